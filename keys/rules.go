@@ -1,0 +1,147 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy; Admin contains everything.
+type Action string
+
+// The actions, each containing the ones before it.
+const (
+	Read   Action = "read"
+	Push   Action = "push"
+	Deploy Action = "deploy"
+	Force  Action = "force"
+	Admin  Action = "admin"
+)
+
+// anyRepository stands for every repository in a rule.
+const anyRepository = "*"
+
+// maxRepositoryName is the longest name, in bytes, that a repository can have.
+const maxRepositoryName = 100
+
+const rulesHint = "rules are read:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
+	"separated by commas: deploy:web,read:*"
+
+// rank orders the actions by what they contain; 0 is no action.
+func (a Action) rank() int {
+	switch a {
+	case Read:
+		return 1
+	case Push:
+		return 2
+	case Deploy:
+		return 3
+	case Force:
+		return 4
+	case Admin:
+		return 5
+	}
+	return 0
+}
+
+// Rule allows Action on Repository ("*": any; "" for Admin).
+type Rule struct {
+	Action     Action
+	Repository string
+}
+
+// String gives the rule as it is written: "deploy:web", "read:*", "admin".
+func (r Rule) String() string {
+	if r.Action == Admin && r.Repository == "" {
+		return string(Admin)
+	}
+	return string(r.Action) + ":" + r.Repository
+}
+
+// allows says whether the rule lets its key do action on repository.
+func (r Rule) allows(action Action, repository string) bool {
+	if action.rank() == 0 {
+		return false
+	}
+	if r.Action == Admin {
+		return true
+	}
+	if repository == "" || r.Repository != anyRepository && r.Repository != repository {
+		return false
+	}
+	return r.Action.rank() >= action.rank()
+}
+
+// ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors name the rule.
+func ParseRules(list string) ([]Rule, error) {
+	if list == "" {
+		return nil, withHint(rulesHint, "no rules given")
+	}
+	var rules []Rule
+	for text := range strings.SplitSeq(list, ",") {
+		rule, err := parseRule(text)
+		if err != nil {
+			return nil, withHint(rulesHint, "parse rule %q: %w", text, err)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+// formatRules is the inverse of ParseRules.
+func formatRules(rules []Rule) string {
+	texts := make([]string, len(rules))
+	for i, r := range rules {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+func parseRule(text string) (Rule, error) {
+	name, repository, colon := strings.Cut(text, ":")
+	action := Action(name)
+	switch {
+	case text == "":
+		return Rule{}, errors.New("it is empty")
+	case action.rank() == 0:
+		return Rule{}, fmt.Errorf("unknown action %q", name)
+	case action == Admin && colon:
+		return Rule{}, errors.New("admin is for everything and takes no repository")
+	case action == Admin:
+		return Rule{Action: Admin}, nil
+	case repository == "":
+		return Rule{}, fmt.Errorf("%s needs a repository", action)
+	}
+	if repository != anyRepository {
+		if err := checkRepository(repository); err != nil {
+			return Rule{}, err
+		}
+	}
+	return Rule{Action: action, Repository: repository}, nil
+}
+
+// checkRepository refuses what no repository can be named, so that a typing error does not become a rule that never applies.
+func checkRepository(name string) error {
+	if len(name) > maxRepositoryName {
+		return fmt.Errorf("repository name of %d bytes, the limit is %d", len(name), maxRepositoryName)
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		switch {
+		case element == "":
+			return fmt.Errorf("repository name %q has an empty element", name)
+		case element[0] == '.' || element[0] == '-':
+			return fmt.Errorf("repository name %q has an element that begins with %q", name, element[:1])
+		case strings.HasSuffix(element, ".git") || strings.HasSuffix(element, ".lock"):
+			return fmt.Errorf("repository name %q has an element that ends in .git or .lock", name)
+		}
+		if i := strings.IndexFunc(element, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._-", r) }); i >= 0 {
+			return fmt.Errorf("repository name %q has a character other than letters, digits and . _ - /", name)
+		}
+	}
+	return nil
+}
+
+// isAlnum is for ASCII only.
+func isAlnum(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
