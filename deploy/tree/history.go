@@ -1,0 +1,147 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// walkLimit is how many commits of a linear history are walked before git is asked.
+const walkLimit = 1000
+
+// Range is what one commit has and another has not.
+type Range struct {
+	Related bool            // ancestor is descendant or an ancestor of it
+	Commits []plumbing.Hash // newest first; none if not related
+	More    bool            // there are more than limit
+}
+
+// Between gives the commits that descendant has and ancestor has not, newest first, at most limit. Related is false if
+// ancestor is neither descendant nor an ancestor of it. A linear history of up to 1,000 commits is walked here;
+// anything else is asked of git. Errors: ErrUnknownCommit if the repository has no commit ancestor (asked before
+// anything else), plumbing.ErrObjectNotFound if it has no commit descendant.
+func (r *Repository) Between(ctx context.Context, ancestor, descendant plumbing.Hash, limit int) (Range, error) {
+	if limit < 0 {
+		return Range{}, fmt.Errorf("list commits: negative limit %d", limit)
+	}
+	if _, _, err := r.read(ctx, plumbing.CommitObject, ancestor); errors.Is(err, plumbing.ErrObjectNotFound) {
+		return Range{}, fmt.Errorf("%w: %s", ErrUnknownCommit, ancestor)
+	} else if err != nil {
+		return Range{}, err
+	}
+	commits, verdict, err := r.walk(ctx, ancestor, descendant)
+	if err != nil {
+		return Range{}, err
+	}
+	switch verdict {
+	case walkFound:
+		more := len(commits) > limit
+		return Range{Related: true, Commits: commits[:min(limit, len(commits))], More: more}, nil
+	case walkNotThere:
+		return Range{}, nil
+	}
+	return r.askBetween(ctx, ancestor, descendant, limit)
+}
+
+type walkVerdict int
+
+const (
+	walkAskGit   walkVerdict = iota // a merge, a missing parent (shallow repository), or too far
+	walkFound                       // the commits are all there are
+	walkNotThere                    // the whole history was seen
+)
+
+// walk follows descendant's single parents down to ancestor.
+func (r *Repository) walk(ctx context.Context, ancestor, descendant plumbing.Hash) ([]plumbing.Hash, walkVerdict, error) {
+	var commits []plumbing.Hash
+	for at := descendant; ; {
+		if at == ancestor {
+			return commits, walkFound, nil
+		}
+		if len(commits) == walkLimit {
+			return nil, walkAskGit, nil
+		}
+		o, _, err := r.read(ctx, plumbing.CommitObject, at)
+		if errors.Is(err, plumbing.ErrObjectNotFound) && len(commits) > 0 {
+			return nil, walkAskGit, nil
+		}
+		if err != nil {
+			return nil, walkAskGit, err
+		}
+		c, err := object.DecodeCommit(r, o)
+		if err != nil {
+			return nil, walkAskGit, fmt.Errorf("read commit %s: %w", at, err)
+		}
+		commits = append(commits, at)
+		switch c.NumParents() {
+		case 0:
+			return nil, walkNotThere, nil
+		case 1:
+			at = c.ParentHashes[0]
+		default:
+			return nil, walkAskGit, nil
+		}
+	}
+}
+
+// askBetween asks git, which has generation numbers and stops early where we would not.
+func (r *Repository) askBetween(ctx context.Context, ancestor, descendant plumbing.Hash, limit int) (Range, error) {
+	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
+	if status == 1 {
+		return Range{}, nil
+	}
+	if err != nil {
+		return Range{}, err
+	}
+	out, _, err := r.run(ctx, "rev-list", "--topo-order", "--max-count="+strconv.Itoa(limit+1), "--end-of-options",
+		descendant.String(), "^"+ancestor.String())
+	if err != nil {
+		return Range{}, err
+	}
+	b := Range{Related: true}
+	for line := range bytes.Lines(out) {
+		var oid plumbing.Hash
+		if !decodeHex(oid[:], string(bytes.TrimSuffix(line, []byte("\n")))) {
+			return Range{}, fmt.Errorf("list commits of %s: git rev-list printed %.100q", r.dir, line)
+		}
+		b.Commits = append(b.Commits, oid)
+	}
+	if len(b.Commits) > limit {
+		b.Commits, b.More = b.Commits[:limit], true
+	}
+	return b, nil
+}
+
+// run runs a git command that ends by itself and gives its output and exit status.
+func (r *Repository) run(ctx context.Context, args ...string) ([]byte, int, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
+	// Grafts are off for good (gitEnv): no advice about them on stderr.
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "advice.graftFileDeprecated=false"}, args...)...)
+	var stdout bytes.Buffer
+	stderr := &head{}
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.dir, r.env, &stdout, stderr
+	cmd.WaitDelay = endGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err := cmd.Run()
+	if err == nil {
+		return stdout.Bytes(), 0, nil
+	}
+	if ctx.Err() != nil {
+		return nil, -1, fmt.Errorf("read repository %s: %w", r.dir, context.Cause(ctx))
+	}
+	var exit *exec.ExitError
+	status := -1
+	if errors.As(err, &exit) {
+		status = exit.ExitCode()
+	}
+	return nil, status, &GitError{Dir: r.dir, Command: args[0], Err: err, Stderr: stderr.String()}
+}
