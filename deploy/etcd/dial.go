@@ -1,0 +1,226 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// How fast a dialled client notices that etcd is gone. A ping goes out when a
+// call finds the connection idle, and every 10 s while calls are under way (the
+// least that gRPC allows; etcd would end a connection that pings more often
+// than every 5 s); without an answer the connection counts as dead 3 s later.
+const (
+	defaultDialTimeout = 5 * time.Second
+	keepAliveTime      = 10 * time.Second
+	keepAliveTimeout   = 3 * time.Second
+	maxReconnectPause  = 3 * time.Second // gRPC's default is two minutes
+	readTries          = 20              // reads only, 100 ms apart: longer than an election
+	readPause          = 100 * time.Millisecond
+)
+
+// probeKey is what Dial asks for. It need not exist, nor be permitted.
+const probeKey = "refship"
+
+// Config says how to reach an etcd; the fields are named as etcdctl's flags.
+type Config struct {
+	// Endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or
+	// unix:///ABSOLUTE/PATH, percent-encoded where a URL needs it.
+	Endpoints         []string
+	CACert, Cert, Key string        // files; with any of them TLS is used
+	User, Password    string        // User is NAME:PASSWORD if Password is empty
+	DialTimeout       time.Duration // 0: 5 s
+	Log               *slog.Logger  // gets the client's own warnings at debug level
+}
+
+// Dial connects and asks once for an answer, within DialTimeout; ctx bounds the
+// dialling only. Errors wrap ErrUnreachable or ErrDenied where they are one, name
+// the endpoints and mostly have a method Hint. A user who may not read anything
+// can dial.
+//
+// Calls of the client do not wait for a connection: where no endpoint can be
+// reached reads are tried again for about two seconds, then the call fails.
+// Watches and lease keepalives wait and connect again.
+func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
+	conf, err := clientConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// The client's context would end it long after the dialling: it gets its own,
+	// which ctx ends only until we return.
+	clientCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	conf.Context = clientCtx
+	defer context.AfterFunc(ctx, cancel)()
+
+	client, err := clientv3.New(conf)
+	if err == nil {
+		if err = probe(ctx, client, conf.DialTimeout); err == nil {
+			return client, nil
+		}
+		client.Close()
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return nil, fmt.Errorf("dial %s: %w", strings.Join(conf.Endpoints, ","), Classify(err))
+}
+
+// probe asks for a key in a way that the client does not repeat by itself, and
+// that only a member with a leader answers.
+func probe(ctx context.Context, client *clientv3.Client, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kv := pb.NewKVClient(client.ActiveConnection())
+	_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
+	if errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
+		return nil // authenticated, which is all that is asked here
+	}
+	return err
+}
+
+func clientConfig(cfg Config) (clientv3.Config, error) {
+	if err := checkEndpoints(cfg); err != nil {
+		return clientv3.Config{}, err
+	}
+	user, password := cfg.User, cfg.Password
+	if password == "" {
+		user, password, _ = strings.Cut(cfg.User, ":")
+	}
+	if user != "" && password == "" || user == "" && password != "" {
+		// The client would go on without either.
+		return clientv3.Config{}, &hinted{
+			err:  fmt.Errorf("dial etcd: user %q and password must be given together", user),
+			hint: "give --user NAME:PASSWORD, or --user NAME and --password PASSWORD",
+		}
+	}
+	tlsConfig, err := clientTLS(cfg)
+	if err != nil {
+		return clientv3.Config{}, err
+	}
+	timeout := cfg.DialTimeout
+	if timeout == 0 {
+		timeout = defaultDialTimeout
+	}
+	reconnect := backoff.DefaultConfig
+	reconnect.MaxDelay = maxReconnectPause
+	return clientv3.Config{
+		Endpoints:            cfg.Endpoints,
+		DialTimeout:          timeout,
+		DialKeepAliveTime:    keepAliveTime,
+		DialKeepAliveTimeout: keepAliveTimeout,
+		TLS:                  tlsConfig,
+		Username:             user,
+		Password:             password,
+		MaxUnaryRetries:      readTries,
+		BackoffWaitBetween:   readPause,
+		Logger:               newZap(cfg.Log, func() slog.Level { return slog.LevelDebug }, nil),
+		DialOptions: []grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
+			grpc.WithChainUnaryInterceptor(failFast),
+		},
+	}, nil
+}
+
+// failFast makes calls fail when there is no connection. etcd's client lets them
+// wait until their context ends, and then says nothing about the reason.
+func failFast(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+}
+
+// checkEndpoints refuses what etcd's client takes for something else: a missing
+// port (443), mixed schemes (the first decides for all), TLS files with http://
+// (ignored).
+func checkEndpoints(cfg Config) error {
+	if len(cfg.Endpoints) == 0 {
+		return &hinted{err: errors.New("dial etcd: no endpoint given"), hint: "give --endpoints HOST:PORT"}
+	}
+	first := ""
+	for i, endpoint := range cfg.Endpoints {
+		scheme, err := checkEndpoint(endpoint)
+		if err != nil {
+			return &hinted{
+				err:  fmt.Errorf("parse etcd endpoint %q: %w", endpoint, err),
+				hint: "endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH",
+			}
+		}
+		if scheme == "http" && (cfg.CACert != "" || cfg.Cert != "" || cfg.Key != "") {
+			return &hinted{
+				err:  fmt.Errorf("dial etcd: TLS files are given, but %s is plain HTTP", endpoint),
+				hint: "use https://, or leave out --cacert, --cert and --key",
+			}
+		}
+		if i == 0 {
+			first = scheme
+		}
+		if scheme != first {
+			return &hinted{
+				err:  fmt.Errorf("dial etcd: endpoints %s and %s differ in their scheme", cfg.Endpoints[0], endpoint),
+				hint: "use the same scheme for all --endpoints",
+			}
+		}
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) (scheme string, err error) {
+	scheme, rest, found := strings.Cut(endpoint, "://")
+	if !found {
+		scheme, rest = "", endpoint
+	}
+	switch scheme {
+	case "unix":
+		if !strings.HasPrefix(rest, "/") {
+			return "", errors.New("the path of a socket is absolute")
+		}
+		if _, err := url.PathUnescape(rest); err != nil {
+			return "", err
+		}
+		return scheme, nil
+	case "http", "https", "":
+		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+		if err != nil || host == "" || port == "" {
+			return "", errors.New("not HOST:PORT")
+		}
+		return scheme, nil
+	}
+	return "", fmt.Errorf("unknown scheme %q", scheme)
+}
+
+// clientTLS gives nil where no file is given; https:// then means the system's CAs.
+func clientTLS(cfg Config) (*tls.Config, error) {
+	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
+		return nil, nil
+	}
+	if (cfg.Cert == "") != (cfg.Key == "") {
+		return nil, &hinted{
+			err:  errors.New("dial etcd: a client certificate and its key must be given together"),
+			hint: "give both --cert and --key",
+		}
+	}
+	if cfg.CACert != "" {
+		if err := checkCA(cfg.CACert); err != nil {
+			return nil, err
+		}
+	}
+	info := transport.TLSInfo{CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CACert}
+	conf, err := info.ClientConfig() // reads a renewed certificate at the next handshake
+	if err != nil {
+		return nil, fmt.Errorf("read client certificate %s and key %s: %w", cfg.Cert, cfg.Key, err)
+	}
+	return conf, nil
+}

@@ -1,0 +1,261 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+)
+
+func dial(t testing.TB, cfg etcd.Config) *clientv3.Client {
+	t.Helper()
+	cfg.Log = testLog(t)
+	client, err := etcd.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// closedPort is a loopback address where nothing listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// silent accepts connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String() // the kernel accepts for us
+}
+
+func TestDialFails(t *testing.T) {
+	etcdAddr := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"}).Addr()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	webAddr := web.Listener.Addr().String()
+	closed, quiet := closedPort(t), silent(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		endpoints   string
+		kind        error
+		words, hint string
+	}{
+		"closed port":          {closed, etcd.ErrUnreachable, "dial " + closed + ": etcd unreachable: dial tcp " + closed + ": connect: connection refused", "is etcd running"},
+		"closed port, URL":     {"http://" + closed, etcd.ErrUnreachable, "connection refused", "is etcd running"},
+		"two closed ports":     {closed + " 127.0.0.2:1", etcd.ErrUnreachable, closed + ",127.0.0.2:1", "is etcd running"},
+		"TLS to plain":         {"https://" + etcdAddr, etcd.ErrDenied, "https://" + etcdAddr, "use http://"},
+		"web server":           {webAddr, etcd.ErrUnreachable, webAddr, "something else"},
+		"silence":              {quiet, etcd.ErrUnreachable, quiet, ""},
+		"no socket":            {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock", "is the server running"},
+		"file, not a socket":   {"unix://" + file, etcd.ErrUnreachable, "connection refused", "is etcd running"},
+		"unknown host":         {"host.invalid:2379", etcd.ErrUnreachable, "host.invalid", ""},
+		"no endpoint":          {"", nil, "no endpoint", "--endpoints"},
+		"no port":              {"http://127.0.0.1", nil, "not HOST:PORT", "https://HOST:PORT"},
+		"no host":              {":2379", nil, "not HOST:PORT", "HOST:PORT"},
+		"path":                 {"http://127.0.0.1:1/path", nil, `"http://127.0.0.1:1/path"`, "HOST:PORT"},
+		"unknown scheme":       {"ftp://127.0.0.1:2379", nil, `scheme "ftp"`, "HOST:PORT"},
+		"relative socket":      {"unix://etcd.sock", nil, "absolute", "unix:///PATH"},
+		"mixed schemes":        {"http://" + closed + " https://" + closed, nil, "differ in their scheme", "same scheme"},
+		"bad escape in a path": {"unix:///a%zz", nil, "%zz", "unix:///PATH"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			client, err := etcd.Dial(t.Context(), etcd.Config{
+				Endpoints: strings.Fields(test.endpoints), DialTimeout: 500 * time.Millisecond, Log: testLog(t),
+			})
+			if err == nil {
+				client.Close()
+			}
+			checkError(t, err, test.kind, test.words, test.hint)
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("Dial took %s", took)
+			}
+		})
+	}
+}
+
+// One endpoint that answers is enough.
+func TestDialSomeEndpoints(t *testing.T) {
+	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	client := dial(t, etcd.Config{Endpoints: []string{closedPort(t), e.Addr()}})
+	if _, err := client.Put(t.Context(), "key", "value"); err != nil {
+		t.Error(err)
+	}
+	if _, err := etcd.ReadSpace(t.Context(), client); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDialCancelled(t *testing.T) {
+	for _, user := range []string{"", "name:password"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{silent(t)}, User: user, DialTimeout: time.Minute, Log: testLog(t)})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("Dial took %s", took)
+		}
+	}
+}
+
+// The client outlives the context it was dialled with.
+func TestDialContext(t *testing.T) {
+	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	ctx, cancel := context.WithCancel(t.Context())
+	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cancel()
+	if _, err := client.Put(t.Context(), "key", "value"); err != nil {
+		t.Error(err)
+	}
+	if err := client.Ctx().Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStderrStaysEmpty(t *testing.T) {
+	t.Parallel()
+	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(exe, closedPort(t), "https://"+e.Addr(), silent(t), "unix:///nowhere")
+	cmd.Env = append(os.Environ(), childEnv+"=dial")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(stdout.String(), " true\n"); n != 4 {
+		t.Errorf("stdout: %s", stdout.String())
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("stderr: %s", stderr.String())
+	}
+}
+
+// An etcd that stands still keeps its connections: only the keepalive notices.
+func TestEtcdPaused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 15 seconds")
+	}
+	t.Parallel()
+	c := startChild(t, "write", shortDir(t), "127.0.0.1:0")
+	addr := c.line(t, "listening ")
+	client := dial(t, etcd.Config{Endpoints: []string{addr}, DialTimeout: time.Second})
+	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	began := time.Now()
+	_, err := etcd.Get(ctx, client, []string{"key/0"})
+	checkError(t, err, etcd.ErrUnreachable, "", "etcd")
+	t.Logf("noticed after %s: %v", time.Since(began), err)
+	if ctx.Err() != nil {
+		t.Error("only the context ended the read")
+	}
+	if err := c.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // so that the child is not held up by a full pipe
+		for c.lines.Scan() {
+		}
+	}()
+	for ctx.Err() == nil {
+		if _, err = etcd.Get(ctx, client, []string{"key/0"}); err == nil {
+			return
+		}
+	}
+	t.Errorf("the client did not connect again: %v", err)
+}
+
+func TestAuthentication(t *testing.T) {
+	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	root := e.Client()
+	ctx := t.Context()
+	for _, step := range []func() error{
+		func() error { _, err := root.UserAdd(ctx, "root", "secret"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := root.UserAdd(ctx, "ship", "pass:word"); return err },
+		func() error { _, err := root.RoleAdd(ctx, "shipper"); return err },
+		func() error {
+			_, err := root.RoleGrantPermission(ctx, "shipper", "/ours/", "/ours0", clientv3.PermissionType(clientv3.PermReadWrite))
+			return err
+		},
+		func() error { _, err := root.UserGrantRole(ctx, "ship", "shipper"); return err },
+		func() error { _, err := root.AuthEnable(ctx); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ user, password, words, hint string }{
+		{"", "", "user name is empty", "--user NAME:PASSWORD"},
+		{"ship:wrong", "", "authentication failed", "--password"},
+		{"nobody:x", "", "authentication failed", "--user"},
+		{"ship:pass:word", "other", "authentication failed", "--user"}, // etcdctl: then all of it is the name
+	} {
+		_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: test.user, Password: test.password, Log: testLog(t)})
+		checkError(t, err, etcd.ErrDenied, test.words, test.hint)
+	}
+	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: testLog(t)})
+	checkError(t, err, nil, `user "ship" and password`, "--password")
+
+	for _, user := range []etcd.Config{{User: "ship:pass:word"}, {User: "ship", Password: "pass:word"}} {
+		user.Endpoints = []string{e.Addr()}
+		client := dial(t, user)
+		w := etcd.NewWriter(ctx, client)
+		if err := errors.Join(w.Put("/ours/key", []byte("value")), w.Barrier()); err != nil {
+			t.Error(err)
+		}
+		if exist, err := etcd.Exist(ctx, client, []string{"/ours/key"}); err != nil || !exist[0] {
+			t.Errorf("%v, %v", exist, err)
+		}
+		if err := errors.Join(w.Put("/theirs", nil), w.Barrier()); err == nil {
+			t.Error("written where the role does not allow it")
+		} else {
+			checkError(t, err, etcd.ErrDenied, "/theirs", "role")
+		}
+		_, err := etcd.Get(ctx, client, []string{"/theirs"})
+		checkError(t, err, etcd.ErrDenied, "permission denied", "role")
+		if space, err := etcd.ReadSpace(ctx, client); err != nil || space.Quota != 8<<30 || space.NoSpace {
+			t.Errorf("%+v, %v", space, err)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package etcd TODO.
+package etcd

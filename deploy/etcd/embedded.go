@@ -1,0 +1,308 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+)
+
+const (
+	defaultQuota = 8 << 30 // etcd's recommended maximum
+	maxSocket    = 107     // bytes of a unix socket's path: sun_path less its NUL
+	closeTimeout = 15 * time.Second
+)
+
+// EmbeddedConfig says how to run etcd inside this process.
+type EmbeddedConfig struct {
+	Dir                              string // for everything: member data, socket, lock; made 0700
+	Listen                           string // "" for the socket only; HOST:PORT
+	CertFile, KeyFile, TrustedCAFile string // required unless Listen is loopback
+	Quota                            int64  // bytes the backend may hold; 0: 8 GiB
+	Log                              *slog.Logger
+}
+
+// Embedded is an etcd of one member that runs in this process.
+type Embedded struct {
+	etcd   *embed.Etcd
+	client *clientv3.Client
+	lock   *os.File
+	addr   string
+
+	closing context.Context // done when Close begins; ends remote streams
+	stop    context.CancelFunc
+	fatal   chan error // from the logger: etcd cannot go on
+	done    chan error
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Socket is the endpoint of an embedded etcd with this Dir: "unix:///…", where
+// bytes that a URL cannot hold are percent-encoded, as etcd's client wants it.
+func Socket(dir string) string {
+	return (&url.URL{Scheme: "unix", Path: socketPath(dir)}).String()
+}
+
+func socketPath(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Join(dir, "etcd.sock")
+}
+
+// Start runs etcd in cfg.Dir and returns when it has elected itself and answers.
+// ctx bounds the start only. A Dir in use gives a *BusyError.
+func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
+	dir, err := prepareDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = dir
+	var listen listener
+	if cfg.Listen != "" {
+		if listen, err = parseListen(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	// etcd removes whatever lies at its socket's path before it binds, also a
+	// socket that another process listens on: the lock comes first.
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedded{lock: lock, fatal: make(chan error, 1), done: make(chan error, 1)}
+	e.closing, e.stop = context.WithCancel(context.Background())
+	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
+		err = fmt.Errorf("start etcd in %s: %w", dir, err)
+		if errors.Is(err, unix.EADDRINUSE) {
+			err = &hinted{err: err, hint: "another program listens there: give another --etcd-listen"}
+		}
+		return nil, errors.Join(err, e.Close())
+	}
+	e.client = v3client.New(e.etcd.Server)
+	for _, l := range e.etcd.Clients {
+		if l.Addr().Network() == "tcp" {
+			e.addr = l.Addr().String()
+		}
+	}
+	go e.watch()
+	return e, nil
+}
+
+func prepareDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("start etcd: no directory given")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("start etcd: %w", err)
+	}
+	if socket := socketPath(dir); len(socket) > maxSocket {
+		return "", &hinted{
+			err: fmt.Errorf("start etcd: socket path %s has %d bytes, the system allows %d", socket, len(socket), maxSocket),
+			hint: fmt.Sprintf("give a --data-dir whose path is at least %d bytes shorter",
+				len(socket)-maxSocket),
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make etcd directory: %w", err)
+	}
+	// One that exists may be open to others, and the socket asks for no password.
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return "", fmt.Errorf("close etcd directory to others: %w", err)
+	}
+	return dir, nil
+}
+
+// config is the one way that we run etcd; doc.go says why each setting is there.
+func (e *Embedded) config(cfg EmbeddedConfig, listen listener) *embed.Config {
+	c := embed.NewConfig()
+	c.Name = "refship"
+	c.Dir = cfg.Dir
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(cfg.Log, e.logLevel, e))
+
+	// A member must advertise a peer URL, nobody must be able to connect to it:
+	// no listener, and port 0, which cannot be connected to.
+	c.ListenPeerUrls = nil
+	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: socketPath(cfg.Dir)}}
+	c.AdvertiseClientUrls = c.ListenClientUrls
+	if cfg.Listen != "" {
+		c.ListenClientUrls = append(c.ListenClientUrls, listen.url)
+		c.ClientTLSInfo = listen.tls
+	}
+	c.ListenMetricsUrls = nil
+	c.EnableGRPCGateway = false
+
+	c.QuotaBackendBytes = defaultQuota
+	if cfg.Quota > 0 {
+		c.QuotaBackendBytes = cfg.Quota
+	}
+	c.AutoCompactionMode = embed.CompactorModePeriodic
+	c.AutoCompactionRetention = "1h"
+	c.SnapshotCount = 100
+	c.SnapshotCatchUpEntries = 20
+
+	c.TickMs = 20
+	c.ElectionMs = 100
+	c.InitialElectionTickAdvance = true
+
+	// A batch of 1 MiB with its fsync takes longer than etcd's 100 ms on a slow
+	// disk, without anything being wrong.
+	c.WarningApplyDuration = time.Second
+	c.WarningUnaryRequestDuration = 3 * time.Second
+
+	// Watches of remote clients have no end of their own, and etcd's shutdown
+	// waits for each of them until its timeout.
+	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(e.endStream)}
+	return c
+}
+
+// run starts etcd and waits until it answers.
+func (e *Embedded) run(ctx context.Context, cfg *embed.Config) error {
+	started := make(chan error, 1)
+	go func() {
+		err := errors.New("etcd gave up") // stays if the logger ends this goroutine
+		defer func() { started <- err }()
+		e.etcd, err = embed.StartEtcd(cfg)
+	}()
+	if err := <-started; err != nil {
+		select {
+		case fatal := <-e.fatal:
+			return fatal
+		default:
+			return err
+		}
+	}
+	select {
+	case <-e.etcd.Server.ReadyNotify():
+		return nil
+	case err := <-e.fatal:
+		return err
+	case err := <-e.etcd.Err():
+		return listenerError(err)
+	case <-e.etcd.Server.StopNotify():
+		return errors.New("etcd stopped")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// logLevel lowers what etcd says while we close it, one error for each listener
+// and server, to debug.
+func (e *Embedded) logLevel() slog.Level {
+	if e.closing.Err() != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
+}
+
+// OnWrite implements zapcore.CheckWriteHook for records at fatal level: the
+// error goes to Done, and the goroutine that cannot go on ends. What it had not
+// acknowledged stays unacknowledged.
+func (e *Embedded) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(entry.Message)
+	for _, field := range fields {
+		if cause, ok := field.Interface.(error); ok {
+			err = fmt.Errorf("%s: %w", entry.Message, cause)
+		}
+	}
+	select {
+	case e.fatal <- err:
+	default:
+	}
+	runtime.Goexit()
+}
+
+func (e *Embedded) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(e.closing, cancel)()
+	return handler(srv, boundStream{stream, ctx})
+}
+
+type boundStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s boundStream) Context() context.Context { return s.ctx }
+
+func (e *Embedded) watch() {
+	defer close(e.done)
+	var err error
+	select {
+	case <-e.closing.Done():
+		return
+	case err = <-e.fatal:
+	case err = <-e.etcd.Err():
+		err = listenerError(err)
+	case <-e.etcd.Server.StopNotify():
+		err = errors.New("etcd stopped")
+	}
+	if e.closing.Err() == nil {
+		e.done <- fmt.Errorf("run etcd: %w", err)
+	}
+}
+
+// listenerError is what etcd reports when one of its listeners ends, nil included.
+func listenerError(err error) error {
+	if err == nil {
+		return errors.New("a listener ended")
+	}
+	return err
+}
+
+// Client is a client inside this process, without a connection. It belongs to
+// the Embedded and is closed with it.
+func (e *Embedded) Client() *clientv3.Client { return e.client }
+
+// Addr is HOST:PORT of Listen with the real port; "" if there is none.
+func (e *Embedded) Addr() string { return e.addr }
+
+// Done delivers one error if etcd fails while it runs, and is closed then and
+// by Close.
+func (e *Embedded) Done() <-chan error { return e.done }
+
+// Close stops etcd and releases Dir. Calls under way and watches end with an
+// error. Where etcd does not end in time Dir stays locked until the process ends.
+func (e *Embedded) Close() error {
+	e.closeOnce.Do(func() { e.closeErr = e.close() })
+	return e.closeErr
+}
+
+func (e *Embedded) close() error {
+	e.stop()
+	if e.client != nil {
+		e.client.Close() // gives its cancelled context's error, always
+	}
+	if e.etcd != nil {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			e.etcd.Close()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(closeTimeout):
+			return fmt.Errorf("close etcd: still running after %s", closeTimeout)
+		}
+	}
+	return e.lock.Close()
+}

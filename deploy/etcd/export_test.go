@@ -1,0 +1,4 @@
+package etcd
+
+// HardStop ends the server as an inner failure would.
+func (e *Embedded) HardStop() { e.etcd.Server.HardStop() }

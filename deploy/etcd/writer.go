@@ -1,0 +1,192 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+)
+
+// etcd's limits, and how Exist, Get and Writer stay below them.
+const (
+	MaxOps     = 128              // operations in a txn of a stock etcd
+	BatchBytes = 1 << 20          // what a batch holds at most, unless one value alone is larger
+	MaxValue   = 1536*1024 - 4096 // the largest value that surely fits one request of 1.5 MiB
+	InFlight   = 4                // txns under way at once
+)
+
+// A txn that failed because etcd had no leader or no connection is sent again
+// after 100, 200, 400, 800 and 1,600 ms: an election takes one to two seconds.
+const (
+	writeTries = 6
+	firstPause = 100 * time.Millisecond
+)
+
+// ValueTooLargeError says that a value does not fit into one request.
+type ValueTooLargeError struct {
+	Key  string
+	Size int // bytes of the value; MaxValue is the limit
+}
+
+func (e *ValueTooLargeError) Error() string {
+	return fmt.Sprintf("value of %q has %d bytes, etcd takes %d", e.Key, e.Size, MaxValue)
+}
+
+// Writer puts keys in txns of at most MaxOps operations and BatchBytes, InFlight
+// at once. A layer is what is put between two Barriers: its puts may reach etcd
+// in any order. The same key twice within a layer is put once, with the first
+// value: keys are content addressed, so that a put can be repeated and no value
+// differs. Memory is bounded by InFlight+1 batches and the layer's keys.
+//
+// The first error of any txn is what a following Put or Barrier returns, and
+// everything after it; the same holds once ctx is done. After an error some of
+// the layer's keys may have been written, also by the txn that failed.
+// Not safe for concurrent use.
+type Writer struct {
+	ctx context.Context
+	kv  clientv3.KV
+	err error
+
+	layer    *errgroup.Group
+	layerCtx context.Context // ends with the layer's first error
+	seen     map[string]struct{}
+	batch    []clientv3.Op
+	size     int // bytes in batch
+
+	keys, bytes atomic.Int64
+}
+
+// NewWriter makes a writer whose txns all end with ctx. It needs no closing;
+// what no Barrier has acknowledged may not be written.
+func NewWriter(ctx context.Context, kv clientv3.KV) *Writer {
+	w := &Writer{ctx: ctx, kv: kv}
+	w.begin()
+	return w
+}
+
+func (w *Writer) begin() {
+	w.layer, w.layerCtx = errgroup.WithContext(w.ctx)
+	w.layer.SetLimit(InFlight)
+	w.seen = make(map[string]struct{})
+}
+
+// Put adds a put to the layer, and waits while InFlight txns are under way and
+// another is full. The writer keeps value until it is written. A value over
+// MaxValue gives a *ValueTooLargeError.
+func (w *Writer) Put(key string, value []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.layerCtx.Err() != nil {
+		return w.end()
+	}
+	if key == "" {
+		return w.fail(errors.New("write key: the key is empty"))
+	}
+	if len(value) > MaxValue {
+		return w.fail(&ValueTooLargeError{Key: key, Size: len(value)})
+	}
+	if _, again := w.seen[key]; again {
+		return nil
+	}
+	w.seen[key] = struct{}{}
+	if size := len(key) + len(value); w.size+size > BatchBytes || len(w.batch) == MaxOps {
+		w.send()
+	}
+	w.batch = append(w.batch, clientv3.OpPut(key, string(value)))
+	w.size += len(key) + len(value)
+	return nil
+}
+
+// Barrier ends the layer: when it returns nil etcd has acknowledged all puts so far.
+func (w *Writer) Barrier() error {
+	if w.err != nil {
+		return w.err
+	}
+	w.send()
+	if err := w.end(); err != nil {
+		return err
+	}
+	w.begin()
+	return nil
+}
+
+// Written tells how many keys, and bytes of values, etcd has acknowledged so
+// far. Any goroutine may call it.
+func (w *Writer) Written() (keys int, bytes int64) {
+	return int(w.keys.Load()), w.bytes.Load()
+}
+
+// end waits for the layer's txns and keeps their error.
+func (w *Writer) end() error {
+	err := w.layer.Wait()
+	if err == nil {
+		err = w.ctx.Err()
+	}
+	if err != nil {
+		return w.fail(err)
+	}
+	return nil
+}
+
+func (w *Writer) fail(err error) error {
+	w.err, w.batch, w.seen = err, nil, nil
+	return err
+}
+
+// send hands the batch to a goroutine, as soon as fewer than InFlight are under way.
+func (w *Writer) send() {
+	if len(w.batch) == 0 {
+		return
+	}
+	ctx, ops := w.layerCtx, w.batch
+	w.batch, w.size = nil, 0
+	w.layer.Go(func() error { return w.write(ctx, ops) })
+}
+
+// write commits one txn. Puts are idempotent, so it may be sent again when it
+// is not known whether it was applied.
+func (w *Writer) write(ctx context.Context, ops []clientv3.Op) error {
+	pause := firstPause
+	for try := 1; ; try++ {
+		_, err := w.kv.Txn(ctx).Then(ops...).Commit()
+		if err == nil {
+			break
+		}
+		if try == writeTries || !isTransient(err) || !sleep(ctx, pause) {
+			return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
+		}
+		pause *= 2
+	}
+	for _, op := range ops {
+		w.keys.Add(1)
+		w.bytes.Add(int64(len(op.ValueBytes())))
+	}
+	return nil
+}
+
+func isTransient(err error) bool {
+	named := asEtcd(err)
+	if errors.Is(named, rpctypes.ErrTooManyRequests) || errors.Is(named, rpctypes.ErrAuthOldRevision) {
+		return true
+	}
+	return codeOf(named) == codes.Unavailable && !isTLS(named)
+}
+
+// sleep waits and tells whether ctx is still open then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,93 @@
+package etcd
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapCore hands etcd's log records to slog. etcd says several hundred lines
+// at info level for one start and stop; only warnings and errors pass.
+type zapCore struct {
+	log *slog.Logger
+	max func() slog.Level // records above it are lowered to it
+}
+
+// newZap gives etcd a logger that writes to log, at most at level max(). etcd
+// logs at fatal level where it can only stop, and zap would then exit the
+// process; onFatal replaces that and must not return.
+func newZap(log *slog.Logger, max func() slog.Level, onFatal zapcore.CheckWriteHook) *zap.Logger {
+	options := []zap.Option{}
+	if onFatal != nil {
+		options = append(options, zap.WithFatalHook(onFatal))
+	}
+	return zap.New(zapCore{log: log, max: max}, options...)
+}
+
+// Enabled implements zapcore.Core.
+func (c zapCore) Enabled(level zapcore.Level) bool { return level >= zapcore.WarnLevel }
+
+// With implements zapcore.Core.
+func (c zapCore) With(fields []zapcore.Field) zapcore.Core {
+	return zapCore{log: slog.New(c.log.Handler().WithAttrs(attrs(fields))), max: c.max}
+}
+
+// Check implements zapcore.Core.
+func (c zapCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !c.Enabled(entry.Level) {
+		return checked
+	}
+	return checked.AddCore(entry, c)
+}
+
+// Write implements zapcore.Core.
+func (c zapCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	if isNoise(entry, fields) {
+		return nil
+	}
+	level := slog.LevelWarn
+	if entry.Level > zapcore.WarnLevel {
+		level = slog.LevelError
+	}
+	c.log.LogAttrs(context.Background(), min(level, c.max()), "etcd: "+entry.Message, attrs(fields)...)
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (c zapCore) Sync() error { return nil }
+
+func attrs(fields []zapcore.Field) []slog.Attr {
+	encoder := zapcore.NewMapObjectEncoder()
+	list := make([]slog.Attr, 0, len(fields))
+	for _, field := range fields {
+		if field.Type == zapcore.ErrorType {
+			list = append(list, slog.Any(field.Key, field.Interface))
+			continue
+		}
+		field.AddTo(encoder)
+		if value, ok := encoder.Fields[field.Key]; ok {
+			list = append(list, slog.Any(field.Key, value))
+		}
+	}
+	return list
+}
+
+// isNoise tells the records that a single embedded member always gives and that
+// ask nothing of anybody. The storage version is written with etcd's first
+// snapshot; until then etcd complains that it is missing.
+func isNoise(entry zapcore.Entry, fields []zapcore.Field) bool {
+	switch {
+	case strings.HasPrefix(entry.Message, "Running http and grpc server on single port"),
+		strings.HasPrefix(entry.Message, "simple token is not cryptographically signed"):
+		return true
+	}
+	for _, field := range fields {
+		if err, ok := field.Interface.(error); ok && strings.Contains(err.Error(), "missing term information") {
+			return true
+		}
+	}
+	return false
+}
