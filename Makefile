@@ -1,0 +1,51 @@
+# What a developer and CI run. Needs Go, git, ssh and make; `make test` also a C compiler (for the race detector) and strace.
+
+# Tools are built from .ci/tools/go.mod, which pins them apart from refship's own go.mod, into a folder of the Go version: golangci-lint
+# refuses code that is newer than the Go it was built with.
+TOOLS := .ci/bin/$(shell go env GOVERSION)
+
+TEST_TIMEOUT := 20m
+
+.PHONY: help build demo test lint vuln clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is (the default)
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+build: ## build bin/refship and bin/refship-hook
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/refship ./cmd/refship-hook
+
+demo: build ## push this repository into a server of its own and read it back
+	contrib/demo.sh
+
+# -count=1: tests run git, ssh and etcd, and Go's test cache does not see whether those have changed.
+test: ## run all tests, unit and end-to-end, with the race detector
+	CGO_ENABLED=1 go test -race -count=1 -timeout=$(TEST_TIMEOUT) ./...
+
+# golangci-lint holds staticcheck, of the version in .ci/tools/go.mod, and gofmt: neither is run a second time. The build tag failpoint
+# is for the kill test, and its file is not in the normal build.
+lint: $(TOOLS)/golangci-lint ## check the code, formatting, the arrows between packages, and go.mod
+	$(TOOLS)/golangci-lint config verify
+	$(TOOLS)/golangci-lint run ./...
+	go vet -tags=failpoint ./cmd/refship
+	go mod tidy -diff
+	go -C .ci/tools mod tidy -diff
+	go mod verify
+
+# Apart from lint and CI, because it needs https://vuln.go.dev. Its answer changes without a change here.
+vuln: $(TOOLS)/govulncheck ## look for known vulnerabilities in what refship uses
+	@$(TOOLS)/govulncheck ./... 2>.ci/bin/vuln.err && exit 0 || status=$$?; \
+	cat .ci/bin/vuln.err >&2; \
+	if grep -q '^govulncheck: fetching vulnerabilities' .ci/bin/vuln.err; then \
+		echo 'vuln: the vulnerability database at https://vuln.go.dev cannot be reached: nothing was checked' >&2; \
+	fi; exit $$status
+
+$(TOOLS)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
+	@echo 'building golangci-lint, which takes some minutes the first time'
+	CGO_ENABLED=0 go -C .ci/tools build -trimpath -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/govulncheck: .ci/tools/go.mod .ci/tools/go.sum
+	CGO_ENABLED=0 go -C .ci/tools build -trimpath -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
+
+clean: ## remove what was built
+	rm -rf bin .ci/bin
