@@ -2,18 +2,17 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -59,30 +58,42 @@ func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The client's context would end it long after the dialling: it gets its own,
-	// which ctx ends only until we return.
-	clientCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	conf.Context = clientCtx
-	defer context.AfterFunc(ctx, cancel)()
+	dialCtx, done := context.WithTimeout(ctx, conf.DialTimeout)
+	defer done()
+	// The client lives as long as the context it is made with: it gets its own,
+	// which dialCtx ends only until we return.
+	var cancel context.CancelFunc
+	conf.Context, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(dialCtx, cancel)
 
 	client, err := clientv3.New(conf)
 	if err == nil {
-		if err = probe(ctx, client, conf.DialTimeout); err == nil {
+		err = probe(dialCtx, client)
+		if !stop() && err == nil {
+			err = dialCtx.Err()
+		}
+		if err == nil {
 			return client, nil
 		}
 		client.Close()
 	}
-	if ctx.Err() != nil {
+	stop()
+	switch {
+	case ctx.Err() != nil:
 		err = ctx.Err()
+	case dialCtx.Err() != nil:
+		err = fmt.Errorf("no answer within %s: %w", conf.DialTimeout, dialCtx.Err())
+	case errors.Is(Classify(err), ErrUnreachable):
+		if refusal := tlsRefusal(dialCtx, conf); refusal != nil {
+			err = refusal
+		}
 	}
 	return nil, fmt.Errorf("dial %s: %w", strings.Join(conf.Endpoints, ","), Classify(err))
 }
 
 // probe asks for a key in a way that the client does not repeat by itself, and
 // that only a member with a leader answers.
-func probe(ctx context.Context, client *clientv3.Client, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+func probe(ctx context.Context, client *clientv3.Client) error {
 	kv := pb.NewKVClient(client.ActiveConnection())
 	_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
 	if errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
@@ -193,34 +204,13 @@ func checkEndpoint(endpoint string) (scheme string, err error) {
 		return scheme, nil
 	case "http", "https", "":
 		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
-		if err != nil || host == "" || port == "" {
+		if err != nil || host == "" {
 			return "", errors.New("not HOST:PORT")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return "", fmt.Errorf("port %q is not a number up to 65535", port)
 		}
 		return scheme, nil
 	}
 	return "", fmt.Errorf("unknown scheme %q", scheme)
-}
-
-// clientTLS gives nil where no file is given; https:// then means the system's CAs.
-func clientTLS(cfg Config) (*tls.Config, error) {
-	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
-		return nil, nil
-	}
-	if (cfg.Cert == "") != (cfg.Key == "") {
-		return nil, &hinted{
-			err:  errors.New("dial etcd: a client certificate and its key must be given together"),
-			hint: "give both --cert and --key",
-		}
-	}
-	if cfg.CACert != "" {
-		if err := checkCA(cfg.CACert); err != nil {
-			return nil, err
-		}
-	}
-	info := transport.TLSInfo{CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CACert}
-	conf, err := info.ClientConfig() // reads a renewed certificate at the next handshake
-	if err != nil {
-		return nil, fmt.Errorf("read client certificate %s and key %s: %w", cfg.Cert, cfg.Key, err)
-	}
-	return conf, nil
 }

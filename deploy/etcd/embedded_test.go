@@ -102,7 +102,7 @@ func TestBusy(t *testing.T) {
 func TestBusyOtherProcess(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
-	c := startChild(t, "write", dir, "")
+	c := startChild(t, "serve", dir, "")
 	c.line(t, "listening")
 	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
 	if diff := cmp.Diff(&etcd.BusyError{Dir: dir, PID: c.Process.Pid}, err); diff != "" {
@@ -125,8 +125,8 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
 	for round := range 3 {
-		c := startChild(t, "write", dir, "")
-		c.line(t, "listening")
+		c := startChild(t, "write", dir)
+		c.line(t, "started")
 		last := ""
 		for range 50 + 100*round {
 			last = c.line(t, "wrote ")
@@ -249,7 +249,7 @@ func TestCloseEndsStreams(t *testing.T) {
 func TestKeepalive(t *testing.T) {
 	t.Parallel()
 	e := start(t, etcd.EmbeddedConfig{})
-	session, err := concurrency.NewSession(e.Client(), concurrency.WithTTL(1))
+	session, err := concurrency.NewSession(e.Client(), concurrency.WithTTL(4))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestKeepalive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 8 { // one every third of the second that the lease has
+	for range 5 { // one every third of the four seconds that the lease has
 		if resp := <-alive; resp == nil {
 			t.Fatal("the keepalive ended")
 		}

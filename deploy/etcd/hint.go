@@ -52,6 +52,8 @@ func hint(kind, err error) string {
 		return "grant the user's role read and write permission on the namespace (etcdctl role grant-permission)"
 	case kind == ErrDenied:
 		return tlsHint(text)
+	case strings.Contains(text, "handshake failed: EOF"), strings.Contains(text, "handshake failed: read "):
+		return "the endpoint ends the TLS handshake: if it speaks plain HTTP use http:// and no TLS files"
 	case strings.Contains(text, "error reading server preface"):
 		return "something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"
 	case strings.Contains(text, "connection refused"):
@@ -74,5 +76,6 @@ func message(err error) string {
 	}
 	text = strings.TrimPrefix(text, "connection error: desc = ")
 	text = strings.Trim(text, `"`)
-	return strings.TrimPrefix(text, "transport: ")
+	text = strings.TrimPrefix(text, "transport: ")
+	return strings.TrimPrefix(text, "Error while dialing: ")
 }

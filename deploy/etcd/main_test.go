@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "write":
 		childWrite()
+	case "serve":
+		childServe()
 	case "full disk":
 		childFullDisk()
 	case "dial":
@@ -92,17 +94,25 @@ func must(err error) {
 
 func stderrLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
 
-// childWrite serves etcd in its first argument, listening on its second, and
-// writes key after key, telling each that was acknowledged.
+// childWrite runs etcd in its first argument and writes key after key, telling
+// each that was acknowledged.
 func childWrite() {
-	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog()})
+	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Log: stderrLog()})
 	must(err)
-	fmt.Println("listening", e.Addr())
+	fmt.Println("started")
 	for i := 0; ; i++ {
 		_, err := e.Client().Put(context.Background(), fmt.Sprintf("key/%d", i), strings.Repeat("x", 1000))
 		must(err)
 		fmt.Println("wrote", i)
 	}
+}
+
+// childServe serves etcd in its first argument, listening on its second.
+func childServe() {
+	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog()})
+	must(err)
+	fmt.Println("listening", e.Addr())
+	must(<-e.Done())
 }
 
 // childFullDisk lets etcd's files grow no more, and writes until etcd fails.

@@ -75,16 +75,25 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 	return list
 }
 
-// isNoise tells the records that a single embedded member always gives and that
-// ask nothing of anybody. The storage version is written with etcd's first
-// snapshot; until then etcd complains that it is missing.
+// noise are words of records that ask nothing of anybody: settings of ours that
+// etcd finds unusual, and errors that the caller gets anyway.
+var noise = [...]string{
+	"Running http and grpc server on single port",
+	"simple token is not cryptographically signed",
+	"scheme is http or unix while", // the socket beside a port with TLS
+	"failed to apply request",
+	"still pending configuration changes to apply", // a first election that came a tick too early
+}
+
 func isNoise(entry zapcore.Entry, fields []zapcore.Field) bool {
-	switch {
-	case strings.HasPrefix(entry.Message, "Running http and grpc server on single port"),
-		strings.HasPrefix(entry.Message, "simple token is not cryptographically signed"):
-		return true
+	for _, words := range noise {
+		if strings.Contains(entry.Message, words) {
+			return true
+		}
 	}
 	for _, field := range fields {
+		// The storage version is written with etcd's first snapshot; until then a
+		// new etcd complains that it is missing.
 		if err, ok := field.Interface.(error); ok && strings.Contains(err.Error(), "missing term information") {
 			return true
 		}

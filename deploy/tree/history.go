@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -94,7 +95,9 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant plumbing.Has
 // askBetween asks git, which has generation numbers and stops early where we would not.
 func (r *Repository) askBetween(ctx context.Context, ancestor, descendant plumbing.Hash, limit int) (Range, error) {
 	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
-	if status == 1 {
+	var failed *GitError
+	// Status 1 is "no", and also what some versions say when they could not read a commit on the way.
+	if status == 1 && errors.As(err, &failed) && !strings.Contains(failed.Stderr, "error:") {
 		return Range{}, nil
 	}
 	if err != nil {

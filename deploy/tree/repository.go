@@ -180,7 +180,7 @@ func (r *Repository) read(ctx context.Context, want plumbing.ObjectType, oid plu
 			return err
 		}
 		if h.missing {
-			return notFound(want, oid, "")
+			return r.missing(ctx, want, oid)
 		}
 		if h.size > MaxObjectSize {
 			return &TooLargeError{OID: oid, Type: h.typ, Size: h.size} // still pending: git is ended, not read dry
@@ -207,6 +207,22 @@ func (r *Repository) read(ctx context.Context, want plumbing.ObjectType, oid plu
 		return nil, nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
 	}
 	return o, data, nil
+}
+
+// missing tells an object that is not there from one that cat-file also calls missing, since it cannot make sense of
+// it: `cat-file -e` only looks whether it is there.
+func (r *Repository) missing(ctx context.Context, want plumbing.ObjectType, oid plumbing.Hash) error {
+	_, status, err := r.run(ctx, "cat-file", "-e", "--end-of-options", oid.String())
+	switch {
+	case status == 1:
+		return notFound(want, oid, "")
+	case err != nil:
+		return err
+	}
+	if _, _, err = r.run(ctx, "cat-file", "-t", "--end-of-options", oid.String()); err == nil {
+		return notFound(want, oid, "") // it came in the meantime
+	}
+	return fmt.Errorf("read object %s: %w: %w", oid, ErrCorrupt, err)
 }
 
 // notFound wraps plumbing.ErrObjectNotFound; is is the type of the object that has the oid, or "".
@@ -258,7 +274,7 @@ func (r *Repository) EncodedObjectSize(oid plumbing.Hash) (size int64, err error
 	err = r.stream(r.ctx, "info", []plumbing.Hash{oid}, func(_ *catFile, _ int, h header) error {
 		size = h.size
 		if h.missing {
-			return notFound(plumbing.AnyObject, oid, "")
+			return r.missing(r.ctx, plumbing.AnyObject, oid)
 		}
 		return nil
 	})

@@ -14,7 +14,7 @@ func (r *Repository) Sizes(ctx context.Context, oids []plumbing.Hash) ([]int64, 
 	sizes := make([]int64, len(oids))
 	err := r.stream(ctx, "info", oids, func(_ *catFile, i int, h header) error {
 		sizes[i] = h.size
-		return blobOnly(oids[i], h)
+		return r.blobOnly(ctx, oids[i], h)
 	})
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (r *Repository) Sizes(ctx context.Context, oids []plumbing.Hash) ([]int64, 
 // same Repository: it would wait for itself.
 func (r *Repository) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i int, size int64, content io.Reader) error) error {
 	return r.stream(ctx, "contents", oids, func(p *catFile, i int, h header) error {
-		if err := blobOnly(oids[i], h); err != nil {
+		if err := r.blobOnly(ctx, oids[i], h); err != nil {
 			return err
 		}
 		c := &content{p: p, left: h.size}
@@ -42,10 +42,10 @@ func (r *Repository) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i 
 	})
 }
 
-func blobOnly(oid plumbing.Hash, h header) error {
+func (r *Repository) blobOnly(ctx context.Context, oid plumbing.Hash, h header) error {
 	switch {
 	case h.missing:
-		return notFound(plumbing.BlobObject, oid, "")
+		return r.missing(ctx, plumbing.BlobObject, oid)
 	case h.typ != plumbing.BlobObject:
 		return notFound(plumbing.BlobObject, oid, h.typ.String())
 	}

@@ -1,0 +1,211 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/etcd"
+	"refship/deploy/tree"
+)
+
+// filesAtOnce bounds how many small contents are read from etcd together.
+const filesAtOnce = 64
+
+// checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it, whatever
+// links and names the tree has.
+type checkout struct {
+	chain *Chain
+	nodes *nodes
+	root  *os.Root
+	told  Progress
+	tell  func(Progress)
+
+	dirs  int
+	batch []place
+	held  int64 // bytes of the contents in batch
+}
+
+type place struct {
+	path  string
+	entry tree.Entry
+}
+
+// Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
+// appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
+func (c *Chain) Checkout(ctx context.Context, d *Deploy, dir string, progress func(Progress)) (err error) {
+	if d.Record == nil {
+		return c.noTreeError(d)
+	}
+	dir = filepath.Clean(dir)
+	if err := checkFree(dir); err != nil {
+		return err
+	}
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+hex.EncodeToString(random[:]))
+	if err := os.Mkdir(scratch, 0o777); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(scratch))
+		}
+	}()
+	root, err := os.OpenRoot(scratch)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	w := &checkout{chain: c, nodes: c.newNodes(), root: root, tell: progress}
+	w.told = Progress{Step: "writing", FilesTotal: d.Record.Files}
+	if err := w.tree(ctx, d.Record.root()); err != nil {
+		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
+	}
+	if err := syncTree(scratch); err != nil {
+		return err
+	}
+	return renameNew(scratch, dir)
+}
+
+// checkFree refuses a directory that is there, or cannot be made.
+func checkFree(dir string) error {
+	_, err := os.Lstat(dir)
+	switch parent := filepath.Dir(dir); {
+	case err == nil:
+		return &RefusedError{What: fmt.Sprintf("%q is there already", dir), Remedy: "name a directory that does not exist yet"}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	default:
+		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+			return &RefusedError{What: fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), Remedy: "make it first"}
+		}
+		return nil
+	}
+}
+
+// tree writes everything below the root, a level at a time, so that the nodes of a level are read together.
+func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
+	for level := []place{{"", root}}; len(level) > 0; {
+		entries := make([]tree.Entry, len(level))
+		for i, p := range level {
+			entries[i] = p.entry
+		}
+		if err := w.nodes.verified(ctx, entries); err != nil {
+			return err
+		}
+		if w.dirs += len(level); w.dirs > maxDirs {
+			return fmt.Errorf("more than %d directories", maxDirs)
+		}
+		var next []place
+		for _, p := range level {
+			for _, e := range w.nodes.known[p.entry.OID].Entries {
+				at := place{path.Join(p.path, e.Name), e}
+				if e.Mode == dirMode {
+					next = append(next, at)
+				}
+				if err := w.entry(ctx, at); err != nil {
+					return fmt.Errorf("%q: %w", at.path, err)
+				}
+			}
+		}
+		level = next
+	}
+	return w.flush(ctx)
+}
+
+func (w *checkout) entry(ctx context.Context, p place) error {
+	switch {
+	case p.entry.Mode == dirMode, p.entry.Mode == filemode.Submodule:
+		return w.root.Mkdir(p.path, 0o777)
+	case p.entry.Size > tree.ChunkSize:
+		return w.large(ctx, p)
+	}
+	w.batch = append(w.batch, p)
+	if w.held += p.entry.Size; len(w.batch) < filesAtOnce && w.held < 4*tree.ChunkSize {
+		return nil
+	}
+	return w.flush(ctx)
+}
+
+// large writes a file chunk by chunk.
+func (w *checkout) large(ctx context.Context, p place) error {
+	if p.entry.Mode == filemode.Symlink {
+		return &CorruptError{Key: w.chain.contentKey(p.entry.SHA256), What: "a symbolic link's target can not be so long"}
+	}
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.chain.content(ctx, p.entry, f), f.Close()); err != nil {
+		return err
+	}
+	w.count(p.entry.Size)
+	return nil
+}
+
+// flush writes the files whose contents are read together.
+func (w *checkout) flush(ctx context.Context) error {
+	keys := make([]string, len(w.batch))
+	for i, p := range w.batch {
+		keys[i] = w.chain.contentKey(p.entry.SHA256)
+	}
+	values, err := etcd.Get(ctx, w.chain.kv, keys)
+	if err != nil {
+		return fmt.Errorf("read contents: %w", etcd.Classify(err))
+	}
+	for i, p := range w.batch {
+		if err := w.small(p, values[i], keys[i]); err != nil {
+			return fmt.Errorf("%q: %w", p.path, err)
+		}
+		w.count(p.entry.Size)
+	}
+	w.batch, w.held = w.batch[:0], 0
+	return nil
+}
+
+func (w *checkout) small(p place, value []byte, key string) error {
+	if value == nil {
+		return &CorruptError{Key: key, What: "it is missing"}
+	}
+	sum := newContentHash(p.entry.Size)
+	_, _ = sum.Write(value) // a hash never fails
+	if err := w.chain.checkContent(p.entry, sum); err != nil {
+		return err
+	}
+	if p.entry.Mode == filemode.Symlink {
+		return w.root.Symlink(string(value), p.path)
+	}
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, bytes.NewReader(value))
+	return errors.Join(err, f.Close())
+}
+
+func (w *checkout) count(size int64) {
+	w.told.Files++
+	w.told.Bytes += size
+	w.tell(w.told)
+}
+
+// permissions are git's: the umask takes its share.
+func permissions(mode filemode.FileMode) fs.FileMode {
+	if mode == filemode.Executable {
+		return 0o777
+	}
+	return 0o666
+}

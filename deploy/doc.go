@@ -1,0 +1,41 @@
+// Package deploy keeps the chain of deploys of one namespace in etcd.
+//
+// # Words
+//
+// A namespace is the etcd prefix that holds one chain. A chain is a sequence of deploys numbered 1, 2, 3 … without
+// gaps; a deploy is immutable once it is published. Its deploy hash says what was deployed (a commit's oid), its record
+// says who did it, when, and from where, and the previous hash is the deploy hash of the deploy that it replaced. The
+// head is the deploy with the highest id. A foreign deploy was put into the chain by another writer (mgmt): it has a
+// payload, and neither record nor signature.
+//
+// # Format
+//
+// FORMAT.md beside this file gives every key and every value with a worked example.
+//
+// # How a deploy comes to be
+//
+//	chain := deploy.Open(client, namespace, log)
+//	verdict, err := chain.Check(ctx, job)                  // may this commit replace the head?
+//	lock, err := chain.Lock(ctx, locker, holder, wait, …)  // one writer at a time
+//	prepared, err := chain.Prepare(ctx, lock, job, …)      // check again; what does etcd lack?
+//	err = prepared.Upload(ctx, …)                          // contents, then nodes, bottom-up
+//	published, err := prepared.Publish(ctx)                // one txn: all of it or nothing
+//
+// Chain.Do is all of that in one call.
+//
+// # Invariants
+//
+//   - A deploy exists if its record or its payload does; both appear in one txn together with hash, signature and head.
+//   - A tree key exists ⇒ everything below it exists. Uploading goes bottom-up: contents are acknowledged before the
+//     node that names them, a node before the node above it, all of it before the publish. So a node that is there
+//     needs no look below it, and a deploy costs what changed.
+//   - Contents, nodes and git objects are addressed by their hash: nobody sees them before a record leads to them, and
+//     writing one twice changes nothing.
+//   - The head is compared in the publishing txn with what Check saw, and so is the lock's create revision. A publish
+//     whose answer was lost is settled by taking the lock away first: after that it can not be applied any more.
+//   - Reading trusts nothing: a record's tree_sha256 covers the root node's text, a node covers its entries by sha256.
+//
+// # Concurrency
+//
+// A Chain and a Locker may be used by many goroutines; a Lock and a Prepared belong to one at a time.
+package deploy

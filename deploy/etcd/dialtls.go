@@ -1,0 +1,74 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// clientTLS gives nil where no file is given; https:// then means the system's CAs.
+func clientTLS(cfg Config) (*tls.Config, error) {
+	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
+		return nil, nil
+	}
+	if (cfg.Cert == "") != (cfg.Key == "") {
+		return nil, &hinted{
+			err:  errors.New("dial etcd: a client certificate and its key must be given together"),
+			hint: "give both --cert and --key",
+		}
+	}
+	if cfg.CACert != "" {
+		if err := checkCA(cfg.CACert); err != nil {
+			return nil, err
+		}
+	}
+	info := transport.TLSInfo{CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CACert}
+	conf, err := info.ClientConfig() // reads a renewed certificate at the next handshake
+	if err != nil {
+		return nil, fmt.Errorf("read client certificate %s and key %s: %w", cfg.Cert, cfg.Key, err)
+	}
+	return conf, nil
+}
+
+// tlsRefusal finds out whether the first endpoint refuses us in the TLS
+// handshake, after a connection has failed. With TLS 1.3 a server refuses a
+// client certificate only when the client's side of the handshake is over, and
+// whether gRPC, which writes at once, then reports that or a broken pipe is
+// chance; here nothing is written, so that the refusal can be read.
+func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
+	scheme, addr, found := strings.Cut(conf.Endpoints[0], "://")
+	if !found {
+		addr = scheme
+	}
+	if scheme == "unix" || conf.TLS == nil && scheme != "https" {
+		return nil
+	}
+	config := &tls.Config{}
+	if conf.TLS != nil {
+		config = conf.TLS.Clone()
+	}
+	config.NextProtos = []string{"h2"} // then etcd greets first
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", strings.TrimSuffix(addr, "/"))
+	if err == nil {
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		_, err = conn.Read(make([]byte, 1))
+	}
+	var alert tls.AlertError
+	var unverified *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &unverified), errors.As(err, &notTLS), errors.As(err, &alert):
+		return err
+	case errors.As(err, &op) && op.Op == "remote error":
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package deploy
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// maxNamespace bounds a namespace in bytes, so that every key stays far below what etcd's tools show on a line.
+const maxNamespace = 200
+
+var namespaceElement = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+// Namespace is the etcd prefix of one chain: absolute, without a trailing slash, such as "/refship/config".
+type Namespace string
+
+// ParseNamespace checks a namespace as a user writes it.
+func ParseNamespace(s string) (Namespace, error) {
+	bad := func(why string) (Namespace, error) {
+		return "", &RefusedError{
+			What:   fmt.Sprintf("namespace %q %s", s, why),
+			Remedy: "a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash",
+		}
+	}
+	if len(s) > maxNamespace {
+		return bad(fmt.Sprintf("is longer than %d bytes", maxNamespace))
+	}
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok {
+		return bad("does not start with a slash")
+	}
+	for i, element := range strings.Split(rest, "/") {
+		switch {
+		case !namespaceElement.MatchString(element):
+			return bad(fmt.Sprintf("has the element %q", element))
+		case element == "deploy", element == "fs", element == "storage", element == "refship" && i > 0:
+			// These are the names below a namespace: with one of them a namespace could lie in another's keys.
+			return bad(fmt.Sprintf("has the reserved element %q", element))
+		}
+	}
+	return Namespace(s), nil
+}
+
+// Overlaps tells whether n and o are the same or one lies inside the other.
+func (n Namespace) Overlaps(o Namespace) bool {
+	return strings.HasPrefix(string(n)+"/", string(o)+"/") || strings.HasPrefix(string(o)+"/", string(n)+"/")
+}
+
+// ID numbers a deploy in its chain: 1, 2, 3 …; 0 is "none".
+type ID uint64
+
+// ParseID reads a deploy id: decimal, from 1, without leading zeros.
+func ParseID(s string) (ID, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("deploy id %q is not a number from 1", s)
+	}
+	return ID(n), nil
+}
+
+func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
+
+// treePrefix starts the deploy hash of a plain directory.
+const treePrefix = "tree:"
+
+var hexOID = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// Hash is a deploy hash: a commit's oid of 40 lower-case hex digits, or "tree:" and a tree's oid. "" is "none".
+type Hash string
+
+// ParseHash reads a deploy hash.
+func ParseHash(s string) (Hash, error) {
+	if !hexOID.MatchString(strings.TrimPrefix(s, treePrefix)) {
+		return "", fmt.Errorf("deploy hash %q is neither 40 hex digits nor %q and 40 hex digits", s, treePrefix)
+	}
+	return Hash(s), nil
+}
+
+// IsTree tells whether a plain directory was deployed.
+func (h Hash) IsTree() bool { return strings.HasPrefix(string(h), treePrefix) }
+
+// Short is the hash for reading: 7 digits of the oid, "tree:" kept.
+func (h Hash) Short() string {
+	prefix, oid := "", string(h)
+	if h.IsTree() {
+		prefix, oid = treePrefix, oid[len(treePrefix):]
+	}
+	return prefix + oid[:min(7, len(oid))]
+}
+
+// Frontend is how the nodes of a cluster read the tree.
+type Frontend string
+
+// Files is refship's own frontend: the tree as it is.
+const Files Frontend = "files"
+
+// ParseFrontend reads a frontend's name.
+func ParseFrontend(s string) (Frontend, error) {
+	if Frontend(s) != Files {
+		return "", &RefusedError{What: fmt.Sprintf("frontend %q is not known", s), Remedy: "the frontend is: " + string(Files)}
+	}
+	return Files, nil
+}
+
+// Kind says what made a deploy.
+type Kind string
+
+// The kinds of deploys.
+const (
+	KindPush     Kind = "push"
+	KindDeploy   Kind = "deploy"
+	KindRollback Kind = "rollback"
+)

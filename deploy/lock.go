@@ -1,0 +1,224 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"refship/deploy/etcd"
+)
+
+// Holder is the value of NS/refship/lock: who has the chain's lock (JSON).
+type Holder struct {
+	User       string    `json:"user"`
+	Repository string    `json:"repository"`
+	Ref        string    `json:"ref"`
+	Host       string    `json:"host"`
+	Server     string    `json:"server"` // fingerprint of the server's signing key
+	Since      time.Time `json:"since"`
+}
+
+func (h Holder) String() string {
+	return fmt.Sprintf("%s (%s of %s, on %s) since %s", Printable(h.User), Printable(h.Ref), Printable(h.Repository),
+		Printable(h.Host), h.Since.UTC().Format(time.RFC3339))
+}
+
+// Locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
+// used by many goroutines.
+type Locker struct {
+	client *clientv3.Client
+	ttl    time.Duration
+
+	mu      sync.Mutex
+	session *concurrency.Session
+}
+
+// NewLocker makes a Locker whose lease lives for ttl (whole seconds) after the process has died. The lease is granted
+// when it is first needed.
+func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
+	return &Locker{client: client, ttl: ttl}
+}
+
+// Close revokes the lease, and with it every lock that still hangs on it.
+func (l *Locker) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == nil {
+		return nil
+	}
+	err := l.session.Close()
+	l.session = nil
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil // it had run out
+	}
+	return etcd.Classify(err)
+}
+
+// lease gives the lease, a new one if there is none or the old one has run out.
+func (l *Locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil {
+		select {
+		case <-l.session.Done():
+		default:
+			return l.session.Lease(), nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, etcd.RequestTimeout)
+	defer cancel()
+	grant, err := l.client.Grant(ctx, int64(l.ttl.Seconds()))
+	if err != nil {
+		return 0, fmt.Errorf("grant lease: %w", etcd.Classify(err))
+	}
+	// The session's own context must outlive this call, so it is the client's.
+	session, err := concurrency.NewSession(l.client, concurrency.WithLease(grant.ID))
+	if err != nil {
+		return 0, fmt.Errorf("keep lease alive: %w", etcd.Classify(err))
+	}
+	l.session = session
+	return grant.ID, nil
+}
+
+// forget drops a lease that etcd does not know any more.
+func (l *Locker) forget(id clientv3.LeaseID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil && l.session.Lease() == id {
+		l.session.Orphan()
+		l.session = nil
+	}
+}
+
+// Lock is a held chain lock.
+type Lock struct {
+	chain    *Chain
+	revision int64 // the lock key's create revision; 0 once it is given back
+}
+
+// Unlock gives the lock back; nothing happens if it was given back or lost before.
+func (l *Lock) Unlock(ctx context.Context) error {
+	if l.revision == 0 {
+		return nil
+	}
+	key := l.chain.own("lock")
+	_, err := l.chain.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", l.revision)).
+		Then(clientv3.OpDelete(key)).Commit()
+	if err != nil {
+		return fmt.Errorf("unlock %s: %w", l.chain.ns, etcd.Classify(err))
+	}
+	l.revision = 0
+	return nil
+}
+
+// Lock takes the chain's lock and waits for it up to wait, then gives a *LockedError. waiting is called as soon as
+// somebody else turns out to have it, and about once a second from then on.
+func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Duration, waiting func(Holder, time.Duration)) (*Lock, error) {
+	start := time.Now()
+	who.Since = start.UTC()
+	value, err := json.Marshal(who)
+	if err != nil {
+		return nil, fmt.Errorf("encode lock: %w", err)
+	}
+	for {
+		lease, err := l.lease(ctx)
+		if err != nil {
+			return nil, err
+		}
+		revision, held, err := c.tryLock(ctx, lease, value)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			l.forget(lease)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+		}
+		if held == nil {
+			return &Lock{chain: c, revision: revision}, nil
+		}
+		var holder Holder
+		if err := json.Unmarshal(held.Value, &holder); err != nil {
+			holder.User = string(held.Value) // whatever is there keeps us out
+		}
+		if !c.awaitUnlock(ctx, held, start.Add(wait), func() { waiting(holder, time.Since(start)) }) {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, &LockedError{Namespace: c.ns, Holder: holder, Waited: time.Since(start)}
+		}
+	}
+}
+
+// tryLock puts the lock if nobody has it and gives its create revision, else the key as somebody else holds it.
+func (c *Chain) tryLock(ctx context.Context, lease clientv3.LeaseID, value []byte) (int64, *mvccpb.KeyValue, error) {
+	key := c.own("lock")
+	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+		Then(clientv3.OpPut(key, string(value), clientv3.WithLease(lease))).
+		Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		return 0, nil, err
+	}
+	if resp.Succeeded {
+		return resp.Header.Revision, nil, nil
+	}
+	held := resp.Responses[0].GetResponseRange().Kvs[0]
+	if held.Lease == int64(lease) && bytes.Equal(held.Value, value) {
+		return held.CreateRevision, nil, nil // an earlier try of this very call, whose answer was lost
+	}
+	return 0, held, nil
+}
+
+// watchPause is how long a waiter whose watch broke waits before it looks again.
+const watchPause = 200 * time.Millisecond
+
+// awaitUnlock waits until the lock that was seen is deleted; false if the deadline passes or ctx ends before.
+func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline time.Time, waiting func()) bool {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	deleted := c.client.Watch(ctx, string(held.Key), clientv3.WithRev(held.ModRevision+1))
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	var retry <-chan time.Time
+	for waiting(); ; {
+		select {
+		case resp, ok := <-deleted: // deleted, or the watch is broken: either way, try again
+			if !ok || resp.Err() != nil {
+				deleted = nil
+				retry = time.After(watchPause)
+				continue
+			}
+			return ctx.Err() == nil
+		case <-retry:
+			return true
+		case <-second.C:
+			waiting()
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Unstick removes a lock that an earlier process of the same server left behind when it died: nobody else can tell
+// that it is dead before its lease runs out. Only a server that has its data directory to itself may ask for it.
+func (c *Chain) Unstick(ctx context.Context, server string) (bool, error) {
+	key := c.own("lock")
+	resp, err := c.kv.Get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("read lock of %s: %w", c.ns, etcd.Classify(err))
+	}
+	var holder Holder
+	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || holder.Server != server {
+		return false, nil
+	}
+	stale := &Lock{chain: c, revision: resp.Kvs[0].CreateRevision}
+	return true, stale.Unlock(ctx)
+}

@@ -1,0 +1,303 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+	"refship/deploy/tree"
+)
+
+const dirMode = filemode.Dir
+
+// nodesPerTxn keeps the answer of one txn small: a node can be as large as a chunk, or many chunks.
+const nodesPerTxn = 32
+
+func (c *Chain) treeKey(oid plumbing.Hash) string { return c.own("tree/" + oid.String()) }
+
+func (c *Chain) objectKey(oid plumbing.Hash) string { return c.own("object/" + oid.String()) }
+
+func (c *Chain) contentKey(sum tree.SHA256) string {
+	return string(c.ns) + "/storage/{sha256}" + sum.String()
+}
+
+// chunkKeys are the keys that a value of a size stands at: the key itself, or key/0, key/1 … if it is cut.
+func chunkKeys(key string, size int64) []string {
+	keys := make([]string, chunkCount(size))
+	for i := range keys {
+		keys[i] = chunkKey(key, size, int64(i))
+	}
+	return keys
+}
+
+// chunkCount is how many keys a value of a size stands at.
+func chunkCount(size int64) int64 {
+	if size <= tree.ChunkSize {
+		return 1
+	}
+	return (size-1)/tree.ChunkSize + 1
+}
+
+// chunkKey is the i-th of them.
+func chunkKey(key string, size, i int64) string {
+	if size <= tree.ChunkSize {
+		return key
+	}
+	return key + "/" + strconv.FormatInt(i, 10)
+}
+
+// putChunks writes a value at its keys.
+func putChunks(w *etcd.Writer, key string, value []byte) error {
+	for i, k := range chunkKeys(key, int64(len(value))) {
+		start := i * tree.ChunkSize
+		if err := w.Put(k, value[start:min(start+tree.ChunkSize, len(value))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodes reads tree nodes from etcd and keeps them: a deploy reads each at most once.
+type nodes struct {
+	chain  *Chain
+	known  map[plumbing.Hash]*tree.Node
+	text   map[plumbing.Hash]tree.Entry // size and sha256 of the texts
+	broken map[plumbing.Hash]string     // what is wrong with a node that is there
+}
+
+func (c *Chain) newNodes() *nodes {
+	return &nodes{
+		chain: c, known: map[plumbing.Hash]*tree.Node{}, text: map[plumbing.Hash]tree.Entry{},
+		broken: map[plumbing.Hash]string{},
+	}
+}
+
+// load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
+// a reader reports it (unknown), and a deploy that has the directory writes it again.
+func (n *nodes) load(ctx context.Context, oids []plumbing.Hash) error {
+	var missing []plumbing.Hash
+	asked := map[plumbing.Hash]bool{}
+	for _, oid := range oids {
+		if n.known[oid] == nil && !asked[oid] {
+			asked[oid] = true
+			missing = append(missing, oid)
+		}
+	}
+	for len(missing) > 0 {
+		batch := missing[:min(nodesPerTxn, len(missing))]
+		missing = missing[len(batch):]
+		ops := make([]clientv3.Op, len(batch))
+		for i, oid := range batch {
+			key := n.chain.treeKey(oid)
+			ops[i] = clientv3.OpGet(key, clientv3.WithRange(key+"0")) // '0' follows '/': the key and its chunks
+		}
+		resp, err := n.chain.kv.Txn(ctx).Then(ops...).Commit()
+		if err != nil {
+			return fmt.Errorf("read trees of %s: %w", n.chain.ns, etcd.Classify(err))
+		}
+		for i, oid := range batch {
+			n.take(oid, resp.Responses[i].GetResponseRange().Kvs)
+		}
+	}
+	return nil
+}
+
+// take keeps a node that was read, if all of it is there.
+func (n *nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
+	text, whole := joinChunks(n.chain.treeKey(oid), kvs)
+	if !whole {
+		return
+	}
+	node, err := tree.ParseNode(text)
+	if err == nil && node.OID() != oid {
+		err = fmt.Errorf("its tree oid is %s", node.OID())
+	}
+	if err != nil {
+		n.broken[oid] = err.Error() // or chunks of which the last ones were never written
+		return
+	}
+	n.add(oid, node, text)
+}
+
+// unknown says what is wrong with a node that load left unknown.
+func (n *nodes) unknown(oid plumbing.Hash) error {
+	what := n.broken[oid]
+	if what == "" {
+		what = "it is missing or incomplete"
+	}
+	return &CorruptError{Key: n.chain.treeKey(oid), What: what}
+}
+
+// distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.
+func (n *nodes) distrust(deployed tree.Entry) {
+	if text, ok := n.text[deployed.OID]; ok && (text.Size != deployed.Size || text.SHA256 != deployed.SHA256) {
+		delete(n.known, deployed.OID)
+		delete(n.text, deployed.OID)
+		n.broken[deployed.OID] = "it is not what was deployed"
+	}
+}
+
+func (n *nodes) add(oid plumbing.Hash, node *tree.Node, text []byte) tree.Entry {
+	entry := tree.Entry{Mode: dirMode, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
+	n.known[oid], n.text[oid] = node, entry
+	return entry
+}
+
+// joinChunks puts a value together from its keys; false if there are none, or one between others is missing.
+func joinChunks(key string, kvs []*mvccpb.KeyValue) (text []byte, whole bool) {
+	if len(kvs) == 1 && string(kvs[0].Key) == key {
+		return kvs[0].Value, true
+	}
+	index := func(kv *mvccpb.KeyValue) int {
+		i, err := strconv.Atoi(strings.TrimPrefix(string(kv.Key), key+"/"))
+		if err != nil {
+			return -1
+		}
+		return i
+	}
+	sort.Slice(kvs, func(i, j int) bool { return index(kvs[i]) < index(kvs[j]) })
+	for i, kv := range kvs {
+		if index(kv) != i {
+			return nil, false
+		}
+		text = append(text, kv.Value...)
+	}
+	return text, len(kvs) > 0
+}
+
+// Change is one file that differs between two trees.
+type Change struct {
+	Path     string      // raw bytes, elements joined with "/"
+	Old, New *tree.Entry // nil: not there
+}
+
+// pair is a directory's place in two trees; a zero oid is "not there".
+type pair struct {
+	path     string
+	old, new plumbing.Hash
+}
+
+// How much a comparison or a walk looks at: a tree of a few hundred bytes can name itself so often that no disk could
+// hold it checked out.
+const (
+	maxDirs  = 1_000_000
+	maxFiles = 10_000_000
+)
+
+func tooLarge(what string) error {
+	return &RefusedError{
+		What:   fmt.Sprintf("the tree holds more than %s", what),
+		Remedy: "deploy a part of it: give the target a path",
+	}
+}
+
+// diff calls fn for each file, link or submodule that differs between two trees (a zero oid is the empty one). Equal
+// directories are not looked into. Both trees must be known or in etcd.
+func (n *nodes) diff(ctx context.Context, old, new plumbing.Hash, fn func(Change)) error {
+	level := []pair{{"", old, new}}
+	if old == new {
+		return nil
+	}
+	dirs, files := 0, 0
+	for len(level) > 0 {
+		dirs += len(level)
+		var oids []plumbing.Hash
+		for _, p := range level {
+			for _, oid := range []plumbing.Hash{p.old, p.new} {
+				if !oid.IsZero() {
+					oids = append(oids, oid)
+				}
+			}
+		}
+		if err := n.load(ctx, oids); err != nil {
+			return err
+		}
+		var next []pair
+		for _, p := range level {
+			below, err := n.diffPair(p, func(c Change) {
+				files++
+				fn(c)
+			})
+			switch next = append(next, below...); {
+			case err != nil:
+				return err
+			case dirs+len(next) > maxDirs:
+				return tooLarge(fmt.Sprintf("%d directories", maxDirs))
+			case files > maxFiles:
+				return tooLarge(fmt.Sprintf("%d files", maxFiles))
+			}
+		}
+		level = next
+	}
+	return nil
+}
+
+// diffPair compares one directory and gives the directories below that differ.
+func (n *nodes) diffPair(p pair, fn func(Change)) ([]pair, error) {
+	old, err := n.entries(p.old)
+	if err != nil {
+		return nil, err
+	}
+	new, err := n.entries(p.new)
+	if err != nil {
+		return nil, err
+	}
+	was := make(map[string]*tree.Entry, len(old))
+	for i := range old {
+		was[old[i].Name] = &old[i]
+	}
+	var below []pair
+	one := func(name string, a, b *tree.Entry) {
+		path := name
+		if p.path != "" {
+			path = p.path + "/" + name
+		}
+		if a != nil && b != nil && a.Mode == b.Mode && a.OID == b.OID {
+			return
+		}
+		dirs := pair{path: path}
+		if a != nil && a.Mode == dirMode {
+			dirs.old, a = a.OID, nil
+		}
+		if b != nil && b.Mode == dirMode {
+			dirs.new, b = b.OID, nil
+		}
+		if dirs.old != dirs.new {
+			below = append(below, dirs)
+		}
+		if a != nil || b != nil {
+			fn(Change{Path: path, Old: a, New: b})
+		}
+	}
+	for i := range new {
+		one(new[i].Name, was[new[i].Name], &new[i])
+		delete(was, new[i].Name)
+	}
+	for i := range old { // in order, what is left
+		if e := was[old[i].Name]; e != nil {
+			one(e.Name, e, nil)
+		}
+	}
+	return below, nil
+}
+
+// entries gives a loaded node's entries; none for the zero oid.
+func (n *nodes) entries(oid plumbing.Hash) ([]tree.Entry, error) {
+	if oid.IsZero() {
+		return nil, nil
+	}
+	node := n.known[oid]
+	if node == nil {
+		return nil, n.unknown(oid)
+	}
+	return node.Entries, nil
+}

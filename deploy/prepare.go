@@ -1,0 +1,491 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+	"refship/deploy/tree"
+)
+
+// keepBytes is how much new content one Prepared keeps in memory between reading and storing it; what is beyond is
+// read from git a second time.
+const keepBytes = 32 << 20
+
+// What a Linux file system can hold, in bytes: a deploy that no node could check out is refused.
+const (
+	maxName = 255
+	maxPath = 4095
+)
+
+// maxObjects bounds what one deploy's commits hold in memory, in bytes: 10,000 of the usual kind have 5 MiB.
+const maxObjects = 64 << 20
+
+// maxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
+const maxLink = 4095
+
+// Progress is told as it happens. A total of 0 is not known.
+type Progress struct {
+	Step              string // "reading" or "storing"
+	Files, FilesTotal int    // contents
+	Bytes, BytesTotal int64
+}
+
+// Prepared is a job whose tree was read and compared with etcd under the lock. Nothing is written yet.
+type Prepared struct {
+	Verdict     *Verdict
+	Files       int      // files and links in the tree
+	Changed     int      // files added, modified or deleted since the head
+	NewContents int      // contents that etcd lacks
+	NewBytes    int64    // bytes to store: contents, nodes, commits
+	Submodules  []string // paths of changed submodules: recorded, and not deployed
+
+	chain    *Chain
+	lock     *Lock
+	job      *Job
+	nodes    *nodes
+	root     tree.Entry
+	levels   [][]plumbing.Hash // planned nodes, the root's level first
+	contents map[plumbing.Hash]*content
+	planned  []*content        // the same in the order of the walk, in which git has packed them
+	missing  []*content        // that etcd lacks
+	objects  map[string][]byte // raw git objects that etcd lacks, by key
+	keys     int               // how many keys Upload writes
+}
+
+// content is a blob that the head's tree does not name.
+type content struct {
+	oid  plumbing.Hash
+	size int64
+	sum  tree.SHA256
+	link bool   // a symbolic link's target
+	path string // one of its places
+	kept []byte // nil: to be read again
+}
+
+// Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What can not be
+// deployed is refused here, before anything is written. If Verdict.Already is set, nothing was read.
+func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func(Progress)) (*Prepared, error) {
+	v, err := c.Check(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{
+		Verdict: v, chain: c, lock: lock, job: job, nodes: c.newNodes(),
+		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
+	}
+	if v.Already {
+		return p, nil
+	}
+	plans, err := p.planTree(ctx)
+	if err != nil {
+		return nil, refuseTree(err)
+	}
+	if err := p.readContents(ctx, progress); err != nil {
+		return nil, refuseTree(err)
+	}
+	p.finishNodes(plans)
+	for _, step := range []func(context.Context) error{p.findMissing, p.readObjects, p.countFiles} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// dirPlan is a directory that etcd has no node of.
+type dirPlan struct {
+	oid    plumbing.Hash
+	path   string
+	prev   tree.Entry // the directory of the same path in the head's tree, or zero
+	node   *tree.Node
+	height int // 1 + that of the highest planned directory below; 0: not finished
+}
+
+// planTree walks the tree from the root, a level at a time, and stops wherever etcd has the node already. It gives
+// the directories to be written, in the order of the walk.
+func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
+	root := &dirPlan{oid: p.Verdict.tree}
+	if head := p.Verdict.Head; head != nil && head.Record != nil {
+		root.prev = head.Record.root()
+	}
+	var plans []*dirPlan
+	seen := map[plumbing.Hash]bool{root.oid: true}
+	for level := []*dirPlan{root}; len(level) > 0; {
+		var oids []plumbing.Hash
+		for _, d := range level {
+			oids = append(oids, d.oid)
+			if !d.prev.OID.IsZero() {
+				oids = append(oids, d.prev.OID)
+			}
+		}
+		if err := p.nodes.load(ctx, oids); err != nil {
+			return nil, err
+		}
+		var next []*dirPlan
+		for _, d := range level {
+			p.nodes.distrust(d.prev)
+		}
+		for _, d := range level {
+			if p.nodes.known[d.oid] != nil {
+				continue
+			}
+			plans = append(plans, d)
+			below, err := p.planDir(d, seen)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, below...)
+		}
+		level = next
+	}
+	return plans, nil
+}
+
+// planDir reads one directory from git: what the head's directory names has its size and sha256 from there, the rest
+// is planned.
+func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan, error) {
+	entries, err := p.job.Repo.Tree(d.oid)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %q: %w", d.path, err)
+	}
+	var known map[plumbing.Hash]*tree.Entry
+	dirs := map[string]tree.Entry{}
+	if prev := p.nodes.known[d.prev.OID]; prev != nil {
+		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
+		for i := range prev.Entries {
+			e := &prev.Entries[i]
+			if e.Mode == dirMode {
+				dirs[e.Name] = *e
+			}
+			if e.Mode != filemode.Submodule {
+				known[e.OID] = e
+			}
+		}
+	}
+	d.node = &tree.Node{Entries: make([]tree.Entry, len(entries))}
+	var below []*dirPlan
+	for i, e := range entries {
+		where := path.Join(d.path, e.Name)
+		if len(e.Name) > maxName || len(where) > maxPath {
+			return nil, badName(where)
+		}
+		entry := &d.node.Entries[i]
+		*entry = tree.Entry{Mode: e.Mode, Name: e.Name, OID: e.Hash}
+		if k := known[e.Hash]; k != nil && sameKind(k.Mode, e.Mode) {
+			entry.Size, entry.SHA256 = k.Size, k.SHA256
+			continue
+		}
+		switch {
+		case e.Mode == filemode.Submodule:
+		case e.Mode == dirMode:
+			if !seen[e.Hash] {
+				seen[e.Hash] = true
+				below = append(below, &dirPlan{oid: e.Hash, path: where, prev: dirs[e.Name]})
+			}
+		default:
+			p.planContent(e.Hash, where, e.Mode == filemode.Symlink)
+		}
+	}
+	return below, nil
+}
+
+func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
+	c := p.contents[oid]
+	if c == nil {
+		c = &content{oid: oid, path: where}
+		p.contents[oid] = c
+		p.planned = append(p.planned, c)
+	}
+	if link && !c.link {
+		c.link, c.path = true, where
+	}
+}
+
+func badName(where string) error {
+	return &RefusedError{
+		What: fmt.Sprintf("%q: a name of %d bytes in a path of %d; a file system takes %d and %d", where,
+			len(path.Base(where)), len(where), maxName, maxPath),
+		Remedy: "shorten the name, commit, push again",
+	}
+}
+
+// sameKind tells whether what is known of an entry holds for one of another mode: a file that became a link has the
+// same content and must be looked at all the same.
+func sameKind(known, mode filemode.FileMode) bool {
+	file := func(m filemode.FileMode) bool { return m == filemode.Regular || m == filemode.Executable }
+	return known == mode || file(known) && file(mode)
+}
+
+// readContents learns size and sha256 of every planned content, in one stream out of git.
+func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) error {
+	list, oids := p.planned, make([]plumbing.Hash, len(p.planned))
+	for i, c := range list {
+		oids[i] = c.oid
+	}
+	told, kept := Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
+	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
+		c := list[i]
+		c.size = size
+		sum := newContentHash(size)
+		if size <= tree.ChunkSize && kept+size <= keepBytes {
+			c.kept = make([]byte, 0, size)
+			kept += size
+		}
+		if err := c.read(r, sum); err != nil {
+			return fmt.Errorf("read %q: %w", c.path, err)
+		}
+		c.sum = sum.SHA256()
+		told.Files++
+		told.Bytes += size
+		progress(told)
+		return nil
+	})
+}
+
+// read takes a content in and checks that it is what its oid names.
+func (c *content) read(r io.Reader, sum *contentHash) error {
+	target := sliceWriter{keep: c.kept != nil || c.link, data: c.kept}
+	n, err := io.Copy(io.MultiWriter(sum, &target), r)
+	if err != nil {
+		return err
+	}
+	if n != c.size || sum.OID() != c.oid {
+		return fmt.Errorf("git handed over something else than blob %s", c.oid)
+	}
+	if c.kept != nil {
+		c.kept = target.data
+	}
+	if !c.link {
+		return nil
+	}
+	for _, b := range target.data {
+		if b == 0 {
+			return badLink(c.path, "has a NUL byte in its target")
+		}
+	}
+	if c.size == 0 || c.size > maxLink {
+		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, maxLink))
+	}
+	return nil
+}
+
+func badLink(path, why string) error {
+	return &RefusedError{What: fmt.Sprintf("symbolic link %q %s", path, why), Remedy: "remove the link or correct it, commit, push again"}
+}
+
+// sliceWriter keeps what is written if it shall.
+type sliceWriter struct {
+	keep bool
+	data []byte
+}
+
+func (w *sliceWriter) Write(b []byte) (int, error) {
+	if w.keep && len(w.data) <= tree.ChunkSize {
+		w.data = append(w.data, b...)
+	}
+	return len(b), nil
+}
+
+// finishNodes fills in sizes and sha256s from the bottom up and sorts the planned nodes by height.
+func (p *Prepared) finishNodes(plans []*dirPlan) {
+	byOID := make(map[plumbing.Hash]*dirPlan, len(plans))
+	for _, d := range plans {
+		byOID[d.oid] = d
+	}
+	for _, d := range plans {
+		p.finishNode(d, byOID)
+	}
+	p.root = p.nodes.text[p.Verdict.tree]
+}
+
+// finishNode finishes the planned directories below d, then d; the same directory may lie in many.
+func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
+	if d.height > 0 {
+		return
+	}
+	d.height = 1
+	for i := range d.node.Entries {
+		e := &d.node.Entries[i]
+		switch {
+		case e.Mode == filemode.Submodule, e.SHA256 != tree.SHA256{}: // nothing to know, or known
+		case e.Mode == dirMode:
+			if below := plans[e.OID]; below != nil {
+				p.finishNode(below, plans)
+				d.height = max(d.height, below.height+1)
+			}
+			text := p.nodes.text[e.OID]
+			e.Size, e.SHA256 = text.Size, text.SHA256
+		default:
+			c := p.contents[e.OID]
+			e.Size, e.SHA256 = c.size, c.sum
+		}
+	}
+	text := d.node.Text()
+	p.nodes.add(d.oid, d.node, text)
+	for len(p.levels) < d.height {
+		p.levels = append(p.levels, nil)
+	}
+	p.levels[d.height-1] = append(p.levels[d.height-1], d.oid)
+	p.NewBytes += int64(len(text))
+	p.keys += len(chunkKeys("", int64(len(text))))
+}
+
+// findMissing asks etcd which of the planned contents it has.
+func (p *Prepared) findMissing(ctx context.Context) error {
+	var keys []string
+	var first []int // where a content's keys start
+	for _, c := range p.planned {
+		first = append(first, len(keys))
+		keys = append(keys, chunkKeys(p.chain.contentKey(c.sum), c.size)...)
+	}
+	there, err := etcd.Exist(ctx, p.chain.kv, keys)
+	if err != nil {
+		return fmt.Errorf("look up contents in %s: %w", p.chain.ns, etcd.Classify(err))
+	}
+	first = append(first, len(keys))
+	for i, c := range p.planned {
+		complete := true
+		for k := first[i]; k < first[i+1]; k++ {
+			complete = complete && there[k]
+		}
+		if complete {
+			c.kept = nil
+			continue
+		}
+		p.missing = append(p.missing, c)
+		p.NewContents++
+		p.NewBytes += c.size
+		p.keys += first[i+1] - first[i]
+	}
+	return nil
+}
+
+// readObjects reads the commits from the previous hash on, and with a path the trees down to it, as far as etcd lacks
+// them: with them whoever holds only etcd can prove which commit a tree belongs to.
+func (p *Prepared) readObjects(ctx context.Context) error {
+	oids := []plumbing.Hash{p.job.Commit}
+	if !p.Verdict.More && p.Verdict.Head != nil {
+		oids = append(oids, p.Verdict.Commits...)
+	}
+	oids = append(oids, p.Verdict.above...)
+	keys := make([]string, len(oids))
+	for i, oid := range oids {
+		keys[i] = p.chain.objectKey(oid)
+	}
+	there, err := etcd.Exist(ctx, p.chain.kv, keys)
+	if err != nil {
+		return fmt.Errorf("look up commits in %s: %w", p.chain.ns, etcd.Classify(err))
+	}
+	size := 0
+	for i, oid := range oids {
+		if there[i] || p.objects[keys[i]] != nil {
+			continue
+		}
+		raw, err := p.job.Repo.Raw(oid)
+		if err != nil {
+			return fmt.Errorf("read object %s: %w", oid, err)
+		}
+		if len(raw) > etcd.MaxValue {
+			return &RefusedError{
+				What:   fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, Bytes(int64(len(raw))), Bytes(etcd.MaxValue)),
+				Remedy: "shorten the commit's message, or deploy a directory above with fewer entries beside it",
+			}
+		}
+		p.objects[keys[i]] = raw
+		if size += len(raw); size > maxObjects {
+			return &RefusedError{
+				What:   fmt.Sprintf("the commits since %s have more than %s", p.Verdict.previous.Short(), Bytes(maxObjects)),
+				Remedy: "push them in parts",
+			}
+		}
+	}
+	p.NewBytes += int64(size)
+	p.keys += len(p.objects)
+	return nil
+}
+
+// countFiles compares the tree with the head's.
+func (p *Prepared) countFiles(ctx context.Context) error {
+	head := p.Verdict.Head
+	if head == nil || head.Record == nil {
+		return p.countFrom(ctx, plumbing.ZeroHash)
+	}
+	p.Files = head.Record.Files
+	err := p.countFrom(ctx, head.Record.root().OID)
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) || err == nil && p.Files < 0 {
+		// The head can not be compared with, and this deploy must not hang on it.
+		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
+		p.Files, p.Changed, p.Submodules = 0, 0, nil
+		return p.countFrom(ctx, plumbing.ZeroHash)
+	}
+	return err
+}
+
+// countFrom counts on from a tree, or from nothing.
+func (p *Prepared) countFrom(ctx context.Context, old plumbing.Hash) error {
+	long := ""
+	err := p.nodes.diff(ctx, old, p.Verdict.tree, func(c Change) {
+		if c.New != nil && len(c.Path) > maxPath {
+			long = c.Path // a directory that lies deeper than where it was checked
+		}
+		file := func(e *tree.Entry) bool { return e != nil && e.Mode != filemode.Submodule }
+		if file(c.Old) {
+			p.Files--
+		}
+		if file(c.New) {
+			p.Files++
+		}
+		if c.New != nil && c.New.Mode == filemode.Submodule {
+			p.Submodules = append(p.Submodules, c.Path)
+		}
+		if file(c.Old) || file(c.New) {
+			p.Changed++
+		}
+	})
+	if err == nil && long != "" {
+		err = badName(long)
+	}
+	return err
+}
+
+// keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
+// bucket's value and, with the index, in its page), revision, leases and the page's headers, rounded up.
+const keyOverhead = 400
+
+// CheckRoom refuses what etcd's quota has no room for, all of one push together, before any of it is written.
+func CheckRoom(ctx context.Context, client *clientv3.Client, all []*Prepared) error {
+	var need int64
+	for _, p := range all {
+		need += p.NewBytes + int64(p.keys)*keyOverhead
+	}
+	if need == 0 {
+		return nil
+	}
+	space, err := etcd.ReadSpace(ctx, client)
+	if err != nil {
+		return fmt.Errorf("read etcd's size: %w", err)
+	}
+	free := space.Quota - space.Used
+	if !space.NoSpace && (space.Quota == 0 || need <= free) {
+		return nil
+	}
+	what := fmt.Sprintf("this needs %s in etcd and %s of its quota of %s are free", Bytes(need), Bytes(max(free, 0)), Bytes(space.Quota))
+	if space.NoSpace {
+		what = "etcd's alarm NOSPACE is on: it takes no writes"
+	}
+	return &roomError{&RefusedError{What: what, Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again"}}
+}
+
+// roomError is a refusal that etcd's fullness caused.
+type roomError struct{ *RefusedError }
+
+func (e *roomError) Unwrap() []error { return []error{e.RefusedError, etcd.ErrFull} }

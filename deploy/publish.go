@@ -1,0 +1,206 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/etcd"
+	"refship/keys"
+)
+
+// signatureNamespace is the namespace of the SSH signature over a record.
+const signatureNamespace = "refship"
+
+// settleTimeout bounds how long Publish tries to find out what became of a txn whose answer was lost.
+const settleTimeout = 30 * time.Second
+
+// Publish makes the deploy visible in one txn that also gives the lock back. ErrLockLost says that nothing was
+// published and that the chain is to be prepared for again. An answer that never came is settled by reading back: the
+// deploy, ErrLockLost or what else kept it from being published; if even that fails, the error wraps
+// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Repo is not used any more.
+func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
+	if p.lock.revision == 0 {
+		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
+	}
+	d, err := p.compose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.chain.log.DebugContext(ctx, "step", "at", "publishing")
+	resp, err := p.publishTxn(ctx, d)
+	switch {
+	case err != nil:
+		return p.settle(ctx, d, err)
+	case resp.Succeeded:
+		p.lock.revision = 0
+		return d, nil
+	}
+	return p.notPublished(ctx, d, resp)
+}
+
+// compose makes the deploy: its record and the signature over it.
+func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
+	v, job := p.Verdict, p.job
+	below, err := p.chain.newestRecord(ctx, v.Head)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{
+		Format: recordFormat, ID: 1, Kind: job.Kind, Hash: Hash(job.Commit.String()), Path: job.Path,
+		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
+		Frontend: job.Frontend, Settings: job.Settings, PreviousHash: v.previous,
+		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
+		Subject: subjectOf(v.commit.Message), Author: shorten(fmt.Sprintf("%s <%s>", v.commit.Author.Name, v.commit.Author.Email)),
+		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
+	}
+	if r.Settings == nil {
+		r.Settings = map[string]string{}
+	}
+	if v.Head != nil {
+		r.ID = v.Head.ID + 1
+	}
+	if below != nil {
+		r.PreviousRecord = RecordRef{ID: below.ID, SHA256: hexSHA256(below.RecordBytes)}
+		if r.Time.Before(below.Record.Time) {
+			r.Time = below.Record.Time.UTC() // a clock that was set back
+		}
+	}
+	if job.Signer != nil {
+		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
+	}
+	d := &Deploy{ID: r.ID, Hash: r.Hash, Record: r}
+	if d.RecordBytes, err = r.encode(); err != nil {
+		return nil, err
+	}
+	if job.Signer != nil {
+		if d.Signature, err = keys.Sign(job.Signer, signatureNamespace, d.RecordBytes); err != nil {
+			return nil, fmt.Errorf("sign record: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// publishTxn compares all that the deploy was prepared against and puts all of its keys.
+func (p *Prepared) publishTxn(ctx context.Context, d *Deploy) (*clientv3.TxnResponse, error) {
+	c := p.chain
+	ifs := []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(c.own("lock")), "=", p.lock.revision),
+		clientv3.Compare(clientv3.CreateRevision(c.own("hold")), "=", 0),
+	}
+	for which := range deployKeys {
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.deployKey(d.ID, which)), "=", 0))
+		if head := p.Verdict.Head; head != nil {
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.deployKey(head.ID, which)), "=", head.revisions[which]))
+		}
+	}
+	puts := []clientv3.Op{
+		clientv3.OpPut(c.deployKey(d.ID, keyHash), string(d.Hash)),
+		clientv3.OpPut(c.deployKey(d.ID, keyRecord), string(d.RecordBytes)),
+		clientv3.OpPut(c.own("head"), d.ID.String()),
+		clientv3.OpDelete(c.own("lock")),
+	}
+	if d.Signature != nil {
+		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, keySignature), string(d.Signature)))
+	}
+	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
+		Else(clientv3.OpGet(c.deployKey(d.ID, keyRecord)), clientv3.OpGet(c.own("hold"))).Commit()
+}
+
+// notPublished says why the compares failed.
+func (p *Prepared) notPublished(ctx context.Context, d *Deploy, resp *clientv3.TxnResponse) (*Deploy, error) {
+	if isRecord(resp.Responses[0], d) {
+		p.lock.revision = 0
+		return d, nil // it was: etcd's client had asked twice
+	}
+	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
+		if err := p.chain.checkHold(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
+}
+
+// settle finds out whether a txn without an answer was applied. It takes the lock away in the same txn that reads, so
+// that a publish which is still under way somewhere in etcd can not be applied afterwards.
+func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	c := p.chain
+	lock, record := c.own("lock"), clientv3.OpGet(c.deployKey(d.ID, keyRecord))
+	for {
+		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", p.lock.revision)).
+			Then(clientv3.OpDelete(lock), record).Else(record, record).Commit()
+		if err == nil {
+			p.lock.revision = 0
+			if isRecord(resp.Responses[1], d) {
+				return d, nil
+			}
+			cause = etcd.Classify(cause)
+			if errors.Is(cause, etcd.ErrUnreachable) { // it was, and is no longer
+				return nil, fmt.Errorf("publish deploy %d in %s: %w: %w", d.ID, c.ns, ErrLockLost, cause)
+			}
+			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns,
+				etcd.Classify(context.DeadlineExceeded))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func isRecord(resp *etcdserverpb.ResponseOp, d *Deploy) bool {
+	kvs := resp.GetResponseRange().GetKvs()
+	return len(kvs) == 1 && bytes.Equal(kvs[0].Value, d.RecordBytes)
+}
+
+// Do is the whole way for a job outside of a push: check, lock, prepare, upload, publish, and again if the lock was
+// lost on the way. The lock is waited for up to wait. already says that the head, which is returned, was this very
+// deploy, and that nothing was written.
+func (c *Chain) Do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (d *Deploy, already bool, err error) {
+	const tries = 3
+	for range tries {
+		if d, already, err = c.do(ctx, l, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
+			break
+		}
+	}
+	return d, already, err
+}
+
+func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (*Deploy, bool, error) {
+	v, err := c.Check(ctx, job)
+	if err != nil {
+		return nil, false, err
+	}
+	if v.Already {
+		return v.Head, true, nil
+	}
+	lock, err := c.Lock(ctx, l, who, wait, func(Holder, time.Duration) {})
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = lock.Unlock(context.WithoutCancel(ctx)) }() // published or not: at worst the lease ends it
+	p, err := c.Prepare(ctx, lock, job, progress)
+	if err != nil {
+		return nil, false, err
+	}
+	if p.Verdict.Already {
+		return p.Verdict.Head, true, nil
+	}
+	if err := CheckRoom(ctx, c.client, []*Prepared{p}); err != nil {
+		return nil, false, err
+	}
+	if err := p.Upload(ctx, progress); err != nil {
+		return nil, false, err
+	}
+	d, err := p.Publish(ctx)
+	return d, false, err
+}

@@ -1,0 +1,193 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/etcd"
+	"refship/deploy/tree"
+)
+
+// noTreeError says that a deploy has no tree to read: it is foreign.
+func (c *Chain) noTreeError(d *Deploy) error {
+	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
+}
+
+// verified loads directories' nodes and holds each against the size and sha256 that leads to it.
+func (n *nodes) verified(ctx context.Context, dirs []tree.Entry) error {
+	oids := make([]plumbing.Hash, len(dirs))
+	for i, e := range dirs {
+		oids[i] = e.OID
+	}
+	if err := n.load(ctx, oids); err != nil {
+		return err
+	}
+	for _, e := range dirs {
+		text, ok := n.text[e.OID]
+		if !ok {
+			return n.unknown(e.OID)
+		}
+		if text.Size != e.Size || text.SHA256 != e.SHA256 {
+			return &CorruptError{
+				Key:  n.chain.treeKey(e.OID),
+				What: fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256),
+			}
+		}
+	}
+	return nil
+}
+
+// find walks from the root to what is at a path: "" is the root. The walk follows no symbolic link.
+func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.Entry, error) {
+	at := root
+	if where == "" {
+		return at, nil
+	}
+	var done string
+	for _, name := range strings.Split(where, "/") {
+		if at.Mode != dirMode {
+			return at, fmt.Errorf("path %q: %q is no directory", where, done)
+		}
+		if err := n.verified(ctx, []tree.Entry{at}); err != nil {
+			return at, err
+		}
+		next := -1
+		entries := n.known[at.OID].Entries
+		for i := range entries {
+			if entries[i].Name == name {
+				next = i
+			}
+		}
+		if next < 0 {
+			return at, fmt.Errorf("path %q: no %q in %q", where, name, done)
+		}
+		at, done = entries[next], path.Join(done, name)
+	}
+	return at, nil
+}
+
+// List calls fn for the entries of the directory at where ("" is the root), or for the one file that is there, with
+// their paths; recursive goes into directories, which are then not told themselves. Every node is checked on the way.
+// Paths are raw bytes, elements joined with "/".
+func (c *Chain) List(ctx context.Context, d *Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
+	if d.Record == nil {
+		return c.noTreeError(d)
+	}
+	n := c.newNodes()
+	where = strings.TrimSuffix(where, "/")
+	at, err := n.find(ctx, d.Record.root(), where)
+	if err != nil {
+		return fmt.Errorf("list deploy %d: %w", d.ID, err)
+	}
+	if at.Mode != dirMode {
+		return fn(where, at)
+	}
+	seen := 0
+	return n.list(ctx, where, at, recursive, &seen, fn)
+}
+
+func (n *nodes) list(ctx context.Context, where string, dir tree.Entry, recursive bool, seen *int, fn func(string, tree.Entry) error) error {
+	if *seen++; *seen > maxDirs {
+		return fmt.Errorf("list %q: more than %d directories", where, maxDirs)
+	}
+	if err := n.verified(ctx, []tree.Entry{dir}); err != nil {
+		return err
+	}
+	entries := n.known[dir.OID].Entries
+	if recursive {
+		if err := n.verified(ctx, dirsOf(entries)); err != nil { // all of them at once
+			return err
+		}
+	}
+	for _, e := range entries {
+		at := path.Join(where, e.Name)
+		var err error
+		if recursive && e.Mode == dirMode {
+			err = n.list(ctx, at, e, recursive, seen, fn)
+		} else {
+			err = fn(at, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dirsOf(entries []tree.Entry) []tree.Entry {
+	var dirs []tree.Entry
+	for _, e := range entries {
+		if e.Mode == dirMode {
+			dirs = append(dirs, e)
+		}
+	}
+	return dirs
+}
+
+// Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
+// first byte is written, a longer one as it goes: bytes may have been written when a *CorruptError comes.
+func (c *Chain) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) error {
+	if d.Record == nil {
+		return c.noTreeError(d)
+	}
+	e, err := c.newNodes().find(ctx, d.Record.root(), where)
+	if err != nil {
+		return fmt.Errorf("read deploy %d: %w", d.ID, err)
+	}
+	switch e.Mode {
+	case dirMode:
+		return fmt.Errorf("read deploy %d: %q is a directory", d.ID, where)
+	case filemode.Submodule:
+		return fmt.Errorf("read deploy %d: %q is a submodule at commit %s: its content is not deployed", d.ID, where, e.OID)
+	}
+	return c.content(ctx, e, w)
+}
+
+// chunksAtOnce is how many chunks of a content are read together.
+const chunksAtOnce = 4
+
+// content writes a file's content and checks it.
+func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
+	sum, count := newContentHash(e.Size), chunkCount(e.Size)
+	for first := int64(0); first < count; first += chunksAtOnce {
+		last := min(first+chunksAtOnce, count)
+		batch := make([]string, 0, chunksAtOnce)
+		for i := first; i < last; i++ {
+			batch = append(batch, chunkKey(c.contentKey(e.SHA256), e.Size, i))
+		}
+		values, err := etcd.Get(ctx, c.kv, batch)
+		if err != nil {
+			return fmt.Errorf("read content: %w", etcd.Classify(err))
+		}
+		for i, value := range values {
+			if value == nil {
+				return &CorruptError{Key: batch[i], What: "it is missing"}
+			}
+			_, _ = sum.Write(value) // a hash never fails
+		}
+		if last == count {
+			if err := c.checkContent(e, sum); err != nil {
+				return err
+			}
+		}
+		for _, value := range values {
+			if _, err := w.Write(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Chain) checkContent(e tree.Entry, sum *contentHash) error {
+	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
+		return nil
+	}
+	return &CorruptError{Key: c.contentKey(e.SHA256), What: fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID())}
+}

@@ -1,0 +1,134 @@
+package deploy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy/tree"
+)
+
+// recordFormat is the version of the record's format that this package writes.
+const recordFormat = 1
+
+// maxText bounds subject and author in a record, in bytes.
+const maxText = 1000
+
+// Pusher is who made a deploy.
+type Pusher struct {
+	Name string `json:"name"`
+	Key  string `json:"key"` // fingerprint of the key that authenticated, "SHA256:…"; "" if there was none
+	Via  string `json:"via"` // how the name is known: "ssh"
+}
+
+// RecordRef names a record by the sha256 of its bytes (64 hex digits); ID 0 and "" is "none".
+type RecordRef struct {
+	ID     ID     `json:"id"`
+	SHA256 string `json:"sha256"`
+}
+
+// Record is what is known of a deploy, stored as JSON at deploy/<N>/record. The order of the fields is part of the
+// format; hash and signature cover the stored bytes, never re-encoded ones.
+type Record struct {
+	Format          int               `json:"format"` // 1
+	ID              ID                `json:"id"`
+	Kind            Kind              `json:"kind"`
+	Forced          bool              `json:"forced"` // the previous-hash check was overridden
+	Hash            Hash              `json:"hash"`
+	Path            string            `json:"path"`        // what part of the commit's tree; "" is all of it
+	Tree            string            `json:"tree"`        // oid of the tree at path
+	TreeSHA256      string            `json:"tree_sha256"` // of the root node's text, 64 hex digits
+	TreeSize        int64             `json:"tree_size"`   // of the root node's text, bytes
+	Files           int               `json:"files"`       // files and links in the tree
+	Frontend        Frontend          `json:"frontend"`
+	Settings        map[string]string `json:"settings"` // of the frontend
+	PreviousHash    Hash              `json:"previous_hash"`
+	PreviousRecord  RecordRef         `json:"previous_record"` // the newest record below ID
+	Repository      string            `json:"repository"`
+	Target          string            `json:"target"`
+	Ref             string            `json:"ref"`
+	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first deploy
+	Subject         string            `json:"subject"`
+	Author          string            `json:"author"` // "Name <mail>"
+	Pusher          Pusher            `json:"pusher"`
+	Reason          string            `json:"reason"`
+	PushCertificate string            `json:"push_certificate"` // oid of the stored certificate, or ""
+	Server          string            `json:"server"`           // host name of who published
+	Signer          string            `json:"signer"`           // fingerprint of the key that signed, or ""
+	Time            time.Time         `json:"time"`             // UTC, milliseconds, never decreasing along a chain
+}
+
+// encode gives the record's bytes: JSON without HTML escaping and without a trailing newline.
+func (r *Record) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(r); err != nil {
+		return nil, fmt.Errorf("encode record: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// decodeRecord reads a record. Unknown fields are tolerated: a later format may add some.
+func decodeRecord(text []byte) (*Record, error) {
+	r := new(Record)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("record is not readable: %w", err)
+	}
+	if r.Format != recordFormat {
+		return nil, fmt.Errorf("record has format %d, this refship reads %d", r.Format, recordFormat)
+	}
+	if _, err := ParseHash(string(r.Hash)); err != nil {
+		return nil, err
+	}
+	if r.PreviousHash != "" {
+		if _, err := ParseHash(string(r.PreviousHash)); err != nil {
+			return nil, err
+		}
+	}
+	if !hexOID.MatchString(r.Tree) || r.TreeSize < 0 || r.Files < 0 {
+		return nil, fmt.Errorf("record has tree %q of %d bytes and %d files", r.Tree, r.TreeSize, r.Files)
+	}
+	if _, err := tree.ParseSHA256(r.TreeSHA256); err != nil {
+		return nil, fmt.Errorf("record has tree_sha256: %w", err)
+	}
+	return r, nil
+}
+
+// root is the record's tree as an entry, for reading it like any other directory.
+func (r *Record) root() tree.Entry {
+	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by decodeRecord
+	return tree.Entry{Mode: dirMode, OID: plumbing.NewHash(r.Tree), Size: r.TreeSize, SHA256: sum}
+}
+
+func hexSHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// subjectOf is a commit message's first paragraph on one line, as git's %s.
+func subjectOf(message string) string {
+	paragraph, _, _ := strings.Cut(strings.TrimLeft(message, "\n"), "\n\n")
+	subject := strings.Join(strings.FieldsFunc(paragraph, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+	return shorten(strings.TrimSpace(subject))
+}
+
+// shorten makes valid UTF-8 of at most maxText bytes, and an ellipsis, of a text that a stranger may have made long.
+func shorten(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxText {
+		return text
+	}
+	cut := maxText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}

@@ -1,0 +1,92 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy/etcd"
+	"refship/deploy/tree"
+)
+
+// Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
+// a node never names what is not there. It may be called again after an error.
+func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
+	w := etcd.NewWriter(ctx, p.chain.kv)
+	if err := p.upload(ctx, w, progress); err != nil {
+		return fmt.Errorf("store in %s: %w", p.chain.ns, etcd.Classify(err))
+	}
+	return nil
+}
+
+func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Progress)) error {
+	tell := func() {
+		_, bytes := w.Written()
+		progress(Progress{Step: "storing", FilesTotal: p.NewContents, Bytes: bytes, BytesTotal: p.NewBytes})
+	}
+	for key, raw := range p.objects {
+		if err := w.Put(key, raw); err != nil {
+			return err
+		}
+	}
+	var again []*content
+	for _, c := range p.missing {
+		if c.kept == nil {
+			again = append(again, c)
+			continue
+		}
+		if err := w.Put(p.chain.contentKey(c.sum), c.kept); err != nil {
+			return err
+		}
+		tell()
+	}
+	if err := p.uploadFromGit(ctx, w, again, tell); err != nil {
+		return err
+	}
+	if err := w.Barrier(); err != nil {
+		return err
+	}
+	p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
+	for _, level := range p.levels {
+		for _, oid := range level {
+			if err := putChunks(w, p.chain.treeKey(oid), p.nodes.known[oid].Text()); err != nil {
+				return err
+			}
+		}
+		if err := w.Barrier(); err != nil {
+			return err
+		}
+		tell()
+	}
+	return nil
+}
+
+// uploadFromGit reads contents a second time and writes them, large ones chunk by chunk.
+func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*content, tell func()) error {
+	oids := make([]plumbing.Hash, len(list))
+	for i, c := range list {
+		oids[i] = c.oid
+	}
+	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
+		c, sum := list[i], newContentHash(size)
+		keys := chunkKeys(p.chain.contentKey(c.sum), size)
+		for k, key := range keys {
+			chunk := make([]byte, min(tree.ChunkSize, size-int64(k)*tree.ChunkSize))
+			if _, err := io.ReadFull(r, chunk); err != nil {
+				return fmt.Errorf("read %q: %w", c.path, err)
+			}
+			_, _ = sum.Write(chunk) // a hash never fails
+			if k == len(keys)-1 && sum.SHA256() != c.sum {
+				// The last chunk is what makes the content complete: without it nobody takes the others for it.
+				return fmt.Errorf("read %q: git handed over blob %s with other bytes than before", c.path, c.oid)
+			}
+			if err := w.Put(key, chunk); err != nil {
+				return err
+			}
+			tell()
+		}
+		return nil
+	})
+}
