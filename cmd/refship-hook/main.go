@@ -1,0 +1,150 @@
+// Command refship-hook is what git runs as pre-receive and post-receive in a repository that a refship server serves.
+// It decides nothing: it hands its input to the server's socket and relays what the server says. It runs twice in every
+// push, so it starts fast: no package of refship, no net, no fmt. The protocol is described in package hooks.
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Frames of the protocol: a type byte, a length of four bytes (big endian), the payload.
+const (
+	frameVar    = 'v' // to the server: NAME=VALUE
+	frameInput  = 'i' // to the server: a piece of standard input
+	frameEnd    = 'e' // to the server: end of standard input
+	frameOutput = 'o' // from the server: text for standard error
+	frameExit   = 'x' // from the server: one byte, the exit status; always the last frame
+	maxFrame    = 256 << 10
+)
+
+const (
+	pre  = "pre-receive"
+	post = "post-receive"
+)
+
+func main() { os.Exit(run(filepath.Base(os.Args[0]))) }
+
+// run gives the exit status. Whatever goes wrong refuses the push: nothing is stored that nobody checked.
+func run(hook string) int {
+	if hook != pre && hook != post {
+		return fail(hook, "git runs this program as "+pre+" and "+post+", not as "+hook, "start it by a git push")
+	}
+	socket, token := os.Getenv("REFSHIP_HOOK_SOCKET"), os.Getenv("REFSHIP_HOOK_TOKEN")
+	if socket == "" || token == "" {
+		return fail(hook, "this repository is served by refship: push through its ssh server",
+			"git push ssh://git@HOST:PORT/REPOSITORY, as `refship serve` prints it")
+	}
+	status, err := talk(hook, socket, token)
+	if err != nil {
+		hint := "is `refship serve` running? push again when it is"
+		if hook == post {
+			hint = "the ref has moved; refship deploys it when its server starts again, or by: ssh HOST deploy REPOSITORY"
+		}
+		return fail(hook, err.Error(), hint)
+	}
+	return status
+}
+
+// fail says what went wrong; by the time of post-receive the ref has moved already.
+func fail(hook, what, hint string) int {
+	start := "refship: refused: "
+	if hook == post {
+		start = "refship: pushed, not deployed: "
+	}
+	os.Stderr.WriteString(start + what + "\nrefship: hint: " + hint + "\n")
+	return 1
+}
+
+// talk sends everything to the server and relays its answer.
+func talk(hook, socket, token string) (int, error) {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, errors.New("make a socket: " + err.Error())
+	}
+	server := os.NewFile(uintptr(fd), socket)
+	defer server.Close()
+	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+		return 0, errors.New("the refship server does not answer at " + socket + ": " + err.Error())
+	}
+	sent := send(server, hook, token)
+	// Read the answer even if sending broke: a server that refuses early says why.
+	status, err := relay(server)
+	if err != nil && sent != nil {
+		return 0, sent
+	}
+	return status, err
+}
+
+func send(server io.Writer, hook, token string) error {
+	vars := []string{"REFSHIP_HOOK_TOKEN=" + token, "REFSHIP_HOOK=" + hook}
+	for _, v := range os.Environ() {
+		if strings.HasPrefix(v, "GIT_PUSH_") || strings.HasPrefix(v, "GIT_QUARANTINE_PATH=") ||
+			strings.HasPrefix(v, "GIT_OBJECT_DIRECTORY=") || strings.HasPrefix(v, "GIT_ALTERNATE_OBJECT_DIRECTORIES=") {
+			vars = append(vars, v)
+		}
+	}
+	var message []byte
+	for _, v := range vars {
+		message = appendFrame(message, frameVar, []byte(v))
+	}
+	input := make([]byte, 64<<10)
+	for {
+		n, err := os.Stdin.Read(input)
+		if n > 0 {
+			message = appendFrame(message, frameInput, input[:n])
+		}
+		if err != nil && err != io.EOF {
+			return errors.New("read git's ref updates: " + err.Error())
+		}
+		if err == io.EOF {
+			message = appendFrame(message, frameEnd, nil)
+		}
+		if err == io.EOF || len(message) > len(input) {
+			if _, err := server.Write(message); err != nil {
+				return errors.New("send to the refship server: " + err.Error())
+			}
+			message = message[:0]
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+func appendFrame(b []byte, kind byte, payload []byte) []byte {
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
+	return append(b, payload...)
+}
+
+// relay copies the server's words to standard error until it gives the exit status.
+func relay(server io.Reader) (int, error) {
+	var head [5]byte
+	for {
+		if _, err := io.ReadFull(server, head[:]); err != nil {
+			return 0, errors.New("the refship server went away before it answered: " + err.Error())
+		}
+		size := binary.BigEndian.Uint32(head[1:])
+		if size > maxFrame || (head[0] == frameExit && size != 1) {
+			return 0, errors.New("the refship server sent a frame that is too large: are refship and refship-hook of one version?")
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(server, payload); err != nil {
+			return 0, errors.New("the refship server went away while it answered: " + err.Error())
+		}
+		switch head[0] {
+		case frameOutput:
+			os.Stderr.Write(payload) // nobody there to tell, if this fails
+		case frameExit:
+			return int(payload[0]), nil
+		default:
+			return 0, errors.New("the refship server sent an unknown frame: are refship and refship-hook of one version?")
+		}
+	}
+}

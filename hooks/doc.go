@@ -1,0 +1,2 @@
+// Package hooks TODO.
+package hooks

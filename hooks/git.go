@@ -1,0 +1,50 @@
+package hooks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// git runs the system's git with an environment made from scratch, and gives its standard output.
+func git(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = gitDir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+	}
+	var out, speech bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &speech
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("run git %s in %s: %w: %s", args[0], gitDir, err, strings.TrimSpace(speech.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// readRefs gives the oids of those refs that exist, loose or packed.
+func readRefs(ctx context.Context, gitDir string, refs []string) (map[string]plumbing.Hash, error) {
+	found := make(map[string]plumbing.Hash)
+	if len(refs) == 0 {
+		return found, nil
+	}
+	args := append([]string{"for-each-ref", "--format=%(objectname) %(refname)", "--end-of-options"}, refs...)
+	out, err := git(ctx, gitDir, args...)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(out)) {
+		oid, ref, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		h, err := parseOID(oid)
+		if err != nil {
+			return nil, fmt.Errorf("read ref %s of %s: %w", ref, gitDir, err)
+		}
+		found[ref] = h
+	}
+	return found, nil
+}

@@ -1,0 +1,252 @@
+package hooks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+)
+
+const (
+	intentFormat = 1
+	intentSuffix = ".json"
+	badSuffix    = ".bad"
+	maxIntent    = 16 << 20
+)
+
+// intent is what an accepted push wants published, as it stands in <GIT_DIR>/refship/pending/<push>.json.
+type intent struct {
+	Format      int           `json:"format"`
+	Push        string        `json:"push"`
+	Time        time.Time     `json:"time"` // when pre-receive accepted
+	Repository  string        `json:"repository"`
+	Pusher      deploy.Pusher `json:"pusher"`
+	Options     []string      `json:"options"`
+	Certificate string        `json:"certificate"` // oid of the push certificate, or ""
+	Deploys     []wish        `json:"deploys"`
+}
+
+// wish is one target's part of an intent.
+type wish struct {
+	Target Target `json:"target"`
+	Old    oid    `json:"old"`
+	New    oid    `json:"new"`
+	Forced bool   `json:"forced"`
+	Reason string `json:"reason"`
+}
+
+// oid is a git oid that is written as 40 hex digits.
+type oid plumbing.Hash
+
+func (o oid) MarshalText() ([]byte, error) { return []byte(plumbing.Hash(o).String()), nil }
+
+func (o *oid) UnmarshalText(text []byte) error {
+	h, err := parseOID(string(text))
+	*o = oid(h)
+	return err
+}
+
+var pushID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// parseIntent takes only what encode writes.
+func parseIntent(text []byte) (*intent, error) {
+	var in intent
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return nil, fmt.Errorf("parse intent: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("parse intent: text after its end")
+	}
+	if in.Format != intentFormat {
+		return nil, fmt.Errorf("parse intent: format %d is not known", in.Format)
+	}
+	if !pushID.MatchString(in.Push) {
+		return nil, fmt.Errorf("parse intent: push %q is not 32 hex digits", clip([]byte(in.Push)))
+	}
+	if in.Repository == "" || in.Pusher.Name == "" {
+		return nil, errors.New("parse intent: repository or pusher is missing")
+	}
+	if len(in.Deploys) == 0 {
+		return nil, errors.New("parse intent: it names no deploy")
+	}
+	var targets []Target
+	for _, w := range in.Deploys {
+		if plumbing.Hash(w.New).IsZero() {
+			return nil, fmt.Errorf("parse intent: target %s has no new oid", clip([]byte(w.Target.Name)))
+		}
+		targets = append(targets, w.Target)
+	}
+	if err := checkTargets(targets); err != nil {
+		return nil, fmt.Errorf("parse intent: %w", err)
+	}
+	return &in, nil
+}
+
+func (in *intent) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	err := e.Encode(in)
+	return b.Bytes(), err
+}
+
+func pendingDir(gitDir string) string { return filepath.Join(gitDir, "refship", "pending") }
+
+func intentPath(gitDir, push string) string {
+	return filepath.Join(pendingDir(gitDir), push+intentSuffix)
+}
+
+// write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
+func (in *intent) write(gitDir string) error {
+	text, err := in.encode()
+	if err != nil {
+		return fmt.Errorf("write intent: %w", err)
+	}
+	dir := pendingDir(gitDir)
+	if err := makePending(gitDir); err != nil {
+		return fmt.Errorf("write intent: %w", err)
+	}
+	f, err := os.CreateTemp(dir, in.Push+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("write intent: %w", err)
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), intentPath(gitDir, in.Push))
+	}
+	if err == nil {
+		err = syncFile(dir)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write intent: %w", err)
+	}
+	return nil
+}
+
+// makePending makes the directory of intents, synced up to gitDir.
+func makePending(gitDir string) error {
+	dir := pendingDir(gitDir)
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := syncFile(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return syncFile(gitDir)
+}
+
+// drop takes a target out of the intent, on disk too; the last one takes the file with it.
+func (in *intent) drop(gitDir, target string) error {
+	in.Deploys = slices.DeleteFunc(in.Deploys, func(w wish) bool { return w.Target.Name == target })
+	if len(in.Deploys) > 0 {
+		return in.write(gitDir)
+	}
+	if err := os.Remove(intentPath(gitDir, in.Push)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove intent: %w", err)
+	}
+	if err := syncFile(pendingDir(gitDir)); err != nil {
+		return fmt.Errorf("remove intent: %w", err)
+	}
+	return nil
+}
+
+// listIntents gives the ids of the pushes that left an intent, oldest first.
+func listIntents(gitDir string) ([]string, error) {
+	entries, err := os.ReadDir(pendingDir(gitDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list intents: %w", err)
+	}
+	type left struct {
+		push string
+		time time.Time
+	}
+	var found []left
+	for _, e := range entries {
+		push, ok := strings.CutSuffix(e.Name(), intentSuffix)
+		if !ok {
+			continue
+		}
+		l := left{push: push}
+		if info, err := e.Info(); err == nil {
+			l.time = info.ModTime()
+		}
+		found = append(found, l)
+	}
+	slices.SortFunc(found, func(a, b left) int {
+		if c := a.time.Compare(b.time); c != 0 {
+			return c
+		}
+		return strings.Compare(a.push, b.push)
+	})
+	var pushes []string
+	for _, l := range found {
+		pushes = append(pushes, l.push)
+	}
+	return pushes, nil
+}
+
+// readIntent reads a push's intent; fs.ErrNotExist if it has none, *badIntent if the file is no intent.
+func readIntent(gitDir, push string) (*intent, error) {
+	f, err := os.Open(intentPath(gitDir, push))
+	if err != nil {
+		return nil, fmt.Errorf("read intent: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxIntent))
+	if err != nil {
+		return nil, fmt.Errorf("read intent: %w", err)
+	}
+	in, err := parseIntent(text)
+	if err == nil && in.Push != push {
+		err = fmt.Errorf("it is the intent of push %s", in.Push)
+	}
+	if err != nil {
+		return nil, &badIntent{Path: intentPath(gitDir, push), Err: err}
+	}
+	return in, nil
+}
+
+// badIntent is a file of intents that cannot be read as one.
+type badIntent struct {
+	Path string
+	Err  error
+}
+
+func (e *badIntent) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+func (e *badIntent) Unwrap() error { return e.Err }
+
+// aside moves the file out of the way and keeps it for whoever wants to look.
+func (e *badIntent) aside() error {
+	if err := os.Rename(e.Path, e.Path+badSuffix); err != nil {
+		return fmt.Errorf("move intent aside: %w", err)
+	}
+	return syncFile(filepath.Dir(e.Path))
+}

@@ -1,0 +1,88 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"refship/deploy"
+)
+
+// postReceive publishes what belongs to the refs that moved. It is not bound to the hook's connection: once git has moved
+// a ref, its deploy is published even if nobody is left to hear of it.
+func (x *Session) postReceive(req *request, out *speaker) byte {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), publishTimeout)
+	defer cancel()
+	x.step("post-receive-start")
+	moved, err := parseUpdates(req.input)
+	if err != nil {
+		out.line("pushed, not deployed: %v", err)
+		return 1 // End looks at the refs themselves
+	}
+	x.sayStored(moved, out)
+	if x.intent == nil {
+		return 0
+	}
+	status := byte(0)
+	say := func(line string) { out.line("%s", line) }
+	for _, p := range x.plans {
+		if !contains(moved, p.update) {
+			x.abandon(ctx, p)
+			continue
+		}
+		before := x.outcome.Undeployed
+		out.during(p.label, "publishing", func(progress func(deploy.Progress)) error {
+			x.finish(ctx, p, say, progress)
+			return nil
+		})
+		if x.outcome.Undeployed != before {
+			status = 1
+		}
+	}
+	return status
+}
+
+// contains tells whether git moved the ref as pre-receive was told.
+func contains(moved []RefUpdate, u RefUpdate) bool {
+	for _, m := range moved {
+		if m.Ref == u.Ref && m.New == u.New {
+			return true
+		}
+	}
+	return false
+}
+
+// sayStored names the refs that are no target's.
+func (x *Session) sayStored(moved []RefUpdate, out *speaker) {
+	var stored, deleted []string
+	for _, u := range moved {
+		switch {
+		case len(x.targetsOf(u.Ref)) > 0:
+		case u.Deletes():
+			deleted = append(deleted, u.Ref)
+		default:
+			stored = append(stored, u.Ref)
+		}
+	}
+	if len(deleted) > 0 {
+		out.line("%s deleted", refsInWords(deleted))
+	}
+	switch {
+	case len(stored) == 0:
+	case len(x.targets) == 0:
+		out.line("%s stored; this repository has no target", refsInWords(stored))
+	default:
+		var rules []string
+		for _, t := range x.targets {
+			rules = append(rules, fmt.Sprintf("%s deploys %s", t.Name, t.Ref))
+		}
+		out.line("%s stored, not deployed: %s", refsInWords(stored), strings.Join(rules, ", "))
+	}
+}
+
+func refsInWords(refs []string) string {
+	if len(refs) == 1 {
+		return refs[0]
+	}
+	return fmt.Sprintf("%d refs (%s)", len(refs), firstFew(refs))
+}

@@ -1,0 +1,263 @@
+package hooks
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+)
+
+const (
+	preReceive  = "pre-receive"
+	postReceive = "post-receive"
+
+	// maxSocketPath is what fits a socket's address (unix(7): sun_path, without its NUL).
+	maxSocketPath = 107
+	// requestTimeout is how long a hook may take to send its input, which git has ready.
+	requestTimeout = 30 * time.Second
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Chain      func(deploy.Namespace) *deploy.Chain
+	Locker     *deploy.Locker
+	Room       func(ctx context.Context, all []*deploy.Prepared) error // deploy.CheckRoom with its client
+	Signer     ssh.Signer                                              // signs records; nil: they stay unsigned
+	Host       string                                                  // host name, for records and locks
+	Dir        string                                                  // for the socket and the hooks directory; made 0700
+	HookBinary string                                                  // path of refship-hook
+	Log        *slog.Logger
+}
+
+// Server answers the hooks of pushes that gitserver runs. Safe for concurrent use.
+type Server struct {
+	cfg      Config
+	signer   string // fingerprint, or ""
+	every    time.Duration
+	listener *net.UnixListener
+
+	mu       sync.Mutex
+	sessions map[[sha256.Size]byte]*Session // by sha256 of the token
+	running  map[string]bool                // push ids
+	stopping bool
+}
+
+// NewServer writes Dir/hooks/{pre-receive,post-receive} and listens on Dir/hook.sock. Run must follow.
+func NewServer(cfg Config) (*Server, error) {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make hooks directory: %w", err)
+	}
+	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make hooks directory: %w", err)
+	}
+	s := &Server{
+		cfg:      cfg,
+		every:    time.Second,
+		sessions: make(map[[sha256.Size]byte]*Session),
+		running:  make(map[string]bool),
+	}
+	if cfg.Signer != nil {
+		s.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
+	}
+	if err := s.linkHooks(); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// linkHooks makes both hooks anew, so that they are always those of this very program.
+func (s *Server) linkHooks() error {
+	binary, err := filepath.Abs(s.cfg.HookBinary)
+	if err != nil {
+		return fmt.Errorf("find refship-hook: %w", err)
+	}
+	info, err := os.Stat(binary)
+	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s is not a program that git could run as its hooks", binary),
+			Remedy: "install refship-hook beside refship",
+		}
+	}
+	if err := os.MkdirAll(s.HooksPath(), 0o700); err != nil {
+		return fmt.Errorf("make hooks directory: %w", err)
+	}
+	for _, hook := range []string{preReceive, postReceive} {
+		path := filepath.Join(s.HooksPath(), hook)
+		fresh := path + ".new"
+		if err := os.RemoveAll(fresh); err != nil {
+			return fmt.Errorf("write hook: %w", err)
+		}
+		if err := os.Symlink(binary, fresh); err != nil {
+			return fmt.Errorf("write hook: %w", err)
+		}
+		if err := os.Rename(fresh, path); err != nil {
+			return fmt.Errorf("write hook: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) socket() string { return filepath.Join(s.cfg.Dir, "hook.sock") }
+
+func (s *Server) listen() error {
+	path, err := filepath.Abs(s.socket())
+	if err != nil {
+		return fmt.Errorf("listen for hooks: %w", err)
+	}
+	if len(path) > maxSocketPath {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("the socket's path %s has %d bytes, %d are possible", path, len(path), maxSocketPath),
+			Remedy: "use a data directory with a shorter path",
+		}
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("another server answers at %s", path),
+			Remedy: "stop it, or use another data directory",
+		}
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return fmt.Errorf("listen for hooks: %w", err)
+	}
+	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listen for hooks: %w", err)
+	}
+	return nil
+}
+
+// HooksPath is what receive-pack needs as core.hooksPath.
+func (s *Server) HooksPath() string { return filepath.Join(s.cfg.Dir, "hooks") }
+
+// Run answers hooks until ctx has ended and all pushes are done. A push may not begin any more once ctx has ended.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stopping = true
+		s.closeIfIdle()
+	})
+	defer stop()
+	var handlers sync.WaitGroup
+	defer handlers.Wait()
+	for {
+		conn, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: those who wait stay in the socket's queue.
+			s.cfg.Log.ErrorContext(ctx, "accept hook", "error", err)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		handlers.Go(func() { s.handle(conn) })
+	}
+}
+
+// closeIfIdle is called with s.mu held.
+func (s *Server) closeIfIdle() {
+	if s.stopping && len(s.sessions) == 0 {
+		s.listener.Close()
+	}
+}
+
+// Begin registers a push. End must follow.
+func (s *Server) Begin(p Push) (*Session, error) {
+	token, id := make([]byte, 32), make([]byte, 16)
+	rand.Read(token)
+	rand.Read(id)
+	x := &Session{server: s, push: p, token: hex.EncodeToString(token), id: hex.EncodeToString(id), began: time.Now()}
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return nil, errors.New("begin push: the server is stopping")
+	}
+	s.sessions[sha256.Sum256([]byte(x.token))] = x
+	s.running[x.id] = true
+	return x, nil
+}
+
+func (s *Server) forget(x *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sha256.Sum256([]byte(x.token)))
+	delete(s.running, x.id)
+	s.closeIfIdle()
+}
+
+func (s *Server) isRunning(push string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[push]
+}
+
+// find gives the session of a token. Looking up the token's hash tells nobody, by how long it takes, how much of a
+// guessed token was right.
+func (s *Server) find(token string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[sha256.Sum256([]byte(token))]
+}
+
+// handle answers one hook.
+func (s *Server) handle(conn net.Conn) {
+	defer conn.Close()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	out := &speaker{every: s.every, conn: conn, gone: func(err error) { cancel(err) }}
+	conn.SetReadDeadline(time.Now().Add(requestTimeout))
+	req, err := readRequest(conn)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "hook", "error", err)
+		out.line("refused: %v", err)
+		out.exit(1)
+		return
+	}
+	x := s.find(req.vars[varToken])
+	if x == nil || !x.enter(req.vars[varHook]) {
+		s.cfg.Log.WarnContext(ctx, "hook without a push", "hook", clip([]byte(req.vars[varHook])))
+		out.line("refused: no running push has this token for %q", clip([]byte(req.vars[varHook])))
+		out.line("hint: push again, through the server")
+		out.exit(1)
+		return
+	}
+	defer x.handlers.Done()
+
+	// Nothing more comes from the hook: if reading ends, the hook has died.
+	conn.SetReadDeadline(time.Time{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		conn.Read(make([]byte, 1))
+		cancel(errHookGone)
+	})
+	defer watch.Wait()
+	defer conn.Close()
+	if req.vars[varHook] == preReceive {
+		out.exit(x.preReceive(ctx, req, out))
+	} else {
+		out.exit(x.postReceive(req, out))
+	}
+}
+
+var errHookGone = errors.New("the push was broken off")

@@ -1,0 +1,337 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+	"refship/deploy/tree"
+	"refship/keys"
+)
+
+const (
+	// publishTimeout bounds what comes after the ref has moved: then the pusher is told that nothing was deployed.
+	publishTimeout = time.Minute
+	// unlockTimeout bounds the release of a lock; its lease ends it anyway.
+	unlockTimeout = 5 * time.Second
+)
+
+// Push is one git receive-pack.
+type Push struct {
+	Repository string    // name
+	Dir        string    // GIT_DIR
+	Key        *keys.Key // who authenticated
+	// May asks again, at the time of the hook, what the user may do (a removed rule refuses).
+	May func(action keys.Action) bool
+}
+
+// Session is one running push. Its two hooks follow each other, and End follows both.
+type Session struct {
+	server *Server
+	push   Push
+	token  string
+	id     string // names the intent
+	began  time.Time
+	ctx    context.Context // of pre-receive; ended by End
+	cancel context.CancelCauseFunc
+
+	handlers sync.WaitGroup
+	mu       sync.Mutex // guards the next four
+	pre      bool       // pre-receive was called
+	accepted bool
+	post     bool // post-receive was called
+	ended    bool
+
+	// Written by one hook's handler, read by the next and by End.
+	started time.Time // pre-receive
+	targets []Target
+	plans   []*plan
+	intent  *intent  // nil: nothing to publish
+	already bool     // a target's head was this very deploy
+	deploys []string // what was published, for the log: "/refship/config 7"
+	outcome Outcome
+}
+
+// plan is one target's deploy of this push.
+type plan struct {
+	update   RefUpdate
+	target   Target
+	chain    *deploy.Chain
+	job      *deploy.Job
+	verdict  *deploy.Verdict
+	lock     *deploy.Lock     // nil: not held
+	prepared *deploy.Prepared // nil: not prepared, or used up
+	label    string           // starts its lines if the push has several plans
+	done     bool             // published, or failed and said so
+}
+
+// Outcome of a push.
+type Outcome struct {
+	Reached    bool  // pre-receive was called
+	Refused    error // why pre-receive refused
+	Updates    []RefUpdate
+	Published  []*deploy.Deploy
+	Late       []string // lines for the client that End itself has to say, "refship: …" without a newline
+	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
+}
+
+// Env are the variables that receive-pack needs so that its hooks find the server.
+func (x *Session) Env() []string {
+	socket, _ := filepath.Abs(x.server.socket())
+	return []string{varSocket + "=" + socket, varToken + "=" + x.token}
+}
+
+// enter admits each hook once, post-receive only after a pre-receive that accepted.
+func (x *Session) enter(hook string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.ended:
+		return false
+	case hook == preReceive && !x.pre:
+		x.pre = true
+	case hook == postReceive && x.accepted && !x.post:
+		x.post = true
+	default:
+		return false
+	}
+	x.handlers.Add(1)
+	return true
+}
+
+// step marks a failure point.
+func (x *Session) step(name string) {
+	x.server.cfg.Log.DebugContext(x.ctx, "step", "at", name)
+}
+
+func (x *Session) pusher() deploy.Pusher {
+	return deploy.Pusher{Name: x.push.Key.Name, Key: x.push.Key.Fingerprint(), Via: "ssh"}
+}
+
+// holder is who a lock for this plan belongs to.
+func (s *Server) holder(user, repository, ref string) deploy.Holder {
+	return deploy.Holder{
+		User: user, Repository: repository, Ref: ref,
+		Host: s.cfg.Host, Server: s.signer, Since: time.Now().UTC(),
+	}
+}
+
+// job makes the wish to publish what repository's target has got.
+func (s *Server) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher, reason string) *deploy.Job {
+	return &deploy.Job{
+		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend,
+		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who, Reason: reason,
+		Server: s.cfg.Host, Signer: s.cfg.Signer,
+	}
+}
+
+// release gives a plan's lock back.
+func (x *Session) release(p *plan) {
+	if p.lock == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), unlockTimeout)
+	defer cancel()
+	if err := p.lock.Unlock(ctx); err != nil {
+		x.server.cfg.Log.WarnContext(ctx, "release lock", "namespace", p.target.Namespace, "error", err)
+	}
+	p.lock, p.prepared = nil, nil
+}
+
+// publish makes a plan's deploy visible; already says that the chain had it.
+func (x *Session) publish(ctx context.Context, p *plan, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
+	if p.prepared != nil {
+		prepared := p.prepared
+		p.prepared = nil
+		d, err := prepared.Publish(ctx)
+		if err == nil {
+			p.lock = nil // the txn took it
+			return d, false, nil
+		}
+		if !errors.Is(err, deploy.ErrLockLost) {
+			return nil, false, err
+		}
+		x.server.cfg.Log.WarnContext(ctx, "publish again", "namespace", p.target.Namespace, "error", err)
+	}
+	x.release(p)
+	who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
+	return x.server.do(ctx, x.push.Dir, p.chain, p.job, who, progress)
+}
+
+// do is the whole way of a deploy outside of a push's hooks.
+func (s *Server) do(ctx context.Context, gitDir string, chain *deploy.Chain, job *deploy.Job, who deploy.Holder, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
+	repo, err := tree.OpenRepository(ctx, gitDir, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	defer repo.Close()
+	own := *job
+	own.Repo = repo
+	return chain.Do(ctx, s.cfg.Locker, who, &own, lockWait, progress)
+}
+
+// finish publishes a plan whose ref has moved, says so, and takes it out of the intent.
+func (x *Session) finish(ctx context.Context, p *plan, say func(string), progress func(deploy.Progress)) {
+	p.done = true
+	d, already, err := x.publish(ctx, p, progress)
+	x.release(p)
+	if err != nil {
+		err = fmt.Errorf("publish to %s: %w", p.target.Namespace, err)
+		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
+		for _, line := range undeployed(x.push.Repository, err) {
+			say(line)
+		}
+		return
+	}
+	x.step("published")
+	if already {
+		x.already = true
+		say(fmt.Sprintf("%s%s is already deployed as %d", p.label, d.Hash.Short(), d.ID))
+	} else {
+		x.outcome.Published = append(x.outcome.Published, d)
+		x.deploys = append(x.deploys, fmt.Sprintf("%s %d", p.target.Namespace, d.ID))
+		say(p.label + published(d, time.Since(x.started)))
+	}
+	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+		// The deploy stands; reconcile finds it published and drops the intent.
+		x.server.cfg.Log.ErrorContext(ctx, "drop intent", "push", x.id, "error", err)
+		return
+	}
+	x.step("intent-removed")
+}
+
+// undeployed says that a ref is ahead of its chain, and what to do.
+func undeployed(repository string, err error) []string {
+	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: ssh HOST deploy "+repository)
+}
+
+// published says what became of a push.
+func published(d *deploy.Deploy, took time.Duration) string {
+	text := fmt.Sprintf("deploy %d published in %s: %s", d.ID, inMilliseconds(took), d.Hash.Short())
+	switch {
+	case d.Record != nil && d.Record.PreviousHash != "":
+		return text + " replaces " + d.Record.PreviousHash.Short()
+	case d.ID == 1:
+		return text + " is the first"
+	}
+	return text
+}
+
+func inMilliseconds(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what moved
+// but was not published, and releases the locks. Whatever ends ctx breaks off publishing.
+func (x *Session) End(ctx context.Context) Outcome {
+	x.mu.Lock()
+	x.ended = true
+	reached := x.pre
+	x.mu.Unlock()
+	// Without receive-pack nothing that is being prepared can be accepted any more.
+	x.cancel(errHookGone)
+	x.handlers.Wait()
+	defer x.server.forget(x)
+	x.outcome.Reached = reached
+	if x.intent != nil {
+		x.settle(ctx)
+	}
+	for _, p := range x.plans {
+		x.release(p)
+	}
+	x.report(ctx)
+	return x.outcome
+}
+
+// settle does what post-receive did not: it never ran, or for other refs only.
+func (x *Session) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	var refs []string
+	for _, p := range x.plans {
+		if !p.done {
+			refs = append(refs, p.update.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return
+	}
+	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+deploy.Printable(line)) }
+	now, err := readRefs(ctx, x.push.Dir, refs)
+	if err != nil {
+		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
+		for _, line := range undeployed(x.push.Repository, err) {
+			late(line)
+		}
+		return
+	}
+	for _, p := range x.plans {
+		switch {
+		case p.done:
+		case now[p.update.Ref] == p.update.New:
+			x.finish(ctx, p, late, func(deploy.Progress) {})
+		default:
+			x.abandon(ctx, p)
+		}
+	}
+}
+
+// abandon drops a plan whose ref did not move.
+func (x *Session) abandon(ctx context.Context, p *plan) {
+	p.done = true
+	x.release(p)
+	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+		x.server.cfg.Log.ErrorContext(ctx, "drop intent", "push", x.id, "error", err)
+	}
+}
+
+// report writes the one line that the log has of each push.
+func (x *Session) report(ctx context.Context) {
+	o := &x.outcome
+	var refs, from, to []string
+	for _, u := range o.Updates {
+		refs = append(refs, u.Ref)
+		from = append(from, u.Old.String())
+		to = append(to, u.New.String())
+	}
+	attrs := []slog.Attr{
+		slog.String("repository", x.push.Repository), slog.String("user", x.push.Key.Name),
+		slog.String("key", x.push.Key.Fingerprint()), slog.String("push", x.id), slog.Any("refs", refs),
+		slog.Any("from", from), slog.Any("to", to), slog.String("result", x.result()), slog.Any("deploys", x.deploys),
+		slog.Int64("ms", time.Since(x.began).Milliseconds()),
+	}
+	if err := errors.Join(o.Refused, o.Undeployed); err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	x.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "push", attrs...)
+}
+
+// result names what became of the push, for the log.
+func (x *Session) result() string {
+	o := &x.outcome
+	switch {
+	case !o.Reached:
+		return "nothing"
+	case o.Refused != nil:
+		return "refused"
+	case o.Undeployed != nil:
+		return "not deployed"
+	case len(o.Published) > 0:
+		return "deployed"
+	case x.already:
+		return "already deployed"
+	case x.intent != nil:
+		return "not moved" // git itself refused every ref after the hook
+	}
+	return "stored"
+}

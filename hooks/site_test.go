@@ -1,0 +1,377 @@
+package hooks_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/deploy/etcd/etcdtest"
+	"refship/hooks"
+	"refship/keys"
+)
+
+// site is a hook server with a real etcd, one served repository "config", and a work tree to push from.
+type site struct {
+	testing.TB
+	client  *clientv3.Client
+	locker  *deploy.Locker
+	server  *hooks.Server
+	journal *journal
+	dir     string // short, for the socket
+	bare    string
+	work    string
+	stop    context.CancelFunc
+	stopped chan error
+}
+
+var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files}
+
+func newSite(t testing.TB, targets ...hooks.Target) *site {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hooks") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &site{
+		TB: t, client: etcdtest.New(t).Client(), journal: newJournal(t), dir: dir,
+		bare: filepath.Join(dir, "config.git"), work: filepath.Join(dir, "work"),
+	}
+	s.locker = deploy.NewLocker(s.client, time.Minute)
+	t.Cleanup(func() {
+		if err := s.locker.Close(); err != nil {
+			t.Errorf("close locker: %v", err)
+		}
+	})
+	s.git(dir, "init", "-q", "--bare", "-b", "main", s.bare)
+	s.git(dir, "init", "-q", "-b", "main", s.work)
+	for _, target := range targets {
+		if err := hooks.AddTarget(t.Context(), s.bare, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.start()
+	return s
+}
+
+func (s *site) config() hooks.Config {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return hooks.Config{
+		Chain:      func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(s.client, ns, slog.New(s.journal)) },
+		Locker:     s.locker,
+		Room:       func(ctx context.Context, all []*deploy.Prepared) error { return deploy.CheckRoom(ctx, s.client, all) },
+		Signer:     signer,
+		Host:       "ship.example.org",
+		Dir:        filepath.Join(s.dir, "run"),
+		HookBinary: hookBinary,
+		Log:        slog.New(s.journal),
+	}
+}
+
+func (s *site) start() {
+	server, err := hooks.NewServer(s.config())
+	if err != nil {
+		s.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.server, s.stop, s.stopped = server, stop, make(chan error, 1)
+	go func() { s.stopped <- server.Run(ctx) }()
+	s.Cleanup(func() {
+		stop()
+		if err := <-s.stopped; err != nil {
+			s.Errorf("run server: %v", err)
+		}
+	})
+}
+
+func gitEnv(home string, more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
+	}, more...)
+}
+
+func (s *site) git(dir string, args ...string) string {
+	s.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Env = dir, gitEnv(s.dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		s.Fatalf("git %q: %v\n%s", args, err, stderr.Bytes())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// commit makes a commit that changes one file, and gives its oid.
+func (s *site) commit(name, content string) string {
+	s.Helper()
+	path := filepath.Join(s.work, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		s.Fatal(err)
+	}
+	s.git(s.work, "add", "-A")
+	s.git(s.work, "commit", "-q", "-m", "change "+name)
+	return s.git(s.work, "rev-parse", "HEAD")
+}
+
+func short(oid string) string { return oid[:7] }
+
+// key makes a user's key; its rules are what the push asks for.
+func (s *site) key(name, rules string) *keys.Key {
+	s.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	pub, err := ssh.NewPublicKey(public)
+	if err != nil {
+		s.Fatal(err)
+	}
+	parsed, err := keys.ParseRules(rules)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return &keys.Key{Name: name, Rules: parsed, PublicKey: pub}
+}
+
+// pusher is one user with a clone to push from.
+type pusher struct {
+	*site
+	key    *keys.Key
+	from   string
+	args   []string       // more arguments of git push
+	begun  *hooks.Session // the last push's
+	client *exec.Cmd
+	pid    string // file in which receive-pack's process id stands
+}
+
+func (s *site) user(name string) *pusher {
+	s.Helper()
+	return &pusher{site: s, key: s.key(name, "deploy:*"), from: s.work}
+}
+
+// result is what came of a push.
+type result struct {
+	ok      bool
+	said    string   // git push's standard error
+	lines   []string // of refship
+	outcome hooks.Outcome
+}
+
+func (p *pusher) begin() *hooks.Session {
+	p.Helper()
+	session, err := p.server.Begin(hooks.Push{
+		Repository: "config", Dir: p.bare, Key: p.key,
+		May: func(a keys.Action) bool { return p.key.May(a, "config") },
+	})
+	if err != nil {
+		p.Fatal(err)
+	}
+	return session
+}
+
+// wrapper writes the script that git push runs as receive-pack, in the way gitserver runs it.
+func (p *pusher) wrapper(session *hooks.Session) string {
+	p.Helper()
+	f, err := os.CreateTemp(p.dir, "receive-*.sh")
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.pid = f.Name() + ".pid"
+	fmt.Fprintf(f, "#!/bin/sh\necho $$ >'%s'\nexec env -i PATH=\"$PATH\" HOME='%s' LC_ALL=C GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null %s "+
+		"git -c core.hooksPath='%s' -c receive.unpackLimit=1 -c core.fsync=committed,reference -c receive.autogc=false "+
+		"-c receive.advertisePushOptions=true receive-pack \"$@\"\n",
+		p.pid, p.dir, strings.Join(session.Env(), " "), p.server.HooksPath())
+	if err := f.Close(); err != nil {
+		p.Fatal(err)
+	}
+	if err := os.Chmod(f.Name(), 0o700); err != nil {
+		p.Fatal(err)
+	}
+	return f.Name()
+}
+
+// push pushes like `git push` and ends the session like gitserver.
+func (p *pusher) push(refs ...string) result {
+	p.Helper()
+	session := p.begin()
+	p.begun = session
+	args := append([]string{"push", "--receive-pack=" + p.wrapper(session)}, p.args...)
+	p.client = exec.Command("git", append(append(args, p.bare), refs...)...)
+	p.client.Dir, p.client.Env = p.from, gitEnv(p.dir)
+	var said bytes.Buffer
+	p.client.Stderr = &said
+	err := p.client.Run()
+	p.await()
+	r := result{ok: err == nil, said: said.String(), outcome: session.End(context.Background())}
+	for line := range strings.Lines(r.said) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "remote: refship: "); ok {
+			r.lines = append(r.lines, strings.TrimSpace(text))
+		}
+	}
+	p.Logf("push %q: %v\n%s", refs, err, r.said)
+	return r
+}
+
+// receivePack gives the process id of the last push's receive-pack.
+func (p *pusher) receivePack() int {
+	p.Helper()
+	text, err := os.ReadFile(p.pid)
+	if err != nil {
+		p.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return pid
+}
+
+// await waits until receive-pack is gone: after its client was killed it may live on for a moment.
+func (p *pusher) await() {
+	p.Helper()
+	if _, err := os.Stat(p.pid); err != nil {
+		return
+	}
+	eventually(p, func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.receivePack()))
+		return err != nil || bytes.Contains(state, []byte(") Z "))
+	})
+}
+
+// killHook kills receive-pack's running hook. It may be called from a failure point.
+func (p *pusher) killHook() {
+	pid := p.receivePack()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		p.Error(err)
+	}
+	killed := false
+	for _, child := range strings.Fields(string(children)) {
+		n, _ := strconv.Atoi(child)
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", n))
+		if c := strings.TrimSpace(string(name)); c == "pre-receive" || c == "post-receive" {
+			killed = syscall.Kill(n, syscall.SIGKILL) == nil || killed
+		}
+	}
+	if !killed {
+		p.Errorf("no hook runs below %d: %q", pid, children)
+	}
+}
+
+// killReceivePack kills receive-pack and its hook, as gitserver's end does.
+func (p *pusher) killReceivePack() {
+	if err := syscall.Kill(p.receivePack(), syscall.SIGSTOP); err != nil { // so that it starts no other hook
+		p.Error(err)
+	}
+	p.killHook()
+	if err := syscall.Kill(p.receivePack(), syscall.SIGKILL); err != nil {
+		p.Error(err)
+	}
+}
+
+func (p *pusher) killClient() {
+	if err := p.client.Process.Kill(); err != nil {
+		p.Error(err)
+	}
+}
+
+// eventually polls for what another process does.
+func eventually(t testing.TB, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited for too long")
+		}
+	}
+}
+
+// dump is all that etcd holds.
+func (s *site) dump() map[string]string {
+	s.Helper()
+	resp, err := s.client.Get(context.Background(), "\x00", clientv3.WithFromKey())
+	if err != nil {
+		s.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, kv := range resp.Kvs {
+		all[string(kv.Key)] = string(kv.Value)
+	}
+	return all
+}
+
+// refs are all refs of the served repository.
+func (s *site) refs() string { return s.git(s.bare, "for-each-ref") }
+
+func (s *site) ref(name string) string {
+	s.Helper()
+	return s.git(s.bare, "for-each-ref", "--format=%(objectname)", name)
+}
+
+// head gives the deploy hash and id of a chain's head.
+func (s *site) head(ns deploy.Namespace) (string, deploy.ID) {
+	s.Helper()
+	d, err := deploy.Open(s.client, ns, slog.New(s.journal)).Head(context.Background())
+	if err != nil {
+		s.Fatal(err)
+	}
+	if d == nil {
+		return "", 0
+	}
+	return string(d.Hash), d.ID
+}
+
+// settled checks what holds after every push, however it went: no intent, no lock, no running git below.
+func (s *site) settled() {
+	s.Helper()
+	if left, err := filepath.Glob(filepath.Join(s.bare, "refship", "pending", "*")); err != nil || len(left) > 0 {
+		s.Errorf("intents left: %q, %v", left, err)
+	}
+	for key, value := range s.dump() {
+		if strings.HasSuffix(key, "/refship/lock") {
+			s.Errorf("lock left: %s %s", key, value)
+		}
+	}
+}
+
+func (r result) wants(t testing.TB, ok bool, lines ...string) {
+	t.Helper()
+	if r.ok != ok {
+		t.Errorf("push succeeded: %v, want %v\n%s", r.ok, ok, r.said)
+	}
+	at := 0
+	for _, l := range r.lines {
+		for at < len(lines) && strings.Contains(l, lines[at]) {
+			at++
+		}
+	}
+	if at < len(lines) {
+		t.Errorf("no line with %q (in this order: %q) in\n%s", lines[at], lines, r.said)
+	}
+}

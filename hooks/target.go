@@ -1,0 +1,233 @@
+package hooks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	format "github.com/go-git/go-git/v5/plumbing/format/config"
+
+	"refship/deploy"
+	"refship/deploy/tree"
+)
+
+// section is the section of a repository's git config that holds the targets.
+const section = "refship"
+
+// Target is a named rule of one repository: what is pushed to one ref goes into one namespace. It is kept in the
+// repository's git config as refship.<name>.ref, .path, .namespace and .frontend; path may be absent (the whole tree),
+// and frontend (files).
+type Target struct {
+	Name      string           `json:"name"` // "default"
+	Ref       string           `json:"ref"`  // full ref name
+	Path      string           `json:"path"` // "" is the whole tree
+	Namespace deploy.Namespace `json:"namespace"`
+	Frontend  deploy.Frontend  `json:"frontend"`
+}
+
+var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// Validate says what of t is not usable.
+func (t Target) Validate() error {
+	if !targetName.MatchString(t.Name) {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("target name %q is not usable", clip([]byte(t.Name))),
+			Remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
+		}
+	}
+	if !utf8.ValidString(t.Ref) {
+		return fmt.Errorf("target %s: ref %q is not UTF-8", t.Name, t.Ref)
+	}
+	if err := checkRef(t.Ref); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	if err := checkPath(t.Path); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	if _, err := deploy.ParseNamespace(string(t.Namespace)); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	if _, err := deploy.ParseFrontend(string(t.Frontend)); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// checkPath takes "" and clean relative paths of UTF-8.
+func checkPath(path string) error {
+	if path == "" {
+		return nil
+	}
+	bad := !utf8.ValidString(path) || len(path) > 4096
+	for element := range strings.SplitSeq(path, "/") {
+		bad = bad || tree.CheckName(element) != nil
+	}
+	if bad {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("path %q is not a path inside a tree", clip([]byte(path))),
+			Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
+		}
+	}
+	return nil
+}
+
+// checkTargets holds the targets of one repository against each other.
+func checkTargets(targets []Target) error {
+	for i, t := range targets {
+		if err := t.Validate(); err != nil {
+			return err
+		}
+		for _, o := range targets[:i] {
+			if t.Name == o.Name {
+				return &deploy.RefusedError{What: fmt.Sprintf("target %s exists", t.Name), Remedy: "choose another name"}
+			}
+			if t.Namespace.Overlaps(o.Namespace) {
+				return &deploy.RefusedError{
+					What:   fmt.Sprintf("the namespaces of the targets %s and %s overlap: %s, %s", o.Name, t.Name, o.Namespace, t.Namespace),
+					Remedy: "give each target a namespace of its own",
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ReadTargets reads the targets of the repository at gitDir, sorted by name. A setting that is unknown, twice there, or
+// not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
+// how it looks), without git's includes, since a process for it would cost each push some milliseconds.
+func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
+	path := filepath.Join(gitDir, "config")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read targets: %w", err)
+	}
+	config := format.New()
+	if err := format.NewDecoder(bytes.NewReader(text)).Decode(config); err != nil {
+		return nil, fmt.Errorf("read targets in %s: %w", path, err)
+	}
+	var targets []Target
+	for _, s := range config.Sections {
+		if !s.IsName(section) {
+			continue
+		}
+		for _, o := range s.Options {
+			return nil, unknownSetting(path, section+"."+o.Key)
+		}
+		for _, sub := range s.Subsections {
+			t, err := targetOf(path, sub)
+			if err != nil {
+				return nil, err
+			}
+			targets = append(targets, t)
+		}
+	}
+	slices.SortFunc(targets, func(a, b Target) int { return strings.Compare(a.Name, b.Name) })
+	if err := checkTargets(targets); err != nil {
+		return nil, fmt.Errorf("read targets in %s: %w", path, err)
+	}
+	return targets, nil
+}
+
+func unknownSetting(path, key string) error {
+	return &deploy.RefusedError{
+		What:   fmt.Sprintf("%s has the unknown setting %s", path, key),
+		Remedy: "refship.<target>.ref, .path, .namespace and .frontend are known; take others out with: git config --unset",
+	}
+}
+
+func targetOf(path string, sub *format.Subsection) (Target, error) {
+	t := Target{Name: sub.Name, Frontend: deploy.Files}
+	seen := make(map[string]bool)
+	for _, o := range sub.Options {
+		key := strings.ToLower(o.Key)
+		if seen[key] {
+			return t, fmt.Errorf("read targets in %s: refship.%s.%s is there twice", path, sub.Name, key)
+		}
+		seen[key] = true
+		switch key {
+		case "ref":
+			t.Ref = o.Value
+		case "path":
+			t.Path = o.Value
+		case "namespace":
+			t.Namespace = deploy.Namespace(o.Value)
+		case "frontend":
+			t.Frontend = deploy.Frontend(o.Value)
+		default:
+			return t, unknownSetting(path, "refship."+sub.Name+"."+o.Key)
+		}
+	}
+	return t, nil
+}
+
+// AddTarget writes t into the git config of the repository at gitDir, whole or not at all. It keeps to git's own way of
+// changing a config file: config.lock is made, filled and renamed.
+func AddTarget(ctx context.Context, gitDir string, t Target) (err error) {
+	config := filepath.Join(gitDir, "config")
+	lock := config + ".lock"
+	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s is being changed: %s exists", config, lock),
+			Remedy: "try again; if no git command runs there, remove that file",
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("add target %s: %w", t.Name, err)
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(lock)
+		}
+	}()
+	// Read under the lock: what another process added a moment ago counts.
+	targets, err := ReadTargets(ctx, gitDir)
+	if err != nil {
+		return err
+	}
+	if err := checkTargets(append(targets, t)); err != nil {
+		return fmt.Errorf("add target: %w", err)
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return fmt.Errorf("add target %s: %w", t.Name, err)
+	}
+	if _, err := f.Write(text); err != nil {
+		return fmt.Errorf("add target %s: %w", t.Name, err)
+	}
+	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}}
+	if t.Path != "" {
+		settings = append(settings, [2]string{"path", t.Path})
+	}
+	for _, s := range settings {
+		if _, err := git(ctx, gitDir, "config", "--file", lock, "--add", section+"."+t.Name+"."+s[0], s[1]); err != nil {
+			return fmt.Errorf("add target %s: %w", t.Name, err)
+		}
+	}
+	if err := syncFile(lock); err != nil { // git replaced the file that f is
+		return fmt.Errorf("add target %s: %w", t.Name, err)
+	}
+	if err := os.Rename(lock, config); err != nil {
+		return fmt.Errorf("add target %s: %w", t.Name, err)
+	}
+	return syncFile(gitDir)
+}
+
+// syncFile makes a file or a directory's entries survive a power cut.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
