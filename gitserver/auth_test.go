@@ -1,0 +1,232 @@
+package gitserver
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// lock encrypts a user's private key: OpenSSH then offers the public key, hears that it would do, and cannot sign.
+func (e *env) lock(u *user) {
+	e.t.Helper()
+	out, err := exec.Command("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", u.path).CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("ssh-keygen: %v: %s", err, out)
+	}
+}
+
+// TestOfferedKey: who offers one key and authenticates with another is the second user.
+func TestOfferedKey(t *testing.T) {
+	for _, c := range []struct{ name, offered, used string }{
+		{"offers alice", "alice", "bob"},
+		{"offers bob", "bob", "alice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := start(t)
+			e.repo("config")
+			offered := e.user(c.offered, "admin")
+			used := e.user(c.used, "read:config")
+			// Without a locked key the first one that will do is used.
+			for _, order := range [][]string{{offered.path, used.path}, {used.path, offered.path}} {
+				want := c.offered
+				if order[0] == used.path {
+					want = c.used
+				}
+				r := e.run(exec.Command("ssh", append(e.sshArgs(order...), "git@127.0.0.1")...))
+				r.want(t, 0)
+				if !strings.HasPrefix(r.stdout, "refship: hi "+want+",") {
+					t.Errorf("user is not %s: %s", want, r.stdout)
+				}
+			}
+			e.lock(offered)
+			for _, order := range [][]string{{offered.path, used.path}, {used.path, offered.path}} {
+				args := append([]string{"-v"}, e.sshArgs(order...)...)
+				r := e.run(exec.Command("ssh", append(args, "git@127.0.0.1")...))
+				r.want(t, 0, "Server accepts key: "+used.path)
+				if order[0] == offered.path {
+					r.want(t, 0, "Server accepts key: "+offered.path)
+				}
+				if !strings.HasPrefix(r.stdout, "refship: hi "+c.used+", key "+ssh.FingerprintSHA256(used.signer.PublicKey())) {
+					t.Errorf("user is not %s: %s", c.used, r.stdout)
+				}
+			}
+			// And a push is that user's too, who may not.
+			work := e.work()
+			cmd := e.gitCommand(nil, work, "push", e.url("config"), "main")
+			cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh "+strings.Join(e.sshArgs(offered.path, used.path), " "))
+			e.run(cmd).want(t, 128, "key "+c.used+" may read repository config, but has no permission to push")
+		})
+	}
+}
+
+func TestUnknownKey(t *testing.T) {
+	e := start(t)
+	stranger := e.user("stranger", "")
+	e.ssh(stranger, "eve@127.0.0.1").want(t, 255, "Permission denied (publickey)")
+	e.stop() // the log line comes after the connection's end
+	log := e.log.text()
+	for _, want := range []string{
+		"key is not known", ssh.FingerprintSHA256(stranger.signer.PublicKey()), "user=eve", "address=127.0.0.1:",
+		"remedy=echo 'ssh-ed25519 ", "| refship key add NAME --key - --allow RULE",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("log has no %q:\n%s", want, log)
+		}
+	}
+}
+
+// TestOtherLogins: nothing but a public key lets anybody in.
+func TestOtherLogins(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "admin")
+	stranger := e.user("stranger", "")
+	cert := &ssh.Certificate{
+		Key: stranger.signer.PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity, ValidPrincipals: []string{"git"},
+	}
+	if err := cert.SignCert(strings.NewReader(strings.Repeat("x", 1000)), laptop.signer); err != nil {
+		t.Fatal(err)
+	}
+	certified, err := ssh.NewCertSigner(cert, stranger.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, auth := range map[string][]ssh.AuthMethod{
+		"nothing":  nil,
+		"password": {ssh.Password("secret")},
+		"keyboard-interactive": {ssh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) {
+			return []string{"secret"}, nil
+		})},
+		"unknown key": {ssh.PublicKeys(stranger.signer)},
+		"certificate": {ssh.PublicKeys(certified)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
+				User: "git", Auth: auth, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+			})
+			if err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	r := e.run(exec.Command("ssh", append(append([]string{"-v"}, e.sshArgs(stranger.path)...), "git@127.0.0.1")...))
+	r.want(t, 255, "Authentications that can continue: publickey\r\n", "remote software version refship")
+}
+
+// TestManyKeys: the right key may be far down an agent's list.
+func TestManyKeys(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "admin")
+	var signers []ssh.Signer
+	for _, name := range strings.Fields("a b c d e f g h i j k l m n o p") {
+		signers = append(signers, e.user(name, "").signer)
+	}
+	c, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(append(signers, laptop.signer)...)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if r := e.exec(c, ""); !strings.HasPrefix(r.stdout, "refship: hi laptop,") {
+		t.Errorf("got %s", r.stdout)
+	}
+}
+
+// TestWeakAlgorithms are not even offered.
+func TestWeakAlgorithms(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "admin")
+	weak := ssh.InsecureAlgorithms()
+	for name, config := range map[string]ssh.Config{
+		"key exchange": {KeyExchanges: weak.KeyExchanges},
+		"cipher":       {Ciphers: weak.Ciphers},
+		"mac":          {MACs: append(weak.MACs, ssh.HMACSHA1), Ciphers: []string{ssh.CipherAES128CTR}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
+				Config: config, User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(laptop.signer)},
+				HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+			})
+			if err == nil || !strings.Contains(err.Error(), "no common algorithm") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestRemovedKey: what a key may do is asked anew, also on a connection that stands.
+func TestRemovedKey(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	c := e.dial(laptop)
+	e.exec(c, "deploy config").want(t, 0)
+
+	text, err := os.ReadFile(e.keys.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	less := strings.Replace(string(text), "deploy:config", "read:config", 1)
+	if err := os.WriteFile(e.keys.Path, []byte(less), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.exec(c, "deploy config").want(t, 4, "key laptop may read repository config, but has no permission to deploy")
+
+	if _, err := e.keys.Remove("laptop"); err != nil {
+		t.Fatal(err)
+	}
+	e.exec(c, "help").want(t, 4,
+		"refship: error: key "+ssh.FingerprintSHA256(laptop.signer.PublicKey())+" is not known here any more", "refship: hint: ")
+	e.ssh(laptop, "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
+
+	// A file that cannot be trusted lets nobody in.
+	e.user("other", "admin")
+	if err := os.Chmod(e.keys.Path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	e.exec(c, "help").want(t, 1, "refship: error: read keys: ")
+	e.ssh(e.user("other", ""), "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
+}
+
+// TestRemovedDuringPush: the hooks ask again, too.
+func TestRemovedDuringPush(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	e.log.at("receive-start", func() {
+		if _, err := e.keys.Remove("laptop"); err != nil {
+			t.Error(err)
+		}
+	})
+	e.git(laptop, e.work(), "push", e.url("config"), "main").want(t, 1, "remote: refship: refused")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
+// TestHandshakeTime: who does not authenticate does not stay; who did, does.
+func TestHandshakeTime(t *testing.T) {
+	e := start(t, func(s *Server) { s.handshake = 500 * time.Millisecond })
+	laptop := e.user("laptop", "admin")
+	c := e.dial(laptop)
+	since := time.Now()
+	nc, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	buf := make([]byte, 1000)
+	for err == nil {
+		_, err = nc.Read(buf)
+	}
+	if took := time.Since(since); took < 400*time.Millisecond || took > 20*time.Second {
+		t.Errorf("silent connection ended after %v", took)
+	}
+	e.exec(c, "help").want(t, 0)
+}

@@ -1,0 +1,91 @@
+package gitserver
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// client is the reader at the other end of a session. Writes to it always succeed: once it has read nothing for a while,
+// or its channel is closed, it counts as gone and what is written goes nowhere. So a process whose output ends here
+// never waits for a client for longer than that, and is never ended by one.
+type client struct {
+	timeout time.Duration
+	gone    chan struct{}
+	once    sync.Once
+	leave   func(idle bool) // called once, when the client is gone
+	writers sync.WaitGroup
+}
+
+func newClient(timeout time.Duration, leave func(idle bool)) *client {
+	return &client{timeout: timeout, gone: make(chan struct{}), leave: leave}
+}
+
+func (c *client) lose(idle bool) {
+	c.once.Do(func() {
+		close(c.gone)
+		c.leave(idle)
+	})
+}
+
+func (c *client) isGone() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// clientWriter is one of the client's streams. Close it after the last Write.
+type clientWriter struct {
+	c    *client
+	mu   sync.Mutex
+	buf  [clientChunk]byte
+	jobs chan []byte
+	done chan error
+}
+
+// clientChunk is how much a client has to read within the timeout to count as there.
+const clientChunk = 4 << 10
+
+// writer gives a stream that ends in w. Its goroutine ends with Close, but not before w's Write returns: leave has to
+// see to that.
+func (c *client) writer(w io.Writer) *clientWriter {
+	cw := &clientWriter{c: c, jobs: make(chan []byte), done: make(chan error, 1)}
+	c.writers.Go(func() {
+		for b := range cw.jobs {
+			_, err := w.Write(b)
+			cw.done <- err // there is room: the next job comes after this was taken, or never
+		}
+	})
+	return cw
+}
+
+// Write never fails and never takes longer than the timeout for each chunk.
+func (w *clientWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for rest := p; len(rest) > 0 && !w.c.isGone(); {
+		n := copy(w.buf[:], rest)
+		rest = rest[n:]
+		w.send(w.buf[:n])
+	}
+	return len(p), nil
+}
+
+func (w *clientWriter) send(b []byte) {
+	t := time.NewTimer(w.c.timeout)
+	defer t.Stop()
+	w.jobs <- b // the goroutine waits here: after an unanswered job the client is gone, and there is no next one
+	select {
+	case err := <-w.done:
+		if err != nil {
+			w.c.lose(false)
+		}
+	case <-t.C:
+		w.c.lose(true)
+	}
+}
+
+func (w *clientWriter) Close() { close(w.jobs) }

@@ -1,0 +1,200 @@
+package gitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/sys/unix"
+
+	"refship/hooks"
+)
+
+// Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
+// appears whole or not at all. Errors: *NameError, *ExistsError, *OverlapError if a target's namespace overlaps that of
+// any other target of any repository.
+func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Target) (*Repo, error) {
+	name, err := ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHead(ref); err != nil {
+		return nil, err
+	}
+	git, err := findGit(ctx, r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := os.Lstat(r.path(name)); err == nil {
+		return nil, &ExistsError{Name: name}
+	}
+	if err := r.checkNamespaces(ctx, name, targets); err != nil {
+		return nil, err
+	}
+	if err := r.build(ctx, git, name, ref, targets); err != nil {
+		return nil, fmt.Errorf("create repository %s: %w", name, err)
+	}
+	return r.Find(ctx, name)
+}
+
+func checkHead(ref string) error {
+	if err := plumbing.ReferenceName(ref).Validate(); err != nil || !strings.HasPrefix(ref, "refs/heads/") {
+		return &usageError{
+			what:   fmt.Sprintf("%s is no branch's full ref name", printable(ref)),
+			remedy: "write it as refs/heads/main",
+		}
+	}
+	return nil
+}
+
+// lock keeps other processes from creating repositories at the same time: overlaps are looked for in all of them.
+func (r Repos) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make repositories directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(r.Dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock repositories: %w", err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock repositories: %w", err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // closing gives the lock back
+}
+
+func (r Repos) checkNamespaces(ctx context.Context, name string, targets []hooks.Target) error {
+	others, err := r.List(ctx)
+	if err != nil {
+		return fmt.Errorf("check namespaces: %w", err)
+	}
+	others = append(others, &Repo{Name: name})
+	self := others[len(others)-1]
+	for _, t := range targets {
+		if err := t.Validate(); err != nil {
+			return err
+		}
+		for _, repo := range others {
+			for _, o := range repo.Targets {
+				if t.Namespace.Overlaps(o.Namespace) {
+					return &OverlapError{
+						Namespace: string(t.Namespace), Other: string(o.Namespace),
+						OtherRepository: repo.Name, OtherTarget: o.Name,
+					}
+				}
+			}
+		}
+		self.Targets = append(self.Targets, t)
+	}
+	return nil
+}
+
+// build makes the repository beside its place and renames it there. The caller holds the lock.
+func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, targets []hooks.Target) error {
+	dst := r.path(name)
+	parent := filepath.Dir(dst)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	const unfinished = ".new-"
+	// We hold the lock, so whatever is unfinished was left by a process that died.
+	stale, err := filepath.Glob(filepath.Join(globEscape(parent), unfinished+"*"))
+	if err != nil {
+		return err
+	}
+	for _, s := range stale {
+		if err := os.RemoveAll(s); err != nil {
+			return err
+		}
+	}
+	tmp, err := os.MkdirTemp(parent, unfinished)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // nothing is there after the rename
+	if err := fill(ctx, git, tmp, name, ref, targets); err != nil {
+		return err
+	}
+	if err := syncTree(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dst); err != nil {
+		return err
+	}
+	for d := parent; ; d = filepath.Dir(d) { // parents may be new, too
+		if err := syncPath(d); err != nil {
+			return err
+		}
+		if d == filepath.Clean(r.Dir) || d == filepath.Dir(d) {
+			return nil
+		}
+	}
+}
+
+func fill(ctx context.Context, git *gitTool, dir, name, ref string, targets []hooks.Target) error {
+	_, err := git.output(ctx, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
+		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"), dir)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "hooks"), 0o700); err != nil {
+		return err
+	}
+	// The server's receive-pack has a core.hooksPath of its own; this hook runs for a push that comes in by path.
+	hook := filepath.Join(dir, "hooks", "pre-receive")
+	if err := os.WriteFile(hook, fmt.Appendf(nil, refusingHook, name), 0o700); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if err := hooks.AddTarget(ctx, dir, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusingHook keeps refs from moving without a deploy. A script, and not a link to refship-hook, so that it refuses
+// wherever the data directory or the program is moved to. The name has no character with a meaning in a shell.
+const refusingHook = `#!/bin/sh
+# Written by refship. A push over ssh runs the server's hooks instead of this one.
+echo "refship: error: repository %[1]s belongs to a refship server, a push by path is refused" >&2
+echo "refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/%[1]s" >&2
+exit 1
+`
+
+func globEscape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}
+
+// syncTree makes everything below dir durable.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncPath(p)
+	})
+}
+
+func syncPath(p string) error {
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,205 @@
+package gitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// gitTool is the system's git.
+type gitTool struct {
+	path       string
+	searchPath string // PATH
+	home       string // an empty private directory
+}
+
+// findGit looks git up in PATH and checks that it is new enough. dir is where the empty home directory goes.
+func findGit(ctx context.Context, dir string) (*gitTool, error) {
+	p, err := exec.LookPath("git")
+	if err != nil {
+		return nil, &usageError{what: "git is not in PATH", remedy: "install git 2.36 or newer"}
+	}
+	if p, err = filepath.Abs(p); err != nil {
+		return nil, fmt.Errorf("find git: %w", err)
+	}
+	// Nothing that a person's home says may change what the server does, so git gets one where nothing is.
+	home, err := filepath.Abs(filepath.Join(dir, ".home"))
+	if err != nil {
+		return nil, fmt.Errorf("find git's home: %w", err)
+	}
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, fmt.Errorf("make git's home: %w", err)
+	}
+	g := &gitTool{path: p, searchPath: os.Getenv("PATH"), home: home}
+	out, err := g.output(ctx, "version")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkVersion(out); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+var versionText = regexp.MustCompile(`^git version (\d+)\.(\d+)`)
+
+// checkVersion wants git 2.36, the first with core.fsync.
+func checkVersion(out string) error {
+	out = strings.TrimSpace(out)
+	m := versionText.FindStringSubmatch(out)
+	if m == nil {
+		return fmt.Errorf("read git's version: %s", printable(out))
+	}
+	major, err1 := strconv.Atoi(m[1])
+	minor, err2 := strconv.Atoi(m[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("read git's version: %w", err)
+	}
+	if major < 2 || (major == 2 && minor < 36) {
+		return &usageError{
+			what:   fmt.Sprintf("%s is too old: it cannot sync what it received", out),
+			remedy: "install git 2.36 or newer",
+		}
+	}
+	return nil
+}
+
+// env is the whole environment of a git process: nothing of the server's own goes in but PATH.
+func (g *gitTool) env(more ...string) []string {
+	return append([]string{
+		"PATH=" + g.searchPath,
+		"HOME=" + g.home,
+		"LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_CONFIG_GLOBAL=/dev/null",
+	}, more...)
+}
+
+// output runs a short git command and gives its standard output.
+func (g *gitTool) output(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, g.path, args...)
+	cmd.Env = g.env()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("run git %s: %w: %s", args[0], err, printable(strings.TrimSpace(stderr.String())))
+	}
+	return string(out), nil
+}
+
+// gitRun is one git process that talks to a client.
+type gitRun struct {
+	args    []string
+	env     []string // besides gitTool.env
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	started func()
+}
+
+// killAfter is how long git has to remove its lock files when it is told to end.
+const killAfter = 2 * time.Second
+
+// run runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
+// this process. The copying from stdin may go on after run: it ends with the reader.
+func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (int64, error) {
+	cmd := exec.Command(g.path, r.args...)
+	cmd.Dir = g.home
+	cmd.Env = g.env(r.env...)
+	cmd.Stdout, cmd.Stderr = r.stdout, r.stderr
+	cmd.SysProcAttr = childAttr()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	// The kernel's "kill me when my parent is gone" looks at the thread that forked, so that thread has to live on.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return 0, errors.Join(err, stdin.Close())
+	}
+	r.started()
+	in := &countingReader{r: r.stdin}
+	copying.Go(func() {
+		// Neither side's error matters here: a client that is gone is an end of input for git, and a git that has
+		// ended shows in its exit status.
+		_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, in, make([]byte, 64<<10))
+		_ = stdin.Close()
+	})
+	end := newEnding(cmd.Process.Pid)
+	stop := context.AfterFunc(ctx, end.begin)
+	err = cmd.Wait()
+	stop()
+	end.over()
+	return in.count(), err
+}
+
+// ending ends a process group in two steps.
+type ending struct {
+	pid  int
+	mu   sync.Mutex
+	done chan struct{} // closed when the process was waited for
+}
+
+func newEnding(pid int) *ending { return &ending{pid: pid, done: make(chan struct{})} }
+
+func (e *ending) begin() {
+	e.signal(syscall.SIGTERM)
+	t := time.NewTimer(killAfter)
+	defer t.Stop()
+	select {
+	case <-e.done:
+	case <-t.C:
+		e.signal(syscall.SIGKILL)
+	}
+}
+
+// signal reaches the whole group, but never one that got the same number later.
+func (e *ending) signal(sig syscall.Signal) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.done:
+	default:
+		_ = syscall.Kill(-e.pid, sig) // the only error is that nobody is left
+	}
+}
+
+func (e *ending) over() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	close(e.done)
+}
+
+// countingReader counts what git was given.
+type countingReader struct {
+	r  io.Reader
+	mu sync.Mutex
+	n  int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.mu.Lock()
+	c.n += int64(n)
+	c.mu.Unlock()
+	return n, err
+}
+
+func (c *countingReader) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}

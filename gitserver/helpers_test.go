@@ -1,0 +1,439 @@
+package gitserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/hooks"
+	"refship/keys"
+)
+
+// What all tests share: programs and an etcd. Each test has namespaces of its own.
+var (
+	hookBinary string
+	store      *etcd.Embedded
+)
+
+func TestMain(m *testing.M) {
+	status, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func runTests(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "gitserver")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	hookBinary = filepath.Join(dir, "refship-hook")
+	if out, err := exec.Command("go", "build", "-o", hookBinary, "refship/cmd/refship-hook").CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
+	}
+	store, err = etcd.Start(context.Background(), etcd.EmbeddedConfig{
+		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return 0, err
+	}
+	status = m.Run()
+	if err := store.Close(); err != nil {
+		return 0, err
+	}
+	if status == 0 {
+		err = goleak.Find()
+	}
+	return status, err
+}
+
+// env is a running server and a place for clients.
+type env struct {
+	t       *testing.T
+	dir     string
+	addr    string
+	hostKey ssh.Signer
+	keys    keys.File
+	repos   Repos
+	log     *recorder
+	srv     *Server
+	cancel  context.CancelFunc
+	ended   chan error
+}
+
+// start runs a server until the test ends; change may set more of it first.
+func start(t *testing.T, change ...func(*Server)) *env {
+	t.Helper()
+	return startGrace(t, 20*time.Second, change...)
+}
+
+func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gs") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	e := &env{
+		t: t, dir: dir,
+		keys:  keys.File{Path: filepath.Join(dir, "keys", "authorized_keys")},
+		repos: Repos{Dir: filepath.Join(dir, "repos")},
+		log:   &recorder{},
+		ended: make(chan error, 1),
+	}
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if e.hostKey, err = keys.LoadOrCreate(filepath.Join(dir, "host"), "host"); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(e.log)
+	locker := deploy.NewLocker(store.Client(), time.Minute)
+	hookServer, err := hooks.NewServer(hooks.Config{
+		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(store.Client(), ns, log) },
+		Locker: locker,
+		Room: func(ctx context.Context, all []*deploy.Prepared) error {
+			return deploy.CheckRoom(ctx, store.Client(), all)
+		},
+		Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.addr = listener.Addr().String()
+	e.srv, err = New(Config{
+		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range change {
+		c(e.srv)
+	}
+	hookCtx, stopHooks := context.WithCancel(context.Background())
+	hooksEnded := make(chan error, 1)
+	go func() { hooksEnded <- hookServer.Run(hookCtx) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	go func() { e.ended <- e.srv.Run(ctx, grace) }()
+	t.Cleanup(func() {
+		e.stop()
+		stopHooks()
+		if err := <-hooksEnded; err != nil {
+			t.Error(err)
+		}
+		if err := locker.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(e.log.text())
+		}
+	})
+	return e
+}
+
+// killGroup ends a client and what it started.
+func killGroup(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends the server and checks that it ended well. It may be called again.
+func (e *env) stop() {
+	e.t.Helper()
+	e.cancel()
+	if err := <-e.ended; err != nil {
+		e.t.Error(err)
+	}
+	e.ended <- nil
+}
+
+// namespace is one that no other test uses.
+func (e *env) namespace(name string) deploy.Namespace {
+	return deploy.Namespace("/test/" + filepath.Base(e.dir) + "/" + name)
+}
+
+func (e *env) target(name string) hooks.Target {
+	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: e.namespace(name), Frontend: deploy.Files}
+}
+
+// repo creates a repository with a target for main.
+func (e *env) repo(name string) *Repo {
+	e.t.Helper()
+	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []hooks.Target{e.target(name)})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r
+}
+
+func (e *env) head(name string) *deploy.Deploy {
+	e.t.Helper()
+	d, err := deploy.Open(store.Client(), e.namespace(name), slog.New(e.log)).Head(e.t.Context())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return d
+}
+
+// user is a key pair, known to the server if rules are given.
+type user struct {
+	name   string
+	path   string // of the private key
+	signer ssh.Signer
+}
+
+func (e *env) user(name, rules string) *user {
+	e.t.Helper()
+	path := filepath.Join(e.dir, "id_"+name)
+	signer, err := keys.LoadOrCreate(path, name+"@test")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if rules != "" {
+		r, err := keys.ParseRules(rules)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		if err := e.keys.Add(name, signer.PublicKey(), "test", r); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	return &user{name: name, path: path, signer: signer}
+}
+
+// sshArgs are the options that keep an OpenSSH client to itself and to this server.
+func (e *env) sshArgs(identities ...string) []string {
+	e.t.Helper()
+	host, port, err := net.SplitHostPort(e.addr)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	known := filepath.Join(e.dir, "known_hosts")
+	line := fmt.Sprintf("[%s]:%s %s", host, port, ssh.MarshalAuthorizedKey(e.hostKey.PublicKey()))
+	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	args := []string{"-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null"}
+	for _, i := range identities {
+		args = append(args, "-o", "IdentityFile="+i)
+	}
+	return args
+}
+
+func (e *env) url(name string) string { return "ssh://git@" + e.addr + "/" + name }
+
+// result is what a client program said and how it ended.
+type result struct {
+	stdout, stderr string
+	status         int
+}
+
+func (e *env) run(cmd *exec.Cmd) result {
+	e.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		e.t.Fatal(err)
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// ssh runs an OpenSSH client with a remote command.
+func (e *env) ssh(u *user, args ...string) result {
+	e.t.Helper()
+	cmd := exec.Command("ssh", append(e.sshArgs(u.path), args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
+	return e.run(cmd)
+}
+
+// gitCommand is git as a user runs it, in dir.
+func (e *env) gitCommand(u *user, dir string, args ...string) *exec.Cmd {
+	e.t.Helper()
+	cmd := exec.Command("git", append([]string{"-C", dir, "-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "LC_ALL=C",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@test", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@test"}
+	if u != nil {
+		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh "+strings.Join(e.sshArgs(u.path), " "))
+	}
+	return cmd
+}
+
+func (e *env) git(u *user, dir string, args ...string) result {
+	e.t.Helper()
+	return e.run(e.gitCommand(u, dir, args...))
+}
+
+// mustGit is git where it has to succeed; it gives standard output without the last newline.
+func (e *env) mustGit(u *user, dir string, args ...string) string {
+	e.t.Helper()
+	r := e.git(u, dir, args...)
+	if r.status != 0 {
+		e.t.Fatalf("git %s: status %d\n%s%s", strings.Join(args, " "), r.status, r.stdout, r.stderr)
+	}
+	return strings.TrimSuffix(r.stdout, "\n")
+}
+
+// work makes a repository with one commit.
+func (e *env) work() string {
+	e.t.Helper()
+	dir, err := os.MkdirTemp(e.dir, "work")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.mustGit(nil, dir, "init", "-q")
+	e.commit(dir, "file", "one\n")
+	return dir
+}
+
+func (e *env) commit(dir, file, text string) {
+	e.t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	e.mustGit(nil, dir, "add", file)
+	e.mustGit(nil, dir, "commit", "-q", "-m", "change "+file)
+}
+
+// dial connects with x/crypto's own client.
+func (e *env) dial(u *user) *ssh.Client {
+	e.t.Helper()
+	c, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// exec runs one command on a connection that stands.
+func (e *env) exec(c *ssh.Client, command string) result {
+	e.t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer s.Close()
+	return e.execIn(s, command)
+}
+
+func (e *env) execIn(s *ssh.Session, command string) result {
+	e.t.Helper()
+	var stdout, stderr bytes.Buffer
+	s.Stdout, s.Stderr = &stdout, &stderr
+	err := s.Run(command)
+	var exit *ssh.ExitError
+	r := result{stdout.String(), stderr.String(), 0}
+	if errors.As(err, &exit) {
+		r.status = exit.ExitStatus()
+	} else if err != nil {
+		e.t.Fatalf("run %q: %v", command, err)
+	}
+	return r
+}
+
+// want checks the exit status and that standard error has all these texts.
+func (r result) want(t *testing.T, status int, texts ...string) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("status %d, want %d\nstdout: %s\nstderr: %s", r.status, status, r.stdout, r.stderr)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.stderr, text) {
+			t.Errorf("stderr has no %q:\n%s", text, r.stderr)
+		}
+	}
+}
+
+// recorder is a log handler that keeps everything and can stop at a step.
+type recorder struct {
+	mu     sync.Mutex
+	buf    strings.Builder
+	onStep func(at string)
+	attrs  []slog.Attr
+	parent *recorder
+}
+
+func (r *recorder) root() *recorder {
+	if r.parent != nil {
+		return r.parent
+	}
+	return r
+}
+
+func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *recorder) WithGroup(string) slog.Handler            { return r }
+func (r *recorder) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &recorder{parent: r.root(), attrs: append(r.attrs[:len(r.attrs):len(r.attrs)], attrs...)}
+}
+
+func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
+	root := r.root()
+	line := rec.Level.String() + " " + rec.Message
+	add := func(a slog.Attr) bool { line += " " + a.String(); return true }
+	for _, a := range r.attrs {
+		add(a)
+	}
+	at := ""
+	rec.Attrs(func(a slog.Attr) bool {
+		if rec.Message == "step" && a.Key == "at" {
+			at = a.Value.String()
+		}
+		return add(a)
+	})
+	root.mu.Lock()
+	fmt.Fprintln(&root.buf, line)
+	step := root.onStep
+	root.mu.Unlock()
+	if at != "" && step != nil {
+		step(at)
+	}
+	return nil
+}
+
+func (r *recorder) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.String()
+}
+
+// at calls f whenever a step is reached.
+func (r *recorder) at(step string, f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onStep = func(at string) {
+		if at == step {
+			f()
+		}
+	}
+}

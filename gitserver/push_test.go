@@ -1,0 +1,182 @@
+package gitserver
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPushCloneFetch(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	reader := e.user("reader", "read:*")
+	work := e.work()
+
+	r := e.git(laptop, work, "push", e.url("config"), "main")
+	r.want(t, 0, "remote: refship: deploy 1 published", "main -> main")
+	commit := e.mustGit(nil, work, "rev-parse", "HEAD")
+	if d := e.head("config"); d == nil || string(d.Hash) != commit || d.Record.Pusher.Name != "laptop" {
+		t.Fatalf("head is %+v, want %s by laptop", d, commit)
+	}
+
+	clone := filepath.Join(e.dir, "clone")
+	cmd := e.gitCommand(reader, e.dir, "clone", "-q", e.url("config.git"), clone)
+	cmd.Env = append(cmd.Env, "GIT_TRACE_PACKET=1")
+	r = e.run(cmd)
+	r.want(t, 0, "version 2")
+	if got := e.mustGit(nil, clone, "rev-parse", "HEAD"); got != commit {
+		t.Errorf("clone has %s, want %s", got, commit)
+	}
+
+	e.commit(work, "file", "two\n")
+	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "deploy 2 published")
+	e.mustGit(reader, clone, "fetch", "-q")
+	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+		t.Errorf("fetch has %s, want %s", got, want)
+	}
+
+	partial := filepath.Join(e.dir, "partial")
+	e.git(reader, e.dir, "clone", "-q", "--filter=blob:none", e.url("config"), partial).want(t, 0)
+	old := filepath.Join(e.dir, "old")
+	e.git(reader, e.dir, "-c", "protocol.version=0", "clone", "-q", e.url("config"), old).want(t, 0)
+
+	// Nothing new to push is no error.
+	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "Everything up-to-date")
+	r = e.git(laptop, work, "push", "--dry-run", e.url("config"), "main:refs/heads/dry")
+	r.want(t, 0, "main -> dry")
+	if strings.Contains(r.stderr, "refship:") {
+		t.Errorf("dry run says %s", r.stderr)
+	}
+	// A push with push options reaches the hooks.
+	e.git(laptop, work, "push", "-o", "ci.skip", e.url("config"), "main:refs/heads/other").want(t, 0, "other")
+	// Who may only read may not push, and the ref stays.
+	e.git(reader, clone, "push", e.url("config"), "HEAD:refs/heads/x").want(t, 128,
+		"refship: error: key reader may read repository config, but has no permission to push",
+		"refship: hint: ask who runs this server for the rule push:config")
+}
+
+// TestUnreadable pushes what git itself refuses.
+func TestUnreadable(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:*")
+
+	t.Run("fsck", func(t *testing.T) {
+		work := e.work()
+		blob := e.mustGit(nil, work, "rev-parse", "HEAD:file")
+		mktree := e.gitCommand(nil, work, "mktree")
+		mktree.Stdin = strings.NewReader("100644 blob " + blob + "\t.git\n")
+		tree := e.run(mktree)
+		commit := e.mustGit(nil, work, "commit-tree", "-m", "bad", strings.TrimSpace(tree.stdout))
+		e.git(laptop, work, "push", e.url("config"), commit+":refs/heads/main").want(t, 1,
+			"hasDotgit", "refship: error: nothing was stored: git refused what was pushed to config",
+			"refship: hint: git fsck --strict")
+	})
+	t.Run("garbage", func(t *testing.T) {
+		c := e.dial(laptop)
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := strings.Repeat("0", 40) + " " + strings.Repeat("1", 40) + " refs/heads/main\x00report-status"
+		s.Stdin = strings.NewReader(pktLine(line) + "0000" + "PACKthis is no pack at all, whatever it says")
+		e.execIn(s, "git-receive-pack '/config'").want(t, 1, "nothing was stored")
+	})
+	t.Run("cut", func(t *testing.T) {
+		c := e.dial(laptop)
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Stdin = strings.NewReader("00a")
+		e.execIn(s, "git receive-pack config").want(t, 128, "fatal: the remote end hung up unexpectedly")
+	})
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+	if d := e.head("config"); d != nil {
+		t.Errorf("something was deployed: %+v", d)
+	}
+}
+
+func pktLine(s string) string {
+	const hex = "0123456789abcdef"
+	n := len(s) + 4
+	return string([]byte{hex[n>>12&15], hex[n>>8&15], hex[n>>4&15], hex[n&15]}) + s
+}
+
+func TestSHA256(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "deploy:*")
+	dir := filepath.Join(e.repos.Dir, "new.git")
+	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
+	work := e.work()
+	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
+		"refship: error: repository new uses SHA-256 object names, refship works with SHA-1 only", "refship: hint: ")
+
+	// The other way round git itself says so.
+	repo := e.repo("config")
+	sha256 := filepath.Join(e.dir, "sha256")
+	e.mustGit(nil, e.dir, "init", "-q", "--object-format=sha256", sha256)
+	e.commit(sha256, "file", "one\n")
+	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "refship works with SHA-1 only")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
+// TestGitEnvironment looks at what git processes get to see.
+func TestGitEnvironment(t *testing.T) {
+	bin := t.TempDir()
+	seen := filepath.Join(bin, "seen")
+	real, err := filepath.EvalSymlinks("/usr/bin/git")
+	if err != nil {
+		t.Skip("no /usr/bin/git")
+	}
+	script := "#!/bin/sh\ncase \"$*\" in *receive-pack*|*upload-pack*) { env; echo args: \"$@\"; } >>" + seen + ";; esac\nexec " + real + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH")
+	t.Setenv("PATH", bin+":"+path)
+	t.Setenv("GIT_DIR", "/nowhere")
+	t.Setenv("REFSHIP_SECRET", "x")
+	e := start(t)
+	t.Setenv("PATH", path) // clients use the real one
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:*")
+	work := e.work()
+	e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
+	e.mustGit(laptop, work, "ls-remote", e.url("config"))
+	b, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var args []string
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSuffix(line, "\n")
+		name, _, _ := strings.Cut(line, "=")
+		switch name {
+		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_PROTOCOL",
+			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
+		default:
+			if strings.HasPrefix(line, "args: ") {
+				args = append(args, line)
+			} else {
+				t.Errorf("git got %s", line)
+			}
+		}
+	}
+	if len(args) != 2 {
+		t.Fatalf("git ran %d times, want 2: %q", len(args), args)
+	}
+	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
+		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
+		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Dir, "config.git")} {
+		if !strings.Contains(args[0], want) {
+			t.Errorf("receive-pack has no %s: %s", want, args[0])
+		}
+	}
+}

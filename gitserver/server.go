@@ -1,0 +1,238 @@
+package gitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	glssh "github.com/gliderlabs/ssh"
+	"golang.org/x/crypto/ssh"
+
+	"refship/hooks"
+	"refship/keys"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Listener net.Listener // Run closes it
+	HostKey  ssh.Signer
+	Keys     keys.File
+	Repos    Repos
+	Hooks    *hooks.Server
+	Log      *slog.Logger
+	// ExitCode gives the exit status for an error of the hooks. nil: always 1
+	ExitCode func(error) int
+	// ReadTimeout is how long a client may read nothing before it counts as gone. 0: 10 s
+	ReadTimeout time.Duration
+}
+
+const (
+	maxConnections = 1000
+	maxSessions    = 10 // in one connection
+	// handshakeTime is how long a client may take to authenticate.
+	handshakeTime = time.Minute
+	// goodbyeTime is how long clients have to close their connections after their last session, at the server's end.
+	goodbyeTime = time.Second
+)
+
+// Server is the SSH git server.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	git       *gitTool
+	ssh       *glssh.Server
+	handshake time.Duration
+
+	hard context.Context // ends when running sessions have to end
+	kill context.CancelFunc
+
+	mu       sync.Mutex
+	closing  bool
+	conns    map[*conn]struct{}
+	handlers sync.WaitGroup // connections
+	channels sync.WaitGroup // session channels
+	work     sync.WaitGroup // commands that run
+}
+
+// New checks what the server needs from the system: git, 2.36 or newer.
+func New(cfg Config) (*Server, error) {
+	if cfg.ReadTimeout == 0 {
+		cfg.ReadTimeout = 10 * time.Second
+	}
+	if cfg.ExitCode == nil {
+		cfg.ExitCode = func(error) int { return exitFailed }
+	}
+	git, err := findGit(context.Background(), cfg.Repos.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, git: git, handshake: handshakeTime, conns: map[*conn]struct{}{}}
+	s.hard, s.kill = context.WithCancel(context.Background())
+	s.ssh = &glssh.Server{
+		Version:     "refship",
+		HostSigners: []glssh.Signer{cfg.HostKey},
+		// Without this handler the library lets everybody in.
+		PublicKeyHandler:     s.mayTry,
+		ServerConfigCallback: s.serverConfig,
+		ConnCallback: func(ctx glssh.Context, c net.Conn) net.Conn {
+			ctx.SetValue(connKey{}, c)
+			return c
+		},
+		// Everything that is not named here (port forwarding, X11, agent, subsystems) is refused.
+		ChannelHandlers: map[string]glssh.ChannelHandler{"session": s.serveChannel},
+		RequestHandlers: map[string]glssh.RequestHandler{},
+		ConnectionFailedCallback: func(c net.Conn, err error) {
+			s.log.Debug("handshake failed", "address", c.RemoteAddr().String(), "error", err)
+		},
+	}
+	return s, nil
+}
+
+// Run serves until ctx ends, then lets running commands finish for at most grace, then ends them. It returns when
+// nothing of the server runs any more, and works once.
+func (s *Server) Run(ctx context.Context, grace time.Duration) error {
+	defer s.kill()
+	stop := context.AfterFunc(ctx, func() { _ = s.cfg.Listener.Close() })
+	err := s.accept(ctx)
+	stop()
+	s.shutdown(grace)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("accept connections: %w", err)
+	}
+	return nil
+}
+
+// accept takes connections until the listener fails or is closed.
+func (s *Server) accept(ctx context.Context) error {
+	defer func() { _ = s.cfg.Listener.Close() }() // closed twice at an ordinary end
+	const pause = 100 * time.Millisecond
+	for {
+		nc, err := s.cfg.Listener.Accept()
+		switch {
+		case err == nil:
+			s.take(nc)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			// Too many open files, a connection that broke before it was taken: these pass.
+			s.log.Error("connection not accepted", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+func (s *Server) take(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= maxConnections {
+		_ = nc.Close()
+		s.log.Warn("too many connections", "address", nc.RemoteAddr().String(), "limit", maxConnections)
+		return
+	}
+	c := newConn(nc, s.handshake)
+	s.conns[c] = struct{}{}
+	s.handlers.Go(func() { s.handle(c) })
+}
+
+func (s *Server) handle(c *conn) {
+	s.ssh.HandleConn(c) // until the connection is closed
+	c.handshake.Stop()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	if !c.authenticated.Load() {
+		s.logRefused(c)
+	}
+}
+
+// openChannel counts a session channel, or says why there cannot be one more.
+func (s *Server) openChannel(c *conn) (refusal string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return "refship: the server is shutting down, try again later"
+	case c.channels >= maxSessions:
+		return fmt.Sprintf("refship: a connection may have %d sessions at a time", maxSessions)
+	}
+	c.channels++
+	s.channels.Add(1)
+	return ""
+}
+
+func (s *Server) closeChannel(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.channels--
+	s.channels.Done()
+}
+
+// startWork counts a running command; false if the server is shutting down.
+func (s *Server) startWork() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.work.Add(1)
+	return true
+}
+
+// shutdown ends everything: connections without a session at once, the others when the commands have ended, at the
+// latest after grace.
+func (s *Server) shutdown(grace time.Duration) {
+	s.mu.Lock()
+	s.closing = true
+	sessions := 0
+	for c := range s.conns {
+		sessions += c.channels
+		if c.channels == 0 {
+			_ = c.Close()
+		}
+	}
+	s.mu.Unlock()
+	if sessions > 0 {
+		s.log.Info("waiting for running sessions", "sessions", sessions, "at_most", grace)
+	}
+	if !waitFor(&s.work, grace) {
+		s.log.Warn("running sessions are ended", "after", grace)
+		s.kill()
+		s.closeConns() // a command may wait for its client
+		s.work.Wait()
+	}
+	// Closing at once could throw away an exit status that the client has not read yet.
+	if !waitFor(&s.handlers, goodbyeTime) {
+		s.closeConns()
+	}
+	s.handlers.Wait()
+	s.channels.Wait()
+}
+
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+// waitFor tells whether all of a group has ended within d. The group has to end at some time.
+func waitFor(g *sync.WaitGroup, d time.Duration) bool {
+	ended := make(chan struct{})
+	go func() { g.Wait(); close(ended) }()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-t.C:
+		return false
+	}
+}

@@ -1,0 +1,176 @@
+package gitserver
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+func TestGreet(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "deploy:config,read:site")
+	r := e.ssh(laptop, "git@127.0.0.1")
+	r.want(t, 0)
+	if !strings.Contains(r.stdout, "none that this key may read") {
+		t.Errorf("got %s", r.stdout)
+	}
+	e.repo("config")
+	e.repo("site")
+	e.repo("secret")
+	r = e.ssh(laptop, "anybody@127.0.0.1")
+	r.want(t, 0)
+	want := "refship: hi laptop, key " + ssh.FingerprintSHA256(laptop.signer.PublicKey()) + " may:\n" +
+		"  deploy:config\n  read:site\nrepositories:\n  config                deploy\n  site                  read\n"
+	if r.stdout != want {
+		t.Errorf("got %q\nwant %q", r.stdout, want)
+	}
+	r = e.ssh(laptop, "git@127.0.0.1", "help")
+	r.want(t, 0)
+	if !strings.Contains(r.stdout, "deploy REPO") {
+		t.Errorf("got %s", r.stdout)
+	}
+	e.ssh(e.user("root", "admin"), "git@127.0.0.1", "deploy", "secret").want(t, 0)
+}
+
+// TestBadCommands: each gets an error that names it, a remedy and its exit status.
+func TestBadCommands(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	e.repo("site")
+	e.repo("secret")
+	c := e.dial(e.user("laptop", "push:config,read:site"))
+	for _, x := range []struct {
+		command string
+		status  int
+		say     string
+		hint    string
+	}{
+		{"rm -rf /", 2, "unknown command rm", "the commands are help"},
+		{"git", 2, "unknown command git", "the commands are"},
+		{"\x1b[31mred", 2, `unknown command "\x1b[31mred"`, "the commands are"},
+		{"git-upload-archive '/config'", 4, "git-upload-archive is not served here", "clone or fetch, then run git archive"},
+		{"git upload-archive '/config'", 4, "git-upload-archive is not served here", "clone or fetch, then run git archive"},
+		{"git-receive-pack", 2, "git-receive-pack takes one repository, not 0 arguments", ""},
+		{"git-receive-pack 'a' 'b'", 2, "takes one repository, not 2 arguments", ""},
+		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil", "give it a repository's name"},
+		{"git-upload-pack '--upload-pack=evil'", 2, "takes no option: --upload-pack=evil", ""},
+		{"git-receive-pack '-x'", 2, "takes no option: -x", ""},
+		{"git-receive-pack 'config", 2, "cannot read the quotes", ""},
+		{"git-receive-pack \"config\"", 2, "cannot read the quotes", ""},
+		{"git-receive-pack 'con\x00fig'", 2, "NUL", ""},
+		{"git-receive-pack '/config\n'", 2, "newline", ""},
+		{"git-receive-pack '../config'", 2, "../config is no repository name: an element starts with .", "a name looks like"},
+		{"git-receive-pack '/../../etc'", 2, "/../../etc is no repository name", ""},
+		{"git-receive-pack '//config'", 2, "//config is no repository name: it has an empty element", ""},
+		{"git-receive-pack 'config/'", 2, "config/ is no repository name", ""},
+		{"git-receive-pack '/'", 2, "/ is no repository name", ""},
+		{"git-receive-pack ''", 2, "\"\" is no repository name", ""},
+		{"git-receive-pack '~/config'", 2, "there are no home directories here", ""},
+		{"git-receive-pack '/~git/config'", 2, "there are no home directories here", ""},
+		{"git-receive-pack 'config.git.git'", 2, "config.git.git is no repository name", ""},
+		{"git-receive-pack 'a/.git'", 2, "is no repository name", ""},
+		{"git-receive-pack 'con*'", 2, "it has a character other than", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "longer than 100 bytes", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "command is longer than 1000 bytes", ""},
+		{"git-receive-pack '/conifg'", 4, "repository conifg does not exist, or key laptop may not read it", "this key may push to config\n"},
+		{"git-receive-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it", "this key may push to config\n"},
+		{"git-upload-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it", "this key may read config, site\n"},
+		{"git-receive-pack '/site'", 4, "key laptop may read repository site, but has no permission to push", "ask who runs this server for the rule push:site"},
+		{"deploy", 2, "deploy takes one repository, not 0 arguments", ""},
+		{"deploy config", 4, "key laptop may read repository config, but has no permission to deploy", "ask who runs this server for the rule deploy:config"},
+		{"deploy nowhere", 4, "repository nowhere does not exist", "there is no repository that this key may deploy"},
+		{"help me", 2, "help takes no argument", ""},
+	} {
+		r := e.exec(c, x.command)
+		r.want(t, x.status, "refship: error: ", x.say, "refship: hint: "+x.hint)
+		if r.stdout != "" {
+			t.Errorf("%s: stdout has %q", x.command, r.stdout)
+		}
+	}
+	names, err := e.repos.names()
+	if err != nil || len(names) != 3 {
+		t.Errorf("repositories are %v, %v", names, err)
+	}
+}
+
+// TestNotGranted asks for everything that a session may not have.
+func TestNotGranted(t *testing.T) {
+	e := start(t)
+	c := e.dial(e.user("laptop", "admin"))
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err == nil {
+		t.Error("terminal granted")
+	}
+	if err := s.RequestSubsystem("sftp"); err == nil {
+		t.Error("subsystem granted")
+	}
+	if err := agent.RequestAgentForwarding(s); err == nil {
+		t.Error("agent forwarding granted")
+	}
+	for _, req := range []string{"x11-req", "break", "window-change", "signal", "eow@openssh.com", notGranted, "exec", "env"} {
+		ok, err := s.SendRequest(req, true, []byte{0, 0, 0, 9, 'x'}) // no string: malformed where a string is due
+		if ok || err != nil {
+			t.Errorf("%s: %v, %v", req, ok, err)
+		}
+	}
+	for _, kv := range [][2]string{
+		{"FOO", "1"}, {"GIT_DIR", "/x"}, {"GIT_PROTOCOL", "version=2\nx"}, {"GIT_PROTOCOL", "version=9"}, {"BAD\x1b", "1"},
+		{"LANG", "C"}, {"LC_ALL", "C"}, {"TERM", "x"}, {"COLORTERM", "x"}, {"NO_COLOR", "1"},
+	} {
+		if err := s.Setenv(kv[0], kv[1]); err == nil {
+			t.Errorf("%s granted", kv[0])
+		}
+	}
+	if err := s.Setenv("GIT_PROTOCOL", "version=2:x=y"); err != nil {
+		t.Error(err)
+	}
+	r := e.execIn(s, "help")
+	r.want(t, 0)
+	want := "refship: environment variable FOO not taken: only GIT_PROTOCOL is\n" +
+		"refship: environment variable GIT_DIR not taken: only GIT_PROTOCOL is\n" +
+		"refship: environment variable GIT_PROTOCOL not taken: its value is not version=0, 1 or 2\n" +
+		"refship: environment variable GIT_PROTOCOL not taken: its value is not version=0, 1 or 2\n" +
+		`refship: environment variable "BAD\x1b" not taken: only GIT_PROTOCOL is` + "\n"
+	if r.stderr != want {
+		t.Errorf("got %s\nwant %s", r.stderr, want)
+	}
+
+	if _, err := c.Dial("tcp", e.addr); err == nil {
+		t.Error("forwarding granted")
+	}
+	if _, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
+		t.Error("remote forwarding granted")
+	}
+	if _, _, err := c.OpenChannel("x11", nil); err == nil {
+		t.Error("x11 channel granted")
+	}
+	// OpenSSH takes any answer to this as a sign of life, and none as death.
+	if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		t.Errorf("keepalive: %v", err)
+	}
+	e.exec(c, "help").want(t, 0) // the connection is well
+}
+
+func TestSessionLimit(t *testing.T) {
+	e := start(t)
+	c := e.dial(e.user("laptop", "admin"))
+	var open []*ssh.Session
+	for range maxSessions {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, s)
+	}
+	if _, err := c.NewSession(); err == nil || !strings.Contains(err.Error(), "a connection may have 10 sessions at a time") {
+		t.Errorf("got %v", err)
+	}
+	for _, s := range open {
+		e.execIn(s, "help").want(t, 0)
+	}
+}

@@ -1,0 +1,71 @@
+package gitserver
+
+import (
+	"refship/keys"
+)
+
+// greet answers a session without a command.
+func (x *session) greet(key *keys.Key) int {
+	names, err := x.s.cfg.Repos.names()
+	if err != nil {
+		return x.fail(err)
+	}
+	x.say("refship: hi %s, key %s may:", key.Name, key.Fingerprint())
+	for _, r := range key.Rules {
+		x.say("  %s", r)
+	}
+	if len(key.Rules) == 0 {
+		x.say("  nothing yet")
+	}
+	x.say("repositories:")
+	shown := 0
+	for _, n := range names {
+		if may := highest(key, n); may != "" {
+			x.say("  %-20s  %s", n, may)
+			shown++
+		}
+	}
+	if shown == 0 {
+		x.say("  none that this key may read")
+	}
+	return exitDone
+}
+
+// highest is the strongest thing that a key may do with a repository, "" for nothing.
+func highest(key *keys.Key, repository string) keys.Action {
+	for _, a := range []keys.Action{keys.Admin, keys.Force, keys.Deploy, keys.Push, keys.Read} {
+		if key.May(a, repository) {
+			return a
+		}
+	}
+	return ""
+}
+
+const helpText = `git clone ssh://git@HOST:PORT/REPO       clone, fetch and push as with any git server
+ssh -p PORT git@HOST                      who you are and what your key may do
+ssh -p PORT git@HOST deploy REPO          publish what was pushed but not deployed
+ssh -p PORT git@HOST help                 this text`
+
+func (x *session) help() int {
+	x.say("%s", helpText)
+	return exitDone
+}
+
+// deploy publishes what pushes left behind in one repository.
+func (x *session) deploy(key *keys.Key, name string) int {
+	dir, err := x.open(key, name, keys.Deploy)
+	if err != nil {
+		return x.fail(err)
+	}
+	lines, err := x.s.cfg.Hooks.Reconcile(x.s.hard, name, dir, false)
+	for _, l := range lines {
+		x.say("%s", l)
+	}
+	if err != nil {
+		return x.fail(err)
+	}
+	if len(lines) == 0 {
+		x.tell("nothing is left to deploy in repository " + name)
+	}
+	return exitDone
+}

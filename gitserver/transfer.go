@@ -1,0 +1,155 @@
+package gitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"refship/hooks"
+	"refship/keys"
+)
+
+// receiveSettings are git's settings for a push; they win over the repository's own config. Every pack is kept as one
+// and synced before the refs move, and they are synced too: what etcd points to is then on disk. Background work is
+// not a push's business. Hooks are the server's.
+func receiveSettings(hooksPath string) []string {
+	return []string{
+		"-c", "receive.unpackLimit=1",
+		"-c", "core.fsync=committed,reference",
+		"-c", "core.fsyncMethod=fsync",
+		"-c", "receive.autogc=false",
+		"-c", "gc.auto=0",
+		"-c", "maintenance.auto=false",
+		"-c", "receive.advertisePushOptions=true",
+		"-c", "receive.fsckObjects=true",
+		"-c", "receive.hideRefs=refs/notes/deploys",
+		"-c", "core.hooksPath=" + hooksPath,
+	}
+}
+
+// flushOnly is what a push that has nothing to push sends: one flush packet (gitprotocol-common(5)).
+const flushOnly = 4
+
+// receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too.
+func (x *session) receivePack(key *keys.Key, name string) int {
+	dir, err := x.open(key, name, keys.Push)
+	if err != nil {
+		return x.fail(err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return x.fail(err)
+	}
+	push, err := x.s.cfg.Hooks.Begin(hooks.Push{Repository: name, Dir: dir, Key: key, May: x.may(name)})
+	if err != nil {
+		return x.fail(err)
+	}
+	since := time.Now()
+	received, gitErr := x.s.git.run(x.s.hard, gitRun{
+		args:    append(receiveSettings(x.s.cfg.Hooks.HooksPath()), "receive-pack", "--end-of-options", dir),
+		env:     append(x.protocolEnv(), push.Env()...),
+		stdin:   x.in,
+		stdout:  x.out,
+		stderr:  x.err,
+		started: func() { x.step("receive-start") },
+	}, &x.copying)
+	x.step("receive-done")
+	outcome := push.End(x.s.hard)
+	x.step("session-ended")
+	status := x.report(name, received, gitErr, outcome)
+	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received, "took", time.Since(since),
+		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
+	return status
+}
+
+// may asks the keys file again each time: a rule that was removed while a push runs counts at the push's next step.
+func (x *session) may(name string) func(keys.Action) bool {
+	return func(action keys.Action) bool {
+		key, err := x.s.identify(x.pub)
+		if err != nil {
+			x.log.Warn("key does not count any more", "error", err)
+			return false
+		}
+		return key.May(action, name)
+	}
+}
+
+// report tells what git could not, and gives the exit status.
+func (x *session) report(name string, received int64, gitErr error, outcome hooks.Outcome) int {
+	for _, l := range outcome.Late {
+		fmt.Fprintln(x.err, l)
+	}
+	status := x.gitStatus("git receive-pack", gitErr)
+	switch {
+	case outcome.Undeployed != nil:
+		x.log.Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
+		return exitFailed
+	case !outcome.Reached && received > flushOnly:
+		x.log.Info("push not taken by git", "repository", name, "bytes", received)
+		x.tell("error: nothing was stored: git refused what was pushed to " + name + ", see git's own message")
+		x.tell("hint: git fsck --strict in your repository names the objects that are not in order")
+		if status == exitDone {
+			return exitFailed
+		}
+	case received == 0 && status != exitDone:
+		// A client whose repository uses SHA-256 gives up on the list of refs, with a message that does not say so.
+		x.tell("hint: your git sent nothing: git rev-parse --show-object-format must say sha1, refship works with SHA-1 only")
+	}
+	return status
+}
+
+// uploadPack runs a clone or fetch, which ends with the client.
+func (x *session) uploadPack(key *keys.Key, name string) int {
+	dir, err := x.open(key, name, keys.Read)
+	if err != nil {
+		return x.fail(err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return x.fail(err)
+	}
+	since := time.Now()
+	_, gitErr := x.s.git.run(x.ctx, gitRun{
+		args: []string{"-c", "uploadpack.allowFilter=true", "-c", "gc.auto=0",
+			"upload-pack", "--strict", "--end-of-options", dir},
+		env:     x.protocolEnv(),
+		stdin:   x.in,
+		stdout:  x.raw,
+		stderr:  x.err,
+		started: func() {},
+	}, &x.copying)
+	status := exitDone
+	if x.ctx.Err() == nil && !errors.Is(gitErr, io.EOF) { // with the client gone there is nobody to tell
+		status = x.gitStatus("git upload-pack", gitErr)
+	}
+	x.log.Info("fetch ended", "repository", name, "status", status, "took", time.Since(since))
+	return status
+}
+
+func (x *session) protocolEnv() []string {
+	if x.protocol == "" {
+		return nil
+	}
+	return []string{"GIT_PROTOCOL=" + x.protocol}
+}
+
+// gitStatus is the exit status for how a git process ended. git has told its own errors by itself.
+func (x *session) gitStatus(what string, err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return exitDone
+	case !errors.As(err, &exit):
+		return x.fail(fmt.Errorf("run %s: %w", what, err))
+	}
+	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return x.fail(fmt.Errorf("%s was ended by a signal: %s", what, ws.Signal()))
+	}
+	return exit.ExitCode()
+}
+
+// step marks a point where tests end the process.
+func (x *session) step(at string) { x.log.DebugContext(context.Background(), "step", "at", at) }
