@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+// openChain is a chain and the connection it is read over.
+type openChain struct {
+	*deploy.Chain
+	client *clientv3.Client
+}
+
+func (c *openChain) Close() error { return c.client.Close() }
+
+// open finds the namespace, then connects to the etcd that holds it.
+func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
+	ns, err := f.namespace(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	client, err := f.connect(ctx, a, log)
+	if err != nil {
+		return nil, err
+	}
+	return &openChain{Chain: deploy.Open(client, ns, log), client: client}, nil
+}
+
+// namespace is --namespace, or the only one that the data directory's repositories deploy to.
+func (f *chainFlags) namespace(ctx context.Context, a *app) (deploy.Namespace, error) {
+	if f.Namespace != "" {
+		return parseNamespace(f.Namespace)
+	}
+	dir, err := f.dir(a)
+	if err != nil {
+		return "", err
+	}
+	repos, err := dir.repos().List(ctx)
+	if err != nil {
+		return "", err
+	}
+	var known []string
+	for _, repo := range repos {
+		for _, target := range repo.Targets {
+			known = append(known, string(target.Namespace))
+		}
+	}
+	slices.Sort(known)
+	switch known = slices.Compact(known); len(known) {
+	case 0:
+		return "", usagef("--namespace is missing, and no repository in %s deploys to one", dir.path)
+	case 1:
+		a.say("namespace %s (the only one in %s)", known[0], dir.path)
+		return deploy.Namespace(known[0]), nil
+	}
+	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(known, ", "))
+}
+
+func parseNamespace(s string) (deploy.Namespace, error) {
+	ns, err := deploy.ParseNamespace(s)
+	if err != nil {
+		return "", asUsage("--namespace", err)
+	}
+	return ns, nil
+}
+
+// asUsage makes an error about a word of the command line a usage error, and keeps its remedy.
+func asUsage(word string, err error) error {
+	usage := usagef("%s: %s", word, err)
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) {
+		usage.remedy = hinter.Hint()
+	}
+	return usage
+}
+
+// connect dials --endpoints, or else the etcd of the server that runs on the data directory.
+func (f *chainFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
+	if len(f.Endpoints) > 0 {
+		return etcd.Dial(ctx, f.config(log))
+	}
+	if f.etcdFlags.set() {
+		return nil, usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
+	}
+	dir, err := f.dir(a)
+	if err != nil {
+		return nil, err
+	}
+	socket := etcd.Socket(dir.etcd())
+	// Asked first, since a client would go on dialling an absent socket until its timeout.
+	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
+	if err != nil {
+		return nil, noServer(dir)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, fmt.Errorf("close %s: %w", socket, err)
+	}
+	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{socket}, Log: log})
+}
+
+func noServer(dir dataDir) error {
+	if dir.held() {
+		return &hintError{
+			err:  fmt.Errorf("the server on %s has no etcd of its own, or is just starting: %w", dir.path, etcd.ErrUnreachable),
+			hint: "give the --endpoints that the server was given",
+		}
+	}
+	return &hintError{
+		err:  fmt.Errorf("no server is running on %s: %w", dir.path, etcd.ErrUnreachable),
+		hint: "start it with: refship serve" + dir.flag() + "\nor name an etcd with --endpoints",
+	}
+}
+
+func (f *etcdFlags) set() bool {
+	return f.CACert != "" || f.Cert != "" || f.Key != "" || f.User != "" || f.Password != ""
+}
+
+func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
+	return etcd.Config{
+		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password, Log: log,
+	}
+}
+
+// deployID is an ID on the command line: a number, or head.
+type deployID struct {
+	head bool
+	id   deploy.ID
+}
+
+func (d *deployID) UnmarshalText(text []byte) error {
+	if d.head = string(text) == "head"; d.head {
+		return nil
+	}
+	id, err := deploy.ParseID(string(text))
+	if err != nil {
+		return fmt.Errorf("%w, and not head", err)
+	}
+	d.id = id
+	return nil
+}
+
+// deploy reads the deploy that the user named.
+func (c *openChain) deploy(ctx context.Context, want deployID) (*deploy.Deploy, error) {
+	if !want.head {
+		d, err := c.Get(ctx, want.id)
+		if err == nil || !errors.Is(err, deploy.ErrNotFound) {
+			return d, err
+		}
+	}
+	head, err := c.Head(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case head == nil && want.head:
+		return nil, fmt.Errorf("no head in %s: the chain is empty", c.Namespace())
+	case head == nil:
+		return nil, fmt.Errorf("no deploy %d in %s: the chain is empty", want.id, c.Namespace())
+	case want.head:
+		return head, nil
+	}
+	return nil, fmt.Errorf("no deploy %d in %s: the head is %d", want.id, c.Namespace(), head.ID)
+}

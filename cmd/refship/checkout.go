@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+
+	"refship/deploy"
+)
+
+type checkoutCmd struct {
+	chainFlags
+	ID  deployID `arg:"" name:"id" help:"The deploy's number, or head."`
+	Dir string   `arg:"" help:"The directory to make. It must not exist yet, and appears whole or not at all."`
+}
+
+// Run writes the deploy's tree, every byte of it checked.
+func (c *checkoutCmd) Run(ctx context.Context, a *app) (err error) {
+	chain, err := c.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, chain)
+	d, err := chain.deploy(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	bar := newProgressBar(a.stderr, a.now)
+	var last deploy.Progress
+	err = chain.Checkout(ctx, d, c.Dir, func(p deploy.Progress) {
+		last = p
+		bar.update(p)
+	})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), deploy.Printable(c.Dir),
+		deploy.Count(last.Files, "file"), deploy.Bytes(last.Bytes))
+	return nil
+}

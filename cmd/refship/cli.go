@@ -1,0 +1,87 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the grammar; the order is the order of the help.
+type cli struct {
+	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with etcd embedded or somewhere else."`
+	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories."`
+	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
+	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
+	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
+	Ls       lsCmd       `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
+	Cat      catCmd      `cmd:"" help:"Write one file of a deploy to standard output."`
+	Checkout checkoutCmd `cmd:"" help:"Write a deploy's tree into a new directory."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Help     helpCmd     `cmd:"" help:"Print the help of a command, or of the topic exit-codes."`
+}
+
+// dataFlag is on every command that reads or writes a server's data directory.
+type dataFlag struct {
+	DataDir string `placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
+}
+
+// etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
+type etcdFlags struct {
+	Endpoints []string `group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
+	CACert    string   `group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
+	Cert      string   `group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
+	Key       string   `group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
+	User      string   `group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
+	Password  string   `group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment."`
+}
+
+// chainFlags are on every command that reads a chain.
+type chainFlags struct {
+	dataFlag
+	etcdFlags
+	Namespace string `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out where the data directory knows exactly one."`
+}
+
+func newParser(a *app) (*kong.Kong, error) {
+	return kong.New(&cli{},
+		kong.Name("refship"),
+		kong.Description("git push to deploy, into etcd"),
+		kong.Writers(a.stdout, a.stderr),
+		kong.NoDefaultHelp(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(describeValue),
+		kong.ExplicitGroups([]kong.Group{{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"}}),
+		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+			if value, ok := a.getenv(envName(flag)); ok && value != "" {
+				return value, nil
+			}
+			return nil, nil
+		})),
+	)
+}
+
+// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir.
+func envName(flag *kong.Flag) string {
+	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+// describeValue adds the environment variable to a flag's help.
+func describeValue(value *kong.Value) string {
+	if value.Flag == nil {
+		return value.Help
+	}
+	return strings.TrimSuffix(value.Help, ".") + " ($" + envName(value.Flag) + ")."
+}
+
+// number is a count given on the command line.
+type number int
+
+func (n *number) UnmarshalText(text []byte) error {
+	value, err := strconv.ParseUint(string(text), 10, 31)
+	if err != nil {
+		return usagef("%q is not a whole number", text)
+	}
+	*n = number(value)
+	return nil
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"refship/gitserver"
+	"refship/keys"
+)
+
+// dataDir is a server's data directory:
+//
+//	lock                  flock of the running server, holding its process id
+//	repos/NAME.git        bare repositories
+//	keys/authorized_keys  who may do what
+//	keys/host_ed25519     the SSH host key
+//	keys/signing_ed25519  signs records
+//	etcd/                 the embedded etcd and its socket
+//	run/                  the hooks and their socket
+//
+// All of it is readable by its owner only: what is in etcd/ and run/ acts with the server's rights.
+type dataDir struct {
+	path    string
+	deduced bool // path is what a command without flags and environment takes
+}
+
+// dir resolves --data-dir.
+func (f dataFlag) dir(a *app) (dataDir, error) {
+	home, homeErr := userDataDir(a)
+	path := f.DataDir
+	if state, ok := a.getenv("STATE_DIRECTORY"); path == "" && ok && state != "" {
+		path, _, _ = strings.Cut(state, ":") // systemd gives all of a unit's StateDirectory=, first one first
+	}
+	if path == "" {
+		path = home
+	}
+	if path == "" {
+		return dataDir{}, homeErr
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return dataDir{}, fmt.Errorf("find data directory: %w", err)
+	}
+	return dataDir{path: path, deduced: path == home}, nil
+}
+
+// userDataDir is the data directory of a user who says nothing about it (XDG Base Directory Specification).
+func userDataDir(a *app) (string, error) {
+	// The specification: a relative path in it is to be ignored.
+	if xdg, ok := a.getenv("XDG_DATA_HOME"); ok && filepath.IsAbs(xdg) {
+		return filepath.Join(xdg, "refship"), nil
+	}
+	if home, ok := a.getenv("HOME"); ok && filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "share", "refship"), nil
+	}
+	return "", &usageError{
+		what:   "no data directory: neither --data-dir nor any of $STATE_DIRECTORY, $XDG_DATA_HOME and $HOME is set",
+		remedy: "say where: --data-dir DIR",
+	}
+}
+
+func (d dataDir) repos() gitserver.Repos { return gitserver.Repos{Dir: filepath.Join(d.path, "repos")} }
+func (d dataDir) keys() keys.File {
+	return keys.File{Path: filepath.Join(d.path, "keys", "authorized_keys")}
+}
+func (d dataDir) hostKey() string    { return filepath.Join(d.path, "keys", "host_ed25519") }
+func (d dataDir) signingKey() string { return filepath.Join(d.path, "keys", "signing_ed25519") }
+func (d dataDir) etcd() string       { return filepath.Join(d.path, "etcd") }
+func (d dataDir) run() string        { return filepath.Join(d.path, "run") }
+
+// flag is what a suggested command has to end with to use this data directory: " --data-dir DIR", or "".
+func (d dataDir) flag() string {
+	if d.deduced {
+		return ""
+	}
+	return " --data-dir " + shellQuote(d.path)
+}
+
+// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is.
+func (d dataDir) prepare() error {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	info, err := os.Stat(d.path)
+	if err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return &hintError{
+			err:  fmt.Errorf("data directory %s is writable by others", d.path),
+			hint: "chmod 700 " + shellQuote(d.path),
+		}
+	}
+	for _, name := range []string{"repos", "keys", "etcd", "run"} {
+		path := filepath.Join(d.path, name)
+		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+		if err := os.Chmod(path, 0o700); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// heldError says that another server holds the data directory (exit 3).
+type heldError struct {
+	dir string
+	pid string // "" if it did not say
+}
+
+func (e *heldError) Error() string {
+	who := "another server"
+	if e.pid != "" {
+		who += ", process " + e.pid + ","
+	}
+	return fmt.Sprintf("data directory %s is held: %s is running on it", e.dir, who)
+}
+
+// Hint is the remedy.
+func (e *heldError) Hint() string {
+	return "stop that server first, or give this one a data directory of its own with --data-dir"
+}
+
+// lock takes the data directory for this process until the file is closed; *heldError if another one has it.
+func (d dataDir) lock() (*os.File, error) {
+	path := filepath.Join(d.path, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		pid, _ := os.ReadFile(path) // only for the message
+		return nil, errors.Join(&heldError{dir: d.path, pid: string(bytes.TrimSpace(pid))}, f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// held tells whether a server holds the data directory now.
+func (d dataDir) held() bool {
+	f, err := os.Open(filepath.Join(d.path, "lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// hintError adds a remedy to an error.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() }
+func (e *hintError) Unwrap() error { return e.err }
+
+// Hint is the remedy.
+func (e *hintError) Hint() string { return e.hint }
+
+var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// shellQuote makes s one word of a POSIX shell.
+func shellQuote(s string) string {
+	if shellSafe.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

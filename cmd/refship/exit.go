@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+// Exit statuses, a promise to scripts.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitConflict = 3
+	exitRefused  = 4
+	exitCorrupt  = 5
+	exitEtcd     = 6
+)
+
+// exitCodesHelp is what `refship help exit-codes` prints.
+const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH server:
+
+  0  done
+  1  failed
+  2  usage: the command line is wrong, nothing was done
+  3  conflict: the chain's head is another deploy, somebody holds its lock, or another server holds the data directory
+  4  refused: no permission, a policy, or a tree that cannot be deployed
+  5  verification failed: what etcd holds does not prove itself
+  6  etcd is unreachable or full
+`
+
+// exitCode says what kind of failure err is.
+func exitCode(err error) int {
+	var (
+		usage    *usageError
+		held     *heldError
+		busy     *etcd.BusyError
+		conflict *deploy.ConflictError
+		locked   *deploy.LockedError
+		refused  *deploy.RefusedError
+		corrupt  *deploy.CorruptError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &held), errors.As(err, &busy), errors.As(err, &conflict), errors.As(err, &locked):
+		return exitConflict
+	case errors.As(err, &refused):
+		return exitRefused
+	case errors.As(err, &corrupt):
+		return exitCorrupt
+	case errors.Is(err, context.Canceled):
+		return exitFailed
+	case errors.Is(err, etcd.ErrUnreachable), errors.Is(err, etcd.ErrFull):
+		return exitEtcd
+	case errors.Is(err, etcd.ErrDenied):
+		return exitRefused
+	}
+	return exitFailed
+}

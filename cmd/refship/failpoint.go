@@ -1,0 +1,62 @@
+//go:build failpoint
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT names
+// ("published", or "published:3" for the third time). Only tests build with the tag failpoint.
+func withFailpoint(a *app, handler slog.Handler) slog.Handler {
+	at, ok := a.getenv("REFSHIP_FAILPOINT")
+	if !ok || at == "" {
+		return handler
+	}
+	name, times, counted := strings.Cut(at, ":")
+	left := new(atomic.Int64)
+	left.Store(1)
+	if n, err := strconv.ParseInt(times, 10, 64); counted && err == nil {
+		left.Store(n)
+	}
+	return &failpointHandler{Handler: handler, name: name, left: left}
+}
+
+type failpointHandler struct {
+	slog.Handler
+	name string
+	left *atomic.Int64 // how many times the step is still to be logged
+}
+
+func (h *failpointHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *failpointHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "step" {
+		r.Attrs(func(attr slog.Attr) bool {
+			if attr.Key == "at" && attr.Value.String() == h.name && h.left.Add(-1) == 0 {
+				// Nothing after this line runs: SIGKILL cannot be caught.
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+			return true
+		})
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h *failpointHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &failpointHandler{Handler: h.Handler.WithAttrs(attrs), name: h.name, left: h.left}
+}
+
+func (h *failpointHandler) WithGroup(group string) slog.Handler {
+	return &failpointHandler{Handler: h.Handler.WithGroup(group), name: h.name, left: h.left}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/keys"
+)
+
+type keyCmd struct {
+	Add    keyAddCmd    `cmd:"" help:"Let a public key use the server."`
+	List   keyListCmd   `cmd:"" help:"List the keys and what they may do."`
+	Remove keyRemoveCmd `cmd:"" help:"Take the keys of one name away."`
+}
+
+// maxKeyFile bounds what is read as a public key, in bytes.
+const maxKeyFile = 64 << 10
+
+type keyAddCmd struct {
+	dataFlag
+	Name  string `arg:"" help:"Who it is: the name that deploys are recorded under."`
+	Key   string `required:"" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
+	Allow string `required:"" placeholder:"RULE,..." help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
+}
+
+// Run adds the key; a running server sees it at once.
+func (c *keyAddCmd) Run(_ context.Context, a *app) error {
+	rules, err := keys.ParseRules(c.Allow)
+	if err != nil {
+		return asUsage("--allow", err)
+	}
+	pub, comment, err := c.read(a)
+	if err != nil {
+		return err
+	}
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	if err := dir.prepare(); err != nil {
+		return err
+	}
+	if err := dir.keys().Add(c.Name, pub, comment, rules); err != nil {
+		return err
+	}
+	a.say("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, describeRules(rules))
+	return nil
+}
+
+// read gives the public key that --key names.
+func (c *keyAddCmd) read(a *app) (ssh.PublicKey, string, error) {
+	source, name := a.stdin, "standard input"
+	if c.Key != "-" {
+		file, err := os.Open(c.Key)
+		if err != nil {
+			return nil, "", fmt.Errorf("read public key: %w", err)
+		}
+		defer file.Close()
+		source, name = file, c.Key
+	}
+	text, err := io.ReadAll(io.LimitReader(source, maxKeyFile))
+	if err != nil {
+		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
+	}
+	pub, comment, err := keys.ParsePublicKey(text)
+	if err != nil {
+		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
+	}
+	return pub, comment, nil
+}
+
+func describeRules(rules []keys.Rule) string {
+	var all []string
+	for _, rule := range rules {
+		all = append(all, rule.String())
+	}
+	return strings.Join(all, ",")
+}
+
+type keyListCmd struct {
+	dataFlag
+	JSON bool `help:"Print one JSON object a line and key."`
+}
+
+// keyJSON is a key for programs.
+type keyJSON struct {
+	Name        string   `json:"name"`
+	Fingerprint string   `json:"fingerprint"`
+	Allow       []string `json:"allow"`
+	Comment     string   `json:"comment"`
+	Line        int      `json:"line"` // in authorized_keys, from 1
+}
+
+// Run lists the usable keys; of lines that are not usable it warns, since the server goes on without them.
+func (c *keyListCmd) Run(_ context.Context, a *app) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	all, bad, err := dir.keys().List()
+	if err != nil {
+		return err
+	}
+	for _, line := range bad {
+		a.say("warning: %s", line)
+	}
+	if len(all) == 0 {
+		a.say("no keys in %s; to add one: refship key add NAME --key FILE --allow RULE,...%s", dir.path, dir.flag())
+	}
+	nameWidth, ruleWidth := 0, 0
+	for _, key := range all {
+		nameWidth, ruleWidth = max(nameWidth, len(key.Name)), max(ruleWidth, len(describeRules(key.Rules)))
+	}
+	for _, key := range all {
+		if c.JSON {
+			allow := make([]string, len(key.Rules))
+			for i, rule := range key.Rules {
+				allow[i] = rule.String()
+			}
+			err = writeJSON(a.stdout, keyJSON{key.Name, key.Fingerprint(), allow, key.Comment, key.Line})
+		} else {
+			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(), ruleWidth, describeRules(key.Rules), deploy.Printable(key.Comment))
+			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type keyRemoveCmd struct {
+	dataFlag
+	Name string `arg:"" help:"The name whose keys are removed."`
+}
+
+// Run removes the keys; a running server refuses them at their next attempt.
+func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	count, err := dir.keys().Remove(c.Name)
+	if err != nil {
+		return err
+	}
+	a.say("%s of %s removed", deploy.Count(count, "key"), c.Name)
+	return nil
+}

@@ -1,0 +1,306 @@
+package main
+
+// What a user gains from these tests: whenever the server's machine dies inside a push, after the restart git and the
+// chain agree, and no deploy is ever half there.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// killSteps are the failure points from reception to publish, and what must be true of a push that died there: "before",
+// the ref has not moved; "after", it has, and the restart publishes.
+var killSteps = []struct {
+	at    string
+	moved bool
+}{
+	{"receive-start", false},
+	{"pre-receive-start", false},
+	{"checked", false},
+	{"locked", false},
+	{"prepared", false},
+	{"contents-stored", false},
+	{"uploaded", false},
+	{"intent-written", false},
+	{"post-receive-start", true},
+	{"publishing", true},
+	{"published", true},
+	{"intent-removed", true},
+	{"receive-done", true},
+	{"session-ended", true},
+}
+
+func TestKillAtEveryStep(t *testing.T) {
+	w := newWorld(t)
+	w.serve("")
+	w.commit("first", 3)
+	if err := w.push(); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	for _, step := range killSteps {
+		before := w.ref()
+		commit := w.commit(step.at, 3)
+		w.serve(step.at)
+		_ = w.push() // it dies with the server, or just about not
+		select {
+		case <-w.server.ended:
+		case <-time.After(patience):
+			t.Fatalf("%s: the server is alive: is there no such step?\n%s", step.at, w.server.text())
+		}
+		want := before
+		if step.moved {
+			want = commit
+		}
+		if ref := w.ref(); ref != want {
+			t.Errorf("%s: the ref is at %s, want %s (it was at %s)", step.at, ref, want, before)
+		}
+		w.serve("")
+		w.agree(step.at)
+		if err := w.push(); err != nil {
+			t.Errorf("%s: push after the restart: %v", step.at, err)
+		}
+		if head := w.agree(step.at); head != commit {
+			t.Errorf("%s: pushed again, the chain is at %s, want %s", step.at, head, commit)
+		}
+		w.stop()
+	}
+	w.serve("")
+	w.readBack()
+}
+
+func TestKillAtRandom(t *testing.T) {
+	const rounds = 50
+	w := newWorld(t)
+	w.serve("")
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	hit := 0
+	for round := range rounds {
+		w.commit(fmt.Sprintf("round %d", round), 400)
+		pushed := make(chan error, 1)
+		go func() { pushed <- w.push() }()
+		after := time.After(time.Duration(random.IntN(201)) * time.Millisecond)
+		select {
+		case err := <-pushed:
+			if err != nil {
+				t.Fatalf("round %d: a push that nobody disturbed: %v", round, err)
+			}
+			w.kill()
+		case <-after:
+			w.kill()
+			if err := <-pushed; err != nil {
+				hit++
+			}
+		}
+		w.serve("")
+		w.agree(fmt.Sprintf("round %d", round))
+	}
+	t.Logf("%d of %d kills hit a running push", hit, rounds)
+	if hit <= rounds/2 {
+		t.Errorf("%d of %d kills hit a running push: most must", hit, rounds)
+	}
+	if err := w.push(); err != nil {
+		t.Errorf("push after the last restart: %v", err)
+	}
+	w.agree("the end")
+	w.readBack()
+}
+
+// world is a data directory with one repository, its server, and a clone that pushes to it.
+type world struct {
+	*testing.T
+	dir    string
+	env    []string
+	server *background
+	url    string
+	files  int
+}
+
+func newWorld(t *testing.T) *world {
+	// t.TempDir carries the test's name: too long for a unix socket's path.
+	dir, err := os.MkdirTemp("", "refship-kill-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &world{T: t, dir: dir}
+	w.env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "REFSHIP_DATA_DIR=" + w.in("data"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
+		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no" +
+			" -o UserKnownHostsFile=/dev/null -i " + w.in("id"),
+	}
+	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.in("id"))
+	w.must("refship", "key", "add", "ada", "--key", w.in("id.pub"), "--allow", "deploy:config")
+	w.must("refship", "repo", "create", "config")
+	w.must("git", "init", "-q", "-b", "main", w.in("work"))
+	t.Cleanup(func() {
+		if w.server != nil {
+			w.kill()
+		}
+	})
+	return w
+}
+
+func (w *world) in(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) run(name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(w.Context(), name, args...)
+	cmd.Env = w.env
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s %q: %w\n%s", name, args, err, stderr.String())
+	}
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+func (w *world) must(name string, args ...string) string {
+	w.Helper()
+	out, err := w.run(name, args...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return out
+}
+
+// serve starts the server, which shall kill itself at a failure point ("": it shall not).
+func (w *world) serve(failpoint string) {
+	w.Helper()
+	cmd := exec.Command("refship", "serve", "--listen", "127.0.0.1:0")
+	cmd.Env = append(slices.Clone(w.env), "REFSHIP_FAILPOINT="+failpoint)
+	w.server = &background{cmd: cmd, changed: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = w.server, w.server
+	if err := cmd.Start(); err != nil {
+		w.Fatal(err)
+	}
+	server := w.server
+	go func() {
+		server.err = cmd.Wait()
+		close(server.ended)
+	}()
+	match := w.server.wait(listening)
+	if match == nil {
+		w.Fatalf("the server does not listen; it said:\n%s", w.server.text())
+	}
+	w.url = "ssh://git@127.0.0.1:" + match[1] + "/config"
+}
+
+func (w *world) kill() {
+	_ = w.server.cmd.Process.Kill() // it may have ended
+	<-w.server.ended
+}
+
+func (w *world) stop() {
+	w.Helper()
+	_ = w.server.cmd.Process.Signal(os.Interrupt) // it may have ended: what Wait says counts
+	<-w.server.ended
+	if w.server.err != nil {
+		w.Errorf("the server: %v\n%s", w.server.err, w.server.text())
+	}
+}
+
+// commit makes a commit that changes some files and gives its oid.
+func (w *world) commit(message string, files int) string {
+	w.Helper()
+	for i := range files {
+		w.files++
+		path := filepath.Join(w.in("work"), fmt.Sprintf("dir-%d/file-%d", i%20, i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			w.Fatal(err)
+		}
+		if err := os.WriteFile(path, fmt.Appendf(nil, "%s: content %d\n", message, w.files), 0o644); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.must("git", "-C", w.in("work"), "add", "-A")
+	w.must("git", "-C", w.in("work"), "commit", "-q", "-m", message)
+	return w.must("git", "-C", w.in("work"), "rev-parse", "HEAD")
+}
+
+func (w *world) push() error {
+	_, err := w.run("git", "-C", w.in("work"), "push", "-q", w.url, "main")
+	return err
+}
+
+// ref is where the server's repository has the branch; "" if nowhere.
+func (w *world) ref() string {
+	oid, err := w.run("git", "--git-dir", w.in("data/repos/config.git"), "rev-parse", "--verify", "--quiet", "refs/heads/main")
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
+		w.Error(err)
+	}
+	return oid
+}
+
+// agree checks that ref and chain are at the same commit, which it gives.
+func (w *world) agree(when string) string {
+	w.Helper()
+	log := w.must("refship", "log", "--json", "-n", "1")
+	head := ""
+	if log != "" {
+		head = field(w.T, log, "hash")
+	}
+	if ref := w.ref(); ref != head {
+		w.Errorf("%s: the ref is at %q, the chain at %q; the server said:\n%s", when, ref, head, w.server.text())
+	}
+	return head
+}
+
+// readBack checks every deploy out and compares it with git archive of its hash.
+func (w *world) readBack() {
+	w.Helper()
+	log := w.must("refship", "log", "--json")
+	deploys := strings.Split(log, "\n")
+	w.Logf("%d deploys", len(deploys))
+	for i, line := range deploys {
+		id, hash := field(w.T, line, "id"), field(w.T, line, "hash")
+		if want := fmt.Sprint(len(deploys) - i); id != want {
+			w.Errorf("deploy %s stands where %s should", id, want)
+		}
+		ours, git := w.in("ours-"+id), w.in("git-"+id)
+		w.must("refship", "checkout", id, ours)
+		w.must("git", "-C", w.in("work"), "archive", "-o", git+".tar", hash)
+		if err := os.Mkdir(git, 0o755); err != nil {
+			w.Fatal(err)
+		}
+		w.must("tar", "-x", "-f", git+".tar", "-C", git)
+		a, err := describeTree(ours)
+		if err != nil {
+			w.Fatal(err)
+		}
+		b, err := describeTree(git)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if !slices.Equal(a, b) {
+			w.Errorf("deploy %s is not %s", id, hash)
+		}
+		_ = os.RemoveAll(ours)
+		_ = os.RemoveAll(git)
+	}
+}
+
+// field gives a member of a JSON object as text.
+func field(t *testing.T, object, name string) string {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(object))
+	decoder.UseNumber()
+	var members map[string]any
+	if err := decoder.Decode(&members); err != nil {
+		t.Fatalf("%s: %v", object, err)
+	}
+	return fmt.Sprint(members[name])
+}

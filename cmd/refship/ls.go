@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
+)
+
+type lsCmd struct {
+	chainFlags
+	ID        deployID `arg:"" name:"id" help:"The deploy's number, or head."`
+	Path      string   `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
+	Recursive bool     `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
+	JSON      bool     `help:"Print one JSON object a line and entry, with the sha256 and with names as they are."`
+}
+
+// Run lists entries; every node that is read is checked against the record.
+func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
+	chain, err := c.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, chain)
+	d, err := chain.deploy(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(a.stdout)
+	defer flushInto(&err, out)
+	return chain.List(ctx, d, c.Path, c.Recursive, func(path string, e tree.Entry) error {
+		if c.Recursive && e.Mode == filemode.Dir {
+			return nil
+		}
+		if c.JSON {
+			return writeJSON(out, newEntryJSON(path, e))
+		}
+		return writeEntry(out, path, e)
+	})
+}
+
+// entryJSON is an entry for programs.
+type entryJSON struct {
+	pathJSON
+	Mode   string `json:"mode"` // "100644", "100755", "120000", "040000", "160000"
+	Type   string `json:"type"` // "blob", "tree", "commit"
+	OID    string `json:"oid"`
+	Size   int64  `json:"size"`   // bytes; of the node's text for a tree
+	SHA256 string `json:"sha256"` // of the same bytes; "" for a submodule
+}
+
+func newEntryJSON(path string, e tree.Entry) entryJSON {
+	entry := entryJSON{
+		pathJSON: newPathJSON(path), Mode: modeText(e.Mode), Type: entryType(e.Mode), OID: e.OID.String(), Size: e.Size,
+	}
+	if e.Mode != filemode.Submodule {
+		entry.SHA256 = e.SHA256.String()
+	}
+	return entry
+}
+
+// writeEntry writes the line that `git ls-tree -l` writes for the same entry.
+func writeEntry(w io.Writer, path string, e tree.Entry) error {
+	size := "-"
+	if entryType(e.Mode) == "blob" {
+		size = strconv.FormatInt(e.Size, 10)
+	}
+	_, err := fmt.Fprintf(w, "%s %s %s %7s\t%s\n", modeText(e.Mode), entryType(e.Mode), e.OID, size, quotePath(path))
+	return err
+}
+
+// modeText is a mode as git prints it.
+func modeText(mode filemode.FileMode) string { return fmt.Sprintf("%06o", uint32(mode)) }
+
+func entryType(mode filemode.FileMode) string {
+	switch mode {
+	case filemode.Dir:
+		return "tree"
+	case filemode.Submodule:
+		return "commit"
+	}
+	return "blob"
+}

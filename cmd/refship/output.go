@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// closeInto closes c at the end of a function, and keeps its error if there is no other.
+func closeInto(err *error, c io.Closer) {
+	if closeErr := c.Close(); *err == nil {
+		*err = closeErr
+	}
+}
+
+// flushInto is closeInto for buffered output.
+func flushInto(err *error, w *bufio.Writer) {
+	if flushErr := w.Flush(); *err == nil {
+		*err = flushErr
+	}
+}
+
+// writeJSON writes value as one line, and <, > and & as they are.
+func writeJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+// pathJSON is a path for programs: JSON holds no bytes that are not UTF-8.
+type pathJSON struct {
+	Path       string `json:"path"`                  // invalid bytes replaced by U+FFFD
+	PathBase64 string `json:"path_base64,omitempty"` // the raw bytes, where path is not the same
+}
+
+func newPathJSON(path string) pathJSON {
+	if utf8.ValidString(path) {
+		return pathJSON{Path: path}
+	}
+	return pathJSON{Path: strings.ToValidUTF8(path, "\uFFFD"), PathBase64: base64.StdEncoding.EncodeToString([]byte(path))}
+}
+
+// quotePath writes a path as git does: as it is, or, where it holds a quote, a backslash or anything that is not
+// printable, in double quotes with C's escapes (git-config(1), core.quotePath; here printable UTF-8 needs no quoting).
+func quotePath(path string) string {
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(path); {
+		r, size := utf8.DecodeRuneInString(path[i:])
+		raw := path[i : i+size]
+		i += size
+		switch escape := strings.IndexByte("\a\b\t\n\v\f\r\"\\", raw[0]); {
+		case escape >= 0:
+			quoted = true
+			b.WriteByte('\\')
+			b.WriteByte("abtnvfr\"\\"[escape])
+		case unicode.IsPrint(r) && (r != utf8.RuneError || size > 1):
+			b.WriteString(raw)
+		default:
+			quoted = true
+			for _, c := range []byte(raw) {
+				fmt.Fprintf(&b, `\%03o`, c)
+			}
+		}
+	}
+	if !quoted {
+		return path
+	}
+	return `"` + b.String() + `"`
+}

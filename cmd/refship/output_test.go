@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+func TestQuotePath(t *testing.T) {
+	for path, want := range map[string]string{
+		"plain": "plain", "with space": "with space", "tschüß": "tschüß",
+		"not utf-8 \xff": `"not utf-8 \377"`, // what git leaves alone without core.quotePath
+		"bidi \u202e":    `"bidi \342\200\256"`, "c1 \u009b": `"c1 \302\233"`, "\uFFFD": "\uFFFD",
+	} {
+		if got := quotePath(path); got != want {
+			t.Errorf("quotePath(%q) = %s, want %s", path, got, want)
+		}
+	}
+	// git quotes what it names; its index takes names that no file has.
+	dir := t.TempDir()
+	git := func(stdin string, args ...string) string {
+		cmd := exec.Command("git", append([]string{"-C", dir}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("git %v: %v", args, err)
+		}
+		return string(out)
+	}
+	git("", "init", "-q")
+	oid := strings.TrimSpace(git("x", "hash-object", "-w", "--stdin"))
+	var index strings.Builder
+	want := map[string]bool{}
+	for c := 1; c < 0x80; c++ {
+		if c == '/' {
+			continue
+		}
+		path := "a" + string(rune(c)) + "ü"
+		want[quotePath(path)] = true
+		fmt.Fprintf(&index, "100644 %s\t%s\x00", oid, path)
+	}
+	git(index.String(), "update-index", "-z", "--index-info")
+	for line := range strings.Lines(git("", "-c", "core.quotePath=false", "ls-files")) {
+		if path := strings.TrimSuffix(line, "\n"); !want[path] {
+			t.Errorf("git quotes %s, we do not", path)
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("something"), 1},
+		{context.Canceled, 1},
+		{fmt.Errorf("%w: %w", etcd.ErrUnreachable, context.Canceled), 1},
+		{usagef("wrong"), 2},
+		{&heldError{dir: "/data"}, 3},
+		{&etcd.BusyError{Dir: "/data"}, 3},
+		{fmt.Errorf("publish: %w", &deploy.ConflictError{}), 3},
+		{errors.Join(errors.New("a"), &deploy.LockedError{}), 3},
+		{&deploy.RefusedError{What: "no"}, 4},
+		{fmt.Errorf("dial: %w", etcd.ErrDenied), 4},
+		{&deploy.CorruptError{Key: "k", What: "w"}, 5},
+		{fmt.Errorf("read: %w", etcd.ErrUnreachable), 6},
+		{fmt.Errorf("write: %w", etcd.ErrFull), 6},
+	} {
+		if got := exitCode(test.err); got != test.want {
+			t.Errorf("exitCode(%v) = %d, want %d", test.err, got, test.want)
+		}
+	}
+}
+
+func TestProgressOnTerminalAndInLog(t *testing.T) {
+	half := deploy.Progress{Step: "writing", Files: 3, FilesTotal: 6, Bytes: 512, BytesTotal: 1024}
+	done := deploy.Progress{Step: "writing", Files: 6, Bytes: 2048}
+	synctest.Test(t, func(t *testing.T) {
+		var terminal, log strings.Builder
+		bars := []*progressBar{newProgressBar(&terminal, time.Now), newProgressBar(&log, time.Now)}
+		bars[0].terminal = true
+		bars[0].next = time.Now()
+		for _, bar := range bars {
+			bar.update(half)
+		}
+		time.Sleep(logInterval)
+		for _, bar := range bars {
+			bar.update(done)
+			bar.update(half) // too soon
+			bar.clear()
+		}
+		line := "writing [##########          ]  50%  3 of 6 files, 512 B"
+		want := "\r" + line + "\rwriting 6 files, 2 KiB" + strings.Repeat(" ", len(line)-len("writing 6 files, 2 KiB")) +
+			"\r" + strings.Repeat(" ", len("writing 6 files, 2 KiB")) + "\r"
+		if terminal.String() != want {
+			t.Errorf("on a terminal:\n%q, want\n%q", terminal.String(), want)
+		}
+		if want := "refship: writing 6 files, 2 KiB\n"; log.String() != want {
+			t.Errorf("in a log: %q, want %q", log.String(), want)
+		}
+	})
+}
+
+func TestLogTableAlignsAndNamesForeignDeploys(t *testing.T) {
+	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	record := func(name, subject string, commits int, ago time.Duration) *deploy.Record {
+		return &deploy.Record{
+			Kind: deploy.KindPush, Pusher: deploy.Pusher{Name: name}, Subject: subject, Commits: commits, Time: now.Add(-ago),
+		}
+	}
+	var out strings.Builder
+	table := &logTable{out: &out, now: now}
+	for _, d := range []*deploy.Deploy{
+		{ID: 10, Hash: "9c8b7a6000000000000000000000000000000000", Record: record("ops", "hotfix\x1b[2J", 1, 12*time.Minute)},
+		{ID: 9},
+		{ID: 8, Hash: "5d6e7f8000000000000000000000000000000000", Record: record("lünchtop", "tune the cache", 3, 2*time.Hour)},
+	} {
+		if err := table.add(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `10  9c8b7a6  12 minutes ago  ops             push     hotfix\x1b[2J
+9   -        -               another writer  foreign
+8   5d6e7f8  2 hours ago     lünchtop        push     3 commits: tune the cache
+`
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+func TestDataDirDefault(t *testing.T) {
+	for _, test := range []struct {
+		flag    string
+		env     map[string]string
+		want    string
+		deduced bool
+	}{
+		{"", map[string]string{"HOME": "/home/ann"}, "/home/ann/.local/share/refship", true},
+		{"", map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "/xdg"}, "/xdg/refship", true},
+		{"", map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "relative"}, "/home/ann/.local/share/refship", true},
+		{"", map[string]string{"HOME": "/home/ann", "STATE_DIRECTORY": "/var/lib/refship:/var/lib/more"}, "/var/lib/refship", false},
+		{"", map[string]string{"STATE_DIRECTORY": "/var/lib/refship"}, "/var/lib/refship", false},
+		{"/data", map[string]string{"STATE_DIRECTORY": "/var/lib/refship"}, "/data", false},
+		{"/home/ann/.local/share/refship/", map[string]string{"HOME": "/home/ann"}, "/home/ann/.local/share/refship", true},
+	} {
+		a := &app{getenv: func(name string) (string, bool) { value, ok := test.env[name]; return value, ok }}
+		dir, err := dataFlag{DataDir: test.flag}.dir(a)
+		if err != nil || dir.path != test.want || dir.deduced != test.deduced {
+			t.Errorf("%q, %v: got %+v, %v; want %s, %v", test.flag, test.env, dir, err, test.want, test.deduced)
+		}
+	}
+	nothing := &app{getenv: func(string) (string, bool) { return "", false }}
+	if _, err := (dataFlag{}).dir(nothing); exitCode(err) != exitUsage {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+func TestDataDirIsForItsOwnerOnly(t *testing.T) {
+	dir := dataDir{path: filepath.Join(t.TempDir(), "data")}
+	if err := dir.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := dir.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	held := (*heldError)(nil)
+	if _, err := dir.lock(); !errors.As(err, &held) || held.pid == "" {
+		t.Errorf("a second lock: %v", err)
+	}
+	if !dir.held() {
+		t.Error("it is not held")
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"refship/deploy"
+)
+
+// progressBar shows long work on standard error: one line that is drawn over on a terminal, else now and then a line.
+type progressBar struct {
+	w        io.Writer
+	now      func() time.Time
+	terminal bool
+	drawn    int // runes on the terminal's line
+	next     time.Time
+}
+
+// How often it is drawn. The first line of a log comes only after that time, so that short work is silent there.
+const (
+	terminalInterval = 100 * time.Millisecond
+	logInterval      = 2 * time.Second
+)
+
+func newProgressBar(w io.Writer, now func() time.Time) *progressBar {
+	b := &progressBar{w: w, now: now, terminal: isTerminal(w)}
+	b.next = now().Add(b.interval())
+	return b
+}
+
+func (b *progressBar) interval() time.Duration {
+	if b.terminal {
+		return terminalInterval
+	}
+	return logInterval
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+func (b *progressBar) update(p deploy.Progress) {
+	now := b.now()
+	if now.Before(b.next) {
+		return
+	}
+	b.next = now.Add(b.interval())
+	line := progressLine(p)
+	if !b.terminal {
+		fmt.Fprintf(b.w, "refship: %s\n", line)
+		return
+	}
+	// Short enough for one line of any terminal; what is left of a longer line before is blanked.
+	blank := max(0, b.drawn-len(line))
+	fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", blank))
+	b.drawn = len(line)
+}
+
+// clear takes the line off the terminal, so that what follows starts on an empty one.
+func (b *progressBar) clear() {
+	if b.drawn > 0 {
+		fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", b.drawn))
+		b.drawn = 0
+	}
+}
+
+// progressLine is "writing [#####     ] 50%  3 of 6 files, 1 KiB"; without a bar where the total is not known.
+func progressLine(p deploy.Progress) string {
+	done, total := p.Bytes, p.BytesTotal
+	if total == 0 {
+		done, total = int64(p.Files), int64(p.FilesTotal)
+	}
+	line := p.Step
+	if total > 0 {
+		const width = 20
+		done = min(done, total)
+		filled := int(done * width / total)
+		line += fmt.Sprintf(" [%s%s] %3d%% ", strings.Repeat("#", filled), strings.Repeat(" ", width-filled), done*100/total)
+	}
+	files := fmt.Sprint(p.Files)
+	if p.FilesTotal > 0 {
+		files += fmt.Sprintf(" of %d", p.FilesTotal)
+	}
+	return fmt.Sprintf("%s %s files, %s", line, files, deploy.Bytes(p.Bytes))
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+	"refship/gitserver"
+	"refship/hooks"
+	"refship/keys"
+)
+
+type repoCmd struct {
+	Create repoCreateCmd `cmd:"" help:"Make a bare repository, and the target that deploys it."`
+	List   repoListCmd   `cmd:"" help:"List the repositories and what they deploy."`
+	Show   repoShowCmd   `cmd:"" help:"Show one repository and its targets."`
+}
+
+type repoCreateCmd struct {
+	dataFlag
+	Name      string `arg:"" help:"The repository's name, such as config or team/config."`
+	Ref       string `placeholder:"REF" help:"The ref whose pushes are deployed, such as main or refs/tags/live. Default: main."`
+	Path      string `placeholder:"PATH" help:"Deploy only this directory of the tree."`
+	Namespace string `placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/NAME."`
+	Frontend  string `placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
+	NoTarget  bool   `help:"Deploy nothing: only store what is pushed."`
+}
+
+// defaultTarget is the name of the target that `repo create` makes.
+const defaultTarget = "default"
+
+// Run makes the repository, and says how to push to it.
+func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
+	name, err := gitserver.ParseName(c.Name)
+	if err != nil {
+		return asUsage("NAME", err)
+	}
+	ref, err := fullRef(c.Ref)
+	if err != nil {
+		return err
+	}
+	targets, err := c.targets(name, ref)
+	if err != nil {
+		return err
+	}
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	if err := dir.prepare(); err != nil {
+		return err
+	}
+	repo, err := dir.repos().Create(ctx, name, headFor(ref), targets)
+	if err != nil {
+		return err
+	}
+	a.say("repository %s made in %s", repo.Name, repo.Dir)
+	for _, target := range repo.Targets {
+		a.say("target %s: %s", target.Name, describeTarget(target))
+	}
+	if len(repo.Targets) == 0 {
+		a.say("no target: pushes are stored and not deployed")
+	}
+	a.say("to push to it, in a repository of yours:")
+	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
+	fmt.Fprintf(a.stderr, "    git push deploy %s\n", shellQuote(pushSpec(ref)))
+	return c.tellKeys(a, dir, name)
+}
+
+// tellKeys says how to let a key push, where none may.
+func (c *repoCreateCmd) tellKeys(a *app, dir dataDir, name string) error {
+	all, _, err := dir.keys().List()
+	if err != nil {
+		return err
+	}
+	for _, key := range all {
+		if key.May(keys.Push, name) {
+			return nil
+		}
+	}
+	a.say("no key may push to it yet; to add one:")
+	fmt.Fprintf(a.stderr, "    refship key add NAME --key ~/.ssh/id_ed25519.pub --allow deploy:%s%s\n", name, dir.flag())
+	return nil
+}
+
+// targets is the default target, or none.
+func (c *repoCreateCmd) targets(name, ref string) ([]hooks.Target, error) {
+	if c.NoTarget {
+		for flag, value := range map[string]string{"--path": c.Path, "--namespace": c.Namespace, "--frontend": c.Frontend} {
+			if value != "" {
+				return nil, usagef("--no-target and %s can't be used together", flag)
+			}
+		}
+		return nil, nil
+	}
+	target := hooks.Target{Name: defaultTarget, Ref: ref, Path: strings.Trim(c.Path, "/"), Frontend: deploy.Files}
+	if c.Frontend != "" {
+		frontend, err := deploy.ParseFrontend(c.Frontend)
+		if err != nil {
+			return nil, asUsage("--frontend", err)
+		}
+		target.Frontend = frontend
+	}
+	namespace := c.Namespace
+	if namespace == "" {
+		namespace = "/refship/" + name
+	}
+	var err error
+	if target.Namespace, err = parseNamespace(namespace); err != nil {
+		return nil, err
+	}
+	if err := target.Validate(); err != nil {
+		return nil, asUsage("target", err)
+	}
+	return []hooks.Target{target}, nil
+}
+
+// fullRef is a ref as a full name: main is refs/heads/main.
+func fullRef(s string) (string, error) {
+	if s == "" {
+		s = "main"
+	}
+	if !strings.HasPrefix(s, "refs/") {
+		s = "refs/heads/" + s
+	}
+	if err := plumbing.ReferenceName(s).Validate(); err != nil {
+		return "", usagef("--ref: %q is not the name of one ref", s)
+	}
+	return s, nil
+}
+
+// headFor is what a clone checks out: the deployed branch, or main where no branch is deployed.
+func headFor(ref string) string {
+	if strings.HasPrefix(ref, "refs/heads/") {
+		return ref
+	}
+	return "refs/heads/main"
+}
+
+func shortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
+
+// pushSpec is what to give to git push so that it updates ref.
+func pushSpec(ref string) string {
+	if short, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
+		return short
+	}
+	return "HEAD:" + ref
+}
+
+// describeTarget is "main → /refship/config", and what else is not the default.
+func describeTarget(t hooks.Target) string {
+	text := shortRef(t.Ref)
+	if t.Path != "" {
+		text += ":" + t.Path
+	}
+	text += " → " + string(t.Namespace)
+	if t.Frontend != deploy.Files {
+		text += ", " + string(t.Frontend)
+	}
+	return deploy.Printable(text)
+}
+
+func describeTargets(targets []hooks.Target) string {
+	if len(targets) == 0 {
+		return "not deployed"
+	}
+	var all []string
+	for _, target := range targets {
+		all = append(all, describeTarget(target))
+	}
+	return strings.Join(all, "; ")
+}
+
+// repoJSON is a repository for programs.
+type repoJSON struct {
+	Name    string         `json:"name"`
+	Dir     string         `json:"dir"`
+	Targets []hooks.Target `json:"targets"`
+}
+
+func newRepoJSON(r *gitserver.Repo) repoJSON {
+	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]hooks.Target{}, r.Targets...)}
+}
+
+type repoListCmd struct {
+	dataFlag
+	JSON bool `help:"Print one JSON object a line and repository."`
+}
+
+// Run lists the repositories by name.
+func (c *repoListCmd) Run(ctx context.Context, a *app) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	repos, err := dir.repos().List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(repos) == 0 {
+		a.say("no repositories in %s; to make one: refship repo create NAME%s", dir.path, dir.flag())
+	}
+	width := 0
+	for _, repo := range repos {
+		width = max(width, len(repo.Name))
+	}
+	for _, repo := range repos {
+		if c.JSON {
+			err = writeJSON(a.stdout, newRepoJSON(repo))
+		} else {
+			_, err = fmt.Fprintf(a.stdout, "%-*s  %s\n", width, repo.Name, describeTargets(repo.Targets))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type repoShowCmd struct {
+	dataFlag
+	Name string `arg:"" help:"The repository's name."`
+	JSON bool   `help:"Print one JSON object."`
+}
+
+// Run shows one repository.
+func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
+	name, err := gitserver.ParseName(c.Name)
+	if err != nil {
+		return asUsage("NAME", err)
+	}
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	repo, err := dir.repos().Find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(a.stdout, newRepoJSON(repo))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\ndir: %s\n", repo.Name, repo.Dir)
+	for _, target := range repo.Targets {
+		path := target.Path
+		if path == "" {
+			path = "the whole tree"
+		}
+		fmt.Fprintf(&b, "target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n",
+			target.Name, target.Ref, deploy.Printable(path), target.Namespace, target.Frontend)
+	}
+	if len(repo.Targets) == 0 {
+		b.WriteString("target: none, pushes are stored and not deployed\n")
+	}
+	_, err = fmt.Fprint(a.stdout, b.String())
+	return err
+}

@@ -1,0 +1,340 @@
+package main
+
+// The scripts in testdata/script run the real programs, refship and refship-hook, with the system's git, ssh and
+// ssh-keygen. Beside testscript's own commands (go doc github.com/rogpeppe/go-internal/testscript) they have:
+//
+//	keygen NAME...             make the ssh key pairs $HOME/.ssh/NAME and NAME.pub
+//	as NAME                    git and ssh use that key from here on
+//	serve NAME [FLAG...]       start `refship serve --listen 127.0.0.1:0` in the background; when its port is open,
+//	                           $PORT is the port, $URL is ssh://git@127.0.0.1:PORT, and where etcd listens, too,
+//	                           $ETCD is its URL and $ETCD_ADDR its HOST:PORT
+//	[!] said NAME REGEXP       wait until the server has written what matches to standard error; with !, it has not
+//	stopserver NAME [SIGNAL]   send TERM (or INT, KILL) and wait for the end; after TERM and INT it must exit 0;
+//	                           what it wrote is there for stderr and stdout
+//	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
+//	waitfor PROGRAM [ARG...]   run a program until it succeeds, for at most 10 s
+//	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
+//
+// Each script has a scratch $HOME with a git identity, and $DATA, a data directory that REFSHIP_DATA_DIR names.
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait for something that takes milliseconds.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	bin, err := buildPrograms()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	status := m.Run()
+	os.RemoveAll(bin)
+	os.Exit(status)
+}
+
+// buildPrograms builds both programs as this test was built, and with the failure points.
+func buildPrograms() (dir string, err error) {
+	dir, err = os.MkdirTemp("", "refship-bin-")
+	if err != nil {
+		return "", err
+	}
+	args := []string{"build", "-tags", "failpoint", "-o", dir}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, nil
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setupScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "stopserver": cmdStopServer,
+			"status": cmdStatus, "waitfor": cmdWaitFor, "sametree": cmdSameTree,
+		},
+	})
+}
+
+// serversKey is where a script's servers are.
+type serversKey struct{}
+
+func setupScript(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		return err
+	}
+	env.Values[serversKey{}] = map[string]*background{}
+	for name, value := range map[string]string{
+		"HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
+		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
+		"GIT_AUTHOR_NAME": "Ann Author", "GIT_AUTHOR_EMAIL": "ann@example.com",
+		"GIT_COMMITTER_NAME": "Cam Committer", "GIT_COMMITTER_EMAIL": "cam@example.com",
+		"GIT_SSH_COMMAND": "false", // until the script says as whom
+	} {
+		env.Setenv(name, value)
+	}
+	return os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[init]\n\tdefaultBranch = main\n"), 0o600)
+}
+
+func cmdKeygen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: keygen NAME...")
+	}
+	for _, name := range args {
+		ts.Check(ts.Exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name+"@example", "-f", keyFile(ts, name)))
+	}
+}
+
+func keyFile(ts *testscript.TestScript, name string) string {
+	return filepath.Join(ts.Getenv("HOME"), ".ssh", name)
+}
+
+func cmdAs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: as NAME")
+	}
+	ts.Setenv("GIT_SSH_COMMAND", "ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR"+
+		" -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="+keyFile(ts, "known_hosts")+" -i "+keyFile(ts, args[0]))
+}
+
+// background is a running server. What it writes is kept, and changes are told.
+type background struct {
+	cmd *exec.Cmd
+
+	mu      sync.Mutex
+	said    bytes.Buffer
+	changed chan struct{} // closed and replaced at every write
+	ended   chan struct{} // closed when the process has ended and all of its output is there
+	err     error         // how it ended
+}
+
+func (b *background) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.said.Write(p)
+}
+
+// wait waits until what was said matches; nil if it does not, or not in time.
+func (b *background) wait(pattern *regexp.Regexp) []string {
+	deadline := time.After(patience)
+	for last := false; ; {
+		b.mu.Lock()
+		match, changed := pattern.FindStringSubmatch(b.said.String()), b.changed
+		b.mu.Unlock()
+		if match != nil || last {
+			return match
+		}
+		select {
+		case <-changed:
+		case <-b.ended:
+			last = true
+		case <-deadline:
+			return nil
+		}
+	}
+}
+
+func (b *background) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.said.String()
+}
+
+func servers(ts *testscript.TestScript) map[string]*background {
+	return ts.Value(serversKey{}).(map[string]*background)
+}
+
+func findServer(ts *testscript.TestScript, name string) *background {
+	server := servers(ts)[name]
+	if server == nil {
+		ts.Fatalf("no server %s", name)
+	}
+	return server
+}
+
+var listening = regexp.MustCompile(`(?m)^refship: listening on ssh://127\.0\.0\.1:(\d+), host key SHA256:\S+$`)
+
+var etcdListening = regexp.MustCompile(`(?m)^refship: etcd listening on (\S+)$`)
+
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: serve NAME [FLAG...]")
+	}
+	name, flags := args[0], append([]string{"serve", "--listen", "127.0.0.1:0"}, args[1:]...)
+	cmd := exec.Command("refship", flags...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = scriptEnv(ts)
+	server := &background{cmd: cmd, changed: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = server, server
+	ts.Check(cmd.Start())
+	go func() {
+		server.err = cmd.Wait()
+		close(server.ended)
+	}()
+	servers(ts)[name] = server
+	ts.Defer(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-server.ended
+		ts.Logf("[server %s]\n%s", name, server.text())
+	})
+	match := server.wait(listening)
+	if match == nil {
+		ts.Fatalf("server %s does not listen; it said:\n%s", name, server.text())
+	}
+	ts.Setenv("PORT", match[1])
+	ts.Setenv("URL", "ssh://git@127.0.0.1:"+match[1])
+	// The server says all of this in one write, so it is there.
+	if match := etcdListening.FindStringSubmatch(server.text()); match != nil {
+		ts.Setenv("ETCD", match[1])
+		ts.Setenv("ETCD_ADDR", strings.TrimPrefix(match[1], "http://"))
+	}
+}
+
+// scriptEnv is the script's environment as far as refship looks at it.
+func scriptEnv(ts *testscript.TestScript) []string {
+	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_LOG_LEVEL", "REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME"} {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+func cmdSaid(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] said NAME REGEXP")
+	}
+	server, pattern := findServer(ts, args[0]), regexp.MustCompile("(?m)"+args[1])
+	if neg {
+		if text := server.text(); pattern.MatchString(text) {
+			ts.Fatalf("server %s said what matches %s:\n%s", args[0], args[1], text)
+		}
+	} else if server.wait(pattern) == nil {
+		ts.Fatalf("server %s said nothing that matches %s:\n%s", args[0], args[1], server.text())
+	}
+}
+
+func cmdStopServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: stopserver NAME [TERM|INT|KILL]")
+	}
+	server, signal := findServer(ts, args[0]), syscall.SIGTERM
+	if len(args) == 2 {
+		signal = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}[args[1]]
+	}
+	ts.Check(server.cmd.Process.Signal(signal))
+	select {
+	case <-server.ended:
+	case <-time.After(2 * patience):
+		ts.Fatalf("server %s does not end; it said:\n%s", args[0], server.text())
+	}
+	delete(servers(ts), args[0])
+	fmt.Fprint(ts.Stderr(), server.text())
+	if signal != syscall.SIGKILL && server.err != nil {
+		ts.Fatalf("server %s: %s", args[0], server.err)
+	}
+}
+
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	switch {
+	case err == nil && want == 0:
+	case errors.As(err, &exit) && exit.ExitCode() == want:
+	default:
+		ts.Fatalf("%s: want exit status %d, got: %v", strings.Join(args[1:], " "), want, err)
+	}
+}
+
+func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: waitfor PROGRAM [ARG...]")
+	}
+	for deadline := time.Now().Add(patience); ; {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+		}
+	}
+}
+
+func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] sametree DIR1 DIR2")
+	}
+	a, err := describeTree(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b, err := describeTree(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if same := slices.Equal(a, b); same == neg {
+		ts.Fatalf("%s and %s: same is %v\n%s\n\n%s", args[0], args[1], same, strings.Join(a, "\n"), strings.Join(b, "\n"))
+	}
+}
+
+// describeTree gives one line for each thing below dir.
+func describeTree(dir string) ([]string, error) {
+	var lines []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		content := ""
+		switch {
+		case info.Mode().IsRegular():
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			content = string(text)
+		case info.Mode()&fs.ModeSymlink != 0:
+			if content, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%q %s exec=%v %q", path[len(dir):], info.Mode().Type(), info.Mode()&0o100 != 0, content))
+		return nil
+	})
+	return lines, err
+}

@@ -1,0 +1,386 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/gitserver"
+	"refship/hooks"
+	"refship/keys"
+)
+
+const (
+	defaultPort = "2222"
+	// lockTTL is how long a chain stays locked after a server has died.
+	lockTTL = 60 * time.Second
+	// pushGrace is how long running pushes may take to finish after the first SIGTERM.
+	pushGrace = 30 * time.Second
+	// hookBinary is the program that git runs as a hook, beside this one.
+	hookBinary = "refship-hook"
+)
+
+type serveCmd struct {
+	dataFlag
+	etcdFlags
+	Listen            string `default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
+	EtcdListen        string `placeholder:"HOST:PORT" help:"Let others reach the embedded etcd, too. Plain HTTP on a loopback address; elsewhere TLS with client certificates, so that the three files are needed."`
+	EtcdCertFile      string `placeholder:"FILE" help:"Certificate for --etcd-listen."`
+	EtcdKeyFile       string `placeholder:"FILE" help:"Key of that certificate."`
+	EtcdTrustedCAFile string `name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
+	LogLevel          string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
+	LogFormat         string `default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
+}
+
+// Help is the long help.
+func (*serveCmd) Help() string {
+	return "SIGTERM or SIGINT lets running pushes finish, for at most " + pushGrace.String() + "; a second one ends the server at once."
+}
+
+// Run serves until a signal comes or something breaks.
+func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	hook, err := findHookBinary(a)
+	if err != nil {
+		return err
+	}
+	if err := dir.prepare(); err != nil {
+		return err
+	}
+	lock, err := dir.lock()
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, lock)
+	log := c.logger(a)
+	store, err := c.openStore(ctx, dir, log)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, store)
+	s := &server{app: a, dir: dir, log: log, store: store, json: c.LogFormat == "json"}
+	return s.run(ctx, c.Listen, hook)
+}
+
+// check refuses flags that contradict each other.
+func (c *serveCmd) check() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return usagef("--listen: %q is not HOST:PORT", c.Listen)
+	}
+	tls := c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != ""
+	switch {
+	case len(c.Endpoints) > 0 && c.EtcdListen != "":
+		return usagef("--endpoints and --etcd-listen can't be used together: only the embedded etcd can be told where to listen")
+	case len(c.Endpoints) == 0 && c.etcdFlags.set():
+		return usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
+	case c.EtcdListen == "" && tls:
+		return usagef("--etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file belong to --etcd-listen, which is missing")
+	}
+	return nil
+}
+
+func (c *serveCmd) logger(a *app) *slog.Logger {
+	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[c.LogLevel]
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(withFailpoint(a, slog.NewJSONHandler(a.stderr, options)))
+	}
+	return slog.New(withFailpoint(a, slog.NewTextHandler(a.stderr, options)))
+}
+
+// findHookBinary looks for refship-hook beside this program, where a symbolic link leads to.
+func findHookBinary(a *app) (string, error) {
+	self, err := a.executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", hookBinary, err)
+	}
+	path := filepath.Join(filepath.Dir(self), hookBinary)
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return "", &hintError{
+			err:  fmt.Errorf("find %s: %s: %w", hookBinary, path, err),
+			hint: "git runs it as a hook: install refship and " + hookBinary + " side by side in one directory",
+		}
+	}
+	return path, nil
+}
+
+// store is the etcd in use.
+type store struct {
+	client   *clientv3.Client
+	embedded *etcd.Embedded // nil for --endpoints
+	lines    []string       // what to tell the operator
+}
+
+func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger) (*store, error) {
+	if len(c.Endpoints) > 0 {
+		client, err := etcd.Dial(ctx, c.config(log))
+		if err != nil {
+			return nil, err
+		}
+		return &store{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
+	}
+	embedded, err := etcd.Start(ctx, etcd.EmbeddedConfig{
+		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
+		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &store{client: embedded.Client(), embedded: embedded}
+	space, err := etcd.ReadSpace(ctx, s.client)
+	if err != nil {
+		return nil, errors.Join(err, embedded.Close())
+	}
+	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), deploy.Bytes(space.Used), deploy.Bytes(space.Quota))}
+	if addr := embedded.Addr(); addr != "" {
+		scheme := "http"
+		if c.EtcdCertFile != "" {
+			scheme = "https"
+		}
+		s.lines = append(s.lines, fmt.Sprintf("etcd listening on %s://%s", scheme, addr))
+	}
+	return s, nil
+}
+
+// Close ends the connection, and etcd if it is ours. Embedded etcd bounds by itself how long that takes.
+func (s *store) Close() error {
+	if s.embedded != nil {
+		return s.embedded.Close()
+	}
+	return s.client.Close()
+}
+
+// failed gives the error of an embedded etcd that cannot go on; it never does for another one.
+func (s *store) failed() <-chan error {
+	if s.embedded == nil {
+		return nil
+	}
+	return s.embedded.Done()
+}
+
+// server is one run of `refship serve`.
+type server struct {
+	*app
+	dir   dataDir
+	log   *slog.Logger
+	store *store
+	json  bool // the log is JSON: what the operator is told goes into it
+}
+
+// tell prints lines for the operator in one write.
+func (s *server) tell(lines ...string) {
+	if s.json {
+		for _, line := range lines {
+			s.log.Info(line)
+		}
+		return
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString("refship: " + line + "\n")
+	}
+	fmt.Fprint(s.stderr, text.String())
+}
+
+// warn tells an error that does not end the server; joined errors have a line each.
+func (s *server) warn(err error) {
+	for line := range strings.Lines(err.Error()) {
+		s.tell("warning: " + strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func (s *server) tellf(format string, args ...any) { s.tell(fmt.Sprintf(format, args...)) }
+
+// run wires the parts, puts right what an earlier run left behind, and serves.
+func (s *server) run(ctx context.Context, listen, hook string) (err error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find host name: %w", err)
+	}
+	hostKey, err := keys.LoadOrCreate(s.dir.hostKey(), "refship host key of "+host)
+	if err != nil {
+		return err
+	}
+	signer, err := keys.LoadOrCreate(s.dir.signingKey(), "refship signing key of "+host)
+	if err != nil {
+		return err
+	}
+	locker := deploy.NewLocker(s.store.client, lockTTL)
+	defer closeInto(&err, locker)
+	hookServer, err := hooks.NewServer(hooks.Config{
+		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
+		Locker: locker,
+		Room: func(ctx context.Context, all []*deploy.Prepared) error {
+			return deploy.CheckRoom(ctx, s.store.client, all)
+		},
+		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	repos, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	if err != nil {
+		return err
+	}
+	listener, err := listenSSH(ctx, listen)
+	if err != nil {
+		return err
+	}
+	git, err := gitserver.New(gitserver.Config{
+		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := s.announce(listener.Addr(), hostKey, repos); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return s.serve(ctx, git, hookServer)
+}
+
+// serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last pushes
+// need them.
+func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *hooks.Server) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHooks()
+	group.Go(func() error {
+		defer stopHooks()
+		return git.Run(groupCtx, pushGrace)
+	})
+	group.Go(func() error { return hookServer.Run(hookCtx) })
+	group.Go(func() error {
+		select {
+		case err := <-s.store.failed():
+			if err == nil {
+				return nil
+			}
+			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
+		case <-hookCtx.Done():
+			return nil
+		}
+	})
+	stop := context.AfterFunc(ctx, func() { s.tellf("%s: letting running pushes finish", context.Cause(ctx)) })
+	defer stop()
+	return group.Wait()
+}
+
+// recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
+// and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
+// keeps none of the others from being served.
+func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*gitserver.Repo, error) {
+	repos, err := s.dir.repos().List(ctx)
+	if err != nil {
+		s.warn(err)
+	}
+	for _, repo := range repos {
+		for _, target := range repo.Targets {
+			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, self)
+			if err != nil {
+				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
+			}
+			if unstuck {
+				s.tellf("%s: removed the lock of an earlier run", target.Namespace)
+			}
+		}
+		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
+		if len(lines) > 0 {
+			s.tell(lines...)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, etcd.ErrUnreachable):
+			return nil, err
+		case err != nil:
+			s.warn(err)
+		}
+	}
+	return repos, nil
+}
+
+func listenSSH(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, &hintError{
+			err:  fmt.Errorf("listen on %s: the address is taken by another program", address),
+			hint: "stop that program, or choose another address with --listen HOST:PORT",
+		}
+	case errors.Is(err, unix.EACCES):
+		return nil, &hintError{
+			err:  fmt.Errorf("listen on %s: no permission", address),
+			hint: "ports below 1024 need a privilege; choose another with --listen HOST:PORT",
+		}
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
+// has them all.
+func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.Repo) error {
+	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
+	lines = append(lines, s.store.lines...)
+	lines = append(lines, describeRepos(repos))
+	all, bad, err := s.dir.keys().List()
+	if err != nil {
+		return err
+	}
+	for _, line := range bad {
+		lines = append(lines, "warning: "+line.Error())
+	}
+	if len(all) == 0 {
+		lines = append(lines, "no keys; add yours with: refship key add NAME --key ~/.ssh/id_ed25519.pub --allow admin"+s.dir.flag())
+	}
+	if len(repos) == 0 {
+		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
+	}
+	s.tell(lines...)
+	return nil
+}
+
+// maxListed bounds the repositories that are named at start.
+const maxListed = 10
+
+func describeRepos(repos []*gitserver.Repo) string {
+	if len(repos) == 0 {
+		return "no repositories"
+	}
+	var names []string
+	for _, repo := range repos[:min(len(repos), maxListed)] {
+		names = append(names, fmt.Sprintf("%s (%s)", repo.Name, describeTargets(repo.Targets)))
+	}
+	if more := len(repos) - maxListed; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	count := "1 repository"
+	if len(repos) > 1 {
+		count = fmt.Sprintf("%d repositories", len(repos))
+	}
+	return count + ": " + strings.Join(names, ", ")
+}
