@@ -75,9 +75,12 @@ func parseNamespace(s string) (deploy.Namespace, error) {
 	return ns, nil
 }
 
-// asUsage makes an error about a word of the command line a usage error, and keeps its remedy.
-func asUsage(word string, err error) error {
-	usage := usagef("%s: %s", word, err)
+// asUsage makes an error about a flag a usage error, and keeps its remedy; flag is "" where the error names the word.
+func asUsage(flag string, err error) error {
+	usage := usagef("%s", err)
+	if flag != "" {
+		usage.what = flag + ": " + usage.what
+	}
 	var hinter interface{ Hint() string }
 	if errors.As(err, &hinter) {
 		usage.remedy = hinter.Hint()
@@ -110,15 +113,10 @@ func (f *chainFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 }
 
 func noServer(dir dataDir) error {
-	if dir.held() {
-		return &hintError{
-			err:  fmt.Errorf("the server on %s has no etcd of its own, or is just starting: %w", dir.path, etcd.ErrUnreachable),
-			hint: "give the --endpoints that the server was given",
-		}
-	}
 	return &hintError{
-		err:  fmt.Errorf("no server is running on %s: %w", dir.path, etcd.ErrUnreachable),
-		hint: "start it with: refship serve" + dir.flag() + "\nor name an etcd with --endpoints",
+		err: fmt.Errorf("no server with an etcd of its own is running on %s: %w", dir.path, etcd.ErrUnreachable),
+		hint: "start it with: refship serve" + dir.flag() +
+			"\nor name the etcd with --endpoints, as its server was given it",
 	}
 }
 

@@ -153,16 +153,6 @@ func (d dataDir) lock() (*os.File, error) {
 	return f, nil
 }
 
-// held tells whether a server holds the data directory now.
-func (d dataDir) held() bool {
-	f, err := os.Open(filepath.Join(d.path, "lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
 // hintError adds a remedy to an error.
 type hintError struct {
 	err  error

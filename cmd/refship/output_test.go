@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -99,13 +100,15 @@ func TestProgressOnTerminalAndInLog(t *testing.T) {
 			bar.update(half) // too soon
 			bar.clear()
 		}
-		line := "writing [##########          ]  50%  3 of 6 files, 512 B"
+		time.Sleep(logInterval)
+		bars[1].update(half)
+		line := "writing [##########          ] 50%, 3 of 6 files, 512 B"
 		want := "\r" + line + "\rwriting 6 files, 2 KiB" + strings.Repeat(" ", len(line)-len("writing 6 files, 2 KiB")) +
 			"\r" + strings.Repeat(" ", len("writing 6 files, 2 KiB")) + "\r"
 		if terminal.String() != want {
 			t.Errorf("on a terminal:\n%q, want\n%q", terminal.String(), want)
 		}
-		if want := "refship: writing 6 files, 2 KiB\n"; log.String() != want {
+		if want := "refship: writing 6 files, 2 KiB\nrefship: writing 50%, 3 of 6 files, 512 B\n"; log.String() != want {
 			t.Errorf("in a log: %q, want %q", log.String(), want)
 		}
 	})
@@ -182,7 +185,16 @@ func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 	if _, err := dir.lock(); !errors.As(err, &held) || held.pid == "" {
 		t.Errorf("a second lock: %v", err)
 	}
-	if !dir.held() {
-		t.Error("it is not held")
+	for _, path := range []string{dir.path, filepath.Join(dir.path, "keys"), dir.etcd(), dir.run(), dir.repos().Dir} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	if err := os.Chmod(dir.path, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.prepare(); err == nil {
+		t.Error("a directory that others may write to is taken")
 	}
 }

@@ -55,11 +55,11 @@ func (b *progressBar) update(p deploy.Progress) {
 		return
 	}
 	b.next = now.Add(b.interval())
-	line := progressLine(p)
 	if !b.terminal {
-		fmt.Fprintf(b.w, "refship: %s\n", line)
+		fmt.Fprintf(b.w, "refship: %s\n", progressLine(p, 0))
 		return
 	}
+	line := progressLine(p, barWidth)
 	// Short enough for one line of any terminal; what is left of a longer line before is blanked.
 	blank := max(0, b.drawn-len(line))
 	fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", blank))
@@ -74,18 +74,23 @@ func (b *progressBar) clear() {
 	}
 }
 
-// progressLine is "writing [#####     ] 50%  3 of 6 files, 1 KiB"; without a bar where the total is not known.
-func progressLine(p deploy.Progress) string {
+// barWidth is how many characters the bar has.
+const barWidth = 20
+
+// progressLine is "writing [##########          ]  50%, 3 of 6 files, 1 KiB"; without a bar where width is 0, without
+// the percentage where the total is not known.
+func progressLine(p deploy.Progress, width int) string {
 	done, total := p.Bytes, p.BytesTotal
 	if total == 0 {
 		done, total = int64(p.Files), int64(p.FilesTotal)
 	}
 	line := p.Step
 	if total > 0 {
-		const width = 20
 		done = min(done, total)
-		filled := int(done * width / total)
-		line += fmt.Sprintf(" [%s%s] %3d%% ", strings.Repeat("#", filled), strings.Repeat(" ", width-filled), done*100/total)
+		if filled := int(done * int64(width) / total); width > 0 {
+			line += fmt.Sprintf(" [%s%s]", strings.Repeat("#", filled), strings.Repeat(" ", width-filled))
+		}
+		line += fmt.Sprintf(" %d%%,", done*100/total)
 	}
 	files := fmt.Sprint(p.Files)
 	if p.FilesTotal > 0 {

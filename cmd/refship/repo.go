@@ -36,7 +36,7 @@ const defaultTarget = "default"
 func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	name, err := gitserver.ParseName(c.Name)
 	if err != nil {
-		return asUsage("NAME", err)
+		return asUsage("", err)
 	}
 	ref, err := fullRef(c.Ref)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *repoCreateCmd) targets(name, ref string) ([]hooks.Target, error) {
 		return nil, err
 	}
 	if err := target.Validate(); err != nil {
-		return nil, asUsage("target", err)
+		return nil, asUsage("", err)
 	}
 	return []hooks.Target{target}, nil
 }
@@ -230,7 +230,7 @@ type repoShowCmd struct {
 func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 	name, err := gitserver.ParseName(c.Name)
 	if err != nil {
-		return asUsage("NAME", err)
+		return asUsage("", err)
 	}
 	dir, err := c.dir(a)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"refship/deploy"
 )
 
 // app is what a command gets from the process that it runs in.
@@ -25,6 +27,13 @@ func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "refship: "+format+"\n", args...)
 }
 
+// sayLines prints text that may hold words from outside, and several lines, such as joined errors.
+func (a *app) sayLines(what, text string) {
+	for line := range strings.Lines(text) {
+		a.say("%s: %s", what, deploy.Printable(strings.TrimSuffix(line, "\n")))
+	}
+}
+
 // command is a subcommand, parsed.
 type command interface {
 	Run(ctx context.Context, a *app) error
@@ -39,12 +48,10 @@ func run(ctx context.Context, args []string, a *app) int {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("interrupted: %w", cause)
 	}
-	a.say("error: %s", err)
+	a.sayLines("error", err.Error())
 	var hinter interface{ Hint() string }
 	if errors.As(err, &hinter) {
-		for line := range strings.Lines(hinter.Hint()) {
-			a.say("hint: %s", strings.TrimSuffix(line, "\n"))
-		}
+		a.sayLines("hint", hinter.Hint())
 	}
 	return exitCode(err)
 }

@@ -9,10 +9,10 @@ package main
 //	                           $PORT is the port, $URL is ssh://git@127.0.0.1:PORT, and where etcd listens, too,
 //	                           $ETCD is its URL and $ETCD_ADDR its HOST:PORT
 //	[!] said NAME REGEXP       wait until the server has written what matches to standard error; with !, it has not
-//	stopserver NAME [SIGNAL]   send TERM (or INT, KILL) and wait for the end; after TERM and INT it must exit 0;
-//	                           what it wrote is there for stderr and stdout
+//	signal NAME SIGNAL         send TERM, INT or KILL
+//	[!] waitserver NAME        wait for the end, which must be exit 0, with ! not; what it wrote is there for stderr
+//	stopserver NAME [SIGNAL]   signal (TERM if none is named) and waitserver (with ! after KILL)
 //	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
-//	waitfor PROGRAM [ARG...]   run a program until it succeeds, for at most 10 s
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
 // Each script has a scratch $HOME with a git identity, and $DATA, a data directory that REFSHIP_DATA_DIR names.
@@ -76,8 +76,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "stopserver": cmdStopServer,
-			"status": cmdStatus, "waitfor": cmdWaitFor, "sametree": cmdSameTree,
+			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
+			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
+			"status": cmdStatus, "sametree": cmdSameTree,
 		},
 	})
 }
@@ -244,15 +245,19 @@ func cmdSaid(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func cmdStopServer(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: stopserver NAME [TERM|INT|KILL]")
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
+		ts.Fatalf("usage: signal NAME TERM|INT|KILL")
 	}
-	server, signal := findServer(ts, args[0]), syscall.SIGTERM
-	if len(args) == 2 {
-		signal = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}[args[1]]
+	ts.Check(findServer(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+}
+
+func cmdWaitServer(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] waitserver NAME")
 	}
-	ts.Check(server.cmd.Process.Signal(signal))
+	server := findServer(ts, args[0])
 	select {
 	case <-server.ended:
 	case <-time.After(2 * patience):
@@ -260,9 +265,21 @@ func cmdStopServer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	delete(servers(ts), args[0])
 	fmt.Fprint(ts.Stderr(), server.text())
-	if signal != syscall.SIGKILL && server.err != nil {
-		ts.Fatalf("server %s: %s", args[0], server.err)
+	if (server.err != nil) != neg {
+		ts.Fatalf("server %s: %v", args[0], server.err)
 	}
+}
+
+func cmdStopServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: stopserver NAME [TERM|INT|KILL]")
+	}
+	signal := "TERM"
+	if len(args) == 2 {
+		signal = args[1]
+	}
+	cmdSignal(ts, false, []string{args[0], signal})
+	cmdWaitServer(ts, signal == "KILL", args[:1])
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
@@ -278,21 +295,6 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	case errors.As(err, &exit) && exit.ExitCode() == want:
 	default:
 		ts.Fatalf("%s: want exit status %d, got: %v", strings.Join(args[1:], " "), want, err)
-	}
-}
-
-func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: waitfor PROGRAM [ARG...]")
-	}
-	for deadline := time.Now().Add(patience); ; {
-		err := ts.Exec(args[0], args[1:]...)
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s: %v", strings.Join(args, " "), err)
-		}
 	}
 }
 

@@ -29,6 +29,8 @@ const (
 	lockTTL = 60 * time.Second
 	// pushGrace is how long running pushes may take to finish after the first SIGTERM.
 	pushGrace = 30 * time.Second
+	// releaseTime is how long etcd may take to give locks back at the end.
+	releaseTime = 5 * time.Second
 	// hookBinary is the program that git runs as a hook, beside this one.
 	hookBinary = "refship-hook"
 )
@@ -228,7 +230,7 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 		return err
 	}
 	locker := deploy.NewLocker(s.store.client, lockTTL)
-	defer closeInto(&err, locker)
+	defer s.release(locker)
 	hookServer, err := hooks.NewServer(hooks.Config{
 		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
 		Locker: locker,
@@ -258,6 +260,20 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	return s.serve(ctx, git, hookServer)
+}
+
+// release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
+func (s *server) release(locker *deploy.Locker) {
+	closed := make(chan error, 1)
+	go func() { closed <- locker.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			s.log.Warn("release locks", "error", err)
+		}
+	case <-time.After(releaseTime):
+		s.log.Warn("release locks", "error", "etcd does not answer")
+	}
 }
 
 // serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last pushes
