@@ -29,8 +29,6 @@ lint: $(TOOLS)/golangci-lint ## check the code, formatting, the arrows between p
 	$(TOOLS)/golangci-lint run ./...
 	go vet -tags=failpoint ./cmd/refship
 	go mod tidy -diff
-	go -C .ci/tools mod tidy -diff
-	go mod verify
 
 # Apart from lint and CI, because it needs https://vuln.go.dev. Its answer changes without a change here.
 vuln: $(TOOLS)/govulncheck ## look for known vulnerabilities in what refship uses

@@ -212,8 +212,8 @@ func (k *Key) check() error {
 		return withHint(rulesHint, "no rules given")
 	}
 	for _, r := range k.Rules {
-		if parsed, err := parseRule(r.String()); err != nil || parsed != r {
-			return withHint(rulesHint, "rule %q is malformed", r)
+		if _, err := parseRule(r.String()); err != nil {
+			return withHint(rulesHint, "parse rule %q: %w", r, err)
 		}
 	}
 	return nil

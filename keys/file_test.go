@@ -182,6 +182,20 @@ func TestRemoveNeverLetsAKeyBackIn(t *testing.T) {
 	}
 }
 
+// TestUnusableLineDoesNotTakeTheKey: only a usable line makes a later one with the same key a duplicate.
+func TestUnusableLineDoesNotTakeTheKey(t *testing.T) {
+	f := newFile(t)
+	pub := mustPublicKey(t)
+	writeFile(t, f.Path, `name="alice",allow="admin",restrict `+keyText(pub)+"\n"+`name="alice",allow="read:web" `+keyText(pub)+"\n", 0o600)
+	_, bad, err := f.List()
+	if err != nil || len(bad) != 1 || bad[0].Line != 1 {
+		t.Errorf("bad lines: %v, %v", bad, err)
+	}
+	if key, err := f.Find(pub); err != nil || key == nil || key.Line != 2 || key.May(Admin, "") {
+		t.Errorf("found %+v, %v", key, err)
+	}
+}
+
 func TestAddRefuses(t *testing.T) {
 	f := newFile(t)
 	alice, broken, fresh := mustPublicKey(t), mustPublicKey(t), mustPublicKey(t)
@@ -211,13 +225,13 @@ func TestAddRefuses(t *testing.T) {
 		{"carol", fresh, "x\rx", read, "control character", ""},
 		{"carol", fresh, "\xff", read, "not UTF-8", ""},
 		{"carol", fresh, "", nil, "no rules given", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "is malformed", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "is malformed", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Admin, "*"}}, "is malformed", "deploy:web"},
-		{"carol", fresh, "", []Rule{{}}, "is malformed", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "other than letters", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "other than letters", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Admin, "*"}}, "takes no repository", "deploy:web"},
+		{"carol", fresh, "", []Rule{{}}, `unknown action ""`, "deploy:web"},
 		{"carol", weak, "", read, "too weak", "ssh-keygen"},
 	} {
-		t.Run(c.message, func(t *testing.T) {
+		t.Run(c.name+" "+c.message, func(t *testing.T) {
 			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.hint)
 			if diff := cmp.Diff(text, readFile(t, f.Path)); diff != "" {
 				t.Errorf("the file changed:\n%s", diff)

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,25 @@ func TestEveryFlippedByteIsRefused(t *testing.T) {
 	}
 }
 
+// TestUnusedBitsAreRefused: the last character before base64's padding has bits that mean nothing.
+func TestUnusedBitsAreRefused(t *testing.T) {
+	signer := loadSigner(t, filepath.Join(t.TempDir(), "key"))
+	armored, err := Sign(signer, "refship1", nil) // one byte more than namespace, and the length is no multiple of 3
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := bytes.IndexByte(armored[len(armorBegin):], '=') + len(armorBegin) - 1
+	if !bytes.HasPrefix(armored[last+1:], []byte("==\n")) {
+		t.Fatalf("no padding in %s", armored)
+	}
+	if _, err := Verify("refship1", nil, armored); err != nil {
+		t.Fatal(err)
+	}
+	armored[last]++
+	_, err = Verify("refship1", nil, armored)
+	wantError(t, err, "illegal base64", "")
+}
+
 // TestAnyOtherByteIsRefused puts any byte in any place of an ed25519 signature.
 func TestAnyOtherByteIsRefused(t *testing.T) {
 	signer := loadSigner(t, filepath.Join(t.TempDir(), "key"))
@@ -161,12 +181,20 @@ func TestVerifyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tail, err := sshsig.Unarmor(armored)
+	unarmored, err := sshsig.Unarmor(armored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tail.Signature.Rest = []byte{1}
+	tail, longer := *unarmored, *unarmored.Signature
+	longer.Rest = []byte{1}
+	tail.Signature = &longer
+	reserved := struct { // as in PROTOCOL.sshsig
+		Magic                                        [6]byte
+		Version                                      uint32
+		PublicKey, Namespace, Reserved, Hash, Signed string
+	}{[6]byte([]byte("SSHSIG")), 1, string(signer.PublicKey().Marshal()), namespace, "unsigned", "sha512", string(ssh.Marshal(unarmored.Signature))}
 	for what, c := range map[string]struct{ armored, message string }{
+		"reserved field":        {string(pem.EncodeToMemory(&pem.Block{Type: sshsig.PEMType, Bytes: ssh.Marshal(reserved)})), "not in canonical form"},
 		"other namespace":       {string(other), "namespace does not match"},
 		"weak key":              {string(weak), "too weak"},
 		"empty":                 {"", "no armored SSH signature"},
@@ -179,7 +207,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"carriage return":       {strings.Replace(good, "U1N", "U1\rN", 1), "carriage return"},
 		"PEM header":            {strings.Replace(good, "-----\n", "-----\nA: b\n\n", 1), "illegal base64"},
 		"another kind":          {strings.ReplaceAll(good, "SSH SIGNATURE", "SSH MESSAGE"), "no armored SSH signature"},
-		"behind the blob":       {string(sshsig.Armor(tail)), "behind the signature"},
+		"behind the blob":       {string(sshsig.Armor(&tail)), "behind the signature"},
 		"nothing inside":        {armorBegin + armorEnd, "parse error"},
 		"only newlines inside":  {armorBegin + "\n\n" + armorEnd, "parse error"},
 	} {

@@ -74,7 +74,7 @@ func (g *gitRepo) oid(stdin string, args ...string) plumbing.Hash {
 
 func (g *gitRepo) blob(content string) plumbing.Hash {
 	g.tb.Helper()
-	return g.oid(content, "hash-object", "-w", "--stdin")
+	return g.oid(content, "-c", "core.compression=0", "hash-object", "-w", "--stdin")
 }
 
 // tree writes a tree of lines "mode type oid TAB name", as git ls-tree -z prints them.

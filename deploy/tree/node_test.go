@@ -219,7 +219,7 @@ func TestParseSHA256(t *testing.T) {
 	}
 }
 
-// TestEveryByte puts every other value into every byte of a node: what still parses must be another node with its own
+// TestEveryByte flips every bit of a node, and puts every byte that means something into every place: what still parses must be another node with its own
 // text, and its git oid must differ exactly if what git hashes was touched.
 func TestEveryByte(t *testing.T) {
 	n := exampleNode()
@@ -239,12 +239,16 @@ func TestEveryByte(t *testing.T) {
 	}
 	parsed := 0
 	for i := range text {
-		for v := range 256 {
-			if text[i] == byte(v) {
+		values := []byte("\x00\t\n\r -+./0123456789abcdefABF\x7f\xff")
+		for bit := range 8 {
+			values = append(values, text[i]^1<<bit)
+		}
+		for _, v := range values {
+			if text[i] == v {
 				continue
 			}
 			bad := bytes.Clone(text)
-			bad[i] = byte(v)
+			bad[i] = v
 			got, err := tree.ParseNode(bad)
 			if err != nil {
 				continue

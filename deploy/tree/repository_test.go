@@ -558,13 +558,13 @@ func TestOpenRefuses(t *testing.T) {
 	})
 	t.Run("old git", func(t *testing.T) {
 		g := newGitRepo(t)
-		real, err := exec.LookPath("git")
+		system, err := exec.LookPath("git")
 		if err != nil {
 			t.Fatal(err)
 		}
 		// A git that does not know the option, as before 2.36: its own words, of an option that no git knows.
 		bin := t.TempDir()
-		script := "#!/bin/sh\nexec '" + real + "' cat-file --batch-future --buffer\n"
+		script := "#!/bin/sh\nexec '" + system + "' cat-file --batch-future --buffer\n"
 		if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil { // #nosec G306 -- to be run
 			t.Fatal(err)
 		}
