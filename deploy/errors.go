@@ -31,7 +31,7 @@ func (e *ConflictError) Error() string { return e.At() + "; " + e.Why }
 func (e *ConflictError) At() string {
 	subject := ""
 	if e.Head.Record != nil {
-		subject = fmt.Sprintf(" %q", Printable(e.Head.Record.Subject))
+		subject = ` "` + Printable(e.Head.Record.Subject) + `"`
 	}
 	hash := "without a hash"
 	if e.Head.Hash != "" {

@@ -40,12 +40,30 @@ type Locker struct {
 
 	mu      sync.Mutex
 	session *concurrency.Session
+	owned   map[string]bool // namespace and value of the locks that are held or asked for
 }
 
 // NewLocker makes a Locker whose lease lives for ttl (whole seconds) after the process has died. The lease is granted
 // when it is first needed.
 func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
-	return &Locker{client: client, ttl: ttl}
+	return &Locker{client: client, ttl: ttl, owned: map[string]bool{}}
+}
+
+func (l *Locker) own(ns Namespace, value []byte, own bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if own {
+		l.owned[string(ns)+string(value)] = true
+	} else {
+		delete(l.owned, string(ns)+string(value))
+	}
+}
+
+// owns tells whether somebody in this process still has a use for a lock.
+func (l *Locker) owns(ns Namespace, value []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owned[string(ns)+string(value)]
 }
 
 // Close revokes the lease, and with it every lock that still hangs on it.
@@ -102,22 +120,36 @@ func (l *Locker) forget(id clientv3.LeaseID) {
 // Lock is a held chain lock.
 type Lock struct {
 	chain    *Chain
+	locker   *Locker
+	value    []byte
 	revision int64 // the lock key's create revision; 0 once it is given back
 }
 
-// Unlock gives the lock back; nothing happens if it was given back or lost before.
+// Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd can not be told, this
+// process has no use for the lock any more, and removes it when it next comes across it.
 func (l *Lock) Unlock(ctx context.Context) error {
 	if l.revision == 0 {
 		return nil
 	}
-	key := l.chain.own("lock")
-	_, err := l.chain.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", l.revision)).
-		Then(clientv3.OpDelete(key)).Commit()
-	if err != nil {
+	revision := l.revision
+	l.gone()
+	if err := l.chain.deleteLock(ctx, revision); err != nil {
 		return fmt.Errorf("unlock %s: %w", l.chain.ns, etcd.Classify(err))
 	}
-	l.revision = 0
 	return nil
+}
+
+// gone notes that the lock is not held any more.
+func (l *Lock) gone() {
+	l.revision = 0
+	l.locker.own(l.chain.ns, l.value, false)
+}
+
+func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
+	key := c.own("lock")
+	_, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", revision)).
+		Then(clientv3.OpDelete(key)).Commit()
+	return err
 }
 
 // Lock takes the chain's lock and waits for it up to wait, then gives a *LockedError. waiting is called as soon as
@@ -129,12 +161,22 @@ func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Durat
 	if err != nil {
 		return nil, fmt.Errorf("encode lock: %w", err)
 	}
+	l.own(c.ns, value, true)
+	lock, err := c.lock(ctx, l, value, start, wait, waiting)
+	if err != nil {
+		l.own(c.ns, value, false)
+	}
+	return lock, err
+}
+
+func (c *Chain) lock(ctx context.Context, l *Locker, value []byte, start time.Time, wait time.Duration, waiting func(Holder, time.Duration)) (*Lock, error) {
 	for {
 		lease, err := l.lease(ctx)
 		if err != nil {
 			return nil, err
 		}
-		revision, held, err := c.tryLock(ctx, lease, value)
+		// Breaking a try off would not tell whether the lock was taken: it is bounded by itself.
+		revision, held, err := c.tryLock(context.WithoutCancel(ctx), lease, value)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			l.forget(lease)
 			continue
@@ -143,7 +185,14 @@ func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Durat
 			return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 		}
 		if held == nil {
-			return &Lock{chain: c, revision: revision}, nil
+			return &Lock{chain: c, locker: l, value: value, revision: revision}, nil
+		}
+		if held.Lease == int64(lease) && !l.owns(c.ns, held.Value) {
+			// A try whose answer was lost, or an unlock that did not reach etcd: nobody else could remove it.
+			if err := c.deleteLock(ctx, held.CreateRevision); err != nil {
+				return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+			}
+			continue
 		}
 		var holder Holder
 		if err := json.Unmarshal(held.Value, &holder); err != nil {
@@ -219,6 +268,8 @@ func (c *Chain) Unstick(ctx context.Context, server string) (bool, error) {
 	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || holder.Server != server {
 		return false, nil
 	}
-	stale := &Lock{chain: c, revision: resp.Kvs[0].CreateRevision}
-	return true, stale.Unlock(ctx)
+	if err := c.deleteLock(ctx, resp.Kvs[0].CreateRevision); err != nil {
+		return false, fmt.Errorf("unlock %s: %w", c.ns, etcd.Classify(err))
+	}
+	return true, nil
 }

@@ -184,13 +184,14 @@ type Change struct {
 type pair struct {
 	path     string
 	old, new plumbing.Hash
+	named    tree.Entry // what the directory above says of new
 }
 
 // How much a comparison or a walk looks at: a tree of a few hundred bytes can name itself so often that no disk could
 // hold it checked out.
 const (
 	maxDirs  = 1_000_000
-	maxFiles = 10_000_000
+	maxFiles = 2_000_000
 )
 
 func tooLarge(what string) error {
@@ -203,7 +204,7 @@ func tooLarge(what string) error {
 // diff calls fn for each file, link or submodule that differs between two trees (a zero oid is the empty one). Equal
 // directories are not looked into. Both trees must be known or in etcd.
 func (n *nodes) diff(ctx context.Context, old, new plumbing.Hash, fn func(Change)) error {
-	level := []pair{{"", old, new}}
+	level := []pair{{old: old, new: new}}
 	if old == new {
 		return nil
 	}
@@ -251,6 +252,9 @@ func (n *nodes) diffPair(p pair, fn func(Change)) ([]pair, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text := n.text[p.new]; p.path != "" && !p.new.IsZero() && (text.SHA256 != p.named.SHA256 || text.Size != p.named.Size) {
+		return nil, &CorruptError{Key: n.chain.treeKey(p.new), What: "it is not what the tree above it names"}
+	}
 	was := make(map[string]*tree.Entry, len(old))
 	for i := range old {
 		was[old[i].Name] = &old[i]
@@ -269,7 +273,7 @@ func (n *nodes) diffPair(p pair, fn func(Change)) ([]pair, error) {
 			dirs.old, a = a.OID, nil
 		}
 		if b != nil && b.Mode == dirMode {
-			dirs.new, b = b.OID, nil
+			dirs.new, dirs.named, b = b.OID, *b, nil
 		}
 		if dirs.old != dirs.new {
 			below = append(below, dirs)

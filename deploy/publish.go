@@ -39,7 +39,7 @@ func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
 	case err != nil:
 		return p.settle(ctx, d, err)
 	case resp.Succeeded:
-		p.lock.revision = 0
+		p.lock.gone()
 		return d, nil
 	}
 	return p.notPublished(ctx, d, resp)
@@ -116,7 +116,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *Deploy) (*clientv3.TxnResp
 // notPublished says why the compares failed.
 func (p *Prepared) notPublished(ctx context.Context, d *Deploy, resp *clientv3.TxnResponse) (*Deploy, error) {
 	if isRecord(resp.Responses[0], d) {
-		p.lock.revision = 0
+		p.lock.gone()
 		return d, nil // it was: etcd's client had asked twice
 	}
 	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
@@ -134,11 +134,12 @@ func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy,
 	defer cancel()
 	c := p.chain
 	lock, record := c.own("lock"), clientv3.OpGet(c.deployKey(d.ID, keyRecord))
+	revision := p.lock.revision
 	for {
-		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", p.lock.revision)).
+		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", revision)).
 			Then(clientv3.OpDelete(lock), record).Else(record, record).Commit()
 		if err == nil {
-			p.lock.revision = 0
+			p.lock.gone()
 			if isRecord(resp.Responses[1], d) {
 				return d, nil
 			}
@@ -150,6 +151,7 @@ func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy,
 		}
 		select {
 		case <-ctx.Done():
+			p.lock.gone()
 			return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns,
 				etcd.Classify(context.DeadlineExceeded))
 		case <-time.After(100 * time.Millisecond):

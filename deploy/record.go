@@ -115,9 +115,17 @@ func hexSHA256(b []byte) string {
 
 // subjectOf is a commit message's first paragraph on one line, as git's %s.
 func subjectOf(message string) string {
-	paragraph, _, _ := strings.Cut(strings.TrimLeft(message, "\n"), "\n\n")
-	subject := strings.Join(strings.FieldsFunc(paragraph, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
-	return shorten(strings.TrimSpace(subject))
+	var lines []string
+	for line := range strings.Lines(message) {
+		line = strings.TrimRight(line, " \t\r\n")
+		if line == "" && len(lines) > 0 {
+			break
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return shorten(strings.TrimSpace(strings.Join(lines, " ")))
 }
 
 // shorten makes valid UTF-8 of at most maxText bytes, and an ellipsis, of a text that a stranger may have made long.

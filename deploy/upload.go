@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 
@@ -11,8 +12,11 @@ import (
 	"refship/deploy/tree"
 )
 
+// maxKey is more than a key of a chain is long, in bytes.
+const maxKey = maxNamespace + 100
+
 // Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
-// a node never names what is not there. It may be called again after an error.
+// a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error.
 func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
 	w := etcd.NewWriter(ctx, p.chain.kv)
 	if err := p.upload(ctx, w, progress); err != nil {
@@ -26,6 +30,42 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Pro
 		_, bytes := w.Written()
 		progress(Progress{Step: "storing", FilesTotal: p.NewContents, Bytes: bytes, BytesTotal: p.NewBytes})
 	}
+	// What is one txn anyhow needs no order, and no wait for etcd's disk at each level.
+	atOnce := p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes
+	if err := p.putContents(ctx, w, tell); err != nil {
+		return err
+	}
+	if !atOnce {
+		if err := w.Barrier(); err != nil {
+			return err
+		}
+		p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
+	}
+	for _, level := range p.levels {
+		for _, oid := range level {
+			if err := putChunks(w, p.chain.treeKey(oid), p.nodes.known[oid].Text()); err != nil {
+				return err
+			}
+		}
+		if !atOnce {
+			if err := w.Barrier(); err != nil {
+				return err
+			}
+			tell()
+		}
+	}
+	if atOnce {
+		if err := w.Barrier(); err != nil {
+			return err
+		}
+		p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
+	}
+	tell()
+	return nil
+}
+
+// putContents puts git objects and contents.
+func (p *Prepared) putContents(ctx context.Context, w *etcd.Writer, tell func()) error {
 	for key, raw := range p.objects {
 		if err := w.Put(key, raw); err != nil {
 			return err
@@ -42,25 +82,7 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Pro
 		}
 		tell()
 	}
-	if err := p.uploadFromGit(ctx, w, again, tell); err != nil {
-		return err
-	}
-	if err := w.Barrier(); err != nil {
-		return err
-	}
-	p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
-	for _, level := range p.levels {
-		for _, oid := range level {
-			if err := putChunks(w, p.chain.treeKey(oid), p.nodes.known[oid].Text()); err != nil {
-				return err
-			}
-		}
-		if err := w.Barrier(); err != nil {
-			return err
-		}
-		tell()
-	}
-	return nil
+	return p.uploadFromGit(ctx, w, again, tell)
 }
 
 // uploadFromGit reads contents a second time and writes them, large ones chunk by chunk.
@@ -70,7 +92,7 @@ func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*co
 		oids[i] = c.oid
 	}
 	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
-		c, sum := list[i], newContentHash(size)
+		c, sum := list[i], sha256.New()
 		keys := chunkKeys(p.chain.contentKey(c.sum), size)
 		for k, key := range keys {
 			chunk := make([]byte, min(tree.ChunkSize, size-int64(k)*tree.ChunkSize))
@@ -78,7 +100,7 @@ func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*co
 				return fmt.Errorf("read %q: %w", c.path, err)
 			}
 			_, _ = sum.Write(chunk) // a hash never fails
-			if k == len(keys)-1 && sum.SHA256() != c.sum {
+			if k == len(keys)-1 && tree.SHA256(sum.Sum(nil)) != c.sum {
 				// The last chunk is what makes the content complete: without it nobody takes the others for it.
 				return fmt.Errorf("read %q: git handed over blob %s with other bytes than before", c.path, c.oid)
 			}

@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -15,7 +16,7 @@ func ParseName(s string) (string, error) {
 	case s == "":
 		return "", &NameError{Name: s, Why: "it is empty"}
 	case len(s) > maxName:
-		return "", &NameError{Name: s[:maxName] + "...", Why: "it is longer than 100 bytes"}
+		return "", &NameError{Name: clip(s), Why: "it is longer than 100 bytes"}
 	}
 	for e := range strings.SplitSeq(s, "/") {
 		if why := checkElement(e); why != "" {
@@ -23,6 +24,14 @@ func ParseName(s string) (string, error) {
 		}
 	}
 	return s, nil
+}
+
+// clip cuts a text from outside to a length that a message can carry.
+func clip(s string) string {
+	if len(s) > maxName+len("/.git") {
+		return s[:maxName] + "..."
+	}
+	return s
 }
 
 // checkElement says what is wrong with one element of a name, or "".
@@ -57,9 +66,9 @@ func repositoryName(asked string) (string, error) {
 		return "", &NameError{Name: asked, Why: "there are no home directories here"}
 	}
 	name, err := ParseName(strings.TrimSuffix(strings.TrimPrefix(asked, "/"), ".git"))
-	if bad, ok := err.(*NameError); ok {
-		bad.Name = asked
-		return "", bad
+	var bad *NameError
+	if errors.As(err, &bad) {
+		return "", &NameError{Name: clip(asked), Why: bad.Why} // what was asked for, not what became of it
 	}
 	return name, err
 }

@@ -116,13 +116,41 @@ func TestSHA256(t *testing.T) {
 	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
 		"refship: error: repository new uses SHA-256 object names, refship works with SHA-1 only", "refship: hint: ")
 
-	// The other way round git itself says so.
+	// The other way round the client's git gives up; whether its ssh stays to show our hint is up to chance.
 	repo := e.repo("config")
 	sha256 := filepath.Join(e.dir, "sha256")
 	e.mustGit(nil, e.dir, "init", "-q", "--object-format=sha256", sha256)
 	e.commit(sha256, "file", "one\n")
-	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "refship works with SHA-1 only")
+	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "fatal: ")
+	e.stop()
+	if !strings.Contains(e.log.text(), "client sent nothing") {
+		t.Error("log does not tell")
+	}
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
+// TestMissingHook: git takes a hook that it cannot run for none. The server does not.
+func TestMissingHook(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:*")
+	work := e.work()
+	hook := filepath.Join(e.dir, "run", "hooks", "pre-receive")
+	// It goes away during the push: too late to keep the ref, but the pusher hears it.
+	e.log.at("receive-start", func() {
+		if err := os.Remove(hook); err != nil {
+			t.Error(err)
+		}
+	})
+	e.git(laptop, work, "push", e.url("config"), "main:refs/heads/other").want(t, 1,
+		"refship: error: git may have stored what was pushed to config without asking its hooks", "refship: hint: ")
+	// It is not there before.
+	e.log.at("", nil)
+	e.git(laptop, work, "push", e.url("config"), "main").want(t, 128,
+		"refship: error: hook pre-receive cannot be run: no such file or directory", "refship: hint: ")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref", "refs/heads/main"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	git       *gitTool
+	hooksPath string // absolute
 	ssh       *glssh.Server
 	handshake time.Duration
 
@@ -70,7 +72,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, git: git, handshake: handshakeTime, conns: map[*conn]struct{}{}}
+	// git runs elsewhere, and where a relative path leads to nothing it runs no hooks.
+	hooksPath, err := filepath.Abs(cfg.Hooks.HooksPath())
+	if err != nil {
+		return nil, fmt.Errorf("find hooks: %w", err)
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath, handshake: handshakeTime, conns: map[*conn]struct{}{}}
 	s.hard, s.kill = context.WithCancel(context.Background())
 	s.ssh = &glssh.Server{
 		Version:     "refship",
@@ -119,7 +126,7 @@ func (s *Server) accept(ctx context.Context) error {
 			return err
 		default:
 			// Too many open files, a connection that broke before it was taken: these pass.
-			s.log.Error("connection not accepted", "error", err)
+			s.log.ErrorContext(ctx, "connection not accepted", "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):

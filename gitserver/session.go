@@ -25,11 +25,10 @@ const (
 
 // session is one session channel: at most one command.
 type session struct {
-	s    *Server
-	c    *conn
-	pub  gossh.PublicKey
-	user string
-	log  *slog.Logger
+	s   *Server
+	c   *conn
+	pub gossh.PublicKey
+	log *slog.Logger
 
 	ctx    context.Context // ends with the channel
 	cancel context.CancelFunc
@@ -122,10 +121,10 @@ func (x *session) command(raw string) int {
 	return x.fail(fmt.Errorf("no handler for %s", cmd.verb))
 }
 
-// say writes a line to standard output, tell one to standard error.
-func (x *session) say(format string, args ...any) { fmt.Fprintf(x.out, format+"\n", args...) }
+// say writes a line to standard output, tell one to standard error. Writing to a client never fails.
+func (x *session) say(format string, args ...any) { _, _ = fmt.Fprintf(x.out, format+"\n", args...) }
 
-func (x *session) tell(line string) { fmt.Fprintf(x.err, "refship: %s\n", line) }
+func (x *session) tell(line string) { _, _ = fmt.Fprintf(x.err, "refship: %s\n", line) }
 
 // fail tells an error and its remedy, and gives its exit status.
 func (x *session) fail(err error) int {

@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"refship/hooks"
 	"refship/keys"
 )
 
@@ -43,7 +44,7 @@ func highest(key *keys.Key, repository string) keys.Action {
 
 const helpText = `git clone ssh://git@HOST:PORT/REPO       clone, fetch and push as with any git server
 ssh -p PORT git@HOST                      who you are and what your key may do
-ssh -p PORT git@HOST deploy REPO          publish what was pushed but not deployed
+ssh -p PORT git@HOST deploy REPO          deploy what its refs have and its chains have not
 ssh -p PORT git@HOST help                 this text`
 
 func (x *session) help() int {
@@ -51,21 +52,15 @@ func (x *session) help() int {
 	return exitDone
 }
 
-// deploy publishes what pushes left behind in one repository.
+// deploy publishes what pushes left behind in one repository, then what its refs have and its chains have not.
 func (x *session) deploy(key *keys.Key, name string) int {
 	dir, err := x.open(key, name, keys.Deploy)
 	if err != nil {
 		return x.fail(err)
 	}
-	lines, err := x.s.cfg.Hooks.Reconcile(x.s.hard, name, dir, false)
-	for _, l := range lines {
-		x.say("%s", l)
-	}
+	err = x.s.cfg.Hooks.Deploy(x.s.hard, name, dir, hooks.PusherOf(key), func(line string) { x.say("refship: %s", line) })
 	if err != nil {
 		return x.fail(err)
-	}
-	if len(lines) == 0 {
-		x.tell("nothing is left to deploy in repository " + name)
 	}
 	return exitDone
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"refship/hooks"
 	"refship/keys"
 )
@@ -44,13 +46,16 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return x.fail(err)
 	}
+	if err := checkHooks(x.s.hooksPath); err != nil {
+		return x.fail(err)
+	}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{Repository: name, Dir: dir, Key: key, May: x.may(name)})
 	if err != nil {
 		return x.fail(err)
 	}
 	since := time.Now()
 	received, gitErr := x.s.git.run(x.s.hard, gitRun{
-		args:    append(receiveSettings(x.s.cfg.Hooks.HooksPath()), "receive-pack", "--end-of-options", dir),
+		args:    append(receiveSettings(x.s.hooksPath), "receive-pack", "--end-of-options", dir),
 		env:     append(x.protocolEnv(), push.Env()...),
 		stdin:   x.in,
 		stdout:  x.out,
@@ -64,6 +69,25 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received, "took", time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
 	return status
+}
+
+// checkHooks makes git's own test (find_hook in hook.c): a hook that it cannot run is for git as good as none, and the
+// push would be taken unchecked and never deployed.
+func checkHooks(path string) error {
+	for _, h := range []string{"pre-receive", "post-receive"} {
+		if err := unix.Access(filepath.Join(path, h), unix.X_OK); err != nil {
+			return &hooksError{path: path, what: fmt.Sprintf("hook %s cannot be run: %v", h, err)}
+		}
+	}
+	return nil
+}
+
+// hooksError: the server's hooks are not where git looks for them.
+type hooksError struct{ path, what string }
+
+func (e *hooksError) Error() string { return e.what }
+func (e *hooksError) Hint() string {
+	return "who runs this server has to see that refship-hook is in its place, and to start refship again"
 }
 
 // may asks the keys file again each time: a rule that was removed while a push runs counts at the push's next step.
@@ -81,14 +105,18 @@ func (x *session) may(name string) func(keys.Action) bool {
 // report tells what git could not, and gives the exit status.
 func (x *session) report(name string, received int64, gitErr error, outcome hooks.Outcome) int {
 	for _, l := range outcome.Late {
-		fmt.Fprintln(x.err, l)
+		_, _ = fmt.Fprintln(x.err, l)
 	}
 	status := x.gitStatus("git receive-pack", gitErr)
+	missed := !outcome.Reached && received > flushOnly
 	switch {
+	case missed && checkHooks(x.s.hooksPath) != nil:
+		x.log.Error("hooks disappeared during a push", "repository", name, "error", checkHooks(x.s.hooksPath))
+		return x.fail(&hooksError{path: x.s.hooksPath, what: "git may have stored what was pushed to " + name + " without asking its hooks"})
 	case outcome.Undeployed != nil:
 		x.log.Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
 		return exitFailed
-	case !outcome.Reached && received > flushOnly:
+	case missed:
 		x.log.Info("push not taken by git", "repository", name, "bytes", received)
 		x.tell("error: nothing was stored: git refused what was pushed to " + name + ", see git's own message")
 		x.tell("hint: git fsck --strict in your repository names the objects that are not in order")
@@ -97,6 +125,7 @@ func (x *session) report(name string, received int64, gitErr error, outcome hook
 		}
 	case received == 0 && status != exitDone:
 		// A client whose repository uses SHA-256 gives up on the list of refs, with a message that does not say so.
+		x.log.Info("client sent nothing", "repository", name)
 		x.tell("hint: your git sent nothing: git rev-parse --show-object-format must say sha1, refship works with SHA-1 only")
 	}
 	return status

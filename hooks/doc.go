@@ -1,2 +1,106 @@
-// Package hooks TODO.
+// Package hooks is what happens in a push between git's receive-pack and the chains: pre-receive prepares and can refuse,
+// post-receive publishes, and whatever was broken off in between is brought to its end.
+//
+// # Words
+//
+// A ref update is {ref name, old oid, new oid}. A target is a named rule in a repository's git config (refship.<target>.ref,
+// .path, .namespace, .frontend): what is pushed to one ref goes into one namespace. An intent is the promise, on disk,
+// to publish what pre-receive accepted.
+//
+// # A push
+//
+// gitserver calls [Server.Begin], runs git receive-pack with core.hooksPath=[Server.HooksPath] and the variables of
+// [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs
+// refship-hook twice:
+//
+//	pre-receive   check all     permission of each ref update, previous hash, hold
+//	              lock          the chains, sorted by namespace; up to 30 s
+//	              prepare       read what changed, refuse what cannot be deployed, look whether etcd has room
+//	              upload        contents and nodes, which nobody sees yet
+//	              intent        written and synced
+//	git           moves refs
+//	post-receive  publish       one etcd txn for each target whose ref moved; drop it from the intent
+//	End           settle        publish or drop what is left of the intent, release the locks
+//
+// One refusal refuses the whole push, and leaves refs and chains as they are. Up to the intent, a hook that dies ends the
+// work, since git will refuse. From then on the refs decide, and nothing but them: where the ref is at the new oid the
+// deploy is published, by post-receive, by End, or, if the server died, by [Server.Reconcile] when it starts again; where
+// the ref is not, the intent is dropped. Both may find the deploy published already, which is no error.
+//
+// # Invariants
+//
+//   - A ref of a target moves only after its intent is synced.
+//   - An intent is removed only after its deploy was published or its ref was seen elsewhere.
+//   - A deploy is published only for a ref that git has moved.
+//   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
+//   - From a hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which repository is
+//     what Begin was told.
+//
+// # Hook socket
+//
+// refship-hook connects to the unix socket REFSHIP_HOOK_SOCKET, in a directory of mode 0700. Both sides send frames: a
+// type byte, the payload's length in four bytes (big endian), the payload of at most 256 KiB.
+//
+//	v  to the server    NAME=VALUE, each name once, before any input:
+//	                    REFSHIP_HOOK_TOKEN   64 hex digits, 256 random bits
+//	                    REFSHIP_HOOK         "pre-receive" or "post-receive"
+//	                    GIT_QUARANTINE_PATH, GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES, GIT_PUSH_*
+//	                    as git set them (git-receive-pack(1), githooks(5))
+//	i  to the server    a piece of standard input
+//	e  to the server    its end; empty
+//	o  from the server  text for standard error
+//	x  from the server  one byte, the exit status; the last frame
+//
+// For example (NUL bytes as ".", lengths as numbers), where the first line of input is cut short:
+//
+//	> v 83 REFSHIP_HOOK_TOKEN=9f86d081…  v 24 REFSHIP_HOOK=pre-receive  i 99 0000… 5d6e… refs/heads/main LF  e 0
+//	< o 64 refship: config main → 5d6e7f8, the first deploy, by laptop LF  x 1 .
+//
+// The hook sends nothing after e and keeps the connection open: if it ends before x was sent, the hook has died. A hook
+// that gets anything else than frames up to an x refuses.
+//
+// # Intent
+//
+// <GIT_DIR>/refship/pending/<push>.json, where <push> is 32 hex digits, random. It is written to a temporary file,
+// synced, renamed, and the directory is synced. All fields are there and no others; times are RFC 3339 in UTC.
+//
+//	{
+//	 "format": 1,
+//	 "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+//	 "time": "2026-11-23T14:00:00.000000005Z",
+//	 "repository": "config",
+//	 "pusher": {
+//	  "name": "laptop",
+//	  "key": "SHA256:abc",
+//	  "via": "ssh"
+//	 },
+//	 "options": [
+//	  "ci.skip"
+//	 ],
+//	 "certificate": "",
+//	 "deploys": [
+//	  {
+//	   "target": {
+//	    "name": "default",
+//	    "ref": "refs/heads/main",
+//	    "path": "",
+//	    "namespace": "/refship/config",
+//	    "frontend": "files"
+//	   },
+//	   "old": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+//	   "new": "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90",
+//	   "forced": false,
+//	   "reason": ""
+//	  }
+//	 ]
+//	}
+//
+// certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there. A file that
+// cannot be read as an intent is renamed to <name>.bad and reported.
+//
+// # Concurrency
+//
+// A [Server] is safe for concurrent use, and its pushes run beside each other; chain locks put those to one namespace in
+// order. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the repository to
+// itself; it leaves the intents of running pushes alone.
 package hooks

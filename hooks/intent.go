@@ -147,17 +147,21 @@ func (in *intent) write(gitDir string) error {
 
 // makePending makes the directory of intents, synced up to gitDir.
 func makePending(gitDir string) error {
-	dir := pendingDir(gitDir)
-	if _, err := os.Stat(dir); err == nil {
-		return nil
+	parent := gitDir
+	for _, name := range []string{"refship", "pending"} {
+		dir := filepath.Join(parent, name)
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = syncFile(parent)
+		} else if errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		parent = dir
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := syncFile(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	return syncFile(gitDir)
+	return nil
 }
 
 // drop takes a target out of the intent, on disk too; the last one takes the file with it.

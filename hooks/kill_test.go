@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,10 +35,10 @@ func TestKilledAtEachStep(t *testing.T) {
 			t.Run(step+" "+victim.name, func(t *testing.T) {
 				old := s.ref("refs/heads/main")
 				head := s.commit("a.txt", fmt.Sprintf("%d %s\n", i, victim.name))
-				done := false
-				s.journal.when(step, func() { victim.kill(); done = true })
+				var done atomic.Bool
+				s.journal.when(step, func() { victim.kill(); done.Store(true) })
 				r := laptop.push("main")
-				if !done {
+				if !done.Load() {
 					t.Fatalf("the push did not come to %s", step)
 				}
 				now := s.ref("refs/heads/main")

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -11,8 +10,6 @@ import (
 // postReceive publishes what belongs to the refs that moved. It is not bound to the hook's connection: once git has moved
 // a ref, its deploy is published even if nobody is left to hear of it.
 func (x *Session) postReceive(req *request, out *speaker) byte {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), publishTimeout)
-	defer cancel()
 	x.step("post-receive-start")
 	moved, err := parseUpdates(req.input)
 	if err != nil {
@@ -27,15 +24,13 @@ func (x *Session) postReceive(req *request, out *speaker) byte {
 	say := func(line string) { out.line("%s", line) }
 	for _, p := range x.plans {
 		if !contains(moved, p.update) {
-			x.abandon(ctx, p)
+			x.abandon(p)
 			continue
 		}
-		before := x.outcome.Undeployed
-		out.during(p.label, "publishing", func(progress func(deploy.Progress)) error {
-			x.finish(ctx, p, say, progress)
-			return nil
+		err := out.during(p.label, "publishing", func(progress func(deploy.Progress)) error {
+			return x.finish(p, say, progress)
 		})
-		if x.outcome.Undeployed != before {
+		if err != nil {
 			status = 1
 		}
 	}

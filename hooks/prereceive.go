@@ -1,31 +1,29 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/deploy/tree"
 	"refship/keys"
 )
-
-// lockWait is how long a push waits for all its chain locks together.
-const lockWait = 30 * time.Second
 
 // preReceive prepares the whole push, or refuses it. It gives the hook's exit status.
 func (x *Session) preReceive(hook context.Context, req *request, out *speaker) byte {
 	// Both a hook that dies and a receive-pack that has ended break this off: git will refuse anyway.
 	ctx, cancel := context.WithCancelCause(hook)
 	defer cancel(nil)
-	defer context.AfterFunc(x.ctx, func() { cancel(errHookGone) })()
+	defer context.AfterFunc(x.preparing, func() { cancel(errHookGone) })()
 	x.started = time.Now()
 	x.step("pre-receive-start")
 
@@ -76,7 +74,7 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 		x.step("checked")
 		return nil
 	}
-	repo, err := tree.OpenRepository(ctx, x.push.Dir, env)
+	repo, err := deploy.OpenRepository(ctx, x.push.Dir, env)
 	if err != nil {
 		return fmt.Errorf("read repository: %w", err)
 	}
@@ -128,17 +126,20 @@ func pushOptions(vars map[string]string) ([]string, error) {
 // authorise asks for each ref update by itself whether the user may do it.
 func (x *Session) authorise() error {
 	var refused refusals
+	// Each answer reads the keys anew: once for the hook is enough, however many refs there are.
+	mayPush := sync.OnceValue(func() bool { return x.push.May(keys.Push) })
+	mayDeploy := sync.OnceValue(func() bool { return x.push.May(keys.Deploy) })
 	user, repository := x.push.Key.Name, x.push.Repository
 	for _, u := range x.outcome.Updates {
 		names := x.targetsOf(u.Ref)
 		switch {
-		case !x.push.May(keys.Push):
+		case !mayPush():
 			refused.add(&deploy.RefusedError{
 				What:   fmt.Sprintf("%s may not push to %s", user, repository),
 				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
 			})
 		case len(names) == 0:
-		case !x.push.May(keys.Deploy):
+		case !mayDeploy():
 			refused.add(&deploy.RefusedError{
 				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", user, repository, u.Ref),
 				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
@@ -175,7 +176,7 @@ func (x *Session) plan() {
 			}
 		}
 	}
-	sort.Slice(x.plans, func(i, j int) bool { return x.plans[i].target.Namespace < x.plans[j].target.Namespace })
+	slices.SortFunc(x.plans, func(a, b *plan) int { return cmp.Compare(a.target.Namespace, b.target.Namespace) })
 	if len(x.plans) > 1 {
 		for _, p := range x.plans {
 			p.label = string(p.target.Namespace) + ": "
@@ -297,7 +298,7 @@ func (x *Session) upload(ctx context.Context, out *speaker) error {
 
 // lock takes the locks of all chains, sorted by namespace, so that two pushes never wait for each other.
 func (x *Session) lock(ctx context.Context, out *speaker) error {
-	end := time.Now().Add(lockWait)
+	end := time.Now().Add(x.server.lockWait)
 	for _, p := range x.plans {
 		who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
 		waiting := func(h deploy.Holder, _ time.Duration) {
@@ -309,7 +310,7 @@ func (x *Session) lock(ctx context.Context, out *speaker) error {
 		}
 		p.lock = lock
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // room says how much there is to store, and refuses what etcd has no room for.
@@ -369,6 +370,7 @@ func (x *Session) promise(options []string, certificate string) error {
 		in.Deploys = append(in.Deploys, wish{Target: p.target, Old: oid(p.update.Old), New: oid(p.update.New)})
 	}
 	if err := in.write(x.push.Dir); err != nil {
+		_ = os.Remove(intentPath(x.push.Dir, x.id)) // it may be there, unsynced; the push is refused
 		return err
 	}
 	x.intent = in

@@ -60,7 +60,7 @@ func TestPushDeploys(t *testing.T) {
 	delete(line, "ms")
 	delete(line, "push")
 	if diff := cmp.Diff(map[string]any{
-		"msg": "push", "repository": "config", "user": "laptop", "key": laptop.key.Fingerprint(), "refs": []string{"refs/heads/main"},
+		"msg": "push", "repository": "config", "user": "laptop", "key": laptop.key.Fingerprint(), "updates": int64(1), "refs": []string{"refs/heads/main"},
 		"from": []string{first}, "to": []string{third}, "result": "deployed", "deploys": []string{"/refship/config 2"},
 	}, line); diff != "" {
 		t.Errorf("log line (-want +got):\n%s", diff)

@@ -101,8 +101,6 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 }
 
 func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
 	s, t := r.server, w.Target
 	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher, w.Reason)
 	who := s.holder(in.Pusher.Name, r.name, t.Ref)

@@ -16,7 +16,7 @@ const writeTimeout = 10 * time.Second
 
 // speaker tells the pusher what happens, a line at a time. Safe for concurrent use.
 type speaker struct {
-	every time.Duration // how often long work shows progress
+	every time.Duration
 
 	mu   sync.Mutex
 	conn net.Conn

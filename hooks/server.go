@@ -44,8 +44,9 @@ type Config struct {
 // Server answers the hooks of pushes that gitserver runs. Safe for concurrent use.
 type Server struct {
 	cfg      Config
-	signer   string // fingerprint, or ""
-	every    time.Duration
+	signer   string        // fingerprint, or ""
+	every    time.Duration // how often long work shows progress
+	lockWait time.Duration // how long a push waits for all its chain locks together
 	listener *net.UnixListener
 
 	mu       sync.Mutex
@@ -65,13 +66,14 @@ func NewServer(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:      cfg,
 		every:    time.Second,
+		lockWait: 30 * time.Second,
 		sessions: make(map[[sha256.Size]byte]*Session),
 		running:  make(map[string]bool),
 	}
 	if cfg.Signer != nil {
 		s.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
 	}
-	if err := s.linkHooks(); err != nil {
+	if err := s.copyHooks(); err != nil {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
@@ -80,16 +82,13 @@ func NewServer(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// linkHooks makes both hooks anew, so that they are always those of this very program.
-func (s *Server) linkHooks() error {
-	binary, err := filepath.Abs(s.cfg.HookBinary)
+// copyHooks makes both hooks anew, so that they are always those of this very program. They are copies: git takes a hook
+// that leads nowhere for none and would take every push unchecked, so nothing outside of Dir may be able to break them.
+func (s *Server) copyHooks() error {
+	program, err := os.ReadFile(s.cfg.HookBinary)
 	if err != nil {
-		return fmt.Errorf("find refship-hook: %w", err)
-	}
-	info, err := os.Stat(binary)
-	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return &deploy.RefusedError{
-			What:   fmt.Sprintf("%s is not a program that git could run as its hooks", binary),
+			What:   fmt.Sprintf("%s cannot be made git's hooks: %v", s.cfg.HookBinary, err),
 			Remedy: "install refship-hook beside refship",
 		}
 	}
@@ -102,7 +101,7 @@ func (s *Server) linkHooks() error {
 		if err := os.RemoveAll(fresh); err != nil {
 			return fmt.Errorf("write hook: %w", err)
 		}
-		if err := os.Symlink(binary, fresh); err != nil {
+		if err := os.WriteFile(fresh, program, 0o700); err != nil {
 			return fmt.Errorf("write hook: %w", err)
 		}
 		if err := os.Rename(fresh, path); err != nil {
@@ -177,7 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 // closeIfIdle is called with s.mu held.
 func (s *Server) closeIfIdle() {
 	if s.stopping && len(s.sessions) == 0 {
-		s.listener.Close()
+		_ = s.listener.Close() // Accept tells that it is closed
 	}
 }
 
@@ -187,7 +186,8 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	rand.Read(token)
 	rand.Read(id)
 	x := &Session{server: s, push: p, token: hex.EncodeToString(token), id: hex.EncodeToString(id), began: time.Now()}
-	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	x.preparing, x.cancel = context.WithCancelCause(context.Background())
+	x.publishing, x.abort = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -248,7 +248,7 @@ func (s *Server) handle(conn net.Conn) {
 	conn.SetReadDeadline(time.Time{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		conn.Read(make([]byte, 1))
+		_, _ = conn.Read(make([]byte, 1)) // until the hook has died, or conn is closed below
 		cancel(errHookGone)
 	})
 	defer watch.Wait()

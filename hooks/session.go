@@ -12,16 +12,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/deploy/tree"
 	"refship/keys"
 )
 
-const (
-	// publishTimeout bounds what comes after the ref has moved: then the pusher is told that nothing was deployed.
-	publishTimeout = time.Minute
-	// unlockTimeout bounds the release of a lock; its lease ends it anyway.
-	unlockTimeout = 5 * time.Second
-)
+// maxLogged is how many ref updates of a push its log line names.
+const maxLogged = 50
 
 // Push is one git receive-pack.
 type Push struct {
@@ -39,8 +34,11 @@ type Session struct {
 	token  string
 	id     string // names the intent
 	began  time.Time
-	ctx    context.Context // of pre-receive; ended by End
-	cancel context.CancelCauseFunc
+
+	preparing  context.Context // of pre-receive; End ends it
+	publishing context.Context // of what comes after: only the end of End's own context ends it
+	cancel     context.CancelCauseFunc
+	abort      context.CancelCauseFunc
 
 	handlers sync.WaitGroup
 	mu       sync.Mutex // guards the next four
@@ -108,11 +106,11 @@ func (x *Session) enter(hook string) bool {
 
 // step marks a failure point.
 func (x *Session) step(name string) {
-	x.server.cfg.Log.DebugContext(x.ctx, "step", "at", name)
+	x.server.cfg.Log.DebugContext(x.publishing, "step", "at", name)
 }
 
 func (x *Session) pusher() deploy.Pusher {
-	return deploy.Pusher{Name: x.push.Key.Name, Key: x.push.Key.Fingerprint(), Via: "ssh"}
+	return PusherOf(x.push.Key)
 }
 
 // holder is who a lock for this plan belongs to.
@@ -137,8 +135,7 @@ func (x *Session) release(p *plan) {
 	if p.lock == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), unlockTimeout)
-	defer cancel()
+	ctx := context.WithoutCancel(x.publishing) // in any case; one request to etcd is bounded
 	if err := p.lock.Unlock(ctx); err != nil {
 		x.server.cfg.Log.WarnContext(ctx, "release lock", "namespace", p.target.Namespace, "error", err)
 	}
@@ -146,11 +143,11 @@ func (x *Session) release(p *plan) {
 }
 
 // publish makes a plan's deploy visible; already says that the chain had it.
-func (x *Session) publish(ctx context.Context, p *plan, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
+func (x *Session) publish(p *plan, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
 	if p.prepared != nil {
 		prepared := p.prepared
 		p.prepared = nil
-		d, err := prepared.Publish(ctx)
+		d, err := prepared.Publish(x.publishing)
 		if err == nil {
 			p.lock = nil // the txn took it
 			return d, false, nil
@@ -158,29 +155,29 @@ func (x *Session) publish(ctx context.Context, p *plan, progress func(deploy.Pro
 		if !errors.Is(err, deploy.ErrLockLost) {
 			return nil, false, err
 		}
-		x.server.cfg.Log.WarnContext(ctx, "publish again", "namespace", p.target.Namespace, "error", err)
+		x.server.cfg.Log.WarnContext(x.publishing, "publish again", "namespace", p.target.Namespace, "error", err)
 	}
 	x.release(p)
 	who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
-	return x.server.do(ctx, x.push.Dir, p.chain, p.job, who, progress)
+	return x.server.do(x.publishing, x.push.Dir, p.chain, p.job, who, progress)
 }
 
 // do is the whole way of a deploy outside of a push's hooks.
 func (s *Server) do(ctx context.Context, gitDir string, chain *deploy.Chain, job *deploy.Job, who deploy.Holder, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
-	repo, err := tree.OpenRepository(ctx, gitDir, nil)
+	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		return nil, false, err
 	}
 	defer repo.Close()
 	own := *job
 	own.Repo = repo
-	return chain.Do(ctx, s.cfg.Locker, who, &own, lockWait, progress)
+	return chain.Do(ctx, s.cfg.Locker, who, &own, s.lockWait, progress)
 }
 
 // finish publishes a plan whose ref has moved, says so, and takes it out of the intent.
-func (x *Session) finish(ctx context.Context, p *plan, say func(string), progress func(deploy.Progress)) {
+func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progress)) error {
 	p.done = true
-	d, already, err := x.publish(ctx, p, progress)
+	d, already, err := x.publish(p, progress)
 	x.release(p)
 	if err != nil {
 		err = fmt.Errorf("publish to %s: %w", p.target.Namespace, err)
@@ -188,7 +185,7 @@ func (x *Session) finish(ctx context.Context, p *plan, say func(string), progres
 		for _, line := range undeployed(x.push.Repository, err) {
 			say(line)
 		}
-		return
+		return err
 	}
 	x.step("published")
 	if already {
@@ -201,10 +198,11 @@ func (x *Session) finish(ctx context.Context, p *plan, say func(string), progres
 	}
 	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
 		// The deploy stands; reconcile finds it published and drops the intent.
-		x.server.cfg.Log.ErrorContext(ctx, "drop intent", "push", x.id, "error", err)
-		return
+		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
+		return nil
 	}
 	x.step("intent-removed")
+	return nil
 }
 
 // undeployed says that a ref is ahead of its chain, and what to do.
@@ -240,11 +238,13 @@ func (x *Session) End(ctx context.Context) Outcome {
 	x.mu.Unlock()
 	// Without receive-pack nothing that is being prepared can be accepted any more.
 	x.cancel(errHookGone)
+	defer context.AfterFunc(ctx, func() { x.abort(context.Cause(ctx)) })()
 	x.handlers.Wait()
+	defer x.abort(nil)
 	defer x.server.forget(x)
 	x.outcome.Reached = reached
 	if x.intent != nil {
-		x.settle(ctx)
+		x.settle()
 	}
 	for _, p := range x.plans {
 		x.release(p)
@@ -254,9 +254,7 @@ func (x *Session) End(ctx context.Context) Outcome {
 }
 
 // settle does what post-receive did not: it never ran, or for other refs only.
-func (x *Session) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
+func (x *Session) settle() {
 	var refs []string
 	for _, p := range x.plans {
 		if !p.done {
@@ -267,7 +265,7 @@ func (x *Session) settle(ctx context.Context) {
 		return
 	}
 	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+deploy.Printable(line)) }
-	now, err := readRefs(ctx, x.push.Dir, refs)
+	now, err := readRefs(x.publishing, x.push.Dir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
 		for _, line := range undeployed(x.push.Repository, err) {
@@ -279,19 +277,19 @@ func (x *Session) settle(ctx context.Context) {
 		switch {
 		case p.done:
 		case now[p.update.Ref] == p.update.New:
-			x.finish(ctx, p, late, func(deploy.Progress) {})
+			_ = x.finish(p, late, func(deploy.Progress) {}) // the outcome has the error
 		default:
-			x.abandon(ctx, p)
+			x.abandon(p)
 		}
 	}
 }
 
 // abandon drops a plan whose ref did not move.
-func (x *Session) abandon(ctx context.Context, p *plan) {
+func (x *Session) abandon(p *plan) {
 	p.done = true
 	x.release(p)
 	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
-		x.server.cfg.Log.ErrorContext(ctx, "drop intent", "push", x.id, "error", err)
+		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 	}
 }
 
@@ -299,14 +297,14 @@ func (x *Session) abandon(ctx context.Context, p *plan) {
 func (x *Session) report(ctx context.Context) {
 	o := &x.outcome
 	var refs, from, to []string
-	for _, u := range o.Updates {
+	for _, u := range o.Updates[:min(len(o.Updates), maxLogged)] {
 		refs = append(refs, u.Ref)
 		from = append(from, u.Old.String())
 		to = append(to, u.New.String())
 	}
 	attrs := []slog.Attr{
 		slog.String("repository", x.push.Repository), slog.String("user", x.push.Key.Name),
-		slog.String("key", x.push.Key.Fingerprint()), slog.String("push", x.id), slog.Any("refs", refs),
+		slog.String("key", x.push.Key.Fingerprint()), slog.String("push", x.id), slog.Int("updates", len(o.Updates)), slog.Any("refs", refs),
 		slog.Any("from", from), slog.Any("to", to), slog.String("result", x.result()), slog.Any("deploys", x.deploys),
 		slog.Int64("ms", time.Since(x.began).Milliseconds()),
 	}
@@ -330,8 +328,8 @@ func (x *Session) result() string {
 		return "deployed"
 	case x.already:
 		return "already deployed"
-	case x.intent != nil:
-		return "not moved" // git itself refused every ref after the hook
+	case x.post:
+		return "stored"
 	}
-	return "stored"
+	return "not moved" // git itself refused every ref after the hook, or was killed
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,8 +35,8 @@ type site struct {
 	dir     string // short, for the socket
 	bare    string
 	work    string
-	stop    context.CancelFunc
-	stopped chan error
+	stop    context.CancelFunc // ends the server; wait waits for its end
+	wait    func()
 }
 
 var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files}
@@ -95,13 +96,17 @@ func (s *site) start() {
 		s.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s.server, s.stop, s.stopped = server, stop, make(chan error, 1)
-	go func() { s.stopped <- server.Run(ctx) }()
-	s.Cleanup(func() {
-		stop()
-		if err := <-s.stopped; err != nil {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := server.Run(ctx); err != nil {
 			s.Errorf("run server: %v", err)
 		}
+	}()
+	s.server, s.stop, s.wait = server, stop, func() { <-stopped }
+	s.Cleanup(func() {
+		stop()
+		<-stopped
 	})
 }
 
@@ -163,12 +168,14 @@ func (s *site) key(name, rules string) *keys.Key {
 // pusher is one user with a clone to push from.
 type pusher struct {
 	*site
-	key    *keys.Key
-	from   string
-	args   []string       // more arguments of git push
-	begun  *hooks.Session // the last push's
-	client *exec.Cmd
-	pid    string // file in which receive-pack's process id stands
+	key   *keys.Key
+	from  string
+	args  []string       // more arguments of git push
+	begun *hooks.Session // the last push's
+
+	mu     sync.Mutex
+	pid    string      // file in which receive-pack's process id stands
+	client *os.Process // git push
 }
 
 func (s *site) user(name string) *pusher {
@@ -203,11 +210,14 @@ func (p *pusher) wrapper(session *hooks.Session) string {
 	if err != nil {
 		p.Fatal(err)
 	}
-	p.pid = f.Name() + ".pid"
+	pid := f.Name() + ".pid"
+	p.mu.Lock()
+	p.pid = pid
+	p.mu.Unlock()
 	fmt.Fprintf(f, "#!/bin/sh\necho $$ >'%s'\nexec env -i PATH=\"$PATH\" HOME='%s' LC_ALL=C GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null %s "+
 		"git -c core.hooksPath='%s' -c receive.unpackLimit=1 -c core.fsync=committed,reference -c receive.autogc=false "+
 		"-c receive.advertisePushOptions=true receive-pack \"$@\"\n",
-		p.pid, p.dir, strings.Join(session.Env(), " "), p.server.HooksPath())
+		pid, p.dir, strings.Join(session.Env(), " "), p.server.HooksPath())
 	if err := f.Close(); err != nil {
 		p.Fatal(err)
 	}
@@ -223,11 +233,17 @@ func (p *pusher) push(refs ...string) result {
 	session := p.begin()
 	p.begun = session
 	args := append([]string{"push", "--receive-pack=" + p.wrapper(session)}, p.args...)
-	p.client = exec.Command("git", append(append(args, p.bare), refs...)...)
-	p.client.Dir, p.client.Env = p.from, gitEnv(p.dir)
+	cmd := exec.Command("git", append(append(args, p.bare), refs...)...)
+	cmd.Dir, cmd.Env = p.from, gitEnv(p.dir)
 	var said bytes.Buffer
-	p.client.Stderr = &said
-	err := p.client.Run()
+	cmd.Stderr = &said
+	p.mu.Lock()
+	if err := cmd.Start(); err != nil {
+		p.Fatal(err)
+	}
+	p.client = cmd.Process
+	p.mu.Unlock()
+	err := cmd.Wait()
 	p.await()
 	r := result{ok: err == nil, said: said.String(), outcome: session.End(context.Background())}
 	for line := range strings.Lines(r.said) {
@@ -242,7 +258,10 @@ func (p *pusher) push(refs ...string) result {
 // receivePack gives the process id of the last push's receive-pack.
 func (p *pusher) receivePack() int {
 	p.Helper()
-	text, err := os.ReadFile(p.pid)
+	p.mu.Lock()
+	path := p.pid
+	p.mu.Unlock()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -297,7 +316,9 @@ func (p *pusher) killReceivePack() {
 }
 
 func (p *pusher) killClient() {
-	if err := p.client.Process.Kill(); err != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.client.Kill(); err != nil {
 		p.Error(err)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	format "github.com/go-git/go-git/v5/plumbing/format/config"
 
 	"refship/deploy"
-	"refship/deploy/tree"
 )
 
 // section is the section of a repository's git config that holds the targets.
@@ -49,7 +48,7 @@ func (t Target) Validate() error {
 	if err := checkRef(t.Ref); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
-	if err := checkPath(t.Path); err != nil {
+	if err := deploy.CheckPath(t.Path); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if _, err := deploy.ParseNamespace(string(t.Namespace)); err != nil {
@@ -57,24 +56,6 @@ func (t Target) Validate() error {
 	}
 	if _, err := deploy.ParseFrontend(string(t.Frontend)); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
-	}
-	return nil
-}
-
-// checkPath takes "" and clean relative paths of UTF-8.
-func checkPath(path string) error {
-	if path == "" {
-		return nil
-	}
-	bad := !utf8.ValidString(path) || len(path) > 4096
-	for element := range strings.SplitSeq(path, "/") {
-		bad = bad || tree.CheckName(element) != nil
-	}
-	if bad {
-		return &deploy.RefusedError{
-			What:   fmt.Sprintf("path %q is not a path inside a tree", clip([]byte(path))),
-			Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
-		}
 	}
 	return nil
 }
@@ -184,7 +165,7 @@ func AddTarget(ctx context.Context, gitDir string, t Target) (err error) {
 		return fmt.Errorf("add target %s: %w", t.Name, err)
 	}
 	defer func() {
-		f.Close()
+		_ = f.Close() // what it got was replaced by git, and synced below
 		if err != nil {
 			os.Remove(lock)
 		}

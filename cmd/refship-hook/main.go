@@ -57,7 +57,7 @@ func fail(hook, what, hint string) int {
 	if hook == post {
 		start = "refship: pushed, not deployed: "
 	}
-	os.Stderr.WriteString(start + what + "\nrefship: hint: " + hint + "\n")
+	_, _ = os.Stderr.WriteString(start + what + "\nrefship: hint: " + hint + "\n")
 	return 1
 }
 
@@ -140,7 +140,7 @@ func relay(server io.Reader) (int, error) {
 		}
 		switch head[0] {
 		case frameOutput:
-			os.Stderr.Write(payload) // nobody there to tell, if this fails
+			_, _ = os.Stderr.Write(payload) // nobody there to tell, if this fails
 		case frameExit:
 			return int(payload[0]), nil
 		default:

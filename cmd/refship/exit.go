@@ -49,13 +49,15 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &held), errors.As(err, &busy), errors.As(err, &conflict), errors.As(err, &locked):
 		return exitConflict
+	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
+		return exitEtcd
 	case errors.As(err, &refused):
 		return exitRefused
 	case errors.As(err, &corrupt):
 		return exitCorrupt
 	case errors.Is(err, context.Canceled):
 		return exitFailed
-	case errors.Is(err, etcd.ErrUnreachable), errors.Is(err, etcd.ErrFull):
+	case errors.Is(err, etcd.ErrUnreachable):
 		return exitEtcd
 	case errors.Is(err, etcd.ErrDenied):
 		return exitRefused

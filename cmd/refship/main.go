@@ -24,10 +24,30 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from the first signal on, the default: the second one ends the process
-	os.Exit(run(ctx, os.Args[1:], &app{
+	os.Exit(run(untilSignal(context.Background()), os.Args[1:], &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.LookupEnv, executable: os.Executable, now: time.Now,
 	}))
 }
+
+// untilSignal ends the context at the first signal. Other than with signal.NotifyContext the second one has its default
+// effect from the very moment on at which the context ends.
+func untilSignal(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		first := <-signals
+		signal.Stop(signals)
+		cancel(&interruptError{first})
+	}()
+	return ctx
+}
+
+// interruptError is why a context ended: a signal came.
+type interruptError struct{ signal os.Signal }
+
+func (e *interruptError) Error() string { return "stopped by a signal: " + e.signal.String() }
+
+// Is makes it a context.Canceled.
+func (e *interruptError) Is(target error) bool { return target == context.Canceled }

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, a *app) int {
 		return exitDone
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("interrupted: %w", cause)
+		err = cause
 	}
 	a.sayLines("error", err.Error())
 	var hinter interface{ Hint() string }

@@ -252,6 +252,7 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
+		ExitCode: exitCode,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -41,20 +41,20 @@ func TestClassify(t *testing.T) {
 		for _, err := range []error{test.err, fmt.Errorf("do something: %w", test.err)} {
 			have := etcd.Classify(err)
 			for _, kind := range kinds {
-				if errors.Is(have, kind) != (kind == test.kind) {
+				if errors.Is(have, kind) != same(kind, test.kind) {
 					t.Errorf("%v: is %q: %t", err, kind, errors.Is(have, kind))
 				}
 			}
 			if !errors.Is(have, test.err) {
 				t.Errorf("%v is lost in %v", test.err, have)
 			}
-			if test.kind == nil && have != err {
+			if test.kind == nil && !same(have, err) {
 				t.Errorf("%v became %v", err, have)
 			}
 			if test.kind != nil && hintOf(have) == "" {
 				t.Errorf("%v has no hint", have)
 			}
-			if again := etcd.Classify(have); again != have {
+			if again := etcd.Classify(have); !same(again, have) {
 				t.Errorf("%v classified twice: %v", have, again)
 			}
 		}

@@ -27,7 +27,7 @@ const (
 	keepAliveTime      = 10 * time.Second
 	keepAliveTimeout   = 3 * time.Second
 	maxReconnectPause  = 3 * time.Second // gRPC's default is two minutes
-	readTries          = 20              // reads only, 100 ms apart: longer than an election
+	readTries          = 20              // single gets only, 100 ms apart: longer than an election
 	readPause          = 100 * time.Millisecond
 )
 
@@ -51,8 +51,9 @@ type Config struct {
 // can dial.
 //
 // Calls of the client do not wait for a connection: where no endpoint can be
-// reached reads are tried again for about two seconds, then the call fails.
-// Watches and lease keepalives wait and connect again.
+// reached single gets are tried again for about two seconds, and Exist, Get and
+// Writer for three; other calls, txns among them, fail at once. Watches and lease
+// keepalives wait and connect again.
 func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 	conf, err := clientConfig(cfg)
 	if err != nil {
@@ -75,7 +76,7 @@ func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 		if err == nil {
 			return client, nil
 		}
-		client.Close()
+		_ = client.Close()
 	}
 	stop()
 	switch {

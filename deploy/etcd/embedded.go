@@ -8,14 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 )
@@ -28,11 +26,11 @@ const (
 
 // EmbeddedConfig says how to run etcd inside this process.
 type EmbeddedConfig struct {
-	Dir                              string // for everything: member data, socket, lock; made 0700
-	Listen                           string // "" for the socket only; HOST:PORT
-	CertFile, KeyFile, TrustedCAFile string // required unless Listen is loopback
-	Quota                            int64  // bytes the backend may hold; 0: 8 GiB
-	Log                              *slog.Logger
+	Dir                              string       // for everything: member data, socket, lock; made 0700
+	Listen                           string       // "" for the socket only; HOST:PORT
+	CertFile, KeyFile, TrustedCAFile string       // required unless Listen is loopback
+	Quota                            int64        // bytes the backend may hold; 0: 8 GiB
+	Log                              *slog.Logger // nil: none
 }
 
 // Embedded is an etcd of one member that runs in this process.
@@ -44,7 +42,7 @@ type Embedded struct {
 
 	closing context.Context // done when Close begins; ends remote streams
 	stop    context.CancelFunc
-	fatal   chan error // from the logger: etcd cannot go on
+	fatal   fatalHook // etcd cannot go on
 	done    chan error
 
 	closeOnce sync.Once
@@ -84,7 +82,7 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{lock: lock, fatal: make(chan error, 1), done: make(chan error, 1)}
+	e := &Embedded{lock: lock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
 		err = fmt.Errorf("start etcd in %s: %w", dir, err)
@@ -133,7 +131,7 @@ func (e *Embedded) config(cfg EmbeddedConfig, listen listener) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "refship"
 	c.Dir = cfg.Dir
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(cfg.Log, e.logLevel, e))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(cfg.Log, e.logLevel, e.fatal))
 
 	// A member must advertise a peer URL, nobody must be able to connect to it:
 	// no listener, and port 0, which cannot be connected to.
@@ -212,23 +210,6 @@ func (e *Embedded) logLevel() slog.Level {
 	return slog.LevelError
 }
 
-// OnWrite implements zapcore.CheckWriteHook for records at fatal level: the
-// error goes to Done, and the goroutine that cannot go on ends. What it had not
-// acknowledged stays unacknowledged.
-func (e *Embedded) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
-	err := errors.New(entry.Message)
-	for _, field := range fields {
-		if cause, ok := field.Interface.(error); ok {
-			err = fmt.Errorf("%s: %w", entry.Message, cause)
-		}
-	}
-	select {
-	case e.fatal <- err:
-	default:
-	}
-	runtime.Goexit()
-}
-
 func (e *Embedded) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
@@ -290,7 +271,7 @@ func (e *Embedded) Close() error {
 func (e *Embedded) close() error {
 	e.stop()
 	if e.client != nil {
-		e.client.Close() // gives its cancelled context's error, always
+		_ = e.client.Close() // gives its cancelled context's error, always
 	}
 	if e.etcd != nil {
 		ended := make(chan struct{})

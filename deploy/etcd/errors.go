@@ -59,10 +59,8 @@ func Classify(err error) error {
 // a refused TLS handshake from a closed port (both Unavailable).
 func kindOf(err error) error {
 	named := asEtcd(err)
-	for _, full := range []error{rpctypes.ErrNoSpace} {
-		if errors.Is(named, full) {
-			return ErrFull
-		}
+	if errors.Is(named, rpctypes.ErrNoSpace) {
+		return ErrFull
 	}
 	for _, denied := range []error{
 		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty,

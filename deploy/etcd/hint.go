@@ -42,7 +42,7 @@ func hint(kind, err error) string {
 	named := asEtcd(err)
 	text := err.Error()
 	switch {
-	case kind == ErrFull:
+	case errors.Is(kind, ErrFull):
 		return "free space: delete what is not needed, compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm), or raise etcd's quota"
 	case errors.Is(named, rpctypes.ErrUserEmpty):
 		return "etcd has authentication on: give --user NAME:PASSWORD"
@@ -50,8 +50,10 @@ func hint(kind, err error) string {
 		return "check --user and --password"
 	case errors.Is(named, rpctypes.ErrPermissionDenied):
 		return "grant the user's role read and write permission on the namespace (etcdctl role grant-permission)"
-	case kind == ErrDenied:
+	case errors.Is(kind, ErrDenied) && tlsHint(text) != "":
 		return tlsHint(text)
+	case errors.Is(kind, ErrDenied):
+		return "log in again: check --user and --password"
 	case strings.Contains(text, "handshake failed: EOF"), strings.Contains(text, "handshake failed: read "):
 		return "the endpoint ends the TLS handshake: if it speaks plain HTTP use http:// and no TLS files"
 	case strings.Contains(text, "error reading server preface"):

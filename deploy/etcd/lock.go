@@ -43,14 +43,14 @@ func lockDir(dir string) (*os.File, error) {
 	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		pid := readPID(name)
-		file.Close()
+		_ = file.Close()
 		return nil, &BusyError{Dir: dir, PID: pid}
 	}
 	if err == nil {
 		err = writePID(file)
 	}
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}
 	return file, nil

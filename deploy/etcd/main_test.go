@@ -68,7 +68,7 @@ func startChild(t *testing.T, what string, args ...string) *child {
 func (c *child) kill() {
 	if c.ProcessState == nil {
 		c.Process.Kill()
-		c.Wait()
+		_ = c.Wait()
 	}
 }
 
@@ -125,7 +125,7 @@ func childFullDisk() {
 	defer cancel()
 	go func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			e.Client().Put(ctx, fmt.Sprintf("key/%d", i), strings.Repeat("x", 100_000))
+			_, _ = e.Client().Put(ctx, fmt.Sprintf("key/%d", i), strings.Repeat("x", 100_000))
 		}
 	}()
 	select {
@@ -191,6 +191,9 @@ func hintOf(err error) string {
 	}
 	return h.Hint()
 }
+
+// same tells whether two errors are one value, not only of one kind.
+func same(a, b error) bool { return a == b } //nolint:errorlint // the identity is what is asked
 
 // checkError wants err to be kind (nil: any error) and message and hint to
 // contain the words.

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/codes"
 )
 
 // etcd's limits, and how Exist, Get and Writer stay below them.
@@ -19,13 +16,6 @@ const (
 	BatchBytes = 1 << 20          // what a batch holds at most, unless one value alone is larger
 	MaxValue   = 1536*1024 - 4096 // the largest value that surely fits one request of 1.5 MiB
 	InFlight   = 4                // txns under way at once
-)
-
-// A txn that failed because etcd had no leader or no connection is sent again
-// after 100, 200, 400, 800 and 1,600 ms: an election takes one to two seconds.
-const (
-	writeTries = 6
-	firstPause = 100 * time.Millisecond
 )
 
 // ValueTooLargeError says that a value does not fit into one request.
@@ -153,40 +143,12 @@ func (w *Writer) send() {
 // write commits one txn. Puts are idempotent, so it may be sent again when it
 // is not known whether it was applied.
 func (w *Writer) write(ctx context.Context, ops []clientv3.Op) error {
-	pause := firstPause
-	for try := 1; ; try++ {
-		_, err := w.kv.Txn(ctx).Then(ops...).Commit()
-		if err == nil {
-			break
-		}
-		if try == writeTries || !isTransient(err) || !sleep(ctx, pause) {
-			return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
-		}
-		pause *= 2
+	if _, err := commit(ctx, w.kv, ops); err != nil {
+		return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
 	}
 	for _, op := range ops {
 		w.keys.Add(1)
 		w.bytes.Add(int64(len(op.ValueBytes())))
 	}
 	return nil
-}
-
-func isTransient(err error) bool {
-	named := asEtcd(err)
-	if errors.Is(named, rpctypes.ErrTooManyRequests) || errors.Is(named, rpctypes.ErrAuthOldRevision) {
-		return true
-	}
-	return codeOf(named) == codes.Unavailable && !isTLS(named)
-}
-
-// sleep waits and tells whether ctx is still open then.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

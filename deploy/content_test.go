@@ -1,0 +1,363 @@
+package deploy_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/deploy/tree"
+)
+
+const oid160 = "5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80"
+
+// noise is content that does not compress, always the same for the same size.
+func noise(size int) string {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(size), byte(size >> 8)}).Read(b)
+	return string(b)
+}
+
+func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
+	f := newFixture(t)
+	all := files{
+		"file":                        text("one\n"),
+		"executable":                  {"100755", "#!/bin/sh\n"},
+		"same executable":             {"100755", "one\n"},
+		"empty":                       text(""),
+		"dir/empty too":               text(""),
+		"link":                        {"120000", "dir/empty too"},
+		"link whose target is file's": {"120000", "one\n"},
+		"up":                          {"120000", "../../../../etc/passwd"},
+		"absolute":                    {"120000", "/etc/passwd"},
+		"dangling":                    {"120000", "no such\nfile"},
+		"to a directory":              {"120000", "dir"},
+		"a b/c d":                     text("spaces"),
+		"line\nfeed/and\ttab":         text("newline"),
+		"latin1 \xe9\xff":             text("not UTF-8"),
+		"ünïcode/日本":                  text("UTF-8"),
+		"-rf":                         text("a leading dash"),
+		"--/-":                        text("more dashes"),
+		"'quotes' \"double\" `back`":  text("quoted"),
+		"back\\slash":                 text("\\"),
+		"$(id)":                       text("shell"),
+		".hidden/..three":             text("dots"),
+		"a.b":                         text("order"), "a/x": text("order"), "a0": text("order"), "a-": text("order"),
+		strings.Repeat("n", 255): text("a name of 255 bytes"),
+		"sub/module":             {"160000", oid160},
+	}
+	p, lock := f.prepare(f.job(f.repo.commit("all", all)))
+	if len(p.Submodules) != 1 || p.Submodules[0] != "sub/module" {
+		t.Errorf("submodules %q", p.Submodules)
+	}
+	if p.Files != len(all)-1 || p.Changed != len(all)-1 {
+		t.Errorf("%d files, %d changed; want %d", p.Files, p.Changed, len(all)-1)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := f.deploy(p.Verdict.Commits[0])
+	f.sameAsGit(d)
+	var b bytes.Buffer
+	if err := f.chain.Cat(t.Context(), d, "up", &b); err != nil || b.String() != "../../../../etc/passwd" {
+		t.Errorf("cat of a link: %q, %v", b.String(), err)
+	}
+	for path, want := range map[string]string{
+		"to a directory/empty too": "is no directory", "dir": "is a directory", "sub/module": oid160,
+		"none": `no "none"`, "file/x": "is no directory", "../file": `no ".."`, "dir//empty too": `no ""`, "": "is a directory",
+	} {
+		if err := f.chain.Cat(t.Context(), d, path, &b); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("cat %q: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestListTellsOneDirectoryOrOneFile(t *testing.T) {
+	f := newFixture(t)
+	d := f.deploy(f.repo.commit("all", files{"a/b/c": text("c"), "a/d": text("d"), "e": text("e")}))
+	for where, want := range map[string]string{
+		"": "a e", "/": "a e", "a": "a/b a/d", "a/": "a/b a/d", "a/b": "a/b/c", "a/b/c": "a/b/c", "e": "e",
+	} {
+		var got []string
+		err := f.chain.List(t.Context(), d, where, false, func(path string, _ tree.Entry) error {
+			got = append(got, path)
+			return nil
+		})
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("list %q: %q, %v; want %q", where, got, err, want)
+		}
+	}
+	stop := errors.New("stop")
+	if err := f.chain.List(t.Context(), d, "", true, func(string, tree.Entry) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("list: %v, want the callback's error", err)
+	}
+}
+
+func TestEmptyTrees(t *testing.T) {
+	f := newFixture(t)
+	first := f.deploy(f.repo.commit("nothing", files{}))
+	f.sameAsGit(first)
+	empty := f.repo.mktree("")
+	nested := f.repo.mktree(fmt.Sprintf("040000 tree %s\tempty directory\x00", empty))
+	second := f.deploy(f.repo.commitTree(nested, plumbing.NewHash(string(first.Hash))))
+	dir := filepath.Join(t.TempDir(), "out")
+	if err := f.chain.Checkout(t.Context(), second, dir, quiet); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{".": "directory", "empty directory": "directory"} // which git archive leaves out
+	if diff := cmp.Diff(want, manifest(t, dir)); diff != "" {
+		t.Errorf("checkout (-want +got):\n%s", diff)
+	}
+	third := f.deploy(f.repo.commitTree(empty, plumbing.NewHash(string(second.Hash))))
+	f.sameAsGit(third)
+	if third.Record.Files != 0 {
+		t.Errorf("%d files in an empty tree", third.Record.Files)
+	}
+}
+
+func TestSizesAroundAChunk(t *testing.T) {
+	f := newFixture(t)
+	all := files{}
+	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize, 2*tree.ChunkSize + 1} {
+		all[fmt.Sprint(size)] = text(noise(size))
+	}
+	all["50 MB"] = text(noise(50_000_000))
+	d := f.deploy(f.repo.commit("sizes", all))
+	f.sameAsGit(d)
+	chunks := map[int]int{}
+	for key, value := range f.dump() {
+		if strings.Contains(key, "/storage/") {
+			if len(value) > tree.ChunkSize {
+				t.Errorf("%s has %d bytes", key, len(value))
+			}
+			if _, cut, ok := strings.Cut(key, "}"); ok && strings.Contains(cut, "/") {
+				chunks[len(value)]++
+			}
+		}
+	}
+	if chunks[tree.ChunkSize] != 1+2+2+47 || chunks[1] != 2 || len(chunks) != 3 {
+		t.Errorf("chunks by size: %v", chunks)
+	}
+}
+
+func TestDirectoryOf20000EntriesAndOneFileChangedInIt(t *testing.T) {
+	f := newFixture(t)
+	all := files{}
+	for i := range 20_000 {
+		all[fmt.Sprintf("wide/file %05d", i)] = text(fmt.Sprint(i % 7))
+	}
+	first := f.deploy(f.repo.commit("wide", all))
+	before := f.dump()
+	all["wide/file 12345"] = text("changed")
+	second := f.deploy(f.repo.commit("one", all, plumbing.NewHash(string(first.Hash))))
+	after := f.dump()
+	if second.Record.Files != 20_000 {
+		t.Errorf("%d files", second.Record.Files)
+	}
+	cut := 0
+	for key := range after {
+		if before[key] == "" && strings.HasPrefix(key, own+"tree/") && strings.Count(key[len(own):], "/") == 2 {
+			cut++
+		}
+	}
+	if cut < 2 {
+		t.Errorf("the node of the wide directory was cut into %d", cut)
+	}
+	f.sameCheckout(first)
+	f.sameCheckout(second)
+}
+
+func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
+	f := newFixture(t)
+	all := files{}
+	for i := range 50 {
+		all[fmt.Sprintf("copy/%d", i)] = text("the same content")
+	}
+	// The same subtree at different depths: its height is one, whatever lies above it.
+	for _, at := range []string{"s", "z/s", "z/y/s", "a/b/c/d/s", "a/s"} {
+		all[at+"/deep/er/file"] = text("shared")
+		all[at+"/file"] = text("shared too")
+	}
+	p, lock := f.prepare(f.job(f.repo.commit("all", all)))
+	if p.NewContents != 3 {
+		t.Errorf("%d contents, want 3", p.NewContents)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := f.deploy(p.Verdict.Commits[0])
+	f.sameAsGit(d)
+	for _, at := range []string{"s", "z/s"} { // move them about
+		delete(all, at+"/file")
+	}
+	all["new/place/s/deep/er/file"] = text("shared")
+	all["new/place/s/file"] = text("shared too")
+	f.sameAsGit(f.deploy(f.repo.commit("moved", all, plumbing.NewHash(string(d.Hash)))))
+}
+
+func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
+	f := newFixture(t)
+	other := file{content: "other"}
+	shapes := []files{
+		{"x": text("target"), "o": other},
+		{"x": {"120000", "target"}, "o": other},
+		{"x/target": text("target"), "o": other},
+		{"x": {"160000", oid160}, "o": other},
+		{"x": {"100755", "target"}, "o": other},
+		{"x": text("target"), "o": other},
+		{"o": other},
+		{"x": {"120000", "target"}, "o": other},
+	}
+	counts := []int{2, 2, 2, 1, 2, 2, 1, 2}
+	var parents []plumbing.Hash
+	for i, shape := range shapes {
+		d := f.deploy(f.repo.commit(fmt.Sprint("shape ", i), shape, parents...))
+		f.sameAsGit(d)
+		if d.Record.Files != counts[i] {
+			t.Errorf("shape %d has %d files, want %d", i, d.Record.Files, counts[i])
+		}
+		parents = []plumbing.Hash{plumbing.NewHash(string(d.Hash))}
+	}
+}
+
+func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
+	f := newFixture(t)
+	long := strings.Repeat("d/", 2050)
+	for name, c := range map[string]struct {
+		all           files
+		message, hint string
+	}{
+		"name":      {files{"dir/" + strings.Repeat("n", 256): text("x")}, "a name of 256 bytes", "shorten the name"},
+		"path":      {files{long + "x": text("x")}, "in a path of 40", "shorten the name"},
+		"long link": {files{"dir/l": {"120000", strings.Repeat("t", 4096)}}, `symbolic link "dir/l" has a target of 4096 bytes`, "remove the link"},
+		"NUL link":  {files{"dir/l": {"120000", "a\x00b"}}, `symbolic link "dir/l" has a NUL`, "remove the link"},
+		"no link":   {files{"dir/l": {"120000", ""}}, `symbolic link "dir/l" has a target of 0 bytes`, "remove the link"},
+		"huge link": {files{"dir/l": {"120000", strings.Repeat("t", 3<<20)}}, `symbolic link "dir/l" has a target of 3145728 bytes`, "remove the link"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := f.do(f.job(f.repo.commit(name, c.all)))
+			wantError[*deploy.RefusedError](t, err, c.message, c.hint)
+			if all := f.dump(); len(all) != 0 {
+				t.Errorf("etcd has %d keys", len(all))
+			}
+		})
+	}
+}
+
+// A file's content that was deployed as a file is looked at again when a link has it.
+func TestALinkWhoseTargetWasAFile(t *testing.T) {
+	f := newFixture(t)
+	bad := "a\x00b"
+	d := f.deploy(f.repo.commit("file", files{"x": text(bad)}))
+	head := plumbing.NewHash(string(d.Hash))
+	for name, all := range map[string]files{
+		"same name":  {"x": {"120000", bad}},
+		"other name": {"x": text(bad), "y": {"120000", bad}},
+		"elsewhere":  {"x": text(bad), "dir/y": {"120000", bad}},
+	} {
+		_, _, err := f.do(f.job(f.repo.commit(name, all, head)))
+		wantError[*deploy.RefusedError](t, err, "has a NUL", "remove the link")
+	}
+}
+
+// A subtree that etcd has already, moved to where its paths are too long.
+func TestAMovedSubtreeIsTooDeep(t *testing.T) {
+	f := newFixture(t)
+	low := strings.Repeat("l/", 1500) + "file"
+	d := f.deploy(f.repo.commit("low", files{"a/" + low: text("x")}))
+	high := strings.Repeat("h/", 700)
+	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: text("x")}, plumbing.NewHash(string(d.Hash)))))
+	wantError[*deploy.RefusedError](t, err, "in a path of 4404", "shorten the name")
+}
+
+func TestTreeBombIsRefusedQuickly(t *testing.T) {
+	for name, leaf := range map[string]int{"directories": 1, "files": 20_000} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			blob := f.repo.blob("x")
+			var lines strings.Builder
+			for i := range leaf {
+				fmt.Fprintf(&lines, "100644 blob %s\tf%05d\x00", blob, i)
+			}
+			at := f.repo.mktree(lines.String())
+			for range 10 {
+				lines.Reset()
+				for i := range 10 {
+					fmt.Fprintf(&lines, "040000 tree %s\td%d\x00", at, i)
+				}
+				at = f.repo.mktree(lines.String())
+			}
+			start := time.Now()
+			_, _, err := f.do(f.job(f.repo.commitTree(at)))
+			wantError[*deploy.RefusedError](t, err, "the tree holds more than", "give the target a path")
+			if took := time.Since(start); took > time.Minute {
+				t.Errorf("took %s", took)
+			}
+			if all := f.dump(); len(all) != 0 {
+				t.Errorf("etcd has %d keys", len(all))
+			}
+		})
+	}
+}
+
+func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
+	f := newFixture(t)
+	f.path = "srv/web"
+	all := files{"README": text("r"), "srv/other": text("o"), "srv/web/index": text("i"), "srv/web/css/a": text("a")}
+	d := f.deploy(f.repo.commit("all", all))
+	f.sameAsGit(d)
+	keys := f.dump()
+	for _, rev := range []string{string(d.Hash), string(d.Hash) + ":", string(d.Hash) + ":srv"} {
+		oid := f.repo.oid("rev-parse", rev)
+		raw := keys[own+"object/"+oid.String()]
+		_, body, _ := strings.Cut(raw, "\x00")
+		kind, _, _ := strings.Cut(raw, " ")
+		if got := strings.TrimSpace(string(f.repo.run([]byte(body), "hash-object", "-t", kind, "--stdin"))); got != oid.String() {
+			t.Errorf("object %s hashes to %s", oid, got)
+		}
+	}
+	for key, value := range keys {
+		if value == "o" || value == "r" {
+			t.Errorf("%s has content from outside of the path", key)
+		}
+	}
+	for path, want := range map[string]string{
+		"srv/none": "does not exist", "srv/other": "is a file", "srv/../srv/web": "is not a path", "/srv": "is not a path",
+	} {
+		f.path = path
+		_, _, err := f.do(f.job(plumbing.NewHash(string(d.Hash))))
+		wantError[*deploy.RefusedError](t, err, want, "another path")
+	}
+}
+
+func TestCheckoutIntoWhatCannotBe(t *testing.T) {
+	f := newFixture(t)
+	d := f.deploy(f.repo.commit("all", files{"a": text("a")}))
+	dir := t.TempDir()
+	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
+	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("checkout left %v, %v", left, err)
+	}
+	var progress []deploy.Progress
+	if err := f.chain.Checkout(t.Context(), d, filepath.Join(dir, "new")+"/", func(p deploy.Progress) { progress = append(progress, p) }); err != nil {
+		t.Fatal(err)
+	}
+	want := deploy.Progress{Step: "writing", Files: 1, FilesTotal: 1, Bytes: 1}
+	if len(progress) != 1 || progress[0] != want {
+		t.Errorf("progress %+v, want %+v", progress, want)
+	}
+}

@@ -1,0 +1,78 @@
+package etcd_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+)
+
+// deadlineKV notes the deadline of each request on its way to etcd.
+type deadlineKV struct {
+	clientv3.KV
+	t     *testing.T
+	asked int
+}
+
+func (kv *deadlineKV) note(ctx context.Context) {
+	kv.t.Helper()
+	kv.asked++
+	deadline, ok := ctx.Deadline()
+	if !ok || time.Until(deadline) > etcd.RequestTimeout || time.Until(deadline) <= 0 {
+		kv.t.Errorf("request %d has deadline %s, %t", kv.asked, deadline, ok)
+	}
+}
+
+func (kv *deadlineKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	kv.note(ctx)
+	return kv.KV.Get(ctx, key, opts...)
+}
+
+func (kv *deadlineKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+	kv.note(ctx)
+	return kv.KV.Put(ctx, key, value, opts...)
+}
+
+func (kv *deadlineKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+	kv.note(ctx)
+	return kv.KV.Delete(ctx, key, opts...)
+}
+
+func (kv *deadlineKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
+	kv.note(ctx)
+	return kv.KV.Do(ctx, op)
+}
+
+func (kv *deadlineKV) Txn(ctx context.Context) clientv3.Txn {
+	kv.note(ctx)
+	return kv.KV.Txn(ctx)
+}
+
+func TestBounded(t *testing.T) {
+	recorder := &deadlineKV{KV: start(t, etcd.EmbeddedConfig{}).Client(), t: t}
+	kv := etcd.Bounded(recorder)
+	ctx := t.Context()
+	if _, err := kv.Put(ctx, "key", "value"); err != nil {
+		t.Error(err)
+	}
+	if resp, err := kv.Get(ctx, "key"); err != nil || len(resp.Kvs) != 1 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if resp, err := kv.Do(ctx, clientv3.OpGet("key")); err != nil || len(resp.Get().Kvs) != 1 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	missing := clientv3.Compare(clientv3.CreateRevision("key"), "=", 0)
+	resp, err := kv.Txn(ctx).If(missing).Then(clientv3.OpPut("key", "then")).Else(clientv3.OpGet("key")).Commit()
+	if err != nil || resp.Succeeded || string(resp.Responses[0].GetResponseRange().Kvs[0].Value) != "value" {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if resp, err := kv.Delete(ctx, "key"); err != nil || resp.Deleted != 1 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if recorder.asked != 5 {
+		t.Errorf("%d requests", recorder.asked)
+	}
+}

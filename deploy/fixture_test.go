@@ -1,0 +1,443 @@
+package deploy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/tree"
+)
+
+const (
+	namespace = "/refship/config"
+	own       = namespace + "/refship/"
+)
+
+// fixture is one chain in a real etcd and one real git repository.
+type fixture struct {
+	testing.TB
+	client *clientv3.Client
+	tap    *tap // between client and etcd
+	chain  *deploy.Chain
+	locker *deploy.Locker
+	repo   gitRepo
+	signer ssh.Signer
+	opened *tree.Repository
+	path   string // of every job
+}
+
+func newFixture(t testing.TB) *fixture {
+	return newFixtureOn(t, etcdtest.New(t).Client())
+}
+
+func newFixtureOn(t testing.TB, client *clientv3.Client) *fixture {
+	f := &fixture{TB: t, client: client, repo: newGitRepo(t), signer: newSigner(t, 1)}
+	f.tap = &tap{KV: client.KV}
+	client.KV = f.tap
+	f.chain = deploy.Open(client, namespace, discard())
+	f.locker = f.newLocker()
+	return f
+}
+
+func (f *fixture) newLocker() *deploy.Locker {
+	l := deploy.NewLocker(f.client, time.Minute)
+	f.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			f.Errorf("close locker: %v", err)
+		}
+	})
+	return l
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// newSigner gives always the same key for the same seed.
+func newSigner(t testing.TB, seed byte) ssh.Signer {
+	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+// gitRepo is a bare repository, driven by git itself.
+type gitRepo struct {
+	testing.TB
+	dir string
+}
+
+func newGitRepo(t testing.TB) gitRepo {
+	r := gitRepo{t, t.TempDir()}
+	r.git("init", "-q", "--bare", "-b", "main")
+	return r
+}
+
+func (r gitRepo) git(args ...string) string {
+	r.Helper()
+	return strings.TrimSuffix(string(r.run(nil, args...)), "\n")
+}
+
+func (r gitRepo) run(stdin []byte, args ...string) []byte {
+	r.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = r.dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
+		"GIT_AUTHOR_DATE=1767225600 +0000", "GIT_COMMITTER_DATE=1767225600 +0000",
+	}
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		r.Fatalf("git %q: %v\n%s", args, err, stderr.Bytes())
+	}
+	return out
+}
+
+func (r gitRepo) oid(args ...string) plumbing.Hash {
+	r.Helper()
+	return plumbing.NewHash(r.git(args...))
+}
+
+// files are a tree's files by path: content, with a mode where it is not 100644.
+type files map[string]file
+
+type file struct {
+	mode    string // "" is 100644; "160000" has a commit's oid as content
+	content string
+}
+
+func text(content string) file { return file{content: content} }
+
+// commit makes a commit that holds exactly these files. No parents: a root.
+func (r gitRepo) commit(message string, all files, parents ...plumbing.Hash) plumbing.Hash {
+	r.Helper()
+	var b bytes.Buffer
+	b.WriteString("commit refs/heads/main\nauthor Ada <ada@example.org> 1767225600 +0000\n" +
+		"committer Ada <ada@example.org> 1767225600 +0000\n")
+	fmt.Fprintf(&b, "data %d\n%s\n", len(message), message)
+	for i, parent := range parents {
+		fmt.Fprintf(&b, "%s %s\n", []string{"from", "merge"}[min(i, 1)], parent)
+	}
+	b.WriteString("deleteall\n")
+	for path, f := range all {
+		mode := f.mode
+		if mode == "" {
+			mode = "100644"
+		}
+		if mode == "160000" {
+			fmt.Fprintf(&b, "M 160000 %s %s\n", f.content, quotePath(path))
+			continue
+		}
+		fmt.Fprintf(&b, "M %s inline %s\ndata %d\n%s\n", mode, quotePath(path), len(f.content), f.content)
+	}
+	if len(parents) == 0 { // else fast-import would go on from the branch
+		b = *bytes.NewBuffer(append([]byte("reset refs/heads/main\n\n"), b.Bytes()...))
+	}
+	r.run(b.Bytes(), "-c", "core.compression=0", "fast-import", "--quiet", "--force")
+	return r.oid("rev-parse", "refs/heads/main")
+}
+
+// quotePath quotes a path for fast-import: C style, octal for whatever might be special.
+func quotePath(path string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(path) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			fmt.Fprintf(&b, "\\%03o", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// commitTree makes a commit of a tree that git mktree makes of lines "<mode> <type> <oid>\t<name>", NUL after each.
+func (r gitRepo) commitTree(tree plumbing.Hash, parents ...plumbing.Hash) plumbing.Hash {
+	r.Helper()
+	args := []string{"commit-tree", "-m", "a commit", tree.String()}
+	for _, p := range parents {
+		args = append(args, "-p", p.String())
+	}
+	return r.oid(args...)
+}
+
+func (r gitRepo) mktree(lines string) plumbing.Hash {
+	r.Helper()
+	return plumbing.NewHash(strings.TrimSpace(string(r.run([]byte(lines), "mktree", "-z", "--missing"))))
+}
+
+func (r gitRepo) blob(content string) plumbing.Hash {
+	r.Helper()
+	return plumbing.NewHash(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
+}
+
+func (f *fixture) open() *tree.Repository {
+	f.Helper()
+	if f.opened == nil {
+		f.opened = f.openRepo(f.repo)
+	}
+	return f.opened
+}
+
+func (f *fixture) openRepo(r gitRepo) *tree.Repository {
+	f.Helper()
+	repo, err := tree.OpenRepository(f.Context(), r.dir, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = repo.Close() })
+	return repo
+}
+
+func (f *fixture) job(commit plumbing.Hash) *deploy.Job {
+	f.Helper()
+	return &deploy.Job{
+		Kind: deploy.KindPush, Repo: f.open(), Commit: commit, Path: f.path, Frontend: deploy.Files,
+		Repository: "config", Target: "default", Ref: "refs/heads/main",
+		Pusher: deploy.Pusher{Name: "ada", Key: "SHA256:x", Via: "ssh"}, Server: "host", Signer: f.signer,
+	}
+}
+
+var holder = deploy.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host", Server: "SHA256:server"}
+
+func quiet(deploy.Progress) {}
+
+func (f *fixture) do(job *deploy.Job) (*deploy.Deploy, bool, error) {
+	return f.chain.Do(f.Context(), f.locker, holder, job, 10*time.Second, quiet)
+}
+
+// deploy publishes a commit and reads it back.
+func (f *fixture) deploy(commit plumbing.Hash) *deploy.Deploy {
+	f.Helper()
+	d, already, err := f.do(f.job(commit))
+	if err != nil || already {
+		f.Fatalf("deploy %s: already %t, %v", commit, already, err)
+	}
+	back := f.get(d.ID)
+	if !bytes.Equal(back.RecordBytes, d.RecordBytes) || !bytes.Equal(back.Signature, d.Signature) {
+		f.Fatalf("stored record %s, published %s", back.RecordBytes, d.RecordBytes)
+	}
+	return back
+}
+
+func (f *fixture) get(id deploy.ID) *deploy.Deploy {
+	f.Helper()
+	d, err := f.chain.Get(f.Context(), id)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return d
+}
+
+// prepare takes the lock and prepares a job.
+func (f *fixture) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
+	f.Helper()
+	lock, err := f.chain.Lock(f.Context(), f.locker, holder, 0, noWait)
+	if err != nil {
+		f.Fatal(err)
+	}
+	p, err := f.chain.Prepare(f.Context(), lock, job, quiet)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return p, lock
+}
+
+func noWait(deploy.Holder, time.Duration) {}
+
+// put writes a key behind the chain's back.
+func (f *fixture) put(key, value string) {
+	f.Helper()
+	if _, err := f.tap.KV.Put(f.Context(), key, value); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) delete(key string) {
+	f.Helper()
+	if _, err := f.tap.KV.Delete(f.Context(), key); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// dump gives every key with its value.
+func (f *fixture) dump() map[string]string {
+	f.Helper()
+	resp, err := f.tap.KV.Get(context.WithoutCancel(f.Context()), "/", clientv3.WithPrefix())
+	if err != nil {
+		f.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, kv := range resp.Kvs {
+		all[string(kv.Key)] = string(kv.Value)
+	}
+	return all
+}
+
+// sameAsGit checks that a deploy reads back as git has it: a checkout against git archive, the list against
+// git ls-tree, every content against its oid.
+func (f *fixture) sameAsGit(d *deploy.Deploy) {
+	f.Helper()
+	f.sameCheckout(d)
+	rev := string(d.Hash) + ":" + d.Record.Path
+	var list []string
+	err := f.chain.List(f.Context(), d, "", true, func(path string, e tree.Entry) error {
+		kind := "blob"
+		if e.Mode.String() == "0160000" {
+			kind = "commit"
+		}
+		list = append(list, fmt.Sprintf("%06o %s %s\t%s", uint32(e.Mode), kind, e.OID, path))
+		if kind == "commit" {
+			return nil
+		}
+		h := tree.HashBlob(e.Size)
+		sum := sha256.New()
+		if err := f.chain.Cat(f.Context(), d, path, writers{h, sum}); err != nil {
+			return err
+		}
+		if plumbing.Hash(h.Sum(nil)) != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
+			f.Errorf("cat %q: other bytes than blob %s", path, e.OID)
+		}
+		return nil
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	var want []string
+	if out := strings.TrimSuffix(string(f.repo.run(nil, "ls-tree", "-r", "-z", rev)), "\x00"); out != "" {
+		want = strings.Split(out, "\x00")
+	}
+	slices.Sort(list)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, list); diff != "" {
+		f.Errorf("list of deploy %d (-git +deploy):\n%s", d.ID, diff)
+	}
+}
+
+type writers []interface{ Write([]byte) (int, error) }
+
+func (w writers) Write(b []byte) (int, error) {
+	for _, one := range w {
+		if _, err := one.Write(b); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+func (f *fixture) sameCheckout(d *deploy.Deploy) {
+	f.Helper()
+	scratch := f.TempDir()
+	dir := filepath.Join(scratch, "out")
+	if err := f.chain.Checkout(f.Context(), d, dir, quiet); err != nil {
+		f.Fatal(err)
+	}
+	git := filepath.Join(scratch, "git")
+	if err := os.Mkdir(git, 0o755); err != nil {
+		f.Fatal(err)
+	}
+	tar := exec.Command("tar", "-x", "-C", git)
+	tar.Stdin = bytes.NewReader(f.repo.run(nil, "archive", "--format=tar", string(d.Hash)+":"+d.Record.Path))
+	if out, err := tar.CombinedOutput(); err != nil {
+		f.Fatalf("tar: %v\n%s", err, out)
+	}
+	if diff := cmp.Diff(manifest(f, git), manifest(f, dir)); diff != "" {
+		f.Errorf("checkout of deploy %d (-git archive +checkout):\n%s", d.ID, diff)
+	}
+	if left, err := os.ReadDir(scratch); err != nil || len(left) != 2 {
+		f.Errorf("checkout left %v, %v", left, err)
+	}
+	_ = os.RemoveAll(scratch) // soon: 20 runs of all tests would fill the disk
+}
+
+// manifest tells what is in a directory: kind, executable or not, sha256 of contents, links' targets.
+func manifest(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		switch {
+		case e.IsDir():
+			all[name] = "directory"
+		case e.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			all[name] = "link to " + target
+		default:
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			all[name] = fmt.Sprintf("%s executable %t %x", e.Type(), info.Mode()&0o111 == 0o111, sha256.Sum256(content))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// wantError checks an error's type, its text and its hint; "" takes any text.
+func wantError[T error](t testing.TB, err error, message, hint string) T {
+	t.Helper()
+	var typed T
+	if !errors.As(err, &typed) {
+		t.Fatalf("got %T %v, want %T", err, err, typed)
+	}
+	if !strings.Contains(err.Error(), message) {
+		t.Errorf("error %q, want %q in it", err, message)
+	}
+	var hinted interface{ Hint() string }
+	if !errors.As(err, &hinted) {
+		t.Fatalf("error %q has no hint", err)
+	}
+	if !strings.Contains(hinted.Hint(), hint) {
+		t.Errorf("hint %q, want %q in it", hinted.Hint(), hint)
+	}
+	return typed
+}
+
+func sha256Hex(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+func authorized(s ssh.Signer) string { return string(ssh.MarshalAuthorizedKey(s.PublicKey())) }
+
+func (f *fixture) writeFile(path, content string) {
+	f.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		f.Fatal(err)
+	}
+}

@@ -1,5 +1,0 @@
-package deploy_test
-
-import "errors"
-
-func asErr[T error](err error, target *T) bool { return errors.As(err, target) }

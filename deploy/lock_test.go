@@ -1,0 +1,229 @@
+package deploy_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+)
+
+func (f *fixture) lock(l *deploy.Locker, wait time.Duration) (*deploy.Lock, error) {
+	f.Helper()
+	return f.chain.Lock(f.Context(), l, holder, wait, noWait)
+}
+
+func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
+	f := newFixture(t)
+	other := holder
+	other.User, other.Ref = "bob\x1b", "refs/heads/fix"
+	lock, err := f.chain.Lock(t.Context(), f.locker, other, 0, noWait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []time.Duration
+	_, err = f.chain.Lock(t.Context(), f.newLocker(), holder, 1200*time.Millisecond, func(h deploy.Holder, d time.Duration) {
+		if h.User != other.User || h.Since.IsZero() {
+			t.Errorf("waiting for %+v", h)
+		}
+		told = append(told, d)
+	})
+	locked := wantError[*deploy.LockedError](t, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
+	if locked.Holder.User != other.User || locked.Waited < 1200*time.Millisecond || locked.Namespace != namespace {
+		t.Errorf("locked %+v", locked)
+	}
+	if len(told) != 2 || told[0] > time.Second || told[1] < time.Second {
+		t.Errorf("told to wait after %v, want at once and after a second", told)
+	}
+	for range 2 { // twice is as good as once
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if f.dump()[own+"lock"] != "" {
+		t.Error("the lock is still there")
+	}
+}
+
+func TestLockComesWhenItIsGivenBack(t *testing.T) {
+	f := newFixture(t)
+	first, err := f.lock(f.locker, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same process may wait for itself: two pushes at once.
+	second, err := f.chain.Lock(t.Context(), f.locker, holder, time.Minute, func(deploy.Holder, time.Duration) {
+		if err := first.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Unlock(t.Context()); err != nil { // does not take the second's away
+		t.Error(err)
+	}
+	if f.dump()[own+"lock"] == "" {
+		t.Error("the second lock is gone")
+	}
+	if err := second.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockWaitEndsWithTheContext(t *testing.T) {
+	f := newFixture(t)
+	f.put(own+"lock", "not JSON")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the pusher is gone")
+	_, err := f.chain.Lock(ctx, f.locker, holder, time.Minute, func(h deploy.Holder, _ time.Duration) {
+		if h.User != "not JSON" {
+			t.Errorf("holder %+v", h)
+		}
+		cancel(gone)
+	})
+	if !errors.Is(err, gone) {
+		t.Errorf("got %v, want the context's cause", err)
+	}
+}
+
+func TestLockOfAProcessThatDied(t *testing.T) {
+	f := newFixture(t)
+	lease, err := f.client.Grant(t.Context(), 1) // nobody keeps it alive
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.tap.KV.Put(t.Context(), own+"lock", "{}", clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := f.lock(f.locker, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// revokeAll takes every lease away, as etcd does when a process was cut off for too long.
+func (f *fixture) revokeAll() int {
+	f.Helper()
+	leases, err := f.client.Leases(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, l := range leases.Leases {
+		if _, err := f.client.Revoke(f.Context(), l.ID); err != nil {
+			f.Fatal(err)
+		}
+	}
+	return len(leases.Leases)
+}
+
+func TestLeaseLostIsGrantedAgain(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	if n := f.revokeAll(); n != 1 {
+		t.Errorf("%d leases", n)
+	}
+	if _, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
+		t.Errorf("got %v, want lock lost", err)
+	}
+	f.deploy(p.Verdict.Commits[0])
+	f.revokeAll() // and Close, in the end, finds none
+}
+
+func TestDoTakesALostLockAgain(t *testing.T) {
+	f := newFixture(t)
+	stolen := 0
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		if txn.puts(record1) && stolen < 2 {
+			stolen++
+			f.revokeAll()
+		}
+		return txn.send()
+	})
+	f.sameAsGit(f.deploy(f.one()))
+	if stolen != 2 {
+		t.Errorf("stolen %d times", stolen)
+	}
+}
+
+func TestCloseFreesTheLock(t *testing.T) {
+	f := newFixture(t)
+	l := f.newLocker()
+	if err := l.Close(); err != nil { // nothing granted yet
+		t.Error(err)
+	}
+	if _, err := f.lock(l, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f.dump()[own+"lock"] != "" {
+		t.Error("the lock is still there")
+	}
+}
+
+func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
+	f := newFixture(t)
+	unstick := func(server string) bool {
+		removed, err := f.chain.Unstick(t.Context(), server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return removed
+	}
+	if unstick(holder.Server) {
+		t.Error("removed what is not there")
+	}
+	if _, err := f.lock(f.locker, 0); err != nil {
+		t.Fatal(err)
+	}
+	if unstick("SHA256:another") || f.dump()[own+"lock"] == "" {
+		t.Error("removed another server's lock")
+	}
+	if !unstick(holder.Server) || f.dump()[own+"lock"] != "" {
+		t.Error("did not remove its own lock")
+	}
+	f.put(own+"lock", "garbage")
+	if unstick(holder.Server) || unstick("") {
+		t.Error("removed a lock that nobody can read")
+	}
+}
+
+func TestLockedErrorSaysHowLong(t *testing.T) {
+	err := &deploy.LockedError{Namespace: namespace, Holder: holder, Waited: 30*time.Second + 3*time.Millisecond}
+	if !strings.HasSuffix(err.Error(), "; waited 30s") {
+		t.Error(err)
+	}
+}
+
+// A watch that fails at once must not become a busy loop.
+func TestLockWaitWithABrokenWatch(t *testing.T) {
+	f := newFixture(t)
+	resp, err := f.tap.KV.Put(t.Context(), own+"lock", "somebody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := f.tap.KV.Put(t.Context(), "/elsewhere", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.client.Compact(t.Context(), last.Header.Revision); err != nil {
+		t.Fatal(err)
+	}
+	_ = resp // the watch from the lock's revision on finds it compacted
+	requests := f.tap.count(func() {
+		_, err := f.lock(f.locker, time.Second)
+		wantError[*deploy.LockedError](t, err, "locked by somebody", "")
+	})
+	if requests > 10 {
+		t.Errorf("%d requests in a second", requests)
+	}
+}

@@ -1,0 +1,279 @@
+package deploy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+)
+
+// handwritten puts a deploy's record as another refship could have published it, unsigned.
+func (f *fixture) handwritten(r deploy.Record) {
+	f.Helper()
+	r.Format, r.Frontend, r.Signer = 1, deploy.Files, ""
+	if r.Tree == "" {
+		r.Tree, r.TreeSHA256 = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", emptySHA256
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.put(fmt.Sprintf("%s/deploy/%d/record", namespace, r.ID), string(b))
+	f.put(fmt.Sprintf("%s/deploy/%d/hash", namespace, r.ID), string(r.Hash))
+	f.put(own+"head", r.ID.String())
+	if f.dump()[own+"tree/4b825dc642cb6eb9a060e54bf8d69288fbee4904"] == "" {
+		f.put(own+"tree/4b825dc642cb6eb9a060e54bf8d69288fbee4904", "")
+	}
+}
+
+const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// foreign puts a deploy as mgmt does; hash may be "".
+func (f *fixture) foreign(id int, hash string) {
+	f.Helper()
+	f.put(fmt.Sprintf("%s/deploy/%d/payload", namespace, id), "payload")
+	if hash != "" {
+		f.put(fmt.Sprintf("%s/deploy/%d/hash", namespace, id), hash)
+	}
+}
+
+// line is a linear history of n commits, oldest first.
+func (f *fixture) line(name string, n int, onto ...plumbing.Hash) []plumbing.Hash {
+	f.Helper()
+	var line []plumbing.Hash
+	for i := range n {
+		commit := f.repo.commit(fmt.Sprintf("%s %d", name, i), files{name: text(fmt.Sprint(i))}, onto...)
+		line, onto = append(line, commit), []plumbing.Hash{commit}
+	}
+	return line
+}
+
+func TestPreviousHash(t *testing.T) {
+	f := newFixture(t)
+	line := f.line("main", 5)
+	other := f.line("other", 2)
+	fork := f.line("fork", 1, line[1])
+	merge := f.repo.commit("merge", files{"m": text("m")}, other[1], line[4])
+	unknown := deploy.Hash(strings.Repeat("ab", 20))
+	blob := deploy.Hash(f.repo.blob("a blob's oid").String())
+	hash := func(h plumbing.Hash) deploy.Hash { return deploy.Hash(h.String()) }
+	yesterday := time.Now().Add(-25 * time.Hour)
+	head := func(hash deploy.Hash) deploy.Record {
+		return deploy.Record{
+			ID: 7, Kind: deploy.KindPush, Hash: hash, Subject: "hot\x1bfix", Pusher: deploy.Pusher{Name: "ops"}, Time: yesterday,
+		}
+	}
+	rollback := func(to, undone deploy.Hash) deploy.Record {
+		r := head(to)
+		r.Kind, r.PreviousHash, r.Reason = deploy.KindRollback, undone, "cache broke login"
+		return r
+	}
+	const at = `/refship/config is at deploy 7, `
+	tests := map[string]struct {
+		head    *deploy.Record
+		foreign string // in place of head: "-" is a payload only
+		commit  plumbing.Hash
+		path    string
+		sets    map[string]string
+
+		commits  int // of the next deploy
+		already  bool
+		undoes   bool
+		why      string
+		hint     string
+		previous deploy.Hash
+	}{
+		"nothing yet":      {commit: line[4], commits: 1},
+		"the same":         {head: new(head(hash(line[4]))), commit: line[4], already: true},
+		"the parent":       {head: new(head(hash(line[3]))), commit: line[4], commits: 1},
+		"far older":        {head: new(head(hash(line[0]))), commit: line[4], commits: 4},
+		"under a merge":    {head: new(head(hash(line[2]))), commit: merge, commits: 5},
+		"another path":     {head: new(head(hash(line[4]))), commit: line[4], path: "sub", commits: 0},
+		"another setting":  {head: new(head(hash(line[4]))), commit: line[4], sets: map[string]string{"noop": "true"}, commits: 0},
+		"rollback, undone": {head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4], undoes: true, commits: 3},
+		"rollback, the very commit again": {
+			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[3], undoes: true, commits: 2,
+		},
+		"rollback, another line goes on": {head: new(rollback(hash(line[1]), hash(line[3]))), commit: fork[0], commits: 1},
+		"rollback across lines, undone":  {head: new(rollback(hash(other[1]), hash(line[3]))), commit: line[4], undoes: true, commits: 1},
+		"rollback across lines, not undone": {
+			head: new(rollback(hash(other[1]), hash(line[3]))), commit: fork[0],
+			why: at + hash(other[1]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(fork[0]).Short() + " does not contain it", hint: "git pull --rebase",
+		},
+		"rollback of an unknown": {head: new(rollback(hash(line[1]), unknown)), commit: line[4], commits: 3},
+		"rollback of a tree":     {head: new(rollback(hash(line[1]), "tree:"+unknown)), commit: line[4], commits: 3},
+		"rewound": {
+			head: new(head(hash(line[4]))), commit: line[3],
+			why: at + hash(line[4]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(line[3]).Short() + " does not contain it", hint: "git pull --rebase REMOTE main, then push again",
+		},
+		"another line": {head: new(head(hash(fork[0]))), commit: line[4], why: "does not contain it", hint: "git pull --rebase"},
+		"a hash this repository lacks": {
+			head: new(head(unknown)), commit: line[4], why: at + `abababa "hot\x1bfix", by ops, yesterday; this repository does not have that commit`, hint: "refship show 7",
+		},
+		"a hash that is no commit":   {head: new(head(blob)), commit: line[4], why: "this repository does not have that commit", hint: "refship show 7"},
+		"a plain directory":          {head: new(head("tree:" + unknown)), commit: line[4], why: at + "tree:abababa", hint: "a namespace of its own"},
+		"foreign without a hash":     {foreign: "-", commit: line[4], why: at + "without a hash, by another writer; that deploy has no hash", hint: "with a hash"},
+		"foreign with garbage":       {foreign: "v1.2", commit: line[4], why: at + "without a hash, by another writer; that deploy has no hash", hint: "with a hash"},
+		"foreign with an ancestor":   {foreign: line[2].String(), commit: line[4], commits: 2},
+		"foreign with the same":      {foreign: line[4].String(), commit: line[4], commits: 0},
+		"foreign with an unknown":    {foreign: string(unknown), commit: line[4], why: at + "abababa, by another writer; this repository does not have", hint: "show 7"},
+		"foreign with another line":  {foreign: other[1].String(), commit: line[4], why: "by another writer; your " + hash(line[4]).Short() + " does not contain it", hint: "pull"},
+		"foreign with a plain tree:": {foreign: "tree:" + string(unknown), commit: line[4], why: "plain directory", hint: "plain directories"},
+	}
+	with := f.repo.commit("sub", files{"sub/x": text("x")}, line[4]) // has the directory sub
+	n := 0
+	for name, c := range tests {
+		n++
+		ns := deploy.Namespace(fmt.Sprintf("/t/%d", n))
+		t.Run(name, func(t *testing.T) {
+			chain := deploy.Open(f.client, ns, discard())
+			if c.head != nil || c.foreign != "" {
+				for key, value := range f.headKeys(c.head, c.foreign) {
+					f.put(strings.Replace(key, namespace, string(ns), 1), value)
+				}
+			}
+			job := f.job(c.commit)
+			job.Path, job.Settings = c.path, c.sets
+			if c.path != "" {
+				job.Commit = with
+				c.commits++
+			}
+			v, err := chain.Check(t.Context(), job)
+			if c.why != "" {
+				why := strings.Replace(c.why, namespace, string(ns), 1)
+				conflict := wantError[*deploy.ConflictError](t, err, why, c.hint)
+				if conflict.Namespace != ns || conflict.Head.ID != 7 || conflict.Want != hash(c.commit) {
+					t.Errorf("conflict %+v", conflict)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Already != c.already || (v.Undoes != nil) != c.undoes || len(v.Commits) != c.commits || v.More {
+				t.Errorf("already %t, undoes %v, %d commits, more %t", v.Already, v.Undoes, len(v.Commits), v.More)
+			}
+			if c.undoes && v.Undoes.Record.Reason != "cache broke login" {
+				t.Errorf("undoes %+v", v.Undoes)
+			}
+			// What Check allows can be published, and follows the head.
+			d, already, err := chain.Do(t.Context(), f.locker, holder, job, time.Second, quiet)
+			if err != nil || already != c.already {
+				t.Fatalf("already %t, %v", already, err)
+			}
+			if want := wantID(v); d.ID != want {
+				t.Errorf("deploy %d, want %d", d.ID, want)
+			}
+			if !already && v.Head != nil && d.Record.PreviousHash != v.Head.Hash {
+				t.Errorf("previous hash %q, want %q", d.Record.PreviousHash, v.Head.Hash)
+			}
+		})
+	}
+}
+
+func wantID(v *deploy.Verdict) deploy.ID {
+	switch {
+	case v.Head == nil:
+		return 1
+	case v.Already:
+		return v.Head.ID
+	}
+	return v.Head.ID + 1
+}
+
+// headKeys are the keys of a chain of seven foreign deploys or of a record above six of them.
+func (f *fixture) headKeys(head *deploy.Record, foreign string) map[string]string {
+	f.Helper()
+	f.clear()
+	for id := range 7 {
+		f.foreign(id+1, "")
+	}
+	switch {
+	case head != nil:
+		f.delete(namespace + "/deploy/7/payload")
+		f.handwritten(*head)
+	case foreign != "-":
+		f.foreign(7, foreign)
+	}
+	keys := f.dump()
+	for key := range keys {
+		if !strings.HasPrefix(key, namespace+"/") {
+			delete(keys, key)
+		}
+	}
+	return keys
+}
+
+// clear removes all keys of the fixture's namespace.
+func (f *fixture) clear() {
+	f.Helper()
+	for key := range f.dump() {
+		if strings.HasPrefix(key, namespace+"/") {
+			f.delete(key)
+		}
+	}
+}
+
+func TestHoldRefusesAndNamesItsText(t *testing.T) {
+	f := newFixture(t)
+	commit := f.repo.commit("all", files{"a": text("a")})
+	f.put(own+"hold", "ops: login is broken\x1b[2J")
+	_, err := f.chain.Check(t.Context(), f.job(commit))
+	wantError[*deploy.RefusedError](t, err, `/refship/config is on hold: ops: login is broken\x1b[2J`, "when the hold is lifted")
+	if _, _, err := f.do(f.job(commit)); err == nil {
+		t.Error("a held chain took a deploy")
+	}
+	f.delete(own + "hold")
+	f.deploy(commit)
+}
+
+func TestALongReasonIsRefused(t *testing.T) {
+	f := newFixture(t)
+	job := f.job(f.repo.commit("all", files{"a": text("a")}))
+	job.Reason = strings.Repeat("r", 10_001)
+	_, err := f.chain.Check(t.Context(), job)
+	wantError[*deploy.RefusedError](t, err, "the reason has 10001 bytes", "shorter")
+}
+
+func TestCommitsBeyondWhatIsStored(t *testing.T) {
+	f := newFixture(t)
+	first := f.deploy(f.repo.commit("first", files{"a": text("a")}))
+	// 10,001 commits by one fast-import.
+	var b strings.Builder
+	for i := range 10_001 {
+		from := ""
+		if i == 0 {
+			from = "from " + string(first.Hash) + "\n"
+		}
+		fmt.Fprintf(&b, "commit refs/heads/long\nmark :%d\ncommitter Ada <ada@example.org> %d +0000\ndata 1\nx\n%s\n", i+1, 1767225600+i, from)
+	}
+	f.repo.run([]byte(b.String()), "fast-import", "--quiet")
+	second := f.deploy(f.repo.oid("rev-parse", "refs/heads/long~1"))
+	if n := f.objects(); n != 1+10_000 {
+		t.Errorf("%d objects are stored", n)
+	}
+	if second.Record.Commits != 10_000 {
+		t.Errorf("%d commits", second.Record.Commits)
+	}
+	f.clear()
+	first = f.deploy(plumbing.NewHash(string(first.Hash)))
+	third := f.deploy(f.repo.oid("rev-parse", "refs/heads/long"))
+	if n := f.objects(); n != 2 {
+		t.Errorf("%d objects are stored, want the two deployed commits", n)
+	}
+	f.sameAsGit(third)
+}
+
+func (f *fixture) objects() (n int) {
+	for key := range f.dump() {
+		if strings.HasPrefix(key, own+"object/") {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,359 @@
+package deploy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+const record1 = namespace + "/deploy/1/record"
+
+// uploaded gives a deploy of one file that only its publish keeps from being there.
+func (f *fixture) uploaded(commit plumbing.Hash) (*deploy.Prepared, *deploy.Lock) {
+	f.Helper()
+	p, lock := f.prepare(f.job(commit))
+	if err := p.Upload(f.Context(), quiet); err != nil {
+		f.Fatal(err)
+	}
+	return p, lock
+}
+
+func (f *fixture) one() plumbing.Hash {
+	f.Helper()
+	return f.repo.commit("one", files{"a": text("a")})
+}
+
+// lose makes the publishing txn's answer get lost, the first time.
+func (f *fixture) lose(key string, applied bool, then func()) {
+	lost := false
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		if lost || !txn.puts(key) {
+			return txn.send()
+		}
+		lost = true
+		if applied {
+			if _, err := txn.send(); err != nil {
+				return nil, err
+			}
+		}
+		then()
+		return nil, context.DeadlineExceeded
+	})
+}
+
+func TestAnswerLostAfterApplying(t *testing.T) {
+	f := newFixture(t)
+	p, lock := f.uploaded(f.one())
+	f.lose(record1, true, func() {})
+	d, err := p.Publish(t.Context())
+	if err != nil || d.ID != 1 || f.dump()[record1] != string(d.RecordBytes) {
+		t.Fatalf("deploy %+v, %v", d, err)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.sameAsGit(f.get(1))
+}
+
+// The pusher's context may have ended: what became of the txn is found out all the same.
+func TestAnswerLostWithTheContext(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	ctx, cancel := context.WithCancel(t.Context())
+	f.lose(record1, true, cancel)
+	if d, err := p.Publish(ctx); err != nil || d.ID != 1 {
+		t.Fatalf("deploy %+v, %v", d, err)
+	}
+}
+
+func TestAnswerLostAndNotApplied(t *testing.T) {
+	f := newFixture(t)
+	p, lock := f.uploaded(f.one())
+	var late *tapTxn
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		if late == nil && txn.puts(record1) {
+			late = &tapTxn{tap: f.tap, ctx: t.Context(), ifs: txn.ifs, thens: txn.thens, elses: txn.elses}
+			return nil, context.DeadlineExceeded
+		}
+		return txn.send()
+	})
+	_, err := p.Publish(t.Context())
+	if !errors.Is(err, deploy.ErrLockLost) || !errors.Is(err, etcd.ErrUnreachable) {
+		t.Fatalf("got %v, want both lock lost and unreachable", err)
+	}
+	// The txn that was under way all the time arrives now, and must not be applied: the caller thinks it was not.
+	if resp, err := late.send(); err != nil || resp.Succeeded {
+		t.Errorf("a late publish succeeded, %v", err)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if keys := f.dump(); keys[record1] != "" || keys[own+"lock"] != "" {
+		t.Errorf("record %q, lock %q", keys[record1], keys[own+"lock"])
+	}
+	f.deploy(p.Verdict.Commits[0])
+}
+
+func TestDoPublishesAgainWhenTheAnswerWasLostAndNotApplied(t *testing.T) {
+	f := newFixture(t)
+	f.lose(record1, false, func() {})
+	f.sameAsGit(f.deploy(f.one()))
+}
+
+func TestEtcdIsFullAtThePublish(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		if txn.puts(record1) {
+			return nil, rpctypes.ErrNoSpace
+		}
+		return txn.send()
+	})
+	if _, err := p.Publish(t.Context()); !errors.Is(err, etcd.ErrFull) || errors.Is(err, deploy.ErrLockLost) {
+		t.Errorf("got %v, want etcd full", err)
+	}
+	if f.dump()[own+"lock"] != "" {
+		t.Error("the lock is still there")
+	}
+}
+
+func TestLockStolenBeforeThePublish(t *testing.T) {
+	steal := map[string]func(*fixture){
+		"deleted": func(f *fixture) { f.delete(own + "lock") },
+		"retaken": func(f *fixture) { f.delete(own + "lock"); f.put(own+"lock", "somebody else") },
+	}
+	for name, fn := range steal {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			p, lock := f.uploaded(f.one())
+			fn(f)
+			before := f.dump()
+			if d, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
+				t.Fatalf("deploy %+v, %v; want lock lost", d, err)
+			}
+			if err := lock.Unlock(t.Context()); err != nil {
+				t.Error(err)
+			}
+			f.unchanged(before)
+			f.delete(own + "lock")
+			f.sameAsGit(f.deploy(p.Verdict.Commits[0]))
+		})
+	}
+}
+
+func TestGivenBackLockPublishesNothing(t *testing.T) {
+	f := newFixture(t)
+	p, lock := f.uploaded(f.one())
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
+		t.Errorf("got %v, want lock lost", err)
+	}
+}
+
+func (f *fixture) unchanged(before map[string]string) {
+	f.Helper()
+	after := f.dump()
+	for key, value := range before {
+		if after[key] != value {
+			f.Errorf("%s changed from %q to %q", key, value, after[key])
+		}
+	}
+	for key := range after {
+		if _, ok := before[key]; !ok {
+			f.Errorf("%s is new", key)
+		}
+	}
+}
+
+func TestHeadMovesBeforeThePublish(t *testing.T) {
+	f := newFixture(t)
+	first := f.deploy(f.one())
+	next := f.repo.commit("two", files{"a": text("b")}, plumbing.NewHash(string(first.Hash)))
+	for name, move := range map[string]func(){
+		"a foreign deploy": func() { f.foreign(2, next.String()) },
+		"the head's hash":  func() { f.put(namespace+"/deploy/1/hash", string(first.Hash)) },
+		"a payload":        func() { f.put(namespace+"/deploy/1/payload", "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, lock := f.uploaded(next)
+			move()
+			if d, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
+				t.Errorf("deploy %+v, %v; want lock lost", d, err)
+			}
+			if f.dump()[namespace+"/deploy/2/record"] != "" {
+				t.Error("deploy 2 has a record")
+			}
+			if err := lock.Unlock(t.Context()); err != nil {
+				t.Error(err)
+			}
+			f.delete(namespace + "/deploy/2/payload")
+			f.delete(namespace + "/deploy/2/hash")
+			f.delete(namespace + "/deploy/1/payload")
+		})
+	}
+}
+
+func TestAnotherWriterIsFirstOnAnEmptyChain(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	f.foreign(1, "")
+	if _, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
+		t.Errorf("got %v, want lock lost", err)
+	}
+}
+
+func TestHoldBetweenPrepareAndPublish(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	f.put(own+"hold", "wait")
+	_, err := p.Publish(t.Context())
+	wantError[*deploy.RefusedError](t, err, "is on hold: wait", "lifted")
+	if f.dump()[record1] != "" {
+		t.Error("published on hold")
+	}
+}
+
+func TestClockThatWasSetBack(t *testing.T) {
+	for name, foreign := range map[string]bool{"record": false, "below a foreign deploy": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			commit := f.one()
+			future := time.Date(2199, 1, 2, 3, 4, 5, 678e6, time.UTC)
+			f.handwritten(deploy.Record{ID: 1, Hash: deploy.Hash(commit.String()), Time: future})
+			if foreign {
+				f.foreign(2, commit.String())
+			}
+			d := f.deploy(f.repo.commit("two", files{"a": text("b")}, commit))
+			if !d.Record.Time.Equal(future) || !strings.Contains(string(d.RecordBytes), `"time":"2199-01-02T03:04:05.678Z"`) {
+				t.Errorf("record %s", d.RecordBytes)
+			}
+			if d.Record.PreviousRecord.ID != 1 {
+				t.Errorf("previous record %+v", d.Record.PreviousRecord)
+			}
+		})
+	}
+}
+
+// Two processes at once on one chain: as many numbers as deploys, none twice, and each on top of the one below.
+func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
+	f := newFixture(t)
+	const each = 15
+	line := f.line("main", 2*each)
+	f.open()
+	lockers := []*deploy.Locker{f.newLocker(), f.newLocker()}
+	var mu sync.Mutex
+	ids := map[deploy.ID]string{}
+	var group errgroup.Group
+	for w, locker := range lockers {
+		repo := f.openRepo(f.repo)
+		group.Go(func() error {
+			for i := w; i < len(line); i += 2 {
+				job := f.job(line[i])
+				job.Repo = repo
+				d, already, err := f.chain.Do(t.Context(), locker, holder, job, 30*time.Second, quiet)
+				var conflict *deploy.ConflictError
+				if errors.As(err, &conflict) {
+					continue // the other one is ahead already
+				}
+				if err != nil {
+					return fmt.Errorf("deploy %d: %w", i, err)
+				}
+				mu.Lock()
+				if was, twice := ids[d.ID]; twice || already {
+					t.Errorf("deploy %d is both %s and %s (already %t)", d.ID, was, d.Hash, already)
+				}
+				ids[d.ID] = string(d.Hash)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	head, _ := f.head()
+	if int(head) != len(ids) || len(ids) < each {
+		t.Errorf("head %d, %d deploys were published", head, len(ids))
+	}
+	f.provenChain(head)
+}
+
+// provenChain checks hashes, previous records and signatures from the head down to deploy 1.
+func (f *fixture) provenChain(head deploy.ID) {
+	f.Helper()
+	var above *deploy.Deploy
+	n := 0
+	err := f.chain.Log(f.Context(), 0, func(d *deploy.Deploy) error {
+		n++
+		if above != nil {
+			want := deploy.RecordRef{ID: d.ID, SHA256: sha256Hex(d.RecordBytes)}
+			if above.Record.PreviousHash != d.Hash || above.Record.PreviousRecord != want || above.Record.Time.Before(d.Record.Time) {
+				f.Errorf("deploy %d does not follow %d: %s", above.ID, d.ID, above.RecordBytes)
+			}
+		}
+		above = d
+		return nil
+	})
+	if err != nil || n != int(head) {
+		f.Errorf("log has %d of %d deploys, %v", n, head, err)
+	}
+	if above != nil && (above.Record.PreviousHash != "" || above.Record.PreviousRecord != deploy.RecordRef{}) {
+		f.Errorf("the first record is %s", above.RecordBytes)
+	}
+}
+
+// sshVerify lets stock ssh-keygen check a signature over a record.
+func (f *fixture) sshVerify(record, signature []byte) error {
+	f.Helper()
+	dir := f.TempDir()
+	allowed, sig := filepath.Join(dir, "allowed"), filepath.Join(dir, "sig")
+	f.writeFile(allowed, "refship "+authorized(f.signer))
+	f.writeFile(sig, string(signature))
+	cmd := exec.Command("ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "refship", "-n", "refship", "-s", sig)
+	cmd.Stdin = strings.NewReader(string(record))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ssh-keygen: %w: %s", err, out)
+	}
+	return nil
+}
+
+func TestStockProgramVerifiesEachRecord(t *testing.T) {
+	f := newFixture(t)
+	for _, commit := range f.line("<&>é", 4) {
+		f.deploy(commit)
+	}
+	f.provenChain(4)
+	for id := deploy.ID(1); id <= 4; id++ {
+		d := f.get(id)
+		if err := f.sshVerify(d.RecordBytes, d.Signature); err != nil {
+			t.Errorf("deploy %d: %v", id, err)
+		}
+		if err := f.sshVerify(append(d.RecordBytes, '\n'), d.Signature); err == nil {
+			t.Errorf("deploy %d: another text verifies", id)
+		}
+	}
+	job := f.job(f.one())
+	job.Signer = nil
+	f.clear()
+	d, _, err := f.do(job)
+	if err != nil || d.Record.Signer != "" || f.dump()[namespace+"/deploy/1/signature"] != "" {
+		t.Errorf("unsigned: %s, %v", d.RecordBytes, err)
+	}
+	f.sameAsGit(f.get(1))
+}

@@ -1,0 +1,118 @@
+package gitserver
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// sqQuote is git's sq_quote_buf (quote.c).
+func sqQuote(s string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
+}
+
+// TestQuotes: whatever git quotes is read back as it was.
+func TestQuotes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOf(rapid.StringMatching(`[^\x00\n\r]{0,20}`)).Draw(t, "words")
+		var quoted []string
+		for _, w := range words {
+			quoted = append(quoted, sqQuote(w))
+		}
+		got, err := splitWords(strings.Join(quoted, " "))
+		if len(strings.Join(quoted, " ")) > maxCommand {
+			t.Skip("too long")
+		}
+		if diff := cmp.Diff(words, append([]string{}, got...)); diff != "" || err != nil {
+			t.Fatal(diff, err)
+		}
+	})
+}
+
+func TestParseCommand(t *testing.T) {
+	for raw, want := range map[string]command{
+		"":                                    {},
+		"  ":                                  {},
+		"help":                                {verb: verbHelp},
+		"deploy config":                       {verbDeploy, "config"},
+		"git-receive-pack '/config'":          {verbReceivePack, "config"},
+		"git-receive-pack 'team/config.git'":  {verbReceivePack, "team/config"},
+		"git receive-pack '/config.git'":      {verbReceivePack, "config"},
+		" git-upload-pack  '/'\\''x'":         {},
+		"git upload-pack config":              {verbUploadPack, "config"},
+		"git-upload-pack con'fi'g":            {verbUploadPack, "config"},
+		"git-upload-pack '/Team.1/a_b-c.git'": {verbUploadPack, "Team.1/a_b-c"},
+	} {
+		got, err := parseCommand(raw)
+		if strings.Contains(raw, `\`) {
+			if err == nil {
+				t.Errorf("%s: got %v", raw, got)
+			}
+			continue
+		}
+		if got != want || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", raw, got, err, want)
+		}
+	}
+}
+
+func FuzzParseCommand(f *testing.F) {
+	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git", "deploy ../x", "git-upload-pack '-x'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		c, err := parseCommand(raw)
+		if err != nil {
+			var hint interface{ Hint() string }
+			if !errors.As(err, &hint) || strings.ContainsAny(err.Error(), "\x00\x1b\n\r") {
+				t.Errorf("%q: bad error %q", raw, err)
+			}
+			return
+		}
+		switch c.verb {
+		case verbGreet, verbHelp:
+			if c.repository != "" {
+				t.Errorf("%q: repository %q", raw, c.repository)
+			}
+		default:
+			checkName(t, c.repository)
+		}
+	})
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"config", "team/config", "../x", "a//b", "a.git", "deploy", "-x", strings.Repeat("a", 101), "a\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if name, err := ParseName(s); err == nil {
+			if name != s {
+				t.Errorf("%q became %q", s, name)
+			}
+			checkName(t, name)
+		}
+	})
+}
+
+// checkName holds a name against what it is used for: a path below a directory, a word for a shell, an etcd prefix.
+func checkName(t *testing.T, name string) {
+	t.Helper()
+	if name == "" || len(name) > maxName || !filepath.IsLocal(name) || filepath.Clean(name) != name {
+		t.Errorf("%q is no clean path", name)
+	}
+	for e := range strings.SplitSeq(name, "/") {
+		if e == "" || e[0] == '.' || e[0] == '-' || strings.HasSuffix(e, ".git") || strings.HasSuffix(e, ".lock") {
+			t.Errorf("%q has the element %q", name, e)
+		}
+		if e == "deploy" || e == "fs" || e == "storage" || e == "refship" {
+			t.Errorf("%q has a reserved element", name)
+		}
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != "" {
+		t.Errorf("%q has other characters", name)
+	}
+}

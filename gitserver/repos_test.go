@@ -1,0 +1,213 @@
+package gitserver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+func target(ns string) hooks.Target {
+	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: deploy.Namespace(ns), Frontend: deploy.Files}
+}
+
+func TestCreate(t *testing.T) {
+	ctx := t.Context()
+	r := Repos{Dir: filepath.Join(t.TempDir(), "deep", "repos")}
+	if all, err := r.List(ctx); err != nil || len(all) != 0 {
+		t.Fatalf("list of nothing: %v, %v", all, err)
+	}
+	targets := []hooks.Target{
+		{Name: "b", Ref: "refs/heads/live", Path: "sub/dir", Namespace: "/refship/b", Frontend: deploy.Files},
+		{Name: "a", Ref: "refs/heads/main", Namespace: "/refship/a", Frontend: deploy.Files},
+	}
+	repo, err := r.Create(ctx, "team/config", "refs/heads/live", targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Repo{
+		Name: "team/config", Dir: filepath.Join(r.Dir, "team", "config.git"), Targets: []hooks.Target{targets[1], targets[0]},
+	}
+	if diff := cmp.Diff(want, repo); diff != "" {
+		t.Error(diff)
+	}
+	head, err := os.ReadFile(filepath.Join(repo.Dir, "HEAD"))
+	if err != nil || string(head) != "ref: refs/heads/live\n" {
+		t.Errorf("HEAD is %q, %v", head, err)
+	}
+	// "team" beside "team/config", and the same name in another case.
+	for _, name := range []string{"team", "Team/config"} {
+		if _, err := r.Create(ctx, name, "refs/heads/main", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Foreign things, and what a process that died left.
+	for _, d := range []string{"junk", "not.git", ".hidden.git/refs", "-x.git", "a b.git", "team/.new-123/objects"} {
+		if err := os.MkdirAll(filepath.Join(r.Dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"README", "file.git"} {
+		if err := os.WriteFile(filepath.Join(r.Dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(repo.Dir, filepath.Join(r.Dir, "link.git")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("team", filepath.Join(r.Dir, "group")); err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.List(ctx)
+	var names []string
+	for _, repo := range all {
+		names = append(names, repo.Name)
+	}
+	if diff := cmp.Diff([]string{"Team/config", "team", "team/config"}, names); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	var unknown *UnknownRepoError
+	for _, name := range []string{"nope", "link", "group/config", "not", "file", "team/nope"} {
+		if _, err := r.Find(ctx, name); !errors.As(err, &unknown) {
+			t.Errorf("find %s: %v", name, err)
+		}
+	}
+	if _, err := r.Create(ctx, "team/other", "refs/heads/main", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("unfinished repository is still there: %v", err)
+	}
+}
+
+func TestCreateRefused(t *testing.T) {
+	ctx := t.Context()
+	r := Repos{Dir: t.TempDir()}
+	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		name, ref string
+		targets   []hooks.Target
+		say       string
+	}{
+		{"config", "refs/heads/main", nil, "repository config exists already"},
+		{"../x", "refs/heads/main", nil, "../x is no repository name"},
+		{"x", "main", nil, "main is no branch's full ref name"},
+		{"x", "refs/tags/v1", nil, "refs/tags/v1 is no branch's full ref name"},
+		{"x", "refs/heads/a..b", nil, "refs/heads/a..b is no branch's full ref name"},
+		{"x", "refs/heads/-x", nil, "refs/heads/-x is no branch's full ref name"},
+		{"x", "refs/heads/main", []hooks.Target{target("/refship/config")},
+			"namespace /refship/config overlaps /refship/config, where target default of repository config deploys to"},
+		{"x", "refs/heads/main", []hooks.Target{target("/refship")}, "overlaps /refship/config"},
+		{"x", "refs/heads/main", []hooks.Target{target("/refship/config/sub")}, "overlaps /refship/config"},
+		{"x", "refs/heads/main", []hooks.Target{target("/a"), target("/a/b")}, "of repository x"},
+		{"x", "refs/heads/main", []hooks.Target{target("/a"), target("/b")}, "target default exists"},
+		{"x", "refs/heads/main", []hooks.Target{target("bad")}, "bad"},
+	} {
+		_, err := r.Create(ctx, x.name, x.ref, x.targets)
+		if err == nil || !strings.Contains(err.Error(), x.say) {
+			t.Errorf("create %s: got %v, want %s", x.name, err, x.say)
+		}
+		var hint interface{ Hint() string }
+		if !errors.As(err, &hint) || hint.Hint() == "" {
+			t.Errorf("create %s: no hint: %v", x.name, err)
+		}
+	}
+	names, err := r.names()
+	if diff := cmp.Diff([]string{"config"}, names); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	left, err := filepath.Glob(filepath.Join(r.Dir, ".new-*"))
+	if len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestCreateTogether: of many that want overlapping namespaces or one name at the same time, one wins.
+func TestCreateTogether(t *testing.T) {
+	r := Repos{Dir: t.TempDir()}
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() {
+			name := "config"
+			if i%2 == 0 {
+				name = fmt.Sprint("other", i)
+			}
+			_, errs[i] = r.Create(t.Context(), name, "refs/heads/main", []hooks.Target{target("/refship/config")})
+		})
+	}
+	wg.Wait()
+	won := len(slices.DeleteFunc(errs, func(err error) bool { return err != nil }))
+	names, err := r.names()
+	if won != 1 || len(names) != 1 || err != nil {
+		t.Errorf("%d won, repositories are %v, %v", won, names, err)
+	}
+}
+
+// TestBrokenTargets: one repository's bad config hides no other, and no namespace is given away meanwhile.
+func TestBrokenTargets(t *testing.T) {
+	ctx := t.Context()
+	r := Repos{Dir: t.TempDir()}
+	for _, name := range []string{"bad", "good"} {
+		if _, err := r.Create(ctx, name, "refs/heads/main", []hooks.Target{target("/refship/" + name)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(r.Dir, "bad.git", "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("[refship \"default\"]\n\tcolour = red\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.List(ctx)
+	if len(all) != 1 || all[0].Name != "good" || err == nil || !strings.Contains(err.Error(), "repository bad") {
+		t.Errorf("got %v, %v", all, err)
+	}
+	if _, err := r.Create(ctx, "new", "refs/heads/main", []hooks.Target{target("/refship/new")}); err == nil {
+		t.Error("created while namespaces are unknown")
+	}
+}
+
+// TestPushByPath: a push that does not come through the server moves nothing.
+func TestPushByPath(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	work := e.work()
+	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
+		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
+		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
+func TestOldGit(t *testing.T) {
+	for out, ok := range map[string]bool{
+		"git version 2.36.0\n": true, "git version 2.39.5 (Apple Git-154)\n": true, "git version 3.0.0": true,
+		"git version 2.35.9": false, "git version 1.99": false, "hello": false, "": false,
+	} {
+		if err := checkVersion(out); (err == nil) != ok {
+			t.Errorf("%q: %v", out, err)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, err := New(Config{Repos: Repos{Dir: t.TempDir()}})
+	if err == nil || !strings.Contains(err.Error(), "git is not in PATH") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,56 @@
+package hooks_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+)
+
+// Whoever asks for a deploy gets what pushes left behind published as theirs, and the rest as their own.
+func TestDeployOnDemand(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	ops := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+	ask := func() ([]string, error) {
+		var said []string
+		err := s.server.Deploy(t.Context(), "config", s.bare, ops, func(line string) { said = append(said, line) })
+		return said, err
+	}
+	said, err := ask()
+	if diff := cmp.Diff([]string{"refs/heads/main of config does not exist yet: push it"}, said); diff != "" || err != nil {
+		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	}
+
+	head, _ := s.leaveBehind(laptop, "one\n")
+	said, err = ask()
+	if diff := cmp.Diff([]string{
+		"config main: deployed what a push had left behind: " + short(head) + " is deploy 1 of /refship/config, by laptop",
+		"refs/heads/main of config, " + short(head) + ", is deployed as 1 of /refship/config already",
+	}, said); diff != "" || err != nil {
+		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	}
+
+	next := s.commit("a.txt", "two\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	said, err = ask()
+	if len(said) != 1 || !strings.HasPrefix(said[0], "deploy 2 published in ") || err != nil {
+		t.Errorf("said %q, %v", said, err)
+	}
+	d, err := s.chain("/refship/config").Head(t.Context())
+	if err != nil || string(d.Hash) != next || d.Record.Pusher != ops || d.Record.Kind != deploy.KindDeploy {
+		t.Errorf("head is %+v, %v", d, err)
+	}
+
+	s.git(s.bare, "update-ref", "refs/heads/main", head)
+	before := s.dump()
+	if said, err = ask(); err == nil || !strings.Contains(err.Error(), "/refship/config is at deploy 2") || len(said) != 0 {
+		t.Errorf("said %q, %v", said, err)
+	}
+	if diff := cmp.Diff(before, s.dump()); diff != "" {
+		t.Errorf("etcd changed:\n%s", diff)
+	}
+	s.settled()
+}

@@ -1,0 +1,356 @@
+package hooks_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// runHook runs refship-hook as git does, with nothing but these variables.
+func runHook(t testing.TB, name, input string, env ...string) (status int, said string) {
+	t.Helper()
+	link := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(hookBinary, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(link)
+	cmd.Env = env
+	cmd.Stdin = strings.NewReader(input)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), stderr.String()
+}
+
+const zero = "0000000000000000000000000000000000000000"
+
+func refused(t testing.TB, status int, said string, parts ...string) {
+	t.Helper()
+	if status != 1 {
+		t.Errorf("status is %d, want 1\n%s", status, said)
+	}
+	for _, part := range parts {
+		if !strings.Contains(said, part) {
+			t.Errorf("no %q in\n%s", part, said)
+		}
+	}
+}
+
+func TestHookWithoutServerRefuses(t *testing.T) {
+	status, said := runHook(t, "pre-receive", "")
+	refused(t, status, said, "refship: refused: this repository is served by refship: push through its ssh server\n", "refship: hint: ")
+	status, said = runHook(t, "post-receive", "")
+	refused(t, status, said, "refship: pushed, not deployed: ")
+	status, said = runHook(t, "update", "")
+	refused(t, status, said, "refship: refused: git runs this program as pre-receive and post-receive, not as update\n")
+	gone := []string{"REFSHIP_HOOK_SOCKET=" + filepath.Join(t.TempDir(), "s"), "REFSHIP_HOOK_TOKEN=x"}
+	status, said = runHook(t, "pre-receive", "", gone...)
+	refused(t, status, said, "refship: refused: the refship server does not answer at ", "no such file or directory", "refship: hint: ")
+	status, said = runHook(t, "post-receive", "", gone...)
+	refused(t, status, said, "refship: pushed, not deployed: the refship server does not answer at ", "ssh HOST deploy")
+	gone[0] = "REFSHIP_HOOK_SOCKET=/" + strings.Repeat("x", 200)
+	status, said = runHook(t, "pre-receive", "", gone...)
+	refused(t, status, said, "refship: refused: the refship server does not answer at /xxx")
+}
+
+// oddServer answers one hook with these bytes and goes away.
+func oddServer(t testing.TB, answer []byte) []string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "odd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		for { // up to the end frame
+			var head [5]byte
+			if _, err := io.ReadFull(conn, head[:]); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(head[1:]))); err != nil {
+				t.Error(err)
+			}
+			if head[0] == 'e' {
+				break
+			}
+		}
+		if _, err := conn.Write(answer); err != nil && len(answer) > 0 {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		listener.Close()
+		<-done
+	})
+	return []string{"REFSHIP_HOOK_SOCKET=" + filepath.Join(dir, "s"), "REFSHIP_HOOK_TOKEN=x"}
+}
+
+func TestHookDoesNotTakeAnOddAnswerForConsent(t *testing.T) {
+	for _, c := range []struct{ name, answer, says string }{
+		{"nothing", "", "the refship server went away before it answered"},
+		{"half a frame head", "x\x00", "went away before it answered"},
+		{"words only", "o\x00\x00\x00\x06hello\n", "went away before it answered"},
+		{"half a frame", "o\x00\x00\x00\x09hello", "went away while it answered"},
+		{"unknown frame", "y\x00\x00\x00\x01\x00", "unknown frame"},
+		{"long exit", "x\x00\x00\x00\x02\x00\x00", "too large"},
+		{"empty exit", "x\x00\x00\x00\x00", "too large"},
+		{"huge frame", "o\xff\xff\xff\xff", "too large"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, said := runHook(t, "pre-receive", "line\n", oddServer(t, []byte(c.answer))...)
+			refused(t, status, said, "refship: refused: ", c.says, "refship: hint: ")
+			status, said = runHook(t, "post-receive", "line\n", oddServer(t, []byte(c.answer))...)
+			refused(t, status, said, "refship: pushed, not deployed: ", c.says, "refship: hint: ")
+		})
+	}
+	status, said := runHook(t, "pre-receive", strings.Repeat("line\n", 100_000), oddServer(t, []byte("o\x00\x00\x00\x03hi\nx\x00\x00\x00\x01\x07"))...)
+	if status != 7 || said != "hi\n" {
+		t.Errorf("status is %d, said %q", status, said)
+	}
+}
+
+func TestTokenIsGoodForEachHookOnce(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	head := s.commit("a.txt", "one\n")
+	s.git(s.work, "push", "-q", s.bare, "main:refs/heads/there") // without hooks: the object is in the repository
+	input := zero + " " + head + " refs/heads/x\n"
+
+	session := laptop.begin()
+	none := "no running push has this token"
+	status, said := runHook(t, "post-receive", input, session.Env()...)
+	refused(t, status, said, "refship: refused: ", none)
+	if status, said := runHook(t, "pre-receive", input, session.Env()...); status != 0 {
+		t.Errorf("pre-receive: %d %s", status, said)
+	}
+	status, said = runHook(t, "pre-receive", input, session.Env()...)
+	refused(t, status, said, none)
+	if status, said := runHook(t, "post-receive", input, session.Env()...); status != 0 || !strings.Contains(said, "refs/heads/x stored, not deployed") {
+		t.Errorf("post-receive: %d %s", status, said)
+	}
+	status, said = runHook(t, "post-receive", input, session.Env()...)
+	refused(t, status, said, none)
+	session.End(t.Context())
+
+	ended := laptop.begin()
+	ended.End(t.Context())
+	status, said = runHook(t, "pre-receive", input, ended.Env()...)
+	refused(t, status, said, none)
+
+	other := laptop.begin()
+	forged := []string{other.Env()[0], "REFSHIP_HOOK_TOKEN=" + strings.Repeat("0", 64)}
+	status, said = runHook(t, "pre-receive", input, forged...)
+	refused(t, status, said, none)
+	if outcome := other.End(t.Context()); outcome.Reached {
+		t.Errorf("outcome is %+v", outcome)
+	}
+
+	// post-receive of a push that was refused
+	refusedPush := laptop.begin()
+	status, said = runHook(t, "pre-receive", "nonsense\n", refusedPush.Env()...)
+	refused(t, status, said, "refship: refused: read ref update")
+	status, said = runHook(t, "post-receive", input, refusedPush.Env()...)
+	refused(t, status, said, none)
+	if outcome := refusedPush.End(t.Context()); outcome.Refused == nil || !outcome.Reached {
+		t.Errorf("outcome is %+v", outcome)
+	}
+	if len(s.dump()) != 0 {
+		t.Errorf("etcd holds %v", s.dump())
+	}
+}
+
+// Only a folder that git makes for a push to this very repository is taken for its quarantine.
+func TestForeignQuarantineIsRefused(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	head := s.commit("a.txt", "one\n")
+	objects := filepath.Join(s.bare, "objects")
+	own := filepath.Join(objects, "tmp_objdir-incoming-abcdef")
+	outside := filepath.Join(s.work, ".git", "objects")
+	for _, dir := range []string{own, filepath.Join(objects, "tmp_objdir-other")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(objects, "incoming-link")
+	if err := os.Symlink(outside, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ quarantine, objects string }{
+		{outside, outside},
+		{own, outside},
+		{"", outside},
+		{link, link},
+		{own + "/../../../work/.git/objects", own + "/../../../work/.git/objects"},
+		{"objects/tmp_objdir-incoming-abcdef", "objects/tmp_objdir-incoming-abcdef"},
+		{objects, objects},
+		{filepath.Join(objects, "tmp_objdir-other"), filepath.Join(objects, "tmp_objdir-other")},
+		{filepath.Join(objects, "incoming-absent"), filepath.Join(objects, "incoming-absent")},
+	} {
+		session := laptop.begin()
+		env := append(session.Env(), "GIT_QUARANTINE_PATH="+c.quarantine, "GIT_OBJECT_DIRECTORY="+c.objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+objects)
+		status, said := runHook(t, "pre-receive", zero+" "+head+" refs/heads/main\n", env...)
+		refused(t, status, said, "refship: refused: quarantine ", "is not one of this repository")
+		session.End(t.Context())
+	}
+	if len(s.dump()) != 0 {
+		t.Errorf("etcd holds %v", s.dump())
+	}
+}
+
+// A hook that connects and sends nothing sensible keeps nobody busy and is told so.
+func TestServerRefusesNonsense(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	session := s.user("laptop").begin()
+	defer session.End(t.Context())
+	socket := strings.TrimPrefix(session.Env()[0], "REFSHIP_HOOK_SOCKET=")
+	for _, sent := range []string{"", "x\x00\x00\x00\x00", "v\xff\xff\xff\xff", "v\x00\x00\x00\x03abc", "e\x00\x00\x00\x01a", "i\x00\x00\x00\x01av\x00\x00\x00\x03a=b"} {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Error(err)
+		}
+		if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		answer, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !bytes.Contains(answer, []byte("refship: refused: read hook: ")) || !bytes.HasSuffix(answer, []byte("x\x00\x00\x00\x01\x01")) {
+			t.Errorf("%q: answer is %q, %v", sent, answer, err)
+		}
+	}
+}
+
+func TestTooManyRefUpdates(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	session := s.user("laptop").begin()
+	status, said := runHook(t, "pre-receive", strings.Repeat("x\n", 10_001), session.Env()...)
+	refused(t, status, said, "a push updates 10001 refs, the limit is 10000", "hint: push fewer refs at once")
+	session.End(t.Context())
+	session = s.user("laptop").begin()
+	status, said = runHook(t, "pre-receive", strings.Repeat("x", 40<<20), session.Env()...)
+	refused(t, status, said, "a push names its refs in more than 4 MiB", "hint: push fewer refs at once")
+	session.End(t.Context())
+}
+
+func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	s.journal.when("checked", s.stop)
+	laptop.push("main").wants(t, true, "deploy 1 published")
+	s.wait()
+	if _, err := s.server.Begin(hooks.Push{}); err == nil {
+		t.Error("a push begins after the end")
+	}
+}
+
+func TestNewServerRefuses(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	check := func(cfg hooks.Config, says string) {
+		t.Helper()
+		_, err := hooks.NewServer(cfg)
+		var hint interface{ Hint() string }
+		if err == nil || !strings.Contains(err.Error(), says) || !errors.As(err, &hint) {
+			t.Errorf("error is %v, want %q and a hint", err, says)
+		}
+	}
+	check(s.config(), "another server answers at ")
+	long := s.config()
+	long.Dir = filepath.Join(s.dir, strings.Repeat("d", 100))
+	check(long, "107 are possible")
+	missing := s.config()
+	missing.Dir, missing.HookBinary = filepath.Join(s.dir, "else"), filepath.Join(s.dir, "absent")
+	check(missing, "cannot be made git's hooks")
+}
+
+// A server that died leaves its socket; the next one takes over, with hooks of its own.
+func TestServerAfterACrash(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.stop()
+	s.wait()
+	run := filepath.Join(s.dir, "run")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(run, "hook.sock"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	listener.Close()
+	pre := filepath.Join(run, "hooks", "pre-receive")
+	if err := os.Remove(pre); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/elsewhere", pre); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	want, err := os.ReadFile(hookBinary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(pre); err != nil || info.Mode() != 0o700 {
+		t.Errorf("pre-receive is %v, %v: want a program of its own", info, err)
+	}
+	if got, err := os.ReadFile(pre); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("pre-receive is not the hook program: %d bytes, %v", len(got), err)
+	}
+	if info, err := os.Stat(run); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("directory is %v, %v", info, err)
+	}
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+}
+
+// A lock that nobody gives back in time refuses the push.
+func TestLockedForTooLong(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.server.SetLockWait(50 * time.Millisecond)
+	s.commit("a.txt", "one\n")
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.user("laptop").push("main")
+	r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is locked by bob", "hint: ")
+	var locked *deploy.LockedError
+	if !errors.As(r.outcome.Refused, &locked) {
+		t.Errorf("refused by %v", r.outcome.Refused)
+	}
+	if err := lock.Unlock(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if s.refs() != "" || len(s.dump()) != 0 {
+		t.Errorf("refs are %s, etcd holds %v", s.refs(), s.dump())
+	}
+}

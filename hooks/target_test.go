@@ -1,0 +1,156 @@
+package hooks_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+func bareRepo(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "config.git")
+	cmd := exec.Command("git", "init", "-q", "--bare", dir)
+	cmd.Env = gitEnv(t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v\n%s", err, out)
+	}
+	return dir
+}
+
+func TestTargetsRoundTrip(t *testing.T) {
+	dir := bareRepo(t)
+	if got, err := hooks.ReadTargets(t.Context(), dir); err != nil || len(got) != 0 {
+		t.Fatalf("targets are %v, %v", got, err)
+	}
+	want := []hooks.Target{
+		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: deploy.Files},
+		defaultTarget,
+	}
+	for _, target := range []hooks.Target{want[1], want[0]} {
+		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := hooks.ReadTargets(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.lock")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	// Git reads the same.
+	cmd := exec.Command("git", "config", "refship.0-a.path")
+	cmd.Dir, cmd.Env = dir, gitEnv(dir)
+	if out, err := cmd.Output(); err != nil || strings.TrimSuffix(string(out), "\n") != want[0].Path {
+		t.Errorf("git reads %q, %v", out, err)
+	}
+}
+
+func TestAddTargetRefuses(t *testing.T) {
+	dir := bareRepo(t)
+	if err := hooks.AddTarget(t.Context(), dir, defaultTarget); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "config")
+	before, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(change func(*hooks.Target)) hooks.Target {
+		target := hooks.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: deploy.Files}
+		change(&target)
+		return target
+	}
+	for name, c := range map[string]struct {
+		target hooks.Target
+		says   string
+	}{
+		"same name":       {with(func(t *hooks.Target) { t.Name = "default" }), "target default exists"},
+		"same namespace":  {with(func(t *hooks.Target) { t.Namespace = "/refship/config" }), "namespaces of the targets default and other overlap"},
+		"namespace in it": {with(func(t *hooks.Target) { t.Namespace = "/refship/config/x" }), "overlap"},
+		"name":            {with(func(t *hooks.Target) { t.Name = "Other" }), `target name "Other"`},
+		"long name":       {with(func(t *hooks.Target) { t.Name = strings.Repeat("a", 33) }), "target name"},
+		"short ref":       {with(func(t *hooks.Target) { t.Ref = "main" }), `target other: ref name "main"`},
+		"odd ref":         {with(func(t *hooks.Target) { t.Ref = "refs/heads/a..b" }), "ref name"},
+		"ref not UTF-8":   {with(func(t *hooks.Target) { t.Ref = "refs/heads/\xff" }), "not UTF-8"},
+		"absolute path":   {with(func(t *hooks.Target) { t.Path = "/a" }), `path "/a"`},
+		"path upwards":    {with(func(t *hooks.Target) { t.Path = "a/../b" }), "path"},
+		"path end":        {with(func(t *hooks.Target) { t.Path = "a/" }), "path"},
+		"path dot":        {with(func(t *hooks.Target) { t.Path = "." }), "path"},
+		"path git":        {with(func(t *hooks.Target) { t.Path = "a/.git" }), "path"},
+		"namespace":       {with(func(t *hooks.Target) { t.Namespace = "refship" }), `namespace "refship"`},
+		"frontend":        {with(func(t *hooks.Target) { t.Frontend = "puppet" }), `frontend "puppet"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := hooks.AddTarget(t.Context(), dir, c.target)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error is %v, want %q", err, c.says)
+			}
+			if after, _ := os.ReadFile(config); string(after) != string(before) {
+				t.Errorf("the file changed:\n%s", after)
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, "*.lock")); len(left) > 0 {
+				t.Errorf("left: %q", left)
+			}
+		})
+	}
+
+	// Somebody else is at it.
+	if err := os.WriteFile(config+".lock", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err = hooks.AddTarget(t.Context(), dir, with(func(*hooks.Target) {}))
+	var hint interface{ Hint() string }
+	if err == nil || !strings.Contains(err.Error(), "is being changed") || !errors.As(err, &hint) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := os.Stat(config + ".lock"); err != nil {
+		t.Errorf("somebody else's lock: %v", err)
+	}
+}
+
+func TestReadTargetsRefusesHalfRules(t *testing.T) {
+	for name, c := range map[string]struct{ text, says string }{
+		"unknown setting": {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n\tcheck = make\n", "unknown setting refship.default.check"},
+		"no target":       {"[refship]\n\tref = refs/heads/main\n", "unknown setting refship.ref"},
+		"twice":           {"[refship \"default\"]\n\tref = refs/heads/main\n\tRef = refs/heads/x\n\tnamespace = /refship/a\n", "refship.default.ref is there twice"},
+		"no ref":          {"[refship \"default\"]\n\tnamespace = /refship/a\n", "ref name"},
+		"no namespace":    {"[refship \"default\"]\n\tref = refs/heads/main\n", "namespace"},
+		"no value":        {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace\n", "namespace"},
+		"same namespace":  {"[refship \"a\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n[refship \"b\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n", "overlap"},
+		"broken file":     {"[refship \"default\"\n", "config"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "config"), []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := hooks.ReadTargets(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("targets are %v, error is %v, want %q", got, err, c.says)
+			}
+		})
+	}
+	dir := t.TempDir()
+	text := "[REFSHIP \"default\"]\n\tReF = refs/heads/main ; a comment\n\tnamespace = \"/refship/config\"\n[other]\n\tref = x\n"
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := hooks.ReadTargets(t.Context(), dir)
+	if diff := cmp.Diff([]hooks.Target{defaultTarget}, got); diff != "" || err != nil {
+		t.Errorf("targets (-want +got), %v:\n%s", err, diff)
+	}
+	if _, err := hooks.ReadTargets(t.Context(), filepath.Join(dir, "absent")); err == nil {
+		t.Error("a repository that is not there has targets")
+	}
+}
