@@ -60,10 +60,11 @@ refship serve --listen 127.0.0.1:0 2>"$scratch/said" &
 server=$!
 exec 3<"$scratch/said"
 port=
-while [ -z "$port" ] && IFS= read -r line <&3; do
+while IFS= read -r line <&3; do
 	printf '%s\n' "$line"
 	case $line in
 	*"listening on ssh://"*) port=$(printf '%s\n' "$line" | sed 's/.*listening on ssh:\/\/[^ ,]*:\([0-9][0-9]*\).*/\1/') ;;
+	*" repository: "*) break ;; # the last line of the start
 	esac
 done
 [ -n "$port" ] || fail "the server did not start"

@@ -110,7 +110,7 @@ func TestKillAtRandom(t *testing.T) {
 		case <-time.After(time.Duration(random.Int64N(int64(span)))):
 			w.kill()
 			hit++
-			<-pushed // its end proves that git has noticed, whatever it says
+			_ = <-pushed // its end proves that git has noticed, whatever it says
 		}
 		w.serve("")
 		if w.agree(fmt.Sprintf("round %d", round)) == commit {
