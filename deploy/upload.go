@@ -30,38 +30,32 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Pro
 		_, bytes := w.Written()
 		progress(Progress{Step: "storing", FilesTotal: p.NewContents, Bytes: bytes, BytesTotal: p.NewBytes})
 	}
-	// What is one txn anyhow needs no order, and no wait for etcd's disk at each level.
-	atOnce := p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes
+	barrier := w.Barrier
+	if p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes {
+		// What is one txn anyhow needs no order, and no wait for etcd's disk at each level.
+		barrier = func() error { return nil }
+	}
 	if err := p.putContents(ctx, w, tell); err != nil {
 		return err
 	}
-	if !atOnce {
-		if err := w.Barrier(); err != nil {
-			return err
-		}
-		p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
+	if err := barrier(); err != nil {
+		return err
 	}
+	p.chain.log.DebugContext(ctx, "step", "at", "contents-put")
 	for _, level := range p.levels {
 		for _, oid := range level {
 			if err := putChunks(w, p.chain.treeKey(oid), p.nodes.known[oid].Text()); err != nil {
 				return err
 			}
 		}
-		if !atOnce {
-			if err := w.Barrier(); err != nil {
-				return err
-			}
-			tell()
-		}
-	}
-	if atOnce {
-		if err := w.Barrier(); err != nil {
+		if err := barrier(); err != nil {
 			return err
 		}
-		p.chain.log.DebugContext(ctx, "step", "at", "contents-stored")
+		tell()
 	}
+	err := w.Barrier()
 	tell()
-	return nil
+	return err
 }
 
 // putContents puts git objects and contents.
