@@ -10,8 +10,10 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/etcd"
+	"refship/keys"
 )
 
 // Chain is the chain of one namespace.
@@ -223,9 +225,6 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*Deploy) error) erro
 			next--
 		}
 		deploys, err := c.read(ctx, ids, 0)
-		if err != nil {
-			return err
-		}
 		for i, d := range deploys {
 			if d == nil {
 				return c.gapError(ids[i])
@@ -234,11 +233,15 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*Deploy) error) erro
 				return err
 			}
 		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// read gets deploys in one txn at a revision (0: now); nil for one that is not there.
+// read gets deploys in one txn at a revision (0: now); nil for one that is not there. If one is corrupt, those before it
+// come with the error.
 func (c *Chain) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error) {
 	ops := make([]clientv3.Op, 0, keysPerDeploy*len(ids))
 	for _, id := range ids {
@@ -251,7 +254,7 @@ func (c *Chain) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error
 	deploys := make([]*Deploy, len(ids))
 	for i, id := range ids {
 		if deploys[i], err = c.take(id, resp.Responses[i*keysPerDeploy:]); err != nil {
-			return nil, err
+			return deploys[:i], err
 		}
 	}
 	return deploys, nil
@@ -303,7 +306,8 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 	return nil, nil
 }
 
-// check decodes a deploy's record and holds it against the keys it stands at. Whose signature it is, is not asked.
+// check decodes a deploy's record and holds it against the keys it stands at, and against its signature, which must be
+// by the key that the record names. Whether that key is to be trusted is not asked here.
 func (c *Chain) check(d *Deploy) error {
 	record, err := decodeRecord(d.RecordBytes)
 	corrupt := func(which int, what string) error { return &CorruptError{Key: c.deployKey(d.ID, which), What: what} }
@@ -317,6 +321,15 @@ func (c *Chain) check(d *Deploy) error {
 		return corrupt(keyHash, fmt.Sprintf("the record says %s", record.Hash))
 	case signed != (record.Signer != ""):
 		return corrupt(keySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, record.Signer))
+	}
+	if signed {
+		key, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)
+		if err != nil {
+			return corrupt(keySignature, err.Error())
+		}
+		if by := ssh.FingerprintSHA256(key); by != record.Signer {
+			return corrupt(keySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, record.Signer))
+		}
 	}
 	d.Record = record
 	return nil

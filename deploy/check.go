@@ -72,8 +72,15 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	if v.Head, err = c.Head(ctx); err != nil {
 		return nil, err
 	}
-	if v.commit, err = job.Repo.Commit(job.Commit); err != nil {
-		return nil, fmt.Errorf("read commit %s: %w", job.Commit, err)
+	v.commit, err = job.Repo.Commit(job.Commit)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, &RefusedError{
+			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", Hash(job.Commit.String()).Short(), Printable(job.Ref)),
+			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read commit: %w", err)
 	}
 	if v.tree, v.above, err = job.Repo.TreeAt(v.commit, job.Path); err != nil {
 		return nil, refuseTree(err)
@@ -106,7 +113,7 @@ func (c *Chain) checkHold(ctx context.Context) error {
 	}
 	return &RefusedError{
 		What:   fmt.Sprintf("%s is on hold: %s", c.ns, Printable(string(resp.Kvs[0].Value))),
-		Remedy: "it deploys again when the hold is lifted",
+		Remedy: "it deploys again when the key " + c.own("hold") + " is gone from etcd",
 	}
 }
 

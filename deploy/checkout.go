@@ -85,16 +85,24 @@ func checkFree(dir string) error {
 	_, err := os.Lstat(dir)
 	switch parent := filepath.Dir(dir); {
 	case err == nil:
-		return &RefusedError{What: fmt.Sprintf("%q is there already", dir), Remedy: "name a directory that does not exist yet"}
+		return &DestinationError{What: fmt.Sprintf("%q is there already", dir), Remedy: "name a directory that does not exist yet"}
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	default:
 		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return &RefusedError{What: fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), Remedy: "make it first"}
+			return &DestinationError{What: fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), Remedy: "make it first"}
 		}
 		return nil
 	}
 }
+
+// DestinationError says that a checkout can not be made where it is wanted.
+type DestinationError struct{ What, Remedy string }
+
+func (e *DestinationError) Error() string { return e.What }
+
+// Hint is the remedy.
+func (e *DestinationError) Hint() string { return e.Remedy }
 
 // tree writes everything below the root, a level at a time, so that the nodes of a level are read together.
 func (w *checkout) tree(ctx context.Context, root tree.Entry) error {

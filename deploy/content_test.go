@@ -343,12 +343,12 @@ func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	f := newFixture(t)
 	d := f.deploy(f.repo.commit("all", files{"a": text("a")}))
 	dir := t.TempDir()
-	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
-	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
+	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	wantError[*deploy.RefusedError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}

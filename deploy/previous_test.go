@@ -224,7 +224,7 @@ func TestHoldRefusesAndNamesItsText(t *testing.T) {
 	commit := f.repo.commit("all", files{"a": text("a")})
 	f.put(own+"hold", "ops: login is broken\x1b[2J")
 	_, err := f.chain.Check(t.Context(), f.job(commit))
-	wantError[*deploy.RefusedError](t, err, `/refship/config is on hold: ops: login is broken\x1b[2J`, "when the hold is lifted")
+	wantError[*deploy.RefusedError](t, err, `/refship/config is on hold: ops: login is broken\x1b[2J`, "is gone from etcd")
 	if _, _, err := f.do(f.job(commit)); err == nil {
 		t.Error("a held chain took a deploy")
 	}

@@ -223,7 +223,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	wantError[*deploy.RefusedError](t, err, "is on hold: wait", "lifted")
+	wantError[*deploy.RefusedError](t, err, "is on hold: wait", "is gone from etcd")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}

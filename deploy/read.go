@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -43,6 +44,26 @@ func (n *nodes) verified(ctx context.Context, dirs []tree.Entry) error {
 	return nil
 }
 
+// PathError says that a deploy has nothing at a path.
+type PathError struct {
+	Path string // raw bytes
+	Why  string
+}
+
+func (e *PathError) Error() string { return fmt.Sprintf("path %q: %s", e.Path, e.Why) }
+
+// Hint is the remedy.
+func (e *PathError) Hint() string {
+	return "a path goes from the deploy's root, without a slash at its start, as refship ls --recursive prints it"
+}
+
+func inWords(dir string) string {
+	if dir == "" {
+		return "the deploy's root"
+	}
+	return strconv.Quote(dir)
+}
+
 // find walks from the root to what is at a path: "" is the root. The walk follows no symbolic link.
 func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.Entry, error) {
 	at := root
@@ -52,7 +73,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 	var done string
 	for _, name := range strings.Split(where, "/") {
 		if at.Mode != dirMode {
-			return at, fmt.Errorf("path %q: %q is no directory", where, done)
+			return at, &PathError{Path: where, Why: fmt.Sprintf("%q is no directory", done)}
 		}
 		if err := n.verified(ctx, []tree.Entry{at}); err != nil {
 			return at, err
@@ -65,7 +86,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 			}
 		}
 		if next < 0 {
-			return at, fmt.Errorf("path %q: no %q in %q", where, name, done)
+			return at, &PathError{Path: where, Why: fmt.Sprintf("there is no %q in %s", name, inWords(done))}
 		}
 		at, done = entries[next], path.Join(done, name)
 	}
