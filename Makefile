@@ -1,4 +1,4 @@
-# What a developer and CI run. Needs Go, git, ssh and make; `make test` also a C compiler (for the race detector) and strace.
+# What a developer and CI run. Needs Go, git, ssh and make.
 
 # Tools are built from .ci/tools/go.mod, which pins them apart from refship's own go.mod, into a folder of the Go version: golangci-lint
 # refuses code that is newer than the Go it was built with.
@@ -18,9 +18,13 @@ build: ## build bin/refship and bin/refship-hook
 demo: build ## push this repository into a server of its own and read it back
 	contrib/demo.sh
 
+# The race detector needs cgo, and so a C compiler; CI has one.
+RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
+
 # -count=1: tests run git, ssh and etcd, and Go's test cache does not see whether those have changed.
 test: ## run all tests, unit and end-to-end, with the race detector
-	CGO_ENABLED=1 go test -race -count=1 -timeout=$(TEST_TIMEOUT) ./...
+	$(if $(RACE),,@echo 'no C compiler: testing without the race detector')
+	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) ./...
 
 # golangci-lint holds staticcheck, of the version in .ci/tools/go.mod, and gofmt: neither is run a second time. The build tag failpoint
 # is for the kill test, and its file is not in the normal build.
