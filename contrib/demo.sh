@@ -32,9 +32,12 @@ run() {
 	"$@"
 }
 
-# Nobody's git settings, identity or ssh keys take part.
+# Nobody's git settings, identity or ssh keys take part, and nobody's etcd ($REFSHIP_ENDPOINTS).
+for name in $(env | sed -n -e 's/^\(GIT_[A-Z0-9_]*\)=.*/\1/p' -e 's/^\(REFSHIP_[A-Z0-9_]*\)=.*/\1/p'); do
+	unset "$name"
+done
+unset SSH_AUTH_SOCK SSH_ASKPASS XDG_CONFIG_HOME XDG_DATA_HOME STATE_DIRECTORY
 export HOME="$scratch" GIT_CONFIG_NOSYSTEM=1 LC_ALL=C
-unset SSH_AUTH_SOCK GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE 2>/dev/null || :
 export REFSHIP_DATA_DIR="$scratch/data"
 PATH="$top/bin:$PATH"
 export GIT_SSH_COMMAND="ssh -F /dev/null -i $scratch/id -o IdentitiesOnly=yes -o UserKnownHostsFile=$scratch/known_hosts"

@@ -132,7 +132,7 @@ func (c *Chain) top(ctx context.Context, low ID, rev int64) (d *Deploy, next boo
 		return nil, true, nil
 	}
 	if low > 0 {
-		if d, err = c.take(low, resp.Responses); d == nil {
+		if d, err = c.take(low, resp.Responses); d == nil || err != nil {
 			return nil, false, err
 		}
 	}
@@ -292,7 +292,10 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 	}
 	switch {
 	case d.revisions[keyRecord] != 0:
-		return d, c.check(d)
+		if err := c.check(d); err != nil {
+			return nil, err
+		}
+		return d, nil
 	case d.revisions[keySignature] != 0:
 		return nil, &CorruptError{Key: c.deployKey(id, keyRecord), What: "the record is missing, its signature is there"}
 	case d.revisions[keyPayload] != 0:

@@ -261,7 +261,7 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 		t.Errorf("%d commits", second.Record.Commits)
 	}
 	f.clear()
-	first = f.deploy(plumbing.NewHash(string(first.Hash)))
+	f.deploy(plumbing.NewHash(string(first.Hash)))
 	third := f.deploy(f.repo.oid("rev-parse", "refs/heads/long"))
 	if n := f.objects(); n != 2 {
 		t.Errorf("%d objects are stored, want the two deployed commits", n)

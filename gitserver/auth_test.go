@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -60,6 +61,102 @@ func TestOfferedKey(t *testing.T) {
 			cmd := e.gitCommand(nil, work, "push", e.url("config"), "main")
 			cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh "+strings.Join(e.sshArgs(offered.path, used.path), " "))
 			e.run(cmd).want(t, 128, "key "+c.used+" may read repository config, but has no permission to push")
+		})
+	}
+}
+
+// asks is a signer that asks about one key and authenticates with another, on one connection. ssh.PublicKeys takes the
+// key's bytes twice for the question and its answer, then for the signed request.
+type asks struct {
+	ssh.Signer // who authenticates
+	about      ssh.PublicKey
+}
+
+func (a asks) PublicKey() ssh.PublicKey {
+	return &askedKey{PublicKey: a.Signer.PublicKey(), about: a.about}
+}
+
+type askedKey struct {
+	ssh.PublicKey
+	about ssh.PublicKey
+	times int
+}
+
+func (k *askedKey) Marshal() []byte {
+	if k.times++; k.times <= 2 {
+		return k.about.Marshal()
+	}
+	return k.PublicKey.Marshal()
+}
+
+// onlyAsks is a signer that asks about its key and then makes no use of it.
+type onlyAsks struct{ ssh.Signer }
+
+func (a onlyAsks) PublicKey() ssh.PublicKey { return &onlyAskedKey{PublicKey: a.Signer.PublicKey()} }
+
+type onlyAskedKey struct {
+	ssh.PublicKey
+	asked bool
+}
+
+func (k *onlyAskedKey) Marshal() []byte {
+	if k.asked {
+		return nil // what the server accepts is not this
+	}
+	k.asked = true
+	return k.PublicKey.Marshal()
+}
+
+// forges is a signer whose signature is not that of its key.
+type forges struct{ ssh.Signer }
+
+func (f forges) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return f.Signer.Sign(rand, append([]byte("x"), data...))
+}
+
+// TestOfferedKeyOnOneConnection: whatever was asked about before, and in whatever order, the user is who signed.
+func TestOfferedKeyOnOneConnection(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	alice, bob := e.user("alice", "admin"), e.user("bob", "read:config")
+	stranger := e.user("stranger", "")
+	for _, c := range []struct {
+		name    string
+		signers []ssh.Signer
+		want    string // "": nobody
+	}{
+		{"alice asked, bob signs", []ssh.Signer{asks{bob.signer, alice.signer.PublicKey()}}, "bob"},
+		{"bob asked, alice signs", []ssh.Signer{asks{alice.signer, bob.signer.PublicKey()}}, "alice"},
+		{"alice asked, bob asked, bob signs", []ssh.Signer{onlyAsks{alice.signer}, bob.signer}, "bob"},
+		{"bob asked, alice asked, alice signs", []ssh.Signer{onlyAsks{bob.signer}, alice.signer}, "alice"},
+		{"bob asked, alice asked, bob signs", []ssh.Signer{onlyAsks{bob.signer}, asks{bob.signer, alice.signer.PublicKey()}}, "bob"},
+		{"alice asked, bob asked, alice signs", []ssh.Signer{onlyAsks{alice.signer}, asks{alice.signer, bob.signer.PublicKey()}}, "alice"},
+		{"alice asked, a stranger signs", []ssh.Signer{asks{stranger.signer, alice.signer.PublicKey()}}, ""},
+		{"alice forged", []ssh.Signer{forges{alice.signer}}, ""},
+		{"bob asked, alice forged", []ssh.Signer{onlyAsks{bob.signer}, forges{alice.signer}}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
+				User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(c.signers...)},
+				HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+			})
+			if c.want == "" {
+				if err == nil {
+					conn.Close()
+					t.Error("somebody is let in")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if r := e.exec(conn, ""); !strings.HasPrefix(r.stdout, "refship: hi "+c.want+",") {
+				t.Errorf("user is not %s: %s", c.want, r.stdout)
+			}
+			if r := e.exec(conn, "deploy config"); (r.status == 0) != (c.want == "alice") {
+				t.Errorf("%s may deploy: status %d\n%s", c.want, r.status, r.stderr)
+			}
 		})
 	}
 }

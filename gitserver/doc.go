@@ -28,7 +28,7 @@
 // # How git runs
 //
 // git gets an environment built from scratch: PATH of the server, HOME an empty directory, LC_ALL=C,
-// GIT_CONFIG_NOSYSTEM=1, GIT_CONFIG_GLOBAL=/dev/null, GIT_PROTOCOL if the client sent it, and for a push the variables
+// GIT_CONFIG_NOSYSTEM=1, GIT_CONFIG_GLOBAL=/dev/null, GIT_NO_REPLACE_OBJECTS=1, GIT_PROTOCOL if the client sent it, and for a push the variables
 // by which the hooks find the server. Settings that matter come on its command line and win over the repository's config.
 //
 // git receive-pack is not bound to the connection. The end of the client's input ends it by itself where the push was

@@ -75,7 +75,8 @@ func checkVersion(out string) error {
 	return nil
 }
 
-// env is the whole environment of a git process: nothing of the server's own goes in but PATH.
+// env is the whole environment of a git process: nothing of the server's own goes in but PATH. Replacement objects
+// (git-replace(1)) are refs that anybody who may push can push; git must not read one object for another because of them.
 func (g *gitTool) env(more ...string) []string {
 	return append([]string{
 		"PATH=" + g.searchPath,
@@ -83,6 +84,7 @@ func (g *gitTool) env(more ...string) []string {
 		"LC_ALL=C",
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_NO_REPLACE_OBJECTS=1",
 	}, more...)
 }
 
@@ -114,7 +116,7 @@ const killAfter = 2 * time.Second
 
 // run runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
 // this process. The copying from stdin may go on after run: it ends with the reader.
-func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (int64, error) {
+func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (input, error) {
 	cmd := exec.Command(g.path, r.args...)
 	cmd.Dir = g.home
 	cmd.Env = g.env(r.env...)
@@ -122,13 +124,13 @@ func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (i
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return 0, err
+		return input{}, err
 	}
 	// The kernel's "kill me when my parent is gone" looks at the thread that forked, so that thread has to live on.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return 0, errors.Join(err, stdin.Close())
+		return input{}, errors.Join(err, stdin.Close())
 	}
 	r.started()
 	in := &countingReader{r: r.stdin}
@@ -143,7 +145,7 @@ func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (i
 	err = cmd.Wait()
 	stop()
 	end.over()
-	return in.count(), err
+	return in.sofar(), err
 }
 
 // ending ends a process group in two steps.
@@ -183,23 +185,30 @@ func (e *ending) over() {
 	close(e.done)
 }
 
-// countingReader counts what git was given.
+// input is what a client sent to git.
+type input struct {
+	bytes int64
+	ended bool // the client's input was at its end before git was
+}
+
+// countingReader takes down what git was given.
 type countingReader struct {
 	r  io.Reader
 	mu sync.Mutex
-	n  int64
+	in input
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.mu.Lock()
-	c.n += int64(n)
+	c.in.bytes += int64(n)
+	c.in.ended = err != nil
 	c.mu.Unlock()
 	return n, err
 }
 
-func (c *countingReader) count() int64 {
+func (c *countingReader) sofar() input {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.n
+	return c.in
 }

@@ -101,6 +101,31 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who may
+// push but not deploy can neither make the repository unusable nor have another tree deployed.
+func TestReplacementObjects(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	pusher, laptop := e.user("pusher", "push:config"), e.user("laptop", "deploy:config")
+	work := e.work()
+	one := e.mustGit(nil, work, "rev-parse", "HEAD")
+	e.commit(work, "file", "two\n")
+	two := e.mustGit(nil, work, "rev-parse", "HEAD")
+	e.mustGit(nil, work, "checkout", "-q", "--orphan", "evil")
+	e.commit(work, "file", "evil\n")
+	// One commit is replaced by itself, which git refuses to read; one by another line.
+	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one, "evil:refs/replace/"+two)
+	e.mustGit(laptop, work, "push", e.url("config"), one+":refs/heads/main")
+	e.git(laptop, work, "push", e.url("config"), two+":refs/heads/main").want(t, 0, one[:7]+" → "+two[:7]+", 1 commit,")
+	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != two {
+		t.Errorf("ref is %s, want %s", got, two)
+	}
+	if d := e.head("config"); d == nil || d.ID != 2 || string(d.Hash) != two {
+		t.Errorf("head is %+v, want %s", d, two)
+	}
+	e.mustGit(laptop, e.dir, "clone", "-q", e.url("config"), "clone")
+}
+
 func pktLine(s string) string {
 	const hex = "0123456789abcdef"
 	n := len(s) + 4
@@ -187,7 +212,7 @@ func TestGitEnvironment(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		name, _, _ := strings.Cut(line, "=")
 		switch name {
-		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_PROTOCOL",
+		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
 		default:
 			if strings.HasPrefix(line, "args: ") {

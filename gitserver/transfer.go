@@ -66,7 +66,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	outcome := push.End(x.s.hard)
 	x.step("session-ended")
 	status := x.report(name, received, gitErr, outcome)
-	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received, "took", time.Since(since),
+	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took", time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
 	return status
 }
@@ -103,12 +103,12 @@ func (x *session) may(name string) func(keys.Action) bool {
 }
 
 // report tells what git could not, and gives the exit status.
-func (x *session) report(name string, received int64, gitErr error, outcome hooks.Outcome) int {
+func (x *session) report(name string, received input, gitErr error, outcome hooks.Outcome) int {
 	for _, l := range outcome.Late {
 		_, _ = fmt.Fprintln(x.err, l)
 	}
 	status := x.gitStatus("git receive-pack", gitErr)
-	missed := !outcome.Reached && received > flushOnly
+	missed := !outcome.Reached && received.bytes > flushOnly
 	switch {
 	case missed && checkHooks(x.s.hooksPath) != nil:
 		x.log.Error("hooks disappeared during a push", "repository", name, "error", checkHooks(x.s.hooksPath))
@@ -116,17 +116,22 @@ func (x *session) report(name string, received int64, gitErr error, outcome hook
 	case outcome.Undeployed != nil:
 		x.log.Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
 		return exitFailed
+	case !outcome.Reached && endedBy(gitErr) != 0: // for which what was pushed is not to blame
+		x.tell("hint: nothing was stored: push again")
 	case missed:
-		x.log.Info("push not taken by git", "repository", name, "bytes", received)
+		x.log.Info("push not taken by git", "repository", name, "bytes", received.bytes)
 		x.tell("error: nothing was stored: git refused what was pushed to " + name + ", see git's own message")
 		x.tell("hint: git fsck --strict in your repository names the objects that are not in order")
 		if status == exitDone {
 			return exitFailed
 		}
-	case received == 0 && status != exitDone:
+	case received.bytes == 0 && status != exitDone && !received.ended: // git gave up before the client did
+		x.log.Error("git cannot serve repository", "repository", name, "status", status)
+		x.tell("hint: who runs this server has to look at repository " + name + ": git cannot work with it")
+	case received.bytes == 0 && status != exitDone:
 		// A client whose repository uses SHA-256 gives up on the list of refs, with a message that does not say so.
 		x.log.Info("client sent nothing", "repository", name)
-		x.tell("hint: your git sent nothing: git rev-parse --show-object-format must say sha1, refship works with SHA-1 only")
+		x.tell("hint: your git sent nothing; if its own message does not say why: refship takes no --signed pushes, and works with repositories where git rev-parse --show-object-format says sha1")
 	}
 	return status
 }
@@ -174,10 +179,21 @@ func (x *session) gitStatus(what string, err error) int {
 	case !errors.As(err, &exit):
 		return x.fail(fmt.Errorf("run %s: %w", what, err))
 	}
-	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return x.fail(fmt.Errorf("%s was ended by a signal: %s", what, ws.Signal()))
+	if sig := endedBy(err); sig != 0 {
+		return x.fail(fmt.Errorf("%s was ended by a signal: %s", what, sig))
 	}
 	return exit.ExitCode()
+}
+
+// endedBy is the signal that ended a process, 0 if none did.
+func endedBy(err error) syscall.Signal {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return ws.Signal()
+		}
+	}
+	return 0
 }
 
 // step marks a point where tests end the process.

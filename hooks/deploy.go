@@ -43,7 +43,7 @@ func (s *Server) Deploy(ctx context.Context, name, gitDir string, who deploy.Pus
 			continue
 		}
 		if err := s.deployRef(ctx, name, gitDir, t, at, who, say); err != nil {
-			r.note(fmt.Errorf("deploy %s of %s: %w", t.Ref, name, err))
+			r.err = errors.Join(r.err, fmt.Errorf("deploy %s of %s: %w", t.Ref, name, err))
 		}
 	}
 	return r.err

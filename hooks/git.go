@@ -17,7 +17,7 @@ func git(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 	cmd.Dir = gitDir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1",
 	}
 	var out, speech bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &speech

@@ -111,19 +111,38 @@ func intentPath(gitDir, push string) string {
 	return filepath.Join(pendingDir(gitDir), push+intentSuffix)
 }
 
+// intentError: an intent could not be put on disk.
+type intentError struct{ err error }
+
+func (e *intentError) Error() string { return fmt.Sprintf("write intent: %v", e.err) }
+func (e *intentError) Unwrap() error { return e.err }
+
+// Hint is the remedy.
+func (e *intentError) Hint() string {
+	return "the server's disk does not take it: who runs the server has to look whether that is full or read-only"
+}
+
 // write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
+// Errors are *intentError.
 func (in *intent) write(gitDir string) error {
+	if err := in.writeFile(gitDir); err != nil {
+		return &intentError{err}
+	}
+	return nil
+}
+
+func (in *intent) writeFile(gitDir string) error {
 	text, err := in.encode()
 	if err != nil {
-		return fmt.Errorf("write intent: %w", err)
+		return err
 	}
 	dir := pendingDir(gitDir)
 	if err := makePending(gitDir); err != nil {
-		return fmt.Errorf("write intent: %w", err)
+		return err
 	}
 	f, err := os.CreateTemp(dir, in.Push+".*.tmp")
 	if err != nil {
-		return fmt.Errorf("write intent: %w", err)
+		return err
 	}
 	_, err = f.Write(text)
 	if err == nil {
@@ -140,9 +159,8 @@ func (in *intent) write(gitDir string) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("write intent: %w", err)
 	}
-	return nil
+	return err
 }
 
 // makePending makes the directory of intents, synced up to gitDir.

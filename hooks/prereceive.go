@@ -9,13 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/keys"
 )
 
 // preReceive prepares the whole push, or refuses it. It gives the hook's exit status.
@@ -121,37 +119,6 @@ func pushOptions(vars map[string]string) ([]string, error) {
 		options = append(options, option)
 	}
 	return options, refused.err()
-}
-
-// authorise asks for each ref update by itself whether the user may do it.
-func (x *Session) authorise() error {
-	var refused refusals
-	// Each answer reads the keys anew: once for the hook is enough, however many refs there are.
-	mayPush := sync.OnceValue(func() bool { return x.push.May(keys.Push) })
-	mayDeploy := sync.OnceValue(func() bool { return x.push.May(keys.Deploy) })
-	user, repository := x.push.Key.Name, x.push.Repository
-	for _, u := range x.outcome.Updates {
-		names := x.targetsOf(u.Ref)
-		switch {
-		case !mayPush():
-			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s may not push to %s", user, repository),
-				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
-			})
-		case len(names) == 0:
-		case !mayDeploy():
-			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", user, repository, u.Ref),
-				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
-			})
-		case u.Deletes():
-			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
-				Remedy: "take the target out of the repository's configuration first",
-			})
-		}
-	}
-	return refused.err()
 }
 
 func (x *Session) targetsOf(ref string) []string {

@@ -3,6 +3,8 @@ package hooks_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -132,6 +134,7 @@ func TestRefusedPushesChangeNothing(t *testing.T) {
 	base := s.commit("a.txt", "two\n")
 	laptop.push("main").wants(t, true)
 	next := s.commit("a.txt", "three\n")
+	s.git(s.work, "tag", "-a", "-m", "version", "v1")
 	s.git(s.work, "checkout", "-q", "-b", "line", "HEAD~2")
 	s.commit("b.txt", "aside\n")
 	reader, writer := s.user("reader"), s.user("writer")
@@ -152,6 +155,11 @@ func TestRefusedPushesChangeNothing(t *testing.T) {
 		{name: "only reading", by: reader, ref: "main:x", lines: []string{"refused: reader may not push to config", "hint: the rule push:config would allow it"}},
 		{name: "only pushing", by: writer, ref: "main", lines: []string{"refused: writer may push to config but not deploy, and refs/heads/main is deployed", "hint: "}},
 		{name: "deleting", by: laptop, ref: ":main", lines: []string{"refused: refs/heads/main of config is deployed by default and cannot be deleted", "hint: "}},
+		{name: "hidden ref", by: laptop, ref: "main:refs/notes/deploys", lines: []string{"refused: refs/notes/deploys of config is refship's own", "hint: "}},
+		{name: "below a target", by: writer, ref: "main:main/x", lines: []string{"refused: refs/heads/main/x of config would be in the way of refs/heads/main", "hint: "}},
+		{name: "a blob", by: laptop, ref: "+main:a.txt:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
+		{name: "a tree", by: laptop, ref: "+main^{tree}:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
+		{name: "an annotated tag", by: laptop, ref: "+v1:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: of an annotated tag, push what it stands on"}},
 		{name: "option", by: option, ref: "main", lines: []string{`refused: push option "deploy.force" is not known`, "hint: "}},
 		{
 			name: "on hold", by: laptop, ref: "main", lines: []string{"refused: /refship/config is on hold", "hint: "},
@@ -196,6 +204,58 @@ func (s *site) del(key string) {
 	if _, err := s.client.Delete(context.Background(), key); err != nil {
 		s.Error(err)
 	}
+}
+
+// Where git itself refuses the ref after pre-receive has accepted, the pusher hears that nothing was deployed.
+func TestRefThatGitDoesNotMove(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	lock := filepath.Join(s.bare, "refs", "heads", "main.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := laptop.push("main")
+	r.wants(t, false, "the first deploy")
+	want := []string{
+		"refship: refs/heads/main did not move: nothing was deployed",
+		"refship: hint: git says why; a shallow clone is made whole by: git fetch --unshallow",
+	}
+	if diff := cmp.Diff(want, r.outcome.Late); diff != "" || r.outcome.Undeployed != nil {
+		t.Errorf("said late (-want +got), %v:\n%s", r.outcome.Undeployed, diff)
+	}
+	if hash, _ := s.head("/refship/config"); hash != "" || s.refs() != "" {
+		t.Errorf("chain is at %q, refs are %s", hash, s.refs())
+	}
+	s.settled()
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	laptop.push("main").wants(t, true, "deploy 1 published", short(head))
+}
+
+// What cannot be promised on disk is refused, with nothing published and no lock left.
+func TestIntentThatCannotBeWritten(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	pending := filepath.Join(s.bare, "refship", "pending")
+	if err := os.MkdirAll(filepath.Dir(pending), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(pending, nil, 0o600); err != nil { // where the directory should be
+		t.Fatal(err)
+	}
+	laptop.push("main").wants(t, false, "refused: write intent: ", "hint: the server's disk does not take it")
+	if hash, _ := s.head("/refship/config"); hash != "" || s.refs() != "" {
+		t.Errorf("chain is at %q, refs are %s", hash, s.refs())
+	}
+	s.settled()
+	if err := os.Remove(pending); err != nil {
+		t.Fatal(err)
+	}
+	laptop.push("main").wants(t, true, "deploy 1 published", short(head))
+	s.settled()
 }
 
 func TestRefusedTree(t *testing.T) {

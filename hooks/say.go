@@ -140,8 +140,11 @@ func (r refusals) Error() string {
 
 func (r refusals) Unwrap() []error { return r }
 
-// add takes err in, unless the same was said already.
+// add takes err in, unless it is nil or the same was said already.
 func (r *refusals) add(err error) {
+	if err == nil {
+		return
+	}
 	for _, e := range *r {
 		if e.Error() == err.Error() {
 			return

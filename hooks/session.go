@@ -280,6 +280,8 @@ func (x *Session) settle() {
 			_ = x.finish(p, late, func(deploy.Progress) {}) // the outcome has the error
 		default:
 			x.abandon(p)
+			late(p.update.Ref + " did not move: nothing was deployed")
+			late("hint: git says why; a shallow clone is made whole by: git fetch --unshallow")
 		}
 	}
 }

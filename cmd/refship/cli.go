@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,7 @@ func newParser(a *app) (*kong.Kong, error) {
 		kong.NoDefaultHelp(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(describeValue),
+		kong.KindMapper(reflect.String, kong.MapperFunc(rawString)),
 		kong.ExplicitGroups([]kong.Group{{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"}}),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 			if value, ok := a.getenv(envName(flag)); ok && value != "" {
@@ -61,9 +63,21 @@ func newParser(a *app) (*kong.Kong, error) {
 	)
 }
 
-// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir.
+// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. A flag that says what is
+// made has a scope in its tag, REFSHIP_REPO_CREATE_NAMESPACE: what is set for reading must not decide it silently.
 func envName(flag *kong.Flag) string {
-	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+	return "REFSHIP_" + flag.Tag.Get("scope") + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+// rawString takes an argument's bytes as they are: kong's own mapper replaces what is no UTF-8, and names of files need
+// not be any.
+func rawString(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
 }
 
 // describeValue adds the environment variable to a flag's help.

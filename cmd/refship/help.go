@@ -23,13 +23,13 @@ func (c *helpCmd) Run(_ context.Context, a *app) error {
 	return printHelp(parser, c.Command)
 }
 
-// helpAsked tells whether args hold --help, and for which command.
+// helpAsked tells whether args hold --help or -h, and for which command.
 // Looked for before parsing, so that `show --help` needs no ID.
 func helpAsked(root *kong.Node, args []string) (words []string, ok bool) {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]
 	}
-	if !slices.Contains(args, "--help") {
+	if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
 		return nil, false
 	}
 	node := root

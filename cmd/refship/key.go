@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
+	"refship/gitserver"
 	"refship/keys"
 )
 
@@ -24,14 +26,14 @@ const maxKeyFile = 64 << 10
 
 type keyAddCmd struct {
 	dataFlag
-	Name  string `arg:"" help:"Who it is: the name that deploys are recorded under."`
-	Key   string `required:"" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
-	Allow string `required:"" placeholder:"RULE,..." help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
+	Name  string   `arg:"" help:"Who it is: the name that deploys are recorded under."`
+	Key   string   `required:"" scope:"KEY_ADD_" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
+	Allow []string `required:"" scope:"KEY_ADD_" placeholder:"RULE" help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
 }
 
 // Run adds the key; a running server sees it at once.
-func (c *keyAddCmd) Run(_ context.Context, a *app) error {
-	rules, err := keys.ParseRules(c.Allow)
+func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
+	rules, err := keys.ParseRules(strings.ReplaceAll(strings.Join(c.Allow, ","), " ", "")) // a space after a comma is natural
 	if err != nil {
 		return asUsage("--allow", err)
 	}
@@ -50,6 +52,22 @@ func (c *keyAddCmd) Run(_ context.Context, a *app) error {
 		return err
 	}
 	a.say("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, describeRules(rules))
+	return tellUnknown(ctx, a, dir, rules)
+}
+
+// tellUnknown warns of rules for repositories that do not exist: they may come later, or be typing errors.
+func tellUnknown(ctx context.Context, a *app, dir dataDir, rules []keys.Rule) error {
+	for _, rule := range rules {
+		if rule.Repository == "" || rule.Repository == "*" {
+			continue
+		}
+		var unknown *gitserver.UnknownRepoError
+		if _, err := dir.repos().Find(ctx, rule.Repository); errors.As(err, &unknown) {
+			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s", rule.Repository, rule.Repository, dir.flag())
+		} else if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

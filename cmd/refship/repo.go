@@ -22,11 +22,11 @@ type repoCmd struct {
 type repoCreateCmd struct {
 	dataFlag
 	Name      string `arg:"" help:"The repository's name, such as config or team/config."`
-	Ref       string `placeholder:"REF" help:"The ref whose pushes are deployed, such as main or refs/tags/live. Default: main."`
-	Path      string `placeholder:"PATH" help:"Deploy only this directory of the tree."`
-	Namespace string `placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/NAME."`
-	Frontend  string `placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
-	NoTarget  bool   `help:"Deploy nothing: only store what is pushed."`
+	Ref       string `scope:"REPO_CREATE_" placeholder:"REF" help:"The ref whose pushes are deployed, such as main. Default: main."`
+	Path      string `scope:"REPO_CREATE_" placeholder:"PATH" help:"Deploy only this directory of the tree."`
+	Namespace string `scope:"REPO_CREATE_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/NAME."`
+	Frontend  string `scope:"REPO_CREATE_" placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
+	NoTarget  bool   `scope:"REPO_CREATE_" help:"Deploy nothing: only store what is pushed."`
 }
 
 // defaultTarget is the name of the target that `repo create` makes.

@@ -64,6 +64,9 @@ func runCommand(ctx context.Context, args []string, a *app) error {
 	if len(args) == 0 {
 		return printHelp(parser, nil) // as etcdctl does: help on stdout, exit 0
 	}
+	if args[0] == "--version" { // what people try first
+		args = []string{"version"}
+	}
 	if words, ok := helpAsked(parser.Model.Node, args); ok {
 		return printHelp(parser, words)
 	}

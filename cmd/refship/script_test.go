@@ -13,6 +13,7 @@ package main
 //	[!] waitserver NAME        wait for the end, which must be exit 0, with ! not; what it wrote is there for stderr
 //	stopserver NAME [SIGNAL]   signal (TERM if none is named) and waitserver (with ! after KILL)
 //	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
+//	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it back
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
 // Each script has a scratch $HOME with a git identity, and $DATA, a data directory that REFSHIP_DATA_DIR names.
@@ -81,7 +82,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
-			"status": cmdStatus, "sametree": cmdSameTree,
+			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper,
 		},
 	})
 }

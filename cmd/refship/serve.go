@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,8 +87,10 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 
 // check refuses flags that contradict each other.
 func (c *serveCmd) check() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
 		return usagef("--listen: %q is not HOST:PORT", c.Listen)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usagef("--listen: %q is not HOST:PORT: a port is a number up to 65535", c.Listen)
 	}
 	tls := c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != ""
 	switch {
@@ -339,8 +343,12 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 }
 
 func listenSSH(ctx context.Context, address string) (net.Listener, error) {
+	network := "tcp"
+	if host, err := netip.ParseAddrPort(address); err == nil && host.Addr().Is4() {
+		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every address of IPv6, too
+	}
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
+	listener, err := config.Listen(ctx, network, address)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, &hintError{
@@ -351,6 +359,11 @@ func listenSSH(ctx context.Context, address string) (net.Listener, error) {
 		return nil, &hintError{
 			err:  fmt.Errorf("listen on %s: no permission", address),
 			hint: "ports below 1024 need a privilege; choose another with --listen HOST:PORT",
+		}
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, &hintError{
+			err:  fmt.Errorf("listen on %s: this machine does not have that address", address),
+			hint: "choose one that it has with --listen HOST:PORT, or all of them with --listen :PORT",
 		}
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", address, err)

@@ -1,0 +1,132 @@
+package gitserver
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestDeployCommand: a push whose deploy could not be published leaves an intent; `ssh HOST deploy REPO` publishes it,
+// as its pusher's, when the trouble is over, and says what is wrong as long as it is not.
+func TestDeployCommand(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop, ops := e.user("laptop", "deploy:config"), e.user("ops", "deploy:*")
+	work := e.work()
+	commit := e.mustGit(nil, work, "rev-parse", "HEAD")
+	pending := func() int {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(repo.Dir, "refship", "pending", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	hold := string(e.namespace("config")) + "/refship/hold"
+	e.log.at("post-receive-start", func() { // after pre-receive has accepted
+		if _, err := store.Client().Put(context.Background(), hold, "maintenance"); err != nil {
+			t.Error(err)
+		}
+	})
+	r := e.git(laptop, work, "push", e.url("config"), "main")
+	r.want(t, 1, "remote: refship: pushed, not deployed: ", "is on hold: maintenance", "ssh HOST deploy config")
+	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit || e.head("config") != nil || pending() != 1 {
+		t.Fatalf("ref is %s, head %+v, %d intents", got, e.head("config"), pending())
+	}
+	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 1, "refship: error: ", "is on hold: maintenance", "refship: hint: ")
+	if e.head("config") != nil || pending() != 1 {
+		t.Fatalf("on hold: head %+v, %d intents", e.head("config"), pending())
+	}
+	if _, err := store.Client().Delete(context.Background(), hold); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second time there is nothing to do
+		r = e.ssh(ops, "git@127.0.0.1", "deploy", "config")
+		r.want(t, 0)
+		if !strings.Contains(r.stdout, commit[:7]+", is deployed as 1 of ") {
+			t.Errorf("stdout is %s", r.stdout)
+		}
+		d := e.head("config")
+		if d == nil || d.ID != 1 || string(d.Hash) != commit || d.Record.Pusher.Name != "laptop" || pending() != 0 {
+			t.Fatalf("head is %+v, %d intents", d, pending())
+		}
+	}
+}
+
+// TestReceivePackKilled: what the client hears names the cause and not its own objects.
+func TestReceivePackKilled(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	s, err := e.dial(e.user("laptop", "deploy:config")).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("0", 40) + " " + strings.Repeat("1", 40) + " refs/heads/main\x00report-status"
+	s.Stdin = strings.NewReader(pktLine(line) + "0000")
+	e.log.at("receive-start", func() {
+		git := receivePack(t, repo.Dir)
+		if git == nil {
+			t.Error("no receive-pack runs")
+		} else if err := git.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := e.execIn(s, "git-receive-pack '/config'")
+	r.want(t, 1, "refship: error: git receive-pack was ended by a signal: killed", "refship: hint: nothing was stored: push again")
+	if strings.Contains(r.stderr, "fsck") {
+		t.Errorf("stderr is %s", r.stderr)
+	}
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
+// TestBrokenRepository: where git gives up before its client does, the client's objects are not to blame.
+func TestBrokenRepository(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte("[core\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.dial(e.user("laptop", "deploy:config")).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.StdinPipe(); err != nil { // which stays open
+		t.Fatal(err)
+	}
+	r := e.execIn(s, "git-receive-pack '/config'")
+	r.want(t, 128, "fatal: bad config", "refship: hint: who runs this server has to look at repository config")
+	if strings.Contains(r.stderr, "sha1") {
+		t.Errorf("stderr is %s", r.stderr)
+	}
+}
+
+// receivePack finds the git that receives into dir, nil if there is none.
+func receivePack(t *testing.T, dir string) *os.Process {
+	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range found {
+		line, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(line, []byte("receive-pack\x00--end-of-options\x00"+dir+"\x00")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		git, err := os.FindProcess(pid)
+		if err != nil {
+			t.Error(err)
+		}
+		return git
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package hooks
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"refship/deploy"
+	"refship/keys"
+)
+
+// notesRef is refship's own: the server hides it. git tells pre-receive of all ref updates, of those too that it is
+// going to refuse, so that a push with this one in it can be refused whole, as any other.
+const notesRef = "refs/notes/deploys"
+
+// authorise asks for each ref update by itself whether the user may do it.
+func (x *Session) authorise() error {
+	var refused refusals
+	// Each answer reads the keys anew: once for the hook is enough, however many refs there are.
+	mayPush := sync.OnceValue(func() bool { return x.push.May(keys.Push) })
+	mayDeploy := sync.OnceValue(func() bool { return x.push.May(keys.Deploy) })
+	user, repository := x.push.Key.Name, x.push.Repository
+	for _, u := range x.outcome.Updates {
+		names := x.targetsOf(u.Ref)
+		switch {
+		case !mayPush():
+			refused.add(&deploy.RefusedError{
+				What:   fmt.Sprintf("%s may not push to %s", user, repository),
+				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
+			})
+		case len(names) == 0:
+			refused.add(x.checkStored(u))
+		case !mayDeploy():
+			refused.add(&deploy.RefusedError{
+				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", user, repository, u.Ref),
+				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
+			})
+		case u.Deletes():
+			refused.add(&deploy.RefusedError{
+				What: fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
+				Remedy: "to deploy it no more, who runs the server takes the target out of the repository's config: " +
+					"git config --remove-section refship." + names[0],
+			})
+		}
+	}
+	return refused.err()
+}
+
+// checkStored refuses refs that are no target's and would do harm all the same.
+func (x *Session) checkStored(u RefUpdate) error {
+	if u.Ref == notesRef {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, x.push.Repository),
+			Remedy: "push again without it: name the branches that you want to push",
+		}
+	}
+	if u.Deletes() {
+		return nil
+	}
+	// git keeps no ref below another one: who may push but not deploy could keep a target's ref from ever being made.
+	for _, t := range x.targets {
+		if strings.HasPrefix(u.Ref, t.Ref+"/") || strings.HasPrefix(t.Ref, u.Ref+"/") {
+			return &deploy.RefusedError{
+				What:   fmt.Sprintf("%s of %s would be in the way of %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
+				Remedy: "choose another name: git cannot have one ref below another",
+			}
+		}
+	}
+	return nil
+}
