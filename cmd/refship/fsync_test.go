@@ -26,6 +26,7 @@ func needs(t *testing.T, tool string) {
 }
 
 func TestAcknowledgedIsOnDisk(t *testing.T) {
+	t.Parallel()
 	needs(t, "strace")
 	w := newWorld(t)
 	trace := w.in("trace")

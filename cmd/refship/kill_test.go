@@ -40,6 +40,7 @@ var killSteps = []struct {
 }
 
 func TestKillAtEveryStep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.serve("")
 	w.commit("first", 3)
@@ -79,6 +80,7 @@ func TestKillAtEveryStep(t *testing.T) {
 }
 
 func TestKillAtRandom(t *testing.T) {
+	t.Parallel()
 	const rounds, files = 50, 300
 	w := newWorld(t)
 	w.serve("")
@@ -168,8 +170,20 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) in(name string) string { return filepath.Join(w.dir, name) }
 
+// program finds refship as it was built without the race detector.
+func (w *world) program(name string) string {
+	if name != "refship" {
+		return name
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return filepath.Join(filepath.Dir(path), plainDir, name)
+}
+
 func (w *world) run(name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(w.Context(), name, args...)
+	cmd := exec.CommandContext(w.Context(), w.program(name), args...)
 	cmd.Env = w.env
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -198,7 +212,7 @@ func (w *world) serve(failpoint string) {
 // serveUnder starts the server as the argument of another command.
 func (w *world) serveUnder(command []string) {
 	w.Helper()
-	command = append(command, "refship", "serve", "--listen", "127.0.0.1:0")
+	command = append(command, w.program("refship"), "serve", "--listen", "127.0.0.1:0")
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = w.env
 	w.server = &background{cmd: cmd, changed: make(chan struct{}), ended: make(chan struct{})}

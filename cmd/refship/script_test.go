@@ -56,24 +56,33 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// buildPrograms builds both programs as this test was built, and with the failure points.
+// plainDir, beside the programs that the scripts run, has them without the race detector: it makes them so slow that
+// kills would hit little else than starts.
+const plainDir = "plain"
+
+// buildPrograms builds both programs, with the failure points: as this test was built, and plain.
 func buildPrograms() (dir string, err error) {
 	dir, err = os.MkdirTemp("", "refship-bin-")
 	if err != nil {
 		return "", err
 	}
-	args := []string{"build", "-tags", "failpoint", "-o", dir}
-	if raceEnabled {
-		args = append(args, "-race")
+	if !raceEnabled {
+		return dir, errors.Join(build(dir), os.Symlink(".", filepath.Join(dir, plainDir)))
 	}
+	return dir, errors.Join(build(dir, "-race"), build(filepath.Join(dir, plainDir)))
+}
+
+func build(dir string, flags ...string) error {
+	args := append([]string{"build", "-tags", "failpoint", "-o", dir + string(filepath.Separator)}, flags...)
 	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return dir, nil
+	return nil
 }
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
