@@ -303,8 +303,16 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 			return nil
 		}
 	})
-	stop := context.AfterFunc(ctx, func() { s.tellf("%s: letting running pushes finish", context.Cause(ctx)) })
-	defer stop()
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-hookCtx.Done(): // nothing was running: it is told all the same
+		}
+		if ctx.Err() != nil {
+			s.tellf("%s: letting running pushes finish", context.Cause(ctx))
+		}
+		return nil
+	})
 	return group.Wait()
 }
 
