@@ -2,13 +2,10 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
@@ -26,7 +23,7 @@ type Chain struct {
 
 // Open gives the chain of a namespace; it asks etcd nothing yet.
 func Open(client *clientv3.Client, ns Namespace, log *slog.Logger) *Chain {
-	return &Chain{client: client, kv: etcd.Bounded(client.KV), ns: ns, log: log.With("namespace", string(ns))}
+	return &Chain{client: client, kv: etcd.Bounded(client), ns: ns, log: log.With("namespace", string(ns))}
 }
 
 // Namespace is the chain's namespace.
@@ -78,25 +75,15 @@ const deploysPerTxn = etcd.MaxOps / keysPerDeploy
 // Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
 // NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
 func (c *Chain) Head(ctx context.Context) (*Deploy, error) {
-	for {
-		head, err := c.head(ctx)
-		if !errors.Is(err, rpctypes.ErrCompacted) {
-			return head, err
-		} // the revision that the first answer named is gone already: ask again
+	state, err := c.State(ctx)
+	if err != nil {
+		return nil, err
 	}
+	return state.Head, nil
 }
 
-func (c *Chain) head(ctx context.Context) (*Deploy, error) {
-	hint, err := c.kv.Get(ctx, c.own("head"))
-	if err != nil {
-		return nil, fmt.Errorf("read head of %s: %w", c.ns, etcd.Classify(err))
-	}
-	rev, low := hint.Header.Revision, ID(0)
-	if len(hint.Kvs) == 1 {
-		// An unreadable hint is no hint.
-		n, _ := strconv.ParseUint(string(hint.Kvs[0].Value), 10, 64)
-		low = ID(n)
-	}
+// headAt finds the head at a revision, knowing that it may be low.
+func (c *Chain) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error) {
 	for {
 		head, next, err := c.top(ctx, low, rev)
 		switch {

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"golang.org/x/crypto/ssh"
 
-	"refship/deploy/etcd"
 	"refship/deploy/tree"
 )
 
@@ -34,56 +33,66 @@ type Job struct {
 	Target     string
 	Ref        string
 	Pusher     Pusher
-	Reason     string
+	Force      bool       // override what the previous-hash table refuses, and nothing else; takes a Reason
+	Reason     string     // UTF-8, at most 10,000 bytes; for the record
 	Server     string     // host name of who publishes
 	Signer     ssh.Signer // nil: unsigned
+	MaxFile    int64      // the largest content that is newly stored, in bytes; 0: any
+}
+
+// hash is the deploy hash that the job would publish.
+func (j *Job) hash() Hash { return Hash(j.Commit.String()) }
+
+// is tells whether d is this very deploy.
+func (j *Job) is(d *Deploy) bool { return d.Hash == j.hash() && j.alike(d) }
+
+// alike tells whether the job makes of a commit what d made of its own.
+func (j *Job) alike(d *Deploy) bool {
+	r := d.Record
+	return r != nil && r.Path == j.Path && r.Frontend == j.Frontend && maps.Equal(r.Settings, j.Settings)
+}
+
+// sameBelow tells whether the job deploys a path and has there what d deployed. A commit that changes nothing in a
+// whole tree is deployed all the same: somebody made it for that.
+func (j *Job) sameBelow(d *Deploy, root plumbing.Hash) bool {
+	return j.Path != "" && j.alike(d) && d.Record.Tree == root.String()
 }
 
 // Verdict is what the previous-hash table says of a job, and what was read to find out.
 type Verdict struct {
 	Head     *Deploy         // nil: nothing yet
 	Already  bool            // the head is this very deploy: there is nothing to do
+	Same     bool            // the job has a path, and nothing below it differs from the head: there is nothing to do
+	Forced   *ConflictError  // what Force overrode; nil if nothing had to be
 	Undoes   *Deploy         // the head, if it is a rollback whose undone commit comes back with this job
-	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first
+	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first; forced: only the commit
 	More     bool            // there are more commits than are stored
 	previous Hash            // deploy hash of the head, "" if there is none
-	commit   *object.Commit
+	subject  string          // of the commit
+	author   string
 	tree     plumbing.Hash   // at the job's path
 	above    []plumbing.Hash // the trees from the commit's down to, without, tree
 }
+
+func (v *Verdict) idle() bool { return v.Already || v.Same }
 
 // Check reads the chain's head and says whether the job may replace it: a *ConflictError or a *RefusedError if not.
 // It writes nothing and takes no lock, so the answer may be outdated; Prepare asks again.
 //
 // Nothing yet: the first deploy. The same commit, path, frontend and settings: nothing to do. An ancestor of the
-// commit: the next deploy. Anything else: refused.
+// commit: the next deploy, or nothing to do if the job has a path below which nothing differs. Anything else: refused,
+// unless the job says Force.
 func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
-	if len(job.Reason) > maxReason {
-		return nil, &RefusedError{
-			What:   fmt.Sprintf("the reason has %d bytes, a record takes %d", len(job.Reason), maxReason),
-			Remedy: "say it shorter",
-		}
-	}
-	if err := c.checkHold(ctx); err != nil {
+	if err := checkReason(job); err != nil {
 		return nil, err
 	}
-	v := new(Verdict)
-	var err error
-	if v.Head, err = c.Head(ctx); err != nil {
-		return nil, err
-	}
-	v.commit, err = job.Repo.Commit(job.Commit)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil, &RefusedError{
-			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", Hash(job.Commit.String()).Short(), Printable(job.Ref)),
-			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
-		}
-	}
+	state, err := c.state(ctx, func(m *marks) error { return c.held(m.hold) })
 	if err != nil {
-		return nil, fmt.Errorf("read commit: %w", err)
+		return nil, err
 	}
-	if v.tree, v.above, err = job.Repo.TreeAt(v.commit, job.Path); err != nil {
-		return nil, refuseTree(err)
+	v := &Verdict{Head: state.Head}
+	if err := v.read(job); err != nil {
+		return nil, err
 	}
 	if v.Head == nil {
 		v.Commits = []plumbing.Hash{job.Commit}
@@ -93,43 +102,73 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	if v.Already = job.is(v.Head); v.Already {
 		return v, nil
 	}
-	return v, c.checkPrevious(ctx, job, v)
+	err = c.checkPrevious(ctx, job, v)
+	var conflict *ConflictError
+	switch {
+	case job.Force && errors.As(err, &conflict):
+		v.Forced, v.Commits = conflict, []plumbing.Hash{job.Commit}
+	case err != nil:
+		return nil, err
+	case job.sameBelow(v.Head, v.tree):
+		v.Same, v.Undoes = true, nil // nothing comes back
+	}
+	return v, nil
 }
 
-// is tells whether d is this very deploy.
-func (j *Job) is(d *Deploy) bool {
-	r := d.Record
-	return r != nil && r.Hash == Hash(j.Commit.String()) && r.Path == j.Path && r.Frontend == j.Frontend && maps.Equal(r.Settings, j.Settings)
+func checkReason(job *Job) error {
+	switch {
+	case len(job.Reason) > maxReason:
+		return &RefusedError{
+			What:   fmt.Sprintf("the reason has %d bytes, a record takes %d", len(job.Reason), maxReason),
+			Remedy: "say it shorter",
+		}
+	case !utf8.ValidString(job.Reason):
+		return &RefusedError{What: "the reason is not UTF-8, and a record is", Remedy: "write it in UTF-8"}
+	case job.Force && strings.TrimSpace(job.Reason) == "":
+		return &RefusedError{
+			What:   "a forced deploy needs a reason, which its record keeps",
+			Remedy: "say why: git push -o deploy.force -o deploy.reason=TEXT",
+		}
+	}
+	return nil
 }
 
-// checkHold refuses while somebody holds the chain.
-func (c *Chain) checkHold(ctx context.Context) error {
-	resp, err := c.kv.Get(ctx, c.own("hold"))
+// read takes in the commit and finds the tree at the job's path.
+func (v *Verdict) read(job *Job) error {
+	commit, err := job.Repo.Commit(job.Commit)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return &RefusedError{
+			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.hash().Short(), Printable(job.Ref)),
+			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("read hold of %s: %w", c.ns, etcd.Classify(err))
+		return refuseTree(fmt.Errorf("read commit: %w", err))
 	}
-	if len(resp.Kvs) == 0 {
-		return nil
+	v.subject = subjectOf(commit.Message)
+	v.author = shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
+	if v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path); err != nil {
+		return refuseTree(err)
 	}
-	return &RefusedError{
-		What:   fmt.Sprintf("%s is on hold: %s", c.ns, Printable(string(resp.Kvs[0].Value))),
-		Remedy: "it deploys again when the key " + c.own("hold") + " is gone from etcd",
-	}
+	return nil
 }
+
+// override is what to do about a head that no commit can follow.
+const override = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
 
 // checkPrevious holds the job's commit against the head's deploy hash.
 func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
-	short := Hash(job.Commit.String()).Short()
+	short := job.hash().Short()
 	conflict := func(why, remedy string) error {
-		return &ConflictError{Namespace: c.ns, Head: v.Head, Want: Hash(job.Commit.String()), Why: why, Remedy: remedy}
+		return &ConflictError{Namespace: c.ns, Head: v.Head, Want: job.hash(), Why: why, Remedy: remedy}
 	}
 	switch {
 	case v.Head.Hash == "":
 		return conflict("that deploy has no hash, so nothing can be checked against it",
-			"deploy once with the tool that made it, with a hash")
+			"deploy once with the tool that made it, with a hash; or override it, "+override)
 	case v.Head.Hash.IsTree():
 		return conflict("that is a plain directory, and your "+short+" is a commit",
-			"a chain of plain directories goes on with plain directories; give the repository a namespace of its own")
+			"a chain of plain directories goes on with plain directories: give the repository a namespace of its own; or override it, "+override)
 	}
 	if err := checkRollback(ctx, job, v); err != nil {
 		return err
@@ -143,13 +182,46 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 		v.Commits, v.More = between.Commits, between.More
 	case v.Undoes != nil: // back to where the chain was, from another line of history
 		v.Commits = []plumbing.Hash{job.Commit}
-	case unknown:
-		return conflict("this repository does not have that commit",
-			"bring it in from where it was deployed (see refship show "+v.Head.ID.String()+"), merge or rebase, then push again")
 	default:
-		return conflict("your "+short+" does not contain it", "git pull --rebase REMOTE "+strings.TrimPrefix(job.Ref, "refs/heads/")+", then push again")
+		return conflict(catchUp(job, v.Head, unknown))
 	}
 	return nil
+}
+
+// catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
+func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
+	branch := strings.TrimPrefix(job.Ref, "refs/heads/")
+	why = "your " + job.hash().Short() + " does not contain it"
+	if unknown {
+		why = "this repository does not have that commit"
+	}
+	if from := elsewhere(job, head.Record); from != "" {
+		if head.Record.Ref != "" {
+			branch = Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
+		}
+		return "it came from " + from + ", and " + why,
+			"catch up from there: git pull --rebase URL " + branch + ", with the URL of " + from + "; then push again"
+	}
+	if unknown {
+		return why, "bring it in from where it was deployed (see refship show " + head.ID.String() + "), merge or rebase, then push again; or override it, " + override
+	}
+	return why, "git pull --rebase REMOTE " + branch + ", then push again"
+}
+
+// elsewhere names the repository and the server that a record is from, if they are not the job's own.
+func elsewhere(job *Job, r *Record) string {
+	differ := func(theirs, ours string) bool { return theirs != "" && ours != "" && theirs != ours }
+	if r == nil || !differ(r.Repository, job.Repository) && !differ(r.Server, job.Server) {
+		return ""
+	}
+	var where []string
+	if r.Repository != "" {
+		where = append(where, "repository "+Printable(r.Repository))
+	}
+	if differ(r.Server, job.Server) {
+		where = append(where, "server "+Printable(r.Server))
+	}
+	return strings.Join(where, " on ")
 }
 
 // checkRollback notices that a commit that was rolled back comes back.
@@ -168,19 +240,21 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 	return nil
 }
 
-// refuseTree words an error about the tree as a refusal: the remedy is in the repository.
+// refuseTree words an error about what was pushed as a refusal: its remedy is in the repository. What git or etcd could
+// not do is none.
 func refuseTree(err error) error {
-	remedy := ""
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		remedy = hinted.Hint()
-	}
-	var none *tree.NoPathError
-	if errors.As(err, &none) {
+	var (
+		none  *tree.NoPathError
+		odd   *tree.TreeError
+		large *tree.TooLargeError
+	)
+	switch {
+	case errors.As(err, &none):
 		return &RefusedError{What: err.Error(), Remedy: "commit that directory, or give the target another path"}
-	}
-	if remedy != "" {
-		return &RefusedError{What: err.Error(), Remedy: remedy}
+	case errors.As(err, &odd):
+		return &RefusedError{What: err.Error(), Remedy: odd.Hint()}
+	case errors.As(err, &large):
+		return &RefusedError{What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
 	}
 	return err
 }

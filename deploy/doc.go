@@ -15,13 +15,22 @@
 // # How a deploy comes to be
 //
 //	chain := deploy.Open(client, namespace, log)
-//	verdict, err := chain.Check(ctx, job)                  // may this commit replace the head?
+//	verdict, err := chain.Check(ctx, job)                  // may this commit replace the head? is there anything to do?
 //	lock, err := chain.Lock(ctx, locker, holder, wait, …)  // one writer at a time
 //	prepared, err := chain.Prepare(ctx, lock, job, …)      // check again; what does etcd lack?
 //	err = prepared.Upload(ctx, …)                          // contents, then nodes, bottom-up
 //	published, err := prepared.Publish(ctx)                // one txn: all of it or nothing
 //
-// Chain.Do is all of that in one call.
+// Chain.Do is all of that in one call. Prepare without a lock tells what a deploy would do, and writes nothing.
+//
+// A job with Force overrides what the comparison with the previous hash refuses, and nothing else: not a hold, a lock
+// or a damaged head. A job with a path below which nothing differs from the head makes no deploy (Verdict.Same). After
+// either, the head may be any number of commits behind the next job's.
+//
+// # How a chain is looked at
+//
+// Chain.State gives head, hold and lock at one revision, Chain.Stand how a commit stands to the head, Chain.Log the
+// deploys from the newest down, Chain.Diff what differs between two; Chain.List, Chain.Cat and Chain.Checkout read one.
 //
 // # Invariants
 //
@@ -33,6 +42,9 @@
 //     writing one twice changes nothing.
 //   - The head is compared in the publishing txn with what Check saw, and so is the lock's create revision. A publish
 //     whose answer was lost is settled by taking the lock away first: after that it can not be applied any more.
+//   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no
+//     longer kept alive: other processes wait for no longer than the lease's time.
+//   - Once a deploy is uploaded, nothing of its contents stays in memory.
 //   - Reading trusts nothing: a record's tree_sha256 covers the root node's text, a node covers its entries by sha256.
 //
 // # Concurrency

@@ -32,6 +32,15 @@ func (h Holder) String() string {
 		Printable(h.Host), h.Since.UTC().Format(time.RFC3339))
 }
 
+// parseHolder reads a lock: whatever is there keeps others out.
+func parseHolder(value []byte) *Holder {
+	h := new(Holder)
+	if err := json.Unmarshal(value, h); err != nil {
+		return &Holder{User: shorten(string(value))}
+	}
+	return h
+}
+
 // Locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
 // used by many goroutines.
 type Locker struct {
@@ -40,13 +49,14 @@ type Locker struct {
 
 	mu      sync.Mutex
 	session *concurrency.Session
-	owned   map[string]bool // namespace and value of the locks that are held or asked for
+	leases  map[clientv3.LeaseID]bool // every one that this process ever had
+	owned   map[string]bool           // namespace and value of the locks that are held or asked for
 }
 
 // NewLocker makes a Locker whose lease lives for ttl (whole seconds) after the process has died. The lease is granted
 // when it is first needed.
 func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
-	return &Locker{client: client, ttl: ttl, owned: map[string]bool{}}
+	return &Locker{client: client, ttl: ttl, leases: map[clientv3.LeaseID]bool{}, owned: map[string]bool{}}
 }
 
 func (l *Locker) own(ns Namespace, value []byte, own bool) {
@@ -59,11 +69,11 @@ func (l *Locker) own(ns Namespace, value []byte, own bool) {
 	}
 }
 
-// owns tells whether somebody in this process still has a use for a lock.
-func (l *Locker) owns(ns Namespace, value []byte) bool {
+// leftOver tells whether a lock is of this process and nobody in it has a use for it any more.
+func (l *Locker) leftOver(ns Namespace, held *mvccpb.KeyValue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.owned[string(ns)+string(value)]
+	return l.leases[clientv3.LeaseID(held.Lease)] && !l.owned[string(ns)+string(held.Value)]
 }
 
 // Close revokes the lease, and with it every lock that still hangs on it.
@@ -92,22 +102,22 @@ func (l *Locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
 			return l.session.Lease(), nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, etcd.RequestTimeout)
-	defer cancel()
-	grant, err := l.client.Grant(ctx, int64(l.ttl.Seconds()))
+	lease, err := etcd.Grant(ctx, l.client, int64(l.ttl.Seconds()))
 	if err != nil {
-		return 0, fmt.Errorf("grant lease: %w", etcd.Classify(err))
+		return 0, fmt.Errorf("grant lease: %w", err)
 	}
 	// The session's own context must outlive this call, so it is the client's.
-	session, err := concurrency.NewSession(l.client, concurrency.WithLease(grant.ID))
+	session, err := concurrency.NewSession(l.client, concurrency.WithLease(lease))
 	if err != nil {
 		return 0, fmt.Errorf("keep lease alive: %w", etcd.Classify(err))
 	}
-	l.session = session
-	return grant.ID, nil
+	l.session, l.leases[lease] = session, true
+	return lease, nil
 }
 
-// forget drops a lease that etcd does not know any more.
+// forget drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given back.
+// No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than that. A
+// lock of another push that goes with it is lost, and taken again.
 func (l *Locker) forget(id clientv3.LeaseID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,12 +131,13 @@ func (l *Locker) forget(id clientv3.LeaseID) {
 type Lock struct {
 	chain    *Chain
 	locker   *Locker
+	lease    clientv3.LeaseID
 	value    []byte
 	revision int64 // the lock key's create revision; 0 once it is given back
 }
 
 // Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd can not be told, this
-// process has no use for the lock any more, and removes it when it next comes across it.
+// process has no use for the lock any more: it removes it when it next comes across it, and lets the lease run out.
 func (l *Lock) Unlock(ctx context.Context) error {
 	if l.revision == 0 {
 		return nil
@@ -134,6 +145,7 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	revision := l.revision
 	l.gone()
 	if err := l.chain.deleteLock(ctx, revision); err != nil {
+		l.locker.forget(l.lease)
 		return fmt.Errorf("unlock %s: %w", l.chain.ns, etcd.Classify(err))
 	}
 	return nil
@@ -182,22 +194,20 @@ func (c *Chain) lock(ctx context.Context, l *Locker, value []byte, start time.Ti
 			continue
 		}
 		if err != nil {
+			l.forget(lease) // the lock may be there
 			return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 		}
 		if held == nil {
-			return &Lock{chain: c, locker: l, value: value, revision: revision}, nil
+			return &Lock{chain: c, locker: l, lease: lease, value: value, revision: revision}, nil
 		}
-		if held.Lease == int64(lease) && !l.owns(c.ns, held.Value) {
+		if l.leftOver(c.ns, held) {
 			// A try whose answer was lost, or an unlock that did not reach etcd: nobody else could remove it.
 			if err := c.deleteLock(ctx, held.CreateRevision); err != nil {
 				return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 			}
 			continue
 		}
-		var holder Holder
-		if err := json.Unmarshal(held.Value, &holder); err != nil {
-			holder.User = string(held.Value) // whatever is there keeps us out
-		}
+		holder := *parseHolder(held.Value)
 		if !c.awaitUnlock(ctx, held, start.Add(wait), func() { waiting(holder, time.Since(start)) }) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -233,7 +243,7 @@ const watchPause = 200 * time.Millisecond
 func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline time.Time, waiting func()) bool {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	deleted := c.client.Watch(ctx, string(held.Key), clientv3.WithRev(held.ModRevision+1))
+	deleted := c.client.Watch(clientv3.WithRequireLeader(ctx), string(held.Key), clientv3.WithRev(held.ModRevision+1))
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	var retry <-chan time.Time

@@ -2,14 +2,12 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
 	"refship/deploy/tree"
@@ -42,7 +40,11 @@ type Progress struct {
 type Prepared struct {
 	Verdict     *Verdict
 	Files       int      // files and links in the tree
-	Changed     int      // files added, modified or deleted since the head
+	Changed     int      // files and links added, modified or deleted since the head; all, if that is foreign
+	Added       int      // of Changed
+	Modified    int      // of Changed: another content or mode, or a file that became a link
+	Deleted     int      // of Changed
+	Listed      []Change // the first 1,000 of the changes, sorted by path
 	NewContents int      // contents that etcd lacks
 	NewBytes    int64    // bytes to store: contents, nodes, commits
 	Submodules  []string // paths of changed submodules: recorded, and not deployed
@@ -71,7 +73,8 @@ type content struct {
 }
 
 // Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What can not be
-// deployed is refused here, before anything is written. If Verdict.Already is set, nothing was read.
+// deployed is refused here, before anything is written. If Verdict's Already or Same is set, nothing was read. Without
+// a lock (nil) it tells what a deploy would do, and the Prepared can neither be uploaded nor published.
 func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func(Progress)) (*Prepared, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
@@ -81,7 +84,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 		Verdict: v, chain: c, lock: lock, job: job, nodes: c.newNodes(),
 		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
 	}
-	if v.Already {
+	if v.idle() {
 		return p, nil
 	}
 	plans, err := p.planTree(ctx)
@@ -233,7 +236,9 @@ func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) er
 	told, kept := Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
 	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
 		c := list[i]
-		c.size = size
+		if c.size = size; p.job.MaxFile > 0 && size > p.job.MaxFile {
+			return tooLargeFile(c.path, size, p.job.MaxFile)
+		}
 		sum := newContentHash(size)
 		if size <= tree.ChunkSize && kept+size <= keepBytes {
 			c.kept = make([]byte, 0, size)
@@ -248,6 +253,22 @@ func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) er
 		progress(told)
 		return nil
 	})
+}
+
+func tooLargeFile(where string, size, limit int64) error {
+	return &RefusedError{
+		What:   fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(limit)),
+		Remedy: "take it out of the commit and push again, or ask who runs the server to raise its limit, --max-file-size",
+	}
+}
+
+// exactly writes a size for reading, and to the byte where that rounds.
+func exactly(n int64) string {
+	text := Bytes(n)
+	if n < 1024 {
+		return text
+	}
+	return fmt.Sprintf("%s (%d bytes)", text, n)
 }
 
 // read takes a content in and checks that it is what its oid names.
@@ -411,81 +432,3 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 	p.keys += len(p.objects)
 	return nil
 }
-
-// countFiles compares the tree with the head's.
-func (p *Prepared) countFiles(ctx context.Context) error {
-	head := p.Verdict.Head
-	if head == nil || head.Record == nil {
-		return p.countFrom(ctx, plumbing.ZeroHash)
-	}
-	p.Files = head.Record.Files
-	err := p.countFrom(ctx, head.Record.root().OID)
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) || err == nil && p.Files < 0 {
-		// The head can not be compared with, and this deploy must not hang on it.
-		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
-		p.Files, p.Changed, p.Submodules = 0, 0, nil
-		return p.countFrom(ctx, plumbing.ZeroHash)
-	}
-	return err
-}
-
-// countFrom counts on from a tree, or from nothing.
-func (p *Prepared) countFrom(ctx context.Context, old plumbing.Hash) error {
-	long := ""
-	err := p.nodes.diff(ctx, old, p.Verdict.tree, func(c Change) {
-		if c.New != nil && len(c.Path) > maxPath {
-			long = c.Path // a directory that lies deeper than where it was checked
-		}
-		file := func(e *tree.Entry) bool { return e != nil && e.Mode != filemode.Submodule }
-		if file(c.Old) {
-			p.Files--
-		}
-		if file(c.New) {
-			p.Files++
-		}
-		if c.New != nil && c.New.Mode == filemode.Submodule {
-			p.Submodules = append(p.Submodules, c.Path)
-		}
-		if file(c.Old) || file(c.New) {
-			p.Changed++
-		}
-	})
-	if err == nil && long != "" {
-		err = badName(long)
-	}
-	return err
-}
-
-// keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
-// bucket's value and, with the index, in its page), revision, leases and the page's headers, rounded up.
-const keyOverhead = 400
-
-// CheckRoom refuses what etcd's quota has no room for, all of one push together, before any of it is written.
-func CheckRoom(ctx context.Context, client *clientv3.Client, all []*Prepared) error {
-	var need int64
-	for _, p := range all {
-		need += p.NewBytes + int64(p.keys)*keyOverhead
-	}
-	if need == 0 {
-		return nil
-	}
-	space, err := etcd.ReadSpace(ctx, client)
-	if err != nil {
-		return fmt.Errorf("read etcd's size: %w", err)
-	}
-	free := space.Quota - space.Used
-	if !space.NoSpace && (space.Quota == 0 || need <= free) {
-		return nil
-	}
-	what := fmt.Sprintf("this needs %s in etcd and %s of its quota of %s are free", Bytes(need), Bytes(max(free, 0)), Bytes(space.Quota))
-	if space.NoSpace {
-		what = "etcd's alarm NOSPACE is on: it takes no writes"
-	}
-	return &roomError{&RefusedError{What: what, Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again"}}
-}
-
-// roomError is a refusal that etcd's fullness caused.
-type roomError struct{ *RefusedError }
-
-func (e *roomError) Unwrap() []error { return []error{e.RefusedError, etcd.ErrFull} }

@@ -219,27 +219,6 @@ func (f *fixture) clear() {
 	}
 }
 
-func TestHoldRefusesAndNamesItsText(t *testing.T) {
-	f := newFixture(t)
-	commit := f.repo.commit("all", files{"a": text("a")})
-	f.put(own+"hold", "ops: login is broken\x1b[2J")
-	_, err := f.chain.Check(t.Context(), f.job(commit))
-	wantError[*deploy.RefusedError](t, err, `/refship/config is on hold: ops: login is broken\x1b[2J`, "is gone from etcd")
-	if _, _, err := f.do(f.job(commit)); err == nil {
-		t.Error("a held chain took a deploy")
-	}
-	f.delete(own + "hold")
-	f.deploy(commit)
-}
-
-func TestALongReasonIsRefused(t *testing.T) {
-	f := newFixture(t)
-	job := f.job(f.repo.commit("all", files{"a": text("a")}))
-	job.Reason = strings.Repeat("r", 10_001)
-	_, err := f.chain.Check(t.Context(), job)
-	wantError[*deploy.RefusedError](t, err, "the reason has 10001 bytes", "shorter")
-}
-
 func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	f := newFixture(t)
 	first := f.deploy(f.repo.commit("first", files{"a": text("a")}))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
@@ -26,7 +27,12 @@ const settleTimeout = 30 * time.Second
 // deploy, ErrLockLost or what else kept it from being published; if even that fails, the error wraps
 // etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Repo is not used any more.
 func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
-	if p.lock.revision == 0 {
+	switch {
+	case p.lock == nil:
+		return nil, errNoLock("publish", p.chain)
+	case p.Verdict.idle():
+		return nil, fmt.Errorf("publish in %s: deploy %d is what is wanted already", p.chain.ns, p.Verdict.Head.ID)
+	case p.lock.revision == 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
 	d, err := p.compose(ctx)
@@ -42,7 +48,11 @@ func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
 		p.lock.gone()
 		return d, nil
 	}
-	return p.notPublished(ctx, d, resp)
+	return p.notPublished(d, resp)
+}
+
+func errNoLock(verb string, c *Chain) error {
+	return fmt.Errorf("%s in %s: it was prepared without a lock, only to be looked at", verb, c.ns)
 }
 
 // compose makes the deploy: its record and the signature over it.
@@ -53,11 +63,11 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 		return nil, err
 	}
 	r := &Record{
-		Format: recordFormat, ID: 1, Kind: job.Kind, Hash: Hash(job.Commit.String()), Path: job.Path,
+		Format: recordFormat, ID: 1, Kind: job.Kind, Forced: v.Forced != nil, Hash: job.hash(), Path: job.Path,
 		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
 		Frontend: job.Frontend, Settings: job.Settings, PreviousHash: v.previous,
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
-		Subject: subjectOf(v.commit.Message), Author: shorten(fmt.Sprintf("%s <%s>", v.commit.Author.Name, v.commit.Author.Email)),
+		Subject: v.subject, Author: v.author,
 		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if r.Settings == nil {
@@ -114,15 +124,13 @@ func (p *Prepared) publishTxn(ctx context.Context, d *Deploy) (*clientv3.TxnResp
 }
 
 // notPublished says why the compares failed.
-func (p *Prepared) notPublished(ctx context.Context, d *Deploy, resp *clientv3.TxnResponse) (*Deploy, error) {
+func (p *Prepared) notPublished(d *Deploy, resp *clientv3.TxnResponse) (*Deploy, error) {
 	if isRecord(resp.Responses[0], d) {
 		p.lock.gone()
 		return d, nil // it was: etcd's client had asked twice
 	}
-	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
-		if err := p.chain.checkHold(ctx); err != nil {
-			return nil, err
-		}
+	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 {
+		return nil, p.chain.held(parseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
 }
@@ -143,8 +151,7 @@ func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy,
 			if isRecord(resp.Responses[1], d) {
 				return d, nil
 			}
-			cause = etcd.Classify(cause)
-			if errors.Is(cause, etcd.ErrUnreachable) { // it was, and is no longer
+			if cause = etcd.Classify(cause); passing(cause) {
 				return nil, fmt.Errorf("publish deploy %d in %s: %w: %w", d.ID, c.ns, ErrLockLost, cause)
 			}
 			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
@@ -152,11 +159,17 @@ func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy,
 		select {
 		case <-ctx.Done():
 			p.lock.gone()
+			p.lock.locker.forget(p.lock.lease) // the lock may be there
 			return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns,
 				etcd.Classify(context.DeadlineExceeded))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// passing tells whether what kept a txn out is over once etcd has answered another.
+func passing(err error) bool {
+	return errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, rpctypes.ErrTooManyRequests) || errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
 func isRecord(resp *etcdserverpb.ResponseOp, d *Deploy) bool {
@@ -165,8 +178,8 @@ func isRecord(resp *etcdserverpb.ResponseOp, d *Deploy) bool {
 }
 
 // Do is the whole way for a job outside of a push: check, lock, prepare, upload, publish, and again if the lock was
-// lost on the way. The lock is waited for up to wait. already says that the head, which is returned, was this very
-// deploy, and that nothing was written.
+// lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
+// returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
 func (c *Chain) Do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (d *Deploy, already bool, err error) {
 	const tries = 3
 	for range tries {
@@ -182,7 +195,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	if err != nil {
 		return nil, false, err
 	}
-	if v.Already {
+	if v.idle() {
 		return v.Head, true, nil
 	}
 	lock, err := c.Lock(ctx, l, who, wait, func(Holder, time.Duration) {})
@@ -194,7 +207,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	if err != nil {
 		return nil, false, err
 	}
-	if p.Verdict.Already {
+	if p.Verdict.idle() {
 		return p.Verdict.Head, true, nil
 	}
 	if err := CheckRoom(ctx, c.client, []*Prepared{p}); err != nil {

@@ -40,7 +40,7 @@ type Record struct {
 	Format          int               `json:"format"` // 1
 	ID              ID                `json:"id"`
 	Kind            Kind              `json:"kind"`
-	Forced          bool              `json:"forced"` // the previous-hash check was overridden
+	Forced          bool              `json:"forced"` // the previous-hash check said no and was overridden
 	Hash            Hash              `json:"hash"`
 	Path            string            `json:"path"`        // what part of the commit's tree; "" is all of it
 	Tree            string            `json:"tree"`        // oid of the tree at path
@@ -54,7 +54,7 @@ type Record struct {
 	Repository      string            `json:"repository"`
 	Target          string            `json:"target"`
 	Ref             string            `json:"ref"`
-	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first deploy
+	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first or a forced deploy
 	Subject         string            `json:"subject"`
 	Author          string            `json:"author"` // "Name <mail>"
 	Pusher          Pusher            `json:"pusher"`

@@ -16,12 +16,17 @@ import (
 const maxKey = maxNamespace + 100
 
 // Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
-// a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error.
+// a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error;
+// when it has succeeded, nothing of what it wrote stays in memory.
 func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
+	if p.lock == nil {
+		return errNoLock("store", p.chain)
+	}
 	w := etcd.NewWriter(ctx, p.chain.kv)
 	if err := p.upload(ctx, w, progress); err != nil {
 		return fmt.Errorf("store in %s: %w", p.chain.ns, etcd.Classify(err))
 	}
+	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects = nil, nil, nil, nil, nil, nil
 	return nil
 }
 

@@ -29,7 +29,8 @@
 //
 // Whatever is not understood makes its line unusable, and only its line: any other option (sshd would honour it, and this server
 // does not), a missing name, a malformed rule, a certificate, a DSA key, an RSA key under 2048 bits, a key that an earlier usable
-// line has already. Such a line is a [LineError] and gives no access; the other lines go on working.
+// line has already, a key whose base64 is not written as ssh-keygen writes it, more than 16 KiB. Such a line is a [LineError] and
+// gives no access; the other lines go on working. Only a file over 64 MiB is refused as a whole.
 //
 // # Private keys
 //
@@ -47,5 +48,5 @@
 //
 // A change writes a temporary file in the same directory, syncs it, renames it, and syncs the directory: a reader and a crash see
 // the old file or the new one. Changes exclude each other, between processes too, by flock(2) on PATH.lock. Reading takes no lock.
-// Nothing is cached, so a change is seen by the next call. All functions may be called from several goroutines.
+// Nothing is cached, so a change is seen by the next call; a lookup reads the file once, in a few pieces of 16 KiB. All functions may be called from several goroutines.
 package keys

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -16,48 +17,152 @@ import (
 
 // File is an authorized_keys file. It is read anew at each call, so a change is seen at once.
 // Changes are atomic and exclude each other between processes. A missing file has no keys.
-// A file that group or others may write is refused as a whole, as sshd does.
+// A file that group or others may write is refused as a whole, as sshd does; so is one over 64 MiB.
 type File struct{ Path string }
+
+const (
+	// maxFile bounds the file, in bytes: some 600,000 keys. Looking one of them up takes some tens of milliseconds.
+	maxFile = 64 << 20
+	// maxLine bounds a line, in bytes, as OpenSSH does (SSH_MAX_PUBKEY_BYTES). A longer one is not usable.
+	maxLine = 16 << 10
+	// maxBad is how many lines that are not usable List names one by one.
+	maxBad = 1000
+)
 
 // entry is one line of the file: a comment (no key, no error), a usable key, or an error with what was understood of the key.
 type entry struct {
-	raw  []byte // with its newline
+	line int // 1-based
 	key  *Key
 	err  error
-	twin int // index of the usable entry that has the same key already, or -1
+	twin *Key // the usable key of an earlier line that has the same bytes, or nil
 }
 
-func (e *entry) usable() bool { return e.key != nil && e.err == nil }
+// parser tells the lines of one file apart, in their order.
+type parser struct {
+	line  int
+	first map[string]*Key // key bytes to the usable key that has them
+}
 
-// List gives the usable keys and the lines that are not usable, both in the file's order.
-func (f File) List() (keys []*Key, bad []*LineError, err error) {
-	entries, err := f.read()
-	if err != nil {
-		return nil, nil, err
+func newParser() *parser { return &parser{first: make(map[string]*Key)} }
+
+func (p *parser) next(text []byte) entry {
+	p.line++
+	e := entry{line: p.line}
+	e.key, e.err = parseLine(text)
+	if e.key == nil || e.key.PublicKey == nil {
+		return e
 	}
-	for i, e := range entries {
-		switch {
+	e.key.Line = p.line
+	id := string(e.key.PublicKey.Marshal())
+	if e.twin = p.first[id]; e.twin != nil && e.err == nil {
+		e.err = withHint("remove one of the two lines", "the same key as in line %d, of %s", e.twin.Line, e.twin.Name)
+	}
+	if e.err == nil {
+		p.first[id] = e.key
+	}
+	return e
+}
+
+// List gives the usable keys and the lines that are not usable, both in the file's order. After the first 1,000 of these, one more
+// stands for the rest, and says how many they are.
+func (f File) List() (keys []*Key, bad []*LineError, err error) {
+	p, more := newParser(), 0
+	err = f.each(func(text []byte) bool {
+		switch e := p.next(text); {
+		case e.err != nil && len(bad) == maxBad:
+			more++
 		case e.err != nil:
-			bad = append(bad, &LineError{Path: f.Path, Line: i + 1, Err: e.err})
+			bad = append(bad, &LineError{Path: f.Path, Line: e.line, Err: e.err})
 		case e.key != nil:
 			keys = append(keys, e.key)
 		}
+		return true
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if more > 0 {
+		bad = append(bad, &LineError{Path: f.Path, Line: bad[maxBad-1].Line + 1, Err: fmt.Errorf("from here on %d more lines are not usable", more)})
 	}
 	return keys, bad, nil
 }
 
-// Find gives the usable key with these bytes, or nil, nil if there is none.
+// Find gives the usable key with these bytes. Where no line has them it gives nil, nil; where lines have them of which none is usable,
+// the first one's *LineError.
 func (f File) Find(pub ssh.PublicKey) (*Key, error) {
-	entries, err := f.read()
-	if err != nil {
+	// Only lines that hold the key's base64 are parsed: a usable line has it exactly so.
+	needle := keyBase64(pub)
+	var found *Key
+	var unusable error
+	line := 0
+	err := f.each(func(text []byte) bool {
+		line++
+		if !bytes.Contains(text, needle) {
+			return true
+		}
+		key, err := parseLine(text)
+		switch {
+		case err != nil && unusable == nil:
+			unusable = &LineError{Path: f.Path, Line: line, Err: err}
+		case err == nil && key != nil && sameKey(key.PublicKey, pub): // else it is in a comment
+			key.Line, found = line, key
+		}
+		return found == nil
+	})
+	switch {
+	case err != nil:
 		return nil, err
+	case found == nil:
+		return nil, unusable
 	}
-	for _, e := range entries {
-		if e.usable() && sameKey(e.key.PublicKey, pub) {
-			return e.key, nil
+	return found, nil
+}
+
+// each calls fn with each line of the file as it is now, until fn gives false. Of a line that is too long it gives the beginning, which is
+// too long as well. The text is good for the time of the call.
+func (f File) each(fn func(text []byte) bool) error {
+	file, err := openGuarded(f.Path, 0o022, "group or others may write it")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read authorized keys: %w", err)
+	}
+	defer func() { _ = file.Close() }() // it is only read
+	err = f.checkSize(file)
+	in := bufio.NewReaderSize(file, maxLine+2)
+	for more := true; more && err == nil; {
+		var text []byte
+		text, err = in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			text = bytes.Clone(text)
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = in.ReadSlice('\n')
+			}
+		}
+		if len(text) > 0 && (err == nil || errors.Is(err, io.EOF)) {
+			more = fn(text)
 		}
 	}
-	return nil, nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read authorized keys: %w", err)
+	}
+	return nil
+}
+
+func (f File) checkSize(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return f.checkLength(info.Size())
+}
+
+func (f File) checkLength(size int64) error {
+	if size > maxFile {
+		return withHint("take out lines that nobody needs", "%s: %d bytes are more than the limit of %d", f.Path, size, maxFile)
+	}
+	return nil
 }
 
 // Add appends a key; what the file has already stays as it is, byte for byte. A key that is there already, also on a line that is not
@@ -67,13 +172,12 @@ func (f File) Add(name string, pub ssh.PublicKey, comment string, rules []Rule) 
 	if err := key.check(); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
-	err := f.change(func(entries []entry) ([]byte, error) {
-		var text []byte
-		for i, e := range entries {
-			if e.key != nil && e.key.PublicKey != nil && sameKey(e.key.PublicKey, pub) {
-				return nil, f.presentError(&e, i+1)
+	err := f.change(func(text []byte) ([]byte, error) {
+		p := newParser()
+		for raw := range bytes.Lines(text) {
+			if e := p.next(raw); e.key != nil && e.key.PublicKey != nil && sameKey(e.key.PublicKey, pub) {
+				return nil, f.presentError(&e)
 			}
-			text = append(text, e.raw...)
 		}
 		if len(text) > 0 && text[len(text)-1] != '\n' {
 			text = append(text, '\n')
@@ -87,17 +191,17 @@ func (f File) Add(name string, pub ssh.PublicKey, comment string, rules []Rule) 
 }
 
 // presentError says whose key it is that is there already.
-func (f File) presentError(e *entry, line int) error {
-	hint := fmt.Sprintf("to change what the key may do, edit line %d of %s", line, f.Path)
+func (f File) presentError(e *entry) error {
+	hint := fmt.Sprintf("to change what the key may do, edit line %d of %s", e.line, f.Path)
 	owner := e.key.Name
 	if owner == "" {
 		owner = "nobody"
 	}
 	if e.err != nil {
 		return withHint(hint, "%s is there already, as a key of %s in line %d, which is not usable: %w",
-			e.key.Fingerprint(), owner, line, e.err)
+			e.key.Fingerprint(), owner, e.line, e.err)
 	}
-	return withHint(hint, "%s is there already, as a key of %s in line %d", e.key.Fingerprint(), owner, line)
+	return withHint(hint, "%s is there already, as a key of %s in line %d", e.key.Fingerprint(), owner, e.line)
 }
 
 // Remove takes out every line of the user name, usable or not, and gives their number. With a key goes any later line that has
@@ -105,16 +209,18 @@ func (f File) presentError(e *entry, line int) error {
 // whose hint lists the names.
 func (f File) Remove(name string) (int, error) {
 	removed := 0
-	err := f.change(func(entries []entry) ([]byte, error) {
-		var text []byte
+	err := f.change(func(text []byte) ([]byte, error) {
+		var kept []byte
 		var names []string
-		gone := func(e *entry) bool { return e.key != nil && e.key.Name == name && name != "" }
-		for _, e := range entries {
-			if gone(&e) || e.twin >= 0 && gone(&entries[e.twin]) {
+		gone := func(k *Key) bool { return k != nil && k.Name == name && name != "" }
+		p := newParser()
+		for raw := range bytes.Lines(text) {
+			e := p.next(raw)
+			if gone(e.key) || gone(e.twin) {
 				removed++
 				continue
 			}
-			text = append(text, e.raw...)
+			kept = append(kept, raw...)
 			if e.key != nil && e.key.Name != "" {
 				names = append(names, e.key.Name)
 			}
@@ -122,7 +228,7 @@ func (f File) Remove(name string) (int, error) {
 		if removed == 0 {
 			return nil, f.unknownNameError(name, names)
 		}
-		return text, nil
+		return kept, nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("remove keys of %s: %w", name, err)
@@ -139,8 +245,8 @@ func (f File) unknownNameError(name string, names []string) error {
 	return withHint(hint, "no line of user %q in %s", name, f.Path)
 }
 
-// change lets edit make the file's new text from its lines, with every other change excluded.
-func (f File) change(edit func([]entry) ([]byte, error)) error {
+// change lets edit make the file's new text from the old one, with every other change excluded.
+func (f File) change(edit func(text []byte) ([]byte, error)) error {
 	// A symbolic link stays one: the file it points to is changed.
 	path, err := filepath.EvalSymlinks(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,48 +259,33 @@ func (f File) change(edit func([]entry) ([]byte, error)) error {
 		return err
 	}
 	defer unlock()
-	entries, err := f.read()
+	text, err := f.read()
 	if err != nil {
+		return fmt.Errorf("read authorized keys: %w", err)
+	}
+	if text, err = edit(text); err != nil {
 		return err
 	}
-	text, err := edit(entries)
-	if err != nil {
+	if err := f.checkLength(int64(len(text))); err != nil {
 		return err
 	}
 	return replace(path, text, 0o600)
 }
 
-// read parses the file as it is now.
-func (f File) read() ([]entry, error) {
-	text, err := readGuarded(f.Path, 0o022, "group or others may write it")
+// read gives the file's whole text as it is now.
+func (f File) read() ([]byte, error) {
+	file, err := openGuarded(f.Path, 0o022, "group or others may write it")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read authorized keys: %w", err)
+		return nil, err
 	}
-	var entries []entry
-	first := make(map[string]int) // key bytes to the usable entry that has them
-	for raw := range bytes.Lines(text) {
-		e := entry{raw: raw, twin: -1}
-		e.key, e.err = parseLine(raw)
-		if e.key != nil {
-			e.key.Line = len(entries) + 1
-		}
-		if e.key != nil && e.key.PublicKey != nil {
-			id := string(e.key.PublicKey.Marshal())
-			if i, there := first[id]; there {
-				e.twin = i
-				if e.err == nil {
-					e.err = fmt.Errorf("the same key as in line %d, of %s", i+1, entries[i].key.Name)
-				}
-			} else if e.err == nil {
-				first[id] = len(entries)
-			}
-		}
-		entries = append(entries, e)
+	defer func() { _ = file.Close() }() // it is only read
+	if err := f.checkSize(file); err != nil {
+		return nil, err
 	}
-	return entries, nil
+	return io.ReadAll(file)
 }
 
 // check refuses what could not be read back as it was given.
@@ -216,27 +307,27 @@ func (k *Key) check() error {
 			return withHint(rulesHint, "parse rule %q: %w", r, err)
 		}
 	}
-	return nil
+	return checkLineLength(len(k.line()))
 }
 
-// readGuarded reads a regular file, and refuses one whose mode has a forbidden bit; why says what that bit allows.
-func readGuarded(path string, forbidden fs.FileMode, why string) (text []byte, err error) {
+// openGuarded opens a regular file to read, and refuses one whose mode has a forbidden bit; why says what that bit allows.
+func openGuarded(path string, forbidden fs.FileMode, why string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file", path)
+	case info.Mode()&forbidden != 0:
+		err = withHint("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if info.Mode()&forbidden != 0 {
-		return nil, withHint("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
-	}
-	return io.ReadAll(f)
+	return f, nil
 }
 
 func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,14 +49,21 @@ func (k *Key) line() []byte {
 	return b.Bytes()
 }
 
-// parseLine parses one line without its newline. A comment or a blank line gives nil, nil. With an error, the key holds what was
+// parseLine parses one line. A comment or a blank line gives nil, nil. With an error, the key holds what was
 // understood before it: PublicKey and Name may be set, and it gives no access.
 func parseLine(text []byte) (*Key, error) {
+	length := len(bytes.TrimRight(text, "\r\n"))
 	text = bytes.TrimSpace(text)
-	if len(text) == 0 || text[0] == '#' {
+	if bytes.HasPrefix(text, []byte("#")) {
 		return nil, nil
 	}
 	key := &Key{}
+	if err := checkLineLength(length); err != nil { // asked before the spaces went: of a long line only the beginning may be here
+		return key, err
+	}
+	if len(text) == 0 {
+		return nil, nil
+	}
 	if err := checkText(string(text)); err != nil {
 		return key, err
 	}
@@ -72,7 +80,26 @@ func parseLine(text []byte) (*Key, error) {
 	if err := key.parseOptions(options); err != nil {
 		return key, err
 	}
-	return key, checkPublicKey(pub)
+	if err := checkPublicKey(pub); err != nil {
+		return key, err
+	}
+	// The library takes some other spellings, too; one for each key lets Find look for it.
+	if !bytes.Contains(text, keyBase64(pub)) {
+		return key, withHint("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
+	}
+	return key, nil
+}
+
+// keyBase64 is how a line writes a key.
+func keyBase64(pub ssh.PublicKey) []byte {
+	return []byte(base64.StdEncoding.EncodeToString(pub.Marshal()))
+}
+
+func checkLineLength(n int) error {
+	if n > maxLine {
+		return withHint("rules for many repositories can be said with *, and by further keys", "line is longer than %d bytes", maxLine)
+	}
+	return nil
 }
 
 // parseOptions sets the key's name and rules. The name is set first, so that it is known even when the rest is wrong.

@@ -2,6 +2,9 @@ package keys
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,6 +198,47 @@ func FuzzParseLine(f *testing.F) {
 		}
 		if diff := cmp.Diff(key, again, cmp.Comparer(sameKey)); diff != "" {
 			t.Fatalf("%q changes when it is written:\n%s", text, diff)
+		}
+	})
+}
+
+// FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the same line, and nobody else.
+func FuzzFile(f *testing.F) {
+	alice, stranger := mustPublicKey(f), mustPublicKey(f)
+	a, s := keyText(alice), keyText(stranger)
+	for _, seed := range []string{
+		"", usable("alice", alice), usable("alice", alice) + usable("bob", alice), "#\r\n\n" + usable("alice", alice) + "x",
+		`name="alice",allow="admin",restrict ` + a + "\n" + usable("alice", alice), "\x00\n" + usable("alice", alice) + s,
+		strings.Repeat(" ", maxLine) + "\n" + usable("alice", alice), strings.Repeat("x", maxLine+1) + usable("alice", alice),
+	} {
+		f.Add([]byte(seed))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		file := File{Path: filepath.Join(dir, "authorized_keys")}
+		if err := os.WriteFile(file.Path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		keys, bad, err := file.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.Count(text, []byte("\n")) + 1
+		if len(keys)+len(bad) > lines {
+			t.Fatalf("%d keys and %d bad lines in %d lines", len(keys), len(bad), lines)
+		}
+		for _, want := range keys {
+			got, err := file.Find(want.PublicKey)
+			if err != nil || got == nil || got.Line != want.Line {
+				t.Fatalf("List has %+v, Find has %+v, %v", want, got, err)
+			}
+		}
+		for _, pub := range []ssh.PublicKey{alice, stranger} {
+			got, err := file.Find(pub)
+			listed := slices.ContainsFunc(keys, func(k *Key) bool { return sameKey(k.PublicKey, pub) })
+			if (got != nil) != listed || got != nil && err != nil {
+				t.Fatalf("listed: %v, found %+v, %v", listed, got, err)
+			}
 		}
 	})
 }

@@ -6,10 +6,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"golang.org/x/crypto/ssh"
 )
+
+// maxPrivateKey bounds what is read as a private key, in bytes: the largest RSA keys have some 13,000.
+const maxPrivateKey = 1 << 20
 
 // LoadOrCreate reads an OpenSSH private key, or makes an ed25519 one (0600, synced, with .pub beside it). A crash leaves no
 // key or a whole one, and of two processes that find none, both get the one that is kept. A key that group or others may read, and one that
@@ -26,7 +30,12 @@ func LoadOrCreate(path, comment string) (ssh.Signer, error) {
 }
 
 func load(path string) (ssh.Signer, error) {
-	text, err := readGuarded(path, 0o077, "group or others may use it")
+	f, err := openGuarded(path, 0o077, "group or others may use it")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it is only read
+	text, err := io.ReadAll(io.LimitReader(f, maxPrivateKey))
 	if err != nil {
 		return nil, err
 	}

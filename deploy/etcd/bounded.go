@@ -2,66 +2,88 @@ package etcd
 
 import (
 	"context"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// RequestTimeout bounds one request: etcd's client by itself would wait for as long as its context lives while no
-// server answers.
-const RequestTimeout = 10 * time.Second
-
-// Bounded gives kv with a bound of RequestTimeout on each Get, Put, Delete, Do and Txn.
-func Bounded(kv clientv3.KV) clientv3.KV { return boundedKV{kv} }
-
-type boundedKV struct{ clientv3.KV }
-
-func (b boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
-	return b.KV.Get(ctx, key, opts...)
+// Bounded gives client's KV with bounds: etcd's client by itself would wait for as long as its context lives while no
+// server answers. A Get or Txn is sent again while that may help (see RequestTimeout); what goes through it must stand
+// being applied twice, also after a later request of somebody else: by its compares, or because it puts what nobody puts
+// otherwise. Put, Delete and Do are sent once.
+func Bounded(client *clientv3.Client) clientv3.KV {
+	return &boundedKV{KV: client.KV, patience: patience{client}}
 }
 
-func (b boundedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+type boundedKV struct {
+	clientv3.KV
+	patience patience
+}
+
+func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+	err = b.patience.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = b.KV.Get(ctx, key, opts...)
+		return err
+	})
+	return resp, err
+}
+
+func (b *boundedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	return b.KV.Put(ctx, key, value, opts...)
 }
 
-func (b boundedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+func (b *boundedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	return b.KV.Delete(ctx, key, opts...)
 }
 
-func (b boundedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
+func (b *boundedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	return b.KV.Do(ctx, op)
 }
 
-// Txn starts the bound with the txn, which is built and committed at once everywhere.
-func (b boundedKV) Txn(ctx context.Context) clientv3.Txn {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	return boundedTxn{b.KV.Txn(ctx), cancel}
-}
+// Txn starts the bound when the txn is committed.
+func (b *boundedKV) Txn(ctx context.Context) clientv3.Txn { return &boundedTxn{kv: b, ctx: ctx} }
 
+// boundedTxn keeps what a txn is made of: each try needs a new one.
 type boundedTxn struct {
-	txn    clientv3.Txn
-	cancel context.CancelFunc
+	kv    *boundedKV
+	ctx   context.Context
+	ifs   []clientv3.Cmp
+	thens []clientv3.Op
+	elses []clientv3.Op
 }
 
-func (b boundedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { return boundedTxn{b.txn.If(cs...), b.cancel} }
-
-func (b boundedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
-	return boundedTxn{b.txn.Then(ops...), b.cancel}
+func (t *boundedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { t.ifs = append(t.ifs, cs...); return t }
+func (t *boundedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	t.thens = append(t.thens, ops...)
+	return t
+}
+func (t *boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	t.elses = append(t.elses, ops...)
+	return t
 }
 
-func (b boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
-	return boundedTxn{b.txn.Else(ops...), b.cancel}
+func (t *boundedTxn) Commit() (resp *clientv3.TxnResponse, err error) {
+	err = t.kv.patience.try(t.ctx, func(ctx context.Context) (err error) {
+		resp, err = t.kv.KV.Txn(ctx).If(t.ifs...).Then(t.thens...).Else(t.elses...).Commit()
+		return err
+	})
+	return resp, err
 }
 
-func (b boundedTxn) Commit() (*clientv3.TxnResponse, error) {
-	defer b.cancel()
-	return b.txn.Commit()
+// Grant grants a lease that lives for ttl seconds, and is sent again as a request of Bounded is: a grant whose answer
+// was lost runs out unused. Errors are classified.
+func Grant(ctx context.Context, client *clientv3.Client, ttl int64) (id clientv3.LeaseID, err error) {
+	err = patience{client}.try(ctx, func(ctx context.Context) error {
+		resp, err := client.Grant(ctx, ttl)
+		if err == nil {
+			id = resp.ID
+		}
+		return err
+	})
+	return id, Classify(err)
 }

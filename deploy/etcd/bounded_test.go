@@ -10,6 +10,13 @@ import (
 	"refship/deploy/etcd"
 )
 
+// clientOver is an in-process client with another KV.
+func clientOver(e *etcd.Embedded, kv clientv3.KV) *clientv3.Client {
+	client := clientv3.NewCtxClient(e.Client().Ctx())
+	client.KV, client.Maintenance = kv, e.Client().Maintenance
+	return client
+}
+
 // deadlineKV notes the deadline of each request on its way to etcd.
 type deadlineKV struct {
 	clientv3.KV
@@ -52,8 +59,9 @@ func (kv *deadlineKV) Txn(ctx context.Context) clientv3.Txn {
 }
 
 func TestBounded(t *testing.T) {
-	recorder := &deadlineKV{KV: start(t, etcd.EmbeddedConfig{}).Client(), t: t}
-	kv := etcd.Bounded(recorder)
+	e := start(t, etcd.EmbeddedConfig{})
+	recorder := &deadlineKV{KV: e.Client(), t: t}
+	kv := etcd.Bounded(clientOver(e, recorder))
 	ctx := t.Context()
 	if _, err := kv.Put(ctx, "key", "value"); err != nil {
 		t.Error(err)

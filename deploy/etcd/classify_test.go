@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -30,7 +31,14 @@ func TestClassify(t *testing.T) {
 		{status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate"`), etcd.ErrDenied},
 		{status.Error(codes.ResourceExhausted, "trying to send message larger than max (3 vs. 2)"), nil},
 		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max (3 vs. 2)"), nil},
-		{rpctypes.ErrTooManyRequests, nil},
+		{rpctypes.ErrTooManyRequests, etcd.ErrUnreachable},
+		{rpctypes.ErrGRPCNotLeader, etcd.ErrUnreachable},
+		{rpctypes.ErrLeaderChanged, etcd.ErrUnreachable},
+		{rpctypes.ErrTimeoutDueToLeaderFail, etcd.ErrUnreachable},
+		{rpctypes.ErrGRPCUnhealthy, etcd.ErrUnreachable},
+		{rpctypes.ErrLeaseNotFound, etcd.ErrUnreachable},
+		{clientv3.ErrKeepAliveHalted{Reason: errors.New("closed")}, etcd.ErrUnreachable},
+		{rpctypes.ErrGRPCAuthOldRevision, etcd.ErrDenied},
 		{rpctypes.ErrRequestTooLarge, nil},
 		{rpctypes.ErrTooManyOps, nil},
 		{rpctypes.ErrDuplicateKey, nil},

@@ -27,8 +27,8 @@ const (
 	keepAliveTime      = 10 * time.Second
 	keepAliveTimeout   = 3 * time.Second
 	maxReconnectPause  = 3 * time.Second // gRPC's default is two minutes
-	readTries          = 20              // single gets only, 100 ms apart: longer than an election
-	readPause          = 100 * time.Millisecond
+	clientTries        = 3               // of etcd's client itself: enough to log in again where a token has expired
+	clientPause        = 100 * time.Millisecond
 )
 
 // probeKey is what Dial asks for. It need not exist, nor be permitted.
@@ -50,10 +50,9 @@ type Config struct {
 // the endpoints and mostly have a method Hint. A user who may not read anything
 // can dial.
 //
-// Calls of the client do not wait for a connection: where no endpoint can be
-// reached single gets are tried again for about two seconds, and Exist, Get and
-// Writer for three; other calls, txns among them, fail at once. Watches and lease
-// keepalives wait and connect again.
+// Calls of the client do not wait for a connection where no endpoint can be
+// reached; those of Bounded are tried again. Watches and lease keepalives wait
+// and connect again. A token that has expired is renewed.
 func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 	conf, err := clientConfig(cfg)
 	if err != nil {
@@ -136,8 +135,8 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 		TLS:                  tlsConfig,
 		Username:             user,
 		Password:             password,
-		MaxUnaryRetries:      readTries,
-		BackoffWaitBetween:   readPause,
+		MaxUnaryRetries:      clientTries,
+		BackoffWaitBetween:   clientPause,
 		Logger:               newZap(cfg.Log, func() slog.Level { return slog.LevelDebug }, nil),
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),

@@ -12,7 +12,7 @@ import (
 
 // What a caller branches on. Classify and Dial wrap errors in them.
 var (
-	ErrUnreachable = errors.New("etcd unreachable") // also: no leader, timeout
+	ErrUnreachable = errors.New("etcd unreachable") // also: no leader, overloaded, stopping, no answer in time, a lease that ran out
 	ErrFull        = errors.New("etcd full")        // quota or NOSPACE alarm
 	ErrDenied      = errors.New("etcd denied")      // authentication, permission, TLS
 )
@@ -64,7 +64,7 @@ func kindOf(err error) error {
 	}
 	for _, denied := range []error{
 		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty,
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrInvalidAuthMgmt,
+		rpctypes.ErrInvalidAuthToken, rpctypes.ErrInvalidAuthMgmt, rpctypes.ErrAuthOldRevision,
 	} {
 		if errors.Is(named, denied) {
 			return ErrDenied
@@ -73,7 +73,13 @@ func kindOf(err error) error {
 	if isTLS(named) {
 		return ErrDenied
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) {
+	for _, gone := range []error{rpctypes.ErrTooManyRequests, rpctypes.ErrNotLeader, rpctypes.ErrLeaseNotFound} {
+		if errors.Is(named, gone) {
+			return ErrUnreachable
+		}
+	}
+	var halted clientv3.ErrKeepAliveHalted
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) || errors.As(err, &halted) {
 		return ErrUnreachable
 	}
 	switch codeOf(named) {

@@ -41,6 +41,7 @@ func tlsHint(text string) string {
 func hint(kind, err error) string {
 	named := asEtcd(err)
 	text := err.Error()
+	var silence *silenceError
 	switch {
 	case errors.Is(kind, ErrFull):
 		return "free space: delete what is not needed, compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm), or raise etcd's quota"
@@ -49,11 +50,17 @@ func hint(kind, err error) string {
 	case errors.Is(named, rpctypes.ErrAuthFailed):
 		return "check --user and --password"
 	case errors.Is(named, rpctypes.ErrPermissionDenied):
-		return "grant the user's role read and write permission on the namespace (etcdctl role grant-permission)"
+		return "grant the user's role permission on the namespace: etcdctl role grant-permission ROLE --prefix=true readwrite NAMESPACE/ (read is enough for reading)"
+	case errors.Is(named, rpctypes.ErrAuthOldRevision):
+		return "etcd's users or roles are being changed: try again"
 	case errors.Is(kind, ErrDenied) && tlsHint(text) != "":
 		return tlsHint(text)
 	case errors.Is(kind, ErrDenied):
 		return "log in again: check --user and --password"
+	case errors.Is(kind, ErrUnreachable) && goneHint(named) != "":
+		return goneHint(named)
+	case errors.As(err, &silence) && silence.slow:
+		return "etcd is there and too slow: look at its disk and its load (etcdctl check perf)"
 	case strings.Contains(text, "handshake failed: EOF"), strings.Contains(text, "handshake failed: read "):
 		return "the endpoint ends the TLS handshake: if it speaks plain HTTP use http:// and no TLS files"
 	case strings.Contains(text, "error reading server preface"):
@@ -68,6 +75,22 @@ func hint(kind, err error) string {
 		return "check the host name of --endpoints"
 	}
 	return "check that etcd runs and answers (etcdctl endpoint health)"
+}
+
+// goneHint is for etcd's own errors; "" if it is none of them.
+func goneHint(named error) string {
+	switch {
+	case errors.Is(named, rpctypes.ErrTooManyRequests):
+		return "etcd is overloaded: try again when it has caught up, and look at its disk"
+	case errors.Is(named, rpctypes.ErrLeaseNotFound):
+		return "etcd was away, or stood still, for longer than a lock lives: try again"
+	case errors.Is(named, rpctypes.ErrNoLeader), errors.Is(named, rpctypes.ErrNotLeader), errors.Is(named, rpctypes.ErrLeaderChanged),
+		errors.Is(named, rpctypes.ErrTimeoutDueToLeaderFail), errors.Is(named, rpctypes.ErrTimeoutDueToConnectionLost):
+		return "most of etcd's members must run and reach each other (etcdctl endpoint status --cluster)"
+	case errors.Is(named, rpctypes.ErrStopped):
+		return "etcd is being stopped: try again when it is back"
+	}
+	return ""
 }
 
 // message is err's text without gRPC's wrapping ("rpc error: code = … desc = …").

@@ -88,7 +88,7 @@ func getTxn(ctx context.Context, kv clientv3.KV, keys []string, opts []clientv3.
 		}
 		ops[i] = clientv3.OpGet(key, opts...)
 	}
-	resp, err := commit(ctx, kv, ops)
+	resp, err := kv.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
 		return nil, fmt.Errorf("read %d keys from %q on: %w", len(keys), keys[0], Classify(err))
 	}

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -18,46 +17,22 @@ type Space struct {
 	NoSpace     bool  // the NOSPACE alarm is on
 }
 
-// ReadSpace asks the first endpoint that answers; an in-process client its own
-// etcd. Errors are classified.
+// ReadSpace asks one member; an in-process client its own etcd. A member's status
+// names the alarms of the whole cluster, and any user who has logged in may ask
+// for it, which does not hold for the list of alarms on every server. Errors are
+// classified.
 func ReadSpace(ctx context.Context, client *clientv3.Client) (Space, error) {
-	status, err := readStatus(ctx, client)
+	var status *clientv3.StatusResponse
+	err := patience{client}.try(ctx, func(ctx context.Context) (err error) {
+		status, err = readStatus(ctx, client)
+		return err
+	})
 	if err != nil {
-		return Space{}, fmt.Errorf("read etcd status: %w", err)
+		return Space{}, fmt.Errorf("read etcd status: %w", Classify(err))
 	}
 	space := Space{Used: status.DbSize, Quota: max(status.DbSizeQuota, 0)}
-	alarms, err := client.AlarmList(ctx)
-	switch err = Classify(err); {
-	case errors.Is(err, ErrDenied):
-		// An ordinary user may not list alarms on every server; status, which has
-		// been answered, names them too.
-		for _, text := range status.Errors {
-			space.NoSpace = space.NoSpace || strings.Contains(text, etcdserverpb.AlarmType_NOSPACE.String())
-		}
-		return space, nil
-	case err != nil:
-		return Space{}, fmt.Errorf("list etcd alarms: %w", err)
-	}
-	for _, alarm := range alarms.Alarms {
-		space.NoSpace = space.NoSpace || alarm.Alarm == etcdserverpb.AlarmType_NOSPACE
+	for _, text := range status.Errors {
+		space.NoSpace = space.NoSpace || strings.Contains(text, etcdserverpb.AlarmType_NOSPACE.String())
 	}
 	return space, nil
-}
-
-func readStatus(ctx context.Context, client *clientv3.Client) (*clientv3.StatusResponse, error) {
-	endpoints := client.Endpoints()
-	if len(endpoints) == 0 {
-		endpoints = []string{""} // in-process: the name is not used
-	}
-	var first error
-	for _, endpoint := range endpoints {
-		status, err := client.Status(ctx, endpoint)
-		if err == nil {
-			return status, nil
-		}
-		if first == nil {
-			first = Classify(err)
-		}
-	}
-	return nil, first
 }

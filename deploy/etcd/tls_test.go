@@ -1,93 +1,34 @@
 package etcd_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 	"testing"
-	"time"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/etcdtest"
 )
 
-// authority is a CA for one test; its files lie in dir.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
+// newAuthority makes a CA for one test, with certificates for servers and clients, by name.
+func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.key = newKey(t)
-	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.write(t, "ca", a.cert, a.key)
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ca, err := etcdtest.NewAuthority(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-// write signs cert and leaves NAME.crt and NAME.key.
-func (a *authority) write(t *testing.T, name string, cert *x509.Certificate, key *ecdsa.PrivateKey) {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		name + ".crt": {Type: "CERTIFICATE", Bytes: der},
-		name + ".key": {Type: "EC PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(a.file(file), pem.EncodeToMemory(block), 0o600); err != nil {
+	for _, name := range append(servers, clients...) {
+		if err := ca.Issue(name, slices.Contains(servers, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-// issue leaves NAME.crt and NAME.key for a server at ip, or a client.
-func (a *authority) issue(t *testing.T, name string, usage x509.ExtKeyUsage, ip string) {
-	t.Helper()
-	a.write(t, name, &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{usage}, KeyUsage: x509.KeyUsageDigitalSignature,
-		IPAddresses: []net.IP{net.ParseIP(ip)},
-	}, newKey(t))
+	return ca
 }
 
 func TestTLS(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
-	ca.issue(t, "server", x509.ExtKeyUsageServerAuth, "127.0.0.1")
-	ca.issue(t, "client", x509.ExtKeyUsageClientAuth, "127.0.0.1")
-	other.issue(t, "client", x509.ExtKeyUsageClientAuth, "127.0.0.1")
+	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
 	e := start(t, etcd.EmbeddedConfig{
-		Listen: "0.0.0.0:0", CertFile: ca.file("server.crt"), KeyFile: ca.file("server.key"), TrustedCAFile: ca.file("ca.crt"),
+		Listen: "0.0.0.0:0", CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})
 	_, port, err := net.SplitHostPort(e.Addr())
 	if err != nil {
@@ -95,7 +36,7 @@ func TestTLS(t *testing.T) {
 	}
 	good := etcd.Config{
 		Endpoints: []string{"https://127.0.0.1:" + port},
-		CACert:    ca.file("ca.crt"), Cert: ca.file("client.crt"), Key: ca.file("client.key"), Log: testLog(t),
+		CACert:    ca.File("ca.crt"), Cert: ca.File("client.crt"), Key: ca.File("client.key"), Log: testLog(t),
 	}
 	for _, endpoint := range []string{good.Endpoints[0], "127.0.0.1:" + port} {
 		cfg := good
@@ -119,7 +60,7 @@ func TestTLS(t *testing.T) {
 		words, hint string
 	}{
 		"wrong CA": {
-			func(c *etcd.Config) { c.CACert = other.file("ca.crt") },
+			func(c *etcd.Config) { c.CACert = other.File("ca.crt") },
 			etcd.ErrDenied, "signed by unknown authority", "--cacert",
 		},
 		"no client certificate": {
@@ -127,7 +68,7 @@ func TestTLS(t *testing.T) {
 			etcd.ErrDenied, "certificate required", "--cert and --key",
 		},
 		"client certificate of another CA": {
-			func(c *etcd.Config) { c.Cert, c.Key = other.file("client.crt"), other.file("client.key") },
+			func(c *etcd.Config) { c.Cert, c.Key = other.File("client.crt"), other.File("client.key") },
 			etcd.ErrDenied, "tls: ", "--cert",
 		},
 		"name that is not in the certificate": {
@@ -148,13 +89,13 @@ func TestTLS(t *testing.T) {
 			func(c *etcd.Config) { c.Key = "" }, nil, "together", "--key",
 		},
 		"no CA file": {
-			func(c *etcd.Config) { c.CACert = ca.file("none") }, nil, ca.file("none"), "",
+			func(c *etcd.Config) { c.CACert = ca.File("none") }, nil, ca.File("none"), "",
 		},
 		"key as CA": {
-			func(c *etcd.Config) { c.CACert = ca.file("ca.key") }, nil, "no PEM certificate", "",
+			func(c *etcd.Config) { c.CACert = ca.File("ca.key") }, nil, "no PEM certificate", "",
 		},
 		"key of another certificate": {
-			func(c *etcd.Config) { c.Key = ca.file("server.key") }, nil, ca.file("server.key"), "",
+			func(c *etcd.Config) { c.Key = ca.File("server.key") }, nil, ca.File("server.key"), "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,15 +111,14 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	ca := newAuthority(t)
-	ca.issue(t, "server", x509.ExtKeyUsageServerAuth, "127.0.0.1")
-	cert, key := ca.file("server.crt"), ca.file("server.key")
+	ca := newAuthority(t, []string{"server"}, nil)
+	cert, key := ca.File("server.crt"), ca.File("server.key")
 	for _, test := range []struct{ cert, key, ca, words string }{
 		{cert, "", "", "needs TLS with client certificates"}, // also on loopback: half a TLS is none
 		{cert, key, "", "needs TLS with client certificates"},
-		{cert, ca.file("ca.key"), ca.file("ca.crt"), ca.file("ca.key")},
-		{ca.file("none"), key, ca.file("ca.crt"), ca.file("none")},
-		{cert, key, ca.file("none"), ca.file("none")},
+		{cert, ca.File("ca.key"), ca.File("ca.crt"), ca.File("ca.key")},
+		{ca.File("none"), key, ca.File("ca.crt"), ca.File("none")},
+		{cert, key, ca.File("none"), ca.File("none")},
 		{cert, key, key, "no PEM certificate"},
 	} {
 		_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{

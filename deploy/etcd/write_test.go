@@ -267,7 +267,10 @@ func TestFull(t *testing.T) {
 			t.Errorf("a full etcd reads %d bytes, %v", len(values[0]), err)
 		}
 		space, err := etcd.ReadSpace(t.Context(), client)
-		if err != nil || !space.NoSpace || space.Quota != 4<<20 || space.Used < int64(n)<<20 {
+		for err == nil && (!space.NoSpace || space.Used < int64(n)<<20) { // etcd notes both just after it has refused
+			space, err = etcd.ReadSpace(t.Context(), client)
+		}
+		if err != nil || space.Quota != 4<<20 {
 			t.Errorf("%+v, %v after %d MiB", space, err, n)
 		}
 		// The alarm stands against the smallest put; what was written can go.
@@ -293,6 +296,16 @@ type faultyTxn struct {
 
 func (kv *faultyKV) Txn(ctx context.Context) clientv3.Txn {
 	return &faultyTxn{kv.KV.Txn(ctx), kv}
+}
+
+func (txn *faultyTxn) If(cs ...clientv3.Cmp) clientv3.Txn {
+	txn.Txn = txn.Txn.If(cs...)
+	return txn
+}
+
+func (txn *faultyTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	txn.Txn = txn.Txn.Else(ops...)
+	return txn
 }
 
 func (txn *faultyTxn) Then(ops ...clientv3.Op) clientv3.Txn {
@@ -333,10 +346,11 @@ func TestTransientErrors(t *testing.T) {
 				}
 				return nil
 			}
-			kv := &faultyKV{KV: e.Client(), before: twice}
+			faulty := &faultyKV{KV: e.Client(), before: twice}
 			if applied { // but its answer was lost
-				kv.before, kv.after = nil, twice
+				faulty.before, faulty.after = nil, twice
 			}
+			kv := etcd.Bounded(clientOver(e, faulty))
 			w := etcd.NewWriter(t.Context(), kv)
 			put(t, w, "key", []byte("value"))
 			barrier(t, w)
@@ -349,21 +363,6 @@ func TestTransientErrors(t *testing.T) {
 				t.Errorf("%v: %v, %v after %d tries", fault, exist, err, tries.Load())
 			}
 		}
-	}
-}
-
-func TestRetriesEnd(t *testing.T) {
-	t.Parallel()
-	e := start(t, etcd.EmbeddedConfig{})
-	var tries atomic.Int64
-	w := etcd.NewWriter(t.Context(), &faultyKV{KV: e.Client(), before: func() error {
-		tries.Add(1)
-		return rpctypes.ErrLeaderChanged
-	}})
-	put(t, w, "key", nil)
-	checkError(t, w.Barrier(), etcd.ErrUnreachable, `write 1 keys from "key" on: etcd unreachable: etcdserver: leader changed`, "")
-	if tries.Load() != 6 {
-		t.Errorf("%d tries", tries.Load())
 	}
 }
 
@@ -439,10 +438,10 @@ func TestWriterCancelled(t *testing.T) {
 	e := start(t, etcd.EmbeddedConfig{})
 	for name, fault := range map[string]error{"under way": nil, "between tries": rpctypes.ErrLeaderChanged} {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := etcd.NewWriter(ctx, &faultyKV{KV: e.Client(), before: func() error {
+		w := etcd.NewWriter(ctx, etcd.Bounded(clientOver(e, &faultyKV{KV: e.Client(), before: func() error {
 			cancel()
 			return fault
-		}})
+		}})))
 		put(t, w, "key", nil)
 		if err := w.Barrier(); err == nil {
 			t.Errorf("%s: no error", name)
@@ -473,9 +472,10 @@ func TestStoppedEtcd(t *testing.T) {
 	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{e.Addr()}})
 	closeEtcd(t, e)
-	_, err := etcd.Get(t.Context(), client, []string{"key"})
+	kv := etcd.Bounded(client)
+	_, err := etcd.Get(t.Context(), kv, []string{"key"})
 	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
-	w := etcd.NewWriter(t.Context(), client)
+	w := etcd.NewWriter(t.Context(), kv)
 	put(t, w, "key", nil)
 	checkError(t, w.Barrier(), etcd.ErrUnreachable, "connection refused", "is etcd running")
 	_, err = etcd.ReadSpace(t.Context(), client)

@@ -140,10 +140,9 @@ func (w *Writer) send() {
 	w.layer.Go(func() error { return w.write(ctx, ops) })
 }
 
-// write commits one txn. Puts are idempotent, so it may be sent again when it
-// is not known whether it was applied.
+// write commits one txn.
 func (w *Writer) write(ctx context.Context, ops []clientv3.Op) error {
-	if _, err := commit(ctx, w.kv, ops); err != nil {
+	if _, err := w.kv.Txn(ctx).Then(ops...).Commit(); err != nil {
 		return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
 	}
 	for _, op := range ops {

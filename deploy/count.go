@@ -1,0 +1,85 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
+)
+
+// maxListed is how many changes a Prepared lists.
+const maxListed = 1000
+
+// countFiles compares the tree with the head's.
+func (p *Prepared) countFiles(ctx context.Context) error {
+	head := p.Verdict.Head
+	if head == nil || head.Record == nil {
+		return p.countFrom(ctx, tree.Entry{})
+	}
+	p.Files = head.Record.Files
+	err := p.countFrom(ctx, head.Record.root())
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) || err == nil && p.Files < 0 {
+		// The head can not be compared with, and this deploy must not hang on it.
+		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
+		p.Files, p.Changed, p.Added, p.Modified, p.Deleted, p.Submodules, p.Listed = 0, 0, 0, 0, 0, nil, nil
+		return p.countFrom(ctx, tree.Entry{})
+	}
+	return err
+}
+
+// countFrom counts on from a tree, or from nothing.
+func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
+	long := ""
+	err := p.nodes.diff(ctx, old, p.root, func(c Change) {
+		if c.New != nil && len(c.Path) > maxPath {
+			long = c.Path // a directory that lies deeper than where it was checked
+		}
+		p.count(c)
+	})
+	p.list()
+	for i := range p.Listed {
+		p.Listed[i] = p.Listed[i].own()
+	}
+	if err == nil && long != "" {
+		err = badName(long)
+	}
+	return err
+}
+
+func (p *Prepared) count(c Change) {
+	file := func(e *tree.Entry) bool { return e != nil && e.Mode != filemode.Submodule }
+	switch was, is := file(c.Old), file(c.New); {
+	case was && is:
+		p.Modified++
+	case was:
+		p.Deleted++
+		p.Files--
+	case is:
+		p.Added++
+		p.Files++
+	}
+	p.Changed = p.Added + p.Modified + p.Deleted
+	if c.New != nil && c.New.Mode == filemode.Submodule {
+		p.Submodules = append(p.Submodules, c.Path)
+	}
+	if !file(c.Old) && !file(c.New) {
+		return
+	}
+	if p.Listed = append(p.Listed, c); len(p.Listed) == 2*maxListed {
+		p.list()
+	}
+}
+
+// list keeps the first of the changes so far.
+func (p *Prepared) list() {
+	slices.SortFunc(p.Listed, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	if len(p.Listed) > maxListed {
+		clear(p.Listed[maxListed:])
+		p.Listed = p.Listed[:maxListed]
+	}
+}

@@ -1,0 +1,252 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy/tree"
+)
+
+// Change is one file, link or submodule that differs between two trees: in mode, oid or content. What became a
+// directory, or was one, is deleted or added with all that is below it.
+type Change struct {
+	Path     string      // raw bytes, elements joined with "/"
+	Old, New *tree.Entry // nil: not there
+}
+
+// own gives a copy that keeps no node in memory.
+func (c Change) own() Change {
+	entry := func(e *tree.Entry) *tree.Entry {
+		if e == nil {
+			return nil
+		}
+		own := *e
+		own.Name = strings.Clone(e.Name)
+		return &own
+	}
+	return Change{Path: strings.Clone(c.Path), Old: entry(c.Old), New: entry(c.New)}
+}
+
+// Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
+// that it reads is checked, contents are not read. fn's error ends it.
+func (c *Chain) Diff(ctx context.Context, a, b *Deploy, fn func(Change) error) error {
+	for _, d := range []*Deploy{a, b} {
+		if d.Record == nil {
+			return c.noTreeError(d)
+		}
+	}
+	n, root, dirs := c.newNodes(), pair{old: a.Record.root(), new: b.Record.root()}, 1
+	if same(&root.old, &root.new) {
+		return nil
+	}
+	err := n.load(ctx, root.oids(nil))
+	if err == nil {
+		err = n.diffSorted(ctx, root, &dirs, fn)
+	}
+	if err != nil {
+		return fmt.Errorf("compare deploys %d and %d: %w", a.ID, b.ID, err)
+	}
+	return nil
+}
+
+// pair is a directory's place in two trees, as the directories above name it; a zero oid is "not there".
+type pair struct {
+	path     string
+	old, new tree.Entry
+}
+
+func (p pair) oids(list []plumbing.Hash) []plumbing.Hash {
+	for _, e := range []tree.Entry{p.old, p.new} {
+		if !e.OID.IsZero() {
+			list = append(list, e.OID)
+		}
+	}
+	return list
+}
+
+// same tells whether two entries are one. The sha256 says it: two contents might share an oid.
+func same(a, b *tree.Entry) bool { return a.Mode == b.Mode && a.OID == b.OID && a.SHA256 == b.SHA256 }
+
+// How much a comparison or a walk looks at: a tree of a few hundred bytes can name itself so often that no disk could
+// hold it checked out.
+const (
+	maxDirs  = 1_000_000
+	maxFiles = 2_000_000
+)
+
+func tooLarge(what string) error {
+	return &RefusedError{
+		What:   fmt.Sprintf("the tree holds more than %s", what),
+		Remedy: "deploy a part of it: give the target a path",
+	}
+}
+
+// diffSorted compares a directory that is loaded, and all below it, in the order of the paths.
+func (n *nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Change) error) error {
+	steps, err := n.diffPair(p)
+	if err != nil {
+		return err
+	}
+	var oids []plumbing.Hash
+	for _, s := range steps {
+		if s.below != nil {
+			oids = s.below.oids(oids)
+			*dirs++
+		}
+	}
+	if *dirs > maxDirs {
+		return tooLarge(fmt.Sprintf("%d directories", maxDirs))
+	}
+	if err := n.load(ctx, oids); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if s.below != nil {
+			err = n.diffSorted(ctx, *s.below, dirs, fn)
+		} else {
+			err = fn(s.Change)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// diff calls fn for each file, link or submodule that differs between two trees (a zero oid is the empty one), a level
+// after the other: that takes fewer requests than their order would. Equal directories are not looked into. Both trees
+// must be known or in etcd.
+func (n *nodes) diff(ctx context.Context, old, new tree.Entry, fn func(Change)) error {
+	if old.OID == new.OID {
+		return nil
+	}
+	dirs, files := 0, 0
+	for level := []pair{{old: old, new: new}}; len(level) > 0; {
+		dirs += len(level)
+		var oids []plumbing.Hash
+		for _, p := range level {
+			oids = p.oids(oids)
+		}
+		if err := n.load(ctx, oids); err != nil {
+			return err
+		}
+		var next []pair
+		for _, p := range level {
+			steps, err := n.diffPair(p)
+			if err != nil {
+				return err
+			}
+			for _, s := range steps {
+				if s.below != nil {
+					next = append(next, *s.below)
+					continue
+				}
+				files++
+				fn(s.Change)
+			}
+			switch {
+			case dirs+len(next) > maxDirs:
+				return tooLarge(fmt.Sprintf("%d directories", maxDirs))
+			case files > maxFiles:
+				return tooLarge(fmt.Sprintf("%d files", maxFiles))
+			}
+		}
+		level = next
+	}
+	return nil
+}
+
+// step is one thing that differs in a directory: a Change, or a directory to look into.
+type step struct {
+	Change
+	below *pair
+}
+
+// diffPair compares one directory and gives what differs in it, in git's order, which is that of the whole paths.
+func (n *nodes) diffPair(p pair) ([]step, error) {
+	old, err := n.named(p.old)
+	if err != nil {
+		return nil, err
+	}
+	new, err := n.named(p.new)
+	if err != nil {
+		return nil, err
+	}
+	var steps []step
+	for len(old) > 0 || len(new) > 0 {
+		var a, b *tree.Entry
+		switch order := inOrder(old, new); {
+		case order < 0:
+			a, old = &old[0], old[1:]
+		case order > 0:
+			b, new = &new[0], new[1:]
+		default:
+			a, b, old, new = &old[0], &new[0], old[1:], new[1:]
+			if same(a, b) {
+				continue
+			}
+		}
+		steps = append(steps, stepOf(p.path, a, b))
+	}
+	return steps, nil
+}
+
+// inOrder tells which list's first entry comes first; 0: both have it.
+func inOrder(old, new []tree.Entry) int {
+	switch {
+	case len(old) == 0:
+		return 1
+	case len(new) == 0:
+		return -1
+	}
+	key := func(e *tree.Entry) string {
+		if e.Mode == dirMode {
+			return e.Name + "/"
+		}
+		return e.Name
+	}
+	return strings.Compare(key(&old[0]), key(&new[0]))
+}
+
+// stepOf makes a step of an entry of the directory at where in the old tree and in the new: either may be nil, and both
+// are directories or none is.
+func stepOf(where string, a, b *tree.Entry) step {
+	one := a
+	if one == nil {
+		one = b
+	}
+	at := one.Name
+	if where != "" {
+		at = where + "/" + at
+	}
+	if one.Mode != dirMode {
+		return step{Change: Change{Path: at, Old: a, New: b}}
+	}
+	below := &pair{path: at}
+	if a != nil {
+		below.old = *a
+	}
+	if b != nil {
+		below.new = *b
+	}
+	return step{below: below}
+}
+
+// named gives the entries of a directory that was loaded and must be what the directory above, or the record, names;
+// none for the zero oid.
+func (n *nodes) named(dir tree.Entry) ([]tree.Entry, error) {
+	if dir.OID.IsZero() {
+		return nil, nil
+	}
+	node := n.known[dir.OID]
+	if node == nil {
+		return nil, n.unknown(dir.OID)
+	}
+	if text := n.text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
+		return nil, &CorruptError{Key: n.chain.treeKey(dir.OID), What: "it is not what the tree above it names"}
+	}
+	return node.Entries, nil
+}

@@ -1,0 +1,114 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+)
+
+// Request is one request of an observed KV, at its end.
+type Request struct {
+	Op   string // "get", "put", "delete", "txn" or "compact"
+	Took time.Duration
+	Code codes.Code // codes.OK, or what kind of error it ended with
+}
+
+// RequestOps are all values of Request.Op.
+func RequestOps() []string { return []string{"get", "put", "delete", "txn", "compact"} }
+
+// Observed gives kv, and calls done at the end of each Get, Put, Delete, Compact, Do and Txn, in its goroutine.
+func Observed(kv clientv3.KV, done func(Request)) clientv3.KV { return observedKV{kv, done} }
+
+type observedKV struct {
+	clientv3.KV
+	done func(Request)
+}
+
+func (o observedKV) observe(op string, began time.Time, err error) {
+	o.done(Request{Op: op, Took: time.Since(began), Code: requestCode(err)})
+}
+
+func (o observedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	began := time.Now()
+	resp, err := o.KV.Get(ctx, key, opts...)
+	o.observe("get", began, err)
+	return resp, err
+}
+
+func (o observedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+	began := time.Now()
+	resp, err := o.KV.Put(ctx, key, value, opts...)
+	o.observe("put", began, err)
+	return resp, err
+}
+
+func (o observedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+	began := time.Now()
+	resp, err := o.KV.Delete(ctx, key, opts...)
+	o.observe("delete", began, err)
+	return resp, err
+}
+
+func (o observedKV) Compact(ctx context.Context, rev int64, opts ...clientv3.CompactOption) (*clientv3.CompactResponse, error) {
+	began := time.Now()
+	resp, err := o.KV.Compact(ctx, rev, opts...)
+	o.observe("compact", began, err)
+	return resp, err
+}
+
+func (o observedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
+	began := time.Now()
+	resp, err := o.KV.Do(ctx, op)
+	switch {
+	case op.IsGet():
+		o.observe("get", began, err)
+	case op.IsPut():
+		o.observe("put", began, err)
+	case op.IsDelete():
+		o.observe("delete", began, err)
+	default:
+		o.observe("txn", began, err)
+	}
+	return resp, err
+}
+
+// Txn is observed from its Commit on, which is when it is sent.
+func (o observedKV) Txn(ctx context.Context) clientv3.Txn { return observedTxn{o.KV.Txn(ctx), o} }
+
+type observedTxn struct {
+	txn clientv3.Txn
+	kv  observedKV
+}
+
+func (t observedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { return observedTxn{t.txn.If(cs...), t.kv} }
+
+func (t observedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	return observedTxn{t.txn.Then(ops...), t.kv}
+}
+
+func (t observedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	return observedTxn{t.txn.Else(ops...), t.kv}
+}
+
+func (t observedTxn) Commit() (*clientv3.TxnResponse, error) {
+	began := time.Now()
+	resp, err := t.txn.Commit()
+	t.kv.observe("txn", began, err)
+	return resp, err
+}
+
+// requestCode is the gRPC code of an error of the client, which gives those of the caller's context as they are.
+func requestCode(err error) codes.Code {
+	switch {
+	case err == nil:
+		return codes.OK
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	}
+	return codeOf(asEtcd(err))
+}

@@ -1,0 +1,263 @@
+package deploy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+// fault is one way in which etcd does not answer a request as it should.
+type fault struct {
+	err     error // nil: only late
+	applied bool  // before the error
+	kind    error // what the error is classified under, if it gets through; nil: as it is
+	passes  bool  // a deploy succeeds all the same, if it happens once
+}
+
+var faults = map[string]fault{
+	"slow":                        {passes: true},
+	"unavailable":                 {err: status.Error(codes.Unavailable, "transport is closing"), kind: etcd.ErrUnreachable, passes: true},
+	"unavailable, applied":        {err: status.Error(codes.Unavailable, "transport is closing"), applied: true, kind: etcd.ErrUnreachable, passes: true},
+	"no answer":                   {err: context.DeadlineExceeded, kind: etcd.ErrUnreachable},
+	"no answer, applied":          {err: context.DeadlineExceeded, applied: true, kind: etcd.ErrUnreachable},
+	"no leader":                   {err: rpctypes.ErrNoLeader, kind: etcd.ErrUnreachable, passes: true},
+	"leader changed":              {err: rpctypes.ErrLeaderChanged, kind: etcd.ErrUnreachable, passes: true},
+	"leader changed, applied":     {err: rpctypes.ErrLeaderChanged, applied: true, kind: etcd.ErrUnreachable, passes: true},
+	"too many requests":           {err: rpctypes.ErrTooManyRequests, passes: true},
+	"old revision of permissions": {err: rpctypes.ErrAuthOldRevision, passes: true},
+	"full":                        {err: rpctypes.ErrNoSpace, kind: etcd.ErrFull},
+	"full, applied":               {err: rpctypes.ErrNoSpace, applied: true, kind: etcd.ErrFull}, // etcd's quota is asked after it has applied
+	"permission denied":           {err: rpctypes.ErrPermissionDenied, kind: etcd.ErrDenied},
+	"invalid token":               {err: rpctypes.ErrInvalidAuthToken, kind: etcd.ErrDenied},
+	"compacted":                   {err: rpctypes.ErrCompacted},
+}
+
+// inject lets a fault happen to requests first, first+1, … up to last, counted from 1. What asks for the count gets it.
+func (f *fixture) inject(x fault, first, last int) (count func() int) {
+	var mu sync.Mutex
+	n := 0
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		mu.Lock()
+		n++
+		hit := n >= first && n <= last
+		mu.Unlock()
+		switch {
+		case !hit:
+			return txn.send()
+		case x.err == nil:
+			timer := time.NewTimer(20 * time.Millisecond)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-txn.ctx.Done():
+				return nil, txn.ctx.Err()
+			}
+			return txn.send()
+		case x.applied:
+			if _, err := txn.send(); err != nil {
+				return nil, err
+			}
+		}
+		return nil, x.err
+	})
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return n
+	}
+}
+
+// A fault at any one request of a deploy leaves the old chain or the new one, whole; it is named, and the next deploy of
+// the same process works.
+func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
+	for name, x := range faults {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			all := files{"a": text("a"), "d/b": text("b"), "d/e/c": text("c")}
+			first := f.repo.commit("first", all)
+			all["d/e/c"], all["d/new"] = text("changed"), text("new")
+			second := f.repo.commit("second", all, first)
+			for _, commit := range []plumbing.Hash{first, second} {
+				requests := 0
+				for k := 1; ; k++ {
+					f.clear()
+					if commit == second {
+						f.deploy(first)
+					}
+					count := f.inject(x, k, k)
+					d, _, err := f.do(f.job(commit))
+					f.tap.on(nil)
+					if count() < k {
+						break
+					}
+					requests++
+					f.afterFault(x, fmt.Sprintf("request %d", k), commit, d, err)
+				}
+				if requests < 6 { // twice check, lock, exist and upload, publish
+					t.Errorf("%d requests", requests)
+				}
+			}
+		})
+	}
+}
+
+// afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
+func (f *fixture) afterFault(x fault, where string, commit plumbing.Hash, d *deploy.Deploy, err error) {
+	f.Helper()
+	complete(f.TB, f.dump())
+	id, _ := f.head()
+	var was deploy.ID
+	if id > 0 && f.get(id).Hash == deploy.Hash(commit.String()) {
+		was = id - 1
+	} else {
+		was = id
+	}
+	if (err == nil) != (id == was+1) || x.passes && err != nil {
+		f.Fatalf("%s: the head is %d, %v", where, id, err)
+	}
+	if err == nil && d.ID != id {
+		f.Errorf("%s: deploy %d, the head is %d", where, d.ID, id)
+	}
+	if err != nil {
+		f.wantClassified(x, where, err)
+	}
+	again, already, err2 := f.chain.Do(f.Context(), f.locker, holder, f.job(commit), 0, quiet) // no lock is in its way
+	if err2 != nil || already != (err == nil) || again.ID != was+1 {
+		f.Fatalf("%s: the next deploy is %+v, already %t, %v", where, again, already, err2)
+	}
+	if f.dump()[own+"lock"] != "" {
+		f.Errorf("%s: the lock is left", where)
+	}
+	f.provenChain(was + 1)
+}
+
+func (f *fixture) wantClassified(x fault, where string, err error) {
+	f.Helper()
+	var hinted interface{ Hint() string }
+	switch {
+	case x.kind != nil && (!errors.Is(err, x.kind) || !errors.As(err, &hinted) || hinted.Hint() == ""):
+		f.Errorf("%s: %v is not %q with a hint", where, err, x.kind)
+	case x.kind == nil && !errors.Is(err, x.err):
+		f.Errorf("%s: %v, want %v", where, err, x.err)
+	}
+}
+
+// Trouble that lasts from some request on ends the deploy with the old chain, and is over when it is over.
+func TestAFaultThatLasts(t *testing.T) {
+	for _, name := range []string{"full", "permission denied", "no answer", "no answer, applied"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			x := faults[name]
+			first := f.one()
+			f.deploy(first)
+			commit := f.repo.commit("two", files{"a": text("b")}, first)
+			for k := 1; ; k++ {
+				publishing := false
+				f.onlyFrom(x, k, &publishing)
+				_, _, err := f.do(f.job(commit))
+				f.tap.on(nil)
+				if publishing {
+					break // a publish without an answer waits half a minute for one
+				}
+				if err == nil {
+					t.Fatalf("request %d: deployed", k)
+				}
+				f.afterFault(x, fmt.Sprintf("from request %d on", k), commit, nil, err)
+				f.clear()
+				f.deploy(first)
+			}
+		})
+	}
+}
+
+// onlyFrom lets a fault last from request k on until the publish, which only notes that it was reached.
+func (f *fixture) onlyFrom(x fault, k int, publishing *bool) {
+	var mu sync.Mutex
+	n := 0
+	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		*publishing = *publishing || txn.puts(own+"head")
+		if n < k || *publishing {
+			return txn.send()
+		}
+		if x.applied {
+			if _, err := txn.send(); err != nil {
+				return nil, err
+			}
+		}
+		return nil, x.err
+	})
+}
+
+// A lock that could not be given back does not keep other servers out for longer than a lease lives.
+func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
+	f := newFixture(t)
+	short := deploy.NewLocker(f.client, 2*time.Second)
+	t.Cleanup(func() {
+		if err := short.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	lock, err := f.lock(short, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.inject(faults["permission denied"], 1, 1000)
+	if err := lock.Unlock(t.Context()); !errors.Is(err, etcd.ErrDenied) {
+		t.Fatalf("unlock: %v", err)
+	}
+	f.tap.on(nil)
+	if f.dump()[own+"lock"] == "" {
+		t.Fatal("the lock is gone")
+	}
+	other, err := f.lock(f.locker, 30*time.Second) // another server's
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// The process itself goes on, with a new lease.
+	again, err := f.lock(short, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A lock that another goroutine of the process holds is no left-over, whatever became of its lease.
+func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
+	f := newFixture(t)
+	p, _ := f.uploaded(f.one())
+	other := deploy.Open(f.client, "/refship/other", discard())
+	lock, err := other.Lock(t.Context(), f.locker, holder, 0, noWait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.inject(faults["permission denied"], 1, 1)
+	if err := lock.Unlock(t.Context()); err == nil {
+		t.Fatal("unlocked")
+	}
+	f.tap.on(nil)
+	_, err = f.lock(f.locker, 0) // has a new lease, and waits for the first all the same
+	wantError[*deploy.LockedError](t, err, "is locked by ada", "")
+	if d, err := p.Publish(t.Context()); err != nil || d.ID != 1 {
+		t.Errorf("deploy %+v, %v", d, err)
+	}
+}

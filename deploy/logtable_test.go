@@ -1,0 +1,60 @@
+package deploy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"refship/deploy"
+)
+
+func TestLogTableAlignsAndNamesForeignDeploys(t *testing.T) {
+	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	record := func(name, subject string, commits int, ago time.Duration) *deploy.Record {
+		return &deploy.Record{
+			Kind: deploy.KindPush, Pusher: deploy.Pusher{Name: name}, Subject: subject, Commits: commits, Time: now.Add(-ago),
+		}
+	}
+	var out strings.Builder
+	table := deploy.NewLogTable(&out, now)
+	for _, d := range []*deploy.Deploy{
+		{ID: 10, Hash: "9c8b7a6000000000000000000000000000000000", Record: record("ops", "hotfix\x1b[2J", 1, 12*time.Minute)},
+		{ID: 9},
+		{ID: 8, Hash: "5d6e7f8000000000000000000000000000000000", Record: record("lünchtop", "tune the cache", 3, 2*time.Hour)},
+	} {
+		if err := table.Add(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `10  9c8b7a6  12 minutes ago  ops             push     hotfix\x1b[2J
+9   -        -               another writer  foreign
+8   5d6e7f8  2 hours ago     lünchtop        push     3 commits: tune the cache
+`
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+func TestLogTableSaysForced(t *testing.T) {
+	var out strings.Builder
+	now := time.Now()
+	table := deploy.NewLogTable(&out, now)
+	r := &deploy.Record{Kind: deploy.KindPush, Forced: true, Pusher: deploy.Pusher{Name: "ops"}, Subject: "back", Commits: 1, Time: now}
+	for id := deploy.ID(501); id > 0; id-- { // a block is printed as soon as it is full
+		if err := table.Add(&deploy.Deploy{ID: id, Hash: "9c8b7a6000000000000000000000000000000000", Record: r}); err != nil {
+			t.Fatal(err)
+		}
+		if printed := strings.Count(out.String(), "\n"); printed != 0 && printed != 500 || id == 1 && printed != 500 {
+			t.Fatalf("%d lines are printed after %d deploys", printed, 502-id)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if want := "1    9c8b7a6  just now  ops  push, forced  back\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("the last line is %q, want %q", out.String()[len(out.String())-len(want):], want)
+	}
+}

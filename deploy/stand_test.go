@@ -1,0 +1,118 @@
+package deploy_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"pgregory.net/rapid"
+
+	"refship/deploy"
+)
+
+func (f *fixture) stand(job *deploy.Job, head *deploy.Deploy) (deploy.Standing, int) {
+	f.Helper()
+	s, ahead, err := f.chain.Stand(f.Context(), job, head)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return s, ahead
+}
+
+// How any two commits of a random history stand to each other, git says, too.
+func TestStandAgainstGit(t *testing.T) {
+	f := newFixture(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		g := *f
+		g.opened = nil // of a repository that has just got more commits
+		var commits []plumbing.Hash
+		for n := range rapid.IntRange(2, 7).Draw(rt, "commits") {
+			var parents []plumbing.Hash
+			for range rapid.IntRange(0, min(2, n)).Draw(rt, "parents") {
+				parent := rapid.SampledFrom(commits).Draw(rt, "parent")
+				if len(parents) == 0 || parents[0] != parent {
+					parents = append(parents, parent)
+				}
+			}
+			all := files{"web/a": text(fmt.Sprint(rapid.IntRange(0, 1).Draw(rt, "below"))), "b": text(fmt.Sprint(n))}
+			commits = append(commits, g.repo.commit(rapid.StringMatching(`[a-z]{8}`).Draw(rt, "message"), all, parents...))
+		}
+		for range 4 {
+			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
+			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
+			record := &deploy.Record{Hash: deploy.Hash(head.String()), Path: path, Frontend: deploy.Files, Tree: g.repo.git("rev-parse", head.String()+":"+path)}
+			job := g.job(at)
+			job.Path = path
+			standing, ahead := g.stand(job, &deploy.Deploy{ID: 1, Hash: record.Hash, Record: record})
+			want, wantAhead := g.gitStanding(head, at, path)
+			if standing != want || ahead != wantAhead {
+				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, standing, ahead, want, wantAhead)
+			}
+		}
+		_ = g.opened.Close()
+	})
+}
+
+func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Standing, int) {
+	ancestor := func(a, b plumbing.Hash) bool {
+		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
+		cmd.Dir = f.repo.dir
+		return cmd.Run() == nil
+	}
+	switch {
+	case head == at:
+		return deploy.StandingEqual, 0
+	case ancestor(head, at):
+		if path != "" && f.repo.git("rev-parse", head.String()+":"+path) == f.repo.git("rev-parse", at.String()+":"+path) {
+			return deploy.StandingEqual, 0
+		}
+		n, _ := strconv.Atoi(f.repo.git("rev-list", "--count", head.String()+".."+at.String()))
+		return deploy.StandingAhead, n
+	case ancestor(at, head):
+		return deploy.StandingBehind, 0
+	}
+	return deploy.StandingDiverged, 0
+}
+
+func TestStand(t *testing.T) {
+	f := newFixture(t)
+	line := f.line("main", 3)
+	lacking := strings.Repeat("ab", 20)
+	head := func(hash, path string) *deploy.Deploy {
+		r := &deploy.Record{Hash: deploy.Hash(hash), Path: path, Frontend: deploy.Files, Time: time.Now()}
+		return &deploy.Deploy{ID: 1, Hash: r.Hash, Record: r}
+	}
+	for name, c := range map[string]struct {
+		head  *deploy.Deploy
+		path  string
+		want  deploy.Standing
+		ahead int
+	}{
+		"nothing yet":                         {want: deploy.StandingEmpty},
+		"the same":                            {head: head(line[2].String(), ""), want: deploy.StandingEqual},
+		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.StandingAhead, ahead: 2},
+		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.StandingAhead},
+		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.StandingAhead, ahead: 2},
+		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingDiverged},
+		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.StandingDiverged},
+		"foreign without a hash":              {head: &deploy.Deploy{ID: 1}, want: deploy.StandingDiverged},
+		"foreign with an ancestor":            {head: &deploy.Deploy{ID: 1, Hash: deploy.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},
+		"foreign with the same":               {head: &deploy.Deploy{ID: 1, Hash: deploy.Hash(line[2].String())}, want: deploy.StandingAhead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := f.job(line[2])
+			job.Path = c.path
+			if got, ahead := f.stand(job, c.head); got != c.want || ahead != c.ahead {
+				t.Errorf("%s by %d, want %s by %d", got, ahead, c.want, c.ahead)
+			}
+		})
+	}
+	missing := f.job(plumbing.NewHash(lacking))
+	if s, _, err := f.chain.Stand(t.Context(), missing, head(line[0].String(), "")); err == nil {
+		t.Errorf("a job's commit that does not exist stands %s", s)
+	}
+}
