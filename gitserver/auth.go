@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	glssh "github.com/gliderlabs/ssh"
@@ -27,7 +28,9 @@ var errUnknownKey = errors.New("key is not known")
 // use, and for keys that they do not have: nothing about who the client is may be concluded here.
 func (s *Server) mayTry(ctx glssh.Context, pub glssh.PublicKey) bool {
 	c := ctx.Value(connKey{}).(*conn)
+	c.judged = true
 	if _, isCert := pub.(*gossh.Certificate); isCert {
+		c.refuse(offer{user: ctx.User(), key: pub, why: pub.Type() + " is a certificate, and those are not supported"})
 		return false
 	}
 	k, err := s.cfg.Keys.Find(pub)
@@ -35,10 +38,28 @@ func (s *Server) mayTry(ctx glssh.Context, pub glssh.PublicKey) bool {
 		s.log.ErrorContext(ctx, "keys cannot be read", "error", err)
 		return false
 	}
-	if k == nil && len(c.refused) < maxAuthTries {
-		c.refused = append(c.refused, offer{user: ctx.User(), key: pub})
+	if k != nil {
+		return true
 	}
-	return k != nil
+	o := offer{user: ctx.User(), key: pub}
+	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil { // no line of the file could have it
+		o.why = err.Error()
+	}
+	c.refuse(o)
+	return false
+}
+
+// offer is a key that was not accepted.
+type offer struct {
+	user string          // the user name that the client gave
+	key  gossh.PublicKey // nil if the library has not let us see it
+	why  string          // "" if it is not known
+}
+
+func (c *conn) refuse(o offer) {
+	if len(c.refused) < maxAuthTries {
+		c.refused = append(c.refused, o)
+	}
 }
 
 // serverConfig is the SSH configuration of one connection: public keys only, no algorithm that is known to be weak.
@@ -53,6 +74,14 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 		},
 		PublicKeyAuthAlgorithms: algorithms.PublicKeyAuths,
 		MaxAuthTries:            maxAuthTries,
+		PreAuthConnCallback:     func(login gossh.ServerPreAuthConn) { c.login.Store(&login) },
+		AuthLogCallback: func(meta gossh.ConnMetadata, method string, err error) {
+			// The library itself refuses keys of algorithms that are not in the list: mayTry does not see those.
+			if method == "publickey" && err != nil && !c.judged {
+				c.refuse(offer{user: meta.User(), why: err.Error()})
+			}
+			c.judged = false
+		},
 		// This is called with a key whose signature over this connection was checked, and only then.
 		VerifiedPublicKeyCallback: func(_ gossh.ConnMetadata, pub gossh.PublicKey, _ *gossh.Permissions, _ string) (*gossh.Permissions, error) {
 			k, err := s.cfg.Keys.Find(pub)
@@ -63,6 +92,7 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 				return nil, errUnknownKey
 			}
 			c.authenticate()
+			s.keepAlive(c, ctx)
 			return &gossh.Permissions{ExtraData: map[any]any{verifiedKey{}: pub}}, nil
 		},
 	}
@@ -93,13 +123,45 @@ func (s *Server) identify(pub gossh.PublicKey) (*keys.Key, error) {
 	return k, nil
 }
 
+// maxBadLines is how many lines of the keys file that are not usable a log line names.
+const maxBadLines = 3
+
 // logRefused tells the operator why somebody could not get in, and how to let them in: the client itself learns
 // nothing but "Permission denied (publickey)".
 func (s *Server) logRefused(c *conn) {
-	for _, o := range c.refused {
-		line := string(bytes.TrimSpace(gossh.MarshalAuthorizedKey(o.key)))
-		s.log.Info("key is not known", "fingerprint", gossh.FingerprintSHA256(o.key), "user", printable(o.user),
-			"address", c.RemoteAddr().String(),
-			"remedy", fmt.Sprintf("echo '%s' | refship key add NAME --key - --allow RULE", line))
+	address := slog.String("address", c.RemoteAddr().String())
+	if c.late.Load() {
+		if more, ok := s.floods.lateLogins.next(); ok {
+			s.log.Info("no login in time", address, "limit", s.cfg.Limits.LoginGrace, "flag", "--login-grace", "also_late", more)
+		}
 	}
+	for _, o := range c.refused {
+		more, ok := s.floods.refusedKeys.next()
+		if !ok {
+			continue
+		}
+		log := s.log.With(address, "user", printable(o.user), "also_refused", more)
+		if o.key != nil {
+			log = log.With("fingerprint", gossh.FingerprintSHA256(o.key))
+		}
+		if o.why != "" {
+			log.Info("key is refused", "reason", printable(o.why), "remedy", "make a new key with ssh-keygen -t ed25519, and use it without a certificate")
+			continue
+		}
+		log.Info("key is not known", "unusable_lines", s.unusableLines(),
+			"remedy", fmt.Sprintf("echo '%s' | refship key add NAME --key - --allow RULE", bytes.TrimSpace(gossh.MarshalAuthorizedKey(o.key))))
+	}
+}
+
+// unusableLines names lines of the keys file that give no access: the key may be in one of them.
+func (s *Server) unusableLines() []string {
+	_, bad, err := s.cfg.Keys.List()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var lines []string
+	for _, l := range bad[:min(len(bad), maxBadLines)] {
+		lines = append(lines, l.Error())
+	}
+	return lines
 }

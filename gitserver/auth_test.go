@@ -309,7 +309,7 @@ func TestRemovedDuringPush(t *testing.T) {
 
 // TestHandshakeTime: who does not authenticate does not stay; who did, does.
 func TestHandshakeTime(t *testing.T) {
-	e := start(t, func(s *Server) { s.handshake = 500 * time.Millisecond })
+	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = 500 * time.Millisecond })
 	laptop := e.user("laptop", "admin")
 	c := e.dial(laptop)
 	since := time.Now()

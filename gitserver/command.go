@@ -2,6 +2,9 @@ package gitserver
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -11,6 +14,9 @@ type verb string
 const (
 	verbGreet       verb = "" // a session without a command
 	verbHelp        verb = "help"
+	verbRepos       verb = "repos"
+	verbLog         verb = "log"
+	verbStatus      verb = "status"
 	verbDeploy      verb = "deploy"
 	verbReceivePack verb = "git-receive-pack"
 	verbUploadPack  verb = "git-upload-pack"
@@ -19,8 +25,13 @@ const (
 // command is a parsed ssh command.
 type command struct {
 	verb       verb
-	repository string // name; "" for greet and help
+	repository string // name; "" for greet, help and repos
+	target     string // its name; "" if none was given
+	limit      int    // of log: how many deploys, 0 for all
 }
+
+// defaultLimit is how many deploys log prints unless it is told otherwise: a chain is long, and its end is what people ask for.
+const defaultLimit = 20
 
 const maxCommand = 1000
 
@@ -40,13 +51,17 @@ func parseCommand(raw string) (command, error) {
 	}
 	v, args := verb(words[0]), words[1:]
 	switch v {
-	case verbHelp:
+	case verbHelp, verbRepos:
 		if len(args) > 0 {
-			return command{}, &usageError{what: "help takes no argument", remedy: helpHint}
+			return command{}, &usageError{what: fmt.Sprintf("%s takes no argument", v), remedy: helpHint}
 		}
 		return command{verb: v}, nil
-	case verbReceivePack, verbUploadPack, verbDeploy:
+	case verbReceivePack, verbUploadPack, verbStatus:
 		return withRepository(v, args)
+	case verbDeploy:
+		return withTarget(v, args)
+	case verbLog:
+		return parseLog(args)
 	case "git-upload-archive":
 		return command{}, &refusedError{
 			what:   "git-upload-archive is not served here",
@@ -56,8 +71,10 @@ func parseCommand(raw string) (command, error) {
 	return command{}, &usageError{what: fmt.Sprintf("unknown command %s", printable(words[0])), remedy: helpHint}
 }
 
-const helpHint = "the commands are help, deploy REPO, and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, deploy REPO[:TARGET], " +
+	"and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
 
+// withRepository wants one repository and nothing else.
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
@@ -73,11 +90,72 @@ func withRepository(v verb, args []string) (command, error) {
 			remedy: helpHint,
 		}
 	}
+	if v == verbStatus && strings.Contains(args[0], ":") {
+		return command{}, &usageError{
+			what:   "status takes no target: " + printable(clip(args[0])),
+			remedy: "give it the repository alone: it tells of all targets",
+		}
+	}
 	name, err := repositoryName(args[0])
 	if err != nil {
 		return command{}, err
 	}
 	return command{verb: v, repository: name}, nil
+}
+
+// targetName is what a target can be called: see hooks.Target.
+var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// withTarget wants one REPO or REPO:TARGET. A repository's name has no colon.
+func withTarget(v verb, args []string) (command, error) {
+	if len(args) != 1 {
+		return withRepository(v, args)
+	}
+	repository, target, given := strings.Cut(args[0], ":")
+	c, err := withRepository(v, []string{repository})
+	if err != nil {
+		return command{}, err
+	}
+	if given && !targetName.MatchString(target) {
+		return command{}, &usageError{
+			what:   printable(clip(target)) + " is no target's name",
+			remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: " + string(v) + " " + c.repository + ":default",
+		}
+	}
+	c.target = target
+	return c, nil
+}
+
+// parseLog wants REPO or REPO:TARGET, and "-n N" or "-n all" before or after it.
+func parseLog(args []string) (command, error) {
+	limit := defaultLimit
+	if i := slices.Index(args, "-n"); i >= 0 {
+		if len(args) == i+1 {
+			return command{}, &usageError{what: "-n of log needs a number", remedy: helpHint}
+		}
+		var err error
+		if limit, err = parseLimit(args[i+1]); err != nil {
+			return command{}, err
+		}
+		args = slices.Delete(slices.Clone(args), i, i+2)
+	}
+	c, err := withTarget(verbLog, args)
+	if err != nil {
+		return command{}, err
+	}
+	c.limit = limit
+	return c, nil
+}
+
+func parseLimit(text string) (int, error) {
+	if text == "all" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || n == 0 {
+		return 0, &usageError{what: "-n of log takes a number from 1 on, or all, not " + printable(clip(text)), remedy: helpHint}
+	}
+	return int(n), nil
 }
 
 // splitWords takes a command apart the way git puts it together (sq_quote_buf in git's quote.c): words are separated by

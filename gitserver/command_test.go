@@ -38,14 +38,14 @@ func TestParseCommand(t *testing.T) {
 		"":                                    {},
 		"  ":                                  {},
 		"help":                                {verb: verbHelp},
-		"deploy config":                       {verbDeploy, "config"},
-		"git-receive-pack '/config'":          {verbReceivePack, "config"},
-		"git-receive-pack 'team/config.git'":  {verbReceivePack, "team/config"},
-		"git receive-pack '/config.git'":      {verbReceivePack, "config"},
+		"deploy config":                       {verb: verbDeploy, repository: "config"},
+		"git-receive-pack '/config'":          {verb: verbReceivePack, repository: "config"},
+		"git-receive-pack 'team/config.git'":  {verb: verbReceivePack, repository: "team/config"},
+		"git receive-pack '/config.git'":      {verb: verbReceivePack, repository: "config"},
 		" git-upload-pack  '/'\\''x'":         {},
-		"git upload-pack config":              {verbUploadPack, "config"},
-		"git-upload-pack con'fi'g":            {verbUploadPack, "config"},
-		"git-upload-pack '/Team.1/a_b-c.git'": {verbUploadPack, "Team.1/a_b-c"},
+		"git upload-pack config":              {verb: verbUploadPack, repository: "config"},
+		"git-upload-pack con'fi'g":            {verb: verbUploadPack, repository: "config"},
+		"git-upload-pack '/Team.1/a_b-c.git'": {verb: verbUploadPack, repository: "Team.1/a_b-c"},
 	} {
 		got, err := parseCommand(raw)
 		if strings.Contains(raw, `\`) {

@@ -2,6 +2,7 @@ package gitserver
 
 import (
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -12,28 +13,33 @@ import (
 // conn is one client's connection.
 type conn struct {
 	net.Conn
-	raw           syscall.RawConn // nil if it is no TCP connection
-	handshake     *time.Timer     // closes the connection unless a key authenticated before
+	from  netip.Prefix    // what it is counted by
+	raw   syscall.RawConn // nil if it is no TCP connection
+	began time.Time
+	heard atomic.Int64 // when the client last sent something, in nanoseconds since began
+
+	grace         *time.Timer                             // closes the connection unless a key authenticated before
+	login         atomic.Pointer[gossh.ServerPreAuthConn] // from the end of the key exchange on
+	late          atomic.Bool                             // grace is over
 	authenticated atomic.Bool
-	refused       []offer // keys that are not known; used by the handshake's goroutine only
+	keeper        atomic.Pointer[keeper] // set with authenticated
+
+	// Used by the handshake's goroutine only:
+	refused []offer // keys that were not accepted
+	judged  bool    // mayTry has looked at the key that is being offered
 
 	channels int // open session channels; under Server.mu
 }
 
-// offer is a key that a client offered, with the user name it gave.
-type offer struct {
-	user string
-	key  gossh.PublicKey
-}
-
-func newConn(c net.Conn, handshake time.Duration) *conn {
-	k := &conn{Conn: c, handshake: time.AfterFunc(handshake, func() { _ = c.Close() })}
-	if sc, ok := c.(syscall.Conn); ok {
+func (s *Server) newConn(nc net.Conn, from netip.Prefix) *conn {
+	c := &conn{Conn: nc, from: from, began: time.Now()}
+	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			k.raw = raw
+			c.raw = raw
 		}
 	}
-	return k
+	c.grace = time.AfterFunc(s.cfg.Limits.LoginGrace, func() { s.loginExpired(c) })
+	return c
 }
 
 // smallRead is what the other side is likely to wait for an answer to.
@@ -43,14 +49,28 @@ const smallRead = 4 << 10
 // 40 ms each, and the SSH handshake has two such places. The kernel forgets the setting, so it is set again each time.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.heard.Store(int64(time.Since(c.began)))
+	}
 	if c.raw != nil && 0 < n && n < smallRead {
 		quickAck(c.raw)
 	}
 	return n, err
 }
 
+// silent is for how long the client has sent nothing.
+func (c *conn) silent() time.Duration { return time.Since(c.began) - time.Duration(c.heard.Load()) }
+
 // authenticate takes the time limit off: a push may take hours, and a shared connection may idle.
 func (c *conn) authenticate() {
 	c.authenticated.Store(true)
-	c.handshake.Stop()
+	c.grace.Stop()
+}
+
+// end stops what watches the connection.
+func (c *conn) end() {
+	c.grace.Stop()
+	if k := c.keeper.Load(); k != nil {
+		k.stop()
+	}
 }

@@ -38,7 +38,7 @@ func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Tar
 	if _, err := os.Lstat(r.path(name)); err == nil {
 		return nil, &ExistsError{Name: name}
 	}
-	if err := r.checkNamespaces(ctx, name, targets); err != nil {
+	if err := r.checkNamespaces(ctx, name, targets, ""); err != nil {
 		return nil, err
 	}
 	if err := r.build(ctx, git, name, ref, targets); err != nil {
@@ -57,7 +57,8 @@ func checkHead(ref string) error {
 	return nil
 }
 
-// lock keeps other processes from creating repositories at the same time: overlaps are looked for in all of them.
+// lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked for in
+// all of them.
 func (r Repos) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make repositories directory: %w", err)
@@ -76,32 +77,6 @@ func (r Repos) lock() (unlock func(), err error) {
 		return nil, errors.Join(fmt.Errorf("lock repositories: %w", err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // closing gives the lock back
-}
-
-func (r Repos) checkNamespaces(ctx context.Context, name string, targets []hooks.Target) error {
-	others, err := r.List(ctx)
-	if err != nil {
-		return fmt.Errorf("check namespaces: %w", err)
-	}
-	others = append(others, &Repo{Name: name})
-	self := others[len(others)-1]
-	for _, t := range targets {
-		if err := t.Validate(); err != nil {
-			return err
-		}
-		for _, repo := range others {
-			for _, o := range repo.Targets {
-				if t.Namespace.Overlaps(o.Namespace) {
-					return &OverlapError{
-						Namespace: string(t.Namespace), Other: string(o.Namespace),
-						OtherRepository: repo.Name, OtherTarget: o.Name,
-					}
-				}
-			}
-		}
-		self.Targets = append(self.Targets, t)
-	}
-	return nil
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.

@@ -22,6 +22,26 @@ type gitTool struct {
 	path       string
 	searchPath string // PATH
 	home       string // an empty private directory
+	memory     uint64 // that one process may take, in bytes
+}
+
+// maxMemory bounds the memory that one git process takes for itself, so that a few kilobytes which unpack to gigabytes
+// (git puts together a commit, a tree, and whatever comes as a delta in memory) cost one process and not the server. A
+// stock git sends no deltas of files over 512 MiB (core.bigFileThreshold); for one of that size git needs two such pieces.
+const maxMemory = 2 << 30
+
+// memorySettings keep git from taking more memory than it needs for one client among many. A file over bigFileThreshold
+// goes through in pieces instead of as a whole, unless it comes as a delta. The windows onto packs are what git itself
+// uses where addresses are short, on 32 bits.
+func memorySettings() []string {
+	return []string{
+		"-c", "core.bigFileThreshold=16m",
+		"-c", "core.packedGitWindowSize=32m",
+		"-c", "core.packedGitLimit=256m",
+		"-c", "pack.threads=1",
+		"-c", "pack.windowMemory=64m",
+		"-c", "pack.deltaCacheSize=64m",
+	}
 }
 
 // findGit looks git up in PATH and checks that it is new enough. dir is where the empty home directory goes.
@@ -41,7 +61,7 @@ func findGit(ctx context.Context, dir string) (*gitTool, error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, fmt.Errorf("make git's home: %w", err)
 	}
-	g := &gitTool{path: p, searchPath: os.Getenv("PATH"), home: home}
+	g := &gitTool{path: p, searchPath: os.Getenv("PATH"), home: home, memory: maxMemory}
 	out, err := g.output(ctx, "version")
 	if err != nil {
 		return nil, err
@@ -103,7 +123,7 @@ func (g *gitTool) output(ctx context.Context, args ...string) (string, error) {
 
 // gitRun is one git process that talks to a client.
 type gitRun struct {
-	args    []string
+	args    []string // after memorySettings
 	env     []string // besides gitTool.env
 	stdin   io.Reader
 	stdout  io.Writer
@@ -117,7 +137,7 @@ const killAfter = 2 * time.Second
 // run runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
 // this process. The copying from stdin may go on after run: it ends with the reader.
 func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (input, error) {
-	cmd := exec.Command(g.path, r.args...)
+	cmd := exec.Command(g.path, append(memorySettings(), r.args...)...)
 	cmd.Dir = g.home
 	cmd.Env = g.env(r.env...)
 	cmd.Stdout, cmd.Stderr = r.stdout, r.stderr
@@ -131,6 +151,10 @@ func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (i
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		return input{}, errors.Join(err, stdin.Close())
+	}
+	// git has not started anything yet: it waits for what the client wants.
+	if err := limitMemory(cmd.Process.Pid, g.memory); err != nil {
+		return input{}, errors.Join(fmt.Errorf("limit git's memory: %w", err), stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
 	r.started()
 	in := &countingReader{r: r.stdin}

@@ -32,6 +32,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if isProgram() {
+		return
+	}
 	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

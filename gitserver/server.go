@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -29,16 +30,13 @@ type Config struct {
 	ExitCode func(error) int
 	// ReadTimeout is how long a client may read nothing before it counts as gone. 0: 10 s
 	ReadTimeout time.Duration
+	Limits      Limits
 }
 
-const (
-	maxConnections = 1000
-	maxSessions    = 10 // in one connection
-	// handshakeTime is how long a client may take to authenticate.
-	handshakeTime = time.Minute
-	// goodbyeTime is how long clients have to close their connections after their last session, at the server's end.
-	goodbyeTime = time.Second
-)
+// goodbyeTime is how long clients have to close their connections after their last session, at the server's end.
+const goodbyeTime = time.Second
+
+var errShuttingDown = errors.New("the server is shutting down, try again later")
 
 // Server is the SSH git server.
 type Server struct {
@@ -47,17 +45,25 @@ type Server struct {
 	git       *gitTool
 	hooksPath string // absolute
 	ssh       *glssh.Server
-	handshake time.Duration
+	pushes    *pool
+	fetches   *pool
 
+	soft context.Context // ends when the server begins to shut down
+	shut context.CancelFunc
 	hard context.Context // ends when running sessions have to end
 	kill context.CancelFunc
+
+	farewells chan struct{} // as many as there are
+	floods    floods
 
 	mu       sync.Mutex
 	closing  bool
 	conns    map[*conn]struct{}
-	handlers sync.WaitGroup // connections
-	channels sync.WaitGroup // session channels
-	work     sync.WaitGroup // commands that run
+	networks map[netip.Prefix]int // connections of each
+	running  int                  // commands
+	handlers sync.WaitGroup       // connections
+	channels sync.WaitGroup       // session channels
+	work     sync.WaitGroup       // commands that run
 }
 
 // New checks what the server needs from the system: git, 2.36 or newer.
@@ -65,6 +71,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ReadTimeout == 0 {
 		cfg.ReadTimeout = 10 * time.Second
 	}
+	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.ExitCode == nil {
 		cfg.ExitCode = func(error) int { return exitFailed }
 	}
@@ -77,7 +84,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find hooks: %w", err)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath, handshake: handshakeTime, conns: map[*conn]struct{}{}}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath,
+		pushes: newPool("pushes", maxPushes), fetches: newPool("fetches", maxFetches),
+		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
+	}
+	s.soft, s.shut = context.WithCancel(context.Background())
 	s.hard, s.kill = context.WithCancel(context.Background())
 	s.ssh = &glssh.Server{
 		Version:     "refship",
@@ -103,6 +115,7 @@ func New(cfg Config) (*Server, error) {
 // nothing of the server runs any more, and works once.
 func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 	defer s.kill()
+	defer s.shut()
 	stop := context.AfterFunc(ctx, func() { _ = s.cfg.Listener.Close() })
 	err := s.accept(ctx)
 	stop()
@@ -126,7 +139,9 @@ func (s *Server) accept(ctx context.Context) error {
 			return err
 		default:
 			// Too many open files, a connection that broke before it was taken: these pass.
-			s.log.ErrorContext(ctx, "connection not accepted", "error", err)
+			if more, ok := s.floods.notAccepted.next(); ok {
+				s.log.ErrorContext(ctx, "connection not accepted", "error", err, "also_not_accepted", more)
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):
@@ -135,28 +150,26 @@ func (s *Server) accept(ctx context.Context) error {
 	}
 }
 
-func (s *Server) take(nc net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.conns) >= maxConnections {
-		_ = nc.Close()
-		s.log.Warn("too many connections", "address", nc.RemoteAddr().String(), "limit", maxConnections)
-		return
-	}
-	c := newConn(nc, s.handshake)
-	s.conns[c] = struct{}{}
-	s.handlers.Go(func() { s.handle(c) })
-}
-
 func (s *Server) handle(c *conn) {
 	s.ssh.HandleConn(c) // until the connection is closed
-	c.handshake.Stop()
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
+	c.end()
+	s.leave(c)
 	if !c.authenticated.Load() {
 		s.logRefused(c)
 	}
+}
+
+// Stats counts what is there right now.
+type Stats struct {
+	Connections int // authenticated or not
+	Sessions    int // commands that run
+}
+
+// Stats counts connections and sessions.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Connections: len(s.conns), Sessions: s.running}
 }
 
 // openChannel counts a session channel, or says why there cannot be one more.
@@ -165,7 +178,7 @@ func (s *Server) openChannel(c *conn) (refusal string) {
 	defer s.mu.Unlock()
 	switch {
 	case s.closing:
-		return "refship: the server is shutting down, try again later"
+		return "refship: " + errShuttingDown.Error()
 	case c.channels >= maxSessions:
 		return fmt.Sprintf("refship: a connection may have %d sessions at a time", maxSessions)
 	}
@@ -189,7 +202,15 @@ func (s *Server) startWork() bool {
 		return false
 	}
 	s.work.Add(1)
+	s.running++
 	return true
+}
+
+func (s *Server) endWork() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	s.work.Done()
 }
 
 // shutdown ends everything: connections without a session at once, the others when the commands have ended, at the
@@ -205,6 +226,7 @@ func (s *Server) shutdown(grace time.Duration) {
 		}
 	}
 	s.mu.Unlock()
+	s.shut()
 	if sessions > 0 {
 		s.log.Info("waiting for running sessions", "sessions", sessions, "at_most", grace)
 	}

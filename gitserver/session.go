@@ -86,9 +86,9 @@ func (x *session) handle(gs glssh.Session) {
 // work runs the command unless the server is shutting down.
 func (x *session) work(raw string) int {
 	if !x.s.startWork() {
-		return x.fail(errors.New("the server is shutting down, try again later"))
+		return x.fail(errShuttingDown)
 	}
-	defer x.s.work.Done()
+	defer x.s.endWork()
 	return x.command(raw)
 }
 
@@ -111,8 +111,14 @@ func (x *session) command(raw string) int {
 		return x.greet(key)
 	case verbHelp:
 		return x.help()
+	case verbRepos:
+		return x.listRepos(key)
+	case verbLog:
+		return x.printLog(key, cmd)
+	case verbStatus:
+		return x.printStatus(key, cmd.repository)
 	case verbDeploy:
-		return x.deploy(key, cmd.repository)
+		return x.deploy(key, cmd.repository, cmd.target)
 	case verbReceivePack:
 		return x.receivePack(key, cmd.repository)
 	case verbUploadPack:

@@ -1,9 +1,6 @@
 package gitserver
 
-import (
-	"refship/hooks"
-	"refship/keys"
-)
+import "refship/keys"
 
 // greet answers a session without a command.
 func (x *session) greet(key *keys.Key) int {
@@ -42,25 +39,15 @@ func highest(key *keys.Key, repository string) keys.Action {
 	return ""
 }
 
-const helpText = `git clone ssh://git@HOST:PORT/REPO       clone, fetch and push as with any git server
-ssh -p PORT git@HOST                      who you are and what your key may do
-ssh -p PORT git@HOST deploy REPO          deploy what its refs have and its chains have not
-ssh -p PORT git@HOST help                 this text`
+const helpText = `git clone ssh://git@HOST:PORT/REPO                clone, fetch and push as with any git server
+ssh -p PORT git@HOST                               who you are and what your key may do
+ssh -p PORT git@HOST repos                         the repositories, what you may do with them, what they deploy
+ssh -p PORT git@HOST log REPO[:TARGET] [-n N|all]  the latest deploys
+ssh -p PORT git@HOST status REPO                   what is deployed, against what was pushed
+ssh -p PORT git@HOST deploy REPO[:TARGET]          deploy what its refs have and its chains have not
+ssh -p PORT git@HOST help                          this text`
 
 func (x *session) help() int {
 	x.say("%s", helpText)
-	return exitDone
-}
-
-// deploy publishes what pushes left behind in one repository, then what its refs have and its chains have not.
-func (x *session) deploy(key *keys.Key, name string) int {
-	dir, err := x.open(key, name, keys.Deploy)
-	if err != nil {
-		return x.fail(err)
-	}
-	err = x.s.cfg.Hooks.Deploy(x.s.hard, name, dir, hooks.PusherOf(key), func(line string) { x.say("refship: %s", line) })
-	if err != nil {
-		return x.fail(err)
-	}
 	return exitDone
 }

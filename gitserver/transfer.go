@@ -7,6 +7,8 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,8 +21,9 @@ import (
 // receiveSettings are git's settings for a push; they win over the repository's own config. Every pack is kept as one
 // and synced before the refs move, and they are synced too: what etcd points to is then on disk. Background work is
 // not a push's business. Hooks are the server's.
-func receiveSettings(hooksPath string) []string {
+func receiveSettings(hooksPath string, maxPack int64) []string {
 	return []string{
+		"-c", fmt.Sprintf("receive.maxInputSize=%d", maxPack),
 		"-c", "receive.unpackLimit=1",
 		"-c", "core.fsync=committed,reference",
 		"-c", "core.fsyncMethod=fsync",
@@ -49,15 +52,24 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
-	push, err := x.s.cfg.Hooks.Begin(hooks.Push{Repository: name, Dir: dir, Key: key, May: x.may(name)})
+	release, err := x.enter(x.s.pushes)
+	if err != nil {
+		return x.fail(err)
+	}
+	defer release()
+	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name) }}
+	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
+		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(),
+		May: func(action keys.Action) bool { k := in.began(); return k != nil && k.May(action, name) },
+	})
 	if err != nil {
 		return x.fail(err)
 	}
 	since := time.Now()
 	received, gitErr := x.s.git.run(x.s.hard, gitRun{
-		args:    append(receiveSettings(x.s.hooksPath), "receive-pack", "--end-of-options", dir),
+		args:    append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options", dir),
 		env:     append(x.protocolEnv(), push.Env()...),
-		stdin:   x.in,
+		stdin:   in,
 		stdout:  x.out,
 		stderr:  x.err,
 		started: func() { x.step("receive-start") },
@@ -65,10 +77,69 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	x.step("receive-done")
 	outcome := push.End(x.s.hard)
 	x.step("session-ended")
-	status := x.report(name, received, gitErr, outcome)
+	status := 0
+	if err := in.refusal(); err != nil {
+		status = x.fail(err)
+	} else {
+		status = x.report(name, received, gitErr, outcome)
+	}
 	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took", time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
 	return status
+}
+
+// pushInput is what the client of a push sends. Its first byte is the push's beginning: a client may have looked at the
+// refs long before, and kept its session. What the key may do is decided there, for the whole push: one that has begun
+// is finished, whatever happens to its key meanwhile.
+type pushInput struct {
+	r     io.Reader
+	check func() (*keys.Key, error)
+
+	mu      sync.Mutex
+	key     *keys.Key // as it was at the beginning; nil before
+	refused error
+}
+
+func (in *pushInput) Read(p []byte) (int, error) {
+	n, err := in.r.Read(p)
+	if n > 0 && !in.begin() {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// begin tells whether the push may go on.
+func (in *pushInput) begin() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.key == nil && in.refused == nil {
+		in.key, in.refused = in.check()
+	}
+	return in.refused == nil
+}
+
+func (in *pushInput) began() *keys.Key {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.key
+}
+
+func (in *pushInput) refusal() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.refused
+}
+
+// stillMay is the session's key as the file has it now, if it may push to the repository.
+func (x *session) stillMay(name string) (*keys.Key, error) {
+	key, err := x.s.identify(x.pub)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := x.open(key, name, keys.Push); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 // checkHooks makes git's own test (find_hook in hook.c): a hook that it cannot run is for git as good as none, and the
@@ -90,18 +161,6 @@ func (e *hooksError) Hint() string {
 	return "who runs this server has to see that refship-hook is in its place, and to start refship again"
 }
 
-// may asks the keys file again each time: a rule that was removed while a push runs counts at the push's next step.
-func (x *session) may(name string) func(keys.Action) bool {
-	return func(action keys.Action) bool {
-		key, err := x.s.identify(x.pub)
-		if err != nil {
-			x.log.Warn("key does not count any more", "error", err)
-			return false
-		}
-		return key.May(action, name)
-	}
-}
-
 // report tells what git could not, and gives the exit status.
 func (x *session) report(name string, received input, gitErr error, outcome hooks.Outcome) int {
 	for _, l := range outcome.Late {
@@ -118,6 +177,11 @@ func (x *session) report(name string, received input, gitErr error, outcome hook
 		return exitFailed
 	case !outcome.Reached && endedBy(gitErr) != 0: // for which what was pushed is not to blame
 		x.tell("hint: nothing was stored: push again")
+	case missed && received.bytes > x.s.cfg.Limits.MaxPack: // git has read more than it takes: that is why
+		x.log.Info("push is too large", "repository", name, "bytes", received.bytes, "limit", x.s.cfg.Limits.MaxPack, "flag", "--max-pack-size")
+		x.tell(fmt.Sprintf("error: nothing was stored: what was pushed to %s is more than %s, the most that this server takes at once", name, inBytes(x.s.cfg.Limits.MaxPack)))
+		x.tell("hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask who runs this server for a larger --max-pack-size")
+		return max(status, exitFailed)
 	case missed:
 		x.log.Info("push not taken by git", "repository", name, "bytes", received.bytes)
 		x.tell("error: nothing was stored: git refused what was pushed to " + name + ", see git's own message")
@@ -145,6 +209,11 @@ func (x *session) uploadPack(key *keys.Key, name string) int {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return x.fail(err)
 	}
+	release, err := x.enter(x.s.fetches)
+	if err != nil {
+		return x.fail(err)
+	}
+	defer release()
 	since := time.Now()
 	_, gitErr := x.s.git.run(x.ctx, gitRun{
 		args: []string{"-c", "uploadpack.allowFilter=true", "-c", "gc.auto=0",
@@ -198,3 +267,17 @@ func endedBy(err error) syscall.Signal {
 
 // step marks a point where tests end the process.
 func (x *session) step(at string) { x.log.DebugContext(context.Background(), "step", "at", at) }
+
+// inBytes writes a size for people: "1 GiB", "1.5 MiB", "100 bytes".
+func inBytes(n int64) string {
+	units := []struct {
+		size int64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}}
+	for _, u := range units {
+		if n >= u.size {
+			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/float64(u.size)), ".0") + " " + u.name
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -18,6 +18,7 @@ func (x *Session) authorise() error {
 	var refused refusals
 	// Each answer reads the keys anew: once for the hook is enough, however many refs there are.
 	mayPush := sync.OnceValue(func() bool { return x.push.May(keys.Push) })
+	mayForce := sync.OnceValue(func() bool { return x.push.May(keys.Force) })
 	mayDeploy := sync.OnceValue(func() bool { return x.push.May(keys.Deploy) })
 	user, repository := x.push.Key.Name, x.push.Repository
 	for _, u := range x.outcome.Updates {
@@ -35,11 +36,15 @@ func (x *Session) authorise() error {
 				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", user, repository, u.Ref),
 				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
 			})
+		case x.options.force && !mayForce():
+			refused.add(&deploy.RefusedError{
+				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", user, u.Ref, repository),
+				Remedy: fmt.Sprintf("push without deploy.force, or be allowed to by the rule force:%s", repository),
+			})
 		case u.Deletes():
 			refused.add(&deploy.RefusedError{
-				What: fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
-				Remedy: "to deploy it no more, who runs the server takes the target out of the repository's config: " +
-					"git config --remove-section refship." + names[0],
+				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
+				Remedy: fmt.Sprintf("to deploy it no more, who runs the server takes the target away: refship repo target remove %s %s", repository, names[0]),
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -13,58 +14,121 @@ import (
 )
 
 // Deploy brings a repository's chains to where its refs are, because somebody asks for it: first what pushes left behind,
-// as their own user; then every target whose ref is not what the head deployed, as the asking user. say gets each line
-// as it happens, without "refship: ". The error joins what could not be done; everything else was done all the same.
-func (s *Server) Deploy(ctx context.Context, name, gitDir string, who deploy.Pusher, say func(string)) error {
-	r := &reconciler{server: s, name: name, gitDir: gitDir, settled: make(map[string]bool)}
-	r.note(r.intents(ctx))
-	for _, line := range r.lines {
-		say(line)
-	}
-	targets, err := ReadTargets(ctx, gitDir)
+// as their own user; then every target whose ref is not what the head deployed, as the asking user; of one target only if
+// its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The error joins what
+// could not be done; everything else was done all the same.
+func (s *Server) Deploy(ctx context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
+	o := &order{server: s, name: name, gitDir: gitDir, who: who, say: say}
+	start := time.Now()
+	err := o.deploy(ctx, target)
+	o.report(ctx, target, time.Since(start), err)
+	return err
+}
+
+// order is a deploy that somebody asked for.
+type order struct {
+	server    *Server
+	name      string
+	gitDir    string
+	who       deploy.Pusher
+	say       func(string)
+	cost      cost
+	published []string // "/refship/config 7"
+	already   bool
+	unchanged bool
+}
+
+func (o *order) deploy(ctx context.Context, target string) error {
+	targets, err := ReadTargets(ctx, o.gitDir)
 	if err != nil {
-		return errors.Join(r.err, err)
+		return err
 	}
-	var refs []string
-	for _, t := range targets {
-		refs = append(refs, t.Ref)
-	}
-	now, err := readRefs(ctx, gitDir, refs)
-	if err != nil {
-		return errors.Join(r.err, err)
+	if targets, err = chooseTargets(o.name, targets, target); err != nil {
+		return err
 	}
 	if len(targets) == 0 {
-		say(name + " has no target")
+		o.say(o.name + " has no target")
+	}
+	left := o.server.reconciler(o.name, o.gitDir)
+	left.cost = &o.cost
+	left.wanted = func(t Target) bool { return target == "" || t.Name == target }
+	left.note(left.intents(ctx))
+	for _, line := range left.lines {
+		o.say(line)
+	}
+	o.published = append(o.published, left.published...)
+	now, err := readRefs(ctx, o.gitDir, refsOf(targets))
+	if err != nil {
+		return errors.Join(left.err, err)
 	}
 	for _, t := range targets {
 		at, exists := now[t.Ref]
 		if !exists {
-			say(fmt.Sprintf("%s of %s does not exist yet: push it", t.Ref, name))
+			o.say(fmt.Sprintf("%s of %s does not exist yet: push it", t.Ref, o.name))
 			continue
 		}
-		if err := s.deployRef(ctx, name, gitDir, t, at, who, say); err != nil {
-			r.err = errors.Join(r.err, fmt.Errorf("deploy %s of %s: %w", t.Ref, name, err))
+		if err := o.target(ctx, t, at); err != nil {
+			left.err = errors.Join(left.err, fmt.Errorf("deploy %s of %s: %w", t.Ref, o.name, err))
 		}
 	}
-	return r.err
+	return left.err
 }
 
-func (s *Server) deployRef(ctx context.Context, name, gitDir string, t Target, at plumbing.Hash, who deploy.Pusher, say func(string)) error {
-	start := time.Now()
-	job := s.job(name, t, at, who, "")
+// target deploys what one target's ref has.
+func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
+	s, start := o.server, time.Now()
+	job := s.job(o.name, t, at, o.who)
 	job.Kind = deploy.KindDeploy
-	d, already, err := s.do(ctx, gitDir, s.cfg.Chain(t.Namespace), job, s.holder(who.Name, name, t.Ref), func(deploy.Progress) {})
-	if err != nil {
+	w := &work{
+		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job,
+		say: o.say, progress: func(deploy.Progress) {}, cost: &o.cost,
+	}
+	d, v, err := w.do(ctx)
+	switch {
+	case err != nil:
 		return err
+	case v.Already:
+		o.already = true
+		o.say(fmt.Sprintf("%s of %s, %s, is already deployed as %d of %s", t.Ref, o.name, d.Hash.Short(), d.ID, t.Namespace))
+	case v.Same:
+		o.unchanged = true
+		o.say(unchanged(t, d))
+	default:
+		o.published = append(o.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
+		o.say(published(d, time.Since(start)))
 	}
-	if already {
-		say(fmt.Sprintf("%s of %s, %s, is deployed as %d of %s already", t.Ref, name, d.Hash.Short(), d.ID, t.Namespace))
-		return nil
-	}
-	say(published(d, time.Since(start)))
-	s.cfg.Log.InfoContext(ctx, "deploy", "repository", name, "user", who.Name, "key", who.Key, "ref", t.Ref, "to", d.Hash,
-		"namespace", t.Namespace, "deploy", d.ID)
 	return nil
+}
+
+// report writes the one line that the log has of each deploy that was asked for, and tells whoever counts.
+func (o *order) report(ctx context.Context, target string, took time.Duration, err error) {
+	result := resultNothing
+	switch {
+	case err != nil && len(o.published) == 0 && !concernsAll(err):
+		result = resultRefused
+	case err != nil:
+		result = resultUndeployed
+	case len(o.published) > 0:
+		result = resultDeployed
+	case o.already:
+		result = resultAlready
+	case o.unchanged:
+		result = resultUnchanged
+	}
+	attrs := []slog.Attr{
+		slog.String("repository", o.name), slog.String("target", cut(target, maxLoggedValue)), slog.String("user", o.who.Name),
+		slog.String("key", o.who.Key), slog.String("result", result), slog.Any("deploys", bounded(o.published)),
+		slog.Int64("stored_bytes", o.cost.stored), slog.Int64("lock_wait_ms", o.cost.lockWait.Milliseconds()),
+		slog.Int64("ms", took.Milliseconds()),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))
+	}
+	o.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "deploy", attrs...)
+	o.server.observe(Report{
+		Kind: deploy.KindDeploy, Repository: o.name, Result: result, Deploys: len(o.published),
+		Took: took, LockWait: o.cost.lockWait, Stored: o.cost.stored,
+	})
 }
 
 // PusherOf says who deploys with a key that authenticated an SSH connection.

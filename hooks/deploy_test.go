@@ -16,7 +16,7 @@ func TestDeployOnDemand(t *testing.T) {
 	ops := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
 	ask := func() ([]string, error) {
 		var said []string
-		err := s.server.Deploy(t.Context(), "config", s.bare, ops, func(line string) { said = append(said, line) })
+		err := s.server.Deploy(t.Context(), "config", s.bare, "", ops, func(line string) { said = append(said, line) })
 		return said, err
 	}
 	said, err := ask()
@@ -28,7 +28,7 @@ func TestDeployOnDemand(t *testing.T) {
 	said, err = ask()
 	if diff := cmp.Diff([]string{
 		"config main: deployed what a push had left behind: " + short(head) + " is deploy 1 of /refship/config, by laptop",
-		"refs/heads/main of config, " + short(head) + ", is deployed as 1 of /refship/config already",
+		"refs/heads/main of config, " + short(head) + ", is already deployed as 1 of /refship/config",
 	}, said); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}

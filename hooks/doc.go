@@ -13,8 +13,10 @@
 // [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs
 // refship-hook twice:
 //
-//	pre-receive   check all     permission of each ref update, previous hash, hold
+//	pre-receive   options       read strictly (below)
+//	              check all     permission of each ref update, previous hash, hold
 //	              lock          the chains, sorted by namespace; up to 30 s
+//	              turn          at most 8 deploys are read and uploaded at a time, all pushes together
 //	              prepare       read what changed, refuse what cannot be deployed, look whether etcd has room
 //	              upload        contents and nodes, which nobody sees yet
 //	              intent        written and synced
@@ -27,10 +29,24 @@
 // deploy is published, by post-receive, by End, or, if the server died, by [Server.Reconcile] when it starts again; where
 // the ref is not, the intent is dropped. Both may find the deploy published already, which is no error.
 //
+// # Push options
+//
+// "git push -o" hands them over; those that do not begin with "deploy." are others' and only kept in the intent. A misspelt
+// one, one that is there twice, and two that contradict each other refuse the push.
+//
+//	deploy.reason=TEXT   for the record: one line of UTF-8, at most 10,000 bytes
+//	deploy.force         override what the previous hash refuses; needs a reason, and the permission force
+//	deploy.dry-run       check and prepare without a lock, write nothing, say what would be deployed, refuse the push
+//	deploy.skip          store, take no lock, deploy nothing
+//
+// Force overrides the one head that the push has named to its pusher. Where the chain has another when the deploy is
+// published later on, by post-receive after a lost lock or by reconcile, that is a conflict again.
+//
 // # Invariants
 //
 //   - A ref of a target moves only after its intent is synced.
-//   - An intent is removed only after its deploy was published or its ref was seen elsewhere.
+//   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target is not in the
+//     repository's config any more.
 //   - A deploy is published only for a ref that git has moved.
 //   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
 //   - From a hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which repository is
@@ -75,7 +91,9 @@
 //	  "via": "ssh"
 //	 },
 //	 "options": [
-//	  "ci.skip"
+//	  "ci.skip",
+//	  "deploy.force",
+//	  "deploy.reason=the old line is given up"
 //	 ],
 //	 "certificate": "",
 //	 "deploys": [
@@ -89,18 +107,21 @@
 //	   },
 //	   "old": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
 //	   "new": "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90",
-//	   "forced": false,
-//	   "reason": ""
+//	   "forced": true,
+//	   "over": 7,
+//	   "reason": "the old line is given up"
 //	  }
 //	 ]
 //	}
 //
-// certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there. A file that
+// certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there; forced is set
+// where the head's deploy had to be overridden, and over is its id, else 0. A file that
 // cannot be read as an intent is renamed to <name>.bad and reported.
 //
 // # Concurrency
 //
 // A [Server] is safe for concurrent use, and its pushes run beside each other; chain locks put those to one namespace in
-// order. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the repository to
+// order. Locks are taken in the order of their namespaces, and the turn to read and upload after them: nobody waits in a
+// circle. Who waits for a lock asks the chain again whenever it has a new head, and is refused as soon as it would be. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the repository to
 // itself; it leaves the intents of running pushes alone.
 package hooks

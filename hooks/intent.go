@@ -40,11 +40,12 @@ type intent struct {
 
 // wish is one target's part of an intent.
 type wish struct {
-	Target Target `json:"target"`
-	Old    oid    `json:"old"`
-	New    oid    `json:"new"`
-	Forced bool   `json:"forced"`
-	Reason string `json:"reason"`
+	Target Target    `json:"target"`
+	Old    oid       `json:"old"`
+	New    oid       `json:"new"`
+	Forced bool      `json:"forced"` // a head is overridden: this one
+	Over   deploy.ID `json:"over"`   // 0: none
+	Reason string    `json:"reason"`
 }
 
 // oid is a git oid that is written as 40 hex digits.

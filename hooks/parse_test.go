@@ -106,10 +106,11 @@ func FuzzReadRequest(f *testing.F) {
 func anIntent() *intent {
 	return &intent{
 		Format: 1, Push: strings.Repeat("0f", 16), Time: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Repository: "config",
-		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip"},
+		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []wish{{
 			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files},
 			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)),
+			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
 	}
 }
@@ -130,7 +131,8 @@ func TestIntentsRoundTrip(t *testing.T) {
 					Path:      rapid.StringMatching(`([a-zA-Z0-9 "<&\\ü]{1,9}(/[a-z]{1,9}){0,3})?`).Draw(t, "path"),
 					Namespace: deploy.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: deploy.Files,
 				},
-				Old: hash("old"), New: hash("new"), Forced: rapid.Bool().Draw(t, "forced"), Reason: rapid.String().Draw(t, "reason"),
+				Old: hash("old"), New: hash("new"), Forced: rapid.Bool().Draw(t, "forced"),
+				Over: deploy.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),
 			})
 			in.Deploys[i].New[0] |= 1 // never zero
 		}

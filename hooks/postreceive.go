@@ -47,11 +47,13 @@ func contains(moved []RefUpdate, u RefUpdate) bool {
 	return false
 }
 
-// sayStored names the refs that are no target's.
+// sayStored names the refs that are no target's, and those that the pusher wanted stored only.
 func (x *Session) sayStored(moved []RefUpdate, out *speaker) {
-	var stored, deleted []string
+	var stored, deleted, skipped []string
 	for _, u := range moved {
 		switch {
+		case len(x.targetsOf(u.Ref)) > 0 && x.options.skip:
+			skipped = append(skipped, u.Ref)
 		case len(x.targetsOf(u.Ref)) > 0:
 		case u.Deletes():
 			deleted = append(deleted, u.Ref)
@@ -61,6 +63,10 @@ func (x *Session) sayStored(moved []RefUpdate, out *speaker) {
 	}
 	if len(deleted) > 0 {
 		out.line("%s deleted", refsInWords(deleted))
+	}
+	if len(skipped) > 0 {
+		x.skipped = true
+		out.line("%s stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy %s", refsInWords(skipped), x.push.Repository)
 	}
 	switch {
 	case len(stored) == 0:

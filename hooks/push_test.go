@@ -59,11 +59,17 @@ func TestPushDeploys(t *testing.T) {
 		t.Errorf("failure points (-want +got):\n%s", diff)
 	}
 	line := s.journal.pushes()[1]
-	delete(line, "ms")
-	delete(line, "push")
+	for _, varies := range []string{"ms", "lock_wait_ms", "push"} {
+		delete(line, varies)
+	}
+	if stored, _ := line["stored_bytes"].(int64); stored < 500 {
+		t.Errorf("stored %d bytes", stored)
+	}
+	delete(line, "stored_bytes")
 	if diff := cmp.Diff(map[string]any{
 		"msg": "push", "repository": "config", "user": "laptop", "key": laptop.key.Fingerprint(), "updates": int64(1), "refs": []string{"refs/heads/main"},
 		"from": []string{first}, "to": []string{third}, "result": "deployed", "deploys": []string{"/refship/config 2"},
+		"address": "[::1]:40000", "namespaces": []string{"/refship/config"}, "commits": int64(3), "options": []string(nil), "forced": false, "reason": "",
 	}, line); diff != "" {
 		t.Errorf("log line (-want +got):\n%s", diff)
 	}
@@ -140,7 +146,7 @@ func TestRefusedPushesChangeNothing(t *testing.T) {
 	reader, writer := s.user("reader"), s.user("writer")
 	reader.key, writer.key = s.key("reader", "read:*"), s.key("writer", "push:*")
 	option := s.user("laptop")
-	option.args = []string{"-o", "deploy.force", "-o", "ci.skip"}
+	option.args = []string{"-o", "deploy.forced", "-o", "ci.skip"}
 
 	for _, c := range []struct {
 		name  string
@@ -160,7 +166,7 @@ func TestRefusedPushesChangeNothing(t *testing.T) {
 		{name: "a blob", by: laptop, ref: "+main:a.txt:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
 		{name: "a tree", by: laptop, ref: "+main^{tree}:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
 		{name: "an annotated tag", by: laptop, ref: "+v1:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: of an annotated tag, push what it stands on"}},
-		{name: "option", by: option, ref: "main", lines: []string{`refused: push option "deploy.force" is not known`, "hint: "}},
+		{name: "option", by: option, ref: "main", lines: []string{`refused: push option "deploy.forced" is not known`, "hint: known are deploy.force, deploy.reason=TEXT, deploy.dry-run and deploy.skip"}},
 		{
 			name: "on hold", by: laptop, ref: "main", lines: []string{"refused: /refship/config is on hold", "hint: "},
 			prep: func() { s.put("/refship/config/refship/hold", "wait") },

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -21,7 +23,7 @@ import (
 // Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be
 // done; everything else was done all the same.
 func (s *Server) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
-	r := &reconciler{server: s, name: name, gitDir: gitDir, settled: make(map[string]bool)}
+	r := s.reconciler(name, gitDir)
 	if exclusive {
 		r.note(r.clean())
 	}
@@ -31,12 +33,22 @@ func (s *Server) Reconcile(ctx context.Context, name, gitDir string, exclusive b
 }
 
 type reconciler struct {
-	server  *Server
-	name    string
-	gitDir  string
-	lines   []string
-	err     error
-	settled map[string]bool // namespaces that an intent spoke about
+	server    *Server
+	name      string
+	gitDir    string
+	wanted    func(Target) bool // whose intents are published; the others' stay while their ref is what they promise
+	cost      *cost
+	lines     []string
+	published []string // "/refship/config 7"
+	err       error
+	settled   map[deploy.Namespace]bool // that an intent spoke about
+}
+
+func (s *Server) reconciler(name, gitDir string) *reconciler {
+	return &reconciler{
+		server: s, name: name, gitDir: gitDir, wanted: func(Target) bool { return true }, cost: new(cost),
+		settled: make(map[deploy.Namespace]bool),
+	}
 }
 
 func (r *reconciler) say(format string, args ...any) {
@@ -84,82 +96,130 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range append([]wish(nil), in.Deploys...) {
+	targets, err := ReadTargets(ctx, r.gitDir)
+	if err != nil {
+		return err
+	}
+	for _, w := range slices.Clone(in.Deploys) {
 		t := w.Target
-		if now[t.Ref] == plumbing.Hash(w.New) {
-			r.settled[string(t.Namespace)] = true
+		switch {
+		case now[t.Ref] != plumbing.Hash(w.New):
+		case !r.wanted(t):
+			continue
+		case !slices.Contains(targets, t):
+			r.say("%s %s: %s's push was broken off, and the target %s is not any more what it was: not deployed", r.name, shortRef(t.Ref), in.Pusher.Name, t.Name)
+		default:
+			r.settled[t.Namespace] = true
 			if err := r.publish(ctx, in, w); err != nil {
 				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", plumbing.Hash(w.New), in.Pusher.Name, t.Ref, err))
 				continue
 			}
 		}
-		if err := in.drop(r.gitDir, t.Name); err != nil {
-			r.note(err)
-		}
+		r.note(r.drop(in, t.Name))
 	}
 	return nil
+}
+
+// drop takes a target out of an intent as it stands on disk: somebody else may have worked on it, too.
+func (r *reconciler) drop(in *intent, target string) error {
+	fresh, err := readIntent(r.gitDir, in.Push)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fresh.drop(r.gitDir, target)
 }
 
 func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	s, t := r.server, w.Target
-	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher, w.Reason)
-	who := s.holder(in.Pusher.Name, r.name, t.Ref)
-	d, already, err := s.do(ctx, r.gitDir, s.cfg.Chain(t.Namespace), job, who, func(deploy.Progress) {})
+	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher)
+	job.Force, job.Reason = w.Forced, w.Reason
+	again := &work{
+		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
+		say: func(string) {}, progress: func(deploy.Progress) {}, cost: r.cost,
+	}
+	d, v, err := again.do(ctx)
 	if err != nil {
 		return err
 	}
 	what := "deployed what a push had left behind"
-	if already {
+	switch {
+	case v.Already:
 		what = "a push was broken off after its deploy"
+	case v.Same:
+		what = "a push was broken off that changed nothing below " + t.Path
+	default:
+		r.published = append(r.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
 	}
 	r.say("%s %s: %s: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), what, d.Hash.Short(), d.ID, t.Namespace, in.Pusher.Name)
 	s.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key, "push", in.Push,
-		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", already)
+		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", idle(v), "forced", w.Forced, "reason", cut(w.Reason, maxLoggedValue))
 	return nil
 }
 
-// compare reports refs that are not what their chain has.
+// dropSuperseded drops the intents of dead pushes whose refs a push has moved on since: if a ref came back to what one of
+// them promised, that promise would not count any more.
+func (s *Server) dropSuperseded(ctx context.Context, p Push) {
+	r := s.reconciler(p.Repository, p.Dir)
+	r.wanted = func(Target) bool { return false }
+	r.note(r.intents(ctx))
+	if r.err != nil {
+		s.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", p.Repository, "error", r.err)
+	}
+}
+
+// compare reports refs that are not what their chain has. A ref that a running push has moved is about to be deployed.
 func (r *reconciler) compare(ctx context.Context) error {
-	targets, err := ReadTargets(ctx, r.gitDir)
+	all, err := r.unequal(ctx)
+	if err != nil || len(all) == 0 || r.server.isPushing(r.gitDir) {
+		return err
+	}
+	// A push may have ended between looking at the ref and at the chain: what stands unequal a second time does so.
+	again, err := r.unequal(ctx)
 	if err != nil {
 		return err
 	}
-	var refs []string
-	for _, t := range targets {
-		refs = append(refs, t.Ref)
-	}
-	now, err := readRefs(ctx, r.gitDir, refs)
-	if err != nil {
-		return err
-	}
-	for _, t := range targets {
-		at, exists := now[t.Ref]
-		if !exists || r.settled[string(t.Namespace)] {
-			continue
-		}
-		head, err := r.server.cfg.Chain(t.Namespace).Head(ctx)
-		if err != nil {
-			r.note(err)
-			continue
-		}
-		ref := deploy.Hash(at.String())
+	for _, st := range again {
+		t, ref := st.Target, deploy.Hash(st.Ref.String())
 		switch {
-		case head == nil:
+		case !slices.ContainsFunc(all, func(o TargetStatus) bool { return o.Target == t && o.Ref == st.Ref }):
+		case st.Err != nil:
+			r.note(st.Err)
+		case st.State.Head == nil:
 			r.say("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref, r.name, ref.Short(), t.Namespace, r.name)
-		case head.Hash != ref:
+		default:
 			r.say("%s of %s is at %s, %s is at deploy %d %s: not deployed by itself; ssh HOST deploy %s",
-				t.Ref, r.name, ref.Short(), t.Namespace, head.ID, head.Hash.Short(), r.name)
+				t.Ref, r.name, ref.Short(), t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), r.name)
 		}
 	}
 	return nil
 }
 
-// clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs
-// and shallow (git's lockfile API names each <file>.lock), quarantine folders, and half-written intents.
+// unequal are the targets whose refs are not what their chains have, but for those that an intent spoke about.
+func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
+	all, err := r.server.Status(ctx, r.name, r.gitDir)
+	return slices.DeleteFunc(all, func(st TargetStatus) bool {
+		return st.Ref.IsZero() || st.Standing == deploy.StandingEqual || r.settled[st.Target.Namespace]
+	}), err
+}
+
+// maxConfigEdit is longer than a change of a git config takes: some milliseconds, and longer under load.
+const maxConfigEdit = 10 * time.Second
+
+// clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs,
+// shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written intents.
 func (r *reconciler) clean() error {
 	var stale []string
 	for _, name := range []string{"HEAD.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock"} {
 		if _, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil {
+			stale = append(stale, name)
+		}
+	}
+	for _, name := range []string{"config.lock", configEdit, configEdit + ".lock"} {
+		// Targets may be changed while no server runs: what is young may be in use.
+		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > maxConfigEdit {
 			stale = append(stale, name)
 		}
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	Host       string                                                  // host name, for records and locks
 	Dir        string                                                  // for the socket and the hooks directory; made 0700
 	HookBinary string                                                  // path of refship-hook
+	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
+	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
 	Log        *slog.Logger
 }
 
@@ -47,11 +49,12 @@ type Server struct {
 	signer   string        // fingerprint, or ""
 	every    time.Duration // how often long work shows progress
 	lockWait time.Duration // how long a push waits for all its chain locks together
+	turns    turns         // of those who read and store
 	listener *net.UnixListener
 
 	mu       sync.Mutex
 	sessions map[[sha256.Size]byte]*Session // by sha256 of the token
-	running  map[string]bool                // push ids
+	running  map[string]string              // push ids, and their repositories' directories
 	stopping bool
 }
 
@@ -67,8 +70,9 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg:      cfg,
 		every:    time.Second,
 		lockWait: 30 * time.Second,
+		turns:    newTurns(),
 		sessions: make(map[[sha256.Size]byte]*Session),
-		running:  make(map[string]bool),
+		running:  make(map[string]string),
 	}
 	if cfg.Signer != nil {
 		s.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
@@ -194,7 +198,7 @@ func (s *Server) Begin(p Push) (*Session, error) {
 		return nil, errors.New("begin push: the server is stopping")
 	}
 	s.sessions[sha256.Sum256([]byte(x.token))] = x
-	s.running[x.id] = true
+	s.running[x.id] = p.Dir
 	return x, nil
 }
 
@@ -209,7 +213,20 @@ func (s *Server) forget(x *Session) {
 func (s *Server) isRunning(push string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.running[push]
+	_, running := s.running[push]
+	return running
+}
+
+// isPushing tells whether a push to the repository at gitDir runs.
+func (s *Server) isPushing(gitDir string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, dir := range s.running {
+		if dir == gitDir {
+			return true
+		}
+	}
+	return false
 }
 
 // find gives the session of a token. Looking up the token's hash tells nobody, by how long it takes, how much of a

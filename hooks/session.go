@@ -3,8 +3,6 @@ package hooks
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,14 +13,12 @@ import (
 	"refship/keys"
 )
 
-// maxLogged is how many ref updates of a push its log line names.
-const maxLogged = 50
-
 // Push is one git receive-pack.
 type Push struct {
 	Repository string    // name
 	Dir        string    // GIT_DIR
 	Key        *keys.Key // who authenticated
+	Address    string    // of the client, for the log
 	// May asks again, at the time of the hook, what the user may do (a removed rule refuses).
 	May func(action keys.Action) bool
 }
@@ -48,13 +44,21 @@ type Session struct {
 	ended    bool
 
 	// Written by one hook's handler, read by the next and by End.
-	started time.Time // pre-receive
-	targets []Target
-	plans   []*plan
-	intent  *intent  // nil: nothing to publish
-	already bool     // a target's head was this very deploy
-	deploys []string // what was published, for the log: "/refship/config 7"
-	outcome Outcome
+	started    time.Time // pre-receive
+	targets    []Target
+	plans      []*plan
+	options    options
+	intent     *intent // nil: nothing to publish
+	cost       cost
+	already    bool     // a target's head was this very deploy
+	unchanged  bool     // nothing below a target's path changed
+	skipped    bool     // a target's ref was stored only, as asked for
+	forced     bool     // an override of a chain's head was published
+	commits    int      // that were published
+	namespaces []string // of the targets
+	trouble    error    // what keeps every target from being published
+	deploys    []string // what was published, for the log: "/refship/config 7"
+	outcome    Outcome
 }
 
 // plan is one target's deploy of this push.
@@ -122,11 +126,11 @@ func (s *Server) holder(user, repository, ref string) deploy.Holder {
 }
 
 // job makes the wish to publish what repository's target has got.
-func (s *Server) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher, reason string) *deploy.Job {
+func (s *Server) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher) *deploy.Job {
 	return &deploy.Job{
 		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend,
-		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who, Reason: reason,
-		Server: s.cfg.Host, Signer: s.cfg.Signer,
+		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
+		Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
 	}
 }
 
@@ -140,93 +144,6 @@ func (x *Session) release(p *plan) {
 		x.server.cfg.Log.WarnContext(ctx, "release lock", "namespace", p.target.Namespace, "error", err)
 	}
 	p.lock, p.prepared = nil, nil
-}
-
-// publish makes a plan's deploy visible; already says that the chain had it.
-func (x *Session) publish(p *plan, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
-	if p.prepared != nil {
-		prepared := p.prepared
-		p.prepared = nil
-		d, err := prepared.Publish(x.publishing)
-		if err == nil {
-			p.lock = nil // the txn took it
-			return d, false, nil
-		}
-		if !errors.Is(err, deploy.ErrLockLost) {
-			return nil, false, err
-		}
-		x.server.cfg.Log.WarnContext(x.publishing, "publish again", "namespace", p.target.Namespace, "error", err)
-	}
-	x.release(p)
-	who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
-	return x.server.do(x.publishing, x.push.Dir, p.chain, p.job, who, progress)
-}
-
-// do is the whole way of a deploy outside of a push's hooks.
-func (s *Server) do(ctx context.Context, gitDir string, chain *deploy.Chain, job *deploy.Job, who deploy.Holder, progress func(deploy.Progress)) (*deploy.Deploy, bool, error) {
-	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	defer repo.Close()
-	own := *job
-	own.Repo = repo
-	return chain.Do(ctx, s.cfg.Locker, who, &own, s.lockWait, progress)
-}
-
-// finish publishes a plan whose ref has moved, says so, and takes it out of the intent.
-func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progress)) error {
-	p.done = true
-	d, already, err := x.publish(p, progress)
-	x.release(p)
-	if err != nil {
-		err = fmt.Errorf("publish to %s: %w", p.target.Namespace, err)
-		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		for _, line := range undeployed(x.push.Repository, err) {
-			say(line)
-		}
-		return err
-	}
-	x.step("published")
-	if already {
-		x.already = true
-		say(fmt.Sprintf("%s%s is already deployed as %d", p.label, d.Hash.Short(), d.ID))
-	} else {
-		x.outcome.Published = append(x.outcome.Published, d)
-		x.deploys = append(x.deploys, fmt.Sprintf("%s %d", p.target.Namespace, d.ID))
-		say(p.label + published(d, time.Since(x.started)))
-	}
-	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
-		// The deploy stands; reconcile finds it published and drops the intent.
-		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
-		return nil
-	}
-	x.step("intent-removed")
-	return nil
-}
-
-// undeployed says that a ref is ahead of its chain, and what to do.
-func undeployed(repository string, err error) []string {
-	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: ssh HOST deploy "+repository)
-}
-
-// published says what became of a push.
-func published(d *deploy.Deploy, took time.Duration) string {
-	text := fmt.Sprintf("deploy %d published in %s: %s", d.ID, inMilliseconds(took), d.Hash.Short())
-	switch {
-	case d.Record != nil && d.Record.PreviousHash != "":
-		return text + " replaces " + d.Record.PreviousHash.Short()
-	case d.ID == 1:
-		return text + " is the first"
-	}
-	return text
-}
-
-func inMilliseconds(d time.Duration) string {
-	if d < 10*time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return d.Round(time.Second).String()
 }
 
 // End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what moved
@@ -248,6 +165,9 @@ func (x *Session) End(ctx context.Context) Outcome {
 	}
 	for _, p := range x.plans {
 		x.release(p)
+	}
+	if x.accepted {
+		x.server.dropSuperseded(x.publishing, x.push)
 	}
 	x.report(ctx)
 	return x.outcome
@@ -293,45 +213,4 @@ func (x *Session) abandon(p *plan) {
 	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
 		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 	}
-}
-
-// report writes the one line that the log has of each push.
-func (x *Session) report(ctx context.Context) {
-	o := &x.outcome
-	var refs, from, to []string
-	for _, u := range o.Updates[:min(len(o.Updates), maxLogged)] {
-		refs = append(refs, u.Ref)
-		from = append(from, u.Old.String())
-		to = append(to, u.New.String())
-	}
-	attrs := []slog.Attr{
-		slog.String("repository", x.push.Repository), slog.String("user", x.push.Key.Name),
-		slog.String("key", x.push.Key.Fingerprint()), slog.String("push", x.id), slog.Int("updates", len(o.Updates)), slog.Any("refs", refs),
-		slog.Any("from", from), slog.Any("to", to), slog.String("result", x.result()), slog.Any("deploys", x.deploys),
-		slog.Int64("ms", time.Since(x.began).Milliseconds()),
-	}
-	if err := errors.Join(o.Refused, o.Undeployed); err != nil {
-		attrs = append(attrs, slog.String("error", err.Error()))
-	}
-	x.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "push", attrs...)
-}
-
-// result names what became of the push, for the log.
-func (x *Session) result() string {
-	o := &x.outcome
-	switch {
-	case !o.Reached:
-		return "nothing"
-	case o.Refused != nil:
-		return "refused"
-	case o.Undeployed != nil:
-		return "not deployed"
-	case len(o.Published) > 0:
-		return "deployed"
-	case x.already:
-		return "already deployed"
-	case x.post:
-		return "stored"
-	}
-	return "not moved" // git itself refused every ref after the hook, or was killed
 }

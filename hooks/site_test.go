@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
@@ -194,7 +195,7 @@ type result struct {
 func (p *pusher) begin() *hooks.Session {
 	p.Helper()
 	session, err := p.server.Begin(hooks.Push{
-		Repository: "config", Dir: p.bare, Key: p.key,
+		Repository: "config", Dir: p.bare, Key: p.key, Address: "[::1]:40000",
 		May: func(a keys.Action) bool { return p.key.May(a, "config") },
 	})
 	if err != nil {
@@ -396,3 +397,5 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 		t.Errorf("no line with %q (in this order: %q) in\n%s", lines[at], lines, r.said)
 	}
 }
+
+func hash(oid string) plumbing.Hash { return plumbing.NewHash(oid) }

@@ -3,9 +3,7 @@ package hooks
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -85,7 +83,10 @@ func checkTargets(targets []Target) error {
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
 func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
-	path := filepath.Join(gitDir, "config")
+	return readTargets(filepath.Join(gitDir, "config"))
+}
+
+func readTargets(path string) ([]Target, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read targets: %w", err)
@@ -110,12 +111,14 @@ func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
 			targets = append(targets, t)
 		}
 	}
-	slices.SortFunc(targets, func(a, b Target) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(targets, byName)
 	if err := checkTargets(targets); err != nil {
 		return nil, fmt.Errorf("read targets in %s: %w", path, err)
 	}
 	return targets, nil
 }
+
+func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
 
 func unknownSetting(path, key string) error {
 	return &deploy.RefusedError{
@@ -147,60 +150,6 @@ func targetOf(path string, sub *format.Subsection) (Target, error) {
 		}
 	}
 	return t, nil
-}
-
-// AddTarget writes t into the git config of the repository at gitDir, whole or not at all. It keeps to git's own way of
-// changing a config file: config.lock is made, filled and renamed.
-func AddTarget(ctx context.Context, gitDir string, t Target) (err error) {
-	config := filepath.Join(gitDir, "config")
-	lock := config + ".lock"
-	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return &deploy.RefusedError{
-			What:   fmt.Sprintf("%s is being changed: %s exists", config, lock),
-			Remedy: "try again; if no git command runs there, remove that file",
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("add target %s: %w", t.Name, err)
-	}
-	defer func() {
-		_ = f.Close() // what it got was replaced by git, and synced below
-		if err != nil {
-			os.Remove(lock)
-		}
-	}()
-	// Read under the lock: what another process added a moment ago counts.
-	targets, err := ReadTargets(ctx, gitDir)
-	if err != nil {
-		return err
-	}
-	if err := checkTargets(append(targets, t)); err != nil {
-		return fmt.Errorf("add target: %w", err)
-	}
-	text, err := os.ReadFile(config)
-	if err != nil {
-		return fmt.Errorf("add target %s: %w", t.Name, err)
-	}
-	if _, err := f.Write(text); err != nil {
-		return fmt.Errorf("add target %s: %w", t.Name, err)
-	}
-	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}}
-	if t.Path != "" {
-		settings = append(settings, [2]string{"path", t.Path})
-	}
-	for _, s := range settings {
-		if _, err := git(ctx, gitDir, "config", "--file", lock, "--add", section+"."+t.Name+"."+s[0], s[1]); err != nil {
-			return fmt.Errorf("add target %s: %w", t.Name, err)
-		}
-	}
-	if err := syncFile(lock); err != nil { // git replaced the file that f is
-		return fmt.Errorf("add target %s: %w", t.Name, err)
-	}
-	if err := os.Rename(lock, config); err != nil {
-		return fmt.Errorf("add target %s: %w", t.Name, err)
-	}
-	return syncFile(gitDir)
 }
 
 // syncFile makes a file or a directory's entries survive a power cut.

@@ -1,0 +1,135 @@
+package gitserver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"refship/hooks"
+	"refship/keys"
+)
+
+// listRepos prints the repositories that a key may read: a line a target, or one if there is none.
+func (x *session) listRepos(key *keys.Key) int {
+	names, err := x.s.cfg.Repos.names()
+	if err != nil {
+		return x.fail(err)
+	}
+	var errs []error
+	shown := 0
+	table := tabwriter.NewWriter(x.out, 0, 0, 2, ' ', 0)
+	for _, name := range names {
+		may := highest(key, name)
+		if may == "" {
+			continue
+		}
+		repo, err := x.s.cfg.Repos.Find(x.ctx, name)
+		var gone *UnknownRepoError
+		switch {
+		case errors.As(err, &gone): // removed since names looked
+			continue
+		case err != nil:
+			errs = append(errs, err)
+			continue
+		}
+		shown++
+		if len(repo.Targets) == 0 {
+			fmt.Fprintf(table, "%s\t%s\tnot deployed\n", name, may)
+		}
+		for _, t := range repo.Targets {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, may, t.Name, source(t), t.Namespace, t.Frontend)
+		}
+	}
+	_ = table.Flush() // writing to a client never fails
+	if err := errors.Join(errs...); err != nil {
+		return x.fail(err)
+	}
+	if shown == 0 {
+		x.tell("there is no repository that this key may read")
+	}
+	return exitDone
+}
+
+// source is what a target takes: a ref, or a path in its tree.
+func source(t hooks.Target) string {
+	if t.Path == "" {
+		return t.Ref
+	}
+	return t.Ref + ":" + t.Path
+}
+
+// printLog prints the latest deploys of one chain.
+func (x *session) printLog(key *keys.Key, c command) int {
+	dir, err := x.open(key, c.repository, keys.Read)
+	if err != nil {
+		return x.fail(err)
+	}
+	lines := &lineCounter{}
+	status := x.print(func(w io.Writer) error {
+		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, lines), c.repository, dir, c.target, c.limit)
+	})
+	if status == exitDone && c.limit == defaultLimit && lines.n >= defaultLimit {
+		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", defaultLimit))
+	}
+	return status
+}
+
+// lineCounter counts the newlines that are written to it.
+type lineCounter struct{ n int }
+
+func (l *lineCounter) Write(p []byte) (int, error) {
+	l.n += bytes.Count(p, []byte("\n"))
+	return len(p), nil
+}
+
+// printStatus compares refs with chains.
+func (x *session) printStatus(key *keys.Key, name string) int {
+	dir, err := x.open(key, name, keys.Read)
+	if err != nil {
+		return x.fail(err)
+	}
+	release, err := x.enter(x.s.fetches) // it asks git how commits stand to each other
+	if err != nil {
+		return x.fail(err)
+	}
+	defer release()
+	return x.print(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, dir) })
+}
+
+// print gives what write writes to the client, which may read it as slowly as it likes and may leave.
+func (x *session) print(write func(io.Writer) error) int {
+	w := bufio.NewWriter(x.raw)
+	err := write(w)
+	if flushed := w.Flush(); err == nil { // what there is comes before the error
+		err = flushed
+	}
+	switch {
+	case err == nil:
+		return exitDone
+	case x.ctx.Err() != nil && x.s.hard.Err() == nil:
+		x.log.Debug("client has left", "error", err)
+		return exitFailed
+	}
+	return x.fail(err)
+}
+
+// deploy publishes what pushes left behind in one repository, then what its refs have and its chains have not.
+func (x *session) deploy(key *keys.Key, name, target string) int {
+	dir, err := x.open(key, name, keys.Deploy)
+	if err != nil {
+		return x.fail(err)
+	}
+	release, err := x.enter(x.s.pushes)
+	if err != nil {
+		return x.fail(err)
+	}
+	defer release()
+	say := func(line string) { x.say("refship: %s", line) }
+	if err := x.s.cfg.Hooks.Deploy(x.s.hard, name, dir, target, hooks.PusherOf(key), say); err != nil {
+		return x.fail(err)
+	}
+	return exitDone
+}

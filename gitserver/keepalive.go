@@ -1,0 +1,84 @@
+package gitserver
+
+import (
+	"sync"
+	"time"
+
+	glssh "github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// A client may idle as long as it likes: behind a shared connection, at a hook of its own before it sends a push. But one
+// that is gone without a word must not stay for ever. So a client that was silent for a while is asked whether it is there,
+// and whatever it sends is an answer, a refusal too. TCP's own keepalives, which Go switches on, find only hosts that are
+// gone; a client that is stopped has a kernel that answers for it.
+const (
+	keepAliveRequest = "keepalive@openssh.com"
+	// goneAfter is how many times KeepAlive a client is silent before it counts as gone.
+	goneAfter = 3
+)
+
+// keeper asks one client. It has a goroutine only while a question is open.
+type keeper struct {
+	s   *Server
+	c   *conn
+	ctx glssh.Context
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	asking  bool
+	stopped bool
+}
+
+// keepAlive begins when the client has authenticated: before that LoginGrace bounds its time.
+func (s *Server) keepAlive(c *conn, ctx glssh.Context) {
+	k := &keeper{s: s, c: c, ctx: ctx}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.timer = time.AfterFunc(s.cfg.Limits.KeepAlive, k.look)
+	c.keeper.Store(k)
+}
+
+// stop ends it; a question that is open ends with its connection.
+func (k *keeper) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	k.timer.Stop()
+}
+
+// look is called when the client may have been silent for long enough.
+func (k *keeper) look() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	every := k.s.cfg.Limits.KeepAlive
+	silent := k.c.silent()
+	switch {
+	case k.stopped:
+		return
+	case silent >= goneAfter*every:
+		k.s.log.Warn("client does not answer", "address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
+		_ = k.c.Close() // a push whose input is complete goes on
+		return
+	case silent >= every:
+		k.ask()
+		k.timer.Reset(min(every, goneAfter*every-silent))
+	default:
+		k.timer.Reset(every - silent)
+	}
+}
+
+// ask sends the question, once until it is answered: the stream brings it over or breaks. The caller holds k.mu.
+func (k *keeper) ask() {
+	sc, ok := k.ctx.Value(glssh.ContextKeyConn).(*gossh.ServerConn)
+	if !ok || k.asking {
+		return
+	}
+	k.asking = true
+	k.s.handlers.Go(func() {
+		_, _, _ = sc.SendRequest(keepAliveRequest, true, nil) // that something came is what counts
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.asking = false
+	})
+}

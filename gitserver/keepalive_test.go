@@ -1,0 +1,267 @@
+package gitserver
+
+import (
+	"bufio"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// rawClient is a connection whose global requests the test answers itself, or does not.
+func (e *env) rawClient(u *user) (ssh.Conn, <-chan *ssh.Request) {
+	e.t.Helper()
+	nc, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c, chans, reqs, err := ssh.NewClientConn(nc, e.addr, &ssh.ClientConfig{
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { c.Close() })
+	go func() {
+		for ch := range chans {
+			_ = ch.Reject(ssh.Prohibited, "no")
+		}
+	}()
+	return c, reqs
+}
+
+// TestIdleClientStays: a client that does nothing but answer stays as long as it likes.
+func TestIdleClientStays(t *testing.T) {
+	const every = 400 * time.Millisecond // a busy machine must not make anybody look gone
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = every })
+	laptop := e.user("laptop", "admin")
+	c, reqs := e.rawClient(laptop)
+	const times = 2 * goneAfter
+	since := time.Now()
+	for range times {
+		req, ok := <-reqs
+		if !ok {
+			t.Fatal("the connection was closed")
+		}
+		if req.Type != keepAliveRequest || !req.WantReply {
+			t.Errorf("asked %q, reply wanted: %v", req.Type, req.WantReply)
+		}
+		if err := req.Reply(false, nil); err != nil { // as every client does that does not know the request
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(since); took < times*every {
+		t.Errorf("asked %d times in %v", times, took)
+	}
+	go ssh.DiscardRequests(reqs)
+	if _, _, err := c.SendRequest("x", true, nil); err != nil {
+		t.Errorf("the connection is not well: %v", err)
+	}
+
+	// And OpenSSH's.
+	cmd := exec.Command("ssh", append(e.sshArgs(laptop.path), "-v", "-N", "git@127.0.0.1")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	for lines := bufio.NewScanner(stderr); asked < times && lines.Scan(); {
+		if strings.Contains(lines.Text(), "rtype keepalive@openssh.com want_reply 1") {
+			asked++
+		}
+	}
+	if asked < times {
+		t.Errorf("asked %d times", asked)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("ssh was not killed")
+	}
+	e.stop()
+	if log := e.log.text(); strings.Contains(log, "client does not answer") {
+		t.Errorf("somebody counts as gone: %s", log)
+	}
+}
+
+// TestSilentClientGoes: one that answers nothing is ended, and not before three times the time.
+func TestSilentClientGoes(t *testing.T) {
+	const every = 100 * time.Millisecond
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = every })
+	since := time.Now()
+	c, reqs := e.rawClient(e.user("laptop", "admin"))
+	go func() { // which reads and does not answer
+		for range reqs {
+		}
+		c.Close()
+	}()
+	if err := c.Wait(); err == nil {
+		t.Error("the connection ended in order")
+	}
+	if took := time.Since(since); took < goneAfter*every || took > 20*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+	e.stop()
+	if log := e.log.text(); !strings.Contains(log, "WARN client does not answer address=127.0.0.1:") {
+		t.Errorf("log does not tell: %s", log)
+	}
+}
+
+// TestSilentPusher: the push of a client that is gone without a word is carried through.
+func TestSilentPusher(t *testing.T) {
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = 100 * time.Millisecond })
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	reached, release := e.halt("uploaded")
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main")
+	cmd.SysProcAttr = childAttr()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	signalGroup(t, cmd, syscall.SIGSTOP)
+	until(t, "the connection's end", func() bool { return e.srv.Stats().Connections == 0 })
+	release()
+	e.stop()
+	commit := e.mustGit(nil, work, "rev-parse", "HEAD")
+	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit {
+		t.Errorf("ref is %s, want %s", got, commit)
+	}
+	if d := e.head("config"); d == nil || string(d.Hash) != commit {
+		t.Errorf("head is %+v, want %s", d, commit)
+	}
+	signalGroup(t, cmd, syscall.SIGKILL)
+	if err := cmd.Wait(); err == nil {
+		t.Error("client was not killed")
+	}
+}
+
+func signalGroup(t *testing.T, cmd *exec.Cmd, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// throughSlowLine makes git's ssh send, or receive, BYTES in each DURATION.
+func throughSlowLine(t *testing.T, cmd *exec.Cmd, direction, rate string) {
+	t.Helper()
+	for i, v := range cmd.Env {
+		ssh, ok := strings.CutPrefix(v, "GIT_SSH_COMMAND=")
+		if !ok {
+			continue
+		}
+		line := program(t, "throttle") + " " + rate
+		script := filepath.Join(t.TempDir(), "ssh")
+		text := "#!/bin/sh\n" + line + " | " + ssh + " \"$@\"\n"
+		if direction == "receive" {
+			text = "#!/bin/sh\n" + ssh + " \"$@\" | " + line + "\n"
+		}
+		if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env[i] = "GIT_SSH_COMMAND=" + script
+		return
+	}
+	t.Fatal("git has no ssh")
+}
+
+// TestStalledUpload: a client that stops in the middle of its pack is ended, and what it began leaves nothing.
+func TestStalledUpload(t *testing.T) {
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = 500 * time.Millisecond })
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	e.randomFile(work, "large", 4<<20)
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main")
+	throughSlowLine(t, cmd, "send", "16384 20ms")
+	cmd.SysProcAttr = childAttr()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the pack's beginning", func() bool {
+		found, err := filepath.Glob(filepath.Join(repo.Dir, "objects", "*incoming*", "pack", "tmp_pack_*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found) > 0
+	})
+	signalGroup(t, cmd, syscall.SIGSTOP)
+	since := time.Now()
+	until(t, "the session's end", func() bool { return e.srv.Stats() == Stats{} })
+	if took := time.Since(since); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if git := receivePack(t, repo.Dir); git != nil {
+		t.Errorf("receive-pack runs as %d", git.Pid)
+	}
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+	if left := leftovers(t, repo); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if d := e.head("config"); d != nil {
+		t.Errorf("something was deployed: %+v", d)
+	}
+	signalGroup(t, cmd, syscall.SIGKILL)
+	if err := cmd.Wait(); err == nil {
+		t.Error("client was not killed")
+	}
+	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0) // another attempt is not in the way of anything
+	e.stop()
+	if log := e.log.text(); !strings.Contains(log, "client does not answer") || !strings.Contains(log, "push not taken by git") {
+		t.Errorf("log does not tell: %s", log)
+	}
+}
+
+// TestSlowWriter: a pack that trickles in is taken, however long it takes.
+func TestSlowWriter(t *testing.T) {
+	const every, timeout = 400 * time.Millisecond, 300 * time.Millisecond
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	e.randomFile(work, "file", 100<<10)
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main")
+	throughSlowLine(t, cmd, "send", "1024 30ms")
+	since := time.Now()
+	e.run(cmd).want(t, 0, "deploy 1 published")
+	if took := time.Since(since); took < 2*goneAfter*every {
+		t.Errorf("that was fast: %v", took)
+	}
+}
+
+// TestSlowClone: so is a clone that is read slowly.
+func TestSlowClone(t *testing.T) {
+	const every, timeout = 400 * time.Millisecond, 200 * time.Millisecond
+	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	e.randomFile(work, "file", 8<<20) // more than any window holds
+	e.mustGit(laptop, work, "push", "-q", e.url("config"), "main:refs/heads/main")
+	clone := filepath.Join(e.dir, "clone")
+	cmd := e.gitCommand(laptop, e.dir, "clone", "-q", e.url("config"), clone)
+	throughSlowLine(t, cmd, "receive", "1048576 400ms")
+	since := time.Now()
+	e.run(cmd).want(t, 0)
+	if took := time.Since(since); took < 2*goneAfter*every {
+		t.Errorf("that was fast: %v", took)
+	}
+	if got, want := e.mustGit(nil, clone, "rev-parse", "HEAD"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+		t.Errorf("clone has %s, want %s", got, want)
+	}
+}

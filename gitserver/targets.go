@@ -1,0 +1,89 @@
+package gitserver
+
+import (
+	"context"
+	"fmt"
+
+	"refship/hooks"
+)
+
+// AddTarget gives a repository one more target. Errors: *NameError, *UnknownRepoError, *OverlapError if its namespace
+// overlaps that of any other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
+func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error {
+	return r.change(name, func(dir string) error {
+		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, ""); err != nil {
+			return err
+		}
+		return hooks.AddTarget(ctx, dir, t)
+	})
+}
+
+// SetTarget replaces the target of the same name. Errors as of AddTarget, or that there is none of this name. What the old
+// target has deployed stays in etcd.
+func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error {
+	return r.change(name, func(dir string) error {
+		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, t.Name); err != nil {
+			return err
+		}
+		return hooks.SetTarget(ctx, dir, t)
+	})
+}
+
+// RemoveTarget takes a target away; its chain stays in etcd. Errors: *NameError, *UnknownRepoError, or that there is none
+// of this name.
+func (r Repos) RemoveTarget(ctx context.Context, name, target string) error {
+	return r.change(name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
+}
+
+// change lets edit change a repository's targets while nobody else changes any.
+func (r Repos) change(name string, edit func(dir string) error) error {
+	dir, err := r.locate(name)
+	if err != nil {
+		return err
+	}
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := edit(dir); err != nil {
+		return fmt.Errorf("repository %s: %w", name, err)
+	}
+	return nil
+}
+
+// checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of any
+// target there is. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
+func (r Repos) checkNamespaces(ctx context.Context, name string, targets []hooks.Target, replaced string) error {
+	others, err := r.List(ctx)
+	if err != nil {
+		return fmt.Errorf("check namespaces: %w", err)
+	}
+	type owner struct {
+		repository string
+		target     hooks.Target
+	}
+	var taken []owner
+	for _, repo := range others {
+		for _, t := range repo.Targets {
+			if repo.Name != name || t.Name != replaced {
+				taken = append(taken, owner{repo.Name, t})
+			}
+		}
+	}
+	for _, t := range targets {
+		if err := t.Validate(); err != nil {
+			return err
+		}
+		for _, o := range taken {
+			if t.Namespace.Overlaps(o.target.Namespace) {
+				return &OverlapError{
+					Namespace: string(t.Namespace), Other: string(o.target.Namespace),
+					OtherRepository: o.repository, OtherTarget: o.target.Name,
+				}
+			}
+		}
+		taken = append(taken, owner{name, t})
+	}
+	return nil
+}

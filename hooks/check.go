@@ -1,0 +1,106 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"refship/deploy"
+)
+
+// check asks every chain whether it takes its deploy, before anything is locked.
+func (x *Session) check(ctx context.Context, out *speaker) error {
+	var refused refusals
+	for _, p := range x.plans {
+		err := out.during(p.label, "checking", func(func(deploy.Progress)) (err error) {
+			p.verdict, err = p.chain.Check(ctx, p.job)
+			return err
+		})
+		if err != nil && !isRefusal(err) {
+			return err // etcd or the repository is in trouble: the other targets would say the same
+		}
+		if err != nil {
+			refused.add(err)
+			continue
+		}
+		x.greet(p, out)
+	}
+	if err := refused.err(); err != nil {
+		return err
+	}
+	x.leaveOut()
+	return nil
+}
+
+// leaveOut takes the plans out that have nothing to do.
+func (x *Session) leaveOut() {
+	x.plans = slices.DeleteFunc(x.plans, func(p *plan) bool {
+		if !idle(p.verdict) {
+			return false
+		}
+		x.already = x.already || p.verdict.Already
+		x.unchanged = x.unchanged || p.verdict.Same
+		x.release(p)
+		return true
+	})
+}
+
+// isRefusal tells a refusal of one deploy from trouble that concerns all.
+func isRefusal(err error) bool {
+	var conflict *deploy.ConflictError
+	var refused *deploy.RefusedError
+	return errors.As(err, &conflict) || errors.As(err, &refused)
+}
+
+// concernsAll tells trouble with etcd, the repository or the server from what is wrong with one deploy.
+func concernsAll(err error) bool {
+	var locked *deploy.LockedError
+	return !isRefusal(err) && !errors.As(err, &locked) && !errors.Is(err, deploy.ErrLockLost)
+}
+
+// greet says what the verdict on a plan is, and, loudly, what is unusual about it.
+func (x *Session) greet(p *plan, out *speaker) {
+	out.line("%s", x.greeting(p))
+	if r := p.verdict.Undoes; r != nil {
+		out.line("%swarning: deploy %d by %s was a rollback (%q), and this push brings back what it undid", p.label, r.ID, r.By(), r.Record.Reason)
+	}
+	switch c := p.verdict.Forced; {
+	case c != nil:
+		out.line("%swarning: forced over %s, reason: %s", p.label, overridden(c), x.options.reason)
+	case x.options.force:
+		out.line("%sdeploy.force was not needed: there is nothing to override", p.label)
+	}
+}
+
+// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)`.
+func overridden(c *deploy.ConflictError) string {
+	at := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
+	return fmt.Sprintf("%s (%s)", at, c.Why)
+}
+
+// greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
+func (x *Session) greeting(p *plan) string {
+	to := deploy.Hash(p.update.New.String()).Short()
+	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, shortRef(p.update.Ref))
+	v := p.verdict
+	switch {
+	case v.Already:
+		return fmt.Sprintf("%s%s is already deployed as %d", start, to, v.Head.ID)
+	case v.Same:
+		return p.label + unchanged(p.target, v.Head)
+	case v.Head == nil:
+		return fmt.Sprintf("%s→ %s, the first deploy, by %s", start, to, x.push.Key.Name)
+	}
+	commits := deploy.Count(len(v.Commits), "commit")
+	if v.More {
+		commits = "more than " + commits
+	}
+	return fmt.Sprintf("%s%s → %s, %s, by %s", start, v.Head.Hash.Short(), to, commits, x.push.Key.Name)
+}
+
+// unchanged says that a commit changes nothing that a target deploys.
+func unchanged(t Target, head *deploy.Deploy) string {
+	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", t.Path, t.Namespace, head.ID)
+}

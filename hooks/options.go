@@ -1,0 +1,135 @@
+package hooks
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"refship/deploy"
+)
+
+// Push options that refship takes; git push -o (git-push(1)). Options that do not begin with "deploy." are others'.
+const (
+	optionForce  = "deploy.force"
+	optionReason = "deploy.reason"
+	optionDryRun = "deploy.dry-run"
+	optionSkip   = "deploy.skip"
+
+	// maxReason is what a record takes, in bytes.
+	maxReason = 10_000
+)
+
+const (
+	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.dry-run and deploy.skip"
+	forceUsage   = "git push -o deploy.force -o deploy.reason='…'"
+)
+
+// options are a push's options.
+type options struct {
+	all    []string // as git handed them over, those of others too
+	force  bool     // override what the previous hash refuses
+	reason string   // "" if none was given
+	dryRun bool     // check everything, then refuse
+	skip   bool     // store, do not deploy
+}
+
+// pushOptions reads GIT_PUSH_OPTION_COUNT and GIT_PUSH_OPTION_<n> (githooks(5)) strictly: who misspells deploy.dry-run
+// must not get a deploy. The error tells all that is wrong.
+func pushOptions(vars map[string]string) (options, error) {
+	o := options{all: []string{}}
+	text, ok := vars["GIT_PUSH_OPTION_COUNT"]
+	if !ok {
+		return o, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > len(vars) {
+		return options{}, fmt.Errorf("read push options: their count is %q", clip([]byte(text)))
+	}
+	var refused refusals
+	seen := make(map[string]bool)
+	for i := range n {
+		option, ok := vars["GIT_PUSH_OPTION_"+strconv.Itoa(i)]
+		if !ok {
+			return options{}, fmt.Errorf("read push options: number %d of %d is missing", i, n)
+		}
+		o.all = append(o.all, option)
+		if isOwn(option) {
+			refused.add(o.take(option, seen))
+		}
+	}
+	refused.add(o.check(seen))
+	if err := refused.err(); err != nil {
+		return options{}, err
+	}
+	return o, nil
+}
+
+// isOwn tells options of refship, and what was meant to be one, from those of others.
+func isOwn(option string) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(option)), "deploy.")
+}
+
+// take reads one option of refship's.
+func (o *options) take(option string, seen map[string]bool) error {
+	name, value, valued := strings.Cut(option, "=")
+	flags := map[string]*bool{optionForce: &o.force, optionDryRun: &o.dryRun, optionSkip: &o.skip}
+	flag, known := flags[name]
+	twice := seen[name]
+	seen[name] = true
+	switch {
+	case !known && name != optionReason:
+		return &deploy.RefusedError{What: fmt.Sprintf("push option %q is not known", clip([]byte(option))), Remedy: knownOptions}
+	case twice:
+		return &deploy.RefusedError{What: "push option " + name + " is there twice", Remedy: "give it once"}
+	case known && valued:
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("push option %s takes no value, and has %q", name, clip([]byte(value))),
+			Remedy: "give it alone: git push -o " + name,
+		}
+	case known:
+		*flag = true
+		return nil
+	case !valued:
+		return &deploy.RefusedError{What: "push option deploy.reason has no text", Remedy: "git push -o deploy.reason='…'"}
+	}
+	o.reason = value
+	return checkReason(value)
+}
+
+// checkReason takes what a record can hold and a line of a log can show.
+func checkReason(reason string) error {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return &deploy.RefusedError{What: "the reason of deploy.reason is empty", Remedy: "say why: git push -o deploy.reason='…'"}
+	case len(reason) > maxReason:
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("the reason of deploy.reason has %d bytes, a record takes %d", len(reason), maxReason),
+			Remedy: "say it shorter",
+		}
+	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("the reason of deploy.reason has characters that cannot be printed: %q", clip([]byte(reason))),
+			Remedy: "say it in UTF-8 on one line",
+		}
+	}
+	return nil
+}
+
+// check holds the options against each other.
+func (o *options) check(seen map[string]bool) error {
+	contradiction := func(a, b, remedy string) error {
+		return &deploy.RefusedError{What: fmt.Sprintf("push options %s and %s contradict each other", a, b), Remedy: remedy}
+	}
+	switch {
+	case o.force && o.skip:
+		return contradiction(optionForce, optionSkip, "with "+optionSkip+" nothing is deployed: leave one of them out")
+	case o.dryRun && o.skip:
+		return contradiction(optionDryRun, optionSkip, "with "+optionSkip+" there is nothing to try: leave one of them out")
+	case o.force && !seen[optionReason]:
+		return &deploy.RefusedError{What: "deploy.force needs a reason", Remedy: forceUsage}
+	}
+	return nil
+}

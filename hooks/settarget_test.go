@@ -1,0 +1,199 @@
+package hooks_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+func targetsOf(t testing.TB, dir string) []hooks.Target {
+	t.Helper()
+	targets, err := hooks.ReadTargets(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}
+
+func readConfig(t testing.TB, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// tidy checks that nothing is left beside the config.
+func tidy(t testing.TB, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+func TestSetAndRemoveTarget(t *testing.T) {
+	dir := bareRepo(t)
+	www := files("www", "refs/heads/main", "www")
+	original := readConfig(t, dir)
+	for _, target := range []hooks.Target{defaultTarget, www} {
+		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := readConfig(t, dir)
+	for _, changed := range []hooks.Target{
+		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: deploy.Files},
+		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: deploy.Files},
+		www,
+	} {
+		if err := hooks.SetTarget(t.Context(), dir, changed); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]hooks.Target{defaultTarget, changed}, targetsOf(t, dir)); diff != "" {
+			t.Errorf("targets (-want +got):\n%s", diff)
+		}
+		tidy(t, dir)
+	}
+	if diff := cmp.Diff(two, readConfig(t, dir)); diff != "" {
+		t.Errorf("the same targets in another file (-want +got):\n%s", diff)
+	}
+
+	// A section in two parts, in another spelling and with comments goes whole; what is not refship's stays.
+	text := strings.Replace(two, "[refship \"www\"]", "# a comment\n[other \"www\"]\n\tkey = value\n[RefShip \"www\"]\n\t# about www", 1) + "[refship \"www\"]\n\n# the end\n"
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := hooks.RemoveTarget(t.Context(), dir, "www"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]hooks.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) || !strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
+		t.Errorf("config is\n%s", after)
+	}
+	if err := hooks.RemoveTarget(t.Context(), dir, "default"); err != nil {
+		t.Fatal(err)
+	}
+	if after := readConfig(t, dir); len(targetsOf(t, dir)) != 0 || !strings.HasPrefix(after, original) {
+		t.Errorf("config is\n%s", after)
+	}
+	tidy(t, dir)
+}
+
+func TestSetAndRemoveTargetRefuse(t *testing.T) {
+	dir := bareRepo(t)
+	refused := func(err error, says, hint string) {
+		t.Helper()
+		var r *deploy.RefusedError
+		if !errors.As(err, &r) || !strings.Contains(err.Error(), says) || !strings.Contains(r.Hint(), hint) {
+			t.Errorf("error is %v (%v), want %q (%s)", err, r, says, hint)
+		}
+		tidy(t, dir)
+	}
+	refused(hooks.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
+	www := files("www", "refs/heads/main", "www")
+	for _, target := range []hooks.Target{defaultTarget, www} {
+		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := readConfig(t, dir)
+	refused(hooks.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`, "its targets: default, www")
+	refused(hooks.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `set target: the repository has no target "x"`, "its targets: default, www")
+	overlapping := www
+	overlapping.Namespace = "/refship/config/www"
+	refused(hooks.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap", "namespace of its own")
+	refused(hooks.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`, "in full")
+	lock := filepath.Join(dir, "config.lock")
+	if err := os.WriteFile(lock, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{hooks.RemoveTarget(t.Context(), dir, "www"), hooks.SetTarget(t.Context(), dir, www)} {
+		if err == nil || !strings.Contains(err.Error(), "is being changed") {
+			t.Errorf("error is %v", err)
+		}
+		if _, err := os.Stat(lock); err != nil {
+			t.Errorf("somebody else's lock: %v", err)
+		}
+	}
+	if diff := cmp.Diff(before, readConfig(t, dir)); diff != "" {
+		t.Errorf("the file changed:\n%s", diff)
+	}
+}
+
+// Who changes targets at the same time waits for nobody and loses nothing: it is done, or it is refused.
+func TestTargetsChangedAtOnce(t *testing.T) {
+	dir := bareRepo(t)
+	const n = 8
+	done := make([]bool, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			for !done[i] {
+				err := hooks.AddTarget(t.Context(), dir, files(fmt.Sprintf("t%d", i), "refs/heads/main", ""))
+				done[i] = err == nil
+				if err != nil && !strings.Contains(err.Error(), "is being changed") {
+					t.Error(err)
+					return
+				}
+				targetsOf(t, dir) // at each moment the file is whole
+			}
+		})
+	}
+	all.Wait()
+	if got := targetsOf(t, dir); len(got) != n {
+		t.Errorf("%d targets: %v", len(got), got)
+	}
+	tidy(t, dir)
+}
+
+// What a killed change left does not keep the next server's repositories from being changed.
+func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	left := []string{"config.lock", "config.refship", "config.refship.lock"}
+	for _, name := range left {
+		if err := os.WriteFile(filepath.Join(s.bare, name), []byte("[refship \"half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
+		t.Errorf("young ones, which may be in use: %q, %v", lines, err)
+	}
+	long := time.Now().Add(-time.Minute)
+	for _, name := range left {
+		if err := os.Chtimes(filepath.Join(s.bare, name), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
+		t.Errorf("not exclusive: %q, %v", lines, err)
+	}
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != len(left) || lines[0] != "config: removed config.lock, which a dead push left" {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	tidy(t, s.bare)
+	if err := hooks.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
+		t.Error(err)
+	}
+	// Without the first of them the others are in nobody's way.
+	if err := os.WriteFile(filepath.Join(s.bare, "config.refship.lock"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := hooks.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
+		t.Error(err)
+	}
+	tidy(t, s.bare)
+}

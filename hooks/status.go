@@ -1,0 +1,118 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+)
+
+// TargetStatus is how one target's ref stands to its chain.
+type TargetStatus struct {
+	Target   Target
+	Ref      plumbing.Hash   // zero: the ref does not exist
+	State    *deploy.State   // nil: it could not be read, Err says why
+	Standing deploy.Standing // "" without Ref or with Err
+	Ahead    int             // commits; only with deploy.StandingAhead
+	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
+	Err      error           // what kept it from being found out
+}
+
+// Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
+// target is in its Err.
+func (s *Server) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
+	targets, err := ReadTargets(ctx, gitDir)
+	if err != nil || len(targets) == 0 {
+		return nil, err
+	}
+	waiting, err := s.waiting(gitDir)
+	if err != nil {
+		return nil, err
+	}
+	now, err := readRefs(ctx, gitDir, refsOf(targets))
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{server: s, gitDir: gitDir}
+	defer c.close()
+	all := make([]TargetStatus, len(targets))
+	for i, t := range targets {
+		st := TargetStatus{Target: t, Ref: now[t.Ref]}
+		for _, w := range waiting {
+			st.Pending = st.Pending || w.Target == t && plumbing.Hash(w.New) == st.Ref
+		}
+		st.Err = c.compare(ctx, s.job(name, t, st.Ref, deploy.Pusher{}), &st)
+		all[i] = st
+	}
+	return all, nil
+}
+
+// comparison holds refs against chains. It opens the repository only if a chain's head is not the very commit of its ref.
+type comparison struct {
+	server *Server
+	gitDir string
+	repo   *deploy.Repository
+}
+
+func (c *comparison) close() {
+	if c.repo != nil {
+		_ = c.repo.Close() // it was read
+	}
+}
+
+func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetStatus) (err error) {
+	chain := c.server.cfg.Chain(st.Target.Namespace)
+	if st.State, err = chain.State(ctx); err != nil || st.Ref.IsZero() {
+		return err
+	}
+	if c.repo == nil && !plainlyEqual(job, st.State.Head) {
+		if c.repo, err = deploy.OpenRepository(ctx, c.gitDir, nil); err != nil {
+			return fmt.Errorf("read repository: %w", err)
+		}
+	}
+	job.Repo = c.repo
+	st.Standing, st.Ahead, err = chain.Stand(ctx, job, st.State.Head)
+	return err
+}
+
+// plainlyEqual tells whether the repository need not be looked at.
+func plainlyEqual(job *deploy.Job, head *deploy.Deploy) bool {
+	return head == nil || head.Record != nil && head.Hash == deploy.Hash(job.Commit.String()) &&
+		head.Record.Path == job.Path && head.Record.Frontend == job.Frontend && len(head.Record.Settings) == len(job.Settings)
+}
+
+func refsOf(targets []Target) []string {
+	var refs []string
+	for _, t := range targets {
+		refs = append(refs, t.Ref)
+	}
+	return refs
+}
+
+// waiting gives what dead pushes promised to publish. A file that is no intent waits for nothing.
+func (s *Server) waiting(gitDir string) ([]wish, error) {
+	pushes, err := listIntents(gitDir)
+	if err != nil {
+		return nil, err
+	}
+	var all []wish
+	for _, push := range pushes {
+		if s.isRunning(push) {
+			continue
+		}
+		in, err := readIntent(gitDir, push)
+		var bad *badIntent
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad):
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, in.Deploys...)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,263 @@
+package hooks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// status is what WriteStatus prints, ages and times made constant.
+func (s *site) status() string {
+	s.Helper()
+	var text bytes.Buffer
+	if err := s.server.WriteStatus(s.Context(), &text, "config", s.bare); err != nil {
+		s.Errorf("write status: %v", err)
+	}
+	out := regexp.MustCompile(`just now|\d+ seconds? ago`).ReplaceAllString(text.String(), "AGO")
+	return regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(out, "TIME")
+}
+
+func (s *site) wantStatus(lines ...string) {
+	s.Helper()
+	if diff := cmp.Diff(strings.Join(lines, "\n")+"\n", s.status()); diff != "" {
+		s.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// standings are those of all targets.
+func (s *site) standings() (standings []deploy.Standing) {
+	s.Helper()
+	all, err := s.server.Status(s.Context(), "config", s.bare)
+	if err != nil {
+		s.Error(err)
+	}
+	for _, st := range all {
+		if st.Err != nil {
+			s.Errorf("status of %s: %v", st.Target.Name, st.Err)
+		}
+		standings = append(standings, st.Standing)
+	}
+	return standings
+}
+
+func TestStatus(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.commit("a.txt", "one\n")
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    does not exist",
+		"  head   no deploy yet",
+		"  state  the ref does not exist",
+		"  hint   push it: git push REMOTE BRANCH:refs/heads/main")
+	laptop := s.user("laptop")
+	first := s.git(s.work, "rev-parse", "HEAD")
+	laptop.with("deploy.skip").push("main").wants(t, true)
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+first,
+		"  head   no deploy yet",
+		"  state  no deploy yet",
+		"  hint   deploy it with: ssh HOST deploy config:default")
+	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops"}, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+first,
+		"  head   "+first+", deploy 1 by ops, AGO",
+		"  state  equal")
+
+	s.commit("a.txt", "two\n")
+	second := s.commit("a.txt", "three\n")
+	laptop.with("deploy.skip").push("main").wants(t, true)
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+second,
+		"  head   "+first+", deploy 1 by ops, AGO",
+		"  state  ahead by 2 commits",
+		"  hint   deploy it with: ssh HOST deploy config:default")
+	third, _ := s.leaveBehind(laptop, "four\n")
+	s.put("/refship/config/refship/hold", `{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(deploy.Holder, time.Duration) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := s.status(); !strings.Contains(text, "  ref    "+third+"\n") || !strings.Contains(text, "  state  ahead by 3 commits\n") ||
+		!regexp.MustCompile(`\n  hold   held by bob \(on h\) since TIME, .* ago: wait for the database\n`).MatchString(text) ||
+		!strings.Contains(text, "  lock   locked by carol (refs/heads/main of config, on h) since TIME\n") ||
+		!strings.Contains(text, "  push   a push that was broken off waits to be deployed\n") ||
+		!strings.Contains(text, "  hint   nothing is deployed while the chain is held\n") {
+		t.Errorf("status is\n%s", text)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.del("/refship/config/refship/hold")
+	laptop.push("+main~1:refs/heads/other").wants(t, true)
+	if _, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil {
+		t.Error(err)
+	}
+
+	s.git(s.bare, "update-ref", "refs/heads/main", second)
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+second,
+		"  head   "+third+", deploy 2 by laptop, AGO",
+		"  state  behind",
+		"  hint   bring the ref to what is deployed: git push REMOTE "+third+":refs/heads/main")
+	aside := s.diverge("aside", "five\n")
+	s.git(s.work, "push", "-q", s.bare, "+aside:refs/heads/main")
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+aside,
+		"  head   "+third+", deploy 2 by laptop, AGO",
+		"  state  diverged",
+		"  hint   merge "+short(third)+" or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'")
+	s.settled()
+}
+
+func TestStatusOfSeveralTargets(t *testing.T) {
+	s := newSite(t)
+	s.wantStatus("config has no target")
+	www := files("www", "refs/heads/main", "www")
+	for _, target := range []hooks.Target{defaultTarget, www} {
+		if err := hooks.AddTarget(t.Context(), s.bare, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := s.commit("www/index.html", "hello\n")
+	s.user("laptop").push("main").wants(t, true)
+	next := s.commit("README", "read me\n")
+	s.git(s.work, "push", "-q", s.bare, "main")
+	s.wantStatus(
+		"default: refs/heads/main → /refship/config",
+		"  ref    "+next,
+		"  head   "+first+", deploy 1 by laptop, AGO",
+		"  state  ahead by 1 commit",
+		"  hint   deploy it with: ssh HOST deploy config:default",
+		"",
+		"www: www of refs/heads/main → /refship/www",
+		"  ref    "+next,
+		"  head   "+first+", deploy 1 by laptop, AGO",
+		"  state  equal")
+	// A chain that cannot be read is an error, the others are told all the same.
+	s.put("/refship/config/deploy/1/record", "{}")
+	var text bytes.Buffer
+	err := s.server.WriteStatus(t.Context(), &text, "config", s.bare)
+	if err == nil || !strings.Contains(err.Error(), "read status of default: verify /refship/config/deploy/1/record") {
+		t.Errorf("error is %v", err)
+	}
+	if !strings.Contains(text.String(), "  state  unknown\n") || !strings.Contains(text.String(), "  state  equal\n") {
+		t.Errorf("status is\n%s", text.String())
+	}
+	if err := s.server.WriteStatus(t.Context(), &text, "config", s.bare+".absent"); err == nil {
+		t.Error("the status of a repository that is not there")
+	}
+}
+
+func TestLogOfATarget(t *testing.T) {
+	s := newSite(t)
+	log := func(target string, limit int) (string, error) {
+		var text bytes.Buffer
+		err := s.server.WriteLog(t.Context(), &text, "config", s.bare, target, limit)
+		return text.String(), err
+	}
+	want := func(target, says, hint string) {
+		t.Helper()
+		text, err := log(target, 0)
+		var refused *deploy.RefusedError
+		if !errors.As(err, &refused) || refused.What != says || refused.Remedy != hint || text != "" {
+			t.Errorf("error is %v (%v), log is %q", err, refused, text)
+		}
+	}
+	if text, err := log("", 0); err != nil || text != "config has no target\n" {
+		t.Errorf("log is %q, %v", text, err)
+	}
+	want("x", `config has no target "x"`, "it has none yet")
+	www := files("www", "refs/heads/main", "www")
+	if err := hooks.AddTarget(t.Context(), s.bare, www); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := log("", 0); err != nil || text != "/refship/www has no deploys yet\n" {
+		t.Errorf("log is %q, %v", text, err)
+	}
+	if err := hooks.AddTarget(t.Context(), s.bare, defaultTarget); err != nil {
+		t.Fatal(err)
+	}
+	want("", "config has 2 targets, each with a log of its own", "name one: config:TARGET, which is one of: default, www")
+	want("x", `config has no target "x"`, "its targets: default, www")
+	laptop := s.user("laptop")
+	first := s.commit("www/index.html", "hello\n")
+	laptop.push("main").wants(t, true)
+	second := s.commit("a.txt", "one\n")
+	laptop.push("main").wants(t, true)
+	text, err := log("default", 0)
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[0], "2  "+short(second)) || !strings.HasPrefix(lines[1], "1  "+short(first)) {
+		t.Errorf("log is %q, %v", text, err)
+	}
+	if text, err := log("default", 1); err != nil || text != lines[0]+"\n" && strings.Count(text, "\n") != 1 {
+		t.Errorf("log is %q, %v", text, err)
+	}
+	if text, err := log("www", 0); err != nil || strings.Count(text, "\n") != 1 {
+		t.Errorf("log is %q, %v", text, err)
+	}
+}
+
+// A deploy of one target leaves the others, and what pushes left behind for them, alone.
+func TestDeployOneTarget(t *testing.T) {
+	site := files("site", "refs/heads/site", "")
+	s := newSite(t, defaultTarget, site)
+	laptop := s.user("laptop")
+	head := s.commit("a.txt", "one\n")
+	for _, hold := range []string{"/refship/config/refship/hold", "/refship/site/refship/hold"} {
+		defer s.del(hold)
+	}
+	s.journal.when("post-receive-start", func() {
+		s.put("/refship/config/refship/hold", "not now")
+		s.put("/refship/site/refship/hold", "not now")
+	})
+	laptop.push("main", "main:site").wants(t, true, "pushed, not deployed: publish to /refship/config", "pushed, not deployed: publish to /refship/site")
+	s.del("/refship/config/refship/hold")
+	s.del("/refship/site/refship/hold")
+
+	var said []string
+	ask := func(target string) error {
+		said = nil
+		return s.server.Deploy(t.Context(), "config", s.bare, target, deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
+	}
+	var refused *deploy.RefusedError
+	if err := ask("nothing"); !errors.As(err, &refused) || refused.What != `config has no target "nothing"` || refused.Remedy != "its targets: default, site" || said != nil {
+		t.Errorf("error is %v, said %q", err, said)
+	}
+	if err := ask("site"); err != nil || len(said) != 2 || !strings.Contains(said[0], "deployed what a push had left behind") {
+		t.Errorf("said %q, %v", said, err)
+	}
+	if diff := cmp.Diff(map[string]string{"site": head, "default": ""}, map[string]string{"site": s.heads(site)["site"], "default": s.heads(defaultTarget)["default"]}); diff != "" {
+		t.Errorf("heads (-want +got):\n%s", diff)
+	}
+	if w := s.promised(); len(w.Deploys) != 1 {
+		t.Errorf("promised is %+v", w)
+	}
+	if err := ask(""); err != nil || s.heads(defaultTarget)["default"] != head {
+		t.Errorf("said %q, %v", said, err)
+	}
+	if record := s.record("/refship/config"); record.Pusher.Name != "laptop" || record.Kind != deploy.KindPush {
+		t.Errorf("record is %+v", record)
+	}
+	s.settled()
+	resp, err := s.client.Get(context.Background(), "/refship/site/deploy/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != 3 {
+		t.Errorf("%d keys, %v", resp.Count, err)
+	}
+}

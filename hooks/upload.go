@@ -1,0 +1,141 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"refship/deploy"
+)
+
+// upload takes the locks, plans under them, and brings etcd what it lacks. Nothing of it is visible.
+func (x *Session) upload(ctx context.Context, out *speaker) error {
+	if len(x.plans) == 0 {
+		return nil
+	}
+	if err := x.lock(ctx, out); err != nil {
+		return err
+	}
+	x.step("locked")
+	give, err := x.turn(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer give()
+	if err := x.read(ctx, out); err != nil {
+		return err
+	}
+	x.step("prepared")
+	for _, p := range x.plans {
+		err := out.during(p.label, "storing", func(progress func(deploy.Progress)) error {
+			return store(ctx, p.prepared, &x.cost, progress)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	x.step("uploaded")
+	return nil
+}
+
+// lock takes the locks of all chains, sorted by namespace, so that two pushes never wait for each other.
+func (x *Session) lock(ctx context.Context, out *speaker) error {
+	start := time.Now()
+	defer func() { x.cost.lockWait += time.Since(start) }()
+	for _, p := range x.plans {
+		who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
+		lock, v, err := x.server.lock(ctx, p.chain, p.job, p.verdict, who, start.Add(x.server.lockWait), func(text string) { out.line("%s", text) })
+		if err != nil {
+			return err
+		}
+		if p.lock, p.verdict = lock, v; lock == nil {
+			x.greet(p, out)
+		}
+	}
+	x.leaveOut()
+	return context.Cause(ctx)
+}
+
+// turn waits until there is room among those who read and store.
+func (x *Session) turn(ctx context.Context, out *speaker) (give func(), err error) {
+	if len(x.plans) == 0 {
+		return func() {}, nil
+	}
+	err = out.during("", stepQueue, func(func(deploy.Progress)) (err error) {
+		give, err = x.server.turns.take(ctx, len(x.plans))
+		return err
+	})
+	return give, err
+}
+
+// read prepares every plan, refuses what cannot be deployed, and says how much there is to store.
+func (x *Session) read(ctx context.Context, out *speaker) error {
+	var refused refusals
+	for _, p := range x.plans {
+		err := out.during(p.label, "reading", func(progress func(deploy.Progress)) (err error) {
+			p.prepared, err = p.chain.Prepare(ctx, p.lock, p.job, progress)
+			return err
+		})
+		if err != nil && !isRefusal(err) {
+			return err
+		}
+		if err != nil {
+			refused.add(err)
+			continue
+		}
+		said := p.verdict
+		if p.verdict = p.prepared.Verdict; idle(p.verdict) || isNewer(p.verdict, said) {
+			x.greet(p, out) // the chain went on while this push waited
+		}
+	}
+	if err := refused.err(); err != nil {
+		return err
+	}
+	x.leaveOut()
+	return x.room(ctx, out)
+}
+
+// isNewer tells whether a verdict has another head than the one before.
+func isNewer(v, before *deploy.Verdict) bool {
+	return v.Head != nil && (before.Head == nil || v.Head.ID != before.Head.ID)
+}
+
+// room says how much there is to store, and refuses what etcd has no room for.
+func (x *Session) room(ctx context.Context, out *speaker) error {
+	if len(x.plans) == 0 {
+		return nil
+	}
+	var all []*deploy.Prepared
+	for _, p := range x.plans {
+		all = append(all, p.prepared)
+	}
+	err := out.during("", "checking", func(func(deploy.Progress)) error { return x.server.cfg.Room(ctx, all) })
+	if err != nil {
+		return err
+	}
+	for _, p := range x.plans {
+		out.line("%s%d of %s changed, %s new, %s to store", p.label, p.prepared.Changed,
+			deploy.Count(p.prepared.Files, "file"), deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
+		if names := p.prepared.Submodules; len(names) > 0 {
+			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
+		}
+	}
+	return nil
+}
+
+func areSubmodules(n int) string {
+	if n == 1 {
+		return "1 submodule is"
+	}
+	return fmt.Sprintf("%d submodules are", n)
+}
+
+// firstFew lists names, but not too many for a line.
+func firstFew(names []string) string {
+	const few = 5
+	if len(names) > few {
+		return strings.Join(names[:few], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}

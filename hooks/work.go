@@ -1,0 +1,187 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"refship/deploy"
+)
+
+const (
+	// maxLoading is how many targets' deploys are read and stored at a time, all pushes together: each keeps up to 32 MiB
+	// of new content between reading and storing it, and a few MiB of requests to etcd, so this bounds the server's memory
+	// to some 300 MiB for them. More at once would be no faster: git and etcd's disk are what everybody waits for.
+	maxLoading = 8
+	// stepQueue is what a push does that waits for its turn.
+	stepQueue = "waiting for other deploys to be stored"
+	// lockTries is how often a deploy begins anew whose lock was lost on the way.
+	lockTries = 3
+)
+
+// cost is what a push or a deploy has spent so far.
+type cost struct {
+	lockWait time.Duration // waiting for chain locks
+	stored   int64         // bytes that were put into etcd
+}
+
+// turns bounds how many deploys are read and stored at a time. Who takes a turn has its chain locks already, and who has
+// a turn waits for no lock: so nobody waits in a circle. First come, first served.
+type turns struct{ free *semaphore.Weighted }
+
+func newTurns() turns { return turns{semaphore.NewWeighted(maxLoading)} }
+
+// take waits for the turn of so many deploys; give must be called.
+func (t turns) take(ctx context.Context, deploys int) (give func(), err error) {
+	n := int64(min(deploys, maxLoading))
+	if err := t.free.Acquire(ctx, n); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return func() { t.free.Release(n) }, nil
+}
+
+// work is one deploy outside of a push's hooks.
+type work struct {
+	server   *Server
+	gitDir   string
+	chain    *deploy.Chain
+	job      *deploy.Job // without Repo
+	over     deploy.ID   // the one head that the job's Force may override; 0: none
+	say      func(string)
+	progress func(deploy.Progress)
+	cost     *cost
+}
+
+// do is the whole way of a deploy: check, lock, prepare, upload, publish, and again if the lock was lost on the way. Where
+// the verdict says that there was nothing to do, the deploy is the chain's head.
+func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err error) {
+	repo, err := deploy.OpenRepository(ctx, w.gitDir, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer repo.Close()
+	own := *w.job
+	own.Repo, w.job = repo, &own
+	for range lockTries {
+		if d, v, err = w.once(ctx); !errors.Is(err, deploy.ErrLockLost) {
+			break
+		}
+	}
+	return d, v, err
+}
+
+func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error) {
+	v, err := w.check(w.chain.Check(ctx, w.job))
+	if err != nil {
+		return nil, nil, err
+	}
+	if idle(v) {
+		return v.Head, v, nil
+	}
+	lock, v, err := w.lock(ctx, v)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case lock == nil:
+		return v.Head, v, nil
+	}
+	defer func() { _ = lock.Unlock(context.WithoutCancel(ctx)) }() // published or not: at worst the lease ends it
+	p, err := w.load(ctx, lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	if idle(p.Verdict) {
+		return p.Verdict.Head, p.Verdict, nil
+	}
+	d, err := p.Publish(ctx)
+	return d, p.Verdict, err
+}
+
+// check lets force override nothing but the head that whoever forced was shown.
+func (w *work) check(v *deploy.Verdict, err error) (*deploy.Verdict, error) {
+	if err == nil && v.Forced != nil && v.Head.ID != w.over {
+		return nil, v.Forced
+	}
+	return v, err
+}
+
+func (w *work) lock(ctx context.Context, v *deploy.Verdict) (*deploy.Lock, *deploy.Verdict, error) {
+	start := time.Now()
+	defer func() { w.cost.lockWait += time.Since(start) }()
+	who := w.server.holder(w.job.Pusher.Name, w.job.Repository, w.job.Ref)
+	return w.server.lock(ctx, w.chain, w.job, v, who, start.Add(w.server.lockWait), w.say)
+}
+
+// load prepares and stores when it is the deploy's turn.
+func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, error) {
+	w.progress(deploy.Progress{Step: stepQueue})
+	give, err := w.server.turns.take(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	p, err := w.chain.Prepare(ctx, lock, w.job, w.progress)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.check(p.Verdict, nil); err != nil || idle(p.Verdict) {
+		return p, err
+	}
+	if err := w.server.cfg.Room(ctx, []*deploy.Prepared{p}); err != nil {
+		return nil, err
+	}
+	return p, store(ctx, p, w.cost, w.progress)
+}
+
+// store uploads, and counts what was stored.
+func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(deploy.Progress)) error {
+	written := int64(0)
+	err := p.Upload(ctx, func(told deploy.Progress) {
+		written = told.Bytes
+		progress(told)
+	})
+	if err == nil {
+		written = p.NewBytes
+	}
+	c.stored += written
+	return err
+}
+
+// idle tells whether there is nothing to deploy.
+func idle(v *deploy.Verdict) bool { return v.Already || v.Same }
+
+// lock takes a chain's lock for a job that v was the verdict on. While it waits it says for whom, and it asks again
+// whenever the chain has a new head: who would be refused then is refused at once. Instead of a lock it may give a newer
+// verdict: there is nothing to do any more.
+func (s *Server) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job, v *deploy.Verdict, who deploy.Holder, until time.Time, say func(string)) (*deploy.Lock, *deploy.Verdict, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var overtaken *deploy.Verdict
+	waiting := func(h deploy.Holder, _ time.Duration) {
+		say("waiting for the chain lock of " + string(chain.Namespace()) + ": held by " + h.String())
+		head, err := chain.Head(ctx)
+		if err != nil || head == nil || v.Head != nil && head.ID == v.Head.ID {
+			return // trouble comes up again with the lock
+		}
+		now, err := chain.Check(ctx, job)
+		switch {
+		case isRefusal(err):
+			stop(err)
+		case err == nil && idle(now):
+			overtaken = now
+			stop(errOvertaken)
+		case err == nil:
+			v = now
+		}
+	}
+	lock, err := chain.Lock(ctx, s.cfg.Locker, who, time.Until(until), waiting)
+	if errors.Is(err, errOvertaken) {
+		return nil, overtaken, nil
+	}
+	return lock, v, err
+}
+
+// errOvertaken ends waiting for a lock that is of no use any more.
+var errOvertaken = errors.New("somebody else deployed it")

@@ -1,0 +1,181 @@
+package hooks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"refship/deploy"
+)
+
+// WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
+// no error: errors say what could not be found out, or that w does not take it.
+func (s *Server) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
+	all, err := s.Status(ctx, name, gitDir)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if len(all) == 0 {
+		fmt.Fprintf(&text, "%s has no target\n", name)
+	}
+	var failed refusals
+	for i, st := range all {
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		for _, line := range st.lines(name, time.Now()) {
+			text.WriteString(deploy.Printable(line) + "\n")
+		}
+		if st.Err != nil {
+			failed.add(fmt.Errorf("read status of %s: %w", st.Target.Name, st.Err))
+		}
+	}
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return err
+	}
+	return failed.err()
+}
+
+// lines are one target's status in words.
+func (st TargetStatus) lines(repository string, now time.Time) []string {
+	t := st.Target
+	what := t.Ref
+	if t.Path != "" {
+		what = t.Path + " of " + t.Ref
+	}
+	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, what, t.Namespace)}
+	add := func(label, text string) {
+		if text != "" {
+			lines = append(lines, fmt.Sprintf("  %-6s %s", label, text))
+		}
+	}
+	ref := "does not exist"
+	if !st.Ref.IsZero() {
+		ref = st.Ref.String()
+	}
+	add("ref", ref)
+	if st.State != nil {
+		add("head", headInWords(st.State.Head, now))
+	}
+	add("state", st.inWords())
+	if st.State != nil {
+		if h := st.State.Hold; h != nil {
+			add("hold", "held"+h.String())
+		}
+		if l := st.State.Lock; l != nil {
+			add("lock", "locked by "+l.String())
+		}
+	}
+	if st.Pending {
+		add("push", "a push that was broken off waits to be deployed")
+	}
+	add("hint", st.remedy(repository))
+	return lines
+}
+
+func headInWords(d *deploy.Deploy, now time.Time) string {
+	if d == nil {
+		return "no deploy yet"
+	}
+	hash, when := "without a hash", ""
+	if d.Hash != "" {
+		hash = string(d.Hash)
+	}
+	if d.Record != nil {
+		when = ", " + deploy.Ago(now.Sub(d.Record.Time))
+	}
+	return fmt.Sprintf("%s, deploy %d by %s%s", hash, d.ID, d.By(), when)
+}
+
+// inWords says how the ref stands.
+func (st TargetStatus) inWords() string {
+	switch {
+	case st.Err != nil:
+		return "unknown"
+	case st.Ref.IsZero():
+		return "the ref does not exist"
+	case st.Standing == deploy.StandingEmpty:
+		return "no deploy yet"
+	case st.Standing == deploy.StandingAhead && st.Ahead > 0:
+		return "ahead by " + deploy.Count(st.Ahead, "commit")
+	}
+	return string(st.Standing)
+}
+
+// remedy says how ref and chain come together; "" if they are.
+func (st TargetStatus) remedy(repository string) string {
+	t := st.Target
+	switch {
+	case st.Err != nil || st.Standing == deploy.StandingEqual:
+		return ""
+	case st.Ref.IsZero():
+		return "push it: git push REMOTE BRANCH:" + t.Ref
+	case st.State.Hold != nil:
+		return "nothing is deployed while the chain is held"
+	case st.Standing == deploy.StandingEmpty || st.Standing == deploy.StandingAhead:
+		return fmt.Sprintf("deploy it with: ssh HOST deploy %s:%s", repository, t.Name)
+	case st.Standing == deploy.StandingBehind:
+		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
+	}
+	head := "what is deployed"
+	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
+		head = h.Short()
+	}
+	return fmt.Sprintf("merge %s or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'", head)
+}
+
+// WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
+// deploys (0: all).
+func (s *Server) WriteLog(ctx context.Context, w io.Writer, name, gitDir, target string, limit int) error {
+	targets, err := ReadTargets(ctx, gitDir)
+	if err != nil {
+		return err
+	}
+	if targets, err = chooseTargets(name, targets, target); err != nil {
+		return err
+	}
+	switch {
+	case len(targets) == 0:
+		_, err := fmt.Fprintf(w, "%s has no target\n", name)
+		return err
+	case len(targets) > 1:
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, deploy.Count(len(targets), "target")),
+			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, targetNames(targets)),
+		}
+	}
+	chain, table := s.cfg.Chain(targets[0].Namespace), deploy.NewLogTable(w, time.Now())
+	empty := true
+	err = chain.Log(ctx, limit, func(d *deploy.Deploy) error {
+		empty = false
+		return table.Add(d)
+	})
+	if err != nil {
+		return err
+	}
+	if empty {
+		_, err := fmt.Fprintf(w, "%s has no deploys yet\n", targets[0].Namespace)
+		return err
+	}
+	return table.Flush()
+}
+
+// chooseTargets gives the target of that name, or all if no name is given.
+func chooseTargets(repository string, all []Target, name string) ([]Target, error) {
+	if name == "" {
+		return all, nil
+	}
+	for _, t := range all {
+		if t.Name == name {
+			return []Target{t}, nil
+		}
+	}
+	remedy := "it has none yet"
+	if len(all) > 0 {
+		remedy = "its targets: " + targetNames(all)
+	}
+	return nil, &deploy.RefusedError{What: fmt.Sprintf("%s has no target %q", repository, clip([]byte(name))), Remedy: remedy}
+}
