@@ -11,10 +11,11 @@ import (
 // cli is the grammar; the order is the order of the help.
 type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with etcd embedded or somewhere else."`
-	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories."`
+	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
 	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
 	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
 	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
+	Diff     diffCmd     `cmd:"" help:"List the files that differ between two deploys, as git diff --name-status."`
 	Ls       lsCmd       `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
 	Cat      catCmd      `cmd:"" help:"Write one file of a deploy to standard output."`
 	Checkout checkoutCmd `cmd:"" help:"Write a deploy's tree into a new directory."`

@@ -13,7 +13,8 @@ import (
 )
 
 // withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT names
-// ("published", or "published:3" for the third time). Only tests build with the tag failpoint.
+// ("published", or "published:3" for the third time). With REFSHIP_FAILPOINT_FIFO it stands still there instead, until
+// somebody has opened that named pipe for writing and closed it again. Only tests build with the tag failpoint.
 func withFailpoint(a *app, handler slog.Handler) slog.Handler {
 	at, ok := a.getenv("REFSHIP_FAILPOINT")
 	if !ok || at == "" {
@@ -25,13 +26,15 @@ func withFailpoint(a *app, handler slog.Handler) slog.Handler {
 	if n, err := strconv.ParseInt(times, 10, 64); counted && err == nil {
 		left.Store(n)
 	}
-	return &failpointHandler{Handler: handler, name: name, left: left}
+	fifo, _ := a.getenv("REFSHIP_FAILPOINT_FIFO")
+	return &failpointHandler{Handler: handler, name: name, left: left, fifo: fifo}
 }
 
 type failpointHandler struct {
 	slog.Handler
 	name string
 	left *atomic.Int64 // how many times the step is still to be logged
+	fifo string        // "": to be killed
 }
 
 func (h *failpointHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -40,9 +43,7 @@ func (h *failpointHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "step" {
 		r.Attrs(func(attr slog.Attr) bool {
 			if attr.Key == "at" && attr.Value.String() == h.name && h.left.Add(-1) == 0 {
-				// Nothing after this line runs: SIGKILL cannot be caught.
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
+				h.hit()
 			}
 			return true
 		})
@@ -53,10 +54,24 @@ func (h *failpointHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-func (h *failpointHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &failpointHandler{Handler: h.Handler.WithAttrs(attrs), name: h.name, left: h.left}
+func (h *failpointHandler) hit() {
+	if h.fifo != "" {
+		_, _ = os.ReadFile(h.fifo) // opening waits for the writer, reading for its end; a test sees whether it was so
+		return
+	}
+	// Nothing after this line runs: SIGKILL cannot be caught.
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
-func (h *failpointHandler) WithGroup(group string) slog.Handler {
-	return &failpointHandler{Handler: h.Handler.WithGroup(group), name: h.name, left: h.left}
+func (h *failpointHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	other := *h
+	other.Handler = h.Handler.WithAttrs(attrs)
+	return &other
+}
+
+func (h *failpointHandler) WithGroup(name string) slog.Handler {
+	other := *h
+	other.Handler = h.Handler.WithGroup(name)
+	return &other
 }

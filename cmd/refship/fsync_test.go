@@ -14,7 +14,7 @@ import (
 )
 
 // needs skips a test whose tool is not there; where everything must run, REFSHIP_REQUIRE_TOOLS makes that a failure.
-func needs(t *testing.T, tool string) {
+func needs(t testing.TB, tool string) {
 	t.Helper()
 	if _, err := exec.LookPath(tool); err == nil {
 		return
@@ -71,7 +71,7 @@ func TestAcknowledgedIsOnDisk(t *testing.T) {
 	}
 }
 
-func readFile(t *testing.T, name string) string {
+func readFile(t testing.TB, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {

@@ -126,7 +126,11 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 		return err
 	}
 	for _, line := range bad {
-		a.say("warning: %s", line)
+		a.sayLines("warning", line.Error())
+		var hinter interface{ Hint() string }
+		if errors.As(line, &hinter) {
+			a.sayLines("hint", hinter.Hint())
+		}
 	}
 	if len(all) == 0 {
 		a.say("no keys in %s; to add one: refship key add NAME --key FILE --allow RULE,...%s", dir.path, dir.flag())

@@ -134,7 +134,7 @@ func TestKillAtRandom(t *testing.T) {
 
 // world is a data directory with one repository, its server, and a clone that pushes to it.
 type world struct {
-	*testing.T
+	testing.TB
 	dir    string
 	env    []string
 	server *background
@@ -142,14 +142,14 @@ type world struct {
 	files  int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	// t.TempDir carries the test's name: too long for a unix socket's path.
 	dir, err := os.MkdirTemp("", "refship-kill-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := &world{T: t, dir: dir}
+	w := &world{TB: t, dir: dir}
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "REFSHIP_DATA_DIR=" + w.in("data"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
@@ -285,7 +285,7 @@ func (w *world) agree(when string) string {
 	log := w.must("refship", "log", "--json", "-n", "1")
 	head := ""
 	if log != "" {
-		head = field(w.T, log, "hash")
+		head = field(w.TB, log, "hash")
 	}
 	if ref := w.ref(); ref != head {
 		w.Errorf("%s: the ref is at %q, the chain at %q; the server said:\n%s", when, ref, head, w.server.text())
@@ -300,7 +300,7 @@ func (w *world) readBack() {
 	deploys := strings.Split(log, "\n")
 	w.Logf("%d deploys", len(deploys))
 	for i, line := range deploys {
-		id, hash := field(w.T, line, "id"), field(w.T, line, "hash")
+		id, hash := field(w.TB, line, "id"), field(w.TB, line, "hash")
 		if want := fmt.Sprint(len(deploys) - i); id != want {
 			w.Errorf("deploy %s stands where %s should", id, want)
 		}
@@ -328,7 +328,7 @@ func (w *world) readBack() {
 }
 
 // field gives a member of a JSON object as text.
-func field(t *testing.T, object, name string) string {
+func field(t testing.TB, object, name string) string {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(object))
 	decoder.UseNumber()

@@ -2,7 +2,7 @@
 //
 //	refship serve                     an SSH git server whose pushes become deploys
 //	refship repo, key                 the repositories and keys of a server's data directory
-//	refship log, show                 the chain of deploys
+//	refship log, show, diff           the chain of deploys
 //	refship ls, cat, checkout         what one deploy holds
 //
 // Each subcommand is one file of this package: its struct is the flags and arguments that kong parses, its Run does the

@@ -6,10 +6,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"google.golang.org/grpc/grpclog"
 )
+
+// captureLogs sends into log what libraries say by way of loggers that the whole process shares: Go's log and slog, and
+// gRPC's, which by itself writes errors to standard error. It has to come before the first use of gRPC.
+func captureLogs(log *slog.Logger) {
+	slog.SetDefault(log)
+	grpclog.SetLoggerV2(grpcLogger{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard), log})
+}
+
+// grpcLogger takes gRPC's errors; its warnings and notes are about what callers learn anyway.
+type grpcLogger struct {
+	grpclog.LoggerV2
+	log *slog.Logger
+}
+
+func (g grpcLogger) Error(args ...any) { g.log.Error("grpc: " + fmt.Sprint(args...)) }
+func (g grpcLogger) Errorf(format string, args ...any) {
+	g.log.Error("grpc: " + fmt.Sprintf(format, args...))
+}
+func (g grpcLogger) Errorln(args ...any) {
+	g.log.Error("grpc: " + strings.TrimSuffix(fmt.Sprintln(args...), "\n"))
+}
 
 // closeInto closes c at the end of a function, and keeps its error if there is no other.
 func closeInto(err *error, c io.Closer) {

@@ -114,36 +114,6 @@ func TestProgressOnTerminalAndInLog(t *testing.T) {
 	})
 }
 
-func TestLogTableAlignsAndNamesForeignDeploys(t *testing.T) {
-	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	record := func(name, subject string, commits int, ago time.Duration) *deploy.Record {
-		return &deploy.Record{
-			Kind: deploy.KindPush, Pusher: deploy.Pusher{Name: name}, Subject: subject, Commits: commits, Time: now.Add(-ago),
-		}
-	}
-	var out strings.Builder
-	table := &logTable{out: &out, now: now}
-	for _, d := range []*deploy.Deploy{
-		{ID: 10, Hash: "9c8b7a6000000000000000000000000000000000", Record: record("ops", "hotfix\x1b[2J", 1, 12*time.Minute)},
-		{ID: 9},
-		{ID: 8, Hash: "5d6e7f8000000000000000000000000000000000", Record: record("lünchtop", "tune the cache", 3, 2*time.Hour)},
-	} {
-		if err := table.add(d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := table.flush(); err != nil {
-		t.Fatal(err)
-	}
-	want := `10  9c8b7a6  12 minutes ago  ops             push     hotfix\x1b[2J
-9   -        -               another writer  foreign
-8   5d6e7f8  2 hours ago     lünchtop        push     3 commits: tune the cache
-`
-	if out.String() != want {
-		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
-	}
-}
-
 func TestDataDirDefault(t *testing.T) {
 	for _, test := range []struct {
 		flag    string

@@ -17,6 +17,7 @@ type repoCmd struct {
 	Create repoCreateCmd `cmd:"" help:"Make a bare repository, and the target that deploys it."`
 	List   repoListCmd   `cmd:"" help:"List the repositories and what they deploy."`
 	Show   repoShowCmd   `cmd:"" help:"Show one repository and its targets."`
+	Target repoTargetCmd `cmd:"" help:"Add, change, remove and list what of a repository is deployed."`
 }
 
 type repoCreateCmd struct {
@@ -96,24 +97,10 @@ func (c *repoCreateCmd) targets(name, ref string) ([]hooks.Target, error) {
 		}
 		return nil, nil
 	}
-	target := hooks.Target{Name: defaultTarget, Ref: ref, Path: strings.Trim(c.Path, "/"), Frontend: deploy.Files}
-	if c.Frontend != "" {
-		frontend, err := deploy.ParseFrontend(c.Frontend)
-		if err != nil {
-			return nil, asUsage("--frontend", err)
-		}
-		target.Frontend = frontend
-	}
-	namespace := c.Namespace
-	if namespace == "" {
-		namespace = "/refship/" + name
-	}
-	var err error
-	if target.Namespace, err = parseNamespace(namespace); err != nil {
+	settings := targetSettings{Ref: &ref, Path: given(c.Path), Namespace: given(c.Namespace), Frontend: given(c.Frontend)}
+	target, err := settings.apply(newTarget(name, defaultTarget))
+	if err != nil {
 		return nil, err
-	}
-	if err := target.Validate(); err != nil {
-		return nil, asUsage("", err)
 	}
 	return []hooks.Target{target}, nil
 }
@@ -228,15 +215,7 @@ type repoShowCmd struct {
 
 // Run shows one repository.
 func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
-	name, err := gitserver.ParseName(c.Name)
-	if err != nil {
-		return asUsage("", err)
-	}
-	dir, err := c.dir(a)
-	if err != nil {
-		return err
-	}
-	repo, err := dir.repos().Find(ctx, name)
+	repo, _, err := findRepo(ctx, a, c.dataFlag, c.Name)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -20,11 +21,60 @@ type app struct {
 	getenv         func(string) (string, bool)
 	executable     func() (string, error)
 	now            func() time.Time
+	speech         *slog.Logger // not nil: takes what is said on stderr, as JSON
 }
 
 // say prints one line of speech.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "refship: "+format+"\n", args...)
+	a.tell(fmt.Sprintf(format, args...))
+}
+
+// tell prints lines of speech in one write.
+func (a *app) tell(lines ...string) {
+	if a.speech != nil {
+		for _, line := range lines {
+			a.speech.Info(line)
+		}
+		return
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString("refship: " + line + "\n")
+	}
+	fmt.Fprint(a.stderr, text.String())
+}
+
+func (a *app) tellf(format string, args ...any) { a.tell(fmt.Sprintf(format, args...)) }
+
+// warn tells of an error that does not end the command; joined errors have a line each.
+func (a *app) warn(err error) {
+	for line := range strings.Lines(err.Error()) {
+		line = deploy.Printable(strings.TrimSuffix(line, "\n"))
+		if a.speech != nil {
+			a.speech.Warn(line)
+		} else {
+			a.tell("warning: " + line)
+		}
+	}
+}
+
+// fail tells of the error that ends the command, and its remedy.
+func (a *app) fail(err error) {
+	hint := ""
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) {
+		hint = hinter.Hint()
+	}
+	if a.speech != nil {
+		if hint == "" {
+			a.speech.Error(err.Error())
+		} else {
+			a.speech.Error(err.Error(), "hint", hint)
+		}
+		return
+	}
+	a.sayLines("error", err.Error())
+	a.sayLines("hint", hint)
 }
 
 // sayLines prints text that may hold words from outside, and several lines, such as joined errors.
@@ -48,11 +98,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	a.sayLines("error", err.Error())
-	var hinter interface{ Hint() string }
-	if errors.As(err, &hinter) {
-		a.sayLines("hint", hinter.Hint())
-	}
+	a.fail(err)
 	return exitCode(err)
 }
 

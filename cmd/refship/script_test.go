@@ -7,13 +7,19 @@ package main
 //	as NAME                    git and ssh use that key from here on
 //	serve NAME [FLAG...]       start `refship serve --listen 127.0.0.1:0` in the background; when its port is open,
 //	                           $PORT is the port, $URL is ssh://git@127.0.0.1:PORT, and where etcd listens, too,
-//	                           $ETCD is its URL and $ETCD_ADDR its HOST:PORT
+//	                           $ETCD is its URL and $ETCD_ADDR its HOST:PORT; $HTTP is the URL of --http
 //	[!] said NAME REGEXP       wait until the server has written what matches to standard error; with !, it has not
 //	signal NAME SIGNAL         send TERM, INT or KILL
 //	[!] waitserver NAME        wait for the end, which must be exit 0, with ! not; what it wrote is there for stderr
 //	stopserver NAME [SIGNAL]   signal (TERM if none is named) and waitserver (with ! after KILL)
 //	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
+//	etcdput KEY VALUE          write a key of $ETCD
+//	etcddel KEY                delete it; it must be there
+//	etcddump FILE              write every key of $ETCD into a file, with version, revision and the value's sha256
+//	etcd …, certificates DIR   a real etcd of its own: script_etcd_test.go
 //	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it back
+//	fetch URL STATUS [REGEXP]  see script_http_test.go
+//	logged …, knock PORT       see script_logs_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
 // Each script has a scratch $HOME with a git identity, and $DATA, a data directory that REFSHIP_DATA_DIR names.
@@ -36,6 +42,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"refship/deploy/etcd/etcdtest"
 )
 
 // patience bounds every wait for something that takes milliseconds.
@@ -92,6 +100,9 @@ func TestScripts(t *testing.T) {
 			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper,
+			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
+			"etcd": cmdEtcd, "certificates": cmdCertificates,
+			"etcdput": cmdEtcdPut, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
 		},
 	})
 }
@@ -105,6 +116,7 @@ func setupScript(env *testscript.Env) error {
 		return err
 	}
 	env.Values[serversKey{}] = map[string]*background{}
+	env.Values[membersKey{}] = new([]*etcdtest.Process)
 	for name, value := range map[string]string{
 		"HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
@@ -195,7 +207,7 @@ func findServer(ts *testscript.TestScript, name string) *background {
 	return server
 }
 
-var listening = regexp.MustCompile(`(?m)^refship: listening on ssh://127\.0\.0\.1:(\d+), host key SHA256:\S+$`)
+var listening = regexp.MustCompile(`(?m)^(?:refship: |\{.*"msg":")listening on ssh://127\.0\.0\.1:(\d+), host key SHA256:\S+$`)
 
 var etcdListening = regexp.MustCompile(`(?m)^refship: etcd listening on (\S+)$`)
 
@@ -226,6 +238,12 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("PORT", match[1])
 	ts.Setenv("URL", "ssh://git@127.0.0.1:"+match[1])
+	if slices.Contains(args, "--http") {
+		if match = server.wait(httpListening); match == nil {
+			ts.Fatalf("server %s does not say where HTTP is; it said:\n%s", name, server.text())
+		}
+		ts.Setenv("HTTP", match[1])
+	}
 	// The server says all of this in one write, so it is there.
 	if match := etcdListening.FindStringSubmatch(server.text()); match != nil {
 		ts.Setenv("ETCD", match[1])

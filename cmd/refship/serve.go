@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -45,8 +46,11 @@ type serveCmd struct {
 	EtcdCertFile      string `placeholder:"FILE" help:"Certificate for --etcd-listen."`
 	EtcdKeyFile       string `placeholder:"FILE" help:"Key of that certificate."`
 	EtcdTrustedCAFile string `name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
-	LogLevel          string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
-	LogFormat         string `default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
+	HTTP              string `name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. Whoever reaches it may ask: choose a loopback address or a private network."`
+	HTTPProfiles      bool   `name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
+	limitFlags
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
+	LogFormat string `default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
 
 // Help is the long help.
@@ -56,6 +60,7 @@ func (*serveCmd) Help() string {
 
 // Run serves until a signal comes or something breaks.
 func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
+	log := c.logger(a)
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -75,22 +80,24 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer closeInto(&err, lock)
-	log := c.logger(a)
 	store, err := c.openStore(ctx, dir, log)
 	if err != nil {
 		return err
 	}
 	defer closeInto(&err, store)
-	s := &server{app: a, dir: dir, log: log, store: store, json: c.LogFormat == "json"}
-	return s.run(ctx, c.Listen, hook)
+	s := &server{app: a, dir: dir, log: log, store: store, flags: c}
+	return s.run(ctx, hook)
 }
 
 // check refuses flags that contradict each other.
 func (c *serveCmd) check() error {
-	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
-		return usagef("--listen: %q is not HOST:PORT", c.Listen)
-	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return usagef("--listen: %q is not HOST:PORT: a port is a number up to 65535", c.Listen)
+	if err := checkAddress("--listen", c.Listen); err != nil {
+		return err
+	}
+	if c.HTTP != "" {
+		if err := checkAddress("--http", c.HTTP); err != nil {
+			return err
+		}
 	}
 	tls := c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != ""
 	switch {
@@ -98,19 +105,44 @@ func (c *serveCmd) check() error {
 		return usagef("--endpoints and --etcd-listen can't be used together: only the embedded etcd can be told where to listen")
 	case len(c.Endpoints) == 0 && c.etcdFlags.set():
 		return usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
+	case c.HTTPProfiles && c.HTTP == "":
+		return usagef("--http-profiles belongs to --http, which is missing")
 	case c.EtcdListen == "" && tls:
 		return usagef("--etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file belong to --etcd-listen, which is missing")
 	}
 	return nil
 }
 
+func checkAddress(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("%s: %q is not HOST:PORT", flag, address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usagef("%s: %q is not HOST:PORT: a port is a number up to 65535", flag, address)
+	}
+	return nil
+}
+
+// logger makes the server's log. With JSON all that is said from here on goes that way, too.
 func (c *serveCmd) logger(a *app) *slog.Logger {
 	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[c.LogLevel]
-	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})
 	if c.LogFormat == "json" {
-		return slog.New(withFailpoint(a, slog.NewJSONHandler(a.stderr, options)))
+		handler = slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: durationText})
+		a.speech = slog.New(slog.NewJSONHandler(a.stderr, nil)) // at any level of the log, as without JSON
 	}
-	return slog.New(withFailpoint(a, slog.NewTextHandler(a.stderr, options)))
+	log := slog.New(withFailpoint(a, handler))
+	captureLogs(log)
+	return log
+}
+
+// durationText writes a duration as the text log does; slog's JSON has nanoseconds.
+func durationText(_ []string, attr slog.Attr) slog.Attr {
+	if attr.Value.Kind() == slog.KindDuration {
+		attr.Value = slog.StringValue(attr.Value.Duration().String())
+	}
+	return attr
 }
 
 // findHookBinary looks for refship-hook beside this program, where a symbolic link leads to.
@@ -192,35 +224,11 @@ type server struct {
 	dir   dataDir
 	log   *slog.Logger
 	store *store
-	json  bool // the log is JSON: what the operator is told goes into it
+	flags *serveCmd
 }
-
-// tell prints lines for the operator in one write.
-func (s *server) tell(lines ...string) {
-	if s.json {
-		for _, line := range lines {
-			s.log.Info(line)
-		}
-		return
-	}
-	var text strings.Builder
-	for _, line := range lines {
-		text.WriteString("refship: " + line + "\n")
-	}
-	fmt.Fprint(s.stderr, text.String())
-}
-
-// warn tells an error that does not end the server; joined errors have a line each.
-func (s *server) warn(err error) {
-	for line := range strings.Lines(err.Error()) {
-		s.tell("warning: " + strings.TrimSuffix(line, "\n"))
-	}
-}
-
-func (s *server) tellf(format string, args ...any) { s.tell(fmt.Sprintf(format, args...)) }
 
 // run wires the parts, puts right what an earlier run left behind, and serves.
-func (s *server) run(ctx context.Context, listen, hook string) (err error) {
+func (s *server) run(ctx context.Context, hook string) (err error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("find host name: %w", err)
@@ -233,6 +241,11 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 	if err != nil {
 		return err
 	}
+	monitor, err := s.openMonitor(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, monitor)
 	locker := deploy.NewLocker(s.store.client, lockTTL)
 	defer s.release(locker)
 	hookServer, err := hooks.NewServer(hooks.Config{
@@ -242,6 +255,7 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 			return deploy.CheckRoom(ctx, s.store.client, all)
 		},
 		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		MaxFile: int64(s.flags.MaxFileSize), Observe: monitor.observe(),
 	})
 	if err != nil {
 		return err
@@ -250,21 +264,22 @@ func (s *server) run(ctx context.Context, listen, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := listenSSH(ctx, listen)
+	listener, err := listen(ctx, "--listen", s.flags.Listen)
 	if err != nil {
 		return err
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		ExitCode: exitCode,
+		ExitCode: exitCode, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := s.announce(listener.Addr(), hostKey, repos); err != nil {
+	if err := s.announce(listener.Addr(), hostKey, repos, monitor.lines()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return s.serve(ctx, git, hookServer)
+	monitor.serving(git, listener.Addr())
+	return s.serve(ctx, git, hookServer, monitor)
 }
 
 // release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
@@ -283,7 +298,7 @@ func (s *server) release(locker *deploy.Locker) {
 
 // serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last pushes
 // need them.
-func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *hooks.Server) error {
+func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, monitor *monitor) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHooks()
@@ -292,6 +307,13 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 		return git.Run(groupCtx, pushGrace)
 	})
 	group.Go(func() error { return hookServer.Run(hookCtx) })
+	group.Go(func() error { monitor.watch(groupCtx, hookServer); return nil })
+	group.Go(func() error {
+		<-groupCtx.Done()
+		monitor.stopping()
+		s.notify(daemon.SdNotifyStopping)
+		return nil
+	})
 	group.Go(func() error {
 		select {
 		case err := <-s.store.failed():
@@ -299,6 +321,8 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 				return nil
 			}
 			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
+		case err := <-monitor.broken():
+			return err
 		case <-hookCtx.Done():
 			return nil
 		}
@@ -327,7 +351,9 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
 			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, self)
-			if err != nil {
+			switch {
+			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
+			case err != nil:
 				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
 			}
 			if unstuck {
@@ -350,7 +376,8 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	return repos, nil
 }
 
-func listenSSH(ctx context.Context, address string) (net.Listener, error) {
+// listen opens the address that a flag names.
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	network := "tcp"
 	if host, err := netip.ParseAddrPort(address); err == nil && host.Addr().Is4() {
 		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every address of IPv6, too
@@ -361,17 +388,17 @@ func listenSSH(ctx context.Context, address string) (net.Listener, error) {
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, &hintError{
 			err:  fmt.Errorf("listen on %s: the address is taken by another program", address),
-			hint: "stop that program, or choose another address with --listen HOST:PORT",
+			hint: "stop that program, or choose another address with " + flag + " HOST:PORT",
 		}
 	case errors.Is(err, unix.EACCES):
 		return nil, &hintError{
 			err:  fmt.Errorf("listen on %s: no permission", address),
-			hint: "ports below 1024 need a privilege; choose another with --listen HOST:PORT",
+			hint: "ports below 1024 need a privilege; choose another with " + flag + " HOST:PORT",
 		}
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return nil, &hintError{
 			err:  fmt.Errorf("listen on %s: this machine does not have that address", address),
-			hint: "choose one that it has with --listen HOST:PORT, or all of them with --listen :PORT",
+			hint: "choose one that it has with " + flag + " HOST:PORT, or all of them with " + flag + " :PORT",
 		}
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
@@ -381,9 +408,10 @@ func listenSSH(ctx context.Context, address string) (net.Listener, error) {
 
 // announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
 // has them all.
-func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.Repo) error {
+func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.Repo, more []string) error {
 	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
 	lines = append(lines, s.store.lines...)
+	lines = append(lines, more...)
 	lines = append(lines, describeRepos(repos))
 	all, bad, err := s.dir.keys().List()
 	if err != nil {
@@ -399,7 +427,15 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
 	}
 	s.tell(lines...)
+	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + deploy.Printable(lines[0]))
 	return nil
+}
+
+// notify tells systemd, where that started the server as Type=notify (sd_notify(3)).
+func (s *server) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("tell systemd", "error", err)
+	}
 }
 
 // maxListed bounds the repositories that are named at start.

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy"
+	"refship/deploy/tree"
+)
+
+type diffCmd struct {
+	chainFlags
+	A    deployID `arg:"" name:"a" help:"The number of the older deploy, or head."`
+	B    deployID `arg:"" name:"b" help:"The number of the newer deploy, or head."`
+	JSON bool     `help:"Print one JSON object a line and file: status, path, and mode, oid, size and sha256 on both sides."`
+}
+
+// Help is the long help.
+func (*diffCmd) Help() string {
+	return "As git diff --name-status --no-renames: A for added, D for deleted, M for modified, T where the kind changed (file, link, submodule), " +
+		"a tab, the path. Both deploys are read from etcd, no repository is needed."
+}
+
+// Run lists the files that differ, by path; every node that is read is checked against its record.
+func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
+	chain, err := c.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, chain)
+	before, err := chain.deploy(ctx, c.A)
+	if err != nil {
+		return err
+	}
+	after, err := chain.deploy(ctx, c.B)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(a.stdout)
+	defer flushInto(&err, out)
+	counts := map[string]int{}
+	err = chain.Diff(ctx, before, after, func(change deploy.Change) error {
+		status := changeStatus(change)
+		counts[status]++
+		if c.JSON {
+			return writeJSON(out, newChangeJSON(status, change))
+		}
+		_, err := fmt.Fprintf(out, "%s\t%s\n", status, quotePath(change.Path))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if before.Record.Path != after.Record.Path {
+		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(deploy.Printable(before.Record.Path)),
+			after.ID, pathWords(deploy.Printable(after.Record.Path)))
+	}
+	a.say("deploy %d, %s → deploy %d, %s: %s", before.ID, before.Hash.Short(), after.ID, after.Hash.Short(), diffSummary(counts))
+	return nil
+}
+
+// changeStatus is git's letter for a change (git-diff(1), --diff-filter).
+func changeStatus(c deploy.Change) string {
+	const kind = 0o170000 // S_IFMT
+	switch {
+	case c.Old == nil:
+		return "A"
+	case c.New == nil:
+		return "D"
+	case (c.Old.Mode^c.New.Mode)&kind != 0:
+		return "T"
+	}
+	return "M"
+}
+
+// diffSummary is "3 files differ: 1 added, 1 modified, 1 deleted".
+func diffSummary(counts map[string]int) string {
+	total, parts := 0, ""
+	for _, status := range [][2]string{{"A", "added"}, {"M", "modified"}, {"T", "of another kind"}, {"D", "deleted"}} {
+		if n := counts[status[0]]; n > 0 {
+			total += n
+			parts += fmt.Sprintf(", %d %s", n, status[1])
+		}
+	}
+	switch total {
+	case 0:
+		return "no file differs"
+	case 1:
+		return "1 file differs:" + parts[1:]
+	}
+	return fmt.Sprintf("%d files differ:%s", total, parts[1:])
+}
+
+// changeJSON is a change for programs.
+type changeJSON struct {
+	Status string `json:"status"` // "A", "M", "T", "D"
+	pathJSON
+	Old *sideJSON `json:"old"` // null if added
+	New *sideJSON `json:"new"` // null if deleted
+}
+
+// sideJSON is what one deploy has at a path.
+type sideJSON struct {
+	Mode   string `json:"mode"` // "100644", "100755", "120000", "160000"
+	OID    string `json:"oid"`
+	Size   int64  `json:"size"`   // bytes; 0 for a submodule
+	SHA256 string `json:"sha256"` // "" for a submodule
+}
+
+func newChangeJSON(status string, c deploy.Change) changeJSON {
+	return changeJSON{Status: status, pathJSON: newPathJSON(c.Path), Old: newSideJSON(c.Old), New: newSideJSON(c.New)}
+}
+
+func newSideJSON(e *tree.Entry) *sideJSON {
+	if e == nil {
+		return nil
+	}
+	side := &sideJSON{Mode: modeText(e.Mode), OID: e.OID.String(), Size: e.Size}
+	if e.Mode != filemode.Submodule {
+		side.SHA256 = e.SHA256.String()
+	}
+	return side
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/deploy/etcd/etcdtest"
+	"refship/gitserver"
+	"refship/hooks"
+)
+
+// values are the counters and gauges of a registry whose name starts with prefix: "name{label=value,…}" and their value.
+func values(t *testing.T, registry *prometheus.Registry, prefix string) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]float64{}
+	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), prefix) {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetName()+"="+label.GetValue())
+			}
+			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+			all[family.GetName()+"{"+strings.Join(labels, ",")+"}"] = value
+		}
+	}
+	return all
+}
+
+func TestReports(t *testing.T) {
+	t.Parallel()
+	m := newMetrics()
+	before := values(t, m.registry, "refship_")
+	for _, r := range []hooks.Report{
+		{Kind: deploy.KindPush, Result: "deployed", Deploys: 3, Took: time.Second, LockWait: time.Millisecond, Stored: 100},
+		{Kind: deploy.KindPush, Result: "refused", Took: time.Second},
+		{Kind: deploy.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond, Stored: 11},
+		{Kind: deploy.KindDeploy, Result: "deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond},
+		{Kind: deploy.KindDeploy, Result: "refused"},
+		{Kind: deploy.KindDeploy, Result: "not deployed"},
+	} {
+		m.report(r)
+	}
+	got := values(t, m.registry, "refship_")
+	for name, value := range before {
+		if got[name] == value {
+			delete(got, name)
+		}
+	}
+	want := map[string]float64{
+		"refship_pushes_total{result=deployed}":               1,
+		"refship_pushes_total{result=refused}":                1,
+		"refship_pushes_total{result=not deployed}":           1,
+		"refship_push_duration_seconds{}":                     3,
+		"refship_deploys_total{kind=push,result=published}":   4,
+		"refship_deploys_total{kind=push,result=failed}":      1,
+		"refship_deploys_total{kind=deploy,result=published}": 1,
+		"refship_deploys_total{kind=deploy,result=refused}":   1,
+		"refship_deploys_total{kind=deploy,result=failed}":    1,
+		"refship_lock_wait_seconds{}":                         3,
+		"refship_stored_bytes_total{}":                        111,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whatever is reported, there are never more series than could be written down beforehand.
+func TestSeriesAreBounded(t *testing.T) {
+	t.Parallel()
+	m := newMetrics()
+	count := func() int { return len(values(t, m.registry, "refship_")) }
+	before := count()
+	for i := range 200 {
+		m.report(hooks.Report{Kind: deploy.Kind(fmt.Sprint(i)), Result: fmt.Sprint(i)})
+		m.report(hooks.Report{Kind: deploy.KindPush, Result: fmt.Sprint(i)})
+		for _, op := range etcd.RequestOps() {
+			m.request(etcd.Request{Op: op, Took: time.Millisecond, Code: codes.Code(i)})
+		}
+	}
+	if n := count() - before; n > 5*16+3 { // operations by codes; a result and a kind that are other
+		t.Errorf("%d more series", n)
+	}
+	all := values(t, m.registry, "refship_")
+	if n := all["refship_pushes_total{result=other}"]; n != 200 {
+		t.Errorf("%v pushes with another result", n)
+	}
+	if n := all["refship_etcd_requests_failed_total{code=Unknown,op=get}"]; n != 1+200-17 {
+		t.Errorf("%v failures of unknown kind", n)
+	}
+}
+
+// watched is a server's hooks without its SSH, and what watches its repositories.
+type watched struct {
+	*testing.T
+	client  *clientv3.Client
+	repos   gitserver.Repos
+	hooks   *hooks.Server
+	watch   *refWatch
+	metrics *metrics
+	commits int
+}
+
+func newWatched(t *testing.T) *watched {
+	dir, err := os.MkdirTemp("", "refship-watch-") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program, err := exec.LookPath("refship-hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: gitserver.Repos{Dir: filepath.Join(dir, "repos")}, metrics: newMetrics()}
+	w.watch = newRefWatch(w.repos, w.metrics.statusFailed, log)
+	w.metrics.registry.MustRegister(w.watch)
+	locker := deploy.NewLocker(w.client, lockTTL)
+	t.Cleanup(func() { locker.Close() })
+	w.hooks, err = hooks.NewServer(hooks.Config{
+		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(w.client, ns, log) },
+		Locker: locker,
+		Room: func(ctx context.Context, all []*deploy.Prepared) error {
+			return deploy.CheckRoom(ctx, w.client, all)
+		},
+		Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
+		Observe: func(r hooks.Report) { w.watch.changed(r.Repository) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(w.repos.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *watched) create(name string, targets ...string) *gitserver.Repo {
+	w.Helper()
+	var all []hooks.Target
+	for _, target := range targets {
+		all = append(all, hooks.Target{
+			Name: target, Ref: "refs/heads/" + target, Namespace: deploy.Namespace("/" + name + "/" + target), Frontend: deploy.Files,
+		})
+	}
+	repo, err := w.repos.Create(w.Context(), name, "refs/heads/main", all)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return repo
+}
+
+// move puts a branch on a commit of its own.
+func (w *watched) move(repo *gitserver.Repo, branch string) {
+	w.Helper()
+	git := func(stdin string, args ...string) string {
+		w.Helper()
+		cmd := exec.CommandContext(w.Context(), "git", append([]string{"--git-dir", repo.Dir, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.Output()
+		if err != nil {
+			w.Fatalf("git %q: %v", args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	w.commits++
+	commit := git(fmt.Sprintf("commit %d\n", w.commits), "commit-tree", git("", "mktree"))
+	git("", "update-ref", "refs/heads/"+branch, commit)
+}
+
+// sees checks what the gauge has.
+func (w *watched) sees(when string, want ...string) {
+	w.Helper()
+	var got []string
+	for name, value := range values(w.T, w.metrics.registry, "refship_ref_ahead") {
+		got = append(got, fmt.Sprint(strings.TrimPrefix(name, "refship_ref_ahead"), " ", value))
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("%s: %s", when, diff)
+	}
+}
+
+func (w *watched) failures() float64 {
+	return values(w.T, w.metrics.registry, "refship_ref_checks_failed_total")["refship_ref_checks_failed_total{}"]
+}
+
+func TestRefWatch(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	ctx := t.Context()
+	config := w.create("config", "main", "side")
+	other := w.create("other", "main")
+	w.create("store")
+	w.watch.round(ctx, w.hooks)
+	w.sees("no ref", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 0")
+
+	w.move(config, "main")
+	w.move(other, "main")
+	w.watch.round(ctx, w.hooks)
+	w.sees("refs that are not deployed", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+
+	// What is deployed is looked at out of turn.
+	who := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+	if err := w.hooks.Deploy(ctx, "config", config.Dir, "", who, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.catchUp(ctx, w.hooks)
+	w.sees("deployed", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.move(config, "main")
+	w.watch.round(ctx, w.hooks)
+	w.sees("moved past the server", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	if n := w.failures(); n != 0 {
+		t.Errorf("%v failures", n)
+	}
+
+	// Where etcd is away everything stays as it was seen, and a round ends at the first look.
+	kv := w.client.KV
+	w.client.KV = downKV{kv}
+	w.watch.round(ctx, w.hooks)
+	w.client.KV = kv
+	w.sees("etcd is away", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	if n := w.failures(); n != 1 {
+		t.Errorf("%v failures, want that of the first repository", n)
+	}
+
+	// What is gone has no series.
+	if err := w.repos.RemoveTarget(ctx, "config", "side"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(other.Dir); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.round(ctx, w.hooks)
+	w.sees("a target and a repository are gone", "{repository=config,target=main} 1")
+	w.watch.changed("other")
+	w.watch.catchUp(ctx, w.hooks)
+	w.sees("a repository that is gone was pushed to", "{repository=config,target=main} 1")
+}
+
+// downKV is an etcd that does not answer.
+type downKV struct{ clientv3.KV }
+
+func (downKV) Get(context.Context, string, ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return nil, context.DeadlineExceeded
+}
+
+func (downKV) Do(context.Context, clientv3.Op) (clientv3.OpResponse, error) {
+	return clientv3.OpResponse{}, context.DeadlineExceeded
+}
+
+func (kv downKV) Txn(ctx context.Context) clientv3.Txn { return downTxn{kv.KV.Txn(ctx)} }
+
+type downTxn struct{ clientv3.Txn }
+
+func (t downTxn) If(cs ...clientv3.Cmp) clientv3.Txn   { return downTxn{t.Txn.If(cs...)} }
+func (t downTxn) Then(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Then(ops...)} }
+func (t downTxn) Else(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Else(ops...)} }
+func (downTxn) Commit() (*clientv3.TxnResponse, error) { return nil, context.DeadlineExceeded }

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"refship/deploy"
+	"refship/gitserver"
+	"refship/hooks"
+)
+
+type repoTargetCmd struct {
+	Add    repoTargetAddCmd    `cmd:"" help:"Deploy one more ref, path or namespace of a repository."`
+	Set    repoTargetSetCmd    `cmd:"" help:"Change settings of a target; those that are not given stay."`
+	Remove repoTargetRemoveCmd `cmd:"" help:"Deploy a target no more. Its chain stays in etcd."`
+	List   repoTargetListCmd   `cmd:"" help:"List a repository's targets."`
+}
+
+// targetReads is what the long help of each of these commands ends with.
+const targetReads = "Only the repository's git config in the data directory is read and written, neither etcd nor a running server; " +
+	"a server sees the change at the next push."
+
+type repoTargetAddCmd struct {
+	dataFlag
+	Repo      string `arg:"" help:"The repository's name."`
+	Name      string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
+	Ref       string `scope:"REPO_TARGET_ADD_" placeholder:"REF" help:"The ref whose pushes are deployed, such as main. Default: main."`
+	Path      string `scope:"REPO_TARGET_ADD_" placeholder:"PATH" help:"Deploy only this directory of the tree."`
+	Namespace string `scope:"REPO_TARGET_ADD_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/REPO-NAME, and /refship/REPO for the target default."`
+	Frontend  string `scope:"REPO_TARGET_ADD_" placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
+}
+
+// Help is the long help.
+func (*repoTargetAddCmd) Help() string {
+	return "A push that updates refs of several targets deploys all of them or none. " + targetReads
+}
+
+// Run adds the target.
+func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
+	name, err := gitserver.ParseName(c.Repo)
+	if err != nil {
+		return asUsage("", err)
+	}
+	settings := targetSettings{Ref: given(c.Ref), Path: given(c.Path), Namespace: given(c.Namespace), Frontend: given(c.Frontend)}
+	target, err := settings.apply(newTarget(name, c.Name))
+	if err != nil {
+		return err
+	}
+	repo, dir, err := findRepo(ctx, a, c.dataFlag, name)
+	if err != nil {
+		return err
+	}
+	if was, err := findTarget(repo, c.Name); err == nil {
+		return &hintError{
+			err:  fmt.Errorf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
+			hint: fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name),
+		}
+	}
+	if err := dir.repos().AddTarget(ctx, name, target); err != nil {
+		return err
+	}
+	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
+	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", deploy.Printable(shortRef(target.Ref)), name, target.Name)
+	return nil
+}
+
+// newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
+// beside that of the default one, since no namespace lies inside another.
+func newTarget(repo, name string) hooks.Target {
+	namespace := "/refship/" + repo
+	if name != defaultTarget {
+		namespace += "-" + name
+	}
+	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: deploy.Namespace(namespace), Frontend: deploy.Files}
+}
+
+// given is nil for a flag that was left out.
+func given(value string) *string {
+	if value == "" {
+		return nil
+	}
+	return &value
+}
+
+// targetSettings are those settings of a target that the command line gives; nil: not this one.
+type targetSettings struct{ Ref, Path, Namespace, Frontend *string }
+
+// apply gives the target with these settings. Its errors are usage errors.
+func (s targetSettings) apply(t hooks.Target) (hooks.Target, error) {
+	var err error
+	if s.Ref != nil {
+		if t.Ref, err = fullRef(*s.Ref); err != nil {
+			return t, err
+		}
+	}
+	if s.Path != nil {
+		t.Path = strings.Trim(*s.Path, "/")
+	}
+	if s.Namespace != nil {
+		if t.Namespace, err = parseNamespace(*s.Namespace); err != nil {
+			return t, err
+		}
+	}
+	if s.Frontend != nil {
+		if t.Frontend, err = deploy.ParseFrontend(*s.Frontend); err != nil {
+			return t, asUsage("--frontend", err)
+		}
+	}
+	if err := t.Validate(); err != nil {
+		return t, asUsage("", err)
+	}
+	return t, nil
+}
+
+type repoTargetSetCmd struct {
+	dataFlag
+	Repo      string  `arg:"" help:"The repository's name."`
+	Name      string  `arg:"" help:"The target's name."`
+	Ref       *string `scope:"REPO_TARGET_SET_" placeholder:"REF" help:"The ref whose pushes are deployed."`
+	Path      *string `scope:"REPO_TARGET_SET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
+	Namespace *string `scope:"REPO_TARGET_SET_" placeholder:"NS" help:"The chain's etcd prefix. The chain itself is not moved."`
+	Frontend  *string `scope:"REPO_TARGET_SET_" placeholder:"F" help:"How the nodes read the tree: files."`
+}
+
+// Help is the long help.
+func (*repoTargetSetCmd) Help() string {
+	return "What is deployed stays as it is; the next push meets the change. " + targetReads
+}
+
+// Run changes the target.
+func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
+	if c.Ref == nil && c.Path == nil && c.Namespace == nil && c.Frontend == nil {
+		return usagef("nothing to set: none of --ref, --path, --namespace and --frontend is given")
+	}
+	if c.Ref != nil && *c.Ref == "" {
+		return usagef("--ref: it is empty")
+	}
+	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	if err != nil {
+		return err
+	}
+	was, err := findTarget(repo, c.Name)
+	if err != nil {
+		return err
+	}
+	settings := targetSettings{Ref: c.Ref, Path: c.Path, Namespace: c.Namespace, Frontend: c.Frontend}
+	target, err := settings.apply(was)
+	if err != nil {
+		return err
+	}
+	if target == was {
+		a.say("target %s of %s is so already: %s", was.Name, repo.Name, describeTarget(was))
+		return nil
+	}
+	if err := dir.repos().SetTarget(ctx, repo.Name, target); err != nil {
+		return err
+	}
+	a.say("target %s of %s: %s", target.Name, repo.Name, describeTarget(target))
+	for _, line := range consequences(was, target) {
+		a.say("%s", line)
+	}
+	return nil
+}
+
+// consequences says what the next push meets after a target was changed.
+func consequences(was, is hooks.Target) []string {
+	var lines []string
+	add := func(format string, args ...any) {
+		lines = append(lines, deploy.Printable(fmt.Sprintf(format, args...)))
+	}
+	ref := shortRef(is.Ref)
+	if was.Namespace != is.Namespace {
+		add("the chain %s stays as it is, and gets no more deploys; the next push to %s goes on with the one in %s, or begins it", was.Namespace, ref, is.Namespace)
+	}
+	if was.Ref != is.Ref {
+		add("pushes to %s are stored and not deployed from now on; a push to %s must contain what %s deployed last", shortRef(was.Ref), ref, is.Namespace)
+	}
+	if was.Path != is.Path && was.Namespace == is.Namespace {
+		add("the next push to %s deploys %s, with the last deploy of %s as the one it replaces", ref, pathWords(is.Path), is.Namespace)
+	}
+	return lines
+}
+
+func pathWords(path string) string {
+	if path == "" {
+		return "the whole tree"
+	}
+	return "what is below " + path
+}
+
+// findRepo finds a repository that the command line names.
+func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserver.Repo, dataDir, error) {
+	name, err := gitserver.ParseName(name)
+	if err != nil {
+		return nil, dataDir{}, asUsage("", err)
+	}
+	dir, err := flag.dir(a)
+	if err != nil {
+		return nil, dir, err
+	}
+	repo, err := dir.repos().Find(ctx, name)
+	return repo, dir, err
+}
+
+func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
+	var names []string
+	for _, target := range repo.Targets {
+		if target.Name == name {
+			return target, nil
+		}
+		names = append(names, target.Name)
+	}
+	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + shellQuote(name)
+	if len(names) > 0 {
+		hint = "it has " + strings.Join(names, ", ")
+	}
+	return hooks.Target{}, &hintError{err: fmt.Errorf("repository %s has no target %q", repo.Name, name), hint: hint}
+}
+
+type repoTargetRemoveCmd struct {
+	dataFlag
+	Repo string `arg:"" help:"The repository's name."`
+	Name string `arg:"" help:"The target's name."`
+}
+
+// Help is the long help.
+func (*repoTargetRemoveCmd) Help() string {
+	return "The deploys stay in etcd, where log, show and checkout read them with --namespace, and pushes to the ref are stored as before. " + targetReads
+}
+
+// Run removes the target.
+func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
+	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	if err != nil {
+		return err
+	}
+	target, err := findTarget(repo, c.Name)
+	if err != nil {
+		return err
+	}
+	if err := dir.repos().RemoveTarget(ctx, repo.Name, target.Name); err != nil {
+		return err
+	}
+	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s go on being stored",
+		target.Name, repo.Name, target.Namespace, deploy.Printable(shortRef(target.Ref)))
+	return nil
+}
+
+type repoTargetListCmd struct {
+	dataFlag
+	Repo string `arg:"" help:"The repository's name."`
+	JSON bool   `help:"Print one JSON object a line and target."`
+}
+
+// Help is the long help.
+func (*repoTargetListCmd) Help() string { return targetReads }
+
+// Run lists the targets by name.
+func (c *repoTargetListCmd) Run(ctx context.Context, a *app) error {
+	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	if err != nil {
+		return err
+	}
+	if len(repo.Targets) == 0 {
+		a.say("%s has no target: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s", repo.Name, repo.Name, dir.flag())
+	}
+	width := 0
+	for _, target := range repo.Targets {
+		width = max(width, len(target.Name))
+	}
+	for _, target := range repo.Targets {
+		if c.JSON {
+			err = writeJSON(a.stdout, target)
+		} else {
+			_, err = fmt.Fprintf(a.stdout, "%-*s  %s\n", width, target.Name, describeTarget(target))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
