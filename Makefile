@@ -6,7 +6,10 @@ TOOLS := .ci/bin/$(shell go env GOVERSION)
 
 TEST_TIMEOUT := 20m
 
-.PHONY: help build demo test lint vuln clean
+# How long each fuzz target runs: make fuzz FUZZTIME=10s
+FUZZTIME ?= 1m
+
+.PHONY: help build demo test fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -25,6 +28,17 @@ RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 test: ## run all tests, unit and end-to-end, with the race detector
 	$(if $(RACE),,@echo 'no C compiler: testing without the race detector')
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) ./...
+
+# go test fuzzes one target of one package at a time, so they are asked for first. Without the bound on minimizing, most of a short run
+# goes into making what was found smaller. What fails is kept below testdata/fuzz of its package, where make test runs it from then on.
+fuzz: ## run each fuzz target for FUZZTIME, a minute; stop at the first that fails
+	@set -e; packages=$$(go list ./...); for package in $$packages; do \
+		listed=$$(go test -list '^Fuzz' $$package); \
+		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
+			echo "fuzz: $$package $$target for $(FUZZTIME)"; \
+			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1s $$package; \
+		done; \
+	done
 
 # golangci-lint holds staticcheck, of the version in .ci/tools/go.mod, and gofmt: neither is run a second time. The build tag failpoint
 # is for the kill test, and its file is not in the normal build.

@@ -156,14 +156,24 @@ func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy,
 			}
 			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
 		}
-		select {
-		case <-ctx.Done():
-			p.lock.gone()
-			p.lock.locker.forget(p.lock.lease) // the lock may be there
-			return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns,
-				etcd.Classify(context.DeadlineExceeded))
-		case <-time.After(100 * time.Millisecond):
+		err = etcd.Classify(err)
+		denied := errors.Is(err, etcd.ErrDenied) // nor will it be otherwise in a moment
+		if !denied {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
 		}
+		p.lock.gone()
+		p.lock.locker.forget(p.lock.lease) // the lock may be there
+		switch cause = etcd.Classify(cause); {
+		case errors.Is(cause, etcd.ErrDenied): // etcd looks at permissions before it does anything of a txn
+			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
+		case !denied && !errors.Is(err, etcd.ErrUnreachable):
+			err = etcd.Classify(context.DeadlineExceeded)
+		}
+		return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns, err)
 	}
 }
 

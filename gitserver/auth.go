@@ -30,30 +30,38 @@ func (s *Server) mayTry(ctx glssh.Context, pub glssh.PublicKey) bool {
 	c := ctx.Value(connKey{}).(*conn)
 	c.judged = true
 	if _, isCert := pub.(*gossh.Certificate); isCert {
-		c.refuse(offer{user: ctx.User(), key: pub, why: pub.Type() + " is a certificate, and those are not supported"})
+		c.refuse(offer{user: ctx.User(), key: pub, why: pub.Type() + " is a certificate, and those are not supported", remedy: strongRemedy})
 		return false
 	}
 	k, err := s.cfg.Keys.Find(pub)
-	if err != nil {
+	o := offer{user: ctx.User(), key: pub}
+	var line *keys.LineError
+	switch {
+	case errors.As(err, &line):
+		o.why, o.remedy = line.Error(), "put that line right"
+		c.refuse(o)
+		return false
+	case err != nil:
 		s.log.ErrorContext(ctx, "keys cannot be read", "error", err)
 		return false
-	}
-	if k != nil {
+	case k != nil:
 		return true
 	}
-	o := offer{user: ctx.User(), key: pub}
 	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil { // no line of the file could have it
-		o.why = err.Error()
+		o.why, o.remedy = err.Error(), strongRemedy
 	}
 	c.refuse(o)
 	return false
 }
 
+const strongRemedy = "make a new key with ssh-keygen -t ed25519, and use it without a certificate"
+
 // offer is a key that was not accepted.
 type offer struct {
-	user string          // the user name that the client gave
-	key  gossh.PublicKey // nil if the library has not let us see it
-	why  string          // "" if it is not known
+	user   string          // the user name that the client gave
+	key    gossh.PublicKey // nil if the library has not let us see it
+	why    string          // "" if it is not known
+	remedy string          // with why
 }
 
 func (c *conn) refuse(o offer) {
@@ -78,7 +86,7 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 		AuthLogCallback: func(meta gossh.ConnMetadata, method string, err error) {
 			// The library itself refuses keys of algorithms that are not in the list: mayTry does not see those.
 			if method == "publickey" && err != nil && !c.judged {
-				c.refuse(offer{user: meta.User(), why: err.Error()})
+				c.refuse(offer{user: meta.User(), why: err.Error(), remedy: strongRemedy})
 			}
 			c.judged = false
 		},
@@ -111,10 +119,11 @@ func authenticatedBy(conn *gossh.ServerConn) (gossh.PublicKey, error) {
 // identify looks the session's key up in the file as it is now.
 func (s *Server) identify(pub gossh.PublicKey) (*keys.Key, error) {
 	k, err := s.cfg.Keys.Find(pub)
-	if err != nil {
+	var line *keys.LineError
+	if err != nil && !errors.As(err, &line) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	if k == nil {
+	if k == nil { // a line that became unusable is as good as removed, and where it is concerns the server's people
 		return nil, &refusedError{
 			what:   fmt.Sprintf("key %s is not known here any more", gossh.FingerprintSHA256(pub)),
 			remedy: "ask who runs this server to add it again",
@@ -145,7 +154,7 @@ func (s *Server) logRefused(c *conn) {
 			log = log.With("fingerprint", gossh.FingerprintSHA256(o.key))
 		}
 		if o.why != "" {
-			log.Info("key is refused", "reason", printable(o.why), "remedy", "make a new key with ssh-keygen -t ed25519, and use it without a certificate")
+			log.Info("key is refused", "reason", printable(o.why), "remedy", o.remedy)
 			continue
 		}
 		log.Info("key is not known", "unusable_lines", s.unusableLines(),

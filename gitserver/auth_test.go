@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -291,17 +292,32 @@ func TestRemovedKey(t *testing.T) {
 	e.ssh(e.user("other", ""), "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 }
 
-// TestRemovedDuringPush: the hooks ask again, too.
-func TestRemovedDuringPush(t *testing.T) {
+// TestRemovedBeforePush: a client that has seen the refs and has sent nothing yet has not begun.
+func TestRemovedBeforePush(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")
-	laptop := e.user("laptop", "deploy:config")
-	e.log.at("receive-start", func() {
-		if _, err := e.keys.Remove("laptop"); err != nil {
-			t.Error(err)
-		}
-	})
-	e.git(laptop, e.work(), "push", e.url("config"), "main").want(t, 1, "remote: refship: refused")
+	laptop, other := e.user("laptop", "deploy:config"), e.user("other", "deploy:config")
+	for _, c := range []struct {
+		user   *user
+		change func() error
+		say    string
+	}{
+		{laptop, func() error { _, err := e.keys.Remove("laptop"); return err }, " is not known here any more"},
+		{other, func() error {
+			text, err := os.ReadFile(e.keys.Path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(e.keys.Path, []byte(strings.Replace(string(text), "deploy:config", "read:config", 1)), 0o600)
+		}, "key other may read repository config, but has no permission to push"},
+	} {
+		e.log.at("receive-start", func() {
+			if err := c.change(); err != nil {
+				t.Error(err)
+			}
+		})
+		e.git(c.user, e.work(), "push", e.url("config"), "main").want(t, 128, "refship: error: ", c.say)
+	}
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}
@@ -326,4 +342,111 @@ func TestHandshakeTime(t *testing.T) {
 		t.Errorf("silent connection ended after %v", took)
 	}
 	e.exec(c, "help").want(t, 0)
+}
+
+// TestRefusedOffers: a key that cannot be let in, whatever the keys file says, is refused, and the log says why.
+func TestRefusedOffers(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "admin")
+	keygen := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ssh-keygen", append([]string{"-q"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen %v: %v: %s", args, err, out)
+		}
+	}
+	weak := &user{name: "weak", path: filepath.Join(e.dir, "id_weak")}
+	keygen("-t", "rsa", "-b", "1024", "-N", "", "-f", weak.path)
+	dsa := &user{name: "dsa", path: filepath.Join(e.dir, "id_dsa")}
+	keygen("-t", "dsa", "-N", "", "-f", dsa.path)
+	ca, certified := e.user("ca", "admin"), e.user("certified", "")
+	keygen("-s", ca.path, "-I", "id", "-n", "git", certified.path+".pub")
+
+	// Lines with them give no access, and the line beside them does.
+	for _, u := range []*user{weak, dsa} {
+		pub, err := os.ReadFile(u.path + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(e.keys.Path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(`name="` + u.name + `",allow="admin" ` + string(pub)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.ssh(weak, "git@127.0.0.1", "help").want(t, 255, "Permission denied (publickey)")
+	e.ssh(dsa, "-o", "PubkeyAcceptedAlgorithms=+ssh-dss", "git@127.0.0.1", "help").want(t, 255, "Permission denied (publickey)")
+	e.ssh(certified, "-o", "CertificateFile="+certified.path+"-cert.pub", "git@127.0.0.1", "help").want(t, 255, "Permission denied (publickey)")
+	e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
+	e.stop()
+	log := e.log.text()
+	for _, want := range []string{
+		"reason=parse public key: RSA key of 1024 bits is too weak, the least is 2048",
+		`reason=ssh: algorithm "ssh-dss" not accepted`,
+		"reason=ssh-ed25519-cert-v01@openssh.com is a certificate, and those are not supported",
+		"remedy=make a new key with ssh-keygen -t ed25519, and use it without a certificate",
+		"key is not known", "authorized_keys:3: RSA key of 1024 bits is too weak",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("log has no %q", want)
+		}
+	}
+}
+
+// TestRemovedKeyShared: over a connection that OpenSSH shares, what began before the key was removed is finished, and nothing
+// begins after it.
+func TestRemovedKeyShared(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	control := filepath.Join(e.dir, "control")
+	shared := []string{"-o", "ControlPath=" + control}
+	master := exec.Command("ssh", append(append(e.sshArgs(laptop.path), shared...), "-M", "-N", "git@127.0.0.1")...)
+	if err := master.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the shared connection", func() bool {
+		_, err := os.Stat(control)
+		return err == nil
+	})
+	// Without the key's file: what works, works over the connection that stands.
+	stranger := e.user("stranger", "")
+	ssh := func(args ...string) result { return e.ssh(stranger, append(append(shared, "git@127.0.0.1"), args...)...) }
+	ssh("status", "config").want(t, 0)
+
+	reached, release := e.halt("pre-receive-start") // before the hooks ask what the key may do
+	pushed := make(chan result)
+	push := e.gitCommand(stranger, work, "push", e.url("config"), "main")
+	for i, v := range push.Env {
+		if strings.HasPrefix(v, "GIT_SSH_COMMAND=") {
+			push.Env[i] += " " + strings.Join(shared, " ")
+		}
+	}
+	go func() { pushed <- e.run(push) }()
+	<-reached
+	if _, err := e.keys.Remove("laptop"); err != nil {
+		t.Fatal(err)
+	}
+	const gone = " is not known here any more"
+	ssh("status", "config").want(t, 4, gone)
+	ssh("deploy", "config").want(t, 4, gone)
+	ssh("git-receive-pack", "config").want(t, 4, gone)
+	e.ssh(laptop, "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
+	release()
+	(<-pushed).want(t, 0, "deploy 1 published")
+	ssh("git-upload-pack", "config").want(t, 4, gone)
+	if got, want := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+		t.Errorf("ref is %s, want %s", got, want)
+	}
+	if err := master.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	if err := master.Wait(); err == nil {
+		t.Error("ssh was not killed")
+	}
 }

@@ -78,10 +78,11 @@ const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], st
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			return command{}, &usageError{
-				what:   fmt.Sprintf("%s takes no option: %s", v, printable(a)),
-				remedy: "give it a repository's name and nothing else",
+			remedy := "give it a repository's name and nothing else"
+			if v == verbLog {
+				remedy = helpHint
 			}
+			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, printable(clip(a))), remedy: remedy}
 		}
 	}
 	if len(args) != 1 {

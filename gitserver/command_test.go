@@ -2,12 +2,16 @@ package gitserver
 
 import (
 	"errors"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"refship/deploy"
+	"refship/hooks"
 )
 
 // sqQuote is git's sq_quote_buf (quote.c).
@@ -39,6 +43,13 @@ func TestParseCommand(t *testing.T) {
 		"  ":                                  {},
 		"help":                                {verb: verbHelp},
 		"deploy config":                       {verb: verbDeploy, repository: "config"},
+		"repos":                               {verb: verbRepos},
+		"status team/config":                  {verb: verbStatus, repository: "team/config"},
+		"deploy config:web-1":                 {verb: verbDeploy, repository: "config", target: "web-1"},
+		"log config":                          {verb: verbLog, repository: "config", limit: 20},
+		"log /config.git:web":                 {verb: verbLog, repository: "config", target: "web", limit: 20},
+		"log -n 5 config":                     {verb: verbLog, repository: "config", limit: 5},
+		"log config:web -n all":               {verb: verbLog, repository: "config", target: "web"},
 		"git-receive-pack '/config'":          {verb: verbReceivePack, repository: "config"},
 		"git-receive-pack 'team/config.git'":  {verb: verbReceivePack, repository: "team/config"},
 		"git receive-pack '/config.git'":      {verb: verbReceivePack, repository: "config"},
@@ -61,7 +72,9 @@ func TestParseCommand(t *testing.T) {
 }
 
 func FuzzParseCommand(f *testing.F) {
-	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git", "deploy ../x", "git-upload-pack '-x'"} {
+	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git", "deploy ../x", "git-upload-pack '-x'",
+		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n", "log config -n 99999999999999999999",
+		"status config", "status config:web", "deploy team/config:web", "deploy config:", "deploy :x", "deploy a:b:c", "log 'config':'web'"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -74,14 +87,55 @@ func FuzzParseCommand(f *testing.F) {
 			return
 		}
 		switch c.verb {
-		case verbGreet, verbHelp:
-			if c.repository != "" {
-				t.Errorf("%q: repository %q", raw, c.repository)
+		case verbGreet, verbHelp, verbRepos:
+			if c != (command{verb: c.verb}) {
+				t.Errorf("%q: got %+v", raw, c)
+			}
+			return
+		case verbReceivePack, verbUploadPack, verbStatus:
+			if c.target != "" {
+				t.Errorf("%q: target %q", raw, c.target)
+			}
+		case verbLog, verbDeploy:
+			if c.target != "" {
+				checkTarget(t, c.target)
 			}
 		default:
-			checkName(t, c.repository)
+			t.Errorf("%q: verb %q", raw, c.verb)
 		}
+		if c.limit < 0 || c.limit > math.MaxInt32 || c.limit != 0 && c.verb != verbLog {
+			t.Errorf("%q: limit %d", raw, c.limit)
+		}
+		checkName(t, c.repository)
 	})
+}
+
+// checkTarget asks hooks, which knows what a target can be called.
+func checkTarget(t *testing.T, name string) {
+	t.Helper()
+	target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: deploy.Files}
+	if err := target.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTargetName: here a target can be called what hooks says, and nothing else.
+func TestTargetName(t *testing.T) {
+	for _, name := range []string{"default", "a", "0", "web-1", strings.Repeat("a", 32)} {
+		checkTarget(t, name)
+		if c, err := parseCommand("log config:" + name); err != nil || c.target != name {
+			t.Errorf("%s: got %+v, %v", name, c, err)
+		}
+	}
+	for _, name := range []string{"", "-a", "A", "a_b", "a.b", "a/b", strings.Repeat("a", 33), "ä"} {
+		target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: deploy.Files}
+		if target.Validate() == nil {
+			t.Errorf("hooks takes %q", name)
+		}
+		if c, err := parseCommand("log config:" + name); err == nil {
+			t.Errorf("%s: got %+v", name, c)
+		}
+	}
 }
 
 func FuzzParseName(f *testing.F) {

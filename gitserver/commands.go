@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"refship/hooks"
 	"refship/keys"
 )
 
-// listRepos prints the repositories that a key may read: a line a target, or one if there is none.
+// listRepos prints the repositories that a key may read, a line a target: name, what the key may do, target, where from,
+// namespace, frontend; of one without a target the first three, with a "-".
 func (x *session) listRepos(key *keys.Key) int {
 	names, err := x.s.cfg.Repos.names()
 	if err != nil {
@@ -20,7 +22,8 @@ func (x *session) listRepos(key *keys.Key) int {
 	}
 	var errs []error
 	shown := 0
-	table := tabwriter.NewWriter(x.out, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, name := range names {
 		may := highest(key, name)
 		if may == "" {
@@ -37,13 +40,16 @@ func (x *session) listRepos(key *keys.Key) int {
 		}
 		shown++
 		if len(repo.Targets) == 0 {
-			fmt.Fprintf(table, "%s\t%s\tnot deployed\n", name, may)
+			fmt.Fprintf(table, "%s\t%s\t-\t\t\t\n", name, may) // all cells, or the columns end here
 		}
 		for _, t := range repo.Targets {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, may, t.Name, source(t), t.Namespace, t.Frontend)
 		}
 	}
-	_ = table.Flush() // writing to a client never fails
+	_ = table.Flush() // a strings.Builder takes everything
+	for line := range strings.Lines(text.String()) {
+		x.say("%s", strings.TrimRight(line, " \n"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return x.fail(err)
 	}

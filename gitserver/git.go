@@ -31,13 +31,13 @@ type gitTool struct {
 const maxMemory = 2 << 30
 
 // memorySettings keep git from taking more memory than it needs for one client among many. A file over bigFileThreshold
-// goes through in pieces instead of as a whole, unless it comes as a delta. The windows onto packs are what git itself
-// uses where addresses are short, on 32 bits.
+// goes through in pieces instead of as a whole, unless it comes as a delta. Packs are read through windows instead of
+// being mapped as a whole.
 func memorySettings() []string {
 	return []string{
 		"-c", "core.bigFileThreshold=16m",
-		"-c", "core.packedGitWindowSize=32m",
-		"-c", "core.packedGitLimit=256m",
+		"-c", "core.packedGitWindowSize=16m",
+		"-c", "core.packedGitLimit=64m",
 		"-c", "pack.threads=1",
 		"-c", "pack.windowMemory=64m",
 		"-c", "pack.deltaCacheSize=64m",

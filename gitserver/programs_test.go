@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,10 +89,13 @@ func idle(args []string) error {
 		return err
 	}
 	forever, at := make(chan struct{}), make(chan error)
+	var silent []net.Conn // kept, or the garbage collector would close them
 	for range n {
-		if _, err := net.Dial("tcp", address); err != nil {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
 			return err
 		}
+		silent = append(silent, nc)
 		if _, err := ssh.Dial("tcp", address, idleConfig(ssh.PublicKeys(signer))); err != nil {
 			return err
 		}
@@ -109,6 +113,7 @@ func idle(args []string) error {
 	}
 	fmt.Println("ready")
 	_, err = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(silent)
 	return err
 }
 

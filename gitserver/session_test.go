@@ -28,8 +28,10 @@ func TestGreet(t *testing.T) {
 	}
 	r = e.ssh(laptop, "git@127.0.0.1", "help")
 	r.want(t, 0)
-	if !strings.Contains(r.stdout, "deploy REPO") {
-		t.Errorf("got %s", r.stdout)
+	for _, command := range []string{"repos", "log REPO[:TARGET]", "status REPO", "deploy REPO[:TARGET]", "help"} {
+		if !strings.Contains(r.stdout, "ssh -p PORT git@HOST "+command+" ") {
+			t.Errorf("help has no %s: %s", command, r.stdout)
+		}
 	}
 	e.ssh(e.user("root", "admin"), "git@127.0.0.1", "deploy", "secret").want(t, 0)
 }
@@ -81,7 +83,31 @@ func TestBadCommands(t *testing.T) {
 		{"deploy", 2, "deploy takes one repository, not 0 arguments", ""},
 		{"deploy config", 4, "key laptop may read repository config, but has no permission to deploy", "ask who runs this server for the rule deploy:config"},
 		{"deploy nowhere", 4, "repository nowhere does not exist", "there is no repository that this key may deploy"},
-		{"help me", 2, "help takes no argument", ""},
+		{"help me", 2, "help takes no argument", "the commands are help, repos, log REPO[:TARGET]"},
+		{"repos all", 2, "repos takes no argument", ""},
+		{"log", 2, "log takes one repository, not 0 arguments", ""},
+		{"log a b", 2, "log takes one repository, not 2 arguments", ""},
+		{"log --all config", 2, "log takes no option: --all", "the commands are help, repos, log REPO[:TARGET] [-n N|all]"},
+		{"log config -n", 2, "-n of log needs a number", ""},
+		{"log -n 0 config", 2, "-n of log takes a number from 1 on, or all, not 0", ""},
+		{"log -n -1 config", 2, "-n of log takes a number from 1 on, or all, not -1", ""},
+		{"log -n 99999999999 config", 2, "not 99999999999", ""},
+		{"log -n 1 -n 2 config", 2, "log takes no option: -n", ""},
+		{"log -x", 2, "log takes no option: -x", ""},
+		{"log config:", 2, `"" is no target's name`, "a target's name is 1 to 32 of"},
+		{"log config:De", 2, "De is no target's name", "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: log config:default\n"},
+		{"log :default", 2, `"" is no repository name`, ""},
+		{"log config:a:b", 2, "a:b is no target's name", ""},
+		{"log secret", 4, "repository secret does not exist, or key laptop may not read it", "this key may read config, site\n"},
+		{"log nowhere:x", 4, "repository nowhere does not exist", ""},
+		{"status", 2, "status takes one repository, not 0 arguments", ""},
+		{"status config:default", 2, "status takes no target: config:default", "give it the repository alone"},
+		{"status secret", 4, "repository secret does not exist, or key laptop may not read it", ""},
+		{"deploy config:default", 4, "key laptop may read repository config, but has no permission to deploy", ""},
+		{"deploy config:\x1b", 2, "\"\\x1b\" is no target's name", ""},
+		{"deploy -n 1 config", 2, "deploy takes no option: -n", ""},
+		{"git-receive-pack '/config:default'", 2, "config:default is no repository name", ""},
+		{"rollback config 1 reason", 2, "unknown command rollback", ""},
 	} {
 		r := e.exec(c, x.command)
 		r.want(t, x.status, "refship: error: ", x.say, "refship: hint: "+x.hint)

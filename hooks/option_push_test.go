@@ -230,16 +230,12 @@ func (s *site) publish(gitDir, commit string) {
 		s.Fatal(err)
 	}
 	defer repo.Close()
-	job := &deploy.Job{
-		Kind: deploy.KindPush, Repo: repo, Commit: hash(commit), Frontend: deploy.Files, Repository: "config", Target: "default",
-		Ref: "refs/heads/main", Pusher: deploy.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
-	}
 	chain := s.chain("/refship/config")
 	lock, err := chain.Lock(ctx, s.locker, deploy.Holder{User: "bob"}, time.Minute, func(deploy.Holder, time.Duration) {})
 	if err != nil {
 		s.Fatal(err)
 	}
-	p, err := chain.Prepare(ctx, lock, job, func(deploy.Progress) {})
+	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(deploy.Progress) {})
 	if err == nil {
 		err = p.Upload(ctx, func(deploy.Progress) {})
 	}
@@ -248,6 +244,14 @@ func (s *site) publish(gitDir, commit string) {
 	}
 	if err != nil {
 		s.Fatal(err)
+	}
+}
+
+// jobOf is another server's, in the same chain.
+func jobOf(repo *deploy.Repository, commit string) *deploy.Job {
+	return &deploy.Job{
+		Kind: deploy.KindPush, Repo: repo, Commit: hash(commit), Frontend: deploy.Files, Repository: "config", Target: "default",
+		Ref: "refs/heads/main", Pusher: deploy.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
 	}
 }
 

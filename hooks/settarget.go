@@ -126,14 +126,12 @@ func changeTargets(ctx context.Context, gitDir string, edit func([]Target, func(
 	}
 	defer func() {
 		defer f.Close()
-		for _, path := range []string{copied, copied + ".lock"} {
-			os.Remove(path)
-		}
 		if err != nil && isStill(f) {
+			removeCopies(copied)
 			os.Remove(lock)
 		}
 	}()
-	os.Remove(copied + ".lock") // of an edit that died
+	removeCopies(copied) // of an edit that died
 	// Read under the lock: what another process added a moment ago counts.
 	targets, err := ReadTargets(ctx, gitDir)
 	if err != nil {
@@ -163,12 +161,16 @@ func replaceConfig(f *os.File, config, copied string, want []Target) error {
 		return err
 	}
 	if slices.SortFunc(want, byName); !slices.Equal(have, want) {
-		return fmt.Errorf("git config made other targets of it: %v", have)
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, targetNames(want)),
+			Remedy: "make the change by hand: git config --file " + config + " --edit",
+		}
 	}
 	text, err := os.ReadFile(copied)
 	if err != nil {
 		return err
 	}
+	removeCopies(copied) // as long as the lock is held: afterwards they are somebody else's
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
@@ -182,6 +184,11 @@ func replaceConfig(f *os.File, config, copied string, want []Target) error {
 		return err
 	}
 	return syncFile(filepath.Dir(config))
+}
+
+func removeCopies(copied string) {
+	os.Remove(copied)
+	os.Remove(copied + ".lock") // git's own, while it edits
 }
 
 // isStill tells whether a file is the one that its name leads to.

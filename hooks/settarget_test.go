@@ -69,8 +69,8 @@ func TestSetAndRemoveTarget(t *testing.T) {
 		t.Errorf("the same targets in another file (-want +got):\n%s", diff)
 	}
 
-	// A section in two parts, in another spelling and with comments goes whole; what is not refship's stays.
-	text := strings.Replace(two, "[refship \"www\"]", "# a comment\n[other \"www\"]\n\tkey = value\n[RefShip \"www\"]\n\t# about www", 1) + "[refship \"www\"]\n\n# the end\n"
+	// A section in two parts and with comments goes whole; what is not refship's stays.
+	text := strings.Replace(two, "[refship \"www\"]", "# a comment\n[other \"www\"]\n\tkey = value\n[refship \"www\"]\n\t# about www", 1) + "[refship \"www\"]\n\n# the end\n"
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +82,18 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	}
 	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) || !strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
 		t.Errorf("config is\n%s", after)
+	}
+	// git config takes away no section that is spelt otherwise.
+	odd := strings.Replace(readConfig(t, dir), "[refship", "[RefShip", 1)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(odd), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := hooks.RemoveTarget(t.Context(), dir, "default"); err == nil || readConfig(t, dir) != odd {
+		t.Errorf("error is %v, config is\n%s", err, readConfig(t, dir))
+	}
+	tidy(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ToLower(odd)), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	if err := hooks.RemoveTarget(t.Context(), dir, "default"); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ import (
 type site struct {
 	testing.TB
 	client  *clientv3.Client
+	faults  *faultKV // client's
 	locker  *deploy.Locker
 	server  *hooks.Server
 	journal *journal
@@ -53,14 +54,16 @@ func newSite(t testing.TB, targets ...hooks.Target) *site {
 		TB: t, client: etcdtest.New(t).Client(), journal: newJournal(t), dir: dir,
 		bare: filepath.Join(dir, "config.git"), work: filepath.Join(dir, "work"),
 	}
+	s.faults = newFaultKV(s.client.KV)
+	s.client.KV = s.faults
 	s.locker = deploy.NewLocker(s.client, time.Minute)
 	t.Cleanup(func() {
 		if err := s.locker.Close(); err != nil {
 			t.Errorf("close locker: %v", err)
 		}
 	})
-	s.git(dir, "init", "-q", "--bare", "-b", "main", s.bare)
-	s.git(dir, "init", "-q", "-b", "main", s.work)
+	s.git(dir, "init", "-q", "--bare", "--template=", "-b", "main", s.bare)
+	s.git(dir, "init", "-q", "--template=", "-b", "main", s.work)
 	for _, target := range targets {
 		if err := hooks.AddTarget(t.Context(), s.bare, target); err != nil {
 			t.Fatal(err)
@@ -204,7 +207,8 @@ func (p *pusher) begin() *hooks.Session {
 	return session
 }
 
-// wrapper writes the script that git push runs as receive-pack, in the way gitserver runs it.
+// wrapper writes the script that git push runs as receive-pack, in the way gitserver runs it. A shell reads it: a file that
+// was just written cannot be executed as long as a child that another goroutine forks meanwhile has it open.
 func (p *pusher) wrapper(session *hooks.Session) string {
 	p.Helper()
 	f, err := os.CreateTemp(p.dir, "receive-*.sh")
@@ -222,9 +226,6 @@ func (p *pusher) wrapper(session *hooks.Session) string {
 	if err := f.Close(); err != nil {
 		p.Fatal(err)
 	}
-	if err := os.Chmod(f.Name(), 0o700); err != nil {
-		p.Fatal(err)
-	}
 	return f.Name()
 }
 
@@ -233,7 +234,7 @@ func (p *pusher) push(refs ...string) result {
 	p.Helper()
 	session := p.begin()
 	p.begun = session
-	args := append([]string{"push", "--receive-pack=" + p.wrapper(session)}, p.args...)
+	args := append([]string{"push", "--receive-pack=sh " + p.wrapper(session)}, p.args...)
 	cmd := exec.Command("git", append(append(args, p.bare), refs...)...)
 	cmd.Dir, cmd.Env = p.from, gitEnv(p.dir)
 	var said bytes.Buffer

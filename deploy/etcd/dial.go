@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 	conf.Context, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(dialCtx, cancel)
 
-	client, err := clientv3.New(conf)
+	client, err := connect(conf)
 	if err == nil {
 		err = probe(dialCtx, client)
 		if !stop() && err == nil {
@@ -89,6 +90,35 @@ func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 		}
 	}
 	return nil, fmt.Errorf("dial %s: %w", strings.Join(conf.Endpoints, ","), Classify(err))
+}
+
+// connect makes the client. A user logs in over a connection of its own: a token that has expired goes with every call of
+// the client, and etcd 3.4 (https://github.com/etcd-io/etcd/pull/12165) refuses even a login that comes with one, on
+// which the client would log in, and again, without end.
+func connect(conf clientv3.Config) (*clientv3.Client, error) {
+	if conf.Username == "" {
+		return clientv3.New(conf)
+	}
+	anonymous := conf
+	anonymous.Username, anonymous.Password = "", ""
+	door, err := clientv3.New(anonymous)
+	if err != nil {
+		return nil, err
+	}
+	conf.DialOptions = append(slices.Clone(conf.DialOptions), grpc.WithChainUnaryInterceptor(
+		func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if method == pb.Auth_Authenticate_FullMethodName {
+				conn = door.ActiveConnection()
+			}
+			return invoke(ctx, method, req, reply, conn, opts...)
+		}))
+	client, err := clientv3.New(conf)
+	if err != nil {
+		_ = door.Close()
+		return nil, err
+	}
+	context.AfterFunc(client.Ctx(), func() { _ = door.Close() })
+	return client, nil
 }
 
 // probe asks for a key in a way that the client does not repeat by itself, and

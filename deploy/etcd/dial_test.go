@@ -200,22 +200,7 @@ func TestAuthentication(t *testing.T) {
 	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
 	root := e.Client()
 	ctx := t.Context()
-	for _, step := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "secret"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.UserAdd(ctx, "ship", "pass:word"); return err },
-		func() error { _, err := root.RoleAdd(ctx, "shipper"); return err },
-		func() error {
-			_, err := root.RoleGrantPermission(ctx, "shipper", "/ours/", "/ours0", clientv3.PermissionType(clientv3.PermReadWrite))
-			return err
-		},
-		func() error { _, err := root.UserGrantRole(ctx, "ship", "shipper"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	enableAuth(t, root)
 	for _, test := range []struct{ user, password, words, hint string }{
 		{"", "", "user name is empty", "--user NAME:PASSWORD"},
 		{"ship:wrong", "", "authentication failed", "--password"},

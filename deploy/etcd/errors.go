@@ -79,7 +79,7 @@ func kindOf(err error) error {
 		}
 	}
 	var halted clientv3.ErrKeepAliveHalted
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) || errors.As(err, &halted) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) || errors.As(err, &halted) || isLate(err) {
 		return ErrUnreachable
 	}
 	switch codeOf(named) {

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // RequestTimeout bounds one request with all of its tries. How long is waited for what:
@@ -48,9 +49,10 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 	all, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	for {
+		sent := time.Now()
 		one, cancelOne := context.WithTimeout(all, limit)
 		err := send(one)
-		late := one.Err() != nil || isLate(err)
+		late := one.Err() != nil || isLate(err) && time.Since(sent) > limit-limit/10
 		cancelOne()
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -121,9 +123,9 @@ func (p patience) ask(ctx context.Context) health {
 	for range asked { // the balancer gives them to one member after the other
 		go func() {
 			said := silent
-			if status, err := readStatus(ctx, p.client); err == nil {
+			if own, err := readStatus(ctx, p.client); err == nil {
 				said = leaderless
-				if status.Leader != 0 {
+				if own.Leader != 0 {
 					said = alive
 				}
 			}
@@ -152,17 +154,21 @@ func readStatus(ctx context.Context, client *clientv3.Client) (*clientv3.StatusR
 // isTransient tells whether the same request may succeed in a moment.
 func isTransient(err error) bool {
 	named := asEtcd(err)
-	if errors.Is(named, rpctypes.ErrTooManyRequests) || errors.Is(named, rpctypes.ErrAuthOldRevision) {
+	if errors.Is(named, rpctypes.ErrTooManyRequests) || errors.Is(named, rpctypes.ErrAuthOldRevision) || isLate(err) {
 		return true
 	}
 	return codeOf(named) == codes.Unavailable && !isTLS(named)
 }
 
-// isLate tells whether a try ran out of its time: etcd, which is told how long that is, may notice before we do, and
-// says so in words only.
+// isLate tells whether etcd says that time is up: it is told how long a request may take, and may notice before we do;
+// 3.4 says so in words only.
 func isLate(err error) bool {
-	return err != nil && (errors.Is(err, context.DeadlineExceeded) || codeOf(err) == codes.DeadlineExceeded ||
-		strings.HasSuffix(err.Error(), context.DeadlineExceeded.Error()))
+	var grpcErr interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &grpcErr) {
+		return false
+	}
+	s := grpcErr.GRPCStatus()
+	return s.Code() == codes.DeadlineExceeded || s.Code() == codes.Unknown && s.Message() == context.DeadlineExceeded.Error()
 }
 
 // isDown tells whether no endpoint could be connected to; gRPC says so in words only.

@@ -1,0 +1,169 @@
+package gitserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// TestReposCommand: what a key may read, what it may do there, and what each target deploys, in columns.
+func TestReposCommand(t *testing.T) {
+	e := start(t)
+	laptop := e.user("laptop", "deploy:config,read:site,push:notes")
+	r := e.ssh(laptop, "git@127.0.0.1", "repos")
+	r.want(t, 0, "refship: there is no repository that this key may read\n")
+	if r.stdout != "" {
+		t.Errorf("got %q", r.stdout)
+	}
+	e.repo("config")
+	site := []hooks.Target{e.target("site"), {
+		Name: "docs", Ref: "refs/heads/main", Path: "doc/user", Namespace: e.namespace("docs"), Frontend: deploy.Files,
+	}}
+	for name, targets := range map[string][]hooks.Target{"site": site, "notes": nil, "secret": {e.target("secret")}} {
+		if _, err := e.repos.Create(t.Context(), name, "refs/heads/main", targets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ns := string(e.namespace("x"))
+	ns = ns[:len(ns)-1]
+	r = e.ssh(laptop, "git@127.0.0.1", "repos")
+	r.want(t, 0)
+	want := "config  deploy  default  refs/heads/main           " + ns + "config  files\n" +
+		"notes   push    -\n" +
+		"site    read    default  refs/heads/main           " + ns + "site    files\n" +
+		"site    read    docs     refs/heads/main:doc/user  " + ns + "docs    files\n"
+	if r.stdout != want || r.stderr != "" {
+		t.Errorf("got\n%swant\n%sstderr %s", r.stdout, want, r.stderr)
+	}
+
+	// A repository that cannot be read keeps none of the others from being told, and one that is hidden stays so.
+	for _, name := range []string{"site", "secret"} {
+		path := filepath.Join(e.repos.Dir, name+".git", "config")
+		if err := os.WriteFile(path, []byte("[refship \"x\"]\n\tfoo = bar\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = e.ssh(laptop, "git@127.0.0.1", "repos")
+	r.want(t, 1, "refship: error: read targets of repository site: ")
+	if !strings.HasPrefix(r.stdout, "config  deploy  ") || strings.Contains(r.stderr, "secret") {
+		t.Errorf("got %s\n%s", r.stdout, r.stderr)
+	}
+}
+
+// TestLogCommand: the latest deploys of one chain.
+func TestLogCommand(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop, reader := e.user("laptop", "deploy:config"), e.user("reader", "read:*")
+	e.ssh(reader, "git@127.0.0.1", "log", "config").want(t, 0)
+	work := e.work()
+	const deploys = defaultLimit + 2
+	for i := range deploys {
+		e.commit(work, "file", fmt.Sprintf("change %d\n", i))
+		e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
+	}
+	c := e.dial(reader)
+	for _, x := range []struct {
+		command string
+		lines   int
+		cut     bool
+	}{
+		{"log config", defaultLimit, true},
+		{"log config:default", defaultLimit, true},
+		{"log -n all config", deploys, false},
+		{"log config.git -n 3", 3, false},
+		{"log config -n 100", deploys, false},
+	} {
+		r := e.exec(c, x.command)
+		r.want(t, 0)
+		lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+		if len(lines) != x.lines || !strings.HasPrefix(lines[0], fmt.Sprint(deploys, " ")) || !strings.Contains(lines[0], "laptop") {
+			t.Errorf("%s: %d lines: %s", x.command, len(lines), r.stdout)
+		}
+		if got := strings.Contains(r.stderr, "refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
+			t.Errorf("%s: stderr is %q", x.command, r.stderr)
+		}
+	}
+	// A second target makes it necessary to say which.
+	second := hooks.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: deploy.Files}
+	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
+		t.Fatal(err)
+	}
+	e.exec(c, "log config").want(t, 1, "refship: error: ", "refship: hint: ", "default")
+	e.exec(c, "log config:nope").want(t, 1, "refship: error: ", "nope", "refship: hint: ")
+	if r := e.exec(c, "log config:default -n 1"); r.status != 0 || strings.Count(r.stdout, "\n") != 1 {
+		t.Errorf("got %+v", r)
+	}
+	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte("[core\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.exec(c, "log config").want(t, 1, "refship: error: ")
+}
+
+// TestStatusCommand: ref against chain, before and after.
+func TestStatusCommand(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	laptop, reader := e.user("laptop", "deploy:config"), e.user("reader", "read:config")
+	work := e.work()
+	status := func(texts ...string) {
+		t.Helper()
+		r := e.ssh(reader, "git@127.0.0.1", "status", "config")
+		r.want(t, 0)
+		for _, text := range texts {
+			if !strings.Contains(r.stdout, text) {
+				t.Errorf("status has no %q: %s", text, r.stdout)
+			}
+		}
+	}
+	status("refs/heads/main", "does not exist")
+	e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
+	head := e.mustGit(nil, work, "rev-parse", "HEAD")
+	status(head, "equal", "laptop")
+	e.commit(work, "file", "two\n")
+	e.git(laptop, work, "push", "-o", "deploy.skip", e.url("config"), "main").want(t, 0)
+	status(e.mustGit(nil, work, "rev-parse", "HEAD"), head, "ahead by 1 commit")
+	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:default").want(t, 0)
+	status("equal")
+	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 1, "refship: error: ", "docs")
+}
+
+// TestAdmin: the rule admin is for everything on every repository, over SSH too.
+func TestAdmin(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	e.repo("team/site")
+	root := e.user("root", "admin")
+	work := e.work()
+	e.mustGit(root, work, "push", "-q", e.url("config"), "main")
+	e.mustGit(root, work, "push", "-q", e.url("team/site"), "main")
+	clone := filepath.Join(e.dir, "clone")
+	e.mustGit(root, e.dir, "clone", "-q", e.url("team/site"), clone)
+	for _, command := range []string{"", "help", "repos", "log config", "log team/site:default", "status team/site", "deploy config", "deploy team/site:default"} {
+		e.ssh(root, "git@127.0.0.1", command).want(t, 0)
+	}
+	r := e.ssh(root, "git@127.0.0.1", "repos")
+	if strings.Count(r.stdout, "  admin  ") != 2 {
+		t.Errorf("got %s", r.stdout)
+	}
+	// Rewound history, which needs force.
+	e.commit(clone, "file", "wrong\n")
+	e.mustGit(root, clone, "push", "-q", "origin", "main")
+	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
+	e.git(root, clone, "push", "--force", "origin", "main").want(t, 1, "refship: refused")
+	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin", "main").want(t, 0, "deploy 3 published")
+	if d := e.head("team/site"); d == nil || d.ID != 3 || !d.Record.Forced || d.Record.Pusher.Name != "root" {
+		t.Errorf("head is %+v", d)
+	}
+	// Who may deploy may not.
+	laptop := e.user("laptop", "deploy:*")
+	e.commit(clone, "file", "wrong again\n")
+	e.mustGit(laptop, clone, "push", "-q", e.url("team/site"), "main")
+	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
+	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"), "main").want(t, 1, "refship: refused")
+}

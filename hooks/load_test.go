@@ -1,0 +1,271 @@
+package hooks_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"refship/deploy"
+	"refship/hooks"
+	"refship/keys"
+)
+
+// 64 users push their own commit onto the same ref at once: one wins, and everybody else hears at once who, instead of
+// waiting for a lock that would be of no use.
+func TestManyPushersToOneRef(t *testing.T) {
+	const n = 64
+	s := newSite(t, defaultTarget)
+	s.server.SetLockWait(time.Minute)
+	base := s.commit("a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true)
+	commits := make([]string, n)
+	for i := range n {
+		tree := s.git(s.work, "rev-parse", base+"^{tree}")
+		commits[i] = s.git(s.work, "commit-tree", "-p", base, "-m", fmt.Sprintf("by user %d", i), tree)
+		s.git(s.work, "branch", fmt.Sprintf("b%d", i), commits[i])
+	}
+	results := make([]result, n)
+	start := time.Now()
+	var all sync.WaitGroup
+	for i := range n {
+		p := s.user(fmt.Sprintf("user%d", i))
+		all.Go(func() { results[i] = p.push(fmt.Sprintf("b%d:main", i)) })
+	}
+	all.Wait()
+	t.Logf("%d pushers took %s", n, time.Since(start))
+	won := ""
+	for i, r := range results {
+		if r.ok {
+			if won != "" {
+				t.Errorf("two pushes won")
+			}
+			won = commits[i]
+			continue
+		}
+		if r.outcome.Refused != nil && !strings.Contains(r.said, "refused: /refship/config is at deploy 2") {
+			t.Errorf("user %d was refused in other words:\n%s", i, r.said)
+		}
+	}
+	if at, id := s.head("/refship/config"); at != won || id != 2 || s.ref("refs/heads/main") != won {
+		t.Errorf("chain is at %d %s, the ref at %s, who won has %s", id, at, s.ref("refs/heads/main"), won)
+	}
+	for _, line := range s.journal.pushes() {
+		if waited := line["lock_wait_ms"].(int64); waited > 30_000 {
+			t.Errorf("a push waited %d ms for its lock", waited)
+		}
+	}
+	s.settled()
+}
+
+// Somebody who waits for a lock is refused as soon as the chain has gone where the push cannot follow, however long the
+// lock is held.
+func TestNobodyWaitsInVain(t *testing.T) {
+	for _, same := range []bool{false, true} {
+		s := newSite(t, defaultTarget)
+		s.server.SetLockWait(time.Hour)
+		laptop := s.user("laptop")
+		first := s.commit("a.txt", "one\n")
+		laptop.push("main").wants(t, true)
+		mine := s.commit("a.txt", "mine\n")
+		chain := s.chain("/refship/config")
+		bob := deploy.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
+		lock, err := chain.Lock(t.Context(), s.locker, bob, time.Second, func(deploy.Holder, time.Duration) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.journal.when("checked", func() {
+			time.AfterFunc(300*time.Millisecond, func() {
+				// Another server deploys, and somebody has the lock at once again.
+				if same {
+					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), mine)
+				} else {
+					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), s.git(s.work, "commit-tree", "-p", first, "-m", "theirs", first+"^{tree}"))
+				}
+			})
+		})
+		r := laptop.push("main")
+		if same {
+			r.wants(t, true, "waiting for the chain lock of /refship/config: held by bob", "is already deployed as 2")
+		} else {
+			r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is at deploy 2", "this repository does not have that commit")
+		}
+		if _, held := s.dump()["/refship/config/refship/lock"]; !held {
+			t.Error("the lock was given back: this test shows nothing")
+		}
+		s.del("/refship/config/refship/lock")
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.settled()
+	}
+}
+
+// publishUnderLock publishes a commit and keeps the lock, as if somebody else had taken it in the same moment.
+func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
+	ctx := context.Background()
+	s.faults.breaks(once("publish", fault{keepLock: true}))
+	chain := s.chain("/refship/config")
+	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
+	if err != nil {
+		s.Error(err)
+		return
+	}
+	defer repo.Close()
+	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(deploy.Progress) {})
+	if err == nil {
+		err = p.Upload(ctx, func(deploy.Progress) {})
+	}
+	if err == nil {
+		_, err = p.Publish(ctx)
+	}
+	if err != nil {
+		s.Error(err)
+	}
+}
+
+// While as many as may are reading and storing, the next push says that it waits, keeps its lock, and goes on when it is
+// its turn; who breaks off meanwhile gives everything back.
+func TestTurns(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	give, err := s.server.TakeTurns(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.journal.when("locked", func() { time.AfterFunc(1200*time.Millisecond, give) })
+	laptop.push("main").wants(t, true, "waiting for other deploys to be stored …", "deploy 1 published")
+	if at, _ := s.head("/refship/config"); at != head {
+		t.Errorf("chain is at %s", at)
+	}
+
+	if give, err = s.server.TakeTurns(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("a.txt", "two\n")
+	s.journal.when("locked", func() { time.AfterFunc(100*time.Millisecond, laptop.killHook) })
+	laptop.push("main").wants(t, false)
+	s.settled()
+	// Deploys that were asked for take their turn, too.
+	asked := make(chan error, 1)
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		asked <- s.server.Deploy(ctx, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	}()
+	eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
+	stop()
+	if err := <-asked; err == nil {
+		t.Error("a deploy did not wait for its turn")
+	}
+	s.settled()
+	give()
+	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Pushes that each take several of the same locks, in whatever order they name their refs, all come to an end.
+func TestManyLocksWithoutADeadlock(t *testing.T) {
+	var targets []hooks.Target
+	for _, name := range []string{"a", "b", "c", "d"} {
+		targets = append(targets, files(name, "refs/heads/"+name, ""))
+	}
+	s := newSite(t, targets...)
+	s.server.SetLockWait(time.Minute)
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main:a", "main:b", "main:c", "main:d").wants(t, true)
+	start := time.Now()
+	for round := range 3 {
+		var all sync.WaitGroup
+		for i, refs := range [][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"}, {"a", "b", "c", "d"}} {
+			tree := s.git(s.work, "rev-parse", "HEAD^{tree}")
+			commit := s.git(s.work, "commit-tree", "-p", "HEAD", "-m", fmt.Sprintf("%d of round %d", i, round), tree)
+			p := s.user(fmt.Sprintf("user%d", i))
+			var specs []string
+			for _, ref := range refs {
+				specs = append(specs, "+"+commit+":refs/heads/"+ref)
+			}
+			all.Go(func() { p.push(specs...) })
+		}
+		all.Wait()
+		s.git(s.work, "fetch", "-q", s.bare, "+refs/heads/*:refs/remotes/there/*")
+		s.git(s.work, "merge", "-q", "--no-edit", "there/a", "there/b", "there/c", "there/d")
+	}
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, target := range targets {
+		if at, _ := s.head(target.Namespace); at != s.ref(target.Ref) {
+			t.Errorf("%s is at %s, its ref at %s", target.Namespace, at, s.ref(target.Ref))
+		}
+	}
+	s.settled()
+}
+
+// 500 repositories are pushed to at once, each by its two hooks, as git runs them.
+func TestManyRepositoriesAtOnce(t *testing.T) {
+	const n = 500
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	s.git(s.work, "push", "-q", s.bare, "main:refs/heads/there") // the object is in the repository
+	input := zero + " " + head + " refs/heads/main\n"
+	key := s.key("laptop", "deploy:*")
+	dirs := make([]string, n)
+	for i := range n {
+		dirs[i] = filepath.Join(s.dir, fmt.Sprintf("r%d.git", i))
+		if err := os.CopyFS(dirs[i], os.DirFS(s.bare)); err != nil {
+			t.Fatal(err)
+		}
+		target := defaultTarget
+		target.Namespace = deploy.Namespace(fmt.Sprintf("/refship/r%d", i))
+		text := strings.Replace(readConfig(t, dirs[i]), string(defaultTarget.Namespace), string(target.Namespace), 1)
+		if err := os.WriteFile(filepath.Join(dirs[i], "config"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	programs := s.server.HooksPath()
+	start := time.Now()
+	var all sync.WaitGroup
+	for i, dir := range dirs {
+		all.Go(func() {
+			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, May: func(keys.Action) bool { return true }})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer session.End(context.Background())
+			for _, hook := range []string{"pre-receive", "post-receive"} {
+				cmd := exec.Command(filepath.Join(programs, hook))
+				cmd.Env, cmd.Stdin = session.Env(), strings.NewReader(input)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s of repository %d: %v\n%s", hook, i, err, out)
+					return
+				}
+				if hook == "pre-receive" { // git would now move the ref
+					if err := os.WriteFile(filepath.Join(dir, "refs", "heads", "main"), []byte(head+"\n"), 0o644); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d repositories took %s", n, time.Since(start))
+	for i := range n {
+		if at, id := s.head(deploy.Namespace(fmt.Sprintf("/refship/r%d", i))); at != head || id != 1 {
+			t.Errorf("repository %d is at %d %s", i, id, at)
+		}
+	}
+	for _, line := range s.journal.pushes() {
+		if line["result"] != "deployed" {
+			t.Errorf("push is %v", line)
+		}
+	}
+}

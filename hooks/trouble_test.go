@@ -1,0 +1,227 @@
+package hooks_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"refship/deploy"
+)
+
+// What etcd's client gives when something is wrong with etcd.
+var (
+	errDown     = status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 192.0.2.1:2379: connect: connection refused"`)
+	errNoLeader = rpctypes.ErrNoLeader
+	errFull     = rpctypes.ErrNoSpace
+	errDenied   = rpctypes.ErrPermissionDenied
+)
+
+// always fails requests of these stages, or all.
+func always(err error, stages ...string) func(string) fault {
+	return func(stage string) fault {
+		if len(stages) > 0 && !slices.Contains(stages, stage) {
+			return fault{}
+		}
+		return fault{before: err}
+	}
+}
+
+// once lets a fault happen to the first request of a stage.
+func once(stage string, what fault) func(string) fault {
+	var done atomic.Bool
+	return func(s string) fault {
+		if s == stage && done.CompareAndSwap(false, true) {
+			return what
+		}
+		return fault{}
+	}
+}
+
+// ending is what came of a push.
+type ending int
+
+const (
+	unmoved    ending = iota // refused, the ref is where it was
+	undeployed               // the ref moved, and that it was not deployed is said
+	deployed
+)
+
+// trouble is what happens to etcd during a push, and what comes of that.
+type trouble struct {
+	name  string
+	at    string // the step at which it begins
+	rule  func(string) fault
+	ends  ending
+	says  string // once, if it is not deployed
+	hints string
+	first string // what comes next without a restart: "push", "deploy" or, each in its turn, "both"
+}
+
+func troubles() []trouble {
+	const moved = "hint: the ref has moved; deploy it with: ssh HOST deploy config"
+	return []trouble{ // the longest first
+		{"no leader before", "pre-receive-start", always(errNoLeader), unmoved, "etcd unreachable: etcdserver: no leader", "hint: ", "push"},
+		{"down under the lock", "locked", always(errDown), unmoved, "etcd unreachable: ", "hint: nothing listens there", "push"},
+		{"down from the upload to the end", "uploaded", always(errDown), undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "push"},
+		{"answer lost and down", "post-receive-start", answerLostAndDown, undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "deploy"},
+		{"down before", "pre-receive-start", always(errDown), unmoved, "refused: read head of /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
+		{"denied before", "pre-receive-start", always(errDenied), unmoved, "etcd denied: etcdserver: permission denied", "hint: grant the user's role", "both"},
+		{"down at the lock", "checked", always(errDown), unmoved, "lock /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
+		{"lock's answer lost", "checked", once("lock", fault{after: errDown}), deployed, "", "", "both"},
+		{"down during the upload", "prepared", always(errDown), unmoved, "store in /refship/config: ", "hint: nothing listens there", "deploy"},
+		{"upload's answer lost", "prepared", once("upload", fault{after: errDown}), deployed, "", "", "both"},
+		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, "etcd full: ", "hint: free space", "both"},
+		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, "etcd denied: ", "hint: grant the user's role", "both"},
+		{"slow", "pre-receive-start", func(string) fault { return fault{delay: 300 * time.Millisecond} }, deployed, "", "", "push"},
+		{"very slow upload", "prepared", once("upload", fault{delay: 2200 * time.Millisecond}), deployed, "storing ", "", "deploy"},
+		{"down after the upload", "uploaded", once("publish", fault{before: errDown}), deployed, "", "", "both"},
+		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "deploy"},
+		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, "etcd full: ", "hint: free space", "both"},
+		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, "etcd denied: ", "hint: grant the user's role", "both"},
+		{"leader lost at the publish", "post-receive-start", once("publish", fault{before: errNoLeader}), deployed, "", "", "both"},
+		{"publish's answer lost", "post-receive-start", once("publish", fault{after: errDown}), deployed, "", "", "both"},
+		{"full, it says, but published", "post-receive-start", once("publish", fault{after: errFull}), deployed, "", "", "both"},
+		{"down after the publish", "published", always(errDown), deployed, "", "", "push"},
+	}
+}
+
+func answerLostAndDown(stage string) fault {
+	if stage == "publish" {
+		return fault{after: errDown}
+	}
+	return fault{before: errDown}
+}
+
+// Whatever etcd does at whatever moment of a push: the ref is unmoved, or it is said that it moved; the trouble is named
+// once with its remedy; and without a restart the next push, or somebody who asks for the deploy, brings ref and chain
+// together, with one deploy for each commit.
+func TestTroubleInEtcd(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	few := make(chan struct{}, 8) // at a time: they mostly wait
+	for _, c := range troubles() {
+		all.Go(func() {
+			few <- struct{}{}
+			defer func() { <-few }()
+			t.Run(c.name, func(t *testing.T) {
+				s := newSite(t, defaultTarget)
+				commits := []string{s.commit("a.txt", "one\n")}
+				s.user("laptop").push("main").wants(t, true)
+				for _, way := range []string{"deploy", "push"} {
+					if c.first == way || c.first == "both" {
+						commits = append(commits, s.suffer(c)...)
+						commits = append(commits, s.recover(c, way)...)
+					}
+				}
+				commits = append(commits, s.commit("a.txt", "last\n"))
+				s.user("laptop").push("main").wants(t, true, "deploy ")
+				s.deployedOnce("/refship/config", commits...)
+				s.settled()
+			})
+		})
+	}
+}
+
+// suffer pushes a commit and gives it if the ref moved.
+func (s *site) suffer(c trouble) []string {
+	s.Helper()
+	laptop := s.user("laptop")
+	before := s.ref("refs/heads/main")
+	next := s.commit("a.txt", fmt.Sprintf("%s after %s\n", c.name, s.git(s.work, "rev-parse", "HEAD")))
+	s.journal.when(c.at, func() {
+		if strings.HasPrefix(c.name, "lock lost") {
+			s.del("/refship/config/refship/lock")
+		}
+		s.faults.breaks(c.rule)
+	})
+	r := laptop.push("main")
+	s.faults.heal()
+	var lines []string
+	for _, l := range []string{c.says, c.hints} {
+		if l != "" {
+			lines = append(lines, l)
+		}
+	}
+	r.wants(s, c.ends != unmoved, lines...)
+	if n := strings.Count(r.said, c.says); c.says != "" && c.ends != deployed && n != 1 {
+		s.Errorf("%q is said %d times\n%s", c.says, n, r.said)
+	}
+	want := next
+	if c.ends == unmoved {
+		want = before
+	}
+	if s.ref("refs/heads/main") != want {
+		s.Errorf("the ref is at %s, want %s", s.ref("refs/heads/main"), want)
+	}
+	if refused, undone := r.outcome.Refused != nil, r.outcome.Undeployed != nil; refused != (c.ends == unmoved) || undone != (c.ends == undeployed) {
+		s.Errorf("outcome is %+v", r.outcome)
+	}
+	return []string{next}
+}
+
+// recover brings ref and chain together, and gives what was committed for it.
+func (s *site) recover(c trouble, way string) (commits []string) {
+	s.Helper()
+	if way == "push" {
+		commits = []string{s.commit("a.txt", "recovered from "+c.name+"\n")}
+		s.user("laptop").push("main").wants(s, true, "deploy ", short(commits[0]))
+	} else if err := s.server.Deploy(s.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
+		s.Error(err)
+	}
+	if head, _ := s.head("/refship/config"); head != s.ref("refs/heads/main") {
+		s.Errorf("chain is at %s, the ref at %s", head, s.ref("refs/heads/main"))
+	}
+	if r := s.record("/refship/config"); r.Pusher.Name != "laptop" {
+		s.Errorf("head is by %s", r.Pusher.Name)
+	}
+	return commits
+}
+
+// deployedOnce checks that a chain has no deploy but of these commits, in their order, and none twice.
+func (s *site) deployedOnce(ns deploy.Namespace, commits ...string) {
+	s.Helper()
+	next := len(commits)
+	err := s.chain(ns).Log(s.Context(), 0, func(d *deploy.Deploy) error {
+		at := slices.Index(commits[:next], string(d.Hash))
+		if at < 0 {
+			return fmt.Errorf("deploy %d is of %s: not a commit, deployed already, or out of order", d.ID, d.Hash)
+		}
+		next = at
+		return nil
+	})
+	if err != nil {
+		s.Error(err)
+	}
+}
+
+// With several targets trouble is told once, and nobody waits for it several times.
+func TestTroubleWithSeveralTargets(t *testing.T) {
+	all := []string{"a", "b", "c"}
+	s := newSite(t, files("a", "refs/heads/main", ""), files("b", "refs/heads/main", ""), files("c", "refs/heads/main", ""))
+	laptop := s.user("laptop")
+	head := s.commit("a.txt", "one\n")
+	s.journal.when("post-receive-start", func() { s.faults.breaks(always(errFull, "publish")) })
+	r := laptop.push("main")
+	s.faults.heal()
+	r.wants(t, true, "pushed, not deployed: publish to /refship/a: ", "etcd full", "pushed, not deployed: nor is /refship/b published", "pushed, not deployed: nor is /refship/c published")
+	if n := strings.Count(r.said, "etcd full"); n != 1 || r.outcome.Undeployed == nil {
+		t.Errorf("it is said %d times, outcome is %+v", n, r.outcome)
+	}
+	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	for _, name := range all {
+		if at, id := s.head(deploy.Namespace("/refship/" + name)); at != head || id != 1 {
+			t.Errorf("%s is at %d %s", name, id, at)
+		}
+	}
+	s.settled()
+}
