@@ -6,7 +6,24 @@
 //   - Exist, Get and Writer batch; ReadSpace tells what is left of the quota.
 //   - Classify sorts the client's errors into ErrUnreachable, ErrFull and
 //     ErrDenied; what it and Dial return mostly has a method Hint() string.
-//   - Bounded gives each request a time limit, so that an etcd that hangs is told.
+//   - Bounded gives each request a time limit, so that an etcd that hangs is told,
+//     and sends it again while a member that died or an election may explain why
+//     there was no answer.
+//
+// # Trouble
+//
+// What a request meets, and how long it is waited for (RequestTimeout has the
+// whole list): an etcd that restarts or elects costs a push some seconds and
+// nothing else; one that stands still is noticed after 5 s; one that is slow is
+// waited for, for 30 s. Everything that goes through Bounded may be applied twice.
+//
+// A user's token expires (after 5 minutes by default), and restarts and changed
+// roles end it: the client logs in again by itself, over a connection that carries
+// no token, since etcd 3.4 refuses a login that comes with an expired one.
+//
+// The role of a server needs readwrite on the prefix NAMESPACE/ of its namespaces
+// and nothing else, that of a reader read: leases and a member's status, which
+// names alarms and (from 3.6 on) the quota, are for every user who has logged in.
 //
 // # Limits
 //

@@ -23,7 +23,8 @@ func TestObserved(t *testing.T) {
 		}
 		got = append(got, seen{r.Op, r.Code})
 	}
-	client := start(t, etcd.EmbeddedConfig{}).Client()
+	// Dialled: in process, etcd may answer although the context has ended.
+	client := dial(t, etcd.Config{Endpoints: []string{start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"}).Addr()}})
 	client.KV = etcd.Observed(client.KV, done)
 	ctx := t.Context()
 	ended, cancel := context.WithCancel(ctx)
