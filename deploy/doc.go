@@ -21,7 +21,7 @@
 //	err = prepared.Upload(ctx, …)                          // contents, then nodes, bottom-up
 //	published, err := prepared.Publish(ctx)                // one txn: all of it or nothing
 //
-// Chain.Do is all of that in one call. Prepare without a lock tells what a deploy would do, and writes nothing.
+// Prepare without a lock tells what a deploy would do, and writes nothing.
 //
 // A job with Force overrides what the comparison with the previous hash refuses, and nothing else: not a hold, a lock
 // or a damaged head. A job with a path below which nothing differs from the head makes no deploy (Verdict.Same). After

@@ -1,0 +1,50 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload, publish, and again if the lock was
+// lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
+// returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
+func (c *Chain) Do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (d *Deploy, already bool, err error) {
+	const tries = 3
+	for range tries {
+		if d, already, err = c.do(ctx, l, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
+			break
+		}
+	}
+	return d, already, err
+}
+
+func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (*Deploy, bool, error) {
+	v, err := c.Check(ctx, job)
+	if err != nil {
+		return nil, false, err
+	}
+	if v.idle() {
+		return v.Head, true, nil
+	}
+	lock, err := c.Lock(ctx, l, who, wait, func(Holder, time.Duration) {})
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = lock.Unlock(context.WithoutCancel(ctx)) }() // published or not: at worst the lease ends it
+	p, err := c.Prepare(ctx, lock, job, progress)
+	if err != nil {
+		return nil, false, err
+	}
+	if p.Verdict.idle() {
+		return p.Verdict.Head, true, nil
+	}
+	if err := CheckRoom(ctx, c.client, []*Prepared{p}); err != nil {
+		return nil, false, err
+	}
+	if err := p.Upload(ctx, progress); err != nil {
+		return nil, false, err
+	}
+	d, err := p.Publish(ctx)
+	return d, false, err
+}
