@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	glssh "github.com/gliderlabs/ssh"
@@ -39,6 +38,10 @@ func (s *Server) mayTry(ctx glssh.Context, pub glssh.PublicKey) bool {
 	switch {
 	case errors.As(err, &line):
 		o.why, o.remedy = line.Error(), "put that line right"
+		var hint interface{ Hint() string }
+		if errors.As(err, &hint) {
+			o.remedy = hint.Hint()
+		}
 		c.refuse(o)
 		return false
 	case err != nil:
@@ -138,10 +141,10 @@ const maxBadLines = 3
 // logRefused tells the operator why somebody could not get in, and how to let them in: the client itself learns
 // nothing but "Permission denied (publickey)".
 func (s *Server) logRefused(c *conn) {
-	address := slog.String("address", c.RemoteAddr().String())
+	log := s.log.With("address", c.RemoteAddr().String())
 	if c.late.Load() {
 		if more, ok := s.floods.lateLogins.next(); ok {
-			s.log.Info("no login in time", address, "limit", s.cfg.Limits.LoginGrace, "flag", "--login-grace", "also_late", more)
+			log.Info("no login in time", "limit", s.cfg.Limits.LoginGrace, "flag", "--login-grace", "also_late", more)
 		}
 	}
 	for _, o := range c.refused {
@@ -149,7 +152,7 @@ func (s *Server) logRefused(c *conn) {
 		if !ok {
 			continue
 		}
-		log := s.log.With(address, "user", printable(o.user), "also_refused", more)
+		log := log.With("user", printable(o.user), "also_refused", more)
 		if o.key != nil {
 			log = log.With("fingerprint", gossh.FingerprintSHA256(o.key))
 		}

@@ -7,23 +7,50 @@
 // documentation says git@), not a key that was merely offered. SSH clients first ask about keys ("would this one do?",
 // RFC 4252 section 7), and the answer to that is all that Server's public key handler gives. The key is taken down when
 // its signature over the connection was checked (VerifiedPublicKeyCallback of golang.org/x/crypto/ssh), and travels in the
-// connection's Permissions; the library's Session.PublicKey is the key offered last and is never used. Each session,
-// and each question of a hook what the key may do, reads the keys file again: a key or rule that was removed fails at
-// its next attempt on a connection that stands.
+// connection's Permissions; the library's Session.PublicKey is the key offered last and is never used. Each session
+// reads the keys file again, and each push once more with the first byte that its client sends: a key or rule that was
+// removed fails at its next attempt, on a connection that stands too, and a push that had begun is finished.
+//
+// What is not let in is logged with the reason: a key that is not known (and how to add it), one whose line is not
+// usable, a weak key, a certificate, an algorithm that is not accepted.
 //
 // # What a session may do
 //
-// One command: git-receive-pack NAME, git-upload-pack NAME, deploy NAME, help, or none at all, which greets. A
-// command is read the way git quotes it; no shell is involved. Of NAME exactly one leading slash and a trailing ".git"
-// are dropped; then it must be a repository's name as ParseName has it. A repository that a key may not read and one
-// that does not exist get the same answer.
+// One command, or none at all, which greets:
+//
+//	git-receive-pack NAME      push
+//	git-upload-pack NAME       clone and fetch
+//	repos                      what the key may read, what it may do there, what each target deploys
+//	log NAME[:TARGET] [-n N]   the latest deploys: 20, or N, or all
+//	status NAME                each target's ref against its chain's head
+//	deploy NAME[:TARGET]       deploy what refs have and chains have not
+//	help                       these
+//
+// A command is read the way git quotes it; no shell is involved. Of NAME exactly one leading slash and a trailing ".git"
+// are dropped; then it must be a repository's name as ParseName has it. log and status need the permission to read,
+// deploy the one to deploy. A repository that a key may not read and one that does not exist get the same answer. Data
+// goes to standard output, speech to standard error.
 //
 // Refused are terminals, agent and X11 forwarding, subsystems, signals, port forwarding in both directions, and every
 // environment variable but GIT_PROTOCOL with a value in git's form; password and keyboard-interactive logins;
 // certificates; algorithms that are known to be weak.
 //
 // Exit statuses: 0 done, 1 failed, 2 a command or name that is not understood, 4 no permission or no such repository;
-// else that of git.
+// else that of git, or what Config.ExitCode gives for an error of the hooks.
+//
+// # Limits
+//
+// Limits bounds the connections, in all and from one address, the time to authenticate, and a push's pack; a connection
+// has at most 10 sessions. Who meets one is told: a connection too many by SSH's own message of disconnection, the others
+// by a line. The log has each, but for a flood.
+//
+// A client that authenticated may idle for as long as it answers: after Limits.KeepAlive of silence it is asked
+// (keepalive@openssh.com), and three times as much ends its connection. Uploads and clones take as long as they take.
+//
+// At most 128 pushes and deploys, and 128 fetches, run at a time; who waits for a turn is told. git is set up so that
+// large files pass through it in pieces: receiving or sending a file of 200 MB takes some 15 and 70 MiB, where git by
+// itself takes the size of the file. Only what arrives as a delta is put together in memory. On Linux each git process
+// may take 2 GiB for itself, and ends if it wants more: nothing is stored then.
 //
 // # How git runs
 //
@@ -44,5 +71,5 @@
 // # Concurrency
 //
 // Server runs once and serves any number of clients at a time. Repos is safe for concurrent use, also by other processes:
-// creation takes turns by a lock on Dir/.lock.
+// creation and changes of targets take turns by a lock on Dir/.lock.
 package gitserver

@@ -38,7 +38,7 @@ func (e *env) rawClient(u *user) (ssh.Conn, <-chan *ssh.Request) {
 
 // TestIdleClientStays: a client that does nothing but answer stays as long as it likes.
 func TestIdleClientStays(t *testing.T) {
-	const every = 400 * time.Millisecond // a busy machine must not make anybody look gone
+	const every = 500 * time.Millisecond // a busy machine must not make anybody look gone
 	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = every })
 	laptop := e.user("laptop", "admin")
 	c, reqs := e.rawClient(laptop)
@@ -229,12 +229,12 @@ func TestStalledUpload(t *testing.T) {
 
 // TestSlowWriter: a pack that trickles in is taken, however long it takes.
 func TestSlowWriter(t *testing.T) {
-	const every, timeout = 400 * time.Millisecond, 300 * time.Millisecond
+	const every, timeout = 500 * time.Millisecond, time.Second
 	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
-	e.randomFile(work, "file", 100<<10)
+	e.randomFile(work, "file", 120<<10)
 	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main")
 	throughSlowLine(t, cmd, "send", "1024 30ms")
 	since := time.Now()
@@ -246,7 +246,7 @@ func TestSlowWriter(t *testing.T) {
 
 // TestSlowClone: so is a clone that is read slowly.
 func TestSlowClone(t *testing.T) {
-	const every, timeout = 400 * time.Millisecond, 200 * time.Millisecond
+	const every, timeout = 500 * time.Millisecond, time.Second
 	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
@@ -255,7 +255,7 @@ func TestSlowClone(t *testing.T) {
 	e.mustGit(laptop, work, "push", "-q", e.url("config"), "main:refs/heads/main")
 	clone := filepath.Join(e.dir, "clone")
 	cmd := e.gitCommand(laptop, e.dir, "clone", "-q", e.url("config"), clone)
-	throughSlowLine(t, cmd, "receive", "1048576 400ms")
+	throughSlowLine(t, cmd, "receive", "1048576 500ms")
 	since := time.Now()
 	e.run(cmd).want(t, 0)
 	if took := time.Since(since); took < 2*goneAfter*every {

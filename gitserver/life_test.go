@@ -132,7 +132,7 @@ func manyRefs(t *testing.T, repo *Repo, commit string) {
 
 // TestSlowReader: a client that reads nothing counts as gone, and what it had pushed before is deployed all the same.
 func TestSlowReader(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.ReadTimeout = 300 * time.Millisecond })
+	e := start(t, func(s *Server) { s.cfg.ReadTimeout = time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()

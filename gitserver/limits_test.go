@@ -157,7 +157,7 @@ func TestPlainPacket(t *testing.T) {
 
 // TestLoginGrace: who takes too long to authenticate reads so; who did, stays.
 func TestLoginGrace(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = 2 * time.Second })
+	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = 4 * time.Second })
 	laptop, slow := e.user("laptop", "admin"), e.user("slow", "admin")
 	e.lock(slow)
 	c := e.dial(laptop)
@@ -175,17 +175,26 @@ func TestLoginGrace(t *testing.T) {
 	args := append([]string{"-o", "BatchMode=no"}, e.sshArgs(slow.path)...) // the first one counts
 	cmd := exec.Command("ssh", append(args, "git@127.0.0.1", "help")...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "DISPLAY=:0", "SSH_ASKPASS=" + askpass, "SSH_ASKPASS_REQUIRE=force"}
-	ended := make(chan result)
+	ended, question := make(chan result, 1), make(chan error, 1)
 	go func() { ended <- e.run(cmd) }()
-	if _, err := os.ReadFile(asked); err != nil { // until the question
-		t.Fatal(err)
+	go func() {
+		_, err := os.ReadFile(asked) // until askpass opens it
+		question <- err
+	}()
+	select {
+	case err := <-question:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case r := <-ended:
+		t.Fatalf("ssh did not ask: %+v", r)
 	}
 	until(t, "the end of the time", func() bool { return e.srv.Stats().Connections == 1 })
 	if err := os.WriteFile(answer, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := <-ended
-	r.want(t, 255, "refship: no login within 2s: the connection is closed, try again")
+	r.want(t, 255, "refship: no login within 4s: the connection is closed, try again")
 
 	nc, err := net.Dial("tcp", e.addr) // silence
 	if err != nil {
@@ -197,7 +206,7 @@ func TestLoginGrace(t *testing.T) {
 	}
 	e.exec(c, "help").want(t, 0)
 	e.stop()
-	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 || !strings.Contains(e.log.text(), "limit=2s flag=--login-grace") {
+	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 || !strings.Contains(e.log.text(), "limit=4s flag=--login-grace") {
 		t.Errorf("log does not tell: %s", e.log.text())
 	}
 }

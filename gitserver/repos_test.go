@@ -211,3 +211,121 @@ func TestOldGit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTargets adds, replaces and removes targets; the overlap check looks at all repositories, but for a target that goes away.
+func TestTargets(t *testing.T) {
+	ctx := t.Context()
+	r := Repos{Dir: t.TempDir()}
+	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Create(ctx, "site", "refs/heads/main", []hooks.Target{target("/refship/site")}); err != nil {
+		t.Fatal(err)
+	}
+	targets := func() []hooks.Target {
+		t.Helper()
+		repo, err := r.Find(ctx, "config")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return repo.Targets
+	}
+	docs := hooks.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: deploy.Files}
+	if err := r.AddTarget(ctx, "config", docs); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]hooks.Target{target("/refship/config"), docs}, targets()); diff != "" {
+		t.Error(diff)
+	}
+	// In its own namespace, above it, below it, elsewhere.
+	for _, ns := range []deploy.Namespace{"/refship/docs", "/refship/docs/new", "/refship/manual"} {
+		docs.Namespace, docs.Ref, docs.Path = ns, "refs/heads/live", ""
+		if err := r.SetTarget(ctx, "config", docs); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]hooks.Target{target("/refship/config"), docs}, targets()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	before := targets()
+	with := func(name string, ns deploy.Namespace) hooks.Target {
+		changed := docs
+		changed.Name, changed.Namespace = name, ns
+		return changed
+	}
+	overlap := func(of string) string { return "where target default of repository " + of + " deploys to" }
+	for _, x := range []struct {
+		what string
+		err  error
+		say  string
+	}{
+		{"add, own namespace", r.AddTarget(ctx, "config", with("more", "/refship/config")), overlap("config")},
+		{"add, another's", r.AddTarget(ctx, "config", with("more", "/refship/site")), overlap("site")},
+		{"add, below another's", r.AddTarget(ctx, "config", with("more", "/refship/site/x")), overlap("site")},
+		{"add, above all", r.AddTarget(ctx, "config", with("more", "/refship")), "overlaps"},
+		{"add, same name and namespace", r.AddTarget(ctx, "config", docs), "where target docs of repository config deploys to"},
+		{"add, same name", r.AddTarget(ctx, "config", with("docs", "/refship/other")), "docs"},
+		{"add, bad name", r.AddTarget(ctx, "config", with("Docs", "/refship/other")), `target name "Docs" is not usable`},
+		{"add, no repository", r.AddTarget(ctx, "nope", docs), "repository nope does not exist"},
+		{"add, no name", r.AddTarget(ctx, "../x", docs), "../x is no repository name"},
+		{"set, another's", r.SetTarget(ctx, "config", with("docs", "/refship/site")), overlap("site")},
+		{"set, own other", r.SetTarget(ctx, "config", with("docs", "/refship/config")), overlap("config")},
+		{"set, same name elsewhere", r.SetTarget(ctx, "config", with("default", "/refship/site")), overlap("site")},
+		{"set, bad namespace", r.SetTarget(ctx, "config", with("docs", "refship")), "target docs: "},
+		{"set, unknown", r.SetTarget(ctx, "config", with("more", "/refship/other")), "more"},
+		{"set, no repository", r.SetTarget(ctx, "nope", docs), "repository nope does not exist"},
+		{"remove, unknown", r.RemoveTarget(ctx, "config", "more"), "more"},
+		{"remove, no repository", r.RemoveTarget(ctx, "nope", "docs"), "repository nope does not exist"},
+	} {
+		if x.err == nil || !strings.Contains(x.err.Error(), x.say) {
+			t.Errorf("%s: got %v", x.what, x.err)
+		}
+		var hint interface{ Hint() string }
+		if x.what != "set, bad namespace" && !errors.As(x.err, &hint) {
+			t.Errorf("%s: no hint: %v", x.what, x.err)
+		}
+	}
+	if diff := cmp.Diff(before, targets()); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.RemoveTarget(ctx, "config", "default"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]hooks.Target{docs}, targets()); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.AddTarget(ctx, "site", with("more", "/refship/config")); err != nil { // which is free now
+		t.Error(err)
+	}
+}
+
+// TestAddTargetRace: of many at once that want one namespace, one gets it.
+func TestAddTargetRace(t *testing.T) {
+	ctx := t.Context()
+	r := Repos{Dir: t.TempDir()}
+	const n = 8
+	for i := range n {
+		if _, err := r.Create(ctx, fmt.Sprintf("r%d", i), "refs/heads/main", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = r.AddTarget(ctx, fmt.Sprintf("r%d", i), target("/refship/one")) })
+	}
+	all.Wait()
+	failed := 0
+	for _, err := range errs {
+		var overlap *OverlapError
+		switch {
+		case errors.As(err, &overlap):
+			failed++
+		case err != nil:
+			t.Error(err)
+		}
+	}
+	if failed != n-1 {
+		t.Errorf("%d of %d were refused", failed, n)
+	}
+}
