@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -334,13 +336,19 @@ func (w *trouble) check(err error) {
 	}
 }
 
-// choose makes the member that leads, or one that does not, the one that something is done to.
-func (w *trouble) choose(leads bool) *etcdtest.Process {
+func (w *trouble) dial() *clientv3.Client {
 	w.Helper()
 	client, err := etcd.Dial(w.Context(), etcd.Config{Endpoints: etcdtest.URLs(w.members)})
 	if err != nil {
 		w.Fatal(err)
 	}
+	return client
+}
+
+// choose makes the member that leads, or one that does not, the one that something is done to.
+func (w *trouble) choose(leads bool) *etcdtest.Process {
+	w.Helper()
+	client := w.dial()
 	defer client.Close()
 	leader, err := etcdtest.Leader(w.Context(), client, w.members)
 	if err != nil {
@@ -381,15 +389,15 @@ func (w *trouble) compact() {
 // fill puts things into etcd until it has no room for anything.
 func (w *trouble) fill() {
 	w.Helper()
-	chunk := strings.Repeat("x", 100_000)
+	client := w.dial()
+	defer client.Close()
+	chunk := strings.Repeat("x", 1<<20)
 	for i := range 1000 {
-		out, err := w.run("etcdctl", "put", fmt.Sprintf("/junk/%d", i), chunk)
-		if err != nil && strings.Contains(err.Error(), "database space exceeded") {
+		_, err := client.Put(w.Context(), fmt.Sprintf("/junk/%d", i), chunk)
+		if errors.Is(err, rpctypes.ErrNoSpace) {
 			return
 		}
-		if err != nil {
-			w.Fatal(out, err)
-		}
+		w.check(err)
 	}
 	w.Fatal("etcd does not become full")
 }
