@@ -215,7 +215,8 @@ func (h *health) checkDisk() error {
 	if err := unix.Statfs(h.dir.path, &fs); err != nil {
 		return fmt.Errorf("look at %s: %w", h.dir.path, err)
 	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < leastDisk {
+	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // other systems have other types there
+	if free < leastDisk {
 		return fmt.Errorf("%s are free for %s, less than %s", deploy.Bytes(free), h.dir.path, deploy.Bytes(leastDisk))
 	}
 	return nil

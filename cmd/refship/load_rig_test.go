@@ -55,7 +55,7 @@ const clientsPerAddress = 50
 // host gives the address from which client i of a crowd comes.
 func host(i int) string { return fmt.Sprintf("127.1.0.%d", 1+i/clientsPerAddress) }
 
-// client gives the environment of client i of a crowd; through is the port to connect to, "" for the server's own.
+// client gives the environment of client i of a crowd.
 func (w *loadWorld) client(i int) []string {
 	return append(slices.Clone(w.env), "GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
 		" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
@@ -73,6 +73,7 @@ func (w *loadWorld) pushTo(ctx context.Context, i int, dir, url, refspec string)
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "git", "-C", dir, "push", "--porcelain", url, refspec)
 	cmd.Env = w.client(i)
+	cmd.WaitDelay = time.Second // its ssh has the same pipe
 	out, err := cmd.CombinedOutput()
 	return pushed{string(out), err, time.Since(start)}
 }
@@ -214,13 +215,18 @@ func (u usage) String() string {
 
 var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 
-func (w *loadWorld) usage() (usage, error) {
+// goroutines is the server's profile of them: how many stand where.
+func (w *loadWorld) goroutines() ([]byte, error) {
 	resp, err := http.Get(w.http + "/debug/pprof/goroutine?debug=1")
 	if err != nil {
-		return usage{}, err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	return io.ReadAll(resp.Body)
+}
+
+func (w *loadWorld) usage() (usage, error) {
+	text, err := w.goroutines()
 	if err != nil {
 		return usage{}, err
 	}
@@ -262,7 +268,8 @@ func (w *loadWorld) settles(before usage) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-deadline:
-			w.Errorf("the server keeps %s; before the load it had %s", now, before)
+			profile, _ := w.goroutines() // only to look at
+			w.Errorf("the server keeps %s; before the load it had %s\n%s", now, before, profile)
 			return
 		}
 	}

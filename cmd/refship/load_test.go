@@ -110,10 +110,14 @@ func (w *loadWorld) commitIn(p *crowdPusher, parent string) string {
 	return w.must("git", "-C", p.clone, "rev-parse", "HEAD")
 }
 
+// waitsInVain is below what a push waits for a lock: who is refused at that time was too late long before.
+const waitsInVain = 25 * time.Second
+
 // together lets all push at once, and gives whose push landed.
 func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 	w.Helper()
 	results := make([]pushed, len(crowd))
+	var start time.Time
 	var arrived, group errgroup.Group
 	gates := make([]*os.File, len(crowd))
 	for i, p := range crowd {
@@ -125,20 +129,24 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			cmd := exec.CommandContext(w.Context(), "git", "-C", p.clone, "push", "--porcelain", w.world.url, p.tip+":refs/heads/main")
 			cmd.Env = append(w.client(p.i), "GATE="+p.clone+"/gate")
 			out, err := cmd.CombinedOutput()
-			results[i] = pushed{told: string(out), err: err}
+			results[i] = pushed{string(out), err, time.Since(start)}
 			return nil
 		})
 	}
 	if err := arrived.Wait(); err != nil {
 		w.Fatal(err)
 	}
-	start := time.Now()
+	start = time.Now() // nobody reads it before the gates are open
 	for _, gate := range gates {
 		_ = gate.Close() // nothing was written
 	}
 	_ = group.Wait() // always nil
+	took := time.Since(start)
 	told := map[string]int{}
 	for i, r := range results {
+		if r.took > waitsInVain {
+			w.Errorf("pusher %d waited %s to be told:\n%s", i, r.took.Round(time.Millisecond), r.told)
+		}
 		switch {
 		case r.err == nil:
 			landed = append(landed, crowd[i])
@@ -151,7 +159,6 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			w.Errorf("pusher %d: %v\n%s", i, r.err, r.told)
 		}
 	}
-	took := time.Since(start)
 	w.Logf("%d pushes at once: %d landed, others were told %v, all within %s", len(crowd), len(landed), told, took.Round(time.Millisecond))
 	return landed
 }

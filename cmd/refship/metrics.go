@@ -21,12 +21,13 @@ import (
 // Results that hooks tells, in the words of its log lines.
 const (
 	saysRefused     = "refused"
+	saysNothing     = "nothing"      // there was nothing to push
 	saysNotDeployed = "not deployed" // it ought to have been published
 )
 
 // pushResults are the results of pushes that have a series of their own, in the words of the log.
 var pushResults = [...]string{
-	"deployed", "already deployed", "unchanged", "skipped", "stored", saysRefused, "dry-run", saysNotDeployed, "not moved", "nothing",
+	"deployed", "already deployed", "unchanged", "skipped", "stored", saysRefused, "dry-run", saysNotDeployed, "not moved", saysNothing,
 }
 
 // otherLabel counts what has no series of its own, so that there are never more series than these.
@@ -70,7 +71,7 @@ func newMetrics() *metrics {
 		registry:     prometheus.NewRegistry(),
 		pushes:       prometheus.NewCounterVec(counter("pushes_total", "Pushes that have ended, by result as in the log."), []string{"result"}),
 		deploys:      prometheus.NewCounterVec(counter("deploys_total", "Deploys by what asked for them, push or deploy, and what became of them."), []string{"kind", "result"}),
-		pushTime:     prometheus.NewHistogram(histogram("push_duration_seconds", "How long pushes took, from git's start to its end.", workBuckets)),
+		pushTime:     prometheus.NewHistogram(histogram("push_duration_seconds", "How long pushes took that had something to push, from git's start to its end.", workBuckets)),
 		lockTime:     prometheus.NewHistogram(histogram("lock_wait_seconds", "How long pushes and deploys waited for chain locks.", workBuckets)),
 		stored:       prometheus.NewCounter(counter("stored_bytes_total", "Bytes that pushes and deploys put into etcd.")),
 		requestTime:  prometheus.NewHistogramVec(histogram("etcd_request_duration_seconds", "How long etcd took to answer, by operation.", requestBuckets), []string{"op"}),
@@ -129,7 +130,9 @@ func (m *metrics) report(r hooks.Report) {
 	switch r.Kind {
 	case deploy.KindPush:
 		m.pushes.WithLabelValues(result).Inc()
-		m.pushTime.Observe(r.Took.Seconds())
+		if result != saysNothing {
+			m.pushTime.Observe(r.Took.Seconds())
+		}
 	case deploy.KindDeploy:
 		if result == saysRefused {
 			m.deploys.WithLabelValues(kind, resultRefused).Inc()
