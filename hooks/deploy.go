@@ -63,6 +63,9 @@ func (o *order) deploy(ctx context.Context, target string) error {
 	}
 	for _, t := range targets {
 		at, exists := now[t.Ref]
+		if left.spokeOf(t) && !left.settled[t.Namespace] {
+			continue // it was told why; and it stays the deploy of whoever pushed it
+		}
 		if !exists {
 			o.say(fmt.Sprintf("%s of %s does not exist yet: push it", t.Ref, o.name))
 			continue

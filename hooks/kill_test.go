@@ -236,6 +236,11 @@ func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
 			t.Errorf("intents are %q", files)
 		}
 	})
+	s.journal.when("post-receive-start", func() { // the ref is ahead of its chain for a moment
+		if lines, err := s.server.Reconcile(context.Background(), "config", s.bare, false); err != nil || len(lines) != 0 {
+			t.Errorf("lines are %q, %v", lines, err)
+		}
+	})
 	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
 }
 

@@ -41,7 +41,7 @@ type reconciler struct {
 	lines     []string
 	published []string // "/refship/config 7"
 	err       error
-	settled   map[deploy.Namespace]bool // that an intent spoke about
+	settled   map[deploy.Namespace]bool // that an intent spoke about; false: and was not published
 }
 
 func (s *Server) reconciler(name, gitDir string) *reconciler {
@@ -109,8 +109,9 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 		case !slices.Contains(targets, t):
 			r.say("%s %s: %s's push was broken off, and the target %s is not any more what it was: not deployed", r.name, shortRef(t.Ref), in.Pusher.Name, t.Name)
 		default:
-			r.settled[t.Namespace] = true
-			if err := r.publish(ctx, in, w); err != nil {
+			err := r.publish(ctx, in, w)
+			r.settled[t.Namespace] = err == nil
+			if err != nil {
 				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", plumbing.Hash(w.New), in.Pusher.Name, t.Ref, err))
 				continue
 			}
@@ -159,6 +160,12 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	return nil
 }
 
+// spokeOf tells whether an intent was about a target.
+func (r *reconciler) spokeOf(t Target) bool {
+	_, spoke := r.settled[t.Namespace]
+	return spoke
+}
+
 // dropSuperseded drops the intents of dead pushes whose refs a push has moved on since: if a ref came back to what one of
 // them promised, that promise would not count any more.
 func (s *Server) dropSuperseded(ctx context.Context, p Push) {
@@ -201,7 +208,7 @@ func (r *reconciler) compare(ctx context.Context) error {
 func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	all, err := r.server.Status(ctx, r.name, r.gitDir)
 	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Standing == deploy.StandingEqual || r.settled[st.Target.Namespace]
+		return st.Ref.IsZero() || st.Standing == deploy.StandingEqual || r.spokeOf(st.Target)
 	}), err
 }
 

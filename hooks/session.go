@@ -19,7 +19,8 @@ type Push struct {
 	Dir        string    // GIT_DIR
 	Key        *keys.Key // who authenticated
 	Address    string    // of the client, for the log
-	// May asks again, at the time of the hook, what the user may do (a removed rule refuses).
+	// May answers what the user may do with the repository; gitserver fixes that when the push begins to send, so that a
+	// key that is removed then does not stop it.
 	May func(action keys.Action) bool
 }
 

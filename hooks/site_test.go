@@ -34,6 +34,7 @@ type site struct {
 	locker  *deploy.Locker
 	server  *hooks.Server
 	journal *journal
+	reports reports
 	dir     string // short, for the socket
 	bare    string
 	work    string
@@ -90,6 +91,7 @@ func (s *site) config() hooks.Config {
 		Host:       "ship.example.org",
 		Dir:        filepath.Join(s.dir, "run"),
 		HookBinary: hookBinary,
+		Observe:    s.reports.add,
 		Log:        slog.New(s.journal),
 	}
 }
@@ -400,3 +402,24 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 }
 
 func hash(oid string) plumbing.Hash { return plumbing.NewHash(oid) }
+
+// reports are what a site's server has told.
+type reports struct {
+	mu  sync.Mutex
+	all []hooks.Report
+}
+
+func (r *reports) add(one hooks.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, one)
+}
+
+// take gives what was told since the last time.
+func (r *reports) take() []hooks.Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.all
+	r.all = nil
+	return all
+}

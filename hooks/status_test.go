@@ -34,22 +34,6 @@ func (s *site) wantStatus(lines ...string) {
 	}
 }
 
-// standings are those of all targets.
-func (s *site) standings() (standings []deploy.Standing) {
-	s.Helper()
-	all, err := s.server.Status(s.Context(), "config", s.bare)
-	if err != nil {
-		s.Error(err)
-	}
-	for _, st := range all {
-		if st.Err != nil {
-			s.Errorf("status of %s: %v", st.Target.Name, st.Err)
-		}
-		standings = append(standings, st.Standing)
-	}
-	return standings
-}
-
 func TestStatus(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
@@ -229,6 +213,10 @@ func TestDeployOneTarget(t *testing.T) {
 	})
 	laptop.push("main", "main:site").wants(t, true, "pushed, not deployed: publish to /refship/config", "pushed, not deployed: publish to /refship/site")
 	s.del("/refship/config/refship/hold")
+	err := s.server.Deploy(t.Context(), "config", s.bare, "site", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
+	if err == nil || strings.Count(err.Error(), "/refship/site is on hold") != 1 {
+		t.Errorf("error is %v, which names the hold not once", err)
+	}
 	s.del("/refship/site/refship/hold")
 
 	var said []string

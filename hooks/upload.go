@@ -49,7 +49,8 @@ func (x *Session) lock(ctx context.Context, out *speaker) error {
 		if err != nil {
 			return err
 		}
-		if p.lock, p.verdict = lock, v; lock == nil {
+		if p.lock = lock; lock == nil {
+			p.verdict = v
 			x.greet(p, out)
 		}
 	}
@@ -116,7 +117,7 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 	}
 	for _, p := range x.plans {
 		out.line("%s%d of %s changed, %s new, %s to store", p.label, p.prepared.Changed,
-			deploy.Count(p.prepared.Files, "file"), deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
+			deploy.Count(p.prepared.Files+p.prepared.Deleted, "file"), deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
 		if names := p.prepared.Submodules; len(names) > 0 {
 			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
 		}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -99,6 +102,9 @@ func (d dataDir) prepare() error {
 			hint: "chmod 700 " + shellQuote(d.path),
 		}
 	}
+	if err := d.checkOwner(); err != nil {
+		return err
+	}
 	for _, name := range []string{"repos", "keys", "etcd", "run"} {
 		path := filepath.Join(d.path, name)
 		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -109,6 +115,44 @@ func (d dataDir) prepare() error {
 		}
 	}
 	return nil
+}
+
+// checkOwner refuses to write into somebody else's data directory: what root makes there the server could not read. One
+// that is missing is nobody's.
+func (d dataDir) checkOwner() error {
+	info, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at data directory: %w", err)
+	}
+	owner, ok := ownerOf(info)
+	if !ok || owner == os.Geteuid() {
+		return nil
+	}
+	return &hintError{
+		err:  fmt.Errorf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
+		hint: fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)),
+	}
+}
+
+// ownerOf is the id of the user whom a file belongs to.
+func ownerOf(info fs.FileInfo) (int, bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
+}
+
+// userName is the name of a user, or the id of one who has none.
+func userName(id int) string {
+	u, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		return strconv.Itoa(id)
+	}
+	return u.Username
 }
 
 // heldError says that another server holds the data directory (exit 3).

@@ -168,6 +168,9 @@ func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := dir.checkOwner(); err != nil {
+		return err
+	}
 	count, err := dir.keys().Remove(c.Name)
 	if err != nil {
 		return err

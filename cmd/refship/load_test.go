@@ -33,7 +33,7 @@ const (
 	maxMemoryOneRef       = 384 << 20
 	maxMemoryRepositories = 768 << 20
 	maxMemoryIdle         = 192 << 20
-	maxMemorySlow         = 512 << 20
+	maxMemorySlow         = 256 << 20
 )
 
 func (w *loadWorld) bounded(peak, bound int64) {

@@ -141,6 +141,22 @@ func TestDataDirDefault(t *testing.T) {
 	}
 }
 
+func TestSomebodyElsesDataDirIsNotWrittenTo(t *testing.T) {
+	dir := dataDir{path: string(filepath.Separator)} // root's
+	if os.Geteuid() == 0 {
+		dir.path = t.TempDir()
+		if err := os.Chown(dir.path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dir.checkOwner(); err == nil || !strings.Contains(err.Error(), "belongs to") {
+		t.Errorf("got %v", err)
+	}
+	if err := (dataDir{path: filepath.Join(t.TempDir(), "none")}).checkOwner(); err != nil {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
 func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 	dir := dataDir{path: filepath.Join(t.TempDir(), "data")}
 	if err := dir.prepare(); err != nil {

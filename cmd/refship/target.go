@@ -57,6 +57,9 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 			hint: fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name),
 		}
 	}
+	if err := dir.checkOwner(); err != nil {
+		return err
+	}
 	if err := dir.repos().AddTarget(ctx, name, target); err != nil {
 		return err
 	}
@@ -153,6 +156,9 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		a.say("target %s of %s is so already: %s", was.Name, repo.Name, describeTarget(was))
 		return nil
 	}
+	if err := dir.checkOwner(); err != nil {
+		return err
+	}
 	if err := dir.repos().SetTarget(ctx, repo.Name, target); err != nil {
 		return err
 	}
@@ -237,6 +243,9 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 	}
 	target, err := findTarget(repo, c.Name)
 	if err != nil {
+		return err
+	}
+	if err := dir.checkOwner(); err != nil {
 		return err
 	}
 	if err := dir.repos().RemoveTarget(ctx, repo.Name, target.Name); err != nil {

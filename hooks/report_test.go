@@ -1,0 +1,153 @@
+package hooks_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// Each push and each deploy that was asked for is told of once, as the log has it.
+func TestReports(t *testing.T) {
+	www := files("www", "refs/heads/main", "www")
+	s := newSite(t, www)
+	laptop := s.user("laptop")
+	want := func(result string, deploys int, stored bool) hooks.Report {
+		t.Helper()
+		all := s.reports.take()
+		if len(all) != 1 {
+			t.Fatalf("reports are %+v", all)
+		}
+		r := all[0]
+		if r.Result != result || r.Deploys != deploys || r.Stored > 0 != stored || r.Repository != "config" || r.Took <= 0 || r.LockWait > r.Took {
+			t.Errorf("report is %+v, want %s, %d deploys, stored %t", r, result, deploys, stored)
+		}
+		if r.Kind == deploy.KindPush {
+			if line := s.lastPush(); line["result"] != result || line["stored_bytes"] != r.Stored || line["lock_wait_ms"] != r.LockWait.Milliseconds() {
+				t.Errorf("report is %+v, the log has %v", r, line)
+			}
+		}
+		return r
+	}
+	ask := func() error {
+		return s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	}
+	s.commit("www/a.txt", strings.Repeat("x", 5000))
+	r := laptop.push("main")
+	r.wants(t, true, "KiB to store")
+	if stored := want("deployed", 1, true).Stored; stored < 5000 || stored > 6000 {
+		t.Errorf("stored %d bytes", stored)
+	}
+	laptop.push("main")
+	want("nothing", 0, false)
+	s.commit("b.txt", "one\n")
+	laptop.push("main")
+	want("unchanged", 0, false)
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+	if r := want("unchanged", 0, false); r.Kind != deploy.KindDeploy {
+		t.Errorf("report is %+v", r)
+	}
+	laptop.push("main:refs/heads/x")
+	want("stored", 0, false)
+	s.commit("www/a.txt", "two\n")
+	laptop.with("deploy.dry-run").push("main")
+	want("dry-run", 0, false)
+	laptop.with("deploy.skip").push("main")
+	want("skipped", 0, false)
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+	want("deployed", 1, true)
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+	want("already deployed", 0, false)
+	s.diverge("aside", "three\n")
+	s.commit("www/a.txt", "three\n")
+	laptop.push("+aside:main")
+	want("refused", 0, false)
+	s.git(s.work, "push", "-q", s.bare, "+aside:main")
+	if err := ask(); err == nil {
+		t.Error("a diverged ref was deployed")
+	}
+	want("refused", 0, false)
+	s.git(s.work, "checkout", "-q", "main")
+	s.git(s.work, "push", "-q", s.bare, "+main")
+	_, left := s.leaveBehindIn(laptop, www, "four\n")
+	want("not deployed", 0, true)
+	if left.outcome.Undeployed == nil {
+		t.Errorf("outcome is %+v", left.outcome)
+	}
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+	want("deployed", 1, false) // it was stored by the push
+	s.journal.when("checked", func() {
+		lock, err := s.chain(www.Namespace).Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		time.AfterFunc(400*time.Millisecond, func() {
+			if err := lock.Unlock(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	s.commit("www/a.txt", "five\n")
+	laptop.push("main").wants(t, true, "waiting for the chain lock")
+	if waited := want("deployed", 1, true).LockWait; waited < 300*time.Millisecond {
+		t.Errorf("waited %s", waited)
+	}
+}
+
+// leaveBehindIn is leaveBehind for another target, with a file below its path.
+func (s *site) leaveBehindIn(p *pusher, target hooks.Target, content string) (string, result) {
+	s.Helper()
+	head := s.commit(target.Path+"/a.txt", content)
+	hold := string(target.Namespace) + "/refship/hold"
+	s.journal.when("post-receive-start", func() { s.put(hold, "not now") })
+	r := p.push("main")
+	s.del(hold)
+	return head, r
+}
+
+// However much a push brings, its line in the log stays short.
+func TestLogLinesAreBounded(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	options := []string{"deploy.reason=" + strings.Repeat("ü", 4000)}
+	for i := range 60 {
+		options = append(options, fmt.Sprintf("x%d=%s", i, strings.Repeat("y", 2000)))
+	}
+	refs := []string{"main"}
+	for i := range 60 {
+		refs = append(refs, fmt.Sprintf("main:refs/heads/%d/%s", i, strings.Repeat("z", 200)))
+	}
+	laptop.with(options...).push(refs...).wants(t, true, "deploy 1 published")
+	line := s.lastPush()
+	size := len(fmt.Sprint(line))
+	if size > 50_000 {
+		t.Errorf("the line has %d bytes", size)
+	}
+	if got := line["options"].([]string); len(got) != 51 || got[50] != "… and 11 more" || !strings.HasSuffix(got[1], "y…") {
+		t.Errorf("options are %q", got)
+	}
+	if got := line["reason"].(string); got != strings.Repeat("ü", 150)+"…" {
+		t.Errorf("reason is %q", got)
+	}
+	if diff := cmp.Diff(61, int(line["updates"].(int64))); diff != "" {
+		t.Error(diff)
+	}
+	if record := s.record("/refship/config"); record.Reason != strings.Repeat("ü", 4000) {
+		t.Errorf("the record's reason has %d bytes", len(record.Reason))
+	}
+}
