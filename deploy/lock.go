@@ -3,7 +3,6 @@ package deploy
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
-	"google.golang.org/grpc/metadata"
 
 	"refship/deploy/etcd"
 )
@@ -245,7 +243,7 @@ const watchPause = 200 * time.Millisecond
 func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline time.Time, waiting func()) bool {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	deleted := c.client.Watch(ownStream(clientv3.WithRequireLeader(ctx)), string(held.Key), clientv3.WithRev(held.ModRevision+1))
+	deleted := c.client.Watch(clientv3.WithRequireLeader(ctx), string(held.Key), clientv3.WithRev(held.ModRevision+1))
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	var retry <-chan time.Time
@@ -266,13 +264,6 @@ func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline
 			return false
 		}
 	}
-}
-
-// ownStream gives a watch a stream of its own: etcd's client has one for all watches with the same metadata. In process
-// (etcd's proxy/grpcproxy/adapter, whose pipes have no buffer) client and server stop each other for good when a few dozen
-// watches are made and cancelled on one stream at the same moment, and every later one waits for nothing.
-func ownStream(ctx context.Context) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "refship-watch", rand.Text())
 }
 
 // Unstick removes a lock that an earlier process of the same server left behind when it died: nobody else can tell

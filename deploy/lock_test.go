@@ -3,7 +3,9 @@ package deploy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,5 +227,41 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 	})
 	if requests > 10 {
 		t.Errorf("%d requests in a second", requests)
+	}
+}
+
+// However many wait for one lock, it comes to all of them: etcd's in-process client once stopped telling anybody.
+func TestLockOfManyWaiters(t *testing.T) {
+	f := newFixture(t)
+	for range 20 {
+		first, err := f.lock(f.locker, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all, waiting sync.WaitGroup
+		waiting.Add(64)
+		for i := range 64 {
+			all.Go(func() {
+				who := holder
+				who.User = fmt.Sprint(i)
+				var once sync.Once
+				l, err := f.chain.Lock(t.Context(), f.locker, who, 20*time.Second, func(deploy.Holder, time.Duration) { once.Do(waiting.Done) })
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := l.Unlock(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		waiting.Wait()
+		if err := first.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+		if t.Failed() {
+			return
+		}
 	}
 }

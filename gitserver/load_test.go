@@ -103,7 +103,7 @@ func TestPool(t *testing.T) {
 
 	second, told := make(chan result), make(chan struct{})
 	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main:refs/heads/other")
-	go func() { second <- e.runTelling(cmd, "waiting: the server runs 1 pushes at a time", told) }()
+	go func() { second <- e.runTelling(cmd, "waiting: a key runs 1 pushes at a time", told) }()
 	<-told
 	e.git(laptop, work, "ls-remote", e.url("config")).want(t, 0) // reading does not wait
 
@@ -133,6 +133,30 @@ func TestPool(t *testing.T) {
 	(<-second).want(t, 1, "refship: error: the server is shutting down, try again later")
 	release()
 	(<-first).want(t, 0, "deploy 2 published")
+}
+
+// TestPoolIsNotForOneKey: sessions of one key that do nothing keep others from nothing.
+func TestPoolIsNotForOneKey(t *testing.T) {
+	e := start(t, func(s *Server) { s.pushes = newPool("pushes", 2*keysPart) })
+	e.repo("config")
+	idle, ops := e.user("idle", "deploy:config"), e.user("ops", "deploy:config")
+	work := e.work()
+	c := e.dial(idle)
+	for range 2 * keysPart {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.StdinPipe(); err != nil { // which stays open
+			t.Fatal(err)
+		}
+		if err := s.Start("git-receive-pack '/config'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all sessions", func() bool { return e.srv.Stats().Sessions == 2*keysPart })
+	e.git(ops, work, "push", e.url("config"), "main").want(t, 0, "deploy 1 published")
 }
 
 // runTelling is run that closes told when standard error has text.

@@ -291,5 +291,5 @@ func quantile(all []time.Duration, part float64) time.Duration {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(all))
-	return sorted[min(len(sorted)-1, int(part*float64(len(sorted))))].Round(time.Millisecond)
+	return sorted[min(len(sorted)-1, int(part*float64(len(sorted))))].Round(100 * time.Microsecond)
 }

@@ -122,14 +122,22 @@ func connect(conf clientv3.Config) (*clientv3.Client, error) {
 }
 
 // probe asks for a key in a way that the client does not repeat by itself, and
-// that only a member with a leader answers.
+// that only a member with a leader answers. An election is waited for, as long
+// as the rest of the time is enough to say that there was none.
 func probe(ctx context.Context, client *clientv3.Client) error {
 	kv := pb.NewKVClient(client.ActiveConnection())
-	_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
-	if errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
-		return nil // authenticated, which is all that is asked here
+	end, _ := ctx.Deadline()
+	for {
+		_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
+		switch {
+		case errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied):
+			return nil // authenticated, which is all that is asked here
+		case err == nil || isDown(err) || !isTransient(err):
+			return err
+		case time.Until(end) < askTimeout || !sleep(ctx, firstPause):
+			return err
+		}
 	}
-	return err
 }
 
 func clientConfig(cfg Config) (clientv3.Config, error) {

@@ -37,6 +37,7 @@ type EmbeddedConfig struct {
 type Embedded struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	remote *clientv3.Client // the client's watches go over it
 	lock   *os.File
 	addr   string
 
@@ -92,6 +93,9 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	e.client = v3client.New(e.etcd.Server)
+	if err := e.watchOverSocket(ctx, cfg); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
 	for _, l := range e.etcd.Clients {
 		if l.Addr().Network() == "tcp" {
 			e.addr = l.Addr().String()
@@ -99,6 +103,17 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	}
 	go e.watch()
 	return e, nil
+}
+
+// watchOverSocket gives the in-process client a connection for its watches: within the process, client and server wait for
+// each other for good once a few dozen watches end at the same moment (issues 18879 and 20716 of etcd-io/etcd).
+func (e *Embedded) watchOverSocket(ctx context.Context, cfg EmbeddedConfig) error {
+	var err error
+	if e.remote, err = Dial(ctx, Config{Endpoints: []string{Socket(cfg.Dir)}, Log: cfg.Log}); err != nil {
+		return fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
+	}
+	e.client.Watcher = clientv3.NewWatcher(e.remote)
+	return nil
 }
 
 func prepareDir(dir string) (string, error) {
@@ -272,6 +287,9 @@ func (e *Embedded) close() error {
 	e.stop()
 	if e.client != nil {
 		_ = e.client.Close() // gives its cancelled context's error, always
+	}
+	if e.remote != nil {
+		_ = e.remote.Close() // as above
 	}
 	if e.etcd != nil {
 		ended := make(chan struct{})
