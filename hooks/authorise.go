@@ -3,7 +3,6 @@ package hooks
 import (
 	"fmt"
 	"strings"
-	"sync"
 
 	"refship/deploy"
 	"refship/keys"
@@ -16,29 +15,25 @@ const notesRef = "refs/notes/deploys"
 // authorise asks for each ref update by itself whether the user may do it.
 func (x *Session) authorise() error {
 	var refused refusals
-	// Each answer reads the keys anew: once for the hook is enough, however many refs there are.
-	mayPush := sync.OnceValue(func() bool { return x.push.May(keys.Push) })
-	mayForce := sync.OnceValue(func() bool { return x.push.May(keys.Force) })
-	mayDeploy := sync.OnceValue(func() bool { return x.push.May(keys.Deploy) })
-	user, repository := x.push.Key.Name, x.push.Repository
+	key, repository := x.push.Key, x.push.Repository
 	for _, u := range x.outcome.Updates {
 		names := x.targetsOf(u.Ref)
 		switch {
-		case !mayPush():
+		case !key.May(keys.Push, repository):
 			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s may not push to %s", user, repository),
+				What:   fmt.Sprintf("%s may not push to %s", key.Name, repository),
 				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
 			})
 		case len(names) == 0:
 			refused.add(x.checkStored(u))
-		case !mayDeploy():
+		case !key.May(keys.Deploy, repository):
 			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", user, repository, u.Ref),
+				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", key.Name, repository, u.Ref),
 				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
 			})
-		case x.options.force && !mayForce():
+		case x.options.force && !key.May(keys.Force, repository):
 			refused.add(&deploy.RefusedError{
-				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", user, u.Ref, repository),
+				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", key.Name, u.Ref, repository),
 				Remedy: fmt.Sprintf("push without deploy.force, or be allowed to by the rule force:%s", repository),
 			})
 		case u.Deletes():

@@ -63,15 +63,42 @@ func concernsAll(err error) bool {
 // greet says what the verdict on a plan is, and, loudly, what is unusual about it.
 func (x *Session) greet(p *plan, out *speaker) {
 	out.line("%s", x.greeting(p))
-	if r := p.verdict.Undoes; r != nil {
-		out.line("%swarning: deploy %d by %s was a rollback (%q), and this push brings back what it undid", p.label, r.ID, r.By(), r.Record.Reason)
+	for _, warning := range warnings(p.verdict, p.job) {
+		out.line("%s%s", p.label, warning)
 	}
-	switch c := p.verdict.Forced; {
-	case c != nil:
-		out.line("%swarning: forced over %s, reason: %s", p.label, overridden(c), x.options.reason)
-	case x.options.force:
+	if x.options.force && p.verdict.Forced == nil {
 		out.line("%sdeploy.force was not needed: there is nothing to override", p.label)
 	}
+}
+
+// warnings say what is unusual about the verdict on a job.
+func warnings(v *deploy.Verdict, job *deploy.Job) []string {
+	var lines []string
+	if r := v.Undoes; r != nil {
+		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s brings back what it undid", r.ID, r.By(), r.Record.Reason, job.Kind))
+	}
+	if c := v.Forced; c != nil {
+		lines = append(lines, fmt.Sprintf("warning: forced over %s, reason: %s", overridden(c), job.Reason))
+	}
+	return lines
+}
+
+// over is the head that a verdict overrides, 0 if none.
+func over(v *deploy.Verdict) deploy.ID {
+	if v.Forced == nil {
+		return 0
+	}
+	return v.Forced.Head.ID
+}
+
+// onlyOver lets force override nothing but the head that whoever forced was shown.
+func onlyOver(v *deploy.Verdict, shown deploy.ID) error {
+	if v.Forced == nil || over(v) == shown {
+		return nil
+	}
+	conflict := *v.Forced
+	conflict.Remedy = fmt.Sprintf("force overrides only what it was told of, and this came in between: look at it (refship show %d), then push again", over(v))
+	return &conflict
 }
 
 // overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)`.

@@ -98,6 +98,9 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 		o.say(unchanged(t, d))
 	default:
 		o.published = append(o.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
+		for _, warning := range warnings(v, job) {
+			o.say(warning)
+		}
 		o.say(published(d, time.Since(start)))
 	}
 	return nil

@@ -54,3 +54,55 @@ func TestDeployOnDemand(t *testing.T) {
 	}
 	s.settled()
 }
+
+// Who brings a commit back that was rolled back is told so, loudly, whichever way it comes.
+func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
+	for _, way := range []string{"push", "deploy", "reconcile", "after a lost lock"} {
+		t.Run(way, func(t *testing.T) {
+			s := newSite(t, defaultTarget)
+			laptop := s.user("laptop")
+			first := s.commit("a.txt", "one\n")
+			laptop.push("main").wants(t, true)
+			s.commit("a.txt", "two\n")
+			laptop.push("main").wants(t, true)
+			rollback := func() {
+				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = deploy.KindRollback, true, "cache broke login" })
+			}
+			const warning = "warning: deploy 3 by bob was a rollback (\"cache broke login\"), and this "
+			var said []string
+			switch way {
+			case "push":
+				rollback()
+				s.commit("a.txt", "three\n")
+				said = laptop.push("main").lines
+			case "deploy":
+				rollback()
+				err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+				if err != nil {
+					t.Error(err)
+				}
+			case "reconcile":
+				s.leaveBehind(laptop, "three\n")
+				rollback()
+				var err error
+				if said, err = s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil {
+					t.Error(err)
+				}
+			default:
+				s.commit("a.txt", "three\n")
+				s.journal.when("post-receive-start", func() {
+					s.del("/refship/config/refship/lock")
+					rollback()
+				})
+				said = laptop.push("main").lines
+			}
+			if text := strings.Join(said, "\n"); strings.Count(text, warning) != 1 || !strings.Contains(text, "brings back what it undid") {
+				t.Errorf("said %q", said)
+			}
+			if at, id := s.head("/refship/config"); at != s.ref("refs/heads/main") || id != 4 {
+				t.Errorf("chain is at %d %s", id, at)
+			}
+			s.settled()
+		})
+	}
+}

@@ -39,8 +39,9 @@
 //	deploy.dry-run       check and prepare without a lock, write nothing, say what would be deployed, refuse the push
 //	deploy.skip          store, take no lock, deploy nothing
 //
-// Force overrides the one head that the push has named to its pusher. Where the chain has another when the deploy is
-// published later on, by post-receive after a lost lock or by reconcile, that is a conflict again.
+// Force overrides the one head that the push has named to its pusher. Where the chain has another once the lock is
+// held, or when the deploy is published later on, by post-receive after a lost lock or by reconcile, that is a conflict
+// again.
 //
 // # Invariants
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -22,7 +23,8 @@ func git(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 	var out, speech bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &speech
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("run git %s in %s: %w: %s", args[0], gitDir, err, strings.TrimSpace(speech.String()))
+		said := strings.ReplaceAll(speech.String(), gitDir, filepath.Base(gitDir)) // where it lies is not for those who push
+		return nil, fmt.Errorf("run git %s: %w: %s", args[0], withoutPath(err), strings.TrimSpace(said))
 	}
 	return out.Bytes(), nil
 }
@@ -42,7 +44,7 @@ func readRefs(ctx context.Context, gitDir string, refs []string) (map[string]plu
 		oid, ref, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		h, err := parseOID(oid)
 		if err != nil {
-			return nil, fmt.Errorf("read ref %s of %s: %w", ref, gitDir, err)
+			return nil, fmt.Errorf("read ref %s: %w", ref, err)
 		}
 		found[ref] = h
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -261,6 +262,23 @@ func TestTooManyRefUpdates(t *testing.T) {
 	session = s.user("laptop").begin()
 	status, said = runHook(t, "pre-receive", strings.Repeat("x", 40<<20), session.Env()...)
 	refused(t, status, said, "a push names its refs in more than 4 MiB", "hint: push fewer refs at once")
+	session.End(t.Context())
+}
+
+// A push with thousands of reasons against it hears some of them, and how many more there are.
+func TestManyRefusalsAreToldInFewLines(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	session := s.user("laptop").begin()
+	head := s.commit("a.txt", "one\n")
+	var input strings.Builder
+	for i := range 9000 {
+		fmt.Fprintf(&input, "%s %s refs/heads/main/%d\n", zero, head, i)
+	}
+	status, said := runHook(t, "pre-receive", input.String(), session.Env()...)
+	refused(t, status, said, "refs/heads/main/0 of config would be in the way of refs/heads/main", "hint: choose another name", "refs/heads/main/9 of", "… and 8990 more refusals")
+	if n := strings.Count(said, "\n"); n != 12 || strings.Count(said, "hint: ") != 1 {
+		t.Errorf("%d lines are\n%s", n, said)
+	}
 	session.End(t.Context())
 }
 

@@ -127,7 +127,7 @@ func (e *intentError) Hint() string {
 // Errors are *intentError.
 func (in *intent) write(gitDir string) error {
 	if err := in.writeFile(gitDir); err != nil {
-		return &intentError{err}
+		return &intentError{withoutPath(err)}
 	}
 	return nil
 }
@@ -190,10 +190,10 @@ func (in *intent) drop(gitDir, target string) error {
 		return in.write(gitDir)
 	}
 	if err := os.Remove(intentPath(gitDir, in.Push)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove intent: %w", err)
+		return fmt.Errorf("remove intent: %w", withoutPath(err))
 	}
 	if err := syncFile(pendingDir(gitDir)); err != nil {
-		return fmt.Errorf("remove intent: %w", err)
+		return fmt.Errorf("remove intent: %w", withoutPath(err))
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func listIntents(gitDir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list intents: %w", err)
+		return nil, fmt.Errorf("list intents: %w", withoutPath(err))
 	}
 	type left struct {
 		push string
@@ -240,12 +240,12 @@ func listIntents(gitDir string) ([]string, error) {
 func readIntent(gitDir, push string) (*intent, error) {
 	f, err := os.Open(intentPath(gitDir, push))
 	if err != nil {
-		return nil, fmt.Errorf("read intent: %w", err)
+		return nil, fmt.Errorf("read intent: %w", withoutPath(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxIntent))
 	if err != nil {
-		return nil, fmt.Errorf("read intent: %w", err)
+		return nil, fmt.Errorf("read intent: %w", withoutPath(err))
 	}
 	in, err := parseIntent(text)
 	if err == nil && in.Push != push {
@@ -263,13 +263,16 @@ type badIntent struct {
 	Err  error
 }
 
-func (e *badIntent) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+func (e *badIntent) Error() string { return fmt.Sprintf("%s: %v", filepath.Base(e.Path), e.Err) }
 func (e *badIntent) Unwrap() error { return e.Err }
 
 // aside moves the file out of the way and keeps it for whoever wants to look.
 func (e *badIntent) aside() error {
 	if err := os.Rename(e.Path, e.Path+badSuffix); err != nil {
-		return fmt.Errorf("move intent aside: %w", err)
+		return fmt.Errorf("move intent aside: %w", withoutPath(err))
 	}
-	return syncFile(filepath.Dir(e.Path))
+	if err := syncFile(filepath.Dir(e.Path)); err != nil {
+		return fmt.Errorf("move intent aside: %w", withoutPath(err))
+	}
+	return nil
 }

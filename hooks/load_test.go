@@ -2,6 +2,7 @@ package hooks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -184,7 +185,8 @@ func TestManyLocksWithoutADeadlock(t *testing.T) {
 	start := time.Now()
 	for round := range 3 {
 		var all sync.WaitGroup
-		for i, refs := range [][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"}, {"a", "b", "c", "d"}} {
+		var results [7]result
+		for i, refs := range [...][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"}, {"a", "b", "c", "d"}} {
 			tree := s.git(s.work, "rev-parse", "HEAD^{tree}")
 			commit := s.git(s.work, "commit-tree", "-p", "HEAD", "-m", fmt.Sprintf("%d of round %d", i, round), tree)
 			p := s.user(fmt.Sprintf("user%d", i))
@@ -192,9 +194,10 @@ func TestManyLocksWithoutADeadlock(t *testing.T) {
 			for _, ref := range refs {
 				specs = append(specs, "+"+commit+":refs/heads/"+ref)
 			}
-			all.Go(func() { p.push(specs...) })
+			all.Go(func() { results[i] = p.push(specs...) })
 		}
 		all.Wait()
+		checkRound(t, round, results[:])
 		s.git(s.work, "fetch", "-q", s.bare, "+refs/heads/*:refs/remotes/there/*")
 		s.git(s.work, "merge", "-q", "--no-edit", "there/a", "there/b", "there/c", "there/d")
 	}
@@ -207,6 +210,26 @@ func TestManyLocksWithoutADeadlock(t *testing.T) {
 		}
 	}
 	s.settled()
+}
+
+// checkRound checks that of pushes to the same refs some landed, and that the others were refused for those.
+func checkRound(t *testing.T, round int, results []result) {
+	t.Helper()
+	landed := 0
+	for i, r := range results {
+		var conflict *deploy.ConflictError
+		switch {
+		case r.ok && len(r.outcome.Published) > 0:
+			landed++
+		case !r.ok && errors.As(r.outcome.Refused, &conflict):
+		case !r.ok && r.outcome.Refused == nil && len(r.outcome.Late) > 0: // git itself found its ref moved, after the hook
+		default:
+			t.Errorf("round %d: push %d ended with %+v\n%s", round, i, r.outcome, r.said)
+		}
+	}
+	if landed == 0 {
+		t.Errorf("round %d: no push landed", round)
+	}
 }
 
 // 500 repositories are pushed to at once, each by its two hooks, as git runs them.
@@ -235,7 +258,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i, dir := range dirs {
 		all.Go(func() {
-			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, May: func(keys.Action) bool { return true }})
+			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, Began: func() *keys.Key { return key }})
 			if err != nil {
 				t.Error(err)
 				return

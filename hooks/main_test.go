@@ -41,7 +41,7 @@ type journal struct {
 	mu    sync.Mutex
 	at    map[string]func()
 	steps []string
-	lines []map[string]any // of level info
+	lines []map[string]any // of level info and above
 }
 
 func newJournal(t testing.TB) *journal {
@@ -57,7 +57,7 @@ func (j *journal) Handle(ctx context.Context, r slog.Record) error {
 		attrs[a.Key] = a.Value.Any()
 		return true
 	})
-	if r.Level == slog.LevelInfo {
+	if r.Level >= slog.LevelInfo {
 		attrs["msg"] = r.Message
 		j.mu.Lock()
 		j.lines = append(j.lines, attrs)
@@ -95,12 +95,15 @@ func (j *journal) passed() []string {
 }
 
 // pushes are the log's lines about pushes.
-func (j *journal) pushes() []map[string]any {
+func (j *journal) pushes() []map[string]any { return j.about("push") }
+
+// about are the log's lines with this message.
+func (j *journal) about(msg string) []map[string]any {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var found []map[string]any
 	for _, l := range j.lines {
-		if l["msg"] == "push" {
+		if l["msg"] == msg {
 			found = append(found, l)
 		}
 	}

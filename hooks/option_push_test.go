@@ -191,7 +191,7 @@ func TestForceAcrossABrokenOffPush(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || len(lines) != 1 {
+			if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "warning: forced over deploy 1") {
 				t.Errorf("lines are %q, error is %v", lines, err)
 			}
 			record := s.record("/refship/config")
@@ -203,8 +203,62 @@ func TestForceAcrossABrokenOffPush(t *testing.T) {
 	}
 }
 
+// A forced push that waited for the lock while another deploy landed is refused: its pusher never saw what it would
+// replace. Pushed again, it overrides that one.
+func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
+	for _, locked := range []bool{false, true} { // after the lock was taken, and while it is waited for
+		s := newSite(t, defaultTarget)
+		laptop := s.user("laptop").may("force:*")
+		first := s.commit("a.txt", "one\n")
+		laptop.push("main").wants(t, true)
+		other := s.diverge("other", "two\n")
+		dir, theirs := s.cloned(first, "theirs\n")
+		chain := s.chain("/refship/config")
+		lock, err := chain.Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.journal.when("checked", func() {
+			if locked {
+				time.AfterFunc(300*time.Millisecond, func() { s.publishUnderLock(lock, dir, theirs) })
+				return
+			}
+			if err := lock.Unlock(context.Background()); err != nil {
+				t.Error(err)
+			}
+			s.publish(dir, theirs)
+		})
+		force := laptop.with("deploy.force", "deploy.reason=why")
+		r := force.push("+other:main")
+		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "refship show 2", "push again")
+		if strings.Contains(r.said, "forced over deploy 2") {
+			t.Error("it says that it was forced")
+		}
+		if at, id := s.head("/refship/config"); at != theirs || id != 2 || s.ref("refs/heads/main") != first {
+			t.Errorf("chain is at %d %s, the ref at %s", id, at, s.ref("refs/heads/main"))
+		}
+		s.del("/refship/config/refship/lock")
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.settled()
+		force.push("+other:main").wants(t, true, "warning: forced over deploy 2", "deploy 3 published")
+		if at, _ := s.head("/refship/config"); at != other {
+			t.Errorf("chain is at %s", at)
+		}
+	}
+}
+
 // elsewhere publishes a commit on top of another as a second server on the same etcd would, and gives its oid.
 func (s *site) elsewhere(on, content string) string {
+	s.Helper()
+	dir, next := s.cloned(on, content)
+	s.publish(dir, next)
+	return next
+}
+
+// cloned gives the GIT_DIR of a clone with a commit on top of another, and that commit.
+func (s *site) cloned(on, content string) (gitDir, commit string) {
 	s.Helper()
 	dir, err := os.MkdirTemp(s.dir, "elsewhere")
 	if err != nil {
@@ -216,13 +270,11 @@ func (s *site) elsewhere(on, content string) string {
 		s.Fatal(err)
 	}
 	s.git(dir, "commit", "-q", "-a", "-m", "theirs")
-	next := s.git(dir, "rev-parse", "HEAD")
-	s.publish(filepath.Join(dir, ".git"), next)
-	return next
+	return filepath.Join(dir, ".git"), s.git(dir, "rev-parse", "HEAD")
 }
 
 // publish deploys a repository's commit to /refship/config past the hooks.
-func (s *site) publish(gitDir, commit string) {
+func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	s.Helper()
 	ctx := context.Background()
 	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
@@ -235,7 +287,11 @@ func (s *site) publish(gitDir, commit string) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(deploy.Progress) {})
+	job := jobOf(repo, commit)
+	for _, fn := range change {
+		fn(job)
+	}
+	p, err := chain.Prepare(ctx, lock, job, func(deploy.Progress) {})
 	if err == nil {
 		err = p.Upload(ctx, func(deploy.Progress) {})
 	}
@@ -287,7 +343,7 @@ func TestDryRun(t *testing.T) {
 	head := s.commit("c.txt", "four\n")
 	s.unchanged(func() {
 		r := dry.push("main")
-		r.wants(t, false, "/refship/config: config main "+short(first)+" → "+short(head)+", 61 commits, by laptop", "/refship/site: ", "62 of 62 files changed, 61 contents new, ",
+		r.wants(t, false, "/refship/config: config main "+short(first)+" → "+short(head)+", 61 commits, by laptop", "/refship/site: ", "62 of 63 files changed, 61 contents new, ",
 			"/refship/config: dry run: previous hash "+first+", new hash "+head, "dry run: 60 files added, 1 modified, 1 deleted", "D b.txt", "M c.txt", "A many/00", "… and ", " more",
 			"dry run: nothing was pushed or deployed")
 		listed := 0
@@ -382,6 +438,27 @@ func TestSupersededIntentsAreDropped(t *testing.T) {
 	}
 	if at, _ := s.head("/refship/config"); at != "" {
 		t.Errorf("chain is at %s", at)
+	}
+}
+
+// An intent that cannot be read, and that a push's end comes across, is told of in the log.
+func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	s.commit("a.txt", "one\n")
+	laptop.push("main").wants(t, true)
+	bad := filepath.Join(s.bare, "refship", "pending", strings.Repeat("0", 32)+".json")
+	if err := os.WriteFile(bad, []byte(`{"format":1,`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("a.txt", "two\n")
+	laptop.push("main").wants(t, true, "deploy 2 published")
+	if _, err := os.Stat(bad + ".bad"); err != nil {
+		t.Error(err)
+	}
+	lines := s.journal.about("drop superseded intents")
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["line"]), "not readable, kept as "+filepath.Base(bad)+".bad") {
+		t.Errorf("log lines are %v", lines)
 	}
 }
 

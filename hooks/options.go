@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -66,9 +67,17 @@ func pushOptions(vars map[string]string) (options, error) {
 	return o, nil
 }
 
-// isOwn tells options of refship, and what was meant to be one, from those of others.
+// isOwn tells options of refship, and what was meant to be one, from those of others: "Deploy.force", "deploy-dry-run" and
+// "dryrun" would otherwise pass for others', and the push that was to be tried would be deployed.
 func isOwn(option string) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(option)), "deploy.")
+	name, _, _ := strings.Cut(strings.ToLower(option), "=")
+	letters := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) {
+			return r
+		}
+		return -1
+	}, name)
+	return strings.HasPrefix(letters, "deploy") || slices.Contains([]string{"force", "reason", "dryrun", "skip"}, letters)
 }
 
 // take reads one option of refship's.

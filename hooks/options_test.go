@@ -25,7 +25,7 @@ func TestPushOptions(t *testing.T) {
 		want  options
 	}{
 		"none":    {nil, options{}},
-		"others'": {[]string{"ci.skip", "deploy", "x=deploy.force", ""}, options{}},
+		"others'": {[]string{"ci.skip", "x=deploy.force", "merge_request.create", ""}, options{}},
 		"force":   {[]string{"deploy.reason=a = b, ü", "deploy.force"}, options{force: true, reason: "a = b, ü"}},
 		"reason":  {[]string{"deploy.reason=why"}, options{reason: "why"}},
 		"skip":    {[]string{"deploy.skip", "ci.skip"}, options{skip: true}},
@@ -52,6 +52,11 @@ func TestPushOptionsRefused(t *testing.T) {
 		says, hint string
 	}{
 		"unknown":        {[]string{"deploy.forced"}, `push option "deploy.forced" is not known`, "known are deploy.force, deploy.reason=TEXT, deploy.dry-run and deploy.skip"},
+		"no point":       {[]string{"deploy-dry-run"}, `push option "deploy-dry-run" is not known`, "known are"},
+		"colon":          {[]string{"deploy:dry-run"}, `push option "deploy:dry-run" is not known`, "known are"},
+		"bare":           {[]string{"dryrun"}, `push option "dryrun" is not known`, "known are"},
+		"bare force":     {[]string{"force"}, `push option "force" is not known`, "known are"},
+		"first half":     {[]string{"deploy"}, `push option "deploy" is not known`, "known are"},
 		"nothing":        {[]string{"deploy."}, `push option "deploy." is not known`, "known are"},
 		"capitals":       {[]string{"Deploy.Dry-Run"}, `push option "Deploy.Dry-Run" is not known`, "known are"},
 		"space":          {[]string{" deploy.dry-run"}, `push option " deploy.dry-run" is not known`, "known are"},
@@ -89,8 +94,8 @@ func TestPushOptionsRefused(t *testing.T) {
 			t.Errorf("%v gave %+v", vars, got)
 		}
 	}
-	// Everything that is wrong is told at once.
-	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain("refused", err)) != 4 {
+	// Everything that is wrong is told at once, the remedy once.
+	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain("refused", err)) != 3 {
 		t.Errorf("error is %v", err)
 	}
 }

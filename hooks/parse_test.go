@@ -290,10 +290,12 @@ func TestExplainTellsEachRefusalOnce(t *testing.T) {
 	var all refusals
 	all.add(&deploy.RefusedError{What: "a may not", Remedy: "ask"})
 	all.add(&deploy.RefusedError{What: "a may not", Remedy: "ask"})
+	all.add(&deploy.RefusedError{What: "b may not", Remedy: "ask"})
 	head := &deploy.Deploy{ID: 8, Hash: oidA}
 	all.add(&deploy.ConflictError{Namespace: "/refship/config", Head: head, Why: "your x does not contain it", Remedy: "pull"})
 	want := []string{
 		"refused: a may not", "hint: ask",
+		"refused: b may not",
 		"refused: /refship/config is at deploy 8, 1a2b3c4, by another writer", "your x does not contain it", "hint: pull",
 	}
 	if diff := cmp.Diff(want, explain("refused", all.err())); diff != "" {

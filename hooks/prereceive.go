@@ -63,7 +63,7 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	}
 	x.targets, err = ReadTargets(ctx, x.push.Dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("read targets of repository %s: %w", x.push.Repository, err)
 	}
 	if err := x.authorise(); err != nil {
 		return err

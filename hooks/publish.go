@@ -28,18 +28,10 @@ func (x *Session) publish(p *plan, say func(string), progress func(deploy.Progre
 		x.release(o)
 	}
 	w := &work{
-		server: x.server, gitDir: x.push.Dir, chain: p.chain, job: p.job, over: p.over(),
+		server: x.server, gitDir: x.push.Dir, chain: p.chain, job: p.job, over: over(p.verdict),
 		say: say, progress: progress, cost: &x.cost,
 	}
 	return w.do(x.publishing)
-}
-
-// over is the head that a forced plan overrides, 0 if none.
-func (p *plan) over() deploy.ID {
-	if p.verdict.Forced == nil {
-		return 0
-	}
-	return p.verdict.Forced.Head.ID
 }
 
 // finish publishes a plan whose ref has moved, says so, and takes it out of the intent. Once etcd or the repository was
@@ -76,6 +68,11 @@ func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progres
 		x.deploys = append(x.deploys, fmt.Sprintf("%s %d", p.target.Namespace, d.ID))
 		x.forced = x.forced || d.Record.Forced
 		x.commits += d.Record.Commits
+		if isNewer(v, p.verdict) { // its lock was lost, and the chain went on
+			for _, warning := range warnings(v, p.job) {
+				say(p.label + warning)
+			}
+		}
 		say(p.label + published(d, time.Since(x.started)))
 	}
 	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {

@@ -252,7 +252,11 @@ func TestIntentThatCannotBeWritten(t *testing.T) {
 	if err := os.WriteFile(pending, nil, 0o600); err != nil { // where the directory should be
 		t.Fatal(err)
 	}
-	laptop.push("main").wants(t, false, "refused: write intent: ", "hint: the server's disk does not take it")
+	r := laptop.push("main")
+	r.wants(t, false, "refused: write intent: ", "hint: the server's disk does not take it")
+	if strings.Contains(r.said, filepath.Join(s.bare, "refship")) {
+		t.Error("the pusher reads where the repository lies")
+	}
 	if hash, _ := s.head("/refship/config"); hash != "" || s.refs() != "" {
 		t.Errorf("chain is at %q, refs are %s", hash, s.refs())
 	}

@@ -31,7 +31,7 @@ func quarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
 	}
 	objects, err := filepath.EvalSymlinks(filepath.Join(gitDir, "objects"))
 	if err != nil {
-		return nil, fmt.Errorf("find objects: %w", err)
+		return nil, fmt.Errorf("find objects: %w", withoutPath(err))
 	}
 	wrong := &deploy.RefusedError{
 		What:   fmt.Sprintf("quarantine %q is not one of this repository", clip([]byte(folder))),

@@ -153,6 +153,9 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 		what = "a push was broken off that changed nothing below " + t.Path
 	default:
 		r.published = append(r.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
+		for _, warning := range warnings(v, job) {
+			r.say("%s %s: %s", r.name, shortRef(t.Ref), warning)
+		}
 	}
 	r.say("%s %s: %s: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), what, d.Hash.Short(), d.ID, t.Namespace, in.Pusher.Name)
 	s.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key, "push", in.Push,
@@ -172,6 +175,9 @@ func (s *Server) dropSuperseded(ctx context.Context, p Push) {
 	r := s.reconciler(p.Repository, p.Dir)
 	r.wanted = func(Target) bool { return false }
 	r.note(r.intents(ctx))
+	for _, line := range r.lines {
+		s.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", p.Repository, "line", line)
+	}
 	if r.err != nil {
 		s.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", p.Repository, "error", r.err)
 	}

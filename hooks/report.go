@@ -47,7 +47,7 @@ const (
 func (x *Session) report(ctx context.Context) {
 	o, took := &x.outcome, time.Since(x.began)
 	result := x.result()
-	var refs, from, to []string
+	refs, from, to := []string{}, []string{}, []string{} // a list in JSON, also when it is empty
 	for _, u := range o.Updates[:min(len(o.Updates), maxLogged)] {
 		refs = append(refs, u.Ref)
 		from = append(from, u.Old.String())
@@ -107,7 +107,7 @@ func (x *Session) result() string {
 
 // bounded keeps a list and each of its values short enough for a log line.
 func bounded(list []string) []string {
-	var kept []string
+	kept := []string{}
 	for _, value := range list[:min(len(list), maxLogged)] {
 		kept = append(kept, cut(value, maxLoggedValue))
 	}

@@ -96,23 +96,32 @@ func describe(p deploy.Progress) string {
 	return p.Step + " " + strings.Join(parts, ", ")
 }
 
-// explain puts an error into lines: "refused: …" or "pushed, not deployed: …", and its hint.
+// explain puts an error into lines: "refused: …" or "pushed, not deployed: …", and its hint; of many refusals the first
+// few, and no hint twice.
 func explain(verb string, err error) []string {
-	var lines []string
-	var all refusals
-	if errors.As(err, &all) {
-		for _, e := range all {
-			lines = append(lines, explain(verb, e)...)
-		}
-		return lines
+	var all *refusals
+	if !errors.As(err, &all) {
+		return explainOne(verb, err, make(map[string]bool))
 	}
+	var lines []string
+	hinted := make(map[string]bool)
+	for _, e := range all.first() {
+		lines = append(lines, explainOne(verb, e, hinted)...)
+	}
+	if more := all.more(); more != "" {
+		lines = append(lines, more)
+	}
+	return lines
+}
+
+func explainOne(verb string, err error, hinted map[string]bool) []string {
+	lines := []string{verb + ": " + err.Error()}
 	var conflict *deploy.ConflictError
 	if errors.As(err, &conflict) {
-		lines = append(lines, verb+": "+conflict.At(), conflict.Why)
-	} else {
-		lines = append(lines, verb+": "+err.Error())
+		lines = []string{verb + ": " + conflict.At(), conflict.Why}
 	}
-	if hint := hintOf(err); hint != "" {
+	if hint := hintOf(err); hint != "" && !hinted[hint] {
+		hinted[hint] = true
 		lines = append(lines, "hint: "+hint)
 	}
 	return lines
@@ -127,35 +136,54 @@ func hintOf(err error) string {
 	return ""
 }
 
-// refusals are all reasons why a push is refused.
-type refusals []error
+// maxRefusals is how many refusals of one push are told.
+const maxRefusals = 10
 
-func (r refusals) Error() string {
+// refusals are all reasons why a push is refused, each once.
+type refusals struct {
+	all  []error
+	said map[string]bool // their texts
+}
+
+func (r *refusals) Error() string {
 	var texts []string
-	for _, e := range r {
+	for _, e := range r.first() {
 		texts = append(texts, e.Error())
+	}
+	if more := r.more(); more != "" {
+		texts = append(texts, more)
 	}
 	return strings.Join(texts, "; ")
 }
 
-func (r refusals) Unwrap() []error { return r }
+func (r *refusals) Unwrap() []error { return r.all }
+
+// first are those that are told.
+func (r *refusals) first() []error { return r.all[:min(len(r.all), maxRefusals)] }
+
+// more says how many are not told, "" if none.
+func (r *refusals) more() string {
+	if n := len(r.all) - maxRefusals; n > 0 {
+		return "… and " + deploy.Count(n, "more refusal")
+	}
+	return ""
+}
 
 // add takes err in, unless it is nil or the same was said already.
 func (r *refusals) add(err error) {
-	if err == nil {
+	if err == nil || r.said[err.Error()] {
 		return
 	}
-	for _, e := range *r {
-		if e.Error() == err.Error() {
-			return
-		}
+	if r.said == nil {
+		r.said = make(map[string]bool)
 	}
-	*r = append(*r, err)
+	r.said[err.Error()] = true
+	r.all = append(r.all, err)
 }
 
 // err is nil if there is no refusal.
-func (r refusals) err() error {
-	if len(r) == 0 {
+func (r *refusals) err() error {
+	if len(r.all) == 0 {
 		return nil
 	}
 	return r

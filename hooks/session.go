@@ -17,11 +17,11 @@ import (
 type Push struct {
 	Repository string    // name
 	Dir        string    // GIT_DIR
-	Key        *keys.Key // who authenticated
+	Key        *keys.Key // who authenticated; once the push has begun to send, what Began says
 	Address    string    // of the client, for the log
-	// May answers what the user may do with the repository; gitserver fixes that when the push begins to send, so that a
-	// key that is removed then does not stop it.
-	May func(action keys.Action) bool
+	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
+	// changed or removed later does not stop it. nil: the push may not go on.
+	Began func() *keys.Key
 }
 
 // Session is one running push. Its two hooks follow each other, and End follows both.
@@ -99,7 +99,11 @@ func (x *Session) enter(hook string) bool {
 	case x.ended:
 		return false
 	case hook == preReceive && !x.pre:
-		x.pre = true
+		key := x.push.Began()
+		if key == nil {
+			return false
+		}
+		x.push.Key, x.pre = key, true
 	case hook == postReceive && x.accepted && !x.post:
 		x.post = true
 	default:

@@ -46,13 +46,19 @@ var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namesp
 
 func newSite(t testing.TB, targets ...hooks.Target) *site {
 	t.Helper()
+	return newSiteOn(t, etcdtest.New(t).Client(), targets...)
+}
+
+// newSiteOn is newSite with an etcd of the caller's.
+func newSiteOn(t testing.TB, client *clientv3.Client, targets ...hooks.Target) *site {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "hooks") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &site{
-		TB: t, client: etcdtest.New(t).Client(), journal: newJournal(t), dir: dir,
+		TB: t, client: client, journal: newJournal(t), dir: dir,
 		bare: filepath.Join(dir, "config.git"), work: filepath.Join(dir, "work"),
 	}
 	s.faults = newFaultKV(s.client.KV)
@@ -201,7 +207,7 @@ func (p *pusher) begin() *hooks.Session {
 	p.Helper()
 	session, err := p.server.Begin(hooks.Push{
 		Repository: "config", Dir: p.bare, Key: p.key, Address: "[::1]:40000",
-		May: func(a keys.Action) bool { return p.key.May(a, "config") },
+		Began: func() *keys.Key { return p.key },
 	})
 	if err != nil {
 		p.Fatal(err)

@@ -3,7 +3,9 @@ package hooks
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -86,14 +88,15 @@ func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
 	return readTargets(filepath.Join(gitDir, "config"))
 }
 
+// readTargets names no path in its errors: they go to whoever pushes.
 func readTargets(path string) ([]Target, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read targets: %w", err)
+		return nil, fmt.Errorf("read the repository's config: %w", withoutPath(err))
 	}
 	config := format.New()
 	if err := format.NewDecoder(bytes.NewReader(text)).Decode(config); err != nil {
-		return nil, fmt.Errorf("read targets in %s: %w", path, err)
+		return nil, fmt.Errorf("read the repository's config: %w", err)
 	}
 	var targets []Target
 	for _, s := range config.Sections {
@@ -101,10 +104,10 @@ func readTargets(path string) ([]Target, error) {
 			continue
 		}
 		for _, o := range s.Options {
-			return nil, unknownSetting(path, section+"."+o.Key)
+			return nil, unknownSetting(section + "." + o.Key)
 		}
 		for _, sub := range s.Subsections {
-			t, err := targetOf(path, sub)
+			t, err := targetOf(sub)
 			if err != nil {
 				return nil, err
 			}
@@ -113,27 +116,27 @@ func readTargets(path string) ([]Target, error) {
 	}
 	slices.SortFunc(targets, byName)
 	if err := checkTargets(targets); err != nil {
-		return nil, fmt.Errorf("read targets in %s: %w", path, err)
+		return nil, fmt.Errorf("read the repository's config: %w", err)
 	}
 	return targets, nil
 }
 
 func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
 
-func unknownSetting(path, key string) error {
+func unknownSetting(key string) error {
 	return &deploy.RefusedError{
-		What:   fmt.Sprintf("%s has the unknown setting %s", path, key),
+		What:   fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace and .frontend are known; take others out with: git config --unset",
 	}
 }
 
-func targetOf(path string, sub *format.Subsection) (Target, error) {
+func targetOf(sub *format.Subsection) (Target, error) {
 	t := Target{Name: sub.Name, Frontend: deploy.Files}
 	seen := make(map[string]bool)
 	for _, o := range sub.Options {
 		key := strings.ToLower(o.Key)
 		if seen[key] {
-			return t, fmt.Errorf("read targets in %s: refship.%s.%s is there twice", path, sub.Name, key)
+			return t, fmt.Errorf("read the repository's config: refship.%s.%s is there twice", sub.Name, key)
 		}
 		seen[key] = true
 		switch key {
@@ -146,10 +149,24 @@ func targetOf(path string, sub *format.Subsection) (Target, error) {
 		case "frontend":
 			t.Frontend = deploy.Frontend(o.Value)
 		default:
-			return t, unknownSetting(path, "refship."+sub.Name+"."+o.Key)
+			return t, unknownSetting("refship." + sub.Name + "." + o.Key)
 		}
 	}
 	return t, nil
+}
+
+// withoutPath cuts an error of the file system down to the file's name: where the server keeps a repository is not for
+// those who push to it.
+func withoutPath(err error) error {
+	var one *fs.PathError
+	var two *os.LinkError
+	switch {
+	case errors.As(err, &one):
+		return fmt.Errorf("%s %s: %w", one.Op, filepath.Base(one.Path), one.Err)
+	case errors.As(err, &two):
+		return fmt.Errorf("%s %s: %w", two.Op, filepath.Base(two.New), two.Err)
+	}
+	return err
 }
 
 // syncFile makes a file or a directory's entries survive a power cut.

@@ -2,6 +2,7 @@ package hooks_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,7 +137,7 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "config"), []byte(c.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := hooks.ReadTargets(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.says) {
+			if got, err := hooks.ReadTargets(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
 				t.Errorf("targets are %v, error is %v, want %q", got, err, c.says)
 			}
 		})
@@ -150,7 +151,7 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	if diff := cmp.Diff([]hooks.Target{defaultTarget}, got); diff != "" || err != nil {
 		t.Errorf("targets (-want +got), %v:\n%s", err, diff)
 	}
-	if _, err := hooks.ReadTargets(t.Context(), filepath.Join(dir, "absent")); err == nil {
-		t.Error("a repository that is not there has targets")
+	if _, err := hooks.ReadTargets(t.Context(), filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
+		t.Errorf("of a repository that is not there the error is %v", err)
 	}
 }

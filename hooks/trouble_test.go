@@ -1,7 +1,9 @@
 package hooks_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"refship/deploy"
+	"refship/deploy/etcd"
 )
 
 // What etcd's client gives when something is wrong with etcd.
@@ -224,4 +227,57 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 		}
 	}
 	s.settled()
+}
+
+// smallSite has an etcd with a quota of 16 MiB.
+func smallSite(t *testing.T) *site {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "etcd") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	e, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Quota: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return newSiteOn(t, e.Client(), defaultTarget)
+}
+
+// A quota that is used up is a refusal up front, with how much is needed: not the error of whatever met it first.
+func TestQuotaUsedUp(t *testing.T) {
+	for _, leased := range []bool{false, true} { // with a lease the lock meets it first, else the lease
+		t.Run(fmt.Sprintf("leased %t", leased), func(t *testing.T) {
+			s := smallSite(t)
+			laptop := s.user("laptop")
+			s.commit("a.txt", "one\n")
+			if leased {
+				laptop.push("main").wants(t, true)
+				s.commit("a.txt", "two\n")
+			}
+			var err error
+			for i := 0; err == nil && i < 100; i++ {
+				_, err = s.client.Put(t.Context(), fmt.Sprintf("/other/%d", i), strings.Repeat("x", 1<<20))
+			}
+			if !errors.Is(err, rpctypes.ErrNoSpace) {
+				t.Fatalf("the quota is not used up: %v", err)
+			}
+			before := s.ref("refs/heads/main")
+			r := laptop.push("main")
+			r.wants(t, false, "refused: this needs ", "alarm NOSPACE is on", "hint: free space in etcd")
+			if s.ref("refs/heads/main") != before || strings.Contains(r.said, "grant lease") || strings.Contains(r.said, "lock /refship") {
+				t.Errorf("the ref is at %s, was at %s", s.ref("refs/heads/main"), before)
+			}
+			s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+			err = s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+			if err == nil || !strings.Contains(err.Error(), "this needs ") {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
 }

@@ -14,7 +14,9 @@ func (x *Session) upload(ctx context.Context, out *speaker) error {
 	if len(x.plans) == 0 {
 		return nil
 	}
-	if err := x.lock(ctx, out); err != nil {
+	if err := x.lock(ctx, out); deploy.IsFull(err) {
+		return x.refuseFull(ctx, out, err)
+	} else if err != nil {
 		return err
 	}
 	x.step("locked")
@@ -58,6 +60,19 @@ func (x *Session) lock(ctx context.Context, out *speaker) error {
 	return context.Cause(ctx)
 }
 
+// refuseFull says how much a push needs and what etcd has, where etcd is too full even for a lock.
+func (x *Session) refuseFull(ctx context.Context, out *speaker, cause error) error {
+	give, err := x.turn(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer give()
+	if err := x.read(ctx, out); err != nil {
+		return err
+	}
+	return cause
+}
+
 // turn waits until there is room among those who read and store.
 func (x *Session) turn(ctx context.Context, out *speaker) (give func(), err error) {
 	if len(x.plans) == 0 {
@@ -86,6 +101,10 @@ func (x *Session) read(ctx context.Context, out *speaker) error {
 			continue
 		}
 		said := p.verdict
+		if err := onlyOver(p.prepared.Verdict, over(said)); err != nil {
+			refused.add(err)
+			continue
+		}
 		if p.verdict = p.prepared.Verdict; idle(p.verdict) || isNewer(p.verdict, said) {
 			x.greet(p, out) // the chain went on while this push waited
 		}

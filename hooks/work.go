@@ -82,6 +82,11 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 	}
 	lock, v, err := w.lock(ctx, v)
 	switch {
+	case deploy.IsFull(err):
+		if _, refused := w.load(ctx, nil); refused != nil { // says how much is needed
+			err = refused
+		}
+		return nil, nil, err
 	case err != nil:
 		return nil, nil, err
 	case lock == nil:
@@ -101,8 +106,8 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 
 // check lets force override nothing but the head that whoever forced was shown.
 func (w *work) check(v *deploy.Verdict, err error) (*deploy.Verdict, error) {
-	if err == nil && v.Forced != nil && v.Head.ID != w.over {
-		return nil, v.Forced
+	if err == nil {
+		err = onlyOver(v, w.over)
 	}
 	return v, err
 }
@@ -114,7 +119,7 @@ func (w *work) lock(ctx context.Context, v *deploy.Verdict) (*deploy.Lock, *depl
 	return w.server.lock(ctx, w.chain, w.job, v, who, start.Add(w.server.lockWait), w.say)
 }
 
-// load prepares and stores when it is the deploy's turn.
+// load prepares and stores when it is the deploy's turn; without a lock it only prepares, and asks for room.
 func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, error) {
 	w.progress(deploy.Progress{Step: stepQueue})
 	give, err := w.server.turns.take(ctx, 1)
@@ -131,6 +136,9 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 	}
 	if err := w.server.cfg.Room(ctx, []*deploy.Prepared{p}); err != nil {
 		return nil, err
+	}
+	if lock == nil {
+		return p, nil
 	}
 	return p, store(ctx, p, w.cost, w.progress)
 }
@@ -159,6 +167,7 @@ func (s *Server) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job,
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var overtaken *deploy.Verdict
+	shown := over(v)
 	waiting := func(h deploy.Holder, _ time.Duration) {
 		say("waiting for the chain lock of " + string(chain.Namespace()) + ": held by " + h.String())
 		head, err := chain.Head(ctx)
@@ -166,6 +175,9 @@ func (s *Server) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job,
 			return // trouble comes up again with the lock
 		}
 		now, err := chain.Check(ctx, job)
+		if err == nil {
+			err = onlyOver(now, shown)
+		}
 		switch {
 		case isRefusal(err):
 			stop(err)

@@ -101,6 +101,8 @@ func (st TargetStatus) inWords() string {
 		return "no deploy yet"
 	case st.Standing == deploy.StandingAhead && st.Ahead > 0:
 		return "ahead by " + deploy.Count(st.Ahead, "commit")
+	case st.Standing == deploy.StandingUnknown:
+		return "unknown: this repository does not have the commit that is deployed"
 	}
 	return string(st.Standing)
 }
@@ -120,11 +122,22 @@ func (st TargetStatus) remedy(repository string) string {
 	case st.Standing == deploy.StandingBehind:
 		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
 	}
+	if st.Standing == deploy.StandingUnknown {
+		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
+	}
 	head := "what is deployed"
 	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
 		head = h.Short()
 	}
 	return fmt.Sprintf("merge %s or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'", head)
+}
+
+// origin names where a deploy came from; "" if nothing says so.
+func origin(r *deploy.Record) string {
+	if r == nil || r.Repository == "" || r.Server == "" {
+		return ""
+	}
+	return deploy.Printable(fmt.Sprintf(" (repository %s on %s)", r.Repository, r.Server))
 }
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
