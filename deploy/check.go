@@ -208,18 +208,28 @@ func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 	return why, "git pull --rebase REMOTE " + branch + ", then push again"
 }
 
-// elsewhere names the repository and the server that a record is from, if they are not the job's own.
+// elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one host
+// name are told apart by their signing keys.
 func elsewhere(job *Job, r *Record) string {
-	differ := func(theirs, ours string) bool { return theirs != "" && ours != "" && theirs != ours }
-	if r == nil || !differ(r.Repository, job.Repository) && !differ(r.Server, job.Server) {
+	if r == nil {
 		return ""
+	}
+	differ := func(theirs, ours string) bool { return theirs != "" && ours != "" && theirs != ours }
+	signer := ""
+	if job.Signer != nil {
+		signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
 	}
 	var where []string
 	if r.Repository != "" {
 		where = append(where, "repository "+Printable(r.Repository))
 	}
-	if differ(r.Server, job.Server) {
+	switch {
+	case differ(r.Server, job.Server):
 		where = append(where, "server "+Printable(r.Server))
+	case differ(r.Signer, signer):
+		where = append(where, strings.TrimSpace("server "+Printable(r.Server))+" with the signing key "+Printable(r.Signer))
+	case !differ(r.Repository, job.Repository):
+		return ""
 	}
 	return strings.Join(where, " on ")
 }

@@ -125,12 +125,13 @@ func TestEmptyTrees(t *testing.T) {
 }
 
 func TestSizesAroundAChunk(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	all := files{}
 	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize, 2*tree.ChunkSize + 1} {
 		all[fmt.Sprint(size)] = text(noise(size))
 	}
-	all["50 MB"] = text(noise(50_000_000))
+	all["9.5 MB"] = text(noise(9_500_000))
 	d := f.deploy(f.repo.commit("sizes", all))
 	f.sameAsGit(d)
 	chunks := map[int]int{}
@@ -144,23 +145,25 @@ func TestSizesAroundAChunk(t *testing.T) {
 			}
 		}
 	}
-	if chunks[tree.ChunkSize] != 1+2+2+47 || chunks[1] != 2 || len(chunks) != 3 {
+	if chunks[tree.ChunkSize] != 1+2+2+9 || chunks[1] != 2 || len(chunks) != 3 {
 		t.Errorf("chunks by size: %v", chunks)
 	}
 }
 
-func TestDirectoryOf20000EntriesAndOneFileChangedInIt(t *testing.T) {
+func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
+	const wide = 4000 // long names: a node of more than one chunk
 	all := files{}
-	for i := range 20_000 {
-		all[fmt.Sprintf("wide/file %05d", i)] = text(fmt.Sprint(i % 7))
+	for i := range wide {
+		all[fmt.Sprintf("wide/%0250d", i)] = text(fmt.Sprint(i % 7))
 	}
 	first := f.deploy(f.repo.commit("wide", all))
 	before := f.dump()
-	all["wide/file 12345"] = text("changed")
+	all[fmt.Sprintf("wide/%0250d", 1234)] = text("changed")
 	second := f.deploy(f.repo.commit("one", all, plumbing.NewHash(string(first.Hash))))
 	after := f.dump()
-	if second.Record.Files != 20_000 {
+	if second.Record.Files != wide {
 		t.Errorf("%d files", second.Record.Files)
 	}
 	cut := 0
@@ -282,6 +285,7 @@ func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
 	for name, leaf := range map[string]int{"directories": 1, "files": 20_000} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFixture(t)
 			blob := f.repo.blob("x")
 			var lines strings.Builder

@@ -49,6 +49,7 @@ func (f *fixture) gitDiff(a, b string) (lines []string) {
 }
 
 func TestDiffEqualsGits(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	draws := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -8,6 +8,8 @@ var (
 	DecodeRecord = decodeRecord
 	SubjectOf    = subjectOf
 	ParseHold    = parseHold
+	ParseHolder  = parseHolder
+	Fits         = fits
 )
 
 // MaxListed is how many changes a Prepared lists.

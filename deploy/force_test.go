@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 )
@@ -195,6 +196,22 @@ func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
+	f := newFixture(t)
+	line, fork := f.line("main", 3), f.line("fork", 1)
+	job := f.job(fork[0])
+	job.Signer = newSigner(t, 2)
+	if _, _, err := f.do(job); err != nil {
+		t.Fatal(err)
+	}
+	from := "repository config on server host with the signing key " + ssh.FingerprintSHA256(job.Signer.PublicKey())
+	_, err := f.chain.Check(t.Context(), f.job(line[2]))
+	wantError[*deploy.ConflictError](t, err, "it came from "+from+", and your ", "git pull --rebase URL main, with the URL of "+from)
+	job.Commit = line[2]
+	_, err = f.chain.Check(t.Context(), job) // its own
+	wantError[*deploy.ConflictError](t, err, "just now; your ", "git pull --rebase REMOTE main, then")
 }
 
 func TestNothingToDoPublishesNothing(t *testing.T) {

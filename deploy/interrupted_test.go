@@ -76,7 +76,7 @@ func complete(t testing.TB, keys map[string]string) {
 
 // deepTree has layers, a file of several chunks, a node of several chunks, and more keys than one txn takes.
 func deepTree() files {
-	all := files{"big": text(noise(3 * tree.ChunkSize)), "link": {"120000", "big"}}
+	all := files{"big": text(noise(2 * tree.ChunkSize)), "link": {"120000", "big"}}
 	for i := range 140 {
 		all[fmt.Sprintf("many/%d/file", i)] = text(fmt.Sprint("content ", i))
 	}
@@ -118,6 +118,7 @@ func (f *fixture) cutAt(n int) (reached func() bool) {
 }
 
 func TestInterruptedAtEveryTxn(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	all := deepTree()
 	commit := f.repo.commit("deep", all)

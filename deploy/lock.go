@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,15 +28,37 @@ type Holder struct {
 	Since      time.Time `json:"since"`
 }
 
+// String says who, with what and since when, for a sentence: "bob (refs/heads/main of config, on host) since
+// 2026-01-02T03:04:05Z". What is not known is left out.
 func (h Holder) String() string {
-	return fmt.Sprintf("%s (%s of %s, on %s) since %s", Printable(h.User), Printable(h.Ref), Printable(h.Repository),
-		Printable(h.Host), h.Since.UTC().Format(time.RFC3339))
+	text := "somebody"
+	if h.User != "" {
+		text = Printable(h.User)
+	}
+	what := Printable(h.Repository)
+	if h.Ref != "" && what != "" {
+		what = " of " + what
+	}
+	parts := []string{Printable(h.Ref) + what}
+	if h.Host != "" {
+		parts = append(parts, "on "+Printable(h.Host))
+	}
+	if parts[0] == "" {
+		parts = parts[1:]
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	if !h.Since.IsZero() {
+		text += " since " + h.Since.UTC().Format(time.RFC3339)
+	}
+	return text
 }
 
 // parseHolder reads a lock: whatever is there keeps others out.
 func parseHolder(value []byte) *Holder {
 	h := new(Holder)
-	if err := json.Unmarshal(value, h); err != nil {
+	if err := json.Unmarshal(value, h); err != nil || *h == (Holder{}) {
 		return &Holder{User: shorten(string(value))}
 	}
 	return h
@@ -133,7 +156,8 @@ type Lock struct {
 	locker   *Locker
 	lease    clientv3.LeaseID
 	value    []byte
-	revision int64 // the lock key's create revision; 0 once it is given back
+	revision int64 // the lock key's create revision; 0 while it is not held
+	stray    bool  // a try of it may be applied later, or was, unknown to us
 }
 
 // Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd can not be told, this
@@ -151,12 +175,18 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// gone notes that the lock is not held any more.
+// gone notes that the lock is not held any more. A stray try of it finds its compare true again, as the lock is free: it
+// can not be told from a new one, and would put a lock that nobody gives back. So its lease is given up with it; revoking
+// that at once would take the locks of other pushes away, which have the time until it runs out this way.
 func (l *Lock) gone() {
 	l.revision = 0
 	l.locker.own(l.chain.ns, l.value, false)
+	if l.stray {
+		l.locker.forget(l.lease)
+	}
 }
 
+// deleteLock deletes a lock by its create revision.
 func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
 	key := c.own("lock")
 	_, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", revision)).
@@ -173,67 +203,88 @@ func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Durat
 	if err != nil {
 		return nil, fmt.Errorf("encode lock: %w", err)
 	}
+	lock := &Lock{chain: c, locker: l, value: value}
 	l.own(c.ns, value, true)
-	lock, err := c.lock(ctx, l, value, start, wait, waiting)
-	if err != nil {
-		l.own(c.ns, value, false)
+	if err := lock.take(ctx, start, wait, waiting); err != nil {
+		lock.gone()
+		return nil, err
 	}
-	return lock, err
+	return lock, nil
 }
 
-func (c *Chain) lock(ctx context.Context, l *Locker, value []byte, start time.Time, wait time.Duration, waiting func(Holder, time.Duration)) (*Lock, error) {
+// take waits for the lock.
+func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, waiting func(Holder, time.Duration)) (err error) {
+	c := l.chain
 	for {
-		lease, err := l.lease(ctx)
-		if err != nil {
-			return nil, err
+		if l.lease, err = l.locker.lease(ctx); err != nil {
+			return err
 		}
 		// Breaking a try off would not tell whether the lock was taken: it is bounded by itself.
-		revision, held, err := c.tryLock(context.WithoutCancel(ctx), lease, value)
+		held, err := l.try(context.WithoutCancel(ctx))
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			l.forget(lease)
+			l.locker.forget(l.lease)
 			continue
 		}
 		if err != nil {
-			l.forget(lease) // the lock may be there
-			return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+			return fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 		}
 		if held == nil {
-			return &Lock{chain: c, locker: l, lease: lease, value: value, revision: revision}, nil
+			return nil
 		}
-		if l.leftOver(c.ns, held) {
+		if l.locker.leftOver(c.ns, held) {
 			// A try whose answer was lost, or an unlock that did not reach etcd: nobody else could remove it.
 			if err := c.deleteLock(ctx, held.CreateRevision); err != nil {
-				return nil, fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+				return fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 			}
 			continue
 		}
 		holder := *parseHolder(held.Value)
 		if !c.awaitUnlock(ctx, held, start.Add(wait), func() { waiting(holder, time.Since(start)) }) {
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
-			return nil, &LockedError{Namespace: c.ns, Holder: holder, Waited: time.Since(start)}
+			return &LockedError{Namespace: c.ns, Holder: holder, Waited: time.Since(start)}
 		}
 	}
 }
 
-// tryLock puts the lock if nobody has it and gives its create revision, else the key as somebody else holds it.
-func (c *Chain) tryLock(ctx context.Context, lease clientv3.LeaseID, value []byte) (int64, *mvccpb.KeyValue, error) {
-	key := c.own("lock")
-	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, string(value), clientv3.WithLease(lease))).
+// try puts the lock if nobody has it, else gives the key as somebody else holds it.
+func (l *Lock) try(ctx context.Context) (*mvccpb.KeyValue, error) {
+	key, tries := l.chain.own("lock"), 0
+	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+		Then(clientv3.OpPut(key, string(l.value), clientv3.WithLease(l.lease))).
 		Else(clientv3.OpGet(key)).Commit()
+	l.stray = l.stray || tries > 1
 	if err != nil {
-		return 0, nil, err
+		l.stray = l.stray || !l.isOut(ctx, err)
+		return nil, err
 	}
 	if resp.Succeeded {
-		return resp.Header.Revision, nil, nil
+		l.revision = resp.Header.Revision
+		return nil, nil
 	}
 	held := resp.Responses[0].GetResponseRange().Kvs[0]
-	if held.Lease == int64(lease) && bytes.Equal(held.Value, value) {
-		return held.CreateRevision, nil, nil // an earlier try of this very call, whose answer was lost
+	if held.Lease == int64(l.lease) && bytes.Equal(held.Value, l.value) {
+		l.revision = held.CreateRevision // an earlier try of this very call, whose answer was lost
+		return nil, nil
 	}
-	return 0, held, nil
+	return held, nil
+}
+
+// isOut tells whether a try that failed did not put the lock, nor ever will: the lease that all of this process's locks
+// hang on must not go for what etcd refuses one chain.
+func (l *Lock) isOut(ctx context.Context, err error) bool {
+	err = etcd.Classify(err)
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, etcd.ErrDenied): // asked before anything is done
+		return true
+	case errors.Is(err, etcd.ErrFull): // the quota is asked after, and a delete needs none
+		key := l.chain.own("lock")
+		_, err := l.chain.kv.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", string(l.value)),
+			clientv3.Compare(clientv3.LeaseValue(key), "=", l.lease)).Then(clientv3.OpDelete(key)).Commit()
+		return err == nil
+	}
+	return false
 }
 
 // watchPause is how long a waiter whose watch broke waits before it looks again.

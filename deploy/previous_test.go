@@ -220,6 +220,7 @@ func (f *fixture) clear() {
 }
 
 func TestCommitsBeyondWhatIsStored(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	first := f.deploy(f.repo.commit("first", files{"a": text("a")}))
 	// 10,001 commits by one fast-import.

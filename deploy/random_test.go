@@ -17,6 +17,7 @@ import (
 // TestRandomHistories draws commits and deploys some of them: each reads back as git has it, and counts what git
 // counts. Everything is drawn from one seed; etcd and repository are the same for all draws, a namespace is new.
 func TestRandomHistories(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	draws := 0
 	rapid.Check(t, func(rt *rapid.T) {

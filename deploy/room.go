@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -26,18 +27,30 @@ func CheckRoom(ctx context.Context, client *clientv3.Client, all []*Prepared) er
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}
-	free := space.Quota - space.Used
-	if !space.NoSpace && (space.Quota == 0 || need <= free) {
+	return fits(need, space)
+}
+
+func fits(need int64, space etcd.Space) error {
+	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
-	what := fmt.Sprintf("this needs %s in etcd and %s of its quota of %s are free", Bytes(need), Bytes(max(free, 0)), Bytes(space.Quota))
-	if space.NoSpace {
-		what = "etcd's alarm NOSPACE is on: it takes no writes"
+	quota, alarm := "unknown", "" // etcd tells its quota from 3.6 on
+	if space.Quota > 0 {
+		quota = Bytes(space.Quota)
 	}
-	return &roomError{&RefusedError{What: what, Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again"}}
+	if space.NoSpace {
+		alarm = "; etcd's alarm NOSPACE is on, so it takes no writes"
+	}
+	return &roomError{&RefusedError{
+		What:   fmt.Sprintf("this needs %s in etcd, where %s are used and the quota is %s%s", Bytes(need), Bytes(space.Used), quota, alarm),
+		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
+	}}
 }
 
 // roomError is a refusal that etcd's fullness caused.
 type roomError struct{ *RefusedError }
 
 func (e *roomError) Unwrap() []error { return []error{e.RefusedError, etcd.ErrFull} }
+
+// IsFull tells whether err is, or is caused by, an etcd that is full: its quota is used up, or has no room for a push.
+func IsFull(err error) bool { return errors.Is(err, etcd.ErrFull) }

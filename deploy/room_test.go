@@ -4,7 +4,10 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"refship/deploy"
 	"refship/deploy/etcd"
@@ -24,8 +27,8 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	f := newFixtureOn(t, e.Client())
 	large := f.repo.commit("large", files{"a": text(noise(1 << 20)), "b": text(noise(1<<20 - 1))})
 	_, _, err = f.do(f.job(large))
-	wantError[*deploy.RefusedError](t, err, "this needs 2 MiB in etcd and ", "raise its quota")
-	if !errors.Is(err, etcd.ErrFull) {
+	wantError[*deploy.RefusedError](t, err, "this needs 2 MiB in etcd, where ", "raise its quota")
+	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
 		t.Errorf("%v is not etcd full", err)
 	}
 	if keys := f.dump(); len(keys) != 0 {
@@ -49,4 +52,27 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if err := deploy.CheckRoom(t.Context(), f.client, nil); err != nil {
 		t.Error(err)
 	}
+	// Until etcd itself has noticed.
+	for err = nil; err == nil; {
+		_, err = f.tap.KV.Put(t.Context(), "/elsewhere", noise(1<<20))
+	}
+	if !errors.Is(err, rpctypes.ErrNoSpace) || !deploy.IsFull(etcd.Classify(err)) || deploy.IsFull(errCut) {
+		t.Errorf("%v", err)
+	}
+	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
+	full := wantError[*deploy.RefusedError](t, err, "are used and the quota is 2 MiB; etcd's alarm NOSPACE is on", "disarm the alarm")
+	if !deploy.IsFull(err) || !strings.HasPrefix(full.What, "this needs ") {
+		t.Error(err)
+	}
+}
+
+// What an etcd before 3.6 says has no quota in it.
+func TestRoomOfAnUnknownQuota(t *testing.T) {
+	space := etcd.Space{Used: 3 << 20}
+	if err := deploy.Fits(1<<40, space); err != nil {
+		t.Error(err)
+	}
+	space.NoSpace = true
+	wantError[*deploy.RefusedError](t, deploy.Fits(1<<20, space),
+		"this needs 1 MiB in etcd, where 3 MiB are used and the quota is unknown; etcd's alarm NOSPACE is on", "quota")
 }

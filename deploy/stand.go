@@ -19,7 +19,8 @@ const (
 	StandingEqual    Standing = "equal"    // a deploy would change nothing: see Verdict's Already and Same
 	StandingAhead    Standing = "ahead"    // the commit contains what the head deployed, or is the same with another path or settings
 	StandingBehind   Standing = "behind"   // the head deployed a commit that contains this one
-	StandingDiverged Standing = "diverged" // neither contains the other, or the head cannot be compared
+	StandingDiverged Standing = "diverged" // neither contains the other, or the head is none that a commit could be compared with
+	StandingUnknown  Standing = "unknown"  // the repository does not have the commit that the head deployed
 )
 
 // Stand compares a job's commit with a chain's head, whatever holds the chain; ahead is the number of commits from the
@@ -37,7 +38,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, 
 	between, err := job.Repo.Between(ctx, at, job.Commit, maxCommits)
 	switch {
 	case errors.Is(err, tree.ErrUnknownCommit):
-		return StandingDiverged, 0, nil
+		return StandingUnknown, 0, nil
 	case err != nil:
 		return "", 0, fmt.Errorf("compare %s with %s: %w", head.Hash.Short(), job.hash().Short(), err)
 	case between.Related:

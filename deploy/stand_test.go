@@ -97,7 +97,7 @@ func TestStand(t *testing.T) {
 		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.StandingAhead, ahead: 2},
 		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.StandingAhead},
 		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.StandingAhead, ahead: 2},
-		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingDiverged},
+		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingUnknown},
 		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.StandingDiverged},
 		"foreign without a hash":              {head: &deploy.Deploy{ID: 1}, want: deploy.StandingDiverged},
 		"foreign with an ancestor":            {head: &deploy.Deploy{ID: 1, Hash: deploy.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},

@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/keys"
 )
 
 // lock encrypts a user's private key: OpenSSH then offers the public key, hears that it would do, and cannot sign.
@@ -446,5 +449,101 @@ func TestRemovedKeyShared(t *testing.T) {
 	}
 	if err := master.Wait(); err == nil {
 		t.Error("ssh was not killed")
+	}
+}
+
+// TestKeyOfAPush: a push is of the user, and with the permissions, that the key has when it begins to send.
+func TestKeyOfAPush(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	before := e.user("before", "deploy:config")
+	rename := func(rules string) func() {
+		return func() {
+			list, _, err := e.keys.List()
+			if err != nil || len(list) != 1 {
+				t.Errorf("%d keys: %v", len(list), err)
+				return
+			}
+			parsed, err := keys.ParseRules(rules)
+			_, err2 := e.keys.Remove(list[0].Name)
+			if err := errors.Join(err, err2, e.keys.Add("after", before.signer.PublicKey(), "test", parsed)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	work := e.work()
+	e.log.at("receive-start", rename("deploy:config")) // the client was not asked for anything yet
+	e.git(before, work, "push", e.url("config"), "main").want(t, 0, "the first deploy, by after")
+	if d := e.head("config"); d == nil || d.Record.Pusher.Name != "after" {
+		t.Errorf("head is %+v, want one by after", d)
+	}
+	if log := e.log.text(); !strings.Contains(log, "repository=config user=after") {
+		t.Error("log does not say who pushed")
+	}
+	e.commit(work, "file", "two\n")
+	e.log.at("receive-start", rename("push:config"))
+	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "after may push to config but not deploy")
+	e.commit(work, "file", "three\n")
+	e.log.at("receive-start", rename("read:config"))
+	e.git(before, work, "push", e.url("config"), "main").want(t, 128, "key after may read repository config, but has no permission to push")
+}
+
+// TestPlacesAreNotTold: what goes wrong with the server's files is told by their names; where they are is for the log.
+func TestPlacesAreNotTold(t *testing.T) {
+	e := start(t)
+	repo := e.repo("team/config")
+	laptop := e.user("laptop", "admin")
+	c := e.dial(laptop)
+	file := func(name string) string { return filepath.Join(repo.Dir, name) }
+	swap := func(path string) { // for a directory, which nobody can read as a file
+		t.Helper()
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := func(path string) {
+		t.Helper()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct {
+		path     string
+		commands []string
+		name     string // of the thing that is told
+	}{
+		{file("config"), []string{"git-upload-pack 'team/config'", "git-receive-pack 'team/config'", "log team/config", "status team/config", "repos"}, "config"},
+		{e.keys.Path, []string{"repos", "", "git-receive-pack 'team/config'"}, "authorized_keys"},
+	} {
+		swap(x.path)
+		for _, command := range x.commands {
+			r := e.exec(c, command)
+			r.want(t, 1, "refship: error: ", x.name)
+			if strings.Contains(r.stdout+r.stderr, e.dir) {
+				t.Errorf("%q tells where the server's files are: %+v", command, r)
+			}
+		}
+		back(x.path)
+		if !strings.Contains(e.log.text(), x.path) {
+			t.Errorf("log does not name %s", x.path)
+		}
+	}
+	// The directory of all repositories itself.
+	if err := os.Rename(e.repos.Dir, e.repos.Dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(e.repos.Dir, e.repos.Dir); err != nil { // a loop
+		t.Fatal(err)
+	}
+	for _, command := range []string{"log team/config", "git-upload-pack 'team/config'"} {
+		if r := e.exec(c, command); r.status == 0 || strings.Contains(r.stdout+r.stderr, e.dir) {
+			t.Errorf("%q: %+v", command, r)
+		}
 	}
 }

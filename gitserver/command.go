@@ -78,11 +78,7 @@ const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], st
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			remedy := "give it a repository's name and nothing else"
-			if v == verbLog {
-				remedy = helpHint
-			}
-			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, printable(clip(a))), remedy: remedy}
+			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, printable(clip(a))), remedy: helpHint}
 		}
 	}
 	if len(args) != 1 {

@@ -73,21 +73,30 @@ func (x *session) printLog(key *keys.Key, c command) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	lines := &lineCounter{}
+	last := &lastLine{}
 	status := x.print(func(w io.Writer) error {
-		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, lines), c.repository, dir, c.target, c.limit)
+		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.repository, dir, c.target, c.limit)
 	})
-	if status == exitDone && c.limit == defaultLimit && lines.n >= defaultLimit {
+	// A line begins with the deploy's id, and a chain's first is 1.
+	if status == exitDone && c.limit == defaultLimit && last.number == defaultLimit && !strings.HasPrefix(last.text, "1 ") {
 		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", defaultLimit))
 	}
 	return status
 }
 
-// lineCounter counts the newlines that are written to it.
-type lineCounter struct{ n int }
+// lastLine keeps the last of the lines that are written to it, however they come.
+type lastLine struct {
+	text   string // with its newline, if it has come
+	number int
+}
 
-func (l *lineCounter) Write(p []byte) (int, error) {
-	l.n += bytes.Count(p, []byte("\n"))
+func (l *lastLine) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		if l.number == 0 || strings.HasSuffix(l.text, "\n") {
+			l.text, l.number = "", l.number+1
+		}
+		l.text += string(line)
+	}
 	return len(p), nil
 }
 

@@ -63,11 +63,18 @@ func TestLogCommand(t *testing.T) {
 	e.ssh(reader, "git@127.0.0.1", "log", "config").want(t, 0)
 	work := e.work()
 	const deploys = defaultLimit + 2
+	c := e.dial(reader)
 	for i := range deploys {
 		e.commit(work, "file", fmt.Sprintf("change %d\n", i))
 		e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
+		if i+1 == defaultLimit { // that is all there is
+			for _, command := range []string{"log config", "log config -n 20"} {
+				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit || r.stderr != "" {
+					t.Errorf("%s of %d deploys: %+v", command, defaultLimit, r)
+				}
+			}
+		}
 	}
-	c := e.dial(reader)
 	for _, x := range []struct {
 		command string
 		lines   int

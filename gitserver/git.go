@@ -212,7 +212,8 @@ func (e *ending) over() {
 // input is what a client sent to git.
 type input struct {
 	bytes int64
-	ended bool // the client's input was at its end before git was
+	first [4]byte // of them
+	ended bool    // the client's input was at its end before git was
 }
 
 // countingReader takes down what git was given.
@@ -225,6 +226,9 @@ type countingReader struct {
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.mu.Lock()
+	if c.in.bytes < int64(len(c.in.first)) {
+		copy(c.in.first[c.in.bytes:], p[:n])
+	}
 	c.in.bytes += int64(n)
 	c.in.ended = err != nil
 	c.mu.Unlock()

@@ -45,6 +45,7 @@ func TestPushCloneFetch(t *testing.T) {
 
 	// Nothing new to push is no error.
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "Everything up-to-date")
+	e.git(laptop, work, "push", "-o", "deploy.dry-run", e.url("config"), "main").want(t, 0, "Everything up-to-date")
 	r = e.git(laptop, work, "push", "--dry-run", e.url("config"), "main:refs/heads/dry")
 	r.want(t, 0, "main -> dry")
 	if strings.Contains(r.stderr, "refship:") {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Server struct {
 	log       *slog.Logger
 	git       *gitTool
 	hooksPath string // absolute
+	places    *strings.Replacer
 	ssh       *glssh.Server
 	pushes    *pool
 	fetches   *pool
@@ -86,6 +88,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath,
+		places: withoutPlaces(cfg.Repos.Dir, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath), filepath.Dir(git.path)),
 		pushes: newPool("pushes", maxPushes), fetches: newPool("fetches", maxFetches),
 		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -150,13 +151,23 @@ func (x *session) fail(err error) int {
 		status = x.s.cfg.ExitCode(err)
 	}
 	x.log.Info("command failed", "error", err, "status", status)
-	for line := range strings.SplitSeq(err.Error(), "\n") {
+	for line := range strings.SplitSeq(x.s.places.Replace(err.Error()), "\n") {
 		x.tell("error: " + line)
 	}
 	if errors.As(err, &hint) {
-		x.tell("hint: " + hint.Hint())
+		x.tell("hint: " + x.s.places.Replace(hint.Hint()))
 	}
 	return status
+}
+
+// withoutPlaces takes out of a text where the server has its files, and leaves what they are called: the rest is no
+// client's business. The log keeps it all.
+func withoutPlaces(dirs ...string) *strings.Replacer {
+	var pairs []string
+	for _, dir := range dirs {
+		pairs = append(pairs, dir+"/", "", dir, filepath.Base(dir))
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // open finds a repository on which the key may do what the command needs. A repository that is hidden from the key and

@@ -37,8 +37,9 @@ func receiveSettings(hooksPath string, maxPack int64) []string {
 	}
 }
 
-// flushOnly is what a push that has nothing to push sends: one flush packet (gitprotocol-common(5)).
-const flushOnly = 4
+// flush ends the list of ref updates that a push begins with: what begins with it updates none, whatever push options
+// follow (gitprotocol-pack(5)).
+const flush = "0000"
 
 // receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too.
 func (x *session) receivePack(key *keys.Key, name string) int {
@@ -59,8 +60,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	defer release()
 	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
-		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(),
-		May: func(action keys.Action) bool { k := in.began(); return k != nil && k.May(action, name) },
+		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(), Began: in.began,
 	})
 	if err != nil {
 		return x.fail(err)
@@ -89,14 +89,14 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 }
 
 // pushInput is what the client of a push sends. Its first byte is the push's beginning: a client may have looked at the
-// refs long before, and kept its session. What the key may do is decided there, for the whole push: one that has begun
-// is finished, whatever happens to its key meanwhile.
+// refs long before, and kept its session. Whose the push is and what the key may do is decided there, for the whole push:
+// one that has begun is finished, whatever happens to its key meanwhile.
 type pushInput struct {
 	r     io.Reader
 	check func() (*keys.Key, error)
 
 	mu      sync.Mutex
-	key     *keys.Key // as it was at the beginning; nil before
+	key     *keys.Key
 	refused error
 }
 
@@ -118,6 +118,7 @@ func (in *pushInput) begin() bool {
 	return in.refused == nil
 }
 
+// began is the key as it was at the beginning; nil if the push has not begun, or may not.
 func (in *pushInput) began() *keys.Key {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -167,7 +168,7 @@ func (x *session) report(name string, received input, gitErr error, outcome hook
 		_, _ = fmt.Fprintln(x.err, l)
 	}
 	status := x.gitStatus("git receive-pack", gitErr)
-	missed := !outcome.Reached && received.bytes > flushOnly
+	missed := !outcome.Reached && received.bytes >= int64(len(flush)) && string(received.first[:]) != flush
 	switch {
 	case missed && checkHooks(x.s.hooksPath) != nil:
 		x.log.Error("hooks disappeared during a push", "repository", name, "error", checkHooks(x.s.hooksPath))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -24,6 +25,9 @@ type keyCmd struct {
 // maxKeyFile bounds what is read as a public key, in bytes.
 const maxKeyFile = 64 << 10
 
+// spaceAroundComma is natural in a list; a space inside of a rule is a mistake.
+var spaceAroundComma = regexp.MustCompile(` *, *`)
+
 type keyAddCmd struct {
 	dataFlag
 	Name  string   `arg:"" help:"Who it is: the name that deploys are recorded under."`
@@ -33,7 +37,7 @@ type keyAddCmd struct {
 
 // Run adds the key; a running server sees it at once.
 func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
-	rules, err := keys.ParseRules(strings.ReplaceAll(strings.Join(c.Allow, ","), " ", "")) // a space after a comma is natural
+	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
 	if err != nil {
 		return asUsage("--allow", err)
 	}

@@ -81,7 +81,7 @@ func TestKillAtEveryStep(t *testing.T) {
 
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
-	const rounds, files = 50, 400
+	const rounds, files = 30, 400
 	w := newWorld(t)
 	w.serve("")
 	seed := uint64(time.Now().UnixNano())

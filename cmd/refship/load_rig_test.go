@@ -73,7 +73,7 @@ func (w *loadWorld) pushTo(ctx context.Context, i int, dir, url, refspec string)
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "git", "-C", dir, "push", "--porcelain", url, refspec)
 	cmd.Env = w.client(i)
-	cmd.WaitDelay = time.Second // its ssh has the same pipe
+	cmd.WaitDelay = patience // its ssh has the same pipe, and may outlive it for a while where hundreds run
 	out, err := cmd.CombinedOutput()
 	return pushed{string(out), err, time.Since(start)}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -119,6 +120,7 @@ type watched struct {
 	hooks   *hooks.Server
 	watch   *refWatch
 	metrics *metrics
+	logged  bytes.Buffer // by watch
 	commits int
 }
 
@@ -134,7 +136,7 @@ func newWatched(t *testing.T) *watched {
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: gitserver.Repos{Dir: filepath.Join(dir, "repos")}, metrics: newMetrics()}
-	w.watch = newRefWatch(w.repos, w.metrics.statusFailed, log)
+	w.watch = newRefWatch(w.repos, w.metrics.statusFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
 	locker := deploy.NewLocker(w.client, lockTTL)
 	t.Cleanup(func() { locker.Close() })
@@ -169,6 +171,14 @@ func (w *watched) create(name string, targets ...string) *gitserver.Repo {
 		w.Fatal(err)
 	}
 	return repo
+}
+
+// write replaces a repository's config.
+func (w *watched) write(repo *gitserver.Repo, text string) {
+	w.Helper()
+	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // move puts a branch on a commit of its own.
@@ -243,6 +253,23 @@ func TestRefWatch(t *testing.T) {
 	w.sees("etcd is away", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
 	if n := w.failures(); n != 1 {
 		t.Errorf("%v failures, want that of the first repository", n)
+	}
+
+	// Where one repository cannot be read, nothing is known of what is gone; it is told once, not in each round.
+	text, err := os.ReadFile(filepath.Join(config.Dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.write(config, "[core\n")
+		w.watch.round(ctx, w.hooks)
+		w.sees("a repository cannot be read", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+		w.watch.round(ctx, w.hooks)
+		w.write(config, string(text))
+		w.watch.round(ctx, w.hooks)
+	}
+	if n := strings.Count(w.logged.String(), "level=WARN msg=\"repositories cannot be listed"); n != 2 {
+		t.Errorf("told %d times that repositories cannot be listed, want 2:\n%s", n, &w.logged)
 	}
 
 	// What is gone has no series.

@@ -30,6 +30,8 @@ type refWatch struct {
 	log    *slog.Logger
 	desc   *prometheus.Desc
 
+	unlisted string // why the last round could not list all repositories; "" if it could
+
 	mu    sync.Mutex
 	ahead map[string]map[string]float64 // by repository and target; what could not be found out stays as it was
 	due   map[string]bool               // repositories to look at out of turn
@@ -105,14 +107,14 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 	}
 }
 
-// round looks at all repositories, and forgets those that are gone. Where etcd does not answer it ends: each look would
+// round looks at all repositories, and forgets those that are gone, if it knows them all. Where etcd does not answer it ends: each look would
 // wait for it.
 func (w *refWatch) round(ctx context.Context, hookServer *hooks.Server) {
-	repos, err := w.repos.List(ctx)
-	if err != nil {
-		w.note(ctx, "", err) // those that can be read are there
+	repos, err := w.repos.List(ctx) // with an error, those that can be read are there
+	w.noteList(ctx, err)
+	if err == nil {
+		w.keep(repos)
 	}
-	w.keep(repos)
 	for _, repo := range repos {
 		err := w.look(ctx, hookServer, repo)
 		if err != nil {
@@ -131,6 +133,19 @@ func (w *refWatch) note(ctx context.Context, repository string, err error) {
 	}
 	w.failed.Inc()
 	w.log.DebugContext(ctx, "compare refs with chains", "repository", repository, "error", err)
+}
+
+// noteList tells once of each reason why repositories cannot be listed.
+func (w *refWatch) noteList(ctx context.Context, err error) {
+	reason := ""
+	if err != nil {
+		w.note(ctx, "", err)
+		reason = err.Error()
+	}
+	if reason != "" && reason != w.unlisted && ctx.Err() == nil {
+		w.log.WarnContext(ctx, "repositories cannot be listed: what refship_ref_ahead says of them stays as it was", "error", err)
+	}
+	w.unlisted = reason
 }
 
 // keep drops the series of repositories that are gone.

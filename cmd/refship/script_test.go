@@ -55,20 +55,30 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	if err := os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for name, value := range map[string]string{"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"), raceOptions: noSleep} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	status := m.Run()
 	os.RemoveAll(bin)
 	os.Exit(status)
 }
 
+// A program with the race detector sleeps for a second before it exits, in case another goroutine still has a race to
+// tell of. The scripts run hundreds of programs, and what races is the server while it works.
+const (
+	raceOptions = "GORACE"
+	noSleep     = "atexit_sleep_ms=0"
+)
+
 // plainDir, beside the programs that the scripts run, has them without the race detector: it makes them so slow that
 // kills would hit little else than starts.
 const plainDir = "plain"
 
-// buildPrograms builds both programs, with the failure points: as this test was built, and plain.
+// buildPrograms builds both programs, with the failure points: as this test was built, and plain. refship-hook, which
+// only passes on what goes between git and the server, is always plain.
 func buildPrograms() (dir string, err error) {
 	dir, err = os.MkdirTemp("", "refship-bin-")
 	if err != nil {
@@ -77,7 +87,13 @@ func buildPrograms() (dir string, err error) {
 	if !raceEnabled {
 		return dir, errors.Join(build(dir), os.Symlink(".", filepath.Join(dir, plainDir)))
 	}
-	return dir, errors.Join(build(dir, "-race"), build(filepath.Join(dir, plainDir)))
+	plain := filepath.Join(dir, plainDir)
+	if err := errors.Join(build(dir, "-race"), build(plain)); err != nil {
+		return dir, err
+	}
+	// git gives hooks none of the server's environment, so that theirs would sleep, twice in each push.
+	hook := filepath.Join(dir, "refship-hook")
+	return dir, errors.Join(os.Remove(hook), os.Link(filepath.Join(plain, "refship-hook"), hook))
 }
 
 func build(dir string, flags ...string) error {
@@ -122,6 +138,7 @@ func setupScript(env *testscript.Env) error {
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
 		"GIT_AUTHOR_NAME": "Ann Author", "GIT_AUTHOR_EMAIL": "ann@example.com",
 		"GIT_COMMITTER_NAME": "Cam Committer", "GIT_COMMITTER_EMAIL": "cam@example.com",
+		raceOptions:       noSleep,
 		"GIT_SSH_COMMAND": "false", // until the script says as whom
 	} {
 		env.Setenv(name, value)
@@ -254,7 +271,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 // scriptEnv is the script's environment as far as refship looks at it.
 func scriptEnv(ts *testscript.TestScript) []string {
 	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_LOG_LEVEL", "REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME"} {
+	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_LOG_LEVEL", "REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME", raceOptions} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -8,8 +8,8 @@ import (
 
 // Bounded gives client's KV with bounds: etcd's client by itself would wait for as long as its context lives while no
 // server answers. A Get or Txn is sent again while that may help (see RequestTimeout); what goes through it must stand
-// being applied twice, also after a later request of somebody else: by its compares, or because it puts what nobody puts
-// otherwise. Put, Delete and Do are sent once.
+// being applied twice, also after a later request of somebody else: by its compares, because it puts what nobody puts
+// otherwise, or because its caller counts the tries and sees to it (CountTries). Put, Delete and Do are sent once.
 func Bounded(client *clientv3.Client) clientv3.KV {
 	return &boundedKV{KV: client.KV, patience: patience{client}}
 }

@@ -63,6 +63,8 @@ func hint(kind, err error) string {
 		return "etcd is there and too slow: look at its disk and its load (etcdctl check perf)"
 	case strings.Contains(text, "handshake failed: EOF"), strings.Contains(text, "handshake failed: read "):
 		return "the endpoint ends the TLS handshake: if it speaks plain HTTP use http:// and no TLS files"
+	case strings.Contains(text, "error reading server preface") && strings.Contains(text, "use of closed network connection"):
+		return "the endpoint takes connections and says nothing: is etcd stopped, or overloaded?" // we gave up, not the other side
 	case strings.Contains(text, "error reading server preface"):
 		return "something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"
 	case strings.Contains(text, "connection refused"):

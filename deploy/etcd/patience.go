@@ -40,15 +40,29 @@ const (
 // patience sends requests again that can stand it.
 type patience struct{ client *clientv3.Client }
 
+// triesKey is where CountTries keeps its counter.
+type triesKey struct{}
+
+// CountTries gives a context under which tries counts how often a Get or Txn of Bounded was sent: what was sent more
+// than once may be applied once more later, after its answer. A counter is for one request.
+func CountTries(ctx context.Context, tries *int) context.Context {
+	return context.WithValue(ctx, triesKey{}, tries)
+}
+
 // try calls send until it succeeds, fails for good, or time is up. What may have been applied is sent again, too.
 func (p patience) try(ctx context.Context, send func(context.Context) error) error {
 	start, limit, pause := time.Now(), firstTry, firstPause
+	tries, ok := ctx.Value(triesKey{}).(*int)
+	if !ok {
+		tries = new(int)
+	}
 	if len(p.client.Endpoints()) > 1 {
 		limit = firstTryOfOthers
 	}
 	all, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	for {
+		*tries++
 		sent := time.Now()
 		one, cancelOne := context.WithTimeout(all, limit)
 		err := send(one)

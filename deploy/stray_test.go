@@ -1,0 +1,135 @@
+package deploy_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+)
+
+func (f *fixture) shortLocker() *deploy.Locker {
+	l := deploy.NewLocker(f.client, 2*time.Second)
+	f.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			f.Errorf("close locker: %v", err)
+		}
+	})
+	return l
+}
+
+// A member that was asked for the lock first, gave no answer, and puts it when all is over does not keep other servers
+// out for longer than a lease lives, though the process that it is from lives on.
+func TestALockThatIsPutLate(t *testing.T) {
+	for name, use := range map[string]func(*fixture, *deploy.Locker) error{
+		"after unlock": func(f *fixture, l *deploy.Locker) error {
+			lock, err := f.lock(l, 0)
+			if err != nil {
+				return err
+			}
+			return lock.Unlock(f.Context())
+		},
+		"after a deploy": func(f *fixture, l *deploy.Locker) error {
+			_, _, err := f.chain.Do(f.Context(), l, holder, f.job(f.one()), 0, quiet)
+			return err
+		},
+		"after waiting in vain": func(f *fixture, l *deploy.Locker) error {
+			f.put(own+"lock", "somebody")
+			_, err := f.lock(l, 0)
+			f.delete(own + "lock")
+			wantError[*deploy.LockedError](f, err, "locked by somebody", "")
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			var late *tapTxn
+			f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
+				if late == nil && txn.puts(own+"lock") {
+					late = txn
+					return nil, rpctypes.ErrLeaderChanged
+				}
+				return txn.send()
+			})
+			if err := use(f, f.shortLocker()); err != nil {
+				t.Fatal(err)
+			}
+			late.ctx = t.Context()
+			if resp, err := late.send(); err != nil || !resp.Succeeded || f.dump()[own+"lock"] == "" {
+				t.Fatalf("the late one put nothing: %v, %v", resp, err)
+			}
+			lock, err := f.lock(f.locker, 20*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lock.Unlock(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What etcd refuses one chain does not take the lease away that the process's other locks hang on.
+func TestARefusedLockKeepsTheLease(t *testing.T) {
+	for _, name := range []string{"full", "full, applied", "permission denied", "invalid token"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			held, err := f.lock(f.locker, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := *f
+			other.chain = deploy.Open(f.client, namespace+"/other", discard())
+			f.inject(faults[name], 1, 1)
+			if _, err := other.lock(f.locker, 0); !errors.Is(err, faults[name].kind) {
+				t.Fatalf("got %v", err)
+			}
+			f.tap.on(nil)
+			if f.dump()[namespace+"/other/refship/lock"] != "" {
+				t.Error("the refused lock is there")
+			}
+			if _, err := other.lock(f.locker, 0); err != nil {
+				t.Fatal(err)
+			}
+			if leases, err := f.client.Leases(t.Context()); err != nil || len(leases.Leases) != 1 {
+				t.Errorf("%d leases, %v: another was granted", len(leases.Leases), err)
+			}
+			if err := held.Unlock(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestCountTries(t *testing.T) {
+	f := newFixture(t)
+	kv, tries := etcd.Bounded(f.client), 0
+	f.inject(faults["leader changed"], 1, 2)
+	if _, err := kv.Txn(etcd.CountTries(t.Context(), &tries)).Then(clientv3.OpGet("/x")).Commit(); err != nil || tries != 3 {
+		t.Errorf("%d tries, %v", tries, err)
+	}
+}
+
+func TestHolderSaysWhatIsKnown(t *testing.T) {
+	since := `"since":"2026-01-02T03:04:05Z"`
+	for value, want := range map[string]string{
+		`{"user":"bob","ref":"refs/heads/fix","repository":"config","host":"h",` + since + `}`: "bob (refs/heads/fix of config, on h) since 2026-01-02T03:04:05Z",
+		`{"user":"x"}`:                     "x",
+		`{"user":"x","host":"h"}`:          "x (on h)",
+		`{"user":"x","ref":"r"}`:           "x (r)",
+		`{"repository":"c",` + since + `}`: "somebody (c) since 2026-01-02T03:04:05Z",
+		`{}`:                               "{}",
+		`not JSON`:                         "not JSON",
+		``:                                 "somebody",
+	} {
+		if got := deploy.ParseHolder([]byte(value)).String(); got != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
+		}
+	}
+}
