@@ -56,7 +56,7 @@ func TestBadCommands(t *testing.T) {
 		{"git upload-archive '/config'", 4, "git-upload-archive is not served here", "clone or fetch, then run git archive"},
 		{"git-receive-pack", 2, "git-receive-pack takes one repository, not 0 arguments", ""},
 		{"git-receive-pack 'a' 'b'", 2, "takes one repository, not 2 arguments", ""},
-		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil", "give it a repository's name"},
+		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil", "the commands are help"},
 		{"git-upload-pack '--upload-pack=evil'", 2, "takes no option: --upload-pack=evil", ""},
 		{"git-receive-pack '-x'", 2, "takes no option: -x", ""},
 		{"git-receive-pack 'config", 2, "cannot read the quotes", ""},
