@@ -16,7 +16,7 @@ import (
 const (
 	maxPushes  = 128
 	maxFetches = 128
-	keysPart   = 4 // a key has this part of a pool: a quarter
+	keysPart   = 2 // a key has this part of a pool: a half
 )
 
 // When a command that waits for its turn tells its client, and when it tells again.
