@@ -69,7 +69,7 @@ func TestPushDeploys(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{
 		"msg": "push", "repository": "config", "user": "laptop", "key": laptop.key.Fingerprint(), "updates": int64(1), "refs": []string{"refs/heads/main"},
 		"from": []string{first}, "to": []string{third}, "result": "deployed", "deploys": []string{"/refship/config 2"},
-		"address": "[::1]:40000", "namespaces": []string{"/refship/config"}, "commits": int64(3), "options": []string(nil), "forced": false, "reason": "",
+		"address": "[::1]:40000", "namespaces": []string{"/refship/config"}, "commits": int64(3), "options": []string{}, "forced": false, "reason": "",
 	}, line); diff != "" {
 		t.Errorf("log line (-want +got):\n%s", diff)
 	}
