@@ -18,8 +18,8 @@ import (
 // proved by the repository and not by etcd.
 const maxCommits = 10_000
 
-// maxReason bounds a reason, in bytes: a record is one value in etcd and a few lines for people.
-const maxReason = 10_000
+// MaxReason bounds a reason, in bytes: a record is one value in etcd and a few lines for people.
+const MaxReason = 10_000
 
 // Job is one wish: put this commit into that chain.
 type Job struct {
@@ -74,7 +74,8 @@ type Verdict struct {
 	above    []plumbing.Hash // the trees from the commit's down to, without, tree
 }
 
-func (v *Verdict) idle() bool { return v.Already || v.Same }
+// Idle tells whether there is nothing to deploy.
+func (v *Verdict) Idle() bool { return v.Already || v.Same }
 
 // Check reads the chain's head and says whether the job may replace it: a *ConflictError or a *RefusedError if not.
 // It writes nothing and takes no lock, so the answer may be outdated; Prepare asks again.
@@ -117,9 +118,9 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 
 func checkReason(job *Job) error {
 	switch {
-	case len(job.Reason) > maxReason:
+	case len(job.Reason) > MaxReason:
 		return &RefusedError{
-			What:   fmt.Sprintf("the reason has %d bytes, a record takes %d", len(job.Reason), maxReason),
+			What:   fmt.Sprintf("the reason has %d bytes, a record takes %d", len(job.Reason), MaxReason),
 			Remedy: "say it shorter",
 		}
 	case !utf8.ValidString(job.Reason):

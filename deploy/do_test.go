@@ -24,7 +24,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	if err != nil {
 		return nil, false, err
 	}
-	if v.idle() {
+	if v.Idle() {
 		return v.Head, true, nil
 	}
 	lock, err := c.Lock(ctx, l, who, wait, func(Holder, time.Duration) {})
@@ -36,7 +36,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	if err != nil {
 		return nil, false, err
 	}
-	if p.Verdict.idle() {
+	if p.Verdict.Idle() {
 		return p.Verdict.Head, true, nil
 	}
 	if err := CheckRoom(ctx, c.client, []*Prepared{p}); err != nil {

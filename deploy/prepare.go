@@ -84,7 +84,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 		Verdict: v, chain: c, lock: lock, job: job, nodes: c.newNodes(),
 		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
 	}
-	if v.idle() {
+	if v.Idle() {
 		return p, nil
 	}
 	plans, err := p.planTree(ctx)

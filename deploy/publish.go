@@ -30,7 +30,7 @@ func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
 	switch {
 	case p.lock == nil:
 		return nil, errNoLock("publish", p.chain)
-	case p.Verdict.idle():
+	case p.Verdict.Idle():
 		return nil, fmt.Errorf("publish in %s: deploy %d is what is wanted already", p.chain.ns, p.Verdict.Head.ID)
 	case p.lock.revision == 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)

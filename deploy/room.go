@@ -34,15 +34,15 @@ func fits(need int64, space etcd.Space) error {
 	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
-	quota, alarm := "unknown", "" // etcd tells its quota from 3.6 on
+	there, alarm := Bytes(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
 	if space.Quota > 0 {
-		quota = Bytes(space.Quota)
+		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", Bytes(space.Used), Bytes(max(0, space.Quota-space.Used)), Bytes(space.Quota))
 	}
 	if space.NoSpace {
 		alarm = "; etcd's alarm NOSPACE is on, so it takes no writes"
 	}
 	return &roomError{&RefusedError{
-		What:   fmt.Sprintf("this needs %s in etcd, where %s are used and the quota is %s%s", Bytes(need), Bytes(space.Used), quota, alarm),
+		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", Bytes(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
 	}}
 }

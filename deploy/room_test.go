@@ -27,7 +27,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	f := newFixtureOn(t, e.Client())
 	large := f.repo.commit("large", files{"a": text(noise(1 << 20)), "b": text(noise(1<<20 - 1))})
 	_, _, err = f.do(f.job(large))
-	wantError[*deploy.RefusedError](t, err, "this needs 2 MiB in etcd, where ", "raise its quota")
+	wantError[*deploy.RefusedError](t, err, " of the quota of 2 MiB are free", "raise its quota")
 	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
 		t.Errorf("%v is not etcd full", err)
 	}
@@ -60,7 +60,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
-	full := wantError[*deploy.RefusedError](t, err, "are used and the quota is 2 MiB; etcd's alarm NOSPACE is on", "disarm the alarm")
+	full := wantError[*deploy.RefusedError](t, err, " are used and 0 B of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
 	if !deploy.IsFull(err) || !strings.HasPrefix(full.What, "this needs ") {
 		t.Error(err)
 	}

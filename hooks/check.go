@@ -37,7 +37,7 @@ func (x *Session) check(ctx context.Context, out *speaker) error {
 // leaveOut takes the plans out that have nothing to do.
 func (x *Session) leaveOut() {
 	x.plans = slices.DeleteFunc(x.plans, func(p *plan) bool {
-		if !idle(p.verdict) {
+		if !p.verdict.Idle() {
 			return false
 		}
 		x.already = x.already || p.verdict.Already

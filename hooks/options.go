@@ -17,9 +17,6 @@ const (
 	optionReason = "deploy.reason"
 	optionDryRun = "deploy.dry-run"
 	optionSkip   = "deploy.skip"
-
-	// maxReason is what a record takes, in bytes.
-	maxReason = 10_000
 )
 
 const (
@@ -113,9 +110,9 @@ func checkReason(reason string) error {
 	switch {
 	case strings.TrimSpace(reason) == "":
 		return &deploy.RefusedError{What: "the reason of deploy.reason is empty", Remedy: "say why: git push -o deploy.reason='…'"}
-	case len(reason) > maxReason:
+	case len(reason) > deploy.MaxReason:
 		return &deploy.RefusedError{
-			What:   fmt.Sprintf("the reason of deploy.reason has %d bytes, a record takes %d", len(reason), maxReason),
+			What:   fmt.Sprintf("the reason of deploy.reason has %d bytes, a record takes %d", len(reason), deploy.MaxReason),
 			Remedy: "say it shorter",
 		}
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):

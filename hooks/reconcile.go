@@ -159,7 +159,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	}
 	r.say("%s %s: %s: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), what, d.Hash.Short(), d.ID, t.Namespace, in.Pusher.Name)
 	s.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key, "push", in.Push,
-		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", idle(v), "forced", w.Forced, "reason", cut(w.Reason, maxLoggedValue))
+		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", v.Idle(), "forced", w.Forced, "reason", cut(w.Reason, maxLoggedValue))
 	return nil
 }
 

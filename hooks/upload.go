@@ -105,7 +105,7 @@ func (x *Session) read(ctx context.Context, out *speaker) error {
 			refused.add(err)
 			continue
 		}
-		if p.verdict = p.prepared.Verdict; idle(p.verdict) || isNewer(p.verdict, said) {
+		if p.verdict = p.prepared.Verdict; p.verdict.Idle() || isNewer(p.verdict, said) {
 			x.greet(p, out) // the chain went on while this push waited
 		}
 	}

@@ -77,7 +77,7 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if idle(v) {
+	if v.Idle() {
 		return v.Head, v, nil
 	}
 	lock, v, err := w.lock(ctx, v)
@@ -97,7 +97,7 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if idle(p.Verdict) {
+	if p.Verdict.Idle() {
 		return p.Verdict.Head, p.Verdict, nil
 	}
 	d, err := p.Publish(ctx)
@@ -131,7 +131,7 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.check(p.Verdict, nil); err != nil || idle(p.Verdict) {
+	if _, err := w.check(p.Verdict, nil); err != nil || p.Verdict.Idle() {
 		return p, err
 	}
 	if err := w.server.cfg.Room(ctx, []*deploy.Prepared{p}); err != nil {
@@ -157,9 +157,6 @@ func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(deplo
 	return err
 }
 
-// idle tells whether there is nothing to deploy.
-func idle(v *deploy.Verdict) bool { return v.Already || v.Same }
-
 // lock takes a chain's lock for a job that v was the verdict on. While it waits it says for whom, and it asks again
 // whenever the chain has a new head: who would be refused then is refused at once. Instead of a lock it may give a newer
 // verdict: there is nothing to do any more.
@@ -181,7 +178,7 @@ func (s *Server) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job,
 		switch {
 		case isRefusal(err):
 			stop(err)
-		case err == nil && idle(now):
+		case err == nil && now.Idle():
 			overtaken = now
 			stop(errOvertaken)
 		case err == nil:

@@ -44,7 +44,7 @@ func hint(kind, err error) string {
 	var silence *silenceError
 	switch {
 	case errors.Is(kind, ErrFull):
-		return "free space: delete what is not needed, compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm), or raise etcd's quota"
+		return "free space: compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm); where that frees too little, raise etcd's quota first"
 	case errors.Is(named, rpctypes.ErrUserEmpty):
 		return "etcd has authentication on: give --user NAME:PASSWORD"
 	case errors.Is(named, rpctypes.ErrAuthFailed):
