@@ -23,7 +23,7 @@ type Chain struct {
 
 // Open gives the chain of a namespace; it asks etcd nothing yet.
 func Open(client *clientv3.Client, ns Namespace, log *slog.Logger) *Chain {
-	return &Chain{client: client, kv: etcd.Bounded(client), ns: ns, log: log.With("namespace", string(ns))}
+	return &Chain{client: client, kv: etcd.BoundedBelow(client, string(ns)+"/"), ns: ns, log: log.With("namespace", string(ns))}
 }
 
 // Namespace is the chain's namespace.

@@ -28,3 +28,13 @@ func (p *Prepared) Contents() []weak.Pointer[byte] {
 	}
 	return all
 }
+
+// KeptLeases is how many leases a Locker remembers.
+const KeptLeases = keptLeases
+
+// Leases tells how many a Locker remembers.
+func (l *Locker) Leases() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.leases)
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,14 +73,18 @@ type Locker struct {
 
 	mu      sync.Mutex
 	session *concurrency.Session
-	leases  map[clientv3.LeaseID]bool // every one that this process ever had
-	owned   map[string]bool           // namespace and value of the locks that are held or asked for
+	leases  []clientv3.LeaseID // the newest that this process had, the newest at the end
+	owned   map[string]bool    // namespace and value of the locks that are held or asked for
 }
+
+// keptLeases bounds Locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock of one
+// so old that it is not among these any more is waited for until then.
+const keptLeases = 64
 
 // NewLocker makes a Locker whose lease lives for ttl (whole seconds) after the process has died. The lease is granted
 // when it is first needed.
 func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
-	return &Locker{client: client, ttl: ttl, leases: map[clientv3.LeaseID]bool{}, owned: map[string]bool{}}
+	return &Locker{client: client, ttl: ttl, owned: map[string]bool{}}
 }
 
 func (l *Locker) own(ns Namespace, value []byte, own bool) {
@@ -96,7 +101,7 @@ func (l *Locker) own(ns Namespace, value []byte, own bool) {
 func (l *Locker) leftOver(ns Namespace, held *mvccpb.KeyValue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.leases[clientv3.LeaseID(held.Lease)] && !l.owned[string(ns)+string(held.Value)]
+	return slices.Contains(l.leases, clientv3.LeaseID(held.Lease)) && !l.owned[string(ns)+string(held.Value)]
 }
 
 // Close revokes the lease, and with it every lock that still hangs on it.
@@ -134,7 +139,8 @@ func (l *Locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
 	if err != nil {
 		return 0, fmt.Errorf("keep lease alive: %w", etcd.Classify(err))
 	}
-	l.session, l.leases[lease] = session, true
+	l.session = session
+	l.leases = append(l.leases[max(0, len(l.leases)-keptLeases+1):], lease)
 	return lease, nil
 }
 

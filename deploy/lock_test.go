@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/etcd/etcdtest"
 )
 
 func (f *fixture) lock(l *deploy.Locker, wait time.Duration) (*deploy.Lock, error) {
@@ -105,6 +106,83 @@ func TestLockOfAProcessThatDied(t *testing.T) {
 	lock, err := f.lock(f.locker, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that dies keeps its lock for as long as its lease lives, and no longer. While it lives it keeps it.
+func TestLockOfAServerThatDied(t *testing.T) {
+	t.Parallel()
+	endpoint := etcdtest.Serve(t)
+	dying, other := newServer(t, endpoint, "dying.example.org"), newServer(t, endpoint, "other.example.org")
+	const ttl = 3 * time.Second
+	const long = ttl + time.Second
+	who := holder
+	who.Host = dying.name
+	held, err := dying.chain.Lock(t.Context(), deploy.NewLocker(dying.client, ttl), who, 0, noWait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.lock(other.locker, long)
+	locked := wantError[*deploy.LockedError](t, err, "on dying.example.org", "the lock of a server that died goes away by itself")
+	if locked.Waited < long {
+		t.Errorf("waited %s", locked.Waited)
+	}
+	if err := dying.client.Close(); err != nil { // nothing is given back or revoked
+		t.Fatal(err)
+	}
+	died, told := time.Now(), 0
+	lock, err := other.chain.Lock(t.Context(), other.locker, holder, 30*time.Second, func(h deploy.Holder, _ time.Duration) {
+		if told++; h.Host != dying.name {
+			t.Errorf("waiting for %s", h)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last renewal came up to a third of the time before, and etcd looks for what has run out twice in a second.
+	if took := time.Since(died); told == 0 || took < ttl/3 || took > 5*ttl {
+		t.Errorf("the lock came %s after the server's death, told %d times to wait", took, told)
+	}
+	if err := held.Unlock(t.Context()); err == nil {
+		t.Error("a dead server unlocked")
+	}
+	if other.dump()[own+"lock"] == "" {
+		t.Error("the lock is not there")
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// However often the lease is lost, what a Locker remembers of it is bounded, and a lock of a late one is still known.
+func TestLostLeasesAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for range 2 * deploy.KeptLeases {
+		if _, err := f.lock(f.locker, 0); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.revokeAll(); n != 1 {
+			t.Fatalf("%d leases", n)
+		}
+	}
+	if n := f.locker.Leases(); n != deploy.KeptLeases {
+		t.Errorf("%d leases are remembered, want %d", n, deploy.KeptLeases)
+	}
+	lock, err := f.lock(f.locker, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.inject(faults["permission denied"], 1, 1)
+	if err := lock.Unlock(t.Context()); err == nil {
+		t.Fatal("unlocked")
+	}
+	f.tap.on(nil)
+	if lock, err = f.lock(f.locker, 0); err != nil {
+		t.Fatalf("its own left-over keeps it out: %v", err)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
 		t.Error(err)

@@ -60,7 +60,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
-	full := wantError[*deploy.RefusedError](t, err, " are used and 0 B of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
+	full := wantError[*deploy.RefusedError](t, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
 	if !deploy.IsFull(err) || !strings.HasPrefix(full.What, "this needs ") {
 		t.Error(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -457,7 +458,7 @@ func TestKeyOfAPush(t *testing.T) {
 	e := start(t)
 	e.repo("config")
 	before := e.user("before", "deploy:config")
-	rename := func(rules string) func() {
+	rename := func(name, rules string) func() {
 		return func() {
 			list, _, err := e.keys.List()
 			if err != nil || len(list) != 1 {
@@ -466,13 +467,13 @@ func TestKeyOfAPush(t *testing.T) {
 			}
 			parsed, err := keys.ParseRules(rules)
 			_, err2 := e.keys.Remove(list[0].Name)
-			if err := errors.Join(err, err2, e.keys.Add("after", before.signer.PublicKey(), "test", parsed)); err != nil {
+			if err := errors.Join(err, err2, e.keys.Add(name, before.signer.PublicKey(), "test", parsed)); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 	work := e.work()
-	e.log.at("receive-start", rename("deploy:config")) // the client was not asked for anything yet
+	e.log.at("receive-start", rename("after", "deploy:config")) // the client was not asked for anything yet
 	e.git(before, work, "push", e.url("config"), "main").want(t, 0, "the first deploy, by after")
 	if d := e.head("config"); d == nil || d.Record.Pusher.Name != "after" {
 		t.Errorf("head is %+v, want one by after", d)
@@ -481,11 +482,31 @@ func TestKeyOfAPush(t *testing.T) {
 		t.Error("log does not say who pushed")
 	}
 	e.commit(work, "file", "two\n")
-	e.log.at("receive-start", rename("push:config"))
-	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "after may push to config but not deploy")
+	e.log.at("receive-start", rename("later", "push:config"))
+	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "later may push to config but not deploy")
 	e.commit(work, "file", "three\n")
-	e.log.at("receive-start", rename("read:config"))
-	e.git(before, work, "push", e.url("config"), "main").want(t, 128, "key after may read repository config, but has no permission to push")
+	e.log.at("receive-start", rename("last", "read:config"))
+	e.git(before, work, "push", e.url("config"), "main").want(t, 128, "key last may read repository config, but has no permission to push")
+	e.stop()
+
+	// Every line about a push names the same user.
+	users := map[string][]string{}
+	for line := range strings.Lines(e.log.text()) {
+		for _, start := range []string{"INFO push ", "DEBUG push ended ", "INFO command failed "} {
+			if _, rest, found := strings.Cut(line, " user="); found && strings.HasPrefix(line, start) {
+				user, rest, _ := strings.Cut(rest, " ")
+				if users[start] = append(users[start], user); strings.Contains(rest, " user=") {
+					t.Errorf("two users: %s", line)
+				}
+			}
+		}
+	}
+	want := map[string][]string{
+		"INFO push ": {"after", "later", "last"}, "DEBUG push ended ": {"after", "later", "last"}, "INFO command failed ": {"last"},
+	}
+	if !reflect.DeepEqual(users, want) {
+		t.Errorf("users are %v, want %v", users, want)
+	}
 }
 
 // TestPlacesAreNotTold: what goes wrong with the server's files is told by their names; where they are is for the log.

@@ -128,11 +128,11 @@ func parseLog(args []string) (command, error) {
 	limit := defaultLimit
 	if i := slices.Index(args, "-n"); i >= 0 {
 		if len(args) == i+1 {
-			return command{}, &usageError{what: "-n of log needs a number", remedy: helpHint}
+			return command{}, &usageError{what: "-n: a number from 1 on is missing, or all", remedy: helpHint}
 		}
 		var err error
-		if limit, err = parseLimit(args[i+1]); err != nil {
-			return command{}, err
+		if limit, err = ParseLimit(args[i+1]); err != nil {
+			return command{}, fmt.Errorf("-n: %w", err)
 		}
 		args = slices.Delete(slices.Clone(args), i, i+2)
 	}
@@ -144,13 +144,14 @@ func parseLog(args []string) (command, error) {
 	return c, nil
 }
 
-func parseLimit(text string) (int, error) {
+// ParseLimit reads how many deploys a log shows: a number from 1 on, or all, which is 0.
+func ParseLimit(text string) (int, error) {
 	if text == "all" {
 		return 0, nil
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil || n == 0 {
-		return 0, &usageError{what: "-n of log takes a number from 1 on, or all, not " + printable(clip(text)), remedy: helpHint}
+		return 0, &usageError{what: printable(clip(text)) + " is neither a number from 1 on nor all", remedy: helpHint}
 	}
 	return int(n), nil
 }

@@ -43,7 +43,7 @@ func (x *session) listRepos(key *keys.Key) int {
 			fmt.Fprintf(table, "%s\t%s\t-\t\t\t\n", name, may) // all cells, or the columns end here
 		}
 		for _, t := range repo.Targets {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, may, t.Name, source(t), t.Namespace, t.Frontend)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, may, t.Name, t.Source(), t.Namespace, t.Frontend)
 		}
 	}
 	_ = table.Flush() // a strings.Builder takes everything
@@ -57,14 +57,6 @@ func (x *session) listRepos(key *keys.Key) int {
 		x.tell("there is no repository that this key may read")
 	}
 	return exitDone
-}
-
-// source is what a target takes: a ref, or a path in its tree.
-func source(t hooks.Target) string {
-	if t.Path == "" {
-		return t.Ref
-	}
-	return t.Ref + ":" + t.Path
 }
 
 // printLog prints the latest deploys of one chain.
@@ -106,7 +98,7 @@ func (x *session) printStatus(key *keys.Key, name string) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	release, err := x.enter(x.s.fetches) // it asks git how commits stand to each other
+	_, release, err := x.enter(x.s.fetches, key, name, keys.Read) // it asks git how commits stand to each other
 	if err != nil {
 		return x.fail(err)
 	}
@@ -125,7 +117,7 @@ func (x *session) print(write func(io.Writer) error) int {
 	case err == nil:
 		return exitDone
 	case x.ctx.Err() != nil && x.s.hard.Err() == nil:
-		x.log.Debug("client has left", "error", err)
+		x.log().Debug("client has left", "error", err)
 		return exitFailed
 	}
 	return x.fail(err)
@@ -137,7 +129,7 @@ func (x *session) deploy(key *keys.Key, name, target string) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	release, err := x.enter(x.s.pushes)
+	key, release, err := x.enter(x.s.pushes, key, name, keys.Deploy)
 	if err != nil {
 		return x.fail(err)
 	}

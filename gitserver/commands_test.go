@@ -33,10 +33,10 @@ func TestReposCommand(t *testing.T) {
 	ns = ns[:len(ns)-1]
 	r = e.ssh(laptop, "git@127.0.0.1", "repos")
 	r.want(t, 0)
-	want := "config  deploy  default  refs/heads/main           " + ns + "config  files\n" +
+	want := "config  deploy  default  main           " + ns + "config  files\n" +
 		"notes   push    -\n" +
-		"site    read    default  refs/heads/main           " + ns + "site    files\n" +
-		"site    read    docs     refs/heads/main:doc/user  " + ns + "docs    files\n"
+		"site    read    default  main           " + ns + "site    files\n" +
+		"site    read    docs     main:doc/user  " + ns + "docs    files\n"
 	if r.stdout != want || r.stderr != "" {
 		t.Errorf("got\n%swant\n%sstderr %s", r.stdout, want, r.stderr)
 	}

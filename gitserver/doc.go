@@ -47,7 +47,8 @@
 // A client that authenticated may idle for as long as it answers: after Limits.KeepAlive of silence it is asked
 // (keepalive@openssh.com), and three times as much ends its connection. Uploads and clones take as long as they take.
 //
-// At most 128 pushes and deploys, and 128 fetches, run at a time; who waits for a turn is told. git is set up so that
+// At most 128 pushes and deploys, and 128 fetches, run at a time, and a key gets one more turn while it has fewer than are
+// free: 64 if nobody else has any, 32 beside a key that has 64, and so on. Who waits for a turn is told, and its key is looked up again when it gets one. git is set up so that
 // large files pass through it in pieces: receiving or sending a file of 200 MB takes some 15 and 70 MiB, where git by
 // itself takes the size of the file. Only what arrives as a delta is put together in memory. On Linux each git process
 // may take 2 GiB for itself, and ends if it wants more: nothing is stored then.

@@ -69,17 +69,21 @@ func (s *Server) take(nc net.Conn) {
 	switch {
 	case len(s.conns) >= max:
 		s.turnAway(nc, "--max-connections", max,
-			fmt.Sprintf("refship: %d connections are open, as many as this server takes: try again later", max))
+			fmt.Sprintf("refship: %s open, as many as this server takes: try again later", connectionsAre("", max)))
 	case s.networks[from] >= max1:
 		s.turnAway(nc, "--max-connections-per-address", max1,
-			fmt.Sprintf("refship: %d connections from your address are open, as many as it may have: close some, "+
-				"or ask who runs this server for a larger --max-connections-per-address", max1))
+			fmt.Sprintf("refship: %s open, as many as it may have: close one, "+
+				"or ask who runs this server for a larger --max-connections-per-address", connectionsAre(" from your address", max1)))
 	default:
 		c := s.newConn(nc, from)
 		s.conns[c] = struct{}{}
 		s.networks[from]++
 		s.handlers.Go(func() { s.handle(c) })
 	}
+}
+
+func connectionsAre(whose string, n int) string {
+	return count(n, "connection"+whose+" is", "connections"+whose+" are")
 }
 
 // leave takes a connection that has ended out of the books.

@@ -32,7 +32,7 @@ func TestConnectionLimits(t *testing.T) {
 		flag   string
 	}{
 		{"all", Limits{Connections: 3, ConnectionsPerAddress: 100}, "refship: 3 connections are open, as many as this server takes: try again later", "flag=--max-connections"},
-		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3}, "refship: 3 connections from your address are open, as many as it may have: close some, or ask who runs this server for a larger --max-connections-per-address", "flag=--max-connections-per-address"},
+		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3}, "refship: 3 connections from your address are open, as many as it may have: close one, or ask who runs this server for a larger --max-connections-per-address", "flag=--max-connections-per-address"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := start(t, func(s *Server) { s.cfg.Limits = c.limits.withDefaults() })
@@ -287,7 +287,7 @@ func TestMaxPack(t *testing.T) {
 }
 
 func TestInBytes(t *testing.T) {
-	for n, want := range map[int64]string{100: "100 bytes", 1 << 10: "1 KiB", 1 << 20: "1 MiB", 3 << 19: "1.5 MiB", 1 << 30: "1 GiB", 1e9: "953.7 MiB"} {
+	for n, want := range map[int64]string{1: "1 byte", 100: "100 bytes", 1 << 10: "1 KiB", 1 << 20: "1 MiB", 3 << 19: "1.5 MiB", 1 << 30: "1 GiB", 1e9: "953.7 MiB"} {
 		if got := inBytes(n); got != want {
 			t.Errorf("%d: got %s, want %s", n, got, want)
 		}

@@ -92,7 +92,7 @@ func footprint() (goroutines, memory int) {
 
 // TestPool: who has to wait hears so, and then gets a turn; who leaves, or finds the server shutting down, does not.
 func TestPool(t *testing.T) {
-	e := start(t, func(s *Server) { s.pushes = newPool("pushes", 1) })
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", 1) })
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -103,7 +103,9 @@ func TestPool(t *testing.T) {
 
 	second, told := make(chan result), make(chan struct{})
 	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main:refs/heads/other")
-	go func() { second <- e.runTelling(cmd, "waiting: a key runs 1 pushes at a time", told) }()
+	go func() {
+		second <- e.runTelling(cmd, "waiting: the server runs 1 push, as many as it does at a time", told)
+	}()
 	<-told
 	e.git(laptop, work, "ls-remote", e.url("config")).want(t, 0) // reading does not wait
 
@@ -119,9 +121,17 @@ func TestPool(t *testing.T) {
 	s.Close()
 	until(t, "two sessions", func() bool { return e.srv.Stats().Sessions == 2 })
 
+	gone := e.user("gone", "deploy:config")
+	third := make(chan result)
+	go func() { third <- e.ssh(gone, "git@127.0.0.1", "deploy", "config") }()
+	until(t, "two who wait", func() bool { return e.srv.pushes.waiters() == 2 })
+	if _, err := e.keys.Remove("gone"); err != nil {
+		t.Fatal(err)
+	}
 	release()
 	(<-first).want(t, 0, "deploy 1 published")
 	(<-second).want(t, 0, "main -> other")
+	(<-third).want(t, 4, "is not known here any more") // what it waited for is not its own any more
 
 	reached, release = e.halt("uploaded")
 	e.commit(work, "file", "two\n")
@@ -135,28 +145,43 @@ func TestPool(t *testing.T) {
 	(<-first).want(t, 0, "deploy 2 published")
 }
 
-// TestPoolIsNotForOneKey: sessions of one key that do nothing keep others from nothing.
-func TestPoolIsNotForOneKey(t *testing.T) {
-	e := start(t, func(s *Server) { s.pushes = newPool("pushes", 2*keysPart) })
+// TestPoolIsNotForFewKeys: sessions of two keys that do nothing, as many as they can get, keep others from nothing.
+func TestPoolIsNotForFewKeys(t *testing.T) {
+	const size = 8
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", size) })
 	e.repo("config")
-	idle, ops := e.user("idle", "deploy:config"), e.user("ops", "deploy:config")
-	work := e.work()
-	c := e.dial(idle)
-	for range 2 * keysPart {
-		s, err := c.NewSession()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		if _, err := s.StdinPipe(); err != nil { // which stays open
-			t.Fatal(err)
-		}
-		if err := s.Start("git-receive-pack '/config'"); err != nil {
-			t.Fatal(err)
+	ops, work := e.user("ops", "deploy:config"), e.work()
+	for _, name := range []string{"idle", "lazy"} {
+		c := e.dial(e.user(name, "deploy:config"))
+		for range size {
+			s, err := c.NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.StdinPipe(); err != nil { // which stays open
+				t.Fatal(err)
+			}
+			if err := s.Start("git-receive-pack '/config'"); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	until(t, "all sessions", func() bool { return e.srv.Stats().Sessions == 2*keysPart })
+	const part = size/2 + size/4
+	until(t, "all who wait", func() bool { return e.srv.pushes.waiters() == 2*size-part })
 	e.git(ops, work, "push", e.url("config"), "main").want(t, 0, "deploy 1 published")
+
+	// One more of a key that has its part hears what it waits for.
+	told := make(chan struct{})
+	cmd := exec.Command("ssh", append(e.sshArgs(filepath.Join(e.dir, "id_idle")), "git@127.0.0.1", "deploy", "config")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
+	ended := make(chan result)
+	go func() {
+		ended <- e.runTelling(cmd, "refship: waiting: your key runs 4 of at most 8 pushes, and what is free is kept for other keys\n", told)
+	}()
+	<-told
+	e.cancel()
+	(<-ended).want(t, 1, "refship: error: the server is shutting down")
 }
 
 // runTelling is run that closes told when standard error has text.

@@ -3,20 +3,21 @@ package gitserver
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/sync/semaphore"
+
+	"refship/keys"
 )
 
 // How many commands that run git there are at a time. Pushes and what only reads have a pool each, so that clones never
-// keep a push waiting. One that waits for its client costs about 4 MiB, most of it shared with the others. A key has a
-// part of each pool: its clients may do nothing for as long as they like, and must not keep everybody else waiting.
+// keep a push waiting. One that waits for its client costs about 4 MiB, most of it shared with the others.
 const (
 	maxPushes  = 128
 	maxFetches = 128
-	keysPart   = 2 // a key has this part of a pool: a half
 )
 
 // When a command that waits for its turn tells its client, and when it tells again.
@@ -25,97 +26,133 @@ const (
 	waitTold   = 10 * time.Second
 )
 
-// pool bounds how many of a kind of commands run.
+// pool bounds how many of a kind of commands run, and how many of them are one key's: its clients may do nothing for as
+// long as they like, and must not keep everybody else waiting. A key gets one more turn while it has fewer than are free.
+// So of 128 the first key that wants all gets 64, a second one 32 of the others, a third one 16: each leaves as many as it
+// has to those who come later. It is the dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length
+// thresholds for shared-memory packet switches" (1998), with alpha = 1.
+//
+// Who may not go waits. Whenever a turn is given back, all who wait are looked at in the order in which they came, and
+// each who may go goes: nobody is left waiting who may.
 type pool struct {
-	what  string // plural
-	turns *turns
+	one, many string // "push", "pushes"
+	size      int
 
-	mu   sync.Mutex
-	keys map[string]*turns // of the keys that have or want some, by fingerprint
+	mu      sync.Mutex
+	used    int
+	held    map[string]int // turns of each key, by fingerprint; of those only that have any
+	waiting []*turn        // in the order in which they came
 }
 
-// turns are given in order.
-type turns struct {
-	*semaphore.Weighted
-	size int64
-	of   string // who has them, for a message
-	refs int    // under pool.mu
+// turn is what a command of a key has, or waits for.
+type turn struct {
+	key   string
+	given chan struct{} // closed when the command may run
 }
 
-func newPool(what string, size int64) *pool {
-	return &pool{what: what, turns: &turns{Weighted: semaphore.NewWeighted(size), size: size, of: "the server"}, keys: map[string]*turns{}}
+func newPool(one, many string, size int) *pool {
+	return &pool{one: one, many: many, size: size, held: map[string]int{}}
 }
 
-// ofKey gives the turns of a key; done must be called when they are not used any more.
-func (p *pool) ofKey(fingerprint string) (own *turns, done func()) {
+// ask gives a turn that is there or waits. In both cases it must be given back.
+func (p *pool) ask(key string) *turn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own = p.keys[fingerprint]
-	if own == nil {
-		size := max(1, p.turns.size/keysPart)
-		own = &turns{Weighted: semaphore.NewWeighted(size), size: size, of: "a key"}
-		p.keys[fingerprint] = own
+	t := &turn{key: key, given: make(chan struct{})}
+	if !p.give(t) {
+		p.waiting = append(p.waiting, t)
 	}
-	own.refs++
-	return own, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if own.refs--; own.refs == 0 {
-			delete(p.keys, fingerprint)
-		}
-	}
+	return t
 }
 
-// enter waits for a turn of the session's key, then for one of all, which release gives back. It gives up when the client
-// leaves or the server is shutting down.
-func (x *session) enter(p *pool) (release func(), err error) {
-	own, done := p.ofKey(gossh.FingerprintSHA256(x.pub))
-	if err := x.take(p, own); err != nil {
-		done()
-		return nil, err
+// give gives a turn if its key may have one more. That makes it harder for everybody: who could not go before still
+// cannot. The caller holds p.mu.
+func (p *pool) give(t *turn) bool {
+	if p.held[t.key] >= p.size-p.used {
+		return false
 	}
-	if err := x.take(p, p.turns); err != nil {
-		own.Release(1)
-		done()
-		return nil, err
-	}
-	return func() {
-		p.turns.Release(1)
-		own.Release(1)
-		done()
-	}, nil
+	p.used++
+	p.held[t.key]++
+	close(t.given)
+	return true
 }
 
-func (x *session) take(p *pool, t *turns) error {
-	if t.TryAcquire(1) {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(x.ctx)
-	defer cancel()
-	defer context.AfterFunc(x.s.soft, cancel)()
-	var telling sync.WaitGroup
-	defer telling.Wait()
-	told, stop := context.WithCancel(ctx)
-	defer stop()
-	telling.Go(func() {
-		timer := time.NewTimer(waitUntold)
-		defer timer.Stop()
-		for {
-			select {
-			case <-told.Done():
-				return
-			case <-timer.C:
-				x.tell(fmt.Sprintf("waiting: %s runs %d %s at a time", t.of, t.size, p.what))
-				timer.Reset(waitTold)
-			}
-		}
-	})
-	switch err := t.Acquire(ctx, 1); {
-	case err == nil:
-		return nil
-	case x.s.soft.Err() != nil:
-		return errShuttingDown
+// giveBack ends a turn, or the waiting for it.
+func (p *pool) giveBack(t *turn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-t.given:
 	default:
-		return fmt.Errorf("wait for a turn: %w", err)
+		p.waiting = slices.DeleteFunc(p.waiting, func(w *turn) bool { return w == t })
+		return // nobody may do more than before
 	}
+	p.used--
+	if p.held[t.key]--; p.held[t.key] == 0 {
+		delete(p.held, t.key)
+	}
+	var still []*turn
+	for _, w := range p.waiting {
+		if !p.give(w) {
+			still = append(still, w)
+		}
+	}
+	p.waiting = still
+}
+
+// why says what a key waits for.
+func (p *pool) why(key string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used >= p.size {
+		return fmt.Sprintf("the server runs %s, as many as it does at a time", count(p.used, p.one, p.many))
+	}
+	return fmt.Sprintf("your key runs %d of at most %s, and what is free is kept for other keys", p.held[key], count(p.size, p.one, p.many))
+}
+
+// enter waits for a turn, which release gives back. It gives up when the client leaves or the server is shutting down. Who
+// had to wait is asked again who it is and whether it may do what it needs.
+func (x *session) enter(p *pool, key *keys.Key, name string, need keys.Action) (now *keys.Key, release func(), err error) {
+	t := p.ask(gossh.FingerprintSHA256(x.pub))
+	release = func() { p.giveBack(t) }
+	select {
+	case <-t.given:
+		return key, release, nil
+	default:
+	}
+	if err = x.await(p, t); err == nil {
+		now, err = x.stillMay(name, need)
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return now, release, nil
+}
+
+// await returns when the turn is given, or when it is of no use any more.
+func (x *session) await(p *pool, t *turn) error {
+	tell := time.NewTimer(waitUntold)
+	defer tell.Stop()
+	for {
+		select {
+		case <-t.given:
+			return nil
+		case <-x.s.soft.Done():
+			return errShuttingDown
+		case <-x.ctx.Done():
+			return fmt.Errorf("wait for a turn: %w", context.Cause(x.ctx))
+		case <-tell.C:
+			x.tell("waiting: " + p.why(t.key))
+			tell.Reset(waitTold)
+		}
+	}
+}
+
+// count writes a number with its noun: "1 push", "3 pushes".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }

@@ -158,6 +158,50 @@ func TestSHA256(t *testing.T) {
 	}
 }
 
+// TestNothingSent: where the client's git says itself why it sends nothing, the server has nothing to add.
+func TestNothingSent(t *testing.T) {
+	e := start(t)
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:*")
+	work := e.work()
+	e.mustGit(laptop, work, "push", e.url("config"), "main")
+	e.mustGit(nil, work, "commit", "-q", "--amend", "-m", "another")
+	e.mustGit(nil, work, "branch", "side")
+	sha256 := filepath.Join(e.dir, "sha256")
+	e.mustGit(nil, e.dir, "init", "-q", "--object-format=sha256", sha256)
+	e.commit(sha256, "file", "one\n")
+	for _, c := range []struct {
+		dir    string
+		args   []string
+		status int
+		says   string
+	}{
+		{work, []string{e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
+		{work, []string{"--atomic", e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
+		{work, []string{"--atomic", "--all", e.url("config")}, 1, "! [rejected]        side -> side (atomic push failed)"},
+		{work, []string{e.url("config"), "none"}, 1, "src refspec none does not match any"},
+		{work, []string{"--signed", e.url("config"), "main:refs/heads/signed"}, 128, "does not support --signed push"},
+		{sha256, []string{e.url("config"), "main"}, 128, "does not support this repository's hash algorithm"},
+	} {
+		r := e.git(laptop, c.dir, append([]string{"push"}, c.args...)...)
+		r.want(t, c.status, c.says)
+		if strings.Contains(r.stderr, "refship:") {
+			t.Errorf("%q: the server says: %s", c.args, r.stderr)
+		}
+	}
+	// The very same over a connection of which nothing gets lost.
+	c := e.dial(laptop)
+	empty := e.repo("empty")
+	const hint = `hint: if your git says "unexpected capabilities^{}", your repository names its objects by SHA-256; refship works with`
+	if r := e.exec(c, "git-receive-pack '/config'"); r.status == 0 || strings.Contains(r.stderr, "refship:") {
+		t.Errorf("got %+v", r)
+	}
+	e.exec(c, "git-receive-pack '/empty'").want(t, 128, "refship: "+hint)
+	if refs := e.mustGit(nil, empty.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
+	}
+}
+
 // TestMissingHook: git takes a hook that it cannot run for none. The server does not.
 func TestMissingHook(t *testing.T) {
 	e := start(t)

@@ -89,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath,
 		places: withoutPlaces(cfg.Repos.Dir, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath), filepath.Dir(git.path)),
-		pushes: newPool("pushes", maxPushes), fetches: newPool("fetches", maxFetches),
+		pushes: newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
 		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}
 	s.soft, s.shut = context.WithCancel(context.Background())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
@@ -29,7 +30,9 @@ type session struct {
 	s   *Server
 	c   *conn
 	pub gossh.PublicKey
-	log *slog.Logger
+
+	base  *slog.Logger                // says which client and key
+	named atomic.Pointer[slog.Logger] // says also the user; nil: nobody was identified
 
 	ctx    context.Context // ends with the channel
 	cancel context.CancelFunc
@@ -52,9 +55,19 @@ type session struct {
 
 func newSession(s *Server, c *conn, sc *gossh.ServerConn, pub gossh.PublicKey) *session {
 	x := &session{s: s, c: c, pub: pub, done: make(chan struct{})}
-	x.log = s.log.With("address", sc.RemoteAddr().String(), "key", gossh.FingerprintSHA256(pub))
+	x.base = s.log.With("address", sc.RemoteAddr().String(), "key", gossh.FingerprintSHA256(pub))
 	x.ctx, x.cancel = context.WithCancel(s.hard)
 	return x
+}
+
+// isOf makes the log name the user whose key it is now: a push asks again when it begins to send.
+func (x *session) isOf(key *keys.Key) { x.named.Store(x.base.With("user", key.Name)) }
+
+func (x *session) log() *slog.Logger {
+	if named := x.named.Load(); named != nil {
+		return named
+	}
+	return x.base
 }
 
 // wait returns when the command has ended. The channel is closed and the filter has ended before.
@@ -70,7 +83,7 @@ func (x *session) handle(gs glssh.Session) {
 	defer close(x.done)
 	x.client = newClient(x.s.cfg.ReadTimeout, func(idle bool) {
 		if idle {
-			x.log.Warn("client reads nothing", "for", x.s.cfg.ReadTimeout)
+			x.log().Warn("client reads nothing", "for", x.s.cfg.ReadTimeout)
 			// A write to it may hang until the connection is closed, and end of input is what ends a git process.
 			_ = x.c.Close()
 		}
@@ -99,7 +112,7 @@ func (x *session) command(raw string) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	x.log = x.log.With("user", key.Name)
+	x.isOf(key)
 	for _, line := range x.notTaken {
 		x.tell(line)
 	}
@@ -150,7 +163,7 @@ func (x *session) fail(err error) int {
 	default:
 		status = x.s.cfg.ExitCode(err)
 	}
-	x.log.Info("command failed", "error", err, "status", status)
+	x.log().Info("command failed", "error", err, "status", status)
 	for line := range strings.SplitSeq(x.s.places.Replace(err.Error()), "\n") {
 		x.tell("error: " + line)
 	}
@@ -215,7 +228,7 @@ func (x *session) reachable(key *keys.Key, need keys.Action) string {
 	}
 	names, err := x.s.cfg.Repos.names()
 	if err != nil {
-		x.log.Error("repositories cannot be listed", "error", err)
+		x.log().Error("repositories cannot be listed", "error", err)
 		return "check the name"
 	}
 	var may []string

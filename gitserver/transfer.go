@@ -53,12 +53,12 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
-	release, err := x.enter(x.s.pushes)
+	key, release, err := x.enter(x.s.pushes, key, name, keys.Push)
 	if err != nil {
 		return x.fail(err)
 	}
 	defer release()
-	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name) }}
+	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
 		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(), Began: in.began,
 	})
@@ -81,9 +81,9 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := in.refusal(); err != nil {
 		status = x.fail(err)
 	} else {
-		status = x.report(name, received, gitErr, outcome)
+		status = x.report(name, dir, received, gitErr, outcome)
 	}
-	x.log.Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took", time.Since(since),
+	x.log().Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took", time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
 	return status
 }
@@ -96,7 +96,7 @@ type pushInput struct {
 	check func() (*keys.Key, error)
 
 	mu      sync.Mutex
-	key     *keys.Key
+	key     *keys.Key // nil: the push has not begun, or its key is not known any more
 	refused error
 }
 
@@ -118,11 +118,11 @@ func (in *pushInput) begin() bool {
 	return in.refused == nil
 }
 
-// began is the key as it was at the beginning; nil if the push has not begun, or may not.
-func (in *pushInput) began() *keys.Key {
+// began is for hooks.Push.
+func (in *pushInput) began() (key *keys.Key, may bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.key
+	return in.key, in.key != nil && in.refused == nil
 }
 
 func (in *pushInput) refusal() error {
@@ -131,16 +131,16 @@ func (in *pushInput) refusal() error {
 	return in.refused
 }
 
-// stillMay is the session's key as the file has it now, if it may push to the repository.
-func (x *session) stillMay(name string) (*keys.Key, error) {
+// stillMay is the session's key as the file has it now, nil if that has none; the error says that it may not do what it
+// needs on the repository.
+func (x *session) stillMay(name string, need keys.Action) (*keys.Key, error) {
 	key, err := x.s.identify(x.pub)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := x.open(key, name, keys.Push); err != nil {
-		return nil, err
-	}
-	return key, nil
+	x.isOf(key)
+	_, err = x.open(key, name, need)
+	return key, err
 }
 
 // checkHooks makes git's own test (find_hook in hook.c): a hook that it cannot run is for git as good as none, and the
@@ -163,7 +163,7 @@ func (e *hooksError) Hint() string {
 }
 
 // report tells what git could not, and gives the exit status.
-func (x *session) report(name string, received input, gitErr error, outcome hooks.Outcome) int {
+func (x *session) report(name, dir string, received input, gitErr error, outcome hooks.Outcome) int {
 	for _, l := range outcome.Late {
 		_, _ = fmt.Fprintln(x.err, l)
 	}
@@ -171,34 +171,43 @@ func (x *session) report(name string, received input, gitErr error, outcome hook
 	missed := !outcome.Reached && received.bytes >= int64(len(flush)) && string(received.first[:]) != flush
 	switch {
 	case missed && checkHooks(x.s.hooksPath) != nil:
-		x.log.Error("hooks disappeared during a push", "repository", name, "error", checkHooks(x.s.hooksPath))
+		x.log().Error("hooks disappeared during a push", "repository", name, "error", checkHooks(x.s.hooksPath))
 		return x.fail(&hooksError{path: x.s.hooksPath, what: "git may have stored what was pushed to " + name + " without asking its hooks"})
 	case outcome.Undeployed != nil:
-		x.log.Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
+		x.log().Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
 		return exitFailed
 	case !outcome.Reached && endedBy(gitErr) != 0: // for which what was pushed is not to blame
 		x.tell("hint: nothing was stored: push again")
 	case missed && received.bytes > x.s.cfg.Limits.MaxPack: // git has read more than it takes: that is why
-		x.log.Info("push is too large", "repository", name, "bytes", received.bytes, "limit", x.s.cfg.Limits.MaxPack, "flag", "--max-pack-size")
+		x.log().Info("push is too large", "repository", name, "bytes", received.bytes, "limit", x.s.cfg.Limits.MaxPack, "flag", "--max-pack-size")
 		x.tell(fmt.Sprintf("error: nothing was stored: what was pushed to %s is more than %s, the most that this server takes at once", name, inBytes(x.s.cfg.Limits.MaxPack)))
 		x.tell("hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask who runs this server for a larger --max-pack-size")
 		return max(status, exitFailed)
 	case missed:
-		x.log.Info("push not taken by git", "repository", name, "bytes", received.bytes)
+		x.log().Info("push not taken by git", "repository", name, "bytes", received.bytes)
 		x.tell("error: nothing was stored: git refused what was pushed to " + name + ", see git's own message")
 		x.tell("hint: git fsck --strict in your repository names the objects that are not in order")
 		if status == exitDone {
 			return exitFailed
 		}
 	case received.bytes == 0 && status != exitDone && !received.ended: // git gave up before the client did
-		x.log.Error("git cannot serve repository", "repository", name, "status", status)
+		x.log().Error("git cannot serve repository", "repository", name, "status", status)
 		x.tell("hint: who runs this server has to look at repository " + name + ": git cannot work with it")
 	case received.bytes == 0 && status != exitDone:
-		// A client whose repository uses SHA-256 gives up on the list of refs, with a message that does not say so.
-		x.log.Info("client sent nothing", "repository", name)
-		x.tell("hint: your git sent nothing; if its own message does not say why: refship takes no --signed pushes, and works with repositories where git rev-parse --show-object-format says sha1")
+		x.log().Info("client sent nothing", "repository", name)
+		if x.hasNoRefs(dir) {
+			x.tell(`hint: if your git says "unexpected capabilities^{}", your repository names its objects by SHA-256; refship works with those where git rev-parse --show-object-format says sha1`)
+		}
 	}
 	return status
+}
+
+// hasNoRefs tells whether the client was shown no ref. Who finds some and sends nothing has said why: updates that are no
+// fast-forwards, with --atomic, and what this server does not support. But on an empty list a git whose repository uses
+// SHA-256 gives up with a message about something else.
+func (x *session) hasNoRefs(dir string) bool {
+	out, err := x.s.git.output(x.s.hard, "--git-dir="+dir, "for-each-ref", "--count=1")
+	return err == nil && out == ""
 }
 
 // uploadPack runs a clone or fetch, which ends with the client.
@@ -210,7 +219,7 @@ func (x *session) uploadPack(key *keys.Key, name string) int {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return x.fail(err)
 	}
-	release, err := x.enter(x.s.fetches)
+	_, release, err := x.enter(x.s.fetches, key, name, keys.Read)
 	if err != nil {
 		return x.fail(err)
 	}
@@ -229,7 +238,7 @@ func (x *session) uploadPack(key *keys.Key, name string) int {
 	if x.ctx.Err() == nil && !errors.Is(gitErr, io.EOF) { // with the client gone there is nobody to tell
 		status = x.gitStatus("git upload-pack", gitErr)
 	}
-	x.log.Info("fetch ended", "repository", name, "status", status, "took", time.Since(since))
+	x.log().Info("fetch ended", "repository", name, "status", status, "took", time.Since(since))
 	return status
 }
 
@@ -267,7 +276,7 @@ func endedBy(err error) syscall.Signal {
 }
 
 // step marks a point where tests end the process.
-func (x *session) step(at string) { x.log.DebugContext(context.Background(), "step", "at", at) }
+func (x *session) step(at string) { x.log().DebugContext(context.Background(), "step", "at", at) }
 
 // inBytes writes a size for people: "1 GiB", "1.5 MiB", "100 bytes".
 func inBytes(n int64) string {
@@ -280,5 +289,5 @@ func inBytes(n int64) string {
 			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/float64(u.size)), ".0") + " " + u.name
 		}
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return count(int(n), "byte", "bytes")
 }

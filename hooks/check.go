@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
 	"refship/deploy"
 )
 
@@ -15,7 +18,7 @@ func (x *Session) check(ctx context.Context, out *speaker) error {
 	var refused refusals
 	for _, p := range x.plans {
 		err := out.during(p.label, "checking", func(func(deploy.Progress)) (err error) {
-			p.verdict, err = p.chain.Check(ctx, p.job)
+			p.verdict, err = ask(ctx, p.chain, p.job)
 			return err
 		})
 		if err != nil && !isRefusal(err) {
@@ -31,6 +34,43 @@ func (x *Session) check(ctx context.Context, out *speaker) error {
 		return err
 	}
 	x.leaveOut()
+	return nil
+}
+
+// ask lets a chain check a job.
+func ask(ctx context.Context, chain *deploy.Chain, job *deploy.Job) (*deploy.Verdict, error) {
+	if err := checkPath(job); err != nil {
+		return nil, err
+	}
+	return chain.Check(ctx, job)
+}
+
+// checkPath refuses a commit without the directory that its target deploys: the chain knows what is not there, but not who
+// can do what about it. What cannot be read is told by the chain.
+func checkPath(job *deploy.Job) error {
+	if job.Path == "" {
+		return nil
+	}
+	commit, err := job.Repo.Commit(job.Commit)
+	if err != nil {
+		return nil
+	}
+	at := commit.TreeHash
+	for name := range strings.SplitSeq(job.Path, "/") {
+		entries, err := job.Repo.Tree(at)
+		if err != nil {
+			return nil
+		}
+		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name && e.Mode == filemode.Dir })
+		if i < 0 {
+			return &deploy.RefusedError{
+				What: fmt.Sprintf("commit %s has no directory %q, which the target %s of %s deploys", deploy.Hash(job.Commit.String()).Short(), job.Path, job.Target, job.Repository),
+				Remedy: fmt.Sprintf("commit that directory and push again, or push to a ref that is not deployed; "+
+					"who runs the server gives the target another path with: refship repo target set %s %s --path PATH", job.Repository, job.Target),
+			}
+		}
+		at = entries[i].Hash
+	}
 	return nil
 }
 
@@ -63,7 +103,7 @@ func concernsAll(err error) bool {
 // greet says what the verdict on a plan is, and, loudly, what is unusual about it.
 func (x *Session) greet(p *plan, out *speaker) {
 	out.line("%s", x.greeting(p))
-	for _, warning := range warnings(p.verdict, p.job) {
+	for _, warning := range warnings(p.verdict, p.job, x.options.dryRun) {
 		out.line("%s%s", p.label, warning)
 	}
 	if x.options.force && p.verdict.Forced == nil {
@@ -71,14 +111,18 @@ func (x *Session) greet(p *plan, out *speaker) {
 	}
 }
 
-// warnings say what is unusual about the verdict on a job.
-func warnings(v *deploy.Verdict, job *deploy.Job) []string {
+// warnings say what is unusual about the verdict on a job, which with dryRun is not done.
+func warnings(v *deploy.Verdict, job *deploy.Job, dryRun bool) []string {
+	brings, forced := "brings", "forced"
+	if dryRun {
+		brings, forced = "would bring", "would be forced"
+	}
 	var lines []string
 	if r := v.Undoes; r != nil {
-		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s brings back what it undid", r.ID, r.By(), r.Record.Reason, job.Kind))
+		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s %s back what it undid", r.ID, r.By(), r.Record.Reason, job.Kind, brings))
 	}
 	if c := v.Forced; c != nil {
-		lines = append(lines, fmt.Sprintf("warning: forced over %s, reason: %s", overridden(c), job.Reason))
+		lines = append(lines, fmt.Sprintf("warning: %s over %s, reason: %s", forced, overridden(c), job.Reason))
 	}
 	return lines
 }

@@ -18,7 +18,7 @@ import (
 // its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The error joins what
 // could not be done; everything else was done all the same.
 func (s *Server) Deploy(ctx context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
-	o := &order{server: s, name: name, gitDir: gitDir, who: who, say: say}
+	o := &order{server: s, name: name, gitDir: gitDir, who: who, say: func(line string) { say(deploy.Printable(line)) }}
 	start := time.Now()
 	err := o.deploy(ctx, target)
 	o.report(ctx, target, time.Since(start), err)
@@ -98,7 +98,7 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 		o.say(unchanged(t, d))
 	default:
 		o.published = append(o.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
-		for _, warning := range warnings(v, job) {
+		for _, warning := range warnings(v, job, false) {
 			o.say(warning)
 		}
 		o.say(published(d, time.Since(start)))

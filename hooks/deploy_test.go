@@ -55,6 +55,21 @@ func TestDeployOnDemand(t *testing.T) {
 	s.settled()
 }
 
+// What a line is made of can do nothing to the terminal of whoever asked.
+func TestDeploySpeaksPlainly(t *testing.T) {
+	odd := files("odd", "refs/heads/main", "w\aw")
+	s := newSite(t, odd)
+	s.commit("w\aw/a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+	s.commit("README", "read me\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	var said []string
+	err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+	if diff := cmp.Diff([]string{`nothing below w\aw changed: no deploy, /refship/odd stays at deploy 1`}, said); diff != "" || err != nil {
+		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	}
+}
+
 // Who brings a commit back that was rolled back is told so, loudly, whichever way it comes.
 func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 	for _, way := range []string{"push", "deploy", "reconcile", "after a lost lock"} {
@@ -74,6 +89,7 @@ func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 			case "push":
 				rollback()
 				s.commit("a.txt", "three\n")
+				laptop.with("deploy.dry-run").push("main").wants(t, false, warning+"push would bring back what it undid")
 				said = laptop.push("main").lines
 			case "deploy":
 				rollback()

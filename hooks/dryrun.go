@@ -46,7 +46,11 @@ func tellDryRun(p *plan, say func(string)) {
 		}
 	}
 	say(fmt.Sprintf("%sdry run: previous hash %s, new hash %s", p.label, previous, p.update.New))
-	say(fmt.Sprintf("%sdry run: %s added, %d modified, %d deleted", p.label, deploy.Count(r.Added, "file"), r.Modified, r.Deleted))
+	recorded := ""
+	if n := len(r.Submodules); n > 0 {
+		recorded = ", " + deploy.Count(n, "submodule") + " recorded"
+	}
+	say(fmt.Sprintf("%sdry run: %s added, %d modified, %d deleted%s", p.label, deploy.Count(r.Added, "file"), r.Modified, r.Deleted, recorded))
 	files := 0
 	for _, c := range r.Listed[:min(len(r.Listed), maxChanges)] {
 		kind, what := "M", ""

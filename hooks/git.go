@@ -29,6 +29,12 @@ func git(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// ReadRef gives the oid that a ref of the repository at gitDir has; zero: there is no such ref.
+func ReadRef(ctx context.Context, gitDir, ref string) (plumbing.Hash, error) {
+	found, err := readRefs(ctx, gitDir, []string{ref})
+	return found[ref], err
+}
+
 // readRefs gives the oids of those refs that exist, loose or packed.
 func readRefs(ctx context.Context, gitDir string, refs []string) (map[string]plumbing.Hash, error) {
 	found := make(map[string]plumbing.Hash)

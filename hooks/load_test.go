@@ -258,7 +258,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i, dir := range dirs {
 		all.Go(func() {
-			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, Began: func() *keys.Key { return key }})
+			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, Began: func() (*keys.Key, bool) { return key, true }})
 			if err != nil {
 				t.Error(err)
 				return

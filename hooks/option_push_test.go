@@ -86,8 +86,12 @@ func TestForce(t *testing.T) {
 	})
 	laptop.may("push:*,force:config")
 	s.unchanged(func() {
-		laptop.with(append(force, "deploy.dry-run")...).push("+other:main").wants(t, false,
-			"warning: forced over deploy 1, "+short(first), "dry run: previous hash "+first+", new hash "+other, "dry run: nothing was pushed or deployed")
+		r := laptop.with(append(force, "deploy.dry-run")...).push("+other:main")
+		r.wants(t, false,
+			"warning: would be forced over deploy 1, "+short(first), "dry run: previous hash "+first+", new hash "+other, "dry run: nothing was pushed or deployed")
+		if strings.Contains(r.said, "warning: forced") {
+			t.Errorf("said %s", r.said)
+		}
 	})
 	r := laptop.with(append(force, "ci.skip")...).push("+other:main")
 	r.wants(t, true, "warning: forced over deploy 1, "+short(first)+` "change a.txt", by laptop, just now (your `+short(other)+" does not contain it), reason: the old line is given up",

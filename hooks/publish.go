@@ -69,7 +69,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progres
 		x.forced = x.forced || d.Record.Forced
 		x.commits += d.Record.Commits
 		if isNewer(v, p.verdict) { // its lock was lost, and the chain went on
-			for _, warning := range warnings(v, p.job) {
+			for _, warning := range warnings(v, p.job, false) {
 				say(p.label + warning)
 			}
 		}

@@ -286,7 +286,38 @@ func TestSubmodulesAreNamed(t *testing.T) {
 	head := s.commit("a.txt", "one\n")
 	s.git(s.work, "update-index", "--add", "--cacheinfo", "160000,"+head+",vendor/lib")
 	s.git(s.work, "commit", "-q", "-m", "a submodule")
-	s.user("laptop").push("main").wants(t, true, "warning: 1 submodule is recorded only, without content: vendor/lib", "deploy 1 published")
+	s.user("laptop").push("main").wants(t, true, "1 of 1 file and 1 submodule changed", "warning: 1 submodule is recorded only, without content: vendor/lib", "deploy 1 published")
+}
+
+// The tree that is recorded has the submodules' commits in it: another commit of one is a change, and makes a deploy of each
+// target that it lies in.
+func TestOnlyASubmoduleChanges(t *testing.T) {
+	whole, vendor, www := files("whole", "refs/heads/main", ""), files("vendor", "refs/heads/main", "vendor"), files("www", "refs/heads/main", "www")
+	s := newSite(t, whole, vendor, www)
+	laptop := s.user("laptop")
+	first := s.commit("www/a.txt", "one\n")
+	at := func(oid string) {
+		t.Helper()
+		s.git(s.work, "update-index", "--add", "--cacheinfo", "160000,"+oid+",vendor/lib")
+		s.git(s.work, "commit", "-q", "-m", "the library is at "+short(oid))
+	}
+	at(first)
+	laptop.push("main").wants(t, true, "/refship/vendor: deploy 1 published", "/refship/whole: deploy 1 published", "/refship/www: deploy 1 published")
+	at(s.git(s.work, "rev-parse", "HEAD"))
+
+	r := laptop.with("deploy.dry-run").push("main")
+	r.wants(t, false, "/refship/whole: 0 of 1 file and 1 submodule changed", "/refship/whole: dry run: 0 files added, 0 modified, 0 deleted, 1 submodule recorded")
+	r = laptop.push("main")
+	r.wants(t, true, "/refship/www: nothing below www changed: no deploy",
+		"/refship/vendor: 0 of 0 files and 1 submodule changed, 0 contents new, ", "/refship/vendor: warning: 1 submodule is recorded only, without content: lib",
+		"/refship/whole: 0 of 1 file and 1 submodule changed, 0 contents new, ", "/refship/whole: warning: 1 submodule is recorded only, without content: vendor/lib",
+		"/refship/vendor: deploy 2 published", "/refship/whole: deploy 2 published")
+	for ns, want := range map[deploy.Namespace]deploy.ID{"/refship/whole": 2, "/refship/vendor": 2, "/refship/www": 1} {
+		if _, id := s.head(ns); id != want {
+			t.Errorf("%s is at deploy %d, want %d", ns, id, want)
+		}
+	}
+	s.settled()
 }
 
 // Two users push different commits on the same parent at the same moment: one wins, the other is refused by chain or git.

@@ -153,7 +153,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 		what = "a push was broken off that changed nothing below " + t.Path
 	default:
 		r.published = append(r.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
-		for _, warning := range warnings(v, job) {
+		for _, warning := range warnings(v, job, false) {
 			r.say("%s %s: %s", r.name, shortRef(t.Ref), warning)
 		}
 	}

@@ -20,8 +20,8 @@ type Push struct {
 	Key        *keys.Key // who authenticated; once the push has begun to send, what Began says
 	Address    string    // of the client, for the log
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
-	// changed or removed later does not stop it. nil: the push may not go on.
-	Began func() *keys.Key
+	// changed or removed later does not stop it. nil: the push has not begun, or the key was not known any more.
+	Began func() (key *keys.Key, may bool)
 }
 
 // Session is one running push. Its two hooks follow each other, and End follows both.
@@ -99,8 +99,8 @@ func (x *Session) enter(hook string) bool {
 	case x.ended:
 		return false
 	case hook == preReceive && !x.pre:
-		key := x.push.Began()
-		if key == nil {
+		key, may := x.push.Began()
+		if !may {
 			return false
 		}
 		x.push.Key, x.pre = key, true
@@ -164,6 +164,9 @@ func (x *Session) End(ctx context.Context) Outcome {
 	x.handlers.Wait()
 	defer x.abort(nil)
 	defer x.server.forget(x)
+	if key, _ := x.push.Began(); key != nil { // no hook may have asked
+		x.push.Key = key
+	}
 	x.outcome.Reached = reached
 	if x.intent != nil {
 		x.settle()

@@ -207,7 +207,7 @@ func (p *pusher) begin() *hooks.Session {
 	p.Helper()
 	session, err := p.server.Begin(hooks.Push{
 		Repository: "config", Dir: p.bare, Key: p.key, Address: "[::1]:40000",
-		Began: func() *keys.Key { return p.key },
+		Began: func() (*keys.Key, bool) { return p.key, true },
 	})
 	if err != nil {
 		p.Fatal(err)

@@ -38,7 +38,7 @@ func TestStatus(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    does not exist",
 		"  head   no deploy yet",
 		"  state  the ref does not exist",
@@ -47,7 +47,7 @@ func TestStatus(t *testing.T) {
 	first := s.git(s.work, "rev-parse", "HEAD")
 	laptop.with("deploy.skip").push("main").wants(t, true)
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+first,
 		"  head   no deploy yet",
 		"  state  no deploy yet",
@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+first,
 		"  head   "+first+", deploy 1 by ops, AGO",
 		"  state  equal")
@@ -65,7 +65,7 @@ func TestStatus(t *testing.T) {
 	second := s.commit("a.txt", "three\n")
 	laptop.with("deploy.skip").push("main").wants(t, true)
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+second,
 		"  head   "+first+", deploy 1 by ops, AGO",
 		"  state  ahead by 2 commits",
@@ -94,7 +94,7 @@ func TestStatus(t *testing.T) {
 
 	s.git(s.bare, "update-ref", "refs/heads/main", second)
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+second,
 		"  head   "+third+", deploy 2 by laptop, AGO",
 		"  state  behind",
@@ -102,7 +102,7 @@ func TestStatus(t *testing.T) {
 	aside := s.diverge("aside", "five\n")
 	s.git(s.work, "push", "-q", s.bare, "+aside:refs/heads/main")
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+aside,
 		"  head   "+third+", deploy 2 by laptop, AGO",
 		"  state  diverged",
@@ -124,13 +124,13 @@ func TestStatusOfSeveralTargets(t *testing.T) {
 	next := s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main")
 	s.wantStatus(
-		"default: refs/heads/main → /refship/config",
+		"default: main → /refship/config",
 		"  ref    "+next,
 		"  head   "+first+", deploy 1 by laptop, AGO",
 		"  state  ahead by 1 commit",
 		"  hint   deploy it with: ssh HOST deploy config:default",
 		"",
-		"www: www of refs/heads/main → /refship/www",
+		"www: main:www → /refship/www",
 		"  ref    "+next,
 		"  head   "+first+", deploy 1 by laptop, AGO",
 		"  state  equal")

@@ -32,6 +32,14 @@ type Target struct {
 	Frontend  deploy.Frontend  `json:"frontend"`
 }
 
+// Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".
+func (t Target) Source() string {
+	if t.Path == "" {
+		return shortRef(t.Ref)
+	}
+	return shortRef(t.Ref) + ":" + t.Path
+}
+
 var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // Validate says what of t is not usable.

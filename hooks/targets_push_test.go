@@ -1,6 +1,7 @@
 package hooks_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -130,6 +131,34 @@ func TestStaleForTheClient(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"whole": next, "other": first}, s.heads(main, other)); diff != "" {
 		t.Errorf("heads (-want +got):\n%s", diff)
 	}
+}
+
+// A commit without a target's directory is refused; the pusher is told what to do, and what the operator can.
+func TestPathIsNotThere(t *testing.T) {
+	s := newSite(t, files("www", "refs/heads/main", "site/www"))
+	laptop := s.user("laptop")
+	hint := "commit that directory and push again, or push to a ref that is not deployed; who runs the server gives the target another path with: refship repo target set config www --path PATH"
+	for _, name := range []string{"README", "site/README"} {
+		at := s.commit(name, "read me\n")
+		s.unchanged(func() {
+			laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www", which the target www of config deploys`, "hint: "+hint)
+		})
+	}
+	at := s.commit("site/www", "a file\n")
+	s.unchanged(func() {
+		laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www"`)
+	})
+
+	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
+	err := s.server.Deploy(t.Context(), "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	var refused *deploy.RefusedError
+	if !errors.As(err, &refused) || refused.Hint() != hint {
+		t.Errorf("got %v", err)
+	}
+	s.git(s.work, "rm", "-q", "site/www")
+	s.commit("site/www/index.html", "hello\n")
+	laptop.push("main").wants(t, true, "deploy 1 published")
+	s.settled()
 }
 
 // A target with a path goes on only when something below that changed; its ref moves all the same.

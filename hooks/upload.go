@@ -135,13 +135,23 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 		return err
 	}
 	for _, p := range x.plans {
-		out.line("%s%d of %s changed, %s new, %s to store", p.label, p.prepared.Changed,
-			deploy.Count(p.prepared.Files+p.prepared.Deleted, "file"), deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
+		out.line("%s%s changed, %s new, %s to store", p.label, whatChanged(p.prepared),
+			deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
 		if names := p.prepared.Submodules; len(names) > 0 {
 			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
 		}
 	}
 	return nil
+}
+
+// whatChanged counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in
+// the tree that is recorded: another one makes another deploy.
+func whatChanged(p *deploy.Prepared) string {
+	text := fmt.Sprintf("%d of %s", p.Changed, deploy.Count(p.Files+p.Deleted, "file"))
+	if n := len(p.Submodules); n > 0 {
+		text += " and " + deploy.Count(n, "submodule")
+	}
+	return text
 }
 
 func areSubmodules(n int) string {

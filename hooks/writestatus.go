@@ -42,11 +42,7 @@ func (s *Server) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 // lines are one target's status in words.
 func (st TargetStatus) lines(repository string, now time.Time) []string {
 	t := st.Target
-	what := t.Ref
-	if t.Path != "" {
-		what = t.Path + " of " + t.Ref
-	}
-	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, what, t.Namespace)}
+	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, t.Source(), t.Namespace)}
 	add := func(label, text string) {
 		if text != "" {
 			lines = append(lines, fmt.Sprintf("  %-6s %s", label, text))

@@ -290,7 +290,7 @@ func (f File) read() ([]byte, error) {
 
 // check refuses what could not be read back as it was given.
 func (k *Key) check() error {
-	if err := checkName(k.Name); err != nil {
+	if err := CheckName(k.Name); err != nil {
 		return err
 	}
 	if err := checkPublicKey(k.PublicKey); err != nil {

@@ -69,7 +69,7 @@ func parseLine(text []byte) (*Key, error) {
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey(text)
 	if err != nil {
-		return key, withHint(`a line is: name="NAME",allow="RULE,…" TYPE BASE64 COMMENT`, "parse key: %w", err)
+		return key, fmt.Errorf("parse key: %w", noKeyError(string(text)))
 	}
 	key.PublicKey, key.Comment = pub, comment
 	// The library drops empty options; here nothing is dropped.
@@ -122,7 +122,7 @@ func (k *Key) parseOptions(options []string) error {
 		}
 	}
 	name, ok := values["name"]
-	if err := checkName(name); ok && err == nil {
+	if err := CheckName(name); ok && err == nil {
 		k.Name = name
 	} else if ok && wrong == nil {
 		wrong = err
@@ -160,8 +160,8 @@ func unquote(s string) (string, bool) {
 	return "", false
 }
 
-// checkName checks a user's name.
-func checkName(name string) error {
+// CheckName says what keeps a text from being a user's name.
+func CheckName(name string) error {
 	wrong := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._@+-", r) }
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, wrong) || !isAlnum(rune(name[0])) {
 		return withHint(fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),

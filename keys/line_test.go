@@ -70,23 +70,35 @@ func TestParseLineRefuses(t *testing.T) {
 		{`name="al\"ice",allow="admin" ` + key, `user name "al\"ice" is not allowed`, "1 to 64"},
 		{`name="-rf",allow="admin" ` + key, `user name "-rf" is not allowed`, "1 to 64"},
 		{`name="` + strings.Repeat("a", 65) + `",allow="admin" ` + key, "is not allowed", "1 to 64"},
-		{`name="alice,allow="admin" ` + key, "parse key", `name="NAME"`},
+		{`name="alice,allow="admin" ` + key, "parse key: a quote in the options is not closed", `name="NAME"`},
 		{`name="alice",,allow="admin" ` + key, "an option is empty", ""},
 		{`,name="alice",allow="admin" ` + key, "an option is empty", ""},
 		{`name="alice",allow="admin", ` + key, "an option is empty", ""},
-		{`name="alice", allow="admin" ` + key, "parse key", `name="NAME"`},
-		{`name="alice",allow="admin" ssh-ed25519`, "parse key", `name="NAME"`},
-		{`name="alice",allow="admin" ssh-ed25519 AAAA`, "parse key", `name="NAME"`},
-		{`name="alice",allow="admin" ssh-rsa ` + strings.Fields(key)[1], "type mismatch", ""},
-		{`name="alice",allow="admin" ` + key + "xyz", "parse key", ""},
+		{`name="alice", allow="admin" ` + key, `parse key: "allow=\"admin\"", after the options, is no key type`, "without spaces between the options"},
+		{`name="alice",allow="admin"`, "parse key: there is no key after the options", `name="NAME"`},
+		{`name="alice",allow="admin" ssh-ed25519`, "parse key: there is no key after ssh-ed25519", "copy the key again"},
+		{`name="alice",allow="admin" ssh-ed25519 AAAA`, "parse key: what follows ssh-ed25519 is no key, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ` + key[:40], "parse key: the key of the type ssh-ed25519 is damaged, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ` + key[:39], "parse key: what follows ssh-ed25519 is no base64, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ssh-ed25519 not!base64`, "parse key: what follows ssh-ed25519 is no base64, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ssh-ed448 AAAACXNzaC1lZDQ0OAAAAAEB`, `parse key: key type "ssh-ed448" is not supported`, "ssh-keygen -t ed25519"},
+		{`ssh-ed25519 ` + "AAAA", "parse key: what follows ssh-ed25519 is no key", "copy the key again"},
+		{`name="alice",allow="admin" ssh-rsa ` + strings.Fields(key)[1], "parse key: the line says ssh-rsa, and the key in it is of the type ssh-ed25519", "copy the key again"},
+		{`name="alice",allow="admin" ` + key + "xyz", "parse key: what follows ssh-ed25519 is no base64", "copy the key again"},
 		{`name="alice",allow="admin" ` + key + " \x1b[2J", "control character", ""},
 		{`name="alice",allow="admin" ` + key + " \x00", "control character", ""},
 		{`name="alice",allow="admin" ` + key + " \xff", "not UTF-8", ""},
-		{"utter nonsense", "parse key", `name="NAME"`},
+		{"utter nonsense", `parse key: "utter" is no key type, such as ssh-ed25519`, `name="NAME"`},
+		{strings.Repeat("nonsense", 100) + " nonsense", "nons…", `name="NAME"`},
+		{"x", `parse key: "x" is no key type, such as ssh-ed25519`, `name="NAME"`},
+		{`"`, "parse key: a quote in the options is not closed", `name="NAME"`},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			_, err := parseLine([]byte(c.line))
 			wantError(t, err, c.message, c.hint)
+			if strings.Contains(err.Error(), "ssh: ") || strings.Contains(err.Error(), "illegal base64") {
+				t.Errorf("%v is in the library's words", err)
+			}
 		})
 	}
 }

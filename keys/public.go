@@ -50,7 +50,7 @@ func ParsePublicKey(text []byte) (pub ssh.PublicKey, comment string, err error) 
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(found[0]))
 	if err != nil {
-		return nil, "", withHint(oneHint, "parse public key: %w", err)
+		return nil, "", withHint(oneHint, "parse public key: %w", noKeyError(found[0]))
 	}
 	if len(options) > 0 {
 		return nil, "", withHint("give the key alone: type, base64, comment; what it may do is said by rules",
@@ -88,11 +88,10 @@ func checkPublicKey(pub ssh.PublicKey) error {
 	if cert, ok := pub.(*ssh.Certificate); ok {
 		return withHint("give the plain key, the .pub file without -cert", "%s is a certificate, and those are not supported", cert.Type())
 	}
-	switch pub.Type() {
-	case ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256,
-		ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:
-		return nil
-	case ssh.KeyAlgoRSA:
+	switch kind := pub.Type(); {
+	case !isSupported(kind):
+		return withHint(strongHint, "key type %q is not supported", kind)
+	case kind == ssh.KeyAlgoRSA:
 		bits, err := rsaBits(pub)
 		if err != nil {
 			return err
@@ -100,9 +99,18 @@ func checkPublicKey(pub ssh.PublicKey) error {
 		if bits < minRSABits {
 			return withHint(strongHint, "RSA key of %d bits is too weak, the least is %d", bits, minRSABits)
 		}
-		return nil
 	}
-	return withHint(strongHint, "key type %q is not supported", pub.Type())
+	return nil
+}
+
+// isSupported tells whether keys of this type may be used.
+func isSupported(kind string) bool {
+	switch kind {
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256,
+		ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSA:
+		return true
+	}
+	return false
 }
 
 func rsaBits(pub ssh.PublicKey) (int, error) {

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"strings"
 )
 
 type catCmd struct {
@@ -13,6 +15,16 @@ type catCmd struct {
 
 // Run writes the file's bytes as they are.
 func (c *catCmd) Run(ctx context.Context, a *app) (err error) {
+	where, err := treePath(c.Path)
+	if err != nil {
+		return err
+	}
+	if where == "" || strings.HasSuffix(where, "/") {
+		return &usageError{
+			what:   fmt.Sprintf("<path>: %q is a directory's, and cat writes a file", c.Path),
+			remedy: "to list the directory: refship ls ID PATH",
+		}
+	}
 	chain, err := c.open(ctx, a)
 	if err != nil {
 		return err
@@ -24,5 +36,5 @@ func (c *catCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	out := bufio.NewWriterSize(a.stdout, 1<<16)
 	defer flushInto(&err, out)
-	return chain.Cat(ctx, d, c.Path, out)
+	return chain.Cat(ctx, d, where, out)
 }

@@ -25,6 +25,9 @@ func (c *openChain) Close() error { return c.client.Close() }
 
 // open finds the namespace, then connects to the etcd that holds it.
 func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
+	if err := f.etcdFlags.check(); err != nil {
+		return nil, err
+	}
 	ns, err := f.namespace(ctx, a)
 	if err != nil {
 		return nil, err
@@ -93,9 +96,6 @@ func (f *chainFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 	if len(f.Endpoints) > 0 {
 		return etcd.Dial(ctx, f.config(log))
 	}
-	if f.etcdFlags.set() {
-		return nil, usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
-	}
 	dir, err := f.dir(a)
 	if err != nil {
 		return nil, err
@@ -117,16 +117,6 @@ func noServer(dir dataDir) error {
 		err: fmt.Errorf("no server with an etcd of its own is running on %s: %w", dir.path, etcd.ErrUnreachable),
 		hint: "start it with: refship serve" + dir.flag() +
 			"\nor name the etcd with --endpoints, as its server was given it",
-	}
-}
-
-func (f *etcdFlags) set() bool {
-	return f.CACert != "" || f.Cert != "" || f.Key != "" || f.User != "" || f.Password != ""
-}
-
-func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
-	return etcd.Config{
-		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password, Log: log,
 	}
 }
 

@@ -2,10 +2,11 @@ package main
 
 import (
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"refship/gitserver"
 )
 
 // cli is the grammar; the order is the order of the help.
@@ -26,16 +27,6 @@ type cli struct {
 // dataFlag is on every command that reads or writes a server's data directory.
 type dataFlag struct {
 	DataDir string `placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
-}
-
-// etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
-type etcdFlags struct {
-	Endpoints []string `group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
-	CACert    string   `group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
-	Cert      string   `group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
-	Key       string   `group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
-	User      string   `group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
-	Password  string   `group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment."`
 }
 
 // chainFlags are on every command that reads a chain.
@@ -89,14 +80,16 @@ func describeValue(value *kong.Value) string {
 	return strings.TrimSuffix(value.Help, ".") + " ($" + envName(value.Flag) + ")."
 }
 
-// number is a count given on the command line.
-type number int
+// count is how many there may be, given on the command line: a number from 1 on, or all, which is 0.
+type count int
 
-func (n *number) UnmarshalText(text []byte) error {
-	value, err := strconv.ParseUint(string(text), 10, 31)
-	if err != nil {
-		return usagef("%q is not a whole number", text)
+// Decode takes the next word as it is: -1 is a wrong number, and no flag.
+func (n *count) Decode(ctx *kong.DecodeContext) error {
+	word := ctx.Scan.Pop()
+	if word.IsEOL() {
+		return usagef("a number from 1 on is missing, or all")
 	}
-	*n = number(value)
-	return nil
+	limit, err := gitserver.ParseLimit(word.String())
+	*n = count(limit)
+	return err
 }

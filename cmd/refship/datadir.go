@@ -87,10 +87,15 @@ func (d dataDir) flag() string {
 	return " --data-dir " + shellQuote(d.path)
 }
 
-// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is.
-func (d dataDir) prepare() error {
+// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. A new one is told:
+// its name may be a typing error.
+func (d dataDir) prepare(a *app) error {
+	_, missing := os.Lstat(d.path)
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
+	}
+	if errors.Is(missing, fs.ErrNotExist) {
+		a.say("made the data directory %s", d.path)
 	}
 	info, err := os.Stat(d.path)
 	if err != nil {

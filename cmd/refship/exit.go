@@ -6,6 +6,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/gitserver"
 )
 
 // Exit statuses, a promise to scripts.
@@ -26,7 +27,7 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   1  failed
   2  usage: the command line is wrong, nothing was done
   3  conflict: the chain's head is another deploy, somebody holds its lock, or another server holds the data directory
-  4  refused: no permission, a policy, or a tree that cannot be deployed
+  4  refused: no permission, a policy, a repository or target that is not there, or a tree that cannot be deployed
   5  verification failed: what etcd holds does not prove itself
   6  etcd is unreachable or full
 `
@@ -40,6 +41,7 @@ func exitCode(err error) int {
 		conflict *deploy.ConflictError
 		locked   *deploy.LockedError
 		refused  *deploy.RefusedError
+		unknown  *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
 		corrupt  *deploy.CorruptError
 	)
 	switch {
@@ -51,7 +53,7 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
 		return exitEtcd
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &unknown):
 		return exitRefused
 	case errors.As(err, &corrupt):
 		return exitCorrupt

@@ -76,6 +76,7 @@ type health struct {
 
 	answers cached[struct{}] // etcd does
 	space   cached[etcd.Space]
+	writes  cached[writable]
 	greets  cached[struct{}] // the SSH port does
 }
 
@@ -83,6 +84,7 @@ func newHealth(dir dataDir, client *clientv3.Client) *health {
 	h := &health{dir: dir, client: client}
 	h.answers.ask = h.askEtcd
 	h.space.ask = func(ctx context.Context) (etcd.Space, error) { return etcd.ReadSpace(ctx, client) }
+	h.writes.ask = (&permissions{repos: dir.repos(), client: client}).ask
 	h.greets.ask = h.askSSH
 	return h
 }
@@ -110,7 +112,7 @@ func (h *health) live() []check {
 // ready are what a push needs.
 func (h *health) ready() []check {
 	return append(h.live(), check{"etcd", h.checkEtcd}, check{"etcd-space", h.checkSpace},
-		check{"disk", h.checkDisk}, check{"serving", h.checkPhase})
+		check{"etcd-write", h.checkWrite}, check{"disk", h.checkDisk}, check{"serving", h.checkPhase})
 }
 
 func (h *health) checkPhase() error {
@@ -193,12 +195,15 @@ func (h *health) askEtcd(ctx context.Context) (struct{}, error) {
 	return struct{}{}, etcd.Classify(err)
 }
 
+// errUnknown is what the other checks of etcd say while it does not answer; the check etcd says why.
+var errUnknown = errors.New("unknown: etcd does not answer")
+
 func (h *health) checkSpace() error {
 	space, err := h.space.get()
 	free := space.Quota - space.Used
 	switch {
 	case errors.Is(err, etcd.ErrUnreachable):
-		return errors.New("unknown: etcd does not answer") // the check etcd says why
+		return errUnknown
 	case err != nil:
 		return err
 	case space.NoSpace:
@@ -223,7 +228,7 @@ func (h *health) checkDisk() error {
 }
 
 // probe answers for a list of checks in the manner of etcd's and Kubernetes' own endpoints: 200 or 503, and what failed
-// and why; with ?verbose what did not, too.
+// and why; with ?verbose what did not, too, and what failed in part.
 func probe(name string, checks []check) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		failures := make([]error, len(checks))
@@ -233,14 +238,9 @@ func probe(name string, checks []check) http.HandlerFunc {
 		}
 		running.Wait()
 		var text strings.Builder
-		failed := errors.Join(failures...) != nil
+		failed := false
 		for i, c := range checks {
-			if err := failures[i]; err != nil {
-				reason := strings.ReplaceAll(err.Error(), "\n", "; ")
-				fmt.Fprintf(&text, "[-]%s failed: %s\n", c.name, deploy.Printable(reason))
-			} else {
-				fmt.Fprintf(&text, "[+]%s ok\n", c.name)
-			}
+			failed = tellCheck(&text, c.name, failures[i]) || failed
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
@@ -254,4 +254,22 @@ func probe(name string, checks []check) http.HandlerFunc {
 			_, _ = io.WriteString(w, "ok\n") // a client that is gone hears nothing
 		}
 	}
+}
+
+// tellCheck writes a check's lines and tells whether it failed.
+func tellCheck(text *strings.Builder, name string, err error) (failed bool) {
+	var some *partial
+	switch {
+	case err == nil:
+		fmt.Fprintf(text, "[+]%s ok\n", name)
+	case errors.As(err, &some):
+		for _, line := range some.lines {
+			fmt.Fprintf(text, "[!]%s warning: %s\n", name, deploy.Printable(line))
+		}
+	default:
+		reason := strings.ReplaceAll(err.Error(), "\n", "; ")
+		fmt.Fprintf(text, "[-]%s failed: %s\n", name, deploy.Printable(reason))
+		return true
+	}
+	return false
 }

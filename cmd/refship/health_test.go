@@ -53,7 +53,7 @@ func TestStarting(t *testing.T) {
 		t.Errorf("livez: %d %s", status, body)
 	}
 	status, body := asked(probe("readyz", h.ready()), "/readyz")
-	const want = "[+]ssh ok\n[+]hooks ok\n[+]etcd ok\n[+]etcd-space ok\n[+]disk ok\n" +
+	const want = "[+]ssh ok\n[+]hooks ok\n[+]etcd ok\n[+]etcd-space ok\n[+]etcd-write ok\n[+]disk ok\n" +
 		"[-]serving failed: starting: what an earlier run left behind is being put right\nreadyz check failed\n"
 	if status != 503 || body != want {
 		t.Errorf("readyz: %d %s", status, body)

@@ -49,6 +49,7 @@ func (s *server) openMonitor(ctx context.Context) (*monitor, error) {
 		metrics: newMetrics(), addr: listener.Addr(), profiles: s.flags.HTTPProfiles, failed: make(chan error, 1),
 	}
 	s.store.client.KV = etcd.Observed(s.store.client.KV, m.metrics.request)
+	s.store.client.Lease = etcd.ObservedLease(s.store.client.Lease, m.metrics.request)
 	m.health = newHealth(s.dir, s.store.client)
 	m.refs = newRefWatch(s.dir.repos(), m.metrics.statusFailed, s.log)
 	m.metrics.registry.MustRegister(newSpaceCollector(&m.health.space), m.refs)

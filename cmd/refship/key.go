@@ -37,7 +37,13 @@ type keyAddCmd struct {
 
 // Run adds the key; a running server sees it at once.
 func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
-	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
+	if err := keys.CheckName(c.Name); err != nil {
+		return asUsage("", err)
+	}
+	if c.Key == "" {
+		return usagef("--key: it is empty")
+	}
+	rules, err := c.rules()
 	if err != nil {
 		return asUsage("--allow", err)
 	}
@@ -49,7 +55,7 @@ func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(a); err != nil {
 		return err
 	}
 	if err := dir.keys().Add(c.Name, pub, comment, rules); err != nil {
@@ -57,6 +63,23 @@ func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.say("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, describeRules(rules))
 	return tellUnknown(ctx, a, dir, rules)
+}
+
+// rules are those of --allow. A repository that no server can have is refused, too.
+func (c *keyAddCmd) rules() ([]keys.Rule, error) {
+	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
+	if err != nil {
+		return nil, err
+	}
+	for _, rule := range rules {
+		if rule.Repository == "" || rule.Repository == "*" {
+			continue
+		}
+		if _, err := gitserver.ParseName(rule.Repository); err != nil {
+			return nil, err
+		}
+	}
+	return rules, nil
 }
 
 // tellUnknown warns of rules for repositories that do not exist: they may come later, or be typing errors.
@@ -168,6 +191,9 @@ type keyRemoveCmd struct {
 
 // Run removes the keys; a running server refuses them at their next attempt.
 func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
+	if err := keys.CheckName(c.Name); err != nil {
+		return asUsage("", err)
+	}
 	dir, err := c.dir(a)
 	if err != nil {
 		return err

@@ -108,10 +108,10 @@ func TestKillAtRandom(t *testing.T) {
 			}
 			span = time.Since(start)
 			continue
-		case <-time.After(time.Duration(random.Int64N(2*int64(span)))):
+		case <-time.After(time.Duration(random.Int64N(2 * int64(span)))):
 			w.kill()
 			hit++
-			<-pushed // its end proves that git has noticed, whatever it says
+			_ = <-pushed // its end proves that git has noticed, whatever it says
 		}
 		w.serve("")
 		if w.agree(fmt.Sprintf("round %d", round)) == commit {

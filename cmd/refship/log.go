@@ -9,8 +9,8 @@ import (
 
 type logCmd struct {
 	chainFlags
-	Limit number `short:"n" placeholder:"N" help:"Show at most N deploys."`
-	JSON  bool   `help:"Print one JSON object a line and deploy."`
+	Limit count `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
+	JSON  bool  `help:"Print one JSON object a line and deploy."`
 }
 
 // Run lists the chain from the head down.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
@@ -22,6 +23,10 @@ type lsCmd struct {
 
 // Run lists entries; every node that is read is checked against the record.
 func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
+	where, err := treePath(c.Path)
+	if err != nil {
+		return err
+	}
 	chain, err := c.open(ctx, a)
 	if err != nil {
 		return err
@@ -33,7 +38,7 @@ func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	out := bufio.NewWriter(a.stdout)
 	defer flushInto(&err, out)
-	return chain.List(ctx, d, c.Path, c.Recursive, func(path string, e tree.Entry) error {
+	return chain.List(ctx, d, where, c.Recursive, func(path string, e tree.Entry) error {
 		if c.Recursive && e.Mode == filemode.Dir {
 			return nil
 		}
@@ -42,6 +47,23 @@ func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
 		}
 		return writeEntry(out, path, e)
 	})
+}
+
+// treePath is a path in a deploy as people write it: / and /web begin at the deploy's root, too.
+func treePath(text string) (string, error) {
+	where := strings.TrimLeft(text, "/")
+	if where == "" {
+		return "", nil
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(where, "/"), "/") {
+		if tree.CheckName(name) != nil {
+			return "", &usageError{
+				what:   fmt.Sprintf("<path>: %q is not a path inside a tree", text),
+				remedy: "a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main",
+			}
+		}
+	}
+	return where, nil
 }
 
 // entryJSON is an entry for programs.

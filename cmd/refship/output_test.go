@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,7 +160,7 @@ func TestSomebodyElsesDataDirIsNotWrittenTo(t *testing.T) {
 
 func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 	dir := dataDir{path: filepath.Join(t.TempDir(), "data")}
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(&app{stderr: io.Discard}); err != nil {
 		t.Fatal(err)
 	}
 	lock, err := dir.lock()
@@ -180,7 +181,7 @@ func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 	if err := os.Chmod(dir.path, 0o770); err != nil {
 		t.Fatal(err)
 	}
-	if err := dir.prepare(); err == nil {
+	if err := dir.prepare(&app{stderr: io.Discard}); err == nil {
 		t.Error("a directory that others may write to is taken")
 	}
 }

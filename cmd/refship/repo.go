@@ -51,7 +51,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(a); err != nil {
 		return err
 	}
 	repo, err := dir.repos().Create(ctx, name, headFor(ref), targets)
@@ -139,24 +139,24 @@ func pushSpec(ref string) string {
 
 // describeTarget is "main → /refship/config", and what else is not the default.
 func describeTarget(t hooks.Target) string {
-	text := shortRef(t.Ref)
-	if t.Path != "" {
-		text += ":" + t.Path
-	}
-	text += " → " + string(t.Namespace)
+	text := t.Source() + " → " + string(t.Namespace)
 	if t.Frontend != deploy.Files {
 		text += ", " + string(t.Frontend)
 	}
 	return deploy.Printable(text)
 }
 
+// describeTargets names the targets, too, unless there is the default one alone.
 func describeTargets(targets []hooks.Target) string {
 	if len(targets) == 0 {
 		return "not deployed"
 	}
+	if len(targets) == 1 && targets[0].Name == defaultTarget {
+		return describeTarget(targets[0])
+	}
 	var all []string
 	for _, target := range targets {
-		all = append(all, describeTarget(target))
+		all = append(all, target.Name+": "+describeTarget(target))
 	}
 	return strings.Join(all, "; ")
 }

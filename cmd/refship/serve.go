@@ -61,7 +61,7 @@ func (*serveCmd) Help() string {
 // Run serves until a signal comes or something breaks.
 func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 	log := c.logger(a)
-	if err := c.check(); err != nil {
+	if err := c.check(ctx); err != nil {
 		return err
 	}
 	dir, err := c.dir(a)
@@ -72,7 +72,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(a); err != nil {
 		return err
 	}
 	lock, err := dir.lock()
@@ -90,7 +90,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 }
 
 // check refuses flags that contradict each other.
-func (c *serveCmd) check() error {
+func (c *serveCmd) check(ctx context.Context) error {
 	if err := checkAddress("--listen", c.Listen); err != nil {
 		return err
 	}
@@ -99,18 +99,16 @@ func (c *serveCmd) check() error {
 			return err
 		}
 	}
-	tls := c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != ""
+	if err := c.etcdFlags.check(); err != nil {
+		return err
+	}
 	switch {
 	case len(c.Endpoints) > 0 && c.EtcdListen != "":
 		return usagef("--endpoints and --etcd-listen can't be used together: only the embedded etcd can be told where to listen")
-	case len(c.Endpoints) == 0 && c.etcdFlags.set():
-		return usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
 	case c.HTTPProfiles && c.HTTP == "":
 		return usagef("--http-profiles belongs to --http, which is missing")
-	case c.EtcdListen == "" && tls:
-		return usagef("--etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file belong to --etcd-listen, which is missing")
 	}
-	return nil
+	return c.checkEtcdListen(ctx)
 }
 
 func checkAddress(flag, address string) error {
@@ -264,6 +262,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
+	s.warnDenied(ctx, repos)
 	listener, err := listen(ctx, "--listen", s.flags.Listen)
 	if err != nil {
 		return err

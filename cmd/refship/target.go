@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -64,6 +66,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
+	warnOfPath(ctx, a, repo, target)
 	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", deploy.Printable(shortRef(target.Ref)), name, target.Name)
 	return nil
 }
@@ -166,6 +169,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	for _, line := range consequences(was, target) {
 		a.say("%s", line)
 	}
+	warnOfPath(ctx, a, repo, target)
 	return nil
 }
 
@@ -195,6 +199,38 @@ func pathWords(path string) string {
 	return "what is below " + path
 }
 
+// warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
+// the next push.
+func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t hooks.Target) {
+	var none *tree.NoPathError
+	switch err := findPath(ctx, repo.Dir, t); {
+	case errors.As(err, &none):
+		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one brings that directory",
+			shortRef(t.Ref), deploy.Hash(none.Commit.String()).Short(), none.Found))
+	case err != nil:
+		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
+	}
+}
+
+// findPath looks for a target's path in what its ref has; without a ref there is nothing to find.
+func findPath(ctx context.Context, gitDir string, t hooks.Target) (err error) {
+	oid, err := hooks.ReadRef(ctx, gitDir, t.Ref)
+	if err != nil || oid.IsZero() || t.Path == "" {
+		return err
+	}
+	git, err := deploy.OpenRepository(ctx, gitDir, nil)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, git)
+	commit, err := git.Commit(oid)
+	if err != nil {
+		return err
+	}
+	_, _, err = git.TreeAt(commit, t.Path)
+	return err
+}
+
 // findRepo finds a repository that the command line names.
 func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserver.Repo, dataDir, error) {
 	name, err := gitserver.ParseName(name)
@@ -210,6 +246,9 @@ func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserv
 }
 
 func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
+	if err := newTarget(repo.Name, name).Validate(); err != nil {
+		return hooks.Target{}, asUsage("", err)
+	}
 	var names []string
 	for _, target := range repo.Targets {
 		if target.Name == name {
@@ -221,7 +260,7 @@ func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
 	if len(names) > 0 {
 		hint = "it has " + strings.Join(names, ", ")
 	}
-	return hooks.Target{}, &hintError{err: fmt.Errorf("repository %s has no target %q", repo.Name, name), hint: hint}
+	return hooks.Target{}, &deploy.RefusedError{What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
 }
 
 type repoTargetRemoveCmd struct {

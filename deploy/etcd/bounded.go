@@ -2,7 +2,9 @@ package etcd
 
 import (
 	"context"
+	"errors"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -11,12 +13,26 @@ import (
 // being applied twice, also after a later request of somebody else: by its compares, because it puts what nobody puts
 // otherwise, or because its caller counts the tries and sees to it (CountTries). Put, Delete and Do are sent once.
 func Bounded(client *clientv3.Client) clientv3.KV {
-	return &boundedKV{KV: client.KV, patience: patience{client}}
+	return BoundedBelow(client, "")
+}
+
+// BoundedBelow is Bounded for keys that all begin with prefix: where etcd permits one of them not, the remedy names it.
+func BoundedBelow(client *clientv3.Client, prefix string) clientv3.KV {
+	return &boundedKV{KV: client.KV, patience: patience{client}, prefix: prefix}
 }
 
 type boundedKV struct {
 	clientv3.KV
 	patience patience
+	prefix   string
+}
+
+// named gives a missing permission with the prefix that it is missing for, and any other error as it is.
+func (b *boundedKV) named(err error) error {
+	if b.prefix == "" || !errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
+		return err
+	}
+	return &belowError{prefix: b.prefix, err: err}
 }
 
 func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
@@ -24,25 +40,28 @@ func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOpti
 		resp, err = b.KV.Get(ctx, key, opts...)
 		return err
 	})
-	return resp, err
+	return resp, b.named(err)
 }
 
 func (b *boundedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
-	return b.KV.Put(ctx, key, value, opts...)
+	resp, err := b.KV.Put(ctx, key, value, opts...)
+	return resp, b.named(err)
 }
 
 func (b *boundedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
-	return b.KV.Delete(ctx, key, opts...)
+	resp, err := b.KV.Delete(ctx, key, opts...)
+	return resp, b.named(err)
 }
 
 func (b *boundedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
-	return b.KV.Do(ctx, op)
+	resp, err := b.KV.Do(ctx, op)
+	return resp, b.named(err)
 }
 
 // Txn starts the bound when the txn is committed.
@@ -72,7 +91,7 @@ func (t *boundedTxn) Commit() (resp *clientv3.TxnResponse, err error) {
 		resp, err = t.kv.KV.Txn(ctx).If(t.ifs...).Then(t.thens...).Else(t.elses...).Commit()
 		return err
 	})
-	return resp, err
+	return resp, t.kv.named(err)
 }
 
 // Grant grants a lease that lives for ttl seconds, and is sent again as a request of Bounded is: a grant whose answer

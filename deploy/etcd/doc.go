@@ -9,7 +9,8 @@
 //   - Bounded gives each request a time limit, so that an etcd that hangs is told,
 //     and sends it again while a member that died or an election may explain why
 //     there was no answer.
-//   - Observed tells of each request how long it took and how it ended.
+//   - Observed and ObservedLease tell of each request how long it took and how it
+//     ended.
 //
 // # Trouble
 //

@@ -40,6 +40,15 @@ func (e *classified) Unwrap() []error { return []error{e.kind, e.err} }
 // Hint says what to do about it.
 func (e *classified) Hint() string { return hint(e.kind, e.err) }
 
+// belowError is a missing permission for keys below a prefix.
+type belowError struct {
+	prefix string
+	err    error
+}
+
+func (e *belowError) Error() string { return e.err.Error() }
+func (e *belowError) Unwrap() error { return e.err }
+
 // Classify wraps an error of the client in ErrUnreachable, ErrFull or ErrDenied
 // where it is one; else returns it as is. What it returns has a method Hint.
 // A write that failed with ErrFull or ErrUnreachable may have been applied all

@@ -50,7 +50,11 @@ func hint(kind, err error) string {
 	case errors.Is(named, rpctypes.ErrAuthFailed):
 		return "check --user and --password"
 	case errors.Is(named, rpctypes.ErrPermissionDenied):
-		return "grant the user's role permission on the namespace: etcdctl role grant-permission ROLE --prefix=true readwrite NAMESPACE/ (read is enough for reading)"
+		prefix := "NAMESPACE/"
+		if below := (*belowError)(nil); errors.As(err, &below) {
+			prefix = below.prefix
+		}
+		return GrantHint(prefix) + " (read is enough for reading)"
 	case errors.Is(named, rpctypes.ErrAuthOldRevision):
 		return "etcd's users or roles are being changed: try again"
 	case errors.Is(kind, ErrDenied) && tlsHint(text) != "":
@@ -77,6 +81,11 @@ func hint(kind, err error) string {
 		return "check the host name of --endpoints"
 	}
 	return "check that etcd runs and answers (etcdctl endpoint health)"
+}
+
+// GrantHint says how the user gets permission to read and write below a prefix.
+func GrantHint(prefix string) string {
+	return "grant the user's role permission on the namespace: etcdctl role grant-permission ROLE --prefix=true readwrite " + prefix
 }
 
 // goneHint is for etcd's own errors; "" if it is none of them.

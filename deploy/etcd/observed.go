@@ -9,15 +9,17 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Request is one request of an observed KV, at its end.
+// Request is one request of an observed KV or Lease, at its end.
 type Request struct {
-	Op   string // "get", "put", "delete", "txn" or "compact"
+	Op   string // one of RequestOps
 	Took time.Duration
 	Code codes.Code // codes.OK, or what kind of error it ended with
 }
 
 // RequestOps are all values of Request.Op.
-func RequestOps() []string { return []string{"get", "put", "delete", "txn", "compact"} }
+func RequestOps() []string {
+	return []string{"get", "put", "delete", "txn", "compact", "lease_grant", "lease_revoke", "lease_keepalive"}
+}
 
 // Observed gives kv, and calls done at the end of each Get, Put, Delete, Compact, Do and Txn, in its goroutine.
 func Observed(kv clientv3.KV, done func(Request)) clientv3.KV { return observedKV{kv, done} }
@@ -98,6 +100,63 @@ func (t observedTxn) Commit() (*clientv3.TxnResponse, error) {
 	resp, err := t.txn.Commit()
 	t.kv.observe("txn", began, err)
 	return resp, err
+}
+
+// ObservedLease gives lease, and calls done at the end of each Grant and Revoke, in its goroutine, and in another one
+// where a lease was lost that ought to be kept alive: Op is "lease_keepalive" then, Took is since its last renewal, and
+// Code is NotFound if etcd says that it is gone, DeadlineExceeded if etcd said nothing for longer than it lives. Renewals
+// share a stream, on which none can be timed, so those that succeed are not told.
+func ObservedLease(lease clientv3.Lease, done func(Request)) clientv3.Lease {
+	return observedLease{lease, done}
+}
+
+type observedLease struct {
+	clientv3.Lease
+	done func(Request)
+}
+
+func (o observedLease) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
+	began := time.Now()
+	resp, err := o.Lease.Grant(ctx, ttl)
+	o.done(Request{Op: "lease_grant", Took: time.Since(began), Code: requestCode(err)})
+	return resp, err
+}
+
+func (o observedLease) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	began := time.Now()
+	resp, err := o.Lease.Revoke(ctx, id)
+	o.done(Request{Op: "lease_revoke", Took: time.Since(began), Code: requestCode(err)})
+	return resp, err
+}
+
+func (o observedLease) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+	began := time.Now()
+	renewals, err := o.Lease.KeepAlive(ctx, id)
+	if err != nil {
+		o.done(Request{Op: "lease_keepalive", Took: time.Since(began), Code: requestCode(err)})
+		return renewals, err
+	}
+	passed := make(chan *clientv3.LeaseKeepAliveResponse, 1)
+	go func() {
+		defer close(passed)
+		renewed, lives := began, time.Duration(0)
+		for resp := range renewals {
+			renewed, lives = time.Now(), time.Duration(resp.TTL)*time.Second
+			select {
+			case passed <- resp:
+			default: // nobody reads them, as etcd's client has it, too
+			}
+		}
+		if ctx.Err() != nil {
+			return // nobody wants it any more
+		}
+		r := Request{Op: "lease_keepalive", Took: time.Since(renewed), Code: codes.NotFound}
+		if r.Took >= lives {
+			r.Code = codes.DeadlineExceeded
+		}
+		o.done(r)
+	}()
+	return passed, nil
 }
 
 // requestCode is the gRPC code of an error of the client, which gives those of the caller's context as they are.

@@ -2,13 +2,18 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
 	"google.golang.org/grpc/codes"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/etcdtest"
 )
 
 func TestObserved(t *testing.T) {
@@ -79,17 +84,10 @@ func TestObserved(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	ops := map[string]bool{}
 	for _, s := range got {
-		ops[s.Op] = true
-	}
-	for _, op := range etcd.RequestOps() {
-		if !ops[op] {
-			t.Errorf("no %s was seen", op)
+		if !slices.Contains(etcd.RequestOps(), s.Op) {
+			t.Errorf("%s is none of RequestOps", s.Op)
 		}
-	}
-	if len(ops) != len(etcd.RequestOps()) {
-		t.Errorf("seen were %v", ops)
 	}
 }
 
@@ -98,4 +96,114 @@ func wantErr(t *testing.T, err error) {
 	if err == nil {
 		t.Error("no error")
 	}
+}
+
+// leases are what was observed of leases, and who waits for it.
+type leases chan etcd.Request
+
+func (l leases) want(t *testing.T, op string, code codes.Code) etcd.Request {
+	t.Helper()
+	select {
+	case r := <-l:
+		if r.Op != op || r.Code != code || r.Took <= 0 || !slices.Contains(etcd.RequestOps(), r.Op) {
+			t.Errorf("seen was %+v, want %s %s", r, op, code)
+		}
+		return r
+	case <-time.After(30 * time.Second):
+		t.Fatalf("no %s was seen", op)
+	}
+	return etcd.Request{}
+}
+
+func (l leases) wantNothing(t *testing.T) {
+	t.Helper()
+	if len(l) > 0 {
+		t.Errorf("seen was %+v", <-l)
+	}
+}
+
+// With an etcd of its own, which can be killed, and with the one in this process, which is not asked over a connection.
+func TestObservedLease(t *testing.T) {
+	t.Parallel()
+	process := etcdtest.StartProcess(t)
+	t.Run("in process", func(t *testing.T) { observeLeases(t, start(t, etcd.EmbeddedConfig{}).Client()) })
+	t.Run("process", func(t *testing.T) {
+		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}})
+		seen := observeLeases(t, client)
+		// Killed: what is asked fails, and the lease is lost when it has not been renewed for as long as it lives.
+		session, err := concurrency.NewSession(client, concurrency.WithTTL(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen.want(t, "lease_grant", codes.OK)
+		if _, err := client.KeepAliveOnce(t.Context(), session.Lease()); err != nil {
+			t.Fatal(err)
+		}
+		process.Kill()
+		if _, err := etcd.Grant(t.Context(), client, 60); !errors.Is(err, etcd.ErrUnreachable) {
+			t.Errorf("granted by a dead etcd: %v", err)
+		}
+		lost := false
+		for range len(seen) { // Grant has tried several times, and lasts for longer than the lease lives
+			r := <-seen
+			lost = lost || r.Op == "lease_keepalive"
+			if want := map[string]codes.Code{"lease_grant": codes.Unavailable, "lease_keepalive": codes.DeadlineExceeded}; r.Code != want[r.Op] {
+				t.Errorf("seen was %+v", r)
+			}
+		}
+		if !lost {
+			if r := seen.want(t, "lease_keepalive", codes.DeadlineExceeded); r.Took < 2*time.Second {
+				t.Errorf("lost after %s", r.Took)
+			}
+		}
+		_, err = client.Revoke(t.Context(), session.Lease())
+		wantErr(t, err)
+		seen.want(t, "lease_revoke", codes.Unavailable)
+	})
+}
+
+func observeLeases(t *testing.T, client *clientv3.Client) leases {
+	t.Helper()
+	ctx, seen := t.Context(), make(leases, 100)
+	client.Lease = etcd.ObservedLease(client.Lease, func(r etcd.Request) { seen <- r })
+	// Kept alive, and given back.
+	session, err := concurrency.NewSession(client, concurrency.WithTTL(60))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.want(t, "lease_grant", codes.OK)
+	if err := session.Close(); err != nil {
+		t.Error(err)
+	}
+	seen.want(t, "lease_revoke", codes.OK)
+	seen.wantNothing(t)
+	// Taken away by somebody else.
+	lost, err := etcd.Grant(ctx, client, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.want(t, "lease_grant", codes.OK)
+	renewals, err := client.KeepAlive(ctx, lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp := <-renewals; resp == nil || resp.ID != lost || resp.TTL != 3 {
+		t.Errorf("renewed: %v", resp)
+	}
+	if _, err := client.Revoke(ctx, lost); err != nil {
+		t.Error(err)
+	}
+	seen.want(t, "lease_revoke", codes.OK)
+	for range renewals { // until it is lost
+	}
+	seen.want(t, "lease_keepalive", codes.NotFound)
+	// What etcd refuses.
+	_, err = client.Revoke(ctx, lost)
+	wantErr(t, err)
+	seen.want(t, "lease_revoke", codes.NotFound)
+	_, err = client.Grant(ctx, 1<<62)
+	wantErr(t, err)
+	seen.want(t, "lease_grant", codes.OutOfRange)
+	seen.wantNothing(t)
+	return seen
 }
