@@ -117,7 +117,7 @@ func TestLockOfAServerThatDied(t *testing.T) {
 	t.Parallel()
 	endpoint := etcdtest.Serve(t)
 	dying, other := newServer(t, endpoint, "dying.example.org"), newServer(t, endpoint, "other.example.org")
-	const ttl = 3 * time.Second
+	const ttl = 6 * time.Second
 	const long = ttl + time.Second
 	who := holder
 	who.Host = dying.name

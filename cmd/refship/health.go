@@ -192,11 +192,16 @@ func (h *health) askEtcd(ctx context.Context) (struct{}, error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return struct{}{}, fmt.Errorf("%w: no answer within %s", etcd.ErrUnreachable, checkTime)
 	}
-	return struct{}{}, etcd.Classify(err)
+	err = etcd.Classify(err)
+	var denied interface{ Hint() string }
+	if errors.Is(err, etcd.ErrDenied) && errors.As(err, &denied) {
+		return struct{}{}, fmt.Errorf("%w; %s", err, denied.Hint())
+	}
+	return struct{}{}, err
 }
 
-// errUnknown is what the other checks of etcd say while it does not answer; the check etcd says why.
-var errUnknown = errors.New("unknown: etcd does not answer")
+// errUnknown is what the other checks of etcd say while the check etcd fails, which says why.
+var errUnknown = errors.New("unknown while etcd fails")
 
 func (h *health) checkSpace() error {
 	space, err := h.space.get()

@@ -22,52 +22,67 @@ func (p *partial) Error() string { return strings.Join(p.lines, "; ") }
 // writable is what is known of the namespaces that a server's targets deploy to.
 type writable struct {
 	all    int                // how many there are
-	denied []deploy.Namespace // where etcd's role may not read and write, sorted
+	denied []deploy.Namespace // those of which it is known that etcd's role may not read and write there, sorted
+	done   bool               // each of the others was found to be permitted in this round
 }
 
-// permissions asks etcd whether it permits what pushes will do.
+// maxQuestions bounds what is asked at a time: who looks often gets to know all.
+const maxQuestions = 8
+
+// permissions asks etcd whether it permits what pushes will do, in rounds: all namespaces that are not denied, as many
+// together as a txn takes, and one of those that are. A group that is denied is asked for in halves. When a namespace is
+// not denied any more, the others may be permitted, too, and are asked for at once.
 type permissions struct {
 	repos  gitserver.Repos
 	client *clientv3.Client
-	denied []deploy.Namespace // the last time; the first is asked for next
+	denied []deploy.Namespace   // the one that was not asked for the longest comes first
+	todo   [][]deploy.Namespace // groups that are left of this round
 }
 
-// ask costs one request, and a second one while any namespace is denied: those are asked for in turn, one each time,
-// until one turns out to be permitted, when the others may be, too.
+// ask goes on with the round. What etcd did not answer in time is asked for the next time.
 func (p *permissions) ask(ctx context.Context) (writable, error) {
 	repos, _ := p.repos.List(ctx) // with an error, those that can be read are there, and it is told elsewhere
 	all := namespaces(repos)
-	var waiting, rest []deploy.Namespace
-	for _, ns := range p.denied {
-		if slices.Contains(all, ns) {
-			waiting = append(waiting, ns)
+	p.denied = slices.DeleteFunc(p.denied, func(ns deploy.Namespace) bool { return !slices.Contains(all, ns) })
+	if len(p.todo) == 0 {
+		open := slices.DeleteFunc(slices.Clone(all), func(ns deploy.Namespace) bool { return slices.Contains(p.denied, ns) })
+		p.todo = slices.AppendSeq(p.todo, slices.Chunk(open, deploy.MaxAsked))
+		if len(p.denied) > 0 {
+			p.todo = append(p.todo, []deploy.Namespace{p.denied[0]})
 		}
 	}
-	for _, ns := range all {
-		if !slices.Contains(waiting, ns) {
-			rest = append(rest, ns)
-		}
-	}
-	if len(waiting) > 0 {
-		still, err := deploy.Denied(ctx, p.client, waiting[:1])
-		if err != nil {
-			return writable{}, err
-		}
-		others := waiting[1:]
-		if len(still) == 0 {
-			others, err = deploy.Denied(ctx, p.client, others)
+	for asked := 0; asked < maxQuestions && len(p.todo) > 0; asked++ {
+		may, err := deploy.MayWrite(ctx, p.client, p.todo[0])
+		if err != nil && asked > 0 && ctx.Err() != nil {
+			break
 		}
 		if err != nil {
 			return writable{}, err
 		}
-		waiting = slices.Concat(others, still)
+		p.learn(may)
 	}
-	found, err := deploy.Denied(ctx, p.client, rest)
-	if err != nil {
-		return writable{}, err
+	denied := slices.DeleteFunc(slices.Clone(p.denied), func(ns deploy.Namespace) bool { return !slices.Contains(all, ns) })
+	slices.Sort(denied)
+	return writable{all: len(all), denied: denied, done: len(p.todo) == 0}, nil
+}
+
+// learn takes in whether the first group is permitted.
+func (p *permissions) learn(may bool) {
+	group, rest := p.todo[0], p.todo[1:]
+	of := func(ns deploy.Namespace) bool { return slices.Contains(group, ns) }
+	switch known := slices.ContainsFunc(p.denied, of); {
+	case may:
+		if p.denied = slices.DeleteFunc(p.denied, of); known && len(group) == 1 {
+			rest = slices.AppendSeq(rest, slices.Chunk(slices.Clone(p.denied), deploy.MaxAsked))
+		}
+		p.todo = rest
+	case len(group) == 1:
+		p.denied = append(slices.DeleteFunc(p.denied, of), group[0])
+		p.todo = rest
+	default:
+		middle := len(group) / 2
+		p.todo = slices.Insert(rest, 0, group[:middle], group[middle:])
 	}
-	p.denied = slices.Concat(waiting, found)
-	return writable{all: len(all), denied: slices.Sorted(slices.Values(p.denied))}, nil
 }
 
 // namespaces are those of all targets, each once and sorted.
@@ -90,15 +105,13 @@ func deniedLine(ns deploy.Namespace) string {
 // checkWrite fails where no namespace may be written: with some of them the server has something to do.
 func (h *health) checkWrite() error {
 	if _, err := h.answers.get(); err != nil {
-		return errUnknown
+		return errUnknown // the check etcd says why
 	}
 	now, err := h.writes.get()
-	switch {
-	case errors.Is(err, etcd.ErrUnreachable):
-		return errUnknown
-	case err != nil:
+	if err != nil {
 		return err
-	case len(now.denied) == 0:
+	}
+	if len(now.denied) == 0 {
 		return nil
 	}
 	found := new(partial)
@@ -111,13 +124,22 @@ func (h *health) checkWrite() error {
 	return found
 }
 
-// warnDenied tells of each namespace whose pushes etcd's role will have refused.
-func (s *server) warnDenied(ctx context.Context, repos []*gitserver.Repo) {
-	denied, err := deploy.Denied(ctx, s.store.client, namespaces(repos))
-	if err != nil {
-		s.warn(err)
-	}
-	for _, ns := range denied {
-		s.warn(errors.New(deniedLine(ns)))
+// warnDenied tells of each namespace whose pushes etcd's role will have refused, as far as that is found out soon.
+func (s *server) warnDenied(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	ask := permissions{repos: s.dir.repos(), client: s.store.client}
+	for {
+		now, err := ask.ask(ctx)
+		if err == nil && !now.done && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			s.warn(err)
+		}
+		for _, ns := range now.denied {
+			s.warn(errors.New(deniedLine(ns)))
+		}
+		return
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -148,6 +149,44 @@ func TestPermissions(t *testing.T) {
 	p.grant("a")
 	p.grant("d")
 	p.want("all given back", "0 of 3 denied:")
+}
+
+// However many are denied, one look asks little, nothing that was learned is lost, and the one that is permitted keeps the
+// server ready all the while.
+func TestPermissionsOfMany(t *testing.T) {
+	t.Parallel()
+	p := newPermitted(t)
+	const n = 60
+	for i := range n {
+		p.create(fmt.Sprintf("r%02d", i))
+	}
+	p.grant("r31")
+	known := 0
+	for looks := 1; ; looks++ {
+		before := p.requests.Load()
+		now, err := p.ask.ask(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asked := p.requests.Load() - before; asked > maxQuestions {
+			t.Errorf("look %d asked %d times", looks, asked)
+		}
+		if len(now.denied) < known || now.all != n || len(now.denied) == n {
+			t.Fatalf("look %d: %d of %d denied, %d before", looks, len(now.denied), now.all, known)
+		}
+		known = len(now.denied)
+		if now.done {
+			break
+		}
+		late, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := p.ask.ask(late); err == nil {
+			t.Error("a look that had no time at all says nothing of it")
+		}
+	}
+	if known != n-1 {
+		t.Errorf("%d of %d denied", known, n)
+	}
 }
 
 // Where some namespaces are denied the server is ready, and tells who asks; where all are it is not.

@@ -99,7 +99,7 @@ func TestKillAtRandom(t *testing.T) {
 	hit, landed, round := 0, 0, 0
 	for ; hit < kills && round < rounds; round++ {
 		commit := w.commit(fmt.Sprintf("round %d", round), files)
-		start, pushed := time.Now(), make(chan error, 1)
+		start, pushed, acknowledged := time.Now(), make(chan error, 1), false
 		go func() { pushed <- w.push() }()
 		select {
 		case err := <-pushed:
@@ -110,13 +110,17 @@ func TestKillAtRandom(t *testing.T) {
 			continue
 		case <-time.After(time.Duration(random.Int64N(2 * int64(span)))):
 			w.kill()
-			hit++
-			if err := <-pushed; err == nil { // its end proves that git has noticed, whatever it says
-				t.Logf("round %d: the push was done just before the kill", round)
-			}
+			acknowledged = <-pushed == nil // it was done just before; its end proves in any case that git has noticed
 		}
 		w.serve("")
-		if w.agree(fmt.Sprintf("round %d", round)) == commit {
+		at := w.agree(fmt.Sprintf("round %d", round))
+		if acknowledged {
+			if at != commit {
+				t.Errorf("round %d: the push said that %s is deployed, and after the restart %s is", round, commit, at)
+			}
+			continue
+		}
+		if hit++; at == commit {
 			landed++
 			continue
 		}

@@ -262,7 +262,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.warnDenied(ctx, repos)
+	s.warnDenied(ctx)
 	listener, err := listen(ctx, "--listen", s.flags.Listen)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,9 +77,17 @@ func (e *authEtcd) grant(prefix string, kind clientv3.PermissionType) {
 func (e *authEtcd) wantDenied(client *clientv3.Client, all []deploy.Namespace, want ...deploy.Namespace) {
 	e.Helper()
 	before := e.everything()
-	got, err := deploy.Denied(e.Context(), client, all)
-	if err != nil {
-		e.Error(err)
+	var got []deploy.Namespace
+	for _, ns := range all {
+		if may := e.mayWrite(client, ns); !may {
+			got = append(got, ns)
+		}
+	}
+	for group := range slices.Chunk(all, deploy.MaxAsked) {
+		denied := slices.ContainsFunc(group, func(ns deploy.Namespace) bool { return slices.Contains(want, ns) })
+		if may := e.mayWrite(client, group...); may == denied {
+			e.Errorf("may write all of %v: %t", group, may)
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
 		e.Errorf("denied (-want +got):\n%s", diff)
@@ -86,6 +95,15 @@ func (e *authEtcd) wantDenied(client *clientv3.Client, all []deploy.Namespace, w
 	if diff := cmp.Diff(before, e.everything()); diff != "" {
 		e.Errorf("asking has written:\n%s", diff)
 	}
+}
+
+func (e *authEtcd) mayWrite(client *clientv3.Client, all ...deploy.Namespace) bool {
+	e.Helper()
+	may, err := deploy.MayWrite(e.Context(), client, all)
+	if err != nil {
+		e.Error(err)
+	}
+	return may
 }
 
 // everything is etcd's revision and all of its keys.
@@ -98,7 +116,7 @@ func (e *authEtcd) everything() string {
 	return fmt.Sprint(resp.Header.Revision, resp.Kvs)
 }
 
-func TestDenied(t *testing.T) {
+func TestMayWrite(t *testing.T) {
 	t.Parallel()
 	bothEtcds(t, func(e *authEtcd) {
 		ship := e.dial("ship")
@@ -134,33 +152,31 @@ func TestDenied(t *testing.T) {
 	})
 }
 
-// Where nothing is denied, asking costs one request for a txn's worth of namespaces.
-func TestDeniedIsCheap(t *testing.T) {
+// Asking costs one request.
+func TestMayWriteIsCheap(t *testing.T) {
 	f := newFixture(t)
 	var all []deploy.Namespace
-	for i := range 42 {
+	for i := range deploy.MaxAsked {
 		all = append(all, deploy.Namespace(fmt.Sprint("/a/", i)))
 	}
-	for n, want := range map[int]int{0: 0, 1: 1, 42: 1} {
-		requests := f.tap.count(func() {
-			if denied, err := deploy.Denied(t.Context(), f.client, all[:n]); err != nil || len(denied) > 0 {
-				t.Errorf("%v, %v", denied, err)
-			}
-		})
-		if requests != want {
-			t.Errorf("%d requests for %d namespaces, want %d", requests, n, want)
+	requests := f.tap.count(func() {
+		if may, err := deploy.MayWrite(t.Context(), f.client, all); err != nil || !may {
+			t.Errorf("%t, %v", may, err)
 		}
+	})
+	if requests != 1 {
+		t.Errorf("%d requests for %d namespaces", requests, len(all))
 	}
 }
 
 // What is wrong otherwise is no denial.
-func TestDeniedFails(t *testing.T) {
+func TestMayWriteFails(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"full", "invalid token"} {
 		f.inject(faults[name], 0, 1000)
-		denied, err := deploy.Denied(t.Context(), f.client, []deploy.Namespace{"/a", "/b"})
-		if len(denied) > 0 || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
-			t.Errorf("%s: %v, %v", name, denied, err)
+		may, err := deploy.MayWrite(t.Context(), f.client, []deploy.Namespace{"/a", "/b"})
+		if may || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
+			t.Errorf("%s: %t, %v", name, may, err)
 		}
 	}
 }
