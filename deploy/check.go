@@ -183,6 +183,16 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 		v.Commits, v.More = between.Commits, between.More
 	case v.Undoes != nil: // back to where the chain was, from another line of history
 		v.Commits = []plumbing.Hash{job.Commit}
+	case !unknown:
+		back, err := job.Repo.Between(ctx, job.Commit, plumbing.NewHash(string(v.Head.Hash)), 0)
+		if err != nil {
+			return fmt.Errorf("compare %s with %s: %w", short, v.Head.Hash.Short(), err)
+		}
+		if back.Related {
+			return conflict("your "+short+" does not contain it: it is older",
+				"to go back, git revert what came after it and push that; or override it, "+override)
+		}
+		return conflict(catchUp(job, v.Head, unknown))
 	default:
 		return conflict(catchUp(job, v.Head, unknown))
 	}

@@ -109,7 +109,7 @@ func TestPreviousHash(t *testing.T) {
 		"rollback of a tree":     {head: new(rollback(hash(line[1]), "tree:"+unknown)), commit: line[4], commits: 3},
 		"rewound": {
 			head: new(head(hash(line[4]))), commit: line[3],
-			why: at + hash(line[4]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(line[3]).Short() + " does not contain it", hint: "git pull --rebase REMOTE main, then push again",
+			why: at + hash(line[4]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(line[3]).Short() + " does not contain it", hint: "to go back, git revert what came after it",
 		},
 		"another line": {head: new(head(hash(fork[0]))), commit: line[4], why: "does not contain it", hint: "git pull --rebase"},
 		"a hash this repository lacks": {

@@ -101,12 +101,16 @@ func (c *Chain) List(ctx context.Context, d *Deploy, where string, recursive boo
 		return c.noTreeError(d)
 	}
 	n := c.newNodes()
-	where = strings.TrimSuffix(where, "/")
+	where, asDir := strings.CutSuffix(where, "/")
 	at, err := n.find(ctx, d.Record.root(), where)
 	if err != nil {
 		return fmt.Errorf("list deploy %d: %w", d.ID, err)
 	}
-	if at.Mode != dirMode {
+	switch {
+	case at.Mode == dirMode:
+	case asDir:
+		return fmt.Errorf("list deploy %d: %w", d.ID, &PathError{Path: where + "/", Why: "it is no directory"})
+	default:
 		return fn(where, at)
 	}
 	seen := 0

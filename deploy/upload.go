@@ -33,7 +33,7 @@ func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
 func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Progress)) error {
 	tell := func() {
 		_, bytes := w.Written()
-		progress(Progress{Step: "storing", FilesTotal: p.NewContents, Bytes: bytes, BytesTotal: p.NewBytes})
+		progress(Progress{Step: "storing", Bytes: bytes, BytesTotal: p.NewBytes})
 	}
 	barrier := w.Barrier
 	if p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes {

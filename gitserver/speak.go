@@ -39,7 +39,7 @@ func highest(key *keys.Key, repository string) keys.Action {
 	return ""
 }
 
-const helpText = `git clone ssh://git@HOST:PORT/REPO                clone, fetch and push as with any git server
+const helpText = `git clone ssh://git@HOST:PORT/REPO                 clone, fetch and push as with any git server
 ssh -p PORT git@HOST                               who you are and what your key may do
 ssh -p PORT git@HOST repos                         the repositories, what you may do with them, what they deploy
 ssh -p PORT git@HOST log REPO[:TARGET] [-n N|all]  the latest deploys

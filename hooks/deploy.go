@@ -33,6 +33,7 @@ type order struct {
 	who       deploy.Pusher
 	say       func(string)
 	cost      cost
+	several   bool     // targets are deployed: each line names its chain
 	published []string // "/refship/config 7"
 	already   bool
 	unchanged bool
@@ -46,6 +47,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 	if targets, err = chooseTargets(o.name, targets, target); err != nil {
 		return err
 	}
+	o.several = len(targets) > 1
 	if len(targets) == 0 {
 		o.say(o.name + " has no target")
 	}
@@ -67,7 +69,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 			continue // it was told why; and it stays the deploy of whoever pushed it
 		}
 		if !exists {
-			o.say(fmt.Sprintf("%s of %s does not exist yet: push it", t.Ref, o.name))
+			o.say(fmt.Sprintf("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, o.name, shortRef(t.Ref)))
 			continue
 		}
 		if err := o.target(ctx, t, at); err != nil {
@@ -79,7 +81,10 @@ func (o *order) deploy(ctx context.Context, target string) error {
 
 // target deploys what one target's ref has.
 func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
-	s, start := o.server, time.Now()
+	s, start, label := o.server, time.Now(), ""
+	if o.several {
+		label = string(t.Namespace) + ": "
+	}
 	job := s.job(o.name, t, at, o.who)
 	job.Kind = deploy.KindDeploy
 	w := &work{
@@ -99,9 +104,9 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 	default:
 		o.published = append(o.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
 		for _, warning := range warnings(v, job, false) {
-			o.say(warning)
+			o.say(label + warning)
 		}
-		o.say(published(d, time.Since(start)))
+		o.say(label + published(d, time.Since(start)))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestDeployOnDemand(t *testing.T) {
 		return said, err
 	}
 	said, err := ask()
-	if diff := cmp.Diff([]string{"refs/heads/main of config does not exist yet: push it"}, said); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"refs/heads/main of config does not exist yet: git push REMOTE BRANCH:main"}, said); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}
 

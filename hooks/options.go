@@ -132,6 +132,8 @@ func (o *options) check(seen map[string]bool) error {
 	switch {
 	case o.force && o.skip:
 		return contradiction(optionForce, optionSkip, "with "+optionSkip+" nothing is deployed: leave one of them out")
+	case o.skip && seen[optionReason]:
+		return contradiction(optionReason, optionSkip, "with "+optionSkip+" there is no record to keep a reason: leave one of them out")
 	case o.dryRun && o.skip:
 		return contradiction(optionDryRun, optionSkip, "with "+optionSkip+" there is nothing to try: leave one of them out")
 	case o.force && !seen[optionReason]:

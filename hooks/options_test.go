@@ -75,6 +75,7 @@ func TestPushOptionsRefused(t *testing.T) {
 		"not UTF-8":      {[]string{"deploy.reason=a\xff"}, "cannot be printed", "UTF-8"},
 		"no reason":      {[]string{"deploy.force"}, "deploy.force needs a reason", "git push -o deploy.force -o deploy.reason='…'"},
 		"force, skip":    {[]string{"deploy.force", "deploy.reason=a", "deploy.skip"}, "push options deploy.force and deploy.skip contradict each other", "leave one of them out"},
+		"reason, skip":   {[]string{"deploy.reason=a", "deploy.skip"}, "push options deploy.reason and deploy.skip contradict each other", "leave one of them out"},
 		"dry run, skip":  {[]string{"deploy.skip", "deploy.dry-run"}, "push options deploy.dry-run and deploy.skip contradict each other", "leave one of them out"},
 	} {
 		t.Run(name, func(t *testing.T) {

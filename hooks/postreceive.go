@@ -78,6 +78,21 @@ func (x *Session) sayStored(moved []RefUpdate, out *speaker) {
 			rules = append(rules, fmt.Sprintf("%s deploys %s", t.Name, t.Ref))
 		}
 		out.line("%s stored, not deployed: %s", refsInWords(stored), strings.Join(rules, ", "))
+		x.sayFirst(stored[0], out)
+	}
+}
+
+// sayFirst says how to begin, where a target's ref was never pushed: a first push often brings a branch of another name.
+func (x *Session) sayFirst(stored string, out *speaker) {
+	now, err := readRefs(x.publishing, x.push.Dir, refsOf(x.targets))
+	if err != nil {
+		return // it is a hint only
+	}
+	for _, t := range x.targets {
+		if _, exists := now[t.Ref]; !exists {
+			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, shortRef(stored), shortRef(t.Ref))
+			return
+		}
 	}
 }
 

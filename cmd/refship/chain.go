@@ -115,8 +115,8 @@ func (f *chainFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 func noServer(dir dataDir) error {
 	return &hintError{
 		err: fmt.Errorf("no server with an etcd of its own is running on %s: %w", dir.path, etcd.ErrUnreachable),
-		hint: "start it with: refship serve" + dir.flag() +
-			"\nor name the etcd with --endpoints, as its server was given it",
+		hint: "where its server runs with --endpoints, give the same here" +
+			"\nelse start it with: refship serve" + dir.flag(),
 	}
 }
 
