@@ -27,8 +27,8 @@ const (
 	defaultDialTimeout = 5 * time.Second
 	keepAliveTime      = 10 * time.Second
 	keepAliveTimeout   = 3 * time.Second
-	maxReconnectPause  = 3 * time.Second // gRPC's default is two minutes
-	clientTries        = 3               // of etcd's client itself: enough to log in again where a token has expired
+	maxReconnectPause  = time.Second // gRPC's default is two minutes; well below downTime, which waits for a restart
+	clientTries        = 3           // of etcd's client itself: enough to log in again where a token has expired
 	clientPause        = 100 * time.Millisecond
 )
 
@@ -164,7 +164,7 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 		timeout = defaultDialTimeout
 	}
 	reconnect := backoff.DefaultConfig
-	reconnect.MaxDelay = maxReconnectPause
+	reconnect.BaseDelay, reconnect.MaxDelay = firstPause, maxReconnectPause
 	return clientv3.Config{
 		Endpoints:            cfg.Endpoints,
 		DialTimeout:          timeout,
