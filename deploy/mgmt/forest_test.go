@@ -1,0 +1,266 @@
+package mgmt_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"go.uber.org/goleak"
+
+	"refship/deploy/mgmt"
+	"refship/deploy/mgmt/mgmttest"
+	"refship/deploy/tree"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// maxValue is what fits one put into a stock etcd.
+const maxValue = 1536*1024 - 4096
+
+// leaf is what is not a directory.
+type leaf struct {
+	mode    filemode.FileMode
+	content string
+	size    int64 // if it is not the content's: what is only said to be there, and not read
+}
+
+func file(content string) leaf { return leaf{mode: filemode.Regular, content: content} }
+func exe(content string) leaf  { return leaf{mode: filemode.Executable, content: content} }
+func link(target string) leaf  { return leaf{mode: filemode.Symlink, content: target} }
+func said(size int64) leaf {
+	return leaf{mode: filemode.Regular, content: fmt.Sprint(size), size: size}
+}
+func submodule() leaf            { return leaf{mode: filemode.Submodule} }
+func emptyDirectory() leaf       { return leaf{mode: filemode.Dir} }
+func sum(s string) tree.SHA256   { return sha256.Sum256([]byte(s)) }
+func hexSum(s string) string     { return sum(s).String() }
+func storageKey(s string) string { return "/storage/{sha256}" + hexSum(s) }
+
+// forest has the nodes and contents of git trees.
+type forest struct {
+	nodes    map[plumbing.Hash]*tree.Node
+	contents map[plumbing.Hash]string
+}
+
+func newForest() *forest {
+	return &forest{nodes: map[plumbing.Hash]*tree.Node{}, contents: map[plumbing.Hash]string{}}
+}
+
+// plant adds the tree that has leaves at paths, and gives it as an entry.
+func (f *forest) plant(leaves map[string]leaf) tree.Entry {
+	below := map[string]map[string]leaf{}
+	n := &tree.Node{}
+	for path, l := range leaves {
+		name, rest, deeper := strings.Cut(path, "/")
+		if !deeper && l.mode == filemode.Dir {
+			below[name] = map[string]leaf{}
+			continue
+		}
+		if !deeper {
+			n.Entries = append(n.Entries, f.leaf(name, l))
+			continue
+		}
+		if below[name] == nil {
+			below[name] = map[string]leaf{}
+		}
+		below[name][rest] = l
+	}
+	for name, leaves := range below {
+		e := f.plant(leaves)
+		e.Name = name
+		n.Entries = append(n.Entries, e)
+	}
+	return f.add(n)
+}
+
+func (f *forest) leaf(name string, l leaf) tree.Entry {
+	if l.mode == filemode.Submodule {
+		return tree.Entry{Mode: l.mode, Name: name, OID: plumbing.NewHash(strings.Repeat("5d", 20))}
+	}
+	h := tree.HashBlob(int64(len(l.content)))
+	h.Write([]byte(l.content))
+	e := tree.Entry{Mode: l.mode, Name: name, OID: plumbing.Hash(h.Sum(nil)), Size: int64(len(l.content)), SHA256: sum(l.content)}
+	f.contents[e.OID] = l.content
+	if l.size > 0 {
+		e.Size = l.size
+	}
+	return e
+}
+
+// add adds a node whose entries are in any order.
+func (f *forest) add(n *tree.Node) tree.Entry {
+	slices.SortFunc(n.Entries, func(a, b tree.Entry) int { return strings.Compare(gitKey(a), gitKey(b)) })
+	if err := n.Check(); err != nil {
+		panic(err)
+	}
+	oid, text := n.OID(), n.Text()
+	f.nodes[oid] = n
+	return tree.Entry{Mode: filemode.Dir, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
+}
+
+func gitKey(e tree.Entry) string {
+	if e.Mode == filemode.Dir {
+		return e.Name + "/"
+	}
+	return e.Name
+}
+
+// source reads the forest, from the root on. A large file is not small, and so not read.
+func (f *forest) source(root plumbing.Hash) mgmt.Source {
+	return mgmt.Source{
+		Root: root,
+		Node: func(oid plumbing.Hash) (*tree.Node, error) {
+			if n := f.nodes[oid]; n != nil {
+				return n, nil
+			}
+			return nil, fmt.Errorf("no directory %s", oid)
+		},
+		Content: func(e tree.Entry, path string) ([]byte, error) {
+			if e.Size > 1<<16 {
+				return nil, fmt.Errorf("asked for %q of %d bytes", path, e.Size)
+			}
+			return []byte(f.contents[e.OID]), nil
+		},
+	}
+}
+
+// lay lays out the tree with leaves at paths.
+func lay(leaves map[string]leaf, o mgmt.Options) (*mgmt.Layout, error) {
+	f := newForest()
+	if o.MaxValue == 0 {
+		o.MaxValue = maxValue
+	}
+	return mgmt.Lay(f.source(f.plant(leaves).OID), o)
+}
+
+// commit makes a real repository of leaves, with git, and reads it through package tree into a forest.
+func commit(t *testing.T, leaves map[string]leaf) (*forest, plumbing.Hash) {
+	t.Helper()
+	dir, env := t.TempDir(), []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
+	}
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", args...)
+		cmd.Dir, cmd.Env = dir, env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %q: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q")
+	write(t, dir, leaves)
+	git("add", "-A")
+	git("commit", "-q", "-m", "all")
+	r, err := tree.OpenRepository(context.Background(), filepath.Join(dir, ".git"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f, root := newForest(), plumbing.NewHash(git("rev-parse", "HEAD^{tree}"))
+	f.read(t, r, root)
+	return f, root
+}
+
+// write makes leaves below a directory.
+func write(t testing.TB, dir string, leaves map[string]leaf) {
+	t.Helper()
+	for _, path := range slices.Sorted(maps.Keys(leaves)) {
+		l, at := leaves[path], filepath.Join(dir, path)
+		err := os.MkdirAll(filepath.Dir(at), 0o755)
+		switch l.mode {
+		case filemode.Regular:
+			err = errors.Join(err, os.WriteFile(at, []byte(l.content), 0o644))
+		case filemode.Executable:
+			err = errors.Join(err, os.WriteFile(at, []byte(l.content), 0o755))
+		case filemode.Symlink:
+			err = errors.Join(err, os.Symlink(l.content, at))
+		default:
+			err = errors.Join(err, os.MkdirAll(at, 0o755))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// read takes a tree out of a repository.
+func (f *forest) read(t *testing.T, r *tree.Repository, oid plumbing.Hash) tree.Entry {
+	t.Helper()
+	entries, err := r.Tree(oid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &tree.Node{}
+	for _, e := range entries {
+		if e.Mode == filemode.Dir {
+			below := f.read(t, r, e.Hash)
+			below.Name = e.Name
+			n.Entries = append(n.Entries, below)
+			continue
+		}
+		err := r.Blobs(context.Background(), []plumbing.Hash{e.Hash}, func(_ int, _ int64, content io.Reader) error {
+			text, err := io.ReadAll(content)
+			n.Entries = append(n.Entries, f.leaf(e.Name, leaf{mode: e.Mode, content: string(text)}))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f.add(n)
+}
+
+const uuid = "0629e604-e4c8-4947-828a-bb064e6bb467"
+
+// keys gives what a layout is in etcd, below the namespace, as deploy 3, with all contents of a forest.
+func (f *forest) keys(t testing.TB, l *mgmt.Layout) map[string][]byte {
+	t.Helper()
+	keys := map[string][]byte{"/deploy/3/hash": []byte(strings.Repeat("5d", 20))}
+	for _, content := range f.contents {
+		keys[storageKey(content)] = []byte(content)
+	}
+	p := &mgmt.Payload{Frontend: l.Frontend, Settings: mgmt.Settings{Sema: -1}}
+	if l.Superblock != nil {
+		at := mgmt.SuperblockPath(3, uuid)
+		p.InputURI = mgmt.InputURI(at)
+		keys[at] = l.Superblock
+	}
+	if l.Made != nil {
+		keys[storageKey(string(l.Made))] = l.Made
+	}
+	value, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys["/deploy/3/payload"] = value
+	if err := mgmttest.CheckKeys(slices.Collect(maps.Keys(keys))); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// refused wants an *Error about a path with a text in it and a remedy.
+func refused(t testing.TB, err error, path, what string) {
+	t.Helper()
+	var e *mgmt.Error
+	switch {
+	case !errors.As(err, &e):
+		t.Errorf("got error %v, want an *Error that %q: %s", err, path, what)
+	case e.Path != path || !strings.Contains(e.Error(), what) || e.Hint() == "":
+		t.Errorf("refused with %q at %.300q, hint %q; want %q at %.300q", e, e.Path, e.Hint(), what, path)
+	}
+}

@@ -1,0 +1,391 @@
+package mgmt
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
+)
+
+// Source is the git tree that is to be laid out.
+type Source struct {
+	Root plumbing.Hash
+	// Node gives a directory. It is asked for each directory below the root once.
+	Node func(oid plumbing.Hash) (*tree.Node, error)
+	// Content gives a content that is small: the target of a link, or metadata.yaml.
+	Content func(e tree.Entry, path string) ([]byte, error)
+}
+
+// Options say what to make of a tree.
+type Options struct {
+	Frontend string // auto, lang, yaml or empty
+	Entry    string // the file that mgmt starts with, a path in the tree; "": the frontend's default, the only one with auto and empty
+	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
+}
+
+// Layout is what mgmt reads of a tree.
+type Layout struct {
+	Frontend   string   // lang, yaml or empty
+	Entry      string   // the file that mgmt starts with, a path in the tree; "" with empty
+	Root       *File    // nil with empty
+	Superblock []byte   // EncodeSuperblock(Root); nil with empty
+	Made       []byte   // the content of the metadata.yaml that was added; nil if none was
+	Files      int      // in Root, with the one that was added
+	Large      []*Large // sorted by path
+}
+
+// Large is a content of more than tree.ChunkSize bytes. Where others have it in chunks, mgmt needs it as one value.
+type Large struct {
+	Path   string // the first file that has it
+	OID    plumbing.Hash
+	Size   int64
+	SHA256 tree.SHA256
+}
+
+// layer is the state of one Lay.
+type layer struct {
+	src     Source
+	o       Options
+	nodes   map[plumbing.Hash]*node
+	targets map[plumbing.Hash]string // of links
+	large   map[tree.SHA256]*Large
+	files   int
+	atLeast int64 // bytes that the superblock will have at the least
+}
+
+// node is a directory with an index of its names.
+type node struct {
+	entries []tree.Entry
+	byName  map[string]int
+}
+
+func (n *node) find(name string) *tree.Entry {
+	if i, ok := n.byName[name]; ok {
+		return &n.entries[i]
+	}
+	return nil
+}
+
+// Lay makes what mgmt reads of a tree. What mgmt could not run is refused with an *Error; other errors are those of
+// src. Nothing but the tree is looked at: equal trees and options give equal layouts.
+func Lay(src Source, o Options) (*Layout, error) {
+	if err := CheckFrontend(o.Frontend); err != nil {
+		return nil, err
+	}
+	if o.Entry != "" && (!fs.ValidPath(strings.ToValidUTF8(o.Entry, "?")) || o.Entry == ".") {
+		return nil, &Error{
+			What:   fmt.Sprintf("the entry file %q is no path in the tree", o.Entry),
+			Remedy: "name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it",
+		}
+	}
+	l := &layer{
+		src: src, o: o, nodes: map[plumbing.Hash]*node{}, targets: map[plumbing.Hash]string{}, large: map[tree.SHA256]*Large{},
+	}
+	frontend, err := o.Frontend, error(nil)
+	if frontend == Auto {
+		if frontend, err = l.pick(); err != nil {
+			return nil, err
+		}
+	}
+	switch frontend {
+	case Lang:
+		return l.lang()
+	case YAML:
+		return l.yaml()
+	}
+	if o.Entry != "" {
+		return nil, &Error{
+			What:   fmt.Sprintf("the entry file %q is set, and frontend empty runs none", o.Entry),
+			Remedy: "take --entry away, or choose frontend lang or yaml",
+		}
+	}
+	return &Layout{Frontend: Empty}, nil
+}
+
+// lang lays out the whole tree.
+func (l *layer) lang() (*Layout, error) {
+	entry, made, err := l.langEntry()
+	if err != nil {
+		return nil, err
+	}
+	root, err := l.dir(place{dirs: []plumbing.Hash{l.src.Root}})
+	if err != nil {
+		return nil, err
+	}
+	root.Mode = rootMode
+	if made != nil {
+		l.files++
+		root.Children = append(root.Children, &File{
+			Name: metadataName, Mode: fileMode, SHA256: sha256.Sum256(made), Size: int64(len(made)),
+		})
+		sortByName(root.Children)
+	}
+	return l.finish(&Layout{Frontend: Lang, Entry: entry, Made: made, Root: root})
+}
+
+// langEntry finds the file that lang starts with, and makes the metadata.yaml that names it where there is none.
+func (l *layer) langEntry() (entry string, made []byte, err error) {
+	root := place{dirs: []plumbing.Hash{l.src.Root}}
+	meta, err := l.follow(root, metadataName, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	if meta.gone {
+		if entry = l.o.Entry; entry == "" {
+			entry = defaultMain
+		}
+		if _, err := l.entry(entry, Lang); err != nil {
+			return "", nil, err
+		}
+		made, err = makeMetadata(entry)
+		return entry, made, err
+	}
+	if entry, err = l.readMetadata(meta); err != nil {
+		return "", nil, err
+	}
+	if l.o.Entry != "" && l.o.Entry != entry {
+		return "", nil, &Error{
+			Path: metadataName, What: fmt.Sprintf("names main %q, and the entry file is set to %q: with mgmt, metadata.yaml wins", entry, l.o.Entry),
+			Remedy: "take --entry away, or name the same file in metadata.yaml, commit, push again",
+		}
+	}
+	main, err := l.follow(root, entry, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	if main.why != "" {
+		return "", nil, &Error{
+			Path: metadataName, What: fmt.Sprintf("names main %q, which %s", entry, main.why),
+			Remedy: "commit that file, or name another as main, and push again",
+		}
+	}
+	return entry, nil, nil
+}
+
+// readMetadata gives the entry file that the metadata.yaml in the tree names.
+func (l *layer) readMetadata(meta found) (entry string, err error) {
+	no := func(what string) error {
+		return &Error{Path: metadataName, What: what, Remedy: "correct it, or remove it and one is made; then commit and push again"}
+	}
+	if meta.why != "" {
+		return "", no(meta.why)
+	}
+	if meta.file.Size > maxMetadata {
+		return "", no(fmt.Sprintf("has %s, and at most %s are read", size(meta.file.Size), size(maxMetadata)))
+	}
+	text, err := l.content(meta.file, meta.path)
+	if err != nil {
+		return "", err
+	}
+	if entry, err = parseMetadata(text); err != nil {
+		return "", no("can not be read by mgmt: " + err.Error())
+	}
+	return entry, nil
+}
+
+// entry finds the file that a frontend starts with.
+func (l *layer) entry(path, frontend string) (tree.Entry, error) {
+	f, err := l.follow(place{dirs: []plumbing.Hash{l.src.Root}}, path, 0)
+	if err == nil && f.why != "" {
+		what := f.why
+		if f.gone {
+			what = "is not in the tree"
+		}
+		err = &Error{
+			Path: path, What: fmt.Sprintf("%s, and frontend %s starts with it", what, frontend),
+			Remedy: "commit it and push again, or name the file to start with: --entry FILE",
+		}
+	}
+	return f.file, err
+}
+
+// yaml lays out the one file that the frontend reads.
+func (l *layer) yaml() (*Layout, error) {
+	entry := l.o.Entry
+	if entry == "" {
+		entry = startName
+	}
+	e, err := l.entry(entry, YAML)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.file(e, startName, entry)
+	if err != nil {
+		return nil, err
+	}
+	return l.finish(&Layout{Frontend: YAML, Entry: entry, Root: &File{Mode: rootMode, Children: []*File{f}}})
+}
+
+// dir lays out a directory and all below it.
+func (l *layer) dir(at place) (*File, error) {
+	n, err := l.node(at.top())
+	if err != nil {
+		return nil, err
+	}
+	dir := &File{Mode: dirMode}
+	if len(at.names) > 0 {
+		dir.Name = at.names[len(at.names)-1]
+	}
+	for _, e := range n.entries {
+		path := at.path(e.Name)
+		if len(path) > maxTarget {
+			return nil, &Error{
+				Path: path, What: fmt.Sprintf("is a path of %s, and Linux has paths of at most %d", size(int64(len(path))), maxTarget),
+				Remedy: "shorten it, commit, push again",
+			}
+		}
+		var below *File
+		switch {
+		case e.Mode == filemode.Submodule: // only its commit is known
+			continue
+		case e.Mode == filemode.Dir:
+			if err := l.count(e.Name, leastDir); err != nil {
+				return nil, err
+			}
+			below, err = l.dir(at.down(e.Name, e.OID))
+		default:
+			name := e.Name
+			if isLink(e) {
+				if e, err = l.linked(e, name, at); err != nil {
+					return nil, err
+				}
+			}
+			below, err = l.file(e, name, path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		dir.Children = append(dir.Children, below)
+	}
+	sortByName(dir.Children)
+	return dir, nil
+}
+
+// file lays out a file.
+func (l *layer) file(e tree.Entry, name, path string) (*File, error) {
+	if e.Size > l.o.MaxValue {
+		return nil, &Error{
+			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), size(l.o.MaxValue)),
+			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the commit and push again",
+		}
+	}
+	if err := l.count(name, leastFile); err != nil {
+		return nil, err
+	}
+	l.files++
+	if e.Size > tree.ChunkSize && l.large[e.SHA256] == nil {
+		l.large[e.SHA256] = &Large{Path: path, OID: e.OID, Size: e.Size, SHA256: e.SHA256}
+	}
+	mode := fileMode
+	if e.Mode == filemode.Executable {
+		mode = execMode
+	}
+	return &File{Name: name, Mode: mode, SHA256: e.SHA256, Size: e.Size}, nil
+}
+
+// Bytes of the superblock that an entry takes at the least, without its name: mode, end, what announces fields and
+// lengths, and for a file the hash's digits.
+const (
+	leastFile = 73
+	leastDir  = 9
+)
+
+// count ends the walk over a tree as soon as its superblock is sure to be too large: a few directories that hold each
+// other many times over make a tree with more files than there is memory for.
+func (l *layer) count(name string, least int) error {
+	if l.atLeast += int64(len(name) + least); l.atLeast <= l.o.MaxValue {
+		return nil
+	}
+	files, err := l.filesBelow(l.src.Root, map[plumbing.Hash]uint64{})
+	if err != nil {
+		return err
+	}
+	return l.tooMany(files, fmt.Sprintf("more than %s", size(l.o.MaxValue)))
+}
+
+func (l *layer) tooMany(files uint64, superblock string) error {
+	counted := "more than a million million"
+	if files < maxCount {
+		counted = humanize.Comma(int64(files))
+	}
+	return &Error{
+		What: fmt.Sprintf("the tree has %s files, and mgmt's list of them %s: it is one value of etcd, of at most %s",
+			counted, superblock, size(l.o.MaxValue)),
+		Remedy: "deploy a part of it: give the target a path; or take files out of the commit and push again",
+	}
+}
+
+// maxCount is where counting files ends.
+const maxCount = 1_000_000_000_000
+
+// filesBelow counts files and links below a directory, each directory once.
+func (l *layer) filesBelow(oid plumbing.Hash, known map[plumbing.Hash]uint64) (uint64, error) {
+	if total, ok := known[oid]; ok {
+		return total, nil
+	}
+	n, err := l.node(oid)
+	if err != nil {
+		return 0, err
+	}
+	total := uint64(0)
+	for _, e := range n.entries {
+		switch {
+		case isFileOrLink(e):
+			total++
+		case e.Mode == filemode.Dir:
+			below, err := l.filesBelow(e.OID, known)
+			if err != nil {
+				return 0, err
+			}
+			total += below
+		}
+		total = min(total, maxCount)
+	}
+	known[oid] = total
+	return total, nil
+}
+
+// finish encodes the superblock, and refuses it if it is too large.
+func (l *layer) finish(layout *Layout) (*Layout, error) {
+	var err error
+	if layout.Superblock, err = EncodeSuperblock(layout.Root); err != nil {
+		return nil, err
+	}
+	if n := int64(len(layout.Superblock)); n > l.o.MaxValue {
+		return nil, l.tooMany(uint64(l.files), "has "+size(n))
+	}
+	layout.Files = l.files
+	for _, large := range l.large {
+		layout.Large = append(layout.Large, large)
+	}
+	slices.SortFunc(layout.Large, func(a, b *Large) int { return strings.Compare(a.Path, b.Path) })
+	return layout, nil
+}
+
+// node gives a directory, each of them once.
+func (l *layer) node(oid plumbing.Hash) (*node, error) {
+	if n := l.nodes[oid]; n != nil {
+		return n, nil
+	}
+	text, err := l.src.Node(oid)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", oid, err)
+	}
+	n := &node{entries: text.Entries, byName: make(map[string]int, len(text.Entries))}
+	for i := range n.entries {
+		n.byName[n.entries[i].Name] = i
+	}
+	l.nodes[oid] = n
+	return n, nil
+}
+
+func sortByName(files []*File) {
+	slices.SortFunc(files, func(a, b *File) int { return strings.Compare(a.Name, b.Name) })
+}

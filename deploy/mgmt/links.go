@@ -1,0 +1,167 @@
+package mgmt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
+)
+
+// What Linux follows and takes, too.
+const (
+	maxLinks  = 40   // links from one path to a file
+	maxTarget = 4095 // bytes of a link's target, and of a path
+)
+
+func isFile(e tree.Entry) bool { return e.Mode == filemode.Regular || e.Mode == filemode.Executable }
+
+func isLink(e tree.Entry) bool { return e.Mode == filemode.Symlink }
+
+// place is a directory of the tree, as the names and directories that lead to it.
+type place struct {
+	names []string
+	dirs  []plumbing.Hash // one more: the root is the first
+}
+
+func (p place) top() plumbing.Hash { return p.dirs[len(p.dirs)-1] }
+
+// path is that of name in this directory.
+func (p place) path(name string) string {
+	return strings.Join(append(slices.Clone(p.names), name), "/")
+}
+
+func (p place) down(name string, dir plumbing.Hash) place {
+	return place{names: append(slices.Clip(p.names), name), dirs: append(slices.Clip(p.dirs), dir)}
+}
+
+func (p place) up() place {
+	return place{names: p.names[:len(p.names)-1], dirs: p.dirs[:len(p.dirs)-1]}
+}
+
+// found is what a path leads to.
+type found struct {
+	file tree.Entry // if why is ""
+	path string     // its path, without any link in it
+	why  string     // there is no file: how to say that of the path
+	gone bool       // there is nothing at all, and no link was on the way
+}
+
+// follow goes along a path from a directory, as Linux does: element by element, through links, with ".." meaning what
+// is above the directory that was reached. It stays in the tree; links is how many were followed already.
+func (l *layer) follow(at place, target string, links int) (found, error) {
+	before := links
+	no := func(why string) (found, error) { return found{why: why}, nil }
+	if strings.HasPrefix(target, "/") {
+		return no("is absolute")
+	}
+	for todo := elements(target); len(todo) > 0; {
+		name := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		switch name {
+		case ".":
+			continue
+		case "..":
+			if len(at.names) == 0 {
+				return no("leaves the tree")
+			}
+			at = at.up()
+			continue
+		}
+		n, err := l.node(at.top())
+		if err != nil {
+			return found{}, err
+		}
+		switch e := n.find(name); {
+		case e == nil:
+			return found{why: "leads nowhere: there is no " + quote(at.path(name)) + " in the tree", gone: links == before}, nil
+		case e.Mode == filemode.Dir:
+			at = at.down(name, e.OID)
+		case e.Mode == filemode.Submodule:
+			return no("leads into the submodule " + quote(at.path(name)) + ", which is not deployed")
+		case isLink(*e):
+			if links++; links > maxLinks {
+				return no(fmt.Sprintf("leads in a circle, or through more than %d links", maxLinks))
+			}
+			next, err := l.target(*e, at.path(name))
+			if err != nil {
+				return found{}, err
+			}
+			if strings.HasPrefix(next, "/") {
+				return no("leads to the link " + quote(at.path(name)) + ", which is absolute")
+			}
+			todo = append(todo, elements(next)...)
+		case len(todo) > 0:
+			return no("leads nowhere: " + quote(at.path(name)) + " is a file")
+		default:
+			return found{file: *e, path: at.path(name)}, nil
+		}
+	}
+	return no("is a directory")
+}
+
+// elements are those of a path, the first one last. What ends with a slash ends with ".": it has to be a directory.
+func elements(p string) []string {
+	parts := strings.Split(p, "/")
+	for i, name := range parts {
+		if name == "" {
+			parts[i] = "."
+		}
+	}
+	slices.Reverse(parts)
+	return parts
+}
+
+// target reads a link.
+func (l *layer) target(e tree.Entry, path string) (string, error) {
+	if t, ok := l.targets[e.OID]; ok {
+		return t, nil
+	}
+	if e.Size < 1 || e.Size > maxTarget {
+		return "", &Error{
+			Path: path, What: fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", size(e.Size), maxTarget),
+			Remedy: "remove the link or correct it, commit, push again",
+		}
+	}
+	text, err := l.content(e, path)
+	if err != nil {
+		return "", err
+	}
+	l.targets[e.OID] = string(text)
+	return string(text), nil
+}
+
+// content reads a content that was found to be small.
+func (l *layer) content(e tree.Entry, path string) ([]byte, error) {
+	text, err := l.src.Content(e, path)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", path, err)
+	}
+	if int64(len(text)) != e.Size {
+		return nil, fmt.Errorf("read %q: %d bytes, not the %d that were promised", path, len(text), e.Size)
+	}
+	return text, nil
+}
+
+// linked gives the file that a link leads to.
+func (l *layer) linked(e tree.Entry, name string, at place) (tree.Entry, error) {
+	path := at.path(name)
+	target, err := l.target(e, path)
+	if err != nil {
+		return tree.Entry{}, err
+	}
+	f, err := l.follow(at, target, 1)
+	if err != nil {
+		return tree.Entry{}, err
+	}
+	if f.why != "" {
+		return tree.Entry{}, &Error{
+			Path: path, What: "is a link to " + quote(target) + ", which " + f.why,
+			Remedy: "mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link",
+		}
+	}
+	return f.file, nil
+}
