@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/mgmt"
 	"refship/deploy/tree"
 )
 
@@ -26,10 +27,10 @@ type Job struct {
 	Kind       Kind
 	Repo       *tree.Repository
 	Commit     plumbing.Hash
-	Path       string // "" is the whole tree
-	Frontend   Frontend
-	Settings   map[string]string // of the frontend
-	Repository string            // name
+	Path       string   // "" is the whole tree
+	Frontend   Frontend // Auto: lang or yaml, as the tree has it
+	Settings   Settings // of the frontend
+	Repository string   // name
 	Target     string
 	Ref        string
 	Pusher     Pusher
@@ -43,13 +44,13 @@ type Job struct {
 // hash is the deploy hash that the job would publish.
 func (j *Job) hash() Hash { return Hash(j.Commit.String()) }
 
-// is tells whether d is this very deploy.
-func (j *Job) is(d *Deploy) bool { return d.Hash == j.hash() && j.alike(d) }
+// Is tells whether d is this very deploy.
+func (j *Job) Is(d *Deploy) bool { return d.Hash == j.hash() && j.alike(d) }
 
 // alike tells whether the job makes of a commit what d made of its own.
 func (j *Job) alike(d *Deploy) bool {
 	r := d.Record
-	return r != nil && r.Path == j.Path && r.Frontend == j.Frontend && maps.Equal(r.Settings, j.Settings)
+	return r != nil && r.Path == j.Path && j.Frontend.covers(r.Frontend) && maps.Equal(r.Settings, j.Settings.Text())
 }
 
 // sameBelow tells whether the job deploys a path and has there what d deployed. A commit that changes nothing in a
@@ -100,7 +101,10 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 		return v, nil
 	}
 	v.previous = v.Head.Hash
-	if v.Already = job.is(v.Head); v.Already {
+	if err := c.checkMixed(job, v.Head); err != nil {
+		return nil, err
+	}
+	if v.Already = job.Is(v.Head); v.Already {
 		return v, nil
 	}
 	err = c.checkPrevious(ctx, job, v)
@@ -132,6 +136,25 @@ func checkReason(job *Job) error {
 		}
 	}
 	return nil
+}
+
+// checkMixed refuses what would make one chain both refship's own and mgmt's: mgmt takes the highest payload for the
+// newest deploy.
+func (c *Chain) checkMixed(job *Job, head *Deploy) error {
+	whose := func(mgmt bool) string {
+		if mgmt {
+			return "mgmt's"
+		}
+		return "of the frontend " + string(Files)
+	}
+	is := head.Record == nil || head.Record.Frontend.IsMgmt()
+	if is == job.Frontend.IsMgmt() {
+		return nil
+	}
+	return &RefusedError{
+		What:   fmt.Sprintf("the deploys in %s are %s, and this one is %s", c.ns, whose(is), whose(!is)),
+		Remedy: "give the target a namespace of its own: refship repo target set " + job.Repository + " " + job.Target + " --namespace NS",
+	}
 }
 
 // read takes in the commit and finds the tree at the job's path.
@@ -268,6 +291,7 @@ func refuseTree(err error) error {
 		none  *tree.NoPathError
 		odd   *tree.TreeError
 		large *tree.TooLargeError
+		unfit *mgmt.Error
 	)
 	switch {
 	case errors.As(err, &none):
@@ -276,6 +300,8 @@ func refuseTree(err error) error {
 		return &RefusedError{What: err.Error(), Remedy: odd.Hint()}
 	case errors.As(err, &large):
 		return &RefusedError{What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
+	case errors.As(err, &unfit):
+		return &RefusedError{What: unfit.Error(), Remedy: unfit.Hint()}
 	}
 	return err
 }

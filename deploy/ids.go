@@ -89,20 +89,6 @@ func (h Hash) Short() string {
 	return prefix + oid[:min(7, len(oid))]
 }
 
-// Frontend is how the nodes of a cluster read the tree.
-type Frontend string
-
-// Files is refship's own frontend: the tree as it is.
-const Files Frontend = "files"
-
-// ParseFrontend reads a frontend's name.
-func ParseFrontend(s string) (Frontend, error) {
-	if Frontend(s) != Files {
-		return "", &RefusedError{What: fmt.Sprintf("frontend %q is not known", s), Remedy: "the frontend is: " + string(Files)}
-	}
-	return Files, nil
-}
-
 // Kind says what made a deploy.
 type Kind string
 

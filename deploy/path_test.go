@@ -71,7 +71,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 	}{
 		"the whole tree":           {commit: empty, old: func(j *deploy.Job) { j.Path = "" }},
 		"it was another path":      {commit: empty, old: func(j *deploy.Job) { j.Path = "copy" }},
-		"it had another setting":   {commit: empty, old: func(j *deploy.Job) { j.Settings = map[string]string{"noop": "true"} }},
+		"it had another setting":   {commit: empty, old: func(j *deploy.Job) { j.Frontend, j.Settings.Noop = deploy.Empty, true }},
 		"it is on another history": {commit: fork, old: func(*deploy.Job) {}, force: true, forced: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +82,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 			head.Path = "web"
 			job := *head
 			c.old(head)
+			job.Frontend = head.Frontend
 			if head.Path == "" {
 				job.Path = ""
 			}

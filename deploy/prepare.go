@@ -48,6 +48,8 @@ type Prepared struct {
 	NewContents int      // contents that etcd lacks
 	NewBytes    int64    // bytes to store: contents, nodes, commits
 	Submodules  []string // paths of changed submodules: recorded, and not deployed
+	Frontend    Frontend // the job's, or what Auto has picked
+	Entry       string   // the file that mgmt starts with; "" if it is not mgmt's
 
 	chain    *Chain
 	lock     *Lock
@@ -59,7 +61,9 @@ type Prepared struct {
 	planned  []*content        // the same in the order of the walk, in which git has packed them
 	missing  []*content        // that etcd lacks
 	objects  map[string][]byte // raw git objects that etcd lacks, by key
-	keys     int               // how many keys Upload writes
+	payload  []byte            // what mgmt reads, with mgmt's frontends
+	block    superblock
+	keys     int // how many keys Upload writes
 }
 
 // content is a blob that the head's tree does not name.
@@ -70,6 +74,16 @@ type content struct {
 	link bool   // a symbolic link's target
 	path string // one of its places
 	kept []byte // nil: to be read again
+	// uncut: the content stands at one key whatever its size, beside the chunks that refship reads. mgmt reads no chunks.
+	uncut bool
+}
+
+// keys are the keys that the content stands at.
+func (c *content) keys(chain *Chain) []string {
+	if c.uncut {
+		return []string{chain.contentKey(c.sum)}
+	}
+	return chunkKeys(chain.contentKey(c.sum), c.size)
 }
 
 // Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What can not be
@@ -81,7 +95,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 		return nil, err
 	}
 	p := &Prepared{
-		Verdict: v, chain: c, lock: lock, job: job, nodes: c.newNodes(),
+		Verdict: v, Frontend: job.Frontend, chain: c, lock: lock, job: job, nodes: c.newNodes(),
 		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
 	}
 	if v.Idle() {
@@ -95,7 +109,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 		return nil, refuseTree(err)
 	}
 	p.finishNodes(plans)
-	for _, step := range []func(context.Context) error{p.findMissing, p.readObjects, p.countFiles} {
+	for _, step := range []func(context.Context) error{p.layForMgmt, p.findMissing, p.readObjects, p.countFiles} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -365,7 +379,7 @@ func (p *Prepared) findMissing(ctx context.Context) error {
 	var first []int // where a content's keys start
 	for _, c := range p.planned {
 		first = append(first, len(keys))
-		keys = append(keys, chunkKeys(p.chain.contentKey(c.sum), c.size)...)
+		keys = append(keys, c.keys(p.chain)...)
 	}
 	there, err := etcd.Exist(ctx, p.chain.kv, keys)
 	if err != nil {
@@ -382,7 +396,9 @@ func (p *Prepared) findMissing(ctx context.Context) error {
 			continue
 		}
 		p.missing = append(p.missing, c)
-		p.NewContents++
+		if !c.uncut { // it is counted with its chunks
+			p.NewContents++
+		}
 		p.NewBytes += c.size
 		p.keys += first[i+1] - first[i]
 	}

@@ -15,7 +15,10 @@ import (
 // handwritten puts a deploy's record as another refship could have published it, unsigned.
 func (f *fixture) handwritten(r deploy.Record) {
 	f.Helper()
-	r.Format, r.Frontend, r.Signer = 1, deploy.Files, ""
+	if r.Frontend == "" {
+		r.Frontend = deploy.Files
+	}
+	r.Format, r.Signer = 1, ""
 	if r.Tree == "" {
 		r.Tree, r.TreeSHA256 = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", emptySHA256
 	}
@@ -79,7 +82,7 @@ func TestPreviousHash(t *testing.T) {
 		foreign string // in place of head: "-" is a payload only
 		commit  plumbing.Hash
 		path    string
-		sets    map[string]string
+		noop    bool
 
 		commits  int // of the next deploy
 		already  bool
@@ -94,7 +97,7 @@ func TestPreviousHash(t *testing.T) {
 		"far older":        {head: new(head(hash(line[0]))), commit: line[4], commits: 4},
 		"under a merge":    {head: new(head(hash(line[2]))), commit: merge, commits: 5},
 		"another path":     {head: new(head(hash(line[4]))), commit: line[4], path: "sub", commits: 0},
-		"another setting":  {head: new(head(hash(line[4]))), commit: line[4], sets: map[string]string{"noop": "true"}, commits: 0},
+		"another setting":  {head: new(head(hash(line[4]))), commit: line[4], noop: true, commits: 0},
 		"rollback, undone": {head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4], undoes: true, commits: 3},
 		"rollback, the very commit again": {
 			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[3], undoes: true, commits: 2,
@@ -132,13 +135,19 @@ func TestPreviousHash(t *testing.T) {
 		ns := deploy.Namespace(fmt.Sprintf("/t/%d", n))
 		t.Run(name, func(t *testing.T) {
 			chain := deploy.Open(f.client, ns, discard())
+			if c.noop {
+				c.head.Frontend = deploy.Empty
+			}
 			if c.head != nil || c.foreign != "" {
 				for key, value := range f.headKeys(c.head, c.foreign) {
 					f.put(strings.Replace(key, namespace, string(ns), 1), value)
 				}
 			}
 			job := f.job(c.commit)
-			job.Path, job.Settings = c.path, c.sets
+			job.Path, job.Settings.Noop = c.path, c.noop
+			if c.noop || c.foreign != "" {
+				job.Frontend = deploy.Empty
+			}
 			if c.path != "" {
 				job.Commit = with
 				c.commits++

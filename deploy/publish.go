@@ -63,18 +63,12 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 		return nil, err
 	}
 	r := &Record{
-		Format: recordFormat, ID: 1, Kind: job.Kind, Forced: v.Forced != nil, Hash: job.hash(), Path: job.Path,
+		Format: recordFormat, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.hash(), Path: job.Path,
 		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
-		Frontend: job.Frontend, Settings: job.Settings, PreviousHash: v.previous,
+		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous,
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
 		Subject: v.subject, Author: v.author,
 		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
-	}
-	if r.Settings == nil {
-		r.Settings = map[string]string{}
-	}
-	if v.Head != nil {
-		r.ID = v.Head.ID + 1
 	}
 	if below != nil {
 		r.PreviousRecord = RecordRef{ID: below.ID, SHA256: hexSHA256(below.RecordBytes)}
@@ -115,6 +109,9 @@ func (p *Prepared) publishTxn(ctx context.Context, d *Deploy) (*clientv3.TxnResp
 		clientv3.OpPut(c.deployKey(d.ID, keyRecord), string(d.RecordBytes)),
 		clientv3.OpPut(c.own("head"), d.ID.String()),
 		clientv3.OpDelete(c.own("lock")),
+	}
+	if p.payload != nil {
+		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, keyPayload), string(p.payload)))
 	}
 	if d.Signature != nil {
 		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, keySignature), string(d.Signature)))

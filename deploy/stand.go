@@ -29,7 +29,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, 
 	switch {
 	case head == nil:
 		return StandingEmpty, 0, nil
-	case job.is(head):
+	case job.Is(head):
 		return StandingEqual, 0, nil
 	case head.Hash == "" || head.Hash.IsTree():
 		return StandingDiverged, 0, nil

@@ -26,7 +26,7 @@ func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
 	if err := p.upload(ctx, w, progress); err != nil {
 		return fmt.Errorf("store in %s: %w", p.chain.ns, etcd.Classify(err))
 	}
-	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects = nil, nil, nil, nil, nil, nil
+	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects, p.block = nil, nil, nil, nil, nil, nil, superblock{}
 	return nil
 }
 
@@ -57,6 +57,12 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Pro
 			return err
 		}
 		tell()
+	}
+	if p.block.value != nil {
+		// mgmt writes an empty one where it misses one, so it is there before the payload that names it.
+		if err := w.Put(p.block.key, p.block.value); err != nil {
+			return err
+		}
 	}
 	err := w.Barrier()
 	tell()
@@ -92,9 +98,12 @@ func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*co
 	}
 	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
 		c, sum := list[i], sha256.New()
-		keys := chunkKeys(p.chain.contentKey(c.sum), size)
+		keys := c.keys(p.chain)
 		for k, key := range keys {
 			chunk := make([]byte, min(tree.ChunkSize, size-int64(k)*tree.ChunkSize))
+			if c.uncut {
+				chunk = make([]byte, size)
+			}
 			if _, err := io.ReadFull(r, chunk); err != nil {
 				return fmt.Errorf("read %q: %w", c.path, err)
 			}

@@ -1,0 +1,126 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/uuid"
+
+	"refship/deploy/etcd"
+	"refship/deploy/mgmt"
+	"refship/deploy/tree"
+)
+
+// superblock is mgmt's list of a deploy's files, and the key that it stands at; zero if there is none.
+type superblock struct {
+	key   string
+	value []byte
+}
+
+// layForMgmt makes what mgmt reads of the tree, with one of its frontends: payload and superblock, and contents that it
+// wants otherwise than we store them. What mgmt could not run is refused here.
+func (p *Prepared) layForMgmt(ctx context.Context) error {
+	if !p.Frontend.IsMgmt() {
+		return nil
+	}
+	if err := p.nodes.loadBelow(ctx, p.root); err != nil {
+		return err
+	}
+	layout, err := mgmt.Lay(p.source(ctx), mgmt.Options{
+		Frontend: string(p.Frontend), Entry: p.job.Settings.Entry, MaxValue: etcd.MaxValue,
+	})
+	if err != nil {
+		return refuseTree(err)
+	}
+	p.Frontend, p.Entry = Frontend(layout.Frontend), layout.Entry
+	uri := ""
+	if layout.Superblock != nil {
+		at := mgmt.SuperblockPath(uint64(p.nextID()), uuid.NewString())
+		p.block = superblock{key: string(p.chain.ns) + at, value: layout.Superblock}
+		uri = mgmt.InputURI(at)
+		p.NewBytes += int64(len(layout.Superblock))
+		p.keys++
+	}
+	if layout.Made != nil {
+		p.objects[p.chain.contentKey(sha256.Sum256(layout.Made))] = layout.Made
+		p.NewBytes += int64(len(layout.Made))
+		p.keys++
+	}
+	for _, large := range layout.Large {
+		p.planned = append(p.planned, &content{oid: large.OID, size: large.Size, sum: large.SHA256, path: large.Path, uncut: true})
+	}
+	s := p.job.Settings
+	payload := mgmt.Payload{
+		Frontend: layout.Frontend, InputURI: uri,
+		Settings: mgmt.Settings{Noop: s.Noop, Sema: s.Sema, NoAutoEdges: s.NoAutoEdges, NoAutoGroup: s.NoAutoGroup},
+	}
+	if s.Sema == 0 {
+		payload.Sema = -1 // mgmt's own default
+	}
+	if p.payload, err = payload.Encode(); err != nil {
+		return fmt.Errorf("make mgmt's payload: %w", err)
+	}
+	p.NewBytes += int64(len(p.payload))
+	return nil
+}
+
+// nextID is the id that the deploy will have.
+func (p *Prepared) nextID() ID {
+	if p.Verdict.Head == nil {
+		return 1
+	}
+	return p.Verdict.Head.ID + 1
+}
+
+// source gives the tree to be deployed. Its nodes are known.
+func (p *Prepared) source(ctx context.Context) mgmt.Source {
+	return mgmt.Source{
+		Root: p.Verdict.tree,
+		Node: func(oid plumbing.Hash) (*tree.Node, error) {
+			if node := p.nodes.known[oid]; node != nil {
+				return node, nil
+			}
+			return nil, p.nodes.unknown(oid)
+		},
+		Content: func(e tree.Entry, path string) (text []byte, err error) {
+			err = p.job.Repo.Blobs(ctx, []plumbing.Hash{e.OID}, func(_ int, _ int64, r io.Reader) error {
+				text, err = io.ReadAll(io.LimitReader(r, e.Size+1))
+				return err
+			})
+			if err == nil && sha256.Sum256(text) != e.SHA256 {
+				err = fmt.Errorf("git handed over something else than blob %s", e.OID)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read %q: %w", path, err)
+			}
+			return text, nil
+		},
+	}
+}
+
+// loadBelow loads a directory and all directories below it, and checks that each is what the one above names.
+func (n *nodes) loadBelow(ctx context.Context, root tree.Entry) error {
+	seen := map[plumbing.Hash]bool{root.OID: true}
+	for level := []tree.Entry{root}; len(level) > 0; {
+		if err := n.verified(ctx, level); err != nil {
+			return err
+		}
+		var next []tree.Entry
+		for _, dir := range level {
+			for _, e := range dirsOf(n.known[dir.OID].Entries) {
+				if !seen[e.OID] {
+					seen[e.OID] = true
+					next = append(next, e)
+				}
+			}
+		}
+		if len(seen) > maxDirs {
+			return tooLarge(fmt.Sprintf("%d directories", maxDirs))
+		}
+		level = next
+	}
+	return nil
+}

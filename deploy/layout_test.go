@@ -1,0 +1,350 @@
+package deploy_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+	"refship/deploy/mgmt/mgmttest"
+)
+
+// onMgmt makes a chain in mgmt's namespace of the fixture's.
+func (f *fixture) onMgmt() *fixture {
+	f.chain = deploy.Open(f.client, deploy.MgmtNamespace, discard())
+	return f
+}
+
+func (f *fixture) mgmtJob(frontend deploy.Frontend, commit plumbing.Hash) *deploy.Job {
+	f.Helper()
+	job := f.job(commit)
+	job.Frontend = frontend
+	return job
+}
+
+// asMgmt gives the keys below mgmt's namespace as mgmt's client sees them, held to mgmt's rules.
+func (f *fixture) asMgmt() map[string][]byte {
+	f.Helper()
+	all := map[string][]byte{}
+	for key, value := range f.dump() {
+		all[key] = []byte(value)
+	}
+	below, err := mgmttest.Below(string(deploy.MgmtNamespace), all)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := mgmttest.CheckKeys(slices.Collect(maps.Keys(below))); err != nil {
+		f.Fatal(err)
+	}
+	return below
+}
+
+// runs reads the newest deploy as a strict mgmt does.
+func (f *fixture) runs() *mgmttest.Deploy {
+	f.Helper()
+	d, err := mgmttest.Read(f.asMgmt())
+	if err != nil {
+		f.Fatal(err)
+	}
+	return d
+}
+
+func readAll(t testing.TB, fsys fs.FS, name string) string {
+	t.Helper()
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What is pushed is what a running mgmt runs, deploy after deploy, and refship reads the same back.
+func TestMgmtRunsWhatIsDeployed(t *testing.T) {
+	f := newFixture(t).onMgmt()
+	all := files{
+		"main.mcl": text("import \"fmt\"\n"), "files/motd": text("hello\n"), "files/run": {mode: "100755", content: "#!/bin/sh\n"},
+		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": text(noise(1<<20 + 7)), "empty": text(""),
+	}
+	commit := f.repo.commit("first", all)
+	d, _, err := f.do(f.mgmtJob(deploy.Lang, commit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.sameAsGit(f.get(d.ID))
+	ran := f.runs()
+	if ran.ID != 1 || ran.Name != "lang" || ran.Entry != "main.mcl" || ran.Hash != commit.String() || ran.Sema != -1 || ran.Noop {
+		t.Errorf("mgmt runs %+v", ran)
+	}
+	for name, want := range map[string]string{
+		"main.mcl": all["main.mcl"].content, "files/link": all["main.mcl"].content, "files/large": all["files/large"].content, "empty": "",
+		"metadata.yaml": "main: \"main.mcl\"\n",
+	} {
+		if got := readAll(t, ran.FS, name); got != want {
+			t.Errorf("%s has %d bytes, want %d", name, len(got), len(want))
+		}
+	}
+	if r := f.get(1).Record; r.Frontend != deploy.Lang || len(r.Settings) != 0 {
+		t.Errorf("record says %s, %v", r.Frontend, r.Settings)
+	}
+
+	// The next one stores what changed, and the superblock.
+	all["files/motd"] = text("hello again\n")
+	second := f.repo.commit("second", all, commit)
+	job := f.mgmtJob(deploy.Lang, second)
+	job.Settings = deploy.Settings{Noop: true, Sema: 3, NoAutoEdges: true, NoAutoGroup: true}
+	before := f.dump()
+	if _, _, err := f.do(job); err != nil {
+		t.Fatal(err)
+	}
+	var stored []string
+	for key := range f.dump() {
+		if _, ok := before[key]; !ok && strings.Contains(key, "/storage/") {
+			stored = append(stored, key)
+		}
+	}
+	sum := sha256.Sum256([]byte("hello again\n"))
+	if diff := cmp.Diff([]string{fmt.Sprintf("/_mgmt/storage/{sha256}%x", sum)}, stored); diff != "" {
+		t.Errorf("contents stored (-want +got):\n%s", diff)
+	}
+	ran = f.runs()
+	if ran.ID != 2 || !ran.Noop || ran.Sema != 3 || !ran.NoAutoEdges || !ran.NoAutoGroup || readAll(t, ran.FS, "files/motd") != "hello again\n" {
+		t.Errorf("mgmt runs %+v", ran)
+	}
+	want := map[string]string{"noop": "true", "sema": "3", "no-autoedges": "true", "no-autogroup": "true"}
+	if diff := cmp.Diff(want, f.get(2).Record.Settings); diff != "" {
+		t.Errorf("record's settings (-want +got):\n%s", diff)
+	}
+	if d, already, err := f.do(job); err != nil || !already || d.ID != 2 {
+		t.Errorf("the same again: %+v, already %t, %v", d, already, err)
+	}
+}
+
+// The frontends differ in what mgmt is given, and not in what refship keeps.
+func TestFrontends(t *testing.T) {
+	graph := files{"start.yaml": text("graph: mygraph\n"), "other.yaml": text("graph: other\n")}
+	code := files{"main.mcl": text("# main\n"), "lib.mcl": text("# lib\n")}
+	module := files{"metadata.yaml": text("main: code/a.mcl\n"), "code/a.mcl": text("# a\n")}
+	for name, c := range map[string]struct {
+		frontend deploy.Frontend
+		entry    string
+		files    files
+		made     deploy.Frontend
+		starts   string // content of the entry file
+	}{
+		"yaml":           {deploy.YAML, "", graph, deploy.YAML, "graph: mygraph\n"},
+		"yaml, entry":    {deploy.YAML, "other.yaml", graph, deploy.YAML, "graph: other\n"},
+		"lang":           {deploy.Lang, "", code, deploy.Lang, "# main\n"},
+		"lang, entry":    {deploy.Lang, "lib.mcl", code, deploy.Lang, "# lib\n"},
+		"lang, metadata": {deploy.Lang, "", module, deploy.Lang, "# a\n"},
+		"empty":          {deploy.Empty, "", graph, deploy.Empty, ""},
+		"auto: yaml":     {deploy.Auto, "", graph, deploy.YAML, "graph: mygraph\n"},
+		"auto: lang":     {deploy.Auto, "", code, deploy.Lang, "# main\n"},
+		"auto: module":   {deploy.Auto, "", module, deploy.Lang, "# a\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t).onMgmt()
+			job := f.mgmtJob(c.frontend, f.repo.commit("first", c.files))
+			job.Settings.Entry = c.entry
+			if _, _, err := f.do(job); err != nil {
+				t.Fatal(err)
+			}
+			d := f.get(1)
+			f.sameAsGit(d)
+			ran := f.runs()
+			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings[deploy.SettingEntry] != c.entry {
+				t.Errorf("frontend %s, mgmt runs %s, settings %v", d.Record.Frontend, ran.Name, d.Record.Settings)
+			}
+			if c.made != deploy.Empty {
+				if got := readAll(t, ran.FS, ran.Entry); got != c.starts {
+					t.Errorf("mgmt starts with %q, want %q", got, c.starts)
+				}
+			}
+			if _, already, err := f.do(job); err != nil || !already {
+				t.Errorf("the same again: already %t, %v", already, err)
+			}
+			standing, _, err := f.chain.Stand(t.Context(), job, f.get(1))
+			if err != nil || standing != deploy.StandingEqual {
+				t.Errorf("it stands %s, %v", standing, err)
+			}
+		})
+	}
+}
+
+// What mgmt could not run is refused before anything is written.
+func TestMgmtRefusals(t *testing.T) {
+	f := newFixture(t).onMgmt()
+	many := files{"main.mcl": text("")}
+	for i := range 17_000 {
+		many[fmt.Sprintf("d%02d/file-with-a-name-%05d", i%100, i)] = text("")
+	}
+	for name, c := range map[string]struct {
+		frontend deploy.Frontend
+		files    files
+		says     string
+	}{
+		"a large file":          {deploy.Lang, files{"main.mcl": text(""), "big": text(noise(1600 << 10))}, `"big" has 1.6 MiB`},
+		"many files":            {deploy.Lang, many, "17,002 files"},
+		"a link out":            {deploy.Lang, files{"main.mcl": text(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
+		"a link to a directory": {deploy.Lang, files{"main.mcl": text(""), "d/x": text(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
+		"broken metadata":       {deploy.Lang, files{"metadata.yaml": text("main: [")}, "metadata.yaml"},
+		"no main":               {deploy.Lang, files{"metadata.yaml": text("main: x.mcl\n")}, "x.mcl"},
+		"no entry":              {deploy.Lang, files{"x.mcl": text("")}, "main.mcl"},
+		"no start":              {deploy.YAML, files{"x.yaml": text("")}, "start.yaml"},
+		"auto, nothing":         {deploy.Auto, files{"x": text("")}, "neither"},
+		"auto, both":            {deploy.Auto, files{"main.mcl": text(""), "start.yaml": text("")}, "two frontends"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := f.do(f.mgmtJob(c.frontend, f.repo.commit(name, c.files)))
+			var refused *deploy.RefusedError
+			if !errors.As(err, &refused) || !strings.Contains(refused.What, c.says) || refused.Remedy == "" {
+				t.Errorf("error %v", err)
+			}
+			if keys := f.dump(); len(keys) != 0 {
+				t.Errorf("etcd has %d keys", len(keys))
+			}
+		})
+	}
+}
+
+// A chain is shared with mgmt's own command: its deploys are found and followed, and a publish of its kind, which
+// compares what mgmt compares, goes on after ours.
+func TestChainSharedWithMgmtDeploy(t *testing.T) {
+	f := newFixture(t).onMgmt()
+	line := f.line("main.mcl", 6)
+	golden := f.golden("lang")
+	foreign := func(id int, hash string) {
+		for key, value := range golden {
+			key = strings.Replace(key, "/deploy/1/", fmt.Sprintf("/deploy/%d/", id), 1)
+			f.put(key, value)
+		}
+		if hash != "" {
+			f.put(fmt.Sprintf("/_mgmt/deploy/%d/hash", id), hash)
+		}
+	}
+	push := func(at int, want deploy.ID) {
+		t.Helper()
+		d, _, err := f.do(f.mgmtJob(deploy.Lang, line[at]))
+		if err != nil || d.ID != want {
+			t.Fatalf("deploy %+v, %v", d, err)
+		}
+		if ran := f.runs(); ran.ID != uint64(want) || ran.Hash != line[at].String() {
+			t.Fatalf("mgmt runs %+v", ran)
+		}
+	}
+	foreign(1, line[0].String())
+	push(1, 2)
+	foreign(3, line[2].String()) // refship/head says 2
+	foreign(4, line[3].String())
+	push(4, 5)
+	if d := f.get(5); d.Record.PreviousHash != deploy.Hash(line[3].String()) || d.Record.PreviousRecord.ID != 2 {
+		t.Errorf("record %+v", d.Record)
+	}
+	// What mgmt compares when it publishes deploy 6.
+	all := f.asMgmt()
+	if all["/deploy/5/payload"] == nil || string(all["/deploy/5/hash"]) != line[4].String() || all["/deploy/6/payload"] != nil {
+		t.Error("mgmt's own publish could not follow")
+	}
+	foreign(6, "")
+	_, _, err := f.do(f.mgmtJob(deploy.Lang, line[5]))
+	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "with a hash")
+	var list []string
+	err = f.chain.Log(t.Context(), 0, func(d *deploy.Deploy) error {
+		list = append(list, fmt.Sprintf("%d %t", d.ID, d.Record == nil))
+		return nil
+	})
+	if diff := cmp.Diff([]string{"6 true", "5 false", "4 true", "3 true", "2 false", "1 true"}, list); diff != "" || err != nil {
+		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
+	}
+	_, _, err = f.do(f.job(line[5]))
+	wantError[*deploy.RefusedError](t, err, "the deploys in /_mgmt are mgmt's", "namespace of its own")
+}
+
+// golden is a dump of what mgmt itself wrote.
+func (f *fixture) golden(name string) map[string]string {
+	f.Helper()
+	text, err := os.ReadFile(filepath.Join("mgmt", "testdata", "golden", name+".json"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	all := map[string][]byte{}
+	if err := json.Unmarshal(text, &all); err != nil {
+		f.Fatal(err)
+	}
+	values := map[string]string{}
+	for key, value := range all {
+		values[key] = string(value)
+	}
+	return values
+}
+
+// No key that was ever written below mgmt's namespace, and be it for a moment, is one that a running mgmt stumbles over:
+// contents cut and whole, nodes, objects, locks, records, payloads of every frontend.
+func TestNoKeyStopsARunningMgmt(t *testing.T) {
+	f := newFixture(t).onMgmt()
+	deep := files{"main.mcl": text("# main\n"), "start.yaml": text("graph: g\n"), "a/deploy/1/meta/x": text("x"), "deploy/latest": text(noise(3<<20/2 - 8192))}
+	var last []plumbing.Hash
+	for i, frontend := range []deploy.Frontend{deploy.Lang, deploy.YAML, deploy.Empty, deploy.Lang} {
+		deep["n"] = text(fmt.Sprint(i))
+		commit := f.repo.commit(fmt.Sprint("deploy ", i), deep, last...)
+		last = []plumbing.Hash{commit}
+		job := f.mgmtJob(frontend, commit)
+		if i == 3 {
+			job.Path = "a"
+			job.Frontend = deploy.Empty
+		}
+		if _, _, err := f.do(job); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forced := f.mgmtJob(deploy.Lang, f.repo.commit("another line", deep))
+	forced.Force, forced.Reason = true, "because"
+	if _, _, err := f.do(forced); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.lock(f.locker, 0); err != nil {
+		t.Fatal(err)
+	}
+	now, err := f.tap.KV.Get(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	kinds, seen := map[string]bool{}, int64(0)
+	for resp := range f.client.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(1)) {
+		if err := resp.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range resp.Events {
+			key, ours := strings.CutPrefix(string(event.Kv.Key), string(deploy.MgmtNamespace))
+			if !ours {
+				t.Errorf("key %q is not below %s", event.Kv.Key, deploy.MgmtNamespace)
+			}
+			if err := mgmttest.CheckKeys([]string{key}); err != nil {
+				t.Error(err)
+			}
+			kinds[strings.Join(strings.Split(key, "/")[:3], "/")] = true
+		}
+		if seen = resp.Header.Revision; seen >= now.Header.Revision {
+			break
+		}
+	}
+	for _, want := range []string{"/deploy/1", "/deploy/5", "/fs/deploy", "/refship/tree", "/refship/object", "/refship/head", "/refship/lock"} {
+		if !kinds[want] {
+			t.Errorf("no key %s… was written", want)
+		}
+	}
+}

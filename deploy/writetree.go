@@ -1,0 +1,180 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
+)
+
+const (
+	// blobsAtOnce is how many files are asked of git together.
+	blobsAtOnce = 1000
+	// diskBlock is what the smallest file or directory takes on a disk, in bytes.
+	diskBlock = 4 << 10
+	// maxWritten bounds how many files, links and directories are written: a few trees that name each other many times
+	// make billions of them.
+	maxWritten = 1_000_000
+)
+
+// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from git: no attribute and
+// no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules are empty
+// directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the tree has.
+// A tree that would take more than limit bytes on disk is a *RefusedError; files of it are then written already.
+func (v *Verdict) WriteTree(ctx context.Context, repo *Repository, dir string, limit int64, progress func(Progress)) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	w := &treeWriter{
+		repo: repo, root: root, limit: limit, left: limit, entries: maxWritten,
+		buf: make([]byte, 128<<10), told: Progress{Step: "writing"}, tell: progress,
+	}
+	return refuseTree(w.write(ctx, v.tree))
+}
+
+// treeWriter writes a tree of git's below root.
+type treeWriter struct {
+	repo    *tree.Repository
+	root    *os.Root
+	limit   int64
+	left    int64 // bytes on disk that may still be taken
+	entries int   // files, links and directories that may still be made
+	batch   []place
+	buf     []byte
+	told    Progress
+	tell    func(Progress)
+}
+
+func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
+	for dirs := []place{{"", tree.Entry{OID: root}}}; len(dirs) > 0; {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		dir := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		entries, err := w.repo.Tree(dir.entry.OID)
+		if err != nil {
+			return fmt.Errorf("read directory %q: %w", dir.path, err)
+		}
+		for _, e := range entries {
+			at := place{path.Join(dir.path, e.Name), tree.Entry{Mode: e.Mode, OID: e.Hash}}
+			switch e.Mode {
+			case dirMode, filemode.Submodule:
+				err = w.mkdir(at.path)
+			default:
+				err = w.file(ctx, at)
+			}
+			if err != nil {
+				return err
+			}
+			if e.Mode == dirMode {
+				dirs = append(dirs, at)
+			}
+		}
+	}
+	return w.flush(ctx)
+}
+
+// take counts what is about to be made.
+func (w *treeWriter) take(where string, size int64) error {
+	if w.entries--; w.entries < 0 {
+		return tooMuchToWrite(fmt.Sprintf("more than %d files and directories", maxWritten))
+	}
+	blocks := max(size+diskBlock-1, diskBlock) / diskBlock
+	if blocks > w.left/diskBlock {
+		return tooMuchToWrite(fmt.Sprintf("with %q more than %s", where, Bytes(w.limit)))
+	}
+	w.left -= blocks * diskBlock
+	return nil
+}
+
+func tooMuchToWrite(what string) error {
+	return &RefusedError{
+		What:   "the tree is too large to be written out: it has " + what,
+		Remedy: "make it smaller, or ask who runs the server for more room on its disk",
+	}
+}
+
+func (w *treeWriter) mkdir(where string) error {
+	if err := w.take(where, 0); err != nil {
+		return err
+	}
+	return w.root.Mkdir(where, 0o777)
+}
+
+func (w *treeWriter) file(ctx context.Context, p place) error {
+	if w.batch = append(w.batch, p); len(w.batch) < blobsAtOnce {
+		return nil
+	}
+	return w.flush(ctx)
+}
+
+// flush writes the files that git was not asked for yet.
+func (w *treeWriter) flush(ctx context.Context) error {
+	oids := make([]plumbing.Hash, len(w.batch))
+	for i, p := range w.batch {
+		oids[i] = p.entry.OID
+	}
+	err := w.repo.Blobs(ctx, oids, func(i int, size int64, content io.Reader) error {
+		p := w.batch[i]
+		if err := w.take(p.path, size); err != nil {
+			return err
+		}
+		if err := w.content(p, size, content); err != nil {
+			return fmt.Errorf("%q: %w", p.path, err)
+		}
+		w.told.Files++
+		w.told.Bytes += size
+		w.tell(w.told)
+		return nil
+	})
+	w.batch = w.batch[:0]
+	return err
+}
+
+// content writes one file or link, and checks that it is what its oid names.
+func (w *treeWriter) content(p place, size int64, content io.Reader) error {
+	sum := tree.HashBlob(size)
+	content = io.TeeReader(content, sum)
+	var err error
+	if p.entry.Mode == filemode.Symlink {
+		err = w.link(p.path, size, content)
+	} else {
+		err = w.regular(p, content)
+	}
+	if err == nil && plumbing.Hash(sum.Sum(nil)) != p.entry.OID {
+		err = fmt.Errorf("git handed over something else than blob %s", p.entry.OID)
+	}
+	return err
+}
+
+func (w *treeWriter) regular(p place, content io.Reader) error {
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, content, w.buf)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (w *treeWriter) link(where string, size int64, content io.Reader) error {
+	if size > maxLink {
+		return badLink(where, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink))
+	}
+	target, err := io.ReadAll(content)
+	if err != nil {
+		return err
+	}
+	return w.root.Symlink(string(target), where)
+}
