@@ -41,7 +41,8 @@ func receiveSettings(hooksPath string, maxPack int64) []string {
 // follow (gitprotocol-pack(5)).
 const flush = "0000"
 
-// receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too.
+// receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too. Only
+// a target's check, which comes before, ends with the client.
 func (x *session) receivePack(key *keys.Key, name string) int {
 	dir, err := x.open(key, name, keys.Push)
 	if err != nil {
@@ -60,7 +61,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	defer release()
 	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
-		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(), Began: in.began,
+		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(), Client: x.ctx, Began: in.began,
 	})
 	if err != nil {
 		return x.fail(err)

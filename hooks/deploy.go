@@ -88,7 +88,7 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 	job := s.job(o.name, t, at, o.who)
 	job.Kind = deploy.KindDeploy
 	w := &work{
-		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job,
+		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t,
 		say: o.say, progress: func(deploy.Progress) {}, cost: &o.cost,
 	}
 	d, v, err := w.do(ctx)

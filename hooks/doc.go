@@ -4,7 +4,7 @@
 // # Words
 //
 // A ref update is {ref name, old oid, new oid}. A target is a named rule in a repository's git config (refship.<target>.ref,
-// .path, .namespace, .frontend): what is pushed to one ref goes into one namespace. An intent is the promise, on disk,
+// .path, .namespace, .frontend, .check): what is pushed to one ref goes into one namespace. An intent is the promise, on disk,
 // to publish what pre-receive accepted.
 //
 // # A push
@@ -14,7 +14,8 @@
 // refship-hook twice:
 //
 //	pre-receive   options       read strictly (below)
-//	              check all     permission of each ref update, previous hash, hold
+//	              check all     permission of each ref update, previous hash, hold; where a target has a check of
+//	                            its own: whether all can be deployed, then that check
 //	              lock          the chains, sorted by namespace; up to 30 s
 //	              turn          at most 8 deploys are read and uploaded at a time, all pushes together
 //	              prepare       read what changed, refuse what cannot be deployed, look whether etcd has room
@@ -28,6 +29,28 @@
 // work, since git will refuse. From then on the refs decide, and nothing but them: where the ref is at the new oid the
 // deploy is published, by post-receive, by End, or, if the server died, by [Server.Reconcile] when it starts again; where
 // the ref is not, the intent is dropped. Both may find the deploy published already, which is no error.
+//
+// # A target's own check
+//
+// refship.<target>.check is a command line for sh -c. It runs for each deploy that is about to be made: in pre-receive,
+// also of a dry run, and when a deploy is asked for; not for one that an intent promises, which has passed it. What
+// does not end with exit status 0 in time ([Config.CheckLimit]) refuses; so does what cannot be started. At most 4
+// checks run at a time; those of one push run one after the other, so that all that is wrong is told.
+//
+// Each has a scratch directory of mode 0700 in Dir/checks with tree, the tree as git has it at the target's path, where
+// the command starts; home; and tmp. It goes when the check has ended, and what a killed server left goes at the next
+// start. A tree gets a fifth of what is free on the disk, so that four checks do not fill it. The environment is
+// PATH (the server's), HOME, TMPDIR, LANG=C.UTF-8, REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT,
+// REFSHIP_PREVIOUS (the head's deploy hash, or empty), REFSHIP_PUSHER and REFSHIP_FRONTEND. Standard input is
+// /dev/null; no other file is open. Output reaches the pusher line by line after "| ", 2,000 bytes of a line, 1,000
+// lines and the last 50.
+//
+// It is no sandbox: what is pushed runs with the server's rights. The command has a session of its own without a terminal.
+// When its time is over, its client or hook is gone, or the server stops, its process group gets SIGTERM, and after
+// 5 s SIGKILL. What is left of the group when the shell has ended is killed at once, and so are processes that left it
+// but kept HOME in their environment. One that gave up both is not found: only cgroups could, and making the server its
+// children's subreaper is for the whole process. Should the server itself be killed, the shell dies with it, and what that
+// has started does not.
 //
 // # Push options
 //
@@ -104,7 +127,8 @@
 //	    "ref": "refs/heads/main",
 //	    "path": "",
 //	    "namespace": "/refship/config",
-//	    "frontend": "files"
+//	    "frontend": "files",
+//	    "check": "make check"
 //	   },
 //	   "old": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
 //	   "new": "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90",

@@ -108,7 +108,7 @@ func anIntent() *intent {
 		Format: 1, Push: strings.Repeat("0f", 16), Time: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Repository: "config",
 		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []wish{{
-			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files},
+			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files, Check: "make check"},
 			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)),
 			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
@@ -130,6 +130,7 @@ func TestIntentsRoundTrip(t *testing.T) {
 					Name: fmt.Sprintf("t%d", i), Ref: "refs/heads/" + rapid.StringMatching(`[a-z0-9üé]{1,20}`).Draw(t, "ref"),
 					Path:      rapid.StringMatching(`([a-zA-Z0-9 "<&\\ü]{1,9}(/[a-z]{1,9}){0,3})?`).Draw(t, "path"),
 					Namespace: deploy.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: deploy.Files,
+					Check: rapid.StringMatching(`([!-~üé] ?[ -~\tü]{0,20})?`).Draw(t, "check"),
 				},
 				Old: hash("old"), New: hash("new"), Forced: rapid.Bool().Draw(t, "forced"),
 				Over: deploy.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),

@@ -87,6 +87,9 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	if err := x.check(ctx, out); err != nil {
 		return err
 	}
+	if err := x.tryOut(ctx, out); err != nil {
+		return err
+	}
 	x.step("checked")
 	if x.options.dryRun {
 		return x.dryRun(ctx, out)

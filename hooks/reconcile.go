@@ -137,6 +137,8 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	s, t := r.server, w.Target
 	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher)
 	job.Force, job.Reason = w.Forced, w.Reason
+	// Without the target's check: pre-receive has promised the deploy only after it had passed, and a target whose check is
+	// another one by now is not deployed at all.
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
 		say: func(string) {}, progress: func(deploy.Progress) {}, cost: r.cost,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
 )
@@ -39,18 +40,21 @@ type Config struct {
 	Dir        string                                                  // for the socket and the hooks directory; made 0700
 	HookBinary string                                                  // path of refship-hook
 	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
+	CheckLimit time.Duration                                           // how long a target's check may take; 0: 5 minutes
 	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
 	Log        *slog.Logger
 }
 
 // Server answers the hooks of pushes that gitserver runs. Safe for concurrent use.
 type Server struct {
-	cfg      Config
-	signer   string        // fingerprint, or ""
-	every    time.Duration // how often long work shows progress
-	lockWait time.Duration // how long a push waits for all its chain locks together
-	turns    turns         // of those who read and store
-	listener *net.UnixListener
+	cfg        Config
+	signer     string              // fingerprint, or ""
+	every      time.Duration       // how often long work shows progress
+	lockWait   time.Duration       // how long a push waits for all its chain locks together
+	turns      turns               // of those who read and store
+	checks     *semaphore.Weighted // of the checks that run at a time
+	checkGrace time.Duration       // how long a check may take to end when it is told to
+	listener   *net.UnixListener
 
 	mu       sync.Mutex
 	sessions map[[sha256.Size]byte]*Session // by sha256 of the token
@@ -67,12 +71,17 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("make hooks directory: %w", err)
 	}
 	s := &Server{
-		cfg:      cfg,
-		every:    time.Second,
-		lockWait: 30 * time.Second,
-		turns:    newTurns(),
-		sessions: make(map[[sha256.Size]byte]*Session),
-		running:  make(map[string]string),
+		cfg:        cfg,
+		every:      time.Second,
+		lockWait:   30 * time.Second,
+		turns:      newTurns(),
+		checks:     semaphore.NewWeighted(maxChecks),
+		checkGrace: checkGrace,
+		sessions:   make(map[[sha256.Size]byte]*Session),
+		running:    make(map[string]string),
+	}
+	if cfg.CheckLimit == 0 {
+		s.cfg.CheckLimit = defaultCheckLimit
 	}
 	if cfg.Signer != nil {
 		s.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
@@ -82,6 +91,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if err := s.listen(); err != nil {
 		return nil, err
+	}
+	if err := s.clearScratch(); err != nil { // no other server is there to use it
+		cfg.Log.Warn("remove what checks left", "error", err)
 	}
 	return s, nil
 }

@@ -15,10 +15,11 @@ import (
 
 // Push is one git receive-pack.
 type Push struct {
-	Repository string    // name
-	Dir        string    // GIT_DIR
-	Key        *keys.Key // who authenticated; once the push has begun to send, what Began says
-	Address    string    // of the client, for the log
+	Repository string          // name
+	Dir        string          // GIT_DIR
+	Key        *keys.Key       // who authenticated; once the push has begun to send, what Began says
+	Address    string          // of the client, for the log
+	Client     context.Context // ends when the client is gone; nil: it is not known. Only a target's check ends with it
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
 	// changed or removed later does not stop it. nil: the push has not begun, or the key was not known any more.
 	Began func() (key *keys.Key, may bool)
@@ -133,7 +134,7 @@ func (s *Server) holder(user, repository, ref string) deploy.Holder {
 // job makes the wish to publish what repository's target has got.
 func (s *Server) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher) *deploy.Job {
 	return &deploy.Job{
-		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend,
+		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
 		Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
 	}

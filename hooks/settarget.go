@@ -91,18 +91,20 @@ func targetNames(targets []Target) string {
 // write puts all settings of a target.
 func write(t Target, config func(...string) error) error {
 	key := func(setting string) string { return section + "." + t.Name + "." + setting }
-	settings := [][]string{
-		{"--replace-all", key("ref"), t.Ref},
-		{"--replace-all", key("namespace"), string(t.Namespace)},
-		{"--replace-all", key("frontend"), string(t.Frontend)},
-		{"--replace-all", key("path"), t.Path},
-	}
-	if t.Path == "" {
-		// Unsetting what is not there is an error of git's: setting it first is none.
-		settings = append(settings, []string{"--unset-all", key("path")})
+	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}, {"path", t.Path}, {"check", t.Check}}
+	for _, name := range deploy.SettingNames() {
+		settings = append(settings, [2]string{name, t.Settings.Text()[name]})
 	}
 	for _, s := range settings {
-		if err := config(s...); err != nil {
+		name, value := key(s[0]), s[1]
+		if err := config("--replace-all", name, value); err != nil {
+			return err
+		}
+		if value != "" {
+			continue
+		}
+		// Unsetting what is not there is an error of git's: so it was set first.
+		if err := config("--unset-all", name); err != nil {
 			return err
 		}
 	}

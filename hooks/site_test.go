@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -182,8 +183,10 @@ type pusher struct {
 	*site
 	key   *keys.Key
 	from  string
-	args  []string       // more arguments of git push
-	begun *hooks.Session // the last push's
+	args  []string        // more arguments of git push
+	begun *hooks.Session  // the last push's
+	heard io.Writer       // gets git push's standard error as it comes, too; nil: nobody does
+	line  context.Context // to the client; see hooks.Push
 
 	mu     sync.Mutex
 	pid    string      // file in which receive-pack's process id stands
@@ -206,7 +209,7 @@ type result struct {
 func (p *pusher) begin() *hooks.Session {
 	p.Helper()
 	session, err := p.server.Begin(hooks.Push{
-		Repository: "config", Dir: p.bare, Key: p.key, Address: "[::1]:40000",
+		Repository: "config", Dir: p.bare, Key: p.key, Address: "[::1]:40000", Client: p.line,
 		Began: func() (*keys.Key, bool) { return p.key, true },
 	})
 	if err != nil {
@@ -247,6 +250,9 @@ func (p *pusher) push(refs ...string) result {
 	cmd.Dir, cmd.Env = p.from, gitEnv(p.dir)
 	var said bytes.Buffer
 	cmd.Stderr = &said
+	if p.heard != nil {
+		cmd.Stderr = io.MultiWriter(&said, p.heard)
+	}
 	p.mu.Lock()
 	if err := cmd.Start(); err != nil {
 		p.Fatal(err)

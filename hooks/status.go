@@ -81,8 +81,7 @@ func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetSta
 
 // plainlyEqual tells whether the repository need not be looked at.
 func plainlyEqual(job *deploy.Job, head *deploy.Deploy) bool {
-	return head == nil || head.Record != nil && head.Hash == deploy.Hash(job.Commit.String()) &&
-		head.Record.Path == job.Path && head.Record.Frontend == job.Frontend && len(head.Record.Settings) == len(job.Settings)
+	return head == nil || job.Is(head)
 }
 
 func refsOf(targets []Target) []string {

@@ -22,14 +22,17 @@ import (
 const section = "refship"
 
 // Target is a named rule of one repository: what is pushed to one ref goes into one namespace. It is kept in the
-// repository's git config as refship.<name>.ref, .path, .namespace and .frontend; path may be absent (the whole tree),
-// and frontend (files).
+// repository's git config as refship.<name>.ref, .path, .namespace, .frontend, .check, and the settings of mgmt's frontends
+// (.entry, .noop, .sema, .no-autoedges, .no-autogroup); all but ref and namespace may be absent: the whole tree, files, no
+// check, and what mgmt does by itself.
 type Target struct {
 	Name      string           `json:"name"` // "default"
 	Ref       string           `json:"ref"`  // full ref name
 	Path      string           `json:"path"` // "" is the whole tree
 	Namespace deploy.Namespace `json:"namespace"`
 	Frontend  deploy.Frontend  `json:"frontend"`
+	deploy.Settings
+	Check string `json:"check"` // what sh -c runs before each deploy, and must pass; "" is nothing
 }
 
 // Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".
@@ -63,6 +66,12 @@ func (t Target) Validate() error {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if _, err := deploy.ParseFrontend(string(t.Frontend)); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	if err := deploy.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+		return fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	if err := checkCheck(t.Check); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	return nil
@@ -133,8 +142,9 @@ func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
 
 func unknownSetting(key string) error {
 	return &deploy.RefusedError{
-		What:   fmt.Sprintf("the repository's config has the unknown setting %s", key),
-		Remedy: "refship.<target>.ref, .path, .namespace and .frontend are known; take others out with: git config --unset",
+		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
+		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
+			" are known; take others out with: git config --unset",
 	}
 }
 
@@ -156,8 +166,15 @@ func targetOf(sub *format.Subsection) (Target, error) {
 			t.Namespace = deploy.Namespace(o.Value)
 		case "frontend":
 			t.Frontend = deploy.Frontend(o.Value)
+		case "check":
+			t.Check = o.Value
 		default:
-			return t, unknownSetting("refship." + sub.Name + "." + o.Key)
+			if !slices.Contains(deploy.SettingNames(), key) {
+				return t, unknownSetting("refship." + sub.Name + "." + o.Key)
+			}
+			if err := t.Settings.Set(key, o.Value); err != nil {
+				return t, fmt.Errorf("read the repository's config: refship.%s.%s: %w", sub.Name, key, err)
+			}
 		}
 	}
 	return t, nil

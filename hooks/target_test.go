@@ -91,7 +91,12 @@ func TestAddTargetRefuses(t *testing.T) {
 		"path dot":        {with(func(t *hooks.Target) { t.Path = "." }), "path"},
 		"path git":        {with(func(t *hooks.Target) { t.Path = "a/.git" }), "path"},
 		"namespace":       {with(func(t *hooks.Target) { t.Namespace = "refship" }), `namespace "refship"`},
-		"frontend":        {with(func(t *hooks.Target) { t.Frontend = "puppet" }), `frontend "puppet"`},
+		"frontend":        {with(func(t *hooks.Target) { t.Frontend = "puppet" }), "mgmt dropped puppet"},
+		"blank check":     {with(func(t *hooks.Target) { t.Check = " \t" }), "target other: the check \" \\t\" is empty"},
+		"two checks":      {with(func(t *hooks.Target) { t.Check = "make\nrm -r /" }), "is not one line of UTF-8"},
+		"check with NUL":  {with(func(t *hooks.Target) { t.Check = "make\x00" }), "is not one line of UTF-8"},
+		"check not UTF-8": {with(func(t *hooks.Target) { t.Check = "make \xff" }), "is not one line of UTF-8"},
+		"long check":      {with(func(t *hooks.Target) { t.Check = strings.Repeat("x", 4097) }), "has 4097 bytes, 4096 are possible"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := hooks.AddTarget(t.Context(), dir, c.target)
@@ -123,7 +128,7 @@ func TestAddTargetRefuses(t *testing.T) {
 
 func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
-		"unknown setting": {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n\tcheck = make\n", "unknown setting refship.default.check"},
+		"unknown setting": {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n\tchekc = make\n", "unknown setting refship.default.chekc"},
 		"no target":       {"[refship]\n\tref = refs/heads/main\n", "unknown setting refship.ref"},
 		"twice":           {"[refship \"default\"]\n\tref = refs/heads/main\n\tRef = refs/heads/x\n\tnamespace = /refship/a\n", "refship.default.ref is there twice"},
 		"no ref":          {"[refship \"default\"]\n\tnamespace = /refship/a\n", "ref name"},

@@ -137,6 +137,9 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 	for _, p := range x.plans {
 		out.line("%s%s changed, %s new, %s to store", p.label, whatChanged(p.prepared),
 			deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
+		if p.target.Frontend == deploy.Auto {
+			out.line("%sfrontend auto: %s, it starts with %s", p.label, p.prepared.Frontend, p.prepared.Entry)
+		}
 		if names := p.prepared.Submodules; len(names) > 0 {
 			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
 		}

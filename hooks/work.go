@@ -44,18 +44,19 @@ func (t turns) take(ctx context.Context, deploys int) (give func(), err error) {
 
 // work is one deploy outside of a push's hooks.
 type work struct {
-	server   *Server
-	gitDir   string
-	chain    *deploy.Chain
-	job      *deploy.Job // without Repo
-	over     deploy.ID   // the one head that the job's Force may override; 0: none
-	say      func(string)
-	progress func(deploy.Progress)
-	cost     *cost
+	server    *Server
+	gitDir    string
+	chain     *deploy.Chain
+	job       *deploy.Job // without Repo
+	over      deploy.ID   // the one head that the job's Force may override; 0: none
+	unchecked *Target     // whose check is run first; nil: it has passed in its push's pre-receive
+	say       func(string)
+	progress  func(deploy.Progress)
+	cost      *cost
 }
 
-// do is the whole way of a deploy: check, lock, prepare, upload, publish, and again if the lock was lost on the way. Where
-// the verdict says that there was nothing to do, the deploy is the chain's head.
+// do is the whole way of a deploy: check, the target's own check, lock, prepare, upload, publish, and again if the lock was
+// lost on the way. Where the verdict says that there was nothing to do, the deploy is the chain's head.
 func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err error) {
 	repo, err := deploy.OpenRepository(ctx, w.gitDir, nil)
 	if err != nil {
@@ -79,6 +80,9 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 	}
 	if v.Idle() {
 		return v.Head, v, nil
+	}
+	if err := w.tryOut(ctx); err != nil {
+		return nil, nil, err
 	}
 	lock, v, err := w.lock(ctx, v)
 	switch {

@@ -1,0 +1,80 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
+type scratch struct{ dir string }
+
+func (d scratch) tree() string { return filepath.Join(d.dir, "tree") } // what was pushed; the command starts there
+func (d scratch) home() string { return filepath.Join(d.dir, "home") } // HOME
+func (d scratch) tmp() string  { return filepath.Join(d.dir, "tmp") }  // TMPDIR
+
+// scratchDir is where the scratch directories are: in the data directory, which is on a disk, and not in a /tmp that is
+// memory. Nobody but the server's user gets into it.
+func (s *Server) scratchDir() (string, error) {
+	return filepath.Abs(filepath.Join(s.cfg.Dir, "checks"))
+}
+
+func (s *Server) newScratch() (scratch, error) {
+	parent, err := s.scratchDir()
+	if err == nil {
+		err = os.MkdirAll(parent, 0o700)
+	}
+	if err != nil {
+		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
+	}
+	d := scratch{}
+	if d.dir, err = os.MkdirTemp(parent, "check-"); err != nil {
+		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
+	}
+	for _, dir := range []string{d.tree(), d.home(), d.tmp()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return scratch{}, errors.Join(fmt.Errorf("make scratch directory: %w", withoutPath(err)), d.remove())
+		}
+	}
+	return d, nil
+}
+
+// room is how many bytes a tree may take in there: so little that as many checks as there can be at a time leave the disk
+// some of what is free now, for etcd and the repositories are on it, too.
+func (d scratch) room() (int64, error) {
+	free, err := freeSpace(d.dir)
+	if err != nil {
+		return 0, fmt.Errorf("look how much of the disk is free: %w", err)
+	}
+	return free / (maxChecks + 1), nil
+}
+
+// remove takes the directory away, also where the command took its own rights to directories away.
+func (d scratch) remove() error { return removeScratch(d.dir) }
+
+func removeScratch(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error { // RemoveAll names what is left
+		if err == nil && e.IsDir() { // before it is read
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove scratch directory: %w", err)
+	}
+	return nil
+}
+
+// clearScratch removes what a server that was killed left.
+func (s *Server) clearScratch() error {
+	dir, err := s.scratchDir()
+	if err != nil {
+		return fmt.Errorf("remove scratch directory: %w", err)
+	}
+	return removeScratch(dir)
+}

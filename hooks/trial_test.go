@@ -1,0 +1,615 @@
+package hooks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// checked is the default target with a check.
+func checked(line string) hooks.Target {
+	t := defaultTarget
+	t.Check = line
+	return t
+}
+
+// setCheck gives the default target another check.
+func (s *site) setCheck(line string) {
+	s.Helper()
+	if err := hooks.SetTarget(s.Context(), s.bare, checked(line)); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// outside is a file that checks can write to and that they do not take with them.
+func (s *site) outside(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *site) lines(path string) []string {
+	s.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Fatal(err)
+	}
+	return strings.Fields(string(text))
+}
+
+// tidied checks that no check left its scratch directory.
+func (s *site) tidied() {
+	s.Helper()
+	if left, err := filepath.Glob(filepath.Join(s.dir, "run", "checks", "*")); err != nil || len(left) > 0 {
+		s.Errorf("scratch directories left: %q, %v", left, err)
+	}
+}
+
+// told are the lines that the check itself wrote.
+func (r result) told() []string {
+	var told []string
+	for _, l := range r.lines {
+		if text, ok := strings.CutPrefix(l, "|"); ok {
+			told = append(told, strings.TrimPrefix(text, " "))
+		}
+	}
+	return told
+}
+
+// A deploy has to pass its target's check, whichever way it comes; what is not deployed, or has passed, is not checked.
+func TestCheckBeforeDeploy(t *testing.T) {
+	s := newSite(t)
+	runs := s.outside("runs")
+	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo $REFSHIP_PUSHER >>"+runs+"; cat a.txt; echo oh dear >&2; grep -q good a.txt")); err != nil {
+		t.Fatal(err)
+	}
+	ran := func(want ...string) {
+		t.Helper()
+		if got := s.lines(runs); !slices.Equal(got, want) {
+			t.Errorf("checks ran for %q, want %q", got, want)
+		}
+		os.Remove(runs)
+		s.tidied()
+	}
+	ask := func() (said []string, err error) {
+		err = s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+		return said, err
+	}
+	laptop := s.user("laptop")
+	s.commit("a.txt", "bad\n")
+	for _, p := range []*pusher{laptop, laptop.with("deploy.dry-run"), laptop.may("force:*").with("deploy.force", "deploy.reason=now")} {
+		s.unchanged(func() {
+			r := p.push("main")
+			r.wants(t, false, "config main → ", "running the check of target default", "| bad", "| oh dear",
+				"refused: the check of target default failed with exit status 1", "hint: it says above what is wrong: correct it, commit, push again")
+			var refused *deploy.RefusedError
+			if !errors.As(r.outcome.Refused, &refused) || s.lastPush()["result"] != "refused" {
+				t.Errorf("refused with %v, log line is %v", r.outcome.Refused, s.lastPush())
+			}
+			ran("laptop")
+		})
+	}
+	if lines := s.journal.about("check"); len(lines) != 3 || lines[0]["passed"] != false || lines[0]["target"] != "default" || lines[0]["user"] != "laptop" {
+		t.Errorf("log lines are %v", lines)
+	}
+	laptop.with("deploy.skip").push("main").wants(t, true, "deploy.skip")
+	laptop.push("main:aside").wants(t, true, "refs/heads/aside stored")
+	ran()
+	said, err := ask()
+	if err == nil || !strings.Contains(err.Error(), "the check of target default failed with exit status 1") || !slices.Contains(said, "| oh dear") || len(s.dump()) != 0 {
+		t.Errorf("asked for: %v, said %q, etcd holds %v", err, said, s.dump())
+	}
+	ran("ops")
+
+	head := s.commit("a.txt", "good\n")
+	s.unchanged(func() {
+		laptop.with("deploy.dry-run").push("main").wants(t, false, "| good", "the check passed in ", "dry run: previous hash none, new hash "+head)
+	})
+	ran("laptop")
+	laptop.push("main").wants(t, true, "config main → ", "running the check", "| good", "| oh dear", "the check passed in ", "1 of 1 file changed", "deploy 1 published")
+	ran("laptop")
+	laptop.push("main:main", "+main:aside").wants(t, true)
+	if said, err := ask(); err != nil || len(said) != 1 || !strings.Contains(said[0], "is already deployed as 1") {
+		t.Errorf("asked for: %v, said %q", err, said)
+	}
+	ran()
+	s.commit("a.txt", "good again\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	if said, err := ask(); err != nil || !strings.HasPrefix(said[len(said)-1], "deploy 2 published") {
+		t.Errorf("asked for: %v, said %q", err, said)
+	}
+	ran("ops")
+
+	// What an intent promises has passed; so has what lost its lock afterwards.
+	head, _ = s.leaveBehind(laptop, "good, and left behind\n")
+	ran("laptop")
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 1 || !strings.Contains(lines[0], "is deploy 3") {
+		t.Errorf("reconcile: %q, %v", lines, err)
+	}
+	s.commit("a.txt", "good, with a lost lock\n")
+	s.journal.when("post-receive-start", func() { s.del("/refship/config/refship/lock") })
+	laptop.push("main").wants(t, true, "deploy 4 published")
+	ran("laptop")
+	// With another check that promise is none.
+	s.leaveBehind(laptop, "good, for the old check\n")
+	ran("laptop")
+	s.setCheck("echo another; false")
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 2 || !strings.Contains(lines[0], "is not any more what it was: not deployed") {
+		t.Errorf("reconcile: %q, %v", lines, err)
+	}
+	if said, err := ask(); err == nil || !slices.Contains(said, "| another") {
+		t.Errorf("asked for: %v, said %q", err, said)
+	}
+	if at, id := s.head("/refship/config"); id != 4 || at == head {
+		t.Errorf("chain is at %d %s", id, at)
+	}
+	s.settled()
+}
+
+// Of several targets each is checked with its own part of the tree, and all that is wrong is told at once.
+func TestChecksOfSeveralTargets(t *testing.T) {
+	whole, www, plain := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"), files("plain", "refs/heads/main", "")
+	whole.Check, www.Check = "echo $REFSHIP_TARGET: *; kill $$", "echo $REFSHIP_TARGET: *; exit 3"
+	s := newSite(t, whole, www, plain)
+	s.commit("a.txt", "one\n")
+	s.commit("www/index.html", "hello\n")
+	laptop := s.user("laptop")
+	s.unchanged(func() {
+		laptop.push("main").wants(t, false, "/refship/whole: running the check of target whole", "/refship/whole: | whole: a.txt www",
+			"/refship/www: running the check of target www", "/refship/www: | www: index.html",
+			"refused: the check of target whole was ended by a signal: terminated", "refused: the check of target www failed with exit status 3")
+	})
+	for _, target := range []hooks.Target{whole, www} {
+		target.Check = "true"
+		if err := hooks.SetTarget(t.Context(), s.bare, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	laptop.push("main").wants(t, true, "/refship/whole: the check passed in ", "/refship/www: the check passed in ", "/refship/plain: deploy 1")
+	// What is below www did not change: that target is not checked.
+	s.commit("a.txt", "two\n")
+	if r := laptop.push("main"); !r.ok || strings.Contains(r.said, "running the check of target www") || !strings.Contains(r.said, "running the check of target whole") {
+		t.Errorf("said %s", r.said)
+	}
+	s.tidied()
+}
+
+// listener acts once somebody was told something.
+type listener struct {
+	mu   sync.Mutex
+	said bytes.Buffer
+	what string
+	act  func()
+}
+
+func (l *listener) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.said.Write(b)
+	if l.act != nil && strings.Contains(l.said.String(), l.what) {
+		l.act()
+		l.act = nil
+	}
+	return len(b), nil
+}
+
+// fifo makes a named pipe: who reads it waits until somebody opens it to write.
+func (s *site) fifo(name string) string {
+	s.Helper()
+	path := s.outside(name)
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		s.Fatal(err)
+	}
+	return path
+}
+
+// The check goes on only after its first line has reached the pusher; the second stays quiet for longer than a second.
+func TestCheckIsHeardAsItRuns(t *testing.T) {
+	s := newSite(t)
+	first, second := s.fifo("first"), s.fifo("second")
+	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo begun; cat "+first+"; cat "+second)); err != nil {
+		t.Fatal(err)
+	}
+	write := func(path, text string) func() {
+		return func() {
+			if err := os.WriteFile(path, []byte(text), 0); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	quiet := &listener{what: "refship: the check has been running for 2s", act: write(second, "at last\n")}
+	laptop.heard = io.MultiWriter(&listener{what: "| begun", act: write(first, "gone on\n")}, quiet)
+	laptop.push("main").wants(t, true, "| begun", "| gone on", "the check has been running for ", "| at last", "the check passed", "deploy 1 published")
+}
+
+// spreading is a check that leaves processes of each kind behind and writes down their numbers, its own first: children of
+// children, one that does not mind SIGTERM, one that left the group. Then it says so, and waits.
+func (s *site) spreading() (line string, pids func() []string) {
+	s.Helper()
+	at := s.outside("pids")
+	script := s.outside("spread.sh")
+	text := `echo $$ >>` + at + `
+sh -c 'trap "" TERM; echo $$ >>` + at + `; sh -c "echo \$\$ >>` + at + `; exec sleep 1000"; sleep 1000' &
+setsid sh -c 'echo $$ >>` + at + `; exec sleep 1000' &
+until [ "$(wc -l <` + at + `)" = 4 ]; do sleep 0.01; done
+echo spread
+`
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	return ". " + script, func() []string { return s.lines(at) }
+}
+
+// ended checks that processes are gone.
+func (s *site) ended(pids []string) {
+	s.Helper()
+	if len(pids) != 4 {
+		s.Fatalf("process numbers are %q", pids)
+	}
+	for _, pid := range pids {
+		eventually(s, func() bool {
+			state, err := os.ReadFile("/proc/" + pid + "/stat")
+			return err != nil || bytes.Contains(state, []byte(") Z "))
+		})
+	}
+}
+
+func TestCheckEndsWithAllItStarted(t *testing.T) {
+	t.Run("passed", func(t *testing.T) {
+		s := newSite(t)
+		line, pids := s.spreading()
+		if err := hooks.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
+			t.Fatal(err)
+		}
+		s.commit("a.txt", "one\n")
+		s.user("laptop").push("main").wants(t, true, "| spread", "the check passed in ", "deploy 1 published")
+		s.ended(pids())
+		s.tidied()
+	})
+	t.Run("limit", func(t *testing.T) {
+		s := newSite(t)
+		line, pids := s.spreading()
+		if err := hooks.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
+			t.Fatal(err)
+		}
+		s.server.SetCheck(3*time.Second, 100*time.Millisecond)
+		s.commit("a.txt", "one\n")
+		s.unchanged(func() {
+			s.user("laptop").push("main").wants(t, false, "| spread", "refused: the check of target default took longer than 3s", "hint: make it faster, or ask who runs the server to raise its limit, --check-limit")
+		})
+		s.ended(pids())
+		s.tidied()
+	})
+	// git's receive-pack and its hook live on without a client; the server says when that is gone. A deploy that was asked
+	// for ends with the server.
+	for _, way := range []string{"client gone", "hook killed", "asked for"} {
+		t.Run(way, func(t *testing.T) {
+			s := newSite(t)
+			line, pids := s.spreading()
+			if err := hooks.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
+				t.Fatal(err)
+			}
+			s.server.SetCheck(time.Hour, 100*time.Millisecond)
+			s.commit("a.txt", "one\n")
+			laptop := s.user("laptop")
+			if way == "asked for" {
+				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+			}
+			s.unchanged(func() {
+				ctx, lose := context.WithCancelCause(t.Context())
+				switch way {
+				case "asked for":
+					stopping := errors.New("the server stops")
+					err := s.server.Deploy(ctx, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
+						if line == "| spread" {
+							lose(stopping)
+						}
+					})
+					if !errors.Is(err, stopping) {
+						t.Errorf("error is %v", err)
+					}
+					return
+				case "client gone":
+					laptop.line = ctx
+				}
+				laptop.heard = &listener{what: "| spread", act: map[string]func(){
+					"hook killed": laptop.killHook, "client gone": func() { lose(nil) },
+				}[way]}
+				if r := laptop.push("main"); r.ok || way == "client gone" && !strings.Contains(r.said, "refused: the client is gone") {
+					t.Errorf("pushed: %v\n%s", r.ok, r.said)
+				}
+			})
+			s.ended(pids())
+			s.tidied()
+		})
+	}
+}
+
+// Who is told to end has time for it: the shell does not wait for its child, which does something yet.
+func TestCheckIsToldToEnd(t *testing.T) {
+	s := newSite(t)
+	done := s.outside("done")
+	line := "sh -c 'trap \"echo cleaning up; echo yes >" + done + "; exit\" TERM; echo ready; while :; do sleep 0.01; done' & wait"
+	if err := hooks.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
+		t.Fatal(err)
+	}
+	s.server.SetCheck(time.Hour, 20*time.Second)
+	s.commit("a.txt", "one\n")
+	ctx, lose := context.WithCancel(t.Context())
+	laptop := s.user("laptop")
+	laptop.line = ctx
+	laptop.heard = &listener{what: "| ready", act: lose}
+	start := time.Now()
+	laptop.push("main").wants(t, false, "| ready", "| cleaning up", "refused: the client is gone")
+	if got := s.lines(done); !slices.Equal(got, []string{"yes"}) || time.Since(start) > 15*time.Second {
+		t.Errorf("it cleaned up: %q, after %s", got, time.Since(start))
+	}
+}
+
+func TestEnvironmentOfACheck(t *testing.T) {
+	for _, name := range []string{"REFSHIP_PASSWORD", "REFSHIP_HOOK_TOKEN", "SSH_AUTH_SOCK", "GIT_DIR", "LC_ALL", "USER"} {
+		t.Setenv(name, "of the server")
+	}
+	inherited, err := unix.Open("/etc/passwd", unix.O_RDONLY, 0) // as if whoever started the server had left it open
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	s := newSite(t)
+	if err := hooks.AddTarget(t.Context(), s.bare, checked(`tr '\0' '\n' </proc/$$/environ; pwd; stat -c '%a %n' ../../check-* ../*; ls -A .. "$HOME" "$TMPDIR"; `+
+		`ls -l /proc/$$/fd | sed -n 's/.* \([0-9]* -> \)/\1/p'; echo group, session, terminal: $(cut -d' ' -f5-7 /proc/$$/stat); echo self $$`)); err != nil {
+		t.Fatal(err)
+	}
+	previous := ""
+	for range 2 {
+		head := s.commit("a.txt", previous+"one\n")
+		r := s.user("laptop").push("main")
+		r.wants(t, true)
+		told := strings.Join(r.told(), "\n")
+		scratch := regexp.MustCompile(regexp.QuoteMeta(filepath.Join(s.dir, "run", "checks")) + `/check-\d+`).FindString(told)
+		self := regexp.MustCompile(`self (\d+)`).FindStringSubmatch(told)
+		if scratch == "" || self == nil {
+			t.Fatalf("told\n%s", told)
+		}
+		told = regexp.MustCompile(`pipe:\[\d+\]`).ReplaceAllString(strings.ReplaceAll(told, self[1], "PID"), "pipe")
+		want := fmt.Sprintf(`PATH=%s
+HOME=%[2]s/home
+TMPDIR=%[2]s/tmp
+LANG=C.UTF-8
+REFSHIP_REPOSITORY=config
+REFSHIP_TARGET=default
+REFSHIP_REF=refs/heads/main
+REFSHIP_COMMIT=%s
+REFSHIP_PREVIOUS=%s
+REFSHIP_PUSHER=laptop
+REFSHIP_FRONTEND=files
+%[2]s/tree
+700 ../../%[5]s
+700 ../home
+700 ../tmp
+700 ../tree
+..:
+home
+tmp
+tree
+
+%[2]s/home:
+
+%[2]s/tmp:
+0 -> /dev/null
+1 -> pipe
+2 -> pipe
+group, session, terminal: PID PID 0
+self PID`, os.Getenv("PATH"), scratch, head, previous, filepath.Base(scratch))
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("the command saw (-want +got):\n%s", diff)
+		}
+		previous = head
+	}
+}
+
+// The command sees what git has: bytes, modes, links, whatever attributes and names there are; and nothing of git's own.
+func TestTreeOfACheck(t *testing.T) {
+	s := newSite(t)
+	outside := s.outside("outside")
+	copied := s.outside("copied")
+	if err := os.Mkdir(outside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := hooks.AddTarget(t.Context(), s.bare, checked("cp -a . "+copied)); err != nil {
+		t.Fatal(err)
+	}
+	s.commit(".gitattributes", "*.txt text eol=crlf ident filter=rot13\nhidden export-ignore\n")
+	for name, content := range map[string]string{
+		"a.txt": "$Id$\nline\n", "hidden": "x", "empty": "", "sub/deep/er/file": strings.Repeat("0123456789abcdef", 200_000), "sub/-rf": "\x00\xff",
+		"ünï\tcode\n": "odd\n", "sub/run.sh": "#!/bin/sh\n", ".hidden/.gitignore": "*\n", "$(touch x)": "quoted\n",
+	} {
+		path := filepath.Join(s.work, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.git(s.work, "-c", "core.autocrlf=false", "update-index", "--add", "--cacheinfo", "100644,"+s.git(s.work, "hash-object", "-w", "--no-filters", "--", name)+","+name)
+	}
+	s.git(s.work, "update-index", "--chmod=+x", "sub/run.sh")
+	for name, to := range map[string]string{"in": "sub/deep", "out": outside, "up": "../../../../outside", "sub/nowhere": "a b\n$c"} {
+		link := s.outside("link")
+		if err := os.WriteFile(link, []byte(to), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+s.git(s.work, "hash-object", "-w", "--no-filters", link)+","+name)
+	}
+	s.git(s.work, "update-index", "--add", "--cacheinfo", "160000,"+s.git(s.work, "rev-parse", "HEAD")+",module")
+	s.git(s.work, "commit", "-q", "-m", "all kinds")
+	s.user("laptop").push("main").wants(t, true, "the check passed")
+
+	want, got := make(map[string]string), make(map[string]string)
+	for entry := range strings.SplitSeq(strings.TrimSuffix(s.git(s.work, "ls-tree", "-r", "-z", "main"), "\x00"), "\x00") {
+		info, name, _ := strings.Cut(entry, "\t")
+		mode, rest, _ := strings.Cut(info, " ")
+		_, oid, _ := strings.Cut(rest, " ")
+		if want[name] = mode; mode != "160000" {
+			cmd := exec.Command("git", "cat-file", "blob", oid)
+			cmd.Dir, cmd.Env = s.work, gitEnv(s.dir)
+			content, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[name] += " " + string(content)
+		}
+	}
+	err := filepath.WalkDir(copied, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(copied, path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(path)
+			got[name] = "120000 " + to
+			return err
+		case e.IsDir():
+			if below, err := os.ReadDir(path); err != nil || len(below) == 0 {
+				got[name] = "160000" // what git has no empty directories for
+			}
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		got[name] = map[bool]string{true: "100755 ", false: "100644 "}[info.Mode()&0o100 != 0] + string(content)
+		return err
+	})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(got) < 14 {
+		t.Errorf("tree (-want +got), %v:\n%.2000s", err, diff)
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("written outside of the tree: %v, %v", left, err)
+	}
+	s.tidied()
+}
+
+// However much a check writes, and whatever: the pusher reads a bounded number of harmless lines, the last of them too.
+func TestOutputOfACheckIsBounded(t *testing.T) {
+	s := newSite(t, checked(`printf '\033[2J\007\000tab\there \377\r\n\n'; head -c 3000000 /dev/zero | tr '\0' x; echo; seq 5000; printf 'no end'; exit 1`))
+	s.commit("a.txt", "one\n")
+	r := s.user("laptop").push("main")
+	r.wants(t, false, `| \x1b[2J\a\x00tab    here \xff`, "|", "| xxx", "… (2998000 bytes more)", "| 1", "| 997",
+		"more than 1000 lines: of those that follow, the last 50 are told at the end", "… 3954 lines left out", "| 4952", "| 5000", "| no end",
+		"refused: the check of target default failed with exit status 1")
+	if told := r.told(); len(told) != 1050 || len(r.said) > 100_000 || strings.ContainsAny(r.said, "\a\x00") || strings.Contains(r.said, "| 998\n") {
+		t.Errorf("%d lines, %d bytes", len(told), len(r.said))
+	}
+}
+
+// A background child that keeps the output open holds nobody up, not even one that cannot be found.
+func TestCheckWithItsOutputHeldOpen(t *testing.T) {
+	s := newSite(t)
+	at := s.outside("pids")
+	if err := hooks.AddTarget(t.Context(), s.bare, checked("env -i setsid sleep 1000 & echo $! >"+at+"; until grep -q sleep /proc/$!/comm; do :; done; echo done")); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true, "| done", "the check passed in ", "deploy 1 published")
+	for _, pid := range s.lines(at) { // documented: nobody finds it
+		if err := exec.Command("kill", pid).Run(); err != nil {
+			t.Errorf("process %s: %v", pid, err)
+		}
+	}
+}
+
+func TestOnlySoManyChecksAtATime(t *testing.T) {
+	s := newSite(t, checked("true"))
+	s.commit("a.txt", "one\n")
+	give, err := s.server.TakeChecks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	laptop := s.user("laptop")
+	laptop.heard = &listener{what: "waiting for other checks to end …", act: laptop.killHook}
+	s.unchanged(func() { laptop.push("main").wants(t, false) })
+	laptop.heard = &listener{what: "waiting for other checks to end …", act: give}
+	laptop.push("main").wants(t, true, "waiting for other checks to end …", "the check passed", "deploy 1 published")
+}
+
+// What could not be deployed is refused before anybody waits for its check.
+func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
+	s := newSite(t)
+	runs := s.outside("runs")
+	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo x >>"+runs)); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("a.txt", "one\n")
+	empty := s.git(s.work, "hash-object", "-w", "-t", "blob", "/dev/null")
+	s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+empty+",link")
+	s.git(s.work, "commit", "-q", "-m", "a link to nowhere")
+	laptop := s.user("laptop")
+	laptop.push("main").wants(t, false, `symbolic link "link" has a target of 0 bytes`)
+	if got := s.lines(runs); len(got) > 0 || len(s.dump()) != 0 || s.refs() != "" {
+		t.Errorf("checks: %q, refs: %s", got, s.refs())
+	}
+	s.tidied()
+}
+
+func TestCheckThatCannotBeStarted(t *testing.T) {
+	s := newSite(t, checked("true"))
+	s.commit("a.txt", "one\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(git, filepath.Join(bin, "git")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	err = s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	var refused *deploy.RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), `the check of target default cannot be started: exec: "sh": executable file not found`) || len(s.dump()) != 0 {
+		t.Errorf("error is %v, etcd holds %v", err, s.dump())
+	}
+	s.tidied()
+}
+
+// What checks of a server that was killed left goes when the next one starts, and what a check made unreadable, too.
+func TestScratchOfAKilledServer(t *testing.T) {
+	s := newSite(t, checked(`mkdir -p "$HOME/a/b" && touch "$HOME/a/b/c" && chmod 0 "$HOME/a/b" "$HOME/a"`))
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true, "the check passed")
+	s.tidied()
+	s.stop()
+	s.wait()
+	left := filepath.Join(s.dir, "run", "checks", "check-1", "home", "a")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(left, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.tidied()
+	if info, err := os.Stat(filepath.Join(s.dir, "run")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
