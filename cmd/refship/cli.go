@@ -56,7 +56,7 @@ func newParser(a *app) (*kong.Kong, error) {
 }
 
 // envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. A flag that says what is
-// made has a scope in its tag, REFSHIP_REPO_CREATE_NAMESPACE: what is set for reading must not decide it silently.
+// made has a scope in its tag, REFSHIP_TARGET_NAMESPACE: what is set for reading must not decide it silently.
 func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + flag.Tag.Get("scope") + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }

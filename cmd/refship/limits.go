@@ -17,6 +17,7 @@ type limitFlags struct {
 	LoginGrace               duration `default:"1m" placeholder:"TIME" help:"How long a client may take to authenticate. Default: 1m."`
 	MaxPackSize              size     `default:"1GiB" placeholder:"SIZE" help:"The largest pack that one push may send, in bytes or such as 100MiB. Default: 1GiB."`
 	MaxFileSize              size     `default:"512MiB" placeholder:"SIZE" help:"The largest file that is deployed. Default: 512MiB, a sixteenth of the embedded etcd's quota of 8 GiB, where each version of a file takes its size anew."`
+	CheckLimit               duration `default:"5m" placeholder:"TIME" help:"How long a target's check may take. Default: 5m."`
 }
 
 func (l *limitFlags) limits() gitserver.Limits {

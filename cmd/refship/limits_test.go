@@ -12,22 +12,23 @@ import (
 func TestLimitFlags(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		args []string
-		want gitserver.Limits
-		file size
+		args  []string
+		want  gitserver.Limits
+		file  size
+		check time.Duration
 	}{
 		{
 			nil,
 			gitserver.Limits{Connections: 1000, ConnectionsPerAddress: 100, LoginGrace: time.Minute, MaxPack: 1 << 30},
-			512 << 20,
+			512 << 20, 5 * time.Minute,
 		},
 		{
 			[]string{
 				"--max-connections=2000", "--max-connections-per-address=1", "--login-grace=1.5s",
-				"--max-pack-size=1.5 GiB", "--max-file-size=9223372036854774784",
+				"--max-pack-size=1.5 GiB", "--max-file-size=9223372036854774784", "--check-limit=90s",
 			},
 			gitserver.Limits{Connections: 2000, ConnectionsPerAddress: 1, LoginGrace: 1500 * time.Millisecond, MaxPack: 3 << 29},
-			1<<63 - 1024,
+			1<<63 - 1024, 90 * time.Second,
 		},
 	} {
 		parser, err := newParser(&app{getenv: func(string) (string, bool) { return "", false }})
@@ -44,6 +45,9 @@ func TestLimitFlags(t *testing.T) {
 		}
 		if serve.MaxFileSize != c.file {
 			t.Errorf("%q: the largest file has %d bytes, want %d", c.args, serve.MaxFileSize, c.file)
+		}
+		if got := time.Duration(serve.CheckLimit); got != c.check {
+			t.Errorf("%q: a check may take %s, want %s", c.args, got, c.check)
 		}
 	}
 }

@@ -22,12 +22,9 @@ type repoCmd struct {
 
 type repoCreateCmd struct {
 	dataFlag
-	Name      string `arg:"" help:"The repository's name, such as config or team/config."`
-	Ref       string `scope:"REPO_CREATE_" placeholder:"REF" help:"The ref whose pushes are deployed, such as main. Default: main."`
-	Path      string `scope:"REPO_CREATE_" placeholder:"PATH" help:"Deploy only this directory of the tree."`
-	Namespace string `scope:"REPO_CREATE_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/NAME."`
-	Frontend  string `scope:"REPO_CREATE_" placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
-	NoTarget  bool   `scope:"REPO_CREATE_" help:"Deploy nothing: only store what is pushed."`
+	targetFlags
+	Name     string `arg:"" help:"The repository's name, such as config or team/config."`
+	NoTarget bool   `scope:"TARGET_" help:"Deploy nothing: only store what is pushed."`
 }
 
 // defaultTarget is the name of the target that `repo create` makes.
@@ -39,11 +36,13 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return asUsage("", err)
 	}
-	ref, err := fullRef(c.Ref)
-	if err != nil {
-		return err
+	ref := "refs/heads/main"
+	if c.Ref != nil {
+		if ref, err = fullRef(*c.Ref); err != nil {
+			return err
+		}
 	}
-	targets, err := c.targets(name, ref)
+	targets, err := c.targets(name)
 	if err != nil {
 		return err
 	}
@@ -88,17 +87,14 @@ func (c *repoCreateCmd) tellKeys(a *app, dir dataDir, name string) error {
 }
 
 // targets is the default target, or none.
-func (c *repoCreateCmd) targets(name, ref string) ([]hooks.Target, error) {
+func (c *repoCreateCmd) targets(name string) ([]hooks.Target, error) {
 	if c.NoTarget {
-		for flag, value := range map[string]string{"--path": c.Path, "--namespace": c.Namespace, "--frontend": c.Frontend} {
-			if value != "" {
-				return nil, usagef("--no-target and %s can't be used together", flag)
-			}
+		if c.targetFlags != (targetFlags{Ref: c.Ref}) {
+			return nil, usagef("--no-target and the flags of a target can't be used together")
 		}
 		return nil, nil
 	}
-	settings := targetSettings{Ref: &ref, Path: given(c.Path), Namespace: given(c.Namespace), Frontend: given(c.Frontend)}
-	target, err := settings.apply(newTarget(name, defaultTarget))
+	target, err := c.make(name, defaultTarget)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +104,7 @@ func (c *repoCreateCmd) targets(name, ref string) ([]hooks.Target, error) {
 // fullRef is a ref as a full name: main is refs/heads/main.
 func fullRef(s string) (string, error) {
 	if s == "" {
-		s = "main"
+		return "", usagef("--ref: it is empty")
 	}
 	if !strings.HasPrefix(s, "refs/") {
 		s = "refs/heads/" + s
@@ -143,7 +139,29 @@ func describeTarget(t hooks.Target) string {
 	if t.Frontend != deploy.Files {
 		text += ", " + string(t.Frontend)
 	}
+	for _, setting := range settingsOf(t) {
+		text += ", " + setting
+	}
+	if t.Check != "" {
+		text += ", checked"
+	}
 	return deploy.Printable(text)
+}
+
+// settingsOf are a target's settings that are not mgmt's defaults: "entry=site.mcl", "noop".
+func settingsOf(t hooks.Target) []string {
+	var all []string
+	text := t.Settings.Text()
+	for _, name := range deploy.SettingNames() {
+		switch value := text[name]; value {
+		case "":
+		case "true":
+			all = append(all, name)
+		default:
+			all = append(all, name+"="+value)
+		}
+	}
+	return all
 }
 
 // describeTargets names the targets, too, unless there is the default one alone.
@@ -229,8 +247,13 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 		if path == "" {
 			path = "the whole tree"
 		}
-		fmt.Fprintf(&b, "target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n",
-			target.Name, target.Ref, deploy.Printable(path), target.Namespace, target.Frontend)
+		check := target.Check
+		if check == "" {
+			check = "none"
+		}
+		frontend := strings.Join(append([]string{string(target.Frontend)}, settingsOf(target)...), ", ")
+		fmt.Fprintf(&b, "target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n  check: %s\n",
+			target.Name, target.Ref, deploy.Printable(path), target.Namespace, deploy.Printable(frontend), deploy.Printable(check))
 	}
 	if len(repo.Targets) == 0 {
 		b.WriteString("target: none, pushes are stored and not deployed\n")

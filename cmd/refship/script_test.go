@@ -18,6 +18,7 @@ package main
 //	etcddump FILE              write every key of $ETCD into a file, with version, revision and the value's sha256
 //	etcd …, certificates DIR   a real etcd of its own: script_etcd_test.go
 //	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it back
+//	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
 //	logged …, knock PORT       see script_logs_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
@@ -119,6 +120,7 @@ func TestScripts(t *testing.T) {
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
 			"etcdput": cmdEtcdPut, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
+			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 		},
 	})
 }

@@ -253,7 +253,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 			return deploy.CheckRoom(ctx, s.store.client, all)
 		},
 		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), Observe: monitor.observe(),
+		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: monitor.observe(),
 	})
 	if err != nil {
 		return err

@@ -25,12 +25,9 @@ const targetReads = "Only the repository's git config in the data directory is r
 
 type repoTargetAddCmd struct {
 	dataFlag
-	Repo      string `arg:"" help:"The repository's name."`
-	Name      string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
-	Ref       string `scope:"REPO_TARGET_ADD_" placeholder:"REF" help:"The ref whose pushes are deployed, such as main. Default: main."`
-	Path      string `scope:"REPO_TARGET_ADD_" placeholder:"PATH" help:"Deploy only this directory of the tree."`
-	Namespace string `scope:"REPO_TARGET_ADD_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/REPO-NAME, and /refship/REPO for the target default."`
-	Frontend  string `scope:"REPO_TARGET_ADD_" placeholder:"F" help:"How the nodes read the tree: files. Default: files."`
+	targetFlags
+	Repo string `arg:"" help:"The repository's name."`
+	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
 
 // Help is the long help.
@@ -44,8 +41,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return asUsage("", err)
 	}
-	settings := targetSettings{Ref: given(c.Ref), Path: given(c.Path), Namespace: given(c.Namespace), Frontend: given(c.Frontend)}
-	target, err := settings.apply(newTarget(name, c.Name))
+	target, err := c.make(name, c.Name)
 	if err != nil {
 		return err
 	}
@@ -71,62 +67,11 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
-// beside that of the default one, since no namespace lies inside another.
-func newTarget(repo, name string) hooks.Target {
-	namespace := "/refship/" + repo
-	if name != defaultTarget {
-		namespace += "-" + name
-	}
-	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: deploy.Namespace(namespace), Frontend: deploy.Files}
-}
-
-// given is nil for a flag that was left out.
-func given(value string) *string {
-	if value == "" {
-		return nil
-	}
-	return &value
-}
-
-// targetSettings are those settings of a target that the command line gives; nil: not this one.
-type targetSettings struct{ Ref, Path, Namespace, Frontend *string }
-
-// apply gives the target with these settings. Its errors are usage errors.
-func (s targetSettings) apply(t hooks.Target) (hooks.Target, error) {
-	var err error
-	if s.Ref != nil {
-		if t.Ref, err = fullRef(*s.Ref); err != nil {
-			return t, err
-		}
-	}
-	if s.Path != nil {
-		t.Path = strings.Trim(*s.Path, "/")
-	}
-	if s.Namespace != nil {
-		if t.Namespace, err = parseNamespace(*s.Namespace); err != nil {
-			return t, err
-		}
-	}
-	if s.Frontend != nil {
-		if t.Frontend, err = deploy.ParseFrontend(*s.Frontend); err != nil {
-			return t, asUsage("--frontend", err)
-		}
-	}
-	if err := t.Validate(); err != nil {
-		return t, asUsage("", err)
-	}
-	return t, nil
-}
-
 type repoTargetSetCmd struct {
 	dataFlag
-	Repo      string  `arg:"" help:"The repository's name."`
-	Name      string  `arg:"" help:"The target's name."`
-	Ref       *string `scope:"REPO_TARGET_SET_" placeholder:"REF" help:"The ref whose pushes are deployed."`
-	Path      *string `scope:"REPO_TARGET_SET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Namespace *string `scope:"REPO_TARGET_SET_" placeholder:"NS" help:"The chain's etcd prefix. The chain itself is not moved."`
-	Frontend  *string `scope:"REPO_TARGET_SET_" placeholder:"F" help:"How the nodes read the tree: files."`
+	targetFlags
+	Repo string `arg:"" help:"The repository's name."`
+	Name string `arg:"" help:"The target's name."`
 }
 
 // Help is the long help.
@@ -136,11 +81,8 @@ func (*repoTargetSetCmd) Help() string {
 
 // Run changes the target.
 func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
-	if c.Ref == nil && c.Path == nil && c.Namespace == nil && c.Frontend == nil {
-		return usagef("nothing to set: none of --ref, --path, --namespace and --frontend is given")
-	}
-	if c.Ref != nil && *c.Ref == "" {
-		return usagef("--ref: it is empty")
+	if c.targetFlags == (targetFlags{}) {
+		return usagef("nothing to set: no flag of the target is given")
 	}
 	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
 	if err != nil {
@@ -150,8 +92,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	settings := targetSettings{Ref: c.Ref, Path: c.Path, Namespace: c.Namespace, Frontend: c.Frontend}
-	target, err := settings.apply(was)
+	target, err := c.change(was)
 	if err != nil {
 		return err
 	}
@@ -166,7 +107,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s: %s", target.Name, repo.Name, describeTarget(target))
-	for _, line := range consequences(was, target) {
+	for _, line := range consequences(repo.Name, was, target) {
 		a.say("%s", line)
 	}
 	warnOfPath(ctx, a, repo, target)
@@ -174,7 +115,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 }
 
 // consequences says what the next push meets after a target was changed.
-func consequences(was, is hooks.Target) []string {
+func consequences(repo string, was, is hooks.Target) []string {
 	var lines []string
 	add := func(format string, args ...any) {
 		lines = append(lines, deploy.Printable(fmt.Sprintf(format, args...)))
@@ -188,6 +129,9 @@ func consequences(was, is hooks.Target) []string {
 	}
 	if was.Path != is.Path && was.Namespace == is.Namespace {
 		add("the next push to %s deploys %s, with the last deploy of %s as the one it replaces", ref, pathWords(is.Path), is.Namespace)
+	}
+	if was.Namespace == is.Namespace && (was.Frontend != is.Frontend || was.Settings != is.Settings) {
+		add("the next push to %s deploys with these settings; at once does: ssh -p PORT git@HOST deploy %s:%s", ref, repo, is.Name)
 	}
 	return lines
 }

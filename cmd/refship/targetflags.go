@@ -1,0 +1,95 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+// targetFlags are a target's settings; nil: not given.
+type targetFlags struct {
+	Ref         *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed. Default: main."`
+	Path        *string `scope:"TARGET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
+	Namespace   *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/REPO, with /refship/REPO-NAME for further targets; /_mgmt with mgmt's frontends."`
+	Frontend    *string `scope:"TARGET_" placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Default: files."`
+	Entry       *string `scope:"TARGET_" placeholder:"FILE" help:"The file that mgmt starts with. Default: main.mcl with lang, start.yaml with yaml."`
+	Noop        *bool   `scope:"TARGET_" help:"mgmt changes nothing, and says what it would."`
+	Sema        *string `scope:"TARGET_" placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
+	NoAutoedges *bool   `scope:"TARGET_" help:"mgmt adds no edges by itself."`
+	NoAutogroup *bool   `scope:"TARGET_" help:"mgmt does not group resources by itself."`
+	Check       *string `scope:"TARGET_" placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+}
+
+// newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
+// beside that of the default one, since no namespace lies inside another.
+func newTarget(repo, name string) hooks.Target {
+	namespace := "/refship/" + repo
+	if name != defaultTarget {
+		namespace += "-" + name
+	}
+	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: deploy.Namespace(namespace), Frontend: deploy.Files}
+}
+
+// make gives a new target. Its errors are usage errors.
+func (f *targetFlags) make(repo, name string) (hooks.Target, error) {
+	t := newTarget(repo, name)
+	if f.Namespace == nil && f.Frontend != nil && deploy.Frontend(*f.Frontend).IsMgmt() {
+		t.Namespace = deploy.MgmtNamespace
+	}
+	return f.apply(t)
+}
+
+// change gives a target with these settings instead of those it had. Its errors are usage errors.
+func (f *targetFlags) change(was hooks.Target) (hooks.Target, error) {
+	t, err := f.apply(was)
+	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
+		return t, &usageError{
+			what:   "from " + string(was.Frontend) + " to " + string(t.Frontend) + " in " + string(was.Namespace) + ": a chain is either refship's own or mgmt's",
+			remedy: "give another --namespace, too; mgmt's is " + string(deploy.MgmtNamespace),
+		}
+	}
+	return t, err
+}
+
+func (f *targetFlags) apply(t hooks.Target) (_ hooks.Target, err error) {
+	if f.Ref != nil {
+		if t.Ref, err = fullRef(*f.Ref); err != nil {
+			return t, err
+		}
+	}
+	if f.Path != nil {
+		t.Path = strings.Trim(*f.Path, "/")
+	}
+	if f.Namespace != nil {
+		if t.Namespace, err = parseNamespace(*f.Namespace); err != nil {
+			return t, err
+		}
+	}
+	if f.Frontend != nil {
+		if t.Frontend, err = deploy.ParseFrontend(*f.Frontend); err != nil {
+			return t, asUsage("--frontend", err)
+		}
+	}
+	if f.Entry != nil {
+		t.Entry = strings.TrimPrefix(*f.Entry, "/")
+	}
+	if f.Sema != nil {
+		if t.Sema, err = strconv.Atoi(*f.Sema); err != nil {
+			return t, usagef("--sema: %q is not a whole number from 0", *f.Sema)
+		}
+	}
+	for flag, setting := range map[*bool]*bool{f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup} {
+		if flag != nil {
+			*setting = *flag
+		}
+	}
+	if f.Check != nil {
+		t.Check = *f.Check
+	}
+	if err := t.Validate(); err != nil {
+		return t, asUsage("", err)
+	}
+	return t, nil
+}
