@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -53,7 +54,7 @@ func bothEtcds(t *testing.T, run func(*authEtcd)) {
 
 func (e *authEtcd) dial(user string) *clientv3.Client {
 	e.Helper()
-	conf := etcd.Config{Endpoints: []string{e.url}}
+	conf := etcd.Config{Endpoints: []string{e.url}, DialTimeout: time.Minute} // bcrypt is slow under the race detector
 	if user != "" {
 		conf.User, conf.Password = user, "secret"
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,7 +32,7 @@ func newPermitted(t *testing.T) *permitted {
 	url := etcdtest.Serve(t)
 	ctx := t.Context()
 	dial := func(user string) *clientv3.Client {
-		conf := etcd.Config{Endpoints: []string{url}}
+		conf := etcd.Config{Endpoints: []string{url}, DialTimeout: time.Minute} // bcrypt is slow under the race detector
 		if user != "" {
 			conf.User, conf.Password = user, "secret"
 		}

@@ -10,12 +10,12 @@ import (
 
 // targetFlags are a target's settings; nil: not given.
 type targetFlags struct {
-	Ref         *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed. Default: main."`
+	Ref         *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
 	Path        *string `scope:"TARGET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Namespace   *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix. Default: /refship/REPO, with /refship/REPO-NAME for further targets; /_mgmt with mgmt's frontends."`
-	Frontend    *string `scope:"TARGET_" placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Default: files."`
-	Entry       *string `scope:"TARGET_" placeholder:"FILE" help:"The file that mgmt starts with. Default: main.mcl with lang, start.yaml with yaml."`
-	Noop        *bool   `scope:"TARGET_" help:"mgmt changes nothing, and says what it would."`
+	Namespace   *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
+	Frontend    *string `scope:"TARGET_" placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Of a new target files."`
+	Entry       *string `scope:"TARGET_" placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
+	Noop        *bool   `scope:"TARGET_" help:"mgmt changes nothing, and says what it would; --noop=false takes it back, as it does with the other flags of this kind."`
 	Sema        *string `scope:"TARGET_" placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
 	NoAutoedges *bool   `scope:"TARGET_" help:"mgmt adds no edges by itself."`
 	NoAutogroup *bool   `scope:"TARGET_" help:"mgmt does not group resources by itself."`
