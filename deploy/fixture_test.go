@@ -43,6 +43,7 @@ type fixture struct {
 	signer ssh.Signer
 	opened *tree.Repository
 	path   string // of every job
+	mgmts  bool   // every job is for mgmt, and can follow a foreign deploy
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -215,8 +216,12 @@ func (f *fixture) openRepo(r gitRepo) *tree.Repository {
 
 func (f *fixture) job(commit plumbing.Hash) *deploy.Job {
 	f.Helper()
+	frontend := deploy.Files
+	if f.mgmts {
+		frontend = deploy.Empty
+	}
 	return &deploy.Job{
-		Kind: deploy.KindPush, Repo: f.open(), Commit: commit, Path: f.path, Frontend: deploy.Files,
+		Kind: deploy.KindPush, Repo: f.open(), Commit: commit, Path: f.path, Frontend: frontend,
 		Repository: "config", Target: "default", Ref: "refs/heads/main",
 		Pusher: deploy.Pusher{Name: "ada", Key: "SHA256:x", Via: "ssh"}, Server: "host", Signer: f.signer,
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"refship/deploy/mgmt"
 )
@@ -113,15 +114,15 @@ func CheckTarget(f Frontend, s Settings, ns Namespace) error {
 	refuse := func(remedy, format string, args ...any) error {
 		return &RefusedError{What: fmt.Sprintf(format, args...), Remedy: remedy}
 	}
-	if err := CheckPath(s.Entry); err != nil {
-		return fmt.Errorf("entry: %w", err)
+	if CheckPath(s.Entry) != nil || strings.ContainsFunc(s.Entry, unicode.IsControl) {
+		return refuse("give the path of a file in the tree, such as site/main.mcl; empty for the default", "entry %q is not a path inside a tree", s.Entry[:min(len(s.Entry), maxPath)])
 	}
 	names := Settings{Noop: s.Noop, Sema: s.Sema, NoAutoEdges: s.NoAutoEdges, NoAutoGroup: s.NoAutoGroup}.Text()
 	switch {
 	case s.Sema < 0:
 		return refuse("give the number of resources that may run at a time, or 0 for no bound", "sema is %d", s.Sema)
 	case s.Entry != "" && f != Lang && f != YAML:
-		return refuse("say --frontend lang or yaml with it", "the frontend %s has no entry file", f)
+		return refuse("with it say --frontend lang or yaml; or take it away: --entry ''", "the frontend %s has no entry file", f)
 	case !f.IsMgmt() && len(names) > 0:
 		return refuse("take them away, or choose lang, yaml or empty", "noop, sema, no-autoedges and no-autogroup are of mgmt's frontends, and this one is %s", f)
 	case !f.IsMgmt() && ns == MgmtNamespace:

@@ -57,6 +57,7 @@ func TestHeadOfEveryLengthWithEveryHint(t *testing.T) {
 
 func TestHeadOfALongChainCostsTwoRequests(t *testing.T) {
 	f := newFixture(t)
+	f.mgmts = true // it has foreign deploys, too
 	const length = 3000
 	for id := 1; id <= length; {
 		var ops []clientv3.Op

@@ -233,6 +233,7 @@ func TestClockThatWasSetBack(t *testing.T) {
 	for name, foreign := range map[string]bool{"record": false, "below a foreign deploy": true} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
+			f.mgmts = foreign
 			commit := f.one()
 			future := time.Date(2199, 1, 2, 3, 4, 5, 678e6, time.UTC)
 			f.handwritten(deploy.Record{ID: 1, Hash: deploy.Hash(commit.String()), Time: future})

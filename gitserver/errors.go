@@ -47,6 +47,9 @@ type OverlapError struct {
 	OtherTarget     string
 }
 
+// mgmtNamespace is the only one that mgmt reads (deploy.MgmtNamespace, which this package does not import).
+const mgmtNamespace = "/_mgmt"
+
 func (e *OverlapError) Error() string {
 	return fmt.Sprintf("namespace %s overlaps %s, where target %s of repository %s deploys to",
 		e.Namespace, e.Other, e.OtherTarget, e.OtherRepository)
@@ -54,6 +57,9 @@ func (e *OverlapError) Error() string {
 
 // Hint is the remedy.
 func (e *OverlapError) Hint() string {
+	if e.Namespace == mgmtNamespace && e.Other == mgmtNamespace {
+		return "a cluster of mgmt has one chain: deploy all of it from one repository, or run another server beside the other cluster's etcd"
+	}
 	return "give this target a namespace of its own with --namespace"
 }
 

@@ -60,6 +60,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	a.say("repository %s made in %s", repo.Name, repo.Dir)
 	for _, target := range repo.Targets {
 		a.say("target %s: %s", target.Name, describeTarget(target))
+		warnOfNamespace(a, target)
 	}
 	if len(repo.Targets) == 0 {
 		a.say("no target: pushes are stored and not deployed")

@@ -143,6 +143,7 @@ func setupScript(env *testscript.Env) error {
 	path := filepath.Join(filepath.Dir(programs), plainDir) + string(os.PathListSeparator) + os.Getenv("PATH")
 	for name, value := range map[string]string{
 		"PATH": path, "HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
+		"ETCDCTL_DIAL_TIMEOUT": "60s", "ETCDCTL_COMMAND_TIMEOUT": "60s", // bcrypt is slow under the race detector
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
 		"GIT_AUTHOR_NAME": "Ann Author", "GIT_AUTHOR_EMAIL": "ann@example.com",
 		"GIT_COMMITTER_NAME": "Cam Committer", "GIT_COMMITTER_EMAIL": "cam@example.com",

@@ -63,6 +63,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
 	warnOfPath(ctx, a, repo, target)
+	warnOfNamespace(a, target)
 	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", deploy.Printable(shortRef(target.Ref)), name, target.Name)
 	return nil
 }
@@ -111,6 +112,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		a.say("%s", line)
 	}
 	warnOfPath(ctx, a, repo, target)
+	warnOfNamespace(a, target)
 	return nil
 }
 
@@ -153,6 +155,13 @@ func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t hooks.Targe
 			shortRef(t.Ref), deploy.Hash(none.Commit.String()).Short(), none.Found))
 	case err != nil:
 		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
+	}
+}
+
+// warnOfNamespace warns of deploys for mgmt where no mgmt looks.
+func warnOfNamespace(a *app, t hooks.Target) {
+	if t.Frontend.IsMgmt() && t.Namespace != deploy.MgmtNamespace {
+		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and nothing in %s", deploy.MgmtNamespace, t.Namespace))
 	}
 }
 
