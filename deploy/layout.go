@@ -29,7 +29,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	if err := p.nodes.loadBelow(ctx, p.root); err != nil {
 		return err
 	}
-	layout, err := mgmt.Lay(p.source(ctx), mgmt.Options{
+	layout, err := mgmt.Lay(ctx, p.source(ctx), mgmt.Options{
 		Frontend: string(p.Frontend), Entry: p.job.Settings.Entry, MaxValue: etcd.MaxValue,
 	})
 	if err != nil {

@@ -134,6 +134,8 @@
 //     refused. Submodules are left out.
 //   - The same tree and options give the same layout; in one process, also the same bytes.
 //   - No input makes a decoder panic, and what it takes of memory and stack is bounded.
+//   - No tree keeps Lay busy: its steps are bounded, whatever the tree has, and it ends early with its context. Each
+//     directory is read once.
 //
 // # Concurrency
 //

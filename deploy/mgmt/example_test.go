@@ -2,6 +2,7 @@ package mgmt_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -49,7 +50,7 @@ func ExampleLay() {
 		"files/motd": {mode: filemode.Regular, content: "hello\n"},
 		"files/link": {mode: filemode.Symlink, content: "motd"},
 	})
-	l, err := mgmt.Lay(f.source(root.OID), mgmt.Options{Frontend: mgmt.Auto, MaxValue: maxValue})
+	l, err := mgmt.Lay(context.Background(), f.source(root.OID), mgmt.Options{Frontend: mgmt.Auto, MaxValue: maxValue})
 	if err != nil {
 		fmt.Println(err)
 		return

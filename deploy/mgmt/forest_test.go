@@ -141,7 +141,7 @@ func lay(leaves map[string]leaf, o mgmt.Options) (*mgmt.Layout, error) {
 	if o.MaxValue == 0 {
 		o.MaxValue = maxValue
 	}
-	return mgmt.Lay(f.source(f.plant(leaves).OID), o)
+	return mgmt.Lay(context.Background(), f.source(f.plant(leaves).OID), o)
 }
 
 // commit makes a real repository of leaves, with git, and reads it through package tree into a forest.

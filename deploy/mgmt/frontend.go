@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"context"
 	"fmt"
 
 	"refship/deploy/tree"
@@ -36,7 +37,7 @@ func CheckFrontend(name string) error {
 }
 
 // pick chooses a frontend by what stands at the root of the tree.
-func (l *layer) pick() (string, error) {
+func (l *layer) pick(ctx context.Context) (string, error) {
 	if l.o.Entry != "" {
 		return "", &Error{
 			What:   fmt.Sprintf("the entry file %q is set, and the frontend is auto, which looks for those that mgmt starts with by default", l.o.Entry),
@@ -44,7 +45,7 @@ func (l *layer) pick() (string, error) {
 		}
 	}
 	has := map[string]bool{}
-	n, err := l.node(l.src.Root)
+	n, err := l.visit(ctx, l.src.Root)
 	if err != nil {
 		return "", err
 	}

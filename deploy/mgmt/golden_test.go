@@ -1,6 +1,7 @@
 package mgmt_test
 
 import (
+	"context"
 	"encoding/json"
 	"io/fs"
 	"maps"
@@ -176,7 +177,7 @@ func TestGoldenEncodes(t *testing.T) {
 		t.Run(g.name, func(t *testing.T) {
 			input := goldenInputOrNothing(t, g.name, g.frontend)
 			f, root := commit(t, input)
-			l, err := mgmt.Lay(f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+			l, err := mgmt.Lay(context.Background(), f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +254,7 @@ func TestGoldenReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			f, root := commit(t, goldenInputOrNothing(t, g.name, g.frontend))
-			l, err := mgmt.Lay(f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+			l, err := mgmt.Lay(context.Background(), f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -58,6 +59,8 @@ type layer struct {
 	large   map[tree.SHA256]*Large
 	files   int
 	atLeast int64 // bytes that the superblock will have at the least
+	visited int   // entries, of at most maxVisited
+	walked  int   // bytes of links' targets, of at most maxWalked
 }
 
 // node is a directory with an index of its names.
@@ -73,9 +76,10 @@ func (n *node) find(name string) *tree.Entry {
 	return nil
 }
 
-// Lay makes what mgmt reads of a tree. What mgmt could not run is refused with an *Error; other errors are those of
-// src. Nothing but the tree is looked at: equal trees and options give equal layouts.
-func Lay(src Source, o Options) (*Layout, error) {
+// Lay makes what mgmt reads of a tree. What mgmt could not run is refused with an *Error, and so is what takes too many
+// steps to find out; other errors are those of src, and the cause that ended ctx, as it is. Nothing but the tree is
+// looked at: equal trees and options give equal layouts.
+func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 	if err := CheckFrontend(o.Frontend); err != nil {
 		return nil, err
 	}
@@ -90,15 +94,15 @@ func Lay(src Source, o Options) (*Layout, error) {
 	}
 	frontend, err := o.Frontend, error(nil)
 	if frontend == Auto {
-		if frontend, err = l.pick(); err != nil {
+		if frontend, err = l.pick(ctx); err != nil {
 			return nil, err
 		}
 	}
 	switch frontend {
 	case Lang:
-		return l.lang()
+		return l.lang(ctx)
 	case YAML:
-		return l.yaml()
+		return l.yaml(ctx)
 	}
 	if o.Entry != "" {
 		return nil, &Error{
@@ -110,12 +114,12 @@ func Lay(src Source, o Options) (*Layout, error) {
 }
 
 // lang lays out the whole tree.
-func (l *layer) lang() (*Layout, error) {
-	entry, made, err := l.langEntry()
+func (l *layer) lang(ctx context.Context) (*Layout, error) {
+	entry, made, err := l.langEntry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	root, err := l.dir(place{dirs: []plumbing.Hash{l.src.Root}})
+	root, err := l.dir(ctx, l.root())
 	if err != nil {
 		return nil, err
 	}
@@ -131,9 +135,9 @@ func (l *layer) lang() (*Layout, error) {
 }
 
 // langEntry finds the file that lang starts with, and makes the metadata.yaml that names it where there is none.
-func (l *layer) langEntry() (entry string, made []byte, err error) {
-	root := place{dirs: []plumbing.Hash{l.src.Root}}
-	meta, err := l.follow(root, metadataName, 0)
+func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err error) {
+	root := l.root()
+	meta, err := l.follow(ctx, root, metadataName, 0)
 	if err != nil {
 		return "", nil, err
 	}
@@ -141,7 +145,7 @@ func (l *layer) langEntry() (entry string, made []byte, err error) {
 		if entry = l.o.Entry; entry == "" {
 			entry = defaultMain
 		}
-		if _, err := l.entry(entry, Lang); err != nil {
+		if _, err := l.entry(ctx, entry, Lang); err != nil {
 			return "", nil, err
 		}
 		made, err = makeMetadata(entry)
@@ -156,7 +160,7 @@ func (l *layer) langEntry() (entry string, made []byte, err error) {
 			Remedy: "take --entry away, or name the same file in metadata.yaml, commit, push again",
 		}
 	}
-	main, err := l.follow(root, entry, 0)
+	main, err := l.follow(ctx, root, entry, 0)
 	if err != nil {
 		return "", nil, err
 	}
@@ -191,8 +195,8 @@ func (l *layer) readMetadata(meta found) (entry string, err error) {
 }
 
 // entry finds the file that a frontend starts with.
-func (l *layer) entry(path, frontend string) (tree.Entry, error) {
-	f, err := l.follow(place{dirs: []plumbing.Hash{l.src.Root}}, path, 0)
+func (l *layer) entry(ctx context.Context, path, frontend string) (tree.Entry, error) {
+	f, err := l.follow(ctx, l.root(), path, 0)
 	if err == nil && f.why != "" {
 		what := f.why
 		if f.gone {
@@ -207,16 +211,16 @@ func (l *layer) entry(path, frontend string) (tree.Entry, error) {
 }
 
 // yaml lays out the one file that the frontend reads.
-func (l *layer) yaml() (*Layout, error) {
+func (l *layer) yaml(ctx context.Context) (*Layout, error) {
 	entry := l.o.Entry
 	if entry == "" {
 		entry = startName
 	}
-	e, err := l.entry(entry, YAML)
+	e, err := l.entry(ctx, entry, YAML)
 	if err != nil {
 		return nil, err
 	}
-	f, err := l.file(e, startName, entry)
+	f, err := l.file(ctx, e, startName, entry)
 	if err != nil {
 		return nil, err
 	}
@@ -224,20 +228,16 @@ func (l *layer) yaml() (*Layout, error) {
 }
 
 // dir lays out a directory and all below it.
-func (l *layer) dir(at place) (*File, error) {
-	n, err := l.node(at.top())
+func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
+	n, err := l.visit(ctx, at.dir)
 	if err != nil {
 		return nil, err
 	}
-	dir := &File{Mode: dirMode}
-	if len(at.names) > 0 {
-		dir.Name = at.names[len(at.names)-1]
-	}
+	dir := &File{Name: at.name, Mode: dirMode}
 	for _, e := range n.entries {
-		path := at.path(e.Name)
-		if len(path) > maxTarget {
+		if n := at.length + len(e.Name); n > maxTarget {
 			return nil, &Error{
-				Path: path, What: fmt.Sprintf("is a path of %s, and Linux has paths of at most %d", size(int64(len(path))), maxTarget),
+				Path: at.path(e.Name), What: fmt.Sprintf("is a path of %s, and Linux has paths of at most %d", size(int64(n)), maxTarget),
 				Remedy: "shorten it, commit, push again",
 			}
 		}
@@ -246,18 +246,18 @@ func (l *layer) dir(at place) (*File, error) {
 		case e.Mode == filemode.Submodule: // only its commit is known
 			continue
 		case e.Mode == filemode.Dir:
-			if err := l.count(e.Name, leastDir); err != nil {
+			if err := l.count(ctx, e.Name, leastDir); err != nil {
 				return nil, err
 			}
-			below, err = l.dir(at.down(e.Name, e.OID))
+			below, err = l.dir(ctx, at.down(e.Name, e.OID))
 		default:
 			name := e.Name
 			if isLink(e) {
-				if e, err = l.linked(e, name, at); err != nil {
+				if e, err = l.linked(ctx, e, name, at); err != nil {
 					return nil, err
 				}
 			}
-			below, err = l.file(e, name, path)
+			below, err = l.file(ctx, e, name, at.path(name))
 		}
 		if err != nil {
 			return nil, err
@@ -269,14 +269,14 @@ func (l *layer) dir(at place) (*File, error) {
 }
 
 // file lays out a file.
-func (l *layer) file(e tree.Entry, name, path string) (*File, error) {
+func (l *layer) file(ctx context.Context, e tree.Entry, name, path string) (*File, error) {
 	if e.Size > l.o.MaxValue {
 		return nil, &Error{
 			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), size(l.o.MaxValue)),
 			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the commit and push again",
 		}
 	}
-	if err := l.count(name, leastFile); err != nil {
+	if err := l.count(ctx, name, leastFile); err != nil {
 		return nil, err
 	}
 	l.files++
@@ -299,11 +299,11 @@ const (
 
 // count ends the walk over a tree as soon as its superblock is sure to be too large: a few directories that hold each
 // other many times over make a tree with more files than there is memory for.
-func (l *layer) count(name string, least int) error {
+func (l *layer) count(ctx context.Context, name string, least int) error {
 	if l.atLeast += int64(len(name) + least); l.atLeast <= l.o.MaxValue {
 		return nil
 	}
-	files, err := l.filesBelow(l.src.Root, map[plumbing.Hash]uint64{})
+	files, err := l.filesBelow(ctx, l.src.Root, map[plumbing.Hash]uint64{})
 	if err != nil {
 		return err
 	}
@@ -318,19 +318,44 @@ func (l *layer) tooMany(files uint64, superblock string) error {
 	return &Error{
 		What: fmt.Sprintf("the tree has %s files, and mgmt's list of them %s: it is one value of etcd, of at most %s",
 			counted, superblock, size(l.o.MaxValue)),
-		Remedy: "deploy a part of it: give the target a path; or take files out of the commit and push again",
+		Remedy: smaller,
 	}
+}
+
+const smaller = "deploy a part of it: give the target a path; or take files out of the commit and push again"
+
+// maxVisited bounds what a walk over a tree takes: not all that is walked over is in the superblock, whose size ends
+// most walks. It is a hundred times what a superblock can list.
+const maxVisited = 2_000_000
+
+// visit gives a directory all of whose entries are looked at next, and charges for them.
+func (l *layer) visit(ctx context.Context, oid plumbing.Hash) (*node, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	n, err := l.node(oid)
+	if err != nil {
+		return nil, err
+	}
+	if l.visited += len(n.entries); l.visited > maxVisited {
+		return nil, &Error{
+			What: fmt.Sprintf("the tree is too large: more than %s files, directories and submodules in it, "+
+				"those of a directory counted as often as it is there", humanize.Comma(maxVisited)),
+			Remedy: smaller,
+		}
+	}
+	return n, nil
 }
 
 // maxCount is where counting files ends.
 const maxCount = 1_000_000_000_000
 
 // filesBelow counts files and links below a directory, each directory once.
-func (l *layer) filesBelow(oid plumbing.Hash, known map[plumbing.Hash]uint64) (uint64, error) {
+func (l *layer) filesBelow(ctx context.Context, oid plumbing.Hash, known map[plumbing.Hash]uint64) (uint64, error) {
 	if total, ok := known[oid]; ok {
 		return total, nil
 	}
-	n, err := l.node(oid)
+	n, err := l.visit(ctx, oid)
 	if err != nil {
 		return 0, err
 	}
@@ -340,7 +365,7 @@ func (l *layer) filesBelow(oid plumbing.Hash, known map[plumbing.Hash]uint64) (u
 		case isFileOrLink(e):
 			total++
 		case e.Mode == filemode.Dir:
-			below, err := l.filesBelow(e.OID, known)
+			below, err := l.filesBelow(ctx, e.OID, known)
 			if err != nil {
 				return 0, err
 			}

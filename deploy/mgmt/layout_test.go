@@ -1,6 +1,7 @@
 package mgmt_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -277,12 +278,91 @@ func TestTreeBomb(t *testing.T) {
 		main := f.leaf("main.mcl", file("m"))
 		e.Name = "bomb"
 		root := f.add(&tree.Node{Entries: []tree.Entry{e, main}})
-		_, err := mgmt.Lay(f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+		_, err := mgmt.Lay(context.Background(), f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
 		what := "the tree has more than a million million files"
 		if name == "of nothing" {
 			what = "the tree has 1 files"
 		}
 		refused(t, err, "", what)
+	}
+}
+
+// TestSubmoduleBomb: what takes no room in the superblock counts too, each time that it is looked at.
+func TestSubmoduleBomb(t *testing.T) {
+	_, err := mgmt.Lay(context.Background(), submoduleBomb(), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+	refused(t, err, "", "the tree is too large: more than 2,000,000 files, directories and submodules in it")
+}
+
+// submoduleBomb is 300 times 300 times the same directory of 20,000 submodules.
+func submoduleBomb() mgmt.Source {
+	f, n := newForest(), &tree.Node{}
+	for i := range 20_000 {
+		n.Entries = append(n.Entries, f.leaf(fmt.Sprint("m", i), submodule()))
+	}
+	e := f.add(n)
+	for range 2 {
+		n := &tree.Node{}
+		for i := range 300 {
+			e.Name = fmt.Sprint("d", i)
+			n.Entries = append(n.Entries, e)
+		}
+		e = f.add(n)
+	}
+	e.Name = "bomb"
+	return f.source(f.add(&tree.Node{Entries: []tree.Entry{e, f.leaf("main.mcl", file("m"))}}).OID)
+}
+
+// TestLongLinks: links that lead deep down and up again, through each other, are refused by what all of them take.
+func TestLongLinks(t *testing.T) {
+	long := strings.Repeat("a/", 800) + strings.Repeat("../", 800)
+	leaves := map[string]leaf{"main.mcl": file("m"), strings.Repeat("a/", 800) + "x": file(""), "l38": file("end")}
+	for i := range 38 {
+		leaves[fmt.Sprintf("l%02d", i)] = link(long + fmt.Sprintf("l%02d", i+1))
+	}
+	if l, err := lay(leaves, mgmt.Options{Frontend: mgmt.Lang}); err != nil || list(l.Root, "")["l00"] != hexSum("end") {
+		t.Errorf("one chain: got %+v, error %v", l, err) // 38 · 39 / 2 · 4003 bytes
+	}
+	for i := range 1000 {
+		leaves[fmt.Sprintf("m%03d", i)] = link(long + "l00")
+	}
+	_, err := lay(leaves, mgmt.Options{Frontend: mgmt.Lang})
+	// 34 of the others: (8 << 20 - 38·39/2·4003) / (39 · 4003) = 34.7
+	refused(t, err, "m034", "which leads too far: the targets of it, of the links before it, and of those that they lead to have more than 8 MiB")
+}
+
+// TestCancelled: Lay ends with its context, before it starts, in a tree and in links.
+func TestCancelled(t *testing.T) {
+	gone := errors.New("the client is gone")
+	f := newForest()
+	linked := f.source(f.plant(map[string]leaf{"main.mcl": file("m"), "a": link("b"), "b": link("main.mcl")}).OID)
+	for name, src := range map[string]mgmt.Source{"submodules": submoduleBomb(), "links": linked} {
+		for at := range 4 { // in the call of that number; 0: before the first
+			ctx, cancel := context.WithCancelCause(context.Background())
+			calls := 0
+			end := func() {
+				if calls++; calls == at {
+					cancel(gone)
+				}
+			}
+			if at == 0 {
+				cancel(gone)
+			}
+			_, err := mgmt.Lay(ctx, mgmt.Source{
+				Root: src.Root,
+				Node: func(oid plumbing.Hash) (*tree.Node, error) {
+					end()
+					return src.Node(oid)
+				},
+				Content: func(e tree.Entry, path string) ([]byte, error) {
+					end()
+					return src.Content(e, path)
+				},
+			}, mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+			cancel(nil)
+			if calls != at || err != gone { //nolint:errorlint // it is handed on as it is
+				t.Errorf("%s: cancelled in call %d of %d: got error %v", name, at, calls, err)
+			}
+		}
 	}
 }
 
@@ -300,7 +380,7 @@ func TestSourceFails(t *testing.T) {
 			return nil
 		}
 		good := f.source(root.OID)
-		_, err := mgmt.Lay(mgmt.Source{
+		_, err := mgmt.Lay(context.Background(), mgmt.Source{
 			Root: root.OID,
 			Node: func(oid plumbing.Hash) (*tree.Node, error) {
 				n, err := good.Node(oid)
@@ -331,7 +411,7 @@ func TestContentOfAnotherLength(t *testing.T) {
 	root := f.plant(with("main: main.mcl\n"))
 	s := f.source(root.OID)
 	s.Content = func(tree.Entry, string) ([]byte, error) { return []byte("main"), nil }
-	if _, err := mgmt.Lay(s, mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue}); err == nil || !strings.Contains(err.Error(), "not the 15") {
+	if _, err := mgmt.Lay(context.Background(), s, mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue}); err == nil || !strings.Contains(err.Error(), "not the 15") {
 		t.Errorf("got error %v", err)
 	}
 }
@@ -354,7 +434,7 @@ func TestEqualTrees(t *testing.T) {
 // TestReadAlongTheChain: a deploy of ours after mgmt's, and one of mgmt's after ours.
 func TestReadAlongTheChain(t *testing.T) {
 	f := newForest()
-	l, err := mgmt.Lay(f.source(f.plant(map[string]leaf{"main.mcl": {mode: filemode.Regular, content: "m"}}).OID), mgmt.Options{Frontend: mgmt.Auto, MaxValue: maxValue})
+	l, err := mgmt.Lay(context.Background(), f.source(f.plant(map[string]leaf{"main.mcl": {mode: filemode.Regular, content: "m"}}).OID), mgmt.Options{Frontend: mgmt.Auto, MaxValue: maxValue})
 	if err != nil {
 		t.Fatal(err)
 	}

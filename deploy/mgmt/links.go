@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,25 +22,34 @@ func isFile(e tree.Entry) bool { return e.Mode == filemode.Regular || e.Mode == 
 
 func isLink(e tree.Entry) bool { return e.Mode == filemode.Symlink }
 
-// place is a directory of the tree, as the names and directories that lead to it.
+// maxWalked bounds what all links of a tree take: bytes of the targets that are gone along, each as often as it is.
+// A link to a link goes along both.
+const maxWalked = 8 << 20
+
+// place is a directory of the tree, and how it was reached. It does not change: to go down or up takes the same at any
+// depth.
 type place struct {
-	names []string
-	dirs  []plumbing.Hash // one more: the root is the first
+	above  *place // nil at the root
+	name   string
+	dir    plumbing.Hash
+	length int // bytes of the path of what is in it, without the last name
 }
 
-func (p place) top() plumbing.Hash { return p.dirs[len(p.dirs)-1] }
+func (l *layer) root() *place { return &place{dir: l.src.Root} }
 
 // path is that of name in this directory.
-func (p place) path(name string) string {
-	return strings.Join(append(slices.Clone(p.names), name), "/")
+func (p *place) path(name string) string {
+	path := make([]byte, p.length+len(name))
+	copy(path[p.length:], name)
+	for ; p.above != nil; p = p.above {
+		path[p.length-1] = '/'
+		copy(path[p.above.length:], p.name)
+	}
+	return string(path)
 }
 
-func (p place) down(name string, dir plumbing.Hash) place {
-	return place{names: append(slices.Clip(p.names), name), dirs: append(slices.Clip(p.dirs), dir)}
-}
-
-func (p place) up() place {
-	return place{names: p.names[:len(p.names)-1], dirs: p.dirs[:len(p.dirs)-1]}
+func (p *place) down(name string, dir plumbing.Hash) *place {
+	return &place{above: p, name: name, dir: dir, length: p.length + len(name) + 1}
 }
 
 // found is what a path leads to.
@@ -52,26 +62,29 @@ type found struct {
 
 // follow goes along a path from a directory, as Linux does: element by element, through links, with ".." meaning what
 // is above the directory that was reached. It stays in the tree; links is how many were followed already.
-func (l *layer) follow(at place, target string, links int) (found, error) {
+func (l *layer) follow(ctx context.Context, at *place, target string, links int) (found, error) {
 	before := links
 	no := func(why string) (found, error) { return found{why: why}, nil }
 	if strings.HasPrefix(target, "/") {
 		return no("is absolute")
 	}
-	for todo := elements(target); len(todo) > 0; {
+	todo, why, err := l.walk(ctx, nil, target)
+	if err != nil || why != "" {
+		return found{why: why}, err
+	}
+	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		switch name {
 		case ".":
 			continue
 		case "..":
-			if len(at.names) == 0 {
+			if at = at.above; at == nil {
 				return no("leaves the tree")
 			}
-			at = at.up()
 			continue
 		}
-		n, err := l.node(at.top())
+		n, err := l.node(at.dir)
 		if err != nil {
 			return found{}, err
 		}
@@ -86,14 +99,16 @@ func (l *layer) follow(at place, target string, links int) (found, error) {
 			if links++; links > maxLinks {
 				return no(fmt.Sprintf("leads in a circle, or through more than %d links", maxLinks))
 			}
-			next, err := l.target(*e, at.path(name))
+			next, err := l.target(*e, name, at)
 			if err != nil {
 				return found{}, err
 			}
 			if strings.HasPrefix(next, "/") {
 				return no("leads to the link " + quote(at.path(name)) + ", which is absolute")
 			}
-			todo = append(todo, elements(next)...)
+			if todo, why, err = l.walk(ctx, todo, next); err != nil || why != "" {
+				return found{why: why}, err
+			}
 		case len(todo) > 0:
 			return no("leads nowhere: " + quote(at.path(name)) + " is a file")
 		default:
@@ -101,6 +116,18 @@ func (l *layer) follow(at place, target string, links int) (found, error) {
 		}
 	}
 	return no("is a directory")
+}
+
+// walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too much.
+func (l *layer) walk(ctx context.Context, todo []string, path string) (all []string, why string, err error) {
+	if ctx.Err() != nil {
+		return nil, "", context.Cause(ctx)
+	}
+	if l.walked += len(path); l.walked > maxWalked {
+		return nil, fmt.Sprintf("leads too far: the targets of it, of the links before it, and of those that they lead to have more than %s",
+			size(maxWalked)), nil
+	}
+	return append(todo, elements(path)...), "", nil
 }
 
 // elements are those of a path, the first one last. What ends with a slash ends with ".": it has to be a directory.
@@ -116,10 +143,11 @@ func elements(p string) []string {
 }
 
 // target reads a link.
-func (l *layer) target(e tree.Entry, path string) (string, error) {
+func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	if t, ok := l.targets[e.OID]; ok {
 		return t, nil
 	}
+	path := at.path(name)
 	if e.Size < 1 || e.Size > maxTarget {
 		return "", &Error{
 			Path: path, What: fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", size(e.Size), maxTarget),
@@ -147,19 +175,18 @@ func (l *layer) content(e tree.Entry, path string) ([]byte, error) {
 }
 
 // linked gives the file that a link leads to.
-func (l *layer) linked(e tree.Entry, name string, at place) (tree.Entry, error) {
-	path := at.path(name)
-	target, err := l.target(e, path)
+func (l *layer) linked(ctx context.Context, e tree.Entry, name string, at *place) (tree.Entry, error) {
+	target, err := l.target(e, name, at)
 	if err != nil {
 		return tree.Entry{}, err
 	}
-	f, err := l.follow(at, target, 1)
+	f, err := l.follow(ctx, at, target, 1)
 	if err != nil {
 		return tree.Entry{}, err
 	}
 	if f.why != "" {
 		return tree.Entry{}, &Error{
-			Path: path, What: "is a link to " + quote(target) + ", which " + f.why,
+			Path: at.path(name), What: "is a link to " + quote(target) + ", which " + f.why,
 			Remedy: "mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link",
 		}
 	}

@@ -1,6 +1,7 @@
 package mgmt_test
 
 import (
+	"context"
 	"maps"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestMadeMetadata(t *testing.T) {
 		}).Draw(t, "name")
 		f := newForest()
 		root := f.plant(map[string]leaf{name: file("code\n")})
-		l, err := mgmt.Lay(f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +182,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		forest := newForest()
 		root := forest.plant(with(text))
-		l, err := mgmt.Lay(forest.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), forest.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
 		if err != nil {
 			refused(t, err, "metadata.yaml", "")
 			return

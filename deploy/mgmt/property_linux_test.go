@@ -1,6 +1,7 @@
 package mgmt_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -139,7 +140,7 @@ func TestTrees(t *testing.T) {
 			}
 		}
 		f := newForest()
-		l, err := mgmt.Lay(f.source(f.plant(leaves).OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), f.source(f.plant(leaves).OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
 		if len(bad) > 0 {
 			var e *mgmt.Error
 			if !errors.As(err, &e) {
