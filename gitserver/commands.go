@@ -3,6 +3,7 @@ package gitserver
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -135,7 +136,11 @@ func (x *session) deploy(key *keys.Key, name, target string) int {
 	}
 	defer release()
 	say := func(line string) { x.say("refship: %s", line) }
-	if err := x.s.cfg.Hooks.Deploy(x.s.hard, name, dir, target, hooks.PusherOf(key), say); err != nil {
+	// A target's own check ends with its client, and at once where the server begins to stop; the deploy does not.
+	client, leave := context.WithCancelCause(x.ctx)
+	defer leave(nil)
+	defer context.AfterFunc(x.s.soft, func() { leave(errShuttingDown) })()
+	if err := x.s.cfg.Hooks.DeployFor(x.s.hard, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
 		return x.fail(err)
 	}
 	return exitDone

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"refship/hooks"
 )
 
 // TestDeployCommand: a push whose deploy could not be published leaves an intent; `ssh HOST deploy REPO` publishes it,
@@ -129,4 +132,58 @@ func receivePack(t *testing.T, dir string) *os.Process {
 		return git
 	}
 	return nil
+}
+
+// TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server begins to
+// stop, which then does not wait for it; nothing is deployed.
+func TestDeployEndsItsCheck(t *testing.T) {
+	for _, way := range []string{"client gone", "server stops"} {
+		t.Run(way, func(t *testing.T) {
+			e := start(t)
+			repo := e.repo("config")
+			began := filepath.Join(e.dir, "began")
+			target := e.target("config")
+			target.Check = "echo $$ >" + began + ".new; mv " + began + ".new " + began + "; exec sleep 1000"
+			if err := hooks.SetTarget(t.Context(), repo.Dir, target); err != nil {
+				t.Fatal(err)
+			}
+			e.mustGit(nil, repo.Dir, "fetch", "-q", e.work(), "main:main") // past the hooks
+			c := e.dial(e.user("ops", "deploy:config"))
+			done := make(chan result, 1)
+			s, err := c.NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if way == "client gone" {
+				if err := s.Start("deploy config"); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				go func() { done <- e.execIn(s, "deploy config") }()
+			}
+			until(t, "the check", func() bool { _, err := os.Stat(began); return err == nil })
+			since := time.Now()
+			if way == "client gone" {
+				c.Close()
+				until(t, "the command's end", func() bool { return e.srv.Stats().Sessions == 0 })
+			}
+			e.stop()
+			if took := time.Since(since); took > 15*time.Second { // of 20 s that pushes have
+				t.Errorf("that took %s", took)
+			}
+			if way == "server stops" {
+				(<-done).want(t, 1, "refship: error: deploy refs/heads/main of config: the server is shutting down, try again later")
+			}
+			pid, err := os.ReadFile(began)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat("/proc/" + strings.TrimSpace(string(pid))); err == nil {
+				t.Error("the check still runs")
+			}
+			if d := e.head("config"); d != nil {
+				t.Errorf("head is %+v", d)
+			}
+		})
+	}
 }

@@ -97,7 +97,8 @@ func isRefusal(err error) bool {
 // concernsAll tells trouble with etcd, the repository or the server from what is wrong with one deploy.
 func concernsAll(err error) bool {
 	var locked *deploy.LockedError
-	return !isRefusal(err) && !errors.As(err, &locked) && !errors.Is(err, deploy.ErrLockLost)
+	var left *leftError
+	return !isRefusal(err) && !errors.As(err, &locked) && !errors.As(err, &left) && !errors.Is(err, deploy.ErrLockLost)
 }
 
 // greet says what the verdict on a plan is, and, loudly, what is unusual about it.

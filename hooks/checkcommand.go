@@ -34,7 +34,7 @@ var errTooLong = errors.New("the check took too long")
 // checkCommand is a running check: a shell in a session of its own, and what it started.
 type checkCommand struct {
 	cmd    *exec.Cmd
-	stray  string        // the variable by which processes are found that left the group
+	stray  string        // how the variable begins by which processes are found that left the group
 	output *os.File      // the end of the pipe to read from
 	lines  chan string   // closed when nobody has the pipe's other end any more
 	exited chan struct{} // closed when the shell has ended; it is not waited for yet

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,25 +54,33 @@ func freeSpace(dir string) (int64, error) {
 	return int64(disk.Bavail * uint64(disk.Bsize)), nil
 }
 
-// endStrays kills the processes that have this variable in their environment, as they inherited it: those of a check that
-// left its process group. What gave up its environment, too, or runs as another user, is not found.
-func endStrays(variable string) error {
+// endStrays kills the processes that have a variable in their environment that begins like this, as they inherited it: those
+// of a check that left its process group. What gave up its environment, too, or runs as another user, is not found.
+func endStrays(prefix string) error {
 	const rounds = 100 // they may have had children meanwhile; one that the kernel does not let go stays
+	const quiet = 3    // in the middle of an exec a process has no environment for a moment
+	clean := 0
 	for range rounds {
-		found, err := killAll(variable)
-		if err != nil || !found {
+		found, err := killAll(prefix)
+		if err != nil {
 			return err
+		}
+		if clean++; found {
+			clean = 0
+		}
+		if clean == quiet {
+			return nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("processes with %s do not end", variable)
+	return fmt.Errorf("processes with %s… do not end", prefix)
 }
 
-func killAll(variable string) (found bool, err error) {
+func killAll(prefix string) (found bool, err error) {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
 		p, err := os.FindProcess(pid) // by a pidfd: what is looked at from here on is what is killed
@@ -81,7 +88,7 @@ func killAll(variable string) (found bool, err error) {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join(dir, "environ")) // others' cannot be read
-		if err == nil && slices.Contains(strings.Split(string(env), "\x00"), variable) {
+		if err == nil && strings.Contains("\x00"+string(env), "\x00"+prefix) {
 			found = p.Kill() == nil || found
 		}
 		_ = p.Release() // it was looked at

@@ -18,7 +18,14 @@ import (
 // its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The error joins what
 // could not be done; everything else was done all the same.
 func (s *Server) Deploy(ctx context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
-	o := &order{server: s, name: name, gitDir: gitDir, who: who, say: func(line string) { say(deploy.Printable(line)) }}
+	return s.DeployFor(ctx, nil, name, gitDir, target, who, say)
+}
+
+// DeployFor is Deploy for somebody who may leave: the targets' own checks, before which nothing of a deploy was written, end
+// with client as well, and their deploys are not made; the error is client's cause, if it has one of its own. Whatever has
+// passed, or has no check, goes on without client. A nil client does not leave.
+func (s *Server) DeployFor(ctx, client context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
+	o := &order{server: s, client: client, name: name, gitDir: gitDir, who: who, say: func(line string) { say(deploy.Printable(line)) }}
 	start := time.Now()
 	err := o.deploy(ctx, target)
 	o.report(ctx, target, time.Since(start), err)
@@ -28,6 +35,7 @@ func (s *Server) Deploy(ctx context.Context, name, gitDir, target string, who de
 // order is a deploy that somebody asked for.
 type order struct {
 	server    *Server
+	client    context.Context // see DeployFor
 	name      string
 	gitDir    string
 	who       deploy.Pusher
@@ -88,8 +96,8 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 	job := s.job(o.name, t, at, o.who)
 	job.Kind = deploy.KindDeploy
 	w := &work{
-		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t,
-		say: o.say, progress: func(deploy.Progress) {}, cost: &o.cost,
+		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
+		say: o.say, tell: func(line string) { o.say(label + line) }, progress: func(deploy.Progress) {}, cost: &o.cost,
 	}
 	d, v, err := w.do(ctx)
 	switch {

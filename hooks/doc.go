@@ -33,7 +33,9 @@
 // # A target's own check
 //
 // refship.<target>.check is a command line for sh -c. It runs for each deploy that is about to be made: in pre-receive,
-// also of a dry run, and when a deploy is asked for; not for one that an intent promises, which has passed it. What
+// also of a dry run, and when a deploy is asked for; not for one that an intent promises, which has passed it. Where somebody
+// else made the deploy before its check began there is nothing to check, and it is not made again, whatever becomes of the
+// chain's head: nothing unchecked is deployed. What
 // does not end with exit status 0 in time ([Config.CheckLimit]) refuses; so does what cannot be started. At most 4
 // checks run at a time; those of one push run one after the other, so that all that is wrong is told.
 //
@@ -46,11 +48,13 @@
 // lines and the last 50.
 //
 // It is no sandbox: what is pushed runs with the server's rights. The command has a session of its own without a terminal.
-// When its time is over, its client or hook is gone, or the server stops, its process group gets SIGTERM, and after
-// 5 s SIGKILL. What is left of the group when the shell has ended is killed at once, and so are processes that left it
-// but kept HOME in their environment. One that gave up both is not found: only cgroups could, and making the server its
-// children's subreaper is for the whole process. Should the server itself be killed, the shell dies with it, and what that
-// has started does not.
+// When its time is over, its client or hook is gone, or the server stops (to a deploy that was asked for: begins to; a push
+// has its time to finish), its process group gets SIGTERM, and after 5 s SIGKILL. Nothing of the deploy was written by then;
+// a deploy whose check has passed goes on without its client. What is left of the group when the shell has ended is killed
+// at once, and so are processes that left it but kept a HOME below the check's directory in their environment. One that gave
+// up both is not found: only cgroups could, and making the server its children's subreaper is for the whole process. Should
+// the server itself be killed, the shell dies with it; what that has started is killed at the next start, before its
+// directories go, if its HOME is still in one of them.
 //
 // # Push options
 //

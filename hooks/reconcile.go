@@ -141,7 +141,8 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	// another one by now is not deployed at all.
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
-		say: func(string) {}, progress: func(deploy.Progress) {}, cost: r.cost,
+		say: func(string) {}, tell: func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) },
+		progress: func(deploy.Progress) {}, cost: r.cost,
 	}
 	d, v, err := again.do(ctx)
 	if err != nil {

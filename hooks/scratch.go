@@ -70,11 +70,11 @@ func removeScratch(dir string) error {
 	return nil
 }
 
-// clearScratch removes what a server that was killed left.
+// clearScratch ends what a server that was killed left running, and then removes the directories beneath it.
 func (s *Server) clearScratch() error {
 	dir, err := s.scratchDir()
 	if err != nil {
 		return fmt.Errorf("remove scratch directory: %w", err)
 	}
-	return removeScratch(dir)
+	return errors.Join(endStrays(homesBelow(dir)), removeScratch(dir))
 }

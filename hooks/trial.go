@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +29,39 @@ const (
 	stepCheckQueue = "waiting for other checks to end"
 )
 
-var errClientGone = errors.New("the client is gone, and its push was not yet taken")
+var (
+	errClientGone = errors.New("the client is gone, and its push was not yet taken")
+	errAskerGone  = errors.New("the client is gone, and the deploy was not yet begun")
+)
+
+// leftError breaks off what nobody waits for any more: nothing is wrong with the server, etcd or the repository.
+type leftError struct{ error }
+
+func (e *leftError) Unwrap() error { return e.error }
+
+// whileThere gives a context that ends with client, too: with client's cause if it has one of its own, else with gone. With
+// a nil client it is ctx's child and no more.
+func whileThere(ctx, client context.Context, gone error) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if client == nil {
+		return ctx, func() { cancel(nil) }
+	}
+	left := func() {
+		if cause := context.Cause(client); !errors.Is(cause, context.Canceled) {
+			gone = cause
+		}
+		cancel(&leftError{gone})
+	}
+	if client.Err() != nil {
+		left() // at once: AfterFunc would take its time
+		return ctx, func() {}
+	}
+	stop := context.AfterFunc(client, left)
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
 
 // trial is one run of a target's check over the tree that the target would deploy.
 type trial struct {
@@ -59,20 +93,17 @@ func (x *Session) tryOut(ctx context.Context, out *speaker) error {
 	if len(trials) == 0 {
 		return nil
 	}
-	if x.push.Client != nil {
-		// Later on a push goes on without its client; up to here nobody has got anything of it.
-		bound, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		defer context.AfterFunc(x.push.Client, func() { cancel(errClientGone) })()
-		ctx = bound
-	}
+	// Later on a push goes on without its client; up to here nobody has got anything of it.
+	ctx, stop := whileThere(ctx, x.push.Client, errClientGone)
+	defer stop()
 	if err := x.rehearse(ctx, trials, out); err != nil {
 		return err
 	}
+	x.overtaken(trials, out)
 	var refused refusals
 	for _, t := range trials {
 		if t.verdict.Idle() {
-			continue // somebody else deployed it meanwhile
+			continue
 		}
 		err := t.run(ctx)
 		if err != nil && !isRefusal(err) {
@@ -112,24 +143,45 @@ func (x *Session) rehearse(ctx context.Context, trials []*trial, out *speaker) e
 	return x.server.cfg.Room(ctx, all)
 }
 
-// tryOut runs the target's check, unless the deploy has passed it already.
-func (w *work) tryOut(ctx context.Context) error {
-	if w.unchecked == nil || w.unchecked.Check == "" {
-		return nil
+// overtaken takes the plans out whose deploy somebody else made meanwhile. They were not checked: whatever the chain does
+// from here on, this push does not deploy them.
+func (x *Session) overtaken(trials []*trial, out *speaker) {
+	for _, p := range x.plans {
+		i := slices.IndexFunc(trials, func(t *trial) bool { return t.job == p.job })
+		if i >= 0 && trials[i].verdict.Idle() {
+			p.verdict = trials[i].verdict
+			x.greet(p, out)
+		}
 	}
+	x.leaveOut()
+}
+
+// tryOut runs the target's check, unless the deploy has passed it already. It ends with the client: up to here nothing of the
+// deploy was written. An idle verdict says that nothing was checked, as there is nothing to do any more.
+func (w *work) tryOut(ctx context.Context, v *deploy.Verdict) (*deploy.Verdict, error) {
+	if w.unchecked == nil || w.unchecked.Check == "" {
+		return v, nil
+	}
+	ctx, stop := whileThere(ctx, w.client, errAskerGone)
+	defer stop()
 	p, err := w.load(ctx, nil)
-	if err != nil || p.Verdict.Idle() {
-		return err
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, err
+	case p.Verdict.Idle():
+		return p.Verdict, nil
 	}
 	t := &trial{
 		server: w.server, target: *w.unchecked, job: w.job, verdict: p.Verdict, as: p.Frontend, say: w.say,
 		during: func(_ string, fn func(func(deploy.Progress)) error) error { return fn(w.progress) },
 	}
 	if err := t.run(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	w.unchecked = nil
-	return nil
+	return v, nil
 }
 
 // run runs the check. A check that does not pass is a *deploy.RefusedError.
@@ -182,7 +234,7 @@ func (t *trial) inScratch(ctx context.Context) error {
 		return err
 	}
 	t.say("running the check of target " + t.target.Name)
-	c, err := startCheck(t.target.Check, d.tree(), t.env(d), homeOf(d))
+	c, err := startCheck(t.target.Check, d.tree(), t.env(d), homesBelow(d.dir))
 	if err != nil {
 		return &deploy.RefusedError{
 			What:   fmt.Sprintf("the check of target %s cannot be started: %v", t.target.Name, withoutPath(err)),
@@ -192,7 +244,8 @@ func (t *trial) inScratch(ctx context.Context) error {
 	return t.judge(ctx, c.watch(ctx, t.server.cfg.CheckLimit, t.server.checkGrace, t.server.every, t.say))
 }
 
-func homeOf(d scratch) string { return "HOME=" + d.home() }
+// homesBelow is how the variable begins by which processes of checks are found: HOME in a directory below this one.
+func homesBelow(dir string) string { return "HOME=" + dir + string(filepath.Separator) }
 
 // env is the command's whole environment: nothing of the server's own but PATH.
 func (t *trial) env(d scratch) []string {
@@ -201,7 +254,7 @@ func (t *trial) env(d scratch) []string {
 		previous = string(head.Hash)
 	}
 	return []string{
-		"PATH=" + os.Getenv("PATH"), homeOf(d), "TMPDIR=" + d.tmp(), "LANG=C.UTF-8",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + d.home(), "TMPDIR=" + d.tmp(), "LANG=C.UTF-8",
 		"REFSHIP_REPOSITORY=" + t.job.Repository, "REFSHIP_TARGET=" + t.target.Name, "REFSHIP_REF=" + t.target.Ref,
 		"REFSHIP_COMMIT=" + t.job.Commit.String(), "REFSHIP_PREVIOUS=" + previous,
 		"REFSHIP_PUSHER=" + t.job.Pusher.Name, "REFSHIP_FRONTEND=" + string(t.as),

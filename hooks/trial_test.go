@@ -296,9 +296,9 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 		s.ended(pids())
 		s.tidied()
 	})
-	// git's receive-pack and its hook live on without a client; the server says when that is gone. A deploy that was asked
-	// for ends with the server.
-	for _, way := range []string{"client gone", "hook killed", "asked for"} {
+	// git's receive-pack and its hook live on without a client; the server says when that is gone. So it does for a deploy
+	// that was asked for, which ends with the server, too.
+	for _, way := range []string{"client gone", "hook killed", "asked for", "asker gone", "asker not to wait"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t)
 			line, pids := s.spreading()
@@ -308,21 +308,32 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 			s.server.SetCheck(time.Hour, 100*time.Millisecond)
 			s.commit("a.txt", "one\n")
 			laptop := s.user("laptop")
-			if way == "asked for" {
+			stopping := errors.New("the server stops")
+			if strings.HasPrefix(way, "ask") {
 				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 			}
 			s.unchanged(func() {
 				ctx, lose := context.WithCancelCause(t.Context())
 				switch way {
-				case "asked for":
-					stopping := errors.New("the server stops")
-					err := s.server.Deploy(ctx, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
+				case "asked for", "asker gone", "asker not to wait":
+					run, client := t.Context(), ctx
+					if way == "asked for" {
+						run, client = ctx, nil
+					}
+					why, want := stopping, "the server stops"
+					if way == "asker gone" {
+						why, want = nil, "the client is gone, and the deploy was not yet begun"
+					}
+					err := s.server.DeployFor(run, client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
 						if line == "| spread" {
-							lose(stopping)
+							lose(why)
 						}
 					})
-					if !errors.Is(err, stopping) {
+					if err == nil || !strings.HasSuffix(err.Error(), want) {
 						t.Errorf("error is %v", err)
+					}
+					if result := s.reports.take()[0].Result; client != nil && result != "refused" {
+						t.Errorf("result is %s", result)
 					}
 					return
 				case "client gone":
@@ -600,7 +611,18 @@ func TestScratchOfAKilledServer(t *testing.T) {
 	s.tidied()
 	s.stop()
 	s.wait()
-	left := filepath.Join(s.dir, "run", "checks", "check-1", "home", "a")
+	checks := filepath.Join(s.dir, "run", "checks")
+	lives := func(env string) *exec.Cmd {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), env}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	theirs := []*exec.Cmd{lives("HOME=" + checks + "/check-1/home"), lives("HOME=" + checks + "/check-2/home/a")}
+	others := []*exec.Cmd{lives("HOME=" + checks + "-2/home"), lives("OTHERHOME=" + checks + "/check-1/home"), lives("HOME=" + s.dir)}
+	left := filepath.Join(checks, "check-1", "home", "a")
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -609,7 +631,150 @@ func TestScratchOfAKilledServer(t *testing.T) {
 	}
 	s.start()
 	s.tidied()
+	for _, cmd := range theirs {
+		if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
+			t.Errorf("%q: %v", cmd.Env, err)
+		}
+	}
+	for _, cmd := range others {
+		if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+			t.Errorf("%q: %v", cmd.Env, err)
+		}
+		if err := cmd.Wait(); err == nil || err.Error() != "signal: terminated" {
+			t.Errorf("%q: %v", cmd.Env, err)
+		}
+	}
 	if info, err := os.Stat(filepath.Join(s.dir, "run")); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Once its check has passed a deploy goes on without whoever asked for it.
+func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
+	s := newSite(t, checked("true"))
+	head := s.commit("a.txt", "one\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	client, leave := context.WithCancel(t.Context())
+	err := s.server.DeployFor(t.Context(), client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
+		if strings.HasPrefix(line, "the check passed in ") {
+			leave()
+		}
+	})
+	if at, id := s.head("/refship/config"); err != nil || client.Err() == nil || id != 1 || at != head {
+		t.Errorf("chain is at %d %s, %v", id, at, err)
+	}
+	// Who has left before gets no check, and a deploy that has none.
+	s.commit("a.txt", "two\n")
+	s.git(s.work, "push", "-q", s.bare, "main")
+	ask := func() error {
+		return s.server.DeployFor(t.Context(), client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	}
+	if err := ask(); err == nil || !strings.Contains(err.Error(), "the client is gone") || len(s.journal.about("check")) != 1 {
+		t.Errorf("error is %v, checks %v", err, s.journal.about("check"))
+	}
+	s.setCheck("")
+	err = ask()
+	if _, id := s.head("/refship/config"); err != nil || id != 2 {
+		t.Errorf("chain is at %d, %v", id, err)
+	}
+	s.settled()
+}
+
+// Somebody else deploys the same commit before its check begins, so that it is not checked, and then takes it back: it is not
+// deployed a second time, unchecked.
+func TestNothingUncheckedIsDeployed(t *testing.T) {
+	for _, way := range []string{"push", "asked for"} {
+		t.Run(way, func(t *testing.T) {
+			s := newSite(t, defaultTarget)
+			laptop := s.user("laptop")
+			first := s.commit("a.txt", "one\n")
+			laptop.push("main").wants(t, true)
+			s.setCheck("false")
+			head := s.commit("a.txt", "two\n")
+			again := func() { s.publish(filepath.Join(s.work, ".git"), head) }
+			back := func() {
+				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = deploy.KindRollback, true, "not yet" })
+			}
+			switch way {
+			case "push":
+				give, err := s.server.TakeTurns(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				laptop.heard = &listener{what: "waiting for other deploys to be stored …", act: func() { again(); give() }}
+				s.journal.when("checked", back)
+				laptop.push("main").wants(t, true, "1 commit, by laptop", "waiting for other deploys", "is already deployed as 2")
+			default:
+				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+				repo, err := deploy.OpenRepository(t.Context(), s.bare, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer repo.Close()
+				reads := 0
+				s.faults.breaks(func(string) fault { reads++; return fault{} })
+				if _, err := s.chain("/refship/config").Check(t.Context(), jobOf(repo, head)); err != nil {
+					t.Fatal(err)
+				}
+				s.faults.breaks(func(string) fault { // the second time that the chain is asked
+					if reads--; reads < 0 {
+						s.faults.heal()
+						again()
+						s.faults.breaks(func(stage string) fault {
+							if stage == "lock" {
+								s.faults.heal()
+								back()
+							}
+							return fault{}
+						})
+					}
+					return fault{}
+				})
+				var said []string
+				err = s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+				if err != nil || len(said) != 1 || !strings.Contains(said[0], "is already deployed as 2") {
+					t.Errorf("said %q, %v", said, err)
+				}
+				s.faults.heal()
+			}
+			at, id := s.head("/refship/config")
+			if d, err := s.chain("/refship/config").Head(t.Context()); err != nil || d.Record.Pusher.Name == "laptop" || d.Record.Pusher.Name == "ops" || id < 2 {
+				t.Errorf("chain is at %d %s, %v", id, at, err)
+			}
+			if runs := s.journal.about("check"); len(runs) != 0 {
+				t.Errorf("checks ran: %v", runs)
+			}
+			s.settled()
+		})
+	}
+}
+
+// Whichever way it comes, a deploy says what the frontend auto has picked.
+func TestDeploySaysWhatAutoPicked(t *testing.T) {
+	auto := hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: deploy.Auto}
+	s := newSite(t, auto)
+	const line = "frontend auto: yaml, it starts with start.yaml"
+	laptop := s.user("laptop")
+	s.commit("start.yaml", "graph: one\n")
+	laptop.push("main").wants(t, true, line, "deploy 1 published")
+	s.commit("start.yaml", "graph: two\n")
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	var said []string
+	err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+	if err != nil || len(said) != 2 || said[0] != line || !strings.HasPrefix(said[1], "deploy 2 published") {
+		t.Errorf("said %q, %v", said, err)
+	}
+	s.commit("start.yaml", "graph: three\n")
+	s.journal.when("post-receive-start", func() { s.put("/_mgmt/refship/hold", "not now") })
+	laptop.push("main")
+	s.del("/_mgmt/refship/hold")
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != 2 || lines[0] != "config main: "+line || !strings.Contains(lines[1], "is deploy 3") {
+		t.Errorf("reconcile: %q, %v", lines, err)
+	}
+	s.commit("start.yaml", "graph: four\n")
+	s.journal.when("post-receive-start", func() { s.del("/_mgmt/refship/lock") })
+	if r := laptop.push("main"); !r.ok || strings.Count(r.said, line) != 1 {
+		t.Errorf("said %s", r.said)
 	}
 }

@@ -137,14 +137,22 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 	for _, p := range x.plans {
 		out.line("%s%s changed, %s new, %s to store", p.label, whatChanged(p.prepared),
 			deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
-		if p.target.Frontend == deploy.Auto {
-			out.line("%sfrontend auto: %s, it starts with %s", p.label, p.prepared.Frontend, p.prepared.Entry)
+		for _, line := range picked(p.job, p.prepared) {
+			out.line("%s%s", p.label, line)
 		}
 		if names := p.prepared.Submodules; len(names) > 0 {
 			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
 		}
 	}
 	return nil
+}
+
+// picked says what the frontend auto has picked; of another there is nothing to say.
+func picked(job *deploy.Job, p *deploy.Prepared) []string {
+	if job.Frontend != deploy.Auto {
+		return nil
+	}
+	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", p.Frontend, p.Entry)}
 }
 
 // whatChanged counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in

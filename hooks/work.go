@@ -47,10 +47,12 @@ type work struct {
 	server    *Server
 	gitDir    string
 	chain     *deploy.Chain
-	job       *deploy.Job // without Repo
-	over      deploy.ID   // the one head that the job's Force may override; 0: none
-	unchecked *Target     // whose check is run first; nil: it has passed in its push's pre-receive
+	job       *deploy.Job     // without Repo
+	over      deploy.ID       // the one head that the job's Force may override; 0: none
+	unchecked *Target         // whose check is run first; nil: it has passed in its push's pre-receive
+	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
+	tell      func(string) // what the deploy will be, once; nil: it was told
 	progress  func(deploy.Progress)
 	cost      *cost
 }
@@ -81,8 +83,11 @@ func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error
 	if v.Idle() {
 		return v.Head, v, nil
 	}
-	if err := w.tryOut(ctx); err != nil {
+	if v, err = w.tryOut(ctx, v); err != nil {
 		return nil, nil, err
+	}
+	if v.Idle() {
+		return v.Head, v, nil // and only that: it was not checked
 	}
 	lock, v, err := w.lock(ctx, v)
 	switch {
@@ -143,6 +148,12 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 	}
 	if lock == nil {
 		return p, nil
+	}
+	if w.tell != nil {
+		for _, line := range picked(w.job, p) {
+			w.tell(line)
+		}
+		w.tell = nil // not again where the lock is lost
 	}
 	return p, store(ctx, p, w.cost, w.progress)
 }
