@@ -53,7 +53,7 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	}
 	two := readConfig(t, dir)
 	for _, changed := range []hooks.Target{
-		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: deploy.Files},
+		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: deploy.Files, Check: "--unset"},
 		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: deploy.Files},
 		www,
 	} {

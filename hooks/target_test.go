@@ -32,7 +32,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
 	want := []hooks.Target{
-		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: deploy.Files},
+		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: deploy.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
 		defaultTarget,
 	}
 	for _, target := range []hooks.Target{want[1], want[0]} {
@@ -51,10 +51,12 @@ func TestTargetsRoundTrip(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	// Git reads the same.
-	cmd := exec.Command("git", "config", "refship.0-a.path")
-	cmd.Dir, cmd.Env = dir, gitEnv(dir)
-	if out, err := cmd.Output(); err != nil || strings.TrimSuffix(string(out), "\n") != want[0].Path {
-		t.Errorf("git reads %q, %v", out, err)
+	for setting, value := range map[string]string{"path": want[0].Path, "check": want[0].Check} {
+		cmd := exec.Command("git", "config", "refship.0-a."+setting)
+		cmd.Dir, cmd.Env = dir, gitEnv(dir)
+		if out, err := cmd.Output(); err != nil || strings.TrimSuffix(string(out), "\n") != value {
+			t.Errorf("git reads %q, %v", out, err)
+		}
 	}
 }
 

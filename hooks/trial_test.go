@@ -245,7 +245,7 @@ func (s *site) spreading() (line string, pids func() []string) {
 	at := s.outside("pids")
 	script := s.outside("spread.sh")
 	text := `echo $$ >>` + at + `
-sh -c 'trap "" TERM; echo $$ >>` + at + `; sh -c "echo \$\$ >>` + at + `; exec sleep 1000"; sleep 1000' &
+env -i sh -c 'trap "" TERM; echo $$ >>` + at + `; sh -c "echo \$\$ >>` + at + `; exec sleep 1000"; sleep 1000' &
 setsid sh -c 'echo $$ >>` + at + `; exec sleep 1000' &
 until [ "$(wc -l <` + at + `)" = 4 ]; do sleep 0.01; done
 echo spread
@@ -580,6 +580,23 @@ func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
 		t.Errorf("checks: %q, refs: %s", got, s.refs())
 	}
 	s.tidied()
+}
+
+// What somebody else deployed while this push waited is not checked any more.
+func TestCheckOfWhatIsDeployedMeanwhile(t *testing.T) {
+	s := newSite(t, checked("false"))
+	head := s.commit("a.txt", "one\n")
+	give, err := s.server.TakeTurns(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	laptop := s.user("laptop")
+	laptop.heard = &listener{what: "waiting for other deploys to be stored", act: func() {
+		s.publish(filepath.Join(s.work, ".git"), head)
+		give()
+	}}
+	laptop.push("main").wants(t, true, "the first deploy, by laptop", "is already deployed as 1")
+	s.settled()
 }
 
 func TestCheckThatCannotBeStarted(t *testing.T) {

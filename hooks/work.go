@@ -27,8 +27,8 @@ type cost struct {
 	stored   int64         // bytes that were put into etcd
 }
 
-// turns bounds how many deploys are read and stored at a time. Who takes a turn has its chain locks already, and who has
-// a turn waits for no lock: so nobody waits in a circle. First come, first served.
+// turns bounds how many deploys are read and stored at a time. Who takes a turn has its chain locks already, or needs none
+// before it gives the turn back, and who has a turn waits for no lock: so nobody waits in a circle. First come, first served.
 type turns struct{ free *semaphore.Weighted }
 
 func newTurns() turns { return turns{semaphore.NewWeighted(maxLoading)} }

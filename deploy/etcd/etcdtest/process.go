@@ -38,6 +38,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	said   *output
 	ended  chan struct{}
+	held   []net.PacketConn // keep others from the cluster's ports for as long as a member is known: dropped, they are closed
 }
 
 // Need skips a test where there is no etcd to run; where REFSHIP_REQUIRE_TOOLS says that everything must run, it fails.
@@ -99,14 +100,14 @@ func Run(dir string, n int, flags ...string) ([]*Process, error) {
 }
 
 func run(dir string, n int, flags []string) ([]*Process, error) {
-	addrs, err := freeAddrs(2 * n)
+	addrs, held, err := freeAddrs(2 * n)
 	if err != nil {
 		return nil, err
 	}
 	var members []*Process
 	var cluster []string
 	for i := range n {
-		p := &Process{Name: fmt.Sprint("m", i+1), Client: addrs[2*i], peer: "http://" + addrs[2*i+1], scheme: "http"}
+		p := &Process{Name: fmt.Sprint("m", i+1), Client: addrs[2*i], peer: "http://" + addrs[2*i+1], scheme: "http", held: held}
 		for _, flag := range flags {
 			if strings.HasPrefix(flag, "--cert-file") {
 				p.scheme = "https"
@@ -135,21 +136,32 @@ func run(dir string, n int, flags []string) ([]*Process, error) {
 }
 
 // freeAddrs finds n addresses below the ports that the kernel hands out (Linux: 32768 and up), so that nobody who listens
-// on port 0 takes one while its etcd is being restarted.
-func freeAddrs(n int) ([]string, error) {
+// on port 0 takes one while its etcd is being restarted. Nor does another of these, in this process or in one beside it, as
+// long as held is: whoever takes a TCP port here has the UDP port of the same number, which etcd has no use for. A server
+// whose etcd is dead would else publish into a stranger's.
+func freeAddrs(n int) (addrs []string, held []net.PacketConn, err error) {
 	const first, end, tries = 12_000, 32_000, 1000
-	var addrs []string
 	for range tries {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first)))
+		addr := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first))
+		udp, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			continue
 		}
-		defer l.Close() // all at the end: none is found twice
-		if addrs = append(addrs, l.Addr().String()); len(addrs) == n {
-			return addrs, nil
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			_ = udp.Close() // nothing was sent
+			continue
+		}
+		defer tcp.Close() // all at the end: etcd wants them
+		held = append(held, udp)
+		if addrs = append(addrs, addr); len(addrs) == n {
+			return addrs, held, nil
 		}
 	}
-	return nil, errors.New("find free ports: none")
+	for _, udp := range held {
+		_ = udp.Close()
+	}
+	return nil, nil, errors.New("find free ports: none")
 }
 
 // URL is what clients are told: http://HOST:PORT, or https.
