@@ -384,7 +384,7 @@ func TestEnvironmentOfACheck(t *testing.T) {
 	defer unix.Close(inherited)
 	s := newSite(t)
 	if err := hooks.AddTarget(t.Context(), s.bare, checked(`tr '\0' '\n' </proc/$$/environ; pwd; stat -c '%a %n' ../../check-* ../*; ls -A .. "$HOME" "$TMPDIR"; `+
-		`ls -l /proc/$$/fd | sed -n 's/.* \([0-9]* -> \)/\1/p'; echo group, session, terminal: $(cut -d' ' -f5-7 /proc/$$/stat); echo self $$`)); err != nil {
+		`ls -l /proc/$$/fd; echo group, session, terminal: $(cut -d' ' -f5-7 /proc/$$/stat); echo self $$`)); err != nil {
 		t.Fatal(err)
 	}
 	previous := ""
@@ -398,6 +398,8 @@ func TestEnvironmentOfACheck(t *testing.T) {
 		if scratch == "" || self == nil {
 			t.Fatalf("told\n%s", told)
 		}
+		// Taken apart here: a shell with a pipeline of its own has more files open.
+		told = regexp.MustCompile(`(?m)^(?:l.* (\d+ -> .*)|total 0\n.*? (0 -> .*))$`).ReplaceAllString(told, "$1$2")
 		told = regexp.MustCompile(`pipe:\[\d+\]`).ReplaceAllString(strings.ReplaceAll(told, self[1], "PID"), "pipe")
 		want := fmt.Sprintf(`PATH=%s
 HOME=%[2]s/home
