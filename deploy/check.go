@@ -171,10 +171,17 @@ func (v *Verdict) read(job *Job) error {
 	}
 	v.subject = subjectOf(commit.Message)
 	v.author = shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
-	if v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path); err != nil {
-		return refuseTree(err)
+	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
+	var none *tree.NoPathError
+	if errors.As(err, &none) {
+		return &RefusedError{
+			What: fmt.Sprintf("commit %s has no directory %q, which the target %s of %s deploys: %s",
+				job.hash().Short(), job.Path, job.Target, job.Repository, none.Found),
+			Remedy: fmt.Sprintf("commit that directory and push again, or push to a ref that is not deployed; "+
+				"who runs the server gives the target another path with: refship repo target set %s %s --path PATH", job.Repository, job.Target),
+		}
 	}
-	return nil
+	return refuseTree(err)
 }
 
 // override is what to do about a head that no commit can follow.
@@ -288,14 +295,11 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 // not do is none.
 func refuseTree(err error) error {
 	var (
-		none  *tree.NoPathError
 		odd   *tree.TreeError
 		large *tree.TooLargeError
 		unfit *mgmt.Error
 	)
 	switch {
-	case errors.As(err, &none):
-		return &RefusedError{What: err.Error(), Remedy: "commit that directory, or give the target another path"}
 	case errors.As(err, &odd):
 		return &RefusedError{What: err.Error(), Remedy: odd.Hint()}
 	case errors.As(err, &large):

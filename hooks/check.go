@@ -7,9 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
-
 	"refship/deploy"
 )
 
@@ -18,7 +15,7 @@ func (x *Session) check(ctx context.Context, out *speaker) error {
 	var refused refusals
 	for _, p := range x.plans {
 		err := out.during(p.label, "checking", func(func(deploy.Progress)) (err error) {
-			p.verdict, err = ask(ctx, p.chain, p.job)
+			p.verdict, err = p.chain.Check(ctx, p.job)
 			return err
 		})
 		if err != nil && !isRefusal(err) {
@@ -34,43 +31,6 @@ func (x *Session) check(ctx context.Context, out *speaker) error {
 		return err
 	}
 	x.leaveOut()
-	return nil
-}
-
-// ask lets a chain check a job.
-func ask(ctx context.Context, chain *deploy.Chain, job *deploy.Job) (*deploy.Verdict, error) {
-	if err := checkPath(job); err != nil {
-		return nil, err
-	}
-	return chain.Check(ctx, job)
-}
-
-// checkPath refuses a commit without the directory that its target deploys: the chain knows what is not there, but not who
-// can do what about it. What cannot be read is told by the chain.
-func checkPath(job *deploy.Job) error {
-	if job.Path == "" {
-		return nil
-	}
-	commit, err := job.Repo.Commit(job.Commit)
-	if err != nil {
-		return nil
-	}
-	at := commit.TreeHash
-	for name := range strings.SplitSeq(job.Path, "/") {
-		entries, err := job.Repo.Tree(at)
-		if err != nil {
-			return nil
-		}
-		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name && e.Mode == filemode.Dir })
-		if i < 0 {
-			return &deploy.RefusedError{
-				What: fmt.Sprintf("commit %s has no directory %q, which the target %s of %s deploys", deploy.Hash(job.Commit.String()).Short(), job.Path, job.Target, job.Repository),
-				Remedy: fmt.Sprintf("commit that directory and push again, or push to a ref that is not deployed; "+
-					"who runs the server gives the target another path with: refship repo target set %s %s --path PATH", job.Repository, job.Target),
-			}
-		}
-		at = entries[i].Hash
-	}
 	return nil
 }
 

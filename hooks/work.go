@@ -76,7 +76,7 @@ func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err
 }
 
 func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error) {
-	v, err := w.check(ask(ctx, w.chain, w.job))
+	v, err := w.check(w.chain.Check(ctx, w.job))
 	if err != nil {
 		return nil, nil, err
 	}
