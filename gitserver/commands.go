@@ -140,7 +140,7 @@ func (x *session) deploy(key *keys.Key, name, target string) int {
 	client, leave := context.WithCancelCause(x.ctx)
 	defer leave(nil)
 	defer context.AfterFunc(x.s.soft, func() { leave(errShuttingDown) })()
-	if err := x.s.cfg.Hooks.DeployFor(x.s.hard, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
+	if err := x.s.cfg.Hooks.Deploy(x.s.hard, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
 		return x.fail(err)
 	}
 	return exitDone

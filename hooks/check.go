@@ -123,13 +123,13 @@ func (x *Session) greeting(p *plan) string {
 	case v.Same:
 		return p.label + unchanged(p.target, v.Head)
 	case v.Head == nil:
-		return fmt.Sprintf("%s→ %s, the first deploy, by %s", start, to, x.push.Key.Name)
+		return fmt.Sprintf("%s→ %s, the first deploy, by %s", start, to, x.who.Name)
 	}
 	commits := deploy.Count(len(v.Commits), "commit")
 	if v.More {
 		commits = "more than " + commits
 	}
-	return fmt.Sprintf("%s%s → %s, %s, by %s", start, v.Head.Hash.Short(), to, commits, x.push.Key.Name)
+	return fmt.Sprintf("%s%s → %s, %s, by %s", start, v.Head.Hash.Short(), to, commits, x.who.Name)
 }
 
 // unchanged says that a commit changes nothing that a target deploys.

@@ -17,14 +17,11 @@ import (
 // as their own user; then every target whose ref is not what the head deployed, as the asking user; of one target only if
 // its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The error joins what
 // could not be done; everything else was done all the same.
-func (s *Server) Deploy(ctx context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
-	return s.DeployFor(ctx, nil, name, gitDir, target, who, say)
-}
-
-// DeployFor is Deploy for somebody who may leave: the targets' own checks, before which nothing of a deploy was written, end
-// with client as well, and their deploys are not made; the error is client's cause, if it has one of its own. Whatever has
-// passed, or has no check, goes on without client. A nil client does not leave.
-func (s *Server) DeployFor(ctx, client context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
+//
+// Whoever asks may leave: the targets' own checks, before which nothing of a deploy was written, end with client as well,
+// and their deploys are not made; the error is client's cause, if it has one of its own. Whatever has passed, or has no
+// check, goes on without client. A nil client does not leave.
+func (s *Deployer) Deploy(ctx, client context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
 	o := &order{server: s, client: client, name: name, gitDir: gitDir, who: who, say: func(line string) { say(deploy.Printable(line)) }}
 	start := time.Now()
 	err := o.deploy(ctx, target)
@@ -34,8 +31,8 @@ func (s *Server) DeployFor(ctx, client context.Context, name, gitDir, target str
 
 // order is a deploy that somebody asked for.
 type order struct {
-	server    *Server
-	client    context.Context // see DeployFor
+	server    *Deployer
+	client    context.Context // see Deploy
 	name      string
 	gitDir    string
 	who       deploy.Pusher

@@ -16,7 +16,7 @@ func TestDeployOnDemand(t *testing.T) {
 	ops := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
 	ask := func() ([]string, error) {
 		var said []string
-		err := s.server.Deploy(t.Context(), "config", s.bare, "", ops, func(line string) { said = append(said, line) })
+		err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", ops, func(line string) { said = append(said, line) })
 		return said, err
 	}
 	said, err := ask()
@@ -64,7 +64,7 @@ func TestDeploySpeaksPlainly(t *testing.T) {
 	s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	var said []string
-	err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 	if diff := cmp.Diff([]string{`nothing below w\aw changed: no deploy, /refship/odd stays at deploy 1`}, said); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}
@@ -93,7 +93,7 @@ func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 				said = laptop.push("main").lines
 			case "deploy":
 				rollback()
-				err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+				err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 				if err != nil {
 					t.Error(err)
 				}

@@ -158,7 +158,7 @@ func TestTurns(t *testing.T) {
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	ctx, stop := context.WithCancel(t.Context())
 	go func() {
-		asked <- s.server.Deploy(ctx, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		asked <- s.server.Deploy(ctx, nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}()
 	eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
 	stop()
@@ -167,7 +167,7 @@ func TestTurns(t *testing.T) {
 	}
 	s.settled()
 	give()
-	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 }

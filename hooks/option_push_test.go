@@ -417,7 +417,7 @@ func TestSkip(t *testing.T) {
 	s.unchanged(func() {
 		laptop.with("deploy.skip").may("push:*").push("main").wants(t, false, "refused: laptop may push to config but not deploy")
 	})
-	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	if at, id := s.head("/refship/config"); at != head || id != 1 {

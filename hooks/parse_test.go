@@ -260,7 +260,7 @@ func TestIntentFilesComeAndGo(t *testing.T) {
 func TestLongWorkSpeaksEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said lines
-		out := &speaker{every: time.Second, conn: &said, gone: func(error) {}}
+		out := newSpeaker(time.Second, overConn(&said), func(error) {})
 		err := out.during("/refship/a: ", "reading", func(progress func(deploy.Progress)) error {
 			time.Sleep(2500 * time.Millisecond)
 			progress(deploy.Progress{Step: "storing", Files: 3, FilesTotal: 10, Bytes: 2048, BytesTotal: 1 << 20})
@@ -280,7 +280,7 @@ func TestLongWorkSpeaksEverySecond(t *testing.T) {
 
 func TestNothingSaidCanMoveACursor(t *testing.T) {
 	var said lines
-	out := &speaker{conn: &said, gone: func(error) {}}
+	out := newSpeaker(0, overConn(&said), func(error) {})
 	out.line("by %s", "eve\x1b[2J\nremote: refship: deploy 7 published\r\xff")
 	if want := `refship: by eve\x1b[2J\nremote: refship: deploy 7 published\r\xff` + "\n"; said.said != want {
 		t.Errorf("said %q, want %q", said.said, want)

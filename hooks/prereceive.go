@@ -122,7 +122,7 @@ func (x *Session) plan() {
 		for _, t := range x.targets {
 			if t.Ref == u.Ref {
 				x.namespaces = append(x.namespaces, string(t.Namespace))
-				job := x.server.job(x.push.Repository, t, u.New, x.pusher())
+				job := x.server.job(x.push.Repository, t, u.New, x.who)
 				job.Force, job.Reason = x.options.force, x.options.reason
 				x.plans = append(x.plans, &plan{update: u, target: t, chain: x.server.cfg.Chain(t.Namespace), job: job})
 			}
@@ -148,7 +148,7 @@ func (x *Session) promise(certificate string) error {
 	}
 	in := &intent{
 		Format: intentFormat, Push: x.id, Time: time.Now().UTC(), Repository: x.push.Repository,
-		Pusher: x.pusher(), Options: x.options.all, Certificate: certificate,
+		Pusher: x.who, Options: x.options.all, Certificate: certificate,
 	}
 	for _, p := range x.plans {
 		w := wish{Target: p.target, Old: oid(p.update.Old), New: oid(p.update.New), Reason: x.options.reason}

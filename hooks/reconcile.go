@@ -22,7 +22,7 @@ import (
 //
 // Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be
 // done; everything else was done all the same.
-func (s *Server) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
+func (s *Deployer) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
 	r := s.reconciler(name, gitDir)
 	if exclusive {
 		r.note(r.clean())
@@ -33,7 +33,7 @@ func (s *Server) Reconcile(ctx context.Context, name, gitDir string, exclusive b
 }
 
 type reconciler struct {
-	server    *Server
+	server    *Deployer
 	name      string
 	gitDir    string
 	wanted    func(Target) bool // whose intents are published; the others' stay while their ref is what they promise
@@ -44,7 +44,7 @@ type reconciler struct {
 	settled   map[deploy.Namespace]bool // that an intent spoke about; false: and was not published
 }
 
-func (s *Server) reconciler(name, gitDir string) *reconciler {
+func (s *Deployer) reconciler(name, gitDir string) *reconciler {
 	return &reconciler{
 		server: s, name: name, gitDir: gitDir, wanted: func(Target) bool { return true }, cost: new(cost),
 		settled: make(map[deploy.Namespace]bool),
@@ -174,7 +174,7 @@ func (r *reconciler) spokeOf(t Target) bool {
 
 // dropSuperseded drops the intents of dead pushes whose refs a push has moved on since: if a ref came back to what one of
 // them promised, that promise would not count any more.
-func (s *Server) dropSuperseded(ctx context.Context, p Push) {
+func (s *Deployer) dropSuperseded(ctx context.Context, p Push) {
 	r := s.reconciler(p.Repository, p.Dir)
 	r.wanted = func(Target) bool { return false }
 	r.note(r.intents(ctx))

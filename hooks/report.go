@@ -54,8 +54,8 @@ func (x *Session) report(ctx context.Context) {
 		to = append(to, u.New.String())
 	}
 	attrs := []slog.Attr{
-		slog.String("repository", x.push.Repository), slog.String("user", x.push.Key.Name),
-		slog.String("key", x.push.Key.Fingerprint()), slog.String("address", x.push.Address), slog.String("push", x.id),
+		slog.String("repository", x.push.Repository), slog.String("user", x.who.Name),
+		slog.String("key", x.who.Key), slog.String("address", x.push.Address), slog.String("push", x.id),
 		slog.Int("updates", len(o.Updates)), slog.Any("refs", bounded(refs)), slog.Any("from", from), slog.Any("to", to),
 		slog.String("result", result), slog.Any("deploys", bounded(x.deploys)), slog.Any("namespaces", bounded(x.namespaces)),
 		slog.Int("commits", x.commits), slog.Any("options", bounded(x.options.all)), slog.Bool("forced", x.forced),
@@ -73,7 +73,7 @@ func (x *Session) report(ctx context.Context) {
 	})
 }
 
-func (s *Server) observe(r Report) {
+func (s *Deployer) observe(r Report) {
 	if s.cfg.Observe != nil {
 		s.cfg.Observe(r)
 	}

@@ -35,7 +35,7 @@ func TestReports(t *testing.T) {
 		return r
 	}
 	ask := func() error {
-		return s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		return s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}
 	s.commit("www/a.txt", strings.Repeat("x", 5000))
 	r := laptop.push("main")

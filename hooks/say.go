@@ -19,27 +19,41 @@ type speaker struct {
 	every time.Duration
 
 	mu   sync.Mutex
-	conn net.Conn
-	gone func(error) // called when nobody listens any more
+	send func(kind byte, payload []byte) error // nil: nobody listens any more
+	gone func(error)                           // called when that is so
+}
+
+func newSpeaker(every time.Duration, send func(kind byte, payload []byte) error, gone func(error)) *speaker {
+	return &speaker{every: every, send: send, gone: gone}
+}
+
+// overConn sends to refship-hook.
+func overConn(conn net.Conn) func(kind byte, payload []byte) error {
+	return func(kind byte, payload []byte) error {
+		conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if err := writeFrame(conn, kind, payload); err != nil {
+			return fmt.Errorf("tell the hook: %w", err)
+		}
+		return nil
+	}
 }
 
 // line says one line. Text from outside in it can do nothing to a terminal.
 func (s *speaker) line(text string, args ...any) {
-	s.send(frameOutput, []byte("refship: "+deploy.Printable(fmt.Sprintf(text, args...))+"\n"))
+	s.tell(frameOutput, []byte("refship: "+deploy.Printable(fmt.Sprintf(text, args...))+"\n"))
 }
 
-func (s *speaker) exit(status byte) { s.send(frameExit, []byte{status}) }
+func (s *speaker) exit(status byte) { s.tell(frameExit, []byte{status}) }
 
-func (s *speaker) send(kind byte, payload []byte) {
+func (s *speaker) tell(kind byte, payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn == nil {
+	if s.send == nil {
 		return
 	}
-	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if err := writeFrame(s.conn, kind, payload); err != nil {
-		s.conn = nil
-		s.gone(fmt.Errorf("tell the hook: %w", err))
+	if err := s.send(kind, payload); err != nil {
+		s.send = nil
+		s.gone(err)
 	}
 }
 

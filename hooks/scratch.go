@@ -17,11 +17,11 @@ func (d scratch) tmp() string  { return filepath.Join(d.dir, "tmp") }  // TMPDIR
 
 // scratchDir is where the scratch directories are: in the data directory, which is on a disk, and not in a /tmp that is
 // memory. Nobody but the server's user gets into it.
-func (s *Server) scratchDir() (string, error) {
+func (s *Deployer) scratchDir() (string, error) {
 	return filepath.Abs(filepath.Join(s.cfg.Dir, "checks"))
 }
 
-func (s *Server) newScratch() (scratch, error) {
+func (s *Deployer) newScratch() (scratch, error) {
 	parent, err := s.scratchDir()
 	if err == nil {
 		err = os.MkdirAll(parent, 0o700)
@@ -71,7 +71,7 @@ func removeScratch(dir string) error {
 }
 
 // clearScratch ends what a server that was killed left running, and then removes the directories beneath it.
-func (s *Server) clearScratch() error {
+func (s *Deployer) clearScratch() error {
 	dir, err := s.scratchDir()
 	if err != nil {
 		return fmt.Errorf("remove scratch directory: %w", err)

@@ -7,15 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
 )
@@ -30,35 +26,13 @@ const (
 	requestTimeout = 30 * time.Second
 )
 
-// Config is what a Server needs.
-type Config struct {
-	Chain      func(deploy.Namespace) *deploy.Chain
-	Locker     *deploy.Locker
-	Room       func(ctx context.Context, all []*deploy.Prepared) error // deploy.CheckRoom with its client
-	Signer     ssh.Signer                                              // signs records; nil: they stay unsigned
-	Host       string                                                  // host name, for records and locks
-	Dir        string                                                  // for the socket and the hooks directory; made 0700
-	HookBinary string                                                  // path of refship-hook
-	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
-	CheckLimit time.Duration                                           // how long a target's check may take; 0: 5 minutes
-	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
-	Log        *slog.Logger
-}
-
 // Server answers the hooks of pushes that gitserver runs. Safe for concurrent use.
 type Server struct {
-	cfg        Config
-	signer     string              // fingerprint, or ""
-	every      time.Duration       // how often long work shows progress
-	lockWait   time.Duration       // how long a push waits for all its chain locks together
-	turns      turns               // of those who read and store
-	checks     *semaphore.Weighted // of the checks that run at a time
-	checkGrace time.Duration       // how long a check may take to end when it is told to
-	listener   *net.UnixListener
+	*Deployer
+	listener *net.UnixListener
 
 	mu       sync.Mutex
 	sessions map[[sha256.Size]byte]*Session // by sha256 of the token
-	running  map[string]string              // push ids, and their repositories' directories
 	stopping bool
 }
 
@@ -70,22 +44,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make hooks directory: %w", err)
 	}
-	s := &Server{
-		cfg:        cfg,
-		every:      time.Second,
-		lockWait:   30 * time.Second,
-		turns:      newTurns(),
-		checks:     semaphore.NewWeighted(maxChecks),
-		checkGrace: checkGrace,
-		sessions:   make(map[[sha256.Size]byte]*Session),
-		running:    make(map[string]string),
-	}
-	if cfg.CheckLimit == 0 {
-		s.cfg.CheckLimit = defaultCheckLimit
-	}
-	if cfg.Signer != nil {
-		s.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
-	}
+	s := &Server{Deployer: NewDeployer(cfg), sessions: make(map[[sha256.Size]byte]*Session)}
 	if err := s.copyHooks(); err != nil {
 		return nil, err
 	}
@@ -198,19 +157,22 @@ func (s *Server) closeIfIdle() {
 
 // Begin registers a push. End must follow.
 func (s *Server) Begin(p Push) (*Session, error) {
-	token, id := make([]byte, 32), make([]byte, 16)
+	socket, err := filepath.Abs(s.socket())
+	if err != nil {
+		return nil, fmt.Errorf("begin push: %w", err)
+	}
+	token := make([]byte, 32)
 	rand.Read(token)
-	rand.Read(id)
-	x := &Session{server: s, push: p, token: hex.EncodeToString(token), id: hex.EncodeToString(id), began: time.Now()}
-	x.preparing, x.cancel = context.WithCancelCause(context.Background())
-	x.publishing, x.abort = context.WithCancelCause(context.Background())
+	x := s.newSession(p)
+	x.token, x.socket, x.forget = hex.EncodeToString(token), socket, s.forget
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return nil, errors.New("begin push: the server is stopping")
 	}
+	x.identify(p.Key)
 	s.sessions[sha256.Sum256([]byte(x.token))] = x
-	s.running[x.id] = p.Dir
+	s.start(x)
 	return x, nil
 }
 
@@ -218,27 +180,8 @@ func (s *Server) forget(x *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sha256.Sum256([]byte(x.token)))
-	delete(s.running, x.id)
+	s.end(x)
 	s.closeIfIdle()
-}
-
-func (s *Server) isRunning(push string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, running := s.running[push]
-	return running
-}
-
-// isPushing tells whether a push to the repository at gitDir runs.
-func (s *Server) isPushing(gitDir string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, dir := range s.running {
-		if dir == gitDir {
-			return true
-		}
-	}
-	return false
 }
 
 // find gives the session of a token. Looking up the token's hash tells nobody, by how long it takes, how much of a
@@ -254,7 +197,7 @@ func (s *Server) handle(conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	out := &speaker{every: s.every, conn: conn, gone: func(err error) { cancel(err) }}
+	out := newSpeaker(s.every, overConn(conn), func(err error) { cancel(err) })
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	req, err := readRequest(conn)
 	if err != nil {

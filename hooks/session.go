@@ -3,11 +3,8 @@ package hooks
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
 	"refship/keys"
@@ -27,10 +24,13 @@ type Push struct {
 
 // Session is one running push. Its two hooks follow each other, and End follows both.
 type Session struct {
-	server *Server
+	server *Deployer
 	push   Push
-	token  string
-	id     string // names the intent
+	who    deploy.Pusher
+	token  string         // with these three its hooks find a Server
+	socket string         //
+	forget func(*Session) //
+	id     string         // names the intent
 	began  time.Time
 
 	preparing  context.Context // of pre-receive; End ends it
@@ -88,8 +88,7 @@ type Outcome struct {
 
 // Env are the variables that receive-pack needs so that its hooks find the server.
 func (x *Session) Env() []string {
-	socket, _ := filepath.Abs(x.server.socket())
-	return []string{varSocket + "=" + socket, varToken + "=" + x.token}
+	return []string{varSocket + "=" + x.socket, varToken + "=" + x.token}
 }
 
 // enter admits each hook once, post-receive only after a pre-receive that accepted.
@@ -104,7 +103,8 @@ func (x *Session) enter(hook string) bool {
 		if !may {
 			return false
 		}
-		x.push.Key, x.pre = key, true
+		x.identify(key)
+		x.pre = true
 	case hook == postReceive && x.accepted && !x.post:
 		x.post = true
 	default:
@@ -119,26 +119,8 @@ func (x *Session) step(name string) {
 	x.server.cfg.Log.DebugContext(x.publishing, "step", "at", name)
 }
 
-func (x *Session) pusher() deploy.Pusher {
-	return PusherOf(x.push.Key)
-}
-
-// holder is who a lock for this plan belongs to.
-func (s *Server) holder(user, repository, ref string) deploy.Holder {
-	return deploy.Holder{
-		User: user, Repository: repository, Ref: ref,
-		Host: s.cfg.Host, Server: s.signer, Since: time.Now().UTC(),
-	}
-}
-
-// job makes the wish to publish what repository's target has got.
-func (s *Server) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher) *deploy.Job {
-	return &deploy.Job{
-		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
-		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
-	}
-}
+// identify says whose the push is.
+func (x *Session) identify(key *keys.Key) { x.push.Key, x.who = key, PusherOf(key) }
 
 // release gives a plan's lock back.
 func (x *Session) release(p *plan) {
@@ -164,9 +146,9 @@ func (x *Session) End(ctx context.Context) Outcome {
 	defer context.AfterFunc(ctx, func() { x.abort(context.Cause(ctx)) })()
 	x.handlers.Wait()
 	defer x.abort(nil)
-	defer x.server.forget(x)
+	defer x.forget(x)
 	if key, _ := x.push.Began(); key != nil { // no hook may have asked
-		x.push.Key = key
+		x.identify(key)
 	}
 	x.outcome.Reached = reached
 	if x.intent != nil {

@@ -24,7 +24,7 @@ type TargetStatus struct {
 
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
 // target is in its Err.
-func (s *Server) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
+func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
 	targets, err := ReadTargets(ctx, gitDir)
 	if err != nil || len(targets) == 0 {
 		return nil, err
@@ -53,7 +53,7 @@ func (s *Server) Status(ctx context.Context, name, gitDir string) ([]TargetStatu
 
 // comparison holds refs against chains. It opens the repository only if a chain's head is not the very commit of its ref.
 type comparison struct {
-	server *Server
+	server *Deployer
 	gitDir string
 	repo   *deploy.Repository
 }
@@ -93,7 +93,7 @@ func refsOf(targets []Target) []string {
 }
 
 // waiting gives what dead pushes promised to publish. A file that is no intent waits for nothing.
-func (s *Server) waiting(gitDir string) ([]wish, error) {
+func (s *Deployer) waiting(gitDir string) ([]wish, error) {
 	pushes, err := listIntents(gitDir)
 	if err != nil {
 		return nil, err

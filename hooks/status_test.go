@@ -52,7 +52,7 @@ func TestStatus(t *testing.T) {
 		"  head   no deploy yet",
 		"  state  no deploy yet",
 		"  hint   deploy it with: ssh HOST deploy config:default")
-	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops"}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	s.wantStatus(
@@ -213,7 +213,7 @@ func TestDeployOneTarget(t *testing.T) {
 	})
 	laptop.push("main", "main:site").wants(t, true, "pushed, not deployed: publish to /refship/config", "pushed, not deployed: publish to /refship/site")
 	s.del("/refship/config/refship/hold")
-	err := s.server.Deploy(t.Context(), "config", s.bare, "site", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "site", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
 	if err == nil || strings.Count(err.Error(), "/refship/site is on hold") != 1 {
 		t.Errorf("error is %v, which names the hold not once", err)
 	}
@@ -222,7 +222,7 @@ func TestDeployOneTarget(t *testing.T) {
 	var said []string
 	ask := func(target string) error {
 		said = nil
-		return s.server.Deploy(t.Context(), "config", s.bare, target, deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
+		return s.server.Deploy(t.Context(), nil, "config", s.bare, target, deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
 	}
 	var refused *deploy.RefusedError
 	if err := ask("nothing"); !errors.As(err, &refused) || refused.What != `config has no target "nothing"` || refused.Remedy != "its targets: default, site" || said != nil {

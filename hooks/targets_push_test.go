@@ -150,7 +150,7 @@ func TestPathIsNotThere(t *testing.T) {
 	})
 
 	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
-	err := s.server.Deploy(t.Context(), "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	var refused *deploy.RefusedError
 	if !errors.As(err, &refused) || refused.Hint() != hint {
 		t.Errorf("got %v", err)
@@ -190,7 +190,7 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 		t.Errorf("status is %+v, %v", all, err)
 	}
 	var lines []string
-	err = s.server.Deploy(t.Context(), "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { lines = append(lines, l) })
+	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { lines = append(lines, l) })
 	if diff := cmp.Diff([]string{said}, lines); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}

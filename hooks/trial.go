@@ -65,7 +65,7 @@ func whileThere(ctx, client context.Context, gone error) (context.Context, func(
 
 // trial is one run of a target's check over the tree that the target would deploy.
 type trial struct {
-	server  *Server
+	server  *Deployer
 	target  Target
 	job     *deploy.Job
 	verdict *deploy.Verdict // with something to deploy

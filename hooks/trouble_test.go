@@ -176,7 +176,7 @@ func (s *site) recover(c trouble, way string) (commits []string) {
 	if way == "push" {
 		commits = []string{s.commit("a.txt", "recovered from "+c.name+"\n")}
 		s.user("laptop").push("main").wants(s, true, "deploy ", short(commits[0]))
-	} else if err := s.server.Deploy(s.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
+	} else if err := s.server.Deploy(s.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
 		s.Error(err)
 	}
 	if head, _ := s.head("/refship/config"); head != s.ref("refs/heads/main") {
@@ -218,7 +218,7 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 	if n := strings.Count(r.said, "etcd full"); n != 1 || r.outcome.Undeployed == nil {
 		t.Errorf("it is said %d times, outcome is %+v", n, r.outcome)
 	}
-	if err := s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	for _, name := range all {
@@ -274,7 +274,7 @@ func TestQuotaUsedUp(t *testing.T) {
 				t.Errorf("the ref is at %s, was at %s", s.ref("refs/heads/main"), before)
 			}
 			s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-			err = s.server.Deploy(t.Context(), "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+			err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 			if err == nil || !strings.Contains(err.Error(), "this needs ") {
 				t.Errorf("error is %v", err)
 			}

@@ -46,7 +46,7 @@ func (x *Session) lock(ctx context.Context, out *speaker) error {
 	start := time.Now()
 	defer func() { x.cost.lockWait += time.Since(start) }()
 	for _, p := range x.plans {
-		who := x.server.holder(x.push.Key.Name, x.push.Repository, p.update.Ref)
+		who := x.server.holder(x.who.Name, x.push.Repository, p.update.Ref)
 		lock, v, err := x.server.lock(ctx, p.chain, p.job, p.verdict, who, start.Add(x.server.lockWait), func(text string) { out.line("%s", text) })
 		if err != nil {
 			return err

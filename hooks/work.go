@@ -44,7 +44,7 @@ func (t turns) take(ctx context.Context, deploys int) (give func(), err error) {
 
 // work is one deploy outside of a push's hooks.
 type work struct {
-	server    *Server
+	server    *Deployer
 	gitDir    string
 	chain     *deploy.Chain
 	job       *deploy.Job     // without Repo
@@ -175,7 +175,7 @@ func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(deplo
 // lock takes a chain's lock for a job that v was the verdict on. While it waits it says for whom, and it asks again
 // whenever the chain has a new head: who would be refused then is refused at once. Instead of a lock it may give a newer
 // verdict: there is nothing to do any more.
-func (s *Server) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job, v *deploy.Verdict, who deploy.Holder, until time.Time, say func(string)) (*deploy.Lock, *deploy.Verdict, error) {
+func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job, v *deploy.Verdict, who deploy.Holder, until time.Time, say func(string)) (*deploy.Lock, *deploy.Verdict, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var overtaken *deploy.Verdict

@@ -12,7 +12,7 @@ import (
 
 // WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
 // no error: errors say what could not be found out, or that w does not take it.
-func (s *Server) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
+func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
 	all, err := s.Status(ctx, name, gitDir)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func origin(r *deploy.Record) string {
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
 // deploys (0: all).
-func (s *Server) WriteLog(ctx context.Context, w io.Writer, name, gitDir, target string, limit int) error {
+func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, target string, limit int) error {
 	targets, err := ReadTargets(ctx, gitDir)
 	if err != nil {
 		return err

@@ -233,7 +233,7 @@ func TestRefWatch(t *testing.T) {
 
 	// What is deployed is looked at out of turn.
 	who := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
-	if err := w.hooks.Deploy(ctx, "config", config.Dir, "", who, func(string) {}); err != nil {
+	if err := w.hooks.Deploy(ctx, nil, "config", config.Dir, "", who, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	w.watch.catchUp(ctx, w.hooks)
