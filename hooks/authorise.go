@@ -15,6 +15,9 @@ const notesRef = "refs/notes/deploys"
 // authorise asks for each ref update by itself whether the user may do it.
 func (x *Session) authorise() error {
 	var refused refusals
+	if x.push.Key == nil {
+		return x.authoriseStranger()
+	}
 	key, repository := x.push.Key, x.push.Repository
 	for _, u := range x.outcome.Updates {
 		names := x.targetsOf(u.Ref)
@@ -40,6 +43,30 @@ func (x *Session) authorise() error {
 			refused.add(&deploy.RefusedError{
 				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
 				Remedy: fmt.Sprintf("to deploy it no more, who runs the server takes the target away: refship repo target remove %s %s", repository, names[0]),
+			})
+		}
+	}
+	return refused.err()
+}
+
+// authoriseStranger is for the pushes that another server takes, which has let them in: who may push deploys. It has no
+// notion of refship's permissions, so nobody may force.
+func (x *Session) authoriseStranger() error {
+	var refused refusals
+	for _, u := range x.outcome.Updates {
+		names := x.targetsOf(u.Ref)
+		switch {
+		case len(names) == 0:
+			refused.add(x.checkStored(u))
+		case x.options.force:
+			refused.add(&deploy.RefusedError{
+				What:   fmt.Sprintf("deploy.force is not for pushes to %s: its git server does not say who may", x.push.Repository),
+				Remedy: "who runs that server forces it: refship deploy --repo DIR --rev REV --force --reason TEXT",
+			})
+		case u.Deletes():
+			refused.add(&deploy.RefusedError{
+				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, x.push.Repository, strings.Join(names, ", ")),
+				Remedy: fmt.Sprintf("to deploy it no more, who runs the git server takes refship.%s out of the repository's git config", names[0]),
 			})
 		}
 	}

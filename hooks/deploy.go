@@ -10,7 +10,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/keys"
 )
 
 // Deploy brings a repository's chains to where its refs are, because somebody asks for it: first what pushes left behind,
@@ -94,7 +93,7 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 	job.Kind = deploy.KindDeploy
 	w := &work{
 		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
-		say: o.say, tell: func(line string) { o.say(label + line) }, progress: func(deploy.Progress) {}, cost: &o.cost,
+		say: o.say, tell: sayPicked(job, func(line string) { o.say(label + line) }), progress: func(deploy.Progress) {}, cost: &o.cost,
 	}
 	d, v, err := w.do(ctx)
 	switch {
@@ -145,9 +144,4 @@ func (o *order) report(ctx context.Context, target string, took time.Duration, e
 		Kind: deploy.KindDeploy, Repository: o.name, Result: result, Deploys: len(o.published),
 		Took: took, LockWait: o.cost.lockWait, Stored: o.cost.stored,
 	})
-}
-
-// PusherOf says who deploys with a key that authenticated an SSH connection.
-func PusherOf(key *keys.Key) deploy.Pusher {
-	return deploy.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
 }

@@ -27,6 +27,7 @@ type Config struct {
 	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
 	CheckLimit time.Duration                                           // how long a target's check may take; 0: 5 minutes
 	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
+	Redeploy   func(Target) string                                     // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
 
@@ -39,6 +40,7 @@ type Deployer struct {
 	turns      turns               // of those who read and store
 	checks     *semaphore.Weighted // of the checks that run at a time
 	checkGrace time.Duration       // how long a check may take to end when it is told to
+	alone      bool                // no other process takes pushes to the repositories
 
 	mu      sync.Mutex
 	running map[string]string // push ids, and their repositories' directories
@@ -72,6 +74,14 @@ func (s *Deployer) newSession(p Push) *Session {
 	x.preparing, x.cancel = context.WithCancelCause(context.Background())
 	x.publishing, x.abort = context.WithCancelCause(context.Background())
 	return x
+}
+
+// redeploy is the command that deploys what a target's ref has, for hints.
+func (s *Deployer) redeploy(repository string, t Target) string {
+	if s.cfg.Redeploy != nil {
+		return s.cfg.Redeploy(t)
+	}
+	return "ssh HOST deploy " + repository
 }
 
 // start registers a push: until its end nobody else touches its intent.

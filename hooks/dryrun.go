@@ -31,26 +31,26 @@ func (x *Session) dryRun(ctx context.Context, out *speaker) error {
 		out.line("dry run: nothing would be deployed")
 	}
 	for _, p := range x.plans {
-		tellDryRun(p, func(text string) { out.line("%s", text) })
+		tellDryRun(p.update.New.String(), p.verdict, p.prepared, func(text string) { out.line("%s%s", p.label, text) })
 	}
 	return errDryRun
 }
 
 // tellDryRun tells what one deploy would be.
-func tellDryRun(p *plan, say func(string)) {
-	r, previous := p.prepared, "none"
-	if head := p.verdict.Head; head != nil {
+func tellDryRun(hash string, v *deploy.Verdict, r *deploy.Prepared, say func(string)) {
+	previous := "none"
+	if head := v.Head; head != nil {
 		previous = "unknown"
 		if head.Hash != "" {
 			previous = string(head.Hash)
 		}
 	}
-	say(fmt.Sprintf("%sdry run: previous hash %s, new hash %s", p.label, previous, p.update.New))
+	say(fmt.Sprintf("dry run: previous hash %s, new hash %s", previous, hash))
 	recorded := ""
 	if n := len(r.Submodules); n > 0 {
 		recorded = ", " + deploy.Count(n, "submodule") + " recorded"
 	}
-	say(fmt.Sprintf("%sdry run: %s added, %d modified, %d deleted%s", p.label, deploy.Count(r.Added, "file"), r.Modified, r.Deleted, recorded))
+	say(fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", deploy.Count(r.Added, "file"), r.Modified, r.Deleted, recorded))
 	files := 0
 	for _, c := range r.Listed[:min(len(r.Listed), maxChanges)] {
 		kind, what := "M", ""
@@ -65,9 +65,9 @@ func tellDryRun(p *plan, say func(string)) {
 		} else {
 			files++
 		}
-		say(fmt.Sprintf("%s%s %s%s", p.label, kind, c.Path, what))
+		say(fmt.Sprintf("%s %s%s", kind, c.Path, what))
 	}
 	if more := r.Changed - files; more > 0 {
-		say(fmt.Sprintf("%s… and %d more", p.label, more))
+		say(fmt.Sprintf("… and %d more", more))
 	}
 }

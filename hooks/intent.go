@@ -146,6 +146,9 @@ func (in *intent) writeFile(gitDir string) error {
 		return err
 	}
 	_, err = f.Write(text)
+	if err == nil && isShared(gitDir) {
+		err = f.Chmod(0o660)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -169,7 +172,7 @@ func makePending(gitDir string) error {
 	parent := gitDir
 	for _, name := range []string{"refship", "pending"} {
 		dir := filepath.Join(parent, name)
-		err := os.Mkdir(dir, 0o700)
+		err := mkdirShared(dir, gitDir)
 		if err == nil {
 			err = syncFile(parent)
 		} else if errors.Is(err, fs.ErrExist) {
@@ -181,6 +184,20 @@ func makePending(gitDir string) error {
 		parent = dir
 	}
 	return nil
+}
+
+// isShared tells whether the repository's group pushes to it, too (git-config(1), core.sharedRepository): then what one
+// push leaves is for the next one's account to deploy.
+func isShared(gitDir string) bool {
+	info, err := os.Stat(filepath.Join(gitDir, "objects"))
+	return err == nil && info.Mode()&0o020 != 0
+}
+
+func mkdirShared(dir, gitDir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil || !isShared(gitDir) {
+		return err
+	}
+	return os.Chmod(dir, 0o770|fs.ModeSetgid)
 }
 
 // drop takes a target out of the intent, on disk too; the last one takes the file with it.

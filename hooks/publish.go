@@ -50,7 +50,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progres
 			x.trouble = err
 		}
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		for _, line := range undeployed(x.push.Repository, err) {
+		for _, line := range x.undeployed(p.target, err) {
 			say(line)
 		}
 		return err
@@ -85,8 +85,8 @@ func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progres
 }
 
 // undeployed says that a ref is ahead of its chain, and what to do.
-func undeployed(repository string, err error) []string {
-	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: ssh HOST deploy "+repository)
+func (x *Session) undeployed(t Target, err error) []string {
+	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+x.server.redeploy(x.push.Repository, t))
 }
 
 // published says what became of a push.

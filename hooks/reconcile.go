@@ -103,6 +103,8 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	for _, w := range slices.Clone(in.Deploys) {
 		t := w.Target
 		switch {
+		case r.mayMove(in, w, now[t.Ref]):
+			continue
 		case now[t.Ref] != plumbing.Hash(w.New):
 		case !r.wanted(t):
 			continue
@@ -119,6 +121,14 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 		r.note(r.drop(in, t.Name))
 	}
 	return nil
+}
+
+// maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks run.
+const maxUnmoved = time.Hour
+
+// mayMove tells whether a push of another process may still be about to move its ref.
+func (r *reconciler) mayMove(in *intent, w wish, at plumbing.Hash) bool {
+	return !r.server.alone && at == plumbing.Hash(w.Old) && at != plumbing.Hash(w.New) && time.Since(in.Time) < maxUnmoved
 }
 
 // drop takes a target out of an intent as it stands on disk: somebody else may have worked on it, too.
@@ -141,7 +151,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	// another one by now is not deployed at all.
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
-		say: func(string) {}, tell: func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) },
+		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) }),
 		progress: func(deploy.Progress) {}, cost: r.cost,
 	}
 	d, v, err := again.do(ctx)

@@ -45,6 +45,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("make hooks directory: %w", err)
 	}
 	s := &Server{Deployer: NewDeployer(cfg), sessions: make(map[[sha256.Size]byte]*Session)}
+	s.alone = true
 	if err := s.copyHooks(); err != nil {
 		return nil, err
 	}

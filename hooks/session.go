@@ -179,7 +179,7 @@ func (x *Session) settle() {
 	now, err := readRefs(x.publishing, x.push.Dir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		for _, line := range undeployed(x.push.Repository, err) {
+		for _, line := range x.undeployed(x.plans[0].target, err) {
 			late(line)
 		}
 		return

@@ -20,6 +20,7 @@ type TargetStatus struct {
 	Ahead    int             // commits; only with deploy.StandingAhead
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
 	Err      error           // what kept it from being found out
+	command  string          // that deploys what the ref has
 }
 
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
@@ -41,7 +42,10 @@ func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetSta
 	defer c.close()
 	all := make([]TargetStatus, len(targets))
 	for i, t := range targets {
-		st := TargetStatus{Target: t, Ref: now[t.Ref]}
+		st := TargetStatus{Target: t, Ref: now[t.Ref], command: s.redeploy(name, t)}
+		if s.cfg.Redeploy == nil {
+			st.command += ":" + t.Name
+		}
 		for _, w := range waiting {
 			st.Pending = st.Pending || w.Target == t && plumbing.Hash(w.New) == st.Ref
 		}

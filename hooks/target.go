@@ -102,8 +102,10 @@ func checkTargets(targets []Target) error {
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
 func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
-	return readTargets(filepath.Join(gitDir, "config"))
+	return readTargets(configOf(gitDir))
 }
+
+func configOf(gitDir string) string { return filepath.Join(gitDir, "config") }
 
 // readTargets names no path in its errors: they go to whoever pushes.
 func readTargets(path string) ([]Target, error) {

@@ -135,16 +135,21 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 		return err
 	}
 	for _, p := range x.plans {
-		out.line("%s%s changed, %s new, %s to store", p.label, whatChanged(p.prepared),
-			deploy.Count(p.prepared.NewContents, "content"), deploy.Bytes(p.prepared.NewBytes))
-		for _, line := range picked(p.job, p.prepared) {
+		for _, line := range amounts(p.job, p.prepared) {
 			out.line("%s%s", p.label, line)
-		}
-		if names := p.prepared.Submodules; len(names) > 0 {
-			out.line("%swarning: %s recorded only, without content: %s", p.label, areSubmodules(len(names)), firstFew(names))
 		}
 	}
 	return nil
+}
+
+// amounts say what a deploy changes and how much there is to store.
+func amounts(job *deploy.Job, p *deploy.Prepared) []string {
+	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", whatChanged(p), deploy.Count(p.NewContents, "content"), deploy.Bytes(p.NewBytes))}
+	lines = append(lines, picked(job, p)...)
+	if names := p.Submodules; len(names) > 0 {
+		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s", areSubmodules(len(names)), firstFew(names)))
+	}
+	return lines
 }
 
 // picked says what the frontend auto has picked; of another there is nothing to say.
@@ -153,6 +158,15 @@ func picked(job *deploy.Job, p *deploy.Prepared) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", p.Frontend, p.Entry)}
+}
+
+// sayPicked says it of a deploy outside of a push.
+func sayPicked(job *deploy.Job, say func(string)) func(*deploy.Prepared) {
+	return func(p *deploy.Prepared) {
+		for _, line := range picked(job, p) {
+			say(line)
+		}
+	}
 }
 
 // whatChanged counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in

@@ -45,14 +45,14 @@ func (t turns) take(ctx context.Context, deploys int) (give func(), err error) {
 // work is one deploy outside of a push's hooks.
 type work struct {
 	server    *Deployer
-	gitDir    string
+	gitDir    string // "" where the job is of a plain directory
 	chain     *deploy.Chain
-	job       *deploy.Job     // without Repo
+	job       *deploy.Job     // without Repo, which do opens
 	over      deploy.ID       // the one head that the job's Force may override; 0: none
 	unchecked *Target         // whose check is run first; nil: it has passed in its push's pre-receive
 	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
-	tell      func(string) // what the deploy will be, once; nil: it was told
+	tell      func(*deploy.Prepared) // what the deploy will be, once; nil: it was told
 	progress  func(deploy.Progress)
 	cost      *cost
 }
@@ -60,13 +60,15 @@ type work struct {
 // do is the whole way of a deploy: check, the target's own check, lock, prepare, upload, publish, and again if the lock was
 // lost on the way. Where the verdict says that there was nothing to do, the deploy is the chain's head.
 func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err error) {
-	repo, err := deploy.OpenRepository(ctx, w.gitDir, nil)
-	if err != nil {
-		return nil, nil, err
+	if w.gitDir != "" {
+		repo, err := deploy.OpenRepository(ctx, w.gitDir, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer repo.Close()
+		own := *w.job
+		own.Repo, w.job = repo, &own
 	}
-	defer repo.Close()
-	own := *w.job
-	own.Repo, w.job = repo, &own
 	for range lockTries {
 		if d, v, err = w.once(ctx); !errors.Is(err, deploy.ErrLockLost) {
 			break
@@ -150,9 +152,7 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 		return p, nil
 	}
 	if w.tell != nil {
-		for _, line := range picked(w.job, p) {
-			w.tell(line)
-		}
+		w.tell(p)
 		w.tell = nil // not again where the lock is lost
 	}
 	return p, store(ctx, p, w.cost, w.progress)

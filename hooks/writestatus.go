@@ -26,7 +26,7 @@ func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir st
 		if i > 0 {
 			text.WriteByte('\n')
 		}
-		for _, line := range st.lines(name, time.Now()) {
+		for _, line := range st.lines(time.Now()) {
 			text.WriteString(deploy.Printable(line) + "\n")
 		}
 		if st.Err != nil {
@@ -40,7 +40,7 @@ func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir st
 }
 
 // lines are one target's status in words.
-func (st TargetStatus) lines(repository string, now time.Time) []string {
+func (st TargetStatus) lines(now time.Time) []string {
 	t := st.Target
 	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, t.Source(), t.Namespace)}
 	add := func(label, text string) {
@@ -68,7 +68,7 @@ func (st TargetStatus) lines(repository string, now time.Time) []string {
 	if st.Pending {
 		add("push", "a push that was broken off waits to be deployed")
 	}
-	add("hint", st.remedy(repository))
+	add("hint", st.remedy())
 	return lines
 }
 
@@ -104,7 +104,7 @@ func (st TargetStatus) inWords() string {
 }
 
 // remedy says how ref and chain come together; "" if they are.
-func (st TargetStatus) remedy(repository string) string {
+func (st TargetStatus) remedy() string {
 	t := st.Target
 	switch {
 	case st.Err != nil || st.Standing == deploy.StandingEqual:
@@ -114,7 +114,7 @@ func (st TargetStatus) remedy(repository string) string {
 	case st.State.Hold != nil:
 		return "nothing is deployed while the chain is held"
 	case st.Standing == deploy.StandingEmpty || st.Standing == deploy.StandingAhead:
-		return fmt.Sprintf("deploy it with: ssh HOST deploy %s:%s", repository, t.Name)
+		return "deploy it with: " + st.command
 	case st.Standing == deploy.StandingBehind:
 		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
 	}

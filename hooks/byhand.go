@@ -1,0 +1,153 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"refship/deploy"
+)
+
+// ByHand is one deploy that somebody asks for by naming what: a commit of a repository, or a plain directory.
+type ByHand struct {
+	GitDir   string      // of the repository; "" for a plain directory
+	Target   Target      // whose check is run, and whose broken-off pushes are deployed first; without a name there are none
+	Job      *deploy.Job // as NewJob makes it; of a commit without Repo
+	DryRun   bool        // write nothing, say what would be deployed
+	Say      func(string)
+	Progress func(deploy.Progress)
+}
+
+// Made is what became of a deploy by hand.
+type Made struct {
+	Deploy   *deploy.Deploy   // published, or the head where there was nothing to do; nil: a dry run
+	Verdict  *deploy.Verdict  // with Idle there was nothing to do
+	Prepared *deploy.Prepared // nil where there was nothing to do
+}
+
+// NewJob makes the wish to deploy something by hand with a target's settings: the caller adds what, and why.
+func (s *Deployer) NewJob(repository string, t Target, who deploy.Pusher) *deploy.Job {
+	job := s.job(repository, t, [20]byte{}, who)
+	job.Kind = deploy.KindDeploy
+	return job
+}
+
+// DeployByHand deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the one
+// head that was told.
+func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
+	say := func(line string) { b.Say(deploy.Printable(line)) }
+	if b.Target.Name != "" && b.GitDir != "" {
+		s.settleFor(ctx, b, say)
+	}
+	job := *b.Job
+	if b.GitDir != "" {
+		repo, err := deploy.OpenRepository(ctx, b.GitDir, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer repo.Close()
+		job.Repo = repo
+	}
+	chain := s.cfg.Chain(b.Target.Namespace)
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	say(previousHash(chain, head))
+	v, err := chain.Check(ctx, &job)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range warnings(v, &job, b.DryRun) {
+		say(line)
+	}
+	if job.Force && v.Forced == nil {
+		say("--force was not needed: there is nothing to override")
+	}
+	made := &Made{Verdict: v}
+	w := &work{
+		server: s, chain: chain, job: &job, over: over(v), unchecked: &b.Target, say: say, progress: b.Progress, cost: new(cost),
+		tell: func(p *deploy.Prepared) {
+			made.Prepared = p
+			for _, line := range amounts(&job, p) {
+				say(line)
+			}
+		},
+	}
+	if b.DryRun {
+		return made, w.tryAll(ctx, made)
+	}
+	start := time.Now()
+	if made.Deploy, made.Verdict, err = w.do(ctx); err != nil {
+		return nil, err
+	}
+	say(s.outcome(b.Target, made, time.Since(start)))
+	return made, nil
+}
+
+// settleFor deploys what pushes to the target left behind, so far as that can be done.
+func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) {
+	r := s.reconciler(b.Job.Repository, b.GitDir)
+	r.wanted = func(t Target) bool { return t.Name == b.Target.Name }
+	r.note(r.intents(ctx))
+	for _, line := range r.lines {
+		say(line)
+	}
+	if r.err != nil {
+		for _, line := range explain("a push that was broken off is left as it is", r.err) {
+			say(line)
+		}
+	}
+}
+
+// previousHash says what a deploy is held against.
+func previousHash(chain *deploy.Chain, head *deploy.Deploy) string {
+	switch {
+	case head == nil:
+		return fmt.Sprintf("previous hash: none, %s has no deploy yet", chain.Namespace())
+	case head.Hash == "":
+		return fmt.Sprintf("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
+	}
+	return fmt.Sprintf("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
+}
+
+// tryAll does all that a deploy does but for the lock and what comes after it.
+func (w *work) tryAll(ctx context.Context, made *Made) error {
+	if made.Verdict.Idle() {
+		w.say(idle(made.Verdict, w.unchecked.Path, w.chain))
+		return nil
+	}
+	p, err := w.load(ctx, nil)
+	switch {
+	case err != nil:
+		return err
+	case p.Verdict.Idle():
+		made.Verdict = p.Verdict
+		w.say(idle(p.Verdict, w.unchecked.Path, w.chain))
+		return nil
+	}
+	w.tell(p)
+	if _, err := w.tryOut(ctx, p.Verdict); err != nil {
+		return err
+	}
+	made.Verdict = p.Verdict
+	tellDryRun(w.job.Commit.String(), p.Verdict, p, w.say)
+	w.say("dry run: nothing was deployed")
+	return nil
+}
+
+// outcome says what became of a deploy by hand.
+func (s *Deployer) outcome(t Target, made *Made, took time.Duration) string {
+	if made.Verdict.Idle() {
+		return idle(made.Verdict, t.Path, s.cfg.Chain(t.Namespace))
+	}
+	return published(made.Deploy, took) + s.unsigned()
+}
+
+// idle says why there is nothing to deploy.
+func idle(v *deploy.Verdict, path string, chain *deploy.Chain) string {
+	if v.Already {
+		return fmt.Sprintf("%s is already deployed as %d of %s", v.Head.Hash.Short(), v.Head.ID, chain.Namespace())
+	}
+	return unchanged(Target{Path: path, Namespace: chain.Namespace()}, v.Head)
+}

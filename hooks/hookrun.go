@@ -1,0 +1,271 @@
+package hooks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy"
+)
+
+// HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
+type HookCall struct {
+	GitDir     string // of the repository: what linked work trees have in common
+	Repository string // name, for records
+	Who        deploy.Pusher
+	Vars       map[string]string // git's own: the quarantine, GIT_PUSH_*
+	Input      []byte            // standard input
+	Out        io.Writer         // what the pusher reads
+}
+
+// Concerned tells whether the call needs a chain: it is about a target's ref, or a push that was broken off waits to be
+// deployed. A repository's other pushes go on when etcd does not.
+func (c *HookCall) Concerned() (bool, error) {
+	targets, err := readTargets(configOf(c.GitDir))
+	if err != nil {
+		return false, err
+	}
+	updates, err := parseUpdates(c.Input)
+	if err != nil {
+		return false, err
+	}
+	for _, u := range updates {
+		if slices.ContainsFunc(targets, func(t Target) bool { return t.Ref == u.Ref }) {
+			return true, nil
+		}
+	}
+	waiting, err := listIntents(c.GitDir)
+	return len(waiting) > 0, err
+}
+
+func (c *HookCall) speaker(s *Deployer, gone func(error)) *speaker {
+	return newSpeaker(s.every, func(kind byte, payload []byte) error {
+		if kind != frameOutput {
+			return nil
+		}
+		if _, err := c.Out.Write(payload); err != nil {
+			return fmt.Errorf("tell git: %w", err)
+		}
+		return nil
+	}, gone)
+}
+
+// PreReceive is an installed pre-receive: it deploys what pushes left behind that were broken off, prepares this one or
+// refuses it, and gives the hook's exit status. Other than a server it gives its locks back before git moves the refs: it
+// cannot know whether another hook refuses the push after it, and a lock that nobody gives back would stop everybody else
+// for a minute. So post-receive prepares again, which finds in etcd all that was stored here.
+func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := c.speaker(s, func(error) { cancel(errHookGone) })
+	x := s.newSession(Push{Repository: c.Repository, Dir: c.GitDir})
+	x.who = c.Who
+	s.start(x)
+	defer s.end(x)
+	defer x.abort(nil)
+	defer x.cancel(nil)
+	s.settle(ctx, c, out)
+	status := x.preReceive(ctx, &request{vars: c.Vars, input: c.Input}, out)
+	for _, p := range x.plans {
+		x.release(p)
+	}
+	return status
+}
+
+// settle deploys what pushes left behind that were broken off, so far as that can be done: a push does not fail by what
+// another one left.
+func (s *Deployer) settle(ctx context.Context, c *HookCall, out *speaker) {
+	r := s.reconciler(c.Repository, c.GitDir)
+	r.note(r.intents(ctx))
+	for _, line := range r.lines {
+		out.line("%s", line)
+	}
+	if r.err != nil {
+		for _, line := range explain("left as it is", r.err) {
+			out.line("%s", line)
+		}
+	}
+}
+
+// PostReceive is an installed post-receive: it publishes what pre-receive has promised for the refs that have moved, and
+// gives the hook's exit status, of which git makes nothing. It goes on when nobody listens any more.
+func (s *Deployer) PostReceive(ctx context.Context, c *HookCall) byte {
+	out := c.speaker(s, func(error) {})
+	if err := s.postReceive(ctx, c, out); err != nil {
+		for _, line := range explain("pushed, not deployed", err) {
+			out.line("%s", line)
+		}
+		return 1
+	}
+	return 0
+}
+
+func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) error {
+	moved, err := parseUpdates(c.Input)
+	if err != nil {
+		return err
+	}
+	o, err := pushOptions(c.Vars)
+	if err != nil {
+		return err
+	}
+	targets, err := ReadTargets(ctx, c.GitDir)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, t := range targets {
+		i := slices.IndexFunc(moved, func(u RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
+		if i < 0 {
+			continue
+		}
+		if err := s.redeem(ctx, c, t, moved[i], o.skip, out); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed == nil {
+		s.settle(ctx, c, out)
+	}
+	return failed
+}
+
+// promised is a target's part of an intent.
+type promised struct {
+	in *intent
+	w  wish
+}
+
+// redeem publishes what was promised to one target for a ref that has moved.
+func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdate, skip bool, out *speaker) error {
+	all, err := promises(c.GitDir, t, u)
+	if err != nil {
+		return err
+	}
+	if skip {
+		out.line("%s stored, not deployed: deploy.skip; deploy it with: %s", u.Ref, s.redeploy(c.Repository, t))
+		return s.keep(c, all)
+	}
+	if len(all) == 0 {
+		return s.unpromised(ctx, c, t, u)
+	}
+	start, newest := time.Now(), all[0]
+	job := s.job(c.Repository, t, u.New, newest.in.Pusher)
+	job.Force, job.Reason = newest.w.Forced, newest.w.Reason
+	err = out.during("", "publishing", func(progress func(deploy.Progress)) error {
+		w := &work{
+			server: s, gitDir: c.GitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: newest.w.Over,
+			say: func(line string) { out.line("%s", line) }, progress: progress, cost: new(cost),
+		}
+		d, v, err := w.do(ctx)
+		switch {
+		case err != nil:
+			return err
+		case v.Already:
+			out.line("%s is already deployed as %d of %s", d.Hash.Short(), d.ID, t.Namespace)
+		case v.Same:
+			out.line("%s", unchanged(t, d))
+		default:
+			out.line("%s%s", published(d, time.Since(start)), s.unsigned())
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", t.Namespace, &undeployedError{err, "the ref has moved; deploy it with: " + s.redeploy(c.Repository, t)})
+	}
+	return s.keep(c, all)
+}
+
+// unsigned says that there is no key to sign records with.
+func (s *Deployer) unsigned() string {
+	if s.cfg.Signer != nil {
+		return ""
+	}
+	return ", not signed"
+}
+
+// undeployedError adds to what kept a ref from being deployed how that is made up for.
+type undeployedError struct {
+	error
+	remedy string
+}
+
+func (e *undeployedError) Unwrap() error { return e.error }
+
+// Hint is the remedy, after that of the error itself.
+func (e *undeployedError) Hint() string {
+	if hint := hintOf(e.error); hint != "" {
+		return hint + "; " + e.remedy
+	}
+	return e.remedy
+}
+
+// promises finds the intents of a ref update, the newest first: another hook may have refused the same push before.
+func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
+	pushes, err := listIntents(gitDir)
+	if err != nil {
+		return nil, err
+	}
+	var all []promised
+	for _, push := range pushes {
+		in, err := readIntent(gitDir, push)
+		var bad *badIntent
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad): // published by another process; told by settle
+			continue
+		case err != nil:
+			return nil, err
+		}
+		for _, w := range in.Deploys {
+			if w.Target == t && plumbing.Hash(w.Old) == u.Old && plumbing.Hash(w.New) == u.New {
+				all = append(all, promised{in, w})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b promised) int {
+		return cmp.Or(b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
+	})
+	return all, nil
+}
+
+// keep takes promises that were kept out of their intents.
+func (s *Deployer) keep(c *HookCall, all []promised) error {
+	r := s.reconciler(c.Repository, c.GitDir)
+	for _, p := range all {
+		if err := r.drop(p.in, p.w.Target.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpromised is a target's ref that has moved without an intent: pre-receive found it deployed already, another process
+// has published it meanwhile, or pre-receive never ran.
+func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefUpdate) error {
+	repo, err := deploy.OpenRepository(ctx, c.GitDir, nil)
+	if err != nil {
+		return err
+	}
+	defer repo.Close()
+	job := s.job(c.Repository, t, u.New, c.Who)
+	job.Repo = repo
+	chain := s.cfg.Chain(t.Namespace)
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return err
+	}
+	standing, _, err := chain.Stand(ctx, job, head)
+	if err != nil || standing == deploy.StandingEqual || standing == deploy.StandingBehind {
+		return err
+	}
+	return &deploy.RefusedError{
+		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", u.Ref, deploy.Hash(u.New.String()).Short()),
+		Remedy: "who runs the git server looks at the hooks (refship hook status), and deploys it with: " + s.redeploy(c.Repository, t),
+	}
+}

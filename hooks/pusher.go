@@ -1,0 +1,71 @@
+package hooks
+
+import (
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/keys"
+)
+
+// maxUserName bounds who a record names, in bytes.
+const maxUserName = 200
+
+// PusherOf says who deploys with a key that authenticated an SSH connection to refship's own server.
+func PusherOf(key *keys.Key) deploy.Pusher {
+	return deploy.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
+}
+
+// PusherFromEnv says who deploys where refship's own server has authenticated nobody, as the environment has it. It is worth
+// as much as whoever made the environment; Via says who that was:
+//
+//	gitolite      GL_USER, which gitolite sets from the key that authenticated
+//	gitea         GITEA_PUSHER_NAME, which Gitea and Forgejo set
+//	sshd from IP  the account that sshd logged in (SSH_CONNECTION), and with its ExposeAuthInfo the key (SSH_USER_AUTH)
+//	os            the account that the process runs as
+func PusherFromEnv(getenv func(string) (string, bool)) deploy.Pusher {
+	env := func(name string) string {
+		value, _ := getenv(name)
+		return strings.ToValidUTF8(value[:min(len(value), maxUserName)], "")
+	}
+	if name := env("GL_USER"); name != "" {
+		return deploy.Pusher{Name: name, Via: "gitolite"}
+	}
+	if name := env("GITEA_PUSHER_NAME"); name != "" {
+		return deploy.Pusher{Name: name, Via: "gitea"}
+	}
+	name := strconv.Itoa(os.Geteuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if address, _, _ := strings.Cut(env("SSH_CONNECTION"), " "); address != "" {
+		return deploy.Pusher{Name: name, Key: loginKey(env("SSH_USER_AUTH")), Via: "sshd from " + address}
+	}
+	return deploy.Pusher{Name: name, Via: "os"}
+}
+
+// loginKey is the fingerprint of the key in the file that sshd writes with ExposeAuthInfo (sshd_config(5)): lines such as
+// "publickey ssh-ed25519 AAAA…". It is "" if there is none.
+func loginKey(path string) string {
+	if path == "" {
+		return ""
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		method, rest, _ := strings.Cut(line, " ")
+		if method != "publickey" {
+			continue
+		}
+		if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(rest)); err == nil {
+			return ssh.FingerprintSHA256(key)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,48 @@
+package hooks_test
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+func TestPusherFromEnv(t *testing.T) {
+	t.Parallel()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := filepath.Join(t.TempDir(), "auth")
+	text := "password\npublickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n"
+	if err := os.WriteFile(auth, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want deploy.Pusher
+	}{
+		"nothing":             {nil, deploy.Pusher{Name: me.Username, Via: "os"}},
+		"sshd":                {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22"}, deploy.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
+		"sshd, key not shown": {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22", "SSH_USER_AUTH": auth + ".none"}, deploy.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
+		"sshd with a key": {
+			map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22", "SSH_USER_AUTH": auth},
+			deploy.Pusher{Name: me.Username, Key: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU", Via: "sshd from 10.1.2.3"},
+		},
+		"gitolite behind sshd": {map[string]string{"SSH_CONNECTION": "::1 1 ::1 22", "GL_USER": "alice"}, deploy.Pusher{Name: "alice", Via: "gitolite"}},
+		"gitea":                {map[string]string{"GITEA_PUSHER_NAME": "bob"}, deploy.Pusher{Name: "bob", Via: "gitea"}},
+		"not UTF-8":            {map[string]string{"GL_USER": "al\xffice"}, deploy.Pusher{Name: "alice", Via: "gitolite"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := hooks.PusherFromEnv(func(name string) (string, bool) { value, ok := c.env[name]; return value, ok })
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
