@@ -29,6 +29,15 @@ func LoadOrCreate(path, comment string) (ssh.Signer, error) {
 	return signer, nil
 }
 
+// Load reads an OpenSSH private key, as LoadOrCreate does, and makes none.
+func Load(path string) (ssh.Signer, error) {
+	signer, err := load(path)
+	if err != nil {
+		return nil, fmt.Errorf("load private key: %w", err)
+	}
+	return signer, nil
+}
+
 func load(path string) (ssh.Signer, error) {
 	f, err := openGuarded(path, 0o077, "group or others may use it")
 	if err != nil {

@@ -10,16 +10,21 @@ import (
 
 // targetFlags are a target's settings; nil: not given.
 type targetFlags struct {
-	Ref         *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
+	Ref       *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
+	Namespace *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
+	layoutFlags
+	Check *string `scope:"TARGET_" placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+}
+
+// layoutFlags say what of a tree is deployed and how the nodes read it.
+type layoutFlags struct {
 	Path        *string `scope:"TARGET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Namespace   *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
 	Frontend    *string `scope:"TARGET_" placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Of a new target files."`
 	Entry       *string `scope:"TARGET_" placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
 	Noop        *bool   `scope:"TARGET_" help:"mgmt changes nothing, and says what it would; --noop=false takes it back, as it does with the other flags of this kind."`
 	Sema        *string `scope:"TARGET_" placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
 	NoAutoedges *bool   `scope:"TARGET_" help:"mgmt adds no edges by itself."`
 	NoAutogroup *bool   `scope:"TARGET_" help:"mgmt does not group resources by itself."`
-	Check       *string `scope:"TARGET_" placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
 }
 
 // newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
@@ -59,31 +64,13 @@ func (f *targetFlags) apply(t hooks.Target) (_ hooks.Target, err error) {
 			return t, err
 		}
 	}
-	if f.Path != nil {
-		t.Path = strings.Trim(*f.Path, "/")
-	}
 	if f.Namespace != nil {
 		if t.Namespace, err = parseNamespace(*f.Namespace); err != nil {
 			return t, err
 		}
 	}
-	if f.Frontend != nil {
-		if t.Frontend, err = deploy.ParseFrontend(*f.Frontend); err != nil {
-			return t, asUsage("--frontend", err)
-		}
-	}
-	if f.Entry != nil {
-		t.Entry = strings.TrimPrefix(*f.Entry, "/")
-	}
-	if f.Sema != nil {
-		if t.Sema, err = strconv.Atoi(*f.Sema); err != nil {
-			return t, usagef("--sema: %q is not a whole number from 0", *f.Sema)
-		}
-	}
-	for flag, setting := range map[*bool]*bool{f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup} {
-		if flag != nil {
-			*setting = *flag
-		}
+	if err := f.layoutFlags.apply(&t); err != nil {
+		return t, err
 	}
 	if f.Check != nil {
 		t.Check = *f.Check
@@ -92,4 +79,29 @@ func (f *targetFlags) apply(t hooks.Target) (_ hooks.Target, err error) {
 		return t, asUsage("", err)
 	}
 	return t, nil
+}
+
+func (f *layoutFlags) apply(t *hooks.Target) (err error) {
+	if f.Path != nil {
+		t.Path = strings.Trim(*f.Path, "/")
+	}
+	if f.Frontend != nil {
+		if t.Frontend, err = deploy.ParseFrontend(*f.Frontend); err != nil {
+			return asUsage("--frontend", err)
+		}
+	}
+	if f.Entry != nil {
+		t.Entry = strings.TrimPrefix(*f.Entry, "/")
+	}
+	if f.Sema != nil {
+		if t.Sema, err = strconv.Atoi(*f.Sema); err != nil {
+			return usagef("--sema: %q is not a whole number from 0", *f.Sema)
+		}
+	}
+	for flag, setting := range map[*bool]*bool{f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup} {
+		if flag != nil {
+			*setting = *flag
+		}
+	}
+	return nil
 }

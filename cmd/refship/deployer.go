@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/hooks"
+	"refship/keys"
+)
+
+// maxPasswordFile bounds what is read as a password, in bytes.
+const maxPasswordFile = 64 << 10
+
+// openDeployer is a Deployer of one process, and what it hangs on.
+type openDeployer struct {
+	*hooks.Deployer
+	client *clientv3.Client
+	locker *deploy.Locker
+}
+
+// deployerConfig is what a process of its own deploys with.
+type deployerConfig struct {
+	Client     *clientv3.Client
+	SigningKey string                    // "": records stay unsigned
+	GitDir     string                    // "": a plain directory is deployed
+	Redeploy   func(hooks.Target) string // for hints
+	Log        *slog.Logger
+}
+
+// newDeployer makes a Deployer for a process that deploys and ends. Close must be called.
+func newDeployer(cfg deployerConfig) (*openDeployer, error) {
+	d := &openDeployer{client: cfg.Client, locker: deploy.NewLocker(cfg.Client, lockTTL)}
+	signer, err := loadSigner(cfg.SigningKey)
+	if err == nil {
+		err = d.open(cfg, signer)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find host name: %w", err)
+	}
+	d.Deployer = hooks.NewDeployer(hooks.Config{
+		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(d.client, ns, cfg.Log) },
+		Locker: d.locker,
+		Room: func(ctx context.Context, all []*deploy.Prepared) error {
+			return deploy.CheckRoom(ctx, d.client, all)
+		},
+		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: cfg.Redeploy, Log: cfg.Log,
+	})
+	return nil
+}
+
+// Close gives the lease back, and with it what locks there may be left; where etcd does not answer, they go by themselves.
+func (d *openDeployer) Close() error {
+	closed := make(chan error, 1)
+	go func() { closed <- d.locker.Close() }()
+	select {
+	case <-closed: // at worst the lease runs out
+	case <-time.After(releaseTime):
+	}
+	return d.client.Close()
+}
+
+func loadSigner(path string) (ssh.Signer, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // no key is configured, and records say so
+	}
+	return keys.Load(path)
+}
+
+// quietLog is for commands whose errors are told anyway.
+func quietLog(a *app) *slog.Logger {
+	return slog.New(withFailpoint(a, slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+}
+
+// etcdOf is how to reach the etcd that a repository's settings name.
+func etcdOf(s hooks.Settings, log *slog.Logger) (etcd.Config, error) {
+	cfg := etcd.Config{Endpoints: s.Endpoints, CACert: s.CACert, Cert: s.Cert, Key: s.Key, User: s.User, Log: log}
+	if err := s.CheckFiles(); err != nil {
+		return cfg, err
+	}
+	var err error
+	cfg.Password, err = readPassword(s.PasswordFile)
+	return cfg, err
+}
+
+// readPassword reads the first line of a file.
+func readPassword(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	if len(text) > maxPasswordFile {
+		return "", fmt.Errorf("read password: %s has %d bytes", path, len(text))
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", &hintError{err: fmt.Errorf("read password: the first line of %s is empty", path), hint: "the file holds the password and nothing else"}
+	}
+	return line, nil
+}
