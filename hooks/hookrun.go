@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,7 +29,7 @@ type HookCall struct {
 // Concerned tells whether the call needs a chain: it is about a target's ref, or a push that was broken off waits to be
 // deployed. A repository's other pushes go on when etcd does not.
 func (c *HookCall) Concerned() (bool, error) {
-	targets, err := readTargets(configOf(c.GitDir))
+	targets, err := readTargets(filepath.Join(c.GitDir, "config"))
 	if err != nil {
 		return false, err
 	}

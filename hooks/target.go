@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,42 +101,12 @@ func checkTargets(targets []Target) error {
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
 func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
-	return readTargets(configOf(gitDir))
+	return readTargets(filepath.Join(gitDir, "config"))
 }
 
-func configOf(gitDir string) string { return filepath.Join(gitDir, "config") }
-
-// readTargets names no path in its errors: they go to whoever pushes.
 func readTargets(path string) ([]Target, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the repository's config: %w", withoutPath(err))
-	}
-	config := format.New()
-	if err := format.NewDecoder(bytes.NewReader(text)).Decode(config); err != nil {
-		return nil, fmt.Errorf("read the repository's config: %w", err)
-	}
-	var targets []Target
-	for _, s := range config.Sections {
-		if !s.IsName(section) {
-			continue
-		}
-		for _, o := range s.Options {
-			return nil, unknownSetting(section + "." + o.Key)
-		}
-		for _, sub := range s.Subsections {
-			t, err := targetOf(sub)
-			if err != nil {
-				return nil, err
-			}
-			targets = append(targets, t)
-		}
-	}
-	slices.SortFunc(targets, byName)
-	if err := checkTargets(targets); err != nil {
-		return nil, fmt.Errorf("read the repository's config: %w", err)
-	}
-	return targets, nil
+	r, err := readRules(path)
+	return r.targets, err
 }
 
 func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
@@ -146,7 +115,7 @@ func unknownSetting(key string) error {
 	return &deploy.RefusedError{
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
-			" are known; take others out with: git config --unset",
+			" and refship." + strings.Join(settingNames, ", .") + " are known; take others out with: git config --unset",
 	}
 }
 

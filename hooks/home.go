@@ -1,0 +1,268 @@
+package hooks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"refship/deploy"
+)
+
+// Home is a repository that lives somewhere already, as git itself sees it.
+type Home struct {
+	GitDir   string // the common directory, which linked worktrees share; absolute
+	WorkTree string // absolute; "" if the repository is bare
+	HooksDir string // where git-receive-pack looks for hooks, without symbolic links as far as it exists; absolute
+
+	// HooksPath is core.hooksPath as git expands it, "" if it is not set, and HooksScope whose setting it is: "local",
+	// "worktree", "global" or "system".
+	HooksPath  string
+	HooksScope string
+
+	Owner int // the user id that GitDir belongs to
+}
+
+// FindHome finds the repository that path is in: a bare one, a work tree or any directory of it, a linked worktree, a
+// submodule, or the inside of a git directory. Git finds it, with the user's own configuration, since git's rules about
+// repositories that are not safe (safe.directory, safe.bareRepository) are there, and core.hooksPath may be. The
+// environment's GIT_DIR and the like do not count: path says which repository is meant.
+//
+// Errors are *deploy.RefusedError with git's words for what is no repository, not safe or not usable.
+func FindHome(ctx context.Context, path string) (*Home, error) {
+	out, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
+	if err != nil {
+		return nil, fmt.Errorf("find repository: %w", notFound(path, err))
+	}
+	dir, inside, ok := strings.Cut(strings.TrimSuffix(out, "\n"), "\n")
+	if last := strings.LastIndexByte(inside, '\n'); ok && last >= 0 { // a line feed in a directory's name
+		dir, inside = dir+"\n"+inside[:last], inside[last+1:]
+	}
+	h := &Home{GitDir: filepath.Clean(dir)}
+	if inside == "true" {
+		top, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
+		if err != nil {
+			return nil, fmt.Errorf("find work tree: %w", err)
+		}
+		h.WorkTree = strings.TrimSuffix(top, "\n")
+	}
+	if err := h.look(ctx); err != nil {
+		return nil, fmt.Errorf("find repository %s: %w", h.GitDir, err)
+	}
+	return h, nil
+}
+
+// look fills in what the git directory says.
+func (h *Home) look(ctx context.Context) error {
+	info, err := os.Stat(h.GitDir)
+	if err != nil {
+		return err
+	}
+	h.Owner = int(info.Sys().(*syscall.Stat_t).Uid)
+	format, err := h.git(ctx, "rev-parse", "--show-object-format")
+	if err != nil {
+		return err
+	}
+	if format := strings.TrimSpace(format); format != "sha1" {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("repository %s uses %s objects", h.GitDir, format),
+			Remedy: "only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it",
+		}
+	}
+	if h.WorkTree == "" {
+		if err := h.lookForWorkTree(ctx); err != nil {
+			return err
+		}
+	}
+	return h.lookForHooks(ctx)
+}
+
+// lookForWorkTree finds the work tree of a git directory that was named itself.
+func (h *Home) lookForWorkTree(ctx context.Context) error {
+	bare, err := h.config(ctx, "bool", "core.bare")
+	if err != nil || bare.value == "true" {
+		return err
+	}
+	tree, err := h.config(ctx, "path", "core.worktree")
+	switch {
+	case err != nil:
+		return err
+	case tree.set && filepath.IsAbs(tree.value):
+		h.WorkTree = filepath.Clean(tree.value)
+	case tree.set:
+		h.WorkTree = filepath.Join(h.GitDir, tree.value)
+	case filepath.Base(h.GitDir) == ".git":
+		h.WorkTree = filepath.Dir(h.GitDir)
+	}
+	return nil
+}
+
+// lookForHooks finds the directory that receive-pack runs hooks from. A relative core.hooksPath is relative to where
+// hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse --git-path
+// hooks" takes it as relative to where that is called.
+func (h *Home) lookForHooks(ctx context.Context) error {
+	path, err := h.config(ctx, "path", "core.hooksPath")
+	if err != nil {
+		return err
+	}
+	h.HooksPath, h.HooksScope = path.value, path.scope
+	switch {
+	case path.set && path.value == "":
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope),
+			Remedy: "take it out: git config --" + path.scope + " --unset core.hooksPath",
+		}
+	case !path.set:
+		h.HooksDir = filepath.Join(h.GitDir, "hooks")
+	case filepath.IsAbs(path.value):
+		h.HooksDir = filepath.Clean(path.value)
+	default:
+		h.HooksDir = filepath.Join(h.GitDir, path.value)
+	}
+	real, err := filepath.EvalSymlinks(h.HooksDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(h.HooksDir); err == nil {
+			return &deploy.RefusedError{What: h.HooksDir + " is a symbolic link to nowhere", Remedy: "make the directory that it names, or remove the link"}
+		}
+		return nil
+	case err != nil:
+		return err
+	}
+	if info, err := os.Stat(real); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s, where git looks for hooks, is no directory", h.HooksDir),
+			Remedy: "git runs no hooks there: see git config --show-origin core.hooksPath",
+		}
+	}
+	h.HooksDir = real
+	return nil
+}
+
+// checkOwner refuses to change what is somebody else's: what root writes there would not be its owner's to change, and
+// what git runs there runs as whoever pushes.
+func (h *Home) checkOwner(verb string) error {
+	if h.Owner == os.Geteuid() {
+		return nil
+	}
+	name := "#" + strconv.Itoa(h.Owner)
+	if u, err := user.LookupId(strconv.Itoa(h.Owner)); err == nil {
+		name = u.Username
+	}
+	return &deploy.RefusedError{
+		What:   fmt.Sprintf("repository %s belongs to %s", h.GitDir, name),
+		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", quoteShell(name), verb, quoteShell(h.GitDir)),
+	}
+}
+
+// setting is one value of git's configuration.
+type setting struct {
+	value, scope string
+	set          bool
+}
+
+// config asks for a setting of whatever scope.
+func (h *Home) config(ctx context.Context, kind, key string) (setting, error) {
+	out, err := h.git(ctx, "config", "-z", "--show-scope", "--type="+kind, "--get", key)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return setting{}, nil
+	}
+	if err != nil {
+		return setting{}, err
+	}
+	scope, value, _ := strings.Cut(strings.TrimSuffix(out, "\x00"), "\x00")
+	return setting{value: value, scope: scope, set: true}, nil
+}
+
+// git asks about the repository that was found, and looks for no other.
+func (h *Home) git(ctx context.Context, args ...string) (string, error) {
+	return userGit(ctx, append([]string{"-C", h.GitDir, "--git-dir=" + h.GitDir}, args...)...)
+}
+
+// gitError is what git said when it could not.
+type gitError struct {
+	command string
+	said    string
+	err     error
+}
+
+func (e *gitError) Error() string { return fmt.Sprintf("git %s: %v: %s", e.command, e.err, e.said) }
+func (e *gitError) Unwrap() error { return e.err }
+
+// userEnv is the environment without what would lead git to another repository or change its rules. Which files are the
+// user's configuration, and how far git looks, are the user's to say; hooks are run under the same.
+func userEnv() []string {
+	kept := []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"}
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name == "LC_ALL" || strings.HasPrefix(name, "GIT_") && !slices.Contains(kept, name)
+	})
+	return append(env, "LC_ALL=C")
+}
+
+// userGit runs git as the user would, and gives its standard output.
+func userGit(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Env = userEnv()
+	var out, speech bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &speech
+	if err := cmd.Run(); err != nil {
+		command := args[slices.IndexFunc(args, func(a string) bool { return a == "rev-parse" || a == "config" })]
+		return "", &gitError{command: command, said: strings.TrimSpace(speech.String()), err: err}
+	}
+	return out.String(), nil
+}
+
+// notFound puts git's words about a directory that it takes for no repository, or for one that is not safe, into an error
+// with git's remedy.
+func notFound(path string, err error) error {
+	var g *gitError
+	if !errors.As(err, &g) {
+		return err
+	}
+	lines := strings.Split(strings.TrimPrefix(g.said, "fatal: "), "\n")
+	refused := &deploy.RefusedError{What: lines[0]}
+	switch {
+	case strings.Contains(g.said, "dubious ownership"):
+		refused.Remedy = "git config --global --add safe.directory " + quoteShell(path)
+		for _, line := range lines[1:] {
+			if command := strings.TrimSpace(line); strings.HasPrefix(command, "git config ") {
+				refused.Remedy = command
+			}
+		}
+		refused.Remedy = "work as its owner, or, if you trust it: " + refused.Remedy
+	case strings.Contains(g.said, "safe.bareRepository"):
+		refused.Remedy = "if you trust the bare repositories here: git config --global safe.bareRepository all"
+	case strings.Contains(g.said, "not a git repository"):
+		refused.What = fmt.Sprintf("%s is in no git repository", path)
+		refused.Remedy = "name a repository, or a directory in one; refship hook install --all DIR takes all below DIR"
+	case strings.Contains(g.said, "cannot change to"):
+		refused.Remedy = "name a directory that is there and that you may read"
+	default:
+		return err
+	}
+	return refused
+}
+
+// quoteShell writes a word for a POSIX shell, plain where it can be.
+func quoteShell(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:,@%#", r)
+	}
+	if word != "" && word[0] != '#' && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
