@@ -1,4 +1,4 @@
-// Package tree is a git commit's tree as entries and content, and the text that refship stores of each directory.
+// Package tree is the tree of a git commit or of a plain directory as entries and content, and the text that refship stores of each directory.
 //
 // # Words
 //
@@ -51,7 +51,13 @@
 // oid is an error, and commits and trees are hashed again. A blob's bytes are the caller's to hash (HashBlob), in the
 // same pass as the sha256.
 //
+// # Reading a plain directory
+//
+// Directory is a directory outside of git, as git would store it: the same oids, by a walk that follows no link and
+// needs no git. An executable file is one that its owner may execute; directories without files are left out. Contents
+// are not kept: Blobs reads them again, and gives none that is not what its oid names.
+//
 // # Concurrency
 //
-// A Repository may be used from many goroutines, which take turns. The other types are plain values.
+// A Repository may be used from many goroutines, which take turns, and a Directory from many at once. The other types are plain values.
 package tree
