@@ -22,15 +22,16 @@ const maxCommits = 10_000
 // MaxReason bounds a reason, in bytes: a record is one value in etcd and a few lines for people.
 const MaxReason = 10_000
 
-// Job is one wish: put this commit into that chain.
+// Job is one wish: put this commit, or this directory, into that chain.
 type Job struct {
 	Kind       Kind
-	Repo       *tree.Repository
-	Commit     plumbing.Hash
-	Path       string   // "" is the whole tree
-	Frontend   Frontend // Auto: lang or yaml, as the tree has it
-	Settings   Settings // of the frontend
-	Repository string   // name
+	Repo       *Repository   // with a Commit
+	Commit     plumbing.Hash // of Repo
+	Dir        *Directory    // in place of Repo and Commit
+	Path       string        // of the commit's tree; "" is all of it, and so it is with Dir
+	Frontend   Frontend      // Auto: lang or yaml, as the tree has it
+	Settings   Settings      // of the frontend
+	Repository string        // name
 	Target     string
 	Ref        string
 	Pusher     Pusher
@@ -42,7 +43,12 @@ type Job struct {
 }
 
 // hash is the deploy hash that the job would publish.
-func (j *Job) hash() Hash { return Hash(j.Commit.String()) }
+func (j *Job) hash() Hash {
+	if j.Dir != nil {
+		return Hash(treePrefix + j.Dir.Root().String())
+	}
+	return Hash(j.Commit.String())
+}
 
 // Is tells whether d is this very deploy.
 func (j *Job) Is(d *Deploy) bool { return d.Hash == j.hash() && j.alike(d) }
@@ -65,11 +71,11 @@ type Verdict struct {
 	Already  bool            // the head is this very deploy: there is nothing to do
 	Same     bool            // the job has a path, and nothing below it differs from the head: there is nothing to do
 	Forced   *ConflictError  // what Force overrode; nil if nothing had to be
-	Undoes   *Deploy         // the head, if it is a rollback whose undone commit comes back with this job
-	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first; forced: only the commit
+	Undoes   *Deploy         // the head, if it is a rollback whose undone commit or directory comes back with this job
+	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first; forced: only the commit; none of a directory
 	More     bool            // there are more commits than are stored
 	previous Hash            // deploy hash of the head, "" if there is none
-	subject  string          // of the commit
+	subject  string          // of the commit, or a directory's name
 	author   string
 	tree     plumbing.Hash   // at the job's path
 	above    []plumbing.Hash // the trees from the commit's down to, without, tree
@@ -81,10 +87,13 @@ func (v *Verdict) Idle() bool { return v.Already || v.Same }
 // Check reads the chain's head and says whether the job may replace it: a *ConflictError or a *RefusedError if not.
 // It writes nothing and takes no lock, so the answer may be outdated; Prepare asks again.
 //
-// Nothing yet: the first deploy. The same commit, path, frontend and settings: nothing to do. An ancestor of the
-// commit: the next deploy, or nothing to do if the job has a path below which nothing differs. Anything else: refused,
-// unless the job says Force.
+// Nothing yet: the first deploy. The same commit or directory, path, frontend and settings: nothing to do. An ancestor
+// of the commit: the next deploy, or nothing to do if the job has a path below which nothing differs. A directory after
+// a directory: the next deploy. Anything else: refused, unless the job says Force.
 func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
+	if err := job.check(); err != nil {
+		return nil, err
+	}
 	if err := checkReason(job); err != nil {
 		return nil, err
 	}
@@ -97,7 +106,7 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 		return nil, err
 	}
 	if v.Head == nil {
-		v.Commits = []plumbing.Hash{job.Commit}
+		v.Commits = job.commits()
 		return v, nil
 	}
 	v.previous = v.Head.Hash
@@ -111,7 +120,7 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	var conflict *ConflictError
 	switch {
 	case job.Force && errors.As(err, &conflict):
-		v.Forced, v.Commits = conflict, []plumbing.Hash{job.Commit}
+		v.Forced, v.Commits = conflict, job.commits()
 	case err != nil:
 		return nil, err
 	case job.sameBelow(v.Head, v.tree):
@@ -132,7 +141,7 @@ func checkReason(job *Job) error {
 	case job.Force && strings.TrimSpace(job.Reason) == "":
 		return &RefusedError{
 			What:   "a forced deploy needs a reason, which its record keeps",
-			Remedy: "say why: git push -o deploy.force -o deploy.reason=TEXT",
+			Remedy: "say why: " + forceWay(job),
 		}
 	}
 	return nil
@@ -151,14 +160,19 @@ func (c *Chain) checkMixed(job *Job, head *Deploy) error {
 	if is == job.Frontend.IsMgmt() {
 		return nil
 	}
-	return &RefusedError{
-		What:   fmt.Sprintf("the deploys in %s are %s, and this one is %s", c.ns, whose(is), whose(!is)),
-		Remedy: "give the target a namespace of its own: refship repo target set " + job.Repository + " " + job.Target + " --namespace NS",
+	remedy := "give the target a namespace of its own: refship repo target set " + job.Repository + " " + job.Target + " --namespace NS"
+	if job.Target == "" {
+		remedy = "deploy into a namespace of its own: --namespace NS"
 	}
+	return &RefusedError{What: fmt.Sprintf("the deploys in %s are %s, and this one is %s", c.ns, whose(is), whose(!is)), Remedy: remedy}
 }
 
 // read takes in the commit and finds the tree at the job's path.
 func (v *Verdict) read(job *Job) error {
+	if job.Dir != nil {
+		v.readDirectory(job.Dir)
+		return nil
+	}
 	commit, err := job.Repo.Commit(job.Commit)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		return &RefusedError{
@@ -184,23 +198,29 @@ func (v *Verdict) read(job *Job) error {
 	return refuseTree(err)
 }
 
-// override is what to do about a head that no commit can follow.
-const override = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
+// conflict says that the job may not replace the head.
+func (c *Chain) conflict(job *Job, v *Verdict, why, remedy string) error {
+	return &ConflictError{Namespace: c.ns, Head: v.Head, Want: job.hash(), Why: why, Remedy: remedy}
+}
 
-// checkPrevious holds the job's commit against the head's deploy hash.
+// checkPrevious holds the job's hash against the head's.
 func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
-	short := job.hash().Short()
-	conflict := func(why, remedy string) error {
-		return &ConflictError{Namespace: c.ns, Head: v.Head, Want: job.hash(), Why: why, Remedy: remedy}
-	}
 	switch {
 	case v.Head.Hash == "":
-		return conflict("that deploy has no hash, so nothing can be checked against it",
-			"deploy once with the tool that made it, with a hash; or override it, "+override)
+		return c.conflict(job, v, "that deploy has no hash, so nothing can be checked against it",
+			"deploy once with the tool that made it, with a hash; or override it, "+override(job))
+	case job.Dir != nil:
+		return c.checkDirectory(job, v)
 	case v.Head.Hash.IsTree():
-		return conflict("that is a plain directory, and your "+short+" is a commit",
-			"a chain of plain directories goes on with plain directories: give the repository a namespace of its own; or override it, "+override)
+		return c.conflict(job, v, "that is a plain directory, and your "+job.hash().Short()+" is a commit",
+			"a chain of plain directories goes on with plain directories, refship deploy --dir DIR: give the repository a namespace of its own; or override it, "+override(job))
 	}
+	return c.checkCommit(ctx, job, v)
+}
+
+// checkCommit holds the job's commit against the head's.
+func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
+	short := job.hash().Short()
 	if err := checkRollback(ctx, job, v); err != nil {
 		return err
 	}
@@ -211,22 +231,22 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 		return fmt.Errorf("compare %s with %s: %w", v.Head.Hash.Short(), short, err)
 	case between.Related:
 		v.Commits, v.More = between.Commits, between.More
+		return nil
 	case v.Undoes != nil: // back to where the chain was, from another line of history
-		v.Commits = []plumbing.Hash{job.Commit}
+		v.Commits = job.commits()
+		return nil
 	case !unknown:
 		back, err := job.Repo.Between(ctx, job.Commit, plumbing.NewHash(string(v.Head.Hash)), 0)
 		if err != nil {
 			return fmt.Errorf("compare %s with %s: %w", short, v.Head.Hash.Short(), err)
 		}
 		if back.Related {
-			return conflict("your "+short+" does not contain it: it is older",
-				"to go back, git revert what came after it and push that; or override it, "+override)
+			return c.conflict(job, v, "your "+short+" does not contain it: it is older",
+				"to go back, git revert what came after it and "+strings.TrimSuffix(job.pushAgain(), " again")+" that; or override it, "+override(job))
 		}
-		return conflict(catchUp(job, v.Head, unknown))
-	default:
-		return conflict(catchUp(job, v.Head, unknown))
 	}
-	return nil
+	why, remedy := catchUp(job, v.Head, unknown)
+	return c.conflict(job, v, why, remedy)
 }
 
 // catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
@@ -241,12 +261,12 @@ func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 			branch = Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
 		}
 		return "it came from " + from + ", and " + why,
-			"catch up from there: git pull --rebase URL " + branch + ", with the URL of " + from + "; then push again"
+			"catch up from there: git pull --rebase URL " + branch + ", with the URL of " + from + "; then " + job.pushAgain()
 	}
 	if unknown {
-		return why, "bring it in from where it was deployed (see refship show " + head.ID.String() + "), merge or rebase, then push again; or override it, " + override
+		return why, "bring it in from where it was deployed (see refship show " + head.ID.String() + "), merge or rebase, then " + job.pushAgain() + "; or override it, " + override(job)
 	}
-	return why, "git pull --rebase REMOTE " + branch + ", then push again"
+	return why, strings.TrimSpace("git pull --rebase REMOTE "+branch) + ", then " + job.pushAgain()
 }
 
 // elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one host
@@ -296,12 +316,15 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 func refuseTree(err error) error {
 	var (
 		odd   *tree.TreeError
+		plain *tree.DirectoryError
 		large *tree.TooLargeError
 		unfit *mgmt.Error
 	)
 	switch {
 	case errors.As(err, &odd):
 		return &RefusedError{What: err.Error(), Remedy: odd.Hint()}
+	case errors.As(err, &plain):
+		return &RefusedError{What: plain.Error(), Remedy: plain.Hint()}
 	case errors.As(err, &large):
 		return &RefusedError{What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
 	case errors.As(err, &unfit):

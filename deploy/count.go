@@ -46,7 +46,7 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 		p.Listed[i] = p.Listed[i].own()
 	}
 	if err == nil && long != "" {
-		err = badName(long)
+		err = badName(long, p.job.again())
 	}
 	return err
 }

@@ -86,15 +86,15 @@ func (p *Prepared) source(ctx context.Context) mgmt.Source {
 			return nil, p.nodes.unknown(oid)
 		},
 		Content: func(e tree.Entry, path string) (text []byte, err error) {
-			err = p.job.Repo.Blobs(ctx, []plumbing.Hash{e.OID}, func(_ int, _ int64, r io.Reader) error {
+			err = p.job.Source().Blobs(ctx, []plumbing.Hash{e.OID}, func(_ int, _ int64, r io.Reader) error {
 				text, err = io.ReadAll(io.LimitReader(r, e.Size+1))
 				return err
 			})
 			if err == nil && sha256.Sum256(text) != e.SHA256 {
-				err = fmt.Errorf("git handed over something else than blob %s", e.OID)
+				err = fmt.Errorf("something else than blob %s was handed over", e.OID)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("read %q: %w", path, err)
+				return nil, p.unread(path, err)
 			}
 			return text, nil
 		},

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -14,7 +15,7 @@ import (
 )
 
 // keepBytes is how much new content one Prepared keeps in memory between reading and storing it; what is beyond is
-// read from git a second time.
+// read a second time.
 const keepBytes = 32 << 20
 
 // What a Linux file system can hold, in bytes: a deploy that no node could check out is refused.
@@ -166,10 +167,10 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 	return plans, nil
 }
 
-// planDir reads one directory from git: what the head's directory names has its size and sha256 from there, the rest
+// planDir reads one directory from git, or as the plain one was read: what the head's directory names has its size and sha256 from there, the rest
 // is planned.
 func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan, error) {
-	entries, err := p.job.Repo.Tree(d.oid)
+	entries, err := p.job.Source().Tree(d.oid)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %q: %w", d.path, err)
 	}
@@ -192,7 +193,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 	for i, e := range entries {
 		where := path.Join(d.path, e.Name)
 		if len(e.Name) > maxName || len(where) > maxPath {
-			return nil, badName(where)
+			return nil, badName(where, p.job.again())
 		}
 		entry := &d.node.Entries[i]
 		*entry = tree.Entry{Mode: e.Mode, Name: e.Name, OID: e.Hash}
@@ -226,11 +227,11 @@ func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
 	}
 }
 
-func badName(where string) error {
+func badName(where, again string) error {
 	return &RefusedError{
 		What: fmt.Sprintf("%q: a name of %d bytes in a path of %d; a file system takes %d and %d", where,
 			len(path.Base(where)), len(where), maxName, maxPath),
-		Remedy: "shorten the name, commit, push again",
+		Remedy: "shorten the name, " + again,
 	}
 }
 
@@ -241,25 +242,25 @@ func sameKind(known, mode filemode.FileMode) bool {
 	return known == mode || file(known) && file(mode)
 }
 
-// readContents learns size and sha256 of every planned content, in one stream out of git.
+// readContents learns size and sha256 of every planned content, in one stream out of git or the directory.
 func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) error {
 	list, oids := p.planned, make([]plumbing.Hash, len(p.planned))
 	for i, c := range list {
 		oids[i] = c.oid
 	}
 	told, kept := Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
-	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
+	return p.job.Source().Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
 		c := list[i]
 		if c.size = size; p.job.MaxFile > 0 && size > p.job.MaxFile {
-			return tooLargeFile(c.path, size, p.job.MaxFile)
+			return tooLargeFile(c.path, size, p.job)
 		}
 		sum := newContentHash(size)
 		if size <= tree.ChunkSize && kept+size <= keepBytes {
 			c.kept = make([]byte, 0, size)
 			kept += size
 		}
-		if err := c.read(r, sum); err != nil {
-			return fmt.Errorf("read %q: %w", c.path, err)
+		if err := c.read(r, sum, p.job.again()); err != nil {
+			return p.unread(c.path, err)
 		}
 		c.sum = sum.SHA256()
 		told.Files++
@@ -269,11 +270,24 @@ func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) er
 	})
 }
 
-func tooLargeFile(where string, size, limit int64) error {
-	return &RefusedError{
-		What:   fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(limit)),
-		Remedy: "take it out of the commit and push again, or ask who runs the server to raise its limit, --max-file-size",
+// unread says which content could not be read, once.
+func (p *Prepared) unread(where string, err error) error {
+	var (
+		changed *tree.ChangedError
+		refused *RefusedError
+	)
+	if errors.As(err, &changed) || errors.As(err, &refused) {
+		return err
 	}
+	return fmt.Errorf("read %q: %w", where, err)
+}
+
+func tooLargeFile(where string, size int64, job *Job) error {
+	remedy := "take it out of the commit and push again, or ask who runs the server to raise its limit, --max-file-size"
+	if job.Dir != nil {
+		remedy = "leave it out with --exclude, or raise the limit, --max-file-size"
+	}
+	return &RefusedError{What: fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(job.MaxFile)), Remedy: remedy}
 }
 
 // exactly writes a size for reading, and to the byte where that rounds.
@@ -286,14 +300,14 @@ func exactly(n int64) string {
 }
 
 // read takes a content in and checks that it is what its oid names.
-func (c *content) read(r io.Reader, sum *contentHash) error {
+func (c *content) read(r io.Reader, sum *contentHash, again string) error {
 	target := sliceWriter{keep: c.kept != nil || c.link, data: c.kept}
 	n, err := io.Copy(io.MultiWriter(sum, &target), r)
 	if err != nil {
 		return err
 	}
 	if n != c.size || sum.OID() != c.oid {
-		return fmt.Errorf("git handed over something else than blob %s", c.oid)
+		return fmt.Errorf("something else than blob %s was handed over", c.oid)
 	}
 	if c.kept != nil {
 		c.kept = target.data
@@ -303,17 +317,17 @@ func (c *content) read(r io.Reader, sum *contentHash) error {
 	}
 	for _, b := range target.data {
 		if b == 0 {
-			return badLink(c.path, "has a NUL byte in its target")
+			return badLink(c.path, "has a NUL byte in its target", again)
 		}
 	}
 	if c.size == 0 || c.size > maxLink {
-		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, maxLink))
+		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, maxLink), again)
 	}
 	return nil
 }
 
-func badLink(path, why string) error {
-	return &RefusedError{What: fmt.Sprintf("symbolic link %q %s", path, why), Remedy: "remove the link or correct it, commit, push again"}
+func badLink(path, why, again string) error {
+	return &RefusedError{What: fmt.Sprintf("symbolic link %q %s", path, why), Remedy: "remove the link or correct it, " + again}
 }
 
 // sliceWriter keeps what is written if it shall.
@@ -408,6 +422,9 @@ func (p *Prepared) findMissing(ctx context.Context) error {
 // readObjects reads the commits from the previous hash on, and with a path the trees down to it, as far as etcd lacks
 // them: with them whoever holds only etcd can prove which commit a tree belongs to.
 func (p *Prepared) readObjects(ctx context.Context) error {
+	if p.job.Dir != nil {
+		return nil // its deploy hash is the tree's
+	}
 	oids := []plumbing.Hash{p.job.Commit}
 	if !p.Verdict.More && p.Verdict.Head != nil {
 		oids = append(oids, p.Verdict.Commits...)

@@ -19,6 +19,9 @@ func (f *fixture) handwritten(r deploy.Record) {
 		r.Frontend = deploy.Files
 	}
 	r.Format, r.Signer = 1, ""
+	if oid, plain := strings.CutPrefix(string(r.Hash), "tree:"); plain {
+		r.Tree, r.TreeSHA256 = oid, emptySHA256
+	}
 	if r.Tree == "" {
 		r.Tree, r.TreeSHA256 = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", emptySHA256
 	}

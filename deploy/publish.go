@@ -25,7 +25,7 @@ const settleTimeout = 30 * time.Second
 // Publish makes the deploy visible in one txn that also gives the lock back. ErrLockLost says that nothing was
 // published and that the chain is to be prepared for again. An answer that never came is settled by reading back: the
 // deploy, ErrLockLost or what else kept it from being published; if even that fails, the error wraps
-// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Repo is not used any more.
+// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Source is not used any more.
 func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
 	switch {
 	case p.lock == nil:

@@ -54,9 +54,9 @@ type Record struct {
 	Repository      string            `json:"repository"`
 	Target          string            `json:"target"`
 	Ref             string            `json:"ref"`
-	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first or a forced deploy
-	Subject         string            `json:"subject"`
-	Author          string            `json:"author"` // "Name <mail>"
+	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first or a forced deploy, 0 for a plain directory
+	Subject         string            `json:"subject"` // the commit's, or "directory NAME"
+	Author          string            `json:"author"`  // "Name <mail>"; "" for a plain directory
 	Pusher          Pusher            `json:"pusher"`
 	Reason          string            `json:"reason"`
 	PushCertificate string            `json:"push_certificate"` // oid of the stored certificate, or ""
@@ -95,6 +95,9 @@ func decodeRecord(text []byte) (*Record, error) {
 	}
 	if !hexOID.MatchString(r.Tree) || r.TreeSize < 0 || r.Files < 0 {
 		return nil, fmt.Errorf("record has tree %q of %d bytes and %d files", r.Tree, r.TreeSize, r.Files)
+	}
+	if r.Hash.IsTree() && r.Hash != Hash(treePrefix+r.Tree) {
+		return nil, fmt.Errorf("record has the deploy hash %s and the tree %s", r.Hash, r.Tree)
 	}
 	if _, err := tree.ParseSHA256(r.TreeSHA256); err != nil {
 		return nil, fmt.Errorf("record has tree_sha256: %w", err)

@@ -17,21 +17,23 @@ type Standing string
 const (
 	StandingEmpty    Standing = "empty"    // the chain has no deploy
 	StandingEqual    Standing = "equal"    // a deploy would change nothing: see Verdict's Already and Same
-	StandingAhead    Standing = "ahead"    // the commit contains what the head deployed, or is the same with another path or settings
+	StandingAhead    Standing = "ahead"    // the commit contains what the head deployed, or is the same with another path or settings; a directory that differs from the head's
 	StandingBehind   Standing = "behind"   // the head deployed a commit that contains this one
-	StandingDiverged Standing = "diverged" // neither contains the other, or the head is none that a commit could be compared with
+	StandingDiverged Standing = "diverged" // neither contains the other, or one is a commit and the other is none
 	StandingUnknown  Standing = "unknown"  // the repository does not have the commit that the head deployed
 )
 
-// Stand compares a job's commit with a chain's head, whatever holds the chain; ahead is the number of commits from the
-// head (excluded) to the job's (at most 10,001), 0 unless the standing is StandingAhead.
+// Stand compares a job's commit or directory with a chain's head, whatever holds the chain; ahead is the number of
+// commits from the head (excluded) to the job's (at most 10,001), 0 unless the standing is StandingAhead of a commit.
 func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, ahead int, err error) {
 	switch {
 	case head == nil:
 		return StandingEmpty, 0, nil
 	case job.Is(head):
 		return StandingEqual, 0, nil
-	case head.Hash == "" || head.Hash.IsTree():
+	case job.Dir != nil && head.Hash.IsTree():
+		return StandingAhead, 0, nil
+	case head.Hash == "" || head.Hash.IsTree() || job.Dir != nil:
 		return StandingDiverged, 0, nil
 	}
 	at := plumbing.NewHash(string(head.Hash))

@@ -87,16 +87,16 @@ func (p *Prepared) putContents(ctx context.Context, w *etcd.Writer, tell func())
 		}
 		tell()
 	}
-	return p.uploadFromGit(ctx, w, again, tell)
+	return p.uploadAgain(ctx, w, again, tell)
 }
 
-// uploadFromGit reads contents a second time and writes them, large ones chunk by chunk.
-func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*content, tell func()) error {
+// uploadAgain reads contents a second time and writes them, large ones chunk by chunk.
+func (p *Prepared) uploadAgain(ctx context.Context, w *etcd.Writer, list []*content, tell func()) error {
 	oids := make([]plumbing.Hash, len(list))
 	for i, c := range list {
 		oids[i] = c.oid
 	}
-	return p.job.Repo.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
+	return p.job.Source().Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
 		c, sum := list[i], sha256.New()
 		keys := c.keys(p.chain)
 		for k, key := range keys {
@@ -105,12 +105,12 @@ func (p *Prepared) uploadFromGit(ctx context.Context, w *etcd.Writer, list []*co
 				chunk = make([]byte, size)
 			}
 			if _, err := io.ReadFull(r, chunk); err != nil {
-				return fmt.Errorf("read %q: %w", c.path, err)
+				return p.unread(c.path, err)
 			}
 			_, _ = sum.Write(chunk) // a hash never fails
 			if k == len(keys)-1 && tree.SHA256(sum.Sum(nil)) != c.sum {
 				// The last chunk is what makes the content complete: without it nobody takes the others for it.
-				return fmt.Errorf("read %q: git handed over blob %s with other bytes than before", c.path, c.oid)
+				return fmt.Errorf("read %q: blob %s has other bytes than before", c.path, c.oid)
 			}
 			if err := w.Put(key, chunk); err != nil {
 				return err

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// blobsAtOnce is how many files are asked of git together.
+	// blobsAtOnce is how many files are asked for together.
 	blobsAtOnce = 1000
 	// diskBlock is what the smallest file or directory takes on a disk, in bytes.
 	diskBlock = 4 << 10
@@ -23,26 +23,26 @@ const (
 	maxWritten = 1_000_000
 )
 
-// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from git: no attribute and
+// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source: no attribute and
 // no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules are empty
 // directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the tree has.
 // A tree that would take more than limit bytes on disk is a *RefusedError; files of it are then written already.
-func (v *Verdict) WriteTree(ctx context.Context, repo *Repository, dir string, limit int64, progress func(Progress)) error {
+func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit int64, progress func(Progress)) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	w := &treeWriter{
-		repo: repo, root: root, limit: limit, left: limit, entries: maxWritten,
+		from: from, root: root, limit: limit, left: limit, entries: maxWritten,
 		buf: make([]byte, 128<<10), told: Progress{Step: "writing"}, tell: progress,
 	}
 	return refuseTree(w.write(ctx, v.tree))
 }
 
-// treeWriter writes a tree of git's below root.
+// treeWriter writes a tree below root.
 type treeWriter struct {
-	repo    *tree.Repository
+	from    Source
 	root    *os.Root
 	limit   int64
 	left    int64 // bytes on disk that may still be taken
@@ -60,7 +60,7 @@ func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
 		}
 		dir := dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]
-		entries, err := w.repo.Tree(dir.entry.OID)
+		entries, err := w.from.Tree(dir.entry.OID)
 		if err != nil {
 			return fmt.Errorf("read directory %q: %w", dir.path, err)
 		}
@@ -117,13 +117,13 @@ func (w *treeWriter) file(ctx context.Context, p place) error {
 	return w.flush(ctx)
 }
 
-// flush writes the files that git was not asked for yet.
+// flush writes the files that were not asked for yet.
 func (w *treeWriter) flush(ctx context.Context) error {
 	oids := make([]plumbing.Hash, len(w.batch))
 	for i, p := range w.batch {
 		oids[i] = p.entry.OID
 	}
-	err := w.repo.Blobs(ctx, oids, func(i int, size int64, content io.Reader) error {
+	err := w.from.Blobs(ctx, oids, func(i int, size int64, content io.Reader) error {
 		p := w.batch[i]
 		if err := w.take(p.path, size); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (w *treeWriter) content(p place, size int64, content io.Reader) error {
 		err = w.regular(p, content)
 	}
 	if err == nil && plumbing.Hash(sum.Sum(nil)) != p.entry.OID {
-		err = fmt.Errorf("git handed over something else than blob %s", p.entry.OID)
+		err = fmt.Errorf("something else than blob %s was handed over", p.entry.OID)
 	}
 	return err
 }
@@ -170,7 +170,7 @@ func (w *treeWriter) regular(p place, content io.Reader) error {
 
 func (w *treeWriter) link(where string, size int64, content io.Reader) error {
 	if size > maxLink {
-		return badLink(where, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink))
+		return badLink(where, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink), "then push or deploy again")
 	}
 	target, err := io.ReadAll(content)
 	if err != nil {

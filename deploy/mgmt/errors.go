@@ -3,6 +3,8 @@ package mgmt
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Error says that mgmt could not run what is to be deployed.
@@ -33,13 +35,8 @@ func quote(path string) string {
 
 // size writes a number of bytes for reading, and exactly.
 func size(n int64) string {
-	const unit = 1024
-	if n < unit {
+	if n < 1024 {
 		return fmt.Sprintf("%d bytes", n)
 	}
-	value, units := float64(n)/unit, "KMGTPE"
-	for value >= unit {
-		value, units = value/unit, units[1:]
-	}
-	return fmt.Sprintf("%s %siB (%d bytes)", strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0"), units[:1], n)
+	return fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(n)), n)
 }

@@ -66,7 +66,7 @@ func (l *layer) pick(ctx context.Context) (string, error) {
 	}
 	return "", &Error{
 		What:   "the tree holds nothing that mgmt starts with: neither metadata.yaml nor main.mcl for lang, nor start.yaml for yaml",
-		Remedy: "commit one of them, or set --frontend, and with lang or yaml --entry FILE where it has another name",
+		Remedy: "add one of them, or set --frontend, and with lang or yaml --entry FILE where it has another name",
 	}
 }
 

@@ -157,7 +157,7 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 	if l.o.Entry != "" && l.o.Entry != entry {
 		return "", nil, &Error{
 			Path: metadataName, What: fmt.Sprintf("names main %q, and the entry file is set to %q: with mgmt, metadata.yaml wins", entry, l.o.Entry),
-			Remedy: "take --entry away, or name the same file in metadata.yaml, commit, push again",
+			Remedy: "take --entry away, or name the same file in metadata.yaml, and deploy again",
 		}
 	}
 	main, err := l.follow(ctx, root, entry, 0)
@@ -167,7 +167,7 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 	if main.why != "" {
 		return "", nil, &Error{
 			Path: metadataName, What: fmt.Sprintf("names main %q, which %s", entry, main.why),
-			Remedy: "commit that file, or name another as main, and push again",
+			Remedy: "add that file, or name another as main, and deploy again",
 		}
 	}
 	return entry, nil, nil
@@ -176,7 +176,7 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 // readMetadata gives the entry file that the metadata.yaml in the tree names.
 func (l *layer) readMetadata(meta found) (entry string, err error) {
 	no := func(what string) error {
-		return &Error{Path: metadataName, What: what, Remedy: "correct it, or remove it and one is made; then commit and push again"}
+		return &Error{Path: metadataName, What: what, Remedy: "correct it, or remove it and one is made; then deploy again"}
 	}
 	if meta.why != "" {
 		return "", no(meta.why)
@@ -204,7 +204,7 @@ func (l *layer) entry(ctx context.Context, path, frontend string) (tree.Entry, e
 		}
 		err = &Error{
 			Path: path, What: fmt.Sprintf("%s, and frontend %s starts with it", what, frontend),
-			Remedy: "commit it and push again, or name the file to start with: --entry FILE",
+			Remedy: "add it and deploy again, or name the file to start with: --entry FILE",
 		}
 	}
 	return f.file, err
@@ -238,7 +238,7 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 		if n := at.length + len(e.Name); n > maxTarget {
 			return nil, &Error{
 				Path: at.path(e.Name), What: fmt.Sprintf("is a path of %s, and Linux has paths of at most %d", size(int64(n)), maxTarget),
-				Remedy: "shorten it, commit, push again",
+				Remedy: "shorten it and deploy again",
 			}
 		}
 		var below *File
@@ -273,7 +273,7 @@ func (l *layer) file(ctx context.Context, e tree.Entry, name, path string) (*Fil
 	if e.Size > l.o.MaxValue {
 		return nil, &Error{
 			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), size(l.o.MaxValue)),
-			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the commit and push again",
+			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the tree and deploy again",
 		}
 	}
 	if err := l.count(ctx, name, leastFile); err != nil {
@@ -322,7 +322,7 @@ func (l *layer) tooMany(files uint64, superblock string) error {
 	}
 }
 
-const smaller = "deploy a part of it: give the target a path; or take files out of the commit and push again"
+const smaller = "deploy a part of it: give the target a path; or take files out of it and deploy again"
 
 // maxVisited bounds what a walk over a tree takes: not all that is walked over is in the superblock, whose size ends
 // most walks. It is a hundred times what a superblock can list.

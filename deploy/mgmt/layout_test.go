@@ -160,7 +160,7 @@ func TestLinksRefused(t *testing.T) {
 		"bad":                      "leads in a circle",
 		"../chain/c0":              "leads in a circle, or through more than 40 links",
 		".git/config":              "leads nowhere",
-		strings.Repeat("./", 2048): "is a link with a target of 4 KiB (4096 bytes); 1 to 4095 are possible",
+		strings.Repeat("./", 2048): "is a link with a target of 4.0 KiB (4096 bytes); 1 to 4095 are possible",
 	} {
 		leaves := maps.Clone(circle)
 		leaves["dir/bad"] = link(target)
@@ -221,7 +221,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("got %+v, error %v", l, err)
 	}
 	_, err = lay(map[string]leaf{"main.mcl": file(""), strings.Repeat("a/", 2048) + "b": file("")}, o)
-	refused(t, err, strings.Repeat("a/", 2048)+"b", "… is a path of 4 KiB (4097 bytes)")
+	refused(t, err, strings.Repeat("a/", 2048)+"b", "… is a path of 4.0 KiB (4097 bytes)")
 }
 
 // TestSuperblockLimit finds how many files fit to one: one more is refused, with their number.
@@ -255,9 +255,9 @@ func TestSuperblockLimit(t *testing.T) {
 		t.Errorf("%d files with %d bytes fit, and one more does not", fits, most)
 	}
 	_, err := try(not)
-	refused(t, err, "", fmt.Sprintf("the tree has %d,%03d files, and mgmt's list of them has 195.", (not+1)/1000, (not+1)%1000))
+	refused(t, err, "", fmt.Sprintf("the tree has %d,%03d files, and mgmt's list of them has 195 KiB", (not+1)/1000, (not+1)%1000))
 	_, err = try(10_000) // stops before the end
-	refused(t, err, "", "the tree has 10,000 files, and mgmt's list of them more than 195.3 KiB (200000 bytes)")
+	refused(t, err, "", "the tree has 10,000 files, and mgmt's list of them more than 195 KiB (200000 bytes)")
 }
 
 // TestTreeBomb: a few directories that hold each other many times over are refused at once.
@@ -327,7 +327,7 @@ func TestLongLinks(t *testing.T) {
 	}
 	_, err := lay(leaves, mgmt.Options{Frontend: mgmt.Lang})
 	// 34 of the others: (8 << 20 - 38·39/2·4003) / (39 · 4003) = 34.7
-	refused(t, err, "m034", "which leads too far: the targets of it, of the links before it, and of those that they lead to have more than 8 MiB")
+	refused(t, err, "m034", "which leads too far: the targets of it, of the links before it, and of those that they lead to have more than 8.0 MiB")
 }
 
 // TestCancelled: Lay ends with its context, before it starts, in a tree and in links.

@@ -151,7 +151,7 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	if e.Size < 1 || e.Size > maxTarget {
 		return "", &Error{
 			Path: path, What: fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", size(e.Size), maxTarget),
-			Remedy: "remove the link or correct it, commit, push again",
+			Remedy: "remove the link or correct it, and deploy again",
 		}
 	}
 	text, err := l.content(e, path)

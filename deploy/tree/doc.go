@@ -1,4 +1,5 @@
-// Package tree is the tree of a git commit or of a plain directory as entries and content, and the text that refship stores of each directory.
+// Package tree is the tree of a git commit or of a plain directory as entries and content, and the text that refship
+// stores of each directory.
 //
 // # Words
 //
