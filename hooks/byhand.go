@@ -131,7 +131,7 @@ func (w *work) tryAll(ctx context.Context, made *Made) error {
 		return err
 	}
 	made.Verdict = p.Verdict
-	tellDryRun(w.job.Commit.String(), p.Verdict, p, w.say)
+	tellDryRun(string(w.job.Hash()), p.Verdict, p, w.say)
 	w.say("dry run: nothing was deployed")
 	return nil
 }

@@ -219,8 +219,7 @@ func userGit(ctx context.Context, args ...string) (string, error) {
 	var out, speech bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &speech
 	if err := cmd.Run(); err != nil {
-		command := args[slices.IndexFunc(args, func(a string) bool { return a == "rev-parse" || a == "config" })]
-		return "", &gitError{command: command, said: strings.TrimSpace(speech.String()), err: err}
+		return "", &gitError{command: strings.Join(args, " "), said: strings.TrimSpace(speech.String()), err: err}
 	}
 	return out.String(), nil
 }
@@ -265,4 +264,21 @@ func quoteShell(word string) string {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// Name is the repository's name where nobody has given it one: that of its directory, without ".git".
+func (h *Home) Name() string {
+	dir := h.GitDir
+	if h.WorkTree != "" && filepath.Base(dir) == ".git" {
+		dir = h.WorkTree
+	}
+	return strings.TrimSuffix(filepath.Base(dir), ".git")
+}
+
+// Place is where people look for the repository: its work tree, or the bare repository.
+func (h *Home) Place() string {
+	if h.WorkTree != "" {
+		return h.WorkTree
+	}
+	return h.GitDir
 }

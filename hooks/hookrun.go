@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -24,6 +26,27 @@ type HookCall struct {
 	Vars       map[string]string // git's own: the quarantine, GIT_PUSH_*
 	Input      []byte            // standard input
 	Out        io.Writer         // what the pusher reads
+}
+
+// CommonDir is the repository's own directory for what git calls GIT_DIR: of a linked work tree, that which it shares with
+// others (gitrepository-layout(5), commondir).
+func CommonDir(gitDir string) (string, error) {
+	dir, err := filepath.Abs(gitDir)
+	if err != nil {
+		return "", fmt.Errorf("find repository: %w", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "commondir"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return dir, nil
+	case err != nil:
+		return "", fmt.Errorf("find repository: %w", withoutPath(err))
+	}
+	common := strings.TrimSuffix(string(text), "\n")
+	if !filepath.IsAbs(common) {
+		common = filepath.Join(dir, common)
+	}
+	return filepath.Clean(common), nil
 }
 
 // Concerned tells whether the call needs a chain: it is about a target's ref, or a push that was broken off waits to be

@@ -31,7 +31,7 @@ func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
 		return Revision{}, fmt.Errorf("resolve %q: %w", clip([]byte(rev)), err)
 	}
 	// A name that is no ref's, such as HEAD~1, has no full name; one that several refs have, git refuses to choose.
-	if out, err = userGit(ctx, "-C", path, "rev-parse", "--symbolic-full-name", "--end-of-options", rev); err == nil {
+	if out, err = userGit(ctx, "-C", path, "rev-parse", "--verify", "--symbolic-full-name", "--end-of-options", rev); err == nil {
 		if ref := strings.TrimSuffix(out, "\n"); checkRef(ref) == nil {
 			r.Ref = ref
 		}

@@ -110,6 +110,15 @@ func describe(p deploy.Progress) string {
 	return p.Step + " " + strings.Join(parts, ", ")
 }
 
+// Explain puts an error into lines, as a push is told of it: what became of it ("refused"), why, and what to do.
+func Explain(verb string, err error) []string {
+	lines := explain(verb, err)
+	for i, line := range lines {
+		lines[i] = deploy.Printable(line)
+	}
+	return lines
+}
+
 // explain puts an error into lines: "refused: …" or "pushed, not deployed: …", and its hint; of many refusals the first
 // few, and no hint twice.
 func explain(verb string, err error) []string {

@@ -92,7 +92,7 @@ func asUsage(flag string, err error) error {
 }
 
 // connect dials --endpoints, or else the etcd of the server that runs on the data directory.
-func (f *chainFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
+func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
 	if len(f.Endpoints) > 0 {
 		return etcd.Dial(ctx, f.config(log))
 	}

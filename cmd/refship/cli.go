@@ -14,6 +14,8 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with etcd embedded or somewhere else."`
 	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
 	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
+	Deploy   deployCmd   `cmd:"" help:"Deploy a commit of a repository, or the files of a directory, without a push."`
+	Hook     hookCmd     `cmd:"" help:"Deploy what is pushed to a repository that another server has, by hooks."`
 	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
 	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
 	Diff     diffCmd     `cmd:"" help:"List the files that differ between two deploys, as git diff --name-status."`
@@ -29,10 +31,15 @@ type dataFlag struct {
 	DataDir string `placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
 }
 
-// chainFlags are on every command that reads a chain.
-type chainFlags struct {
+// storeFlags say which etcd: another one, or that of the server on the data directory.
+type storeFlags struct {
 	dataFlag
 	etcdFlags
+}
+
+// chainFlags are on every command that reads a chain.
+type chainFlags struct {
+	storeFlags
 	Namespace string `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out where the data directory knows exactly one."`
 }
 

@@ -7,13 +7,16 @@ import (
 	"path/filepath"
 	"strings"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/hooks"
 )
 
 type deployCmd struct {
-	chainFlags
+	storeFlags
+	Namespace  string   `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
 	Repo       string   `scope:"DEPLOY_" placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
 	Rev        string   `scope:"DEPLOY_" placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
 	Dir        string   `scope:"DEPLOY_" placeholder:"DIR" help:"Deploy the files below DIR as they are. No repository is looked for, git is not needed."`
@@ -262,9 +265,9 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	return &source{repository: filepath.Base(abs), target: target, dir: dir}, nil
 }
 
-// dialled is where the etcd is looked for, in this order: --endpoints, the repository's git config, the server on the
+// dial says where the etcd is looked for, in this order: --endpoints, the repository's git config, the server on the
 // data directory.
-func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(string), log *slog.Logger) (*etcd.Client, error) {
+func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(string), log *slog.Logger) (*clientv3.Client, error) {
 	if len(c.Endpoints) > 0 || len(src.settings.Endpoints) == 0 {
 		return c.connect(ctx, a, log)
 	}
@@ -317,7 +320,10 @@ func describeMade(made *hooks.Made, job *deploy.Job, ns deploy.Namespace) madeJS
 		j.Result = "deployed"
 	}
 	if v.Idle() {
-		j.ID, j.PreviousHash = v.Head.ID, v.Head.PreviousHash()
+		j.ID, j.PreviousHash = v.Head.ID, ""
+		if r := v.Head.Record; r != nil {
+			j.PreviousHash = r.PreviousHash
+		}
 		return j
 	}
 	if made.Deploy != nil {

@@ -95,6 +95,9 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err == nil {
 		return exitDone
 	}
+	if silent := exitError(0); errors.As(err, &silent) {
+		return int(silent)
+	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}

@@ -23,7 +23,8 @@ package main
 //	logged …, knock PORT       see script_logs_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
-// Each script has a scratch $HOME with a git identity, and $DATA, a data directory that REFSHIP_DATA_DIR names.
+// Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and $PROGRAMS,
+// the directory of refship and refship-hook.
 
 import (
 	"bytes"
@@ -140,9 +141,9 @@ func setupScript(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(filepath.Dir(programs), plainDir) + string(os.PathListSeparator) + os.Getenv("PATH")
+	plain := filepath.Join(filepath.Dir(programs), plainDir)
 	for name, value := range map[string]string{
-		"PATH": path, "HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
+		"PROGRAMS": plain, "PATH": plain + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
 		"ETCDCTL_DIAL_TIMEOUT": "60s", "ETCDCTL_COMMAND_TIMEOUT": "60s", // bcrypt is slow under the race detector
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
 		"GIT_AUTHOR_NAME": "Ann Author", "GIT_AUTHOR_EMAIL": "ann@example.com",

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/hooks"
+)
+
+type hookRunCmd struct {
+	Hook    string   `required:"" enum:"pre-receive,post-receive" placeholder:"NAME" help:"pre-receive or post-receive."`
+	Earlier string   `placeholder:"FILE" help:"The hook that was there before, which is run first."`
+	Args    []string `arg:"" optional:"" help:"Git's own."`
+}
+
+// Help is the long help.
+func (*hookRunCmd) Help() string {
+	return "Git calls it, by way of the hooks that refship hook install writes. It reads the repository's git config, its objects, " +
+		"GIT_DIR and the other variables that git sets for hooks, and, to say who pushes, GL_USER (gitolite), GITEA_PUSHER_NAME (Gitea) or SSH_CONNECTION."
+}
+
+// hookMaxInput bounds what git tells of a push, in bytes; more than refship takes, so that it can say so.
+const hookMaxInput = 16 << 20
+
+// exitError ends the program with a status and no word: somebody else has said why.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// Run runs the earlier hook, and then ours.
+func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
+	dir, ok := a.getenv("GIT_DIR")
+	if !ok || dir == "" {
+		return &usageError{what: "GIT_DIR is not set: git calls this command, by way of a hook", remedy: "to put it there: refship hook install DIR"}
+	}
+	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
+	if err != nil {
+		return fmt.Errorf("read git's ref updates: %w", err)
+	}
+	if len(input) > hookMaxInput {
+		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", deploy.Bytes(hookMaxInput)), hint: "push fewer refs at once"}
+	}
+	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
+	// signal would ignore it in the earlier hook, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	post := c.Hook == "post-receive"
+	if err := c.earlier(input); err != nil && !post {
+		return err
+	}
+	if post {
+		ctx = context.WithoutCancel(ctx) // the refs have moved
+	} else {
+		var stop func()
+		ctx, stop = whileParent(ctx)
+		defer stop()
+	}
+	status, err := c.ours(ctx, a, dir, input)
+	if err != nil {
+		verb := "refused"
+		if post {
+			verb = "pushed, not deployed"
+		}
+		a.tell(hooks.Explain(verb, err)...)
+		status = exitFailed
+	}
+	if status != 0 {
+		return exitError(status)
+	}
+	return nil
+}
+
+// earlier runs the hook that was there before, with all that git gave this one.
+func (c *hookRunCmd) earlier(input []byte) error {
+	if c.Earlier == "" {
+		return nil
+	}
+	if info, err := os.Stat(c.Earlier); err != nil || info.Mode()&0o111 == 0 {
+		return nil // git, too, runs none that is not there or not to be run
+	}
+	run := func(name string, args ...string) error {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), os.Stdout, os.Stderr
+		return cmd.Run()
+	}
+	err := run(c.Earlier, c.Args...)
+	if errors.Is(err, syscall.ENOEXEC) { // a script without its first line, which git gives to the shell, too
+		err = run("sh", append([]string{c.Earlier}, c.Args...)...)
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return exitError(exit.ExitCode())
+	case err != nil:
+		return fmt.Errorf("run %s: %w", c.Earlier, err)
+	}
+	return nil
+}
+
+// ours deploys.
+func (c *hookRunCmd) ours(ctx context.Context, a *app, dir string, input []byte) (status int, err error) {
+	gitDir, err := hooks.CommonDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	settings, err := hooks.ReadSettings(ctx, gitDir)
+	if err != nil {
+		return 0, err
+	}
+	call := &hooks.HookCall{
+		GitDir: gitDir, Repository: settings.Repository, Who: hooks.PusherFromEnv(a.getenv), Vars: gitVars(), Input: input, Out: a.stderr,
+	}
+	concerned, err := call.Concerned()
+	if err != nil {
+		return 0, err
+	}
+	log := quietLog(a)
+	d := hooks.NewDeployer(hooks.Config{Log: log}) // which asks no chain for anything
+	if concerned {
+		open, err := openHook(ctx, gitDir, settings, deployerConfig{GitDir: gitDir, SigningKey: settings.SigningKey, Log: log})
+		if err != nil {
+			return 0, err
+		}
+		defer closeInto(&err, open)
+		d = open.Deployer
+	}
+	if c.Hook == "post-receive" {
+		return int(d.PostReceive(ctx, call)), nil
+	}
+	return int(d.PreReceive(ctx, call)), nil
+}
+
+// openHook connects to the etcd that a repository's config names.
+func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployerConfig) (*openDeployer, error) {
+	if len(s.Endpoints) == 0 {
+		return nil, &hintError{
+			err:  errors.New("the repository's git config does not say where etcd is"),
+			hint: "who runs this repository: refship hook install --endpoints URL " + shellQuote(gitDir),
+		}
+	}
+	conf, err := etcdOf(s, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Client, err = etcd.Dial(ctx, conf); err != nil {
+		return nil, err
+	}
+	cfg.Redeploy = func(t hooks.Target) string { return redeployCommand(gitDir, t) }
+	return newDeployer(cfg)
+}
+
+// gitVars are the variables that git sets for hooks.
+func gitVars() map[string]string {
+	vars := make(map[string]string)
+	for _, v := range os.Environ() {
+		if name, value, ok := strings.Cut(v, "="); ok && strings.HasPrefix(name, "GIT_") {
+			vars[name] = value
+		}
+	}
+	return vars
+}
+
+// whileParent ends the context when receive-pack is gone: what it does not hear is not deployed.
+func whileParent(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	parent := os.Getppid()
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if os.Getppid() != parent {
+					cancel(errors.New("git receive-pack is gone"))
+				}
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
