@@ -3,10 +3,10 @@
 // # Words
 //
 // A namespace is the etcd prefix that holds one chain. A chain is a sequence of deploys numbered 1, 2, 3 … without
-// gaps; a deploy is immutable once it is published. Its deploy hash says what was deployed (a commit's oid), its record
-// says who did it, when, and from where, and the previous hash is the deploy hash of the deploy that it replaced. The
-// head is the deploy with the highest id. A foreign deploy was put into the chain by another writer (mgmt): it has a
-// payload, and neither record nor signature.
+// gaps; a deploy is immutable once it is published. Its deploy hash says what was deployed (a commit's oid, or "tree:" and
+// the tree oid of a plain directory), its record says who did it, when, and from where, and the previous hash is the
+// deploy hash of the deploy that it replaced. The head is the deploy with the highest id. A foreign deploy was put into
+// the chain by another writer (mgmt): it has a payload, and neither record nor signature.
 //
 // # Format
 //
@@ -15,13 +15,17 @@
 // # How a deploy comes to be
 //
 //	chain := deploy.Open(client, namespace, log)
-//	verdict, err := chain.Check(ctx, job)                  // may this commit replace the head? is there anything to do?
+//	verdict, err := chain.Check(ctx, job)                  // may this commit or directory replace the head? is there anything to do?
 //	lock, err := chain.Lock(ctx, locker, holder, wait, …)  // one writer at a time
 //	prepared, err := chain.Prepare(ctx, lock, job, …)      // check again; what does etcd lack?
 //	err = prepared.Upload(ctx, …)                          // contents, then nodes, bottom-up
 //	published, err := prepared.Publish(ctx)                // one txn: all of it or nothing
 //
 // Prepare without a lock tells what a deploy would do, and writes nothing.
+//
+// A job has a commit of a Repository, or a plain Directory. A directory has no history: it may follow any other
+// directory, and no commit. Its files are read again while it is prepared and uploaded, and one that has changed since
+// the directory was read ends the deploy.
 //
 // A job with Force overrides what the comparison with the previous hash refuses, and nothing else: not a hold, a lock
 // or a damaged head. A job with a path below which nothing differs from the head makes no deploy (Verdict.Same). After
