@@ -62,17 +62,17 @@ func openFile(dir int, name string) (*os.File, os.FileInfo, error) {
 }
 
 // kindAt gives the S_IFMT bits of what has a name, of a link its own.
-func kindAt(dir int, name string) (uint32, error) {
+func kindAt(dir int, name string) (uint64, error) {
 	var s unix.Stat_t
 	for {
 		err := unix.Fstatat(dir, name, &s, unix.AT_SYMLINK_NOFOLLOW)
 		if !errors.Is(err, unix.EINTR) {
-			return uint32(s.Mode) & unix.S_IFMT, err
+			return uint64(s.Mode) & unix.S_IFMT, err
 		}
 	}
 }
 
-func kindName(kind uint32) string {
+func kindName(kind uint64) string {
 	switch kind {
 	case unix.S_IFSOCK:
 		return "a socket"
