@@ -42,8 +42,8 @@ type Job struct {
 	MaxFile    int64      // the largest content that is newly stored, in bytes; 0: any
 }
 
-// hash is the deploy hash that the job would publish.
-func (j *Job) hash() Hash {
+// Hash is the deploy hash that the job would publish.
+func (j *Job) Hash() Hash {
 	if j.Dir != nil {
 		return Hash(treePrefix + j.Dir.Root().String())
 	}
@@ -51,7 +51,7 @@ func (j *Job) hash() Hash {
 }
 
 // Is tells whether d is this very deploy.
-func (j *Job) Is(d *Deploy) bool { return d.Hash == j.hash() && j.alike(d) }
+func (j *Job) Is(d *Deploy) bool { return d.Hash == j.Hash() && j.alike(d) }
 
 // alike tells whether the job makes of a commit what d made of its own.
 func (j *Job) alike(d *Deploy) bool {
@@ -176,7 +176,7 @@ func (v *Verdict) read(job *Job) error {
 	commit, err := job.Repo.Commit(job.Commit)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		return &RefusedError{
-			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.hash().Short(), Printable(job.Ref)),
+			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), Printable(job.Ref)),
 			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
 		}
 	}
@@ -190,7 +190,7 @@ func (v *Verdict) read(job *Job) error {
 	if errors.As(err, &none) {
 		return &RefusedError{
 			What: fmt.Sprintf("commit %s has no directory %q, which the target %s of %s deploys: %s",
-				job.hash().Short(), job.Path, job.Target, job.Repository, none.Found),
+				job.Hash().Short(), job.Path, job.Target, job.Repository, none.Found),
 			Remedy: fmt.Sprintf("commit that directory and push again, or push to a ref that is not deployed; "+
 				"who runs the server gives the target another path with: refship repo target set %s %s --path PATH", job.Repository, job.Target),
 		}
@@ -200,7 +200,7 @@ func (v *Verdict) read(job *Job) error {
 
 // conflict says that the job may not replace the head.
 func (c *Chain) conflict(job *Job, v *Verdict, why, remedy string) error {
-	return &ConflictError{Namespace: c.ns, Head: v.Head, Want: job.hash(), Why: why, Remedy: remedy}
+	return &ConflictError{Namespace: c.ns, Head: v.Head, Want: job.Hash(), Why: why, Remedy: remedy}
 }
 
 // checkPrevious holds the job's hash against the head's.
@@ -212,7 +212,7 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 	case job.Dir != nil:
 		return c.checkDirectory(job, v)
 	case v.Head.Hash.IsTree():
-		return c.conflict(job, v, "that is a plain directory, and your "+job.hash().Short()+" is a commit",
+		return c.conflict(job, v, "that is a plain directory, and your "+job.Hash().Short()+" is a commit",
 			"a chain of plain directories goes on with plain directories, refship deploy --dir DIR: give the repository a namespace of its own; or override it, "+override(job))
 	}
 	return c.checkCommit(ctx, job, v)
@@ -220,7 +220,7 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 
 // checkCommit holds the job's commit against the head's.
 func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
-	short := job.hash().Short()
+	short := job.Hash().Short()
 	if err := checkRollback(ctx, job, v); err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 // catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
 func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 	branch := strings.TrimPrefix(job.Ref, "refs/heads/")
-	why = "your " + job.hash().Short() + " does not contain it"
+	why = "your " + job.Hash().Short() + " does not contain it"
 	if unknown {
 		why = "this repository does not have that commit"
 	}

@@ -69,11 +69,11 @@ func (c *Chain) checkDirectory(job *Job, v *Verdict) error {
 		if v.Head.Record != nil && v.Head.Record.Path != "" {
 			what = fmt.Sprintf("directory %q of %s", v.Head.Record.Path, what)
 		}
-		return c.conflict(job, v, fmt.Sprintf("that is %s, and your %s is a plain directory, which has no history to compare", what, job.hash().Short()),
+		return c.conflict(job, v, fmt.Sprintf("that is %s, and your %s is a plain directory, which has no history to compare", what, job.Hash().Short()),
 			"a chain of commits goes on with commits: deploy one that contains it, refship deploy --repo DIR --rev REV, "+
 				"or give the directory a namespace of its own; or override it, "+override(job))
 	}
-	if r := v.Head.Record; r != nil && r.Kind == KindRollback && r.PreviousHash == job.hash() {
+	if r := v.Head.Record; r != nil && r.Kind == KindRollback && r.PreviousHash == job.Hash() {
 		v.Undoes = v.Head
 	}
 	return nil

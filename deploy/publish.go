@@ -63,7 +63,7 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 		return nil, err
 	}
 	r := &Record{
-		Format: recordFormat, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.hash(), Path: job.Path,
+		Format: recordFormat, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
 		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
 		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous,
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),

@@ -42,12 +42,12 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, 
 	case errors.Is(err, tree.ErrUnknownCommit):
 		return StandingUnknown, 0, nil
 	case err != nil:
-		return "", 0, fmt.Errorf("compare %s with %s: %w", head.Hash.Short(), job.hash().Short(), err)
+		return "", 0, fmt.Errorf("compare %s with %s: %w", head.Hash.Short(), job.Hash().Short(), err)
 	case between.Related:
 		return c.standAhead(job, head, between)
 	}
 	if between, err = job.Repo.Between(ctx, job.Commit, at, 0); err != nil {
-		return "", 0, fmt.Errorf("compare %s with %s: %w", job.hash().Short(), head.Hash.Short(), err)
+		return "", 0, fmt.Errorf("compare %s with %s: %w", job.Hash().Short(), head.Hash.Short(), err)
 	}
 	if between.Related {
 		return StandingBehind, 0, nil

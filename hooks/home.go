@@ -47,7 +47,10 @@ func FindHome(ctx context.Context, path string) (*Home, error) {
 	if last := strings.LastIndexByte(inside, '\n'); ok && last >= 0 { // a line feed in a directory's name
 		dir, inside = dir+"\n"+inside[:last], inside[last+1:]
 	}
-	h := &Home{GitDir: filepath.Clean(dir)}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, fmt.Errorf("find repository: %w", err)
+	}
+	h := &Home{GitDir: dir}
 	if inside == "true" {
 		top, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
 		if err != nil {

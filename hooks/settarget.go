@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"refship/deploy"
 )
@@ -111,81 +114,146 @@ func write(t Target, config func(...string) error) error {
 	return nil
 }
 
-// changeTargets edits the git config of a repository in git's own way: config.lock is made, filled and renamed. edit gets
-// the targets and what runs git config on a copy, and gives the targets that there must be afterwards.
-func changeTargets(ctx context.Context, gitDir string, edit func([]Target, func(...string) error) ([]Target, error)) (err error) {
-	config, copied := filepath.Join(gitDir, "config"), filepath.Join(gitDir, configEdit)
+// changeTargets edits the targets in the git config of a repository. edit gets the targets and what runs git config on a
+// copy, and gives the targets that there must be afterwards.
+func changeTargets(ctx context.Context, gitDir string, edit func([]Target, func(...string) error) ([]Target, error)) error {
+	_, err := editConfig(ctx, gitDir, func(string) {}, func(e *configEdition) (err error) {
+		e.want = e.rules
+		e.want.targets, err = edit(slices.Clone(e.rules.targets), e.config)
+		return err
+	})
+	return err
+}
+
+// configEdition is one change of a repository's git config, on a copy of it.
+type configEdition struct {
+	rules  rules                 // what it says
+	text   []byte                // and how
+	copied string                // the copy's name
+	config func(...string) error // runs git config on the copy
+	want   rules                 // what the copy must say in the end
+}
+
+// editConfig edits the git config of a repository in git's own way: config.lock is made, filled and renamed. The config's
+// mode, owner and group stay. An edit that changes no byte changes no file, and gives false. Whoever is killed meanwhile
+// leaves the lock, as git does; the next edit removes it if it is old and has an old copy, which only this makes, beside it.
+func editConfig(ctx context.Context, gitDir string, step func(string), edit func(*configEdition) error) (changed bool, err error) {
+	config, err := filepath.EvalSymlinks(filepath.Join(gitDir, "config"))
+	if err != nil {
+		return false, fmt.Errorf("read the repository's config: %w", withoutPath(err))
+	}
+	e := &configEdition{copied: filepath.Join(filepath.Dir(config), configEdit)}
+	f, err := lockConfig(config, e.copied)
+	if err != nil {
+		return false, err
+	}
+	renamed := false
+	defer func() {
+		defer f.Close()
+		if !renamed && isStill(f) {
+			removeCopies(e.copied)
+			os.Remove(f.Name())
+		}
+	}()
+	removeCopies(e.copied) // of an edit that died
+	// Read under the lock: what another process added a moment ago counts.
+	if e.rules, err = readRules(config); err != nil {
+		return false, err
+	}
+	if e.text, err = os.ReadFile(config); err != nil {
+		return false, err
+	}
+	if err := os.WriteFile(e.copied, e.text, 0o600); err != nil {
+		return false, err
+	}
+	e.config = func(args ...string) error {
+		_, err := git(ctx, gitDir, append([]string{"config", "--file", e.copied}, args...)...)
+		return err
+	}
+	step("config-locked")
+	if err := edit(e); err != nil {
+		return false, err
+	}
+	renamed, err = e.replace(f, config)
+	return renamed, err
+}
+
+// lockConfig makes config.lock, unless it is there; one that an edit of ours left when it died does not count.
+func lockConfig(config, copied string) (*os.File, error) {
 	lock := config + ".lock"
-	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) && isOld(lock) && isOld(copied) {
+		removeCopies(copied)
+		os.Remove(lock)
+		f, err = os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	if errors.Is(err, fs.ErrExist) {
-		return &deploy.RefusedError{
+		return nil, &deploy.RefusedError{
 			What:   fmt.Sprintf("%s is being changed: %s exists", config, lock),
 			Remedy: "try again; if no git command runs there, remove that file",
 		}
 	}
-	if err != nil {
-		return err
-	}
-	defer func() {
-		defer f.Close()
-		if err != nil && isStill(f) {
-			removeCopies(copied)
-			os.Remove(lock)
-		}
-	}()
-	removeCopies(copied) // of an edit that died
-	// Read under the lock: what another process added a moment ago counts.
-	targets, err := ReadTargets(ctx, gitDir)
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(config)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(copied, text, 0o600); err != nil {
-		return err
-	}
-	want, err := edit(targets, func(args ...string) error {
-		_, err := git(ctx, gitDir, append([]string{"config", "--file", copied}, args...)...)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return replaceConfig(f, config, copied, want)
+	return f, err
 }
 
-// replaceConfig fills the locked file with the edited copy, if that says what it should, and renames it over the config.
-func replaceConfig(f *os.File, config, copied string, want []Target) error {
-	have, err := readTargets(copied)
+// isOld tells a file that is there for longer than an edit takes.
+func isOld(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && time.Since(info.ModTime()) > maxConfigEdit
+}
+
+// replace fills the locked file with the edited copy, if that says what it should, and renames it over the config.
+func (e *configEdition) replace(f *os.File, config string) (renamed bool, err error) {
+	have, err := readRules(e.copied)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if slices.SortFunc(want, byName); !slices.Equal(have, want) {
-		return &deploy.RefusedError{
-			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, targetNames(want)),
+	if slices.SortFunc(e.want.targets, byName); !have.equal(e.want) {
+		return false, &deploy.RefusedError{
+			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, targetNames(e.want.targets)),
 			Remedy: "make the change by hand: git config --file " + config + " --edit",
 		}
 	}
-	text, err := os.ReadFile(copied)
+	text, err := os.ReadFile(e.copied)
+	if err != nil || bytes.Equal(text, e.text) {
+		return false, err
+	}
+	removeCopies(e.copied) // as long as the lock is held: afterwards they are somebody else's
+	if err := keepMode(f, config); err != nil {
+		return false, err
+	}
+	if _, err := f.Write(text); err != nil {
+		return false, err
+	}
+	if err := f.Sync(); err != nil {
+		return false, err
+	}
+	if !isStill(f) {
+		return false, fmt.Errorf("somebody removed %s while it was held", f.Name())
+	}
+	if err := os.Rename(f.Name(), config); err != nil {
+		return false, err
+	}
+	return true, syncFile(filepath.Dir(config))
+}
+
+// keepMode gives f the owner, group and mode of the file that it is to replace.
+func keepMode(f *os.File, replaced string) error {
+	have, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	removeCopies(copied) // as long as the lock is held: afterwards they are somebody else's
-	if _, err := f.Write(text); err != nil {
+	want, err := os.Stat(replaced)
+	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	is, be := have.Sys().(*syscall.Stat_t), want.Sys().(*syscall.Stat_t)
+	if is.Uid != be.Uid || is.Gid != be.Gid {
+		if err := f.Chown(int(be.Uid), int(be.Gid)); err != nil {
+			return fmt.Errorf("keep owner and group: %w", err)
+		}
 	}
-	if !isStill(f) {
-		return fmt.Errorf("somebody removed %s while it was held", f.Name())
-	}
-	if err := os.Rename(f.Name(), config); err != nil {
-		return err
-	}
-	return syncFile(filepath.Dir(config))
+	return f.Chmod(want.Mode().Perm())
 }
 
 func removeCopies(copied string) {

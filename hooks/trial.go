@@ -223,7 +223,7 @@ func (t *trial) inScratch(ctx context.Context) error {
 		return err
 	}
 	err = t.during(stepWriting, func(progress func(deploy.Progress)) error {
-		return t.verdict.WriteTree(ctx, t.job.Repo, d.tree(), room, progress)
+		return t.verdict.WriteTree(ctx, t.job.Source(), d.tree(), room, progress)
 	})
 	switch {
 	case ctx.Err() != nil:

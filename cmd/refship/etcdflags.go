@@ -14,17 +14,20 @@ import (
 
 // etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
 type etcdFlags struct {
-	Endpoints []string `group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
-	CACert    string   `group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
-	Cert      string   `group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
-	Key       string   `group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
-	User      string   `group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
-	Password  string   `group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment."`
+	Endpoints    []string `group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
+	CACert       string   `group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
+	Cert         string   `group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
+	Key          string   `group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
+	User         string   `group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
+	Password     string   `group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment, or in a file."`
+	PasswordFile string   `group:"etcd" placeholder:"FILE" help:"A file whose first line is the password for etcd."`
+
+	filed string // the password of PasswordFile, once check has read it
 }
 
 func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
 	return etcd.Config{
-		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password, Log: log,
+		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password + f.filed, Log: log,
 	}
 }
 
@@ -32,8 +35,8 @@ func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
 func (f *etcdFlags) check() error {
 	files := f.CACert != "" || f.Cert != "" || f.Key != ""
 	if len(f.Endpoints) == 0 {
-		if files || f.User != "" || f.Password != "" {
-			return usagef("--cacert, --cert, --key, --user and --password belong to --endpoints, which is missing")
+		if files || f.User != "" || f.Password != "" || f.PasswordFile != "" {
+			return usagef("--cacert, --cert, --key, --user, --password and --password-file belong to --endpoints, which is missing")
 		}
 		return nil
 	}
@@ -67,8 +70,18 @@ func (f *etcdFlags) check() error {
 // checkPairs refuses one without the other.
 func (f *etcdFlags) checkPairs() error {
 	user, password := f.User, f.Password
-	if password == "" {
+	if password == "" && f.PasswordFile == "" {
 		user, password, _ = strings.Cut(user, ":")
+	}
+	if f.PasswordFile != "" {
+		if password != "" {
+			return usagef("--password and --password-file can't be used together")
+		}
+		var err error
+		if f.filed, err = readPassword(f.PasswordFile); err != nil {
+			return err
+		}
+		password = f.filed
 	}
 	switch {
 	case (f.Cert == "") != (f.Key == ""):
@@ -76,7 +89,7 @@ func (f *etcdFlags) checkPairs() error {
 	case user != "" && password == "":
 		return &usageError{
 			what:   "--user: there is no password for " + strconv.Quote(user),
-			remedy: "give --user NAME:PASSWORD, or --password; better as REFSHIP_PASSWORD in the environment",
+			remedy: "give --user NAME:PASSWORD, or --password; better --password-file, or REFSHIP_PASSWORD in the environment",
 		}
 	case user == "" && password != "":
 		return &usageError{what: "there is a password and no user", remedy: "give --user NAME, too"}

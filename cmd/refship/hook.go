@@ -1,5 +1,324 @@
 package main
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/hooks"
+)
+
 type hookCmd struct {
-	Run hookRunCmd `cmd:"" help:"What git calls, by way of the installed hooks."`
+	Install   hookInstallCmd   `cmd:"" help:"Put the hooks into a repository, beside those that it has, and say what is deployed where."`
+	Uninstall hookUninstallCmd `cmd:"" help:"Take them out again, so that the repository is as it was before."`
+	Status    hookStatusCmd    `cmd:"" help:"Say how hooks, etcd, refs and chains stand."`
+	Run       hookRunCmd       `cmd:"" help:"What git calls, by way of the installed hooks."`
+}
+
+// placeFlags say which repositories.
+type placeFlags struct {
+	Dir string `arg:"" help:"The repository, or any place inside it; with --all, a directory of repositories."`
+	All bool   `help:"Do it with every repository below DIR."`
+}
+
+type hookInstallCmd struct {
+	placeFlags
+	storeFlags
+	Name       *string `scope:"HOOK_" placeholder:"NAME" help:"The repository's name in records. Default: that of its directory, with --all its path below DIR."`
+	Target     string  `scope:"HOOK_" default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
+	SigningKey *string `placeholder:"FILE" help:"Sign records with this private key in OpenSSH's format, which others must not be able to read; empty for unsigned records."`
+	targetFlags
+}
+
+// Help is the long help.
+func (*hookInstallCmd) Help() string {
+	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, before refship's, and what they refuse is refused. " +
+		"Settings go into the repository's git config (refship.*), a password only as the name of a file. Git itself finds the repository: GIT_DIR and the like do not count. " +
+		"Installing again changes what is given and nothing else; another --target adds one. Without --endpoints, the etcd of the server on the data directory is used."
+}
+
+// Run installs, in one repository or in all.
+func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	program, err := thisProgram(a)
+	if err != nil {
+		return err
+	}
+	var taken []deploy.Namespace
+	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+		return c.install(ctx, a, home, name, program, &taken)
+	})
+}
+
+// check refuses flags that contradict each other.
+func (c *hookInstallCmd) check() error {
+	if err := c.etcdFlags.check(); err != nil {
+		return err
+	}
+	switch {
+	case c.Password != "" || strings.Contains(c.User, ":"):
+		return &usageError{what: "a password does not belong into a repository's git config", remedy: "write it into a file that others cannot read: --user NAME --password-file FILE"}
+	case c.All && c.Name != nil:
+		return usagef("--all and --name can't be used together: each repository has a name of its own")
+	case c.All && c.Namespace != nil:
+		return usagef("--all and --namespace can't be used together: each repository has a chain of its own")
+	}
+	return nil
+}
+
+// each calls do for the repositories that are meant. With several, one that fails keeps none of the others.
+func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home, name string) error) error {
+	if !f.All {
+		home, err := hooks.FindHome(ctx, f.Dir)
+		if err != nil {
+			return err
+		}
+		return do(home, home.Name())
+	}
+	places, err := hooks.FindHomes(ctx, f.Dir)
+	if err != nil {
+		return err
+	}
+	if len(places) == 0 {
+		return &deploy.RefusedError{What: "there is no repository below " + f.Dir, Remedy: "name the directory that holds repositories, such as ~git/repositories"}
+	}
+	worst, failed := error(nil), 0
+	for _, place := range places {
+		err := place.Err
+		var home *hooks.Home
+		if err == nil {
+			home, err = hooks.FindHome(ctx, place.Path)
+		}
+		if err == nil {
+			err = do(home, place.Name)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			failed++
+			if worst == nil || exitCode(err) > exitCode(worst) {
+				worst = err
+			}
+			var silent exitError
+			if !errors.As(err, &silent) {
+				a.fail(fmt.Errorf("%s: %w", place.Name, err))
+			}
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	a.say("%d of %s failed", failed, countRepositories(len(places)))
+	return exitError(exitCode(worst))
+}
+
+func countRepositories(n int) string {
+	if n == 1 {
+		return "1 repository"
+	}
+	return fmt.Sprintf("%d repositories", n)
+}
+
+// install installs in one repository. No two of a run may have chains that lie within each other.
+func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
+	have, err := hooks.Inspect(ctx, home, program)
+	if err != nil {
+		return err
+	}
+	if have.Config != nil {
+		return have.Config
+	}
+	settings, err := c.settings(a, have.Settings, name)
+	if err != nil {
+		return err
+	}
+	target, err := c.target(settings.Repository, have.Targets)
+	if err != nil {
+		return err
+	}
+	for _, ns := range *taken {
+		if target.Namespace.Overlaps(ns) {
+			return &deploy.RefusedError{What: fmt.Sprintf("its namespace %s and %s of another repository overlap", target.Namespace, ns), Remedy: "install it by itself, with --namespace NS"}
+		}
+	}
+	*taken = append(*taken, target.Namespace)
+	change, err := hooks.Install(ctx, home, hooks.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
+	if change != nil {
+		for _, line := range change.Done {
+			a.say("%s: %s", settings.Repository, deploy.Printable(line))
+		}
+	}
+	if err != nil {
+		return withDifference(a, err)
+	}
+	if !change.Changed() {
+		a.say("%s: all is so already", settings.Repository)
+	}
+	for _, line := range change.Warnings {
+		a.say("%s: warning: %s", settings.Repository, deploy.Printable(line))
+	}
+	a.say("%s: target %s: %s", settings.Repository, target.Name, describeTarget(target))
+	if settings.SigningKey == "" {
+		a.say("%s: records are not signed: no --signing-key is given", settings.Repository)
+	}
+	warnOfNamespace(a, target)
+	c.tryEtcd(ctx, a, settings)
+	return nil
+}
+
+// withDifference shows what somebody changed.
+func withDifference(a *app, err error) error {
+	var edited *hooks.EditedError
+	if errors.As(err, &edited) {
+		for line := range strings.Lines(edited.Diff) {
+			fmt.Fprintf(a.stderr, "    %s\n", deploy.Printable(strings.TrimSuffix(line, "\n")))
+		}
+	}
+	return err
+}
+
+// tryEtcd warns of an etcd that pushes would not reach, either.
+func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, settings hooks.Settings) {
+	conf, err := etcdOf(settings, quietLog(a))
+	if err == nil {
+		client, dialErr := etcd.Dial(ctx, conf)
+		if err = dialErr; err == nil {
+			err = client.Close()
+		}
+	}
+	if err != nil {
+		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
+	}
+}
+
+// settings are what there is, and what the flags say.
+func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hooks.Settings, err error) {
+	if c.Name != nil {
+		s.Repository = *c.Name
+	} else if s.Repository == "" {
+		s.Repository = name
+	}
+	if c.SigningKey != nil {
+		if s.SigningKey, err = absolute(*c.SigningKey); err != nil {
+			return s, err
+		}
+	}
+	if len(c.Endpoints) == 0 {
+		if len(s.Endpoints) == 0 {
+			s.Endpoints, err = c.ownEtcd(a)
+		}
+		return s, err
+	}
+	s.Endpoints, s.User = c.Endpoints, c.User
+	for _, file := range []struct {
+		to   *string
+		flag string
+	}{{&s.CACert, c.CACert}, {&s.Cert, c.Cert}, {&s.Key, c.Key}, {&s.PasswordFile, c.PasswordFile}} {
+		if *file.to, err = absolute(file.flag); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// ownEtcd is the etcd of the server that runs on the data directory.
+func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
+	dir, err := c.dir(a)
+	if err != nil {
+		return nil, err
+	}
+	socket := etcd.Socket(dir.etcd())
+	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
+	if err != nil {
+		return nil, &usageError{
+			what:   "--endpoints is missing, and no server with an etcd of its own is running on " + dir.path,
+			remedy: "say where etcd is: --endpoints URL",
+		}
+	}
+	return []string{socket}, conn.Close()
+}
+
+// absolute is a file's name that is good in any directory; "" stays so.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", path, err)
+	}
+	return abs, nil
+}
+
+// target is the one that is there with what the flags change, or a new one.
+func (c *hookInstallCmd) target(repository string, have []hooks.Target) (hooks.Target, error) {
+	for _, t := range have {
+		if t.Name == c.Target {
+			return c.change(t)
+		}
+	}
+	return c.make(repository, c.Target)
+}
+
+// thisProgram is the path of refship that a hook can call: the one in PATH if that is this very program, since it stays
+// when a new version is installed.
+func thisProgram(a *app) (string, error) {
+	self, err := a.executable()
+	if err != nil {
+		return "", fmt.Errorf("find refship: %w", err)
+	}
+	found, err := exec.LookPath("refship")
+	if err != nil {
+		return self, nil
+	}
+	here, err := os.Stat(self)
+	if err != nil {
+		return "", fmt.Errorf("find refship: %w", err)
+	}
+	if there, err := os.Stat(found); err == nil && os.SameFile(here, there) && filepath.IsAbs(found) {
+		return found, nil
+	}
+	return self, nil
+}
+
+type hookUninstallCmd struct {
+	placeFlags
+}
+
+// Help is the long help.
+func (*hookUninstallCmd) Help() string {
+	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed in it. Chains stay in etcd. " +
+		"Where several repositories share a directory of hooks, they stay for the others."
+}
+
+// Run uninstalls.
+func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
+	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+		change, err := hooks.Uninstall(ctx, home, quietLog(a))
+		if change != nil {
+			for _, line := range change.Done {
+				a.say("%s: %s", name, deploy.Printable(line))
+			}
+		}
+		if err != nil {
+			return withDifference(a, err)
+		}
+		if !change.Changed() {
+			a.say("%s: nothing of refship is installed", name)
+		}
+		for _, line := range change.Warnings {
+			a.say("%s: warning: %s", name, deploy.Printable(line))
+		}
+		return nil
+	})
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"refship/deploy"
+	"refship/hooks"
+)
+
+type hookStatusCmd struct {
+	placeFlags
+	JSON bool `help:"Print one JSON object a line and repository."`
+}
+
+// Help is the long help.
+func (*hookStatusCmd) Help() string {
+	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
+		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, or does not exist yet. " +
+		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. 3: a ref and its chain have diverged, or the chain is ahead. 6: etcd is not to be reached."
+}
+
+// Run prints how each repository stands.
+func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
+	program, err := thisProgram(a)
+	if err != nil {
+		return err
+	}
+	first := true
+	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+		r := &repositoryStatus{home: home, name: name}
+		if r.installed, err = hooks.Inspect(ctx, home, program); err != nil {
+			return err
+		}
+		if s := r.installed.Settings; s.Repository != "" {
+			r.name = s.Repository
+		}
+		r.ask(ctx, a)
+		if c.JSON {
+			err = writeJSON(a.stdout, r.describe())
+		} else {
+			if !first {
+				fmt.Fprintln(a.stdout)
+			}
+			err = r.write(a.stdout)
+		}
+		first = false
+		if err != nil {
+			return err
+		}
+		if code := r.code(); code != exitDone {
+			return exitError(code)
+		}
+		return nil
+	})
+}
+
+// repositoryStatus is how one repository stands.
+type repositoryStatus struct {
+	home      *hooks.Home
+	name      string
+	installed *hooks.Installed
+	targets   []hooks.TargetStatus
+	text      strings.Builder // of the targets
+	err       error           // why the targets' chains could not be asked
+	asked     bool
+}
+
+// ask holds the targets' refs against their chains.
+func (r *repositoryStatus) ask(ctx context.Context, a *app) {
+	if len(r.installed.Targets) == 0 || r.installed.Config != nil {
+		return
+	}
+	r.asked = true
+	d, err := openHook(ctx, r.home.GitDir, r.installed.Settings, deployerConfig{GitDir: r.home.GitDir, Log: quietLog(a)})
+	if r.err = err; err != nil {
+		return
+	}
+	defer closeInto(&r.err, d)
+	if r.targets, r.err = d.Status(ctx, r.name, r.home.GitDir); r.err == nil {
+		r.err = d.WriteStatus(ctx, &r.text, r.name, r.home.GitDir)
+	}
+}
+
+// code is the exit status: what has to be looked at first decides.
+func (r *repositoryStatus) code() int {
+	switch {
+	case r.err != nil:
+		return exitCode(r.err)
+	case !r.installed.Complete():
+		return exitFailed
+	}
+	code := exitDone
+	for _, st := range r.targets {
+		switch st.Standing {
+		case deploy.StandingBehind, deploy.StandingDiverged, deploy.StandingUnknown:
+			return exitConflict
+		case deploy.StandingEmpty, deploy.StandingAhead:
+			code = exitFailed
+		}
+	}
+	return code
+}
+
+// write prints it for people.
+func (r *repositoryStatus) write(w io.Writer) error {
+	var b strings.Builder
+	add := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "%-7s %s\n", label, deploy.Printable(fmt.Sprintf(format, args...)))
+	}
+	i := r.installed
+	add(r.name, "%s", r.home.Place())
+	for _, h := range i.Hooks {
+		text := h.Name + " " + string(h.State) + ": " + h.Path
+		if h.Earlier != "" {
+			text += ", after " + h.Earlier
+		}
+		add("hook", "%s", text)
+		if h.Problem != nil {
+			for _, line := range hooks.Explain("problem", h.Problem) {
+				add("", "%s", line)
+			}
+		}
+	}
+	if !i.Effective {
+		add("hook", "git looks for hooks in %s, and not there any more", r.home.HooksDir)
+	}
+	if len(i.Shared) > 0 {
+		add("shared", "with %s", strings.Join(i.Shared, ", "))
+	}
+	if i.Program != "" {
+		add("runs", "%s", i.Program)
+	}
+	if !i.Complete() && i.Config == nil {
+		add("hint", "refship hook install %s", shellQuote(r.home.GitDir))
+	}
+	if i.Config != nil {
+		for _, line := range hooks.Explain("config", i.Config) {
+			add("", "%s", line)
+		}
+	}
+	if r.asked {
+		add("etcd", "%s: %s", strings.Join(i.Settings.Endpoints, ", "), r.reached())
+		add("signed", "%s", signedWith(i.Settings))
+	}
+	b.WriteString(r.text.String())
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *repositoryStatus) reached() string {
+	if r.err != nil {
+		return r.err.Error()
+	}
+	return "reachable"
+}
+
+func signedWith(s hooks.Settings) string {
+	if s.SigningKey == "" {
+		return "no, no signing key is configured"
+	}
+	return "with " + s.SigningKey
+}
+
+// repositoryStatusJSON is a repository's status for programs.
+type repositoryStatusJSON struct {
+	Repository string             `json:"repository"`
+	Dir        string             `json:"dir"`
+	Complete   bool               `json:"complete"` // hooks are installed and current
+	Hooks      []hookStatusJSON   `json:"hooks"`
+	Etcd       string             `json:"etcd"` // "reachable", why it is not, or "" where there is nothing to ask
+	Targets    []targetStatusJSON `json:"targets"`
+}
+
+type hookStatusJSON struct {
+	Name    string          `json:"name"`
+	Path    string          `json:"path"`
+	State   hooks.HookState `json:"state"`
+	Earlier string          `json:"earlier"` // the hook that runs before; "": none
+}
+
+type targetStatusJSON struct {
+	hooks.Target
+	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
+	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
+	Ahead    int             `json:"ahead"`    // commits
+	Head     deploy.ID       `json:"head"`     // 0: no deploy yet
+	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed
+	Error    string          `json:"error"`    // why it is not known
+}
+
+func (r *repositoryStatus) describe() repositoryStatusJSON {
+	j := repositoryStatusJSON{
+		Repository: r.name, Dir: r.home.GitDir, Complete: r.installed.Complete(), Hooks: []hookStatusJSON{}, Targets: []targetStatusJSON{},
+	}
+	for _, h := range r.installed.Hooks {
+		j.Hooks = append(j.Hooks, hookStatusJSON{Name: h.Name, Path: h.Path, State: h.State, Earlier: h.Earlier})
+	}
+	if r.asked {
+		j.Etcd = r.reached()
+	}
+	for _, st := range r.targets {
+		t := targetStatusJSON{Target: st.Target, Standing: st.Standing, Ahead: st.Ahead, Pending: st.Pending}
+		if !st.Ref.IsZero() {
+			t.Oid = st.Ref.String()
+		}
+		if st.State != nil && st.State.Head != nil {
+			t.Head = st.State.Head.ID
+		}
+		if st.Err != nil {
+			t.Error = st.Err.Error()
+		}
+		j.Targets = append(j.Targets, t)
+	}
+	return j
+}
