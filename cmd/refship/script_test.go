@@ -21,6 +21,7 @@ package main
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
 //	logged …, knock PORT       see script_logs_test.go
+//	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
 // Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and $PROGRAMS,
@@ -122,7 +123,10 @@ func TestScripts(t *testing.T) {
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
 			"etcdput": cmdEtcdPut, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
+			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup,
+			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
 		},
+		Condition: homesCondition,
 	})
 }
 
@@ -136,6 +140,7 @@ func setupScript(env *testscript.Env) error {
 	}
 	env.Values[serversKey{}] = map[string]*background{}
 	env.Values[membersKey{}] = new([]*etcdtest.Process)
+	env.Values[snapshotsKey{}] = map[string]snapshot{}
 	// Servers run with the race detector, all else that a script runs is plain: starting alone takes ten times as long.
 	programs, err := exec.LookPath("refship")
 	if err != nil {
