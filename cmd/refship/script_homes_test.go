@@ -9,6 +9,7 @@ package main
 //	                             hooks in $GITOLITE/local/hooks above all, is its LOCAL_CODE. It is set up with the key of
 //	                             admin, who then pushes CONF as conf/gitolite.conf and the keys of the NAMEs, made by
 //	                             keygen. $URL/REPO is a repository, $GITOLITE/repositories/REPO.git where it is
+//	gitolite-conf CONF NAME...   push another configuration, and more keys
 //	snapshot NAME PATH...        remember kind, mode, inode, owner, link target and sha256 of all that is below the PATHs
 //	cmpsnapshot NAME             all of it is as it was, and nothing else is there
 //
@@ -176,12 +177,23 @@ func startSSHD(ts *testscript.TestScript, home string) {
 	ts.Setenv("URL", "ssh://"+account.Username+"@127.0.0.1:"+port)
 }
 
-// gitoliteRC is appended to what gitolite setup writes. Who has LOCAL_CODE uses it, and the two features that need it.
-const gitoliteRC = `
+// addGitoliteRC says where local code is, in the file that gitolite setup has written.
+func addGitoliteRC(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	lines, ok := bytes.CutSuffix(bytes.TrimSpace(text), []byte("# vim: set syn=perl:"))
+	if !ok {
+		return fmt.Errorf("%s does not end as it used to", path)
+	}
+	const local = `
 $RC{LOCAL_CODE} = "$ENV{HOME}/local";
-push @{ $RC{$_} }, 'repo-specific-hooks' for -d "$ENV{HOME}/local/hooks/repo-specific" ? qw(POST_COMPILE POST_CREATE) : ();
+push @{ $RC{ENABLE} }, 'repo-specific-hooks' if -d "$ENV{HOME}/local/hooks/repo-specific";
 1;
 `
+	return os.WriteFile(path, append(lines, local...), 0o600)
+}
 
 func cmdGitoliteSetup(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -193,19 +205,22 @@ func cmdGitoliteSetup(ts *testscript.TestScript, neg bool, args []string) {
 	gitolite := func(args ...string) {
 		ts.Check(ts.Exec("env", append([]string{"HOME=" + home, "USER=git", "gitolite"}, args...)...))
 	}
-	// The branch is called as gitolite's users know it.
-	ts.Check(os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[init]\n\tdefaultBranch = main\n"), 0o600))
-	rc := filepath.Join(home, ".gitolite.rc")
-	text, err := exec.Command("gitolite", "print-default-rc").Output()
-	ts.Check(err)
-	ts.Check(os.WriteFile(rc, append(bytes.TrimSuffix(text, []byte("1;\n")), gitoliteRC...), 0o600))
+	// What is pushed to any other branch of gitolite-admin is no configuration to gitolite.
+	ts.Check(os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[init]\n\tdefaultBranch = master\n"), 0o600))
 	gitolite("setup", "-pk", keyFile(ts, "admin")+".pub")
+	if _, err := os.Stat(filepath.Join(home, "local")); err == nil {
+		ts.Check(addGitoliteRC(filepath.Join(home, ".gitolite.rc")))
+		gitolite("setup")
+	}
 	startSSHD(ts, home)
-	pushGitoliteConf(ts, args[0], args[1:])
+	cmdGitoliteConf(ts, false, args)
 }
 
-// pushGitoliteConf configures gitolite as its users do, by a push.
-func pushGitoliteConf(ts *testscript.TestScript, conf string, names []string) {
+// cmdGitoliteConf configures gitolite as its users do, by a push.
+func cmdGitoliteConf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: gitolite-conf CONF NAME...")
+	}
 	before := ts.Getenv("GIT_SSH_COMMAND")
 	cmdAs(ts, false, []string{"admin"})
 	defer ts.Setenv("GIT_SSH_COMMAND", before)
@@ -213,8 +228,8 @@ func pushGitoliteConf(ts *testscript.TestScript, conf string, names []string) {
 	if _, err := os.Stat(clone); errors.Is(err, fs.ErrNotExist) {
 		ts.Check(ts.Exec("git", "clone", "-q", ts.Getenv("URL")+"/gitolite-admin", clone))
 	}
-	ts.Check(os.WriteFile(filepath.Join(clone, "conf", "gitolite.conf"), []byte(ts.ReadFile(conf)), 0o600))
-	for _, name := range names {
+	ts.Check(os.WriteFile(filepath.Join(clone, "conf", "gitolite.conf"), []byte(ts.ReadFile(args[0])), 0o600))
+	for _, name := range args[1:] {
 		ts.Check(os.WriteFile(filepath.Join(clone, "keydir", name+".pub"), []byte(ts.ReadFile(keyFile(ts, name)+".pub")), 0o600))
 	}
 	ts.Check(ts.Exec("git", "-C", clone, "add", "."))

@@ -123,7 +123,7 @@ func TestScripts(t *testing.T) {
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
 			"etcdput": cmdEtcdPut, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
-			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup,
+			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,
 			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
 		},
 		Condition: homesCondition,
