@@ -25,7 +25,8 @@ type Holder struct {
 	Repository string    `json:"repository"`
 	Ref        string    `json:"ref"`
 	Host       string    `json:"host"`
-	Server     string    `json:"server"` // fingerprint of the server's signing key
+	Server     string    `json:"server"`  // fingerprint of the server's signing key
+	Process    string    `json:"process"` // names the process to others on its machine; "" if it has no name
 	Since      time.Time `json:"since"`
 }
 
@@ -323,16 +324,16 @@ func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline
 	}
 }
 
-// Unstick removes a lock that an earlier process of the same server left behind when it died: nobody else can tell
-// that it is dead before its lease runs out. Only a server that has its data directory to itself may ask for it.
-func (c *Chain) Unstick(ctx context.Context, server string) (bool, error) {
+// Unstick removes a lock whose holder is known to be dead, without waiting for its lease to run out: a server that has its
+// data directory to itself knows that of its own earlier process, and a process of others on its machine.
+func (c *Chain) Unstick(ctx context.Context, isDead func(Holder) bool) (bool, error) {
 	key := c.own("lock")
 	resp, err := c.kv.Get(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("read lock of %s: %w", c.ns, etcd.Classify(err))
 	}
 	var holder Holder
-	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || holder.Server != server {
+	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || !isDead(holder) {
 		return false, nil
 	}
 	if err := c.deleteLock(ctx, resp.Kvs[0].CreateRevision); err != nil {

@@ -35,6 +35,7 @@ type Config struct {
 type Deployer struct {
 	cfg        Config
 	signer     string              // fingerprint, or ""
+	process    string              // this one, for other processes on the machine
 	every      time.Duration       // how often long work shows progress
 	lockWait   time.Duration       // how long a push waits for all its chain locks together
 	turns      turns               // of those who read and store
@@ -50,6 +51,7 @@ type Deployer struct {
 func NewDeployer(cfg Config) *Deployer {
 	d := &Deployer{
 		cfg:        cfg,
+		process:    thisProcess(),
 		every:      time.Second,
 		lockWait:   30 * time.Second,
 		turns:      newTurns(),
@@ -82,6 +84,11 @@ func (s *Deployer) redeploy(repository string, t Target) string {
 		return s.cfg.Redeploy(t)
 	}
 	return "ssh HOST deploy " + repository
+}
+
+// step marks a failure point.
+func (s *Deployer) step(ctx context.Context, name string) {
+	s.cfg.Log.DebugContext(ctx, "step", "at", name)
 }
 
 // start registers a push: until its end nobody else touches its intent.
@@ -120,7 +127,7 @@ func (s *Deployer) isPushing(gitDir string) bool {
 func (s *Deployer) holder(user, repository, ref string) deploy.Holder {
 	return deploy.Holder{
 		User: user, Repository: repository, Ref: ref,
-		Host: s.cfg.Host, Server: s.signer, Since: time.Now().UTC(),
+		Host: s.cfg.Host, Server: s.signer, Process: s.process, Since: time.Now().UTC(),
 	}
 }
 

@@ -112,6 +112,7 @@
 //	 "format": 1,
 //	 "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
 //	 "time": "2026-11-23T14:00:00.000000005Z",
+//	 "process": "",
 //	 "repository": "config",
 //	 "pusher": {
 //	  "name": "laptop",

@@ -26,6 +26,7 @@ type HookCall struct {
 	Vars       map[string]string // git's own: the quarantine, GIT_PUSH_*
 	Input      []byte            // standard input
 	Out        io.Writer         // what the pusher reads
+	Offline    bool              // etcd is not to be asked: the call is about no target's ref
 }
 
 // CommonDir is the repository's own directory for what git calls GIT_DIR: of a linked work tree, that which it shares with
@@ -49,22 +50,23 @@ func CommonDir(gitDir string) (string, error) {
 	return filepath.Clean(common), nil
 }
 
-// Concerned tells whether the call needs a chain: it is about a target's ref, or a push that was broken off waits to be
-// deployed. A repository's other pushes go on when etcd does not.
-func (c *HookCall) Concerned() (bool, error) {
+// Targets are those whose ref is updated.
+func (c *HookCall) Targets() ([]Target, error) {
 	targets, err := readTargets(filepath.Join(c.GitDir, "config"))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	updates, err := parseUpdates(c.Input)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	for _, u := range updates {
-		if slices.ContainsFunc(targets, func(t Target) bool { return t.Ref == u.Ref }) {
-			return true, nil
-		}
-	}
+	return slices.DeleteFunc(targets, func(t Target) bool {
+		return !slices.ContainsFunc(updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
+	}), nil
+}
+
+// Waits tells whether a push that was broken off waits to be deployed.
+func (c *HookCall) Waits() (bool, error) {
 	waiting, err := listIntents(c.GitDir)
 	return len(waiting) > 0, err
 }
@@ -90,7 +92,7 @@ func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
 	defer cancel(nil)
 	out := c.speaker(s, func(error) { cancel(errHookGone) })
 	x := s.newSession(Push{Repository: c.Repository, Dir: c.GitDir})
-	x.who = c.Who
+	x.who, x.process = c.Who, receivePack()
 	s.start(x)
 	defer s.end(x)
 	defer x.abort(nil)
@@ -106,6 +108,9 @@ func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
 // settle deploys what pushes left behind that were broken off, so far as that can be done: a push does not fail by what
 // another one left.
 func (s *Deployer) settle(ctx context.Context, c *HookCall, out *speaker) {
+	if c.Offline {
+		return
+	}
 	r := s.reconciler(c.Repository, c.GitDir)
 	r.note(r.intents(ctx))
 	for _, line := range r.lines {
@@ -122,6 +127,7 @@ func (s *Deployer) settle(ctx context.Context, c *HookCall, out *speaker) {
 // gives the hook's exit status, of which git makes nothing. It goes on when nobody listens any more.
 func (s *Deployer) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.speaker(s, func(error) {})
+	s.step(ctx, "post-receive-start")
 	if err := s.postReceive(ctx, c, out); err != nil {
 		for _, line := range explain("pushed, not deployed", err) {
 			out.line("%s", line)
@@ -203,7 +209,12 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", t.Namespace, &undeployedError{err, "the ref has moved; deploy it with: " + s.redeploy(c.Repository, t)})
 	}
-	return s.keep(c, all)
+	s.step(ctx, "published")
+	if err := s.keep(c, all); err != nil {
+		return err
+	}
+	s.step(ctx, "intent-removed")
+	return nil
 }
 
 // unsigned says that there is no key to sign records with.

@@ -30,7 +30,8 @@ const (
 type intent struct {
 	Format      int           `json:"format"`
 	Push        string        `json:"push"`
-	Time        time.Time     `json:"time"` // when pre-receive accepted
+	Time        time.Time     `json:"time"`    // when pre-receive accepted
+	Process     string        `json:"process"` // git receive-pack, of an installed hook; "" of a server, or if it is not known
 	Repository  string        `json:"repository"`
 	Pusher      deploy.Pusher `json:"pusher"`
 	Options     []string      `json:"options"`

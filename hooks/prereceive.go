@@ -147,7 +147,7 @@ func (x *Session) promise(certificate string) error {
 		certificate = ""
 	}
 	in := &intent{
-		Format: intentFormat, Push: x.id, Time: time.Now().UTC(), Repository: x.push.Repository,
+		Format: intentFormat, Push: x.id, Time: time.Now().UTC(), Process: x.process, Repository: x.push.Repository,
 		Pusher: x.who, Options: x.options.all, Certificate: certificate,
 	}
 	for _, p := range x.plans {

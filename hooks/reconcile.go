@@ -123,12 +123,16 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	return nil
 }
 
-// maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks run.
+// maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks
+// run. It is for pushes whose process cannot be looked at.
 const maxUnmoved = time.Hour
+
+// mayRun tells whether the push that left an intent may still run, in another process.
+func (in *intent) mayRun() bool { return !hasEnded(in.Process) && time.Since(in.Time) < maxUnmoved }
 
 // mayMove tells whether a push of another process may still be about to move its ref.
 func (r *reconciler) mayMove(in *intent, w wish, at plumbing.Hash) bool {
-	return !r.server.alone && at == plumbing.Hash(w.Old) && at != plumbing.Hash(w.New) && time.Since(in.Time) < maxUnmoved
+	return !r.server.alone && at == plumbing.Hash(w.Old) && at != plumbing.Hash(w.New) && in.mayRun()
 }
 
 // drop takes a target out of an intent as it stands on disk: somebody else may have worked on it, too.

@@ -24,14 +24,15 @@ type Push struct {
 
 // Session is one running push. Its two hooks follow each other, and End follows both.
 type Session struct {
-	server *Deployer
-	push   Push
-	who    deploy.Pusher
-	token  string         // with these three its hooks find a Server
-	socket string         //
-	forget func(*Session) //
-	id     string         // names the intent
-	began  time.Time
+	server  *Deployer
+	push    Push
+	who     deploy.Pusher
+	token   string         // with these three its hooks find a Server
+	socket  string         //
+	forget  func(*Session) //
+	id      string         // names the intent
+	process string         // git receive-pack, of an installed hook
+	began   time.Time
 
 	preparing  context.Context // of pre-receive; End ends it
 	publishing context.Context // of what comes after: only the end of End's own context ends it
@@ -115,9 +116,7 @@ func (x *Session) enter(hook string) bool {
 }
 
 // step marks a failure point.
-func (x *Session) step(name string) {
-	x.server.cfg.Log.DebugContext(x.publishing, "step", "at", name)
-}
+func (x *Session) step(name string) { x.server.step(x.publishing, name) }
 
 // identify says whose the push is.
 func (x *Session) identify(key *keys.Key) { x.push.Key, x.who = key, PusherOf(key) }

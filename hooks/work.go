@@ -181,6 +181,10 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 	var overtaken *deploy.Verdict
 	shown := over(v)
 	waiting := func(h deploy.Holder, _ time.Duration) {
+		if hasEnded(h.Process) {
+			s.unstick(ctx, chain, h)
+			return
+		}
 		say("waiting for the chain lock of " + string(chain.Namespace()) + ": held by " + h.String())
 		head, err := chain.Head(ctx)
 		if err != nil || head == nil || v.Head != nil && head.ID == v.Head.ID {
@@ -205,6 +209,15 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 		return nil, overtaken, nil
 	}
 	return lock, v, err
+}
+
+// unstick takes the lock of a process of this machine away that has died: an installed hook that was killed, or another
+// server. Whoever waits for the lock gets it then; where etcd does not take that, it goes with its lease.
+func (s *Deployer) unstick(ctx context.Context, chain *deploy.Chain, dead deploy.Holder) {
+	_, err := chain.Unstick(ctx, func(h deploy.Holder) bool { return h.Process == dead.Process })
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "take a dead process's lock away", "namespace", chain.Namespace(), "error", err)
+	}
 }
 
 // errOvertaken ends waiting for a lock that is of no use any more.

@@ -65,19 +65,36 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		ctx, stop = whileParent(ctx)
 		defer stop()
 	}
-	status, err := c.ours(ctx, a, dir, input)
+	gitDir, err := hooks.CommonDir(dir)
 	if err != nil {
-		verb := "refused"
-		if post {
-			verb = "pushed, not deployed"
-		}
-		a.tell(hooks.Explain(verb, err)...)
-		status = exitFailed
+		return err
 	}
-	if status != 0 {
+	call := &hooks.HookCall{GitDir: gitDir, Who: hooks.PusherFromEnv(a.getenv), Vars: gitVars(), Input: input, Out: a.stderr}
+	status, err := c.ours(ctx, a, call)
+	switch {
+	case err != nil && post:
+		a.tell(append(hooks.Explain("pushed, not deployed", err), redeployHints(call)...)...)
+		return exitError(exitFailed)
+	case err != nil:
+		a.tell(hooks.Explain("refused", err)...)
+		return exitError(exitFailed)
+	case status != 0:
 		return exitError(status)
 	}
 	return nil
+}
+
+// redeployHints say how to deploy what post-receive could not.
+func redeployHints(call *hooks.HookCall) []string {
+	targets, err := call.Targets()
+	if err != nil {
+		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + shellQuote(call.GitDir) + " --rev REV"}
+	}
+	var lines []string
+	for _, t := range targets {
+		lines = append(lines, "hint: the ref has moved; deploy it with: "+redeployCommand(call.GitDir, t))
+	}
+	return lines
 }
 
 // earlier runs the hook that was there before, with all that git gave this one.
@@ -108,31 +125,35 @@ func (c *hookRunCmd) earlier(input []byte) error {
 }
 
 // ours deploys.
-func (c *hookRunCmd) ours(ctx context.Context, a *app, dir string, input []byte) (status int, err error) {
-	gitDir, err := hooks.CommonDir(dir)
+func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (status int, err error) {
+	settings, err := hooks.ReadSettings(ctx, call.GitDir)
 	if err != nil {
 		return 0, err
 	}
-	settings, err := hooks.ReadSettings(ctx, gitDir)
+	call.Repository = settings.Repository
+	targets, err := call.Targets()
 	if err != nil {
 		return 0, err
 	}
-	call := &hooks.HookCall{
-		GitDir: gitDir, Repository: settings.Repository, Who: hooks.PusherFromEnv(a.getenv), Vars: gitVars(), Input: input, Out: a.stderr,
-	}
-	concerned, err := call.Concerned()
+	waits, err := call.Waits()
 	if err != nil {
 		return 0, err
 	}
 	log := quietLog(a)
 	d := hooks.NewDeployer(hooks.Config{Log: log}) // which asks no chain for anything
-	if concerned {
-		open, err := openHook(ctx, gitDir, settings, deployerConfig{GitDir: gitDir, SigningKey: settings.SigningKey, Log: log})
-		if err != nil {
+	if call.Offline = len(targets) == 0 && !waits; !call.Offline {
+		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{GitDir: call.GitDir, SigningKey: settings.SigningKey, Log: log})
+		switch {
+		case err != nil && len(targets) > 0:
 			return 0, err
+		case err != nil: // a push to what is not deployed goes on without etcd
+			if call.Offline = true; c.Hook == "pre-receive" {
+				a.warn(fmt.Errorf("a push that was broken off still waits to be deployed: %w", err))
+			}
+		default:
+			defer closeInto(&err, open)
+			d = open.Deployer
 		}
-		defer closeInto(&err, open)
-		d = open.Deployer
 	}
 	if c.Hook == "post-receive" {
 		return int(d.PostReceive(ctx, call)), nil

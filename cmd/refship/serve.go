@@ -349,7 +349,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, self)
+			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, func(h deploy.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
 			case err != nil:
