@@ -193,7 +193,7 @@ func TestFindHomeHooksPath(t *testing.T) {
 				file := filepath.Join(gitDir, "config")
 				if c.global {
 					file = global
-					defer os.WriteFile(global, nil, 0o644)
+					defer func() { _ = os.WriteFile(global, nil, 0o644) }()
 				}
 				runGit(t, dir, "config", "--file", file, c.key, c.value)
 				h, err := hooks.FindHome(t.Context(), repo)

@@ -169,9 +169,9 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil && isStill(f) {
-			return func() { f.Close() }, nil
+			return func() { _ = f.Close() }, nil
 		}
-		f.Close()
+		_ = f.Close()
 		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}

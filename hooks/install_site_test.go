@@ -179,7 +179,7 @@ func (s *homeSite) push(branch string) pushed {
 	return pushed{ok: err == nil, said: string(out), stub: lines(stubbed), earlier: lines(earlier)}
 }
 
-// snapshot says what is in a directory, to every byte and mode; but for objects and refs, and times.
+// snapshot says what is in a directory, to every byte and mode; but for objects, refs and times.
 func snapshot(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
@@ -188,7 +188,7 @@ func snapshot(t testing.TB, dir string) map[string]string {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
-		if name == "objects" || name == "refs" {
+		if name == "objects" || name == "refs" || name == "logs" {
 			return fs.SkipDir
 		}
 		info, err := e.Info()

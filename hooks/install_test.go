@@ -179,7 +179,7 @@ func TestInstalledHookEdited(t *testing.T) {
 		t.Errorf("hooks are %s", states)
 	}
 	s.put(pre, "#!/bin/sh\n# another\n", 0o755)
-	refuse("somebody put another hook at "+pre, "mv ")
+	_ = refuse("somebody put another hook at "+pre, "mv ")
 	if states := s.states(); states != "replaced, current" {
 		t.Errorf("hooks are %s", states)
 	}

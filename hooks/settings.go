@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	format "github.com/go-git/go-git/v5/plumbing/format/config"
 
 	"refship/deploy"
 )
@@ -167,28 +164,8 @@ func readRules(path string) (rules, error) {
 	if err != nil {
 		return r, fmt.Errorf("read the repository's config: %w", withoutPath(err))
 	}
-	config := format.New()
-	if err := format.NewDecoder(bytes.NewReader(text)).Decode(config); err != nil {
-		return r, fmt.Errorf("read the repository's config: %w", err)
-	}
-	seen := make(map[string]bool)
-	for _, s := range config.Sections {
-		if !s.IsName(section) {
-			continue
-		}
-		r.any = true
-		for _, o := range s.Options {
-			if err := r.settings.take(strings.ToLower(o.Key), o.Value, seen); err != nil {
-				return rules{}, fmt.Errorf("read the repository's config: %w", err)
-			}
-		}
-		for _, sub := range s.Subsections {
-			t, err := targetOf(sub)
-			if err != nil {
-				return rules{}, err
-			}
-			r.targets = append(r.targets, t)
-		}
+	if err := r.read(text); err != nil {
+		return rules{}, err
 	}
 	slices.SortFunc(r.targets, byName)
 	if err := checkTargets(r.targets); err != nil {
@@ -198,6 +175,48 @@ func readRules(path string) (rules, error) {
 		return rules{}, fmt.Errorf("read the repository's config: %w", err)
 	}
 	return r, nil
+}
+
+// read reads the refship sections of a config.
+func (r *rules) read(text []byte) error {
+	l := &configLexer{text: text}
+	settings := make(map[string]bool)
+	targets := make(map[string]map[string]bool) // the settings of each that were there
+	for {
+		_, more := l.header()
+		if !more {
+			break
+		}
+		if l.section != section {
+			for l.entry() {
+			}
+			continue
+		}
+		r.any = true
+		if l.hasSub && targets[l.sub] == nil {
+			targets[l.sub] = make(map[string]bool)
+			r.targets = append(r.targets, Target{Name: l.sub, Frontend: deploy.Files})
+		}
+		for l.entry() {
+			if !l.hasSub {
+				if err := r.settings.take(l.key, l.value, settings); err != nil {
+					return fmt.Errorf("read the repository's config: %w", err)
+				}
+				continue
+			}
+			at := slices.IndexFunc(r.targets, func(t Target) bool { return t.Name == l.sub })
+			if err := r.targets[at].take(l.key, l.value, targets[l.sub]); err != nil {
+				return err
+			}
+		}
+	}
+	if l.failed {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("read the repository's config: line %d cannot be read", l.line()),
+			Remedy: "git config --list says what is wrong there",
+		}
+	}
+	return nil
 }
 
 // take reads one setting.

@@ -8,15 +8,12 @@ import (
 // withoutRules gives a config's text without its refship sections, and every other byte as it was. A section goes from the
 // beginning of its header's line to the end of its last entry's line: comments and empty lines behind that belong to what
 // follows. False: the text is none that git reads.
-//
-// The syntax is that of git-config(1), as git's config.c reads it: a value ends with its line unless a backslash is last
-// or a quote is open; a header may be followed by an entry or another header on its line.
 func withoutRules(text []byte) (rest []byte, ok bool) {
 	l := &configLexer{text: text}
 	kept := 0
 	var out []byte
 	for {
-		from, name, more := l.header()
+		from, more := l.header()
 		if !more {
 			break
 		}
@@ -27,50 +24,75 @@ func withoutRules(text []byte) (rest []byte, ok bool) {
 		for l.entry() {
 			end = l.at
 		}
-		if l.failed {
-			return nil, false
-		}
-		if first, _, _ := strings.Cut(name, "."); strings.EqualFold(first, section) {
-			out = append(out, text[kept:max(from, kept)]...)
+		if l.section == section {
+			out = append(out, text[kept:from]...)
 			kept = end
 		}
 	}
 	return append(out, text[kept:]...), !l.failed
 }
 
+// configLexer reads the text of a git config. The syntax is that of git-config(1), as git's config.c reads it: white space
+// is space, tab, line feed and carriage return; a carriage return before a line feed does not count; a header may be
+// followed by an entry or another header on its line; a value ends with its line unless a backslash is last.
 type configLexer struct {
 	text   []byte
 	at     int
-	failed bool
+	failed bool // git does not read it
+
+	section, sub string // of the header that was read last; the section's name is in lower case
+	hasSub       bool
+	key, value   string // of the entry that was read last; the key is in lower case
 }
 
-func (l *configLexer) peek() (byte, bool) {
-	if l.at < len(l.text) {
-		return l.text[l.at], true
+// next takes one character, and gives a line feed at the end of the text too.
+func (l *configLexer) next() byte {
+	if l.at >= len(l.text) {
+		return '\n'
 	}
-	return 0, false
+	c := l.text[l.at]
+	l.at++
+	if c == '\r' && l.at < len(l.text) && l.text[l.at] == '\n' {
+		l.at++
+		return '\n'
+	}
+	return c
 }
 
-// space passes over white space and comments.
-func (l *configLexer) space() {
-	for c, ok := l.peek(); ok; c, ok = l.peek() {
-		switch {
+func (l *configLexer) fail() bool {
+	l.failed = true
+	return false
+}
+
+// line is the number of the line that was read last.
+func (l *configLexer) line() int { return 1 + bytes.Count(l.text[:max(l.at-1, 0)], []byte("\n")) }
+
+func isConfigSpace(c byte) bool { return strings.IndexByte(" \t\n\r", c) >= 0 }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isKeyChar(c byte) bool { return isLetter(c) || c >= '0' && c <= '9' || c == '-' }
+
+// space passes over white space and comments, up to an entry or a header; false: there is nothing else.
+func (l *configLexer) space() bool {
+	if l.at == 0 && bytes.HasPrefix(l.text, []byte("\xef\xbb\xbf")) {
+		l.at = 3
+	}
+	for l.at < len(l.text) {
+		switch c := l.text[l.at]; {
 		case isConfigSpace(c):
 			l.at++
 		case c == '#' || c == ';':
-			l.line()
-		case l.at == 0 && bytes.HasPrefix(l.text, []byte("\xef\xbb\xbf")):
-			l.at += 3
+			l.rest()
 		default:
-			return
+			return true
 		}
 	}
+	return false
 }
 
-func isConfigSpace(c byte) bool { return strings.IndexByte(" \t\n\r\v\f", c) >= 0 }
-
-// line passes over the rest of the line and its end.
-func (l *configLexer) line() {
+// rest passes over the rest of the line and its end.
+func (l *configLexer) rest() {
 	if n := bytes.IndexByte(l.text[l.at:], '\n'); n >= 0 {
 		l.at += n + 1
 		return
@@ -82,10 +104,10 @@ func (l *configLexer) line() {
 func (l *configLexer) blank() (end int, ok bool) {
 	from := l.at
 	defer func() { l.at = from }()
-	for c, more := l.peek(); more; c, more = l.peek() {
-		switch {
+	for l.at < len(l.text) {
+		switch c := l.text[l.at]; {
 		case c == '#' || c == ';' || c == '\n':
-			l.line()
+			l.rest()
 			return l.at, true
 		case !isConfigSpace(c):
 			return 0, false
@@ -95,16 +117,13 @@ func (l *configLexer) blank() (end int, ok bool) {
 	return l.at, true
 }
 
-// header passes over the next section's header. It gives where that begins: at its line's begin, if nothing is before it.
-func (l *configLexer) header() (from int, name string, ok bool) {
-	l.space()
-	c, more := l.peek()
-	if !more || l.failed {
-		return 0, "", false
+// header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it. False:
+// there is none.
+func (l *configLexer) header() (from int, ok bool) {
+	for l.entry() { // before the first header, where git allows entries that nobody can ask for
 	}
-	if c != '[' {
-		l.failed = true // an entry without a section
-		return 0, "", false
+	if l.failed || !l.space() {
+		return 0, false
 	}
 	from = l.at
 	for from > 0 && (l.text[from-1] == ' ' || l.text[from-1] == '\t') {
@@ -113,64 +132,122 @@ func (l *configLexer) header() (from int, name string, ok bool) {
 	if from > 0 && l.text[from-1] != '\n' {
 		from = l.at
 	}
-	var quoted, escaped bool
-	for start := l.at + 1; ; {
-		l.at++
-		c, more := l.peek()
-		switch {
-		case !more || c == '\n':
-			l.failed = true
-			return 0, "", false
-		case escaped:
-			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case c == ']' && !quoted:
-			name, _, _ = strings.Cut(string(l.text[start:l.at]), `"`)
-			l.at++
-			return from, strings.TrimRight(name, " \t"), true
+	l.at++
+	var name strings.Builder
+	for {
+		switch c := l.next(); {
+		case c == ']' && name.Len() == 0:
+			return 0, l.fail()
+		case c == ']':
+			l.section, l.sub, l.hasSub = strings.Cut(strings.ToLower(name.String()), ".") // the old way to write a subsection
+			return from, true
+		case c == ' ' || c == '\t' || c == '\r':
+			l.section = strings.ToLower(name.String())
+			return from, l.subsection()
+		case isKeyChar(c) || c == '.':
+			name.WriteByte(c)
+		default:
+			return 0, l.fail()
 		}
 	}
 }
 
-// entry passes over one entry and the end of its line; false: there is none before the next header. What is before an
-// entry, comments too, is passed over with it.
+// subsection reads a quoted name and the bracket behind it.
+func (l *configLexer) subsection() bool {
+	c := l.next()
+	for c == ' ' || c == '\t' || c == '\r' {
+		c = l.next()
+	}
+	if c != '"' {
+		return l.fail()
+	}
+	var name strings.Builder
+	for c = l.next(); c != '"'; c = l.next() {
+		if c == '\\' {
+			c = l.next()
+		}
+		if c == '\n' {
+			return l.fail()
+		}
+		name.WriteByte(c)
+	}
+	if l.next() != ']' {
+		return l.fail()
+	}
+	if section, sub, ok := strings.Cut(l.section, "."); ok { // [a.b "c"] is a's b.c
+		l.section, l.sub, l.hasSub = section, sub+"."+name.String(), true
+		return true
+	}
+	l.sub, l.hasSub = name.String(), true
+	return true
+}
+
+// entry reads one entry and the end of its line, and what is before it; false: there is none before the next header.
 func (l *configLexer) entry() bool {
 	before := l.at
-	l.space()
-	c, more := l.peek()
-	if !more || c == '[' {
+	if l.failed || !l.space() || l.text[l.at] == '[' {
 		l.at = before
 		return false
 	}
-	if c|0x20 < 'a' || c|0x20 > 'z' {
-		l.failed = true
-		return false
+	if !isLetter(l.text[l.at]) {
+		return l.fail()
 	}
-	var quoted, comment bool
-	for c, more := l.peek(); more; c, more = l.peek() {
-		l.at++
+	var key strings.Builder
+	c := l.next()
+	for ; isKeyChar(c); c = l.next() {
+		key.WriteByte(c)
+	}
+	l.key, l.value = strings.ToLower(key.String()), ""
+	for c == ' ' || c == '\t' {
+		c = l.next()
+	}
+	switch c {
+	case '\n':
+		return true
+	case '=':
+		return l.parseValue()
+	}
+	return l.fail()
+}
+
+// parseValue reads up to the end of the line. White space at the value's ends does not count, unless it is quoted.
+func (l *configLexer) parseValue() bool {
+	var value strings.Builder
+	var space []byte
+	quoted := false
+	for {
+		c := l.next()
 		switch {
-		case c == '\n' && quoted:
-			l.failed = true
-			return false
 		case c == '\n':
-			return true
-		case comment:
-		case c == '\\':
-			if bytes.HasPrefix(l.text[l.at:], []byte("\r\n")) {
-				l.at++
+			l.value = value.String()
+			return !quoted || l.fail()
+		case isConfigSpace(c) && !quoted:
+			if value.Len() > 0 {
+				space = append(space, c)
 			}
-			l.at++ // of a line feed too, which goes on with the value
-		case c == '"':
+			continue
+		case (c == '#' || c == ';') && !quoted:
+			l.rest()
+			l.value = value.String()
+			return true
+		}
+		value.Write(space)
+		space = nil
+		switch c {
+		case '"':
 			quoted = !quoted
-		case !quoted && (c == '#' || c == ';'):
-			comment = true
+		case '\\':
+			c = l.next()
+			if c == '\n' {
+				continue // the value goes on
+			}
+			at := strings.IndexByte(`tbn\"`, c)
+			if at < 0 {
+				return l.fail()
+			}
+			value.WriteByte("\t\b\n\\\""[at])
+		default:
+			value.WriteByte(c)
 		}
 	}
-	l.at = min(l.at, len(l.text))
-	l.failed = l.failed || quoted
-	return !l.failed
 }

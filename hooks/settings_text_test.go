@@ -73,6 +73,46 @@ func TestWithoutRulesRestores(t *testing.T) {
 	})
 }
 
+// What git reads is read, to the same, and nothing else.
+func TestConfigIsReadAsGitDoes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	pieces := append([]string{
+		"[", "]", "\"", "\\", "\\\"", "\n", "\r\n", "\r", " ", "=", "#", ";", "key", "[refship]", "[Ref.Ship]", "[a.b \"C\"]", "[a \"b\"] ", "\tk =  v  w \\t x  \n",
+		"K-1=\"  quoted \\\\ \" and not \n", "1k = 2\n", "é", "[é]", "k = é\x80\n", "\xef\xbb\xbf", "\\\r\n", "[a  \t\"b\" ]", ".",
+	}, configPieces...)
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(t, "pieces"), "")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("git", "config", "-z", "--list", "--file", file)
+		cmd.Env = gitEnv(dir)
+		out, err := cmd.Output()
+		got, ok := hooks.ConfigEntries([]byte(text))
+		if ok != (err == nil) {
+			t.Fatalf("%q: git: %v %q, we: %v %q", text, err, out, ok, got)
+		}
+		if !ok {
+			return
+		}
+		// An entry without a value is shown without a line feed.
+		want := ""
+		for entry := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+			if entry != "" && !strings.Contains(entry, "\n") {
+				entry += "\n"
+			}
+			if name, _, _ := strings.Cut(entry, "\n"); strings.Contains(name, ".") { // else it is before the first section
+				want += entry + "\x00"
+			}
+		}
+		if got != want {
+			t.Fatalf("%q: git reads %q, we %q", text, want, got)
+		}
+	})
+}
+
 // What people did to the sections since: git reads nothing of refship afterwards, and all else as before.
 func TestWithoutRulesOfOddSections(t *testing.T) {
 	t.Parallel()
@@ -91,7 +131,7 @@ func TestWithoutRulesOfOddSections(t *testing.T) {
 			t.Errorf("%q became %q, %v, want %q", c[0], rest, ok, c[1])
 		}
 	}
-	for _, text := range []string{"x = y\n", "[a\n", "[a]\n\tb = \"c\n", "[a]\n\t= b\n", "[refship \"a"} {
+	for _, text := range []string{"x y\n", "[a\n", "[a]\n\tb = \"c\n", "[a]\n\t= b\n", "[refship \"a"} {
 		if rest, ok := hooks.WithoutRules([]byte(text)); ok {
 			t.Errorf("%q became %q", text, rest)
 		}

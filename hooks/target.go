@@ -12,8 +12,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	format "github.com/go-git/go-git/v5/plumbing/format/config"
-
 	"refship/deploy"
 )
 
@@ -119,36 +117,32 @@ func unknownSetting(key string) error {
 	}
 }
 
-func targetOf(sub *format.Subsection) (Target, error) {
-	t := Target{Name: sub.Name, Frontend: deploy.Files}
-	seen := make(map[string]bool)
-	for _, o := range sub.Options {
-		key := strings.ToLower(o.Key)
-		if seen[key] {
-			return t, fmt.Errorf("read the repository's config: refship.%s.%s is there twice", sub.Name, key)
+// take reads one setting of a target; seen are those that were read.
+func (t *Target) take(key, value string, seen map[string]bool) error {
+	if seen[key] {
+		return fmt.Errorf("read the repository's config: refship.%s.%s is there twice", t.Name, key)
+	}
+	seen[key] = true
+	switch key {
+	case "ref":
+		t.Ref = value
+	case "path":
+		t.Path = value
+	case "namespace":
+		t.Namespace = deploy.Namespace(value)
+	case "frontend":
+		t.Frontend = deploy.Frontend(value)
+	case "check":
+		t.Check = value
+	default:
+		if !slices.Contains(deploy.SettingNames(), key) {
+			return unknownSetting("refship." + t.Name + "." + key)
 		}
-		seen[key] = true
-		switch key {
-		case "ref":
-			t.Ref = o.Value
-		case "path":
-			t.Path = o.Value
-		case "namespace":
-			t.Namespace = deploy.Namespace(o.Value)
-		case "frontend":
-			t.Frontend = deploy.Frontend(o.Value)
-		case "check":
-			t.Check = o.Value
-		default:
-			if !slices.Contains(deploy.SettingNames(), key) {
-				return t, unknownSetting("refship." + sub.Name + "." + o.Key)
-			}
-			if err := t.Settings.Set(key, o.Value); err != nil {
-				return t, fmt.Errorf("read the repository's config: refship.%s.%s: %w", sub.Name, key, err)
-			}
+		if err := t.Settings.Set(key, value); err != nil {
+			return fmt.Errorf("read the repository's config: refship.%s.%s: %w", t.Name, key, err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // withoutPath cuts an error of the file system down to the file's name: where the server keeps a repository is not for
