@@ -341,10 +341,8 @@ func (i *installer) record(config []byte, have *installation) error {
 	if have != nil && !bytes.Equal(rest, config) {
 		state.Config = have.Config
 	}
-	for _, dir := range []string{filepath.Dir(pendingDir(i.home.GitDir)), pendingDir(i.home.GitDir)} {
-		if _, err := makeDir(dir, i.mode); err != nil {
-			return err
-		}
+	if err := makePending(i.home.GitDir, i.mode); err != nil {
+		return err
 	}
 	if _, err := writeState(installationPath(i.home.GitDir), state, readable(i.mode)); err != nil {
 		return err

@@ -139,7 +139,11 @@ func (in *intent) writeFile(gitDir string) error {
 		return err
 	}
 	dir := pendingDir(gitDir)
-	if err := makePending(gitDir); err != nil {
+	mode, err := SharedMode(gitDir)
+	if err != nil {
+		return err
+	}
+	if err := makePending(gitDir, mode); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, in.Push+".*.tmp")
@@ -147,8 +151,8 @@ func (in *intent) writeFile(gitDir string) error {
 		return err
 	}
 	_, err = f.Write(text)
-	if err == nil && isShared(gitDir) {
-		err = f.Chmod(0o660)
+	if err == nil {
+		err = f.Chmod(readable(mode))
 	}
 	if err == nil {
 		err = f.Sync()
@@ -168,37 +172,15 @@ func (in *intent) writeFile(gitDir string) error {
 	return err
 }
 
-// makePending makes the directory of intents, synced up to gitDir.
-func makePending(gitDir string) error {
-	parent := gitDir
-	for _, name := range []string{"refship", "pending"} {
-		dir := filepath.Join(parent, name)
-		err := mkdirShared(dir, gitDir)
-		if err == nil {
-			err = syncFile(parent)
-		} else if errors.Is(err, fs.ErrExist) {
-			err = nil
-		}
-		if err != nil {
+// makePending makes the directory of intents, synced up to gitDir: where the repository's group pushes to it, too
+// (git-config(1), core.sharedRepository), what one push leaves is for the next one's account to deploy.
+func makePending(gitDir string, mode fs.FileMode) error {
+	for _, dir := range []string{filepath.Dir(pendingDir(gitDir)), pendingDir(gitDir)} {
+		if _, err := makeDir(dir, mode); err != nil {
 			return err
 		}
-		parent = dir
 	}
 	return nil
-}
-
-// isShared tells whether the repository's group pushes to it, too (git-config(1), core.sharedRepository): then what one
-// push leaves is for the next one's account to deploy.
-func isShared(gitDir string) bool {
-	info, err := os.Stat(filepath.Join(gitDir, "objects"))
-	return err == nil && info.Mode()&0o020 != 0
-}
-
-func mkdirShared(dir, gitDir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil || !isShared(gitDir) {
-		return err
-	}
-	return os.Chmod(dir, 0o770|fs.ModeSetgid)
 }
 
 // drop takes a target out of the intent, on disk too; the last one takes the file with it.

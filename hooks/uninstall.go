@@ -18,9 +18,6 @@ import (
 	"refship/deploy"
 )
 
-// stillRunning is for how long a promise whose ref has not moved may be that of a push that is about to move it.
-const stillRunning = 30 * time.Second
-
 // Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the git
 // config, and what refship keeps in the repository goes. If nobody changed them otherwise, hooks and config have the bytes
 // and modes that they had before. Hooks stay where another repository uses the same directory. Uninstalling where nothing
@@ -280,7 +277,7 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				quoteShell(i.home.GitDir), quoteShell(w.Target.Ref), w.Target.Name),
 		}
-	case time.Since(in.Time) < stillRunning:
+	case oid(now) == w.Old && in.mayRun():
 		return &deploy.RefusedError{
 			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, deploy.Ago(time.Since(in.Time))),
 			Remedy: "try again when it has ended",

@@ -15,11 +15,11 @@ import (
 )
 
 // promise is an intent as a push leaves it.
-func promise(commit string, at time.Time) string {
+func promise(old, commit string, at time.Time) string {
 	return fmt.Sprintf(`{"format": 1, "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "time": %q, "repository": "config",
  "pusher": {"name": "laptop", "key": "", "via": "os"}, "options": [], "certificate": "", "deploys": [
   {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config", "frontend": "files", "check": ""},
-   "old": "0000000000000000000000000000000000000000", "new": %q, "forced": false, "over": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), commit)
+   "old": %q, "new": %q, "forced": false, "over": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), old, commit)
 }
 
 // What was promised is published before settings and promises go.
@@ -33,8 +33,8 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	pending := filepath.Join(s.gitDir, "refship", "pending", strings.Repeat("0f", 16)+".json")
 	other := strings.Repeat("ab", 20)
 	for _, c := range []struct{ text, says, remedy string }{
-		{promise(head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "--rev refs/heads/main --target default"},
-		{promise(other, time.Now()), "may still run", "try again"},
+		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "--rev refs/heads/main --target default"},
+		{promise(head, other, time.Now()), "may still run", "try again"},
 		{"{", "cannot be read, and may be a promise", "mv "},
 	} {
 		s.put(pending, c.text, 0o600)
@@ -50,14 +50,14 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	}
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
 	j := newJournal(t)
-	j.when("uninstalled-pre-receive", func() { s.put(pending, promise(head, time.Now()), 0o600) })
+	j.when("uninstalled-pre-receive", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
 	_, err := hooks.Uninstall(t.Context(), s.home(), slog.New(j))
 	wantRefused(t, err, "is not deployed yet", "refship deploy --repo ")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
 	}
 	// One that git has refused long ago promised nothing.
-	s.put(pending, promise(other, time.Now().Add(-time.Hour)), 0o600)
+	s.put(pending, promise(head, other, time.Now().Add(-2*time.Hour)), 0o600)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("not as before (-before +after):\n%s", diff)
