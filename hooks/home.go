@@ -137,6 +137,9 @@ func (h *Home) lookForHooks(ctx context.Context) error {
 		if _, err := os.Lstat(h.HooksDir); err == nil {
 			return &deploy.RefusedError{What: h.HooksDir + " is a symbolic link to nowhere", Remedy: "make the directory that it names, or remove the link"}
 		}
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(h.HooksDir)); err == nil {
+			h.HooksDir = filepath.Join(parent, filepath.Base(h.HooksDir)) // its name once it is made
+		}
 		return nil
 	case err != nil:
 		return err

@@ -35,6 +35,10 @@
 // At each moment H/N is the earlier hook or ours, whole: the earlier one gets its second name by link(2), and then ours is
 // renamed over the first; to take ours out, the second name is renamed over the first.
 //
+// What runs as --hook N gets --earlier PATH if there was an earlier hook: it runs PATH first, with the arguments behind --,
+// git's standard input and environment; one that is not executable is left out, as git leaves it out; one that is gone
+// refuses. git's working directory and GIT_DIR are those of a linked worktree if that is what is pushed to.
+//
 // The manifest is written before a script and names both the old and the new one then, so that a script of ours can be
 // told from one that somebody edited whenever an install or upgrade ends. A script without a manifest is ours if it is
 // exactly what script writes.
@@ -44,6 +48,7 @@ package hooks
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -138,10 +143,11 @@ func (i *installer) install(ctx context.Context) (err error) {
 	if i.mode, err = SharedMode(i.home.GitDir); err != nil {
 		return err
 	}
-	made, err := makeDir(i.dir, i.mode)
+	made, unlock, err := i.makeHooksDir(ctx)
 	if err != nil {
 		return fmt.Errorf("make the directory of hooks: %w", err)
 	}
+	defer unlock()
 	if made {
 		i.change.did("made %s", i.dir)
 		defer func() {
@@ -151,11 +157,6 @@ func (i *installer) install(ctx context.Context) (err error) {
 		}()
 		i.step("install-directory")
 	}
-	unlock, err := lockDir(ctx, i.dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	if err := i.checkInstalled(); err != nil {
 		return err
 	}
@@ -173,6 +174,20 @@ func (i *installer) install(ctx context.Context) (err error) {
 	return i.installHooks(made)
 }
 
+// makeHooksDir makes the directory of hooks, if it is not there, and locks it.
+func (i *installer) makeHooksDir(ctx context.Context) (made bool, unlock func(), err error) {
+	for range 10 {
+		if made, err = makeDir(i.dir, i.mode); err != nil {
+			return made, nil, err
+		}
+		unlock, err = lockDir(ctx, i.dir)
+		if !errors.Is(err, fs.ErrNotExist) { // else somebody took it away, with the last hook in it
+			break
+		}
+	}
+	return made, unlock, err
+}
+
 // checkInstalled refuses to install twice, in two directories.
 func (i *installer) checkInstalled() error {
 	installed, err := readInstallation(i.home.GitDir)
@@ -180,7 +195,7 @@ func (i *installer) checkInstalled() error {
 		return err
 	}
 	dir := resolve(i.home.GitDir, installed.Hooks)
-	if dir == i.dir {
+	if sameDir(dir, i.dir) {
 		return nil
 	}
 	if _, err := os.Lstat(filepath.Join(dir, manifestName)); err != nil {

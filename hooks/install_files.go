@@ -49,6 +49,19 @@ func executable(dir fs.FileMode) fs.FileMode {
 	return mode | (mode&0o444)>>2
 }
 
+// sameDir tells two names of one directory.
+func sameDir(a, b string) bool {
+	if a == b {
+		return true
+	}
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
 // makeDir makes a directory of that mode, whatever the umask is, synced; false: it was there.
 func makeDir(path string, mode fs.FileMode) (made bool, err error) {
 	err = os.Mkdir(path, 0o700)

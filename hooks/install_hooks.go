@@ -19,12 +19,12 @@ type plannedHook struct {
 
 // installHooks writes manifest and scripts.
 func (i *installer) installHooks(made bool) error {
-	m := &manifest{Format: manifestFormat, Made: made}
+	m := &manifest{Format: manifestFormat}
 	if i.manifest != nil {
 		*m = *i.manifest
 		m.Hooks = slices.Clone(m.Hooks)
 	}
-	m.Program = i.cfg.Program
+	m.Program, m.Made = i.cfg.Program, m.Made || made // who made it may not be the first to hold it
 	m.Repositories = append(m.without(i.dir, i.home.GitDir), pathFrom(i.dir, i.home.GitDir, isInside(i.home.GitDir, i.dir)))
 	slices.Sort(m.Repositories)
 	info, err := os.Stat(i.dir)
@@ -154,12 +154,29 @@ func (i *installer) warnings() {
 			i.warnAfter(s)
 		}
 	}
+	i.warnGroup()
 	if i.home.HooksScope == "global" {
 		i.change.warn("core.hooksPath = %s is in your own configuration: pushes by other users do not run these hooks", i.home.HooksPath)
 	}
 	worktrees, err := os.ReadDir(filepath.Join(i.home.GitDir, "worktrees"))
 	if err == nil && len(worktrees) > 0 && i.home.HooksPath != "" && !filepath.IsAbs(i.home.HooksPath) {
 		i.change.warn("core.hooksPath = %s is relative: pushes to the linked worktrees of this repository look for hooks elsewhere, and run none of these", i.home.HooksPath)
+	}
+}
+
+// warnGroup names the secrets that those of the repository's group who may push cannot read.
+func (i *installer) warnGroup() {
+	if i.mode&0o020 == 0 {
+		return
+	}
+	r, err := readRules(filepath.Join(i.home.GitDir, "config"))
+	if err != nil {
+		return // it was written a moment ago
+	}
+	for _, path := range []string{r.settings.Key, r.settings.PasswordFile, r.settings.SigningKey} {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o040 == 0 {
+			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, quoteShell(path))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -348,6 +349,72 @@ func TestInstallSharedHooksPath(t *testing.T) {
 	}
 }
 
+// Those who install and uninstall at the same time in one directory of hooks wait for each other.
+func TestInstallAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := realDir(t)
+	if err := os.Mkdir(filepath.Join(dir, "real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	var sites []*homeSite
+	for range 4 {
+		s := newHomeSite(t)
+		runGit(t, s.gitDir, "config", "core.hooksPath", filepath.Join(dir, "link", "hooks"))
+		if len(sites) > 0 {
+			s.program = sites[0].program
+		}
+		sites = append(sites, s)
+	}
+	all := func(do func(*homeSite) error) {
+		t.Helper()
+		var wait sync.WaitGroup
+		for _, s := range sites {
+			wait.Go(func() {
+				if err := do(s); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	install := func(s *homeSite) error {
+		home, err := hooks.FindHome(t.Context(), s.repo)
+		if err == nil {
+			_, err = hooks.Install(t.Context(), home, installConfig(t, s.program))
+		}
+		return err
+	}
+	uninstall := func(s *homeSite) error {
+		home, err := hooks.FindHome(t.Context(), s.repo)
+		if err == nil {
+			_, err = hooks.Uninstall(t.Context(), home, slog.New(slog.DiscardHandler))
+		}
+		return err
+	}
+	all(install)
+	for _, s := range sites {
+		if found := s.inspect(); !found.Complete() || len(found.Shared) != 3 {
+			t.Errorf("installed is %+v", found)
+		}
+	}
+	all(func(s *homeSite) error {
+		if s == sites[0] {
+			return install(s)
+		}
+		return uninstall(s)
+	})
+	if r := sites[0].push("main"); !r.ok || len(r.stub) != 2 {
+		t.Errorf("push: %+v", r)
+	}
+	all(uninstall)
+	if left := snapshot(t, filepath.Join(dir, "real")); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // A repository can be moved with its hooks.
 func TestInstalledRepositoryMoved(t *testing.T) {
 	t.Parallel()
@@ -404,7 +471,14 @@ func TestInstallSharedRepository(t *testing.T) {
 	shared := filepath.Join(s.dir, "shared.git")
 	runGit(t, s.dir, "init", "-q", "--bare", "--shared=0660", shared)
 	s.repo, s.gitDir, s.hooks = shared, shared, filepath.Join(shared, "hooks")
-	s.install()
+	secret := filepath.Join(s.dir, "secret")
+	s.put(secret, "x", 0o600)
+	cfg := installConfig(t, s.program)
+	cfg.Settings.SigningKey = secret
+	c, err := hooks.Install(t.Context(), s.home(), cfg)
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "cannot read "+secret) {
+		t.Errorf("change is %+v, %v", c, err)
+	}
 	for name, want := range map[string]os.FileMode{
 		"refship": 0o770 | os.ModeSetgid | os.ModeDir, "refship/pending": 0o770 | os.ModeSetgid | os.ModeDir,
 		"refship/installed.json": 0o640, "hooks/refship.json": 0o640, "hooks/pre-receive": 0o750, "config": 0o660,

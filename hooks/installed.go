@@ -65,7 +65,7 @@ func Inspect(_ context.Context, home *Home, program string) (*Installed, error) 
 	}
 	if installed != nil {
 		found.HooksDir = resolve(home.GitDir, installed.Hooks)
-		found.Effective = found.HooksDir == home.HooksDir
+		found.Effective = sameDir(found.HooksDir, home.HooksDir)
 	}
 	r, err := readRules(filepath.Join(home.GitDir, "config"))
 	found.Settings, found.Targets, found.Config = r.settings, r.targets, err
