@@ -239,6 +239,12 @@ func (i *installer) mayInstall(s *hookState) error {
 			Remedy: fmt.Sprintf("refship hook uninstall %s; then install again",
 				quoteShell(i.home.GitDir)),
 		}
+	case s.at.kind == foreign && !s.inDispatcher() && siblingNames.Match(s.at.text):
+		return &deploy.RefusedError{
+			What: fmt.Sprintf("%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under another name; gitolite writes such a hook for repository %s",
+				s.at.path, i.home.Name()),
+			Remedy: fmt.Sprintf("let another hook run those: with gitolite, take option hook.%s out of its configuration and call them from a hook in LOCAL_CODE/hooks/common", s.name),
+		}
 	case s.at.kind == foreign && s.at.info.IsDir():
 		return &deploy.RefusedError{What: s.at.path + " is a directory", Remedy: "git runs no such hook: move it away"}
 	}

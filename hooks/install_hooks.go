@@ -129,7 +129,7 @@ func (i *installer) installHook(p *plannedHook) error {
 func (i *installer) putBefore(p *plannedHook) error {
 	s := p.hookState
 	i.step("install-" + s.name)
-	if s.linked() {
+	if s.linked() || s.relinked() {
 		return putFile(s.at.path, p.text, p.mode)
 	}
 	if s.aside.kind == ours { // of an exchange that did not come about

@@ -120,6 +120,20 @@ func (s *hookState) linked() bool {
 	return s.aside.info != nil && s.at.info != nil && os.SameFile(s.aside.info, s.at.info)
 }
 
+// relinked: the earlier hook was put back over ours, as it was: "gitolite setup" links its own hooks again. It is at both
+// names then, as when linked.
+func (s *hookState) relinked() bool {
+	if s.at.kind != foreign || s.aside.kind != foreign || s.inDispatcher() {
+		return false
+	}
+	at, err := s.at.describe()
+	if err != nil {
+		return false
+	}
+	aside, err := s.aside.describe()
+	return err == nil && *at == *aside
+}
+
 // hasEarlier: the earlier hook is set aside, and ours, if it is there, runs it.
 func (s *hookState) hasEarlier() bool {
 	if s.inDispatcher() || s.aside.kind == absent || s.aside.kind == ours {
@@ -178,7 +192,7 @@ func (s *hookState) conflict(m *manifest) error {
 		return s.editedError(s.stray, program)
 	case s.at.kind == foreign && s.inDispatcher():
 		return &deploy.RefusedError{What: s.at.path + " is not refship's", Remedy: "give it another name"}
-	case s.at.kind == foreign && s.aside.kind != absent && s.aside.kind != ours && !s.linked():
+	case s.at.kind == foreign && s.aside.kind != absent && s.aside.kind != ours && !s.linked() && !s.relinked():
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("somebody put another hook at %s, while %s still holds the one that refship set aside", s.at.path, s.aside.path),
 			Remedy: fmt.Sprintf("decide which is to stay: mv %s %s gives back the old one; rm %s keeps the new one; then try again",

@@ -86,4 +86,7 @@ func sumOf(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// siblingNames is in hooks that run others whose names begin with their own, such as gitolite's "for h in $0.*".
+var siblingNames = regexp.MustCompile(`\$0\.|\$\{0\}\.|\$0"\.`)
+
 var argumentZero = regexp.MustCompile(`\$0\b|\$\{0\b|BASH_SOURCE`)

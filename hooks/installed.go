@@ -113,7 +113,7 @@ func (s *hookState) inspect(m *manifest, program string) (InstalledHook, error) 
 	switch problem := s.conflict(m); {
 	case s.at.kind == edited:
 		h.State, h.Problem = HookEdited, problem
-	case s.at.kind == foreign && (problem != nil || s.record != nil && !s.linked() && !s.isEarlier()):
+	case s.at.kind == foreign && (problem != nil || s.record != nil && !s.linked() && !s.relinked() && !s.isEarlier()):
 		h.State, h.Problem = HookReplaced, problem
 	case s.at.kind != ours:
 		h.State = HookMissing

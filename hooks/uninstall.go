@@ -134,7 +134,7 @@ func (i *installer) removeHook(s *hookState) error {
 			return err
 		}
 		i.change.did("removed %s", s.at.path)
-	case s.linked() || !s.inDispatcher() && s.aside.kind == ours: // of an install that died
+	case s.linked() || s.relinked() || !s.inDispatcher() && s.aside.kind == ours: // of an install that died
 		i.step("uninstall-" + s.name)
 		if err := removeFile(s.aside.path); err != nil {
 			return err
