@@ -30,6 +30,25 @@
 // deploy is published, by post-receive, by End, or, if the server died, by [Server.Reconcile] when it starts again; where
 // the ref is not, the intent is dropped. Both may find the deploy published already, which is no error.
 //
+// # Without a server
+//
+// A [Deployer] does the work of both: of a [Server]'s pushes, of pushes that somebody else's git server takes, and of
+// deploys that are asked for by hand ([Deployer.DeployByHand]).
+//
+// Where a repository has another home, [Install] puts scripts beside the hooks that are there (install.go says how, and
+// what is on disk), git runs them, and each becomes a process of its own: "refship hook run". It runs the earlier hook
+// first, and then [Deployer.PreReceive] or [Deployer.PostReceive]. What differs from a server:
+//
+//   - Who pushes is what the environment says ([PusherFromEnv]), and may deploy what it may push. Nobody may force.
+//   - The locks go back at the end of pre-receive, since nobody tells it whether another hook refuses after it. So
+//     post-receive takes them again and prepares again, which finds stored what pre-receive has stored. If the chain went on
+//     meanwhile, the push is "pushed, not deployed".
+//   - Post-receive finds its intent by the ref update. One that was left is published by the next run of a hook, and by
+//     "refship deploy". An intent whose ref is still where it was may be that of a running push: its field process names
+//     the git receive-pack. Where that has ended, or cannot be looked at and an hour has passed, the intent is dropped.
+//   - A lock names its process, too: whoever waits for one whose process is dead, on this machine, takes it away.
+//   - Etcd is asked only if a target's ref is updated, or an intent is left.
+//
 // # A target's own check
 //
 // refship.<target>.check is a command line for sh -c. It runs for each deploy that is about to be made: in pre-receive,
@@ -77,8 +96,8 @@
 //     repository's config any more.
 //   - A deploy is published only for a ref that git has moved.
 //   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
-//   - From a hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which repository is
-//     what Begin was told.
+//   - From a server's hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which
+//     repository is what Begin was told.
 //
 // # Hook socket
 //
@@ -144,7 +163,7 @@
 //	 ]
 //	}
 //
-// certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there; forced is set
+// process is empty for a server's pushes. certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there; forced is set
 // where the head's deploy had to be overridden, and over is its id, else 0. A file that
 // cannot be read as an intent is renamed to <name>.bad and reported.
 //

@@ -54,7 +54,7 @@ func newParser(a *app) (*kong.Kong, error) {
 		kong.KindMapper(reflect.String, kong.MapperFunc(rawString)),
 		kong.ExplicitGroups([]kong.Group{{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"}}),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-			if value, ok := a.getenv(envName(flag)); ok && value != "" {
+			if value, ok := a.getenv(envName(flag)); ok && value != "" && !flag.Tag.Has("noenv") {
 				return value, nil
 			}
 			return nil, nil
@@ -63,7 +63,8 @@ func newParser(a *app) (*kong.Kong, error) {
 }
 
 // envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. A flag that says what is
-// made has a scope in its tag, REFSHIP_TARGET_NAMESPACE: what is set for reading must not decide it silently.
+// made has a scope in its tag, REFSHIP_TARGET_NAMESPACE: what is set for reading must not decide it silently. A flag with the tag noenv has none: whoever pushes has a say in a
+// hook's environment.
 func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + flag.Tag.Get("scope") + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
@@ -81,7 +82,7 @@ func rawString(ctx *kong.DecodeContext, target reflect.Value) error {
 
 // describeValue adds the environment variable to a flag's help.
 func describeValue(value *kong.Value) string {
-	if value.Flag == nil {
+	if value.Flag == nil || value.Flag.Tag.Has("noenv") {
 		return value.Help
 	}
 	return strings.TrimSuffix(value.Help, ".") + " ($" + envName(value.Flag) + ")."

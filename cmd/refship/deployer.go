@@ -69,10 +69,13 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 
 // Close gives the lease back, and with it what locks there may be left; where etcd does not answer, they go by themselves.
 func (d *openDeployer) Close() error {
-	closed := make(chan error, 1)
-	go func() { closed <- d.locker.Close() }()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = d.locker.Close() // at worst the lease runs out
+	}()
 	select {
-	case <-closed: // at worst the lease runs out
+	case <-closed:
 	case <-time.After(releaseTime):
 	}
 	return d.client.Close()

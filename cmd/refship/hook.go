@@ -131,6 +131,9 @@ func countRepositories(n int) string {
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
 func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
+	if err := c.checkServer(a, home); err != nil {
+		return err
+	}
 	have, err := hooks.Inspect(ctx, home, program)
 	if err != nil {
 		return err
@@ -174,6 +177,22 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 	warnOfNamespace(a, target)
 	c.tryEtcd(ctx, a, settings)
 	return nil
+}
+
+// checkServer refuses a repository of refship's own server, which runs its own hooks and none of the repository's.
+func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return nil //nolint:nilerr // without a data directory there is no such server
+	}
+	repos, err := filepath.EvalSymlinks(dir.repos().Dir)
+	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
+		return nil //nolint:nilerr // nor without its repositories
+	}
+	return &deploy.RefusedError{
+		What:   fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it", home.GitDir, dir.path),
+		Remedy: "what of it is deployed is changed with: refship repo target",
+	}
 }
 
 // withDifference shows what somebody changed.

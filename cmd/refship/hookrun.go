@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,8 +20,8 @@ import (
 )
 
 type hookRunCmd struct {
-	Hook    string   `required:"" enum:"pre-receive,post-receive" placeholder:"NAME" help:"pre-receive or post-receive."`
-	Earlier string   `placeholder:"FILE" help:"The hook that was there before, which is run first."`
+	Hook    string   `noenv:"" required:"" enum:"pre-receive,post-receive" placeholder:"NAME" help:"pre-receive or post-receive."`
+	Earlier string   `noenv:"" placeholder:"FILE" help:"The hook that was there before, which is run first."`
 	Args    []string `arg:"" optional:"" help:"Git's own."`
 }
 
@@ -102,8 +103,16 @@ func (c *hookRunCmd) earlier(input []byte) error {
 	if c.Earlier == "" {
 		return nil
 	}
-	if info, err := os.Stat(c.Earlier); err != nil || info.Mode()&0o111 == 0 {
-		return nil // git, too, runs none that is not there or not to be run
+	switch info, err := os.Stat(c.Earlier); {
+	case errors.Is(err, fs.ErrNotExist):
+		return &hintError{
+			err:  fmt.Errorf("refused: the hook that was here before refship's is gone: %s", c.Earlier),
+			hint: "who runs this repository puts it back, or takes refship's hooks out: refship hook uninstall",
+		}
+	case err != nil:
+		return fmt.Errorf("look at the earlier hook: %w", err)
+	case info.Mode()&0o111 == 0:
+		return nil // git, too, runs none that is not to be run
 	}
 	run := func(name string, args ...string) error {
 		cmd := exec.Command(name, args...)
