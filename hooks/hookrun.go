@@ -183,7 +183,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 		return s.keep(c, all)
 	}
 	if len(all) == 0 {
-		return s.unpromised(ctx, c, t, u)
+		return s.unpromised(ctx, c, t, u, out)
 	}
 	start, newest := time.Now(), all[0]
 	job := s.job(c.Repository, t, u.New, newest.in.Pusher)
@@ -282,7 +282,7 @@ func (s *Deployer) keep(c *HookCall, all []promised) error {
 
 // unpromised is a target's ref that has moved without an intent: pre-receive found it deployed already, another process
 // has published it meanwhile, or pre-receive never ran.
-func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefUpdate) error {
+func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefUpdate, out *speaker) error {
 	repo, err := deploy.OpenRepository(ctx, c.GitDir, nil)
 	if err != nil {
 		return err
@@ -296,8 +296,12 @@ func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefU
 		return err
 	}
 	standing, _, err := chain.Stand(ctx, job, head)
-	if err != nil || standing == deploy.StandingEqual || standing == deploy.StandingBehind {
+	switch {
+	case err != nil:
 		return err
+	case standing == deploy.StandingEqual || standing == deploy.StandingBehind:
+		out.line("%s needs no deploy: %s is at deploy %d, %s", deploy.Hash(u.New.String()).Short(), t.Namespace, head.ID, head.Hash.Short())
+		return nil
 	}
 	return &deploy.RefusedError{
 		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", u.Ref, deploy.Hash(u.New.String()).Short()),

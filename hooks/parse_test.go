@@ -3,6 +3,7 @@ package hooks
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,6 +219,9 @@ func checkParsed(t *testing.T, text []byte) {
 
 func TestIntentFilesComeAndGo(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "objects"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	in := anIntent()
 	second := in.Deploys[0]
 	second.Target.Name, second.Target.Namespace = "site", "/refship/site"
@@ -248,8 +252,24 @@ func TestIntentFilesComeAndGo(t *testing.T) {
 	if err := in.drop(dir, "site"); err != nil { // once more does no harm
 		t.Fatal(err)
 	}
-	if files, err := os.ReadDir(filepath.Join(dir, "refship", "pending")); err != nil || len(files) != 0 {
+	pending := filepath.Join(dir, "refship", "pending")
+	if files, err := os.ReadDir(pending); err != nil || len(files) != 0 {
 		t.Errorf("files are %v, %v", files, err)
+	}
+	// Who shares the repository may read what another account's push has left, and take it away.
+	if err := os.RemoveAll(filepath.Dir(pending)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "objects"), 0o770|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]fs.FileMode{pending: fs.ModeDir | fs.ModeSetgid | 0o770, intentPath(dir, in.Push): 0o640} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: mode %s, want %s, %v", path, info.Mode(), want, err)
+		}
 	}
 	if err := in.write(filepath.Join(dir, "absent")); err == nil {
 		t.Error("an intent in no repository is written")

@@ -40,25 +40,27 @@ func receivePack() string {
 	return processName(pid)
 }
 
-// hasEnded tells whether a process with such a name is gone for certain.
-func hasEnded(process string) bool {
+// lookAtProcess tells whether a process with such a name runs, or has ended; or it cannot be told.
+func lookAtProcess(process string) life {
 	parts := strings.Split(process, "/")
-	if len(parts) != 4 {
-		return false
-	}
 	boot, space, _ := strings.Cut(processSpace(), "/")
-	if boot == "" || parts[0] != boot {
-		return boot != ""
+	if len(parts) != 4 || boot == "" {
+		return lifeUnknown
+	}
+	if parts[0] != boot {
+		return lifeEnded
 	}
 	pid, err := strconv.Atoi(parts[2])
 	if err != nil || parts[1] != space {
-		return false // in another container, say
+		return lifeUnknown // in another container, say
 	}
-	if _, err := os.Stat(processFile(pid, "stat")); err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+	if _, err := os.Stat(processFile(pid, "stat")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return lifeUnknown
 	}
-	_, start := processStat(pid)
-	return start != parts[3]
+	if _, start := processStat(pid); start != parts[3] {
+		return lifeEnded
+	}
+	return lifeRunning
 }
 
 // processSpace is this boot, and the namespace in which process ids mean something.

@@ -9,7 +9,7 @@ import (
 func TestProcessHasEnded(t *testing.T) {
 	t.Parallel()
 	parent := receivePack()
-	if parent == "" || hasEnded(parent) {
+	if parent == "" || lookAtProcess(parent) != lifeRunning {
 		t.Errorf("the parent %q has ended", parent)
 	}
 	parts := strings.Split(parent, "/")
@@ -20,17 +20,17 @@ func TestProcessHasEnded(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		process string
-		want    bool
+		want    life
 	}{
-		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), true},
-		"another start":                  {with(3, "1"), true},
-		"no such process":                {with(2, "4194305"), true}, // above the kernel's limit
-		"another namespace, not to know": {with(1, "pid:[1]"), false},
-		"nothing":                        {"", false},
-		"nonsense":                       {"a/b", false},
+		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), lifeEnded},
+		"another start":                  {with(3, "1"), lifeEnded},
+		"no such process":                {with(2, "4194305"), lifeEnded}, // above the kernel's limit
+		"another namespace, not to know": {with(1, "pid:[1]"), lifeUnknown},
+		"nothing":                        {"", lifeUnknown},
+		"nonsense":                       {"a/b", lifeUnknown},
 	} {
-		if got := hasEnded(c.process); got != c.want {
-			t.Errorf("%s: %t, want %t", name, got, c.want)
+		if got := lookAtProcess(c.process); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
 	child := exec.Command("cat")
@@ -42,7 +42,7 @@ func TestProcessHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	process := processName(child.Process.Pid)
-	if process == "" || hasEnded(process) || hasEnded(thisProcess()) {
+	if process == "" || lookAtProcess(process) != lifeRunning || lookAtProcess(thisProcess()) != lifeRunning {
 		t.Errorf("%q has ended", process)
 	}
 	if err := stdin.Close(); err != nil {
@@ -51,7 +51,7 @@ func TestProcessHasEnded(t *testing.T) {
 	if err := child.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if !hasEnded(process) {
+	if lookAtProcess(process) != lifeEnded {
 		t.Errorf("%q has not ended", process)
 	}
 }

@@ -7,4 +7,4 @@ func thisProcess() string { return "" }
 
 func receivePack() string { return "" }
 
-func hasEnded(string) bool { return false }
+func lookAtProcess(string) life { return lifeUnknown }

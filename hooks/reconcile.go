@@ -103,7 +103,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	for _, w := range slices.Clone(in.Deploys) {
 		t := w.Target
 		switch {
-		case r.mayMove(in, w, now[t.Ref]):
+		case !r.server.alone && in.mayRun(now[t.Ref] == plumbing.Hash(w.Old)):
 			continue
 		case now[t.Ref] != plumbing.Hash(w.New):
 		case !r.wanted(t):
@@ -124,15 +124,19 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 }
 
 // maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks
-// run. It is for pushes whose process cannot be looked at.
+// run.
 const maxUnmoved = time.Hour
 
-// mayRun tells whether the push that left an intent may still run, in another process.
-func (in *intent) mayRun() bool { return !hasEnded(in.Process) && time.Since(in.Time) < maxUnmoved }
-
-// mayMove tells whether a push of another process may still be about to move its ref.
-func (r *reconciler) mayMove(in *intent, w wish, at plumbing.Hash) bool {
-	return !r.server.alone && at == plumbing.Hash(w.Old) && at != plumbing.Hash(w.New) && in.mayRun()
+// mayRun tells whether the push that left an intent still runs, as another process, and settles it itself. Where that
+// process cannot be looked at, it may be running while its ref has not moved, for a time.
+func (in *intent) mayRun(unmoved bool) bool {
+	switch lookAtProcess(in.Process) {
+	case lifeRunning:
+		return true
+	case lifeEnded:
+		return false
+	}
+	return unmoved && time.Since(in.Time) < maxUnmoved
 }
 
 // drop takes a target out of an intent as it stands on disk: somebody else may have worked on it, too.

@@ -277,7 +277,7 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				quoteShell(i.home.GitDir), quoteShell(w.Target.Ref), w.Target.Name),
 		}
-	case oid(now) == w.Old && in.mayRun():
+	case in.mayRun(oid(now) == w.Old):
 		return &deploy.RefusedError{
 			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, deploy.Ago(time.Since(in.Time))),
 			Remedy: "try again when it has ended",

@@ -181,7 +181,7 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 	var overtaken *deploy.Verdict
 	shown := over(v)
 	waiting := func(h deploy.Holder, _ time.Duration) {
-		if hasEnded(h.Process) {
+		if lookAtProcess(h.Process) == lifeEnded {
 			s.unstick(ctx, chain, h)
 			return
 		}
