@@ -2,6 +2,8 @@
 //
 //	refship serve                     an SSH git server whose pushes become deploys
 //	refship repo, key                 the repositories and keys of a server's data directory
+//	refship hook                      the hooks of repositories that another server has
+//	refship deploy                    a commit or a directory, without a push
 //	refship log, show, diff           the chain of deploys
 //	refship ls, cat, checkout         what one deploy holds
 //
