@@ -36,7 +36,7 @@ func (s *Deployer) NewJob(repository string, t Target, who deploy.Pusher) *deplo
 // head that was told.
 func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	say := func(line string) { b.Say(deploy.Printable(line)) }
-	if b.Target.Name != "" && b.GitDir != "" {
+	if b.Target.Name != "" && b.GitDir != "" && !b.DryRun {
 		s.settleFor(ctx, b, say)
 	}
 	job := *b.Job

@@ -97,7 +97,9 @@ func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
 	defer s.end(x)
 	defer x.abort(nil)
 	defer x.cancel(nil)
-	s.settle(ctx, c, out)
+	if o, err := pushOptions(c.Vars); err == nil && !o.dryRun { // which writes nothing
+		s.settle(ctx, c, out)
+	}
 	status := x.preReceive(ctx, &request{vars: c.Vars, input: c.Input}, out)
 	for _, p := range x.plans {
 		x.release(p)
