@@ -5,9 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
-	"strconv"
-	"strings"
 
 	"refship/deploy/etcd"
 )
@@ -31,95 +28,28 @@ func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
 	}
 }
 
-// check refuses, as usage errors and before anything is done, what etcd.Dial would refuse without dialling.
+// check refuses, as usage errors and before anything is done, what etcd.Dial would refuse without dialling. It reads the
+// password's file.
 func (f *etcdFlags) check() error {
-	files := f.CACert != "" || f.Cert != "" || f.Key != ""
 	if len(f.Endpoints) == 0 {
-		if files || f.User != "" || f.Password != "" || f.PasswordFile != "" {
+		if f.CACert != "" || f.Cert != "" || f.Key != "" || f.User != "" || f.Password != "" || f.PasswordFile != "" {
 			return usagef("--cacert, --cert, --key, --user, --password and --password-file belong to --endpoints, which is missing")
 		}
 		return nil
 	}
-	first := ""
-	for i, endpoint := range f.Endpoints {
-		scheme, why := endpointScheme(endpoint)
-		if i == 0 {
-			first = scheme
-		}
-		switch {
-		case why != "":
-			return &usageError{
-				what:   "--endpoints: " + strconv.Quote(endpoint) + " " + why,
-				remedy: "endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH",
-			}
-		case files && scheme == "http":
-			return &usageError{
-				what:   "TLS files are given, but " + endpoint + " is plain HTTP",
-				remedy: "use https://, or leave out --cacert, --cert and --key",
-			}
-		case scheme != first:
-			return &usageError{
-				what:   "--endpoints: " + f.Endpoints[0] + " and " + endpoint + " differ in their scheme",
-				remedy: "use the same scheme for all of them",
-			}
-		}
-	}
-	return f.checkPairs()
-}
-
-// checkPairs refuses one without the other.
-func (f *etcdFlags) checkPairs() error {
-	user, password := f.User, f.Password
-	if password == "" && f.PasswordFile == "" {
-		user, password, _ = strings.Cut(user, ":")
-	}
 	if f.PasswordFile != "" {
-		if password != "" {
+		if f.Password != "" {
 			return usagef("--password and --password-file can't be used together")
 		}
 		var err error
 		if f.filed, err = readPassword(f.PasswordFile); err != nil {
 			return err
 		}
-		password = f.filed
 	}
-	switch {
-	case (f.Cert == "") != (f.Key == ""):
-		return usagef("--cert and --key belong together, and only one of them is given")
-	case user != "" && password == "":
-		return &usageError{
-			what:   "--user: there is no password for " + strconv.Quote(user),
-			remedy: "give --user NAME:PASSWORD, or --password; better --password-file, or REFSHIP_PASSWORD in the environment",
-		}
-	case user == "" && password != "":
-		return &usageError{what: "there is a password and no user", remedy: "give --user NAME, too"}
+	if err := f.config(nil).Check(); err != nil {
+		return asUsage("", err)
 	}
 	return nil
-}
-
-// endpointScheme gives the scheme of an etcd's address, "" for HOST:PORT alone, or says why it is none.
-func endpointScheme(endpoint string) (scheme, why string) {
-	scheme, rest, found := strings.Cut(endpoint, "://")
-	if !found {
-		scheme, rest = "", endpoint
-	}
-	switch scheme {
-	case "unix":
-		if _, err := url.PathUnescape(rest); err != nil || !strings.HasPrefix(rest, "/") {
-			return "", "is not the absolute path of a socket"
-		}
-	case "http", "https", "":
-		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
-		if err != nil || host == "" {
-			return "", "is not HOST:PORT"
-		}
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return "", "is not HOST:PORT: a port is a number up to 65535"
-		}
-	default:
-		return "", "has the unknown scheme " + strconv.Quote(scheme)
-	}
-	return scheme, ""
 }
 
 // checkEtcdListen refuses what etcd.Start would refuse: a port that others reach needs TLS with client certificates.

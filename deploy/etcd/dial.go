@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -141,20 +138,10 @@ func probe(ctx context.Context, client *clientv3.Client) error {
 }
 
 func clientConfig(cfg Config) (clientv3.Config, error) {
-	if err := checkEndpoints(cfg); err != nil {
-		return clientv3.Config{}, err
+	if err := cfg.Check(); err != nil {
+		return clientv3.Config{}, fmt.Errorf("dial etcd: %w", err)
 	}
-	user, password := cfg.User, cfg.Password
-	if password == "" {
-		user, password, _ = strings.Cut(cfg.User, ":")
-	}
-	if user != "" && password == "" || user == "" && password != "" {
-		// The client would go on without either.
-		return clientv3.Config{}, &hinted{
-			err:  fmt.Errorf("dial etcd: user %q and password must be given together", user),
-			hint: "give --user NAME:PASSWORD, or --user NAME and --password PASSWORD",
-		}
-	}
+	user, password := cfg.login()
 	tlsConfig, err := clientTLS(cfg)
 	if err != nil {
 		return clientv3.Config{}, err
@@ -189,66 +176,4 @@ func failFast(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
 	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
-}
-
-// checkEndpoints refuses what etcd's client takes for something else: a missing
-// port (443), mixed schemes (the first decides for all), TLS files with http://
-// (ignored).
-func checkEndpoints(cfg Config) error {
-	if len(cfg.Endpoints) == 0 {
-		return &hinted{err: errors.New("dial etcd: no endpoint given"), hint: "give --endpoints HOST:PORT"}
-	}
-	first := ""
-	for i, endpoint := range cfg.Endpoints {
-		scheme, err := checkEndpoint(endpoint)
-		if err != nil {
-			return &hinted{
-				err:  fmt.Errorf("parse etcd endpoint %q: %w", endpoint, err),
-				hint: "endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH",
-			}
-		}
-		if scheme == "http" && (cfg.CACert != "" || cfg.Cert != "" || cfg.Key != "") {
-			return &hinted{
-				err:  fmt.Errorf("dial etcd: TLS files are given, but %s is plain HTTP", endpoint),
-				hint: "use https://, or leave out --cacert, --cert and --key",
-			}
-		}
-		if i == 0 {
-			first = scheme
-		}
-		if scheme != first {
-			return &hinted{
-				err:  fmt.Errorf("dial etcd: endpoints %s and %s differ in their scheme", cfg.Endpoints[0], endpoint),
-				hint: "use the same scheme for all --endpoints",
-			}
-		}
-	}
-	return nil
-}
-
-func checkEndpoint(endpoint string) (scheme string, err error) {
-	scheme, rest, found := strings.Cut(endpoint, "://")
-	if !found {
-		scheme, rest = "", endpoint
-	}
-	switch scheme {
-	case "unix":
-		if !strings.HasPrefix(rest, "/") {
-			return "", errors.New("the path of a socket is absolute")
-		}
-		if _, err := url.PathUnescape(rest); err != nil {
-			return "", err
-		}
-		return scheme, nil
-	case "http", "https", "":
-		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
-		if err != nil || host == "" {
-			return "", errors.New("not HOST:PORT")
-		}
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return "", fmt.Errorf("port %q is not a number up to 65535", port)
-		}
-		return scheme, nil
-	}
-	return "", fmt.Errorf("unknown scheme %q", scheme)
 }

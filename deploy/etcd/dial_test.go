@@ -211,7 +211,7 @@ func TestAuthentication(t *testing.T) {
 		checkError(t, err, etcd.ErrDenied, test.words, test.hint)
 	}
 	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: testLog(t)})
-	checkError(t, err, nil, `user "ship" and password`, "--password")
+	checkError(t, err, nil, `no password for user "ship"`, "--password")
 
 	for _, user := range []etcd.Config{{User: "ship", Password: "pass:word"}, {User: "ship:pass:word"}} {
 		user.Endpoints, user.DialTimeout = []string{e.Addr()}, time.Minute // bcrypt is slow under the race detector

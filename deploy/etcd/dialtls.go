@@ -17,12 +17,6 @@ func clientTLS(cfg Config) (*tls.Config, error) {
 	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
 		return nil, nil
 	}
-	if (cfg.Cert == "") != (cfg.Key == "") {
-		return nil, &hinted{
-			err:  errors.New("dial etcd: a client certificate and its key must be given together"),
-			hint: "give both --cert and --key",
-		}
-	}
 	if cfg.CACert != "" {
 		if err := checkCA(cfg.CACert); err != nil {
 			return nil, err
