@@ -139,6 +139,13 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	if err != nil {
 		return 0, err
 	}
+	all, err := hooks.ReadTargets(ctx, call.GitDir)
+	if err != nil {
+		return 0, err
+	}
+	if len(all) == 0 && settings.IsZero() {
+		return 0, nil // hooks can be shared, and this repository has nothing to do with refship
+	}
 	call.Repository = settings.Repository
 	targets, err := call.Targets()
 	if err != nil {
