@@ -78,7 +78,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, d)
+	defer d.Close()
 	job := d.NewJob(src.repository, src.target, hooks.PusherFromEnv(a.getenv))
 	job.Force, job.Reason, job.Commit, job.Dir = c.Force, c.Reason, src.rev.Commit, src.dir
 	made, err := d.DeployByHand(ctx, &hooks.ByHand{

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,7 +45,8 @@ func newDeployer(cfg deployerConfig) (*openDeployer, error) {
 		err = d.open(cfg, signer)
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.Close())
+		d.Close()
+		return nil, err
 	}
 	return d, nil
 }
@@ -68,7 +68,8 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 }
 
 // Close gives the lease back, and with it what locks there may be left; where etcd does not answer, they go by themselves.
-func (d *openDeployer) Close() error {
+// What it did is done, so that nothing of this is an error.
+func (d *openDeployer) Close() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -78,7 +79,7 @@ func (d *openDeployer) Close() error {
 	case <-closed:
 	case <-time.After(releaseTime):
 	}
-	return d.client.Close()
+	_ = d.client.Close()
 }
 
 func loadSigner(path string) (ssh.Signer, error) {

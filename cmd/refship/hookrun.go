@@ -167,7 +167,7 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 				a.warn(fmt.Errorf("a push that was broken off still waits to be deployed: %w", err))
 			}
 		default:
-			defer closeInto(&err, open)
+			defer open.Close()
 			d = open.Deployer
 		}
 	}

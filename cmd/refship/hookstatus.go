@@ -78,7 +78,7 @@ func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 	if r.err = err; err != nil {
 		return
 	}
-	defer closeInto(&r.err, d)
+	defer d.Close()
 	if r.targets, r.err = d.Status(ctx, r.name, r.home.GitDir); r.err == nil {
 		r.err = d.WriteStatus(ctx, &r.text, r.name, r.home.GitDir)
 	}
