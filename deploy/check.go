@@ -35,6 +35,7 @@ type Job struct {
 	Target     string
 	Ref        string
 	Pusher     Pusher
+	Elsewhere  bool       // no server of refship's has the repository: remedies are other commands
 	Force      bool       // override what the previous-hash table refuses, and nothing else; takes a Reason
 	Reason     string     // UTF-8, at most 10,000 bytes; for the record
 	Server     string     // host name of who publishes
@@ -160,7 +161,7 @@ func (c *Chain) checkMixed(job *Job, head *Deploy) error {
 	if is == job.Frontend.IsMgmt() {
 		return nil
 	}
-	remedy := "give the target a namespace of its own: refship repo target set " + job.Repository + " " + job.Target + " --namespace NS"
+	remedy := "give the target a namespace of its own: " + job.setTarget("--namespace NS")
 	if job.Target == "" {
 		remedy = "deploy into a namespace of its own: --namespace NS"
 	}
@@ -189,13 +190,35 @@ func (v *Verdict) read(job *Job) error {
 	var none *tree.NoPathError
 	if errors.As(err, &none) {
 		return &RefusedError{
-			What: fmt.Sprintf("commit %s has no directory %q, which the target %s of %s deploys: %s",
-				job.Hash().Short(), job.Path, job.Target, job.Repository, none.Found),
-			Remedy: fmt.Sprintf("commit that directory and push again, or push to a ref that is not deployed; "+
-				"who runs the server gives the target another path with: refship repo target set %s %s --path PATH", job.Repository, job.Target),
+			What:   fmt.Sprintf("commit %s has no directory %q, which %s: %s", job.Hash().Short(), job.Path, job.wants(), none.Found),
+			Remedy: noPathRemedy(job),
 		}
 	}
 	return refuseTree(err)
+}
+
+// wants says whose wish a setting of the job is.
+func (j *Job) wants() string {
+	if j.Target == "" {
+		return "is to be deployed"
+	}
+	return "the target " + j.Target + " of " + j.Repository + " deploys"
+}
+
+func noPathRemedy(job *Job) string {
+	if job.Target == "" {
+		return "commit that directory, or name another with --path"
+	}
+	return "commit that directory and push again, or push to a ref that is not deployed; " +
+		"who runs the server gives the target another path with: " + job.setTarget("--path PATH")
+}
+
+// setTarget is the command that changes a setting of the job's target.
+func (j *Job) setTarget(flag string) string {
+	if j.Elsewhere {
+		return "refship hook install DIR --target " + j.Target + " " + flag
+	}
+	return "refship repo target set " + j.Repository + " " + j.Target + " " + flag
 }
 
 // conflict says that the job may not replace the head.
@@ -256,6 +279,9 @@ func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 	if unknown {
 		why = "this repository does not have that commit"
 	}
+	if job.Repo.IsShallow() {
+		return why + ", and is a shallow clone", "fetch what it lacks: git fetch --unshallow; then " + job.pushAgain()
+	}
 	if from := elsewhere(job, head.Record); from != "" {
 		if head.Record.Ref != "" {
 			branch = Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
@@ -285,6 +311,8 @@ func elsewhere(job *Job, r *Record) string {
 		where = append(where, "repository "+Printable(r.Repository))
 	}
 	switch {
+	case r.Kind == KindDeploy && r.Pusher.Via != "ssh" && !differ(r.Repository, job.Repository):
+		return "" // by hand: the server is where that was, and not where the repository is
 	case differ(r.Server, job.Server):
 		where = append(where, "server "+Printable(r.Server))
 	case differ(r.Signer, signer):

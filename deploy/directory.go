@@ -81,8 +81,11 @@ func (c *Chain) checkDirectory(job *Job, v *Verdict) error {
 
 // override is what to do about a head that the job cannot follow.
 func override(job *Job) string {
-	if job.Kind == KindDeploy {
+	switch {
+	case job.Kind == KindDeploy:
 		return "by hand: " + forceWay(job)
+	case job.Elsewhere:
+		return "which who runs the git server does by hand: refship deploy --repo DIR --rev REV --force --reason TEXT"
 	}
 	return "with the force permission: " + forceWay(job)
 }

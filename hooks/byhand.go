@@ -47,6 +47,9 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 		}
 		defer repo.Close()
 		job.Repo = repo
+		if err := b.checkRef(ctx, &job); err != nil {
+			return nil, err
+		}
 	}
 	chain := s.cfg.Chain(b.Target.Namespace)
 	head, err := chain.Head(ctx)
@@ -83,6 +86,29 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	}
 	say(s.outcome(b.Target, made, time.Since(start)))
 	return made, nil
+}
+
+// checkRef refuses a commit that is not in the target's ref: each push to that would be refused afterwards.
+func (b *ByHand) checkRef(ctx context.Context, job *deploy.Job) error {
+	if b.Target.Name == "" || job.Force {
+		return nil
+	}
+	at, err := ReadRef(ctx, b.GitDir, b.Target.Ref)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	between, err := job.Repo.Between(ctx, job.Commit, at, 0)
+	if err != nil {
+		return fmt.Errorf("compare %s with %s: %w", job.Hash().Short(), b.Target.Ref, err)
+	}
+	if between.Related {
+		return nil
+	}
+	return &deploy.RefusedError{
+		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
+			job.Hash().Short(), shortRef(b.Target.Ref), b.Target.Name, shortRef(b.Target.Ref)),
+		Remedy: fmt.Sprintf("bring it into %s first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT", shortRef(b.Target.Ref)),
+	}
 }
 
 // settleFor deploys what pushes to the target left behind, so far as that can be done.

@@ -136,6 +136,6 @@ func (s *Deployer) job(repository string, t Target, commit plumbing.Hash, who de
 	return &deploy.Job{
 		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
+		Elsewhere: !s.alone, Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
 	}
 }

@@ -252,7 +252,7 @@ func notFound(path string, err error) error {
 		refused.Remedy = "if you trust the bare repositories here: git config --global safe.bareRepository all"
 	case strings.Contains(g.said, "not a git repository"):
 		refused.What = fmt.Sprintf("%s is in no git repository", path)
-		refused.Remedy = "name a repository, or a directory in one; refship hook install --all DIR takes all below DIR"
+		refused.Remedy = "name a repository, or a directory in one"
 	case strings.Contains(g.said, "cannot change to"):
 		refused.Remedy = "name a directory that is there and that you may read"
 	default:

@@ -121,14 +121,21 @@ func (s *hookState) inspect(m *manifest, program string) (InstalledHook, error) 
 		h.State = HookReplaced
 	case s.lostEarlier():
 		h.State = HookEarlierGone
+	case isGone(runs):
+		h.State = HookProgramGone
 	case string(s.at.text) != script(program, s.name, wantsEarlier(string(s.at.text))) || s.at.info.Mode().Perm()&0o100 == 0:
 		h.State = HookOutdated
-	default:
-		if info, err := os.Stat(program); err != nil && !errors.Is(err, fs.ErrPermission) || err == nil && (!info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0) {
-			h.State = HookProgramGone
-		}
 	}
 	return h, nil
+}
+
+// isGone tells whether a hook cannot run its program; one that cannot be looked at may be there.
+func isGone(program string) bool {
+	info, err := os.Stat(program)
+	if err != nil {
+		return !errors.Is(err, fs.ErrPermission)
+	}
+	return !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0
 }
 
 // isEarlier: the hook is still, or again, the one that was there before ours.

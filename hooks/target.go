@@ -113,7 +113,7 @@ func unknownSetting(key string) error {
 	return &deploy.RefusedError{
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
-			" and refship." + strings.Join(settingNames, ", .") + " are known; take others out with: git config --unset",
+			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset " + key,
 	}
 }
 

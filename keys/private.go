@@ -19,7 +19,7 @@ const maxPrivateKey = 1 << 20
 // key or a whole one, and of two processes that find none, both get the one that is kept. A key that group or others may read, and one that
 // is encrypted, are refused. The comment goes into a new key only.
 func LoadOrCreate(path, comment string) (ssh.Signer, error) {
-	signer, err := load(path)
+	signer, err := own.load(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		signer, err = create(path, comment)
 	}
@@ -29,17 +29,29 @@ func LoadOrCreate(path, comment string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-// Load reads an OpenSSH private key, as LoadOrCreate does, and makes none.
+// Load reads an OpenSSH private key that its caller was given: as LoadOrCreate does, but it makes none, and a group may share it.
 func Load(path string) (ssh.Signer, error) {
-	signer, err := load(path)
+	signer, err := given.load(path)
 	if err != nil {
 		return nil, fmt.Errorf("load private key: %w", err)
 	}
 	return signer, nil
 }
 
-func load(path string) (ssh.Signer, error) {
-	f, err := openGuarded(path, 0o077, "group or others may use it")
+// source says whose keys are read.
+type source struct {
+	forbidden fs.FileMode // who else may not read them
+	why       string
+	otherwise string // what else helps if one is unusable
+}
+
+var (
+	own   = source{0o077, "group or others may use it", ", or move it away and a new one is made"}
+	given = source{0o007, "others may use it", ", or name another key"}
+)
+
+func (s source) load(path string) (ssh.Signer, error) {
+	f, err := openGuarded(path, s.forbidden, s.why)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +64,10 @@ func load(path string) (ssh.Signer, error) {
 	var encrypted *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &encrypted):
-		return nil, withHint("remove the passphrase with ssh-keygen -p -N '' -f "+path+", or move the key away and a new one is made",
+		return nil, withHint("remove the passphrase with ssh-keygen -p -N '' -f "+path+s.otherwise,
 			"%s is encrypted, and nobody can type its passphrase here", path)
 	case err != nil:
-		return nil, withHint("restore it from a backup, or move it away and a new one is made", "%s is no private key: %w", path, err)
+		return nil, withHint("restore it from a backup"+s.otherwise, "%s is no private key: %w", path, err)
 	}
 	if err := checkPublicKey(signer.PublicKey()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -73,7 +85,7 @@ func create(path, comment string) (ssh.Signer, error) {
 		return nil, err
 	}
 	defer unlock()
-	if signer, err := load(path); !errors.Is(err, fs.ErrNotExist) {
+	if signer, err := own.load(path); !errors.Is(err, fs.ErrNotExist) {
 		return signer, err
 	}
 	_, private, err := ed25519.GenerateKey(rand.Reader)

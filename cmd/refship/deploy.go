@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
-	"refship/deploy/etcd"
+	"refship/deploy/tree"
 	"refship/hooks"
 )
 
@@ -65,6 +66,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	warnOfNamespace(a, src.target)
 	log := quietLog(a)
 	client, err := c.dial(ctx, a, src, say, log)
 	if err != nil {
@@ -112,7 +114,7 @@ func (c *deployCmd) check(ctx context.Context) error {
 	case c.Dir != "" && c.Path != nil:
 		return &usageError{what: "--path belongs to --repo", remedy: "name the directory itself: --dir DIR/" + *c.Path}
 	case c.Dir != "" && c.Namespace == "":
-		return &usageError{what: "--namespace is missing: which chain is the directory for?", remedy: "such as --namespace /refship/" + namespaceFor(c.Dir)}
+		return &usageError{what: "--namespace is missing: which chain is the directory for?", remedy: "such as --namespace " + c.suggestNamespace(c.Dir)}
 	case c.Target != "" && c.Namespace != "":
 		return together("--target", "--namespace")
 	case c.Target != "" && c.layoutFlags != (layoutFlags{}):
@@ -133,14 +135,17 @@ func (c *deployCmd) explain(ctx context.Context) error {
 	return &usageError{what: "what is to be deployed? neither --repo nor --dir is given", remedy: remedy}
 }
 
-// namespaceFor suggests the last element of a namespace.
-func namespaceFor(dir string) string {
-	abs, err := filepath.Abs(dir)
-	name := filepath.Base(abs)
-	if _, bad := deploy.ParseNamespace("/refship/" + name); err != nil || bad != nil {
-		return "NAME"
+// suggestNamespace names a chain for a directory.
+func (c *deployCmd) suggestNamespace(dir string) string {
+	if c.Frontend != nil && deploy.Frontend(*c.Frontend).IsMgmt() {
+		return string(deploy.MgmtNamespace)
 	}
-	return name
+	abs, err := filepath.Abs(dir)
+	ns := "/refship/" + strings.TrimSuffix(filepath.Base(abs), ".git")
+	if _, bad := deploy.ParseNamespace(ns); err != nil || bad != nil {
+		return "/refship/NAME"
+	}
+	return ns
 }
 
 // source reads what is to be deployed, and says so.
@@ -218,7 +223,7 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 	}
 	switch {
 	case len(targets) == 0:
-		return hooks.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace /refship/" + namespaceFor(c.Repo)}
+		return hooks.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
 	case c.Target != "":
 		return hooks.Target{}, &deploy.RefusedError{What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
 	}
@@ -251,8 +256,14 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	dir, err := deploy.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
 		progress(deploy.Progress{Step: "reading", Files: files, Bytes: bytes})
 	})
-	if err != nil {
+	var pattern *tree.PatternError
+	switch {
+	case errors.As(err, &pattern):
+		return nil, asUsage("--exclude", err)
+	case err != nil:
 		return nil, err
+	case dir.Files == 0:
+		return nil, &deploy.RefusedError{What: fmt.Sprintf("there is no file to deploy below %s", c.Dir), Remedy: "look whether what makes the files has run, and what --exclude leaves out"}
 	}
 	abs, err := filepath.Abs(c.Dir)
 	if err != nil {
@@ -276,7 +287,7 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 		return nil, err
 	}
 	say("etcd at " + strings.Join(src.settings.Endpoints, ", ") + ", as its git config says")
-	return etcd.Dial(ctx, cfg)
+	return dialPatiently(ctx, cfg)
 }
 
 // redeploy is how the same is deployed again, for hints.

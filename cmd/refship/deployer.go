@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -103,6 +104,22 @@ func etcdOf(s hooks.Settings, log *slog.Logger) (etcd.Config, error) {
 	var err error
 	cfg.Password, err = readPassword(s.PasswordFile)
 	return cfg, err
+}
+
+// dialPatiently waits for the quick restart of an etcd: a push need not fail for it.
+func dialPatiently(ctx context.Context, cfg etcd.Config) (*clientv3.Client, error) {
+	const patience, pause = 3 * time.Second, 200 * time.Millisecond
+	for start := time.Now(); ; {
+		client, err := etcd.Dial(ctx, cfg)
+		if err == nil || !errors.Is(err, etcd.ErrUnreachable) || time.Since(start) > patience {
+			return client, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
 }
 
 // readPassword reads the first line of a file.

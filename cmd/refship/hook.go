@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/gitserver"
 	"refship/hooks"
 )
 
@@ -61,9 +62,6 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 
 // check refuses flags that contradict each other.
 func (c *hookInstallCmd) check() error {
-	if err := c.etcdFlags.check(); err != nil {
-		return err
-	}
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
 		return &usageError{what: "a password does not belong into a repository's git config", remedy: "write it into a file that others cannot read: --user NAME --password-file FILE"}
@@ -129,8 +127,15 @@ func countRepositories(n int) string {
 	return fmt.Sprintf("%d repositories", n)
 }
 
+// gitoliteAdmin is the repository that gitolite keeps its configuration in: who cannot push to it cannot mend anything.
+const gitoliteAdmin = "gitolite-admin.git"
+
 // install installs in one repository. No two of a run may have chains that lie within each other.
 func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
+	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
+		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, shellQuote(home.GitDir))
+		return nil
+	}
 	if err := c.checkServer(a, home); err != nil {
 		return err
 	}
@@ -175,7 +180,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 		a.say("%s: records are not signed: no --signing-key is given", settings.Repository)
 	}
 	warnOfNamespace(a, target)
-	c.tryEtcd(ctx, a, settings)
+	c.tryEtcd(ctx, a, home, settings, target)
 	return nil
 }
 
@@ -206,17 +211,25 @@ func withDifference(a *app, err error) error {
 	return err
 }
 
-// tryEtcd warns of an etcd that pushes would not reach, either.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, settings hooks.Settings) {
-	conf, err := etcdOf(settings, quietLog(a))
-	if err == nil {
-		client, dialErr := etcd.Dial(ctx, conf)
-		if err = dialErr; err == nil {
-			err = client.Close()
-		}
-	}
+// tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
+func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, settings hooks.Settings, target hooks.Target) {
+	d, err := openHook(ctx, home.GitDir, settings, deployerConfig{GitDir: home.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
+		return
+	}
+	defer d.Close()
+	all, err := d.Status(ctx, settings.Repository, home.GitDir)
+	if err != nil {
+		a.warn(fmt.Errorf("look at the chains of %s: %w", settings.Repository, err))
+		return
+	}
+	for _, st := range all {
+		if st.Target != target || st.State == nil || st.State.Head == nil || st.Standing == deploy.StandingEqual || st.Standing == deploy.StandingAhead {
+			continue
+		}
+		head := st.State.Head
+		a.warn(fmt.Errorf("%s has %d deploys already, the last one %s by %s: a push has to contain that", target.Namespace, head.ID, head.Hash.Short(), head.By()))
 	}
 }
 
@@ -227,27 +240,58 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 	} else if s.Repository == "" {
 		s.Repository = name
 	}
+	if _, err := gitserver.ParseName(s.Repository); err != nil {
+		return s, asUsage("--name", err)
+	}
 	if c.SigningKey != nil {
 		if s.SigningKey, err = absolute(*c.SigningKey); err != nil {
 			return s, err
 		}
 	}
-	if len(c.Endpoints) == 0 {
-		if len(s.Endpoints) == 0 {
-			s.Endpoints, err = c.ownEtcd(a)
-		}
+	if err := c.etcdSettings(a, &s); err != nil {
 		return s, err
 	}
-	s.Endpoints, s.User = c.Endpoints, c.User
+	if _, err := loadSigner(s.SigningKey); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
+func (c *hookInstallCmd) etcdSettings(a *app, s *hooks.Settings) (err error) {
+	if len(c.Endpoints) > 0 {
+		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
+	}
+	if c.User != "" {
+		s.User = c.User
+	}
 	for _, file := range []struct {
 		to   *string
 		flag string
 	}{{&s.CACert, c.CACert}, {&s.Cert, c.Cert}, {&s.Key, c.Key}, {&s.PasswordFile, c.PasswordFile}} {
+		if file.flag == "" {
+			continue
+		}
 		if *file.to, err = absolute(file.flag); err != nil {
-			return s, err
+			return err
 		}
 	}
-	return s, nil
+	if len(s.Endpoints) == 0 {
+		if s.Endpoints, err = c.ownEtcd(a); err != nil {
+			return err
+		}
+	}
+	if s.User != "" && s.PasswordFile == "" {
+		return &usageError{what: "--user " + s.User + " has no password", remedy: "write it into a file that others cannot read, and give --password-file FILE"}
+	}
+	conf, err := etcdOf(*s, nil)
+	if err != nil {
+		return err
+	}
+	if err := conf.Check(); err != nil {
+		return asUsage("", err)
+	}
+	return nil
 }
 
 // ownEtcd is the etcd of the server that runs on the data directory.

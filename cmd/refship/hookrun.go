@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"refship/deploy"
-	"refship/deploy/etcd"
 	"refship/hooks"
 )
 
@@ -189,7 +188,7 @@ func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployer
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Client, err = etcd.Dial(ctx, conf); err != nil {
+	if cfg.Client, err = dialPatiently(ctx, conf); err != nil {
 		return nil, err
 	}
 	cfg.Redeploy = func(t hooks.Target) string { return redeployCommand(gitDir, t) }

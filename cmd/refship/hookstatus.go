@@ -19,7 +19,8 @@ type hookStatusCmd struct {
 func (*hookStatusCmd) Help() string {
 	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
 		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, or does not exist yet. " +
-		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. 3: a ref and its chain have diverged, or the chain is ahead. 6: etcd is not to be reached."
+		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. 3: a ref and its chain have diverged, or the chain is ahead. " +
+		"4: not a repository, or etcd does not let its user in. 6: etcd is not to be reached."
 }
 
 // Run prints how each repository stands.
@@ -94,6 +95,9 @@ func (r *repositoryStatus) code() int {
 	}
 	code := exitDone
 	for _, st := range r.targets {
+		if st.Ref.IsZero() && st.State != nil && st.State.Head != nil { // a chain without its ref
+			return exitConflict
+		}
 		switch st.Standing {
 		case deploy.StandingBehind, deploy.StandingDiverged, deploy.StandingUnknown:
 			return exitConflict
@@ -112,6 +116,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	}
 	i := r.installed
 	add(r.name, "%s", r.home.Place())
+	problem := false
 	for _, h := range i.Hooks {
 		text := h.Name + " " + string(h.State) + ": " + h.Path
 		if h.Earlier != "" {
@@ -119,6 +124,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		}
 		add("hook", "%s", text)
 		if h.Problem != nil {
+			problem = true
 			for _, line := range hooks.Explain("problem", h.Problem) {
 				add("", "%s", line)
 			}
@@ -133,7 +139,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	if i.Program != "" {
 		add("runs", "%s", i.Program)
 	}
-	if !i.Complete() && i.Config == nil {
+	if !i.Complete() && i.Config == nil && !problem {
 		add("hint", "refship hook install %s", shellQuote(r.home.GitDir))
 	}
 	if i.Config != nil {
@@ -144,6 +150,11 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	if r.asked {
 		add("etcd", "%s: %s", strings.Join(i.Settings.Endpoints, ", "), r.reached())
 		add("signed", "%s", signedWith(i.Settings))
+	}
+	if r.err != nil {
+		for _, t := range i.Targets {
+			fmt.Fprintf(&b, "%s: %s\n", t.Name, describeTarget(t))
+		}
 	}
 	b.WriteString(r.text.String())
 	_, err := io.WriteString(w, b.String())

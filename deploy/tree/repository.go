@@ -73,6 +73,12 @@ func gitEnv(dir string, extra []string) []string {
 		"GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null", "GIT_NO_LAZY_FETCH=1")
 }
 
+// IsShallow tells whether the repository lacks commits that its own ones name (git-clone(1), --depth).
+func (r *Repository) IsShallow() bool {
+	info, err := os.Stat(filepath.Join(r.dir, "shallow"))
+	return err == nil && info.Size() > 0
+}
+
 // Close ends git and every running call, and waits for them. It must not be called from a callback.
 func (r *Repository) Close() error {
 	r.close(ErrClosed)
