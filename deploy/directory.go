@@ -97,6 +97,8 @@ func forceWay(job *Job) string {
 	switch {
 	case job.Dir != nil:
 		return "refship deploy --dir DIR --force --reason TEXT"
+	case job.Kind == KindDeploy && job.Elsewhere:
+		return "refship deploy --repo DIR --rev REV --force --reason TEXT"
 	case job.Kind == KindDeploy:
 		return "refship deploy --repo DIR --rev REV --force --reason TEXT, or with the force permission " + push
 	}

@@ -2,6 +2,8 @@ package hooks
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"refship/deploy"
@@ -73,12 +75,43 @@ func (x *Session) authoriseStranger() error {
 	return refused.err()
 }
 
+// maxSymbolic is how many symbolic refs git follows (refs.c, SYMREF_MAXDEPTH).
+const maxSymbolic = 5
+
+// standsFor gives the target whose ref moves with a symbolic ref; git tells hooks the name that was pushed. A symbolic ref
+// is always a file of its own (git-symbolic-ref(1)).
+func (x *Session) standsFor(ref string) *Target {
+	for range maxSymbolic {
+		text, err := os.ReadFile(filepath.Join(x.push.Dir, filepath.FromSlash(ref)))
+		to, symbolic := strings.CutPrefix(string(text), "ref:")
+		if err != nil || !symbolic {
+			return nil
+		}
+		ref = strings.TrimSpace(to)
+		for i := range x.targets {
+			if x.targets[i].Ref == ref {
+				return &x.targets[i]
+			}
+		}
+		if checkRef(ref) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
 // checkStored refuses refs that are no target's and would do harm all the same.
 func (x *Session) checkStored(u RefUpdate) error {
 	if u.Ref == notesRef {
 		return &deploy.RefusedError{
 			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, x.push.Repository),
 			Remedy: "push again without it: name the branches that you want to push",
+		}
+	}
+	if t := x.standsFor(u.Ref); t != nil {
+		return &deploy.RefusedError{
+			What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
+			Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
 		}
 	}
 	if u.Deletes() {

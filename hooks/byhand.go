@@ -36,9 +36,6 @@ func (s *Deployer) NewJob(repository string, t Target, who deploy.Pusher) *deplo
 // head that was told.
 func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	say := func(line string) { b.Say(deploy.Printable(line)) }
-	if b.Target.Name != "" && b.GitDir != "" && !b.DryRun {
-		s.settleFor(ctx, b, say)
-	}
 	job := *b.Job
 	if b.GitDir != "" {
 		repo, err := deploy.OpenRepository(ctx, b.GitDir, nil)
@@ -57,6 +54,12 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 		return nil, err
 	}
 	say(previousHash(chain, head))
+	if s.settleFor(ctx, b, say) {
+		if head, err = chain.Head(ctx); err != nil {
+			return nil, err
+		}
+		say(previousHash(chain, head))
+	}
 	v, err := chain.Check(ctx, &job)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,7 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 		return nil, err
 	}
 	say(s.outcome(b.Target, made, time.Since(start)))
+	s.settleFor(ctx, b, say) // what could not be deployed before may have come to its end by this
 	return made, nil
 }
 
@@ -111,8 +115,11 @@ func (b *ByHand) checkRef(ctx context.Context, job *deploy.Job) error {
 	}
 }
 
-// settleFor deploys what pushes to the target left behind, so far as that can be done.
-func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) {
+// settleFor deploys what pushes to the target left behind, so far as that can be done, and tells whether it deployed any.
+func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) bool {
+	if b.Target.Name == "" || b.GitDir == "" || b.DryRun {
+		return false
+	}
 	r := s.reconciler(b.Job.Repository, b.GitDir)
 	r.wanted = func(t Target) bool { return t.Name == b.Target.Name }
 	r.note(r.intents(ctx))
@@ -124,6 +131,7 @@ func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) {
 			say(line)
 		}
 	}
+	return len(r.published) > 0
 }
 
 // previousHash says what a deploy is held against.

@@ -156,6 +156,7 @@
 //	   },
 //	   "old": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
 //	   "new": "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90",
+//	   "head": 7,
 //	   "forced": true,
 //	   "over": 7,
 //	   "reason": "the old line is given up"
@@ -164,7 +165,9 @@
 //	}
 //
 // process is empty for a server's pushes. certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there; forced is set
-// where the head's deploy had to be overridden, and over is its id, else 0. A file that
+// where the head's deploy had to be overridden, and over is its id, else 0; head is the id of the chain's head when the push
+// was accepted. Where the chain has been forced since, or has had the commit already, the intent is
+// dropped: it must not undo what somebody decided later. A file that
 // cannot be read as an intent is renamed to <name>.bad and reported.
 //
 // # Concurrency

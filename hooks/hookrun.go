@@ -187,12 +187,20 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 	if len(all) == 0 {
 		return s.unpromised(ctx, c, t, u, out)
 	}
-	start, newest := time.Now(), all[0]
-	job := s.job(c.Repository, t, u.New, newest.in.Pusher)
-	job.Force, job.Reason = newest.w.Forced, newest.w.Reason
+	now, err := ReadRef(ctx, c.GitDir, t.Ref)
+	if err != nil {
+		return err
+	}
+	if now != u.New {
+		out.line("%s has moved on since: the push that moved it deploys", u.Ref)
+		return s.keep(c, all)
+	}
+	start, first := time.Now(), all[0]
+	job := s.job(c.Repository, t, u.New, first.in.Pusher)
+	job.Force, job.Reason = first.w.Forced, first.w.Reason
 	err = out.during("", "publishing", func(progress func(deploy.Progress)) error {
 		w := &work{
-			server: s, gitDir: c.GitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: newest.w.Over,
+			server: s, gitDir: c.GitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: first.w.Over,
 			say: func(line string) { out.line("%s", line) }, progress: progress, cost: new(cost),
 		}
 		d, v, err := w.do(ctx)
@@ -208,6 +216,9 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 		}
 		return nil
 	})
+	if isRefusal(err) && s.unpromised(ctx, c, t, u, out) == nil {
+		return s.keep(c, all) // another run has published it, and the chain went on
+	}
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", t.Namespace, &undeployedError{err, "the ref has moved; deploy it with: " + s.redeploy(c.Repository, t)})
 	}
@@ -243,7 +254,8 @@ func (e *undeployedError) Hint() string {
 	return e.remedy
 }
 
-// promises finds the intents of a ref update, the newest first: another hook may have refused the same push before.
+// promises finds the intents of a ref update, this push's first, then the newest: another hook may have refused the same
+// push before, or refuse it to somebody else right now.
 func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
 	pushes, err := listIntents(gitDir)
 	if err != nil {
@@ -265,8 +277,15 @@ func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
 			}
 		}
 	}
+	own := receivePack()
+	others := func(p promised) int {
+		if own != "" && p.in.Process == own {
+			return 0
+		}
+		return 1
+	}
 	slices.SortFunc(all, func(a, b promised) int {
-		return cmp.Or(b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
+		return cmp.Or(others(a)-others(b), b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
 	})
 	return all, nil
 }

@@ -180,7 +180,7 @@ func (i *installer) makeHooksDir(ctx context.Context) (made bool, unlock func(),
 		if made, err = makeDir(i.dir, i.mode); err != nil {
 			return made, nil, err
 		}
-		unlock, err = lockDir(ctx, i.dir)
+		unlock, err = lockDir(ctx, i.dir, "another refship hook changes "+i.dir)
 		if !errors.Is(err, fs.ErrNotExist) { // else somebody took it away, with the last hook in it
 			break
 		}

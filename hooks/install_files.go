@@ -168,10 +168,10 @@ func exchange(hook, aside, temporary string, step func(string)) error {
 // lockWaiting is how long one change of a directory of hooks waits for another.
 const lockWaiting = 10 * time.Second
 
-// lockDir waits until no other change of the directory runs. The kernel gives the lock back when its holder ends.
-func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
+// lockDir waits until nobody else has the directory locked; busy is what may be going on there. The kernel gives the lock back when its holder ends.
+func lockDir(ctx context.Context, dir, busy string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lockWaiting, &deploy.RefusedError{
-		What:   fmt.Sprintf("another refship hook changes %s", dir),
+		What:   busy,
 		Remedy: "try again when it has ended",
 	})
 	defer cancel()

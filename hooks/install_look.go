@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -93,13 +94,13 @@ func look(dir, name string, m *manifest) (*hookState, error) {
 	if s.aside, err = lookAt(dir, name+earlierSuffix, name, s.record); err != nil {
 		return nil, err
 	}
-	dispatches := isDispatcher(dir, name, plain)
+	isOne := isDispatcher(dir, name, plain)
 	switch {
 	case plain.kind == ours || plain.kind == edited:
 		s.at, s.stray = plain, inside
 	case inside.kind == ours || inside.kind == edited:
-		s.at, s.deaf = inside, !dispatches
-	case dispatches:
+		s.at, s.deaf = inside, !isOne
+	case isOne:
 		s.at = inside
 	default:
 		s.at = plain
@@ -110,8 +111,21 @@ func look(dir, name string, m *manifest) (*hookState, error) {
 // isDispatcher tells a hook that runs those in a directory: that is there, and the hook speaks of it.
 func isDispatcher(dir, name string, hook place) bool {
 	info, err := os.Stat(filepath.Join(dir, name+dispatchSuffix))
-	return err == nil && info.IsDir() && hook.kind == foreign && strings.Contains(string(hook.text), dispatchSuffix)
+	return err == nil && info.IsDir() && hook.kind == foreign && runsDirectory(string(hook.text), name)
 }
+
+// runsDirectory tells whether a hook's text speaks of the directory NAME.d: by name, or by a variable or command that gives
+// the name ("${hookname}.d", "$0.d", "$(basename "$0").d").
+func runsDirectory(text, name string) bool {
+	for line := range strings.Lines(text) {
+		if code, _, _ := strings.Cut(strings.TrimSpace(line), "#"); dispatches.MatchString(code) || strings.Contains(code, name+dispatchSuffix) {
+			return true
+		}
+	}
+	return false
+}
+
+var dispatches = regexp.MustCompile(`(\$\{?\w+\}?"?|\)"?|` + "`" + `)\.d\b`)
 
 func (s *hookState) inDispatcher() bool { return s.at.file != s.name }
 

@@ -146,8 +146,8 @@ func resolve(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-// without gives the repositories of a directory of hooks but for one, and but for those that are gone or have no
-// refship settings any more.
+// without gives the repositories of a directory of hooks but for one, and but for those that have no refship settings any
+// more. One that is not there may have been moved, or its disk is not mounted: it keeps the hooks.
 func (m *manifest) without(dir, gitDir string) []string {
 	return slices.DeleteFunc(slices.Clone(m.Repositories), func(r string) bool {
 		path := resolve(dir, r)
@@ -155,9 +155,6 @@ func (m *manifest) without(dir, gitDir string) []string {
 			return true
 		}
 		text, err := os.ReadFile(filepath.Join(path, "config"))
-		if errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
 		if err != nil {
 			return false // it cannot be told
 		}

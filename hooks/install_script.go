@@ -37,7 +37,7 @@ func script(program, name string, earlier bool) string {
 		option, next = ` --earlier "$earlier"`, "[ -x \"$earlier\" ] && exec \"$earlier\" \"$@\"\nexit 0"
 	}
 	lines = append(lines,
-		`if [ -f "$program" ] && [ -x "$program" ]; then`,
+		`if [ -s "$program" ] && [ -x "$program" ] && ! [ -d "$program" ]; then`,
 		"\texec \"$program\" hook run --hook "+name+option+` -- "$@"`,
 		"fi",
 		`git config --local --get-regexp '^refship\.' >/dev/null 2>&1`,

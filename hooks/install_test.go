@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -334,8 +335,20 @@ func TestInstallSharedHooksPath(t *testing.T) {
 	if r := sites[1].push("main"); !r.ok || len(r.stub) != 2 {
 		t.Errorf("push to another: %+v", r)
 	}
-	// A repository that is gone keeps no hooks.
+	// A repository that is not there may have been moved: it keeps the hooks until somebody says that it is gone.
 	if err := os.RemoveAll(sites[1].repo); err != nil {
+		t.Fatal(err)
+	}
+	_, err := hooks.Uninstall(t.Context(), sites[2].home(), slog.New(slog.DiscardHandler))
+	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which is not there", "take it out of the repositories in "+filepath.Join(shared, "refship.json"))
+	manifest := filepath.Join(shared, "refship.json")
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := regexp.MustCompile(`(?m)^\s*"`+regexp.QuoteMeta(sites[1].gitDir)+`",?\n`).ReplaceAll(text, nil)
+	edited = regexp.MustCompile(`,(\s*\])`).ReplaceAll(edited, []byte("$1"))
+	if err := os.WriteFile(manifest, edited, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	sites[2].uninstall()

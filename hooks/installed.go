@@ -135,7 +135,7 @@ func isGone(program string) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrPermission)
 	}
-	return !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0
+	return !info.Mode().IsRegular() || info.Size() == 0 || info.Mode().Perm()&0o111 == 0
 }
 
 // isEarlier: the hook is still, or again, the one that was there before ours.

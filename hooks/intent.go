@@ -44,6 +44,7 @@ type wish struct {
 	Target Target    `json:"target"`
 	Old    oid       `json:"old"`
 	New    oid       `json:"new"`
+	Head   deploy.ID `json:"head"`   // of the chain when the push was accepted; 0: it had none
 	Forced bool      `json:"forced"` // a head is overridden: this one
 	Over   deploy.ID `json:"over"`   // 0: none
 	Reason string    `json:"reason"`

@@ -110,7 +110,7 @@ func anIntent() *intent {
 		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []wish{{
 			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files, Check: "make check"},
-			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)),
+			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)), Head: 7,
 			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
 	}
@@ -133,7 +133,7 @@ func TestIntentsRoundTrip(t *testing.T) {
 					Namespace: deploy.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: deploy.Files,
 					Check: rapid.StringMatching(`([!-~üé] ?[ -~\tü]{0,20})?`).Draw(t, "check"),
 				},
-				Old: hash("old"), New: hash("new"), Forced: rapid.Bool().Draw(t, "forced"),
+				Old: hash("old"), New: hash("new"), Head: deploy.ID(rapid.Uint64().Draw(t, "head")), Forced: rapid.Bool().Draw(t, "forced"),
 				Over: deploy.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),
 			})
 			in.Deploys[i].New[0] |= 1 // never zero

@@ -152,6 +152,9 @@ func (x *Session) promise(certificate string) error {
 	}
 	for _, p := range x.plans {
 		w := wish{Target: p.target, Old: oid(p.update.Old), New: oid(p.update.New), Reason: x.options.reason}
+		if h := p.verdict.Head; h != nil {
+			w.Head = h.ID
+		}
 		if c := p.verdict.Forced; c != nil {
 			w.Forced, w.Over = true, c.Head.ID
 		}

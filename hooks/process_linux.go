@@ -47,15 +47,15 @@ func lookAtProcess(process string) life {
 	if len(parts) != 4 || boot == "" {
 		return lifeUnknown
 	}
-	if parts[0] != boot {
-		return lifeEnded
-	}
 	pid, err := strconv.Atoi(parts[2])
-	if err != nil || parts[1] != space {
-		return lifeUnknown // in another container, say
+	if err != nil || parts[0] != boot || parts[1] != space {
+		return lifeUnknown // on another machine, or in another container, or before this one was started again
 	}
-	if _, err := os.Stat(processFile(pid, "stat")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return lifeUnknown
+	// Where accounts see their own processes only (proc(5), hidepid), that one is not there proves nothing.
+	for _, seen := range []int{1, pid} {
+		if _, err := os.Stat(processFile(seen, "stat")); err != nil && (seen == 1 || !errors.Is(err, fs.ErrNotExist)) {
+			return lifeUnknown
+		}
 	}
 	if _, start := processStat(pid); start != parts[3] {
 		return lifeEnded

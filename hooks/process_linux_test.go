@@ -22,7 +22,7 @@ func TestProcessHasEnded(t *testing.T) {
 		process string
 		want    life
 	}{
-		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), lifeEnded},
+		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), lifeUnknown},
 		"another start":                  {with(3, "1"), lifeEnded},
 		"no such process":                {with(2, "4194305"), lifeEnded}, // above the kernel's limit
 		"another namespace, not to know": {with(1, "pid:[1]"), lifeUnknown},

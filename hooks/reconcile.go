@@ -157,6 +157,9 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	job.Force, job.Reason = w.Forced, w.Reason
 	// Without the target's check: pre-receive has promised the deploy only after it had passed, and a target whose check is
 	// another one by now is not deployed at all.
+	if settled, err := r.overtaken(ctx, in, w); settled || err != nil {
+		return err
+	}
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
 		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) }),
@@ -182,6 +185,36 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	s.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key, "push", in.Push,
 		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", v.Idle(), "forced", w.Forced, "reason", cut(w.Reason, maxLoggedValue))
 	return nil
+}
+
+// overtaken tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
+// somebody has forced another. A rollback that is undone is told, as with any push.
+func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, error) {
+	t, hash := w.Target, deploy.Hash(plumbing.Hash(w.New).String())
+	chain := r.server.cfg.Chain(t.Namespace)
+	head, err := chain.Head(ctx)
+	if err != nil || head == nil || head.ID <= w.Head {
+		return false, err
+	}
+	var itself, forced *deploy.Deploy
+	err = chain.Log(ctx, int(head.ID-w.Head), func(d *deploy.Deploy) error {
+		switch {
+		case d.Hash == hash:
+			itself = d
+		case d.Record != nil && d.Record.Forced && d.Record.Kind != deploy.KindRollback:
+			forced = d
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+	case itself != nil:
+		r.say("%s %s: a push was broken off after its deploy: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), hash.Short(), itself.ID, t.Namespace, in.Pusher.Name)
+	case forced != nil:
+		r.say("%s %s: %s's push of %s was broken off, and %s has forced deploy %d since: not deployed; to deploy it: %s",
+			r.name, shortRef(t.Ref), in.Pusher.Name, hash.Short(), forced.By(), forced.ID, r.server.redeploy(r.name, t))
+	}
+	return itself != nil || forced != nil, err
 }
 
 // spokeOf tells whether an intent was about a target.

@@ -19,7 +19,11 @@ type Revision struct {
 
 // FindRevision resolves rev where path is: HEAD is that of its work tree. It is git that resolves, as its user's.
 func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
-	out, err := userGit(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
+	// In two steps: to some names (":/text") nothing can be appended.
+	out, err := userGit(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", rev)
+	if err == nil {
+		out, err = userGit(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", strings.TrimSuffix(out, "\n")+"^{commit}")
+	}
 	if err != nil {
 		return Revision{}, &deploy.RefusedError{
 			What:   fmt.Sprintf("%q names no commit in %s", clip([]byte(rev)), path),

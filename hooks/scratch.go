@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
@@ -18,13 +19,19 @@ func (d scratch) tmp() string  { return filepath.Join(d.dir, "tmp") }  // TMPDIR
 // scratchDir is where the scratch directories are: in the data directory, which is on a disk, and not in a /tmp that is
 // memory. Nobody but the server's user gets into it.
 func (s *Deployer) scratchDir() (string, error) {
-	return filepath.Abs(filepath.Join(s.cfg.Dir, "checks"))
+	return filepath.Abs(filepath.Join(s.cfg.Dir, checksDir))
 }
+
+// checksDir is its name below Config.Dir.
+const checksDir = "checks"
+
+// staleScratch is longer than a check takes.
+const staleScratch = 24 * time.Hour
 
 func (s *Deployer) newScratch() (scratch, error) {
 	parent, err := s.scratchDir()
 	if err == nil {
-		err = os.MkdirAll(parent, 0o700)
+		err = s.makeScratchDir(parent)
 	}
 	if err != nil {
 		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
@@ -39,6 +46,35 @@ func (s *Deployer) newScratch() (scratch, error) {
 		}
 	}
 	return d, nil
+}
+
+// makeScratchDir makes the parent of the scratch directories. In a repository it is for all accounts that push to it, and what was
+// left there by a process that was killed goes after a day: nobody is told that no other process uses it.
+func (s *Deployer) makeScratchDir(parent string) error {
+	if s.alone {
+		return os.MkdirAll(parent, 0o700)
+	}
+	mode, err := SharedMode(filepath.Dir(s.cfg.Dir))
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{s.cfg.Dir, parent} {
+		if _, err := makeDir(dir, mode); err != nil {
+			return err
+		}
+	}
+	left, err := os.ReadDir(parent)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleScratch {
+			path := filepath.Join(parent, e.Name())
+			_ = endStrays(homesBelow(path)) // another account's stay, and go with one of its own pushes
+			_ = removeScratch(path)
+		}
+	}
+	return nil
 }
 
 // room is how many bytes a tree may take in there: so little that as many checks as there can be at a time leave the disk

@@ -44,7 +44,7 @@ func Uninstall(ctx context.Context, home *Home, log *slog.Logger) (*Change, erro
 }
 
 func (i *installer) uninstall(ctx context.Context, installed *installation) error {
-	unlock, err := lockDir(ctx, i.dir)
+	unlock, err := lockDir(ctx, i.dir, "another refship hook changes "+i.dir)
 	there := true
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -60,12 +60,20 @@ func (i *installer) uninstall(ctx context.Context, installed *installation) erro
 	if installed == nil && !i.isKnown() {
 		return nil // the refship sections of its config, if it has any, are a server's
 	}
+	leave, err := awaitPushes(ctx, i.home.GitDir)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := i.checkPromises(ctx); err != nil {
 		return err
 	}
 	var others []string
 	if i.manifest != nil {
 		others = i.manifest.without(i.dir, i.home.GitDir)
+		if err := i.checkOthers(others); err != nil {
+			return err
+		}
 	}
 	if there && len(others) == 0 {
 		if err := i.removeHooks(ctx); err != nil {
@@ -82,6 +90,24 @@ func (i *installer) uninstall(ctx context.Context, installed *installation) erro
 		return nil
 	}
 	return i.removeManifest(others)
+}
+
+// checkOthers refuses to leave hooks behind that nobody could take out: for repositories none of which is there. To take
+// them out all the same would let one that was moved, or whose disk is not mounted, go on without them in silence.
+func (i *installer) checkOthers(others []string) error {
+	for _, r := range others {
+		if _, err := os.Stat(resolve(i.dir, r)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return &deploy.RefusedError{
+		What: fmt.Sprintf("the hooks in %s are also those of %s, which is not there", i.dir, resolve(i.dir, others[0])),
+		Remedy: fmt.Sprintf("where it was moved, run refship hook install there first; if it is gone for good, take it out of the repositories in %s; then try again",
+			filepath.Join(i.dir, manifestName)),
+	}
 }
 
 // isKnown tells whether hooks are installed for this repository, where installed.json does not say so any more.
@@ -190,6 +216,7 @@ func (i *installer) removeState() error {
 		}
 	}
 	os.Remove(pending)
+	_ = removeScratch(filepath.Join(own, checksDir)) // what is left is told below
 	os.Remove(filepath.Join(own, temporaryName(filepath.Base(installationPath(i.home.GitDir)))))
 	i.step("uninstall-state")
 	if err := removeFile(installationPath(i.home.GitDir)); err != nil {
@@ -241,6 +268,10 @@ func (i *installer) checkPromises(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	targets, err := ReadTargets(ctx, i.home.GitDir)
+	if err != nil {
+		targets = nil // what cannot be read promises nothing more
+	}
 	for _, push := range pushes {
 		in, err := readIntent(i.home.GitDir, push)
 		var bad *badIntent
@@ -256,6 +287,9 @@ func (i *installer) checkPromises(ctx context.Context) error {
 			return err
 		}
 		for _, w := range in.Deploys {
+			if !slices.Contains(targets, w.Target) {
+				continue // nobody would publish it any more
+			}
 			if err := i.checkPromise(ctx, in, w); err != nil {
 				return err
 			}

@@ -83,6 +83,9 @@ func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
 	defer d.Close()
 	job := d.NewJob(src.repository, src.target, hooks.PusherFromEnv(a.getenv))
 	job.Force, job.Reason, job.Commit, job.Dir = c.Force, c.Reason, src.rev.Commit, src.dir
+	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
+		job.Ref = src.rev.Ref
+	}
 	made, err := d.DeployByHand(ctx, &hooks.ByHand{
 		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Say: say, Progress: bar.update,
 	})

@@ -55,8 +55,12 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	// signal would ignore it in the earlier hook, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	post := c.Hook == "post-receive"
-	if err := c.earlier(input); err != nil && !post {
+	var said exitError
+	switch err := c.earlier(input); {
+	case err != nil && !post:
 		return err
+	case err != nil && !errors.As(err, &said): // git makes nothing of its status, and the deploy goes on
+		a.warn(err)
 	}
 	if post {
 		ctx = context.WithoutCancel(ctx) // the refs have moved
@@ -134,6 +138,16 @@ func (c *hookRunCmd) earlier(input []byte) error {
 
 // ours deploys.
 func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (status int, err error) {
+	if call.Vars["GIT_NAMESPACE"] != "" {
+		return 0, nil // the refs are others than their names say (gitnamespaces(7)), and no target's
+	}
+	if c.Hook == "pre-receive" {
+		leave, err := hooks.EnterPush(call.GitDir)
+		if err != nil {
+			return 0, err
+		}
+		defer leave()
+	}
 	settings, err := hooks.ReadSettings(ctx, call.GitDir)
 	if err != nil {
 		return 0, err

@@ -1,0 +1,44 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"refship/deploy"
+)
+
+// EnterPush keeps uninstall from taking the hooks out of the repository at gitDir until leave is called: what a pre-receive
+// promises, a post-receive must be there to keep. The kernel ends it with the process.
+func EnterPush(gitDir string) (leave func(), err error) {
+	f, err := os.Open(filepath.Dir(pendingDir(gitDir)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil // nothing is installed, and the config says what that means
+	}
+	if err != nil {
+		return nil, fmt.Errorf("enter push: %w", withoutPath(err))
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "push again"}
+		}
+		return nil, fmt.Errorf("enter push: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// awaitPushes waits until no pre-receive runs, and keeps new ones out until leave is called.
+func awaitPushes(ctx context.Context, gitDir string) (leave func(), err error) {
+	leave, err = lockDir(ctx, filepath.Dir(pendingDir(gitDir)), "a push to "+gitDir+" is being prepared")
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	return leave, err
+}
