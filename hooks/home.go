@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -168,7 +169,7 @@ func (h *Home) checkOwner(verb string) error {
 	}
 	return &deploy.RefusedError{
 		What:   fmt.Sprintf("repository %s belongs to %s", h.GitDir, name),
-		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", quoteShell(name), verb, quoteShell(h.GitDir)),
+		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", ShellQuote(name), verb, ShellQuote(h.GitDir)),
 	}
 }
 
@@ -241,7 +242,7 @@ func notFound(path string, err error) error {
 	refused := &deploy.RefusedError{What: lines[0]}
 	switch {
 	case strings.Contains(g.said, "dubious ownership"):
-		refused.Remedy = "git config --global --add safe.directory " + quoteShell(path)
+		refused.Remedy = "git config --global --add safe.directory " + ShellQuote(path)
 		for _, line := range lines[1:] {
 			if command := strings.TrimSpace(line); strings.HasPrefix(command, "git config ") {
 				refused.Remedy = command
@@ -261,15 +262,14 @@ func notFound(path string, err error) error {
 	return refused
 }
 
-// quoteShell writes a word for a POSIX shell, plain where it can be.
-func quoteShell(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:,@%#", r)
+var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// ShellQuote makes s one word of a POSIX shell, as it is where it can be.
+func ShellQuote(s string) string {
+	if shellSafe.MatchString(s) {
+		return s
 	}
-	if word != "" && word[0] != '#' && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // Name is the repository's name where nobody has given it one: that of its directory, without ".git".

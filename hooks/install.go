@@ -203,7 +203,7 @@ func (i *installer) checkInstalled() error {
 	}
 	return &deploy.RefusedError{
 		What:   fmt.Sprintf("hooks of %s are installed in %s, and git looks for them in %s now", i.home.GitDir, dir, i.dir),
-		Remedy: fmt.Sprintf("refship hook uninstall %s; then install again", quoteShell(i.home.GitDir)),
+		Remedy: fmt.Sprintf("refship hook uninstall %s; then install again", ShellQuote(i.home.GitDir)),
 	}
 }
 
@@ -231,13 +231,13 @@ func (i *installer) mayInstall(s *hookState) error {
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("%s is gone, which %s is to run first", s.aside.path, s.at.path),
 			Remedy: fmt.Sprintf("put it back, or take the hooks out and install them again: refship hook uninstall %s",
-				quoteShell(i.home.GitDir)),
+				ShellQuote(i.home.GitDir)),
 		}
 	case s.deaf:
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("%s is run by nobody: %s does not run what is in that directory any more", s.at.path, filepath.Join(s.dir, s.name)),
 			Remedy: fmt.Sprintf("refship hook uninstall %s; then install again",
-				quoteShell(i.home.GitDir)),
+				ShellQuote(i.home.GitDir)),
 		}
 	case s.at.kind == foreign && !s.inDispatcher() && siblingNames.Match(s.at.text):
 		return &deploy.RefusedError{

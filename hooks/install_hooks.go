@@ -175,7 +175,7 @@ func (i *installer) warnGroup() {
 	}
 	for _, path := range []string{r.settings.Key, r.settings.PasswordFile, r.settings.SigningKey} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o040 == 0 {
-			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, quoteShell(path))
+			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, ShellQuote(path))
 		}
 	}
 }

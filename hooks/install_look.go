@@ -189,7 +189,7 @@ func (s *hookState) editedError(p place, program string) *EditedError {
 		e.Diff = string(diff.Diff("as refship wrote it", []byte(original), p.path, p.text))
 	}
 	e.remedy = fmt.Sprintf("keep what was added in a hook of its own, and take this away: mv %s %s; then try again",
-		quoteShell(p.path), quoteShell(filepath.Join(filepath.Dir(p.path), "edited-"+filepath.Base(p.path))))
+		ShellQuote(p.path), ShellQuote(filepath.Join(filepath.Dir(p.path), "edited-"+filepath.Base(p.path))))
 	return e
 }
 
@@ -210,7 +210,7 @@ func (s *hookState) conflict(m *manifest) error {
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("somebody put another hook at %s, while %s still holds the one that refship set aside", s.at.path, s.aside.path),
 			Remedy: fmt.Sprintf("decide which is to stay: mv %s %s gives back the old one; rm %s keeps the new one; then try again",
-				quoteShell(s.aside.path), quoteShell(s.at.path), quoteShell(s.aside.path)),
+				ShellQuote(s.aside.path), ShellQuote(s.at.path), ShellQuote(s.aside.path)),
 		}
 	}
 	return nil

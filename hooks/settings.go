@@ -130,7 +130,7 @@ func (s Settings) CheckFiles() error {
 		case name != "cacert" && name != "cert" && info.Mode().Perm()&0o007 != 0:
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("refship.%s = %s is a secret that everybody on this machine can use: its mode is %04o", name, path, info.Mode().Perm()),
-				Remedy: "chmod o= " + quoteShell(path),
+				Remedy: "chmod o= " + ShellQuote(path),
 			}
 		}
 	}

@@ -181,7 +181,7 @@ func (i *installer) removeConfig(ctx context.Context, installed *installation) e
 		if !ok {
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("the refship sections of %s cannot be told from the others: it is written in an unusual way", config),
-				Remedy: "take them out by hand: git config --file " + quoteShell(config) + " --edit",
+				Remedy: "take them out by hand: git config --file " + ShellQuote(config) + " --edit",
 			}
 		}
 		if before, had := bytes.CutSuffix(rest, []byte("\n")); had && installed != nil && !installed.Config.Newline && sumOf(before) == installed.Config.SHA256 {
@@ -281,7 +281,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 		case errors.As(err, &bad):
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err),
-				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", quoteShell(bad.Path), quoteShell(bad.Path+badSuffix)),
+				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", ShellQuote(bad.Path), ShellQuote(bad.Path+badSuffix)),
 			}
 		case err != nil:
 			return err
@@ -309,7 +309,7 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
 				in.Pusher.Name, deploy.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
-				quoteShell(i.home.GitDir), quoteShell(w.Target.Ref), w.Target.Name),
+				ShellQuote(i.home.GitDir), ShellQuote(w.Target.Ref), w.Target.Name),
 		}
 	case in.mayRun(oid(now) == w.Old):
 		return &deploy.RefusedError{

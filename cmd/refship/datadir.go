@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/gitserver"
+	"refship/hooks"
 	"refship/keys"
 )
 
@@ -84,7 +84,7 @@ func (d dataDir) flag() string {
 	if d.deduced {
 		return ""
 	}
-	return " --data-dir " + shellQuote(d.path)
+	return " --data-dir " + hooks.ShellQuote(d.path)
 }
 
 // prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. A new one is told:
@@ -104,7 +104,7 @@ func (d dataDir) prepare(a *app) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return &hintError{
 			err:  fmt.Errorf("data directory %s is writable by others", d.path),
-			hint: "chmod 700 " + shellQuote(d.path),
+			hint: "chmod 700 " + hooks.ShellQuote(d.path),
 		}
 	}
 	if err := d.checkOwner(); err != nil {
@@ -213,13 +213,3 @@ func (e *hintError) Unwrap() error { return e.err }
 
 // Hint is the remedy.
 func (e *hintError) Hint() string { return e.hint }
-
-var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// shellQuote makes s one word of a POSIX shell.
-func shellQuote(s string) string {
-	if shellSafe.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}

@@ -300,7 +300,7 @@ func (s *source) redeploy(t hooks.Target) string {
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.
 func redeployCommand(gitDir string, t hooks.Target) string {
-	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", shellQuote(gitDir), shellQuote(shortRef(t.Ref)), t.Name)
+	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", hooks.ShellQuote(gitDir), hooks.ShellQuote(shortRef(t.Ref)), t.Name)
 }
 
 // madeJSON is a deploy by hand for programs.

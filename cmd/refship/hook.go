@@ -133,7 +133,7 @@ const gitoliteAdmin = "gitolite-admin.git"
 // install installs in one repository. No two of a run may have chains that lie within each other.
 func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
 	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
-		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, shellQuote(home.GitDir))
+		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, hooks.ShellQuote(home.GitDir))
 		return nil
 	}
 	if err := c.checkServer(a, home); err != nil {

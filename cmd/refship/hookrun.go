@@ -92,7 +92,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 func redeployHints(call *hooks.HookCall) []string {
 	targets, err := call.Targets()
 	if err != nil {
-		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + shellQuote(call.GitDir) + " --rev REV"}
+		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + hooks.ShellQuote(call.GitDir) + " --rev REV"}
 	}
 	var lines []string
 	for _, t := range targets {
@@ -195,7 +195,7 @@ func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployer
 	if len(s.Endpoints) == 0 {
 		return nil, &hintError{
 			err:  errors.New("the repository's git config does not say where etcd is"),
-			hint: "who runs this repository: refship hook install --endpoints URL " + shellQuote(gitDir),
+			hint: "who runs this repository: refship hook install --endpoints URL " + hooks.ShellQuote(gitDir),
 		}
 	}
 	conf, err := etcdOf(s, cfg.Log)

@@ -140,7 +140,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("runs", "%s", i.Program)
 	}
 	if !i.Complete() && i.Config == nil && !problem {
-		add("hint", "refship hook install %s", shellQuote(r.home.GitDir))
+		add("hint", "refship hook install %s", hooks.ShellQuote(r.home.GitDir))
 	}
 	if i.Config != nil {
 		for _, line := range hooks.Explain("config", i.Config) {

@@ -67,7 +67,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.say("to push to it, in a repository of yours:")
 	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
-	fmt.Fprintf(a.stderr, "    git push deploy %s\n", shellQuote(pushSpec(ref)))
+	fmt.Fprintf(a.stderr, "    git push deploy %s\n", hooks.ShellQuote(pushSpec(ref)))
 	return c.tellKeys(a, dir, name)
 }
 

@@ -209,7 +209,7 @@ func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
 		}
 		names = append(names, target.Name)
 	}
-	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + shellQuote(name)
+	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + hooks.ShellQuote(name)
 	if len(names) > 0 {
 		hint = "it has " + strings.Join(names, ", ")
 	}
