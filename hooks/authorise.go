@@ -78,26 +78,43 @@ func (x *Session) authoriseStranger() error {
 // maxSymbolic is how many symbolic refs git follows (refs.c, SYMREF_MAXDEPTH).
 const maxSymbolic = 5
 
-// standsFor gives the target whose ref moves with a symbolic ref; git tells hooks the name that was pushed. A symbolic ref
-// is always a file of its own (git-symbolic-ref(1)).
-func (x *Session) standsFor(ref string) *Target {
+// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own (git-symbolic-ref(1)).
+func finalRef(gitDir, ref string) string {
 	for range maxSymbolic {
-		text, err := os.ReadFile(filepath.Join(x.push.Dir, filepath.FromSlash(ref)))
+		text, err := os.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)))
 		to, symbolic := strings.CutPrefix(string(text), "ref:")
-		if err != nil || !symbolic {
-			return nil
+		if err != nil || !symbolic || checkRef(strings.TrimSpace(to)) != nil {
+			return ref
 		}
 		ref = strings.TrimSpace(to)
-		for i := range x.targets {
-			if x.targets[i].Ref == ref {
-				return &x.targets[i]
+	}
+	return ref
+}
+
+// checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells hooks
+// the name that was pushed and no other.
+func (x *Session) checkSymbolic() error {
+	var refused refusals
+	for _, u := range x.outcome.Updates {
+		moves := finalRef(x.push.Dir, u.Ref)
+		for _, t := range x.targets {
+			at := finalRef(x.push.Dir, t.Ref)
+			switch {
+			case moves != at || u.Ref == t.Ref && at == t.Ref:
+			case at != t.Ref:
+				refused.add(&deploy.RefusedError{
+					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, x.push.Repository, t.Name, at),
+					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + shortRef(at),
+				})
+			default:
+				refused.add(&deploy.RefusedError{
+					What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
+					Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
+				})
 			}
 		}
-		if checkRef(ref) != nil {
-			return nil
-		}
 	}
-	return nil
+	return refused.err()
 }
 
 // checkStored refuses refs that are no target's and would do harm all the same.
@@ -106,12 +123,6 @@ func (x *Session) checkStored(u RefUpdate) error {
 		return &deploy.RefusedError{
 			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, x.push.Repository),
 			Remedy: "push again without it: name the branches that you want to push",
-		}
-	}
-	if t := x.standsFor(u.Ref); t != nil {
-		return &deploy.RefusedError{
-			What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
-			Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
 		}
 	}
 	if u.Deletes() {

@@ -38,6 +38,11 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	say := func(line string) { b.Say(deploy.Printable(line)) }
 	job := *b.Job
 	if b.GitDir != "" {
+		leave, err := EnterPush(b.GitDir)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 		repo, err := deploy.OpenRepository(ctx, b.GitDir, nil)
 		if err != nil {
 			return nil, err

@@ -15,7 +15,7 @@ import (
 )
 
 // EnterPush keeps uninstall from taking the hooks out of the repository at gitDir until leave is called: what a pre-receive
-// promises, a post-receive must be there to keep. The kernel ends it with the process.
+// promises, a post-receive must be there to keep, and checks run there. The kernel ends it with the process.
 func EnterPush(gitDir string) (leave func(), err error) {
 	f, err := os.Open(filepath.Dir(pendingDir(gitDir)))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,7 +27,7 @@ func EnterPush(gitDir string) (leave func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "push again"}
+			return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
 		}
 		return nil, fmt.Errorf("enter push: %w", err)
 	}

@@ -192,7 +192,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 		return err
 	}
 	if now != u.New {
-		out.line("%s has moved on since: the push that moved it deploys", u.Ref)
+		out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, deploy.Hash(now.String()).Short(), deploy.Hash(u.New.String()).Short())
 		return s.keep(c, all)
 	}
 	start, first := time.Now(), all[0]

@@ -92,8 +92,9 @@ type installer struct {
 	change *Change
 	step   func(string)
 
-	manifest *manifest
-	hooks    []*hookState
+	installed bool // installed.json was there
+	manifest  *manifest
+	hooks     []*hookState
 }
 
 func newInstaller(ctx context.Context, home *Home, dir string, cfg InstallConfig) *installer {
@@ -194,6 +195,7 @@ func (i *installer) checkInstalled() error {
 	if err != nil || installed == nil {
 		return err
 	}
+	i.installed = true
 	dir := resolve(i.home.GitDir, installed.Hooks)
 	if sameDir(dir, i.dir) {
 		return nil
@@ -244,6 +246,12 @@ func (i *installer) mayInstall(s *hookState) error {
 			What: fmt.Sprintf("%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under another name; gitolite writes such a hook for repository %s",
 				s.at.path, i.home.Name()),
 			Remedy: fmt.Sprintf("let another hook run those: with gitolite, take option hook.%s out of its configuration and call them from a hook in LOCAL_CODE/hooks/common", s.name),
+		}
+	case s.mayDispatch():
+		return &deploy.RefusedError{
+			What: fmt.Sprintf("it cannot be told whether %s runs the hooks in %s%s", s.at.path, s.at.path, dispatchSuffix),
+			Remedy: fmt.Sprintf("if it does, let it name that directory: %s%s; if it does not, take the directory away, or the hooks in it the right to be run",
+				s.name, dispatchSuffix),
 		}
 	case s.at.kind == foreign && s.at.info.IsDir():
 		return &deploy.RefusedError{What: s.at.path + " is a directory", Remedy: "git runs no such hook: move it away"}

@@ -25,6 +25,9 @@ func (i *installer) installHooks(made bool) error {
 		m.Hooks = slices.Clone(m.Hooks)
 	}
 	m.Program, m.Made = i.cfg.Program, m.Made || made // who made it may not be the first to hold it
+	if i.installed && !i.isKnown() {
+		m.Repositories = m.moved(i.dir)
+	}
 	m.Repositories = append(m.without(i.dir, i.home.GitDir), pathFrom(i.dir, i.home.GitDir, isInside(i.home.GitDir, i.dir)))
 	slices.Sort(m.Repositories)
 	info, err := os.Stat(i.dir)

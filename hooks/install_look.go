@@ -115,17 +115,33 @@ func isDispatcher(dir, name string, hook place) bool {
 }
 
 // runsDirectory tells whether a hook's text speaks of the directory NAME.d: by name, or by a variable or command that gives
-// the name ("${hookname}.d", "$0.d", "$(basename "$0").d").
+// the name ("${hookname}.d", "$0.d", "${0##*/}.d", "$(basename "$0").d").
 func runsDirectory(text, name string) bool {
 	for line := range strings.Lines(text) {
-		if code, _, _ := strings.Cut(strings.TrimSpace(line), "#"); dispatches.MatchString(code) || strings.Contains(code, name+dispatchSuffix) {
+		code := comment.ReplaceAllString(line, "")
+		if dispatches.MatchString(code) || strings.Contains(code, name+dispatchSuffix) {
 			return true
 		}
 	}
 	return false
 }
 
-var dispatches = regexp.MustCompile(`(\$\{?\w+\}?"?|\)"?|` + "`" + `)\.d\b`)
+var (
+	comment    = regexp.MustCompile(`(^|\s)#.*`)
+	dispatches = regexp.MustCompile(`(\$\w+"?|\$\{[^}]*\}"?|\)"?|` + "`" + `)\.d\b`)
+)
+
+// mayDispatch: the hook may run what is beside it in NAME.d, and it cannot be told.
+func (s *hookState) mayDispatch() bool {
+	if s.inDispatcher() || s.at.kind != foreign || !strings.Contains(string(s.at.text), dispatchSuffix) {
+		return false
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, s.name+dispatchSuffix))
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		info, err := os.Stat(filepath.Join(s.dir, s.name+dispatchSuffix, e.Name()))
+		return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+	})
+}
 
 func (s *hookState) inDispatcher() bool { return s.at.file != s.name }
 

@@ -163,6 +163,24 @@ func (m *manifest) without(dir, gitDir string) []string {
 	})
 }
 
+// moved gives the repositories where one of them has come to another place: without the one that is not there, if it is one.
+func (m *manifest) moved(dir string) []string {
+	isThere := func(r string) bool {
+		_, err := os.Stat(resolve(dir, r))
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	var there []string
+	for _, r := range m.Repositories {
+		if isThere(r) {
+			there = append(there, r)
+		}
+	}
+	if len(there) == len(m.Repositories)-1 {
+		return there
+	}
+	return m.Repositories
+}
+
 // installation is what <GIT_DIR>/refship/installed.json says.
 type installation struct {
 	Format int          `json:"format"`

@@ -68,6 +68,9 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	if err := x.authorise(); err != nil {
 		return err
 	}
+	if err := x.checkSymbolic(); err != nil {
+		return err
+	}
 	x.plan()
 	if len(x.plans) == 0 {
 		x.step("checked")

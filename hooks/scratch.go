@@ -10,7 +10,10 @@ import (
 )
 
 // scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
-type scratch struct{ dir string }
+type scratch struct {
+	dir  string
+	keep bool // the parent stays
+}
 
 func (d scratch) tree() string { return filepath.Join(d.dir, "tree") } // what was pushed; the command starts there
 func (d scratch) home() string { return filepath.Join(d.dir, "home") } // HOME
@@ -36,8 +39,14 @@ func (s *Deployer) newScratch() (scratch, error) {
 	if err != nil {
 		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
 	}
-	d := scratch{}
-	if d.dir, err = os.MkdirTemp(parent, "check-"); err != nil {
+	d := scratch{keep: s.alone}
+	d.dir, err = os.MkdirTemp(parent, "check-")
+	if errors.Is(err, fs.ErrNotExist) { // another process has just removed it, empty
+		if err = s.makeScratchDir(parent); err == nil {
+			d.dir, err = os.MkdirTemp(parent, "check-")
+		}
+	}
+	if err != nil {
 		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
 	}
 	for _, dir := range []string{d.tree(), d.home(), d.tmp()} {
@@ -88,7 +97,13 @@ func (d scratch) room() (int64, error) {
 }
 
 // remove takes the directory away, also where the command took its own rights to directories away.
-func (d scratch) remove() error { return removeScratch(d.dir) }
+func (d scratch) remove() error {
+	err := removeScratch(d.dir)
+	if !d.keep {
+		_ = os.Remove(filepath.Dir(d.dir)) // if it is empty: the next one may be another account's
+	}
+	return err
+}
 
 func removeScratch(dir string) error {
 	if err := os.RemoveAll(dir); err == nil {

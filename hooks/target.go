@@ -56,6 +56,9 @@ func (t Target) Validate() error {
 	if err := checkRef(t.Ref); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
+	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
+		return fmt.Errorf("target %s: %w", t.Name, &deploy.RefusedError{What: "ref " + t.Ref + " is in a namespace of git's", Remedy: "deploy a ref outside of refs/namespaces: hooks are told other names of those"})
+	}
 	if err := deploy.CheckPath(t.Path); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
@@ -113,7 +116,7 @@ func unknownSetting(key string) error {
 	return &deploy.RefusedError{
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
-			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset " + key,
+			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset-all " + key,
 	}
 }
 

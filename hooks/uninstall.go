@@ -270,7 +270,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 	}
 	targets, err := ReadTargets(ctx, i.home.GitDir)
 	if err != nil {
-		targets = nil // what cannot be read promises nothing more
+		return err // nor could they be taken out; and without hooks pushes would go on in silence
 	}
 	for _, push := range pushes {
 		in, err := readIntent(i.home.GitDir, push)

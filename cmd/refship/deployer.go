@@ -34,6 +34,7 @@ type deployerConfig struct {
 	Client     *clientv3.Client
 	SigningKey string                    // "": records stay unsigned
 	GitDir     string                    // "": a plain directory is deployed
+	Patient    bool                      // wait for the quick restart of an etcd
 	Redeploy   func(hooks.Target) string // for hints
 	Log        *slog.Logger
 }

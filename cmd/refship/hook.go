@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"refship/deploy"
@@ -259,7 +260,7 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 
 // etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
 func (c *hookInstallCmd) etcdSettings(a *app, s *hooks.Settings) (err error) {
-	if len(c.Endpoints) > 0 {
+	if len(c.Endpoints) > 0 && !slices.Equal(c.Endpoints, s.Endpoints) {
 		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
 	}
 	if c.User != "" {

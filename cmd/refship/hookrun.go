@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/etcd"
 	"refship/hooks"
 )
 
@@ -171,7 +172,7 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	log := quietLog(a)
 	d := hooks.NewDeployer(hooks.Config{Log: log}) // which asks no chain for anything
 	if call.Offline = len(targets) == 0 && !waits; !call.Offline {
-		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{GitDir: call.GitDir, SigningKey: settings.SigningKey, Log: log})
+		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log})
 		switch {
 		case err != nil && len(targets) > 0:
 			return 0, err
@@ -202,7 +203,11 @@ func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployer
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Client, err = dialPatiently(ctx, conf); err != nil {
+	dial := etcd.Dial
+	if cfg.Patient {
+		dial = dialPatiently
+	}
+	if cfg.Client, err = dial(ctx, conf); err != nil {
 		return nil, err
 	}
 	cfg.Redeploy = func(t hooks.Target) string { return redeployCommand(gitDir, t) }
