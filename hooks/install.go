@@ -32,6 +32,9 @@
 // push without an intent pass in silence, and whoever runs as either must let the pushes to a repository without
 // refship's settings pass, after the earlier hook: H may be shared, and the config goes before a shared H does.
 //
+// A pre-receive, and a deploy by hand, hold a shared flock(2) on <GIT_DIR>/refship, and an uninstall an exclusive one: what is
+// being promised is seen by the uninstall, and what runs there is not taken away beneath it.
+//
 // At each moment H/N is the earlier hook or ours, whole: the earlier one gets its second name by link(2), and then ours is
 // renamed over the first; to take ours out, the second name is renamed over the first.
 //
