@@ -76,7 +76,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
 	if key == "" {
 		key = src.settings.SigningKey
 	}
-	d, err := newDeployer(deployerConfig{Client: client, SigningKey: key, GitDir: src.gitDir, Redeploy: src.redeploy, Log: log})
+	d, err := newDeployer(deployerConfig{Client: client, SigningKey: key, GitDir: src.gitDir, Log: log})
 	if err != nil {
 		return err
 	}
@@ -291,11 +291,6 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 	}
 	say("etcd at " + strings.Join(src.settings.Endpoints, ", ") + ", as its git config says")
 	return dialPatiently(ctx, cfg)
-}
-
-// redeploy is how the same is deployed again, for hints.
-func (s *source) redeploy(t hooks.Target) string {
-	return redeployCommand(s.gitDir, t)
 }
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.

@@ -32,10 +32,9 @@ type openDeployer struct {
 // deployerConfig is what a process of its own deploys with.
 type deployerConfig struct {
 	Client     *clientv3.Client
-	SigningKey string                    // "": records stay unsigned
-	GitDir     string                    // "": a plain directory is deployed
-	Patient    bool                      // wait for the quick restart of an etcd
-	Redeploy   func(hooks.Target) string // for hints
+	SigningKey string // "": records stay unsigned
+	GitDir     string // "": a plain directory is deployed
+	Patient    bool   // wait for the quick restart of an etcd
 	Log        *slog.Logger
 }
 
@@ -64,7 +63,7 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, d.client, all)
 		},
-		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: cfg.Redeploy, Log: cfg.Log,
+		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: func(t hooks.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
 	})
 	return nil
 }

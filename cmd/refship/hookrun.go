@@ -210,7 +210,6 @@ func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployer
 	if cfg.Client, err = dial(ctx, conf); err != nil {
 		return nil, err
 	}
-	cfg.Redeploy = func(t hooks.Target) string { return redeployCommand(gitDir, t) }
 	return newDeployer(cfg)
 }
 
