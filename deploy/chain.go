@@ -125,7 +125,7 @@ func (c *Chain) top(ctx context.Context, low ID, rev int64) (d *Deploy, next boo
 	}
 	for which := range deployKeys {
 		if above[which] {
-			return nil, false, &CorruptError{Key: c.deployKey(low+1, which), What: "it is there without the deploy's record"}
+			return nil, false, corrupt(c.deployKey(low+1, which), "it is there without the deploy's record")
 		}
 	}
 	return d, false, nil
@@ -284,14 +284,14 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 		}
 		return d, nil
 	case d.revisions[keySignature] != 0:
-		return nil, &CorruptError{Key: c.deployKey(id, keyRecord), What: "the record is missing, its signature is there"}
+		return nil, corrupt(c.deployKey(id, keyRecord), "the record is missing, its signature is there")
 	case d.revisions[keyPayload] != 0:
 		if _, err := ParseHash(string(d.Hash)); err != nil {
 			d.Hash = "" // another writer's, and none that could be compared
 		}
 		return d, nil
 	case d.revisions[keyHash] != 0:
-		return nil, &CorruptError{Key: c.deployKey(id, keyHash), What: "it is there without the deploy's record"}
+		return nil, corrupt(c.deployKey(id, keyHash), "it is there without the deploy's record")
 	}
 	return nil, nil
 }
@@ -300,25 +300,25 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 // by the key that the record names. Whether that key is to be trusted is not asked here.
 func (c *Chain) check(d *Deploy) error {
 	record, err := decodeRecord(d.RecordBytes)
-	corrupt := func(which int, what string) error { return &CorruptError{Key: c.deployKey(d.ID, which), What: what} }
+	bad := func(which int, what string) error { return corrupt(c.deployKey(d.ID, which), what) }
 	signed := d.revisions[keySignature] != 0
 	switch {
 	case err != nil:
-		return corrupt(keyRecord, err.Error())
+		return bad(keyRecord, err.Error())
 	case record.ID != d.ID:
-		return corrupt(keyRecord, fmt.Sprintf("the record is that of deploy %d", record.ID))
+		return bad(keyRecord, fmt.Sprintf("the record is that of deploy %d", record.ID))
 	case record.Hash != d.Hash:
-		return corrupt(keyHash, fmt.Sprintf("the record says %s", record.Hash))
+		return bad(keyHash, fmt.Sprintf("the record says %s", record.Hash))
 	case signed != (record.Signer != ""):
-		return corrupt(keySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, record.Signer))
+		return bad(keySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, record.Signer))
 	}
 	if signed {
 		key, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)
 		if err != nil {
-			return corrupt(keySignature, err.Error())
+			return bad(keySignature, err.Error())
 		}
 		if by := ssh.FingerprintSHA256(key); by != record.Signer {
-			return corrupt(keySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, record.Signer))
+			return bad(keySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, record.Signer))
 		}
 	}
 	d.Record = record
@@ -352,5 +352,5 @@ func (c *Chain) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) {
 }
 
 func (c *Chain) gapError(id ID) error {
-	return &CorruptError{Key: c.deployKey(id, keyRecord), What: "the deploy is missing, a later one is there"}
+	return corrupt(c.deployKey(id, keyRecord), "the deploy is missing, a later one is there")
 }

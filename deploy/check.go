@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 	"refship/deploy/tree"
 )
@@ -85,7 +86,7 @@ type Verdict struct {
 // Idle tells whether there is nothing to deploy.
 func (v *Verdict) Idle() bool { return v.Already || v.Same }
 
-// Check reads the chain's head and says whether the job may replace it: a *ConflictError or a *RefusedError if not.
+// Check reads the chain's head and says whether the job may replace it: a *ConflictError or a fault.Refused if not.
 // It writes nothing and takes no lock, so the answer may be outdated; Prepare asks again.
 //
 // Nothing yet: the first deploy. The same commit or directory, path, frontend and settings: nothing to do. An ancestor
@@ -133,14 +134,16 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 func checkReason(job *Job) error {
 	switch {
 	case len(job.Reason) > MaxReason:
-		return &RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("the reason has %d bytes, a record takes %d", len(job.Reason), MaxReason),
 			Remedy: "say it shorter",
 		}
 	case !utf8.ValidString(job.Reason):
-		return &RefusedError{What: "the reason is not UTF-8, and a record is", Remedy: "write it in UTF-8"}
+		return &fault.Error{Kind: fault.Refused, What: "the reason is not UTF-8, and a record is", Remedy: "write it in UTF-8"}
 	case job.Force && strings.TrimSpace(job.Reason) == "":
-		return &RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   "a forced deploy needs a reason, which its record keeps",
 			Remedy: "say why: " + forceWay(job),
 		}
@@ -165,7 +168,7 @@ func (c *Chain) checkMixed(job *Job, head *Deploy) error {
 	if job.Target == "" {
 		remedy = "deploy into a namespace of its own: --namespace NS"
 	}
-	return &RefusedError{What: fmt.Sprintf("the deploys in %s are %s, and this one is %s", c.ns, whose(is), whose(!is)), Remedy: remedy}
+	return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the deploys in %s are %s, and this one is %s", c.ns, whose(is), whose(!is)), Remedy: remedy}
 }
 
 // read takes in the commit and finds the tree at the job's path.
@@ -176,7 +179,8 @@ func (v *Verdict) read(job *Job) error {
 	}
 	commit, err := job.Repo.Commit(job.Commit)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return &RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), Printable(job.Ref)),
 			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
 		}
@@ -189,7 +193,8 @@ func (v *Verdict) read(job *Job) error {
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
 	var none *tree.NoPathError
 	if errors.As(err, &none) {
-		return &RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("commit %s has no directory %q, which %s: %s", job.Hash().Short(), job.Path, job.wants(), none.Found),
 			Remedy: noPathRemedy(job),
 		}
@@ -350,13 +355,13 @@ func refuseTree(err error) error {
 	)
 	switch {
 	case errors.As(err, &odd):
-		return &RefusedError{What: err.Error(), Remedy: odd.Hint()}
+		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: odd.Hint()}
 	case errors.As(err, &plain):
-		return &RefusedError{What: plain.Error(), Remedy: plain.Hint()}
+		return &fault.Error{Kind: fault.Refused, What: plain.Error(), Remedy: plain.Hint()}
 	case errors.As(err, &large):
-		return &RefusedError{What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
+		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
 	case errors.As(err, &unfit):
-		return &RefusedError{What: unfit.Error(), Remedy: unfit.Hint()}
+		return &fault.Error{Kind: fault.Refused, What: unfit.Error(), Remedy: unfit.Hint()}
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -85,24 +86,16 @@ func checkFree(dir string) error {
 	_, err := os.Lstat(dir)
 	switch parent := filepath.Dir(dir); {
 	case err == nil:
-		return &DestinationError{What: fmt.Sprintf("%q is there already", dir), Remedy: "name a directory that does not exist yet"}
+		return fault.New(fault.Failed, fmt.Sprintf("%q is there already", dir), "name a directory that does not exist yet")
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	default:
 		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return &DestinationError{What: fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), Remedy: "make it first"}
+			return fault.New(fault.Failed, fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), "make it first")
 		}
 		return nil
 	}
 }
-
-// DestinationError says that a checkout can not be made where it is wanted.
-type DestinationError struct{ What, Remedy string }
-
-func (e *DestinationError) Error() string { return e.What }
-
-// Hint is the remedy.
-func (e *DestinationError) Hint() string { return e.Remedy }
 
 // tree writes everything below the root, a level at a time, so that the nodes of a level are read together.
 func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
@@ -151,7 +144,7 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 // large writes a file chunk by chunk.
 func (w *checkout) large(ctx context.Context, p place) error {
 	if p.entry.Mode == filemode.Symlink {
-		return &CorruptError{Key: w.chain.contentKey(p.entry.SHA256), What: "a symbolic link's target can not be so long"}
+		return corrupt(w.chain.contentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
 	}
 	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
 	if err != nil {
@@ -186,7 +179,7 @@ func (w *checkout) flush(ctx context.Context) error {
 
 func (w *checkout) small(p place, value []byte, key string) error {
 	if value == nil {
-		return &CorruptError{Key: key, What: "it is missing"}
+		return corrupt(key, "it is missing")
 	}
 	sum := newContentHash(p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails

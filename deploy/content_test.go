@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -248,7 +249,7 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.job(f.repo.commit(name, c.all)))
-			wantError[*deploy.RefusedError](t, err, c.message, c.hint)
+			wantFault(t, fault.Refused, err, c.message, c.hint)
 			if all := f.dump(); len(all) != 0 {
 				t.Errorf("etcd has %d keys", len(all))
 			}
@@ -268,7 +269,7 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 		"elsewhere":  {"x": text(bad), "dir/y": {"120000", bad}},
 	} {
 		_, _, err := f.do(f.job(f.repo.commit(name, all, head)))
-		wantError[*deploy.RefusedError](t, err, "has a NUL", "remove the link")
+		wantFault(t, fault.Refused, err, "has a NUL", "remove the link")
 	}
 }
 
@@ -279,7 +280,7 @@ func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: text("x")}))
 	high := strings.Repeat("h/", 700)
 	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: text("x")}, plumbing.NewHash(string(d.Hash)))))
-	wantError[*deploy.RefusedError](t, err, "in a path of 4404", "shorten the name")
+	wantFault(t, fault.Refused, err, "in a path of 4404", "shorten the name")
 }
 
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
@@ -302,7 +303,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 			}
 			start := time.Now()
 			_, _, err := f.do(f.job(f.repo.commitTree(at)))
-			wantError[*deploy.RefusedError](t, err, "the tree holds more than", "give the target a path")
+			wantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
@@ -339,7 +340,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	} {
 		f.path = path
 		_, _, err := f.do(f.job(plumbing.NewHash(string(d.Hash))))
-		wantError[*deploy.RefusedError](t, err, want, "another path")
+		wantFault(t, fault.Refused, err, want, "another path")
 	}
 }
 
@@ -347,12 +348,12 @@ func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	f := newFixture(t)
 	d := f.deploy(f.repo.commit("all", files{"a": text("a")}))
 	dir := t.TempDir()
-	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
-	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
+	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}

@@ -2,12 +2,12 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -22,8 +22,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 	}
 	p.Files = head.Record.Files
 	err := p.countFrom(ctx, head.Record.root())
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) || err == nil && p.Files < 0 {
+	if fault.Is(err, fault.Corrupt) || err == nil && p.Files < 0 {
 		// The head can not be compared with, and this deploy must not hang on it.
 		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
 		p.Files, p.Changed, p.Added, p.Modified, p.Deleted, p.Submodules, p.Listed = 0, 0, 0, 0, 0, nil, nil

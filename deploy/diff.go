@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -78,7 +79,8 @@ const (
 )
 
 func tooLarge(what string) error {
-	return &RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("the tree holds more than %s", what),
 		Remedy: "deploy a part of it: give the target a path",
 	}
@@ -246,7 +248,7 @@ func (n *nodes) named(dir tree.Entry) ([]tree.Entry, error) {
 		return nil, n.unknown(dir.OID)
 	}
 	if text := n.text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
-		return nil, &CorruptError{Key: n.chain.treeKey(dir.OID), What: "it is not what the tree above it names"}
+		return nil, corrupt(n.chain.treeKey(dir.OID), "it is not what the tree above it names")
 	}
 	return node.Entries, nil
 }

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -163,10 +164,10 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 		i := strings.IndexByte(value, '\t') - 1 // the last digit of a sha256: the tree oid stays
 		f.put(key, value[:i]+string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", value[i])+1)%16])+value[i+1:])
 		err := f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { return nil })
-		wantError[*deploy.CorruptError](t, err, "compare deploys 1 and 2: verify "+key, "backup")
+		wantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
 		f.delete(key)
 		err = f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { return nil })
-		wantError[*deploy.CorruptError](t, err, key+": it is missing", "backup")
+		wantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
 		f.put(key, value)
 	}
 	if checked != 6 {

@@ -15,7 +15,7 @@ import (
 // Directory is a plain directory to deploy.
 type Directory = tree.Directory
 
-// ReadDirectory reads a directory; see tree.ReadDirectory. What cannot be deployed of it is a *RefusedError.
+// ReadDirectory reads a directory; see tree.ReadDirectory. What cannot be deployed of it is a fault.Refused.
 func ReadDirectory(ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64)) (*Directory, error) {
 	d, err := tree.ReadDirectory(ctx, dir, exclude, progress)
 	return d, refuseTree(err)

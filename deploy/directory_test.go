@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -194,7 +195,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 		f.unchanged(before)
 		job.Force = true
 		_, _, err = f.do(job)
-		wantError[*deploy.RefusedError](t, err, "a forced deploy needs a reason", "say why: ")
+		wantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why: ")
 		job.Reason = "to be sure"
 		d, _, err := f.do(job)
 		if err != nil || !d.Record.Forced || d.Record.Reason != "to be sure" {
@@ -227,7 +228,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	files := f.dirJob(dir)
 	files.Force, files.Reason = true, "because"
 	_, _, err := f.do(files)
-	wantError[*deploy.RefusedError](t, err, "this one is of the frontend files", "--namespace NS")
+	wantFault(t, fault.Refused, err, "this one is of the frontend files", "--namespace NS")
 }
 
 func TestDirectoryAfterARollback(t *testing.T) {
@@ -355,11 +356,11 @@ func TestDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	f.write(dir, files{".git/config": text("x"), "large": text("0123456789")})
 	_, err := deploy.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
-	wantError[*deploy.RefusedError](t, err, `".git" is git's own name`, "--exclude .git, or deploy the commit: refship deploy --repo DIR --rev REV")
+	wantFault(t, fault.Refused, err, `".git" is git's own name`, "--exclude .git, or deploy the commit: refship deploy --repo DIR --rev REV")
 	job := f.dirJob(dir, ".git")
 	job.MaxFile = 9
 	_, _, err = f.do(job)
-	wantError[*deploy.RefusedError](t, err, `"large" has 10 B, and at most 9 B are deployed`, "leave it out with --exclude")
+	wantFault(t, fault.Refused, err, `"large" has 10 B, and at most 9 B are deployed`, "leave it out with --exclude")
 	for name, change := range map[string]func(j *deploy.Job){
 		"and a commit": func(j *deploy.Job) { j.Commit = f.one() },
 		"and a path":   func(j *deploy.Job) { j.Path = "sub" },
@@ -376,5 +377,5 @@ func TestDirectoryIsRefused(t *testing.T) {
 	keys := f.dump()
 	f.put(namespace+"/deploy/1/record", strings.Replace(keys[namespace+"/deploy/1/record"], `"tree":"ab`, `"tree":"cd`, 1))
 	_, err = f.chain.Head(t.Context())
-	wantError[*deploy.CorruptError](t, err, "the deploy hash tree:abab", "restore it from a backup")
+	wantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
 }

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-)
 
-// Any error of refship may have a method Hint() string: the remedy, which the command prints on a line of its own.
+	"refship/deploy/fault"
+)
 
 // Errors to branch on.
 var (
@@ -16,7 +16,7 @@ var (
 	ErrLockLost = errors.New("chain lock lost")
 )
 
-// ConflictError says that the chain's head is none that the wanted deploy may replace.
+// ConflictError says that the chain's head is none that the wanted deploy may replace (fault.Conflict).
 type ConflictError struct {
 	Namespace Namespace
 	Head      *Deploy
@@ -26,6 +26,11 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string { return e.At() + "; " + e.Why }
+
+// Unwrap gives kind and remedy.
+func (e *ConflictError) Unwrap() error {
+	return &fault.Error{Kind: fault.Conflict, What: e.Error(), Remedy: e.Remedy}
+}
 
 // At says where the chain is: its head, who deployed it and when.
 func (e *ConflictError) At() string {
@@ -44,45 +49,21 @@ func (e *ConflictError) At() string {
 	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, hash, subject, e.Head.By(), when)
 }
 
-// Hint is the remedy.
-func (e *ConflictError) Hint() string { return e.Remedy }
-
-// LockedError says that somebody else kept the chain's lock for longer than the caller would wait.
-type LockedError struct {
-	Namespace Namespace
-	Holder    Holder
-	Waited    time.Duration
+// lockedError says that somebody else kept the chain's lock for longer than the caller would wait.
+func lockedError(ns Namespace, holder Holder, waited time.Duration) error {
+	return &fault.Error{
+		Kind:   fault.Conflict,
+		What:   fmt.Sprintf("%s is locked by %s; waited %s", ns, holder, waited.Round(time.Second)),
+		Remedy: "try again when that deploy is done; the lock of a server that died goes away by itself within a minute",
+	}
 }
 
-func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is locked by %s; waited %s", e.Namespace, e.Holder, e.Waited.Round(time.Second))
-}
-
-// Hint is the remedy.
-func (e *LockedError) Hint() string {
-	return "try again when that deploy is done; the lock of a server that died goes away by itself within a minute"
-}
-
-// RefusedError says that permission, policy, a hold, or the tree itself forbids the deploy.
-type RefusedError struct {
-	What   string
-	Remedy string
-}
-
-func (e *RefusedError) Error() string { return e.What }
-
-// Hint is the remedy.
-func (e *RefusedError) Hint() string { return e.Remedy }
-
-// CorruptError says that a value in etcd is not what leads to it promises.
-type CorruptError struct {
-	Key  string
-	What string
-}
-
-func (e *CorruptError) Error() string { return fmt.Sprintf("verify %s: %s", e.Key, e.What) }
-
-// Hint is the remedy.
-func (e *CorruptError) Hint() string {
-	return "etcd was changed by something else than refship, or restored in part: restore it from a backup, or deploy the repository into a new namespace"
+// corrupt says that a value in etcd is not what leads to it promises.
+func corrupt(key, what string) error {
+	return &fault.Error{
+		Kind: fault.Corrupt,
+		What: fmt.Sprintf("verify %s: %s", key, what),
+		Remedy: "etcd was changed by something else than refship, or restored in part: restore it from a backup, " +
+			"or deploy the repository into a new namespace",
+	}
 }

@@ -10,6 +10,7 @@ var (
 	ParseHold    = parseHold
 	ParseHolder  = parseHolder
 	Fits         = fits
+	LockedError  = lockedError
 )
 
 // MaxListed is how many changes a Prepared lists.

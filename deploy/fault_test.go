@@ -16,17 +16,18 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
-// fault is one way in which etcd does not answer a request as it should.
-type fault struct {
+// outage is one way in which etcd does not answer a request as it should.
+type outage struct {
 	err     error // nil: only late
 	applied bool  // before the error
 	kind    error // what the error is classified under, if it gets through; nil: as it is
 	passes  bool  // a deploy succeeds all the same, if it happens once
 }
 
-var faults = map[string]fault{
+var faults = map[string]outage{
 	"slow":                        {passes: true},
 	"unavailable":                 {err: status.Error(codes.Unavailable, "transport is closing"), kind: etcd.ErrUnreachable, passes: true},
 	"unavailable, applied":        {err: status.Error(codes.Unavailable, "transport is closing"), applied: true, kind: etcd.ErrUnreachable, passes: true},
@@ -45,7 +46,7 @@ var faults = map[string]fault{
 }
 
 // inject lets a fault happen to requests first, first+1, … up to last, counted from 1. What asks for the count gets it.
-func (f *fixture) inject(x fault, first, last int) (count func() int) {
+func (f *fixture) inject(x outage, first, last int) (count func() int) {
 	var mu sync.Mutex
 	n := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -115,7 +116,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 }
 
 // afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
-func (f *fixture) afterFault(x fault, where string, commit plumbing.Hash, d *deploy.Deploy, err error) {
+func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *deploy.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
 	id, _ := f.head()
@@ -144,7 +145,7 @@ func (f *fixture) afterFault(x fault, where string, commit plumbing.Hash, d *dep
 	f.provenChain(was + 1)
 }
 
-func (f *fixture) wantClassified(x fault, where string, err error) {
+func (f *fixture) wantClassified(x outage, where string, err error) {
 	f.Helper()
 	var hinted interface{ Hint() string }
 	switch {
@@ -185,7 +186,7 @@ func TestAFaultThatLasts(t *testing.T) {
 
 // onlyFrom lets a fault last from request k on until the publish, which only notes that it was reached; what is denied
 // lasts on.
-func (f *fixture) onlyFrom(x fault, k int, publishing, reached *bool) {
+func (f *fixture) onlyFrom(x outage, k int, publishing, reached *bool) {
 	var mu sync.Mutex
 	n := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -259,7 +260,7 @@ func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
 	}
 	f.tap.on(nil)
 	_, err = f.lock(f.locker, 0) // has a new lease, and waits for the first all the same
-	wantError[*deploy.LockedError](t, err, "is locked by ada", "")
+	wantFault(t, fault.Conflict, err, "is locked by ada", "")
 	if d, err := p.Publish(t.Context()); err != nil || d.ID != 1 {
 		t.Errorf("deploy %+v, %v", d, err)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -434,6 +435,14 @@ func wantError[T error](t testing.TB, err error, message, hint string) T {
 		t.Errorf("hint %q, want %q in it", hinted.Hint(), hint)
 	}
 	return typed
+}
+
+// wantFault wants an error of a kind, with these words in it and in its remedy.
+func wantFault(t testing.TB, kind fault.Kind, err error, message, remedy string) {
+	t.Helper()
+	if err == nil || fault.KindOf(err) != kind || !strings.Contains(err.Error(), message) || !strings.Contains(fault.RemedyOf(err), remedy) {
+		t.Fatalf("error of kind %d %v, remedy %q; want kind %d, %q, remedy %q", fault.KindOf(err), err, fault.RemedyOf(err), kind, message, remedy)
+	}
 }
 
 func sha256Hex(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

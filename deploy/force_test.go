@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
@@ -113,7 +114,7 @@ func TestReasons(t *testing.T) {
 			job := f.job(commit)
 			job.Reason, job.Force = c.reason, c.force
 			_, err := f.chain.Check(t.Context(), job)
-			wantError[*deploy.RefusedError](t, err, c.what, c.hint)
+			wantFault(t, fault.Refused, err, c.what, c.hint)
 		})
 	}
 	for i, reason := range []string{"because", strings.Repeat("ü", 5000), "two\nlines\x00", "  spaces stay  "} {
@@ -137,16 +138,16 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 		check      func(t *testing.T, err error)
 	}{
 		"hold": {own + "hold", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantError[*deploy.RefusedError](t, err, "is on hold by ops", "ask ops")
+			wantFault(t, fault.Refused, err, "is on hold by ops", "ask ops")
 		}},
 		"lock": {own + "lock", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantError[*deploy.LockedError](t, err, "is locked by ops", "try again")
+			wantFault(t, fault.Conflict, err, "is locked by ops", "try again")
 		}},
 		"damage": {namespace + "/deploy/1/record", "{}", func(t *testing.T, err error) {
-			wantError[*deploy.CorruptError](t, err, "deploy/1/record", "backup")
+			wantFault(t, fault.Corrupt, err, "deploy/1/record", "backup")
 		}},
 		"another hash": {namespace + "/deploy/1/hash", line[0].String(), func(t *testing.T, err error) {
-			wantError[*deploy.CorruptError](t, err, "deploy/1/hash", "backup")
+			wantFault(t, fault.Corrupt, err, "deploy/1/hash", "backup")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

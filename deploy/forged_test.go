@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/keys"
 )
 
@@ -33,13 +34,13 @@ func TestForgedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.chain.Get(t.Context(), 2)
-	wantError[*deploy.CorruptError](t, err, "deploy/2/signature", "")
+	wantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
 	var seen []deploy.ID
 	err = f.chain.Log(t.Context(), 0, func(d *deploy.Deploy) error {
 		seen = append(seen, d.ID)
 		return nil
 	})
-	wantError[*deploy.CorruptError](t, err, "deploy/2/signature", "")
+	wantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
 	if len(seen) != 1 || seen[0] != 3 {
 		t.Errorf("before the error, Log told of %v, want 3 only", seen)
 	}
@@ -57,7 +58,7 @@ func TestSignatureByAnotherKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.chain.Get(t.Context(), 1)
-	wantError[*deploy.CorruptError](t, err, "the record names the signer", "")
+	wantFault(t, fault.Corrupt, err, "the record names the signer", "")
 }
 
 func TestPathsThatAreNotThere(t *testing.T) {
@@ -69,7 +70,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 		"/dir":        `there is no "" in the deploy's root`,
 		"dir/a.txt/x": `"dir/a.txt" is no directory`,
 	} {
-		wantError[*deploy.PathError](t, f.chain.Cat(t.Context(), d, path, io.Discard), want, "without a slash at its start")
+		wantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "without a slash at its start")
 	}
 }
 
@@ -81,7 +82,7 @@ func TestWhatIsNoCommitIsRefused(t *testing.T) {
 	job := f.job(f.repo.oid("rev-parse", "live"))
 	job.Ref = "refs/tags/live"
 	_, _, err := f.do(job)
-	wantError[*deploy.RefusedError](t, err, "is no commit", "TAG^{commit}:refs/tags/live")
+	wantFault(t, fault.Refused, err, "is no commit", "TAG^{commit}:refs/tags/live")
 	if strings.Contains(err.Error(), "object not found") {
 		t.Errorf("error is %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 )
 
@@ -30,7 +31,7 @@ func ParseFrontend(s string) (Frontend, error) {
 	}
 	var unknown *mgmt.Error
 	if err := mgmt.CheckFrontend(s); errors.As(err, &unknown) {
-		return "", &RefusedError{What: unknown.Error(), Remedy: unknown.Hint() + "; refship's own is files"}
+		return "", &fault.Error{Kind: fault.Refused, What: unknown.Error(), Remedy: unknown.Hint() + "; refship's own is files"}
 	}
 	return Frontend(s), nil
 }
@@ -112,7 +113,7 @@ func (s *Settings) Set(name, text string) error {
 // refship's own or mgmt's, and a key of ours in the wrong place stops a running mgmt.
 func CheckTarget(f Frontend, s Settings, ns Namespace) error {
 	refuse := func(remedy, format string, args ...any) error {
-		return &RefusedError{What: fmt.Sprintf(format, args...), Remedy: remedy}
+		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf(format, args...), Remedy: remedy}
 	}
 	if CheckPath(s.Entry) != nil || strings.ContainsFunc(s.Entry, unicode.IsControl) {
 		return refuse("give the path of a file in the tree, such as site/main.mcl; empty for the default", "entry %q is not a path inside a tree", s.Entry[:min(len(s.Entry), maxPath)])

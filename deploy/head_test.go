@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 func (f *fixture) head() (id deploy.ID, requests int) {
@@ -144,5 +145,5 @@ func TestLogTellsTheNewestFirst(t *testing.T) {
 	f.delete(namespace + "/deploy/20/payload")
 	f.put(own+"head", "70")
 	err := f.chain.Log(t.Context(), 0, func(*deploy.Deploy) error { return nil })
-	wantError[*deploy.CorruptError](t, err, "deploy/20/record: the deploy is missing", "")
+	wantFault(t, fault.Corrupt, err, "deploy/20/record: the deploy is missing", "")
 }

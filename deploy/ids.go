@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"refship/deploy/fault"
 )
 
 // maxNamespace bounds a namespace in bytes, so that every key stays far below what etcd's tools show on a line.
@@ -18,7 +20,8 @@ type Namespace string
 // ParseNamespace checks a namespace as a user writes it.
 func ParseNamespace(s string) (Namespace, error) {
 	bad := func(why string) (Namespace, error) {
-		return "", &RefusedError{
+		return "", &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("namespace %q %s", s, why),
 			Remedy: "a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash",
 		}

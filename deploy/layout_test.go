@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -19,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/mgmt/mgmttest"
 )
 
@@ -208,8 +208,7 @@ func TestMgmtRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.mgmtJob(c.frontend, f.repo.commit(name, c.files)))
-			var refused *deploy.RefusedError
-			if !errors.As(err, &refused) || !strings.Contains(refused.What, c.says) || refused.Remedy == "" {
+			if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), c.says) || fault.RemedyOf(err) == "" {
 				t.Errorf("error %v", err)
 			}
 			if keys := f.dump(); len(keys) != 0 {
@@ -269,7 +268,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
-	wantError[*deploy.RefusedError](t, err, "the deploys in /_mgmt are mgmt's", "namespace of its own")
+	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace of its own")
 }
 
 // golden is a dump of what mgmt itself wrote.

@@ -201,7 +201,7 @@ func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
 	return err
 }
 
-// Lock takes the chain's lock and waits for it up to wait, then gives a *LockedError. waiting is called as soon as
+// Lock takes the chain's lock and waits for it up to wait, then gives a fault.Conflict. waiting is called as soon as
 // somebody else turns out to have it, and about once a second from then on.
 func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Duration, waiting func(Holder, time.Duration)) (*Lock, error) {
 	start := time.Now()
@@ -250,7 +250,7 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return &LockedError{Namespace: c.ns, Holder: holder, Waited: time.Since(start)}
+			return lockedError(c.ns, holder, time.Since(start))
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (n *nodes) unknown(oid plumbing.Hash) error {
 	if what == "" {
 		what = "it is missing or incomplete"
 	}
-	return &CorruptError{Key: n.chain.treeKey(oid), What: what}
+	return corrupt(n.chain.treeKey(oid), what)
 }
 
 // distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -228,7 +229,8 @@ func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
 }
 
 func badName(where, again string) error {
-	return &RefusedError{
+	return &fault.Error{
+		Kind: fault.Refused,
 		What: fmt.Sprintf("%q: a name of %d bytes in a path of %d; a file system takes %d and %d", where,
 			len(path.Base(where)), len(where), maxName, maxPath),
 		Remedy: "shorten the name, " + again,
@@ -272,11 +274,8 @@ func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) er
 
 // unread says which content could not be read, once.
 func (p *Prepared) unread(where string, err error) error {
-	var (
-		changed *tree.ChangedError
-		refused *RefusedError
-	)
-	if errors.As(err, &changed) || errors.As(err, &refused) {
+	var changed *tree.ChangedError
+	if errors.As(err, &changed) || fault.Is(err, fault.Refused) {
 		return err
 	}
 	return fmt.Errorf("read %q: %w", where, err)
@@ -287,7 +286,7 @@ func tooLargeFile(where string, size int64, job *Job) error {
 	if job.Dir != nil {
 		remedy = "leave it out with --exclude, or raise the limit, --max-file-size"
 	}
-	return &RefusedError{What: fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(job.MaxFile)), Remedy: remedy}
+	return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(job.MaxFile)), Remedy: remedy}
 }
 
 // exactly writes a size for reading, and to the byte where that rounds.
@@ -327,7 +326,7 @@ func (c *content) read(r io.Reader, sum *contentHash, again string) error {
 }
 
 func badLink(path, why, again string) error {
-	return &RefusedError{What: fmt.Sprintf("symbolic link %q %s", path, why), Remedy: "remove the link or correct it, " + again}
+	return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("symbolic link %q %s", path, why), Remedy: "remove the link or correct it, " + again}
 }
 
 // sliceWriter keeps what is written if it shall.
@@ -448,14 +447,16 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 			return fmt.Errorf("read object %s: %w", oid, err)
 		}
 		if len(raw) > etcd.MaxValue {
-			return &RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, Bytes(int64(len(raw))), Bytes(etcd.MaxValue)),
 				Remedy: "shorten the commit's message, or deploy a directory above with fewer entries beside it",
 			}
 		}
 		p.objects[keys[i]] = raw
 		if size += len(raw); size > maxObjects {
-			return &RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("the commits since %s have more than %s", p.Verdict.previous.Short(), Bytes(maxObjects)),
 				Remedy: "push them in parts",
 			}

@@ -18,6 +18,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 const record1 = namespace + "/deploy/1/record"
@@ -223,7 +224,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	wantError[*deploy.RefusedError](t, err, "is on hold: wait", "is gone from etcd")
+	wantFault(t, fault.Refused, err, "is on hold: wait", "is gone from etcd")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}

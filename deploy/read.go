@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -35,26 +36,19 @@ func (n *nodes) verified(ctx context.Context, dirs []tree.Entry) error {
 			return n.unknown(e.OID)
 		}
 		if text.Size != e.Size || text.SHA256 != e.SHA256 {
-			return &CorruptError{
-				Key:  n.chain.treeKey(e.OID),
-				What: fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256),
-			}
+			return corrupt(n.chain.treeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
 		}
 	}
 	return nil
 }
 
-// PathError says that a deploy has nothing at a path.
-type PathError struct {
-	Path string // raw bytes
-	Why  string
-}
-
-func (e *PathError) Error() string { return fmt.Sprintf("path %q: %s", e.Path, e.Why) }
-
-// Hint is the remedy.
-func (e *PathError) Hint() string {
-	return "a path goes from the deploy's root, without a slash at its start, as refship ls --recursive prints it"
+// noPath says that a deploy has nothing at a path, which is raw bytes.
+func noPath(where, why string) error {
+	return &fault.Error{
+		Kind:   fault.Failed,
+		What:   fmt.Sprintf("path %q: %s", where, why),
+		Remedy: "a path goes from the deploy's root, without a slash at its start, as refship ls --recursive prints it",
+	}
 }
 
 func inWords(dir string) string {
@@ -73,7 +67,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 	var done string
 	for _, name := range strings.Split(where, "/") {
 		if at.Mode != dirMode {
-			return at, &PathError{Path: where, Why: fmt.Sprintf("%q is no directory", done)}
+			return at, noPath(where, fmt.Sprintf("%q is no directory", done))
 		}
 		if err := n.verified(ctx, []tree.Entry{at}); err != nil {
 			return at, err
@@ -86,7 +80,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 			}
 		}
 		if next < 0 {
-			return at, &PathError{Path: where, Why: fmt.Sprintf("there is no %q in %s", name, inWords(done))}
+			return at, noPath(where, fmt.Sprintf("there is no %q in %s", name, inWords(done)))
 		}
 		at, done = entries[next], path.Join(done, name)
 	}
@@ -109,7 +103,7 @@ func (c *Chain) List(ctx context.Context, d *Deploy, where string, recursive boo
 	switch {
 	case at.Mode == dirMode:
 	case asDir:
-		return fmt.Errorf("list deploy %d: %w", d.ID, &PathError{Path: where + "/", Why: "it is no directory"})
+		return fmt.Errorf("list deploy %d: %w", d.ID, noPath(where+"/", "it is no directory"))
 	default:
 		return fn(where, at)
 	}
@@ -156,7 +150,7 @@ func dirsOf(entries []tree.Entry) []tree.Entry {
 }
 
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
-// first byte is written, a longer one as it goes: bytes may have been written when a *CorruptError comes.
+// first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
 func (c *Chain) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
@@ -192,7 +186,7 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 		}
 		for i, value := range values {
 			if value == nil {
-				return &CorruptError{Key: batch[i], What: "it is missing"}
+				return corrupt(batch[i], "it is missing")
 			}
 			_, _ = sum.Write(value) // a hash never fails
 		}
@@ -214,5 +208,5 @@ func (c *Chain) checkContent(e tree.Entry, sum *contentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}
-	return &CorruptError{Key: c.contentKey(e.SHA256), What: fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID())}
+	return corrupt(c.contentKey(e.SHA256), fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID()))
 }

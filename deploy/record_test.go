@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 func fullRecord() *deploy.Record {
@@ -163,7 +164,7 @@ func FuzzParseNamespace(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		ns, err := deploy.ParseNamespace(s)
 		if err != nil {
-			wantError[*deploy.RefusedError](t, err, "namespace", "/refship/config")
+			wantFault(t, fault.Refused, err, "namespace", "/refship/config")
 			return
 		}
 		if string(ns) != s || !strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || len(s) > 200 {

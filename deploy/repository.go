@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -26,7 +27,8 @@ func CheckPath(path string) error {
 	if !bad {
 		return nil
 	}
-	return &RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), maxPath)]),
 		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
 	}

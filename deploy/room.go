@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
@@ -41,16 +42,18 @@ func fits(need int64, space etcd.Space) error {
 	if space.NoSpace {
 		alarm = "; etcd's alarm NOSPACE is on, so it takes no writes"
 	}
-	return &roomError{&RefusedError{
+	return &fault.Error{
+		Kind:   fault.Unavailable,
 		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", Bytes(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
-	}}
+		Cause:  etcd.ErrFull,
+	}
 }
-
-// roomError is a refusal that etcd's fullness caused.
-type roomError struct{ *RefusedError }
-
-func (e *roomError) Unwrap() []error { return []error{e.RefusedError, etcd.ErrFull} }
 
 // IsFull tells whether err is, or is caused by, an etcd that is full: its quota is used up, or has no room for a push.
 func IsFull(err error) bool { return errors.Is(err, etcd.ErrFull) }
+
+// IsEtcd tells whether err is trouble with etcd, and not with what is to be deployed.
+func IsEtcd(err error) bool {
+	return errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrFull) || errors.Is(err, etcd.ErrDenied)
+}

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
@@ -27,7 +28,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	f := newFixtureOn(t, e.Client())
 	large := f.repo.commit("large", files{"a": text(noise(1 << 20)), "b": text(noise(1<<20 - 1))})
 	_, _, err = f.do(f.job(large))
-	wantError[*deploy.RefusedError](t, err, " of the quota of 2 MiB are free", "raise its quota")
+	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free", "raise its quota")
 	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
 		t.Errorf("%v is not etcd full", err)
 	}
@@ -48,7 +49,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Error(err)
 	}
 	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p, p})
-	wantError[*deploy.RefusedError](t, err, "this needs 2 MiB in etcd", "")
+	wantFault(t, fault.Unavailable, err, "this needs 2 MiB in etcd", "")
 	if err := deploy.CheckRoom(t.Context(), f.client, nil); err != nil {
 		t.Error(err)
 	}
@@ -60,8 +61,8 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
-	full := wantError[*deploy.RefusedError](t, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
-	if !deploy.IsFull(err) || !strings.HasPrefix(full.What, "this needs ") {
+	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
+	if !deploy.IsFull(err) || !strings.HasPrefix(err.Error(), "this needs ") {
 		t.Error(err)
 	}
 }
@@ -73,6 +74,6 @@ func TestRoomOfAnUnknownQuota(t *testing.T) {
 		t.Error(err)
 	}
 	space.NoSpace = true
-	wantError[*deploy.RefusedError](t, deploy.Fits(1<<20, space),
+	wantFault(t, fault.Unavailable, deploy.Fits(1<<20, space),
 		"this needs 1 MiB in etcd, where 3 MiB are used and the quota is unknown; etcd's alarm NOSPACE is on", "quota")
 }

@@ -81,8 +81,8 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 				case errors.As(err, &conflict):
 					from := "repository config on server " + other.name
 					if !strings.Contains(err.Error(), "by "+other.name) || !strings.Contains(err.Error(), "it came from "+from) ||
-						!strings.Contains(conflict.Hint(), "with the URL of "+from) {
-						return fmt.Errorf("%w; %s", err, conflict.Hint())
+						!strings.Contains(conflict.Remedy, "with the URL of "+from) {
+						return fmt.Errorf("%w; %s", err, conflict.Remedy)
 					}
 					s.repo.git("fetch", "-q", other.repo.dir, string(conflict.Head.Hash))
 					base = plumbing.NewHash(string(conflict.Head.Hash))

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // Hold is the value of NS/refship/hold: who keeps the chain from going on, and why (JSON).
@@ -128,7 +129,8 @@ func (c *Chain) held(h *Hold) error {
 	if h.User != "" {
 		ask = "ask " + Printable(shorten(h.User)) + ": "
 	}
-	return &RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),
 		Remedy: ask + "it deploys again when the key " + c.own("hold") + " is gone from etcd",
 	}

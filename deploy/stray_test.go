@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 func (f *fixture) shortLocker() *deploy.Locker {
@@ -41,7 +42,7 @@ func TestALockThatIsPutLate(t *testing.T) {
 			f.put(own+"lock", "somebody")
 			_, err := f.lock(l, 0)
 			f.delete(own + "lock")
-			wantError[*deploy.LockedError](f, err, "locked by somebody", "")
+			wantFault(f, fault.Conflict, err, "locked by somebody", "")
 			return nil
 		},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -91,7 +92,6 @@ func TestEveryKeyTamperedWith(t *testing.T) {
 			now := f.dump()[key]
 			got, err := f.everything(1)
 			f.put(key, value)
-			var corrupt *deploy.CorruptError
 			switch {
 			case err == nil:
 				for what := range want {
@@ -104,9 +104,9 @@ func TestEveryKeyTamperedWith(t *testing.T) {
 				if !armor && !strings.HasPrefix(key, own+"object/") && key != own+"head" {
 					t.Errorf("%s %s: nobody noticed", name, key)
 				}
-			case errors.As(err, &corrupt):
-				if corrupt.Key == "" || corrupt.What == "" || corrupt.Hint() == "" {
-					t.Errorf("%s %s: %+v", name, key, corrupt)
+			case fault.Is(err, fault.Corrupt):
+				if fault.RemedyOf(err) == "" {
+					t.Errorf("%s %s: %v has no remedy", name, key, err)
 				}
 			case errors.Is(err, errSignature) && (strings.HasSuffix(key, "/signature") || strings.HasSuffix(key, "/record")):
 			default:
@@ -124,9 +124,9 @@ func TestRestsOfADeployAreReported(t *testing.T) {
 	for _, key := range []string{"hash", "signature"} {
 		f.put(namespace+"/deploy/1/"+key, oid160)
 		_, _, err := f.do(f.job(commit))
-		wantError[*deploy.CorruptError](t, err, "/refship/config/deploy/1/", "restore it from a backup")
+		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "restore it from a backup")
 		_, err = f.chain.Get(t.Context(), 1)
-		wantError[*deploy.CorruptError](t, err, "/refship/config/deploy/1/", "")
+		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
 		f.delete(namespace + "/deploy/1/" + key)
 	}
 	if _, err := f.chain.Get(t.Context(), 1); !errors.Is(err, deploy.ErrNotFound) {
@@ -166,6 +166,6 @@ func TestForgedSizes(t *testing.T) {
 		ID: 1, Hash: oid160, Tree: parsed.OID().String(), TreeSHA256: sha256Hex([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
-	wantError[*deploy.CorruptError](t, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
-	wantError[*deploy.CorruptError](t, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
+	wantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
+	wantFault(t, fault.Corrupt, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 )
 
@@ -26,7 +27,7 @@ const (
 // WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source: no attribute and
 // no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules are empty
 // directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the tree has.
-// A tree that would take more than limit bytes on disk is a *RefusedError; files of it are then written already.
+// A tree that would take more than limit bytes on disk is a fault.Refused; files of it are then written already.
 func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit int64, progress func(Progress)) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -97,7 +98,8 @@ func (w *treeWriter) take(where string, size int64) error {
 }
 
 func tooMuchToWrite(what string) error {
-	return &RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   "the tree is too large to be written out: it has " + what,
 		Remedy: "make it smaller, or ask who runs the server for more room on its disk",
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // verdict is the one on a commit that was not deployed yet.
@@ -87,7 +88,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			err := f.verdict(c.job).WriteTree(t.Context(), c.job.Repo, dir, 1<<20, quiet)
-			wantError[*deploy.RefusedError](t, err, c.says, "make it smaller, or ask who runs the server for more room on its disk")
+			wantFault(t, fault.Refused, err, c.says, "make it smaller, or ask who runs the server for more room on its disk")
 			written := int64(0)
 			err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode().IsRegular() {
@@ -121,7 +122,7 @@ func TestWriteTreeOutside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(f.repo.commitTree(f.repo.mktree(lines)))
 			err := f.verdict(job).WriteTree(t.Context(), job.Repo, t.TempDir(), 1<<20, quiet)
-			wantError[*deploy.RefusedError](t, err, "tree", "")
+			wantFault(t, fault.Refused, err, "tree", "")
 			if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 				t.Errorf("written outside of the tree: %v, %v", left, err)
 			}

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/keys"
 )
 
@@ -25,24 +25,28 @@ func (x *Session) authorise() error {
 		names := x.targetsOf(u.Ref)
 		switch {
 		case !key.May(keys.Push, repository):
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s may not push to %s", key.Name, repository),
 				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
 			})
 		case len(names) == 0:
 			refused.add(x.checkStored(u))
 		case !key.May(keys.Deploy, repository):
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", key.Name, repository, u.Ref),
 				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
 			})
 		case x.options.force && !key.May(keys.Force, repository):
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", key.Name, u.Ref, repository),
 				Remedy: fmt.Sprintf("push without deploy.force, or be allowed to by the rule force:%s", repository),
 			})
 		case u.Deletes():
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
 				Remedy: fmt.Sprintf("to deploy it no more, who runs the server takes the target away: refship repo target remove %s %s", repository, names[0]),
 			})
@@ -61,12 +65,14 @@ func (x *Session) authoriseStranger() error {
 		case len(names) == 0:
 			refused.add(x.checkStored(u))
 		case x.options.force:
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("deploy.force is not for pushes to %s: its git server does not say who may", x.push.Repository),
 				Remedy: "who runs that server forces it: refship deploy --repo DIR --rev REV --force --reason TEXT",
 			})
 		case u.Deletes():
-			refused.add(&deploy.RefusedError{
+			refused.add(&fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, x.push.Repository, strings.Join(names, ", ")),
 				Remedy: fmt.Sprintf("to deploy it no more, who runs the git server takes refship.%s out of the repository's git config", names[0]),
 			})
@@ -102,12 +108,14 @@ func (x *Session) checkSymbolic() error {
 			switch {
 			case moves != at || u.Ref == t.Ref && at == t.Ref:
 			case at != t.Ref:
-				refused.add(&deploy.RefusedError{
+				refused.add(&fault.Error{
+					Kind:   fault.Refused,
 					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, x.push.Repository, t.Name, at),
 					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + shortRef(at),
 				})
 			default:
-				refused.add(&deploy.RefusedError{
+				refused.add(&fault.Error{
+					Kind:   fault.Refused,
 					What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
 					Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
 				})
@@ -120,7 +128,8 @@ func (x *Session) checkSymbolic() error {
 // checkStored refuses refs that are no target's and would do harm all the same.
 func (x *Session) checkStored(u RefUpdate) error {
 	if u.Ref == notesRef {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, x.push.Repository),
 			Remedy: "push again without it: name the branches that you want to push",
 		}
@@ -131,7 +140,8 @@ func (x *Session) checkStored(u RefUpdate) error {
 	// git keeps no ref below another one: who may push but not deploy could keep a target's ref from ever being made.
 	for _, t := range x.targets {
 		if strings.HasPrefix(u.Ref, t.Ref+"/") || strings.HasPrefix(t.Ref, u.Ref+"/") {
-			return &deploy.RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s of %s would be in the way of %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
 				Remedy: "choose another name: git cannot have one ref below another",
 			}

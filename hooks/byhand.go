@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // ByHand is one deploy that somebody asks for by naming what: a commit of a repository, or a plain directory.
@@ -113,7 +114,8 @@ func (b *ByHand) checkRef(ctx context.Context, job *deploy.Job) error {
 	if between.Related {
 		return nil
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
 			job.Hash().Short(), shortRef(b.Target.Ref), b.Target.Name, shortRef(b.Target.Ref)),
 		Remedy: fmt.Sprintf("bring it into %s first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT", shortRef(b.Target.Ref)),

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // check asks every chain whether it takes its deploy, before anything is locked.
@@ -49,16 +50,13 @@ func (x *Session) leaveOut() {
 
 // isRefusal tells a refusal of one deploy from trouble that concerns all.
 func isRefusal(err error) bool {
-	var conflict *deploy.ConflictError
-	var refused *deploy.RefusedError
-	return errors.As(err, &conflict) || errors.As(err, &refused)
+	return !deploy.IsEtcd(err) && (fault.Is(err, fault.Conflict) || fault.Is(err, fault.Refused))
 }
 
 // concernsAll tells trouble with etcd, the repository or the server from what is wrong with one deploy.
 func concernsAll(err error) bool {
-	var locked *deploy.LockedError
 	var left *leftError
-	return !isRefusal(err) && !errors.As(err, &locked) && !errors.As(err, &left) && !errors.Is(err, deploy.ErrLockLost)
+	return !isRefusal(err) && !errors.As(err, &left) && !errors.Is(err, deploy.ErrLockLost)
 }
 
 // greet says what the verdict on a plan is, and, loudly, what is unusual about it.

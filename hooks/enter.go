@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"refship/deploy/fault"
 
-	"refship/deploy"
+	"golang.org/x/sys/unix"
 )
 
 // EnterPush keeps uninstall from taking the hooks out of the repository at gitDir until leave is called: what a pre-receive
@@ -27,7 +27,7 @@ func EnterPush(gitDir string) (leave func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
+			return nil, &fault.Error{Kind: fault.Refused, What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
 		}
 		return nil, fmt.Errorf("enter push: %w", err)
 	}

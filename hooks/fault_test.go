@@ -15,11 +15,11 @@ type faultKV struct {
 	clientv3.KV
 
 	mu   sync.Mutex
-	rule func(stage string) fault
+	rule func(stage string) outage
 }
 
-// fault is what happens to a request.
-type fault struct {
+// outage is what happens to a request.
+type outage struct {
 	before error         // instead of sending it
 	after  error         // instead of its answer
 	delay  time.Duration // before it is sent
@@ -34,23 +34,23 @@ func newFaultKV(kv clientv3.KV) *faultKV {
 }
 
 // breaks lets a rule decide on all requests from now on.
-func (f *faultKV) breaks(rule func(stage string) fault) {
+func (f *faultKV) breaks(rule func(stage string) outage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rule = rule
 }
 
-func (f *faultKV) heal() { f.breaks(func(string) fault { return fault{} }) }
+func (f *faultKV) heal() { f.breaks(func(string) outage { return outage{} }) }
 
-// fault is what the rule says of a request.
-func (f *faultKV) fault(stage string) fault {
+// outage is what the rule says of a request.
+func (f *faultKV) fault(stage string) outage {
 	f.mu.Lock()
 	rule := f.rule
 	f.mu.Unlock()
 	return rule(stage)
 }
 
-func (f *faultKV) do(ctx context.Context, stage string, what fault, send func() error) error {
+func (f *faultKV) do(ctx context.Context, stage string, what outage, send func() error) error {
 	if what.delay > 0 {
 		select {
 		case <-time.After(what.delay):
@@ -84,7 +84,7 @@ type faultTxn struct {
 	kv    *faultKV
 	ctx   context.Context
 	stage string
-	what  fault
+	what  outage
 }
 
 func (t *faultTxn) If(cs ...clientv3.Cmp) clientv3.Txn   { t.Txn = t.Txn.If(cs...); return t }

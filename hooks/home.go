@@ -16,7 +16,7 @@ import (
 	"strings"
 	"syscall"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // Home is a repository that lives somewhere already, as git itself sees it.
@@ -38,7 +38,7 @@ type Home struct {
 // repositories that are not safe (safe.directory, safe.bareRepository) are there, and core.hooksPath may be. The
 // environment's GIT_DIR and the like do not count: path says which repository is meant.
 //
-// Errors are *deploy.RefusedError with git's words for what is no repository, not safe or not usable.
+// Errors are fault.Refused with git's words for what is no repository, not safe or not usable.
 func FindHome(ctx context.Context, path string) (*Home, error) {
 	out, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
 	if err != nil {
@@ -77,7 +77,8 @@ func (h *Home) look(ctx context.Context) error {
 		return err
 	}
 	if format := strings.TrimSpace(format); format != "sha1" {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("repository %s uses %s objects", h.GitDir, format),
 			Remedy: "only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it",
 		}
@@ -121,7 +122,8 @@ func (h *Home) lookForHooks(ctx context.Context) error {
 	h.HooksPath, h.HooksScope = path.value, path.scope
 	switch {
 	case path.set && path.value == "":
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope),
 			Remedy: "take it out: git config --" + path.scope + " --unset core.hooksPath",
 		}
@@ -136,7 +138,7 @@ func (h *Home) lookForHooks(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(h.HooksDir); err == nil {
-			return &deploy.RefusedError{What: h.HooksDir + " is a symbolic link to nowhere", Remedy: "make the directory that it names, or remove the link"}
+			return &fault.Error{Kind: fault.Refused, What: h.HooksDir + " is a symbolic link to nowhere", Remedy: "make the directory that it names, or remove the link"}
 		}
 		if parent, err := filepath.EvalSymlinks(filepath.Dir(h.HooksDir)); err == nil {
 			h.HooksDir = filepath.Join(parent, filepath.Base(h.HooksDir)) // its name once it is made
@@ -148,7 +150,8 @@ func (h *Home) lookForHooks(ctx context.Context) error {
 	if info, err := os.Stat(real); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s, where git looks for hooks, is no directory", h.HooksDir),
 			Remedy: "git runs no hooks there: see git config --show-origin core.hooksPath",
 		}
@@ -167,7 +170,8 @@ func (h *Home) checkOwner(verb string) error {
 	if u, err := user.LookupId(strconv.Itoa(h.Owner)); err == nil {
 		name = u.Username
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("repository %s belongs to %s", h.GitDir, name),
 		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", ShellQuote(name), verb, ShellQuote(h.GitDir)),
 	}
@@ -239,7 +243,7 @@ func notFound(path string, err error) error {
 		return err
 	}
 	lines := strings.Split(strings.TrimPrefix(g.said, "fatal: "), "\n")
-	refused := &deploy.RefusedError{What: lines[0]}
+	refused := &fault.Error{Kind: fault.Refused, What: lines[0]}
 	switch {
 	case strings.Contains(g.said, "dubious ownership"):
 		refused.Remedy = "git config --global --add safe.directory " + ShellQuote(path)

@@ -1,7 +1,6 @@
 package hooks_test
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -61,13 +60,8 @@ func isolate(t testing.TB) string {
 
 func wantRefused(t testing.TB, err error, says, remedy string) {
 	t.Helper()
-	var r *deploy.RefusedError
-	if !errors.As(err, &r) || !strings.Contains(err.Error(), says) || !strings.Contains(r.Hint(), remedy) {
-		hint := ""
-		if r != nil {
-			hint = r.Hint()
-		}
-		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, hint, says, remedy)
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), remedy) {
+		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -361,8 +362,7 @@ func TestLockedForTooLong(t *testing.T) {
 	}
 	r := s.user("laptop").push("main")
 	r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is locked by bob", "hint: ")
-	var locked *deploy.LockedError
-	if !errors.As(r.outcome.Refused, &locked) {
+	if !fault.Is(r.outcome.Refused, fault.Conflict) {
 		t.Errorf("refused by %v", r.outcome.Refused)
 	}
 	if err := lock.Unlock(context.Background()); err != nil {

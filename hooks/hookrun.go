@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
@@ -324,7 +325,8 @@ func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefU
 		out.line("%s needs no deploy: %s is at deploy %d, %s", deploy.Hash(u.New.String()).Short(), t.Namespace, head.ID, head.Hash.Short())
 		return nil
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", u.Ref, deploy.Hash(u.New.String()).Short()),
 		Remedy: "who runs the git server looks at the hooks (refship hook status), and deploys it with: " + s.redeploy(c.Repository, t),
 	}

@@ -60,7 +60,7 @@ import (
 	"slices"
 	"strings"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // InstallConfig is what an installed hook is to do.
@@ -111,7 +111,7 @@ func newInstaller(ctx context.Context, home *Home, dir string, cfg InstallConfig
 // only our own scripts. Whoever is killed meanwhile leaves pushes either as before or handled by refship, and the next
 // Install or Uninstall finishes.
 //
-// Errors are *deploy.RefusedError for what cannot or must not be changed; *EditedError for a script that somebody edited.
+// Errors are fault.Refused for what cannot or must not be changed; *EditedError for a script that somebody edited.
 func Install(ctx context.Context, home *Home, cfg InstallConfig) (*Change, error) {
 	if err := cfg.check(home); err != nil {
 		return nil, fmt.Errorf("install hooks: %w", err)
@@ -133,7 +133,7 @@ func (cfg *InstallConfig) check(home *Home) error {
 	if info, err := os.Stat(cfg.Program); err != nil {
 		return fmt.Errorf("look for the program: %w", err)
 	} else if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return &deploy.RefusedError{What: cfg.Program + " cannot be run", Remedy: "install refship there, and make it executable"}
+		return &fault.Error{Kind: fault.Refused, What: cfg.Program + " cannot be run", Remedy: "install refship there, and make it executable"}
 	}
 	if cfg.Target != nil {
 		if err := cfg.Target.Validate(); err != nil {
@@ -206,7 +206,8 @@ func (i *installer) checkInstalled() error {
 	if _, err := os.Lstat(filepath.Join(dir, manifestName)); err != nil {
 		return nil // it was moved, or is gone
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("hooks of %s are installed in %s, and git looks for them in %s now", i.home.GitDir, dir, i.dir),
 		Remedy: fmt.Sprintf("refship hook uninstall %s; then install again", ShellQuote(i.home.GitDir)),
 	}
@@ -233,31 +234,35 @@ func (i *installer) look() (err error) {
 func (i *installer) mayInstall(s *hookState) error {
 	switch {
 	case s.lostEarlier():
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("%s is gone, which %s is to run first", s.aside.path, s.at.path),
 			Remedy: fmt.Sprintf("put it back, or take the hooks out and install them again: refship hook uninstall %s",
 				ShellQuote(i.home.GitDir)),
 		}
 	case s.deaf:
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("%s is run by nobody: %s does not run what is in that directory any more", s.at.path, filepath.Join(s.dir, s.name)),
 			Remedy: fmt.Sprintf("refship hook uninstall %s; then install again",
 				ShellQuote(i.home.GitDir)),
 		}
 	case s.at.kind == foreign && !s.inDispatcher() && siblingNames.Match(s.at.text):
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under another name; gitolite writes such a hook for repository %s",
 				s.at.path, i.home.Name()),
 			Remedy: fmt.Sprintf("let another hook run those: with gitolite, take option hook.%s out of its configuration and call them from a hook in LOCAL_CODE/hooks/common", s.name),
 		}
 	case s.mayDispatch():
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("it cannot be told whether %s runs the hooks in %s%s", s.at.path, s.at.path, dispatchSuffix),
 			Remedy: fmt.Sprintf("if it does, let it name that directory: %s%s; if it does not, take the directory away, or the hooks in it the right to be run",
 				s.name, dispatchSuffix),
 		}
 	case s.at.kind == foreign && s.at.info.IsDir():
-		return &deploy.RefusedError{What: s.at.path + " is a directory", Remedy: "git runs no such hook: move it away"}
+		return &fault.Error{Kind: fault.Refused, What: s.at.path + " is a directory", Remedy: "git runs no such hook: move it away"}
 	}
 	return nil
 }
@@ -312,11 +317,11 @@ func (i *installer) editRules(e *configEdition) error {
 	}
 	switch {
 	case len(e.want.targets) == 0:
-		return &deploy.RefusedError{What: "there would be hooks and no target: nothing would be deployed", Remedy: "name a target: --target NAME --namespace NS"}
+		return &fault.Error{Kind: fault.Refused, What: "there would be hooks and no target: nothing would be deployed", Remedy: "name a target: --target NAME --namespace NS"}
 	case e.want.settings.Repository == "":
-		return &deploy.RefusedError{What: "the repository has no name for records", Remedy: "give it one: --name NAME"}
+		return &fault.Error{Kind: fault.Refused, What: "the repository has no name for records", Remedy: "give it one: --name NAME"}
 	case len(e.want.settings.Endpoints) == 0:
-		return &deploy.RefusedError{What: "hooks would not know where etcd is", Remedy: "say it: --endpoints URL"}
+		return &fault.Error{Kind: fault.Refused, What: "hooks would not know where etcd is", Remedy: "say it: --endpoints URL"}
 	}
 	if err := writeRules(e); err != nil {
 		return err
@@ -329,7 +334,8 @@ func (i *installer) editRules(e *configEdition) error {
 	rest, ok := withoutRules(e.text)
 	restAfter, okAfter := withoutRules(after)
 	if !ok || !okAfter || !bytes.Equal(rest, restAfter) && !bytes.Equal(slices.Concat(rest, []byte("\n")), restAfter) {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s is written in an unusual way, so that refship's sections could not be taken out again", filepath.Join(i.home.GitDir, "config")),
 			Remedy: "put each section and setting on a line of its own: git config --edit",
 		}

@@ -10,9 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"refship/deploy/fault"
 
-	"refship/deploy"
+	"golang.org/x/sys/unix"
 )
 
 // temporarySuffix ends the names of files that are about to get their place: ".NAME.refship-tmp". Dispatchers that run
@@ -170,7 +170,8 @@ const lockWaiting = 10 * time.Second
 
 // lockDir waits until nobody else has the directory locked; busy is what may be going on there. The kernel gives the lock back when its holder ends.
 func lockDir(ctx context.Context, dir, busy string) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockWaiting, &deploy.RefusedError{
+	ctx, cancel := context.WithTimeoutCause(ctx, lockWaiting, &fault.Error{
+		Kind:   fault.Refused,
 		What:   busy,
 		Remedy: "try again when it has ended",
 	})

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/rogpeppe/go-internal/diff"
+	"refship/deploy/fault"
 
-	"refship/deploy"
+	"github.com/rogpeppe/go-internal/diff"
 )
 
 // kind says whose a file is.
@@ -190,7 +190,9 @@ func (e *EditedError) Error() string { return e.Path + " was edited after refshi
 func (e *EditedError) Hint() string { return e.remedy }
 
 // Unwrap makes it a refusal.
-func (e *EditedError) Unwrap() error { return &deploy.RefusedError{What: e.Error(), Remedy: e.remedy} }
+func (e *EditedError) Unwrap() error {
+	return &fault.Error{Kind: fault.Refused, What: e.Error(), Remedy: e.remedy}
+}
 
 // editedError says what somebody changed.
 func (s *hookState) editedError(p place, program string) *EditedError {
@@ -221,9 +223,10 @@ func (s *hookState) conflict(m *manifest) error {
 	case s.stray.kind == edited:
 		return s.editedError(s.stray, program)
 	case s.at.kind == foreign && s.inDispatcher():
-		return &deploy.RefusedError{What: s.at.path + " is not refship's", Remedy: "give it another name"}
+		return &fault.Error{Kind: fault.Refused, What: s.at.path + " is not refship's", Remedy: "give it another name"}
 	case s.at.kind == foreign && s.aside.kind != absent && s.aside.kind != ours && !s.linked() && !s.relinked():
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("somebody put another hook at %s, while %s still holds the one that refship set aside", s.at.path, s.aside.path),
 			Remedy: fmt.Sprintf("decide which is to stay: mv %s %s gives back the old one; rm %s keeps the new one; then try again",
 				ShellQuote(s.aside.path), ShellQuote(s.at.path), ShellQuote(s.aside.path)),

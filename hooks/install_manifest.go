@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 const (
@@ -61,7 +61,8 @@ func readManifest(dir string) (*manifest, error) {
 }
 
 func unknownFormat(path string, format int) error {
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("%s has format %d, which this refship does not know", path, format),
 		Remedy: "use the refship that wrote it",
 	}

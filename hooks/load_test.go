@@ -110,7 +110,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 // publishUnderLock publishes a commit and keeps the lock, as if somebody else had taken it in the same moment.
 func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
 	ctx := context.Background()
-	s.faults.breaks(once("publish", fault{keepLock: true}))
+	s.faults.breaks(once("publish", outage{keepLock: true}))
 	chain := s.chain("/refship/config")
 	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
 	if err != nil {

@@ -3,7 +3,6 @@ package hooks_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -487,8 +487,7 @@ func TestRefusalsAreErrors(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	r := s.user("laptop").with("deploy.nonsense").push("main")
-	var refused *deploy.RefusedError
-	if !errors.As(r.outcome.Refused, &refused) || refused.Hint() == "" {
+	if !fault.Is(r.outcome.Refused, fault.Refused) || fault.RemedyOf(r.outcome.Refused) == "" {
 		t.Errorf("refused by %v", r.outcome.Refused)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // Push options that refship takes; git push -o (git-push(1)). Options that do not begin with "deploy." are others'.
@@ -86,11 +87,12 @@ func (o *options) take(option string, seen map[string]bool) error {
 	seen[name] = true
 	switch {
 	case !known && name != optionReason:
-		return &deploy.RefusedError{What: fmt.Sprintf("push option %q is not known", clip([]byte(option))), Remedy: knownOptions}
+		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push option %q is not known", clip([]byte(option))), Remedy: knownOptions}
 	case twice:
-		return &deploy.RefusedError{What: "push option " + name + " is there twice", Remedy: "give it once"}
+		return &fault.Error{Kind: fault.Refused, What: "push option " + name + " is there twice", Remedy: "give it once"}
 	case known && valued:
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("push option %s takes no value, and has %q", name, clip([]byte(value))),
 			Remedy: "give it alone: git push -o " + name,
 		}
@@ -98,7 +100,7 @@ func (o *options) take(option string, seen map[string]bool) error {
 		*flag = true
 		return nil
 	case !valued:
-		return &deploy.RefusedError{What: "push option deploy.reason has no text", Remedy: "git push -o deploy.reason='…'"}
+		return &fault.Error{Kind: fault.Refused, What: "push option deploy.reason has no text", Remedy: "git push -o deploy.reason='…'"}
 	}
 	o.reason = value
 	return checkReason(value)
@@ -109,14 +111,16 @@ func checkReason(reason string) error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case strings.TrimSpace(reason) == "":
-		return &deploy.RefusedError{What: "the reason of deploy.reason is empty", Remedy: "say why: git push -o deploy.reason='…'"}
+		return &fault.Error{Kind: fault.Refused, What: "the reason of deploy.reason is empty", Remedy: "say why: git push -o deploy.reason='…'"}
 	case len(reason) > deploy.MaxReason:
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("the reason of deploy.reason has %d bytes, a record takes %d", len(reason), deploy.MaxReason),
 			Remedy: "say it shorter",
 		}
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("the reason of deploy.reason has characters that cannot be printed: %q", clip([]byte(reason))),
 			Remedy: "say it in UTF-8 on one line",
 		}
@@ -127,7 +131,7 @@ func checkReason(reason string) error {
 // check holds the options against each other.
 func (o *options) check(seen map[string]bool) error {
 	contradiction := func(a, b, remedy string) error {
-		return &deploy.RefusedError{What: fmt.Sprintf("push options %s and %s contradict each other", a, b), Remedy: remedy}
+		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push options %s and %s contradict each other", a, b), Remedy: remedy}
 	}
 	switch {
 	case o.force && o.skip:
@@ -137,7 +141,7 @@ func (o *options) check(seen map[string]bool) error {
 	case o.dryRun && o.skip:
 		return contradiction(optionDryRun, optionSkip, "with "+optionSkip+" there is nothing to try: leave one of them out")
 	case o.force && !seen[optionReason]:
-		return &deploy.RefusedError{What: "deploy.force needs a reason", Remedy: forceUsage}
+		return &fault.Error{Kind: fault.Refused, What: "deploy.force needs a reason", Remedy: forceUsage}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 const (
@@ -309,9 +310,9 @@ func TestNothingSaidCanMoveACursor(t *testing.T) {
 
 func TestExplainTellsEachRefusalOnce(t *testing.T) {
 	var all refusals
-	all.add(&deploy.RefusedError{What: "a may not", Remedy: "ask"})
-	all.add(&deploy.RefusedError{What: "a may not", Remedy: "ask"})
-	all.add(&deploy.RefusedError{What: "b may not", Remedy: "ask"})
+	all.add(&fault.Error{Kind: fault.Refused, What: "a may not", Remedy: "ask"})
+	all.add(&fault.Error{Kind: fault.Refused, What: "a may not", Remedy: "ask"})
+	all.add(&fault.Error{Kind: fault.Refused, What: "b may not", Remedy: "ask"})
 	head := &deploy.Deploy{ID: 8, Hash: oidA}
 	all.add(&deploy.ConflictError{Namespace: "/refship/config", Head: head, Why: "your x does not contain it", Remedy: "pull"})
 	want := []string{

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // incomingPrefixes start the names of the quarantine folders below objects, of git since 2.34 and before
@@ -33,7 +33,8 @@ func quarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find objects: %w", withoutPath(err))
 	}
-	wrong := &deploy.RefusedError{
+	wrong := &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("quarantine %q is not one of this repository", clip([]byte(folder))),
 		Remedy: "push again; git sets these variables, nothing else may",
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
+	"refship/deploy/fault"
 
-	"refship/deploy"
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Revision is what a name of git's (gitrevisions(7)) means in a repository.
@@ -25,7 +25,8 @@ func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
 		out, err = userGit(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", strings.TrimSuffix(out, "\n")+"^{commit}")
 	}
 	if err != nil {
-		return Revision{}, &deploy.RefusedError{
+		return Revision{}, &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%q names no commit in %s", clip([]byte(rev)), path),
 			Remedy: "name a branch, a tag, HEAD or an oid that it has: git log --all --oneline lists commits",
 		}

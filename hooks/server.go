@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 const (
@@ -63,7 +63,8 @@ func NewServer(cfg Config) (*Server, error) {
 func (s *Server) copyHooks() error {
 	program, err := os.ReadFile(s.cfg.HookBinary)
 	if err != nil {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s cannot be made git's hooks: %v", s.cfg.HookBinary, err),
 			Remedy: "install refship-hook beside refship",
 		}
@@ -95,14 +96,16 @@ func (s *Server) listen() error {
 		return fmt.Errorf("listen for hooks: %w", err)
 	}
 	if len(path) > maxSocketPath {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("the socket's path %s has %d bytes, %d are possible", path, len(path), maxSocketPath),
 			Remedy: "use a data directory with a shorter path",
 		}
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("another server answers at %s", path),
 			Remedy: "stop it, or use another data directory",
 		}

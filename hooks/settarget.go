@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // configEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
@@ -80,7 +81,7 @@ func findTarget(targets []Target, name string) (int, error) {
 	if len(targets) > 0 {
 		remedy = "its targets: " + targetNames(targets)
 	}
-	return 0, &deploy.RefusedError{What: fmt.Sprintf("the repository has no target %q", clip([]byte(name))), Remedy: remedy}
+	return 0, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", clip([]byte(name))), Remedy: remedy}
 }
 
 func targetNames(targets []Target) string {
@@ -188,7 +189,8 @@ func lockConfig(config, copied string) (*os.File, error) {
 		f, err = os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil, &deploy.RefusedError{
+		return nil, &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s is being changed: %s exists", config, lock),
 			Remedy: "try again; if no git command runs there, remove that file",
 		}
@@ -209,7 +211,8 @@ func (e *configEdition) replace(f *os.File, config string) (renamed bool, err er
 		return false, err
 	}
 	if slices.SortFunc(e.want.targets, byName); !have.equal(e.want) {
-		return false, &deploy.RefusedError{
+		return false, &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, targetNames(e.want.targets)),
 			Remedy: "make the change by hand: git config --file " + config + " --edit",
 		}

@@ -1,7 +1,6 @@
 package hooks_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -108,9 +108,8 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 	dir := bareRepo(t)
 	refused := func(err error, says, hint string) {
 		t.Helper()
-		var r *deploy.RefusedError
-		if !errors.As(err, &r) || !strings.Contains(err.Error(), says) || !strings.Contains(r.Hint(), hint) {
-			t.Errorf("error is %v (%v), want %q (%s)", err, r, says, hint)
+		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), hint) {
+			t.Errorf("error is %v (%v), want %q (%s)", err, fault.RemedyOf(err), says, hint)
 		}
 		tidy(t, dir)
 	}

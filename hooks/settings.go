@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // Settings are what an installed hook knows besides the targets: the plain section [refship] of the repository's git
@@ -79,7 +80,8 @@ func (s Settings) Validate() error {
 		switch name {
 		case "cacert", "cert", "key", "password-file", "signing-key":
 			if value != "" && !filepath.IsAbs(value) {
-				return &deploy.RefusedError{
+				return &fault.Error{
+					Kind:   fault.Refused,
 					What:   fmt.Sprintf("refship.%s = %s is not absolute", name, value),
 					Remedy: "hooks run in another directory: name the file from the root on",
 				}
@@ -88,14 +90,15 @@ func (s Settings) Validate() error {
 	}
 	for _, e := range s.Endpoints {
 		if e == "" || strings.ContainsAny(e, ", \t") {
-			return &deploy.RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("refship.endpoints has the address %q", clip([]byte(e))),
 				Remedy: "addresses are separated by single commas: https://a:2379,https://b:2379",
 			}
 		}
 	}
 	one := func(a, b string) error {
-		return &deploy.RefusedError{What: fmt.Sprintf("refship.%s is set, and refship.%s is not", a, b), Remedy: "set both, or none"}
+		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("refship.%s is set, and refship.%s is not", a, b), Remedy: "set both, or none"}
 	}
 	switch {
 	case s.Cert != "" && s.Key == "":
@@ -107,7 +110,7 @@ func (s Settings) Validate() error {
 	case s.User == "" && s.PasswordFile != "":
 		return one("password-file", "user")
 	case strings.Contains(s.User, ":"):
-		return &deploy.RefusedError{What: "refship.user has a colon: passwords do not belong into git's config", Remedy: passwordRemedy}
+		return &fault.Error{Kind: fault.Refused, What: "refship.user has a colon: passwords do not belong into git's config", Remedy: passwordRemedy}
 	}
 	return nil
 }
@@ -122,13 +125,14 @@ func (s Settings) CheckFiles() error {
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return &deploy.RefusedError{What: fmt.Sprintf("refship.%s = %s is not there", name, path), Remedy: "make that file, or name another"}
+			return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("refship.%s = %s is not there", name, path), Remedy: "make that file, or name another"}
 		case err != nil:
 			return fmt.Errorf("look at refship.%s: %w", name, err)
 		case !info.Mode().IsRegular():
-			return &deploy.RefusedError{What: fmt.Sprintf("refship.%s = %s is no file", name, path), Remedy: "name a file"}
+			return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("refship.%s = %s is no file", name, path), Remedy: "name a file"}
 		case name != "cacert" && name != "cert" && info.Mode().Perm()&0o007 != 0:
-			return &deploy.RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("refship.%s = %s is a secret that everybody on this machine can use: its mode is %04o", name, path, info.Mode().Perm()),
 				Remedy: "chmod o= " + ShellQuote(path),
 			}
@@ -211,7 +215,8 @@ func (r *rules) read(text []byte) error {
 		}
 	}
 	if l.failed {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("read the repository's config: line %d cannot be read", l.line()),
 			Remedy: "git config --list says what is wrong there",
 		}
@@ -223,17 +228,17 @@ func (r *rules) read(text []byte) error {
 func (s *Settings) take(key, value string, seen map[string]bool) error {
 	name := section + "." + key
 	if seen[key] {
-		return &deploy.RefusedError{What: name + " is there twice", Remedy: "take one out: git config --edit"}
+		return &fault.Error{Kind: fault.Refused, What: name + " is there twice", Remedy: "take one out: git config --edit"}
 	}
 	seen[key] = true
 	field := s.field(key)
 	switch {
 	case key == "password":
-		return &deploy.RefusedError{What: name + " is a secret in git's config, which everybody can read", Remedy: passwordRemedy}
+		return &fault.Error{Kind: fault.Refused, What: name + " is a secret in git's config, which everybody can read", Remedy: passwordRemedy}
 	case key != "endpoints" && field == nil:
 		return unknownSetting(name)
 	case value == "":
-		return &deploy.RefusedError{What: name + " is empty", Remedy: "give it a value, or take it out: git config --unset " + name}
+		return &fault.Error{Kind: fault.Refused, What: name + " is empty", Remedy: "give it a value, or take it out: git config --unset " + name}
 	case key == "endpoints":
 		s.Endpoints = strings.Split(value, ",")
 		return nil

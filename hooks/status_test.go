@@ -3,7 +3,6 @@ package hooks_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -159,9 +159,8 @@ func TestLogOfATarget(t *testing.T) {
 	want := func(target, says, hint string) {
 		t.Helper()
 		text, err := log(target, 0)
-		var refused *deploy.RefusedError
-		if !errors.As(err, &refused) || refused.What != says || refused.Remedy != hint || text != "" {
-			t.Errorf("error is %v (%v), log is %q", err, refused, text)
+		if !fault.Is(err, fault.Refused) || err.Error() != says || fault.RemedyOf(err) != hint || text != "" {
+			t.Errorf("error is %v (%s), log is %q", err, fault.RemedyOf(err), text)
 		}
 	}
 	if text, err := log("", 0); err != nil || text != "config has no target\n" {
@@ -224,8 +223,7 @@ func TestDeployOneTarget(t *testing.T) {
 		said = nil
 		return s.server.Deploy(t.Context(), nil, "config", s.bare, target, deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
 	}
-	var refused *deploy.RefusedError
-	if err := ask("nothing"); !errors.As(err, &refused) || refused.What != `config has no target "nothing"` || refused.Remedy != "its targets: default, site" || said != nil {
+	if err := ask("nothing"); !fault.Is(err, fault.Refused) || err.Error() != `config has no target "nothing"` || fault.RemedyOf(err) != "its targets: default, site" || said != nil {
 		t.Errorf("error is %v, said %q", err, said)
 	}
 	if err := ask("site"); err != nil || len(said) != 2 || !strings.Contains(said[0], "deployed what a push had left behind") {

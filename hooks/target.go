@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // section is the section of a repository's git config that holds the targets.
@@ -45,7 +46,8 @@ var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // Validate says what of t is not usable.
 func (t Target) Validate() error {
 	if !targetName.MatchString(t.Name) {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("target name %q is not usable", clip([]byte(t.Name))),
 			Remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
 		}
@@ -57,7 +59,7 @@ func (t Target) Validate() error {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
-		return fmt.Errorf("target %s: %w", t.Name, &deploy.RefusedError{What: "ref " + t.Ref + " is in a namespace of git's", Remedy: "deploy a ref outside of refs/namespaces: hooks are told other names of those"})
+		return fmt.Errorf("target %s: %w", t.Name, &fault.Error{Kind: fault.Refused, What: "ref " + t.Ref + " is in a namespace of git's", Remedy: "deploy a ref outside of refs/namespaces: hooks are told other names of those"})
 	}
 	if err := deploy.CheckPath(t.Path); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
@@ -85,10 +87,11 @@ func checkTargets(targets []Target) error {
 		}
 		for _, o := range targets[:i] {
 			if t.Name == o.Name {
-				return &deploy.RefusedError{What: fmt.Sprintf("target %s exists", t.Name), Remedy: "choose another name"}
+				return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("target %s exists", t.Name), Remedy: "choose another name"}
 			}
 			if t.Namespace.Overlaps(o.Namespace) {
-				return &deploy.RefusedError{
+				return &fault.Error{
+					Kind:   fault.Refused,
 					What:   fmt.Sprintf("the namespaces of the targets %s and %s overlap: %s, %s", o.Name, t.Name, o.Namespace, t.Namespace),
 					Remedy: "give each target a namespace of its own",
 				}
@@ -113,7 +116,8 @@ func readTargets(path string) ([]Target, error) {
 func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
 
 func unknownSetting(key string) error {
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind: fault.Refused,
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
 			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset-all " + key,

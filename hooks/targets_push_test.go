@@ -1,12 +1,12 @@
 package hooks_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -151,8 +151,7 @@ func TestPathIsNotThere(t *testing.T) {
 
 	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
 	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-	var refused *deploy.RefusedError
-	if !errors.As(err, &refused) || refused.Hint() != hint {
+	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) != hint {
 		t.Errorf("got %v", err)
 	}
 	s.git(s.work, "rm", "-q", "site/www")

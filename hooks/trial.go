@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 const (
@@ -184,7 +185,7 @@ func (w *work) tryOut(ctx context.Context, v *deploy.Verdict) (*deploy.Verdict, 
 	return v, nil
 }
 
-// run runs the check. A check that does not pass is a *deploy.RefusedError.
+// run runs the check. A check that does not pass is a fault.Refused.
 func (t *trial) run(ctx context.Context) error {
 	err := t.during(stepCheckQueue, func(func(deploy.Progress)) error { return t.server.checks.Acquire(ctx, 1) })
 	if err != nil {
@@ -236,7 +237,8 @@ func (t *trial) inScratch(ctx context.Context) error {
 	t.say("running the check of target " + t.target.Name)
 	c, err := startCheck(t.target.Check, d.tree(), t.env(d), homesBelow(d.dir))
 	if err != nil {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("the check of target %s cannot be started: %v", t.target.Name, withoutPath(err)),
 			Remedy: "who runs the server has to look at it",
 		}
@@ -265,7 +267,7 @@ func (t *trial) env(d scratch) []string {
 func (t *trial) judge(ctx context.Context, err error) error {
 	var exit *exec.ExitError
 	refuse := func(remedy, format string, args ...any) error {
-		return &deploy.RefusedError{What: "the check of target " + t.target.Name + " " + fmt.Sprintf(format, args...), Remedy: remedy}
+		return &fault.Error{Kind: fault.Refused, What: "the check of target " + t.target.Name + " " + fmt.Sprintf(format, args...), Remedy: remedy}
 	}
 	const correct = "it says above what is wrong: correct it, commit, push again"
 	switch {
@@ -302,7 +304,8 @@ func checkCheck(line string) error {
 	if bad == "" {
 		return nil
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("the check %q %s", clip([]byte(line)), bad),
 		Remedy: "a check is one command line for sh -c; put what is longer into a script",
 	}

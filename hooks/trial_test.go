@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/hooks"
 )
 
@@ -96,8 +97,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 			r := p.push("main")
 			r.wants(t, false, "config main → ", "running the check of target default", "| bad", "| oh dear",
 				"refused: the check of target default failed with exit status 1", "hint: it says above what is wrong: correct it, commit, push again")
-			var refused *deploy.RefusedError
-			if !errors.As(r.outcome.Refused, &refused) || s.lastPush()["result"] != "refused" {
+			if !fault.Is(r.outcome.Refused, fault.Refused) || s.lastPush()["result"] != "refused" {
 				t.Errorf("refused with %v, log line is %v", r.outcome.Refused, s.lastPush())
 			}
 			ran("laptop")
@@ -615,8 +615,7 @@ func TestCheckThatCannotBeStarted(t *testing.T) {
 	}
 	t.Setenv("PATH", bin)
 	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-	var refused *deploy.RefusedError
-	if !errors.As(err, &refused) || !strings.Contains(err.Error(), `the check of target default cannot be started: exec: "sh": executable file not found`) || len(s.dump()) != 0 {
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), `the check of target default cannot be started: exec: "sh": executable file not found`) || len(s.dump()) != 0 {
 		t.Errorf("error is %v, etcd holds %v", err, s.dump())
 	}
 	s.tidied()
@@ -731,23 +730,23 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 				}
 				defer repo.Close()
 				reads := 0
-				s.faults.breaks(func(string) fault { reads++; return fault{} })
+				s.faults.breaks(func(string) outage { reads++; return outage{} })
 				if _, err := s.chain("/refship/config").Check(t.Context(), jobOf(repo, head)); err != nil {
 					t.Fatal(err)
 				}
-				s.faults.breaks(func(string) fault { // the second time that the chain is asked
+				s.faults.breaks(func(string) outage { // the second time that the chain is asked
 					if reads--; reads < 0 {
 						s.faults.heal()
 						again()
-						s.faults.breaks(func(stage string) fault {
+						s.faults.breaks(func(stage string) outage {
 							if stage == "lock" {
 								s.faults.heal()
 								back()
 							}
-							return fault{}
+							return outage{}
 						})
 					}
-					return fault{}
+					return outage{}
 				})
 				var said []string
 				err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })

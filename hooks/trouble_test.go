@@ -28,23 +28,23 @@ var (
 )
 
 // always fails requests of these stages, or all.
-func always(err error, stages ...string) func(string) fault {
-	return func(stage string) fault {
+func always(err error, stages ...string) func(string) outage {
+	return func(stage string) outage {
 		if len(stages) > 0 && !slices.Contains(stages, stage) {
-			return fault{}
+			return outage{}
 		}
-		return fault{before: err}
+		return outage{before: err}
 	}
 }
 
 // once lets a fault happen to the first request of a stage.
-func once(stage string, what fault) func(string) fault {
+func once(stage string, what outage) func(string) outage {
 	var done atomic.Bool
-	return func(s string) fault {
+	return func(s string) outage {
 		if s == stage && done.CompareAndSwap(false, true) {
 			return what
 		}
-		return fault{}
+		return outage{}
 	}
 }
 
@@ -61,7 +61,7 @@ const (
 type trouble struct {
 	name  string
 	at    string // the step at which it begins
-	rule  func(string) fault
+	rule  func(string) outage
 	ends  ending
 	says  string // once, if it is not deployed
 	hints string
@@ -78,29 +78,29 @@ func troubles() []trouble {
 		{"down before", "pre-receive-start", always(errDown), unmoved, "refused: read head of /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
 		{"denied before", "pre-receive-start", always(errDenied), unmoved, "etcd denied: etcdserver: permission denied", "hint: grant the user's role", "both"},
 		{"down at the lock", "checked", always(errDown), unmoved, "lock /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
-		{"lock's answer lost", "checked", once("lock", fault{after: errDown}), deployed, "", "", "both"},
+		{"lock's answer lost", "checked", once("lock", outage{after: errDown}), deployed, "", "", "both"},
 		{"down during the upload", "prepared", always(errDown), unmoved, "store in /refship/config: ", "hint: nothing listens there", "deploy"},
-		{"upload's answer lost", "prepared", once("upload", fault{after: errDown}), deployed, "", "", "both"},
+		{"upload's answer lost", "prepared", once("upload", outage{after: errDown}), deployed, "", "", "both"},
 		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, "etcd full: ", "hint: free space", "both"},
 		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, "etcd denied: ", "hint: grant the user's role", "both"},
-		{"slow", "pre-receive-start", func(string) fault { return fault{delay: 300 * time.Millisecond} }, deployed, "", "", "push"},
-		{"very slow upload", "prepared", once("upload", fault{delay: 2200 * time.Millisecond}), deployed, "storing ", "", "deploy"},
-		{"down after the upload", "uploaded", once("publish", fault{before: errDown}), deployed, "", "", "both"},
+		{"slow", "pre-receive-start", func(string) outage { return outage{delay: 300 * time.Millisecond} }, deployed, "", "", "push"},
+		{"very slow upload", "prepared", once("upload", outage{delay: 2200 * time.Millisecond}), deployed, "storing ", "", "deploy"},
+		{"down after the upload", "uploaded", once("publish", outage{before: errDown}), deployed, "", "", "both"},
 		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "deploy"},
 		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, "etcd full: ", "hint: free space", "both"},
 		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, "etcd denied: ", "hint: grant the user's role", "both"},
-		{"leader lost at the publish", "post-receive-start", once("publish", fault{before: errNoLeader}), deployed, "", "", "both"},
-		{"publish's answer lost", "post-receive-start", once("publish", fault{after: errDown}), deployed, "", "", "both"},
-		{"full, it says, but published", "post-receive-start", once("publish", fault{after: errFull}), deployed, "", "", "both"},
+		{"leader lost at the publish", "post-receive-start", once("publish", outage{before: errNoLeader}), deployed, "", "", "both"},
+		{"publish's answer lost", "post-receive-start", once("publish", outage{after: errDown}), deployed, "", "", "both"},
+		{"full, it says, but published", "post-receive-start", once("publish", outage{after: errFull}), deployed, "", "", "both"},
 		{"down after the publish", "published", always(errDown), deployed, "", "", "push"},
 	}
 }
 
-func answerLostAndDown(stage string) fault {
+func answerLostAndDown(stage string) outage {
 	if stage == "publish" {
-		return fault{after: errDown}
+		return outage{after: errDown}
 	}
-	return fault{before: errDown}
+	return outage{before: errDown}
 }
 
 // Whatever etcd does at whatever moment of a push: the ref is unmoved, or it is said that it moved; the trouble is named

@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the git
@@ -23,7 +24,7 @@ import (
 // and modes that they had before. Hooks stay where another repository uses the same directory. Uninstalling where nothing
 // is installed changes nothing.
 //
-// Errors are *deploy.RefusedError, also while a promise to publish is not kept, and *EditedError.
+// Errors are fault.Refused, also while a promise to publish is not kept, and *EditedError.
 func Uninstall(ctx context.Context, home *Home, log *slog.Logger) (*Change, error) {
 	dir := home.HooksDir
 	if err := home.checkOwner("uninstall"); err != nil {
@@ -103,7 +104,8 @@ func (i *installer) checkOthers(others []string) error {
 	if len(others) == 0 {
 		return nil
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind: fault.Refused,
 		What: fmt.Sprintf("the hooks in %s are also those of %s, which is not there", i.dir, resolve(i.dir, others[0])),
 		Remedy: fmt.Sprintf("where it was moved, run refship hook install there first; if it is gone for good, take it out of the repositories in %s; then try again",
 			filepath.Join(i.dir, manifestName)),
@@ -179,7 +181,8 @@ func (i *installer) removeConfig(ctx context.Context, installed *installation) e
 	changed, err := editConfig(ctx, i.home.GitDir, i.step, func(e *configEdition) error {
 		rest, ok := withoutRules(e.text)
 		if !ok {
-			return &deploy.RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("the refship sections of %s cannot be told from the others: it is written in an unusual way", config),
 				Remedy: "take them out by hand: git config --file " + ShellQuote(config) + " --edit",
 			}
@@ -279,7 +282,8 @@ func (i *installer) checkPromises(ctx context.Context) error {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.As(err, &bad):
-			return &deploy.RefusedError{
+			return &fault.Error{
+				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err),
 				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", ShellQuote(bad.Path), ShellQuote(bad.Path+badSuffix)),
 			}
@@ -305,14 +309,16 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 	}
 	switch {
 	case oid(now) == w.New:
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
 				in.Pusher.Name, deploy.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				ShellQuote(i.home.GitDir), ShellQuote(w.Target.Ref), w.Target.Name),
 		}
 	case in.mayRun(oid(now) == w.Old):
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, deploy.Ago(time.Since(in.Time))),
 			Remedy: "try again when it has ended",
 		}

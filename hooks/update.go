@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 const (
@@ -60,7 +61,7 @@ func parseUpdates(input []byte) ([]RefUpdate, error) {
 }
 
 func tooMany(what string) error {
-	return &deploy.RefusedError{What: what, Remedy: "push fewer refs at once"}
+	return &fault.Error{Kind: fault.Refused, What: what, Remedy: "push fewer refs at once"}
 }
 
 func parseUpdate(line string) (RefUpdate, error) {
@@ -98,7 +99,8 @@ func parseOID(s string) (plumbing.Hash, error) {
 func checkRef(ref string) error {
 	name := plumbing.ReferenceName(ref)
 	if !strings.HasPrefix(ref, "refs/") || strings.Count(ref, "/") < 2 || len(ref) > 1000 || name.Validate() != nil {
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("ref name %q is not usable", clip([]byte(ref))),
 			Remedy: "a ref is named in full, such as refs/heads/main: git check-ref-format says what is allowed",
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 )
 
 // WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
@@ -151,7 +152,8 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, targ
 		_, err := fmt.Fprintf(w, "%s has no target\n", name)
 		return err
 	case len(targets) > 1:
-		return &deploy.RefusedError{
+		return &fault.Error{
+			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, deploy.Count(len(targets), "target")),
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, targetNames(targets)),
 		}
@@ -186,5 +188,5 @@ func chooseTargets(repository string, all []Target, name string) ([]Target, erro
 	if len(all) > 0 {
 		remedy = "its targets: " + targetNames(all)
 	}
-	return nil, &deploy.RefusedError{What: fmt.Sprintf("%s has no target %q", repository, clip([]byte(name))), Remedy: remedy}
+	return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, clip([]byte(name))), Remedy: remedy}
 }

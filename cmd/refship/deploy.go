@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 	"refship/hooks"
 )
@@ -228,7 +229,7 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 	case len(targets) == 0:
 		return hooks.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
 	case c.Target != "":
-		return hooks.Target{}, &deploy.RefusedError{What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
+		return hooks.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
 	}
 	return hooks.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
 }
@@ -266,7 +267,7 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	case err != nil:
 		return nil, err
 	case dir.Files == 0:
-		return nil, &deploy.RefusedError{What: fmt.Sprintf("there is no file to deploy below %s", c.Dir), Remedy: "look whether what makes the files has run, and what --exclude leaves out"}
+		return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("there is no file to deploy below %s", c.Dir), Remedy: "look whether what makes the files has run, and what --exclude leaves out"}
 	}
 	abs, err := filepath.Abs(c.Dir)
 	if err != nil {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/gitserver"
 )
 
@@ -35,28 +35,22 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
 // exitCode says what kind of failure err is.
 func exitCode(err error) int {
 	var (
-		usage    *usageError
-		held     *heldError
-		busy     *etcd.BusyError
-		conflict *deploy.ConflictError
-		locked   *deploy.LockedError
-		refused  *deploy.RefusedError
-		unknown  *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
-		corrupt  *deploy.CorruptError
+		usage   *usageError
+		held    *heldError
+		busy    *etcd.BusyError
+		unknown *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &held), errors.As(err, &busy), errors.As(err, &conflict), errors.As(err, &locked):
+	case errors.As(err, &held), errors.As(err, &busy):
 		return exitConflict
 	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
 		return exitEtcd
-	case errors.As(err, &refused), errors.As(err, &unknown):
+	case errors.As(err, &unknown):
 		return exitRefused
-	case errors.As(err, &corrupt):
-		return exitCorrupt
 	case errors.Is(err, context.Canceled):
 		return exitFailed
 	case errors.Is(err, etcd.ErrUnreachable):
@@ -64,5 +58,5 @@ func exitCode(err error) int {
 	case errors.Is(err, etcd.ErrDenied):
 		return exitRefused
 	}
-	return exitFailed
+	return int(fault.KindOf(err))
 }

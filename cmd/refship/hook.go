@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -88,7 +89,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 		return err
 	}
 	if len(places) == 0 {
-		return &deploy.RefusedError{What: "there is no repository below " + f.Dir, Remedy: "name the directory that holds repositories, such as ~git/repositories"}
+		return &fault.Error{Kind: fault.Refused, What: "there is no repository below " + f.Dir, Remedy: "name the directory that holds repositories, such as ~git/repositories"}
 	}
 	worst, failed := error(nil), 0
 	for _, place := range places {
@@ -157,7 +158,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 	}
 	for _, ns := range *taken {
 		if target.Namespace.Overlaps(ns) {
-			return &deploy.RefusedError{What: fmt.Sprintf("its namespace %s and %s of another repository overlap", target.Namespace, ns), Remedy: "install it by itself, with --namespace NS"}
+			return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("its namespace %s and %s of another repository overlap", target.Namespace, ns), Remedy: "install it by itself, with --namespace NS"}
 		}
 	}
 	*taken = append(*taken, target.Namespace)
@@ -195,7 +196,8 @@ func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
 	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
 		return nil //nolint:nilerr // nor without its repositories
 	}
-	return &deploy.RefusedError{
+	return &fault.Error{
+		Kind:   fault.Refused,
 		What:   fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it", home.GitDir, dir.path),
 		Remedy: "what of it is deployed is changed with: refship repo target",
 	}

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 func TestQuotePath(t *testing.T) {
@@ -70,11 +71,11 @@ func TestExitCode(t *testing.T) {
 		{usagef("wrong"), 2},
 		{&heldError{dir: "/data"}, 3},
 		{&etcd.BusyError{Dir: "/data"}, 3},
-		{fmt.Errorf("publish: %w", &deploy.ConflictError{}), 3},
-		{errors.Join(errors.New("a"), &deploy.LockedError{}), 3},
-		{&deploy.RefusedError{What: "no"}, 4},
+		{fmt.Errorf("publish: %w", &deploy.ConflictError{Head: &deploy.Deploy{}}), 3},
+		{errors.Join(errors.New("a"), fault.New(fault.Conflict, "locked", "")), 3},
+		{&fault.Error{Kind: fault.Refused, What: "no"}, 4},
 		{fmt.Errorf("dial: %w", etcd.ErrDenied), 4},
-		{&deploy.CorruptError{Key: "k", What: "w"}, 5},
+		{fault.New(fault.Corrupt, "w", ""), 5},
 		{fmt.Errorf("read: %w", etcd.ErrUnreachable), 6},
 		{fmt.Errorf("write: %w", etcd.ErrFull), 6},
 	} {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/keys"
 )
 
@@ -134,7 +135,7 @@ func describeSignature(d *deploy.Deploy) (string, error) {
 	key, err := keys.Verify("refship", d.RecordBytes, d.Signature)
 	if err != nil {
 		what := "signature does not cover the record: " + err.Error()
-		return "present, but it does not cover this record", &deploy.CorruptError{Key: "deploy " + d.ID.String(), What: what}
+		return "present, but it does not cover this record", fault.New(fault.Corrupt, "verify deploy "+d.ID.String()+": "+what, "")
 	}
 	return "present, by " + ssh.FingerprintSHA256(key), nil
 }

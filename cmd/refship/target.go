@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/hooks"
@@ -213,7 +214,7 @@ func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
 	if len(names) > 0 {
 		hint = "it has " + strings.Join(names, ", ")
 	}
-	return hooks.Target{}, &deploy.RefusedError{What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
+	return hooks.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
 }
 
 type repoTargetRemoveCmd struct {
