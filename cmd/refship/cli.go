@@ -28,7 +28,7 @@ type cli struct {
 
 // dataFlag is on every command that reads or writes a server's data directory.
 type dataFlag struct {
-	DataDir string `placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
+	DataDir string `variable:"" placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
 }
 
 // storeFlags say which etcd: another one, or that of the server on the data directory.
@@ -40,7 +40,7 @@ type storeFlags struct {
 // chainFlags are on every command that reads a chain.
 type chainFlags struct {
 	storeFlags
-	Namespace string `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out where the data directory knows exactly one."`
+	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out where the data directory knows exactly one."`
 }
 
 func newParser(a *app) (*kong.Kong, error) {
@@ -54,7 +54,7 @@ func newParser(a *app) (*kong.Kong, error) {
 		kong.KindMapper(reflect.String, kong.MapperFunc(rawString)),
 		kong.ExplicitGroups([]kong.Group{{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"}}),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-			if value, ok := a.getenv(envName(flag)); ok && value != "" && !flag.Tag.Has("noenv") {
+			if value, ok := a.getenv(envName(flag)); ok && value != "" && flag.Tag.Has("variable") {
 				return value, nil
 			}
 			return nil, nil
@@ -62,11 +62,11 @@ func newParser(a *app) (*kong.Kong, error) {
 	)
 }
 
-// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. A flag that says what is
-// made has a scope in its tag, REFSHIP_TARGET_NAMESPACE: what is set for reading must not decide it silently. A flag with the tag noenv has none: whoever pushes has a say in a
-// hook's environment.
+// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag
+// "variable" have one: those for the connection to etcd, the data directory and serve. What somebody's profile says must
+// not decide what a command does.
 func envName(flag *kong.Flag) string {
-	return "REFSHIP_" + flag.Tag.Get("scope") + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
 // rawString takes an argument's bytes as they are: kong's own mapper replaces what is no UTF-8, and names of files need
@@ -82,7 +82,7 @@ func rawString(ctx *kong.DecodeContext, target reflect.Value) error {
 
 // describeValue adds the environment variable to a flag's help.
 func describeValue(value *kong.Value) string {
-	if value.Flag == nil || value.Flag.Tag.Has("noenv") {
+	if value.Flag == nil || !value.Flag.Tag.Has("variable") {
 		return value.Help
 	}
 	return strings.TrimSuffix(value.Help, ".") + " ($" + envName(value.Flag) + ")."

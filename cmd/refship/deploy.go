@@ -19,15 +19,15 @@ import (
 type deployCmd struct {
 	storeFlags
 	Namespace  string   `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
-	Repo       string   `scope:"DEPLOY_" placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
-	Rev        string   `scope:"DEPLOY_" placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
-	Dir        string   `scope:"DEPLOY_" placeholder:"DIR" help:"Deploy the files below DIR as they are. No repository is looked for, git is not needed."`
-	Exclude    []string `scope:"DEPLOY_" sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
-	Target     string   `scope:"DEPLOY_" placeholder:"NAME" help:"With --repo, the target of the repository's git config whose namespace, path, frontend and check are used. May be left out where it has one, or with --namespace."`
+	Repo       string   `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
+	Rev        string   `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
+	Dir        string   `placeholder:"DIR" help:"Deploy the files below DIR as they are. No repository is looked for, git is not needed."`
+	Exclude    []string `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
+	Target     string   `placeholder:"NAME" help:"With --repo, the target of the repository's git config whose namespace, path, frontend and check are used. May be left out where it has one, or with --namespace."`
 	SigningKey string   `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Of a repository with a target: default refship.signing-key of its git config."`
-	Force      bool     `scope:"DEPLOY_" help:"Replace a head that the previous hash refuses; needs --reason, and the record keeps both."`
-	Reason     string   `scope:"DEPLOY_" placeholder:"TEXT" help:"Why, for the record."`
-	DryRun     bool     `scope:"DEPLOY_" help:"Check and read everything, write nothing, say what would be deployed."`
+	Force      bool     `help:"Replace a head that the previous hash refuses; needs --reason, and the record keeps both."`
+	Reason     string   `placeholder:"TEXT" help:"Why, for the record."`
+	DryRun     bool     `help:"Check and read everything, write nothing, say what would be deployed."`
 	JSON       bool     `help:"Print one JSON object about the deploy."`
 	layoutFlags
 }

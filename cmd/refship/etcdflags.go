@@ -11,13 +11,13 @@ import (
 
 // etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
 type etcdFlags struct {
-	Endpoints    []string `group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
-	CACert       string   `group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
-	Cert         string   `group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
-	Key          string   `group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
-	User         string   `group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
-	Password     string   `group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment, or in a file."`
-	PasswordFile string   `group:"etcd" placeholder:"FILE" help:"A file whose first line is the password for etcd."`
+	Endpoints    []string `variable:"" group:"etcd" placeholder:"URL" help:"Use this etcd, one or more addresses, instead of the one in the data directory."`
+	CACert       string   `variable:"" group:"etcd" name:"cacert" placeholder:"FILE" help:"Verify the etcd server's certificate with this CA."`
+	Cert         string   `variable:"" group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
+	Key          string   `variable:"" group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
+	User         string   `variable:"" group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
+	Password     string   `variable:"" group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment, or in a file."`
+	PasswordFile string   `variable:"" group:"etcd" placeholder:"FILE" help:"A file whose first line is the password for etcd."`
 
 	filed string // the password of PasswordFile, once check has read it
 }

@@ -34,8 +34,8 @@ type placeFlags struct {
 type hookInstallCmd struct {
 	placeFlags
 	storeFlags
-	Name       *string `scope:"HOOK_" placeholder:"NAME" help:"The repository's name in records. Default: that of its directory, with --all its path below DIR."`
-	Target     string  `scope:"HOOK_" default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
+	Name       *string `placeholder:"NAME" help:"The repository's name in records. Default: that of its directory, with --all its path below DIR."`
+	Target     string  `default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
 	SigningKey *string `placeholder:"FILE" help:"Sign records with this private key in OpenSSH's format, which others must not be able to read; empty for unsigned records."`
 	targetFlags
 }

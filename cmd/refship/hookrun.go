@@ -20,8 +20,8 @@ import (
 )
 
 type hookRunCmd struct {
-	Hook    string   `noenv:"" required:"" enum:"pre-receive,post-receive" placeholder:"NAME" help:"pre-receive or post-receive."`
-	Earlier string   `noenv:"" placeholder:"FILE" help:"The hook that was there before, which is run first."`
+	Hook    string   `required:"" enum:"pre-receive,post-receive" placeholder:"NAME" help:"pre-receive or post-receive."`
+	Earlier string   `placeholder:"FILE" help:"The hook that was there before, which is run first."`
 	Args    []string `arg:"" optional:"" help:"Git's own."`
 }
 

@@ -31,8 +31,8 @@ var spaceAroundComma = regexp.MustCompile(` *, *`)
 type keyAddCmd struct {
 	dataFlag
 	Name  string   `arg:"" help:"Who it is: the name that deploys are recorded under."`
-	Key   string   `required:"" scope:"KEY_ADD_" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
-	Allow []string `required:"" scope:"KEY_ADD_" placeholder:"RULE" help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
+	Key   string   `required:"" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
+	Allow []string `required:"" placeholder:"RULE" help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
 }
 
 // Run adds the key; a running server sees it at once.

@@ -13,7 +13,7 @@
 //   - standard output is data, standard error is speech. A line of speech starts with "refship: ", an error with
 //     "refship: error: ", and the remedy, where the error has a method Hint() string, with "refship: hint: ".
 //   - the exit status says what kind of failure it was, see exitCode and `refship help exit-codes`.
-//   - every flag --some-flag may also be given as REFSHIP_SOME_FLAG; the command line wins.
+//   - flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG; the command line wins.
 //   - an interrupt (SIGINT, SIGTERM) ends the work in an orderly way; a second one ends the process at once.
 package main
 

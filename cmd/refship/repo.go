@@ -24,7 +24,7 @@ type repoCreateCmd struct {
 	dataFlag
 	targetFlags
 	Name     string `arg:"" help:"The repository's name, such as config or team/config."`
-	NoTarget bool   `scope:"TARGET_" help:"Deploy nothing: only store what is pushed."`
+	NoTarget bool   `help:"Deploy nothing: only store what is pushed."`
 }
 
 // defaultTarget is the name of the target that `repo create` makes.

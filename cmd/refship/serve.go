@@ -41,16 +41,16 @@ const (
 type serveCmd struct {
 	dataFlag
 	etcdFlags
-	Listen            string `default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
-	EtcdListen        string `placeholder:"HOST:PORT" help:"Let others reach the embedded etcd, too. Plain HTTP on a loopback address; elsewhere TLS with client certificates, so that the three files are needed."`
-	EtcdCertFile      string `placeholder:"FILE" help:"Certificate for --etcd-listen."`
-	EtcdKeyFile       string `placeholder:"FILE" help:"Key of that certificate."`
-	EtcdTrustedCAFile string `name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
-	HTTP              string `name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. Whoever reaches it may ask: choose a loopback address or a private network."`
-	HTTPProfiles      bool   `name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
+	Listen            string `variable:"" default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
+	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let others reach the embedded etcd, too. Plain HTTP on a loopback address; elsewhere TLS with client certificates, so that the three files are needed."`
+	EtcdCertFile      string `variable:"" placeholder:"FILE" help:"Certificate for --etcd-listen."`
+	EtcdKeyFile       string `variable:"" placeholder:"FILE" help:"Key of that certificate."`
+	EtcdTrustedCAFile string `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
+	HTTP              string `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. Whoever reaches it may ask: choose a loopback address or a private network."`
+	HTTPProfiles      bool   `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
 	limitFlags
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
-	LogFormat string `default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
+	LogLevel  string `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
+	LogFormat string `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
 
 // Help is the long help.

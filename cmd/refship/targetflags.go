@@ -10,21 +10,21 @@ import (
 
 // targetFlags are a target's settings; nil: not given.
 type targetFlags struct {
-	Ref       *string `scope:"TARGET_" placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
-	Namespace *string `scope:"TARGET_" placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
+	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
+	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
 	layoutFlags
-	Check *string `scope:"TARGET_" placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+	Check *string `placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
 }
 
 // layoutFlags say what of a tree is deployed and how the nodes read it.
 type layoutFlags struct {
-	Path        *string `scope:"TARGET_" placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Frontend    *string `scope:"TARGET_" placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Of a new target files."`
-	Entry       *string `scope:"TARGET_" placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
-	Noop        *bool   `scope:"TARGET_" help:"mgmt changes nothing, and says what it would; --noop=false takes it back, as it does with the other flags of this kind."`
-	Sema        *string `scope:"TARGET_" placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
-	NoAutoedges *bool   `scope:"TARGET_" help:"mgmt adds no edges by itself."`
-	NoAutogroup *bool   `scope:"TARGET_" help:"mgmt does not group resources by itself."`
+	Path        *string `placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
+	Frontend    *string `placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Of a new target files."`
+	Entry       *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
+	Noop        *bool   `help:"mgmt changes nothing, and says what it would; --noop=false takes it back, as it does with the other flags of this kind."`
+	Sema        *string `placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
+	NoAutoedges *bool   `help:"mgmt adds no edges by itself."`
+	NoAutogroup *bool   `help:"mgmt does not group resources by itself."`
 }
 
 // newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
