@@ -12,7 +12,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -183,13 +182,13 @@ func (l *layer) readMetadata(meta found) (entry string, err error) {
 		return "", no(meta.why)
 	}
 	if meta.file.Size > maxMetadata {
-		return "", no(fmt.Sprintf("has %s, and at most %s are read", size(meta.file.Size), text.ExactSize(maxMetadata)))
+		return "", no(fmt.Sprintf("has %s, and at most %s are read", size(meta.file.Size), size(maxMetadata)))
 	}
-	data, err := l.content(meta.file, meta.path)
+	text, err := l.content(meta.file, meta.path)
 	if err != nil {
 		return "", err
 	}
-	if entry, err = parseMetadata(data); err != nil {
+	if entry, err = parseMetadata(text); err != nil {
 		return "", no("can not be read by mgmt: " + err.Error())
 	}
 	return entry, nil
@@ -273,7 +272,7 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 func (l *layer) file(ctx context.Context, e tree.Entry, name, path string) (*File, error) {
 	if e.Size > l.o.MaxValue {
 		return nil, &Error{
-			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), text.ExactSize(l.o.MaxValue)),
+			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), size(l.o.MaxValue)),
 			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the tree and deploy again",
 		}
 	}
@@ -400,11 +399,11 @@ func (l *layer) node(oid plumbing.Hash) (*node, error) {
 	if n := l.nodes[oid]; n != nil {
 		return n, nil
 	}
-	found, err := l.src.Node(oid)
+	text, err := l.src.Node(oid)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", oid, err)
 	}
-	n := &node{entries: found.Entries, byName: make(map[string]int, len(found.Entries))}
+	n := &node{entries: text.Entries, byName: make(map[string]int, len(text.Entries))}
 	for i := range n.entries {
 		n.byName[n.entries[i].Name] = i
 	}

@@ -154,24 +154,24 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 			Remedy: "remove the link or correct it, and deploy again",
 		}
 	}
-	data, err := l.content(e, path)
+	text, err := l.content(e, path)
 	if err != nil {
 		return "", err
 	}
-	l.targets[e.OID] = string(data)
-	return string(data), nil
+	l.targets[e.OID] = string(text)
+	return string(text), nil
 }
 
 // content reads a content that was found to be small.
 func (l *layer) content(e tree.Entry, path string) ([]byte, error) {
-	data, err := l.src.Content(e, path)
+	text, err := l.src.Content(e, path)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", path, err)
 	}
-	if int64(len(data)) != e.Size {
-		return nil, fmt.Errorf("read %q: %d bytes, not the %d that were promised", path, len(data), e.Size)
+	if int64(len(text)) != e.Size {
+		return nil, fmt.Errorf("read %q: %d bytes, not the %d that were promised", path, len(text), e.Size)
 	}
-	return data, nil
+	return text, nil
 }
 
 // linked gives the file that a link leads to.
