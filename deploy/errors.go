@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // Errors to branch on.
@@ -36,7 +37,7 @@ func (e *ConflictError) Unwrap() error {
 func (e *ConflictError) At() string {
 	subject := ""
 	if e.Head.Record != nil {
-		subject = ` "` + Printable(e.Head.Record.Subject) + `"`
+		subject = ` "` + text.Printable(e.Head.Record.Subject) + `"`
 	}
 	hash := "without a hash"
 	if e.Head.Hash != "" {
@@ -44,7 +45,7 @@ func (e *ConflictError) At() string {
 	}
 	when := ""
 	if e.Head.Record != nil {
-		when = ", " + Ago(time.Since(e.Head.Record.Time))
+		when = ", " + text.Age(time.Since(e.Head.Record.Time))
 	}
 	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, hash, subject, e.Head.By(), when)
 }

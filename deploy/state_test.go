@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 func (f *fixture) state() *deploy.State {
@@ -132,8 +133,8 @@ func FuzzHold(f *testing.F) {
 		if h == nil {
 			t.Fatal("whatever is there holds")
 		}
-		if text := h.String(); len(text) > 20_000 || deploy.Printable(text) != text {
-			t.Errorf("%q says %q", value, text)
+		if words := h.String(); len(words) > 20_000 || text.Printable(words) != words {
+			t.Errorf("%q says %q", value, words)
 		}
 	})
 }

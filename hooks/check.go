@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // check asks every chain whether it takes its deploy, before anything is locked.
@@ -123,7 +124,7 @@ func (x *Session) greeting(p *plan) string {
 	case v.Head == nil:
 		return fmt.Sprintf("%s→ %s, the first deploy, by %s", start, to, x.who.Name)
 	}
-	commits := deploy.Count(len(v.Commits), "commit")
+	commits := text.Count(len(v.Commits), "commit")
 	if v.More {
 		commits = "more than " + commits
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 )
 
@@ -100,7 +101,10 @@ func writeState(path string, state any, mode fs.FileMode) (changed bool, err err
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b.Bytes()) {
 		return false, nil
 	}
-	return true, putFile(path, b.Bytes(), mode)
+	if err := disk.RemoveTemporary(path); err != nil { // of an install that died
+		return false, err
+	}
+	return true, disk.WriteFile(path, b.Bytes(), mode)
 }
 
 func (m *manifest) hook(name string) *manifestHook {

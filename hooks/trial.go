@@ -17,6 +17,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 const (
@@ -204,7 +205,7 @@ func (t *trial) run(ctx context.Context) error {
 	}
 	t.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 	if err == nil {
-		t.say("the check passed in " + inMilliseconds(took))
+		t.say("the check passed in " + text.Took(took))
 	}
 	return err
 }
