@@ -3,69 +3,33 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/etcd"
-	"refship/deploy/text"
-	"refship/keys"
 )
 
-// Chain is the chain of one namespace.
-type Chain struct {
-	client *clientv3.Client
-	kv     clientv3.KV // client's, with a bound on how long one request may take
-	ns     Namespace
-	log    *slog.Logger
+// Reading reads the chain of one namespace.
+type Reading struct {
+	kv clientv3.KV // with a bound on how long one request may take
+	ns Namespace
 }
 
-// Open gives the chain of a namespace; it asks etcd nothing yet.
-func Open(client *clientv3.Client, ns Namespace, log *slog.Logger) *Chain {
-	return &Chain{client: client, kv: etcd.BoundedBelow(client, string(ns)+"/"), ns: ns, log: log.With("namespace", string(ns))}
+// OpenReading gives what reads the chain of a namespace; it asks etcd nothing yet.
+func OpenReading(client *clientv3.Client, ns Namespace) *Reading {
+	return &Reading{kv: etcd.BoundedBelow(client, string(ns)+"/"), ns: ns}
 }
 
 // Namespace is the chain's namespace.
-func (c *Chain) Namespace() Namespace { return c.ns }
+func (c *Reading) Namespace() Namespace { return c.ns }
 
-// The keys of deploy N that its publishing txn writes, in the order of a Deploy's revisions.
-const (
-	keyHash = iota
-	keyRecord
-	keySignature
-	keyPayload
-	keysPerDeploy
-)
-
-var deployKeys = [keysPerDeploy]string{"hash", "record", "signature", "payload"}
-
-func (c *Chain) deployKey(id ID, which int) string {
+func (c *Reading) deployKey(id ID, which int) string {
 	return fmt.Sprintf("%s/deploy/%d/%s", c.ns, id, deployKeys[which])
 }
 
 // own gives a key of refship's own below the namespace.
-func (c *Chain) own(name string) string { return string(c.ns) + "/refship/" + name }
-
-// Deploy is one published deploy as etcd has it.
-type Deploy struct {
-	ID          ID
-	Hash        Hash    // "" for a foreign deploy without one
-	Record      *Record // nil for a foreign deploy
-	RecordBytes []byte  // what is stored: hash and signature cover these
-	Signature   []byte  // armored SSH signature over RecordBytes; nil if unsigned
-
-	revisions [keysPerDeploy]int64 // mod revisions of its keys; 0: absent
-}
-
-// By says who deployed, for a sentence.
-func (d *Deploy) By() string {
-	if d.Record == nil {
-		return "another writer"
-	}
-	return text.Printable(d.Record.Pusher.Name)
-}
+func (c *Reading) own(name string) string { return string(c.ns) + "/refship/" + name }
 
 // maxProbes is how many ids one txn asks for: two operations each.
 const maxProbes = etcd.MaxOps / 2
@@ -75,7 +39,7 @@ const deploysPerTxn = etcd.MaxOps / keysPerDeploy
 
 // Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
 // NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
-func (c *Chain) Head(ctx context.Context) (*Deploy, error) {
+func (c *Reading) Head(ctx context.Context) (*Deploy, error) {
 	state, err := c.State(ctx)
 	if err != nil {
 		return nil, err
@@ -84,7 +48,7 @@ func (c *Chain) Head(ctx context.Context) (*Deploy, error) {
 }
 
 // headAt finds the head at a revision, knowing that it may be low.
-func (c *Chain) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error) {
+func (c *Reading) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error) {
 	for {
 		head, next, err := c.top(ctx, low, rev)
 		switch {
@@ -103,7 +67,7 @@ func (c *Chain) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error) 
 }
 
 // top reads deploy low (nil if it is not there; there is no deploy 0) and tells whether the next one exists.
-func (c *Chain) top(ctx context.Context, low ID, rev int64) (d *Deploy, next bool, err error) {
+func (c *Reading) top(ctx context.Context, low ID, rev int64) (d *Deploy, next bool, err error) {
 	ops := c.readOps(nil, low, rev)
 	for which := range deployKeys {
 		ops = append(ops, clientv3.OpGet(c.deployKey(low+1, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
@@ -133,7 +97,7 @@ func (c *Chain) top(ctx context.Context, low ID, rev int64) (d *Deploy, next boo
 }
 
 // gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until one is missing, then halves.
-func (c *Chain) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
+func (c *Reading) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
 	var ids []ID
 	for step := ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
 		ids = append(ids, low+step)
@@ -166,7 +130,7 @@ func (c *Chain) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
 }
 
 // probe tells which deploys exist at a revision.
-func (c *Chain) probe(ctx context.Context, rev int64, ids []ID) ([]bool, error) {
+func (c *Reading) probe(ctx context.Context, rev int64, ids []ID) ([]bool, error) {
 	ops := make([]clientv3.Op, 0, 2*len(ids))
 	for _, id := range ids {
 		for _, which := range []int{keyRecord, keyPayload} {
@@ -185,7 +149,7 @@ func (c *Chain) probe(ctx context.Context, rev int64, ids []ID) ([]bool, error) 
 }
 
 // Get reads one deploy; ErrNotFound if the chain has none of that id.
-func (c *Chain) Get(ctx context.Context, id ID) (*Deploy, error) {
+func (c *Reading) Get(ctx context.Context, id ID) (*Deploy, error) {
 	deploys, err := c.read(ctx, []ID{id}, 0)
 	if err != nil {
 		return nil, err
@@ -197,7 +161,7 @@ func (c *Chain) Get(ctx context.Context, id ID) (*Deploy, error) {
 }
 
 // Log calls fn for each deploy from the newest down, for at most limit of them (0: all).
-func (c *Chain) Log(ctx context.Context, limit int, fn func(*Deploy) error) error {
+func (c *Reading) Log(ctx context.Context, limit int, fn func(*Deploy) error) error {
 	head, err := c.Head(ctx)
 	if err != nil || head == nil {
 		return err
@@ -230,7 +194,7 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*Deploy) error) erro
 
 // read gets deploys in one txn at a revision (0: now); nil for one that is not there. If one is corrupt, those before it
 // come with the error.
-func (c *Chain) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error) {
+func (c *Reading) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error) {
 	ops := make([]clientv3.Op, 0, keysPerDeploy*len(ids))
 	for _, id := range ids {
 		ops = c.readOps(ops, id, rev)
@@ -249,7 +213,7 @@ func (c *Chain) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error
 }
 
 // readOps appends what reads one deploy; take reads the answers.
-func (c *Chain) readOps(ops []clientv3.Op, id ID, rev int64) []clientv3.Op {
+func (c *Reading) readOps(ops []clientv3.Op, id ID, rev int64) []clientv3.Op {
 	for which := range deployKeys {
 		opts := []clientv3.OpOption{clientv3.WithRev(rev)}
 		if which == keyPayload {
@@ -261,7 +225,7 @@ func (c *Chain) readOps(ops []clientv3.Op, id ID, rev int64) []clientv3.Op {
 }
 
 // take makes a deploy of the answers to readOps; nil if there is none.
-func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error) {
+func (c *Reading) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error) {
 	d := &Deploy{ID: id}
 	for which := range deployKeys {
 		kvs := answers[which].GetResponseRange().Kvs
@@ -280,7 +244,7 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 	}
 	switch {
 	case d.revisions[keyRecord] != 0:
-		if err := c.check(d); err != nil {
+		if err := d.decode(func(which int) string { return c.deployKey(id, which) }); err != nil {
 			return nil, err
 		}
 		return d, nil
@@ -297,37 +261,8 @@ func (c *Chain) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error)
 	return nil, nil
 }
 
-// check decodes a deploy's record and holds it against the keys it stands at, and against its signature, which must be
-// by the key that the record names. Whether that key is to be trusted is not asked here.
-func (c *Chain) check(d *Deploy) error {
-	record, err := decodeRecord(d.RecordBytes)
-	bad := func(which int, what string) error { return corrupt(c.deployKey(d.ID, which), what) }
-	signed := d.revisions[keySignature] != 0
-	switch {
-	case err != nil:
-		return bad(keyRecord, err.Error())
-	case record.ID != d.ID:
-		return bad(keyRecord, fmt.Sprintf("the record is that of deploy %d", record.ID))
-	case record.Hash != d.Hash:
-		return bad(keyHash, fmt.Sprintf("the record says %s", record.Hash))
-	case signed != (record.Signer != ""):
-		return bad(keySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, record.Signer))
-	}
-	if signed {
-		key, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)
-		if err != nil {
-			return bad(keySignature, err.Error())
-		}
-		if by := ssh.FingerprintSHA256(key); by != record.Signer {
-			return bad(keySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, record.Signer))
-		}
-	}
-	d.Record = record
-	return nil
-}
-
 // newestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
-func (c *Chain) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) {
+func (c *Reading) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) {
 	if d == nil || d.Record != nil {
 		return d, nil
 	}
@@ -352,6 +287,6 @@ func (c *Chain) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) {
 	return nil, nil
 }
 
-func (c *Chain) gapError(id ID) error {
+func (c *Reading) gapError(id ID) error {
 	return corrupt(c.deployKey(id, keyRecord), "the deploy is missing, a later one is there")
 }

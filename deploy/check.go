@@ -100,7 +100,10 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err := checkReason(job); err != nil {
 		return nil, err
 	}
-	state, err := c.state(ctx, func(m *marks) error { return c.held(m.hold) })
+	state, err := c.State(ctx)
+	if err == nil {
+		err = c.held(state.Hold)
+	}
 	if err != nil {
 		return nil, err
 	}

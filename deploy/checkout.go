@@ -27,7 +27,7 @@ const filesAtOnce = 64
 // checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it, whatever
 // links and names the tree has.
 type checkout struct {
-	chain *Chain
+	chain *Reading
 	nodes *nodes
 	root  *os.Root
 	told  Progress
@@ -45,7 +45,7 @@ type place struct {
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
-func (c *Chain) Checkout(ctx context.Context, d *Deploy, dir string, progress func(Progress)) (err error) {
+func (c *Reading) Checkout(ctx context.Context, d *Deploy, dir string, progress func(Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}

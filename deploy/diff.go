@@ -33,7 +33,7 @@ func (c Change) own() Change {
 
 // Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
 // that it reads is checked, contents are not read. fn's error ends it.
-func (c *Chain) Diff(ctx context.Context, a, b *Deploy, fn func(Change) error) error {
+func (c *Reading) Diff(ctx context.Context, a, b *Deploy, fn func(Change) error) error {
 	for _, d := range []*Deploy{a, b} {
 		if d.Record == nil {
 			return c.noTreeError(d)

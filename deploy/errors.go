@@ -58,13 +58,3 @@ func lockedError(ns Namespace, holder Holder, waited time.Duration) error {
 		Remedy: "try again when that deploy is done; the lock of a server that died goes away by itself within a minute",
 	}
 }
-
-// corrupt says that a value in etcd is not what leads to it promises.
-func corrupt(key, what string) error {
-	return &fault.Error{
-		Kind: fault.Corrupt,
-		What: fmt.Sprintf("verify %s: %s", key, what),
-		Remedy: "etcd was changed by something else than refship, or restored in part: restore it from a backup, " +
-			"or deploy the repository into a new namespace",
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,55 +16,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"refship/deploy/etcd"
-	"refship/deploy/text"
 )
-
-// Holder is the value of NS/refship/lock: who has the chain's lock (JSON).
-type Holder struct {
-	User       string    `json:"user"`
-	Repository string    `json:"repository"`
-	Ref        string    `json:"ref"`
-	Host       string    `json:"host"`
-	Server     string    `json:"server"`  // fingerprint of the server's signing key
-	Process    string    `json:"process"` // names the process to others on its machine; "" if it has no name
-	Since      time.Time `json:"since"`
-}
-
-// String says who, with what and since when, for a sentence: "bob (refs/heads/main of config, on host) since
-// 2026-01-02T03:04:05Z". What is not known is left out.
-func (h Holder) String() string {
-	words := "somebody"
-	if h.User != "" {
-		words = text.Printable(h.User)
-	}
-	what := text.Printable(h.Repository)
-	if h.Ref != "" && what != "" {
-		what = " of " + what
-	}
-	parts := []string{text.Printable(h.Ref) + what}
-	if h.Host != "" {
-		parts = append(parts, "on "+text.Printable(h.Host))
-	}
-	if parts[0] == "" {
-		parts = parts[1:]
-	}
-	if len(parts) > 0 {
-		words += " (" + strings.Join(parts, ", ") + ")"
-	}
-	if !h.Since.IsZero() {
-		words += " since " + h.Since.UTC().Format(time.RFC3339)
-	}
-	return words
-}
-
-// parseHolder reads a lock: whatever is there keeps others out.
-func parseHolder(value []byte) *Holder {
-	h := new(Holder)
-	if err := json.Unmarshal(value, h); err != nil || *h == (Holder{}) {
-		return &Holder{User: shorten(string(value))}
-	}
-	return h
-}
 
 // Locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
 // used by many goroutines.

@@ -22,11 +22,11 @@ const dirMode = filemode.Dir
 // nodesPerTxn keeps the answer of one txn small: a node can be as large as a chunk, or many chunks.
 const nodesPerTxn = 32
 
-func (c *Chain) treeKey(oid plumbing.Hash) string { return c.own("tree/" + oid.String()) }
+func (c *Reading) treeKey(oid plumbing.Hash) string { return c.own("tree/" + oid.String()) }
 
-func (c *Chain) objectKey(oid plumbing.Hash) string { return c.own("object/" + oid.String()) }
+func (c *Reading) objectKey(oid plumbing.Hash) string { return c.own("object/" + oid.String()) }
 
-func (c *Chain) contentKey(sum tree.SHA256) string {
+func (c *Reading) contentKey(sum tree.SHA256) string {
 	return string(c.ns) + "/storage/{sha256}" + sum.String()
 }
 
@@ -68,13 +68,13 @@ func putChunks(w *etcd.Writer, key string, value []byte) error {
 
 // nodes reads tree nodes from etcd and keeps them: a deploy reads each at most once.
 type nodes struct {
-	chain  *Chain
+	chain  *Reading
 	known  map[plumbing.Hash]*tree.Node
 	text   map[plumbing.Hash]tree.Entry // size and sha256 of the texts
 	broken map[plumbing.Hash]string     // what is wrong with a node that is there
 }
 
-func (c *Chain) newNodes() *nodes {
+func (c *Reading) newNodes() *nodes {
 	return &nodes{
 		chain: c, known: map[plumbing.Hash]*tree.Node{}, text: map[plumbing.Hash]tree.Entry{},
 		broken: map[plumbing.Hash]string{},

@@ -20,24 +20,14 @@ import (
 // read a second time.
 const keepBytes = 32 << 20
 
-// What a Linux file system can hold, in bytes: a deploy that no node could check out is refused.
-const (
-	maxName = 255
-	maxPath = 4095
-)
+// maxName is what a Linux file system can hold, in bytes: a deploy that no node could check out is refused.
+const maxName = 255
 
 // maxObjects bounds what one deploy's commits hold in memory, in bytes: 10,000 of the usual kind have 5 MiB.
 const maxObjects = 64 << 20
 
 // maxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
 const maxLink = 4095
-
-// Progress is told as it happens. A total of 0 is not known.
-type Progress struct {
-	Step              string // "reading" or "storing"
-	Files, FilesTotal int    // contents
-	Bytes, BytesTotal int64
-}
 
 // Prepared is a job whose tree was read and compared with etcd under the lock. Nothing is written yet.
 type Prepared struct {

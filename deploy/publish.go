@@ -13,11 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/etcd"
-	"refship/keys"
 )
-
-// signatureNamespace is the namespace of the SSH signature over a record.
-const signatureNamespace = "refship"
 
 // settleTimeout bounds how long Publish tries to find out what became of a txn whose answer was lost.
 const settleTimeout = 30 * time.Second
@@ -79,16 +75,7 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 	if job.Signer != nil {
 		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
 	}
-	d := &Deploy{ID: r.ID, Hash: r.Hash, Record: r}
-	if d.RecordBytes, err = r.encode(); err != nil {
-		return nil, err
-	}
-	if job.Signer != nil {
-		if d.Signature, err = keys.Sign(job.Signer, signatureNamespace, d.RecordBytes); err != nil {
-			return nil, fmt.Errorf("sign record: %w", err)
-		}
-	}
-	return d, nil
+	return NewDeploy(r, job.Signer)
 }
 
 // publishTxn compares all that the deploy was prepared against and puts all of its keys.

@@ -17,7 +17,7 @@ import (
 )
 
 // noTreeError says that a deploy has no tree to read: it is foreign.
-func (c *Chain) noTreeError(d *Deploy) error {
+func (c *Reading) noTreeError(d *Deploy) error {
 	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
 }
 
@@ -90,7 +90,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 // List calls fn for the entries of the directory at where ("" is the root), or for the one file that is there, with
 // their paths; recursive goes into directories, which are then not told themselves. Every node is checked on the way.
 // Paths are raw bytes, elements joined with "/".
-func (c *Chain) List(ctx context.Context, d *Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
+func (c *Reading) List(ctx context.Context, d *Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
@@ -151,7 +151,7 @@ func dirsOf(entries []tree.Entry) []tree.Entry {
 
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
 // first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
-func (c *Chain) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) error {
+func (c *Reading) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
@@ -172,7 +172,7 @@ func (c *Chain) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) e
 const chunksAtOnce = 4
 
 // content writes a file's content and checks it.
-func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
+func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 	sum, count := newContentHash(e.Size), chunkCount(e.Size)
 	for first := int64(0); first < count; first += chunksAtOnce {
 		last := min(first+chunksAtOnce, count)
@@ -204,7 +204,7 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 	return nil
 }
 
-func (c *Chain) checkContent(e tree.Entry, sum *contentHash) error {
+func (c *Reading) checkContent(e tree.Entry, sum *contentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}

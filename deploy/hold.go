@@ -1,0 +1,24 @@
+package deploy
+
+import (
+	"fmt"
+
+	"refship/deploy/fault"
+	"refship/deploy/text"
+)
+
+// held refuses while somebody holds the chain.
+func (c *Chain) held(h *Hold) error {
+	if h == nil {
+		return nil
+	}
+	ask := ""
+	if h.User != "" {
+		ask = "ask " + text.Printable(shorten(h.User)) + ": "
+	}
+	return &fault.Error{
+		Kind:   fault.Refused,
+		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),
+		Remedy: ask + "it deploys again when the key " + c.own("hold") + " is gone from etcd",
+	}
+}

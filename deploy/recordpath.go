@@ -1,0 +1,29 @@
+package deploy
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"refship/deploy/fault"
+	"refship/deploy/tree"
+)
+
+// maxPath is how long a path of a tree may be: what a Linux file system can hold, in bytes.
+const maxPath = 4095
+
+// CheckPath takes what a Job's Path may be: "" or a clean relative path of UTF-8, elements joined with "/".
+func CheckPath(path string) error {
+	bad := !utf8.ValidString(path) || len(path) > maxPath
+	for element := range strings.SplitSeq(path, "/") {
+		bad = bad || path != "" && tree.CheckName(element) != nil
+	}
+	if !bad {
+		return nil
+	}
+	return &fault.Error{
+		Kind:   fault.Refused,
+		What:   fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), maxPath)]),
+		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
+	}
+}
