@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -63,7 +64,7 @@ func (d *Deploy) By() string {
 	if d.Record == nil {
 		return "another writer"
 	}
-	return Printable(d.Record.Pusher.Name)
+	return text.Printable(d.Record.Pusher.Name)
 }
 
 // maxProbes is how many ids one txn asks for: two operations each.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/mgmt"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -177,8 +178,8 @@ func (v *Verdict) read(job *Job) error {
 	commit, err := job.Repo.Commit(job.Commit)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		return &RefusedError{
-			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), Printable(job.Ref)),
-			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + Printable(job.Ref),
+			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
+			Remedy: "of an annotated tag, push what it stands on: git push REMOTE TAG^{commit}:" + text.Printable(job.Ref),
 		}
 	}
 	if err != nil {
@@ -284,7 +285,7 @@ func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 	}
 	if from := elsewhere(job, head.Record); from != "" {
 		if head.Record.Ref != "" {
-			branch = Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
+			branch = text.Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
 		}
 		return "it came from " + from + ", and " + why,
 			"catch up from there: git pull --rebase URL " + branch + ", with the URL of " + from + "; then " + job.pushAgain()
@@ -308,15 +309,15 @@ func elsewhere(job *Job, r *Record) string {
 	}
 	var where []string
 	if r.Repository != "" {
-		where = append(where, "repository "+Printable(r.Repository))
+		where = append(where, "repository "+text.Printable(r.Repository))
 	}
 	switch {
 	case r.Kind == KindDeploy && r.Pusher.Via != "ssh" && !differ(r.Repository, job.Repository):
 		return "" // by hand: the server is where that was, and not where the repository is
 	case differ(r.Server, job.Server):
-		where = append(where, "server "+Printable(r.Server))
+		where = append(where, "server "+text.Printable(r.Server))
 	case differ(r.Signer, signer):
-		where = append(where, strings.TrimSpace("server "+Printable(r.Server))+" with the signing key "+Printable(r.Signer))
+		where = append(where, strings.TrimSpace("server "+text.Printable(r.Server))+" with the signing key "+text.Printable(r.Signer))
 	case !differ(r.Repository, job.Repository):
 		return ""
 	}

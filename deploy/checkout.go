@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/tree"
 )
@@ -74,10 +75,10 @@ func (c *Chain) Checkout(ctx context.Context, d *Deploy, dir string, progress fu
 	if err := w.tree(ctx, d.Record.root()); err != nil {
 		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
 	}
-	if err := syncTree(scratch); err != nil {
+	if err := disk.SyncTree(scratch); err != nil {
 		return err
 	}
-	return renameNew(scratch, dir)
+	return disk.RenameNew(scratch, dir)
 }
 
 // checkFree refuses a directory that is there, or cannot be made.

@@ -30,29 +30,29 @@ func noise(size int) string {
 func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 	f := newFixture(t)
 	all := files{
-		"file":                        text("one\n"),
+		"file":                        regular("one\n"),
 		"executable":                  {"100755", "#!/bin/sh\n"},
 		"same executable":             {"100755", "one\n"},
-		"empty":                       text(""),
-		"dir/empty too":               text(""),
+		"empty":                       regular(""),
+		"dir/empty too":               regular(""),
 		"link":                        {"120000", "dir/empty too"},
 		"link whose target is file's": {"120000", "one\n"},
 		"up":                          {"120000", "../../../../etc/passwd"},
 		"absolute":                    {"120000", "/etc/passwd"},
 		"dangling":                    {"120000", "no such\nfile"},
 		"to a directory":              {"120000", "dir"},
-		"a b/c d":                     text("spaces"),
-		"line\nfeed/and\ttab":         text("newline"),
-		"latin1 \xe9\xff":             text("not UTF-8"),
-		"ünïcode/日本":                  text("UTF-8"),
-		"-rf":                         text("a leading dash"),
-		"--/-":                        text("more dashes"),
-		"'quotes' \"double\" `back`":  text("quoted"),
-		"back\\slash":                 text("\\"),
-		"$(id)":                       text("shell"),
-		".hidden/..three":             text("dots"),
-		"a.b":                         text("order"), "a/x": text("order"), "a0": text("order"), "a-": text("order"),
-		strings.Repeat("n", 255): text("a name of 255 bytes"),
+		"a b/c d":                     regular("spaces"),
+		"line\nfeed/and\ttab":         regular("newline"),
+		"latin1 \xe9\xff":             regular("not UTF-8"),
+		"ünïcode/日本":                  regular("UTF-8"),
+		"-rf":                         regular("a leading dash"),
+		"--/-":                        regular("more dashes"),
+		"'quotes' \"double\" `back`":  regular("quoted"),
+		"back\\slash":                 regular("\\"),
+		"$(id)":                       regular("shell"),
+		".hidden/..three":             regular("dots"),
+		"a.b":                         regular("order"), "a/x": regular("order"), "a0": regular("order"), "a-": regular("order"),
+		strings.Repeat("n", 255): regular("a name of 255 bytes"),
 		"sub/module":             {"160000", oid160},
 	}
 	p, lock := f.prepare(f.job(f.repo.commit("all", all)))
@@ -83,7 +83,7 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 
 func TestListTellsOneDirectoryOrOneFile(t *testing.T) {
 	f := newFixture(t)
-	d := f.deploy(f.repo.commit("all", files{"a/b/c": text("c"), "a/d": text("d"), "e": text("e")}))
+	d := f.deploy(f.repo.commit("all", files{"a/b/c": regular("c"), "a/d": regular("d"), "e": regular("e")}))
 	for where, want := range map[string]string{
 		"": "a e", "/": "a e", "a": "a/b a/d", "a/": "a/b a/d", "a/b": "a/b/c", "a/b/c": "a/b/c", "e": "e",
 	} {
@@ -129,9 +129,9 @@ func TestSizesAroundAChunk(t *testing.T) {
 	f := newFixture(t)
 	all := files{}
 	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize, 2*tree.ChunkSize + 1} {
-		all[fmt.Sprint(size)] = text(noise(size))
+		all[fmt.Sprint(size)] = regular(noise(size))
 	}
-	all["9.5 MB"] = text(noise(9_500_000))
+	all["9.5 MB"] = regular(noise(9_500_000))
 	d := f.deploy(f.repo.commit("sizes", all))
 	f.sameAsGit(d)
 	chunks := map[int]int{}
@@ -156,11 +156,11 @@ func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
 	const wide = 4000 // long names: a node of more than one chunk
 	all := files{}
 	for i := range wide {
-		all[fmt.Sprintf("wide/%0250d", i)] = text(fmt.Sprint(i % 7))
+		all[fmt.Sprintf("wide/%0250d", i)] = regular(fmt.Sprint(i % 7))
 	}
 	first := f.deploy(f.repo.commit("wide", all))
 	before := f.dump()
-	all[fmt.Sprintf("wide/%0250d", 1234)] = text("changed")
+	all[fmt.Sprintf("wide/%0250d", 1234)] = regular("changed")
 	second := f.deploy(f.repo.commit("one", all, plumbing.NewHash(string(first.Hash))))
 	after := f.dump()
 	if second.Record.Files != wide {
@@ -183,12 +183,12 @@ func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
 	f := newFixture(t)
 	all := files{}
 	for i := range 50 {
-		all[fmt.Sprintf("copy/%d", i)] = text("the same content")
+		all[fmt.Sprintf("copy/%d", i)] = regular("the same content")
 	}
 	// The same subtree at different depths: its height is one, whatever lies above it.
 	for _, at := range []string{"s", "z/s", "z/y/s", "a/b/c/d/s", "a/s"} {
-		all[at+"/deep/er/file"] = text("shared")
-		all[at+"/file"] = text("shared too")
+		all[at+"/deep/er/file"] = regular("shared")
+		all[at+"/file"] = regular("shared too")
 	}
 	p, lock := f.prepare(f.job(f.repo.commit("all", all)))
 	if p.NewContents != 3 {
@@ -202,8 +202,8 @@ func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
 	for _, at := range []string{"s", "z/s"} { // move them about
 		delete(all, at+"/file")
 	}
-	all["new/place/s/deep/er/file"] = text("shared")
-	all["new/place/s/file"] = text("shared too")
+	all["new/place/s/deep/er/file"] = regular("shared")
+	all["new/place/s/file"] = regular("shared too")
 	f.sameAsGit(f.deploy(f.repo.commit("moved", all, plumbing.NewHash(string(d.Hash)))))
 }
 
@@ -211,12 +211,12 @@ func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
 	f := newFixture(t)
 	other := file{content: "other"}
 	shapes := []files{
-		{"x": text("target"), "o": other},
+		{"x": regular("target"), "o": other},
 		{"x": {"120000", "target"}, "o": other},
-		{"x/target": text("target"), "o": other},
+		{"x/target": regular("target"), "o": other},
 		{"x": {"160000", oid160}, "o": other},
 		{"x": {"100755", "target"}, "o": other},
-		{"x": text("target"), "o": other},
+		{"x": regular("target"), "o": other},
 		{"o": other},
 		{"x": {"120000", "target"}, "o": other},
 	}
@@ -239,8 +239,8 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 		all           files
 		message, hint string
 	}{
-		"name":      {files{"dir/" + strings.Repeat("n", 256): text("x")}, "a name of 256 bytes", "shorten the name"},
-		"path":      {files{long + "x": text("x")}, "in a path of 40", "shorten the name"},
+		"name":      {files{"dir/" + strings.Repeat("n", 256): regular("x")}, "a name of 256 bytes", "shorten the name"},
+		"path":      {files{long + "x": regular("x")}, "in a path of 40", "shorten the name"},
 		"long link": {files{"dir/l": {"120000", strings.Repeat("t", 4096)}}, `symbolic link "dir/l" has a target of 4096 bytes`, "remove the link"},
 		"NUL link":  {files{"dir/l": {"120000", "a\x00b"}}, `symbolic link "dir/l" has a NUL`, "remove the link"},
 		"no link":   {files{"dir/l": {"120000", ""}}, `symbolic link "dir/l" has a target of 0 bytes`, "remove the link"},
@@ -260,12 +260,12 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 func TestALinkWhoseTargetWasAFile(t *testing.T) {
 	f := newFixture(t)
 	bad := "a\x00b"
-	d := f.deploy(f.repo.commit("file", files{"x": text(bad)}))
+	d := f.deploy(f.repo.commit("file", files{"x": regular(bad)}))
 	head := plumbing.NewHash(string(d.Hash))
 	for name, all := range map[string]files{
 		"same name":  {"x": {"120000", bad}},
-		"other name": {"x": text(bad), "y": {"120000", bad}},
-		"elsewhere":  {"x": text(bad), "dir/y": {"120000", bad}},
+		"other name": {"x": regular(bad), "y": {"120000", bad}},
+		"elsewhere":  {"x": regular(bad), "dir/y": {"120000", bad}},
 	} {
 		_, _, err := f.do(f.job(f.repo.commit(name, all, head)))
 		wantError[*deploy.RefusedError](t, err, "has a NUL", "remove the link")
@@ -276,9 +276,9 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	f := newFixture(t)
 	low := strings.Repeat("l/", 1500) + "file"
-	d := f.deploy(f.repo.commit("low", files{"a/" + low: text("x")}))
+	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
 	high := strings.Repeat("h/", 700)
-	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: text("x")}, plumbing.NewHash(string(d.Hash)))))
+	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, plumbing.NewHash(string(d.Hash)))))
 	wantError[*deploy.RefusedError](t, err, "in a path of 4404", "shorten the name")
 }
 
@@ -316,7 +316,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	f := newFixture(t)
 	f.path = "srv/web"
-	all := files{"README": text("r"), "srv/other": text("o"), "srv/web/index": text("i"), "srv/web/css/a": text("a")}
+	all := files{"README": regular("r"), "srv/other": regular("o"), "srv/web/index": regular("i"), "srv/web/css/a": regular("a")}
 	d := f.deploy(f.repo.commit("all", all))
 	f.sameAsGit(d)
 	keys := f.dump()
@@ -345,7 +345,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 
 func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	f := newFixture(t)
-	d := f.deploy(f.repo.commit("all", files{"a": text("a")}))
+	d := f.deploy(f.repo.commit("all", files{"a": regular("a")}))
 	dir := t.TempDir()
 	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
 	wantError[*deploy.DestinationError](t, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")

@@ -47,12 +47,12 @@ func TestOneFileChangedIn2000CostsItsPath(t *testing.T) {
 	f := newFixture(t)
 	all := files{}
 	for i := range 2000 {
-		all[fmt.Sprintf("dir %d/sub %d/file %d", i%10, i/10%20, i)] = text(fmt.Sprint("content ", i))
+		all[fmt.Sprintf("dir %d/sub %d/file %d", i%10, i/10%20, i)] = regular(fmt.Sprint("content ", i))
 	}
 	first := f.deploy(f.repo.commit("first", all))
 	asked()
 	before := f.dump()
-	all["dir 7/sub 3/file 37"] = text("changed")
+	all["dir 7/sub 3/file 37"] = regular("changed")
 	commit := f.repo.commit("second", all, plumbing.NewHash(string(first.Hash)))
 
 	v, err := f.chain.Check(t.Context(), f.job(commit))
@@ -143,7 +143,7 @@ func TestTheSameAgainCostsTwoRequestsAndWritesNothing(t *testing.T) {
 // What the announced bytes of a first deploy are: exactly what is written, in whatever way content repeats.
 func TestAnnouncedBytesAreWhatIsWritten(t *testing.T) {
 	f := newFixture(t)
-	all := files{"a": text("same"), "b": text("same"), "c/a": text("same"), "big": text(noise(tree.ChunkSize + 5)), "d/big": text(noise(tree.ChunkSize + 5))}
+	all := files{"a": regular("same"), "b": regular("same"), "c/a": regular("same"), "big": regular(noise(tree.ChunkSize + 5)), "d/big": regular(noise(tree.ChunkSize + 5))}
 	p, _ := f.uploaded(f.repo.commit("all", all))
 	var bytes int64
 	for key, value := range f.dump() {

@@ -124,8 +124,8 @@ func TestDiffEqualsGits(t *testing.T) {
 
 func TestDiffEndsWithItsCallersError(t *testing.T) {
 	f := newFixture(t)
-	a := f.deploy(f.repo.commit("a", files{"x": text("1"), "y": text("1")}))
-	b := f.deploy(f.repo.commit("b", files{"x": text("2"), "y": text("2")}, plumbing.NewHash(string(a.Hash))))
+	a := f.deploy(f.repo.commit("a", files{"x": regular("1"), "y": regular("1")}))
+	b := f.deploy(f.repo.commit("b", files{"x": regular("2"), "y": regular("2")}, plumbing.NewHash(string(a.Hash))))
 	seen := 0
 	err := f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { seen++; return errCut })
 	if !errors.Is(err, errCut) || seen != 1 {
@@ -151,9 +151,9 @@ func TestDiffOfAForeignDeploy(t *testing.T) {
 // No node that was exchanged is believed, on either side.
 func TestDiffChecksEachNodeItReads(t *testing.T) {
 	f := newFixture(t)
-	all := files{"d/e/f": text("1"), "d/g": text("1"), "h": text("1")}
+	all := files{"d/e/f": regular("1"), "d/g": regular("1"), "h": regular("1")}
 	a := f.deploy(f.repo.commit("a", all))
-	b := f.deploy(f.repo.commit("b", files{"d/e/f": text("2"), "d/g": text("1"), "h": text("1")}, plumbing.NewHash(string(a.Hash))))
+	b := f.deploy(f.repo.commit("b", files{"d/e/f": regular("2"), "d/g": regular("1"), "h": regular("1")}, plumbing.NewHash(string(a.Hash))))
 	checked := 0
 	for key, value := range f.dump() {
 		if !strings.HasPrefix(key, own+"tree/") {

@@ -99,8 +99,8 @@ func TestDeploysOfADirectory(t *testing.T) {
 	f := newFixture(t)
 	dir := filepath.Join(t.TempDir(), "si\x1bte")
 	f.write(dir, files{
-		"a": text("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": text("one"), "sub/empty": text(""),
-		"large": text(strings.Repeat("0123456789", 250_000)),
+		"a": regular("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": regular("one"), "sub/empty": regular(""),
+		"large": regular(strings.Repeat("0123456789", 250_000)),
 	})
 	first := f.deployDir(dir)
 	r := *first.Record
@@ -119,7 +119,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 	}
 	f.unchanged(before)
 
-	f.write(dir, files{"a": text("two"), "sub/new": text("new")})
+	f.write(dir, files{"a": regular("two"), "sub/new": regular("new")})
 	edited := f.deployDir(dir)
 	f.sameAsDirectory(edited, dir)
 	if err := os.Chmod(filepath.Join(dir, "a"), 0o755); err != nil {
@@ -169,7 +169,7 @@ func TestEmptyDirectoryIsDeployed(t *testing.T) {
 	dir := t.TempDir()
 	d := f.deployDir(dir)
 	f.sameAsDirectory(d, dir)
-	f.write(dir, files{"a": text("a")})
+	f.write(dir, files{"a": regular("a")})
 	f.sameAsDirectory(f.deployDir(dir), dir)
 	if d.Record.Files != 0 || d.Record.Tree != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" {
 		t.Errorf("record %s", d.RecordBytes)
@@ -180,7 +180,7 @@ func TestEmptyDirectoryIsDeployed(t *testing.T) {
 func TestDirectoriesAndCommits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	all := files{"a": text("one")}
+	all := files{"a": regular("one")}
 	dir, commit := filepath.Join(t.TempDir(), "site"), f.repo.commit("one", all)
 	f.write(dir, all)
 	f.deploy(commit)
@@ -206,7 +206,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	if d := f.get(2); d.Record.Commits != 0 || f.objects() != 1 {
 		t.Errorf("record %s", d.RecordBytes)
 	}
-	f.write(dir, files{"a": text("two")})
+	f.write(dir, files{"a": regular("two")})
 	f.deployDir(dir)
 	push := f.job(commit)
 	refused(push, `"directory site", by ada, just now; that is a plain directory, and your `+commit.String()[:7]+" is a commit",
@@ -234,7 +234,7 @@ func TestDirectoryAfterARollback(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
-	f.write(dir, files{"a": text("one")})
+	f.write(dir, files{"a": regular("one")})
 	job := f.dirJob(dir)
 	for previous, undoes := range map[string]bool{job.Dir.Root().String(): true, strings.Repeat("cd", 20): false} {
 		f.headKeys(&deploy.Record{
@@ -253,7 +253,7 @@ func TestStandOfADirectory(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
-	f.write(dir, files{"a": text("one")})
+	f.write(dir, files{"a": regular("one")})
 	stands := func(want deploy.Standing) {
 		t.Helper()
 		state, err := f.chain.State(t.Context())
@@ -267,7 +267,7 @@ func TestStandOfADirectory(t *testing.T) {
 	stands(deploy.StandingEmpty)
 	f.deployDir(dir)
 	stands(deploy.StandingEqual)
-	f.write(dir, files{"a": text("two")})
+	f.write(dir, files{"a": regular("two")})
 	stands(deploy.StandingAhead)
 	f.clear()
 	f.deploy(f.one())
@@ -279,9 +279,9 @@ func TestDirectoryThatChanges(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	large := strings.Repeat("0123456789", 250_000)
-	for name, change := range map[string]files{"another content": {"large": text(strings.Replace(large, "9", "x", 1))}, "longer": {"large": text(large + "0")}} {
+	for name, change := range map[string]files{"another content": {"large": regular(strings.Replace(large, "9", "x", 1))}, "longer": {"large": regular(large + "0")}} {
 		dir := t.TempDir()
-		f.write(dir, files{"a": text("one"), "large": text(large)})
+		f.write(dir, files{"a": regular("one"), "large": regular(large)})
 		job := f.dirJob(dir)
 		p, lock := f.prepare(job)
 		f.write(dir, change)
@@ -308,9 +308,9 @@ func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
-	f.write(dir, files{"a": text("one")})
+	f.write(dir, files{"a": regular("one")})
 	p, _ := f.prepare(f.dirJob(dir))
-	f.write(dir, files{"a": text("two")})
+	f.write(dir, files{"a": regular("two")})
 	if err := p.Upload(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.write(dir, files{"a": text("one")})
+	f.write(dir, files{"a": regular("one")})
 	f.sameAsDirectory(d, dir)
 }
 
@@ -326,7 +326,7 @@ func TestDirectoryForMgmt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir, out := t.TempDir(), t.TempDir()
-	f.write(dir, files{"main.mcl": text("print \"hello\" {}\n"), "files/large": text(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
+	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
 	job := f.dirJob(dir)
 	job.Frontend = deploy.Auto
 	if err := f.verdict(job).WriteTree(t.Context(), job.Source(), out, 1<<30, quiet); err != nil {
@@ -353,7 +353,7 @@ func TestDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
-	f.write(dir, files{".git/config": text("x"), "large": text("0123456789")})
+	f.write(dir, files{".git/config": regular("x"), "large": regular("0123456789")})
 	_, err := deploy.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
 	wantError[*deploy.RefusedError](t, err, `".git" is git's own name`, "--exclude .git, or deploy the commit: refship deploy --repo DIR --rev REV")
 	job := f.dirJob(dir, ".git")

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"refship/deploy/text"
 )
 
 // Any error of refship may have a method Hint() string: the remedy, which the command prints on a line of its own.
@@ -31,7 +33,7 @@ func (e *ConflictError) Error() string { return e.At() + "; " + e.Why }
 func (e *ConflictError) At() string {
 	subject := ""
 	if e.Head.Record != nil {
-		subject = ` "` + Printable(e.Head.Record.Subject) + `"`
+		subject = ` "` + text.Printable(e.Head.Record.Subject) + `"`
 	}
 	hash := "without a hash"
 	if e.Head.Hash != "" {
@@ -39,7 +41,7 @@ func (e *ConflictError) At() string {
 	}
 	when := ""
 	if e.Head.Record != nil {
-		when = ", " + Ago(time.Since(e.Head.Record.Time))
+		when = ", " + text.Age(time.Since(e.Head.Record.Time))
 	}
 	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, hash, subject, e.Head.By(), when)
 }

@@ -86,9 +86,9 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			f := newFixture(t)
-			all := files{"a": text("a"), "d/b": text("b"), "d/e/c": text("c")}
+			all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c")}
 			first := f.repo.commit("first", all)
-			all["d/e/c"], all["d/new"] = text("changed"), text("new")
+			all["d/e/c"], all["d/new"] = regular("changed"), regular("new")
 			second := f.repo.commit("second", all, first)
 			for _, commit := range []plumbing.Hash{first, second} {
 				requests := 0
@@ -163,7 +163,7 @@ func TestAFaultThatLasts(t *testing.T) {
 			x := faults[name]
 			first := f.one()
 			f.deploy(first)
-			commit := f.repo.commit("two", files{"a": text("b")}, first)
+			commit := f.repo.commit("two", files{"a": regular("b")}, first)
 			for k := 1; ; k++ {
 				publishing, reached := false, false
 				f.onlyFrom(x, k, &publishing, &reached)

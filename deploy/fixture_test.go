@@ -130,7 +130,7 @@ type file struct {
 	content string
 }
 
-func text(content string) file { return file{content: content} }
+func regular(content string) file { return file{content: content} }
 
 // commit makes a commit that holds exactly these files. No parents: a root.
 func (r gitRepo) commit(message string, all files, parents ...plumbing.Hash) plumbing.Hash {

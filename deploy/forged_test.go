@@ -17,7 +17,7 @@ func TestForgedRecord(t *testing.T) {
 	f := newFixture(t)
 	var parents []plumbing.Hash
 	for _, content := range []string{"one\n", "two\n", "three\n"} {
-		parents = []plumbing.Hash{f.repo.commit(content, files{"a.txt": text(content)}, parents...)}
+		parents = []plumbing.Hash{f.repo.commit(content, files{"a.txt": regular(content)}, parents...)}
 		f.deploy(parents[0])
 	}
 	key := "/refship/config/deploy/2/record"
@@ -48,7 +48,7 @@ func TestForgedRecord(t *testing.T) {
 // A signature by another key than the record names proves nothing.
 func TestSignatureByAnotherKey(t *testing.T) {
 	f := newFixture(t)
-	d := f.deploy(f.repo.commit("one", files{"a.txt": text("one\n")}))
+	d := f.deploy(f.repo.commit("one", files{"a.txt": regular("one\n")}))
 	forged, err := keys.Sign(newSigner(t, 2), "refship", d.RecordBytes)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestSignatureByAnotherKey(t *testing.T) {
 
 func TestPathsThatAreNotThere(t *testing.T) {
 	f := newFixture(t)
-	d := f.deploy(f.repo.commit("one", files{"dir/a.txt": text("one\n")}))
+	d := f.deploy(f.repo.commit("one", files{"dir/a.txt": regular("one\n")}))
 	for path, want := range map[string]string{
 		"nope":        `there is no "nope" in the deploy's root`,
 		"dir/nope":    `there is no "nope" in "dir"`,
@@ -76,7 +76,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 // Of an annotated tag only the commit can be deployed, and the message says how.
 func TestWhatIsNoCommitIsRefused(t *testing.T) {
 	f := newFixture(t)
-	commit := f.repo.commit("one", files{"a.txt": text("one\n")})
+	commit := f.repo.commit("one", files{"a.txt": regular("one\n")})
 	f.repo.git("tag", "-a", "-m", "live", "live", commit.String())
 	job := f.job(f.repo.oid("rev-parse", "live"))
 	job.Ref = "refs/tags/live"

@@ -45,7 +45,7 @@ func between(t *testing.T, marker string) (before, inside, after string) {
 func (f *fixture) example() *deploy.Deploy {
 	f.Helper()
 	d := f.deploy(f.repo.commit("greet\n", files{
-		"motd": text("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": text(""), "message": {"120000", "motd"},
+		"motd": regular("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": regular(""), "message": {"120000", "motd"},
 	}))
 	r := *d.Record
 	r.Time = time.Date(2026, 1, 1, 12, 0, 0, 345e6, time.UTC)

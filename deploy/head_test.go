@@ -80,7 +80,7 @@ func TestHeadOfALongChainCostsTwoRequests(t *testing.T) {
 	r := deploy.Record{ID: 1, Kind: deploy.KindPush, Hash: deploy.Hash(oid160)}
 	f.handwritten(r)
 	f.delete(namespace + "/deploy/1/payload")
-	commit := f.repo.commit("first", files{"a": text("a")})
+	commit := f.repo.commit("first", files{"a": regular("a")})
 	f.put(fmt.Sprintf("%s/deploy/%d/hash", namespace, length), commit.String())
 	var d *deploy.Deploy
 	requests := f.tap.count(func() { d = f.deploy(commit) })

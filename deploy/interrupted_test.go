@@ -76,14 +76,14 @@ func complete(t testing.TB, keys map[string]string) {
 
 // deepTree has layers, a file of several chunks, a node of several chunks, and more keys than one txn takes.
 func deepTree() files {
-	all := files{"big": text(noise(2 * tree.ChunkSize)), "link": {"120000", "big"}}
+	all := files{"big": regular(noise(2 * tree.ChunkSize)), "link": {"120000", "big"}}
 	for i := range 140 {
-		all[fmt.Sprintf("many/%d/file", i)] = text(fmt.Sprint("content ", i))
+		all[fmt.Sprintf("many/%d/file", i)] = regular(fmt.Sprint("content ", i))
 	}
 	for i := range 3000 {
-		all[fmt.Sprintf("a/b/c/d/wide/%0250d", i)] = text("")
+		all[fmt.Sprintf("a/b/c/d/wide/%0250d", i)] = regular("")
 	}
-	all["a/b/c/d/e/f"] = text("deep")
+	all["a/b/c/d/e/f"] = regular("deep")
 	return all
 }
 
@@ -177,10 +177,10 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 // (There are three: lock, upload, publish.)
 func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 	f := newFixture(t)
-	all := files{"a": text("a"), "d/b": text("b"), "d/e/c": text("c")}
+	all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c")}
 	first := f.deploy(f.repo.commit("first", all))
 	before := f.dump()
-	all["d/e/c"] = text("changed")
+	all["d/e/c"] = regular("changed")
 	commit := f.repo.commit("second", all, plumbing.NewHash(string(first.Hash)))
 	for n := 0; ; n++ {
 		f.clear()
@@ -233,7 +233,7 @@ func (f *fixture) failOnce(n int, seen *int) (reached func() bool) {
 
 // A broken node is written again by the next deploy that has the directory, and nothing of it is signed again.
 func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
-	all := files{"a": text("a"), "d/b": text("b"), "d/e/c": text("c"), "d/e/g": text("g")}
+	all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c"), "d/e/g": regular("g")}
 	probe := newFixture(t)
 	first := probe.deploy(probe.repo.commit("first", all))
 	whole := probe.dump()
@@ -257,7 +257,7 @@ func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 					f.put(k, v)
 				}
 				f.put(key, breakIt(whole[key]))
-				changed := files{"a": text("a"), "d/b": text("b"), "d/e/c": text("changed"), "d/e/g": text("g")}
+				changed := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("changed"), "d/e/g": regular("g")}
 				second := f.deploy(f.repo.commit("second", changed, plumbing.NewHash(string(first.Hash))))
 				f.sameAsGit(second)
 				if second.Record.Files != 4 {
@@ -270,7 +270,7 @@ func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 
 func TestProgressOfReadingAndStoring(t *testing.T) {
 	f := newFixture(t)
-	commit := f.repo.commit("all", files{"a": text("a"), "b": text(noise(2*tree.ChunkSize + 1))})
+	commit := f.repo.commit("all", files{"a": regular("a"), "b": regular(noise(2*tree.ChunkSize + 1))})
 	var last map[string]deploy.Progress
 	tell := func(p deploy.Progress) {
 		if before := last[p.Step]; p.Bytes < before.Bytes || p.Files < before.Files {

@@ -75,8 +75,8 @@ func readAll(t testing.TB, fsys fs.FS, name string) string {
 func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 	f := newFixture(t).onMgmt()
 	all := files{
-		"main.mcl": text("import \"fmt\"\n"), "files/motd": text("hello\n"), "files/run": {mode: "100755", content: "#!/bin/sh\n"},
-		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": text(noise(1<<20 + 7)), "empty": text(""),
+		"main.mcl": regular("import \"fmt\"\n"), "files/motd": regular("hello\n"), "files/run": {mode: "100755", content: "#!/bin/sh\n"},
+		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": regular(noise(1<<20 + 7)), "empty": regular(""),
 	}
 	commit := f.repo.commit("first", all)
 	d, _, err := f.do(f.mgmtJob(deploy.Lang, commit))
@@ -101,7 +101,7 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 	}
 
 	// The next one stores what changed, and the superblock.
-	all["files/motd"] = text("hello again\n")
+	all["files/motd"] = regular("hello again\n")
 	second := f.repo.commit("second", all, commit)
 	job := f.mgmtJob(deploy.Lang, second)
 	job.Settings = deploy.Settings{Noop: true, Sema: 3, NoAutoEdges: true, NoAutoGroup: true}
@@ -134,9 +134,9 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 
 // The frontends differ in what mgmt is given, and not in what refship keeps.
 func TestFrontends(t *testing.T) {
-	graph := files{"start.yaml": text("graph: mygraph\n"), "other.yaml": text("graph: other\n")}
-	code := files{"main.mcl": text("# main\n"), "lib.mcl": text("# lib\n")}
-	module := files{"metadata.yaml": text("main: code/a.mcl\n"), "code/a.mcl": text("# a\n")}
+	graph := files{"start.yaml": regular("graph: mygraph\n"), "other.yaml": regular("graph: other\n")}
+	code := files{"main.mcl": regular("# main\n"), "lib.mcl": regular("# lib\n")}
+	module := files{"metadata.yaml": regular("main: code/a.mcl\n"), "code/a.mcl": regular("# a\n")}
 	for name, c := range map[string]struct {
 		frontend deploy.Frontend
 		entry    string
@@ -186,25 +186,25 @@ func TestFrontends(t *testing.T) {
 // What mgmt could not run is refused before anything is written.
 func TestMgmtRefusals(t *testing.T) {
 	f := newFixture(t).onMgmt()
-	many := files{"main.mcl": text("")}
+	many := files{"main.mcl": regular("")}
 	for i := range 17_000 {
-		many[fmt.Sprintf("d%02d/file-with-a-name-%05d", i%100, i)] = text("")
+		many[fmt.Sprintf("d%02d/file-with-a-name-%05d", i%100, i)] = regular("")
 	}
 	for name, c := range map[string]struct {
 		frontend deploy.Frontend
 		files    files
 		says     string
 	}{
-		"a large file":          {deploy.Lang, files{"main.mcl": text(""), "big": text(noise(1600 << 10))}, `"big" has 1.6 MiB`},
+		"a large file":          {deploy.Lang, files{"main.mcl": regular(""), "big": regular(noise(1600 << 10))}, `"big" has 1.6 MiB`},
 		"many files":            {deploy.Lang, many, "17,001 files"},
-		"a link out":            {deploy.Lang, files{"main.mcl": text(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
-		"a link to a directory": {deploy.Lang, files{"main.mcl": text(""), "d/x": text(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
-		"broken metadata":       {deploy.Lang, files{"metadata.yaml": text("main: [")}, "metadata.yaml"},
-		"no main":               {deploy.Lang, files{"metadata.yaml": text("main: x.mcl\n")}, "x.mcl"},
-		"no entry":              {deploy.Lang, files{"x.mcl": text("")}, "main.mcl"},
-		"no start":              {deploy.YAML, files{"x.yaml": text("")}, "start.yaml"},
-		"auto, nothing":         {deploy.Auto, files{"x": text("")}, "neither"},
-		"auto, both":            {deploy.Auto, files{"main.mcl": text(""), "start.yaml": text("")}, "two frontends"},
+		"a link out":            {deploy.Lang, files{"main.mcl": regular(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
+		"a link to a directory": {deploy.Lang, files{"main.mcl": regular(""), "d/x": regular(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
+		"broken metadata":       {deploy.Lang, files{"metadata.yaml": regular("main: [")}, "metadata.yaml"},
+		"no main":               {deploy.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
+		"no entry":              {deploy.Lang, files{"x.mcl": regular("")}, "main.mcl"},
+		"no start":              {deploy.YAML, files{"x.yaml": regular("")}, "start.yaml"},
+		"auto, nothing":         {deploy.Auto, files{"x": regular("")}, "neither"},
+		"auto, both":            {deploy.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.mgmtJob(c.frontend, f.repo.commit(name, c.files)))
@@ -294,10 +294,10 @@ func (f *fixture) golden(name string) map[string]string {
 // contents cut and whole, nodes, objects, locks, records, payloads of every frontend.
 func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	f := newFixture(t).onMgmt()
-	deep := files{"main.mcl": text("# main\n"), "start.yaml": text("graph: g\n"), "a/deploy/1/meta/x": text("x"), "deploy/latest": text(noise(3<<20/2 - 8192))}
+	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
 	var last []plumbing.Hash
 	for i, frontend := range []deploy.Frontend{deploy.Lang, deploy.YAML, deploy.Empty, deploy.Lang} {
-		deep["n"] = text(fmt.Sprint(i))
+		deep["n"] = regular(fmt.Sprint(i))
 		commit := f.repo.commit(fmt.Sprint("deploy ", i), deep, last...)
 		last = []plumbing.Hash{commit}
 		job := f.mgmtJob(frontend, commit)

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 )
 
 // Holder is the value of NS/refship/lock: who has the chain's lock (JSON).
@@ -33,28 +34,28 @@ type Holder struct {
 // String says who, with what and since when, for a sentence: "bob (refs/heads/main of config, on host) since
 // 2026-01-02T03:04:05Z". What is not known is left out.
 func (h Holder) String() string {
-	text := "somebody"
+	words := "somebody"
 	if h.User != "" {
-		text = Printable(h.User)
+		words = text.Printable(h.User)
 	}
-	what := Printable(h.Repository)
+	what := text.Printable(h.Repository)
 	if h.Ref != "" && what != "" {
 		what = " of " + what
 	}
-	parts := []string{Printable(h.Ref) + what}
+	parts := []string{text.Printable(h.Ref) + what}
 	if h.Host != "" {
-		parts = append(parts, "on "+Printable(h.Host))
+		parts = append(parts, "on "+text.Printable(h.Host))
 	}
 	if parts[0] == "" {
 		parts = parts[1:]
 	}
 	if len(parts) > 0 {
-		text += " (" + strings.Join(parts, ", ") + ")"
+		words += " (" + strings.Join(parts, ", ") + ")"
 	}
 	if !h.Since.IsZero() {
-		text += " since " + h.Since.UTC().Format(time.RFC3339)
+		words += " since " + h.Since.UTC().Format(time.RFC3339)
 	}
-	return text
+	return words
 }
 
 // parseHolder reads a lock: whatever is there keeps others out.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"refship/deploy/text"
 )
 
 // logBlock is how many deploys are aligned with each other: a long chain is printed while it is read.
@@ -63,13 +65,13 @@ func logRow(d *Deploy, now time.Time) [6]string {
 	if d.Record == nil {
 		return [6]string{d.ID.String(), hash, "-", d.By(), "foreign", ""}
 	}
-	subject := Printable(d.Record.Subject)
+	subject := text.Printable(d.Record.Subject)
 	if d.Record.Commits > 1 {
-		subject = fmt.Sprintf("%s: %s", Count(d.Record.Commits, "commit"), subject)
+		subject = fmt.Sprintf("%s: %s", text.Count(d.Record.Commits, "commit"), subject)
 	}
 	kind := string(d.Record.Kind)
 	if d.Record.Forced {
 		kind += ", forced"
 	}
-	return [6]string{d.ID.String(), hash, Ago(now.Sub(d.Record.Time)), d.By(), Printable(kind), subject}
+	return [6]string{d.ID.String(), hash, text.Age(now.Sub(d.Record.Time)), d.By(), text.Printable(kind), subject}
 }

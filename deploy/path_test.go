@@ -13,12 +13,12 @@ import (
 func TestPathBelowWhichNothingChanges(t *testing.T) {
 	f := newFixture(t)
 	f.path = "web"
-	all := files{"web/index": text("1"), "web/sub/page": text("p"), "other": text("o")}
+	all := files{"web/index": regular("1"), "web/sub/page": regular("p"), "other": regular("o")}
 	step := func(parent ...plumbing.Hash) plumbing.Hash { return f.repo.commit("step", all, parent...) }
 	first := f.deploy(step())
-	all["other"] = text("changed")
+	all["other"] = regular("changed")
 	beside := step(plumbing.NewHash(string(first.Hash)))
-	all["web2"] = text("new")
+	all["web2"] = regular("new")
 	beside2 := step(beside)
 	before := f.dump()
 	for name, force := range map[string]bool{"plain": false, "forced, with nothing to force": true} {
@@ -48,7 +48,7 @@ func TestPathBelowWhichNothingChanges(t *testing.T) {
 		}
 	}
 	f.unchanged(before)
-	all["web/index"] = text("2")
+	all["web/index"] = regular("2")
 	changed := f.deploy(step(beside2))
 	if changed.ID != 2 || changed.Record.Commits != 3 || changed.Record.PreviousHash != first.Hash {
 		t.Errorf("record %s", changed.RecordBytes)
@@ -59,7 +59,7 @@ func TestPathBelowWhichNothingChanges(t *testing.T) {
 
 func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 	f := newFixture(t)
-	all := files{"web/index": text("1"), "web/sub": text("x"), "copy/index": text("1"), "copy/sub": text("x")}
+	all := files{"web/index": regular("1"), "web/sub": regular("x"), "copy/index": regular("1"), "copy/sub": regular("x")}
 	first := f.repo.commit("first", all)
 	empty := f.repo.commit("empty", all, first)
 	fork := f.repo.commit("fork", all)
@@ -105,7 +105,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 func TestPathBelowWhichAModeChanges(t *testing.T) {
 	f := newFixture(t)
 	f.path = "web"
-	first := f.deploy(f.repo.commit("first", files{"web/run": text("x")}))
+	first := f.deploy(f.repo.commit("first", files{"web/run": regular("x")}))
 	second := f.deploy(f.repo.commit("second", files{"web/run": {"100755", "x"}}, plumbing.NewHash(string(first.Hash))))
 	if second.ID != 2 {
 		t.Errorf("deploy %d", second.ID)
@@ -116,8 +116,8 @@ func TestPathBelowWhichAModeChanges(t *testing.T) {
 func TestPathWithTheSameBelowOnAnotherHistoryIsRefused(t *testing.T) {
 	f := newFixture(t)
 	f.path = "web"
-	f.deploy(f.repo.commit("first", files{"web/a": text("x")}))
-	fork := f.repo.commit("fork", files{"web/a": text("x")})
+	f.deploy(f.repo.commit("first", files{"web/a": regular("x")}))
+	fork := f.repo.commit("fork", files{"web/a": regular("x")})
 	_, err := f.chain.Check(t.Context(), f.job(fork))
 	wantError[*deploy.ConflictError](t, err, "does not contain it", "git pull")
 	if !strings.Contains(err.Error(), "is at deploy 1") {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -287,16 +288,7 @@ func tooLargeFile(where string, size int64, job *Job) error {
 	if job.Dir != nil {
 		remedy = "leave it out with --exclude, or raise the limit, --max-file-size"
 	}
-	return &RefusedError{What: fmt.Sprintf("%q has %s, and at most %s are deployed", where, exactly(size), exactly(job.MaxFile)), Remedy: remedy}
-}
-
-// exactly writes a size for reading, and to the byte where that rounds.
-func exactly(n int64) string {
-	text := Bytes(n)
-	if n < 1024 {
-		return text
-	}
-	return fmt.Sprintf("%s (%d bytes)", text, n)
+	return &RefusedError{What: fmt.Sprintf("%q has %s, and at most %s are deployed", where, text.ExactSize(size), text.ExactSize(job.MaxFile)), Remedy: remedy}
 }
 
 // read takes a content in and checks that it is what its oid names.
@@ -370,21 +362,21 @@ func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
 				p.finishNode(below, plans)
 				d.height = max(d.height, below.height+1)
 			}
-			text := p.nodes.text[e.OID]
-			e.Size, e.SHA256 = text.Size, text.SHA256
+			known := p.nodes.text[e.OID]
+			e.Size, e.SHA256 = known.Size, known.SHA256
 		default:
 			c := p.contents[e.OID]
 			e.Size, e.SHA256 = c.size, c.sum
 		}
 	}
-	text := d.node.Text()
-	p.nodes.add(d.oid, d.node, text)
+	data := d.node.Text()
+	p.nodes.add(d.oid, d.node, data)
 	for len(p.levels) < d.height {
 		p.levels = append(p.levels, nil)
 	}
 	p.levels[d.height-1] = append(p.levels[d.height-1], d.oid)
-	p.NewBytes += int64(len(text))
-	p.keys += len(chunkKeys("", int64(len(text))))
+	p.NewBytes += int64(len(data))
+	p.keys += len(chunkKeys("", int64(len(data))))
 }
 
 // findMissing asks etcd which of the planned contents it has.
@@ -449,14 +441,14 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 		}
 		if len(raw) > etcd.MaxValue {
 			return &RefusedError{
-				What:   fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, Bytes(int64(len(raw))), Bytes(etcd.MaxValue)),
+				What:   fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, text.Size(int64(len(raw))), text.Size(etcd.MaxValue)),
 				Remedy: "shorten the commit's message, or deploy a directory above with fewer entries beside it",
 			}
 		}
 		p.objects[keys[i]] = raw
 		if size += len(raw); size > maxObjects {
 			return &RefusedError{
-				What:   fmt.Sprintf("the commits since %s have more than %s", p.Verdict.previous.Short(), Bytes(maxObjects)),
+				What:   fmt.Sprintf("the commits since %s have more than %s", p.Verdict.previous.Short(), text.Size(maxObjects)),
 				Remedy: "push them in parts",
 			}
 		}

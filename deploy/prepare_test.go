@@ -20,13 +20,13 @@ import (
 func TestPreparedCountsAndListsWhatChanges(t *testing.T) {
 	f := newFixture(t)
 	f.deploy(f.repo.commit("first", files{
-		"kept": text("k"), "content": text("1"), "mode": text("m"), "kind": text("target"), "gone": text("g"), "dir/gone too": text("g"),
-		"becomes a directory": text("f"), "was/a/directory": text("d"), "module": {"160000", oid160}, "module gone": {"160000", oid160},
+		"kept": regular("k"), "content": regular("1"), "mode": regular("m"), "kind": regular("target"), "gone": regular("g"), "dir/gone too": regular("g"),
+		"becomes a directory": regular("f"), "was/a/directory": regular("d"), "module": {"160000", oid160}, "module gone": {"160000", oid160},
 	}))
 	second := files{
-		"kept": text("k"), "content": text("2"), "mode": {"100755", "m"}, "kind": {"120000", "target"}, "new": text("n"),
-		"becomes a directory/file": text("f"), "was": text("d"), "module": {"160000", strings.Repeat("5d", 20)}, "module new": {"160000", oid160},
-		"was-not": text("order"),
+		"kept": regular("k"), "content": regular("2"), "mode": {"100755", "m"}, "kind": {"120000", "target"}, "new": regular("n"),
+		"becomes a directory/file": regular("f"), "was": regular("d"), "module": {"160000", strings.Repeat("5d", 20)}, "module new": {"160000", oid160},
+		"was-not": regular("order"),
 	}
 	p, _ := f.prepare(f.job(f.repo.commit("second", second, plumbing.NewHash(string(f.get(1).Hash)))))
 	want := []string{
@@ -68,7 +68,7 @@ func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
 	var want []string
 	for i := range 3 * deploy.MaxListed {
 		path := fmt.Sprintf("%d/%s%d", i%7, strings.Repeat("deep/", i%4), i)
-		all[path] = text(fmt.Sprint(i % 10))
+		all[path] = regular(fmt.Sprint(i % 10))
 		want = append(want, "A "+path)
 	}
 	slices.Sort(want)
@@ -83,8 +83,8 @@ func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
 
 func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 	f := newFixture(t)
-	first := f.deploy(f.repo.commit("first", files{"a": text("1"), "b": text("1")}))
-	second := f.repo.commit("second", files{"a": text("2"), "c": text("new content")}, plumbing.NewHash(string(first.Hash)))
+	first := f.deploy(f.repo.commit("first", files{"a": regular("1"), "b": regular("1")}))
+	second := f.repo.commit("second", files{"a": regular("2"), "c": regular("new content")}, plumbing.NewHash(string(first.Hash)))
 	f.put(own+"lock", "somebody pushes, and is not waited for")
 	before := f.dump()
 	p, err := f.chain.Prepare(t.Context(), nil, f.job(second), quiet)
@@ -109,7 +109,7 @@ func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	f := newFixture(t)
 	large := noise(tree.ChunkSize + 1)
-	first := f.repo.commit("first", files{"dir/ok": text(large[:5000]), "dir/large\x1b": text(large)})
+	first := f.repo.commit("first", files{"dir/ok": regular(large[:5000]), "dir/large\x1b": regular(large)})
 	job := f.job(first)
 	job.MaxFile = tree.ChunkSize
 	_, _, err := f.do(job)
@@ -122,12 +122,12 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 		t.Errorf("of exactly the limit: %v", err)
 	}
 	// What is deployed already is no new content, and keeps nobody from going on.
-	second := f.job(f.repo.commit("second", files{"dir/ok": text("other"), "dir/large\x1b": text(large)}, first))
+	second := f.job(f.repo.commit("second", files{"dir/ok": regular("other"), "dir/large\x1b": regular(large)}, first))
 	second.MaxFile = 100
 	if _, _, err := f.do(second); err != nil {
 		t.Errorf("of an old one: %v", err)
 	}
-	third := f.job(f.repo.commit("third", files{"dir/ok": text(large[:101])}, second.Commit))
+	third := f.job(f.repo.commit("third", files{"dir/ok": regular(large[:101])}, second.Commit))
 	third.MaxFile = 100
 	_, _, err = f.do(third)
 	wantError[*deploy.RefusedError](t, err, `"dir/ok" has 101 B, and at most 100 B are deployed`, "take it out")
@@ -136,7 +136,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 // A file that is too large is refused by its size: its content is not read.
 func TestATooLargeFileIsNotRead(t *testing.T) {
 	f := newFixture(t)
-	job := f.job(f.repo.commit("first", files{"a": text("small"), "large": text(noise(8 << 20))}))
+	job := f.job(f.repo.commit("first", files{"a": regular("small"), "large": regular(noise(8 << 20))}))
 	job.MaxFile = 1 << 20
 	read := int64(0)
 	_, err := f.chain.Prepare(t.Context(), nil, job, func(p deploy.Progress) { read = max(read, p.Bytes) })
@@ -159,7 +159,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 // Pushes that wait to be published hold no content in memory.
 func TestUploadedContentIsNotKept(t *testing.T) {
 	f := newFixture(t)
-	commit := f.repo.commit("first", files{"a": text(noise(300_000)), "d/b": text(noise(200_000)), "d/c": text("small")})
+	commit := f.repo.commit("first", files{"a": regular(noise(300_000)), "d/b": regular(noise(200_000)), "d/c": regular("small")})
 	p, _ := f.prepare(f.job(commit))
 	kept := p.Contents()
 	if len(kept) != 4 {

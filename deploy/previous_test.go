@@ -53,7 +53,7 @@ func (f *fixture) line(name string, n int, onto ...plumbing.Hash) []plumbing.Has
 	f.Helper()
 	var line []plumbing.Hash
 	for i := range n {
-		commit := f.repo.commit(fmt.Sprintf("%s %d", name, i), files{name: text(fmt.Sprint(i))}, onto...)
+		commit := f.repo.commit(fmt.Sprintf("%s %d", name, i), files{name: regular(fmt.Sprint(i))}, onto...)
 		line, onto = append(line, commit), []plumbing.Hash{commit}
 	}
 	return line
@@ -64,7 +64,7 @@ func TestPreviousHash(t *testing.T) {
 	line := f.line("main", 5)
 	other := f.line("other", 2)
 	fork := f.line("fork", 1, line[1])
-	merge := f.repo.commit("merge", files{"m": text("m")}, other[1], line[4])
+	merge := f.repo.commit("merge", files{"m": regular("m")}, other[1], line[4])
 	unknown := deploy.Hash(strings.Repeat("ab", 20))
 	blob := deploy.Hash(f.repo.blob("a blob's oid").String())
 	hash := func(h plumbing.Hash) deploy.Hash { return deploy.Hash(h.String()) }
@@ -131,7 +131,7 @@ func TestPreviousHash(t *testing.T) {
 		"foreign with another line":  {foreign: other[1].String(), commit: line[4], why: "by another writer; your " + hash(line[4]).Short() + " does not contain it", hint: "pull"},
 		"foreign with a plain tree:": {foreign: "tree:" + string(unknown), commit: line[4], why: "plain directory", hint: "plain directories"},
 	}
-	with := f.repo.commit("sub", files{"sub/x": text("x")}, line[4]) // has the directory sub
+	with := f.repo.commit("sub", files{"sub/x": regular("x")}, line[4]) // has the directory sub
 	n := 0
 	for name, c := range tests {
 		n++
@@ -234,7 +234,7 @@ func (f *fixture) clear() {
 func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	first := f.deploy(f.repo.commit("first", files{"a": text("a")}))
+	first := f.deploy(f.repo.commit("first", files{"a": regular("a")}))
 	// 10,001 commits by one fast-import.
 	var b strings.Builder
 	for i := range 10_001 {

@@ -34,7 +34,7 @@ func (f *fixture) uploaded(commit plumbing.Hash) (*deploy.Prepared, *deploy.Lock
 
 func (f *fixture) one() plumbing.Hash {
 	f.Helper()
-	return f.repo.commit("one", files{"a": text("a")})
+	return f.repo.commit("one", files{"a": regular("a")})
 }
 
 // lose makes the publishing txn's answer get lost, the first time.
@@ -184,7 +184,7 @@ func (f *fixture) unchanged(before map[string]string) {
 func TestHeadMovesBeforeThePublish(t *testing.T) {
 	f := newFixture(t)
 	first := f.deploy(f.one())
-	next := f.repo.commit("two", files{"a": text("b")}, plumbing.NewHash(string(first.Hash)))
+	next := f.repo.commit("two", files{"a": regular("b")}, plumbing.NewHash(string(first.Hash)))
 	for name, move := range map[string]func(){
 		"a foreign deploy": func() { f.foreign(2, next.String()) },
 		"the head's hash":  func() { f.put(namespace+"/deploy/1/hash", string(first.Hash)) },
@@ -240,7 +240,7 @@ func TestClockThatWasSetBack(t *testing.T) {
 			if foreign {
 				f.foreign(2, commit.String())
 			}
-			d := f.deploy(f.repo.commit("two", files{"a": text("b")}, commit))
+			d := f.deploy(f.repo.commit("two", files{"a": regular("b")}, commit))
 			if !d.Record.Time.Equal(future) || !strings.Contains(string(d.RecordBytes), `"time":"2199-01-02T03:04:05.678Z"`) {
 				t.Errorf("record %s", d.RecordBytes)
 			}

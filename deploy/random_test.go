@@ -139,7 +139,7 @@ func change(rt *rapid.T, all files) {
 	pick := func() string { return rapid.SampledFrom(there).Draw(rt, "which") }
 	switch what {
 	case 0, 1:
-		put(path("new"), text(rapid.SampledFrom([]string{"", "x", "y", "content\n", "\x00\xff"}).Draw(rt, "content")))
+		put(path("new"), regular(rapid.SampledFrom([]string{"", "x", "y", "content\n", "\x00\xff"}).Draw(rt, "content")))
 	case 2:
 		delete(all, pick())
 	case 3:

@@ -99,7 +99,7 @@ func TestSubjectIsGitsSubject(t *testing.T) {
 		"one line", "one line\n", "\n\nblank lines first", "subject\n\nbody\n\nmore", "a subject\non two lines\n\nbody",
 		"trailing space  \nnext\n\nbody", "  leading", "tab\tinside", "carriage return\r\n\r\nbody", "a\n \nblank is blank", "\n", "",
 	} {
-		commit := f.repo.commit(message, files{"a": text("a")})
+		commit := f.repo.commit(message, files{"a": regular("a")})
 		want := strings.TrimSpace(f.repo.git("log", "-1", "--format=%s", commit.String()))
 		if got := deploy.SubjectOf(message); got != want {
 			t.Errorf("subject of %q is %q, git says %q", message, got, want)

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 )
 
 // keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
@@ -34,15 +35,15 @@ func fits(need int64, space etcd.Space) error {
 	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
-	there, alarm := Bytes(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
+	there, alarm := text.Size(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
 	if space.Quota > 0 {
-		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", Bytes(space.Used), Bytes(max(0, space.Quota-space.Used)), Bytes(space.Quota))
+		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", text.Size(space.Used), text.Size(max(0, space.Quota-space.Used)), text.Size(space.Quota))
 	}
 	if space.NoSpace {
 		alarm = "; etcd's alarm NOSPACE is on, so it takes no writes"
 	}
 	return &roomError{&RefusedError{
-		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", Bytes(need), there, alarm),
+		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", text.Size(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
 	}}
 }

@@ -25,7 +25,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = e.Close() })
 	f := newFixtureOn(t, e.Client())
-	large := f.repo.commit("large", files{"a": text(noise(1 << 20)), "b": text(noise(1<<20 - 1))})
+	large := f.repo.commit("large", files{"a": regular(noise(1 << 20)), "b": regular(noise(1<<20 - 1))})
 	_, _, err = f.do(f.job(large))
 	wantError[*deploy.RefusedError](t, err, " of the quota of 2 MiB are free", "raise its quota")
 	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
@@ -34,7 +34,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if keys := f.dump(); len(keys) != 0 {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
-	small, lock := f.prepare(f.job(f.repo.commit("small", files{"a": text("a")})))
+	small, lock := f.prepare(f.job(f.repo.commit("small", files{"a": regular("a")})))
 	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small}); err != nil {
 		t.Error(err)
 	}
@@ -42,7 +42,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	// All of one push together: each alone would fit.
-	half := f.repo.commit("half", files{"a": text(noise(1 << 20))})
+	half := f.repo.commit("half", files{"a": regular(noise(1 << 20))})
 	p, _ := f.prepare(f.job(half))
 	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p}); err != nil {
 		t.Error(err)

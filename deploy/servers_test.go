@@ -57,7 +57,7 @@ func (s *server) push(commit plumbing.Hash) (*deploy.Deploy, error) {
 func TestTwoServersOnOneEtcd(t *testing.T) {
 	endpoint := etcdtest.Serve(t)
 	servers := []*server{newServer(t, endpoint, "a.example.org"), newServer(t, endpoint, "b.example.org")}
-	root := servers[0].repo.commit("root", files{"f": text("0")})
+	root := servers[0].repo.commit("root", files{"f": regular("0")})
 	if _, err := servers[0].push(root); err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +129,11 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 func TestAServerThatWasCutOffPublishesNothing(t *testing.T) {
 	endpoint := etcdtest.Serve(t)
 	a, b := newServer(t, endpoint, "a"), newServer(t, endpoint, "b")
-	root := a.repo.commit("root", files{"f": text("0")})
+	root := a.repo.commit("root", files{"f": regular("0")})
 	if _, err := a.push(root); err != nil {
 		t.Fatal(err)
 	}
-	stale := a.repo.commit("stale", files{"f": text("a")}, root)
+	stale := a.repo.commit("stale", files{"f": regular("a")}, root)
 	p, _ := a.uploaded(stale)
 	a.revokeAll() // what etcd does with a server that is cut off for long
 	b.repo.git("fetch", "-q", a.repo.dir, root.String())

@@ -23,13 +23,13 @@ func BenchmarkLarge(b *testing.B) {
 	all := files{}
 	pool := noise(count*7 + size)
 	for i := range count {
-		all[fmt.Sprintf("d%d/d%d/f%d", i%40, i%2000/40, i)] = text(fmt.Sprintf("%d\n", i) + pool[i*7:i*7+size])
+		all[fmt.Sprintf("d%d/d%d/f%d", i%40, i%2000/40, i)] = regular(fmt.Sprintf("%d\n", i) + pool[i*7:i*7+size])
 	}
 	first := repo.commit("first", all)
 	repo.git("repack", "-adq", "--depth=0", "--window=0")
 	changed := []plumbing.Hash{first}
 	for i := range 8 {
-		all["d7/d3/f127"] = text(fmt.Sprint("change ", i))
+		all["d7/d3/f127"] = regular(fmt.Sprint("change ", i))
 		changed = append(changed, repo.commit("one file", all, changed[i]))
 	}
 	oids := repo.run(nil, "ls-tree", "-r", "--format=%(objectname)", first.String())

@@ -38,7 +38,7 @@ func TestStandAgainstGit(t *testing.T) {
 					parents = append(parents, parent)
 				}
 			}
-			all := files{"web/a": text(fmt.Sprint(rapid.IntRange(0, 1).Draw(rt, "below"))), "b": text(fmt.Sprint(n))}
+			all := files{"web/a": regular(fmt.Sprint(rapid.IntRange(0, 1).Draw(rt, "below"))), "b": regular(fmt.Sprint(n))}
 			commits = append(commits, g.repo.commit(rapid.StringMatching(`[a-z]{8}`).Draw(rt, "message"), all, parents...))
 		}
 		for range 4 {

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 )
 
 // Hold is the value of NS/refship/hold: who keeps the chain from going on, and why (JSON).
@@ -27,7 +28,7 @@ type Hold struct {
 func parseHold(value []byte) *Hold {
 	h := new(Hold)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Hold{}) {
-		return &Hold{Reason: Printable(shorten(string(value)))}
+		return &Hold{Reason: text.Printable(shorten(string(value)))}
 	}
 	return h
 }
@@ -35,20 +36,20 @@ func parseHold(value []byte) *Hold {
 // String says who holds since when, and why, for a sentence: "by ops (on host) since 2026-01-02T03:04:05Z, 12 minutes
 // ago: login is broken". What is not known is left out.
 func (h *Hold) String() string {
-	text := ""
+	words := ""
 	if h.User != "" {
-		text = " by " + Printable(shorten(h.User))
+		words = " by " + text.Printable(shorten(h.User))
 	}
 	if h.Host != "" {
-		text += " (on " + Printable(shorten(h.Host)) + ")"
+		words += " (on " + text.Printable(shorten(h.Host)) + ")"
 	}
 	if !h.Since.IsZero() {
-		text += " since " + h.Since.UTC().Format(time.RFC3339) + ", " + Ago(time.Since(h.Since))
+		words += " since " + h.Since.UTC().Format(time.RFC3339) + ", " + text.Age(time.Since(h.Since))
 	}
 	if h.Reason != "" {
-		text += ": " + Printable(shorten(h.Reason))
+		words += ": " + text.Printable(shorten(h.Reason))
 	}
-	return text
+	return words
 }
 
 // State is what a chain's keys say at one revision.
@@ -126,7 +127,7 @@ func (c *Chain) held(h *Hold) error {
 	}
 	ask := ""
 	if h.User != "" {
-		ask = "ask " + Printable(shorten(h.User)) + ": "
+		ask = "ask " + text.Printable(shorten(h.User)) + ": "
 	}
 	return &RefusedError{
 		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),

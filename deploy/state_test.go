@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 func (f *fixture) state() *deploy.State {
@@ -131,8 +132,8 @@ func FuzzHold(f *testing.F) {
 		if h == nil {
 			t.Fatal("whatever is there holds")
 		}
-		if text := h.String(); len(text) > 20_000 || deploy.Printable(text) != text {
-			t.Errorf("%q says %q", value, text)
+		if words := h.String(); len(words) > 20_000 || text.Printable(words) != words {
+			t.Errorf("%q says %q", value, words)
 		}
 	})
 }

@@ -63,7 +63,7 @@ var errSignature = errors.New("the signature does not verify")
 func TestEveryKeyTamperedWith(t *testing.T) {
 	f := newFixture(t)
 	all := files{
-		"a": text("one\n"), "empty": text(""), "d/link": {"120000", "../a"}, "d/e/run": {"100755", "#!"}, "d/e/big": text(noise(2*tree.ChunkSize + 7)),
+		"a": regular("one\n"), "empty": regular(""), "d/link": {"120000", "../a"}, "d/e/run": {"100755", "#!"}, "d/e/big": regular(noise(2*tree.ChunkSize + 7)),
 		"module": {"160000", oid160},
 	}
 	f.deploy(f.repo.commit("one", all))

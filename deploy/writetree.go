@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -90,7 +91,7 @@ func (w *treeWriter) take(where string, size int64) error {
 	}
 	blocks := max(size+diskBlock-1, diskBlock) / diskBlock
 	if blocks > w.left/diskBlock {
-		return tooMuchToWrite(fmt.Sprintf("with %q more than %s", where, Bytes(w.limit)))
+		return tooMuchToWrite(fmt.Sprintf("with %q more than %s", where, text.Size(w.limit)))
 	}
 	w.left -= blocks * diskBlock
 	return nil

@@ -27,9 +27,9 @@ func (f *fixture) verdict(job *deploy.Job) *deploy.Verdict {
 func TestWriteTreeEqualsCheckout(t *testing.T) {
 	f := newFixture(t)
 	head := f.repo.commit("all kinds", files{
-		"a.txt": text("one\n"), "empty": text(""), "run": {"100755", "#!/bin/sh\n"}, "sub/large": text(strings.Repeat("0123456789", 250_000)),
-		"sub/link": {"120000", "../../outside"}, "sub/deep/er/ü\n": text("\xff\x00"), "module": {"160000", strings.Repeat("1", 40)},
-		".gitattributes": text("* text eol=crlf\n"),
+		"a.txt": regular("one\n"), "empty": regular(""), "run": {"100755", "#!/bin/sh\n"}, "sub/large": regular(strings.Repeat("0123456789", 250_000)),
+		"sub/link": {"120000", "../../outside"}, "sub/deep/er/ü\n": regular("\xff\x00"), "module": {"160000", strings.Repeat("1", 40)},
+		".gitattributes": regular("* text eol=crlf\n"),
 	})
 	for _, path := range []string{"", "sub"} {
 		f.path = path
@@ -75,7 +75,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		}
 		empty = f.repo.mktree(lines.String())
 	}
-	large := f.repo.commit("large", files{"a": text("1"), "large": text(strings.Repeat("x", 2<<20))})
+	large := f.repo.commit("large", files{"a": regular("1"), "large": regular(strings.Repeat("x", 2<<20))})
 	for name, c := range map[string]struct {
 		job  *deploy.Job
 		says string
@@ -128,7 +128,7 @@ func TestWriteTreeOutside(t *testing.T) {
 		})
 	}
 	// Even if it were not looked at: the directory has a link already where the tree has a directory.
-	job, dir := f.job(f.repo.commit("below", files{"d/file": text("evil\n")})), t.TempDir()
+	job, dir := f.job(f.repo.commit("below", files{"d/file": regular("evil\n")})), t.TempDir()
 	if err := os.Symlink(outside, filepath.Join(dir, "d")); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -152,12 +153,12 @@ func (s *Server) logRefused(c *conn) {
 		if !ok {
 			continue
 		}
-		log := log.With("user", printable(o.user), "also_refused", more)
+		log := log.With("user", text.Mention(o.user), "also_refused", more)
 		if o.key != nil {
 			log = log.With("fingerprint", gossh.FingerprintSHA256(o.key))
 		}
 		if o.why != "" {
-			log.Info("key is refused", "reason", printable(o.why), "remedy", o.remedy)
+			log.Info("key is refused", "reason", text.Mention(o.why), "remedy", o.remedy)
 			continue
 		}
 		log.Info("key is not known", "unusable_lines", s.unusableLines(),

@@ -7,6 +7,8 @@ import (
 
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"refship/deploy/text"
 )
 
 // serveChannel handles one session channel until it is closed and its command has ended.
@@ -109,7 +111,7 @@ func (x *session) filterEnv(payload []byte) (granted bool) {
 		kv.Name = kv.Name[:maxGitProtocol] + "..."
 	}
 	if len(x.notTaken) < maxNotTaken {
-		x.notTaken = append(x.notTaken, "environment variable "+printable(kv.Name)+" not taken: "+why)
+		x.notTaken = append(x.notTaken, "environment variable "+text.Mention(kv.Name)+" not taken: "+why)
 	}
 	return false
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"refship/deploy/text"
 )
 
 // verb is what an ssh command asks for.
@@ -68,7 +70,7 @@ func parseCommand(raw string) (command, error) {
 			remedy: "clone or fetch, then run git archive on your side",
 		}
 	}
-	return command{}, &usageError{what: fmt.Sprintf("unknown command %s", printable(words[0])), remedy: helpHint}
+	return command{}, &usageError{what: fmt.Sprintf("unknown command %s", text.Mention(words[0])), remedy: helpHint}
 }
 
 const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, deploy REPO[:TARGET], " +
@@ -78,7 +80,7 @@ const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], st
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, printable(clip(a))), remedy: helpHint}
+			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, text.Mention(clip(a))), remedy: helpHint}
 		}
 	}
 	if len(args) != 1 {
@@ -89,7 +91,7 @@ func withRepository(v verb, args []string) (command, error) {
 	}
 	if v == verbStatus && strings.Contains(args[0], ":") {
 		return command{}, &usageError{
-			what:   "status takes no target: " + printable(clip(args[0])),
+			what:   "status takes no target: " + text.Mention(clip(args[0])),
 			remedy: "give it the repository alone: it tells of all targets",
 		}
 	}
@@ -115,7 +117,7 @@ func withTarget(v verb, args []string) (command, error) {
 	}
 	if given && !targetName.MatchString(target) {
 		return command{}, &usageError{
-			what:   printable(clip(target)) + " is no target's name",
+			what:   text.Mention(clip(target)) + " is no target's name",
 			remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: " + string(v) + " " + c.repository + ":default",
 		}
 	}
@@ -145,13 +147,13 @@ func parseLog(args []string) (command, error) {
 }
 
 // ParseLimit reads how many deploys a log shows: a number from 1 on, or all, which is 0.
-func ParseLimit(text string) (int, error) {
-	if text == "all" {
+func ParseLimit(arg string) (int, error) {
+	if arg == "all" {
 		return 0, nil
 	}
-	n, err := strconv.ParseUint(text, 10, 31)
+	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil || n == 0 {
-		return 0, &usageError{what: printable(clip(text)) + " is neither a number from 1 on nor all", remedy: helpHint}
+		return 0, &usageError{what: text.Mention(clip(arg)) + " is neither a number from 1 on nor all", remedy: helpHint}
 	}
 	return int(n), nil
 }
@@ -164,13 +166,13 @@ func splitWords(raw string) ([]string, error) {
 		return nil, &usageError{what: fmt.Sprintf("command is longer than %d bytes", maxCommand), remedy: helpHint}
 	}
 	if strings.ContainsAny(raw, "\x00\n\r") {
-		return nil, &usageError{what: "command has a NUL or newline in it: " + printable(raw), remedy: helpHint}
+		return nil, &usageError{what: "command has a NUL or newline in it: " + text.Mention(raw), remedy: helpHint}
 	}
 	var words []string
 	for rest := strings.TrimLeft(raw, " "); rest != ""; rest = strings.TrimLeft(rest, " ") {
 		w, r, ok := nextWord(rest)
 		if !ok {
-			return nil, &usageError{what: "cannot read the quotes of the command " + printable(raw), remedy: helpHint}
+			return nil, &usageError{what: "cannot read the quotes of the command " + text.Mention(raw), remedy: helpHint}
 		}
 		words, rest = append(words, w), r
 	}

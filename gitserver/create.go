@@ -2,16 +2,15 @@ package gitserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"golang.org/x/sys/unix"
 
+	"refship/deploy/disk"
+	"refship/deploy/text"
 	"refship/hooks"
 )
 
@@ -30,7 +29,7 @@ func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Tar
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := r.lock()
+	unlock, err := r.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +49,7 @@ func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Tar
 func checkHead(ref string) error {
 	if err := plumbing.ReferenceName(ref).Validate(); err != nil || !strings.HasPrefix(ref, "refs/heads/") {
 		return &usageError{
-			what:   fmt.Sprintf("%s is no branch's full ref name", printable(ref)),
+			what:   fmt.Sprintf("%s is no branch's full ref name", text.Mention(ref)),
 			remedy: "write it as refs/heads/main",
 		}
 	}
@@ -59,24 +58,14 @@ func checkHead(ref string) error {
 
 // lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked for in
 // all of them.
-func (r Repos) lock() (unlock func(), err error) {
+func (r Repos) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make repositories directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(r.Dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if unlock, err = disk.Lock(ctx, filepath.Join(r.Dir, ".lock")); err != nil {
 		return nil, fmt.Errorf("lock repositories: %w", err)
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock repositories: %w", err), f.Close())
-	}
-	return func() { _ = f.Close() }, nil // closing gives the lock back
+	return unlock, nil
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
@@ -105,14 +94,14 @@ func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, target
 	if err := fill(ctx, git, tmp, name, ref, targets); err != nil {
 		return err
 	}
-	if err := syncTree(tmp); err != nil {
+	if err := disk.SyncTree(tmp); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, dst); err != nil {
 		return err
 	}
 	for d := parent; ; d = filepath.Dir(d) { // parents may be new, too
-		if err := syncPath(d); err != nil {
+		if err := disk.Sync(d); err != nil {
 			return err
 		}
 		if d == filepath.Clean(r.Dir) || d == filepath.Dir(d) {
@@ -154,22 +143,4 @@ exit 1
 
 func globEscape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
-}
-
-// syncTree makes everything below dir durable.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncPath(p)
-	})
-}
-
-func syncPath(p string) error {
-	f, err := os.Open(p)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -2,16 +2,15 @@ package gitserver
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"refship/deploy/text"
 )
 
 // NameError: a text is no repository name.
 type NameError struct{ Name, Why string }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("%s is no repository name: %s", printable(e.Name), e.Why)
+	return fmt.Sprintf("%s is no repository name: %s", text.Mention(e.Name), e.Why)
 }
 
 // Hint is the remedy.
@@ -23,12 +22,12 @@ func (e *NameError) Hint() string {
 type UnknownRepoError struct{ Name string }
 
 func (e *UnknownRepoError) Error() string {
-	return fmt.Sprintf("repository %s does not exist", printable(e.Name))
+	return fmt.Sprintf("repository %s does not exist", text.Mention(e.Name))
 }
 
 // Hint is the remedy on the server's command line.
 func (e *UnknownRepoError) Hint() string {
-	return "refship repo list shows those that exist, refship repo create " + printable(e.Name) + " makes this one"
+	return "refship repo list shows those that exist, refship repo create " + text.Mention(e.Name) + " makes this one"
 }
 
 // ExistsError: a repository of this name is there already.
@@ -74,11 +73,3 @@ type refusedError struct{ what, remedy string }
 
 func (e *refusedError) Error() string { return e.what }
 func (e *refusedError) Hint() string  { return e.remedy }
-
-// printable makes text from outside safe for a terminal and a log line: what is not plainly printable is quoted.
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) && s != "" {
-		return s
-	}
-	return strconv.QuoteToASCII(s)
-}

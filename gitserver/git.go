@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"refship/deploy/text"
 )
 
 // gitTool is the system's git.
@@ -79,7 +81,7 @@ func checkVersion(out string) error {
 	out = strings.TrimSpace(out)
 	m := versionText.FindStringSubmatch(out)
 	if m == nil {
-		return fmt.Errorf("read git's version: %s", printable(out))
+		return fmt.Errorf("read git's version: %s", text.Mention(out))
 	}
 	major, err1 := strconv.Atoi(m[1])
 	minor, err2 := strconv.Atoi(m[2])
@@ -116,7 +118,7 @@ func (g *gitTool) output(ctx context.Context, args ...string) (string, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("run git %s: %w: %s", args[0], err, printable(strings.TrimSpace(stderr.String())))
+		return "", fmt.Errorf("run git %s: %w: %s", args[0], err, text.Mention(strings.TrimSpace(stderr.String())))
 	}
 	return string(out), nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"refship/deploy/text"
 )
 
 // Limits bound what clients can take. A zero field has the default that is said here.
@@ -83,7 +85,7 @@ func (s *Server) take(nc net.Conn) {
 }
 
 func connectionsAre(whose string, n int) string {
-	return count(n, "connection"+whose+" is", "connections"+whose+" are")
+	return text.Plural(n, "connection"+whose+" is", "connections"+whose+" are")
 }
 
 // leave takes a connection that has ended out of the books.

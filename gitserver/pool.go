@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -105,9 +105,9 @@ func (p *pool) why(key string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.used >= p.size {
-		return fmt.Sprintf("the server runs %s, as many as it does at a time", count(p.used, p.one, p.many))
+		return fmt.Sprintf("the server runs %s, as many as it does at a time", text.Plural(p.used, p.one, p.many))
 	}
-	return fmt.Sprintf("your key runs %d of at most %s, and what is free is kept for other keys", p.held[key], count(p.size, p.one, p.many))
+	return fmt.Sprintf("your key runs %d of at most %s, and what is free is kept for other keys", p.held[key], text.Plural(p.size, p.one, p.many))
 }
 
 // enter waits for a turn, which release gives back. It gives up when the client leaves or the server is shutting down. Who
@@ -147,12 +147,4 @@ func (x *session) await(p *pool, t *turn) error {
 			tell.Reset(waitTold)
 		}
 	}
-}
-
-// count writes a number with its noun: "1 push", "3 pushes".
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + many
 }

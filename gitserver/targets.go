@@ -10,7 +10,7 @@ import (
 // AddTarget gives a repository one more target. Errors: *NameError, *UnknownRepoError, *OverlapError if its namespace
 // overlaps that of any other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
 func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error {
-	return r.change(name, func(dir string) error {
+	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, ""); err != nil {
 			return err
 		}
@@ -21,7 +21,7 @@ func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error
 // SetTarget replaces the target of the same name. Errors as of AddTarget, or that there is none of this name. What the old
 // target has deployed stays in etcd.
 func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error {
-	return r.change(name, func(dir string) error {
+	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, t.Name); err != nil {
 			return err
 		}
@@ -32,16 +32,16 @@ func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error
 // RemoveTarget takes a target away; its chain stays in etcd. Errors: *NameError, *UnknownRepoError, or that there is none
 // of this name.
 func (r Repos) RemoveTarget(ctx context.Context, name, target string) error {
-	return r.change(name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
+	return r.change(ctx, name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
 }
 
 // change lets edit change a repository's targets while nobody else changes any.
-func (r Repos) change(name string, edit func(dir string) error) error {
+func (r Repos) change(ctx context.Context, name string, edit func(dir string) error) error {
 	dir, err := r.locate(name)
 	if err != nil {
 		return err
 	}
-	unlock, err := r.lock()
+	unlock, err := r.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,13 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"refship/deploy/text"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -281,14 +281,8 @@ func (x *session) step(at string) { x.log().DebugContext(context.Background(), "
 
 // inBytes writes a size for people: "1 GiB", "1.5 MiB", "100 bytes".
 func inBytes(n int64) string {
-	units := []struct {
-		size int64
-		name string
-	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}}
-	for _, u := range units {
-		if n >= u.size {
-			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/float64(u.size)), ".0") + " " + u.name
-		}
+	if n < 1024 {
+		return text.Count(int(n), "byte")
 	}
-	return count(int(n), "byte", "bytes")
+	return text.Size(n)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // ByHand is one deploy that somebody asks for by naming what: a commit of a repository, or a plain directory.
@@ -35,7 +36,7 @@ func (s *Deployer) NewJob(repository string, t Target, who deploy.Pusher) *deplo
 // DeployByHand deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the one
 // head that was told.
 func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
-	say := func(line string) { b.Say(deploy.Printable(line)) }
+	say := func(line string) { b.Say(text.Printable(line)) }
 	job := *b.Job
 	if b.GitDir != "" {
 		leave, err := EnterPush(b.GitDir)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // check asks every chain whether it takes its deploy, before anything is locked.
@@ -125,7 +126,7 @@ func (x *Session) greeting(p *plan) string {
 	case v.Head == nil:
 		return fmt.Sprintf("%s→ %s, the first deploy, by %s", start, to, x.who.Name)
 	}
-	commits := deploy.Count(len(v.Commits), "commit")
+	commits := text.Count(len(v.Commits), "commit")
 	if v.More {
 		commits = "more than " + commits
 	}

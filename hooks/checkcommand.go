@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"refship/deploy"
+	"refship/deploy/text"
 )
 
 const (
@@ -191,10 +191,10 @@ type checkOutput struct {
 }
 
 // line tells one line, in which nothing can do anything to a terminal.
-func (o *checkOutput) line(text string) {
-	text = "| " + deploy.Printable(strings.ReplaceAll(text, "\t", "    "))
+func (o *checkOutput) line(said string) {
+	said = "| " + text.Printable(strings.ReplaceAll(said, "\t", "    "))
 	if o.lines++; o.lines <= maxCheckLines {
-		o.say(text)
+		o.say(said)
 		o.told = true
 		return
 	}
@@ -204,7 +204,7 @@ func (o *checkOutput) line(text string) {
 	if len(o.latest) == lastCheckLines {
 		o.latest = append(o.latest[:0], o.latest[1:]...)
 	}
-	o.latest = append(o.latest, text)
+	o.latest = append(o.latest, said)
 }
 
 // tick says that the command is still running where it says nothing itself.
@@ -218,9 +218,9 @@ func (o *checkOutput) tick() {
 // end tells the last lines.
 func (o *checkOutput) end() {
 	if left := o.lines - maxCheckLines - len(o.latest); left > 0 {
-		o.say("… " + deploy.Count(left, "line") + " left out")
+		o.say("… " + text.Count(left, "line") + " left out")
 	}
-	for _, text := range o.latest {
-		o.say(text)
+	for _, said := range o.latest {
+		o.say(said)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // Deploy brings a repository's chains to where its refs are, because somebody asks for it: first what pushes left behind,
@@ -21,7 +22,7 @@ import (
 // and their deploys are not made; the error is client's cause, if it has one of its own. Whatever has passed, or has no
 // check, goes on without client. A nil client does not leave.
 func (s *Deployer) Deploy(ctx, client context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
-	o := &order{server: s, client: client, name: name, gitDir: gitDir, who: who, say: func(line string) { say(deploy.Printable(line)) }}
+	o := &order{server: s, client: client, name: name, gitDir: gitDir, who: who, say: func(line string) { say(text.Printable(line)) }}
 	start := time.Now()
 	err := o.deploy(ctx, target)
 	o.report(ctx, target, time.Since(start), err)

@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // maxChanges is how many changed files a dry run names for each target.
@@ -31,7 +32,7 @@ func (x *Session) dryRun(ctx context.Context, out *speaker) error {
 		out.line("dry run: nothing would be deployed")
 	}
 	for _, p := range x.plans {
-		tellDryRun(p.update.New.String(), p.verdict, p.prepared, func(text string) { out.line("%s%s", p.label, text) })
+		tellDryRun(p.update.New.String(), p.verdict, p.prepared, func(words string) { out.line("%s%s", p.label, words) })
 	}
 	return errDryRun
 }
@@ -48,9 +49,9 @@ func tellDryRun(hash string, v *deploy.Verdict, r *deploy.Prepared, say func(str
 	say(fmt.Sprintf("dry run: previous hash %s, new hash %s", previous, hash))
 	recorded := ""
 	if n := len(r.Submodules); n > 0 {
-		recorded = ", " + deploy.Count(n, "submodule") + " recorded"
+		recorded = ", " + text.Count(n, "submodule") + " recorded"
 	}
-	say(fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", deploy.Count(r.Added, "file"), r.Modified, r.Deleted, recorded))
+	say(fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", text.Count(r.Added, "file"), r.Modified, r.Deleted, recorded))
 	files := 0
 	for _, c := range r.Listed[:min(len(r.Listed), maxChanges)] {
 		kind, what := "M", ""

@@ -5,33 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 )
 
 // EnterPush keeps uninstall from taking the hooks out of the repository at gitDir until leave is called: what a pre-receive
 // promises, a post-receive must be there to keep, and checks run there. The kernel ends it with the process.
 func EnterPush(gitDir string) (leave func(), err error) {
-	f, err := os.Open(filepath.Dir(pendingDir(gitDir)))
-	if errors.Is(err, fs.ErrNotExist) {
+	leave, err = disk.TryShareDir(filepath.Dir(pendingDir(gitDir)))
+	var locked *disk.LockedError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return func() {}, nil // nothing is installed, and the config says what that means
-	}
-	if err != nil {
+	case errors.As(err, &locked):
+		return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
+	case err != nil:
 		return nil, fmt.Errorf("enter push: %w", withoutPath(err))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, &deploy.RefusedError{What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
-		}
-		return nil, fmt.Errorf("enter push: %w", err)
-	}
-	return func() { _ = f.Close() }, nil
+	return leave, nil
 }
 
 // awaitPushes waits until no pre-receive runs, and keeps new ones out until leave is called.

@@ -10,13 +10,13 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // Home is a repository that lives somewhere already, as git itself sees it.
@@ -169,7 +169,7 @@ func (h *Home) checkOwner(verb string) error {
 	}
 	return &deploy.RefusedError{
 		What:   fmt.Sprintf("repository %s belongs to %s", h.GitDir, name),
-		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", ShellQuote(name), verb, ShellQuote(h.GitDir)),
+		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", text.Quote(name), verb, text.Quote(h.GitDir)),
 	}
 }
 
@@ -242,7 +242,7 @@ func notFound(path string, err error) error {
 	refused := &deploy.RefusedError{What: lines[0]}
 	switch {
 	case strings.Contains(g.said, "dubious ownership"):
-		refused.Remedy = "git config --global --add safe.directory " + ShellQuote(path)
+		refused.Remedy = "git config --global --add safe.directory " + text.Quote(path)
 		for _, line := range lines[1:] {
 			if command := strings.TrimSpace(line); strings.HasPrefix(command, "git config ") {
 				refused.Remedy = command
@@ -260,16 +260,6 @@ func notFound(path string, err error) error {
 		return err
 	}
 	return refused
-}
-
-var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// ShellQuote makes s one word of a POSIX shell, as it is where it can be.
-func ShellQuote(s string) string {
-	if shellSafe.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // Name is the repository's name where nobody has given it one: that of its directory, without ".git".

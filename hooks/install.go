@@ -10,7 +10,7 @@
 //	H/N.d/zz-refship       the script, where H/N runs what is in H/N.d (a dispatcher): then H/N stays, and there is no earlier one
 //	H/refship.json         the manifest: format, program, sha256 of each script, what the earlier hooks were like, and which
 //	                       repositories use H, since several may share it
-//	.NAME.refship-tmp      what is about to be renamed to NAME
+//	.NAME.*.refship-tmp    what is about to be renamed to NAME
 //
 // In the repository:
 //
@@ -61,6 +61,8 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/disk"
+	"refship/deploy/text"
 )
 
 // InstallConfig is what an installed hook is to do.
@@ -80,10 +82,12 @@ type Change struct {
 // Changed tells whether anything was changed.
 func (c *Change) Changed() bool { return len(c.Done) > 0 }
 
-func (c *Change) did(text string, args ...any) { c.Done = append(c.Done, fmt.Sprintf(text, args...)) }
+func (c *Change) did(format string, args ...any) {
+	c.Done = append(c.Done, fmt.Sprintf(format, args...))
+}
 
-func (c *Change) warn(text string, args ...any) {
-	c.Warnings = append(c.Warnings, fmt.Sprintf(text, args...))
+func (c *Change) warn(format string, args ...any) {
+	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
 // installer is one run of Install or Uninstall.
@@ -181,7 +185,7 @@ func (i *installer) install(ctx context.Context) (err error) {
 // makeHooksDir makes the directory of hooks, if it is not there, and locks it.
 func (i *installer) makeHooksDir(ctx context.Context) (made bool, unlock func(), err error) {
 	for range 10 {
-		if made, err = makeDir(i.dir, i.mode); err != nil {
+		if made, err = disk.Mkdir(i.dir, i.mode); err != nil {
 			return made, nil, err
 		}
 		unlock, err = lockDir(ctx, i.dir, "another refship hook changes "+i.dir)
@@ -208,7 +212,7 @@ func (i *installer) checkInstalled() error {
 	}
 	return &deploy.RefusedError{
 		What:   fmt.Sprintf("hooks of %s are installed in %s, and git looks for them in %s now", i.home.GitDir, dir, i.dir),
-		Remedy: fmt.Sprintf("refship hook uninstall %s; then install again", ShellQuote(i.home.GitDir)),
+		Remedy: fmt.Sprintf("refship hook uninstall %s; then install again", text.Quote(i.home.GitDir)),
 	}
 }
 
@@ -236,13 +240,13 @@ func (i *installer) mayInstall(s *hookState) error {
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("%s is gone, which %s is to run first", s.aside.path, s.at.path),
 			Remedy: fmt.Sprintf("put it back, or take the hooks out and install them again: refship hook uninstall %s",
-				ShellQuote(i.home.GitDir)),
+				text.Quote(i.home.GitDir)),
 		}
 	case s.deaf:
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("%s is run by nobody: %s does not run what is in that directory any more", s.at.path, filepath.Join(s.dir, s.name)),
 			Remedy: fmt.Sprintf("refship hook uninstall %s; then install again",
-				ShellQuote(i.home.GitDir)),
+				text.Quote(i.home.GitDir)),
 		}
 	case s.at.kind == foreign && !s.inDispatcher() && siblingNames.Match(s.at.text):
 		return &deploy.RefusedError{

@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"refship/deploy/disk"
+	"refship/deploy/text"
 )
 
 // plannedHook is a script that is to be at a place.
@@ -63,7 +66,7 @@ func (i *installer) installHooks(made bool) error {
 	return i.writeManifest(m, "install-manifest-last", readable(info.Mode().Perm()))
 }
 
-func bytesEqualSum(text []byte, sums []string) bool { return slices.Contains(sums, sumOf(text)) }
+func bytesEqualSum(data []byte, sums []string) bool { return slices.Contains(sums, sumOf(data)) }
 
 func (i *installer) writeManifest(m *manifest, step string, mode fs.FileMode) error {
 	changed, err := writeState(filepath.Join(i.dir, manifestName), m, mode)
@@ -105,12 +108,15 @@ func (s *hookState) plan(program string, mode fs.FileMode) (*plannedHook, error)
 // installHook puts one script in its place, unless it is there.
 func (i *installer) installHook(p *plannedHook) error {
 	s := p.hookState
+	if err := disk.RemoveTemporary(s.at.path); err != nil { // of an install that died
+		return err
+	}
 	switch {
 	case s.at.kind == ours && slices.Contains(p.record.SHA256, sumOf(s.at.text)) && s.at.info.Mode().Perm() == p.mode:
 		return nil
 	case s.at.kind != foreign:
 		i.step("install-" + s.name)
-		if err := putFile(s.at.path, p.text, p.mode); err != nil {
+		if err := disk.WriteFile(s.at.path, p.text, p.mode); err != nil {
 			return err
 		}
 	default:
@@ -133,10 +139,10 @@ func (i *installer) putBefore(p *plannedHook) error {
 	s := p.hookState
 	i.step("install-" + s.name)
 	if s.linked() || s.relinked() {
-		return putFile(s.at.path, p.text, p.mode)
+		return disk.WriteFile(s.at.path, p.text, p.mode)
 	}
 	if s.aside.kind == ours { // of an exchange that did not come about
-		if err := removeFile(s.aside.path); err != nil {
+		if err := disk.Remove(s.aside.path); err != nil {
 			return err
 		}
 	}
@@ -178,7 +184,7 @@ func (i *installer) warnGroup() {
 	}
 	for _, path := range []string{r.settings.Key, r.settings.PasswordFile, r.settings.SigningKey} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o040 == 0 {
-			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, ShellQuote(path))
+			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, text.Quote(path))
 		}
 	}
 }

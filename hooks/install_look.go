@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // kind says whose a file is.
@@ -66,13 +67,13 @@ func lookAt(dir, file, name string, record *manifestHook) (place, error) {
 	if p.text, err = os.ReadFile(p.path); err != nil {
 		return p, err
 	}
-	text := string(p.text)
-	mentions := strings.Contains(text, scriptMark) || strings.Contains(text, "hook run --hook "+name)
+	content := string(p.text)
+	mentions := strings.Contains(content, scriptMark) || strings.Contains(content, "hook run --hook "+name)
 	switch {
 	case !info.Mode().IsRegular():
 	case record != nil && slices.Contains(record.SHA256, sumOf(p.text)):
 		p.kind = ours
-	case record == nil && isScript(text, name):
+	case record == nil && isScript(content, name):
 		p.kind = ours
 	case mentions:
 		p.kind = edited
@@ -116,8 +117,8 @@ func isDispatcher(dir, name string, hook place) bool {
 
 // runsDirectory tells whether a hook's text speaks of the directory NAME.d: by name, or by a variable or command that gives
 // the name ("${hookname}.d", "$0.d", "${0##*/}.d", "$(basename "$0").d").
-func runsDirectory(text, name string) bool {
-	for line := range strings.Lines(text) {
+func runsDirectory(content, name string) bool {
+	for line := range strings.Lines(content) {
 		code := comment.ReplaceAllString(line, "")
 		if dispatches.MatchString(code) || strings.Contains(code, name+dispatchSuffix) {
 			return true
@@ -197,15 +198,15 @@ func (s *hookState) editedError(p place, program string) *EditedError {
 	e := &EditedError{Path: p.path, Diff: string(p.text)}
 	original := ""
 	for _, earlier := range []bool{wantsEarlier(string(p.text)), !wantsEarlier(string(p.text))} {
-		if text := script(program, s.name, earlier); s.record != nil && slices.Contains(s.record.SHA256, sumOf([]byte(text))) {
-			original = text
+		if content := script(program, s.name, earlier); s.record != nil && slices.Contains(s.record.SHA256, sumOf([]byte(content))) {
+			original = content
 		}
 	}
 	if original != "" {
 		e.Diff = string(diff.Diff("as refship wrote it", []byte(original), p.path, p.text))
 	}
 	e.remedy = fmt.Sprintf("keep what was added in a hook of its own, and take this away: mv %s %s; then try again",
-		ShellQuote(p.path), ShellQuote(filepath.Join(filepath.Dir(p.path), "edited-"+filepath.Base(p.path))))
+		text.Quote(p.path), text.Quote(filepath.Join(filepath.Dir(p.path), "edited-"+filepath.Base(p.path))))
 	return e
 }
 
@@ -226,7 +227,7 @@ func (s *hookState) conflict(m *manifest) error {
 		return &deploy.RefusedError{
 			What: fmt.Sprintf("somebody put another hook at %s, while %s still holds the one that refship set aside", s.at.path, s.aside.path),
 			Remedy: fmt.Sprintf("decide which is to stay: mv %s %s gives back the old one; rm %s keeps the new one; then try again",
-				ShellQuote(s.aside.path), ShellQuote(s.at.path), ShellQuote(s.aside.path)),
+				text.Quote(s.aside.path), text.Quote(s.at.path), text.Quote(s.aside.path)),
 		}
 	}
 	return nil
@@ -235,19 +236,19 @@ func (s *hookState) conflict(m *manifest) error {
 // describe says what an earlier hook is like.
 func (p place) describe() (*earlierHook, error) {
 	e := &earlierHook{Mode: fmt.Sprintf("%04o", p.info.Mode().Perm()), Link: p.info.Mode()&fs.ModeSymlink != 0}
-	text := p.text
+	content := p.text
 	if e.Link {
 		to, err := os.Readlink(p.path)
 		if err != nil {
 			return nil, err
 		}
-		text = []byte(to)
-	} else if p.info.Mode().IsRegular() && len(text) == 0 && p.info.Size() > 0 {
+		content = []byte(to)
+	} else if p.info.Mode().IsRegular() && len(content) == 0 && p.info.Size() > 0 {
 		var err error
-		if text, err = os.ReadFile(p.path); err != nil {
+		if content, err = os.ReadFile(p.path); err != nil {
 			return nil, err
 		}
 	}
-	e.SHA256 = sumOf(text)
+	e.SHA256 = sumOf(content)
 	return e, nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 )
 
 const (
@@ -99,7 +100,10 @@ func writeState(path string, state any, mode fs.FileMode) (changed bool, err err
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b.Bytes()) {
 		return false, nil
 	}
-	return true, putFile(path, b.Bytes(), mode)
+	if err := disk.RemoveTemporary(path); err != nil { // of an install that died
+		return false, err
+	}
+	return true, disk.WriteFile(path, b.Bytes(), mode)
 }
 
 func (m *manifest) hook(name string) *manifestHook {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 )
 
 const (
@@ -139,7 +140,6 @@ func (in *intent) writeFile(gitDir string) error {
 	if err != nil {
 		return err
 	}
-	dir := pendingDir(gitDir)
 	mode, err := SharedMode(gitDir)
 	if err != nil {
 		return err
@@ -147,37 +147,14 @@ func (in *intent) writeFile(gitDir string) error {
 	if err := makePending(gitDir, mode); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, in.Push+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(readable(mode))
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), intentPath(gitDir, in.Push))
-	}
-	if err == nil {
-		err = syncFile(dir)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return disk.WriteFile(intentPath(gitDir, in.Push), text, readable(mode))
 }
 
 // makePending makes the directory of intents, synced up to gitDir: where the repository's group pushes to it, too
 // (git-config(1), core.sharedRepository), what one push leaves is for the next one's account to deploy.
 func makePending(gitDir string, mode fs.FileMode) error {
 	for _, dir := range []string{filepath.Dir(pendingDir(gitDir)), pendingDir(gitDir)} {
-		if _, err := makeDir(dir, mode); err != nil {
+		if _, err := disk.Mkdir(dir, mode); err != nil {
 			return err
 		}
 	}
@@ -190,10 +167,7 @@ func (in *intent) drop(gitDir, target string) error {
 	if len(in.Deploys) > 0 {
 		return in.write(gitDir)
 	}
-	if err := os.Remove(intentPath(gitDir, in.Push)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove intent: %w", withoutPath(err))
-	}
-	if err := syncFile(pendingDir(gitDir)); err != nil {
+	if err := disk.Remove(intentPath(gitDir, in.Push)); err != nil {
 		return fmt.Errorf("remove intent: %w", withoutPath(err))
 	}
 	return nil
@@ -269,10 +243,7 @@ func (e *badIntent) Unwrap() error { return e.Err }
 
 // aside moves the file out of the way and keeps it for whoever wants to look.
 func (e *badIntent) aside() error {
-	if err := os.Rename(e.Path, e.Path+badSuffix); err != nil {
-		return fmt.Errorf("move intent aside: %w", withoutPath(err))
-	}
-	if err := syncFile(filepath.Dir(e.Path)); err != nil {
+	if err := disk.Rename(e.Path, e.Path+badSuffix); err != nil {
 		return fmt.Errorf("move intent aside: %w", withoutPath(err))
 	}
 	return nil

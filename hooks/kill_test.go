@@ -249,7 +249,7 @@ func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
 	laptop.push("main").wants(t, true)
-	stale := []string{"HEAD.lock", "packed-refs.lock", "shallow.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock", "refship/pending/x.1.tmp"}
+	stale := []string{"HEAD.lock", "packed-refs.lock", "shallow.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock", "refship/pending/.x.1.refship-tmp"}
 	for _, name := range stale {
 		path := filepath.Join(s.bare, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

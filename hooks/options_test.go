@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
+	"refship/deploy/text"
 )
 
 func varsOf(given ...string) map[string]string {
@@ -107,8 +107,8 @@ func FuzzPushOptions(f *testing.F) {
 	f.Add("deploy.dry-run")
 	f.Add("deploy.skip\x00deploy.skip")
 	f.Add(" Deploy.force=\x00deploy.reason=\x1b")
-	f.Fuzz(func(t *testing.T, text string) {
-		given := strings.Split(text, "\x00")
+	f.Fuzz(func(t *testing.T, data string) {
+		given := strings.Split(data, "\x00")
 		o, err := pushOptions(varsOf(given...))
 		if err != nil {
 			for _, line := range explain("refused", err) {
@@ -134,7 +134,7 @@ func FuzzPushOptions(f *testing.F) {
 			}
 		}
 		if o.force && o.reason == "" || o.skip && (o.force || o.dryRun) || strings.ContainsFunc(o.reason, func(r rune) bool { return !unicode.IsPrint(r) }) ||
-			deploy.Printable(o.reason) != o.reason {
+			text.Printable(o.reason) != o.reason {
 			t.Errorf("taken: %+v", o)
 		}
 		if diff := cmp.Diff(given, o.all); diff != "" {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // postReceive publishes what belongs to the refs that moved. It is not bound to the hook's connection: once git has moved
@@ -100,5 +101,5 @@ func refsInWords(refs []string) string {
 	if len(refs) == 1 {
 		return refs[0]
 	}
-	return fmt.Sprintf("%d refs (%s)", len(refs), firstFew(refs))
+	return fmt.Sprintf("%d refs (%s)", len(refs), text.FirstFew(refs))
 }

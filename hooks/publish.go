@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // publish makes a plan's deploy visible. Where the verdict says that there was nothing to do, the deploy is the head.
@@ -91,19 +92,12 @@ func (x *Session) undeployed(t Target, err error) []string {
 
 // published says what became of a push.
 func published(d *deploy.Deploy, took time.Duration) string {
-	text := fmt.Sprintf("deploy %d published in %s: %s", d.ID, inMilliseconds(took), d.Hash.Short())
+	words := fmt.Sprintf("deploy %d published in %s: %s", d.ID, text.Took(took), d.Hash.Short())
 	switch {
 	case d.Record != nil && d.Record.PreviousHash != "":
-		return text + " replaces " + d.Record.PreviousHash.Short()
+		return words + " replaces " + d.Record.PreviousHash.Short()
 	case d.ID == 1:
-		return text + " is the first"
+		return words + " is the first"
 	}
-	return text
-}
-
-func inMilliseconds(d time.Duration) string {
-	if d < 10*time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return d.Round(time.Second).String()
+	return words
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/disk"
+	"refship/deploy/text"
 )
 
 // Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
@@ -52,7 +54,7 @@ func (s *Deployer) reconciler(name, gitDir string) *reconciler {
 }
 
 func (r *reconciler) say(format string, args ...any) {
-	r.lines = append(r.lines, deploy.Printable(fmt.Sprintf(format, args...)))
+	r.lines = append(r.lines, text.Printable(fmt.Sprintf(format, args...)))
 }
 
 func (r *reconciler) note(err error) {
@@ -312,13 +314,14 @@ func (r *reconciler) clean() error {
 			stale = append(stale, filepath.Join("objects", e.Name()))
 		}
 	}
-	halves, err := filepath.Glob(filepath.Join(pendingDir(r.gitDir), "*.tmp"))
-	if err != nil {
+	intents, err := os.ReadDir(pendingDir(r.gitDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look for stale intents: %w", err)
 	}
-	for _, path := range halves {
-		relative, _ := filepath.Rel(r.gitDir, path)
-		stale = append(stale, relative)
+	for _, e := range intents {
+		if disk.IsTemporary(e.Name()) {
+			stale = append(stale, filepath.Join("refship", "pending", e.Name()))
+		}
 	}
 	for _, name := range stale {
 		if err := os.RemoveAll(filepath.Join(r.gitDir, name)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // writeTimeout is how long a hook may leave what it is told unread before it counts as gone.
@@ -39,8 +40,8 @@ func overConn(conn net.Conn) func(kind byte, payload []byte) error {
 }
 
 // line says one line. Text from outside in it can do nothing to a terminal.
-func (s *speaker) line(text string, args ...any) {
-	s.tell(frameOutput, []byte("refship: "+deploy.Printable(fmt.Sprintf(text, args...))+"\n"))
+func (s *speaker) line(format string, args ...any) {
+	s.tell(frameOutput, []byte("refship: "+text.Printable(fmt.Sprintf(format, args...))+"\n"))
 }
 
 func (s *speaker) exit(status byte) { s.tell(frameExit, []byte{status}) }
@@ -72,9 +73,9 @@ func (s *speaker) during(label, step string, fn func(progress func(deploy.Progre
 				return
 			case <-tick.C:
 				mu.Lock()
-				text := describe(last)
+				words := describe(last)
 				mu.Unlock()
-				s.line("%s%s", label, text)
+				s.line("%s%s", label, words)
 			}
 		}
 	}()
@@ -94,15 +95,15 @@ func describe(p deploy.Progress) string {
 	var parts []string
 	switch {
 	case p.FilesTotal > 0:
-		parts = append(parts, fmt.Sprintf("%d of %s", p.Files, deploy.Count(p.FilesTotal, "file")))
+		parts = append(parts, fmt.Sprintf("%d of %s", p.Files, text.Count(p.FilesTotal, "file")))
 	case p.Files > 0:
-		parts = append(parts, deploy.Count(p.Files, "file"))
+		parts = append(parts, text.Count(p.Files, "file"))
 	}
 	switch {
 	case p.BytesTotal > 0:
-		parts = append(parts, deploy.Bytes(p.Bytes)+" of "+deploy.Bytes(p.BytesTotal))
+		parts = append(parts, text.Size(p.Bytes)+" of "+text.Size(p.BytesTotal))
 	case p.Bytes > 0:
-		parts = append(parts, deploy.Bytes(p.Bytes))
+		parts = append(parts, text.Size(p.Bytes))
 	}
 	if len(parts) == 0 {
 		return p.Step + " …"
@@ -114,7 +115,7 @@ func describe(p deploy.Progress) string {
 func Explain(verb string, err error) []string {
 	lines := explain(verb, err)
 	for i, line := range lines {
-		lines[i] = deploy.Printable(line)
+		lines[i] = text.Printable(line)
 	}
 	return lines
 }
@@ -187,7 +188,7 @@ func (r *refusals) first() []error { return r.all[:min(len(r.all), maxRefusals)]
 // more says how many are not told, "" if none.
 func (r *refusals) more() string {
 	if n := len(r.all) - maxRefusals; n > 0 {
-		return "… and " + deploy.Count(n, "more refusal")
+		return "… and " + text.Count(n, "more refusal")
 	}
 	return ""
 }

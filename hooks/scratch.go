@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"refship/deploy/disk"
 )
 
 // scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
@@ -68,7 +70,7 @@ func (s *Deployer) makeScratchDir(parent string) error {
 		return err
 	}
 	for _, dir := range []string{s.cfg.Dir, parent} {
-		if _, err := makeDir(dir, mode); err != nil {
+		if _, err := disk.Mkdir(dir, mode); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 )
 
 const (
@@ -73,14 +74,10 @@ func (s *Server) copyHooks() error {
 	}
 	for _, hook := range []string{preReceive, postReceive} {
 		path := filepath.Join(s.HooksPath(), hook)
-		fresh := path + ".new"
-		if err := os.RemoveAll(fresh); err != nil {
+		if err := disk.RemoveTemporary(path); err != nil { // of a server that died
 			return fmt.Errorf("write hook: %w", err)
 		}
-		if err := os.WriteFile(fresh, program, 0o700); err != nil {
-			return fmt.Errorf("write hook: %w", err)
-		}
-		if err := os.Rename(fresh, path); err != nil {
+		if err := disk.WriteFile(path, program, 0o700); err != nil {
 			return fmt.Errorf("write hook: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -174,7 +175,7 @@ func (x *Session) settle() {
 	if len(refs) == 0 {
 		return
 	}
-	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+deploy.Printable(line)) }
+	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line)) }
 	now, err := readRefs(x.publishing, x.push.Dir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)

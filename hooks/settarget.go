@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 )
 
 // configEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
@@ -150,7 +151,7 @@ func editConfig(ctx context.Context, gitDir string, step func(string), edit func
 	renamed := false
 	defer func() {
 		defer f.Close()
-		if !renamed && isStill(f) {
+		if !renamed && disk.IsAt(f) {
 			removeCopies(e.copied)
 			os.Remove(f.Name())
 		}
@@ -228,13 +229,13 @@ func (e *configEdition) replace(f *os.File, config string) (renamed bool, err er
 	if err := f.Sync(); err != nil {
 		return false, err
 	}
-	if !isStill(f) {
+	if !disk.IsAt(f) {
 		return false, fmt.Errorf("somebody removed %s while it was held", f.Name())
 	}
 	if err := os.Rename(f.Name(), config); err != nil {
 		return false, err
 	}
-	return true, syncFile(filepath.Dir(config))
+	return true, disk.Sync(filepath.Dir(config))
 }
 
 // keepMode gives f the owner, group and mode of the file that it is to replace.
@@ -259,14 +260,4 @@ func keepMode(f *os.File, replaced string) error {
 func removeCopies(copied string) {
 	os.Remove(copied)
 	os.Remove(copied + ".lock") // git's own, while it edits
-}
-
-// isStill tells whether a file is the one that its name leads to.
-func isStill(f *os.File) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(mine, there)
 }

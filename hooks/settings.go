@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // Settings are what an installed hook knows besides the targets: the plain section [refship] of the repository's git
@@ -130,7 +131,7 @@ func (s Settings) CheckFiles() error {
 		case name != "cacert" && name != "cert" && info.Mode().Perm()&0o007 != 0:
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("refship.%s = %s is a secret that everybody on this machine can use: its mode is %04o", name, path, info.Mode().Perm()),
-				Remedy: "chmod o= " + ShellQuote(path),
+				Remedy: "chmod o= " + text.Quote(path),
 			}
 		}
 	}
@@ -160,11 +161,11 @@ func (r rules) equal(o rules) bool {
 // readRules names no path in its errors: they go to whoever pushes.
 func readRules(path string) (rules, error) {
 	var r rules
-	text, err := os.ReadFile(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return r, fmt.Errorf("read the repository's config: %w", withoutPath(err))
 	}
-	if err := r.read(text); err != nil {
+	if err := r.read(data); err != nil {
 		return rules{}, err
 	}
 	slices.SortFunc(r.targets, byName)
@@ -178,8 +179,8 @@ func readRules(path string) (rules, error) {
 }
 
 // read reads the refship sections of a config.
-func (r *rules) read(text []byte) error {
-	l := &configLexer{text: text}
+func (r *rules) read(data []byte) error {
+	l := &configLexer{text: data}
 	settings := make(map[string]bool)
 	targets := make(map[string]map[string]bool) // the settings of each that were there
 	for {

@@ -161,13 +161,3 @@ func withoutPath(err error) error {
 	}
 	return err
 }
-
-// syncFile makes a file or a directory's entries survive a power cut.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 const (
@@ -203,7 +204,7 @@ func (t *trial) run(ctx context.Context) error {
 	}
 	t.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 	if err == nil {
-		t.say("the check passed in " + inMilliseconds(took))
+		t.say("the check passed in " + text.Took(took))
 	}
 	return err
 }

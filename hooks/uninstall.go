@@ -16,6 +16,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/disk"
+	"refship/deploy/text"
 )
 
 // Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the git
@@ -137,10 +139,12 @@ func (i *installer) removeHooks(ctx context.Context) error {
 // removeHook takes out one script, and gives the earlier hook its name back.
 func (i *installer) removeHook(s *hookState) error {
 	for _, file := range []string{s.at.path, s.aside.path} { // of one that died
-		os.Remove(filepath.Join(filepath.Dir(file), temporaryName(filepath.Base(file))))
+		if err := disk.RemoveTemporary(file); err != nil {
+			return err
+		}
 	}
 	if s.stray.kind == ours {
-		if err := removeFile(s.stray.path); err != nil {
+		if err := disk.Remove(s.stray.path); err != nil {
 			return err
 		}
 	}
@@ -150,19 +154,19 @@ func (i *installer) removeHook(s *hookState) error {
 	switch {
 	case s.hasEarlier():
 		i.step("uninstall-" + s.name)
-		if err := moveHook(s.aside.path, s.at.path); err != nil {
+		if err := disk.Rename(s.aside.path, s.at.path); err != nil {
 			return err
 		}
 		i.change.did("%s is again the hook that was there before", s.at.path)
 	case s.at.kind == ours:
 		i.step("uninstall-" + s.name)
-		if err := removeFile(s.at.path); err != nil {
+		if err := disk.Remove(s.at.path); err != nil {
 			return err
 		}
 		i.change.did("removed %s", s.at.path)
 	case s.linked() || s.relinked() || !s.inDispatcher() && s.aside.kind == ours: // of an install that died
 		i.step("uninstall-" + s.name)
-		if err := removeFile(s.aside.path); err != nil {
+		if err := disk.Remove(s.aside.path); err != nil {
 			return err
 		}
 		i.change.did("removed %s", s.aside.path)
@@ -181,7 +185,7 @@ func (i *installer) removeConfig(ctx context.Context, installed *installation) e
 		if !ok {
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("the refship sections of %s cannot be told from the others: it is written in an unusual way", config),
-				Remedy: "take them out by hand: git config --file " + ShellQuote(config) + " --edit",
+				Remedy: "take them out by hand: git config --file " + text.Quote(config) + " --edit",
 			}
 		}
 		if before, had := bytes.CutSuffix(rest, []byte("\n")); had && installed != nil && !installed.Config.Newline && sumOf(before) == installed.Config.SHA256 {
@@ -211,19 +215,21 @@ func (i *installer) removeState() error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".tmp") || strings.HasSuffix(e.Name(), intentSuffix) {
+		if disk.IsTemporary(e.Name()) || strings.HasSuffix(e.Name(), intentSuffix) {
 			os.Remove(filepath.Join(pending, e.Name())) // half-written, or of a push that git has refused
 		}
 	}
 	os.Remove(pending)
 	_ = removeScratch(filepath.Join(own, checksDir)) // what is left is told below
-	os.Remove(filepath.Join(own, temporaryName(filepath.Base(installationPath(i.home.GitDir)))))
+	if err := disk.RemoveTemporary(installationPath(i.home.GitDir)); err != nil {
+		return err
+	}
 	i.step("uninstall-state")
-	if err := removeFile(installationPath(i.home.GitDir)); err != nil {
+	if err := disk.Remove(installationPath(i.home.GitDir)); err != nil {
 		return err
 	}
 	os.Remove(own)
-	if err := syncFile(i.home.GitDir); err != nil {
+	if err := disk.Sync(i.home.GitDir); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(own); err == nil {
@@ -248,9 +254,11 @@ func (i *installer) removeManifest(others []string) error {
 		m.Repositories = others
 		return i.writeManifest(&m, "uninstall-manifest", info.Mode().Perm())
 	}
-	os.Remove(filepath.Join(i.dir, temporaryName(manifestName)))
+	if err := disk.RemoveTemporary(path); err != nil {
+		return err
+	}
 	i.step("uninstall-manifest")
-	if err := removeFile(path); err != nil {
+	if err := disk.Remove(path); err != nil {
 		return err
 	}
 	i.change.did("removed %s", path)
@@ -281,7 +289,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 		case errors.As(err, &bad):
 			return &deploy.RefusedError{
 				What:   fmt.Sprintf("%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err),
-				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", ShellQuote(bad.Path), ShellQuote(bad.Path+badSuffix)),
+				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", text.Quote(bad.Path), text.Quote(bad.Path+badSuffix)),
 			}
 		case err != nil:
 			return err
@@ -309,11 +317,11 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
 				in.Pusher.Name, deploy.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
-				ShellQuote(i.home.GitDir), ShellQuote(w.Target.Ref), w.Target.Name),
+				text.Quote(i.home.GitDir), text.Quote(w.Target.Ref), w.Target.Name),
 		}
 	case in.mayRun(oid(now) == w.Old):
 		return &deploy.RefusedError{
-			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, deploy.Ago(time.Since(in.Time))),
+			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, text.Age(time.Since(in.Time))),
 			Remedy: "try again when it has ended",
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 const (
@@ -30,7 +31,7 @@ func (u RefUpdate) Deletes() bool { return u.New.IsZero() }
 // hex digits (githooks(5), pre-receive), no ref twice.
 func parseUpdates(input []byte) ([]RefUpdate, error) {
 	if len(input) > maxInput {
-		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", deploy.Bytes(maxInput)))
+		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", text.Size(maxInput)))
 	}
 	if n := bytes.Count(input, []byte{'\n'}); n > maxUpdates {
 		return nil, tooMany(fmt.Sprintf("a push updates %d refs, the limit is %d", n, maxUpdates))

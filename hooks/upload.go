@@ -3,10 +3,10 @@ package hooks
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // upload takes the locks, plans under them, and brings etcd what it lacks. Nothing of it is visible.
@@ -47,7 +47,7 @@ func (x *Session) lock(ctx context.Context, out *speaker) error {
 	defer func() { x.cost.lockWait += time.Since(start) }()
 	for _, p := range x.plans {
 		who := x.server.holder(x.who.Name, x.push.Repository, p.update.Ref)
-		lock, v, err := x.server.lock(ctx, p.chain, p.job, p.verdict, who, start.Add(x.server.lockWait), func(text string) { out.line("%s", text) })
+		lock, v, err := x.server.lock(ctx, p.chain, p.job, p.verdict, who, start.Add(x.server.lockWait), func(words string) { out.line("%s", words) })
 		if err != nil {
 			return err
 		}
@@ -144,10 +144,10 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 
 // amounts say what a deploy changes and how much there is to store.
 func amounts(job *deploy.Job, p *deploy.Prepared) []string {
-	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", whatChanged(p), deploy.Count(p.NewContents, "content"), deploy.Bytes(p.NewBytes))}
+	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", whatChanged(p), text.Count(p.NewContents, "content"), text.Size(p.NewBytes))}
 	lines = append(lines, picked(job, p)...)
 	if names := p.Submodules; len(names) > 0 {
-		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s", areSubmodules(len(names)), firstFew(names)))
+		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s", text.Plural(len(names), "submodule is", "submodules are"), text.FirstFew(names)))
 	}
 	return lines
 }
@@ -172,25 +172,9 @@ func sayPicked(job *deploy.Job, say func(string)) func(*deploy.Prepared) {
 // whatChanged counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in
 // the tree that is recorded: another one makes another deploy.
 func whatChanged(p *deploy.Prepared) string {
-	text := fmt.Sprintf("%d of %s", p.Changed, deploy.Count(p.Files+p.Deleted, "file"))
+	words := fmt.Sprintf("%d of %s", p.Changed, text.Count(p.Files+p.Deleted, "file"))
 	if n := len(p.Submodules); n > 0 {
-		text += " and " + deploy.Count(n, "submodule")
+		words += " and " + text.Count(n, "submodule")
 	}
-	return text
-}
-
-func areSubmodules(n int) string {
-	if n == 1 {
-		return "1 submodule is"
-	}
-	return fmt.Sprintf("%d submodules are", n)
-}
-
-// firstFew lists names, but not too many for a line.
-func firstFew(names []string) string {
-	const few = 5
-	if len(names) > few {
-		return strings.Join(names[:few], ", ") + ", …"
-	}
-	return strings.Join(names, ", ")
+	return words
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
@@ -17,23 +18,23 @@ func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir st
 	if err != nil {
 		return err
 	}
-	var text bytes.Buffer
+	var words bytes.Buffer
 	if len(all) == 0 {
-		fmt.Fprintf(&text, "%s has no target\n", name)
+		fmt.Fprintf(&words, "%s has no target\n", name)
 	}
 	var failed refusals
 	for i, st := range all {
 		if i > 0 {
-			text.WriteByte('\n')
+			words.WriteByte('\n')
 		}
 		for _, line := range st.lines(time.Now()) {
-			text.WriteString(deploy.Printable(line) + "\n")
+			words.WriteString(text.Printable(line) + "\n")
 		}
 		if st.Err != nil {
 			failed.add(fmt.Errorf("read status of %s: %w", st.Target.Name, st.Err))
 		}
 	}
-	if _, err := w.Write(text.Bytes()); err != nil {
+	if _, err := w.Write(words.Bytes()); err != nil {
 		return err
 	}
 	return failed.err()
@@ -43,9 +44,9 @@ func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir st
 func (st TargetStatus) lines(now time.Time) []string {
 	t := st.Target
 	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, t.Source(), t.Namespace)}
-	add := func(label, text string) {
-		if text != "" {
-			lines = append(lines, fmt.Sprintf("  %-6s %s", label, text))
+	add := func(label, words string) {
+		if words != "" {
+			lines = append(lines, fmt.Sprintf("  %-6s %s", label, words))
 		}
 	}
 	ref := "does not exist"
@@ -81,7 +82,7 @@ func headInWords(d *deploy.Deploy, now time.Time) string {
 		hash = string(d.Hash)
 	}
 	if d.Record != nil {
-		when = ", " + deploy.Ago(now.Sub(d.Record.Time))
+		when = ", " + text.Age(now.Sub(d.Record.Time))
 	}
 	return fmt.Sprintf("%s, deploy %d by %s%s", hash, d.ID, d.By(), when)
 }
@@ -96,7 +97,7 @@ func (st TargetStatus) inWords() string {
 	case st.Standing == deploy.StandingEmpty:
 		return "no deploy yet"
 	case st.Standing == deploy.StandingAhead && st.Ahead > 0:
-		return "ahead by " + deploy.Count(st.Ahead, "commit")
+		return "ahead by " + text.Count(st.Ahead, "commit")
 	case st.Standing == deploy.StandingUnknown:
 		return "unknown: this repository does not have the commit that is deployed"
 	}
@@ -133,7 +134,7 @@ func origin(r *deploy.Record) string {
 	if r == nil || r.Repository == "" || r.Server == "" {
 		return ""
 	}
-	return deploy.Printable(fmt.Sprintf(" (repository %s on %s)", r.Repository, r.Server))
+	return text.Printable(fmt.Sprintf(" (repository %s on %s)", r.Repository, r.Server))
 }
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
@@ -152,7 +153,7 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, targ
 		return err
 	case len(targets) > 1:
 		return &deploy.RefusedError{
-			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, deploy.Count(len(targets), "target")),
+			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, text.Count(len(targets), "target")),
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, targetNames(targets)),
 		}
 	}

@@ -134,7 +134,8 @@ func TestSyncsInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			replaced := func(name string) []string {
-				return []string{"write " + name + ".tmp", "fsync " + name + ".tmp", "rename " + name + ".tmp " + name, "fsync ."}
+				temporary := "./." + filepath.Base(name) + ".RANDOM.refship-tmp"
+				return []string{"write " + temporary, "fsync " + temporary, "rename " + temporary + " " + name, "fsync ."}
 			}
 			want := []string{"mkdir ..", "fsync ../..", "mkdir .", "fsync .."}
 			if job == "load" {
@@ -160,6 +161,7 @@ func systemCalls(t *testing.T, trace, dir string) []string {
 	unfinished := make(map[string]string)                           // by process id
 	call := regexp.MustCompile(`^(\d+) +([a-z]+?)(?:at2?)?\((.*)$`) // mkdirat and renameat are written as mkdir and rename
 	name := regexp.MustCompile(`[<"](` + regexp.QuoteMeta(filepath.Dir(filepath.Dir(dir))) + `[^>"]*)[>"]`)
+	random := regexp.MustCompile(`\.\d+\.refship-tmp$`)
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		line := lines.Text()
 		pid, _, _ := strings.Cut(line, " ")
@@ -176,11 +178,11 @@ func systemCalls(t *testing.T, trace, dir string) []string {
 		}
 		var names []string
 		for _, m := range name.FindAllStringSubmatch(parts[3], -1) {
-			relative, err := filepath.Rel(dir, m[1])
+			relative, err := filepath.Rel(dir, random.ReplaceAllString(m[1], ".RANDOM.refship-tmp"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(relative, ".") {
+			if relative != "." && !strings.HasPrefix(relative, "..") {
 				relative = "./" + relative
 			}
 			names = append(names, relative)

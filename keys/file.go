@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/disk"
 )
 
 // File is an authorized_keys file. It is read anew at each call, so a change is seen at once.
@@ -269,7 +271,7 @@ func (f File) change(edit func(text []byte) ([]byte, error)) error {
 	if err := f.checkLength(int64(len(text))); err != nil {
 		return err
 	}
-	return replace(path, text, 0o600)
+	return disk.WriteFile(path, text, 0o600)
 }
 
 // read gives the file's whole text as it is now.

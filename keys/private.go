@@ -10,6 +10,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/disk"
 )
 
 // maxPrivateKey bounds what is read as a private key, in bytes: the largest RSA keys have some 13,000.
@@ -104,10 +106,10 @@ func create(path, comment string) (ssh.Signer, error) {
 	if comment != "" {
 		public = fmt.Appendf(public[:len(public)-1], " %s\n", comment)
 	}
-	if err := replace(path+".pub", public, 0o644); err != nil {
+	if err := disk.WriteFile(path+".pub", public, 0o644); err != nil {
 		return nil, err
 	}
-	if err := replace(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err := disk.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 		return nil, err
 	}
 	return signer, nil

@@ -106,9 +106,11 @@ func TestPassphraseHintWorks(t *testing.T) {
 
 // TestLeftoversOfACrash: a public half without its private one, a temporary file and a lock file do not stop a new key.
 func TestLeftoversOfACrash(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "key")
-	for _, end := range []string{".pub", ".tmp", ".pub.tmp", ".lock"} {
-		writeFile(t, path+end, "half of someth", 0o600)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key")
+	temporary := []string{".key.1.refship-tmp", ".key.pub.2.refship-tmp"}
+	for _, name := range append([]string{"key.pub", "key.lock"}, temporary...) {
+		writeFile(t, filepath.Join(dir, name), "half of someth", 0o600)
 	}
 	signer, err := LoadOrCreate(path, "")
 	if err != nil {
@@ -117,9 +119,9 @@ func TestLeftoversOfACrash(t *testing.T) {
 	if got := readFile(t, path+".pub"); got != keyText(signer.PublicKey())+"\n" {
 		t.Errorf("public half is %q", got)
 	}
-	for _, end := range []string{".tmp", ".pub.tmp"} {
-		if _, err := os.Stat(path + end); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is still there: %v", end, err)
+	for _, name := range temporary {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 type checkoutCmd struct {
@@ -33,7 +34,7 @@ func (c *checkoutCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), deploy.Printable(c.Dir),
-		deploy.Count(last.Files, "file"), deploy.Bytes(last.Bytes))
+	a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), text.Printable(c.Dir),
+		text.Count(last.Files, "file"), text.Size(last.Bytes))
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,10 +11,9 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"refship/deploy/disk"
+	"refship/deploy/text"
 	"refship/gitserver"
-	"refship/hooks"
 	"refship/keys"
 )
 
@@ -84,7 +82,7 @@ func (d dataDir) flag() string {
 	if d.deduced {
 		return ""
 	}
-	return " --data-dir " + hooks.ShellQuote(d.path)
+	return " --data-dir " + text.Quote(d.path)
 }
 
 // prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. A new one is told:
@@ -104,7 +102,7 @@ func (d dataDir) prepare(a *app) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return &hintError{
 			err:  fmt.Errorf("data directory %s is writable by others", d.path),
-			hint: "chmod 700 " + hooks.ShellQuote(d.path),
+			hint: "chmod 700 " + text.Quote(d.path),
 		}
 	}
 	if err := d.checkOwner(); err != nil {
@@ -179,27 +177,19 @@ func (e *heldError) Hint() string {
 	return "stop that server first, or give this one a data directory of its own with --data-dir"
 }
 
-// lock takes the data directory for this process until the file is closed; *heldError if another one has it.
-func (d dataDir) lock() (*os.File, error) {
-	path := filepath.Join(d.path, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+// lock takes the data directory for this process until unlock is called; *heldError if another one has it.
+func (d dataDir) lock() (unlock func(), err error) {
+	unlock, err = disk.TryLock(filepath.Join(d.path, "lock"))
+	var locked *disk.LockedError
+	switch {
+	case errors.As(err, &locked) && locked.PID == 0:
+		return nil, &heldError{dir: d.path}
+	case errors.As(err, &locked):
+		return nil, &heldError{dir: d.path, pid: strconv.Itoa(locked.PID)}
+	case err != nil:
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		pid, _ := os.ReadFile(path) // only for the message
-		return nil, errors.Join(&heldError{dir: d.path, pid: string(bytes.TrimSpace(pid))}, f.Close())
-	case err != nil:
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
-	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
-	}
-	return f, nil
+	return unlock, nil
 }
 
 // hintError adds a remedy to an error.

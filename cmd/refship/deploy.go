@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/hooks"
 )
@@ -168,7 +169,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if ref == "" {
 		ref = "no ref, " + c.Rev
 	}
-	say(deploy.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit, src.rev.Subject)))
+	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit, src.rev.Subject)))
 	if home.WorkTree != "" {
 		if err := warnOfUncommitted(ctx, home.WorkTree, say); err != nil {
 			return nil, err
@@ -242,7 +243,7 @@ func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	list := deploy.Printable(strings.Join(names[:min(maxNamed, len(names))], ", "))
+	list := text.Printable(strings.Join(names[:min(maxNamed, len(names))], ", "))
 	if more := len(names) - maxNamed; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
@@ -272,9 +273,9 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", c.Dir, err)
 	}
-	say(deploy.Printable(fmt.Sprintf("directory %s: tree:%s", abs, dir.Root())))
+	say(text.Printable(fmt.Sprintf("directory %s: tree:%s", abs, dir.Root())))
 	for _, pattern := range dir.Unmatched {
-		say(deploy.Printable("warning: --exclude " + pattern + " matches nothing"))
+		say(text.Printable("warning: --exclude " + pattern + " matches nothing"))
 	}
 	return &source{repository: filepath.Base(abs), target: target, dir: dir}, nil
 }
@@ -295,7 +296,7 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.
 func redeployCommand(gitDir string, t hooks.Target) string {
-	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", hooks.ShellQuote(gitDir), hooks.ShellQuote(shortRef(t.Ref)), t.Name)
+	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
 }
 
 // madeJSON is a deploy by hand for programs.

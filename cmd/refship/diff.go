@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -48,15 +49,15 @@ func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
 		if c.JSON {
 			return writeJSON(out, newChangeJSON(status, change))
 		}
-		_, err := fmt.Fprintf(out, "%s\t%s\n", status, quotePath(change.Path))
+		_, err := fmt.Fprintf(out, "%s\t%s\n", status, text.QuotePath(change.Path))
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	if before.Record.Path != after.Record.Path {
-		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(deploy.Printable(before.Record.Path)),
-			after.ID, pathWords(deploy.Printable(after.Record.Path)))
+		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(text.Printable(before.Record.Path)),
+			after.ID, pathWords(text.Printable(after.Record.Path)))
 	}
 	a.say("deploy %d, %s → deploy %d, %s: %s", before.ID, before.Hash.Short(), after.ID, after.Hash.Short(), diffSummary(counts))
 	return nil

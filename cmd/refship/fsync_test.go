@@ -53,8 +53,8 @@ func TestAcknowledgedIsOnDisk(t *testing.T) {
 	at := 0
 	for _, step := range []struct{ what, call string }{
 		{"the pack", `fsync\(\d+<[^>]*/objects/[^>]*pack[^>]*>`},
-		{"the intent", `fsync\(\d+<[^>]*/refship/pending/[^>]*\.tmp>`},
-		{"the intent's place", `rename.*\.tmp.*/refship/pending/[0-9a-f]*\.json`},
+		{"the intent", `fsync\(\d+<[^>]*/refship/pending/[^>]*\.refship-tmp>`},
+		{"the intent's place", `rename.*\.refship-tmp.*/refship/pending/[0-9a-f]*\.json`},
 		{"the intent's directory", `fsync\(\d+<[^>]*/refship/pending>`},
 		{"the ref", `fsync\(\d+<[^>]*/refs/heads/main\.lock>`},
 		{"the ref's place", `rename.*refs/heads/main\.lock.*refs/heads/main"`},

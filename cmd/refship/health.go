@@ -18,8 +18,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 )
 
 const (
@@ -215,7 +215,7 @@ func (h *health) checkSpace() error {
 		return errors.New("etcd's alarm NOSPACE is on: it takes no writes; free space (compact, defragment) and disarm the alarm")
 	case space.Quota > 0 && free < leastQuota:
 		return fmt.Errorf("%s of etcd's quota of %s are free; free space (compact, defragment) or raise the quota",
-			deploy.Bytes(max(free, 0)), deploy.Bytes(space.Quota))
+			text.Size(max(free, 0)), text.Size(space.Quota))
 	}
 	return nil
 }
@@ -227,7 +227,7 @@ func (h *health) checkDisk() error {
 	}
 	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // other systems have other types there
 	if free < leastDisk {
-		return fmt.Errorf("%s are free for %s, less than %s", deploy.Bytes(free), h.dir.path, deploy.Bytes(leastDisk))
+		return fmt.Errorf("%s are free for %s, less than %s", text.Size(free), h.dir.path, text.Size(leastDisk))
 	}
 	return nil
 }
@@ -242,19 +242,19 @@ func probe(name string, checks []check) http.HandlerFunc {
 			running.Go(func() { failures[i] = c.run() })
 		}
 		running.Wait()
-		var text strings.Builder
+		var report strings.Builder
 		failed := false
 		for i, c := range checks {
-			failed = tellCheck(&text, c.name, failures[i]) || failed
+			failed = tellCheck(&report, c.name, failures[i]) || failed
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		switch {
 		case failed:
 			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintf(w, "%s%s check failed\n", text.String(), name)
+			fmt.Fprintf(w, "%s%s check failed\n", report.String(), name)
 		case r.URL.Query().Has("verbose"):
-			fmt.Fprintf(w, "%s%s check passed\n", text.String(), name)
+			fmt.Fprintf(w, "%s%s check passed\n", report.String(), name)
 		default:
 			_, _ = io.WriteString(w, "ok\n") // a client that is gone hears nothing
 		}
@@ -262,18 +262,18 @@ func probe(name string, checks []check) http.HandlerFunc {
 }
 
 // tellCheck writes a check's lines and tells whether it failed.
-func tellCheck(text *strings.Builder, name string, err error) (failed bool) {
+func tellCheck(report *strings.Builder, name string, err error) (failed bool) {
 	var some *partial
 	switch {
 	case err == nil:
-		fmt.Fprintf(text, "[+]%s ok\n", name)
+		fmt.Fprintf(report, "[+]%s ok\n", name)
 	case errors.As(err, &some):
 		for _, line := range some.lines {
-			fmt.Fprintf(text, "[!]%s warning: %s\n", name, deploy.Printable(line))
+			fmt.Fprintf(report, "[!]%s warning: %s\n", name, text.Printable(line))
 		}
 	default:
 		reason := strings.ReplaceAll(err.Error(), "\n", "; ")
-		fmt.Fprintf(text, "[-]%s failed: %s\n", name, deploy.Printable(reason))
+		fmt.Fprintf(report, "[-]%s failed: %s\n", name, text.Printable(reason))
 		return true
 	}
 	return false

@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -117,15 +118,8 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 	if worst == nil {
 		return nil
 	}
-	a.say("%d of %s failed", failed, countRepositories(len(places)))
+	a.say("%d of %s failed", failed, text.Plural(len(places), "repository", "repositories"))
 	return exitError(exitCode(worst))
-}
-
-func countRepositories(n int) string {
-	if n == 1 {
-		return "1 repository"
-	}
-	return fmt.Sprintf("%d repositories", n)
 }
 
 // gitoliteAdmin is the repository that gitolite keeps its configuration in: who cannot push to it cannot mend anything.
@@ -134,7 +128,7 @@ const gitoliteAdmin = "gitolite-admin.git"
 // install installs in one repository. No two of a run may have chains that lie within each other.
 func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
 	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
-		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, hooks.ShellQuote(home.GitDir))
+		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(home.GitDir))
 		return nil
 	}
 	if err := c.checkServer(a, home); err != nil {
@@ -164,7 +158,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 	change, err := hooks.Install(ctx, home, hooks.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
 	if change != nil {
 		for _, line := range change.Done {
-			a.say("%s: %s", settings.Repository, deploy.Printable(line))
+			a.say("%s: %s", settings.Repository, text.Printable(line))
 		}
 	}
 	if err != nil {
@@ -174,7 +168,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 		a.say("%s: all is so already", settings.Repository)
 	}
 	for _, line := range change.Warnings {
-		a.say("%s: warning: %s", settings.Repository, deploy.Printable(line))
+		a.say("%s: warning: %s", settings.Repository, text.Printable(line))
 	}
 	a.say("%s: target %s: %s", settings.Repository, target.Name, describeTarget(target))
 	if settings.SigningKey == "" {
@@ -206,7 +200,7 @@ func withDifference(a *app, err error) error {
 	var edited *hooks.EditedError
 	if errors.As(err, &edited) {
 		for line := range strings.Lines(edited.Diff) {
-			fmt.Fprintf(a.stderr, "    %s\n", deploy.Printable(strings.TrimSuffix(line, "\n")))
+			fmt.Fprintf(a.stderr, "    %s\n", text.Printable(strings.TrimSuffix(line, "\n")))
 		}
 	}
 	return err
@@ -371,7 +365,7 @@ func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
 		change, err := hooks.Uninstall(ctx, home, quietLog(a))
 		if change != nil {
 			for _, line := range change.Done {
-				a.say("%s: %s", name, deploy.Printable(line))
+				a.say("%s: %s", name, text.Printable(line))
 			}
 		}
 		if err != nil {
@@ -381,7 +375,7 @@ func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
 			a.say("%s: nothing of refship is installed", name)
 		}
 		for _, line := range change.Warnings {
-			a.say("%s: warning: %s", name, deploy.Printable(line))
+			a.say("%s: warning: %s", name, text.Printable(line))
 		}
 		return nil
 	})

@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 	"refship/hooks"
 )
 
@@ -50,7 +50,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("read git's ref updates: %w", err)
 	}
 	if len(input) > hookMaxInput {
-		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", deploy.Bytes(hookMaxInput)), hint: "push fewer refs at once"}
+		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", text.Size(hookMaxInput)), hint: "push fewer refs at once"}
 	}
 	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
 	// signal would ignore it in the earlier hook, too.
@@ -93,7 +93,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 func redeployHints(call *hooks.HookCall) []string {
 	targets, err := call.Targets()
 	if err != nil {
-		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + hooks.ShellQuote(call.GitDir) + " --rev REV"}
+		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + text.Quote(call.GitDir) + " --rev REV"}
 	}
 	var lines []string
 	for _, t := range targets {
@@ -196,7 +196,7 @@ func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployer
 	if len(s.Endpoints) == 0 {
 		return nil, &hintError{
 			err:  errors.New("the repository's git config does not say where etcd is"),
-			hint: "who runs this repository: refship hook install --endpoints URL " + hooks.ShellQuote(gitDir),
+			hint: "who runs this repository: refship hook install --endpoints URL " + text.Quote(gitDir),
 		}
 	}
 	conf, err := etcdOf(s, cfg.Log)

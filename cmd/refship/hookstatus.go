@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/hooks"
 )
 
@@ -112,17 +113,17 @@ func (r *repositoryStatus) code() int {
 func (r *repositoryStatus) write(w io.Writer) error {
 	var b strings.Builder
 	add := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%-7s %s\n", label, deploy.Printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "%-7s %s\n", label, text.Printable(fmt.Sprintf(format, args...)))
 	}
 	i := r.installed
 	add(r.name, "%s", r.home.Place())
 	problem := false
 	for _, h := range i.Hooks {
-		text := h.Name + " " + string(h.State) + ": " + h.Path
+		words := h.Name + " " + string(h.State) + ": " + h.Path
 		if h.Earlier != "" {
-			text += ", after " + h.Earlier
+			words += ", after " + h.Earlier
 		}
-		add("hook", "%s", text)
+		add("hook", "%s", words)
 		if h.Problem != nil {
 			problem = true
 			for _, line := range hooks.Explain("problem", h.Problem) {
@@ -140,7 +141,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("runs", "%s", i.Program)
 	}
 	if !i.Complete() && i.Config == nil && !problem {
-		add("hint", "refship hook install %s", hooks.ShellQuote(r.home.GitDir))
+		add("hint", "refship hook install %s", text.Quote(r.home.GitDir))
 	}
 	if i.Config != nil {
 		for _, line := range hooks.Explain("config", i.Config) {

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"refship/deploy"
+	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/keys"
 )
@@ -109,11 +109,11 @@ func (c *keyAddCmd) read(a *app) (ssh.PublicKey, string, error) {
 		defer file.Close()
 		source, name = file, c.Key
 	}
-	text, err := io.ReadAll(io.LimitReader(source, maxKeyFile))
+	data, err := io.ReadAll(io.LimitReader(source, maxKeyFile))
 	if err != nil {
 		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
 	}
-	pub, comment, err := keys.ParsePublicKey(text)
+	pub, comment, err := keys.ParsePublicKey(data)
 	if err != nil {
 		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
 	}
@@ -174,7 +174,7 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 			}
 			err = writeJSON(a.stdout, keyJSON{key.Name, key.Fingerprint(), allow, key.Comment, key.Line})
 		} else {
-			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(), ruleWidth, describeRules(key.Rules), deploy.Printable(key.Comment))
+			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(), ruleWidth, describeRules(key.Rules), text.Printable(key.Comment))
 			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 		}
 		if err != nil {
@@ -205,6 +205,6 @@ func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.say("%s of %s removed", deploy.Count(count, "key"), c.Name)
+	a.say("%s of %s removed", text.Count(count, "key"), c.Name)
 	return nil
 }

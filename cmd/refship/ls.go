@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -50,15 +51,15 @@ func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
 }
 
 // treePath is a path in a deploy as people write it: / and /web begin at the deploy's root, too.
-func treePath(text string) (string, error) {
-	where := strings.TrimLeft(text, "/")
+func treePath(arg string) (string, error) {
+	where := strings.TrimLeft(arg, "/")
 	if where == "" {
 		return "", nil
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(where, "/"), "/") {
 		if tree.CheckName(name) != nil {
 			return "", &usageError{
-				what:   fmt.Sprintf("<path>: %q is not a path inside a tree", text),
+				what:   fmt.Sprintf("<path>: %q is not a path inside a tree", arg),
 				remedy: "a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main",
 			}
 		}
@@ -92,7 +93,7 @@ func writeEntry(w io.Writer, path string, e tree.Entry) error {
 	if entryType(e.Mode) == "blob" {
 		size = strconv.FormatInt(e.Size, 10)
 	}
-	_, err := fmt.Fprintf(w, "%s %s %s %7s\t%s\n", modeText(e.Mode), entryType(e.Mode), e.OID, size, quotePath(path))
+	_, err := fmt.Fprintf(w, "%s %s %s %7s\t%s\n", modeText(e.Mode), entryType(e.Mode), e.OID, size, text.QuotePath(path))
 	return err
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/grpclog"
@@ -67,33 +66,4 @@ func newPathJSON(path string) pathJSON {
 		return pathJSON{Path: path}
 	}
 	return pathJSON{Path: strings.ToValidUTF8(path, "\uFFFD"), PathBase64: base64.StdEncoding.EncodeToString([]byte(path))}
-}
-
-// quotePath writes a path as git does: as it is, or, where it holds a quote, a backslash or anything that is not
-// printable, in double quotes with C's escapes (git-config(1), core.quotePath; here printable UTF-8 needs no quoting).
-func quotePath(path string) string {
-	var b strings.Builder
-	quoted := false
-	for i := 0; i < len(path); {
-		r, size := utf8.DecodeRuneInString(path[i:])
-		raw := path[i : i+size]
-		i += size
-		switch escape := strings.IndexByte("\a\b\t\n\v\f\r\"\\", raw[0]); {
-		case escape >= 0:
-			quoted = true
-			b.WriteByte('\\')
-			b.WriteByte("abtnvfr\"\\"[escape])
-		case unicode.IsPrint(r) && (r != utf8.RuneError || size > 1):
-			b.WriteString(raw)
-		default:
-			quoted = true
-			for _, c := range []byte(raw) {
-				fmt.Fprintf(&b, `\%03o`, c)
-			}
-		}
-	}
-	if !quoted {
-		return path
-	}
-	return `"` + b.String() + `"`
 }

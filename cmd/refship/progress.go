@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // progressBar shows long work on standard error: one line that is drawn over on a terminal, else now and then a line.
@@ -96,5 +97,5 @@ func progressLine(p deploy.Progress, width int) string {
 	if p.FilesTotal > 0 {
 		files += fmt.Sprintf(" of %d", p.FilesTotal)
 	}
-	return fmt.Sprintf("%s %s files, %s", line, files, deploy.Bytes(p.Bytes))
+	return fmt.Sprintf("%s %s files, %s", line, files, text.Size(p.Bytes))
 }

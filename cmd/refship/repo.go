@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
 	"refship/keys"
@@ -67,7 +68,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.say("to push to it, in a repository of yours:")
 	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
-	fmt.Fprintf(a.stderr, "    git push deploy %s\n", hooks.ShellQuote(pushSpec(ref)))
+	fmt.Fprintf(a.stderr, "    git push deploy %s\n", text.Quote(pushSpec(ref)))
 	return c.tellKeys(a, dir, name)
 }
 
@@ -136,25 +137,25 @@ func pushSpec(ref string) string {
 
 // describeTarget is "main → /refship/config", and what else is not the default.
 func describeTarget(t hooks.Target) string {
-	text := t.Source() + " → " + string(t.Namespace)
+	words := t.Source() + " → " + string(t.Namespace)
 	if t.Frontend != deploy.Files {
-		text += ", " + string(t.Frontend)
+		words += ", " + string(t.Frontend)
 	}
 	for _, setting := range settingsOf(t) {
-		text += ", " + setting
+		words += ", " + setting
 	}
 	if t.Check != "" {
-		text += ", checked"
+		words += ", checked"
 	}
-	return deploy.Printable(text)
+	return text.Printable(words)
 }
 
 // settingsOf are a target's settings that are not mgmt's defaults: "entry=site.mcl", "noop".
 func settingsOf(t hooks.Target) []string {
 	var all []string
-	text := t.Settings.Text()
+	values := t.Settings.Text()
 	for _, name := range deploy.SettingNames() {
-		switch value := text[name]; value {
+		switch value := values[name]; value {
 		case "":
 		case "true":
 			all = append(all, name)
@@ -254,7 +255,7 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 		}
 		frontend := strings.Join(append([]string{string(target.Frontend)}, settingsOf(target)...), ", ")
 		fmt.Fprintf(&b, "target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n  check: %s\n",
-			target.Name, target.Ref, deploy.Printable(path), target.Namespace, deploy.Printable(frontend), deploy.Printable(check))
+			target.Name, target.Ref, text.Printable(path), target.Namespace, text.Printable(frontend), text.Printable(check))
 	}
 	if len(repo.Targets) == 0 {
 		b.WriteString("target: none, pushes are stored and not deployed\n")

@@ -11,7 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"refship/deploy"
+	"refship/deploy/text"
 )
 
 // app is what a command gets from the process that it runs in.
@@ -37,11 +37,11 @@ func (a *app) tell(lines ...string) {
 		}
 		return
 	}
-	var text strings.Builder
+	var words strings.Builder
 	for _, line := range lines {
-		text.WriteString("refship: " + line + "\n")
+		words.WriteString("refship: " + line + "\n")
 	}
-	fmt.Fprint(a.stderr, text.String())
+	fmt.Fprint(a.stderr, words.String())
 }
 
 func (a *app) tellf(format string, args ...any) { a.tell(fmt.Sprintf(format, args...)) }
@@ -49,7 +49,7 @@ func (a *app) tellf(format string, args ...any) { a.tell(fmt.Sprintf(format, arg
 // warn tells of an error that does not end the command; joined errors have a line each.
 func (a *app) warn(err error) {
 	for line := range strings.Lines(err.Error()) {
-		line = deploy.Printable(strings.TrimSuffix(line, "\n"))
+		line = text.Printable(strings.TrimSuffix(line, "\n"))
 		if a.speech != nil {
 			a.speech.Warn(line)
 		} else {
@@ -78,9 +78,9 @@ func (a *app) fail(err error) {
 }
 
 // sayLines prints text that may hold words from outside, and several lines, such as joined errors.
-func (a *app) sayLines(what, text string) {
-	for line := range strings.Lines(text) {
-		a.say("%s: %s", what, deploy.Printable(strings.TrimSuffix(line, "\n")))
+func (a *app) sayLines(what, said string) {
+	for line := range strings.Lines(said) {
+		a.say("%s: %s", what, text.Printable(strings.TrimSuffix(line, "\n")))
 	}
 }
 

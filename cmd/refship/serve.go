@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
 	"refship/keys"
@@ -75,11 +76,11 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := dir.prepare(a); err != nil {
 		return err
 	}
-	lock, err := dir.lock()
+	unlock, err := dir.lock()
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, lock)
+	defer unlock()
 	store, err := c.openStore(ctx, dir, log)
 	if err != nil {
 		return err
@@ -189,7 +190,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	if err != nil {
 		return nil, errors.Join(err, embedded.Close())
 	}
-	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), deploy.Bytes(space.Used), deploy.Bytes(space.Quota))}
+	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota))}
 	if addr := embedded.Addr(); addr != "" {
 		scheme := "http"
 		if c.EtcdCertFile != "" {
@@ -426,7 +427,7 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
 	}
 	s.tell(lines...)
-	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + deploy.Printable(lines[0]))
+	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + text.Printable(lines[0]))
 	return nil
 }
 
@@ -451,9 +452,5 @@ func describeRepos(repos []*gitserver.Repo) string {
 	if more := len(repos) - maxListed; more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
-	count := "1 repository"
-	if len(repos) > 1 {
-		count = fmt.Sprintf("%d repositories", len(repos))
-	}
-	return count + ": " + strings.Join(names, ", ")
+	return text.Plural(len(repos), "repository", "repositories") + ": " + strings.Join(names, ", ")
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -59,12 +60,12 @@ func show(w io.Writer, d *deploy.Deploy, now time.Time) error {
 		if hash == "" {
 			hash = "none"
 		}
-		_, err := fmt.Fprintf(w, "id: %d\nhash: %s\nkind: foreign, made by another writer: there is no record\n", d.ID, deploy.Printable(hash))
+		_, err := fmt.Fprintf(w, "id: %d\nhash: %s\nkind: foreign, made by another writer: there is no record\n", d.ID, text.Printable(hash))
 		return err
 	}
 	signature, sigErr := describeSignature(d)
 	for _, fact := range append(facts(d.Record, now), [2]string{"signature", signature}) {
-		value := deploy.Printable(fact[1])
+		value := text.Printable(fact[1])
 		if value == "" {
 			value = "-"
 		}
@@ -121,7 +122,7 @@ func facts(r *deploy.Record, now time.Time) [][2]string {
 		{"push_certificate", r.PushCertificate},
 		{"server", r.Server},
 		{"signer", r.Signer},
-		{"time", fmt.Sprintf("%s (%s)", r.Time.Format(time.RFC3339Nano), deploy.Ago(now.Sub(r.Time)))},
+		{"time", fmt.Sprintf("%s (%s)", r.Time.Format(time.RFC3339Nano), text.Age(now.Sub(r.Time)))},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/hooks"
@@ -64,7 +65,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
 	warnOfPath(ctx, a, repo, target)
 	warnOfNamespace(a, target)
-	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", deploy.Printable(shortRef(target.Ref)), name, target.Name)
+	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(shortRef(target.Ref)), name, target.Name)
 	return nil
 }
 
@@ -120,7 +121,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 func consequences(repo string, was, is hooks.Target) []string {
 	var lines []string
 	add := func(format string, args ...any) {
-		lines = append(lines, deploy.Printable(fmt.Sprintf(format, args...)))
+		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
 	}
 	ref := shortRef(is.Ref)
 	if was.Namespace != is.Namespace {
@@ -209,7 +210,7 @@ func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
 		}
 		names = append(names, target.Name)
 	}
-	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + hooks.ShellQuote(name)
+	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + text.Quote(name)
 	if len(names) > 0 {
 		hint = "it has " + strings.Join(names, ", ")
 	}
@@ -244,7 +245,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s go on being stored",
-		target.Name, repo.Name, target.Namespace, deploy.Printable(shortRef(target.Ref)))
+		target.Name, repo.Name, target.Namespace, text.Printable(shortRef(target.Ref)))
 	return nil
 }
 

@@ -38,7 +38,7 @@ type Embedded struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 	remote *clientv3.Client // the client's watches go over it
-	lock   *os.File
+	unlock func()           // gives the lock on the directory back
 	addr   string
 
 	closing context.Context // done when Close begins; ends remote streams
@@ -79,11 +79,11 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	}
 	// etcd removes whatever lies at its socket's path before it binds, also a
 	// socket that another process listens on: the lock comes first.
-	lock, err := lockDir(dir)
+	unlock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{lock: lock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
+	e := &Embedded{unlock: unlock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
 		err = fmt.Errorf("start etcd in %s: %w", dir, err)
@@ -303,5 +303,6 @@ func (e *Embedded) close() error {
 			return fmt.Errorf("close etcd: still running after %s", closeTimeout)
 		}
 	}
-	return e.lock.Close()
+	e.unlock()
+	return nil
 }
