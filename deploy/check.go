@@ -192,7 +192,7 @@ func (v *Verdict) read(job *Job) error {
 	if err != nil {
 		return refuseTree(fmt.Errorf("read commit: %w", err))
 	}
-	v.subject = subjectOf(commit.Message)
+	v.subject = SubjectOf(commit.Message)
 	v.author = shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
 	var none *tree.NoPathError

@@ -4,13 +4,8 @@ import "weak"
 
 // What the tests of the package deploy_test look into.
 var (
-	EncodeRecord = (*Record).encode
-	DecodeRecord = decodeRecord
-	SubjectOf    = subjectOf
-	ParseHold    = parseHold
-	ParseHolder  = parseHolder
-	Fits         = fits
-	LockedError  = lockedError
+	Fits        = fits
+	LockedError = lockedError
 )
 
 // MaxListed is how many changes a Prepared lists.

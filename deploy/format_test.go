@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -49,7 +48,7 @@ func (f *fixture) example() *deploy.Deploy {
 	}))
 	r := *d.Record
 	r.Time = time.Date(2026, 1, 1, 12, 0, 0, 345e6, time.UTC)
-	record, err := deploy.EncodeRecord(&r)
+	record, err := (*deploy.Record).Encode(&r)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -98,38 +97,6 @@ func lineEnd(key string) string {
 		return ","
 	}
 	return "\n"
-}
-
-// Each field of a record has its row, in the record's order.
-func TestFormatDocumentHasEveryField(t *testing.T) {
-	b, err := os.ReadFile("FORMAT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	decoder := json.NewDecoder(strings.NewReader(fullRecordText))
-	depth, at := 0, strings.Index(string(b), "| `format` |")
-	for key := true; decoder.More() || depth > 0; {
-		token, err := decoder.Token()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if delim, ok := token.(json.Delim); ok {
-			depth += map[json.Delim]int{'{': 1, '}': -1}[delim]
-			key = depth == 1
-			continue
-		}
-		if depth != 1 {
-			continue
-		}
-		if name, ok := token.(string); ok && key {
-			next := strings.Index(string(b)[at:], "`"+name+"`")
-			if next < 0 {
-				t.Fatalf("the field %q has no row, or not in its place", name)
-			}
-			at += next
-		}
-		key = !key
-	}
 }
 
 // The commands of FORMAT.md, with the stock programs, on a deploy and on damaged ones.

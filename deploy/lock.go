@@ -197,7 +197,7 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 			}
 			continue
 		}
-		holder := *parseHolder(held.Value)
+		holder := *ParseHolder(held.Value)
 		if !c.awaitUnlock(ctx, held, start.Add(wait), func() { waiting(holder, time.Since(start)) }) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -114,7 +114,7 @@ func (p *Prepared) notPublished(d *Deploy, resp *clientv3.TxnResponse) (*Deploy,
 		return d, nil // it was: etcd's client had asked twice
 	}
 	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 {
-		return nil, p.chain.held(parseHold(hold[0].Value))
+		return nil, p.chain.held(ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
 }

@@ -41,7 +41,7 @@ func corrupt(key, what string) error {
 
 // NewDeploy makes a deploy of a record: it encodes it and, with a signer, signs it. The record's Signer must say who.
 func NewDeploy(r *Record, signer ssh.Signer) (*Deploy, error) {
-	text, err := r.encode()
+	text, err := r.Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func NewDeploy(r *Record, signer ssh.Signer) (*Deploy, error) {
 // by the key that the record names. Whether that key is to be trusted is not asked here. key names the keys in errors,
 // which are fault.Corrupt.
 func (d *Deploy) decode(key func(which int) string) error {
-	r, err := decodeRecord(d.RecordBytes)
+	r, err := DecodeRecord(d.RecordBytes)
 	bad := func(which int, what string) error { return corrupt(key(which), what) }
 	signed := d.revisions[keySignature] != 0
 	switch {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/tree"
 )
@@ -66,7 +67,7 @@ type Record struct {
 }
 
 // encode gives the record's bytes: JSON without HTML escaping and without a trailing newline.
-func (r *Record) encode() ([]byte, error) {
+func (r *Record) Encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -76,8 +77,8 @@ func (r *Record) encode() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// decodeRecord reads a record. Unknown fields are tolerated: a later format may add some.
-func decodeRecord(text []byte) (*Record, error) {
+// DecodeRecord reads a record. Unknown fields are tolerated: a later format may add some.
+func DecodeRecord(text []byte) (*Record, error) {
 	r := new(Record)
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("record is not readable: %w", err)
@@ -107,8 +108,8 @@ func decodeRecord(text []byte) (*Record, error) {
 
 // root is the record's tree as an entry, for reading it like any other directory.
 func (r *Record) root() tree.Entry {
-	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by decodeRecord
-	return tree.Entry{Mode: dirMode, OID: plumbing.NewHash(r.Tree), Size: r.TreeSize, SHA256: sum}
+	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by DecodeRecord
+	return tree.Entry{Mode: filemode.Dir, OID: plumbing.NewHash(r.Tree), Size: r.TreeSize, SHA256: sum}
 }
 
 func hexSHA256(b []byte) string {
@@ -116,8 +117,8 @@ func hexSHA256(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// subjectOf is a commit message's first paragraph on one line, as git's %s.
-func subjectOf(message string) string {
+// SubjectOf is a commit message's first paragraph on one line, as git's %s.
+func SubjectOf(message string) string {
 	var lines []string
 	for line := range strings.Lines(message) {
 		line = strings.TrimRight(line, " \t\r\n")

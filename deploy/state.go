@@ -58,10 +58,10 @@ func (c *Reading) marks(ctx context.Context) (*marks, error) {
 		m.hint = ID(n)
 	}
 	if hold := at(1); hold != nil {
-		m.hold = parseHold(hold.Value)
+		m.hold = ParseHold(hold.Value)
 	}
 	if lock := at(2); lock != nil {
-		m.lock = parseHolder(lock.Value)
+		m.lock = ParseHolder(lock.Value)
 	}
 	return m, nil
 }

@@ -16,8 +16,8 @@ type Hold struct {
 	Since  time.Time `json:"since"`
 }
 
-// parseHold reads a hold: whatever is there holds the chain, and what is no JSON is its reason.
-func parseHold(value []byte) *Hold {
+// ParseHold reads a hold: whatever is there holds the chain, and what is no JSON is its reason.
+func ParseHold(value []byte) *Hold {
 	h := new(Hold)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Hold{}) {
 		return &Hold{Reason: text.Printable(shorten(string(value)))}
@@ -82,8 +82,8 @@ func (h Holder) String() string {
 	return words
 }
 
-// parseHolder reads a lock: whatever is there keeps others out.
-func parseHolder(value []byte) *Holder {
+// ParseHolder reads a lock: whatever is there keeps others out.
+func ParseHolder(value []byte) *Holder {
 	h := new(Holder)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Holder{}) {
 		return &Holder{User: shorten(string(value))}
