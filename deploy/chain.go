@@ -8,24 +8,25 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // Reading reads the chain of one namespace.
 type Reading struct {
 	kv clientv3.KV // with a bound on how long one request may take
-	ns Namespace
+	ns record.Namespace
 }
 
 // OpenReading gives what reads the chain of a namespace; it asks etcd nothing yet.
-func OpenReading(client *clientv3.Client, ns Namespace) *Reading {
+func OpenReading(client *clientv3.Client, ns record.Namespace) *Reading {
 	return &Reading{kv: etcd.BoundedBelow(client, string(ns)+"/"), ns: ns}
 }
 
 // Namespace is the chain's namespace.
-func (c *Reading) Namespace() Namespace { return c.ns }
+func (c *Reading) Namespace() record.Namespace { return c.ns }
 
-func (c *Reading) deployKey(id ID, which int) string {
-	return fmt.Sprintf("%s/deploy/%d/%s", c.ns, id, deployKeys[which])
+func (c *Reading) deployKey(id record.ID, which int) string {
+	return fmt.Sprintf("%s/deploy/%d/%s", c.ns, id, record.KeyNames[which])
 }
 
 // own gives a key of refship's own below the namespace.
@@ -35,11 +36,11 @@ func (c *Reading) own(name string) string { return string(c.ns) + "/refship/" + 
 const maxProbes = etcd.MaxOps / 2
 
 // deploysPerTxn is how many deploys one txn reads.
-const deploysPerTxn = etcd.MaxOps / keysPerDeploy
+const deploysPerTxn = etcd.MaxOps / record.NumKeys
 
 // Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
 // NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
-func (c *Reading) Head(ctx context.Context) (*Deploy, error) {
+func (c *Reading) Head(ctx context.Context) (*record.Deploy, error) {
 	state, err := c.State(ctx)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func (c *Reading) Head(ctx context.Context) (*Deploy, error) {
 }
 
 // headAt finds the head at a revision, knowing that it may be low.
-func (c *Reading) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error) {
+func (c *Reading) headAt(ctx context.Context, rev int64, low record.ID) (*record.Deploy, error) {
 	for {
 		head, next, err := c.top(ctx, low, rev)
 		switch {
@@ -67,20 +68,20 @@ func (c *Reading) headAt(ctx context.Context, rev int64, low ID) (*Deploy, error
 }
 
 // top reads deploy low (nil if it is not there; there is no deploy 0) and tells whether the next one exists.
-func (c *Reading) top(ctx context.Context, low ID, rev int64) (d *Deploy, next bool, err error) {
+func (c *Reading) top(ctx context.Context, low record.ID, rev int64) (d *record.Deploy, next bool, err error) {
 	ops := c.readOps(nil, low, rev)
-	for which := range deployKeys {
+	for which := range record.KeyNames {
 		ops = append(ops, clientv3.OpGet(c.deployKey(low+1, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
 	}
 	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
 		return nil, false, fmt.Errorf("read head of %s: %w", c.ns, etcd.Classify(err))
 	}
-	var above [keysPerDeploy]bool
-	for which := range deployKeys {
-		above[which] = resp.Responses[keysPerDeploy+which].GetResponseRange().Count > 0
+	var above [record.NumKeys]bool
+	for which := range record.KeyNames {
+		above[which] = resp.Responses[record.NumKeys+which].GetResponseRange().Count > 0
 	}
-	if next = above[keyRecord] || above[keyPayload]; next {
+	if next = above[record.KeyRecord] || above[record.KeyPayload]; next {
 		return nil, true, nil
 	}
 	if low > 0 {
@@ -88,18 +89,18 @@ func (c *Reading) top(ctx context.Context, low ID, rev int64) (d *Deploy, next b
 			return nil, false, err
 		}
 	}
-	for which := range deployKeys {
+	for which := range record.KeyNames {
 		if above[which] {
-			return nil, false, corrupt(c.deployKey(low+1, which), "it is there without the deploy's record")
+			return nil, false, record.Corrupt(c.deployKey(low+1, which), "it is there without the deploy's record")
 		}
 	}
 	return d, false, nil
 }
 
 // gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until one is missing, then halves.
-func (c *Reading) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
-	var ids []ID
-	for step := ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
+func (c *Reading) gallop(ctx context.Context, rev int64, low record.ID) (record.ID, error) {
+	var ids []record.ID
+	for step := record.ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
 		ids = append(ids, low+step)
 	}
 	there, err := c.probe(ctx, rev, ids)
@@ -116,7 +117,7 @@ func (c *Reading) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
-		there, err := c.probe(ctx, rev, []ID{middle})
+		there, err := c.probe(ctx, rev, []record.ID{middle})
 		if err != nil {
 			return 0, err
 		}
@@ -130,10 +131,10 @@ func (c *Reading) gallop(ctx context.Context, rev int64, low ID) (ID, error) {
 }
 
 // probe tells which deploys exist at a revision.
-func (c *Reading) probe(ctx context.Context, rev int64, ids []ID) ([]bool, error) {
+func (c *Reading) probe(ctx context.Context, rev int64, ids []record.ID) ([]bool, error) {
 	ops := make([]clientv3.Op, 0, 2*len(ids))
 	for _, id := range ids {
-		for _, which := range []int{keyRecord, keyPayload} {
+		for _, which := range []int{record.KeyRecord, record.KeyPayload} {
 			ops = append(ops, clientv3.OpGet(c.deployKey(id, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
 		}
 	}
@@ -149,8 +150,8 @@ func (c *Reading) probe(ctx context.Context, rev int64, ids []ID) ([]bool, error
 }
 
 // Get reads one deploy; ErrNotFound if the chain has none of that id.
-func (c *Reading) Get(ctx context.Context, id ID) (*Deploy, error) {
-	deploys, err := c.read(ctx, []ID{id}, 0)
+func (c *Reading) Get(ctx context.Context, id record.ID) (*record.Deploy, error) {
+	deploys, err := c.read(ctx, []record.ID{id}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +162,7 @@ func (c *Reading) Get(ctx context.Context, id ID) (*Deploy, error) {
 }
 
 // Log calls fn for each deploy from the newest down, for at most limit of them (0: all).
-func (c *Reading) Log(ctx context.Context, limit int, fn func(*Deploy) error) error {
+func (c *Reading) Log(ctx context.Context, limit int, fn func(*record.Deploy) error) error {
 	head, err := c.Head(ctx)
 	if err != nil || head == nil {
 		return err
@@ -171,7 +172,7 @@ func (c *Reading) Log(ctx context.Context, limit int, fn func(*Deploy) error) er
 		left = min(left, limit)
 	}
 	for next := head.ID; left > 0; {
-		var ids []ID
+		var ids []record.ID
 		for ; left > 0 && len(ids) < deploysPerTxn; left-- {
 			ids = append(ids, next)
 			next--
@@ -194,8 +195,8 @@ func (c *Reading) Log(ctx context.Context, limit int, fn func(*Deploy) error) er
 
 // read gets deploys in one txn at a revision (0: now); nil for one that is not there. If one is corrupt, those before it
 // come with the error.
-func (c *Reading) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, error) {
-	ops := make([]clientv3.Op, 0, keysPerDeploy*len(ids))
+func (c *Reading) read(ctx context.Context, ids []record.ID, rev int64) ([]*record.Deploy, error) {
+	ops := make([]clientv3.Op, 0, record.NumKeys*len(ids))
 	for _, id := range ids {
 		ops = c.readOps(ops, id, rev)
 	}
@@ -203,9 +204,9 @@ func (c *Reading) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, err
 	if err != nil {
 		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, etcd.Classify(err))
 	}
-	deploys := make([]*Deploy, len(ids))
+	deploys := make([]*record.Deploy, len(ids))
 	for i, id := range ids {
-		if deploys[i], err = c.take(id, resp.Responses[i*keysPerDeploy:]); err != nil {
+		if deploys[i], err = c.take(id, resp.Responses[i*record.NumKeys:]); err != nil {
 			return deploys[:i], err
 		}
 	}
@@ -213,10 +214,10 @@ func (c *Reading) read(ctx context.Context, ids []ID, rev int64) ([]*Deploy, err
 }
 
 // readOps appends what reads one deploy; take reads the answers.
-func (c *Reading) readOps(ops []clientv3.Op, id ID, rev int64) []clientv3.Op {
-	for which := range deployKeys {
+func (c *Reading) readOps(ops []clientv3.Op, id record.ID, rev int64) []clientv3.Op {
+	for which := range record.KeyNames {
 		opts := []clientv3.OpOption{clientv3.WithRev(rev)}
-		if which == keyPayload {
+		if which == record.KeyPayload {
 			opts = append(opts, clientv3.WithKeysOnly()) // it may be large, and only its revision is of use
 		}
 		ops = append(ops, clientv3.OpGet(c.deployKey(id, which), opts...))
@@ -225,49 +226,49 @@ func (c *Reading) readOps(ops []clientv3.Op, id ID, rev int64) []clientv3.Op {
 }
 
 // take makes a deploy of the answers to readOps; nil if there is none.
-func (c *Reading) take(id ID, answers []*etcdserverpb.ResponseOp) (*Deploy, error) {
-	d := &Deploy{ID: id}
-	for which := range deployKeys {
+func (c *Reading) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*record.Deploy, error) {
+	d := &record.Deploy{ID: id}
+	for which := range record.KeyNames {
 		kvs := answers[which].GetResponseRange().Kvs
 		if len(kvs) == 0 {
 			continue
 		}
-		d.revisions[which] = kvs[0].ModRevision
+		d.Revisions[which] = kvs[0].ModRevision
 		switch which {
-		case keyHash:
-			d.Hash = Hash(kvs[0].Value)
-		case keyRecord:
+		case record.KeyHash:
+			d.Hash = record.Hash(kvs[0].Value)
+		case record.KeyRecord:
 			d.RecordBytes = kvs[0].Value
-		case keySignature:
+		case record.KeySignature:
 			d.Signature = kvs[0].Value
 		}
 	}
 	switch {
-	case d.revisions[keyRecord] != 0:
-		if err := d.decode(func(which int) string { return c.deployKey(id, which) }); err != nil {
+	case d.Revisions[record.KeyRecord] != 0:
+		if err := d.Decode(func(which int) string { return c.deployKey(id, which) }); err != nil {
 			return nil, err
 		}
 		return d, nil
-	case d.revisions[keySignature] != 0:
-		return nil, corrupt(c.deployKey(id, keyRecord), "the record is missing, its signature is there")
-	case d.revisions[keyPayload] != 0:
-		if _, err := ParseHash(string(d.Hash)); err != nil {
+	case d.Revisions[record.KeySignature] != 0:
+		return nil, record.Corrupt(c.deployKey(id, record.KeyRecord), "the record is missing, its signature is there")
+	case d.Revisions[record.KeyPayload] != 0:
+		if _, err := record.ParseHash(string(d.Hash)); err != nil {
 			d.Hash = "" // another writer's, and none that could be compared
 		}
 		return d, nil
-	case d.revisions[keyHash] != 0:
-		return nil, corrupt(c.deployKey(id, keyHash), "it is there without the deploy's record")
+	case d.Revisions[record.KeyHash] != 0:
+		return nil, record.Corrupt(c.deployKey(id, record.KeyHash), "it is there without the deploy's record")
 	}
 	return nil, nil
 }
 
 // newestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
-func (c *Reading) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) {
+func (c *Reading) newestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
 	if d == nil || d.Record != nil {
 		return d, nil
 	}
 	for next := d.ID - 1; next > 0; {
-		var ids []ID
+		var ids []record.ID
 		for ; next > 0 && len(ids) < deploysPerTxn; next-- {
 			ids = append(ids, next)
 		}
@@ -287,6 +288,6 @@ func (c *Reading) newestRecord(ctx context.Context, d *Deploy) (*Deploy, error) 
 	return nil, nil
 }
 
-func (c *Reading) gapError(id ID) error {
-	return corrupt(c.deployKey(id, keyRecord), "the deploy is missing, a later one is there")
+func (c *Reading) gapError(id record.ID) error {
+	return record.Corrupt(c.deployKey(id, record.KeyRecord), "the deploy is missing, a later one is there")
 }

@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -26,17 +27,17 @@ const MaxReason = 10_000
 
 // Job is one wish: put this commit, or this directory, into that chain.
 type Job struct {
-	Kind       Kind
-	Repo       *Repository   // with a Commit
-	Commit     plumbing.Hash // of Repo
-	Dir        *Directory    // in place of Repo and Commit
-	Path       string        // of the commit's tree; "" is all of it, and so it is with Dir
-	Frontend   Frontend      // Auto: lang or yaml, as the tree has it
-	Settings   Settings      // of the frontend
-	Repository string        // name
+	Kind       record.Kind
+	Repo       *Repository     // with a Commit
+	Commit     plumbing.Hash   // of Repo
+	Dir        *Directory      // in place of Repo and Commit
+	Path       string          // of the commit's tree; "" is all of it, and so it is with Dir
+	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
+	Settings   record.Settings // of the frontend
+	Repository string          // name
 	Target     string
 	Ref        string
-	Pusher     Pusher
+	Pusher     record.Pusher
 	Elsewhere  bool       // no server of refship's has the repository: remedies are other commands
 	Force      bool       // override what the previous-hash table refuses, and nothing else; takes a Reason
 	Reason     string     // UTF-8, at most 10,000 bytes; for the record
@@ -46,38 +47,38 @@ type Job struct {
 }
 
 // Hash is the deploy hash that the job would publish.
-func (j *Job) Hash() Hash {
+func (j *Job) Hash() record.Hash {
 	if j.Dir != nil {
-		return Hash(treePrefix + j.Dir.Root().String())
+		return record.Hash(record.TreePrefix + j.Dir.Root().String())
 	}
-	return Hash(j.Commit.String())
+	return record.Hash(j.Commit.String())
 }
 
 // Is tells whether d is this very deploy.
-func (j *Job) Is(d *Deploy) bool { return d.Hash == j.Hash() && j.alike(d) }
+func (j *Job) Is(d *record.Deploy) bool { return d.Hash == j.Hash() && j.alike(d) }
 
 // alike tells whether the job makes of a commit what d made of its own.
-func (j *Job) alike(d *Deploy) bool {
+func (j *Job) alike(d *record.Deploy) bool {
 	r := d.Record
-	return r != nil && r.Path == j.Path && j.Frontend.covers(r.Frontend) && maps.Equal(r.Settings, j.Settings.Text())
+	return r != nil && r.Path == j.Path && j.Frontend.Covers(r.Frontend) && maps.Equal(r.Settings, j.Settings.Text())
 }
 
 // sameBelow tells whether the job deploys a path and has there what d deployed. A commit that changes nothing in a
 // whole tree is deployed all the same: somebody made it for that.
-func (j *Job) sameBelow(d *Deploy, root plumbing.Hash) bool {
+func (j *Job) sameBelow(d *record.Deploy, root plumbing.Hash) bool {
 	return j.Path != "" && j.alike(d) && d.Record.Tree == root.String()
 }
 
 // Verdict is what the previous-hash table says of a job, and what was read to find out.
 type Verdict struct {
-	Head     *Deploy         // nil: nothing yet
+	Head     *record.Deploy  // nil: nothing yet
 	Already  bool            // the head is this very deploy: there is nothing to do
 	Same     bool            // the job has a path, and nothing below it differs from the head: there is nothing to do
 	Forced   *ConflictError  // what Force overrode; nil if nothing had to be
-	Undoes   *Deploy         // the head, if it is a rollback whose undone commit or directory comes back with this job
+	Undoes   *record.Deploy  // the head, if it is a rollback whose undone commit or directory comes back with this job
 	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first; forced: only the commit; none of a directory
 	More     bool            // there are more commits than are stored
-	previous Hash            // deploy hash of the head, "" if there is none
+	previous record.Hash     // deploy hash of the head, "" if there is none
 	subject  string          // of the commit, or a directory's name
 	author   string
 	tree     plumbing.Hash   // at the job's path
@@ -157,12 +158,12 @@ func checkReason(job *Job) error {
 
 // checkMixed refuses what would make one chain both refship's own and mgmt's: mgmt takes the highest payload for the
 // newest deploy.
-func (c *Chain) checkMixed(job *Job, head *Deploy) error {
+func (c *Chain) checkMixed(job *Job, head *record.Deploy) error {
 	whose := func(mgmt bool) string {
 		if mgmt {
 			return "mgmt's"
 		}
-		return "of the frontend " + string(Files)
+		return "of the frontend " + string(record.Files)
 	}
 	is := head.Record == nil || head.Record.Frontend.IsMgmt()
 	if is == job.Frontend.IsMgmt() {
@@ -192,8 +193,8 @@ func (v *Verdict) read(job *Job) error {
 	if err != nil {
 		return refuseTree(fmt.Errorf("read commit: %w", err))
 	}
-	v.subject = SubjectOf(commit.Message)
-	v.author = shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
+	v.subject = record.SubjectOf(commit.Message)
+	v.author = record.Shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
 	var none *tree.NoPathError
 	if errors.As(err, &none) {
@@ -282,7 +283,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 }
 
 // catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
-func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
+func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string) {
 	branch := strings.TrimPrefix(job.Ref, "refs/heads/")
 	why = "your " + job.Hash().Short() + " does not contain it"
 	if unknown {
@@ -306,7 +307,7 @@ func catchUp(job *Job, head *Deploy, unknown bool) (why, remedy string) {
 
 // elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one host
 // name are told apart by their signing keys.
-func elsewhere(job *Job, r *Record) string {
+func elsewhere(job *Job, r *record.Record) string {
 	if r == nil {
 		return ""
 	}
@@ -320,7 +321,7 @@ func elsewhere(job *Job, r *Record) string {
 		where = append(where, "repository "+text.Printable(r.Repository))
 	}
 	switch {
-	case r.Kind == KindDeploy && r.Pusher.Via != "ssh" && !differ(r.Repository, job.Repository):
+	case r.Kind == record.KindDeploy && r.Pusher.Via != "ssh" && !differ(r.Repository, job.Repository):
 		return "" // by hand: the server is where that was, and not where the repository is
 	case differ(r.Server, job.Server):
 		where = append(where, "server "+text.Printable(r.Server))
@@ -335,7 +336,7 @@ func elsewhere(job *Job, r *Record) string {
 // checkRollback notices that a commit that was rolled back comes back.
 func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 	r := v.Head.Record
-	if r == nil || r.Kind != KindRollback || r.PreviousHash == "" || r.PreviousHash.IsTree() {
+	if r == nil || r.Kind != record.KindRollback || r.PreviousHash == "" || r.PreviousHash.IsTree() {
 		return nil
 	}
 	between, err := job.Repo.Between(ctx, plumbing.NewHash(string(r.PreviousHash)), job.Commit, 0)

@@ -18,6 +18,7 @@ import (
 	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -45,7 +46,7 @@ type place struct {
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
-func (c *Reading) Checkout(ctx context.Context, d *Deploy, dir string, progress func(Progress)) (err error) {
+func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
@@ -73,7 +74,7 @@ func (c *Reading) Checkout(ctx context.Context, d *Deploy, dir string, progress 
 	defer root.Close()
 	w := &checkout{chain: c, nodes: c.newNodes(), root: root, tell: progress}
 	w.told = Progress{Step: "writing", FilesTotal: d.Record.Files}
-	if err := w.tree(ctx, d.Record.root()); err != nil {
+	if err := w.tree(ctx, d.Record.Root()); err != nil {
 		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
 	}
 	if err := disk.SyncTree(scratch); err != nil {
@@ -145,7 +146,7 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 // large writes a file chunk by chunk.
 func (w *checkout) large(ctx context.Context, p place) error {
 	if p.entry.Mode == filemode.Symlink {
-		return corrupt(w.chain.contentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
+		return record.Corrupt(w.chain.contentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
 	}
 	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
 	if err != nil {
@@ -180,7 +181,7 @@ func (w *checkout) flush(ctx context.Context) error {
 
 func (w *checkout) small(p place, value []byte, key string) error {
 	if value == nil {
-		return corrupt(key, "it is missing")
+		return record.Corrupt(key, "it is missing")
 	}
 	sum := newContentHash(p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails

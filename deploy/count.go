@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -21,7 +22,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 		return p.countFrom(ctx, tree.Entry{})
 	}
 	p.Files = head.Record.Files
-	err := p.countFrom(ctx, head.Record.root())
+	err := p.countFrom(ctx, head.Record.Root())
 	if fault.Is(err, fault.Corrupt) || err == nil && p.Files < 0 {
 		// The head can not be compared with, and this deploy must not hang on it.
 		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
@@ -35,7 +36,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	long := ""
 	err := p.nodes.diff(ctx, old, p.root, func(c Change) {
-		if c.New != nil && len(c.Path) > maxPath {
+		if c.New != nil && len(c.Path) > record.MaxPath {
 			long = c.Path // a directory that lies deeper than where it was checked
 		}
 		p.count(c)

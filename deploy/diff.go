@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -33,13 +34,13 @@ func (c Change) own() Change {
 
 // Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
 // that it reads is checked, contents are not read. fn's error ends it.
-func (c *Reading) Diff(ctx context.Context, a, b *Deploy, fn func(Change) error) error {
-	for _, d := range []*Deploy{a, b} {
+func (c *Reading) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
+	for _, d := range []*record.Deploy{a, b} {
 		if d.Record == nil {
 			return c.noTreeError(d)
 		}
 	}
-	n, root, dirs := c.newNodes(), pair{old: a.Record.root(), new: b.Record.root()}, 1
+	n, root, dirs := c.newNodes(), pair{old: a.Record.Root(), new: b.Record.Root()}, 1
 	if same(&root.old, &root.new) {
 		return nil
 	}
@@ -248,7 +249,7 @@ func (n *nodes) named(dir tree.Entry) ([]tree.Entry, error) {
 		return nil, n.unknown(dir.OID)
 	}
 	if text := n.text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
-		return nil, corrupt(n.chain.treeKey(dir.OID), "it is not what the tree above it names")
+		return nil, record.Corrupt(n.chain.treeKey(dir.OID), "it is not what the tree above it names")
 	}
 	return node.Entries, nil
 }

@@ -14,11 +14,12 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // diff writes what differs between two deploys as git diff-tree --raw does.
-func (f *fixture) diff(a, b *deploy.Deploy) (lines []string) {
+func (f *fixture) diff(a, b *record.Deploy) (lines []string) {
 	f.Helper()
 	err := f.chain.Diff(f.Context(), a, b, func(c deploy.Change) error {
 		side := func(e *tree.Entry) (string, string) {
@@ -56,9 +57,9 @@ func TestDiffEqualsGits(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		g := *f
-		g.chain = deploy.Open(f.client, deploy.Namespace(fmt.Sprintf("/diff/%d", draws)), discard())
+		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d", draws)), discard())
 		all := files{}
-		var deploys []*deploy.Deploy
+		var deploys []*record.Deploy
 		var parents []plumbing.Hash
 		for n := range rapid.IntRange(2, 4).Draw(rt, "deploys") {
 			for range rapid.IntRange(1, 12).Draw(rt, "changes") {
@@ -88,7 +89,7 @@ func TestDiffEqualsGits(t *testing.T) {
 			}
 			return all
 		}
-		g.chain = deploy.Open(f.client, deploy.Namespace(fmt.Sprintf("/diff/%d-again", draws)), discard())
+		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d-again", draws)), discard())
 		if _, _, err := g.do(g.job(plumbing.NewHash(string(a.Hash)))); err != nil {
 			rt.Fatal(err)
 		}
@@ -141,7 +142,7 @@ func TestDiffOfAForeignDeploy(t *testing.T) {
 	f := newFixture(t)
 	a := f.deploy(f.one())
 	f.foreign(2, "")
-	for _, pair := range [][2]*deploy.Deploy{{a, f.get(2)}, {f.get(2), a}} {
+	for _, pair := range [][2]*record.Deploy{{a, f.get(2)}, {f.get(2), a}} {
 		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(deploy.Change) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), "it is foreign") {
 			t.Errorf("got %v", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -58,7 +59,7 @@ func (j *Job) commits() []plumbing.Hash {
 // of the machine that it lay on.
 func (v *Verdict) readDirectory(d *Directory) {
 	v.tree = d.Root()
-	v.subject = shorten("directory " + d.Name)
+	v.subject = record.Shorten("directory " + d.Name)
 }
 
 // checkDirectory holds the job's directory against the head's deploy hash: it has no history, and so replaces any other
@@ -73,7 +74,7 @@ func (c *Chain) checkDirectory(job *Job, v *Verdict) error {
 			"a chain of commits goes on with commits: deploy one that contains it, refship deploy --repo DIR --rev REV, "+
 				"or give the directory a namespace of its own; or override it, "+override(job))
 	}
-	if r := v.Head.Record; r != nil && r.Kind == KindRollback && r.PreviousHash == job.Hash() {
+	if r := v.Head.Record; r != nil && r.Kind == record.KindRollback && r.PreviousHash == job.Hash() {
 		v.Undoes = v.Head
 	}
 	return nil
@@ -82,7 +83,7 @@ func (c *Chain) checkDirectory(job *Job, v *Verdict) error {
 // override is what to do about a head that the job cannot follow.
 func override(job *Job) string {
 	switch {
-	case job.Kind == KindDeploy:
+	case job.Kind == record.KindDeploy:
 		return "by hand: " + forceWay(job)
 	case job.Elsewhere:
 		return "which who runs the git server does by hand: refship deploy --repo DIR --rev REV --force --reason TEXT"
@@ -97,9 +98,9 @@ func forceWay(job *Job) string {
 	switch {
 	case job.Dir != nil:
 		return "refship deploy --dir DIR --force --reason TEXT"
-	case job.Kind == KindDeploy && job.Elsewhere:
+	case job.Kind == record.KindDeploy && job.Elsewhere:
 		return "refship deploy --repo DIR --rev REV --force --reason TEXT"
-	case job.Kind == KindDeploy:
+	case job.Kind == record.KindDeploy:
 		return "refship deploy --repo DIR --rev REV --force --reason TEXT, or with the force permission " + push
 	}
 	return push
@@ -110,7 +111,7 @@ func (j *Job) again() string {
 	switch {
 	case j.Dir != nil:
 		return "deploy again"
-	case j.Kind == KindDeploy:
+	case j.Kind == record.KindDeploy:
 		return "commit, push or deploy again"
 	}
 	return "commit, push again"
@@ -118,7 +119,7 @@ func (j *Job) again() string {
 
 // pushAgain is again without the commit.
 func (j *Job) pushAgain() string {
-	if j.Kind == KindDeploy {
+	if j.Kind == record.KindDeploy {
 		return "push or deploy again"
 	}
 	return "push again"

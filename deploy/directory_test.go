@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -46,12 +47,12 @@ func (f *fixture) dirJob(dir string, exclude ...string) *deploy.Job {
 		f.Fatal(err)
 	}
 	return &deploy.Job{
-		Kind: deploy.KindDeploy, Dir: d, Frontend: deploy.Files,
-		Pusher: deploy.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: f.signer,
+		Kind: record.KindDeploy, Dir: d, Frontend: record.Files,
+		Pusher: record.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: f.signer,
 	}
 }
 
-func (f *fixture) deployDir(dir string) *deploy.Deploy {
+func (f *fixture) deployDir(dir string) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.dirJob(dir))
 	if err != nil || already {
@@ -61,9 +62,9 @@ func (f *fixture) deployDir(dir string) *deploy.Deploy {
 }
 
 // sameAsDirectory checks that a deploy reads back as what lies in a directory, and proves it from etcd alone.
-func (f *fixture) sameAsDirectory(d *deploy.Deploy, dir string) {
+func (f *fixture) sameAsDirectory(d *record.Deploy, dir string) {
 	f.Helper()
-	if d.Hash != deploy.Hash("tree:"+d.Record.Tree) {
+	if d.Hash != record.Hash("tree:"+d.Record.Tree) {
 		f.Errorf("deploy hash %s of tree %s", d.Hash, d.Record.Tree)
 	}
 	out := filepath.Join(f.TempDir(), "out")
@@ -106,9 +107,9 @@ func TestDeploysOfADirectory(t *testing.T) {
 	first := f.deployDir(dir)
 	r := *first.Record
 	r.Time, r.TreeSHA256, r.TreeSize, r.Tree, r.Hash = time.Time{}, "", 0, "", ""
-	want := deploy.Record{
-		Format: 1, ID: 1, Kind: deploy.KindDeploy, Files: 6, Frontend: deploy.Files, Settings: map[string]string{},
-		Subject: "directory si\x1bte", Pusher: deploy.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: r.Signer,
+	want := record.Record{
+		Format: 1, ID: 1, Kind: record.KindDeploy, Files: 6, Frontend: record.Files, Settings: map[string]string{},
+		Subject: "directory si\x1bte", Pusher: record.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: r.Signer,
 	}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
@@ -133,7 +134,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 	moded := f.deployDir(dir)
 	f.sameAsDirectory(moded, dir)
 	var changes []string
-	for _, pair := range [][2]*deploy.Deploy{{first, edited}, {edited, moded}} {
+	for _, pair := range [][2]*record.Deploy{{first, edited}, {edited, moded}} {
 		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(c deploy.Change) error {
 			changes = append(changes, fmt.Sprintf("%d %s", pair[1].ID, c.Path))
 			return nil
@@ -147,7 +148,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 	}
 	f.provenChain(3)
 	f.sameAsDirectory(f.get(1), checkedOut(f, first))
-	for _, d := range []*deploy.Deploy{first, edited, moded} {
+	for _, d := range []*record.Deploy{first, edited, moded} {
 		if err := f.sshVerify(d.RecordBytes, d.Signature); err != nil {
 			t.Error(err)
 		}
@@ -155,7 +156,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 }
 
 // checkedOut checks a deploy out and gives where.
-func checkedOut(f *fixture, d *deploy.Deploy) string {
+func checkedOut(f *fixture, d *record.Deploy) string {
 	f.Helper()
 	out := filepath.Join(f.TempDir(), "out")
 	if err := f.chain.Checkout(f.Context(), d, out, quiet); err != nil {
@@ -186,7 +187,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	f.write(dir, all)
 	f.deploy(commit)
 	job := f.dirJob(dir)
-	short := deploy.Hash("tree:" + job.Dir.Root().String()).Short()
+	short := record.Hash("tree:" + job.Dir.Root().String()).Short()
 	refused := func(job *deploy.Job, why, hint string) {
 		t.Helper()
 		before := f.dump()
@@ -215,14 +216,14 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	hand := f.dirJob(dir)
 	refused(hand, "is a plain directory", "a namespace of its own")
 	byHand := f.job(commit)
-	byHand.Kind = deploy.KindDeploy
+	byHand.Kind = record.KindDeploy
 	refused(byHand, "is a commit", "by hand: refship deploy --repo DIR --rev REV --force --reason TEXT, or with the force permission git push -o deploy.force")
 	f.provenChain(6)
 
 	f.clear()
 	f.foreign(1, "")
 	foreign := f.dirJob(dir)
-	foreign.Frontend = deploy.Empty
+	foreign.Frontend = record.Empty
 	refused(foreign, "without a hash, by another writer; that deploy has no hash", "refship deploy --dir DIR --force --reason TEXT")
 	// A chain is either refship's own or mgmt's, forced or not.
 	files := f.dirJob(dir)
@@ -238,8 +239,8 @@ func TestDirectoryAfterARollback(t *testing.T) {
 	f.write(dir, files{"a": regular("one")})
 	job := f.dirJob(dir)
 	for previous, undoes := range map[string]bool{job.Dir.Root().String(): true, strings.Repeat("cd", 20): false} {
-		f.headKeys(&deploy.Record{
-			ID: 7, Kind: deploy.KindRollback, Hash: deploy.Hash("tree:" + strings.Repeat("ab", 20)), PreviousHash: deploy.Hash("tree:" + previous),
+		f.headKeys(&record.Record{
+			ID: 7, Kind: record.KindRollback, Hash: record.Hash("tree:" + strings.Repeat("ab", 20)), PreviousHash: record.Hash("tree:" + previous),
 		}, "")
 		v := f.verdict(job)
 		if (v.Undoes != nil) != undoes || v.Forced != nil {
@@ -329,7 +330,7 @@ func TestDirectoryForMgmt(t *testing.T) {
 	dir, out := t.TempDir(), t.TempDir()
 	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
 	job := f.dirJob(dir)
-	job.Frontend = deploy.Auto
+	job.Frontend = record.Auto
 	if err := f.verdict(job).WriteTree(t.Context(), job.Source(), out, 1<<30, quiet); err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +342,7 @@ func TestDirectoryForMgmt(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := f.dump()
-	if d.Record.Frontend != deploy.Lang || keys[namespace+"/deploy/1/payload"] == "" {
+	if d.Record.Frontend != record.Lang || keys[namespace+"/deploy/1/payload"] == "" {
 		t.Errorf("record %s", d.RecordBytes)
 	}
 	f.sameAsDirectory(d, dir)
@@ -373,7 +374,7 @@ func TestDirectoryIsRefused(t *testing.T) {
 		}
 	}
 	// A record whose deploy hash is not its tree.
-	f.handwritten(deploy.Record{ID: 1, Hash: deploy.Hash("tree:" + strings.Repeat("ab", 20))})
+	f.handwritten(record.Record{ID: 1, Hash: record.Hash("tree:" + strings.Repeat("ab", 20))})
 	keys := f.dump()
 	f.put(namespace+"/deploy/1/record", strings.Replace(keys[namespace+"/deploy/1/record"], `"tree":"ab`, `"tree":"cd`, 1))
 	_, err = f.chain.Head(t.Context())

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"refship/deploy/record"
 )
 
 // Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload, publish, and again if the lock was
 // lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
 // returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
-func (c *Chain) Do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (d *Deploy, already bool, err error) {
+func (c *Chain) Do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(Progress)) (d *record.Deploy, already bool, err error) {
 	const tries = 3
 	for range tries {
 		if d, already, err = c.do(ctx, l, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
@@ -19,7 +21,7 @@ func (c *Chain) Do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	return d, already, err
 }
 
-func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait time.Duration, progress func(Progress)) (*Deploy, bool, error) {
+func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(Progress)) (*record.Deploy, bool, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
 		return nil, false, err
@@ -27,7 +29,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who Holder, job *Job, wait ti
 	if v.Idle() {
 		return v.Head, true, nil
 	}
-	lock, err := c.Lock(ctx, l, who, wait, func(Holder, time.Duration) {})
+	lock, err := c.Lock(ctx, l, who, wait, func(record.Holder, time.Duration) {})
 	if err != nil {
 		return nil, false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -19,9 +20,9 @@ var (
 
 // ConflictError says that the chain's head is none that the wanted deploy may replace (fault.Conflict).
 type ConflictError struct {
-	Namespace Namespace
-	Head      *Deploy
-	Want      Hash
+	Namespace record.Namespace
+	Head      *record.Deploy
+	Want      record.Hash
 	Why       string // a sentence about Want and the head
 	Remedy    string
 }
@@ -51,7 +52,7 @@ func (e *ConflictError) At() string {
 }
 
 // lockedError says that somebody else kept the chain's lock for longer than the caller would wait.
-func lockedError(ns Namespace, holder Holder, waited time.Duration) error {
+func lockedError(ns record.Namespace, holder record.Holder, waited time.Duration) error {
 	return &fault.Error{
 		Kind:   fault.Conflict,
 		What:   fmt.Sprintf("%s is locked by %s; waited %s", ns, holder, waited.Round(time.Second)),

@@ -17,6 +17,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // outage is one way in which etcd does not answer a request as it should.
@@ -116,12 +117,12 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 }
 
 // afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
-func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *deploy.Deploy, err error) {
+func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *record.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
 	id, _ := f.head()
-	var was deploy.ID
-	if id > 0 && f.get(id).Hash == deploy.Hash(commit.String()) {
+	var was record.ID
+	if id > 0 && f.get(id).Hash == record.Hash(commit.String()) {
 		was = id - 1
 	} else {
 		was = id

@@ -25,6 +25,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -217,27 +218,27 @@ func (f *fixture) openRepo(r gitRepo) *tree.Repository {
 
 func (f *fixture) job(commit plumbing.Hash) *deploy.Job {
 	f.Helper()
-	frontend := deploy.Files
+	frontend := record.Files
 	if f.mgmts {
-		frontend = deploy.Empty
+		frontend = record.Empty
 	}
 	return &deploy.Job{
-		Kind: deploy.KindPush, Repo: f.open(), Commit: commit, Path: f.path, Frontend: frontend,
+		Kind: record.KindPush, Repo: f.open(), Commit: commit, Path: f.path, Frontend: frontend,
 		Repository: "config", Target: "default", Ref: "refs/heads/main",
-		Pusher: deploy.Pusher{Name: "ada", Key: "SHA256:x", Via: "ssh"}, Server: "host", Signer: f.signer,
+		Pusher: record.Pusher{Name: "ada", Key: "SHA256:x", Via: "ssh"}, Server: "host", Signer: f.signer,
 	}
 }
 
-var holder = deploy.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host", Server: "SHA256:server"}
+var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host", Server: "SHA256:server"}
 
 func quiet(deploy.Progress) {}
 
-func (f *fixture) do(job *deploy.Job) (*deploy.Deploy, bool, error) {
+func (f *fixture) do(job *deploy.Job) (*record.Deploy, bool, error) {
 	return f.chain.Do(f.Context(), f.locker, holder, job, 10*time.Second, quiet)
 }
 
 // deploy publishes a commit and reads it back.
-func (f *fixture) deploy(commit plumbing.Hash) *deploy.Deploy {
+func (f *fixture) deploy(commit plumbing.Hash) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.job(commit))
 	if err != nil || already {
@@ -250,7 +251,7 @@ func (f *fixture) deploy(commit plumbing.Hash) *deploy.Deploy {
 	return back
 }
 
-func (f *fixture) get(id deploy.ID) *deploy.Deploy {
+func (f *fixture) get(id record.ID) *record.Deploy {
 	f.Helper()
 	d, err := f.chain.Get(f.Context(), id)
 	if err != nil {
@@ -273,7 +274,7 @@ func (f *fixture) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
 	return p, lock
 }
 
-func noWait(deploy.Holder, time.Duration) {}
+func noWait(record.Holder, time.Duration) {}
 
 // put writes a key behind the chain's back.
 func (f *fixture) put(key, value string) {
@@ -306,7 +307,7 @@ func (f *fixture) dump() map[string]string {
 
 // sameAsGit checks that a deploy reads back as git has it: a checkout against git archive, the list against
 // git ls-tree, every content against its oid.
-func (f *fixture) sameAsGit(d *deploy.Deploy) {
+func (f *fixture) sameAsGit(d *record.Deploy) {
 	f.Helper()
 	f.sameCheckout(d)
 	rev := string(d.Hash) + ":" + d.Record.Path
@@ -355,7 +356,7 @@ func (w writers) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (f *fixture) sameCheckout(d *deploy.Deploy) {
+func (f *fixture) sameCheckout(d *record.Deploy) {
 	f.Helper()
 	scratch := f.TempDir()
 	dir := filepath.Join(scratch, "out")

@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
@@ -20,21 +21,21 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 	f := newFixture(t)
 	line, other := f.line("main", 5), f.line("other", 2)
 	lacking := strings.Repeat("ab", 20)
-	record := func(hash string) *deploy.Record {
-		return &deploy.Record{ID: 7, Kind: deploy.KindPush, Hash: deploy.Hash(hash), Pusher: deploy.Pusher{Name: "ops"}, Time: time.Now()}
+	rec := func(hash string) *record.Record {
+		return &record.Record{ID: 7, Kind: record.KindPush, Hash: record.Hash(hash), Pusher: record.Pusher{Name: "ops"}, Time: time.Now()}
 	}
 	for name, c := range map[string]struct {
-		head    *deploy.Record
+		head    *record.Record
 		foreign string
 		commit  plumbing.Hash
 		why     string // "": nothing to override
 	}{
-		"rewound":                      {head: record(line[4].String()), commit: line[1], why: "does not contain it"},
-		"another line":                 {head: record(other[1].String()), commit: line[4], why: "does not contain it"},
-		"a hash this repository lacks": {head: record(lacking), commit: line[4], why: "does not have that commit"},
-		"a plain directory":            {head: record("tree:" + lacking), commit: line[4], why: "is a plain directory"},
+		"rewound":                      {head: rec(line[4].String()), commit: line[1], why: "does not contain it"},
+		"another line":                 {head: rec(other[1].String()), commit: line[4], why: "does not contain it"},
+		"a hash this repository lacks": {head: rec(lacking), commit: line[4], why: "does not have that commit"},
+		"a plain directory":            {head: rec("tree:" + lacking), commit: line[4], why: "is a plain directory"},
 		"foreign without a hash":       {foreign: "-", commit: line[4], why: "has no hash"},
-		"an ancestor":                  {head: record(line[1].String()), commit: line[4]},
+		"an ancestor":                  {head: rec(line[1].String()), commit: line[4]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := *f
@@ -42,7 +43,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 			f.headKeys(c.head, c.foreign)
 			job := f.job(c.commit)
 			if c.foreign != "" {
-				job.Frontend = deploy.Empty
+				job.Frontend = record.Empty
 			}
 			if _, err := f.chain.Check(t.Context(), job); (err != nil) != (c.why != "") {
 				t.Fatalf("without force: %v", err)
@@ -67,7 +68,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 				t.Fatalf("already %t, %v", already, err)
 			}
 			got := []any{d.ID, d.Record.Forced, d.Record.Reason, d.Record.Commits, d.Record.PreviousHash, f.objects() - before}
-			if diff := cmp.Diff([]any{deploy.ID(8), c.why != "", job.Reason, commits, v.Head.Hash, commits}, got); diff != "" {
+			if diff := cmp.Diff([]any{record.ID(8), c.why != "", job.Reason, commits, v.Head.Hash, commits}, got); diff != "" {
 				t.Errorf("id, forced, reason, commits, previous hash, objects (-want +got):\n%s", diff)
 			}
 			f.sameAsGit(f.get(8))
@@ -189,9 +190,9 @@ func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
 		"a record without them": {"", "", "", fork[0].String(), `ago; your `, "git pull --rebase REMOTE main"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.headKeys(&deploy.Record{
-				ID: 7, Hash: deploy.Hash(c.hash), Repository: c.repository, Server: c.server, Ref: c.ref, Subject: "hotfix",
-				Pusher: deploy.Pusher{Name: "ops"}, Time: time.Now().Add(-12 * time.Minute),
+			f.headKeys(&record.Record{
+				ID: 7, Hash: record.Hash(c.hash), Repository: c.repository, Server: c.server, Ref: c.ref, Subject: "hotfix",
+				Pusher: record.Pusher{Name: "ops"}, Time: time.Now().Add(-12 * time.Minute),
 			}, "")
 			_, err := f.chain.Check(t.Context(), f.job(line[2]))
 			wantError[*deploy.ConflictError](t, err, c.why, c.hint)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/keys"
 )
 
@@ -35,8 +35,8 @@ func TestForgedRecord(t *testing.T) {
 	}
 	_, err = f.chain.Get(t.Context(), 2)
 	wantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
-	var seen []deploy.ID
-	err = f.chain.Log(t.Context(), 0, func(d *deploy.Deploy) error {
+	var seen []record.ID
+	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		seen = append(seen, d.ID)
 		return nil
 	})

@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/keys"
 )
 
@@ -41,14 +41,14 @@ func between(t *testing.T, marker string) (before, inside, after string) {
 
 // example makes the deploy of FORMAT.md. Its record gets a fixed time, and is signed again: with the fixed key of
 // the fixture every byte is always the same.
-func (f *fixture) example() *deploy.Deploy {
+func (f *fixture) example() *record.Deploy {
 	f.Helper()
 	d := f.deploy(f.repo.commit("greet\n", files{
 		"motd": regular("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": regular(""), "message": {"120000", "motd"},
 	}))
 	r := *d.Record
 	r.Time = time.Date(2026, 1, 1, 12, 0, 0, 345e6, time.UTC)
-	record, err := (*deploy.Record).Encode(&r)
+	record, err := (*record.Record).Encode(&r)
 	if err != nil {
 		f.Fatal(err)
 	}

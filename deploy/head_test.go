@@ -8,11 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
-func (f *fixture) head() (id deploy.ID, requests int) {
+func (f *fixture) head() (id record.ID, requests int) {
 	f.Helper()
 	requests = f.tap.count(func() {
 		d, err := f.chain.Head(f.Context())
@@ -78,12 +78,12 @@ func TestHeadOfALongChainCostsTwoRequests(t *testing.T) {
 		t.Errorf("head %d in %d requests", id, requests)
 	}
 	// The newest record below many foreign deploys is found in batches.
-	r := deploy.Record{ID: 1, Kind: deploy.KindPush, Hash: deploy.Hash(oid160)}
+	r := record.Record{ID: 1, Kind: record.KindPush, Hash: record.Hash(oid160)}
 	f.handwritten(r)
 	f.delete(namespace + "/deploy/1/payload")
 	commit := f.repo.commit("first", files{"a": regular("a")})
 	f.put(fmt.Sprintf("%s/deploy/%d/hash", namespace, length), commit.String())
-	var d *deploy.Deploy
+	var d *record.Deploy
 	requests := f.tap.count(func() { d = f.deploy(commit) })
 	if d.Record.PreviousRecord.ID != 1 || requests > 140 {
 		t.Errorf("previous record %+v in %d requests", d.Record.PreviousRecord, requests)
@@ -116,7 +116,7 @@ func TestHeadWhileEtcdIsCompacted(t *testing.T) {
 func TestLogTellsTheNewestFirst(t *testing.T) {
 	f := newFixture(t)
 	logged := func(limit int) (ids []int) {
-		err := f.chain.Log(t.Context(), limit, func(d *deploy.Deploy) error {
+		err := f.chain.Log(t.Context(), limit, func(d *record.Deploy) error {
 			ids = append(ids, int(d.ID))
 			return nil
 		})
@@ -144,6 +144,6 @@ func TestLogTellsTheNewestFirst(t *testing.T) {
 	}
 	f.delete(namespace + "/deploy/20/payload")
 	f.put(own+"head", "70")
-	err := f.chain.Log(t.Context(), 0, func(*deploy.Deploy) error { return nil })
+	err := f.chain.Log(t.Context(), 0, func(*record.Deploy) error { return nil })
 	wantFault(t, fault.Corrupt, err, "deploy/20/record: the deploy is missing", "")
 }

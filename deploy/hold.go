@@ -4,17 +4,18 @@ import (
 	"fmt"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
 // held refuses while somebody holds the chain.
-func (c *Chain) held(h *Hold) error {
+func (c *Chain) held(h *record.Hold) error {
 	if h == nil {
 		return nil
 	}
 	ask := ""
 	if h.User != "" {
-		ask = "ask " + text.Printable(shorten(h.User)) + ": "
+		ask = "ask " + text.Printable(record.Shorten(h.User)) + ": "
 	}
 	return &fault.Error{
 		Kind:   fault.Refused,

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/mgmt"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -35,7 +36,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	if err != nil {
 		return refuseTree(err)
 	}
-	p.Frontend, p.Entry = Frontend(layout.Frontend), layout.Entry
+	p.Frontend, p.Entry = record.Frontend(layout.Frontend), layout.Entry
 	uri := ""
 	if layout.Superblock != nil {
 		at := mgmt.SuperblockPath(uint64(p.nextID()), uuid.NewString())
@@ -68,7 +69,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 }
 
 // nextID is the id that the deploy will have.
-func (p *Prepared) nextID() ID {
+func (p *Prepared) nextID() record.ID {
 	if p.Verdict.Head == nil {
 		return 1
 	}

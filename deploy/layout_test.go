@@ -20,15 +20,16 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/mgmt/mgmttest"
+	"refship/deploy/record"
 )
 
 // onMgmt makes a chain in mgmt's namespace of the fixture's.
 func (f *fixture) onMgmt() *fixture {
-	f.chain = deploy.Open(f.client, deploy.MgmtNamespace, discard())
+	f.chain = deploy.Open(f.client, record.MgmtNamespace, discard())
 	return f
 }
 
-func (f *fixture) mgmtJob(frontend deploy.Frontend, commit plumbing.Hash) *deploy.Job {
+func (f *fixture) mgmtJob(frontend record.Frontend, commit plumbing.Hash) *deploy.Job {
 	f.Helper()
 	job := f.job(commit)
 	job.Frontend = frontend
@@ -42,7 +43,7 @@ func (f *fixture) asMgmt() map[string][]byte {
 	for key, value := range f.dump() {
 		all[key] = []byte(value)
 	}
-	below, err := mgmttest.Below(string(deploy.MgmtNamespace), all)
+	below, err := mgmttest.Below(string(record.MgmtNamespace), all)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": regular(noise(1<<20 + 7)), "empty": regular(""),
 	}
 	commit := f.repo.commit("first", all)
-	d, _, err := f.do(f.mgmtJob(deploy.Lang, commit))
+	d, _, err := f.do(f.mgmtJob(record.Lang, commit))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,15 +97,15 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 			t.Errorf("%s has %d bytes, want %d", name, len(got), len(want))
 		}
 	}
-	if r := f.get(1).Record; r.Frontend != deploy.Lang || len(r.Settings) != 0 {
+	if r := f.get(1).Record; r.Frontend != record.Lang || len(r.Settings) != 0 {
 		t.Errorf("record says %s, %v", r.Frontend, r.Settings)
 	}
 
 	// The next one stores what changed, and the superblock.
 	all["files/motd"] = regular("hello again\n")
 	second := f.repo.commit("second", all, commit)
-	job := f.mgmtJob(deploy.Lang, second)
-	job.Settings = deploy.Settings{Noop: true, Sema: 3, NoAutoEdges: true, NoAutoGroup: true}
+	job := f.mgmtJob(record.Lang, second)
+	job.Settings = record.Settings{Noop: true, Sema: 3, NoAutoEdges: true, NoAutoGroup: true}
 	before := f.dump()
 	if _, _, err := f.do(job); err != nil {
 		t.Fatal(err)
@@ -138,21 +139,21 @@ func TestFrontends(t *testing.T) {
 	code := files{"main.mcl": regular("# main\n"), "lib.mcl": regular("# lib\n")}
 	module := files{"metadata.yaml": regular("main: code/a.mcl\n"), "code/a.mcl": regular("# a\n")}
 	for name, c := range map[string]struct {
-		frontend deploy.Frontend
+		frontend record.Frontend
 		entry    string
 		files    files
-		made     deploy.Frontend
+		made     record.Frontend
 		starts   string // content of the entry file
 	}{
-		"yaml":           {deploy.YAML, "", graph, deploy.YAML, "graph: mygraph\n"},
-		"yaml, entry":    {deploy.YAML, "other.yaml", graph, deploy.YAML, "graph: other\n"},
-		"lang":           {deploy.Lang, "", code, deploy.Lang, "# main\n"},
-		"lang, entry":    {deploy.Lang, "lib.mcl", code, deploy.Lang, "# lib\n"},
-		"lang, metadata": {deploy.Lang, "", module, deploy.Lang, "# a\n"},
-		"empty":          {deploy.Empty, "", graph, deploy.Empty, ""},
-		"auto: yaml":     {deploy.Auto, "", graph, deploy.YAML, "graph: mygraph\n"},
-		"auto: lang":     {deploy.Auto, "", code, deploy.Lang, "# main\n"},
-		"auto: module":   {deploy.Auto, "", module, deploy.Lang, "# a\n"},
+		"yaml":           {record.YAML, "", graph, record.YAML, "graph: mygraph\n"},
+		"yaml, entry":    {record.YAML, "other.yaml", graph, record.YAML, "graph: other\n"},
+		"lang":           {record.Lang, "", code, record.Lang, "# main\n"},
+		"lang, entry":    {record.Lang, "lib.mcl", code, record.Lang, "# lib\n"},
+		"lang, metadata": {record.Lang, "", module, record.Lang, "# a\n"},
+		"empty":          {record.Empty, "", graph, record.Empty, ""},
+		"auto: yaml":     {record.Auto, "", graph, record.YAML, "graph: mygraph\n"},
+		"auto: lang":     {record.Auto, "", code, record.Lang, "# main\n"},
+		"auto: module":   {record.Auto, "", module, record.Lang, "# a\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t).onMgmt()
@@ -164,10 +165,10 @@ func TestFrontends(t *testing.T) {
 			d := f.get(1)
 			f.sameAsGit(d)
 			ran := f.runs()
-			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings[deploy.SettingEntry] != c.entry {
+			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings[record.SettingEntry] != c.entry {
 				t.Errorf("frontend %s, mgmt runs %s, settings %v", d.Record.Frontend, ran.Name, d.Record.Settings)
 			}
-			if c.made != deploy.Empty {
+			if c.made != record.Empty {
 				if got := readAll(t, ran.FS, ran.Entry); got != c.starts {
 					t.Errorf("mgmt starts with %q, want %q", got, c.starts)
 				}
@@ -191,20 +192,20 @@ func TestMgmtRefusals(t *testing.T) {
 		many[fmt.Sprintf("d%02d/file-with-a-name-%05d", i%100, i)] = regular("")
 	}
 	for name, c := range map[string]struct {
-		frontend deploy.Frontend
+		frontend record.Frontend
 		files    files
 		says     string
 	}{
-		"a large file":          {deploy.Lang, files{"main.mcl": regular(""), "big": regular(noise(1600 << 10))}, `"big" has 1.6 MiB`},
-		"many files":            {deploy.Lang, many, "17,001 files"},
-		"a link out":            {deploy.Lang, files{"main.mcl": regular(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
-		"a link to a directory": {deploy.Lang, files{"main.mcl": regular(""), "d/x": regular(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
-		"broken metadata":       {deploy.Lang, files{"metadata.yaml": regular("main: [")}, "metadata.yaml"},
-		"no main":               {deploy.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
-		"no entry":              {deploy.Lang, files{"x.mcl": regular("")}, "main.mcl"},
-		"no start":              {deploy.YAML, files{"x.yaml": regular("")}, "start.yaml"},
-		"auto, nothing":         {deploy.Auto, files{"x": regular("")}, "neither"},
-		"auto, both":            {deploy.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
+		"a large file":          {record.Lang, files{"main.mcl": regular(""), "big": regular(noise(1600 << 10))}, `"big" has 1.6 MiB`},
+		"many files":            {record.Lang, many, "17,001 files"},
+		"a link out":            {record.Lang, files{"main.mcl": regular(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
+		"a link to a directory": {record.Lang, files{"main.mcl": regular(""), "d/x": regular(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
+		"broken metadata":       {record.Lang, files{"metadata.yaml": regular("main: [")}, "metadata.yaml"},
+		"no main":               {record.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
+		"no entry":              {record.Lang, files{"x.mcl": regular("")}, "main.mcl"},
+		"no start":              {record.YAML, files{"x.yaml": regular("")}, "start.yaml"},
+		"auto, nothing":         {record.Auto, files{"x": regular("")}, "neither"},
+		"auto, both":            {record.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.mgmtJob(c.frontend, f.repo.commit(name, c.files)))
@@ -233,9 +234,9 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 			f.put(fmt.Sprintf("/_mgmt/deploy/%d/hash", id), hash)
 		}
 	}
-	push := func(at int, want deploy.ID) {
+	push := func(at int, want record.ID) {
 		t.Helper()
-		d, _, err := f.do(f.mgmtJob(deploy.Lang, line[at]))
+		d, _, err := f.do(f.mgmtJob(record.Lang, line[at]))
 		if err != nil || d.ID != want {
 			t.Fatalf("deploy %+v, %v", d, err)
 		}
@@ -248,7 +249,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 	foreign(3, line[2].String()) // refship/head says 2
 	foreign(4, line[3].String())
 	push(4, 5)
-	if d := f.get(5); d.Record.PreviousHash != deploy.Hash(line[3].String()) || d.Record.PreviousRecord.ID != 2 {
+	if d := f.get(5); d.Record.PreviousHash != record.Hash(line[3].String()) || d.Record.PreviousRecord.ID != 2 {
 		t.Errorf("record %+v", d.Record)
 	}
 	// What mgmt compares when it publishes deploy 6.
@@ -257,10 +258,10 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Error("mgmt's own publish could not follow")
 	}
 	foreign(6, "")
-	_, _, err := f.do(f.mgmtJob(deploy.Lang, line[5]))
+	_, _, err := f.do(f.mgmtJob(record.Lang, line[5]))
 	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "with a hash")
 	var list []string
-	err = f.chain.Log(t.Context(), 0, func(d *deploy.Deploy) error {
+	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		list = append(list, fmt.Sprintf("%d %t", d.ID, d.Record == nil))
 		return nil
 	})
@@ -295,20 +296,20 @@ func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	f := newFixture(t).onMgmt()
 	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
 	var last []plumbing.Hash
-	for i, frontend := range []deploy.Frontend{deploy.Lang, deploy.YAML, deploy.Empty, deploy.Lang} {
+	for i, frontend := range []record.Frontend{record.Lang, record.YAML, record.Empty, record.Lang} {
 		deep["n"] = regular(fmt.Sprint(i))
 		commit := f.repo.commit(fmt.Sprint("deploy ", i), deep, last...)
 		last = []plumbing.Hash{commit}
 		job := f.mgmtJob(frontend, commit)
 		if i == 3 {
 			job.Path = "a"
-			job.Frontend = deploy.Empty
+			job.Frontend = record.Empty
 		}
 		if _, _, err := f.do(job); err != nil {
 			t.Fatal(err)
 		}
 	}
-	forced := f.mgmtJob(deploy.Lang, f.repo.commit("another line", deep))
+	forced := f.mgmtJob(record.Lang, f.repo.commit("another line", deep))
 	forced.Force, forced.Reason = true, "because"
 	if _, _, err := f.do(forced); err != nil {
 		t.Fatal(err)
@@ -328,9 +329,9 @@ func TestNoKeyStopsARunningMgmt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, event := range resp.Events {
-			key, ours := strings.CutPrefix(string(event.Kv.Key), string(deploy.MgmtNamespace))
+			key, ours := strings.CutPrefix(string(event.Kv.Key), string(record.MgmtNamespace))
 			if !ours {
-				t.Errorf("key %q is not below %s", event.Kv.Key, deploy.MgmtNamespace)
+				t.Errorf("key %q is not below %s", event.Kv.Key, record.MgmtNamespace)
 			}
 			if err := mgmttest.CheckKeys([]string{key}); err != nil {
 				t.Error(err)

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // Locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
@@ -40,7 +41,7 @@ func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
 	return &Locker{client: client, ttl: ttl, owned: map[string]bool{}}
 }
 
-func (l *Locker) own(ns Namespace, value []byte, own bool) {
+func (l *Locker) own(ns record.Namespace, value []byte, own bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if own {
@@ -51,7 +52,7 @@ func (l *Locker) own(ns Namespace, value []byte, own bool) {
 }
 
 // leftOver tells whether a lock is of this process and nobody in it has a use for it any more.
-func (l *Locker) leftOver(ns Namespace, held *mvccpb.KeyValue) bool {
+func (l *Locker) leftOver(ns record.Namespace, held *mvccpb.KeyValue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.leases, clientv3.LeaseID(held.Lease)) && !l.owned[string(ns)+string(held.Value)]
@@ -155,7 +156,7 @@ func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
 
 // Lock takes the chain's lock and waits for it up to wait, then gives a fault.Conflict. waiting is called as soon as
 // somebody else turns out to have it, and about once a second from then on.
-func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Duration, waiting func(Holder, time.Duration)) (*Lock, error) {
+func (c *Chain) Lock(ctx context.Context, l *Locker, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration)) (*Lock, error) {
 	start := time.Now()
 	who.Since = start.UTC()
 	value, err := json.Marshal(who)
@@ -172,7 +173,7 @@ func (c *Chain) Lock(ctx context.Context, l *Locker, who Holder, wait time.Durat
 }
 
 // take waits for the lock.
-func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, waiting func(Holder, time.Duration)) (err error) {
+func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, waiting func(record.Holder, time.Duration)) (err error) {
 	c := l.chain
 	for {
 		if l.lease, err = l.locker.lease(ctx); err != nil {
@@ -197,7 +198,7 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 			}
 			continue
 		}
-		holder := *ParseHolder(held.Value)
+		holder := *record.ParseHolder(held.Value)
 		if !c.awaitUnlock(ctx, held, start.Add(wait), func() { waiting(holder, time.Since(start)) }) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -278,13 +279,13 @@ func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline
 
 // Unstick removes a lock whose holder is known to be dead, without waiting for its lease to run out: a server that has its
 // data directory to itself knows that of its own earlier process, and a process of others on its machine.
-func (c *Chain) Unstick(ctx context.Context, isDead func(Holder) bool) (bool, error) {
+func (c *Chain) Unstick(ctx context.Context, isDead func(record.Holder) bool) (bool, error) {
 	key := c.own("lock")
 	resp, err := c.kv.Get(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("read lock of %s: %w", c.ns, etcd.Classify(err))
 	}
-	var holder Holder
+	var holder record.Holder
 	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || !isDead(holder) {
 		return false, nil
 	}

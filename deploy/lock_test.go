@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 func (f *fixture) lock(l *deploy.Locker, wait time.Duration) (*deploy.Lock, error) {
@@ -30,7 +31,7 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []time.Duration
-	_, err = f.chain.Lock(t.Context(), f.newLocker(), holder, 1200*time.Millisecond, func(h deploy.Holder, d time.Duration) {
+	_, err = f.chain.Lock(t.Context(), f.newLocker(), holder, 1200*time.Millisecond, func(h record.Holder, d time.Duration) {
 		if h.User != other.User || h.Since.IsZero() {
 			t.Errorf("waiting for %+v", h)
 		}
@@ -57,7 +58,7 @@ func TestLockComesWhenItIsGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The same process may wait for itself: two pushes at once.
-	second, err := f.chain.Lock(t.Context(), f.locker, holder, time.Minute, func(deploy.Holder, time.Duration) {
+	second, err := f.chain.Lock(t.Context(), f.locker, holder, time.Minute, func(record.Holder, time.Duration) {
 		if err := first.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -81,7 +82,7 @@ func TestLockWaitEndsWithTheContext(t *testing.T) {
 	f.put(own+"lock", "not JSON")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the pusher is gone")
-	_, err := f.chain.Lock(ctx, f.locker, holder, time.Minute, func(h deploy.Holder, _ time.Duration) {
+	_, err := f.chain.Lock(ctx, f.locker, holder, time.Minute, func(h record.Holder, _ time.Duration) {
 		if h.User != "not JSON" {
 			t.Errorf("holder %+v", h)
 		}
@@ -129,7 +130,7 @@ func TestLockOfAServerThatDied(t *testing.T) {
 		t.Fatal(err)
 	}
 	died, told := time.Now(), 0
-	lock, err := other.chain.Lock(t.Context(), other.locker, holder, 30*time.Second, func(h deploy.Holder, _ time.Duration) {
+	lock, err := other.chain.Lock(t.Context(), other.locker, holder, 30*time.Second, func(h record.Holder, _ time.Duration) {
 		if told++; h.Host != dying.name {
 			t.Errorf("waiting for %s", h)
 		}
@@ -248,7 +249,7 @@ func TestCloseFreesTheLock(t *testing.T) {
 func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
 	f := newFixture(t)
 	unstick := func(server string) bool {
-		removed, err := f.chain.Unstick(t.Context(), func(h deploy.Holder) bool { return h.Server == server })
+		removed, err := f.chain.Unstick(t.Context(), func(h record.Holder) bool { return h.Server == server })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +320,7 @@ func TestLockOfManyWaiters(t *testing.T) {
 				who := holder
 				who.User = fmt.Sprint(i)
 				var once sync.Once
-				l, err := f.chain.Lock(t.Context(), f.locker, who, time.Minute, func(deploy.Holder, time.Duration) { once.Do(waiting.Done) })
+				l, err := f.chain.Lock(t.Context(), f.locker, who, time.Minute, func(record.Holder, time.Duration) { once.Do(waiting.Done) })
 				if err != nil {
 					t.Error(err)
 					return

@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 )
 
 // authEtcd is an etcd with authentication on.
@@ -75,17 +76,17 @@ func (e *authEtcd) grant(prefix string, kind clientv3.PermissionType) {
 }
 
 // wantDenied compares what is denied, and sees that asking has changed nothing.
-func (e *authEtcd) wantDenied(client *clientv3.Client, all []deploy.Namespace, want ...deploy.Namespace) {
+func (e *authEtcd) wantDenied(client *clientv3.Client, all []record.Namespace, want ...record.Namespace) {
 	e.Helper()
 	before := e.everything()
-	var got []deploy.Namespace
+	var got []record.Namespace
 	for _, ns := range all {
 		if may := e.mayWrite(client, ns); !may {
 			got = append(got, ns)
 		}
 	}
 	for group := range slices.Chunk(all, deploy.MaxAsked) {
-		denied := slices.ContainsFunc(group, func(ns deploy.Namespace) bool { return slices.Contains(want, ns) })
+		denied := slices.ContainsFunc(group, func(ns record.Namespace) bool { return slices.Contains(want, ns) })
 		if may := e.mayWrite(client, group...); may == denied {
 			e.Errorf("may write all of %v: %t", group, may)
 		}
@@ -98,7 +99,7 @@ func (e *authEtcd) wantDenied(client *clientv3.Client, all []deploy.Namespace, w
 	}
 }
 
-func (e *authEtcd) mayWrite(client *clientv3.Client, all ...deploy.Namespace) bool {
+func (e *authEtcd) mayWrite(client *clientv3.Client, all ...record.Namespace) bool {
 	e.Helper()
 	may, err := deploy.MayWrite(e.Context(), client, all)
 	if err != nil {
@@ -122,28 +123,28 @@ func TestMayWrite(t *testing.T) {
 	bothEtcds(t, func(e *authEtcd) {
 		ship := e.dial("ship")
 		e.wantDenied(ship, nil)
-		e.wantDenied(ship, []deploy.Namespace{"/a"}, "/a")
+		e.wantDenied(ship, []record.Namespace{"/a"}, "/a")
 		if _, err := e.root.Put(e.Context(), "/a/deploy/1/record", "old"); err != nil {
 			e.Fatal(err)
 		}
 		e.grant("/a/", clientv3.PermissionType(clientv3.PermRead))
-		e.wantDenied(ship, []deploy.Namespace{"/a"}, "/a")
+		e.wantDenied(ship, []record.Namespace{"/a"}, "/a")
 		e.grant("/a/", clientv3.PermissionType(clientv3.PermWrite))
-		e.wantDenied(ship, []deploy.Namespace{"/a"}, "/a")
+		e.wantDenied(ship, []record.Namespace{"/a"}, "/a")
 		e.grant("/a/", clientv3.PermissionType(clientv3.PermReadWrite))
-		e.wantDenied(ship, []deploy.Namespace{"/a"})
+		e.wantDenied(ship, []record.Namespace{"/a"})
 		// Half of what is needed, and no namespace of one's own.
 		e.grant("/b/refship/", clientv3.PermissionType(clientv3.PermReadWrite))
 		e.grant("/b/deploy/", clientv3.PermissionType(clientv3.PermReadWrite))
-		e.wantDenied(ship, []deploy.Namespace{"/a", "/b", "/a2"}, "/b", "/a2")
+		e.wantDenied(ship, []record.Namespace{"/a", "/b", "/a2"}, "/b", "/a2")
 		e.grant("/b/storage/", clientv3.PermissionType(clientv3.PermReadWrite))
-		e.wantDenied(ship, []deploy.Namespace{"/a", "/b", "/a2"}, "/a2")
+		e.wantDenied(ship, []record.Namespace{"/a", "/b", "/a2"}, "/a2")
 		// More than go into one txn, and who may do anything.
-		var many, odd []deploy.Namespace
+		var many, odd []record.Namespace
 		for i := range 100 {
-			ns := deploy.Namespace(fmt.Sprint("/a/", i))
+			ns := record.Namespace(fmt.Sprint("/a/", i))
 			if i%9 == 0 {
-				ns = deploy.Namespace(fmt.Sprint("/odd/", i))
+				ns = record.Namespace(fmt.Sprint("/odd/", i))
 				odd = append(odd, ns)
 			}
 			many = append(many, ns)
@@ -156,9 +157,9 @@ func TestMayWrite(t *testing.T) {
 // Asking costs one request.
 func TestMayWriteIsCheap(t *testing.T) {
 	f := newFixture(t)
-	var all []deploy.Namespace
+	var all []record.Namespace
 	for i := range deploy.MaxAsked {
-		all = append(all, deploy.Namespace(fmt.Sprint("/a/", i)))
+		all = append(all, record.Namespace(fmt.Sprint("/a/", i)))
 	}
 	requests := f.tap.count(func() {
 		if may, err := deploy.MayWrite(t.Context(), f.client, all); err != nil || !may {
@@ -175,7 +176,7 @@ func TestMayWriteFails(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"full", "invalid token"} {
 		f.inject(faults[name], 0, 1000)
-		may, err := deploy.MayWrite(t.Context(), f.client, []deploy.Namespace{"/a", "/b"})
+		may, err := deploy.MayWrite(t.Context(), f.client, []record.Namespace{"/a", "/b"})
 		if may || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
 			t.Errorf("%s: %t, %v", name, may, err)
 		}

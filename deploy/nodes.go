@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -134,7 +135,7 @@ func (n *nodes) unknown(oid plumbing.Hash) error {
 	if what == "" {
 		what = "it is missing or incomplete"
 	}
-	return corrupt(n.chain.treeKey(oid), what)
+	return record.Corrupt(n.chain.treeKey(oid), what)
 }
 
 // distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/record"
 )
 
 // Chain is the chain of one namespace, to read and to deploy into.
@@ -14,6 +16,6 @@ type Chain struct {
 }
 
 // Open gives the chain of a namespace; it asks etcd nothing yet.
-func Open(client *clientv3.Client, ns Namespace, log *slog.Logger) *Chain {
+func Open(client *clientv3.Client, ns record.Namespace, log *slog.Logger) *Chain {
 	return &Chain{Reading: OpenReading(client, ns), client: client, log: log.With("namespace", string(ns))}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // A push that changes nothing below the path makes no deploy; the next one that does follows the same head.
@@ -71,7 +72,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 	}{
 		"the whole tree":           {commit: empty, old: func(j *deploy.Job) { j.Path = "" }},
 		"it was another path":      {commit: empty, old: func(j *deploy.Job) { j.Path = "copy" }},
-		"it had another setting":   {commit: empty, old: func(j *deploy.Job) { j.Frontend, j.Settings.Noop = deploy.Empty, true }},
+		"it had another setting":   {commit: empty, old: func(j *deploy.Job) { j.Frontend, j.Settings.Noop = record.Empty, true }},
 		"it is on another history": {commit: fork, old: func(*deploy.Job) {}, force: true, forced: true},
 	} {
 		t.Run(name, func(t *testing.T) {

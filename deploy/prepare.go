@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -32,17 +33,17 @@ const maxLink = 4095
 // Prepared is a job whose tree was read and compared with etcd under the lock. Nothing is written yet.
 type Prepared struct {
 	Verdict     *Verdict
-	Files       int      // files and links in the tree
-	Changed     int      // files and links added, modified or deleted since the head; all, if that is foreign
-	Added       int      // of Changed
-	Modified    int      // of Changed: another content or mode, or a file that became a link
-	Deleted     int      // of Changed
-	Listed      []Change // the first 1,000 of the changes, sorted by path
-	NewContents int      // contents that etcd lacks
-	NewBytes    int64    // bytes to store: contents, nodes, commits
-	Submodules  []string // paths of changed submodules: recorded, and not deployed
-	Frontend    Frontend // the job's, or what Auto has picked
-	Entry       string   // the file that mgmt starts with; "" if it is not mgmt's
+	Files       int             // files and links in the tree
+	Changed     int             // files and links added, modified or deleted since the head; all, if that is foreign
+	Added       int             // of Changed
+	Modified    int             // of Changed: another content or mode, or a file that became a link
+	Deleted     int             // of Changed
+	Listed      []Change        // the first 1,000 of the changes, sorted by path
+	NewContents int             // contents that etcd lacks
+	NewBytes    int64           // bytes to store: contents, nodes, commits
+	Submodules  []string        // paths of changed submodules: recorded, and not deployed
+	Frontend    record.Frontend // the job's, or what Auto has picked
+	Entry       string          // the file that mgmt starts with; "" if it is not mgmt's
 
 	chain    *Chain
 	lock     *Lock
@@ -124,7 +125,7 @@ type dirPlan struct {
 func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 	root := &dirPlan{oid: p.Verdict.tree}
 	if head := p.Verdict.Head; head != nil && head.Record != nil {
-		root.prev = head.Record.root()
+		root.prev = head.Record.Root()
 	}
 	var plans []*dirPlan
 	seen := map[plumbing.Hash]bool{root.oid: true}
@@ -184,7 +185,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 	var below []*dirPlan
 	for i, e := range entries {
 		where := path.Join(d.path, e.Name)
-		if len(e.Name) > maxName || len(where) > maxPath {
+		if len(e.Name) > maxName || len(where) > record.MaxPath {
 			return nil, badName(where, p.job.again())
 		}
 		entry := &d.node.Entries[i]
@@ -223,7 +224,7 @@ func badName(where, again string) error {
 	return &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%q: a name of %d bytes in a path of %d; a file system takes %d and %d", where,
-			len(path.Base(where)), len(where), maxName, maxPath),
+			len(path.Base(where)), len(where), maxName, record.MaxPath),
 		Remedy: "shorten the name, " + again,
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // handwritten puts a deploy's record as another refship could have published it, unsigned.
-func (f *fixture) handwritten(r deploy.Record) {
+func (f *fixture) handwritten(r record.Record) {
 	f.Helper()
 	if r.Frontend == "" {
-		r.Frontend = deploy.Files
+		r.Frontend = record.Files
 	}
 	r.Format, r.Signer = 1, ""
 	if oid, plain := strings.CutPrefix(string(r.Hash), "tree:"); plain {
@@ -65,23 +66,23 @@ func TestPreviousHash(t *testing.T) {
 	other := f.line("other", 2)
 	fork := f.line("fork", 1, line[1])
 	merge := f.repo.commit("merge", files{"m": regular("m")}, other[1], line[4])
-	unknown := deploy.Hash(strings.Repeat("ab", 20))
-	blob := deploy.Hash(f.repo.blob("a blob's oid").String())
-	hash := func(h plumbing.Hash) deploy.Hash { return deploy.Hash(h.String()) }
+	unknown := record.Hash(strings.Repeat("ab", 20))
+	blob := record.Hash(f.repo.blob("a blob's oid").String())
+	hash := func(h plumbing.Hash) record.Hash { return record.Hash(h.String()) }
 	yesterday := time.Now().Add(-25 * time.Hour)
-	head := func(hash deploy.Hash) deploy.Record {
-		return deploy.Record{
-			ID: 7, Kind: deploy.KindPush, Hash: hash, Subject: "hot\x1bfix", Pusher: deploy.Pusher{Name: "ops"}, Time: yesterday,
+	head := func(hash record.Hash) record.Record {
+		return record.Record{
+			ID: 7, Kind: record.KindPush, Hash: hash, Subject: "hot\x1bfix", Pusher: record.Pusher{Name: "ops"}, Time: yesterday,
 		}
 	}
-	rollback := func(to, undone deploy.Hash) deploy.Record {
+	rollback := func(to, undone record.Hash) record.Record {
 		r := head(to)
-		r.Kind, r.PreviousHash, r.Reason = deploy.KindRollback, undone, "cache broke login"
+		r.Kind, r.PreviousHash, r.Reason = record.KindRollback, undone, "cache broke login"
 		return r
 	}
 	const at = `/refship/config is at deploy 7, `
 	tests := map[string]struct {
-		head    *deploy.Record
+		head    *record.Record
 		foreign string // in place of head: "-" is a payload only
 		commit  plumbing.Hash
 		path    string
@@ -92,7 +93,7 @@ func TestPreviousHash(t *testing.T) {
 		undoes   bool
 		why      string
 		hint     string
-		previous deploy.Hash
+		previous record.Hash
 	}{
 		"nothing yet":      {commit: line[4], commits: 1},
 		"the same":         {head: new(head(hash(line[4]))), commit: line[4], already: true},
@@ -135,11 +136,11 @@ func TestPreviousHash(t *testing.T) {
 	n := 0
 	for name, c := range tests {
 		n++
-		ns := deploy.Namespace(fmt.Sprintf("/t/%d", n))
+		ns := record.Namespace(fmt.Sprintf("/t/%d", n))
 		t.Run(name, func(t *testing.T) {
 			chain := deploy.Open(f.client, ns, discard())
 			if c.noop {
-				c.head.Frontend = deploy.Empty
+				c.head.Frontend = record.Empty
 			}
 			if c.head != nil || c.foreign != "" {
 				for key, value := range f.headKeys(c.head, c.foreign) {
@@ -149,7 +150,7 @@ func TestPreviousHash(t *testing.T) {
 			job := f.job(c.commit)
 			job.Path, job.Settings.Noop = c.path, c.noop
 			if c.noop || c.foreign != "" {
-				job.Frontend = deploy.Empty
+				job.Frontend = record.Empty
 			}
 			if c.path != "" {
 				job.Commit = with
@@ -188,7 +189,7 @@ func TestPreviousHash(t *testing.T) {
 	}
 }
 
-func wantID(v *deploy.Verdict) deploy.ID {
+func wantID(v *deploy.Verdict) record.ID {
 	switch {
 	case v.Head == nil:
 		return 1
@@ -199,7 +200,7 @@ func wantID(v *deploy.Verdict) deploy.ID {
 }
 
 // headKeys are the keys of a chain of seven foreign deploys or of a record above six of them.
-func (f *fixture) headKeys(head *deploy.Record, foreign string) map[string]string {
+func (f *fixture) headKeys(head *record.Record, foreign string) map[string]string {
 	f.Helper()
 	f.clear()
 	for id := range 7 {

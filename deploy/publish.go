@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // settleTimeout bounds how long Publish tries to find out what became of a txn whose answer was lost.
@@ -22,7 +23,7 @@ const settleTimeout = 30 * time.Second
 // published and that the chain is to be prepared for again. An answer that never came is settled by reading back: the
 // deploy, ErrLockLost or what else kept it from being published; if even that fails, the error wraps
 // etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Source is not used any more.
-func (p *Prepared) Publish(ctx context.Context) (*Deploy, error) {
+func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	switch {
 	case p.lock == nil:
 		return nil, errNoLock("publish", p.chain)
@@ -52,14 +53,14 @@ func errNoLock(verb string, c *Chain) error {
 }
 
 // compose makes the deploy: its record and the signature over it.
-func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
+func (p *Prepared) compose(ctx context.Context) (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
 	below, err := p.chain.newestRecord(ctx, v.Head)
 	if err != nil {
 		return nil, err
 	}
-	r := &Record{
-		Format: recordFormat, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
+	r := &record.Record{
+		Format: record.Format, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
 		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
 		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous,
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
@@ -67,7 +68,7 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if below != nil {
-		r.PreviousRecord = RecordRef{ID: below.ID, SHA256: hexSHA256(below.RecordBytes)}
+		r.PreviousRecord = record.Ref{ID: below.ID, SHA256: record.Sum(below.RecordBytes)}
 		if r.Time.Before(below.Record.Time) {
 			r.Time = below.Record.Time.UTC() // a clock that was set back
 		}
@@ -75,57 +76,57 @@ func (p *Prepared) compose(ctx context.Context) (*Deploy, error) {
 	if job.Signer != nil {
 		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
 	}
-	return NewDeploy(r, job.Signer)
+	return record.NewDeploy(r, job.Signer)
 }
 
 // publishTxn compares all that the deploy was prepared against and puts all of its keys.
-func (p *Prepared) publishTxn(ctx context.Context, d *Deploy) (*clientv3.TxnResponse, error) {
+func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.TxnResponse, error) {
 	c := p.chain
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.own("lock")), "=", p.lock.revision),
 		clientv3.Compare(clientv3.CreateRevision(c.own("hold")), "=", 0),
 	}
-	for which := range deployKeys {
+	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.deployKey(d.ID, which)), "=", 0))
 		if head := p.Verdict.Head; head != nil {
-			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.deployKey(head.ID, which)), "=", head.revisions[which]))
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.deployKey(head.ID, which)), "=", head.Revisions[which]))
 		}
 	}
 	puts := []clientv3.Op{
-		clientv3.OpPut(c.deployKey(d.ID, keyHash), string(d.Hash)),
-		clientv3.OpPut(c.deployKey(d.ID, keyRecord), string(d.RecordBytes)),
+		clientv3.OpPut(c.deployKey(d.ID, record.KeyHash), string(d.Hash)),
+		clientv3.OpPut(c.deployKey(d.ID, record.KeyRecord), string(d.RecordBytes)),
 		clientv3.OpPut(c.own("head"), d.ID.String()),
 		clientv3.OpDelete(c.own("lock")),
 	}
 	if p.payload != nil {
-		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, keyPayload), string(p.payload)))
+		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, record.KeyPayload), string(p.payload)))
 	}
 	if d.Signature != nil {
-		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, keySignature), string(d.Signature)))
+		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, record.KeySignature), string(d.Signature)))
 	}
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
-		Else(clientv3.OpGet(c.deployKey(d.ID, keyRecord)), clientv3.OpGet(c.own("hold"))).Commit()
+		Else(clientv3.OpGet(c.deployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.own("hold"))).Commit()
 }
 
 // notPublished says why the compares failed.
-func (p *Prepared) notPublished(d *Deploy, resp *clientv3.TxnResponse) (*Deploy, error) {
+func (p *Prepared) notPublished(d *record.Deploy, resp *clientv3.TxnResponse) (*record.Deploy, error) {
 	if isRecord(resp.Responses[0], d) {
 		p.lock.gone()
 		return d, nil // it was: etcd's client had asked twice
 	}
 	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 {
-		return nil, p.chain.held(ParseHold(hold[0].Value))
+		return nil, p.chain.held(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
 }
 
 // settle finds out whether a txn without an answer was applied. It takes the lock away in the same txn that reads, so
 // that a publish which is still under way somewhere in etcd can not be applied afterwards.
-func (p *Prepared) settle(ctx context.Context, d *Deploy, cause error) (*Deploy, error) {
+func (p *Prepared) settle(ctx context.Context, d *record.Deploy, cause error) (*record.Deploy, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	c := p.chain
-	lock, record := c.own("lock"), clientv3.OpGet(c.deployKey(d.ID, keyRecord))
+	lock, record := c.own("lock"), clientv3.OpGet(c.deployKey(d.ID, record.KeyRecord))
 	revision := p.lock.revision
 	for {
 		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", revision)).
@@ -166,7 +167,7 @@ func passing(err error) bool {
 	return errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, rpctypes.ErrTooManyRequests) || errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
-func isRecord(resp *etcdserverpb.ResponseOp, d *Deploy) bool {
+func isRecord(resp *etcdserverpb.ResponseOp, d *record.Deploy) bool {
 	kvs := resp.GetResponseRange().GetKvs()
 	return len(kvs) == 1 && bytes.Equal(kvs[0].Value, d.RecordBytes)
 }

@@ -19,6 +19,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 const record1 = namespace + "/deploy/1/record"
@@ -237,7 +238,7 @@ func TestClockThatWasSetBack(t *testing.T) {
 			f.mgmts = foreign
 			commit := f.one()
 			future := time.Date(2199, 1, 2, 3, 4, 5, 678e6, time.UTC)
-			f.handwritten(deploy.Record{ID: 1, Hash: deploy.Hash(commit.String()), Time: future})
+			f.handwritten(record.Record{ID: 1, Hash: record.Hash(commit.String()), Time: future})
 			if foreign {
 				f.foreign(2, commit.String())
 			}
@@ -260,7 +261,7 @@ func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
 	f.open()
 	lockers := []*deploy.Locker{f.newLocker(), f.newLocker()}
 	var mu sync.Mutex
-	ids := map[deploy.ID]string{}
+	ids := map[record.ID]string{}
 	var group errgroup.Group
 	for w, locker := range lockers {
 		repo := f.openRepo(f.repo)
@@ -297,14 +298,14 @@ func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
 }
 
 // provenChain checks hashes, previous records and signatures from the head down to deploy 1.
-func (f *fixture) provenChain(head deploy.ID) {
+func (f *fixture) provenChain(head record.ID) {
 	f.Helper()
-	var above *deploy.Deploy
+	var above *record.Deploy
 	n := 0
-	err := f.chain.Log(f.Context(), 0, func(d *deploy.Deploy) error {
+	err := f.chain.Log(f.Context(), 0, func(d *record.Deploy) error {
 		n++
 		if above != nil {
-			want := deploy.RecordRef{ID: d.ID, SHA256: sha256Hex(d.RecordBytes)}
+			want := record.Ref{ID: d.ID, SHA256: sha256Hex(d.RecordBytes)}
 			if above.Record.PreviousHash != d.Hash || above.Record.PreviousRecord != want || above.Record.Time.Before(d.Record.Time) {
 				f.Errorf("deploy %d does not follow %d: %s", above.ID, d.ID, above.RecordBytes)
 			}
@@ -315,7 +316,7 @@ func (f *fixture) provenChain(head deploy.ID) {
 	if err != nil || n != int(head) {
 		f.Errorf("log has %d of %d deploys, %v", n, head, err)
 	}
-	if above != nil && (above.Record.PreviousHash != "" || above.Record.PreviousRecord != deploy.RecordRef{}) {
+	if above != nil && (above.Record.PreviousHash != "" || above.Record.PreviousRecord != record.Ref{}) {
 		f.Errorf("the first record is %s", above.RecordBytes)
 	}
 }
@@ -341,7 +342,7 @@ func TestStockProgramVerifiesEachRecord(t *testing.T) {
 		f.deploy(commit)
 	}
 	f.provenChain(4)
-	for id := deploy.ID(1); id <= 4; id++ {
+	for id := record.ID(1); id <= 4; id++ {
 		d := f.get(id)
 		if err := f.sshVerify(d.RecordBytes, d.Signature); err != nil {
 			t.Errorf("deploy %d: %v", id, err)

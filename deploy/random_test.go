@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // TestRandomHistories draws commits and deploys some of them: each reads back as git has it, and counts what git
@@ -23,7 +24,7 @@ func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		g := *f
-		g.chain = deploy.Open(f.client, deploy.Namespace(fmt.Sprintf("/random/%d", draws)), discard())
+		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/random/%d", draws)), discard())
 		g.history(rt)
 	})
 }
@@ -31,7 +32,7 @@ func TestRandomHistories(t *testing.T) {
 func (f *fixture) history(rt *rapid.T) {
 	all := files{}
 	var parents []plumbing.Hash
-	var deploys []*deploy.Deploy
+	var deploys []*record.Deploy
 	before := ""
 	for n := range rapid.IntRange(1, 6).Draw(rt, "commits") {
 		for range rapid.IntRange(1, 8).Draw(rt, "changes") {
@@ -67,9 +68,9 @@ func (f *fixture) history(rt *rapid.T) {
 }
 
 // changedAgain prepares a commit as it was prepared, on a chain that ends where the deploys end.
-func (f *fixture) changedAgain(rt *rapid.T, deploys []*deploy.Deploy, commit plumbing.Hash) int {
+func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit plumbing.Hash) int {
 	g := *f
-	g.chain = deploy.Open(f.client, f.chain.Namespace()+"/again"+deploy.Namespace(fmt.Sprint("-", commit)), discard())
+	g.chain = deploy.Open(f.client, f.chain.Namespace()+"/again"+record.Namespace(fmt.Sprint("-", commit)), discard())
 	if len(deploys) > 0 {
 		if _, _, err := g.do(g.job(plumbing.NewHash(string(deploys[len(deploys)-1].Hash)))); err != nil {
 			rt.Fatal(err)

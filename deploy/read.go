@@ -13,11 +13,12 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // noTreeError says that a deploy has no tree to read: it is foreign.
-func (c *Reading) noTreeError(d *Deploy) error {
+func (c *Reading) noTreeError(d *record.Deploy) error {
 	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
 }
 
@@ -36,7 +37,7 @@ func (n *nodes) verified(ctx context.Context, dirs []tree.Entry) error {
 			return n.unknown(e.OID)
 		}
 		if text.Size != e.Size || text.SHA256 != e.SHA256 {
-			return corrupt(n.chain.treeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
+			return record.Corrupt(n.chain.treeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
 		}
 	}
 	return nil
@@ -90,13 +91,13 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 // List calls fn for the entries of the directory at where ("" is the root), or for the one file that is there, with
 // their paths; recursive goes into directories, which are then not told themselves. Every node is checked on the way.
 // Paths are raw bytes, elements joined with "/".
-func (c *Reading) List(ctx context.Context, d *Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
+func (c *Reading) List(ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
 	n := c.newNodes()
 	where, asDir := strings.CutSuffix(where, "/")
-	at, err := n.find(ctx, d.Record.root(), where)
+	at, err := n.find(ctx, d.Record.Root(), where)
 	if err != nil {
 		return fmt.Errorf("list deploy %d: %w", d.ID, err)
 	}
@@ -151,11 +152,11 @@ func dirsOf(entries []tree.Entry) []tree.Entry {
 
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
 // first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
-func (c *Reading) Cat(ctx context.Context, d *Deploy, where string, w io.Writer) error {
+func (c *Reading) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
-	e, err := c.newNodes().find(ctx, d.Record.root(), where)
+	e, err := c.newNodes().find(ctx, d.Record.Root(), where)
 	if err != nil {
 		return fmt.Errorf("read deploy %d: %w", d.ID, err)
 	}
@@ -186,7 +187,7 @@ func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error 
 		}
 		for i, value := range values {
 			if value == nil {
-				return corrupt(batch[i], "it is missing")
+				return record.Corrupt(batch[i], "it is missing")
 			}
 			_, _ = sum.Write(value) // a hash never fails
 		}
@@ -208,5 +209,5 @@ func (c *Reading) checkContent(e tree.Entry, sum *contentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}
-	return corrupt(c.contentKey(e.SHA256), fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID()))
+	return record.Corrupt(c.contentKey(e.SHA256), fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID()))
 }

@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -33,15 +34,15 @@ func newServer(t *testing.T, endpoint, name string) *server {
 }
 
 // push deploys a commit as a server does that has just got it.
-func (s *server) push(commit plumbing.Hash) (*deploy.Deploy, error) {
+func (s *server) push(commit plumbing.Hash) (*record.Deploy, error) {
 	repo, err := tree.OpenRepository(s.Context(), s.repo.dir, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer repo.Close()
 	job := &deploy.Job{
-		Kind: deploy.KindPush, Repo: repo, Commit: commit, Frontend: deploy.Files, Repository: "config", Target: "default",
-		Ref: "refs/heads/main", Pusher: deploy.Pusher{Name: s.name, Via: "ssh"}, Server: s.name, Signer: s.signer,
+		Kind: record.KindPush, Repo: repo, Commit: commit, Frontend: record.Files, Repository: "config", Target: "default",
+		Ref: "refs/heads/main", Pusher: record.Pusher{Name: s.name, Via: "ssh"}, Server: s.name, Signer: s.signer,
 	}
 	who := holder
 	who.Host = s.name
@@ -63,7 +64,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 	}
 	const each = 12
 	var mu sync.Mutex
-	accepted := map[deploy.ID]string{1: root.String()}
+	accepted := map[record.ID]string{1: root.String()}
 	parents := map[string]string{root.String(): ""}
 	conflicts := 0
 	var group errgroup.Group
@@ -113,7 +114,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 	if head, _ := f.head(); head != all || len(accepted) != all || conflicts == 0 {
 		t.Errorf("head %d, %d accepted, %d conflicts", head, len(accepted), conflicts)
 	}
-	for id := deploy.ID(1); id <= all; id++ {
+	for id := record.ID(1); id <= all; id++ {
 		d := f.get(id)
 		if string(d.Hash) != accepted[id] || string(d.Record.PreviousHash) != parents[accepted[id]] || d.Record.Forced {
 			t.Errorf("deploy %d of %s, accepted was %s on %s: %s", id, d.Hash, accepted[id], parents[accepted[id]], d.RecordBytes)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // Stand compares a job's commit or directory with a chain's head, whatever holds the chain; ahead is the number of
 // commits from the head (excluded) to the job's (at most 10,001), 0 unless the standing is StandingAhead of a commit.
-func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, ahead int, err error) {
+func (c *Chain) Stand(ctx context.Context, job *Job, head *record.Deploy) (s Standing, ahead int, err error) {
 	switch {
 	case head == nil:
 		return StandingEmpty, 0, nil
@@ -56,7 +57,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *Deploy) (s Standing, 
 }
 
 // standAhead tells whether there is anything to deploy of a commit that contains the head's.
-func (c *Chain) standAhead(job *Job, head *Deploy, between tree.Range) (Standing, int, error) {
+func (c *Chain) standAhead(job *Job, head *record.Deploy, between tree.Range) (Standing, int, error) {
 	ahead := len(between.Commits)
 	if between.More {
 		ahead++

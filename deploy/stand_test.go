@@ -12,9 +12,10 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
-func (f *fixture) stand(job *deploy.Job, head *deploy.Deploy) (deploy.Standing, int) {
+func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Standing, int) {
 	f.Helper()
 	s, ahead, err := f.chain.Stand(f.Context(), job, head)
 	if err != nil {
@@ -44,10 +45,10 @@ func TestStandAgainstGit(t *testing.T) {
 		for range 4 {
 			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
 			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
-			record := &deploy.Record{Hash: deploy.Hash(head.String()), Path: path, Frontend: deploy.Files, Tree: g.repo.git("rev-parse", head.String()+":"+path)}
+			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.git("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
-			standing, ahead := g.stand(job, &deploy.Deploy{ID: 1, Hash: record.Hash, Record: record})
+			standing, ahead := g.stand(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
 			want, wantAhead := g.gitStanding(head, at, path)
 			if standing != want || ahead != wantAhead {
 				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, standing, ahead, want, wantAhead)
@@ -82,12 +83,12 @@ func TestStand(t *testing.T) {
 	f := newFixture(t)
 	line := f.line("main", 3)
 	lacking := strings.Repeat("ab", 20)
-	head := func(hash, path string) *deploy.Deploy {
-		r := &deploy.Record{Hash: deploy.Hash(hash), Path: path, Frontend: deploy.Files, Time: time.Now()}
-		return &deploy.Deploy{ID: 1, Hash: r.Hash, Record: r}
+	head := func(hash, path string) *record.Deploy {
+		r := &record.Record{Hash: record.Hash(hash), Path: path, Frontend: record.Files, Time: time.Now()}
+		return &record.Deploy{ID: 1, Hash: r.Hash, Record: r}
 	}
 	for name, c := range map[string]struct {
-		head  *deploy.Deploy
+		head  *record.Deploy
 		path  string
 		want  deploy.Standing
 		ahead int
@@ -99,9 +100,9 @@ func TestStand(t *testing.T) {
 		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.StandingAhead, ahead: 2},
 		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingUnknown},
 		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.StandingDiverged},
-		"foreign without a hash":              {head: &deploy.Deploy{ID: 1}, want: deploy.StandingDiverged},
-		"foreign with an ancestor":            {head: &deploy.Deploy{ID: 1, Hash: deploy.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},
-		"foreign with the same":               {head: &deploy.Deploy{ID: 1, Hash: deploy.Hash(line[2].String())}, want: deploy.StandingAhead},
+		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.StandingDiverged},
+		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},
+		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.StandingAhead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(line[2])

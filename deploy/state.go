@@ -11,21 +11,22 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // marks are what stands beside the deploys.
 type marks struct {
-	revision int64 // that they were read at
-	hint     ID    // where the head may be; 0: no idea
-	hold     *Hold
-	lock     *Holder
+	revision int64     // that they were read at
+	hint     record.ID // where the head may be; 0: no idea
+	hold     *record.Hold
+	lock     *record.Holder
 }
 
 // maxCompacted is how often a revision may be gone between two requests: etcd compacts a few times an hour.
 const maxCompacted = 10
 
 // State reads head, hold and lock: the marks and then the head at their revision.
-func (c *Reading) State(ctx context.Context) (*State, error) {
+func (c *Reading) State(ctx context.Context) (*record.State, error) {
 	for try := 1; ; try++ {
 		m, err := c.marks(ctx)
 		if err != nil {
@@ -34,7 +35,7 @@ func (c *Reading) State(ctx context.Context) (*State, error) {
 		head, err := c.headAt(ctx, m.revision, m.hint)
 		switch {
 		case err == nil:
-			return &State{Head: head, Hold: m.hold, Lock: m.lock}, nil
+			return &record.State{Head: head, Hold: m.hold, Lock: m.lock}, nil
 		case !errors.Is(err, rpctypes.ErrCompacted) || try == maxCompacted:
 			return nil, err
 		} // the revision that the first answer named is gone already: ask again
@@ -55,13 +56,13 @@ func (c *Reading) marks(ctx context.Context) (*marks, error) {
 	m := &marks{revision: resp.Header.Revision}
 	if hint := at(0); hint != nil {
 		n, _ := strconv.ParseUint(string(hint.Value), 10, 64) // an unreadable hint is no hint
-		m.hint = ID(n)
+		m.hint = record.ID(n)
 	}
 	if hold := at(1); hold != nil {
-		m.hold = ParseHold(hold.Value)
+		m.hold = record.ParseHold(hold.Value)
 	}
 	if lock := at(2); lock != nil {
-		m.lock = ParseHolder(lock.Value)
+		m.lock = record.ParseHolder(lock.Value)
 	}
 	return m, nil
 }

@@ -8,12 +8,12 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
-func (f *fixture) state() *deploy.State {
+func (f *fixture) state() *record.State {
 	f.Helper()
 	s, err := f.chain.State(f.Context())
 	if err != nil {
@@ -29,7 +29,7 @@ func TestStateOfAChain(t *testing.T) {
 	}
 	d := f.deploy(f.one())
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	hold := deploy.Hold{User: "ops", Host: "desk", Reason: "login <is> broken", Since: since}
+	hold := record.Hold{User: "ops", Host: "desk", Reason: "login <is> broken", Since: since}
 	value, err := json.Marshal(hold)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func FuzzHold(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		h := deploy.ParseHold(value)
+		h := record.ParseHold(value)
 		if h == nil {
 			t.Fatal("whatever is there holds")
 		}

@@ -11,6 +11,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 func (f *fixture) shortLocker() *deploy.Locker {
@@ -129,7 +130,7 @@ func TestHolderSaysWhatIsKnown(t *testing.T) {
 		`not JSON`:                         "not JSON",
 		``:                                 "somebody",
 	} {
-		if got := deploy.ParseHolder([]byte(value)).String(); got != want {
+		if got := record.ParseHolder([]byte(value)).String(); got != want {
 			t.Errorf("%s: %q, want %q", value, got, want)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"refship/deploy"
+	"refship/deploy/record"
 )
 
 func TestSubjectIsGitsSubject(t *testing.T) {
@@ -15,7 +15,7 @@ func TestSubjectIsGitsSubject(t *testing.T) {
 	} {
 		commit := f.repo.commit(message, files{"a": regular("a")})
 		want := strings.TrimSpace(f.repo.git("log", "-1", "--format=%s", commit.String()))
-		if got := deploy.SubjectOf(message); got != want {
+		if got := record.SubjectOf(message); got != want {
 			t.Errorf("subject of %q is %q, git says %q", message, got, want)
 		}
 	}

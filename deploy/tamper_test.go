@@ -13,11 +13,12 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // everything reads a whole deploy: its record, the list, each content, and a checkout.
-func (f *fixture) everything(id deploy.ID) (map[string]string, error) {
+func (f *fixture) everything(id record.ID) (map[string]string, error) {
 	f.Helper()
 	d, err := f.chain.Get(f.Context(), id)
 	if err != nil {
@@ -162,7 +163,7 @@ func TestForgedSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.put(own+"tree/"+parsed.OID().String(), node)
-	f.handwritten(deploy.Record{
+	f.handwritten(record.Record{
 		ID: 1, Hash: oid160, Tree: parsed.OID().String(), TreeSHA256: sha256Hex([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)

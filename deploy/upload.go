@@ -9,11 +9,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // maxKey is more than a key of a chain is long, in bytes.
-const maxKey = maxNamespace + 100
+const maxKey = record.MaxNamespace + 100
 
 // Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
 // a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error;

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -113,7 +113,7 @@ func FuzzParseCommand(f *testing.F) {
 // checkTarget asks hooks, which knows what a target can be called.
 func checkTarget(t *testing.T, name string) {
 	t.Helper()
-	target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: deploy.Files}
+	target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
 	if err := target.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -128,7 +128,7 @@ func TestTargetName(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "-a", "A", "a_b", "a.b", "a/b", strings.Repeat("a", 33), "ä"} {
-		target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: deploy.Files}
+		target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
 		if target.Validate() == nil {
 			t.Errorf("hooks takes %q", name)
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -22,7 +22,7 @@ func TestReposCommand(t *testing.T) {
 	}
 	e.repo("config")
 	site := []hooks.Target{e.target("site"), {
-		Name: "docs", Ref: "refs/heads/main", Path: "doc/user", Namespace: e.namespace("docs"), Frontend: deploy.Files,
+		Name: "docs", Ref: "refs/heads/main", Path: "doc/user", Namespace: e.namespace("docs"), Frontend: record.Files,
 	}}
 	for name, targets := range map[string][]hooks.Target{"site": site, "notes": nil, "secret": {e.target("secret")}} {
 		if _, err := e.repos.Create(t.Context(), name, "refs/heads/main", targets); err != nil {
@@ -97,7 +97,7 @@ func TestLogCommand(t *testing.T) {
 		}
 	}
 	// A second target makes it necessary to say which.
-	second := hooks.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: deploy.Files}
+	second := hooks.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: record.Files}
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}

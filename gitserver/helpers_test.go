@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -112,7 +113,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	log := slog.New(e.log)
 	locker := deploy.NewLocker(store.Client(), time.Minute)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(store.Client(), ns, log) },
+		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(store.Client(), ns, log) },
 		Locker: locker,
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, store.Client(), all)
@@ -177,12 +178,12 @@ func (e *env) stop() {
 }
 
 // namespace is one that no other test uses.
-func (e *env) namespace(name string) deploy.Namespace {
-	return deploy.Namespace("/test/" + filepath.Base(e.dir) + "/" + name)
+func (e *env) namespace(name string) record.Namespace {
+	return record.Namespace("/test/" + filepath.Base(e.dir) + "/" + name)
 }
 
 func (e *env) target(name string) hooks.Target {
-	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: e.namespace(name), Frontend: deploy.Files}
+	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: e.namespace(name), Frontend: record.Files}
 }
 
 // repo creates a repository with a target for main.
@@ -195,7 +196,7 @@ func (e *env) repo(name string) *Repo {
 	return r
 }
 
-func (e *env) head(name string) *deploy.Deploy {
+func (e *env) head(name string) *record.Deploy {
 	e.t.Helper()
 	d, err := deploy.Open(store.Client(), e.namespace(name), slog.New(e.log)).Head(e.t.Context())
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
 func target(ns string) hooks.Target {
-	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: deploy.Namespace(ns), Frontend: deploy.Files}
+	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
 }
 
 func TestCreate(t *testing.T) {
@@ -27,8 +27,8 @@ func TestCreate(t *testing.T) {
 		t.Fatalf("list of nothing: %v, %v", all, err)
 	}
 	targets := []hooks.Target{
-		{Name: "b", Ref: "refs/heads/live", Path: "sub/dir", Namespace: "/refship/b", Frontend: deploy.Files},
-		{Name: "a", Ref: "refs/heads/main", Namespace: "/refship/a", Frontend: deploy.Files},
+		{Name: "b", Ref: "refs/heads/live", Path: "sub/dir", Namespace: "/refship/b", Frontend: record.Files},
+		{Name: "a", Ref: "refs/heads/main", Namespace: "/refship/a", Frontend: record.Files},
 	}
 	repo, err := r.Create(ctx, "team/config", "refs/heads/live", targets)
 	if err != nil {
@@ -230,7 +230,7 @@ func TestTargets(t *testing.T) {
 		}
 		return repo.Targets
 	}
-	docs := hooks.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: deploy.Files}
+	docs := hooks.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: record.Files}
 	if err := r.AddTarget(ctx, "config", docs); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestTargets(t *testing.T) {
 		t.Error(diff)
 	}
 	// In its own namespace, above it, below it, elsewhere.
-	for _, ns := range []deploy.Namespace{"/refship/docs", "/refship/docs/new", "/refship/manual"} {
+	for _, ns := range []record.Namespace{"/refship/docs", "/refship/docs/new", "/refship/manual"} {
 		docs.Namespace, docs.Ref, docs.Path = ns, "refs/heads/live", ""
 		if err := r.SetTarget(ctx, "config", docs); err != nil {
 			t.Fatal(err)
@@ -248,7 +248,7 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	before := targets()
-	with := func(name string, ns deploy.Namespace) hooks.Target {
+	with := func(name string, ns record.Namespace) hooks.Target {
 		changed := docs
 		changed.Name, changed.Namespace = name, ns
 		return changed

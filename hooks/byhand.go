@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -22,15 +23,15 @@ type ByHand struct {
 
 // Made is what became of a deploy by hand.
 type Made struct {
-	Deploy   *deploy.Deploy   // published, or the head where there was nothing to do; nil: a dry run
+	Deploy   *record.Deploy   // published, or the head where there was nothing to do; nil: a dry run
 	Verdict  *deploy.Verdict  // with Idle there was nothing to do
 	Prepared *deploy.Prepared // nil where there was nothing to do
 }
 
 // NewJob makes the wish to deploy something by hand with a target's settings: the caller adds what, and why.
-func (s *Deployer) NewJob(repository string, t Target, who deploy.Pusher) *deploy.Job {
+func (s *Deployer) NewJob(repository string, t Target, who record.Pusher) *deploy.Job {
 	job := s.job(repository, t, [20]byte{}, who)
-	job.Kind = deploy.KindDeploy
+	job.Kind = record.KindDeploy
 	return job
 }
 
@@ -143,7 +144,7 @@ func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) b
 }
 
 // previousHash says what a deploy is held against.
-func previousHash(chain *deploy.Chain, head *deploy.Deploy) string {
+func previousHash(chain *deploy.Chain, head *record.Deploy) string {
 	switch {
 	case head == nil:
 		return fmt.Sprintf("previous hash: none, %s has no deploy yet", chain.Namespace())

@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -88,7 +89,7 @@ func warnings(v *deploy.Verdict, job *deploy.Job, dryRun bool) []string {
 }
 
 // over is the head that a verdict overrides, 0 if none.
-func over(v *deploy.Verdict) deploy.ID {
+func over(v *deploy.Verdict) record.ID {
 	if v.Forced == nil {
 		return 0
 	}
@@ -96,7 +97,7 @@ func over(v *deploy.Verdict) deploy.ID {
 }
 
 // onlyOver lets force override nothing but the head that whoever forced was shown.
-func onlyOver(v *deploy.Verdict, shown deploy.ID) error {
+func onlyOver(v *deploy.Verdict, shown record.ID) error {
 	if v.Forced == nil || over(v) == shown {
 		return nil
 	}
@@ -113,7 +114,7 @@ func overridden(c *deploy.ConflictError) string {
 
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (x *Session) greeting(p *plan) string {
-	to := deploy.Hash(p.update.New.String()).Short()
+	to := record.Hash(p.update.New.String()).Short()
 	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, shortRef(p.update.Ref))
 	v := p.verdict
 	switch {
@@ -132,6 +133,6 @@ func (x *Session) greeting(p *plan) string {
 }
 
 // unchanged says that a commit changes nothing that a target deploys.
-func unchanged(t Target, head *deploy.Deploy) string {
+func unchanged(t Target, head *record.Deploy) string {
 	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", t.Path, t.Namespace, head.ID)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -21,7 +22,7 @@ import (
 // Whoever asks may leave: the targets' own checks, before which nothing of a deploy was written, end with client as well,
 // and their deploys are not made; the error is client's cause, if it has one of its own. Whatever has passed, or has no
 // check, goes on without client. A nil client does not leave.
-func (s *Deployer) Deploy(ctx, client context.Context, name, gitDir, target string, who deploy.Pusher, say func(string)) error {
+func (s *Deployer) Deploy(ctx, client context.Context, name, gitDir, target string, who record.Pusher, say func(string)) error {
 	o := &order{server: s, client: client, name: name, gitDir: gitDir, who: who, say: func(line string) { say(text.Printable(line)) }}
 	start := time.Now()
 	err := o.deploy(ctx, target)
@@ -35,7 +36,7 @@ type order struct {
 	client    context.Context // see Deploy
 	name      string
 	gitDir    string
-	who       deploy.Pusher
+	who       record.Pusher
 	say       func(string)
 	cost      cost
 	several   bool     // targets are deployed: each line names its chain
@@ -91,7 +92,7 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 		label = string(t.Namespace) + ": "
 	}
 	job := s.job(o.name, t, at, o.who)
-	job.Kind = deploy.KindDeploy
+	job.Kind = record.KindDeploy
 	w := &work{
 		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
 		say: o.say, tell: sayPicked(job, func(line string) { o.say(label + line) }), progress: func(deploy.Progress) {}, cost: &o.cost,
@@ -142,7 +143,7 @@ func (o *order) report(ctx context.Context, target string, took time.Duration, e
 	}
 	o.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "deploy", attrs...)
 	o.server.observe(Report{
-		Kind: deploy.KindDeploy, Repository: o.name, Result: result, Deploys: len(o.published),
+		Kind: record.KindDeploy, Repository: o.name, Result: result, Deploys: len(o.published),
 		Took: took, LockWait: o.cost.lockWait, Stored: o.cost.stored,
 	})
 }

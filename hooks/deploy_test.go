@@ -7,13 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // Whoever asks for a deploy gets what pushes left behind published as theirs, and the rest as their own.
 func TestDeployOnDemand(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
-	ops := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+	ops := record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
 	ask := func() ([]string, error) {
 		var said []string
 		err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", ops, func(line string) { said = append(said, line) })
@@ -40,7 +41,7 @@ func TestDeployOnDemand(t *testing.T) {
 		t.Errorf("said %q, %v", said, err)
 	}
 	d, err := s.chain("/refship/config").Head(t.Context())
-	if err != nil || string(d.Hash) != next || d.Record.Pusher != ops || d.Record.Kind != deploy.KindDeploy {
+	if err != nil || string(d.Hash) != next || d.Record.Pusher != ops || d.Record.Kind != record.KindDeploy {
 		t.Errorf("head is %+v, %v", d, err)
 	}
 
@@ -64,7 +65,7 @@ func TestDeploySpeaksPlainly(t *testing.T) {
 	s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	var said []string
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 	if diff := cmp.Diff([]string{`nothing below w\aw changed: no deploy, /refship/odd stays at deploy 1`}, said); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}
@@ -81,7 +82,7 @@ func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 			s.commit("a.txt", "two\n")
 			laptop.push("main").wants(t, true)
 			rollback := func() {
-				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = deploy.KindRollback, true, "cache broke login" })
+				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = record.KindRollback, true, "cache broke login" })
 			}
 			const warning = "warning: deploy 3 by bob was a rollback (\"cache broke login\"), and this "
 			var said []string
@@ -93,7 +94,7 @@ func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 				said = laptop.push("main").lines
 			case "deploy":
 				rollback()
-				err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+				err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 				if err != nil {
 					t.Error(err)
 				}

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // Config is what a Deployer needs, and a Server.
 type Config struct {
-	Chain      func(deploy.Namespace) *deploy.Chain
+	Chain      func(record.Namespace) *deploy.Chain
 	Locker     *deploy.Locker
 	Room       func(ctx context.Context, all []*deploy.Prepared) error // deploy.CheckRoom with its client
 	Signer     ssh.Signer                                              // signs records; nil: they stay unsigned
@@ -124,17 +125,17 @@ func (s *Deployer) isPushing(gitDir string) bool {
 }
 
 // holder is who a lock for this plan belongs to.
-func (s *Deployer) holder(user, repository, ref string) deploy.Holder {
-	return deploy.Holder{
+func (s *Deployer) holder(user, repository, ref string) record.Holder {
+	return record.Holder{
 		User: user, Repository: repository, Ref: ref,
 		Host: s.cfg.Host, Server: s.signer, Process: s.process, Since: time.Now().UTC(),
 	}
 }
 
 // job makes the wish to publish what repository's target has got.
-func (s *Deployer) job(repository string, t Target, commit plumbing.Hash, who deploy.Pusher) *deploy.Job {
+func (s *Deployer) job(repository string, t Target, commit plumbing.Hash, who record.Pusher) *deploy.Job {
 	return &deploy.Job{
-		Kind: deploy.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
+		Kind: record.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
 		Elsewhere: !s.alone, Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
 	}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -356,7 +356,7 @@ func TestLockedForTooLong(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.server.SetLockWait(50 * time.Millisecond)
 	s.commit("a.txt", "one\n")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

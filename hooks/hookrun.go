@@ -17,13 +17,14 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
 type HookCall struct {
 	GitDir     string // of the repository: what linked work trees have in common
 	Repository string // name, for records
-	Who        deploy.Pusher
+	Who        record.Pusher
 	Vars       map[string]string // git's own: the quarantine, GIT_PUSH_*
 	Input      []byte            // standard input
 	Out        io.Writer         // what the pusher reads
@@ -193,7 +194,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 		return err
 	}
 	if now != u.New {
-		out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, deploy.Hash(now.String()).Short(), deploy.Hash(u.New.String()).Short())
+		out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, record.Hash(now.String()).Short(), record.Hash(u.New.String()).Short())
 		return s.keep(c, all)
 	}
 	start, first := time.Now(), all[0]
@@ -322,12 +323,12 @@ func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefU
 	case err != nil:
 		return err
 	case standing == deploy.StandingEqual || standing == deploy.StandingBehind:
-		out.line("%s needs no deploy: %s is at deploy %d, %s", deploy.Hash(u.New.String()).Short(), t.Namespace, head.ID, head.Hash.Short())
+		out.line("%s needs no deploy: %s is at deploy %d, %s", record.Hash(u.New.String()).Short(), t.Namespace, head.ID, head.Hash.Short())
 		return nil
 	}
 	return &fault.Error{
 		Kind:   fault.Refused,
-		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", u.Ref, deploy.Hash(u.New.String()).Short()),
+		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", u.Ref, record.Hash(u.New.String()).Short()),
 		Remedy: "who runs the git server looks at the hooks (refship hook status), and deploys it with: " + s.redeploy(c.Repository, t),
 	}
 }

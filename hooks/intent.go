@@ -16,8 +16,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"refship/deploy"
 	"refship/deploy/disk"
+	"refship/deploy/record"
 )
 
 const (
@@ -34,7 +34,7 @@ type intent struct {
 	Time        time.Time     `json:"time"`    // when pre-receive accepted
 	Process     string        `json:"process"` // git receive-pack, of an installed hook; "" of a server, or if it is not known
 	Repository  string        `json:"repository"`
-	Pusher      deploy.Pusher `json:"pusher"`
+	Pusher      record.Pusher `json:"pusher"`
 	Options     []string      `json:"options"`
 	Certificate string        `json:"certificate"` // oid of the push certificate, or ""
 	Deploys     []wish        `json:"deploys"`
@@ -45,9 +45,9 @@ type wish struct {
 	Target Target    `json:"target"`
 	Old    oid       `json:"old"`
 	New    oid       `json:"new"`
-	Head   deploy.ID `json:"head"`   // of the chain when the push was accepted; 0: it had none
+	Head   record.ID `json:"head"`   // of the chain when the push was accepted; 0: it had none
 	Forced bool      `json:"forced"` // a head is overridden: this one
-	Over   deploy.ID `json:"over"`   // 0: none
+	Over   record.ID `json:"over"`   // 0: none
 	Reason string    `json:"reason"`
 }
 

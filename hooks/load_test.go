@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -75,8 +76,8 @@ func TestNobodyWaitsInVain(t *testing.T) {
 		laptop.push("main").wants(t, true)
 		mine := s.commit("a.txt", "mine\n")
 		chain := s.chain("/refship/config")
-		bob := deploy.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
-		lock, err := chain.Lock(t.Context(), s.locker, bob, time.Second, func(deploy.Holder, time.Duration) {})
+		bob := record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
+		lock, err := chain.Lock(t.Context(), s.locker, bob, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func TestTurns(t *testing.T) {
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	ctx, stop := context.WithCancel(t.Context())
 	go func() {
-		asked <- s.server.Deploy(ctx, nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		asked <- s.server.Deploy(ctx, nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}()
 	eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
 	stop()
@@ -167,7 +168,7 @@ func TestTurns(t *testing.T) {
 	}
 	s.settled()
 	give()
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 }
@@ -247,7 +248,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		target := defaultTarget
-		target.Namespace = deploy.Namespace(fmt.Sprintf("/refship/r%d", i))
+		target.Namespace = record.Namespace(fmt.Sprintf("/refship/r%d", i))
 		text := strings.Replace(readConfig(t, dirs[i]), string(defaultTarget.Namespace), string(target.Namespace), 1)
 		if err := os.WriteFile(filepath.Join(dirs[i], "config"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -282,7 +283,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 	all.Wait()
 	t.Logf("%d repositories took %s", n, time.Since(start))
 	for i := range n {
-		if at, id := s.head(deploy.Namespace(fmt.Sprintf("/refship/r%d", i))); at != head || id != 1 {
+		if at, id := s.head(record.Namespace(fmt.Sprintf("/refship/r%d", i))); at != head || id != 1 {
 			t.Errorf("repository %d is at %d %s", i, id, at)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -34,7 +35,7 @@ func (p *pusher) may(rules string) *pusher {
 }
 
 // record is the head's.
-func (s *site) record(ns deploy.Namespace) *deploy.Record {
+func (s *site) record(ns record.Namespace) *record.Record {
 	s.Helper()
 	d, err := s.chain(ns).Head(context.Background())
 	if err != nil || d == nil {
@@ -218,7 +219,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		other := s.diverge("other", "two\n")
 		dir, theirs := s.cloned(first, "theirs\n")
 		chain := s.chain("/refship/config")
-		lock, err := chain.Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+		lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +288,7 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	}
 	defer repo.Close()
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(ctx, s.locker, deploy.Holder{User: "bob"}, time.Minute, func(deploy.Holder, time.Duration) {})
+	lock, err := chain.Lock(ctx, s.locker, record.Holder{User: "bob"}, time.Minute, func(record.Holder, time.Duration) {})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -310,13 +311,13 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 // jobOf is another server's, in the same chain.
 func jobOf(repo *deploy.Repository, commit string) *deploy.Job {
 	return &deploy.Job{
-		Kind: deploy.KindPush, Repo: repo, Commit: hash(commit), Frontend: deploy.Files, Repository: "config", Target: "default",
-		Ref: "refs/heads/main", Pusher: deploy.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
+		Kind: record.KindPush, Repo: repo, Commit: hash(commit), Frontend: record.Files, Repository: "config", Target: "default",
+		Ref: "refs/heads/main", Pusher: record.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
 	}
 }
 
 func TestDryRun(t *testing.T) {
-	site := hooks.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site", Frontend: deploy.Files}
+	site := hooks.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")
 	s.commit("www/index.html", "hello\n")
@@ -368,7 +369,7 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("log line is %v", line)
 		}
 	})
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +395,7 @@ func TestSkip(t *testing.T) {
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
 	skip := laptop.with("deploy.skip", "ci.skip")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +418,7 @@ func TestSkip(t *testing.T) {
 	s.unchanged(func() {
 		laptop.with("deploy.skip").may("push:*").push("main").wants(t, false, "refused: laptop may push to config but not deploy")
 	})
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	if at, id := s.head("/refship/config"); at != head || id != 1 {

@@ -17,6 +17,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 const (
@@ -108,9 +109,9 @@ func FuzzReadRequest(f *testing.F) {
 func anIntent() *intent {
 	return &intent{
 		Format: 1, Push: strings.Repeat("0f", 16), Time: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Repository: "config",
-		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
+		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []wish{{
-			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files, Check: "make check"},
+			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files, Check: "make check"},
 			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)), Head: 7,
 			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
@@ -131,11 +132,11 @@ func TestIntentsRoundTrip(t *testing.T) {
 				Target: Target{
 					Name: fmt.Sprintf("t%d", i), Ref: "refs/heads/" + rapid.StringMatching(`[a-z0-9üé]{1,20}`).Draw(t, "ref"),
 					Path:      rapid.StringMatching(`([a-zA-Z0-9 "<&\\ü]{1,9}(/[a-z]{1,9}){0,3})?`).Draw(t, "path"),
-					Namespace: deploy.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: deploy.Files,
+					Namespace: record.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: record.Files,
 					Check: rapid.StringMatching(`([!-~üé] ?[ -~\tü]{0,20})?`).Draw(t, "check"),
 				},
-				Old: hash("old"), New: hash("new"), Head: deploy.ID(rapid.Uint64().Draw(t, "head")), Forced: rapid.Bool().Draw(t, "forced"),
-				Over: deploy.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),
+				Old: hash("old"), New: hash("new"), Head: record.ID(rapid.Uint64().Draw(t, "head")), Forced: rapid.Bool().Draw(t, "forced"),
+				Over: record.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),
 			})
 			in.Deploys[i].New[0] |= 1 // never zero
 		}
@@ -313,7 +314,7 @@ func TestExplainTellsEachRefusalOnce(t *testing.T) {
 	all.add(&fault.Error{Kind: fault.Refused, What: "a may not", Remedy: "ask"})
 	all.add(&fault.Error{Kind: fault.Refused, What: "a may not", Remedy: "ask"})
 	all.add(&fault.Error{Kind: fault.Refused, What: "b may not", Remedy: "ask"})
-	head := &deploy.Deploy{ID: 8, Hash: oidA}
+	head := &record.Deploy{ID: 8, Hash: oidA}
 	all.add(&deploy.ConflictError{Namespace: "/refship/config", Head: head, Why: "your x does not contain it", Remedy: "pull"})
 	want := []string{
 		"refused: a may not", "hint: ask",

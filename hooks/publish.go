@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
 // publish makes a plan's deploy visible. Where the verdict says that there was nothing to do, the deploy is the head.
-func (x *Session) publish(p *plan, say func(string), progress func(deploy.Progress)) (*deploy.Deploy, *deploy.Verdict, error) {
+func (x *Session) publish(p *plan, say func(string), progress func(deploy.Progress)) (*record.Deploy, *deploy.Verdict, error) {
 	if p.prepared != nil {
 		prepared := p.prepared
 		p.prepared = nil
@@ -91,7 +92,7 @@ func (x *Session) undeployed(t Target, err error) []string {
 }
 
 // published says what became of a push.
-func published(d *deploy.Deploy, took time.Duration) string {
+func published(d *record.Deploy, took time.Duration) string {
 	words := fmt.Sprintf("deploy %d published in %s: %s", d.ID, text.Took(took), d.Hash.Short())
 	switch {
 	case d.Record != nil && d.Record.PreviousHash != "":

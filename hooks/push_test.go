@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -43,10 +44,10 @@ func TestPushDeploys(t *testing.T) {
 	if len(r.outcome.Published) != 1 || r.outcome.Published[0].ID != 2 || !r.outcome.Reached || r.outcome.Refused != nil {
 		t.Errorf("outcome is %+v", r.outcome)
 	}
-	record := r.outcome.Published[0].Record
-	if record.Pusher != (deploy.Pusher{Name: "laptop", Key: laptop.key.Fingerprint(), Via: "ssh"}) || record.Kind != deploy.KindPush ||
-		record.Target != "default" || record.Ref != "refs/heads/main" || record.Repository != "config" || record.Server != "ship.example.org" {
-		t.Errorf("record is %+v", record)
+	rec := r.outcome.Published[0].Record
+	if rec.Pusher != (record.Pusher{Name: "laptop", Key: laptop.key.Fingerprint(), Via: "ssh"}) || rec.Kind != record.KindPush ||
+		rec.Target != "default" || rec.Ref != "refs/heads/main" || rec.Repository != "config" || rec.Server != "ship.example.org" {
+		t.Errorf("record is %+v", rec)
 	}
 	steps := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written", "post-receive-start", "published", "intent-removed"}
 	var mine []string
@@ -110,7 +111,7 @@ func TestOtherRefsAreStored(t *testing.T) {
 }
 
 func TestTwoTargetsInOnePush(t *testing.T) {
-	site := hooks.Target{Name: "site", Ref: "refs/heads/site", Path: "www", Namespace: "/refship/site", Frontend: deploy.Files}
+	site := hooks.Target{Name: "site", Ref: "refs/heads/site", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")
 	s.commit("www/index.html", "hello\n")
@@ -312,7 +313,7 @@ func TestOnlyASubmoduleChanges(t *testing.T) {
 		"/refship/vendor: 0 of 0 files and 1 submodule changed, 0 contents new, ", "/refship/vendor: warning: 1 submodule is recorded only, without content: lib",
 		"/refship/whole: 0 of 1 file and 1 submodule changed, 0 contents new, ", "/refship/whole: warning: 1 submodule is recorded only, without content: vendor/lib",
 		"/refship/vendor: deploy 2 published", "/refship/whole: deploy 2 published")
-	for ns, want := range map[deploy.Namespace]deploy.ID{"/refship/whole": 2, "/refship/vendor": 2, "/refship/www": 1} {
+	for ns, want := range map[record.Namespace]record.ID{"/refship/whole": 2, "/refship/vendor": 2, "/refship/www": 1} {
 		if _, id := s.head(ns); id != want {
 			t.Errorf("%s is at deploy %d, want %d", ns, id, want)
 		}
@@ -360,7 +361,7 @@ func TestWaitingForTheLock(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(t.Context(), s.locker, deploy.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(deploy.Holder, time.Duration) {})
+	lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,6 +380,6 @@ func TestWaitingForTheLock(t *testing.T) {
 	s.settled()
 }
 
-func (s *site) chain(ns deploy.Namespace) *deploy.Chain {
+func (s *site) chain(ns record.Namespace) *deploy.Chain {
 	return deploy.Open(s.client, ns, s.config().Log)
 }

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/keys"
 )
 
@@ -16,8 +16,8 @@ import (
 const maxUserName = 200
 
 // PusherOf says who deploys with a key that authenticated an SSH connection to refship's own server.
-func PusherOf(key *keys.Key) deploy.Pusher {
-	return deploy.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
+func PusherOf(key *keys.Key) record.Pusher {
+	return record.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
 }
 
 // PusherFromEnv says who deploys where refship's own server has authenticated nobody, as the environment has it. It is worth
@@ -27,25 +27,25 @@ func PusherOf(key *keys.Key) deploy.Pusher {
 //	gitea         GITEA_PUSHER_NAME, which Gitea and Forgejo set
 //	sshd from IP  the account that sshd logged in (SSH_CONNECTION), and with its ExposeAuthInfo the key (SSH_USER_AUTH)
 //	os            the account that the process runs as
-func PusherFromEnv(getenv func(string) (string, bool)) deploy.Pusher {
+func PusherFromEnv(getenv func(string) (string, bool)) record.Pusher {
 	env := func(name string) string {
 		value, _ := getenv(name)
 		return strings.ToValidUTF8(value[:min(len(value), maxUserName)], "")
 	}
 	if name := env("GL_USER"); name != "" {
-		return deploy.Pusher{Name: name, Via: "gitolite"}
+		return record.Pusher{Name: name, Via: "gitolite"}
 	}
 	if name := env("GITEA_PUSHER_NAME"); name != "" {
-		return deploy.Pusher{Name: name, Via: "gitea"}
+		return record.Pusher{Name: name, Via: "gitea"}
 	}
 	name := strconv.Itoa(os.Geteuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
 	if address, _, _ := strings.Cut(env("SSH_CONNECTION"), " "); address != "" {
-		return deploy.Pusher{Name: name, Key: loginKey(env("SSH_USER_AUTH")), Via: "sshd from " + address}
+		return record.Pusher{Name: name, Key: loginKey(env("SSH_USER_AUTH")), Via: "sshd from " + address}
 	}
-	return deploy.Pusher{Name: name, Via: "os"}
+	return record.Pusher{Name: name, Via: "os"}
 }
 
 // loginKey is the fingerprint of the key in the file that sshd writes with ExposeAuthInfo (sshd_config(5)): lines such as

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -25,18 +25,18 @@ func TestPusherFromEnv(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		env  map[string]string
-		want deploy.Pusher
+		want record.Pusher
 	}{
-		"nothing":             {nil, deploy.Pusher{Name: me.Username, Via: "os"}},
-		"sshd":                {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22"}, deploy.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
-		"sshd, key not shown": {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22", "SSH_USER_AUTH": auth + ".none"}, deploy.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
+		"nothing":             {nil, record.Pusher{Name: me.Username, Via: "os"}},
+		"sshd":                {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22"}, record.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
+		"sshd, key not shown": {map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22", "SSH_USER_AUTH": auth + ".none"}, record.Pusher{Name: me.Username, Via: "sshd from 10.1.2.3"}},
 		"sshd with a key": {
 			map[string]string{"SSH_CONNECTION": "10.1.2.3 4711 10.0.0.1 22", "SSH_USER_AUTH": auth},
-			deploy.Pusher{Name: me.Username, Key: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU", Via: "sshd from 10.1.2.3"},
+			record.Pusher{Name: me.Username, Key: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU", Via: "sshd from 10.1.2.3"},
 		},
-		"gitolite behind sshd": {map[string]string{"SSH_CONNECTION": "::1 1 ::1 22", "GL_USER": "alice"}, deploy.Pusher{Name: "alice", Via: "gitolite"}},
-		"gitea":                {map[string]string{"GITEA_PUSHER_NAME": "bob"}, deploy.Pusher{Name: "bob", Via: "gitea"}},
-		"not UTF-8":            {map[string]string{"GL_USER": "al\xffice"}, deploy.Pusher{Name: "alice", Via: "gitolite"}},
+		"gitolite behind sshd": {map[string]string{"SSH_CONNECTION": "::1 1 ::1 22", "GL_USER": "alice"}, record.Pusher{Name: "alice", Via: "gitolite"}},
+		"gitea":                {map[string]string{"GITEA_PUSHER_NAME": "bob"}, record.Pusher{Name: "bob", Via: "gitea"}},
+		"not UTF-8":            {map[string]string{"GL_USER": "al\xffice"}, record.Pusher{Name: "alice", Via: "gitolite"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := hooks.PusherFromEnv(func(name string) (string, bool) { value, ok := c.env[name]; return value, ok })

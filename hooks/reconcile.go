@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/disk"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -43,13 +44,13 @@ type reconciler struct {
 	lines     []string
 	published []string // "/refship/config 7"
 	err       error
-	settled   map[deploy.Namespace]bool // that an intent spoke about; false: and was not published
+	settled   map[record.Namespace]bool // that an intent spoke about; false: and was not published
 }
 
 func (s *Deployer) reconciler(name, gitDir string) *reconciler {
 	return &reconciler{
 		server: s, name: name, gitDir: gitDir, wanted: func(Target) bool { return true }, cost: new(cost),
-		settled: make(map[deploy.Namespace]bool),
+		settled: make(map[record.Namespace]bool),
 	}
 }
 
@@ -192,18 +193,18 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 // overtaken tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
 // somebody has forced another. A rollback that is undone is told, as with any push.
 func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, error) {
-	t, hash := w.Target, deploy.Hash(plumbing.Hash(w.New).String())
+	t, hash := w.Target, record.Hash(plumbing.Hash(w.New).String())
 	chain := r.server.cfg.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil || head == nil || head.ID <= w.Head {
 		return false, err
 	}
-	var itself, forced *deploy.Deploy
-	err = chain.Log(ctx, int(head.ID-w.Head), func(d *deploy.Deploy) error {
+	var itself, forced *record.Deploy
+	err = chain.Log(ctx, int(head.ID-w.Head), func(d *record.Deploy) error {
 		switch {
 		case d.Hash == hash:
 			itself = d
-		case d.Record != nil && d.Record.Forced && d.Record.Kind != deploy.KindRollback:
+		case d.Record != nil && d.Record.Forced && d.Record.Kind != record.KindRollback:
 			forced = d
 		}
 		return nil
@@ -251,7 +252,7 @@ func (r *reconciler) compare(ctx context.Context) error {
 		return err
 	}
 	for _, st := range again {
-		t, ref := st.Target, deploy.Hash(st.Ref.String())
+		t, ref := st.Target, record.Hash(st.Ref.String())
 		switch {
 		case !slices.ContainsFunc(all, func(o TargetStatus) bool { return o.Target == t && o.Ref == st.Ref }):
 		case st.Err != nil:

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // What one log line holds at most: values of a list, and bytes of a value and of an error.
@@ -20,7 +20,7 @@ const (
 
 // Report is what became of one push, or of one deploy that was asked for.
 type Report struct {
-	Kind       deploy.Kind   // push or deploy
+	Kind       record.Kind   // push or deploy
 	Repository string        // name
 	Result     string        // as in the log line: "deployed", "refused", "stored", …
 	Deploys    int           // published
@@ -68,7 +68,7 @@ func (x *Session) report(ctx context.Context) {
 	}
 	x.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "push", attrs...)
 	x.server.observe(Report{
-		Kind: deploy.KindPush, Repository: x.push.Repository, Result: result, Deploys: len(o.Published),
+		Kind: record.KindPush, Repository: x.push.Repository, Result: result, Deploys: len(o.Published),
 		Took: took, LockWait: x.cost.lockWait, Stored: x.cost.stored,
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -27,7 +27,7 @@ func TestReports(t *testing.T) {
 		if r.Result != result || r.Deploys != deploys || r.Stored > 0 != stored || r.Repository != "config" || r.Took <= 0 || r.LockWait > r.Took {
 			t.Errorf("report is %+v, want %s, %d deploys, stored %t", r, result, deploys, stored)
 		}
-		if r.Kind == deploy.KindPush {
+		if r.Kind == record.KindPush {
 			if line := s.lastPush(); line["result"] != result || line["stored_bytes"] != r.Stored || line["lock_wait_ms"] != r.LockWait.Milliseconds() {
 				t.Errorf("report is %+v, the log has %v", r, line)
 			}
@@ -35,7 +35,7 @@ func TestReports(t *testing.T) {
 		return r
 	}
 	ask := func() error {
-		return s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		return s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}
 	s.commit("www/a.txt", strings.Repeat("x", 5000))
 	r := laptop.push("main")
@@ -51,7 +51,7 @@ func TestReports(t *testing.T) {
 	if err := ask(); err != nil {
 		t.Error(err)
 	}
-	if r := want("unchanged", 0, false); r.Kind != deploy.KindDeploy {
+	if r := want("unchanged", 0, false); r.Kind != record.KindDeploy {
 		t.Errorf("report is %+v", r)
 	}
 	laptop.push("main:refs/heads/x")
@@ -90,7 +90,7 @@ func TestReports(t *testing.T) {
 	}
 	want("deployed", 1, false) // it was stored by the push
 	s.journal.when("checked", func() {
-		lock, err := s.chain(www.Namespace).Lock(t.Context(), s.locker, deploy.Holder{User: "bob"}, time.Second, func(deploy.Holder, time.Duration) {})
+		lock, err := s.chain(www.Namespace).Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Error(err)
 			return

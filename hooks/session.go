@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -27,7 +28,7 @@ type Push struct {
 type Session struct {
 	server  *Deployer
 	push    Push
-	who     deploy.Pusher
+	who     record.Pusher
 	token   string         // with these three its hooks find a Server
 	socket  string         //
 	forget  func(*Session) //
@@ -83,7 +84,7 @@ type Outcome struct {
 	Reached    bool  // pre-receive was called
 	Refused    error // why pre-receive refused
 	Updates    []RefUpdate
-	Published  []*deploy.Deploy
+	Published  []*record.Deploy
 	Late       []string // lines for the client that End itself has to say, "refship: …" without a newline
 	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
 }

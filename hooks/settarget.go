@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // configEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
@@ -97,7 +97,7 @@ func targetNames(targets []Target) string {
 func write(t Target, config func(...string) error) error {
 	key := func(setting string) string { return section + "." + t.Name + "." + setting }
 	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}, {"path", t.Path}, {"check", t.Check}}
-	for _, name := range deploy.SettingNames() {
+	for _, name := range record.SettingNames() {
 		settings = append(settings, [2]string{name, t.Settings.Text()[name]})
 	}
 	for _, s := range settings {

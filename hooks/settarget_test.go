@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -53,8 +53,8 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	}
 	two := readConfig(t, dir)
 	for _, changed := range []hooks.Target{
-		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: deploy.Files, Check: "--unset"},
-		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: deploy.Files},
+		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: record.Files, Check: "--unset"},
+		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: record.Files},
 		www,
 	} {
 		if err := hooks.SetTarget(t.Context(), dir, changed); err != nil {

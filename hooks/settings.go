@@ -12,8 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -200,7 +200,7 @@ func (r *rules) read(data []byte) error {
 		r.any = true
 		if l.hasSub && targets[l.sub] == nil {
 			targets[l.sub] = make(map[string]bool)
-			r.targets = append(r.targets, Target{Name: l.sub, Frontend: deploy.Files})
+			r.targets = append(r.targets, Target{Name: l.sub, Frontend: record.Files})
 		}
 		for l.entry() {
 			if !l.hasSub {

@@ -23,6 +23,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -43,7 +44,7 @@ type site struct {
 	wait    func()
 }
 
-var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: deploy.Files}
+var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
 
 func newSite(t testing.TB, targets ...hooks.Target) *site {
 	t.Helper()
@@ -91,7 +92,7 @@ func (s *site) config() hooks.Config {
 		s.Fatal(err)
 	}
 	return hooks.Config{
-		Chain:      func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(s.client, ns, slog.New(s.journal)) },
+		Chain:      func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.client, ns, slog.New(s.journal)) },
 		Locker:     s.locker,
 		Room:       func(ctx context.Context, all []*deploy.Prepared) error { return deploy.CheckRoom(ctx, s.client, all) },
 		Signer:     signer,
@@ -372,7 +373,7 @@ func (s *site) ref(name string) string {
 }
 
 // head gives the deploy hash and id of a chain's head.
-func (s *site) head(ns deploy.Namespace) (string, deploy.ID) {
+func (s *site) head(ns record.Namespace) (string, record.ID) {
 	s.Helper()
 	d, err := deploy.Open(s.client, ns, slog.New(s.journal)).Head(context.Background())
 	if err != nil {

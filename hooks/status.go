@@ -9,13 +9,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 // TargetStatus is how one target's ref stands to its chain.
 type TargetStatus struct {
 	Target   Target
 	Ref      plumbing.Hash   // zero: the ref does not exist
-	State    *deploy.State   // nil: it could not be read, Err says why
+	State    *record.State   // nil: it could not be read, Err says why
 	Standing deploy.Standing // "" without Ref or with Err
 	Ahead    int             // commits; only with deploy.StandingAhead
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
@@ -49,7 +50,7 @@ func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetSta
 		for _, w := range waiting {
 			st.Pending = st.Pending || w.Target == t && plumbing.Hash(w.New) == st.Ref
 		}
-		st.Err = c.compare(ctx, s.job(name, t, st.Ref, deploy.Pusher{}), &st)
+		st.Err = c.compare(ctx, s.job(name, t, st.Ref, record.Pusher{}), &st)
 		all[i] = st
 	}
 	return all, nil
@@ -84,7 +85,7 @@ func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetSta
 }
 
 // plainlyEqual tells whether the repository need not be looked at.
-func plainlyEqual(job *deploy.Job, head *deploy.Deploy) bool {
+func plainlyEqual(job *deploy.Job, head *record.Deploy) bool {
 	return head == nil || job.Is(head)
 }
 

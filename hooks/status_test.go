@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -52,7 +52,7 @@ func TestStatus(t *testing.T) {
 		"  head   no deploy yet",
 		"  state  no deploy yet",
 		"  hint   deploy it with: ssh HOST deploy config:default")
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops"}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	s.wantStatus(
@@ -72,7 +72,7 @@ func TestStatus(t *testing.T) {
 		"  hint   deploy it with: ssh HOST deploy config:default")
 	third, _ := s.leaveBehind(laptop, "four\n")
 	s.put("/refship/config/refship/hold", `{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, deploy.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(deploy.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestDeployOneTarget(t *testing.T) {
 	})
 	laptop.push("main", "main:site").wants(t, true, "pushed, not deployed: publish to /refship/config", "pushed, not deployed: publish to /refship/site")
 	s.del("/refship/config/refship/hold")
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "site", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "site", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
 	if err == nil || strings.Count(err.Error(), "/refship/site is on hold") != 1 {
 		t.Errorf("error is %v, which names the hold not once", err)
 	}
@@ -221,7 +221,7 @@ func TestDeployOneTarget(t *testing.T) {
 	var said []string
 	ask := func(target string) error {
 		said = nil
-		return s.server.Deploy(t.Context(), nil, "config", s.bare, target, deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
+		return s.server.Deploy(t.Context(), nil, "config", s.bare, target, record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
 	}
 	if err := ask("nothing"); !fault.Is(err, fault.Refused) || err.Error() != `config has no target "nothing"` || fault.RemedyOf(err) != "its targets: default, site" || said != nil {
 		t.Errorf("error is %v, said %q", err, said)
@@ -238,8 +238,8 @@ func TestDeployOneTarget(t *testing.T) {
 	if err := ask(""); err != nil || s.heads(defaultTarget)["default"] != head {
 		t.Errorf("said %q, %v", said, err)
 	}
-	if record := s.record("/refship/config"); record.Pusher.Name != "laptop" || record.Kind != deploy.KindPush {
-		t.Errorf("record is %+v", record)
+	if rec := s.record("/refship/config"); rec.Pusher.Name != "laptop" || rec.Kind != record.KindPush {
+		t.Errorf("record is %+v", rec)
 	}
 	s.settled()
 	resp, err := s.client.Get(context.Background(), "/refship/site/deploy/", clientv3.WithPrefix(), clientv3.WithCountOnly())

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // section is the section of a repository's git config that holds the targets.
@@ -27,9 +28,9 @@ type Target struct {
 	Name      string           `json:"name"` // "default"
 	Ref       string           `json:"ref"`  // full ref name
 	Path      string           `json:"path"` // "" is the whole tree
-	Namespace deploy.Namespace `json:"namespace"`
-	Frontend  deploy.Frontend  `json:"frontend"`
-	deploy.Settings
+	Namespace record.Namespace `json:"namespace"`
+	Frontend  record.Frontend  `json:"frontend"`
+	record.Settings
 	Check string `json:"check"` // what sh -c runs before each deploy, and must pass; "" is nothing
 }
 
@@ -61,10 +62,10 @@ func (t Target) Validate() error {
 	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
 		return fmt.Errorf("target %s: %w", t.Name, &fault.Error{Kind: fault.Refused, What: "ref " + t.Ref + " is in a namespace of git's", Remedy: "deploy a ref outside of refs/namespaces: hooks are told other names of those"})
 	}
-	if err := deploy.CheckPath(t.Path); err != nil {
+	if err := record.CheckPath(t.Path); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
-	if _, err := deploy.ParseNamespace(string(t.Namespace)); err != nil {
+	if _, err := record.ParseNamespace(string(t.Namespace)); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if _, err := deploy.ParseFrontend(string(t.Frontend)); err != nil {
@@ -119,7 +120,7 @@ func unknownSetting(key string) error {
 	return &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
-		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(deploy.SettingNames(), ", .") +
+		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(record.SettingNames(), ", .") +
 			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset-all " + key,
 	}
 }
@@ -136,13 +137,13 @@ func (t *Target) take(key, value string, seen map[string]bool) error {
 	case "path":
 		t.Path = value
 	case "namespace":
-		t.Namespace = deploy.Namespace(value)
+		t.Namespace = record.Namespace(value)
 	case "frontend":
-		t.Frontend = deploy.Frontend(value)
+		t.Frontend = record.Frontend(value)
 	case "check":
 		t.Check = value
 	default:
-		if !slices.Contains(deploy.SettingNames(), key) {
+		if !slices.Contains(record.SettingNames(), key) {
 			return unknownSetting("refship." + t.Name + "." + key)
 		}
 		if err := t.Settings.Set(key, value); err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -32,7 +32,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
 	want := []hooks.Target{
-		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: deploy.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
+		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: record.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
 		defaultTarget,
 	}
 	for _, target := range []hooks.Target{want[1], want[0]} {
@@ -71,7 +71,7 @@ func TestAddTargetRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(change func(*hooks.Target)) hooks.Target {
-		target := hooks.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: deploy.Files}
+		target := hooks.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: record.Files}
 		change(&target)
 		return target
 	}

@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -22,7 +23,7 @@ func (s *site) heads(targets ...hooks.Target) map[string]string {
 }
 
 func files(name, ref, path string) hooks.Target {
-	return hooks.Target{Name: name, Ref: ref, Path: path, Namespace: deploy.Namespace("/refship/" + name), Frontend: deploy.Files}
+	return hooks.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
 }
 
 // Many targets, on one ref and on several: each line names its namespace, all are published, and one refusal refuses all.
@@ -150,7 +151,7 @@ func TestPathIsNotThere(t *testing.T) {
 	})
 
 	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) != hint {
 		t.Errorf("got %v", err)
 	}
@@ -189,7 +190,7 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 		t.Errorf("status is %+v, %v", all, err)
 	}
 	var lines []string
-	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "www", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { lines = append(lines, l) })
+	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { lines = append(lines, l) })
 	if diff := cmp.Diff([]string{said}, lines); diff != "" || err != nil {
 		t.Errorf("said (-want +got), %v:\n%s", err, diff)
 	}

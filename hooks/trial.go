@@ -17,6 +17,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -71,7 +72,7 @@ type trial struct {
 	target  Target
 	job     *deploy.Job
 	verdict *deploy.Verdict // with something to deploy
-	as      deploy.Frontend // of the deploy, where the target's says auto
+	as      record.Frontend // of the deploy, where the target's says auto
 	say     func(string)
 	during  func(step string, fn func(progress func(deploy.Progress)) error) error
 }

@@ -22,6 +22,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -87,7 +88,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 		s.tidied()
 	}
 	ask := func() (said []string, err error) {
-		err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+		err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 		return said, err
 	}
 	laptop := s.user("laptop")
@@ -324,7 +325,7 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 					if way == "asker gone" {
 						why, want = nil, "the client is gone, and the deploy was not yet begun"
 					}
-					err := s.server.Deploy(run, client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
+					err := s.server.Deploy(run, client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
 						if line == "| spread" {
 							lose(why)
 						}
@@ -614,7 +615,7 @@ func TestCheckThatCannotBeStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin)
-	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), `the check of target default cannot be started: exec: "sh": executable file not found`) || len(s.dump()) != 0 {
 		t.Errorf("error is %v, etcd holds %v", err, s.dump())
 	}
@@ -673,7 +674,7 @@ func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 	head := s.commit("a.txt", "one\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	client, leave := context.WithCancel(t.Context())
-	err := s.server.Deploy(t.Context(), client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
+	err := s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
 		if strings.HasPrefix(line, "the check passed in ") {
 			leave()
 		}
@@ -685,7 +686,7 @@ func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 	s.commit("a.txt", "two\n")
 	s.git(s.work, "push", "-q", s.bare, "main")
 	ask := func() error {
-		return s.server.Deploy(t.Context(), client, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		return s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}
 	if err := ask(); err == nil || !strings.Contains(err.Error(), "the client is gone") || len(s.journal.about("check")) != 1 {
 		t.Errorf("error is %v, checks %v", err, s.journal.about("check"))
@@ -711,7 +712,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 			head := s.commit("a.txt", "two\n")
 			again := func() { s.publish(filepath.Join(s.work, ".git"), head) }
 			back := func() {
-				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = deploy.KindRollback, true, "not yet" })
+				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = record.KindRollback, true, "not yet" })
 			}
 			switch way {
 			case "push":
@@ -749,7 +750,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 					return outage{}
 				})
 				var said []string
-				err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+				err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 				if err != nil || len(said) != 1 || !strings.Contains(said[0], "is already deployed as 2") {
 					t.Errorf("said %q, %v", said, err)
 				}
@@ -769,7 +770,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 
 // Whichever way it comes, a deploy says what the frontend auto has picked.
 func TestDeploySaysWhatAutoPicked(t *testing.T) {
-	auto := hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: deploy.Auto}
+	auto := hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: record.Auto}
 	s := newSite(t, auto)
 	const line = "frontend auto: yaml, it starts with start.yaml"
 	laptop := s.user("laptop")
@@ -778,7 +779,7 @@ func TestDeploySaysWhatAutoPicked(t *testing.T) {
 	s.commit("start.yaml", "graph: two\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	var said []string
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
+	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
 	if err != nil || len(said) != 2 || said[0] != line || !strings.HasPrefix(said[1], "deploy 2 published") {
 		t.Errorf("said %q, %v", said, err)
 	}

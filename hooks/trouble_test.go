@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // What etcd's client gives when something is wrong with etcd.
@@ -176,7 +176,7 @@ func (s *site) recover(c trouble, way string) (commits []string) {
 	if way == "push" {
 		commits = []string{s.commit("a.txt", "recovered from "+c.name+"\n")}
 		s.user("laptop").push("main").wants(s, true, "deploy ", short(commits[0]))
-	} else if err := s.server.Deploy(s.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
+	} else if err := s.server.Deploy(s.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
 		s.Error(err)
 	}
 	if head, _ := s.head("/refship/config"); head != s.ref("refs/heads/main") {
@@ -189,10 +189,10 @@ func (s *site) recover(c trouble, way string) (commits []string) {
 }
 
 // deployedOnce checks that a chain has no deploy but of these commits, in their order, and none twice.
-func (s *site) deployedOnce(ns deploy.Namespace, commits ...string) {
+func (s *site) deployedOnce(ns record.Namespace, commits ...string) {
 	s.Helper()
 	next := len(commits)
-	err := s.chain(ns).Log(s.Context(), 0, func(d *deploy.Deploy) error {
+	err := s.chain(ns).Log(s.Context(), 0, func(d *record.Deploy) error {
 		at := slices.Index(commits[:next], string(d.Hash))
 		if at < 0 {
 			return fmt.Errorf("deploy %d is of %s: not a commit, deployed already, or out of order", d.ID, d.Hash)
@@ -218,11 +218,11 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 	if n := strings.Count(r.said, "etcd full"); n != 1 || r.outcome.Undeployed == nil {
 		t.Errorf("it is said %d times, outcome is %+v", n, r.outcome)
 	}
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	for _, name := range all {
-		if at, id := s.head(deploy.Namespace("/refship/" + name)); at != head || id != 1 {
+		if at, id := s.head(record.Namespace("/refship/" + name)); at != head || id != 1 {
 			t.Errorf("%s is at %d %s", name, id, at)
 		}
 	}
@@ -274,7 +274,7 @@ func TestQuotaUsedUp(t *testing.T) {
 				t.Errorf("the ref is at %s, was at %s", s.ref("refs/heads/main"), before)
 			}
 			s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-			err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", deploy.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+			err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 			if err == nil || !strings.Contains(err.Error(), "this needs ") {
 				t.Errorf("error is %v", err)
 			}

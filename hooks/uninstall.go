@@ -15,9 +15,9 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"refship/deploy"
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -320,7 +320,7 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 		return &fault.Error{
 			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
-				in.Pusher.Name, deploy.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
+				in.Pusher.Name, record.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				text.Quote(i.home.GitDir), text.Quote(w.Target.Ref), w.Target.Name),
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -154,7 +155,7 @@ func amounts(job *deploy.Job, p *deploy.Prepared) []string {
 
 // picked says what the frontend auto has picked; of another there is nothing to say.
 func picked(job *deploy.Job, p *deploy.Prepared) []string {
-	if job.Frontend != deploy.Auto {
+	if job.Frontend != record.Auto {
 		return nil
 	}
 	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", p.Frontend, p.Entry)}

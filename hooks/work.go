@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
+	"refship/deploy/record"
 )
 
 const (
@@ -48,7 +49,7 @@ type work struct {
 	gitDir    string // "" where the job is of a plain directory
 	chain     *deploy.Chain
 	job       *deploy.Job     // without Repo, which do opens
-	over      deploy.ID       // the one head that the job's Force may override; 0: none
+	over      record.ID       // the one head that the job's Force may override; 0: none
 	unchecked *Target         // whose check is run first; nil: it has passed in its push's pre-receive
 	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
@@ -59,7 +60,7 @@ type work struct {
 
 // do is the whole way of a deploy: check, the target's own check, lock, prepare, upload, publish, and again if the lock was
 // lost on the way. Where the verdict says that there was nothing to do, the deploy is the chain's head.
-func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err error) {
+func (w *work) do(ctx context.Context) (d *record.Deploy, v *deploy.Verdict, err error) {
 	if w.gitDir != "" {
 		repo, err := deploy.OpenRepository(ctx, w.gitDir, nil)
 		if err != nil {
@@ -77,7 +78,7 @@ func (w *work) do(ctx context.Context) (d *deploy.Deploy, v *deploy.Verdict, err
 	return d, v, err
 }
 
-func (w *work) once(ctx context.Context) (*deploy.Deploy, *deploy.Verdict, error) {
+func (w *work) once(ctx context.Context) (*record.Deploy, *deploy.Verdict, error) {
 	v, err := w.check(w.chain.Check(ctx, w.job))
 	if err != nil {
 		return nil, nil, err
@@ -175,12 +176,12 @@ func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(deplo
 // lock takes a chain's lock for a job that v was the verdict on. While it waits it says for whom, and it asks again
 // whenever the chain has a new head: who would be refused then is refused at once. Instead of a lock it may give a newer
 // verdict: there is nothing to do any more.
-func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job, v *deploy.Verdict, who deploy.Holder, until time.Time, say func(string)) (*deploy.Lock, *deploy.Verdict, error) {
+func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Job, v *deploy.Verdict, who record.Holder, until time.Time, say func(string)) (*deploy.Lock, *deploy.Verdict, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var overtaken *deploy.Verdict
 	shown := over(v)
-	waiting := func(h deploy.Holder, _ time.Duration) {
+	waiting := func(h record.Holder, _ time.Duration) {
 		if lookAtProcess(h.Process) == lifeEnded {
 			s.unstick(ctx, chain, h)
 			return
@@ -213,8 +214,8 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 
 // unstick takes the lock of a process of this machine away that has died: an installed hook that was killed, or another
 // server. Whoever waits for the lock gets it then; where etcd does not take that, it goes with its lease.
-func (s *Deployer) unstick(ctx context.Context, chain *deploy.Chain, dead deploy.Holder) {
-	_, err := chain.Unstick(ctx, func(h deploy.Holder) bool { return h.Process == dead.Process })
+func (s *Deployer) unstick(ctx context.Context, chain *deploy.Chain, dead record.Holder) {
+	_, err := chain.Unstick(ctx, func(h record.Holder) bool { return h.Process == dead.Process })
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "take a dead process's lock away", "namespace", chain.Namespace(), "error", err)
 	}

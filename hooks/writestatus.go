@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -74,7 +75,7 @@ func (st TargetStatus) lines(now time.Time) []string {
 	return lines
 }
 
-func headInWords(d *deploy.Deploy, now time.Time) string {
+func headInWords(d *record.Deploy, now time.Time) string {
 	if d == nil {
 		return "no deploy yet"
 	}
@@ -131,7 +132,7 @@ func (st TargetStatus) remedy() string {
 }
 
 // origin names where a deploy came from; "" if nothing says so.
-func origin(r *deploy.Record) string {
+func origin(r *record.Record) string {
 	if r == nil || r.Repository == "" || r.Server == "" {
 		return ""
 	}
@@ -159,9 +160,9 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, targ
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, targetNames(targets)),
 		}
 	}
-	chain, table := s.cfg.Chain(targets[0].Namespace), deploy.NewLogTable(w, time.Now())
+	chain, table := s.cfg.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
 	empty := true
-	err = chain.Log(ctx, limit, func(d *deploy.Deploy) error {
+	err = chain.Log(ctx, limit, func(d *record.Deploy) error {
 		empty = false
 		return table.Add(d)
 	})

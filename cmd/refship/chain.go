@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 )
 
 // openChain is a chain and the connection it is read over.
@@ -41,7 +42,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.
-func (f *chainFlags) namespace(ctx context.Context, a *app) (deploy.Namespace, error) {
+func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, error) {
 	if f.Namespace != "" {
 		return parseNamespace(f.Namespace)
 	}
@@ -65,13 +66,13 @@ func (f *chainFlags) namespace(ctx context.Context, a *app) (deploy.Namespace, e
 		return "", usagef("--namespace is missing, and no repository in %s deploys to one", dir.path)
 	case 1:
 		a.say("namespace %s (the only one in %s)", known[0], dir.path)
-		return deploy.Namespace(known[0]), nil
+		return record.Namespace(known[0]), nil
 	}
 	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(known, ", "))
 }
 
-func parseNamespace(s string) (deploy.Namespace, error) {
-	ns, err := deploy.ParseNamespace(s)
+func parseNamespace(s string) (record.Namespace, error) {
+	ns, err := record.ParseNamespace(s)
 	if err != nil {
 		return "", asUsage("--namespace", err)
 	}
@@ -123,14 +124,14 @@ func noServer(dir dataDir) error {
 // deployID is an ID on the command line: a number, or head.
 type deployID struct {
 	head bool
-	id   deploy.ID
+	id   record.ID
 }
 
 func (d *deployID) UnmarshalText(text []byte) error {
 	if d.head = string(text) == "head"; d.head {
 		return nil
 	}
-	id, err := deploy.ParseID(string(text))
+	id, err := record.ParseID(string(text))
 	if err != nil {
 		return fmt.Errorf("%w, and not head", err)
 	}
@@ -139,7 +140,7 @@ func (d *deployID) UnmarshalText(text []byte) error {
 }
 
 // deploy reads the deploy that the user named.
-func (c *openChain) deploy(ctx context.Context, want deployID) (*deploy.Deploy, error) {
+func (c *openChain) deploy(ctx context.Context, want deployID) (*record.Deploy, error) {
 	if !want.head {
 		d, err := c.Get(ctx, want.id)
 		if err == nil || !errors.Is(err, deploy.ErrNotFound) {

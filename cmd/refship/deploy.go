@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/hooks"
@@ -142,12 +143,12 @@ func (c *deployCmd) explain(ctx context.Context) error {
 
 // suggestNamespace names a chain for a directory.
 func (c *deployCmd) suggestNamespace(dir string) string {
-	if c.Frontend != nil && deploy.Frontend(*c.Frontend).IsMgmt() {
-		return string(deploy.MgmtNamespace)
+	if c.Frontend != nil && record.Frontend(*c.Frontend).IsMgmt() {
+		return string(record.MgmtNamespace)
 	}
 	abs, err := filepath.Abs(dir)
 	ns := "/refship/" + strings.TrimSuffix(filepath.Base(abs), ".git")
-	if _, bad := deploy.ParseNamespace(ns); err != nil || bad != nil {
+	if _, bad := record.ParseNamespace(ns); err != nil || bad != nil {
 		return "/refship/NAME"
 	}
 	return ns
@@ -196,11 +197,11 @@ func (c *deployCmd) adHoc(ref string) (hooks.Target, error) {
 	if err != nil {
 		return hooks.Target{}, err
 	}
-	t := hooks.Target{Ref: ref, Namespace: ns, Frontend: deploy.Files}
+	t := hooks.Target{Ref: ref, Namespace: ns, Frontend: record.Files}
 	if err := c.apply(&t); err != nil {
 		return t, err
 	}
-	if err := deploy.CheckPath(t.Path); err != nil {
+	if err := record.CheckPath(t.Path); err != nil {
 		return t, asUsage("--path", err)
 	}
 	if err := deploy.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
@@ -303,10 +304,10 @@ func redeployCommand(gitDir string, t hooks.Target) string {
 // madeJSON is a deploy by hand for programs.
 type madeJSON struct {
 	Result       string           `json:"result"` // "deployed", "already deployed", "unchanged" or "dry-run"
-	Namespace    deploy.Namespace `json:"namespace"`
-	ID           deploy.ID        `json:"id"` // of the deploy, or of the head that is the same; 0: a dry run
-	Hash         deploy.Hash      `json:"hash"`
-	PreviousHash deploy.Hash      `json:"previous_hash"` // that it replaces or would replace; "": none
+	Namespace    record.Namespace `json:"namespace"`
+	ID           record.ID        `json:"id"` // of the deploy, or of the head that is the same; 0: a dry run
+	Hash         record.Hash      `json:"hash"`
+	PreviousHash record.Hash      `json:"previous_hash"` // that it replaces or would replace; "": none
 	Forced       bool             `json:"forced"`
 	Files        int              `json:"files"` // in the tree; this and those below are 0 where there was nothing to do
 	Added        int              `json:"added"`
@@ -316,7 +317,7 @@ type madeJSON struct {
 	NewBytes     int64            `json:"new_bytes"`
 }
 
-func describeMade(made *hooks.Made, job *deploy.Job, ns deploy.Namespace) madeJSON {
+func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJSON {
 	v := made.Verdict
 	j := madeJSON{Result: "dry-run", Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
 	if v.Head != nil {

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -58,7 +59,7 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 		return fmt.Errorf("find host name: %w", err)
 	}
 	d.Deployer = hooks.NewDeployer(hooks.Config{
-		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(d.client, ns, cfg.Log) },
+		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(d.client, ns, cfg.Log) },
 		Locker: d.locker,
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, d.client, all)

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/gitserver"
 )
 
@@ -22,7 +23,7 @@ func (p *partial) Error() string { return strings.Join(p.lines, "; ") }
 // writable is what is known of the namespaces that a server's targets deploy to.
 type writable struct {
 	all    int                // how many there are
-	denied []deploy.Namespace // those of which it is known that etcd's role may not read and write there, sorted
+	denied []record.Namespace // those of which it is known that etcd's role may not read and write there, sorted
 	done   bool               // each of the others was found to be permitted in this round
 }
 
@@ -35,20 +36,20 @@ const maxQuestions = 8
 type permissions struct {
 	repos  gitserver.Repos
 	client *clientv3.Client
-	denied []deploy.Namespace   // the one that was not asked for the longest comes first
-	todo   [][]deploy.Namespace // groups that are left of this round
+	denied []record.Namespace   // the one that was not asked for the longest comes first
+	todo   [][]record.Namespace // groups that are left of this round
 }
 
 // ask goes on with the round. What etcd did not answer in time is asked for the next time.
 func (p *permissions) ask(ctx context.Context) (writable, error) {
 	repos, _ := p.repos.List(ctx) // with an error, those that can be read are there, and it is told elsewhere
 	all := namespaces(repos)
-	p.denied = slices.DeleteFunc(p.denied, func(ns deploy.Namespace) bool { return !slices.Contains(all, ns) })
+	p.denied = slices.DeleteFunc(p.denied, func(ns record.Namespace) bool { return !slices.Contains(all, ns) })
 	if len(p.todo) == 0 {
-		open := slices.DeleteFunc(slices.Clone(all), func(ns deploy.Namespace) bool { return slices.Contains(p.denied, ns) })
+		open := slices.DeleteFunc(slices.Clone(all), func(ns record.Namespace) bool { return slices.Contains(p.denied, ns) })
 		p.todo = slices.AppendSeq(p.todo, slices.Chunk(open, deploy.MaxAsked))
 		if len(p.denied) > 0 {
-			p.todo = append(p.todo, []deploy.Namespace{p.denied[0]})
+			p.todo = append(p.todo, []record.Namespace{p.denied[0]})
 		}
 	}
 	for asked := 0; asked < maxQuestions && len(p.todo) > 0; asked++ {
@@ -61,7 +62,7 @@ func (p *permissions) ask(ctx context.Context) (writable, error) {
 		}
 		p.learn(may)
 	}
-	denied := slices.DeleteFunc(slices.Clone(p.denied), func(ns deploy.Namespace) bool { return !slices.Contains(all, ns) })
+	denied := slices.DeleteFunc(slices.Clone(p.denied), func(ns record.Namespace) bool { return !slices.Contains(all, ns) })
 	slices.Sort(denied)
 	return writable{all: len(all), denied: denied, done: len(p.todo) == 0}, nil
 }
@@ -69,7 +70,7 @@ func (p *permissions) ask(ctx context.Context) (writable, error) {
 // learn takes in whether the first group is permitted.
 func (p *permissions) learn(may bool) {
 	group, rest := p.todo[0], p.todo[1:]
-	of := func(ns deploy.Namespace) bool { return slices.Contains(group, ns) }
+	of := func(ns record.Namespace) bool { return slices.Contains(group, ns) }
 	switch known := slices.ContainsFunc(p.denied, of); {
 	case may:
 		if p.denied = slices.DeleteFunc(p.denied, of); known && len(group) == 1 {
@@ -86,8 +87,8 @@ func (p *permissions) learn(may bool) {
 }
 
 // namespaces are those of all targets, each once and sorted.
-func namespaces(repos []*gitserver.Repo) []deploy.Namespace {
-	var all []deploy.Namespace
+func namespaces(repos []*gitserver.Repo) []record.Namespace {
+	var all []record.Namespace
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
 			all = append(all, target.Namespace)
@@ -98,7 +99,7 @@ func namespaces(repos []*gitserver.Repo) []deploy.Namespace {
 }
 
 // deniedLine says that the pushes of one namespace are refused, and what to do.
-func deniedLine(ns deploy.Namespace) string {
+func deniedLine(ns record.Namespace) string {
 	return fmt.Sprintf("%s: etcd's role may not read and write there, its pushes are refused; %s", ns, etcd.GrantHint(string(ns)+"/"))
 }
 

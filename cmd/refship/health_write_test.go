@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -65,7 +65,7 @@ func newPermitted(t *testing.T) *permitted {
 
 func (p *permitted) create(name string) {
 	p.Helper()
-	target := hooks.Target{Name: "main", Ref: "refs/heads/main", Namespace: deploy.Namespace("/" + name), Frontend: deploy.Files}
+	target := hooks.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name), Frontend: record.Files}
 	if _, err := p.repos.Create(p.Context(), name, "refs/heads/main", []hooks.Target{target}); err != nil {
 		p.Fatal(err)
 	}

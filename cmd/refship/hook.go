@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
@@ -57,7 +58,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	var taken []deploy.Namespace
+	var taken []record.Namespace
 	return c.each(ctx, a, func(home *hooks.Home, name string) error {
 		return c.install(ctx, a, home, name, program, &taken)
 	})
@@ -127,7 +128,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 const gitoliteAdmin = "gitolite-admin.git"
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]deploy.Namespace) error {
+func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]record.Namespace) error {
 	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
 		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(home.GitDir))
 		return nil

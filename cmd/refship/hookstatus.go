@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks"
 )
@@ -198,7 +199,7 @@ type targetStatusJSON struct {
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
 	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits
-	Head     deploy.ID       `json:"head"`     // 0: no deploy yet
+	Head     record.ID       `json:"head"`     // 0: no deploy yet
 	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed
 	Error    string          `json:"error"`    // why it is not known
 }

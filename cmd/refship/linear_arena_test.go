@@ -21,6 +21,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 )
 
 // arena is where pushers meet: servers, each with its own data directory, and their etcd.
@@ -174,7 +175,7 @@ func (a *arena) readHeads(ctx context.Context, client int) {
 		}
 		repo := a.repos[i%len(a.repos)]
 		call := a.history.now()
-		head, err := deploy.Open(conn, deploy.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Head(ctx)
+		head, err := deploy.Open(conn, record.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Head(ctx)
 		if err != nil {
 			continue
 		}

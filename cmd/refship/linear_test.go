@@ -22,6 +22,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 )
 
 var (
@@ -225,16 +226,16 @@ func (a *arena) checkChain(repo string) {
 		a.Fatal(err)
 	}
 	defer client.Close()
-	var chain []*deploy.Deploy
-	err = deploy.Open(client, deploy.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Log(a.Context(), 0, func(d *deploy.Deploy) error {
-		chain = append([]*deploy.Deploy{d}, chain...)
+	var chain []*record.Deploy
+	err = deploy.Open(client, record.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Log(a.Context(), 0, func(d *record.Deploy) error {
+		chain = append([]*record.Deploy{d}, chain...)
 		return nil
 	})
 	if err != nil {
 		a.Fatal(err)
 	}
 	at := map[string]int{}
-	previous := &deploy.Deploy{}
+	previous := &record.Deploy{}
 	for i, d := range chain {
 		r := d.Record
 		if int(d.ID) != i+1 || r == nil {

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 
-	"refship/deploy"
+	"refship/deploy/record"
 )
 
 type logCmd struct {
@@ -22,9 +22,9 @@ func (c *logCmd) Run(ctx context.Context, a *app) (err error) {
 	defer closeInto(&err, chain)
 	out := bufio.NewWriter(a.stdout)
 	defer flushInto(&err, out)
-	table := deploy.NewLogTable(out, a.now())
+	table := record.NewTable(out, a.now())
 	empty := true
-	err = chain.Log(ctx, int(c.Limit), func(d *deploy.Deploy) error {
+	err = chain.Log(ctx, int(c.Limit), func(d *record.Deploy) error {
 		empty = false
 		if c.JSON {
 			return writeJSON(out, describe(d))

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -81,11 +81,11 @@ func newMetrics() *metrics {
 	for _, result := range pushResults {
 		m.pushes.WithLabelValues(result)
 	}
-	for _, kind := range []deploy.Kind{deploy.KindPush, deploy.KindDeploy} {
+	for _, kind := range []record.Kind{record.KindPush, record.KindDeploy} {
 		m.deploys.WithLabelValues(string(kind), resultPublished)
 		m.deploys.WithLabelValues(string(kind), resultFailed)
 	}
-	m.deploys.WithLabelValues(string(deploy.KindDeploy), resultRefused)
+	m.deploys.WithLabelValues(string(record.KindDeploy), resultRefused)
 	for _, op := range etcd.RequestOps() {
 		m.requestTime.WithLabelValues(op)
 	}
@@ -128,12 +128,12 @@ func (m *metrics) report(r hooks.Report) {
 	}
 	kind := string(r.Kind)
 	switch r.Kind {
-	case deploy.KindPush:
+	case record.KindPush:
 		m.pushes.WithLabelValues(result).Inc()
 		if result != saysNothing {
 			m.pushTime.Observe(r.Took.Seconds())
 		}
-	case deploy.KindDeploy:
+	case record.KindDeploy:
 		if result == saysRefused {
 			m.deploys.WithLabelValues(kind, resultRefused).Inc()
 		}

@@ -21,6 +21,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
 	"refship/gitserver"
 	"refship/hooks"
 )
@@ -54,12 +55,12 @@ func TestReports(t *testing.T) {
 	m := newMetrics()
 	before := values(t, m.registry, "refship_")
 	for _, r := range []hooks.Report{
-		{Kind: deploy.KindPush, Result: "deployed", Deploys: 3, Took: time.Second, LockWait: time.Millisecond, Stored: 100},
-		{Kind: deploy.KindPush, Result: "refused", Took: time.Second},
-		{Kind: deploy.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond, Stored: 11},
-		{Kind: deploy.KindDeploy, Result: "deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond},
-		{Kind: deploy.KindDeploy, Result: "refused"},
-		{Kind: deploy.KindDeploy, Result: "not deployed"},
+		{Kind: record.KindPush, Result: "deployed", Deploys: 3, Took: time.Second, LockWait: time.Millisecond, Stored: 100},
+		{Kind: record.KindPush, Result: "refused", Took: time.Second},
+		{Kind: record.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond, Stored: 11},
+		{Kind: record.KindDeploy, Result: "deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond},
+		{Kind: record.KindDeploy, Result: "refused"},
+		{Kind: record.KindDeploy, Result: "not deployed"},
 	} {
 		m.report(r)
 	}
@@ -94,8 +95,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	count := func() int { return len(values(t, m.registry, "refship_")) }
 	before := count()
 	for i := range 200 {
-		m.report(hooks.Report{Kind: deploy.Kind(fmt.Sprint(i)), Result: fmt.Sprint(i)})
-		m.report(hooks.Report{Kind: deploy.KindPush, Result: fmt.Sprint(i)})
+		m.report(hooks.Report{Kind: record.Kind(fmt.Sprint(i)), Result: fmt.Sprint(i)})
+		m.report(hooks.Report{Kind: record.KindPush, Result: fmt.Sprint(i)})
 		for _, op := range etcd.RequestOps() {
 			m.request(etcd.Request{Op: op, Took: time.Millisecond, Code: codes.Code(i)})
 		}
@@ -141,7 +142,7 @@ func newWatched(t *testing.T) *watched {
 	locker := deploy.NewLocker(w.client, lockTTL)
 	t.Cleanup(func() { locker.Close() })
 	w.hooks, err = hooks.NewServer(hooks.Config{
-		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(w.client, ns, log) },
+		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(w.client, ns, log) },
 		Locker: locker,
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, w.client, all)
@@ -163,7 +164,7 @@ func (w *watched) create(name string, targets ...string) *gitserver.Repo {
 	var all []hooks.Target
 	for _, target := range targets {
 		all = append(all, hooks.Target{
-			Name: target, Ref: "refs/heads/" + target, Namespace: deploy.Namespace("/" + name + "/" + target), Frontend: deploy.Files,
+			Name: target, Ref: "refs/heads/" + target, Namespace: record.Namespace("/" + name + "/" + target), Frontend: record.Files,
 		})
 	}
 	repo, err := w.repos.Create(w.Context(), name, "refs/heads/main", all)
@@ -232,7 +233,7 @@ func TestRefWatch(t *testing.T) {
 	w.sees("refs that are not deployed", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
 
 	// What is deployed is looked at out of turn.
-	who := deploy.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+	who := record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
 	if err := w.hooks.Deploy(ctx, nil, "config", config.Dir, "", who, func(string) {}); err != nil {
 		t.Fatal(err)
 	}

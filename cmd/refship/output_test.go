@@ -15,6 +15,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 func TestExitCode(t *testing.T) {
@@ -29,7 +30,7 @@ func TestExitCode(t *testing.T) {
 		{usagef("wrong"), 2},
 		{&heldError{dir: "/data"}, 3},
 		{&etcd.BusyError{Dir: "/data"}, 3},
-		{fmt.Errorf("publish: %w", &deploy.ConflictError{Head: &deploy.Deploy{}}), 3},
+		{fmt.Errorf("publish: %w", &deploy.ConflictError{Head: &record.Deploy{}}), 3},
 		{errors.Join(errors.New("a"), fault.New(fault.Conflict, "locked", "")), 3},
 		{&fault.Error{Kind: fault.Refused, What: "no"}, 4},
 		{fmt.Errorf("dial: %w", etcd.ErrDenied), 4},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"refship/deploy"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
@@ -138,7 +138,7 @@ func pushSpec(ref string) string {
 // describeTarget is "main → /refship/config", and what else is not the default.
 func describeTarget(t hooks.Target) string {
 	words := t.Source() + " → " + string(t.Namespace)
-	if t.Frontend != deploy.Files {
+	if t.Frontend != record.Files {
 		words += ", " + string(t.Frontend)
 	}
 	for _, setting := range settingsOf(t) {
@@ -154,7 +154,7 @@ func describeTarget(t hooks.Target) string {
 func settingsOf(t hooks.Target) []string {
 	var all []string
 	values := t.Settings.Text()
-	for _, name := range deploy.SettingNames() {
+	for _, name := range record.SettingNames() {
 		switch value := values[name]; value {
 		case "":
 		case "true":

@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
@@ -248,7 +249,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	locker := deploy.NewLocker(s.store.client, lockTTL)
 	defer s.release(locker)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Chain:  func(ns deploy.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
+		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
 		Locker: locker,
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, s.store.client, all)
@@ -350,7 +351,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, func(h deploy.Holder) bool { return h.Server == self })
+			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
 			case err != nil:

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -44,18 +44,18 @@ func (c *showCmd) Run(ctx context.Context, a *app) (err error) {
 
 // deployJSON is a deploy for programs.
 type deployJSON struct {
-	ID      deploy.ID       `json:"id"`
-	Hash    deploy.Hash     `json:"hash"`    // "" for a foreign deploy without one
+	ID      record.ID       `json:"id"`
+	Hash    record.Hash     `json:"hash"`    // "" for a foreign deploy without one
 	Foreign bool            `json:"foreign"` // another writer made it
 	Signed  bool            `json:"signed"`  // there is a signature; whether it is right is not said
 	Record  json.RawMessage `json:"record"`  // as stored; null for a foreign deploy
 }
 
-func describe(d *deploy.Deploy) deployJSON {
+func describe(d *record.Deploy) deployJSON {
 	return deployJSON{ID: d.ID, Hash: d.Hash, Foreign: d.Record == nil, Signed: d.Signature != nil, Record: d.RecordBytes}
 }
 
-func show(w io.Writer, d *deploy.Deploy, now time.Time) error {
+func show(w io.Writer, d *record.Deploy, now time.Time) error {
 	if d.Record == nil {
 		hash := string(d.Hash)
 		if hash == "" {
@@ -78,7 +78,7 @@ func show(w io.Writer, d *deploy.Deploy, now time.Time) error {
 }
 
 // facts are the record's fields under their own names, in its order.
-func facts(r *deploy.Record, now time.Time) [][2]string {
+func facts(r *record.Record, now time.Time) [][2]string {
 	var settings []string
 	for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
 		settings = append(settings, name+"="+r.Settings[name])
@@ -129,7 +129,7 @@ func facts(r *deploy.Record, now time.Time) [][2]string {
 
 // describeSignature says who signed the record. A signature that does not cover the record is an error (exit 5);
 // whether the key that made it is one to trust is not looked at.
-func describeSignature(d *deploy.Deploy) (string, error) {
+func describeSignature(d *record.Deploy) (string, error) {
 	if d.Signature == nil {
 		return "none", nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/gitserver"
@@ -154,7 +155,7 @@ func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t hooks.Targe
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
 		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one brings that directory",
-			shortRef(t.Ref), deploy.Hash(none.Commit.String()).Short(), none.Found))
+			shortRef(t.Ref), record.Hash(none.Commit.String()).Short(), none.Found))
 	case err != nil:
 		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
 	}
@@ -162,8 +163,8 @@ func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t hooks.Targe
 
 // warnOfNamespace warns of deploys for mgmt where no mgmt looks.
 func warnOfNamespace(a *app, t hooks.Target) {
-	if t.Frontend.IsMgmt() && t.Namespace != deploy.MgmtNamespace {
-		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and nothing in %s", deploy.MgmtNamespace, t.Namespace))
+	if t.Frontend.IsMgmt() && t.Namespace != record.MgmtNamespace {
+		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and nothing in %s", record.MgmtNamespace, t.Namespace))
 	}
 }
 

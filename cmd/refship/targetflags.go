@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
@@ -34,14 +35,14 @@ func newTarget(repo, name string) hooks.Target {
 	if name != defaultTarget {
 		namespace += "-" + name
 	}
-	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: deploy.Namespace(namespace), Frontend: deploy.Files}
+	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files}
 }
 
 // make gives a new target. Its errors are usage errors.
 func (f *targetFlags) make(repo, name string) (hooks.Target, error) {
 	t := newTarget(repo, name)
-	if f.Namespace == nil && f.Frontend != nil && deploy.Frontend(*f.Frontend).IsMgmt() {
-		t.Namespace = deploy.MgmtNamespace
+	if f.Namespace == nil && f.Frontend != nil && record.Frontend(*f.Frontend).IsMgmt() {
+		t.Namespace = record.MgmtNamespace
 	}
 	return f.apply(t)
 }
@@ -52,7 +53,7 @@ func (f *targetFlags) change(was hooks.Target) (hooks.Target, error) {
 	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
 		return t, &usageError{
 			what:   "from " + string(was.Frontend) + " to " + string(t.Frontend) + " in " + string(was.Namespace) + ": a chain is either refship's own or mgmt's",
-			remedy: "give another --namespace, too; mgmt's is " + string(deploy.MgmtNamespace),
+			remedy: "give another --namespace, too; mgmt's is " + string(record.MgmtNamespace),
 		}
 	}
 	return t, err

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"fmt"
@@ -22,8 +22,8 @@ const (
 // IsMgmt tells whether mgmt reads the deploys.
 func (f Frontend) IsMgmt() bool { return f != Files }
 
-// covers tells whether a target of frontend f may have made a deploy of frontend made.
-func (f Frontend) covers(made Frontend) bool {
+// Covers tells whether a target of frontend f may have made a deploy of frontend made.
+func (f Frontend) Covers(made Frontend) bool {
 	return f == made || f == Auto && (made == Lang || made == YAML)
 }
 

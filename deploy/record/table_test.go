@@ -1,26 +1,26 @@
-package deploy_test
+package record_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"refship/deploy"
+	"refship/deploy/record"
 )
 
 func TestLogTableAlignsAndNamesForeignDeploys(t *testing.T) {
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	record := func(name, subject string, commits int, ago time.Duration) *deploy.Record {
-		return &deploy.Record{
-			Kind: deploy.KindPush, Pusher: deploy.Pusher{Name: name}, Subject: subject, Commits: commits, Time: now.Add(-ago),
+	rec := func(name, subject string, commits int, ago time.Duration) *record.Record {
+		return &record.Record{
+			Kind: record.KindPush, Pusher: record.Pusher{Name: name}, Subject: subject, Commits: commits, Time: now.Add(-ago),
 		}
 	}
 	var out strings.Builder
-	table := deploy.NewLogTable(&out, now)
-	for _, d := range []*deploy.Deploy{
-		{ID: 10, Hash: "9c8b7a6000000000000000000000000000000000", Record: record("ops", "hotfix\x1b[2J", 1, 12*time.Minute)},
+	table := record.NewTable(&out, now)
+	for _, d := range []*record.Deploy{
+		{ID: 10, Hash: "9c8b7a6000000000000000000000000000000000", Record: rec("ops", "hotfix\x1b[2J", 1, 12*time.Minute)},
 		{ID: 9},
-		{ID: 8, Hash: "5d6e7f8000000000000000000000000000000000", Record: record("lünchtop", "tune the cache", 3, 2*time.Hour)},
+		{ID: 8, Hash: "5d6e7f8000000000000000000000000000000000", Record: rec("lünchtop", "tune the cache", 3, 2*time.Hour)},
 	} {
 		if err := table.Add(d); err != nil {
 			t.Fatal(err)
@@ -41,10 +41,10 @@ func TestLogTableAlignsAndNamesForeignDeploys(t *testing.T) {
 func TestLogTableSaysForced(t *testing.T) {
 	var out strings.Builder
 	now := time.Now()
-	table := deploy.NewLogTable(&out, now)
-	r := &deploy.Record{Kind: deploy.KindPush, Forced: true, Pusher: deploy.Pusher{Name: "ops"}, Subject: "back", Commits: 1, Time: now}
-	for id := deploy.ID(501); id > 0; id-- { // a block is printed as soon as it is full
-		if err := table.Add(&deploy.Deploy{ID: id, Hash: "9c8b7a6000000000000000000000000000000000", Record: r}); err != nil {
+	table := record.NewTable(&out, now)
+	r := &record.Record{Kind: record.KindPush, Forced: true, Pusher: record.Pusher{Name: "ops"}, Subject: "back", Commits: 1, Time: now}
+	for id := record.ID(501); id > 0; id-- { // a block is printed as soon as it is full
+		if err := table.Add(&record.Deploy{ID: id, Hash: "9c8b7a6000000000000000000000000000000000", Record: r}); err != nil {
 			t.Fatal(err)
 		}
 		if printed := strings.Count(out.String(), "\n"); printed != 0 && printed != 500 || id == 1 && printed != 500 {

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ type Deploy struct {
 	RecordBytes []byte  // what is stored: hash and signature cover these
 	Signature   []byte  // armored SSH signature over RecordBytes; nil if unsigned
 
-	revisions [keysPerDeploy]int64 // mod revisions of its keys; 0: absent
+	Revisions [NumKeys]int64 // mod revisions of its keys; 0: absent
 }
 
 // By says who deployed, for a sentence.
@@ -29,8 +29,8 @@ func (d *Deploy) By() string {
 	return text.Printable(d.Record.Pusher.Name)
 }
 
-// corrupt says that a value in etcd is not what leads to it promises.
-func corrupt(key, what string) error {
+// Corrupt says that a value in etcd is not what leads to it promises.
+func Corrupt(key, what string) error {
 	return &fault.Error{
 		Kind: fault.Corrupt,
 		What: fmt.Sprintf("verify %s: %s", key, what),
@@ -54,30 +54,30 @@ func NewDeploy(r *Record, signer ssh.Signer) (*Deploy, error) {
 	return d, nil
 }
 
-// decode reads a deploy's record and holds it against the keys it stands at, and against its signature, which must be
+// Decode reads a deploy's record and holds it against the keys it stands at, and against its signature, which must be
 // by the key that the record names. Whether that key is to be trusted is not asked here. key names the keys in errors,
 // which are fault.Corrupt.
-func (d *Deploy) decode(key func(which int) string) error {
-	r, err := DecodeRecord(d.RecordBytes)
-	bad := func(which int, what string) error { return corrupt(key(which), what) }
-	signed := d.revisions[keySignature] != 0
+func (d *Deploy) Decode(key func(which int) string) error {
+	r, err := Decode(d.RecordBytes)
+	bad := func(which int, what string) error { return Corrupt(key(which), what) }
+	signed := d.Revisions[KeySignature] != 0
 	switch {
 	case err != nil:
-		return bad(keyRecord, err.Error())
+		return bad(KeyRecord, err.Error())
 	case r.ID != d.ID:
-		return bad(keyRecord, fmt.Sprintf("the record is that of deploy %d", r.ID))
+		return bad(KeyRecord, fmt.Sprintf("the record is that of deploy %d", r.ID))
 	case r.Hash != d.Hash:
-		return bad(keyHash, fmt.Sprintf("the record says %s", r.Hash))
+		return bad(KeyHash, fmt.Sprintf("the record says %s", r.Hash))
 	case signed != (r.Signer != ""):
-		return bad(keySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, r.Signer))
+		return bad(KeySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, r.Signer))
 	}
 	if signed {
 		by, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)
 		if err != nil {
-			return bad(keySignature, err.Error())
+			return bad(KeySignature, err.Error())
 		}
 		if by := ssh.FingerprintSHA256(by); by != r.Signer {
-			return bad(keySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, r.Signer))
+			return bad(KeySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, r.Signer))
 		}
 	}
 	d.Record = r
@@ -86,14 +86,14 @@ func (d *Deploy) decode(key func(which int) string) error {
 
 // The keys of deploy N that its publishing txn writes, in the order of a Deploy's revisions.
 const (
-	keyHash = iota
-	keyRecord
-	keySignature
-	keyPayload
-	keysPerDeploy
+	KeyHash = iota
+	KeyRecord
+	KeySignature
+	KeyPayload
+	NumKeys
 )
 
-var deployKeys = [keysPerDeploy]string{"hash", "record", "signature", "payload"}
+var KeyNames = [NumKeys]string{"hash", "record", "signature", "payload"}
 
 // signatureNamespace is the namespace of the SSH signature over a record.
 const signatureNamespace = "refship"

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"refship/deploy/tree"
 )
 
-// recordFormat is the version of the record's format that this package writes.
-const recordFormat = 1
+// Format is the version of the record's format that this package writes.
+const Format = 1
 
 // maxText bounds subject and author in a record, in bytes.
 const maxText = 1000
@@ -29,8 +29,8 @@ type Pusher struct {
 	Via  string `json:"via"` // how the name is known: "ssh"
 }
 
-// RecordRef names a record by the sha256 of its bytes (64 hex digits); ID 0 and "" is "none".
-type RecordRef struct {
+// Ref names a record by the sha256 of its bytes (64 hex digits); ID 0 and "" is "none".
+type Ref struct {
 	ID     ID     `json:"id"`
 	SHA256 string `json:"sha256"`
 }
@@ -51,7 +51,7 @@ type Record struct {
 	Frontend        Frontend          `json:"frontend"`
 	Settings        map[string]string `json:"settings"` // of the frontend
 	PreviousHash    Hash              `json:"previous_hash"`
-	PreviousRecord  RecordRef         `json:"previous_record"` // the newest record below ID
+	PreviousRecord  Ref               `json:"previous_record"` // the newest record below ID
 	Repository      string            `json:"repository"`
 	Target          string            `json:"target"`
 	Ref             string            `json:"ref"`
@@ -77,14 +77,14 @@ func (r *Record) Encode() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// DecodeRecord reads a record. Unknown fields are tolerated: a later format may add some.
-func DecodeRecord(text []byte) (*Record, error) {
+// Decode reads a record. Unknown fields are tolerated: a later format may add some.
+func Decode(text []byte) (*Record, error) {
 	r := new(Record)
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("record is not readable: %w", err)
 	}
-	if r.Format != recordFormat {
-		return nil, fmt.Errorf("record has format %d, this refship reads %d", r.Format, recordFormat)
+	if r.Format != Format {
+		return nil, fmt.Errorf("record has format %d, this refship reads %d", r.Format, Format)
 	}
 	if _, err := ParseHash(string(r.Hash)); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func DecodeRecord(text []byte) (*Record, error) {
 	if !hexOID.MatchString(r.Tree) || r.TreeSize < 0 || r.Files < 0 {
 		return nil, fmt.Errorf("record has tree %q of %d bytes and %d files", r.Tree, r.TreeSize, r.Files)
 	}
-	if r.Hash.IsTree() && r.Hash != Hash(treePrefix+r.Tree) {
+	if r.Hash.IsTree() && r.Hash != Hash(TreePrefix+r.Tree) {
 		return nil, fmt.Errorf("record has the deploy hash %s and the tree %s", r.Hash, r.Tree)
 	}
 	if _, err := tree.ParseSHA256(r.TreeSHA256); err != nil {
@@ -106,13 +106,13 @@ func DecodeRecord(text []byte) (*Record, error) {
 	return r, nil
 }
 
-// root is the record's tree as an entry, for reading it like any other directory.
-func (r *Record) root() tree.Entry {
-	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by DecodeRecord
+// Root is the record's tree as an entry, for reading it like any other directory.
+func (r *Record) Root() tree.Entry {
+	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by Decode
 	return tree.Entry{Mode: filemode.Dir, OID: plumbing.NewHash(r.Tree), Size: r.TreeSize, SHA256: sum}
 }
 
-func hexSHA256(b []byte) string {
+func Sum(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
@@ -129,11 +129,11 @@ func SubjectOf(message string) string {
 			lines = append(lines, line)
 		}
 	}
-	return shorten(strings.TrimSpace(strings.Join(lines, " ")))
+	return Shorten(strings.TrimSpace(strings.Join(lines, " ")))
 }
 
-// shorten makes valid UTF-8 of at most maxText bytes, and an ellipsis, of a text that a stranger may have made long.
-func shorten(text string) string {
+// Shorten makes valid UTF-8 of at most maxText bytes, and an ellipsis, of a text that a stranger may have made long.
+func Shorten(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) <= maxText {
 		return text

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ type Hold struct {
 func ParseHold(value []byte) *Hold {
 	h := new(Hold)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Hold{}) {
-		return &Hold{Reason: text.Printable(shorten(string(value)))}
+		return &Hold{Reason: text.Printable(Shorten(string(value)))}
 	}
 	return h
 }
@@ -30,16 +30,16 @@ func ParseHold(value []byte) *Hold {
 func (h *Hold) String() string {
 	words := ""
 	if h.User != "" {
-		words = " by " + text.Printable(shorten(h.User))
+		words = " by " + text.Printable(Shorten(h.User))
 	}
 	if h.Host != "" {
-		words += " (on " + text.Printable(shorten(h.Host)) + ")"
+		words += " (on " + text.Printable(Shorten(h.Host)) + ")"
 	}
 	if !h.Since.IsZero() {
 		words += " since " + h.Since.UTC().Format(time.RFC3339) + ", " + text.Age(time.Since(h.Since))
 	}
 	if h.Reason != "" {
-		words += ": " + text.Printable(shorten(h.Reason))
+		words += ": " + text.Printable(Shorten(h.Reason))
 	}
 	return words
 }
@@ -86,7 +86,7 @@ func (h Holder) String() string {
 func ParseHolder(value []byte) *Holder {
 	h := new(Holder)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Holder{}) {
-		return &Holder{User: shorten(string(value))}
+		return &Holder{User: Shorten(string(value))}
 	}
 	return h
 }

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"refship/deploy/fault"
 )
 
-// maxNamespace bounds a namespace in bytes, so that every key stays far below what etcd's tools show on a line.
-const maxNamespace = 200
+// MaxNamespace bounds a namespace in bytes, so that every key stays far below what etcd's tools show on a line.
+const MaxNamespace = 200
 
 var namespaceElement = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 
@@ -26,8 +26,8 @@ func ParseNamespace(s string) (Namespace, error) {
 			Remedy: "a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash",
 		}
 	}
-	if len(s) > maxNamespace {
-		return bad(fmt.Sprintf("is longer than %d bytes", maxNamespace))
+	if len(s) > MaxNamespace {
+		return bad(fmt.Sprintf("is longer than %d bytes", MaxNamespace))
 	}
 	rest, ok := strings.CutPrefix(s, "/")
 	if !ok {
@@ -64,8 +64,8 @@ func ParseID(s string) (ID, error) {
 
 func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
 
-// treePrefix starts the deploy hash of a plain directory.
-const treePrefix = "tree:"
+// TreePrefix starts the deploy hash of a plain directory.
+const TreePrefix = "tree:"
 
 var hexOID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
@@ -74,20 +74,20 @@ type Hash string
 
 // ParseHash reads a deploy hash.
 func ParseHash(s string) (Hash, error) {
-	if !hexOID.MatchString(strings.TrimPrefix(s, treePrefix)) {
-		return "", fmt.Errorf("deploy hash %q is neither 40 hex digits nor %q and 40 hex digits", s, treePrefix)
+	if !hexOID.MatchString(strings.TrimPrefix(s, TreePrefix)) {
+		return "", fmt.Errorf("deploy hash %q is neither 40 hex digits nor %q and 40 hex digits", s, TreePrefix)
 	}
 	return Hash(s), nil
 }
 
 // IsTree tells whether a plain directory was deployed.
-func (h Hash) IsTree() bool { return strings.HasPrefix(string(h), treePrefix) }
+func (h Hash) IsTree() bool { return strings.HasPrefix(string(h), TreePrefix) }
 
 // Short is the hash for reading: 7 digits of the oid, "tree:" kept.
 func (h Hash) Short() string {
 	prefix, oid := "", string(h)
 	if h.IsTree() {
-		prefix, oid = treePrefix, oid[len(treePrefix):]
+		prefix, oid = TreePrefix, oid[len(TreePrefix):]
 	}
 	return prefix + oid[:min(7, len(oid))]
 }

@@ -1,4 +1,4 @@
-package deploy_test
+package record_test
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 const (
@@ -19,14 +19,14 @@ const (
 	someSHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 
-func fullRecord() *deploy.Record {
-	return &deploy.Record{
-		Format: 1, ID: 7, Kind: deploy.KindRollback, Forced: true, Hash: someOID, Path: "srv/web",
+func fullRecord() *record.Record {
+	return &record.Record{
+		Format: 1, ID: 7, Kind: record.KindRollback, Forced: true, Hash: someOID, Path: "srv/web",
 		Tree: "4b825dc642cb6eb9a060e54bf8d69288fbee4904", TreeSHA256: someSHA256, TreeSize: 1234, Files: 812,
-		Frontend: deploy.Files, Settings: map[string]string{"b": "2", "a": "<1>"}, PreviousHash: "tree:" + someOID,
-		PreviousRecord: deploy.RecordRef{ID: 6, SHA256: someSHA256}, Repository: "config", Target: "default",
+		Frontend: record.Files, Settings: map[string]string{"b": "2", "a": "<1>"}, PreviousHash: "tree:" + someOID,
+		PreviousRecord: record.Ref{ID: 6, SHA256: someSHA256}, Repository: "config", Target: "default",
 		Ref: "refs/heads/main", Commits: 3, Subject: `tune <the> & "cache"` + "\t\u2028é", Author: "Ada <ada@example.org>",
-		Pusher: deploy.Pusher{Name: "laptop", Key: "SHA256:k", Via: "ssh"}, Reason: "because", PushCertificate: someOID,
+		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:k", Via: "ssh"}, Reason: "because", PushCertificate: someOID,
 		Server: "host", Signer: "SHA256:s", Time: time.Date(2026, 1, 2, 3, 4, 5, 60e6, time.UTC),
 	}
 }
@@ -43,14 +43,14 @@ const fullRecordText = `{"format":1,"id":7,"kind":"rollback","forced":true,"hash
 	`"time":"2026-01-02T03:04:05.06Z"}`
 
 func TestRecordText(t *testing.T) {
-	b, err := (*deploy.Record).Encode(fullRecord())
+	b, err := (*record.Record).Encode(fullRecord())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(fullRecordText, string(b)); diff != "" {
 		t.Errorf("encoded (-want +got):\n%s", diff)
 	}
-	back, err := deploy.DecodeRecord(b)
+	back, err := record.Decode(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestRecordText(t *testing.T) {
 
 func TestRecordOfALaterKind(t *testing.T) {
 	later := strings.Replace(fullRecordText, `"kind"`, `"weather":{"sunny":[true]},"kind"`, 1)
-	back, err := deploy.DecodeRecord([]byte(later))
+	back, err := record.Decode([]byte(later))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestRecordThatIsNone(t *testing.T) {
 		replace(`"id":7`, `"id":-7`):                      "not readable",
 		replace(`2026-01-02T`, `yesterday`):               "not readable",
 	} {
-		if _, err := deploy.DecodeRecord([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := record.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("decode %.60q…: %v, want %q", text, err, want)
 		}
 	}
@@ -109,19 +109,19 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(strings.Replace(fullRecordText, "2026", "0000", 1)))
 	f.Add([]byte(strings.Replace(fullRecordText, "05.06Z", "05.999999999+23:59", 1)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r, err := deploy.DecodeRecord(text)
+		r, err := record.Decode(text)
 		if err != nil {
 			return
 		}
-		again, err := (*deploy.Record).Encode(r)
+		again, err := (*record.Record).Encode(r)
 		if err != nil {
 			t.Fatalf("encode what was decoded: %v", err)
 		}
-		back, err := deploy.DecodeRecord(again)
+		back, err := record.Decode(again)
 		if err != nil {
 			t.Fatalf("decode what was encoded: %v", err)
 		}
-		last, err := (*deploy.Record).Encode(back)
+		last, err := (*record.Record).Encode(back)
 		if err != nil || !bytes.Equal(again, last) {
 			t.Fatalf("%s became %s, %v", again, last, err)
 		}
@@ -136,7 +136,7 @@ func FuzzParseNamespace(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ns, err := deploy.ParseNamespace(s)
+		ns, err := record.ParseNamespace(s)
 		if err != nil {
 			if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), "namespace") || fault.RemedyOf(err) == "" {
 				t.Errorf("%q: %v", s, err)
@@ -152,7 +152,7 @@ func FuzzParseNamespace(f *testing.F) {
 				t.Errorf("%q has the element %q", s, element)
 			}
 		}
-		for _, other := range []deploy.Namespace{ns + "/x", ns, deploy.Namespace(s[:strings.LastIndex(s, "/")])} {
+		for _, other := range []record.Namespace{ns + "/x", ns, record.Namespace(s[:strings.LastIndex(s, "/")])} {
 			if other != "" && (!ns.Overlaps(other) || !other.Overlaps(ns)) {
 				t.Errorf("%q and %q do not overlap", ns, other)
 			}

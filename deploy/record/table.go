@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"fmt"
@@ -13,19 +13,19 @@ import (
 // logBlock is how many deploys are aligned with each other: a long chain is printed while it is read.
 const logBlock = 500
 
-// LogTable prints deploys in columns, one a line: id, hash, age, pusher, kind, subject.
-type LogTable struct {
+// Table prints deploys in columns, one a line: id, hash, age, pusher, kind, subject.
+type Table struct {
 	out    io.Writer
 	now    time.Time
 	rows   [][6]string
 	widths [6]int
 }
 
-// NewLogTable makes a table that prints to out; now is what ages are counted from.
-func NewLogTable(out io.Writer, now time.Time) *LogTable { return &LogTable{out: out, now: now} }
+// NewTable makes a table that prints to out; now is what ages are counted from.
+func NewTable(out io.Writer, now time.Time) *Table { return &Table{out: out, now: now} }
 
 // Add takes one deploy in, and prints when it has some hundred of them. Its error is out's.
-func (t *LogTable) Add(d *Deploy) error {
+func (t *Table) Add(d *Deploy) error {
 	row := logRow(d, t.now)
 	for i, cell := range row {
 		t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
@@ -37,7 +37,7 @@ func (t *LogTable) Add(d *Deploy) error {
 }
 
 // Flush prints what was added and not printed yet. Its error is out's.
-func (t *LogTable) Flush() error {
+func (t *Table) Flush() error {
 	var line strings.Builder
 	for _, row := range t.rows {
 		line.Reset()

@@ -1,4 +1,4 @@
-package deploy
+package record
 
 import (
 	"fmt"
@@ -9,12 +9,12 @@ import (
 	"refship/deploy/tree"
 )
 
-// maxPath is how long a path of a tree may be: what a Linux file system can hold, in bytes.
-const maxPath = 4095
+// MaxPath is how long a path of a tree may be: what a Linux file system can hold, in bytes.
+const MaxPath = 4095
 
 // CheckPath takes what a Job's Path may be: "" or a clean relative path of UTF-8, elements joined with "/".
 func CheckPath(path string) error {
-	bad := !utf8.ValidString(path) || len(path) > maxPath
+	bad := !utf8.ValidString(path) || len(path) > MaxPath
 	for element := range strings.SplitSeq(path, "/") {
 		bad = bad || path != "" && tree.CheckName(element) != nil
 	}
@@ -23,7 +23,7 @@ func CheckPath(path string) error {
 	}
 	return &fault.Error{
 		Kind:   fault.Refused,
-		What:   fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), maxPath)]),
+		What:   fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), MaxPath)]),
 		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
 	}
 }
