@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -11,16 +12,17 @@ import (
 	"refship/deploy/record"
 )
 
+// ErrNotFound: the chain has no deploy of that id.
+var ErrNotFound = errors.New("no such deploy")
+
 // Reading reads the chain of one namespace.
 type Reading struct {
 	kv clientv3.KV // with a bound on how long one request may take
 	ns record.Namespace
 }
 
-// OpenReading gives what reads the chain of a namespace; it asks etcd nothing yet.
-func OpenReading(client *clientv3.Client, ns record.Namespace) *Reading {
-	return &Reading{kv: etcd.BoundedBelow(client, string(ns)+"/"), ns: ns}
-}
+// OpenReading gives what reads the chain of a namespace; it asks etcd nothing yet. kv bounds how long a request may take.
+func OpenReading(kv clientv3.KV, ns record.Namespace) *Reading { return &Reading{kv: kv, ns: ns} }
 
 // Namespace is the chain's namespace.
 func (c *Reading) Namespace() record.Namespace { return c.ns }

@@ -19,6 +19,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -31,8 +32,8 @@ type checkout struct {
 	chain *Reading
 	nodes *nodes
 	root  *os.Root
-	told  Progress
-	tell  func(Progress)
+	told  text.Progress
+	tell  func(text.Progress)
 
 	dirs  int
 	batch []place
@@ -46,7 +47,7 @@ type place struct {
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
-func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(Progress)) (err error) {
+func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
@@ -73,7 +74,7 @@ func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, pr
 	}
 	defer root.Close()
 	w := &checkout{chain: c, nodes: c.newNodes(), root: root, tell: progress}
-	w.told = Progress{Step: "writing", FilesTotal: d.Record.Files}
+	w.told = text.Progress{Step: "writing", FilesTotal: d.Record.Files}
 	if err := w.tree(ctx, d.Record.Root()); err != nil {
 		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
 	}
@@ -183,7 +184,7 @@ func (w *checkout) small(p place, value []byte, key string) error {
 	if value == nil {
 		return record.Corrupt(key, "it is missing")
 	}
-	sum := newContentHash(p.entry.Size)
+	sum := tree.NewContentHash(p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails
 	if err := w.chain.checkContent(p.entry, sum); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -357,11 +357,11 @@ func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}
-	var progress []deploy.Progress
-	if err := f.chain.Checkout(t.Context(), d, filepath.Join(dir, "new")+"/", func(p deploy.Progress) { progress = append(progress, p) }); err != nil {
+	var progress []text.Progress
+	if err := f.chain.Checkout(t.Context(), d, filepath.Join(dir, "new")+"/", func(p text.Progress) { progress = append(progress, p) }); err != nil {
 		t.Fatal(err)
 	}
-	want := deploy.Progress{Step: "writing", Files: 1, FilesTotal: 1, Bytes: 1}
+	want := text.Progress{Step: "writing", Files: 1, FilesTotal: 1, Bytes: 1}
 	if len(progress) != 1 || progress[0] != want {
 		t.Errorf("progress %+v, want %+v", progress, want)
 	}

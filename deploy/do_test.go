@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload, publish, and again if the lock was
 // lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
 // returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
-func (c *Chain) Do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(Progress)) (d *record.Deploy, already bool, err error) {
+func (c *Chain) Do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (d *record.Deploy, already bool, err error) {
 	const tries = 3
 	for range tries {
 		if d, already, err = c.do(ctx, l, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
@@ -21,7 +22,7 @@ func (c *Chain) Do(ctx context.Context, l *Locker, who record.Holder, job *Job, 
 	return d, already, err
 }
 
-func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(Progress)) (*record.Deploy, bool, error) {
+func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (*record.Deploy, bool, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
 		return nil, false, err

@@ -10,13 +10,8 @@ import (
 	"refship/deploy/text"
 )
 
-// Errors to branch on.
-var (
-	// ErrNotFound: the chain has no deploy of that id.
-	ErrNotFound = errors.New("no such deploy")
-	// ErrLockLost: the chain's lock or head is not what it was when the deploy was prepared. Prepare again.
-	ErrLockLost = errors.New("chain lock lost")
-)
+// ErrLockLost: the chain's lock or head is not what it was when the deploy was prepared. Prepare again.
+var ErrLockLost = errors.New("chain lock lost")
 
 // ConflictError says that the chain's head is none that the wanted deploy may replace (fault.Conflict).
 type ConflictError struct {

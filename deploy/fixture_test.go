@@ -26,6 +26,7 @@ import (
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -231,7 +232,7 @@ func (f *fixture) job(commit plumbing.Hash) *deploy.Job {
 
 var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host", Server: "SHA256:server"}
 
-func quiet(deploy.Progress) {}
+func quiet(text.Progress) {}
 
 func (f *fixture) do(job *deploy.Job) (*record.Deploy, bool, error) {
 	return f.chain.Do(f.Context(), f.locker, holder, job, 10*time.Second, quiet)

@@ -9,7 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -271,14 +271,14 @@ func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 func TestProgressOfReadingAndStoring(t *testing.T) {
 	f := newFixture(t)
 	commit := f.repo.commit("all", files{"a": regular("a"), "b": regular(noise(2*tree.ChunkSize + 1))})
-	var last map[string]deploy.Progress
-	tell := func(p deploy.Progress) {
+	var last map[string]text.Progress
+	tell := func(p text.Progress) {
 		if before := last[p.Step]; p.Bytes < before.Bytes || p.Files < before.Files {
 			t.Errorf("%+v after %+v", p, before)
 		}
 		last[p.Step] = p
 	}
-	last = map[string]deploy.Progress{}
+	last = map[string]text.Progress{}
 	if _, _, err := f.chain.Do(t.Context(), f.locker, holder, f.job(commit), 0, tell); err != nil {
 		t.Fatal(err)
 	}

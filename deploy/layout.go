@@ -101,27 +101,3 @@ func (p *Prepared) source(ctx context.Context) mgmt.Source {
 		},
 	}
 }
-
-// loadBelow loads a directory and all directories below it, and checks that each is what the one above names.
-func (n *nodes) loadBelow(ctx context.Context, root tree.Entry) error {
-	seen := map[plumbing.Hash]bool{root.OID: true}
-	for level := []tree.Entry{root}; len(level) > 0; {
-		if err := n.verified(ctx, level); err != nil {
-			return err
-		}
-		var next []tree.Entry
-		for _, dir := range level {
-			for _, e := range dirsOf(n.known[dir.OID].Entries) {
-				if !seen[e.OID] {
-					seen[e.OID] = true
-					next = append(next, e)
-				}
-			}
-		}
-		if len(seen) > maxDirs {
-			return tooLarge(fmt.Sprintf("%d directories", maxDirs))
-		}
-		level = next
-	}
-	return nil
-}

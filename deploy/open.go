@@ -5,6 +5,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"refship/deploy/etcd"
 	"refship/deploy/record"
 )
 
@@ -12,10 +13,13 @@ import (
 type Chain struct {
 	*Reading
 	client *clientv3.Client
+	kv     clientv3.KV // client's, with a bound on how long one request may take
+	ns     record.Namespace
 	log    *slog.Logger
 }
 
 // Open gives the chain of a namespace; it asks etcd nothing yet.
 func Open(client *clientv3.Client, ns record.Namespace, log *slog.Logger) *Chain {
-	return &Chain{Reading: OpenReading(client, ns), client: client, log: log.With("namespace", string(ns))}
+	kv := etcd.BoundedBelow(client, string(ns)+"/")
+	return &Chain{Reading: OpenReading(kv, ns), client: client, kv: kv, ns: ns, log: log.With("namespace", string(ns))}
 }

@@ -83,7 +83,7 @@ func (c *content) keys(chain *Chain) []string {
 // Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What can not be
 // deployed is refused here, before anything is written. If Verdict's Already or Same is set, nothing was read. Without
 // a lock (nil) it tells what a deploy would do, and the Prepared can neither be uploaded nor published.
-func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func(Progress)) (*Prepared, error) {
+func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func(text.Progress)) (*Prepared, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
 		for i := range prev.Entries {
 			e := &prev.Entries[i]
-			if e.Mode == dirMode {
+			if e.Mode == filemode.Dir {
 				dirs[e.Name] = *e
 			}
 			if e.Mode != filemode.Submodule {
@@ -196,7 +196,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 		}
 		switch {
 		case e.Mode == filemode.Submodule:
-		case e.Mode == dirMode:
+		case e.Mode == filemode.Dir:
 			if !seen[e.Hash] {
 				seen[e.Hash] = true
 				below = append(below, &dirPlan{oid: e.Hash, path: where, prev: dirs[e.Name]})
@@ -237,18 +237,18 @@ func sameKind(known, mode filemode.FileMode) bool {
 }
 
 // readContents learns size and sha256 of every planned content, in one stream out of git or the directory.
-func (p *Prepared) readContents(ctx context.Context, progress func(Progress)) error {
+func (p *Prepared) readContents(ctx context.Context, progress func(text.Progress)) error {
 	list, oids := p.planned, make([]plumbing.Hash, len(p.planned))
 	for i, c := range list {
 		oids[i] = c.oid
 	}
-	told, kept := Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
+	told, kept := text.Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
 	return p.job.Source().Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
 		c := list[i]
 		if c.size = size; p.job.MaxFile > 0 && size > p.job.MaxFile {
 			return tooLargeFile(c.path, size, p.job)
 		}
-		sum := newContentHash(size)
+		sum := tree.NewContentHash(size)
 		if size <= tree.ChunkSize && kept+size <= keepBytes {
 			c.kept = make([]byte, 0, size)
 			kept += size
@@ -282,7 +282,7 @@ func tooLargeFile(where string, size int64, job *Job) error {
 }
 
 // read takes a content in and checks that it is what its oid names.
-func (c *content) read(r io.Reader, sum *contentHash, again string) error {
+func (c *content) read(r io.Reader, sum *tree.ContentHash, again string) error {
 	target := sliceWriter{keep: c.kept != nil || c.link, data: c.kept}
 	n, err := io.Copy(io.MultiWriter(sum, &target), r)
 	if err != nil {
@@ -347,7 +347,7 @@ func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
 		e := &d.node.Entries[i]
 		switch {
 		case e.Mode == filemode.Submodule, e.SHA256 != tree.SHA256{}: // nothing to know, or known
-		case e.Mode == dirMode:
+		case e.Mode == filemode.Dir:
 			if below := plans[e.OID]; below != nil {
 				p.finishNode(below, plans)
 				d.height = max(d.height, below.height+1)

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -140,7 +141,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 	job := f.job(f.repo.commit("first", files{"a": regular("small"), "large": regular(noise(8 << 20))}))
 	job.MaxFile = 1 << 20
 	read := int64(0)
-	_, err := f.chain.Prepare(t.Context(), nil, job, func(p deploy.Progress) { read = max(read, p.Bytes) })
+	_, err := f.chain.Prepare(t.Context(), nil, job, func(p text.Progress) { read = max(read, p.Bytes) })
 	wantFault(t, fault.Refused, err, `"large" has 8 MiB`, "")
 	if read > int64(len("small")) {
 		t.Errorf("%d bytes were read", read)

@@ -174,7 +174,7 @@ const chunksAtOnce = 4
 
 // content writes a file's content and checks it.
 func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error {
-	sum, count := newContentHash(e.Size), chunkCount(e.Size)
+	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
 	for first := int64(0); first < count; first += chunksAtOnce {
 		last := min(first+chunksAtOnce, count)
 		batch := make([]string, 0, chunksAtOnce)
@@ -205,7 +205,7 @@ func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error 
 	return nil
 }
 
-func (c *Reading) checkContent(e tree.Entry, sum *contentHash) error {
+func (c *Reading) checkContent(e tree.Entry, sum *tree.ContentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}

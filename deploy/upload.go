@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -19,7 +20,7 @@ const maxKey = record.MaxNamespace + 100
 // Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
 // a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error;
 // when it has succeeded, nothing of what it wrote stays in memory.
-func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
+func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) error {
 	if p.lock == nil {
 		return errNoLock("store", p.chain)
 	}
@@ -31,10 +32,10 @@ func (p *Prepared) Upload(ctx context.Context, progress func(Progress)) error {
 	return nil
 }
 
-func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(Progress)) error {
+func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(text.Progress)) error {
 	tell := func() {
 		_, bytes := w.Written()
-		progress(Progress{Step: "storing", Bytes: bytes, BytesTotal: p.NewBytes})
+		progress(text.Progress{Step: "storing", Bytes: bytes, BytesTotal: p.NewBytes})
 	}
 	barrier := w.Barrier
 	if p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes {

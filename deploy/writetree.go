@@ -29,7 +29,7 @@ const (
 // no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules are empty
 // directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the tree has.
 // A tree that would take more than limit bytes on disk is a fault.Refused; files of it are then written already.
-func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit int64, progress func(Progress)) error {
+func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit int64, progress func(text.Progress)) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -37,9 +37,15 @@ func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit 
 	defer root.Close()
 	w := &treeWriter{
 		from: from, root: root, limit: limit, left: limit, entries: maxWritten,
-		buf: make([]byte, 128<<10), told: Progress{Step: "writing"}, tell: progress,
+		buf: make([]byte, 128<<10), told: text.Progress{Step: "writing"}, tell: progress,
 	}
 	return refuseTree(w.write(ctx, v.tree))
+}
+
+// written is a file, link or directory of the tree.
+type written struct {
+	path  string
+	entry tree.Entry
 }
 
 // treeWriter writes a tree below root.
@@ -49,14 +55,14 @@ type treeWriter struct {
 	limit   int64
 	left    int64 // bytes on disk that may still be taken
 	entries int   // files, links and directories that may still be made
-	batch   []place
+	batch   []written
 	buf     []byte
-	told    Progress
-	tell    func(Progress)
+	told    text.Progress
+	tell    func(text.Progress)
 }
 
 func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
-	for dirs := []place{{"", tree.Entry{OID: root}}}; len(dirs) > 0; {
+	for dirs := []written{{"", tree.Entry{OID: root}}}; len(dirs) > 0; {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
@@ -67,9 +73,9 @@ func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
 			return fmt.Errorf("read directory %q: %w", dir.path, err)
 		}
 		for _, e := range entries {
-			at := place{path.Join(dir.path, e.Name), tree.Entry{Mode: e.Mode, OID: e.Hash}}
+			at := written{path.Join(dir.path, e.Name), tree.Entry{Mode: e.Mode, OID: e.Hash}}
 			switch e.Mode {
-			case dirMode, filemode.Submodule:
+			case filemode.Dir, filemode.Submodule:
 				err = w.mkdir(at.path)
 			default:
 				err = w.file(ctx, at)
@@ -77,7 +83,7 @@ func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
 			if err != nil {
 				return err
 			}
-			if e.Mode == dirMode {
+			if e.Mode == filemode.Dir {
 				dirs = append(dirs, at)
 			}
 		}
@@ -113,7 +119,7 @@ func (w *treeWriter) mkdir(where string) error {
 	return w.root.Mkdir(where, 0o777)
 }
 
-func (w *treeWriter) file(ctx context.Context, p place) error {
+func (w *treeWriter) file(ctx context.Context, p written) error {
 	if w.batch = append(w.batch, p); len(w.batch) < blobsAtOnce {
 		return nil
 	}
@@ -144,7 +150,7 @@ func (w *treeWriter) flush(ctx context.Context) error {
 }
 
 // content writes one file or link, and checks that it is what its oid names.
-func (w *treeWriter) content(p place, size int64, content io.Reader) error {
+func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 	sum := tree.HashBlob(size)
 	content = io.TeeReader(content, sum)
 	var err error
@@ -159,7 +165,7 @@ func (w *treeWriter) content(p place, size int64, content io.Reader) error {
 	return err
 }
 
-func (w *treeWriter) regular(p place, content io.Reader) error {
+func (w *treeWriter) regular(p written, content io.Reader) error {
 	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // verdict is the one on a commit that was not deployed yet.
@@ -38,8 +39,8 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 		if path != "" {
 			f.chain = deploy.Open(f.client, "/refship/sub", discard())
 		}
-		dir, last := t.TempDir(), deploy.Progress{}
-		if err := f.verdict(job).WriteTree(t.Context(), job.Repo, dir, 1<<30, func(p deploy.Progress) { last = p }); err != nil {
+		dir, last := t.TempDir(), text.Progress{}
+		if err := f.verdict(job).WriteTree(t.Context(), job.Repo, dir, 1<<30, func(p text.Progress) { last = p }); err != nil {
 			t.Fatal(err)
 		}
 		out := filepath.Join(t.TempDir(), "out")

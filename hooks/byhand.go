@@ -18,7 +18,7 @@ type ByHand struct {
 	Job      *deploy.Job // as NewJob makes it; of a commit without Repo
 	DryRun   bool        // write nothing, say what would be deployed
 	Say      func(string)
-	Progress func(deploy.Progress)
+	Progress func(text.Progress)
 }
 
 // Made is what became of a deploy by hand.

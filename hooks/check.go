@@ -17,7 +17,7 @@ import (
 func (x *Session) check(ctx context.Context, out *speaker) error {
 	var refused refusals
 	for _, p := range x.plans {
-		err := out.during(p.label, "checking", func(func(deploy.Progress)) (err error) {
+		err := out.during(p.label, "checking", func(func(text.Progress)) (err error) {
 			p.verdict, err = p.chain.Check(ctx, p.job)
 			return err
 		})

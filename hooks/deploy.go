@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -95,7 +94,7 @@ func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
 	job.Kind = record.KindDeploy
 	w := &work{
 		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
-		say: o.say, tell: sayPicked(job, func(line string) { o.say(label + line) }), progress: func(deploy.Progress) {}, cost: &o.cost,
+		say: o.say, tell: sayPicked(job, func(line string) { o.say(label + line) }), progress: func(text.Progress) {}, cost: &o.cost,
 	}
 	d, v, err := w.do(ctx)
 	switch {

@@ -18,6 +18,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
@@ -200,7 +201,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 	start, first := time.Now(), all[0]
 	job := s.job(c.Repository, t, u.New, first.in.Pusher)
 	job.Force, job.Reason = first.w.Forced, first.w.Reason
-	err = out.during("", "publishing", func(progress func(deploy.Progress)) error {
+	err = out.during("", "publishing", func(progress func(text.Progress)) error {
 		w := &work{
 			server: s, gitDir: c.GitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: first.w.Over,
 			say: func(line string) { out.line("%s", line) }, progress: progress, cost: new(cost),

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -119,9 +120,9 @@ func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
 		return
 	}
 	defer repo.Close()
-	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(deploy.Progress) {})
+	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(text.Progress) {})
 	if err == nil {
-		err = p.Upload(ctx, func(deploy.Progress) {})
+		err = p.Upload(ctx, func(text.Progress) {})
 	}
 	if err == nil {
 		_, err = p.Publish(ctx)

@@ -15,6 +15,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/hooks"
 )
 
@@ -296,9 +297,9 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	for _, fn := range change {
 		fn(job)
 	}
-	p, err := chain.Prepare(ctx, lock, job, func(deploy.Progress) {})
+	p, err := chain.Prepare(ctx, lock, job, func(text.Progress) {})
 	if err == nil {
-		err = p.Upload(ctx, func(deploy.Progress) {})
+		err = p.Upload(ctx, func(text.Progress) {})
 	}
 	if err == nil {
 		_, err = p.Publish(ctx)

@@ -18,6 +18,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 const (
@@ -283,10 +284,10 @@ func TestLongWorkSpeaksEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said lines
 		out := newSpeaker(time.Second, overConn(&said), func(error) {})
-		err := out.during("/refship/a: ", "reading", func(progress func(deploy.Progress)) error {
+		err := out.during("/refship/a: ", "reading", func(progress func(text.Progress)) error {
 			time.Sleep(2500 * time.Millisecond)
-			progress(deploy.Progress{Step: "storing", Files: 3, FilesTotal: 10, Bytes: 2048, BytesTotal: 1 << 20})
-			progress(deploy.Progress{Step: "storing", Files: 4, FilesTotal: 10, Bytes: 4096, BytesTotal: 1 << 20})
+			progress(text.Progress{Step: "storing", Files: 3, FilesTotal: 10, Bytes: 2048, BytesTotal: 1 << 20})
+			progress(text.Progress{Step: "storing", Files: 4, FilesTotal: 10, Bytes: 4096, BytesTotal: 1 << 20})
 			time.Sleep(time.Second)
 			return nil
 		})

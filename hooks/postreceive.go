@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"refship/deploy"
 	"refship/deploy/text"
 )
 
@@ -28,7 +27,7 @@ func (x *Session) postReceive(req *request, out *speaker) byte {
 			x.abandon(p)
 			continue
 		}
-		err := out.during(p.label, "publishing", func(progress func(deploy.Progress)) error {
+		err := out.during(p.label, "publishing", func(progress func(text.Progress)) error {
 			return x.finish(p, say, progress)
 		})
 		if err != nil {

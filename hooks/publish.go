@@ -11,7 +11,7 @@ import (
 )
 
 // publish makes a plan's deploy visible. Where the verdict says that there was nothing to do, the deploy is the head.
-func (x *Session) publish(p *plan, say func(string), progress func(deploy.Progress)) (*record.Deploy, *deploy.Verdict, error) {
+func (x *Session) publish(p *plan, say func(string), progress func(text.Progress)) (*record.Deploy, *deploy.Verdict, error) {
 	if p.prepared != nil {
 		prepared := p.prepared
 		p.prepared = nil
@@ -38,7 +38,7 @@ func (x *Session) publish(p *plan, say func(string), progress func(deploy.Progre
 
 // finish publishes a plan whose ref has moved, says so, and takes it out of the intent. Once etcd or the repository was
 // in trouble no other plan is tried.
-func (x *Session) finish(p *plan, say func(string), progress func(deploy.Progress)) error {
+func (x *Session) finish(p *plan, say func(string), progress func(text.Progress)) error {
 	p.done = true
 	if x.trouble != nil {
 		say(fmt.Sprintf("pushed, not deployed: nor is %s published", p.target.Namespace))

@@ -166,7 +166,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
 		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) }),
-		progress: func(deploy.Progress) {}, cost: r.cost,
+		progress: func(text.Progress) {}, cost: r.cost,
 	}
 	d, v, err := again.do(ctx)
 	if err != nil {

@@ -59,9 +59,9 @@ func (s *speaker) tell(kind byte, payload []byte) {
 }
 
 // during runs fn, and in regular intervals says how far it is, also if fn itself tells nothing.
-func (s *speaker) during(label, step string, fn func(progress func(deploy.Progress)) error) error {
+func (s *speaker) during(label, step string, fn func(progress func(text.Progress)) error) error {
 	var mu sync.Mutex
-	last := deploy.Progress{Step: step}
+	last := text.Progress{Step: step}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -83,7 +83,7 @@ func (s *speaker) during(label, step string, fn func(progress func(deploy.Progre
 		close(stop)
 		<-done
 	}()
-	return fn(func(p deploy.Progress) {
+	return fn(func(p text.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = p
@@ -91,7 +91,7 @@ func (s *speaker) during(label, step string, fn func(progress func(deploy.Progre
 }
 
 // describe puts progress into words: "reading 412 of 812 files", "storing 3.1 MiB of 20 MiB".
-func describe(p deploy.Progress) string {
+func describe(p text.Progress) string {
 	var parts []string
 	switch {
 	case p.FilesTotal > 0:

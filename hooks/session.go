@@ -189,7 +189,7 @@ func (x *Session) settle() {
 		switch {
 		case p.done:
 		case now[p.update.Ref] == p.update.New:
-			_ = x.finish(p, late, func(deploy.Progress) {}) // the outcome has the error
+			_ = x.finish(p, late, func(text.Progress) {}) // the outcome has the error
 		default:
 			x.abandon(p)
 			late(p.update.Ref + " did not move: nothing was deployed")

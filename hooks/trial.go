@@ -74,7 +74,7 @@ type trial struct {
 	verdict *deploy.Verdict // with something to deploy
 	as      record.Frontend // of the deploy, where the target's says auto
 	say     func(string)
-	during  func(step string, fn func(progress func(deploy.Progress)) error) error
+	during  func(step string, fn func(progress func(text.Progress)) error) error
 }
 
 // tryOut runs the checks of those targets that have one and something to deploy. What could not be deployed anyway is
@@ -88,7 +88,7 @@ func (x *Session) tryOut(ctx context.Context, out *speaker) error {
 		trials = append(trials, &trial{
 			server: x.server, target: p.target, job: p.job,
 			say: func(line string) { out.line("%s%s", p.label, line) },
-			during: func(step string, fn func(func(deploy.Progress)) error) error {
+			during: func(step string, fn func(func(text.Progress)) error) error {
 				return out.during(p.label, step, fn)
 			},
 		})
@@ -127,7 +127,7 @@ func (x *Session) rehearse(ctx context.Context, trials []*trial, out *speaker) e
 	var refused refusals
 	var all []*deploy.Prepared
 	for _, t := range trials {
-		err := t.during("reading", func(progress func(deploy.Progress)) error {
+		err := t.during("reading", func(progress func(text.Progress)) error {
 			p, err := x.server.cfg.Chain(t.target.Namespace).Prepare(ctx, nil, t.job, progress)
 			if err == nil {
 				all = append(all, p)
@@ -178,7 +178,7 @@ func (w *work) tryOut(ctx context.Context, v *deploy.Verdict) (*deploy.Verdict, 
 	}
 	t := &trial{
 		server: w.server, target: *w.unchecked, job: w.job, verdict: p.Verdict, as: p.Frontend, say: w.say,
-		during: func(_ string, fn func(func(deploy.Progress)) error) error { return fn(w.progress) },
+		during: func(_ string, fn func(func(text.Progress)) error) error { return fn(w.progress) },
 	}
 	if err := t.run(ctx); err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (w *work) tryOut(ctx context.Context, v *deploy.Verdict) (*deploy.Verdict, 
 
 // run runs the check. A check that does not pass is a fault.Refused.
 func (t *trial) run(ctx context.Context) error {
-	err := t.during(stepCheckQueue, func(func(deploy.Progress)) error { return t.server.checks.Acquire(ctx, 1) })
+	err := t.during(stepCheckQueue, func(func(text.Progress)) error { return t.server.checks.Acquire(ctx, 1) })
 	if err != nil {
 		return context.Cause(ctx)
 	}
@@ -225,7 +225,7 @@ func (t *trial) inScratch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = t.during(stepWriting, func(progress func(deploy.Progress)) error {
+	err = t.during(stepWriting, func(progress func(text.Progress)) error {
 		return t.verdict.WriteTree(ctx, t.job.Source(), d.tree(), room, progress)
 	})
 	switch {

@@ -31,7 +31,7 @@ func (x *Session) upload(ctx context.Context, out *speaker) error {
 	}
 	x.step("prepared")
 	for _, p := range x.plans {
-		err := out.during(p.label, "storing", func(progress func(deploy.Progress)) error {
+		err := out.during(p.label, "storing", func(progress func(text.Progress)) error {
 			return store(ctx, p.prepared, &x.cost, progress)
 		})
 		if err != nil {
@@ -79,7 +79,7 @@ func (x *Session) turn(ctx context.Context, out *speaker) (give func(), err erro
 	if len(x.plans) == 0 {
 		return func() {}, nil
 	}
-	err = out.during("", stepQueue, func(func(deploy.Progress)) (err error) {
+	err = out.during("", stepQueue, func(func(text.Progress)) (err error) {
 		give, err = x.server.turns.take(ctx, len(x.plans))
 		return err
 	})
@@ -90,7 +90,7 @@ func (x *Session) turn(ctx context.Context, out *speaker) (give func(), err erro
 func (x *Session) read(ctx context.Context, out *speaker) error {
 	var refused refusals
 	for _, p := range x.plans {
-		err := out.during(p.label, "reading", func(progress func(deploy.Progress)) (err error) {
+		err := out.during(p.label, "reading", func(progress func(text.Progress)) (err error) {
 			p.prepared, err = p.chain.Prepare(ctx, p.lock, p.job, progress)
 			return err
 		})
@@ -131,7 +131,7 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 	for _, p := range x.plans {
 		all = append(all, p.prepared)
 	}
-	err := out.during("", "checking", func(func(deploy.Progress)) error { return x.server.cfg.Room(ctx, all) })
+	err := out.during("", "checking", func(func(text.Progress)) error { return x.server.cfg.Room(ctx, all) })
 	if err != nil {
 		return err
 	}

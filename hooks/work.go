@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 const (
@@ -54,7 +55,7 @@ type work struct {
 	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
 	tell      func(*deploy.Prepared) // what the deploy will be, once; nil: it was told
-	progress  func(deploy.Progress)
+	progress  func(text.Progress)
 	cost      *cost
 }
 
@@ -133,7 +134,7 @@ func (w *work) lock(ctx context.Context, v *deploy.Verdict) (*deploy.Lock, *depl
 
 // load prepares and stores when it is the deploy's turn; without a lock it only prepares, and asks for room.
 func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, error) {
-	w.progress(deploy.Progress{Step: stepQueue})
+	w.progress(text.Progress{Step: stepQueue})
 	give, err := w.server.turns.take(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -160,9 +161,9 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 }
 
 // store uploads, and counts what was stored.
-func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(deploy.Progress)) error {
+func store(ctx context.Context, p *deploy.Prepared, c *cost, progress func(text.Progress)) error {
 	written := int64(0)
-	err := p.Upload(ctx, func(told deploy.Progress) {
+	err := p.Upload(ctx, func(told text.Progress) {
 		written = told.Bytes
 		progress(told)
 	})

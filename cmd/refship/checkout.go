@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 
-	"refship/deploy"
 	"refship/deploy/text"
 )
 
@@ -25,8 +24,8 @@ func (c *checkoutCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	bar := newProgressBar(a.stderr, a.now)
-	var last deploy.Progress
-	err = chain.Checkout(ctx, d, c.Dir, func(p deploy.Progress) {
+	var last text.Progress
+	err = chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
 		last = p
 		bar.update(p)
 	})

@@ -155,7 +155,7 @@ func (c *deployCmd) suggestNamespace(dir string) string {
 }
 
 // source reads what is to be deployed, and says so.
-func (c *deployCmd) source(ctx context.Context, say func(string), progress func(deploy.Progress)) (*source, error) {
+func (c *deployCmd) source(ctx context.Context, say func(string), progress func(text.Progress)) (*source, error) {
 	if c.Dir != "" {
 		return c.directory(ctx, say, progress)
 	}
@@ -254,13 +254,13 @@ func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error
 }
 
 // directory reads a plain directory.
-func (c *deployCmd) directory(ctx context.Context, say func(string), progress func(deploy.Progress)) (*source, error) {
+func (c *deployCmd) directory(ctx context.Context, say func(string), progress func(text.Progress)) (*source, error) {
 	target, err := c.adHoc("")
 	if err != nil {
 		return nil, err
 	}
 	dir, err := deploy.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
-		progress(deploy.Progress{Step: "reading", Files: files, Bytes: bytes})
+		progress(text.Progress{Step: "reading", Files: files, Bytes: bytes})
 	})
 	var pattern *tree.PatternError
 	switch {

@@ -16,6 +16,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 func TestExitCode(t *testing.T) {
@@ -45,8 +46,8 @@ func TestExitCode(t *testing.T) {
 }
 
 func TestProgressOnTerminalAndInLog(t *testing.T) {
-	half := deploy.Progress{Step: "writing", Files: 3, FilesTotal: 6, Bytes: 512, BytesTotal: 1024}
-	done := deploy.Progress{Step: "writing", Files: 6, Bytes: 2048}
+	half := text.Progress{Step: "writing", Files: 3, FilesTotal: 6, Bytes: 512, BytesTotal: 1024}
+	done := text.Progress{Step: "writing", Files: 6, Bytes: 2048}
 	synctest.Test(t, func(t *testing.T) {
 		var terminal, log strings.Builder
 		bars := []*progressBar{newProgressBar(&terminal, time.Now), newProgressBar(&log, time.Now)}

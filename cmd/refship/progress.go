@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"refship/deploy"
 	"refship/deploy/text"
 )
 
@@ -50,7 +49,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-func (b *progressBar) update(p deploy.Progress) {
+func (b *progressBar) update(p text.Progress) {
 	now := b.now()
 	if now.Before(b.next) {
 		return
@@ -80,7 +79,7 @@ const barWidth = 20
 
 // progressLine is "writing [##########          ]  50%, 3 of 6 files, 1 KiB"; without a bar where width is 0, without
 // the percentage where the total is not known.
-func progressLine(p deploy.Progress, width int) string {
+func progressLine(p text.Progress, width int) string {
 	done, total := p.Bytes, p.BytesTotal
 	if total == 0 {
 		done, total = int64(p.Files), int64(p.FilesTotal)

@@ -1,4 +1,4 @@
-package deploy
+package text
 
 // Progress is told as it happens. A total of 0 is not known.
 type Progress struct {
