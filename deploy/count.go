@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
@@ -35,7 +36,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 // countFrom counts on from a tree, or from nothing.
 func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	long := ""
-	err := p.nodes.diff(ctx, old, p.root, func(c Change) {
+	err := p.nodes.Diff(ctx, old, p.root, func(c store.Change) {
 		if c.New != nil && len(c.Path) > record.MaxPath {
 			long = c.Path // a directory that lies deeper than where it was checked
 		}
@@ -43,7 +44,7 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	})
 	p.list()
 	for i := range p.Listed {
-		p.Listed[i] = p.Listed[i].own()
+		p.Listed[i] = p.Listed[i].Clone()
 	}
 	if err == nil && long != "" {
 		err = badName(long, p.job.again())
@@ -51,7 +52,7 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	return err
 }
 
-func (p *Prepared) count(c Change) {
+func (p *Prepared) count(c store.Change) {
 	file := func(e *tree.Entry) bool { return e != nil && e.Mode != filemode.Submodule }
 	switch was, is := file(c.Old), file(c.New); {
 	case was && is:
@@ -77,7 +78,7 @@ func (p *Prepared) count(c Change) {
 
 // list keeps the first of the changes so far.
 func (p *Prepared) list() {
-	slices.SortFunc(p.Listed, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(p.Listed, func(a, b store.Change) int { return strings.Compare(a.Path, b.Path) })
 	if len(p.Listed) > maxListed {
 		clear(p.Listed[maxListed:])
 		p.Listed = p.Listed[:maxListed]

@@ -15,13 +15,14 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
 // diff writes what differs between two deploys as git diff-tree --raw does.
 func (f *fixture) diff(a, b *record.Deploy) (lines []string) {
 	f.Helper()
-	err := f.chain.Diff(f.Context(), a, b, func(c deploy.Change) error {
+	err := f.chain.Diff(f.Context(), a, b, func(c store.Change) error {
 		side := func(e *tree.Entry) (string, string) {
 			if e == nil {
 				return "000000", plumbing.ZeroHash.String()
@@ -129,7 +130,7 @@ func TestDiffEndsWithItsCallersError(t *testing.T) {
 	a := f.deploy(f.repo.commit("a", files{"x": regular("1"), "y": regular("1")}))
 	b := f.deploy(f.repo.commit("b", files{"x": regular("2"), "y": regular("2")}, plumbing.NewHash(string(a.Hash))))
 	seen := 0
-	err := f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { seen++; return errCut })
+	err := f.chain.Diff(t.Context(), a, b, func(store.Change) error { seen++; return errCut })
 	if !errors.Is(err, errCut) || seen != 1 {
 		t.Errorf("%d changes, %v", seen, err)
 	}
@@ -143,7 +144,7 @@ func TestDiffOfAForeignDeploy(t *testing.T) {
 	a := f.deploy(f.one())
 	f.foreign(2, "")
 	for _, pair := range [][2]*record.Deploy{{a, f.get(2)}, {f.get(2), a}} {
-		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(deploy.Change) error { return nil })
+		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(store.Change) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), "it is foreign") {
 			t.Errorf("got %v", err)
 		}
@@ -164,10 +165,10 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 		checked++
 		i := strings.IndexByte(value, '\t') - 1 // the last digit of a sha256: the tree oid stays
 		f.put(key, value[:i]+string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", value[i])+1)%16])+value[i+1:])
-		err := f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { return nil })
+		err := f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
 		wantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
 		f.delete(key)
-		err = f.chain.Diff(t.Context(), a, b, func(deploy.Change) error { return nil })
+		err = f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
 		wantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
 		f.put(key, value)
 	}

@@ -15,6 +15,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
@@ -135,7 +136,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 	f.sameAsDirectory(moded, dir)
 	var changes []string
 	for _, pair := range [][2]*record.Deploy{{first, edited}, {edited, moded}} {
-		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(c deploy.Change) error {
+		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(c store.Change) error {
 			changes = append(changes, fmt.Sprintf("%d %s", pair[1].ID, c.Path))
 			return nil
 		})

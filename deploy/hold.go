@@ -20,6 +20,6 @@ func (c *Chain) held(h *record.Hold) error {
 	return &fault.Error{
 		Kind:   fault.Refused,
 		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),
-		Remedy: ask + "it deploys again when the key " + c.own("hold") + " is gone from etcd",
+		Remedy: ask + "it deploys again when the key " + c.Key("hold") + " is gone from etcd",
 	}
 }

@@ -27,7 +27,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	if !p.Frontend.IsMgmt() {
 		return nil
 	}
-	if err := p.nodes.loadBelow(ctx, p.root); err != nil {
+	if err := p.nodes.LoadBelow(ctx, p.root); err != nil {
 		return err
 	}
 	layout, err := mgmt.Lay(ctx, p.source(ctx), mgmt.Options{
@@ -46,7 +46,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 		p.keys++
 	}
 	if layout.Made != nil {
-		p.objects[p.chain.contentKey(sha256.Sum256(layout.Made))] = layout.Made
+		p.objects[p.chain.ContentKey(sha256.Sum256(layout.Made))] = layout.Made
 		p.NewBytes += int64(len(layout.Made))
 		p.keys++
 	}
@@ -81,10 +81,10 @@ func (p *Prepared) source(ctx context.Context) mgmt.Source {
 	return mgmt.Source{
 		Root: p.Verdict.tree,
 		Node: func(oid plumbing.Hash) (*tree.Node, error) {
-			if node := p.nodes.known[oid]; node != nil {
+			if node := p.nodes.Known[oid]; node != nil {
 				return node, nil
 			}
-			return nil, p.nodes.unknown(oid)
+			return nil, p.nodes.Unknown(oid)
 		},
 		Content: func(e tree.Entry, path string) (text []byte, err error) {
 			err = p.job.Source().Blobs(ctx, []plumbing.Hash{e.OID}, func(_ int, _ int64, r io.Reader) error {

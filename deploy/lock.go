@@ -148,7 +148,7 @@ func (l *Lock) gone() {
 
 // deleteLock deletes a lock by its create revision.
 func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
-	key := c.own("lock")
+	key := c.Key("lock")
 	_, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", revision)).
 		Then(clientv3.OpDelete(key)).Commit()
 	return err
@@ -210,7 +210,7 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 
 // try puts the lock if nobody has it, else gives the key as somebody else holds it.
 func (l *Lock) try(ctx context.Context) (*mvccpb.KeyValue, error) {
-	key, tries := l.chain.own("lock"), 0
+	key, tries := l.chain.Key("lock"), 0
 	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, string(l.value), clientv3.WithLease(l.lease))).
 		Else(clientv3.OpGet(key)).Commit()
@@ -239,7 +239,7 @@ func (l *Lock) isOut(ctx context.Context, err error) bool {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, etcd.ErrDenied): // asked before anything is done
 		return true
 	case errors.Is(err, etcd.ErrFull): // the quota is asked after, and a delete needs none
-		key := l.chain.own("lock")
+		key := l.chain.Key("lock")
 		_, err := l.chain.kv.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", string(l.value)),
 			clientv3.Compare(clientv3.LeaseValue(key), "=", l.lease)).Then(clientv3.OpDelete(key)).Commit()
 		return err == nil
@@ -280,7 +280,7 @@ func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline
 // Unstick removes a lock whose holder is known to be dead, without waiting for its lease to run out: a server that has its
 // data directory to itself knows that of its own earlier process, and a process of others on its machine.
 func (c *Chain) Unstick(ctx context.Context, isDead func(record.Holder) bool) (bool, error) {
-	key := c.own("lock")
+	key := c.Key("lock")
 	resp, err := c.kv.Get(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("read lock of %s: %w", c.ns, etcd.Classify(err))

@@ -13,6 +13,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -38,7 +39,7 @@ type Prepared struct {
 	Added       int             // of Changed
 	Modified    int             // of Changed: another content or mode, or a file that became a link
 	Deleted     int             // of Changed
-	Listed      []Change        // the first 1,000 of the changes, sorted by path
+	Listed      []store.Change  // the first 1,000 of the changes, sorted by path
 	NewContents int             // contents that etcd lacks
 	NewBytes    int64           // bytes to store: contents, nodes, commits
 	Submodules  []string        // paths of changed submodules: recorded, and not deployed
@@ -48,7 +49,7 @@ type Prepared struct {
 	chain    *Chain
 	lock     *Lock
 	job      *Job
-	nodes    *nodes
+	nodes    *store.Nodes
 	root     tree.Entry
 	levels   [][]plumbing.Hash // planned nodes, the root's level first
 	contents map[plumbing.Hash]*content
@@ -75,9 +76,9 @@ type content struct {
 // keys are the keys that the content stands at.
 func (c *content) keys(chain *Chain) []string {
 	if c.uncut {
-		return []string{chain.contentKey(c.sum)}
+		return []string{chain.ContentKey(c.sum)}
 	}
-	return chunkKeys(chain.contentKey(c.sum), c.size)
+	return store.ChunkKeys(chain.ContentKey(c.sum), c.size)
 }
 
 // Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What can not be
@@ -89,7 +90,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 		return nil, err
 	}
 	p := &Prepared{
-		Verdict: v, Frontend: job.Frontend, chain: c, lock: lock, job: job, nodes: c.newNodes(),
+		Verdict: v, Frontend: job.Frontend, chain: c, lock: lock, job: job, nodes: c.NewNodes(),
 		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
 	}
 	if v.Idle() {
@@ -137,15 +138,15 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 				oids = append(oids, d.prev.OID)
 			}
 		}
-		if err := p.nodes.load(ctx, oids); err != nil {
+		if err := p.nodes.Load(ctx, oids); err != nil {
 			return nil, err
 		}
 		var next []*dirPlan
 		for _, d := range level {
-			p.nodes.distrust(d.prev)
+			p.nodes.Distrust(d.prev)
 		}
 		for _, d := range level {
-			if p.nodes.known[d.oid] != nil {
+			if p.nodes.Known[d.oid] != nil {
 				continue
 			}
 			plans = append(plans, d)
@@ -169,7 +170,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 	}
 	var known map[plumbing.Hash]*tree.Entry
 	dirs := map[string]tree.Entry{}
-	if prev := p.nodes.known[d.prev.OID]; prev != nil {
+	if prev := p.nodes.Known[d.prev.OID]; prev != nil {
 		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
 		for i := range prev.Entries {
 			e := &prev.Entries[i]
@@ -334,7 +335,7 @@ func (p *Prepared) finishNodes(plans []*dirPlan) {
 	for _, d := range plans {
 		p.finishNode(d, byOID)
 	}
-	p.root = p.nodes.text[p.Verdict.tree]
+	p.root = p.nodes.Text[p.Verdict.tree]
 }
 
 // finishNode finishes the planned directories below d, then d; the same directory may lie in many.
@@ -352,7 +353,7 @@ func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
 				p.finishNode(below, plans)
 				d.height = max(d.height, below.height+1)
 			}
-			known := p.nodes.text[e.OID]
+			known := p.nodes.Text[e.OID]
 			e.Size, e.SHA256 = known.Size, known.SHA256
 		default:
 			c := p.contents[e.OID]
@@ -360,13 +361,13 @@ func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
 		}
 	}
 	data := d.node.Text()
-	p.nodes.add(d.oid, d.node, data)
+	p.nodes.Add(d.oid, d.node, data)
 	for len(p.levels) < d.height {
 		p.levels = append(p.levels, nil)
 	}
 	p.levels[d.height-1] = append(p.levels[d.height-1], d.oid)
 	p.NewBytes += int64(len(data))
-	p.keys += len(chunkKeys("", int64(len(data))))
+	p.keys += len(store.ChunkKeys("", int64(len(data))))
 }
 
 // findMissing asks etcd which of the planned contents it has.
@@ -414,7 +415,7 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 	oids = append(oids, p.Verdict.above...)
 	keys := make([]string, len(oids))
 	for i, oid := range oids {
-		keys[i] = p.chain.objectKey(oid)
+		keys[i] = p.chain.ObjectKey(oid)
 	}
 	there, err := etcd.Exist(ctx, p.chain.kv, keys)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -48,7 +49,7 @@ func TestPreparedCountsAndListsWhatChanges(t *testing.T) {
 }
 
 // listed writes changes as git diff --name-status does.
-func listed(changes []deploy.Change) []string {
+func listed(changes []store.Change) []string {
 	var lines []string
 	for _, c := range changes {
 		what := "M"

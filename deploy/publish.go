@@ -55,7 +55,7 @@ func errNoLock(verb string, c *Chain) error {
 // compose makes the deploy: its record and the signature over it.
 func (p *Prepared) compose(ctx context.Context) (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
-	below, err := p.chain.newestRecord(ctx, v.Head)
+	below, err := p.chain.NewestRecord(ctx, v.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -83,29 +83,29 @@ func (p *Prepared) compose(ctx context.Context) (*record.Deploy, error) {
 func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.TxnResponse, error) {
 	c := p.chain
 	ifs := []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(c.own("lock")), "=", p.lock.revision),
-		clientv3.Compare(clientv3.CreateRevision(c.own("hold")), "=", 0),
+		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
+		clientv3.Compare(clientv3.CreateRevision(c.Key("hold")), "=", 0),
 	}
 	for which := range record.KeyNames {
-		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.deployKey(d.ID, which)), "=", 0))
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
 		if head := p.Verdict.Head; head != nil {
-			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.deployKey(head.ID, which)), "=", head.Revisions[which]))
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.DeployKey(head.ID, which)), "=", head.Revisions[which]))
 		}
 	}
 	puts := []clientv3.Op{
-		clientv3.OpPut(c.deployKey(d.ID, record.KeyHash), string(d.Hash)),
-		clientv3.OpPut(c.deployKey(d.ID, record.KeyRecord), string(d.RecordBytes)),
-		clientv3.OpPut(c.own("head"), d.ID.String()),
-		clientv3.OpDelete(c.own("lock")),
+		clientv3.OpPut(c.DeployKey(d.ID, record.KeyHash), string(d.Hash)),
+		clientv3.OpPut(c.DeployKey(d.ID, record.KeyRecord), string(d.RecordBytes)),
+		clientv3.OpPut(c.Key("head"), d.ID.String()),
+		clientv3.OpDelete(c.Key("lock")),
 	}
 	if p.payload != nil {
-		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, record.KeyPayload), string(p.payload)))
+		puts = append(puts, clientv3.OpPut(c.DeployKey(d.ID, record.KeyPayload), string(p.payload)))
 	}
 	if d.Signature != nil {
-		puts = append(puts, clientv3.OpPut(c.deployKey(d.ID, record.KeySignature), string(d.Signature)))
+		puts = append(puts, clientv3.OpPut(c.DeployKey(d.ID, record.KeySignature), string(d.Signature)))
 	}
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
-		Else(clientv3.OpGet(c.deployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.own("hold"))).Commit()
+		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
 }
 
 // notPublished says why the compares failed.
@@ -126,7 +126,7 @@ func (p *Prepared) settle(ctx context.Context, d *record.Deploy, cause error) (*
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	c := p.chain
-	lock, record := c.own("lock"), clientv3.OpGet(c.deployKey(d.ID, record.KeyRecord))
+	lock, record := c.Key("lock"), clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord))
 	revision := p.lock.revision
 	for {
 		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", revision)).

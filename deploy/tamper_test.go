@@ -11,9 +11,9 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
@@ -130,7 +130,7 @@ func TestRestsOfADeployAreReported(t *testing.T) {
 		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
 		f.delete(namespace + "/deploy/1/" + key)
 	}
-	if _, err := f.chain.Get(t.Context(), 1); !errors.Is(err, deploy.ErrNotFound) {
+	if _, err := f.chain.Get(t.Context(), 1); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("got %v, want not found", err)
 	}
 }

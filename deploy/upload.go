@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -51,7 +52,7 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(tex
 	p.chain.log.DebugContext(ctx, "step", "at", "contents-put")
 	for _, level := range p.levels {
 		for _, oid := range level {
-			if err := putChunks(w, p.chain.treeKey(oid), p.nodes.known[oid].Text()); err != nil {
+			if err := store.PutChunks(w, p.chain.TreeKey(oid), p.nodes.Known[oid].Text()); err != nil {
 				return err
 			}
 		}
@@ -84,7 +85,7 @@ func (p *Prepared) putContents(ctx context.Context, w *etcd.Writer, tell func())
 			again = append(again, c)
 			continue
 		}
-		if err := w.Put(p.chain.contentKey(c.sum), c.kept); err != nil {
+		if err := w.Put(p.chain.ContentKey(c.sum), c.kept); err != nil {
 			return err
 		}
 		tell()

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -166,7 +167,7 @@ func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 }
 
 func (w *treeWriter) regular(p written, content io.Reader) error {
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, store.Permissions(p.entry.Mode))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
 // openChain is a chain and the connection it is read over.
@@ -143,7 +144,7 @@ func (d *deployID) UnmarshalText(text []byte) error {
 func (c *openChain) deploy(ctx context.Context, want deployID) (*record.Deploy, error) {
 	if !want.head {
 		d, err := c.Get(ctx, want.id)
-		if err == nil || !errors.Is(err, deploy.ErrNotFound) {
+		if err == nil || !errors.Is(err, store.ErrNotFound) {
 			return d, err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"refship/deploy"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -43,7 +43,7 @@ func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
 	out := bufio.NewWriter(a.stdout)
 	defer flushInto(&err, out)
 	counts := map[string]int{}
-	err = chain.Diff(ctx, before, after, func(change deploy.Change) error {
+	err = chain.Diff(ctx, before, after, func(change store.Change) error {
 		status := changeStatus(change)
 		counts[status]++
 		if c.JSON {
@@ -64,7 +64,7 @@ func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
 }
 
 // changeStatus is git's letter for a change (git-diff(1), --diff-filter).
-func changeStatus(c deploy.Change) string {
+func changeStatus(c store.Change) string {
 	const kind = 0o170000 // S_IFMT
 	switch {
 	case c.Old == nil:
@@ -111,7 +111,7 @@ type sideJSON struct {
 	SHA256 string `json:"sha256"` // "" for a submodule
 }
 
-func newChangeJSON(status string, c deploy.Change) changeJSON {
+func newChangeJSON(status string, c store.Change) changeJSON {
 	return changeJSON{Status: status, pathJSON: newPathJSON(c.Path), Old: newSideJSON(c.Old), New: newSideJSON(c.New)}
 }
 

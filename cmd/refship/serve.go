@@ -164,20 +164,20 @@ func findHookBinary(a *app) (string, error) {
 	return path, nil
 }
 
-// store is the etcd in use.
-type store struct {
+// etcdStore is the etcd in use.
+type etcdStore struct {
 	client   *clientv3.Client
 	embedded *etcd.Embedded // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
 
-func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger) (*store, error) {
+func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger) (*etcdStore, error) {
 	if len(c.Endpoints) > 0 {
 		client, err := etcd.Dial(ctx, c.config(log))
 		if err != nil {
 			return nil, err
 		}
-		return &store{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
+		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
 	embedded, err := etcd.Start(ctx, etcd.EmbeddedConfig{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
@@ -186,7 +186,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	s := &store{client: embedded.Client(), embedded: embedded}
+	s := &etcdStore{client: embedded.Client(), embedded: embedded}
 	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
 		return nil, errors.Join(err, embedded.Close())
@@ -203,7 +203,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 }
 
 // Close ends the connection, and etcd if it is ours. Embedded etcd bounds by itself how long that takes.
-func (s *store) Close() error {
+func (s *etcdStore) Close() error {
 	if s.embedded != nil {
 		return s.embedded.Close()
 	}
@@ -211,7 +211,7 @@ func (s *store) Close() error {
 }
 
 // failed gives the error of an embedded etcd that cannot go on; it never does for another one.
-func (s *store) failed() <-chan error {
+func (s *etcdStore) failed() <-chan error {
 	if s.embedded == nil {
 		return nil
 	}
@@ -223,7 +223,7 @@ type server struct {
 	*app
 	dir   dataDir
 	log   *slog.Logger
-	store *store
+	store *etcdStore
 	flags *serveCmd
 }
 

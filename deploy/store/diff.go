@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"context"
@@ -19,8 +19,8 @@ type Change struct {
 	Old, New *tree.Entry // nil: not there
 }
 
-// own gives a copy that keeps no node in memory.
-func (c Change) own() Change {
+// Clone gives a copy that keeps no node in memory.
+func (c Change) Clone() Change {
 	entry := func(e *tree.Entry) *tree.Entry {
 		if e == nil {
 			return nil
@@ -34,17 +34,17 @@ func (c Change) own() Change {
 
 // Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
 // that it reads is checked, contents are not read. fn's error ends it.
-func (c *Reading) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
+func (c *Chain) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
 	for _, d := range []*record.Deploy{a, b} {
 		if d.Record == nil {
 			return c.noTreeError(d)
 		}
 	}
-	n, root, dirs := c.newNodes(), pair{old: a.Record.Root(), new: b.Record.Root()}, 1
+	n, root, dirs := c.NewNodes(), pair{old: a.Record.Root(), new: b.Record.Root()}, 1
 	if same(&root.old, &root.new) {
 		return nil
 	}
-	err := n.load(ctx, root.oids(nil))
+	err := n.Load(ctx, root.oids(nil))
 	if err == nil {
 		err = n.diffSorted(ctx, root, &dirs, fn)
 	}
@@ -88,7 +88,7 @@ func tooLarge(what string) error {
 }
 
 // diffSorted compares a directory that is loaded, and all below it, in the order of the paths.
-func (n *nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Change) error) error {
+func (n *Nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Change) error) error {
 	steps, err := n.diffPair(p)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (n *nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Chang
 	if *dirs > maxDirs {
 		return tooLarge(fmt.Sprintf("%d directories", maxDirs))
 	}
-	if err := n.load(ctx, oids); err != nil {
+	if err := n.Load(ctx, oids); err != nil {
 		return err
 	}
 	for _, s := range steps {
@@ -119,10 +119,10 @@ func (n *nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Chang
 	return nil
 }
 
-// diff calls fn for each file, link or submodule that differs between two trees (a zero oid is the empty one), a level
+// Diff calls fn for each file, link or submodule that differs between two trees (a zero oid is the empty one), a level
 // after the other: that takes fewer requests than their order would. Equal directories are not looked into. Both trees
 // must be known or in etcd.
-func (n *nodes) diff(ctx context.Context, old, new tree.Entry, fn func(Change)) error {
+func (n *Nodes) Diff(ctx context.Context, old, new tree.Entry, fn func(Change)) error {
 	if old.OID == new.OID {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (n *nodes) diff(ctx context.Context, old, new tree.Entry, fn func(Change)) 
 		for _, p := range level {
 			oids = p.oids(oids)
 		}
-		if err := n.load(ctx, oids); err != nil {
+		if err := n.Load(ctx, oids); err != nil {
 			return err
 		}
 		var next []pair
@@ -169,7 +169,7 @@ type step struct {
 }
 
 // diffPair compares one directory and gives what differs in it, in git's order, which is that of the whole paths.
-func (n *nodes) diffPair(p pair) ([]step, error) {
+func (n *Nodes) diffPair(p pair) ([]step, error) {
 	old, err := n.named(p.old)
 	if err != nil {
 		return nil, err
@@ -240,16 +240,16 @@ func stepOf(where string, a, b *tree.Entry) step {
 
 // named gives the entries of a directory that was loaded and must be what the directory above, or the record, names;
 // none for the zero oid.
-func (n *nodes) named(dir tree.Entry) ([]tree.Entry, error) {
+func (n *Nodes) named(dir tree.Entry) ([]tree.Entry, error) {
 	if dir.OID.IsZero() {
 		return nil, nil
 	}
-	node := n.known[dir.OID]
+	node := n.Known[dir.OID]
 	if node == nil {
-		return nil, n.unknown(dir.OID)
+		return nil, n.Unknown(dir.OID)
 	}
-	if text := n.text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
-		return nil, record.Corrupt(n.chain.treeKey(dir.OID), "it is not what the tree above it names")
+	if text := n.Text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
+		return nil, record.Corrupt(n.chain.TreeKey(dir.OID), "it is not what the tree above it names")
 	}
 	return node.Entries, nil
 }

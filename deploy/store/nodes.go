@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"context"
@@ -23,16 +23,16 @@ const dirMode = filemode.Dir
 // nodesPerTxn keeps the answer of one txn small: a node can be as large as a chunk, or many chunks.
 const nodesPerTxn = 32
 
-func (c *Reading) treeKey(oid plumbing.Hash) string { return c.own("tree/" + oid.String()) }
+func (c *Chain) TreeKey(oid plumbing.Hash) string { return c.Key("tree/" + oid.String()) }
 
-func (c *Reading) objectKey(oid plumbing.Hash) string { return c.own("object/" + oid.String()) }
+func (c *Chain) ObjectKey(oid plumbing.Hash) string { return c.Key("object/" + oid.String()) }
 
-func (c *Reading) contentKey(sum tree.SHA256) string {
+func (c *Chain) ContentKey(sum tree.SHA256) string {
 	return string(c.ns) + "/storage/{sha256}" + sum.String()
 }
 
-// chunkKeys are the keys that a value of a size stands at: the key itself, or key/0, key/1 … if it is cut.
-func chunkKeys(key string, size int64) []string {
+// ChunkKeys are the keys that a value of a size stands at: the key itself, or key/0, key/1 … if it is cut.
+func ChunkKeys(key string, size int64) []string {
 	keys := make([]string, chunkCount(size))
 	for i := range keys {
 		keys[i] = chunkKey(key, size, int64(i))
@@ -56,9 +56,9 @@ func chunkKey(key string, size, i int64) string {
 	return key + "/" + strconv.FormatInt(i, 10)
 }
 
-// putChunks writes a value at its keys.
-func putChunks(w *etcd.Writer, key string, value []byte) error {
-	for i, k := range chunkKeys(key, int64(len(value))) {
+// PutChunks writes a value at its keys.
+func PutChunks(w *etcd.Writer, key string, value []byte) error {
+	for i, k := range ChunkKeys(key, int64(len(value))) {
 		start := i * tree.ChunkSize
 		if err := w.Put(k, value[start:min(start+tree.ChunkSize, len(value))]); err != nil {
 			return err
@@ -67,28 +67,28 @@ func putChunks(w *etcd.Writer, key string, value []byte) error {
 	return nil
 }
 
-// nodes reads tree nodes from etcd and keeps them: a deploy reads each at most once.
-type nodes struct {
-	chain  *Reading
-	known  map[plumbing.Hash]*tree.Node
-	text   map[plumbing.Hash]tree.Entry // size and sha256 of the texts
+// Nodes reads tree nodes from etcd and keeps them: a deploy reads each at most once.
+type Nodes struct {
+	chain  *Chain
+	Known  map[plumbing.Hash]*tree.Node
+	Text   map[plumbing.Hash]tree.Entry // size and sha256 of the texts
 	broken map[plumbing.Hash]string     // what is wrong with a node that is there
 }
 
-func (c *Reading) newNodes() *nodes {
-	return &nodes{
-		chain: c, known: map[plumbing.Hash]*tree.Node{}, text: map[plumbing.Hash]tree.Entry{},
+func (c *Chain) NewNodes() *Nodes {
+	return &Nodes{
+		chain: c, Known: map[plumbing.Hash]*tree.Node{}, Text: map[plumbing.Hash]tree.Entry{},
 		broken: map[plumbing.Hash]string{},
 	}
 }
 
-// load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
+// Load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
 // a reader reports it (unknown), and a deploy that has the directory writes it again.
-func (n *nodes) load(ctx context.Context, oids []plumbing.Hash) error {
+func (n *Nodes) Load(ctx context.Context, oids []plumbing.Hash) error {
 	var missing []plumbing.Hash
 	asked := map[plumbing.Hash]bool{}
 	for _, oid := range oids {
-		if n.known[oid] == nil && !asked[oid] {
+		if n.Known[oid] == nil && !asked[oid] {
 			asked[oid] = true
 			missing = append(missing, oid)
 		}
@@ -98,7 +98,7 @@ func (n *nodes) load(ctx context.Context, oids []plumbing.Hash) error {
 		missing = missing[len(batch):]
 		ops := make([]clientv3.Op, len(batch))
 		for i, oid := range batch {
-			key := n.chain.treeKey(oid)
+			key := n.chain.TreeKey(oid)
 			ops[i] = clientv3.OpGet(key, clientv3.WithRange(key+"0")) // '0' follows '/': the key and its chunks
 		}
 		resp, err := n.chain.kv.Txn(ctx).Then(ops...).Commit()
@@ -113,8 +113,8 @@ func (n *nodes) load(ctx context.Context, oids []plumbing.Hash) error {
 }
 
 // take keeps a node that was read, if all of it is there.
-func (n *nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
-	text, whole := joinChunks(n.chain.treeKey(oid), kvs)
+func (n *Nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
+	text, whole := joinChunks(n.chain.TreeKey(oid), kvs)
 	if !whole {
 		return
 	}
@@ -126,30 +126,30 @@ func (n *nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
 		n.broken[oid] = err.Error() // or chunks of which the last ones were never written
 		return
 	}
-	n.add(oid, node, text)
+	n.Add(oid, node, text)
 }
 
-// unknown says what is wrong with a node that load left unknown.
-func (n *nodes) unknown(oid plumbing.Hash) error {
+// Unknown says what is wrong with a node that load left unknown.
+func (n *Nodes) Unknown(oid plumbing.Hash) error {
 	what := n.broken[oid]
 	if what == "" {
 		what = "it is missing or incomplete"
 	}
-	return record.Corrupt(n.chain.treeKey(oid), what)
+	return record.Corrupt(n.chain.TreeKey(oid), what)
 }
 
-// distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.
-func (n *nodes) distrust(deployed tree.Entry) {
-	if text, ok := n.text[deployed.OID]; ok && (text.Size != deployed.Size || text.SHA256 != deployed.SHA256) {
-		delete(n.known, deployed.OID)
-		delete(n.text, deployed.OID)
+// Distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.
+func (n *Nodes) Distrust(deployed tree.Entry) {
+	if text, ok := n.Text[deployed.OID]; ok && (text.Size != deployed.Size || text.SHA256 != deployed.SHA256) {
+		delete(n.Known, deployed.OID)
+		delete(n.Text, deployed.OID)
 		n.broken[deployed.OID] = "it is not what was deployed"
 	}
 }
 
-func (n *nodes) add(oid plumbing.Hash, node *tree.Node, text []byte) tree.Entry {
+func (n *Nodes) Add(oid plumbing.Hash, node *tree.Node, text []byte) tree.Entry {
 	entry := tree.Entry{Mode: dirMode, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
-	n.known[oid], n.text[oid] = node, entry
+	n.Known[oid], n.Text[oid] = node, entry
 	return entry
 }
 
@@ -175,8 +175,8 @@ func joinChunks(key string, kvs []*mvccpb.KeyValue) (text []byte, whole bool) {
 	return text, len(kvs) > 0
 }
 
-// loadBelow loads a directory and all directories below it, and checks that each is what the one above names.
-func (n *nodes) loadBelow(ctx context.Context, root tree.Entry) error {
+// LoadBelow loads a directory and all directories below it, and checks that each is what the one above names.
+func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
 	seen := map[plumbing.Hash]bool{root.OID: true}
 	for level := []tree.Entry{root}; len(level) > 0; {
 		if err := n.verified(ctx, level); err != nil {
@@ -184,7 +184,7 @@ func (n *nodes) loadBelow(ctx context.Context, root tree.Entry) error {
 		}
 		var next []tree.Entry
 		for _, dir := range level {
-			for _, e := range dirsOf(n.known[dir.OID].Entries) {
+			for _, e := range dirsOf(n.Known[dir.OID].Entries) {
 				if !seen[e.OID] {
 					seen[e.OID] = true
 					next = append(next, e)

@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"context"
@@ -18,26 +18,26 @@ import (
 )
 
 // noTreeError says that a deploy has no tree to read: it is foreign.
-func (c *Reading) noTreeError(d *record.Deploy) error {
+func (c *Chain) noTreeError(d *record.Deploy) error {
 	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
 }
 
 // verified loads directories' nodes and holds each against the size and sha256 that leads to it.
-func (n *nodes) verified(ctx context.Context, dirs []tree.Entry) error {
+func (n *Nodes) verified(ctx context.Context, dirs []tree.Entry) error {
 	oids := make([]plumbing.Hash, len(dirs))
 	for i, e := range dirs {
 		oids[i] = e.OID
 	}
-	if err := n.load(ctx, oids); err != nil {
+	if err := n.Load(ctx, oids); err != nil {
 		return err
 	}
 	for _, e := range dirs {
-		text, ok := n.text[e.OID]
+		text, ok := n.Text[e.OID]
 		if !ok {
-			return n.unknown(e.OID)
+			return n.Unknown(e.OID)
 		}
 		if text.Size != e.Size || text.SHA256 != e.SHA256 {
-			return record.Corrupt(n.chain.treeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
+			return record.Corrupt(n.chain.TreeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
 		}
 	}
 	return nil
@@ -60,7 +60,7 @@ func inWords(dir string) string {
 }
 
 // find walks from the root to what is at a path: "" is the root. The walk follows no symbolic link.
-func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.Entry, error) {
+func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.Entry, error) {
 	at := root
 	if where == "" {
 		return at, nil
@@ -74,7 +74,7 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 			return at, err
 		}
 		next := -1
-		entries := n.known[at.OID].Entries
+		entries := n.Known[at.OID].Entries
 		for i := range entries {
 			if entries[i].Name == name {
 				next = i
@@ -91,11 +91,11 @@ func (n *nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 // List calls fn for the entries of the directory at where ("" is the root), or for the one file that is there, with
 // their paths; recursive goes into directories, which are then not told themselves. Every node is checked on the way.
 // Paths are raw bytes, elements joined with "/".
-func (c *Reading) List(ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
+func (c *Chain) List(ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
-	n := c.newNodes()
+	n := c.NewNodes()
 	where, asDir := strings.CutSuffix(where, "/")
 	at, err := n.find(ctx, d.Record.Root(), where)
 	if err != nil {
@@ -112,14 +112,14 @@ func (c *Reading) List(ctx context.Context, d *record.Deploy, where string, recu
 	return n.list(ctx, where, at, recursive, &seen, fn)
 }
 
-func (n *nodes) list(ctx context.Context, where string, dir tree.Entry, recursive bool, seen *int, fn func(string, tree.Entry) error) error {
+func (n *Nodes) list(ctx context.Context, where string, dir tree.Entry, recursive bool, seen *int, fn func(string, tree.Entry) error) error {
 	if *seen++; *seen > maxDirs {
 		return fmt.Errorf("list %q: more than %d directories", where, maxDirs)
 	}
 	if err := n.verified(ctx, []tree.Entry{dir}); err != nil {
 		return err
 	}
-	entries := n.known[dir.OID].Entries
+	entries := n.Known[dir.OID].Entries
 	if recursive {
 		if err := n.verified(ctx, dirsOf(entries)); err != nil { // all of them at once
 			return err
@@ -152,11 +152,11 @@ func dirsOf(entries []tree.Entry) []tree.Entry {
 
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
 // first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
-func (c *Reading) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
+func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
-	e, err := c.newNodes().find(ctx, d.Record.Root(), where)
+	e, err := c.NewNodes().find(ctx, d.Record.Root(), where)
 	if err != nil {
 		return fmt.Errorf("read deploy %d: %w", d.ID, err)
 	}
@@ -173,13 +173,13 @@ func (c *Reading) Cat(ctx context.Context, d *record.Deploy, where string, w io.
 const chunksAtOnce = 4
 
 // content writes a file's content and checks it.
-func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error {
+func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
 	for first := int64(0); first < count; first += chunksAtOnce {
 		last := min(first+chunksAtOnce, count)
 		batch := make([]string, 0, chunksAtOnce)
 		for i := first; i < last; i++ {
-			batch = append(batch, chunkKey(c.contentKey(e.SHA256), e.Size, i))
+			batch = append(batch, chunkKey(c.ContentKey(e.SHA256), e.Size, i))
 		}
 		values, err := etcd.Get(ctx, c.kv, batch)
 		if err != nil {
@@ -205,9 +205,9 @@ func (c *Reading) content(ctx context.Context, e tree.Entry, w io.Writer) error 
 	return nil
 }
 
-func (c *Reading) checkContent(e tree.Entry, sum *tree.ContentHash) error {
+func (c *Chain) checkContent(e tree.Entry, sum *tree.ContentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}
-	return record.Corrupt(c.contentKey(e.SHA256), fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID()))
+	return record.Corrupt(c.ContentKey(e.SHA256), fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID()))
 }

@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"context"
@@ -15,24 +15,24 @@ import (
 // ErrNotFound: the chain has no deploy of that id.
 var ErrNotFound = errors.New("no such deploy")
 
-// Reading reads the chain of one namespace.
-type Reading struct {
+// Chain reads the chain of one namespace.
+type Chain struct {
 	kv clientv3.KV // with a bound on how long one request may take
 	ns record.Namespace
 }
 
-// OpenReading gives what reads the chain of a namespace; it asks etcd nothing yet. kv bounds how long a request may take.
-func OpenReading(kv clientv3.KV, ns record.Namespace) *Reading { return &Reading{kv: kv, ns: ns} }
+// Open gives what reads the chain of a namespace; it asks etcd nothing yet. kv bounds how long a request may take.
+func Open(kv clientv3.KV, ns record.Namespace) *Chain { return &Chain{kv: kv, ns: ns} }
 
 // Namespace is the chain's namespace.
-func (c *Reading) Namespace() record.Namespace { return c.ns }
+func (c *Chain) Namespace() record.Namespace { return c.ns }
 
-func (c *Reading) deployKey(id record.ID, which int) string {
+func (c *Chain) DeployKey(id record.ID, which int) string {
 	return fmt.Sprintf("%s/deploy/%d/%s", c.ns, id, record.KeyNames[which])
 }
 
-// own gives a key of refship's own below the namespace.
-func (c *Reading) own(name string) string { return string(c.ns) + "/refship/" + name }
+// Key gives a key of refship's own below the namespace.
+func (c *Chain) Key(name string) string { return string(c.ns) + "/refship/" + name }
 
 // maxProbes is how many ids one txn asks for: two operations each.
 const maxProbes = etcd.MaxOps / 2
@@ -42,7 +42,7 @@ const deploysPerTxn = etcd.MaxOps / record.NumKeys
 
 // Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
 // NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
-func (c *Reading) Head(ctx context.Context) (*record.Deploy, error) {
+func (c *Chain) Head(ctx context.Context) (*record.Deploy, error) {
 	state, err := c.State(ctx)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (c *Reading) Head(ctx context.Context) (*record.Deploy, error) {
 }
 
 // headAt finds the head at a revision, knowing that it may be low.
-func (c *Reading) headAt(ctx context.Context, rev int64, low record.ID) (*record.Deploy, error) {
+func (c *Chain) headAt(ctx context.Context, rev int64, low record.ID) (*record.Deploy, error) {
 	for {
 		head, next, err := c.top(ctx, low, rev)
 		switch {
@@ -70,10 +70,10 @@ func (c *Reading) headAt(ctx context.Context, rev int64, low record.ID) (*record
 }
 
 // top reads deploy low (nil if it is not there; there is no deploy 0) and tells whether the next one exists.
-func (c *Reading) top(ctx context.Context, low record.ID, rev int64) (d *record.Deploy, next bool, err error) {
+func (c *Chain) top(ctx context.Context, low record.ID, rev int64) (d *record.Deploy, next bool, err error) {
 	ops := c.readOps(nil, low, rev)
 	for which := range record.KeyNames {
-		ops = append(ops, clientv3.OpGet(c.deployKey(low+1, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
+		ops = append(ops, clientv3.OpGet(c.DeployKey(low+1, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
 	}
 	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
 	if err != nil {
@@ -93,14 +93,14 @@ func (c *Reading) top(ctx context.Context, low record.ID, rev int64) (d *record.
 	}
 	for which := range record.KeyNames {
 		if above[which] {
-			return nil, false, record.Corrupt(c.deployKey(low+1, which), "it is there without the deploy's record")
+			return nil, false, record.Corrupt(c.DeployKey(low+1, which), "it is there without the deploy's record")
 		}
 	}
 	return d, false, nil
 }
 
 // gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until one is missing, then halves.
-func (c *Reading) gallop(ctx context.Context, rev int64, low record.ID) (record.ID, error) {
+func (c *Chain) gallop(ctx context.Context, rev int64, low record.ID) (record.ID, error) {
 	var ids []record.ID
 	for step := record.ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
 		ids = append(ids, low+step)
@@ -133,11 +133,11 @@ func (c *Reading) gallop(ctx context.Context, rev int64, low record.ID) (record.
 }
 
 // probe tells which deploys exist at a revision.
-func (c *Reading) probe(ctx context.Context, rev int64, ids []record.ID) ([]bool, error) {
+func (c *Chain) probe(ctx context.Context, rev int64, ids []record.ID) ([]bool, error) {
 	ops := make([]clientv3.Op, 0, 2*len(ids))
 	for _, id := range ids {
 		for _, which := range []int{record.KeyRecord, record.KeyPayload} {
-			ops = append(ops, clientv3.OpGet(c.deployKey(id, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
+			ops = append(ops, clientv3.OpGet(c.DeployKey(id, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
 		}
 	}
 	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
@@ -152,7 +152,7 @@ func (c *Reading) probe(ctx context.Context, rev int64, ids []record.ID) ([]bool
 }
 
 // Get reads one deploy; ErrNotFound if the chain has none of that id.
-func (c *Reading) Get(ctx context.Context, id record.ID) (*record.Deploy, error) {
+func (c *Chain) Get(ctx context.Context, id record.ID) (*record.Deploy, error) {
 	deploys, err := c.read(ctx, []record.ID{id}, 0)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (c *Reading) Get(ctx context.Context, id record.ID) (*record.Deploy, error)
 }
 
 // Log calls fn for each deploy from the newest down, for at most limit of them (0: all).
-func (c *Reading) Log(ctx context.Context, limit int, fn func(*record.Deploy) error) error {
+func (c *Chain) Log(ctx context.Context, limit int, fn func(*record.Deploy) error) error {
 	head, err := c.Head(ctx)
 	if err != nil || head == nil {
 		return err
@@ -197,7 +197,7 @@ func (c *Reading) Log(ctx context.Context, limit int, fn func(*record.Deploy) er
 
 // read gets deploys in one txn at a revision (0: now); nil for one that is not there. If one is corrupt, those before it
 // come with the error.
-func (c *Reading) read(ctx context.Context, ids []record.ID, rev int64) ([]*record.Deploy, error) {
+func (c *Chain) read(ctx context.Context, ids []record.ID, rev int64) ([]*record.Deploy, error) {
 	ops := make([]clientv3.Op, 0, record.NumKeys*len(ids))
 	for _, id := range ids {
 		ops = c.readOps(ops, id, rev)
@@ -216,19 +216,19 @@ func (c *Reading) read(ctx context.Context, ids []record.ID, rev int64) ([]*reco
 }
 
 // readOps appends what reads one deploy; take reads the answers.
-func (c *Reading) readOps(ops []clientv3.Op, id record.ID, rev int64) []clientv3.Op {
+func (c *Chain) readOps(ops []clientv3.Op, id record.ID, rev int64) []clientv3.Op {
 	for which := range record.KeyNames {
 		opts := []clientv3.OpOption{clientv3.WithRev(rev)}
 		if which == record.KeyPayload {
 			opts = append(opts, clientv3.WithKeysOnly()) // it may be large, and only its revision is of use
 		}
-		ops = append(ops, clientv3.OpGet(c.deployKey(id, which), opts...))
+		ops = append(ops, clientv3.OpGet(c.DeployKey(id, which), opts...))
 	}
 	return ops
 }
 
 // take makes a deploy of the answers to readOps; nil if there is none.
-func (c *Reading) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*record.Deploy, error) {
+func (c *Chain) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*record.Deploy, error) {
 	d := &record.Deploy{ID: id}
 	for which := range record.KeyNames {
 		kvs := answers[which].GetResponseRange().Kvs
@@ -247,25 +247,25 @@ func (c *Reading) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*recor
 	}
 	switch {
 	case d.Revisions[record.KeyRecord] != 0:
-		if err := d.Decode(func(which int) string { return c.deployKey(id, which) }); err != nil {
+		if err := d.Decode(func(which int) string { return c.DeployKey(id, which) }); err != nil {
 			return nil, err
 		}
 		return d, nil
 	case d.Revisions[record.KeySignature] != 0:
-		return nil, record.Corrupt(c.deployKey(id, record.KeyRecord), "the record is missing, its signature is there")
+		return nil, record.Corrupt(c.DeployKey(id, record.KeyRecord), "the record is missing, its signature is there")
 	case d.Revisions[record.KeyPayload] != 0:
 		if _, err := record.ParseHash(string(d.Hash)); err != nil {
 			d.Hash = "" // another writer's, and none that could be compared
 		}
 		return d, nil
 	case d.Revisions[record.KeyHash] != 0:
-		return nil, record.Corrupt(c.deployKey(id, record.KeyHash), "it is there without the deploy's record")
+		return nil, record.Corrupt(c.DeployKey(id, record.KeyHash), "it is there without the deploy's record")
 	}
 	return nil, nil
 }
 
-// newestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
-func (c *Reading) newestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
+// NewestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
+func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
 	if d == nil || d.Record != nil {
 		return d, nil
 	}
@@ -290,6 +290,6 @@ func (c *Reading) newestRecord(ctx context.Context, d *record.Deploy) (*record.D
 	return nil, nil
 }
 
-func (c *Reading) gapError(id record.ID) error {
-	return record.Corrupt(c.deployKey(id, record.KeyRecord), "the deploy is missing, a later one is there")
+func (c *Chain) gapError(id record.ID) error {
+	return record.Corrupt(c.DeployKey(id, record.KeyRecord), "the deploy is missing, a later one is there")
 }

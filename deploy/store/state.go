@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type marks struct {
 const maxCompacted = 10
 
 // State reads head, hold and lock: the marks and then the head at their revision.
-func (c *Reading) State(ctx context.Context) (*record.State, error) {
+func (c *Chain) State(ctx context.Context) (*record.State, error) {
 	for try := 1; ; try++ {
 		m, err := c.marks(ctx)
 		if err != nil {
@@ -42,8 +42,8 @@ func (c *Reading) State(ctx context.Context) (*record.State, error) {
 	}
 }
 
-func (c *Reading) marks(ctx context.Context) (*marks, error) {
-	resp, err := c.kv.Txn(ctx).Then(clientv3.OpGet(c.own("head")), clientv3.OpGet(c.own("hold")), clientv3.OpGet(c.own("lock"))).Commit()
+func (c *Chain) marks(ctx context.Context) (*marks, error) {
+	resp, err := c.kv.Txn(ctx).Then(clientv3.OpGet(c.Key("head")), clientv3.OpGet(c.Key("hold")), clientv3.OpGet(c.Key("lock"))).Commit()
 	if err != nil {
 		return nil, fmt.Errorf("read head of %s: %w", c.ns, etcd.Classify(err))
 	}

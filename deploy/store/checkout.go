@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"bytes"
@@ -29,8 +29,8 @@ const filesAtOnce = 64
 // checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it, whatever
 // links and names the tree has.
 type checkout struct {
-	chain *Reading
-	nodes *nodes
+	chain *Chain
+	nodes *Nodes
 	root  *os.Root
 	told  text.Progress
 	tell  func(text.Progress)
@@ -47,7 +47,7 @@ type place struct {
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
-func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
+func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
 	}
@@ -73,7 +73,7 @@ func (c *Reading) Checkout(ctx context.Context, d *record.Deploy, dir string, pr
 		return err
 	}
 	defer root.Close()
-	w := &checkout{chain: c, nodes: c.newNodes(), root: root, tell: progress}
+	w := &checkout{chain: c, nodes: c.NewNodes(), root: root, tell: progress}
 	w.told = text.Progress{Step: "writing", FilesTotal: d.Record.Files}
 	if err := w.tree(ctx, d.Record.Root()); err != nil {
 		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
@@ -115,7 +115,7 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		}
 		var next []place
 		for _, p := range level {
-			for _, e := range w.nodes.known[p.entry.OID].Entries {
+			for _, e := range w.nodes.Known[p.entry.OID].Entries {
 				at := place{path.Join(p.path, e.Name), e}
 				if e.Mode == dirMode {
 					next = append(next, at)
@@ -147,9 +147,9 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 // large writes a file chunk by chunk.
 func (w *checkout) large(ctx context.Context, p place) error {
 	if p.entry.Mode == filemode.Symlink {
-		return record.Corrupt(w.chain.contentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
+		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
 	}
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, Permissions(p.entry.Mode))
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (w *checkout) large(ctx context.Context, p place) error {
 func (w *checkout) flush(ctx context.Context) error {
 	keys := make([]string, len(w.batch))
 	for i, p := range w.batch {
-		keys[i] = w.chain.contentKey(p.entry.SHA256)
+		keys[i] = w.chain.ContentKey(p.entry.SHA256)
 	}
 	values, err := etcd.Get(ctx, w.chain.kv, keys)
 	if err != nil {
@@ -192,7 +192,7 @@ func (w *checkout) small(p place, value []byte, key string) error {
 	if p.entry.Mode == filemode.Symlink {
 		return w.root.Symlink(string(value), p.path)
 	}
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(p.entry.Mode))
+	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, Permissions(p.entry.Mode))
 	if err != nil {
 		return err
 	}
@@ -206,8 +206,8 @@ func (w *checkout) count(size int64) {
 	w.tell(w.told)
 }
 
-// permissions are git's: the umask takes its share.
-func permissions(mode filemode.FileMode) fs.FileMode {
+// Permissions are git's: the umask takes its share.
+func Permissions(mode filemode.FileMode) fs.FileMode {
 	if mode == filemode.Executable {
 		return 0o777
 	}
