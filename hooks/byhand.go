@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -100,12 +101,12 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	return made, nil
 }
 
-// checkRef refuses a commit that is not in the target's ref: each push to that would be refused afterwards.
+// git.CheckRef refuses a commit that is not in the target's ref: each push to that would be refused afterwards.
 func (b *ByHand) checkRef(ctx context.Context, job *deploy.Job) error {
 	if b.Target.Name == "" || job.Force {
 		return nil
 	}
-	at, err := ReadRef(ctx, b.GitDir, b.Target.Ref)
+	at, err := git.ReadRef(ctx, b.GitDir, b.Target.Ref)
 	if err != nil || at.IsZero() {
 		return err
 	}
@@ -119,8 +120,8 @@ func (b *ByHand) checkRef(ctx context.Context, job *deploy.Job) error {
 	return &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
-			job.Hash().Short(), shortRef(b.Target.Ref), b.Target.Name, shortRef(b.Target.Ref)),
-		Remedy: fmt.Sprintf("bring it into %s first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT", shortRef(b.Target.Ref)),
+			job.Hash().Short(), git.ShortRef(b.Target.Ref), b.Target.Name, git.ShortRef(b.Target.Ref)),
+		Remedy: fmt.Sprintf("bring it into %s first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT", git.ShortRef(b.Target.Ref)),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -115,7 +116,7 @@ func overridden(c *deploy.ConflictError) string {
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (x *Session) greeting(p *plan) string {
 	to := record.Hash(p.update.New.String()).Short()
-	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, shortRef(p.update.Ref))
+	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, git.ShortRef(p.update.Ref))
 	v := p.verdict
 	switch {
 	case v.Already:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -64,7 +65,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 		o.say(line)
 	}
 	o.published = append(o.published, left.published...)
-	now, err := readRefs(ctx, o.gitDir, refsOf(targets))
+	now, err := git.ReadRefs(ctx, o.gitDir, refsOf(targets))
 	if err != nil {
 		return errors.Join(left.err, err)
 	}
@@ -74,7 +75,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 			continue // it was told why; and it stays the deploy of whoever pushed it
 		}
 		if !exists {
-			o.say(fmt.Sprintf("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, o.name, shortRef(t.Ref)))
+			o.say(fmt.Sprintf("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, o.name, git.ShortRef(t.Ref)))
 			continue
 		}
 		if err := o.target(ctx, t, at); err != nil {

@@ -22,7 +22,7 @@ func EnterPush(gitDir string) (leave func(), err error) {
 	case errors.As(err, &locked):
 		return nil, &fault.Error{Kind: fault.Refused, What: "refship's hooks are just being taken out of this repository", Remedy: "try again when that is done"}
 	case err != nil:
-		return nil, fmt.Errorf("enter push: %w", withoutPath(err))
+		return nil, fmt.Errorf("enter push: %w", disk.WithoutDir(err))
 	}
 	return leave, nil
 }

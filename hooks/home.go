@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +9,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
@@ -40,7 +39,7 @@ type Home struct {
 //
 // Errors are fault.Refused with git's words for what is no repository, not safe or not usable.
 func FindHome(ctx context.Context, path string) (*Home, error) {
-	out, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
+	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
 	if err != nil {
 		return nil, fmt.Errorf("find repository: %w", notFound(path, err))
 	}
@@ -53,7 +52,7 @@ func FindHome(ctx context.Context, path string) (*Home, error) {
 	}
 	h := &Home{GitDir: dir}
 	if inside == "true" {
-		top, err := userGit(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
+		top, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
 		if err != nil {
 			return nil, fmt.Errorf("find work tree: %w", err)
 		}
@@ -199,53 +198,20 @@ func (h *Home) config(ctx context.Context, kind, key string) (setting, error) {
 
 // git asks about the repository that was found, and looks for no other.
 func (h *Home) git(ctx context.Context, args ...string) (string, error) {
-	return userGit(ctx, append([]string{"-C", h.GitDir, "--git-dir=" + h.GitDir}, args...)...)
-}
-
-// gitError is what git said when it could not.
-type gitError struct {
-	command string
-	said    string
-	err     error
-}
-
-func (e *gitError) Error() string { return fmt.Sprintf("git %s: %v: %s", e.command, e.err, e.said) }
-func (e *gitError) Unwrap() error { return e.err }
-
-// userEnv is the environment without what would lead git to another repository or change its rules. Which files are the
-// user's configuration, and how far git looks, are the user's to say; hooks are run under the same.
-func userEnv() []string {
-	kept := []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"}
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		name, _, _ := strings.Cut(v, "=")
-		return name == "LC_ALL" || strings.HasPrefix(name, "GIT_") && !slices.Contains(kept, name)
-	})
-	return append(env, "LC_ALL=C")
-}
-
-// userGit runs git as the user would, and gives its standard output.
-func userGit(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Env = userEnv()
-	var out, speech bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &speech
-	if err := cmd.Run(); err != nil {
-		return "", &gitError{command: strings.Join(args, " "), said: strings.TrimSpace(speech.String()), err: err}
-	}
-	return out.String(), nil
+	return git.AsUser(ctx, append([]string{"-C", h.GitDir, "--git-dir=" + h.GitDir}, args...)...)
 }
 
 // notFound puts git's words about a directory that it takes for no repository, or for one that is not safe, into an error
 // with git's remedy.
 func notFound(path string, err error) error {
-	var g *gitError
+	var g *git.Error
 	if !errors.As(err, &g) {
 		return err
 	}
-	lines := strings.Split(strings.TrimPrefix(g.said, "fatal: "), "\n")
+	lines := strings.Split(strings.TrimPrefix(g.Said, "fatal: "), "\n")
 	refused := &fault.Error{Kind: fault.Refused, What: lines[0]}
 	switch {
-	case strings.Contains(g.said, "dubious ownership"):
+	case strings.Contains(g.Said, "dubious ownership"):
 		refused.Remedy = "git config --global --add safe.directory " + text.Quote(path)
 		for _, line := range lines[1:] {
 			if command := strings.TrimSpace(line); strings.HasPrefix(command, "git config ") {
@@ -253,12 +219,12 @@ func notFound(path string, err error) error {
 			}
 		}
 		refused.Remedy = "work as its owner, or, if you trust it: " + refused.Remedy
-	case strings.Contains(g.said, "safe.bareRepository"):
+	case strings.Contains(g.Said, "safe.bareRepository"):
 		refused.Remedy = "if you trust the bare repositories here: git config --global safe.bareRepository all"
-	case strings.Contains(g.said, "not a git repository"):
+	case strings.Contains(g.Said, "not a git repository"):
 		refused.What = fmt.Sprintf("%s is in no git repository", path)
 		refused.Remedy = "name a repository, or a directory in one"
-	case strings.Contains(g.said, "cannot change to"):
+	case strings.Contains(g.Said, "cannot change to"):
 		refused.Remedy = "name a directory that is there and that you may read"
 	default:
 		return err

@@ -16,7 +16,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -44,7 +46,7 @@ func CommonDir(gitDir string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return dir, nil
 	case err != nil:
-		return "", fmt.Errorf("find repository: %w", withoutPath(err))
+		return "", fmt.Errorf("find repository: %w", disk.WithoutDir(err))
 	}
 	common := strings.TrimSuffix(string(text), "\n")
 	if !filepath.IsAbs(common) {
@@ -190,7 +192,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdat
 	if len(all) == 0 {
 		return s.unpromised(ctx, c, t, u, out)
 	}
-	now, err := ReadRef(ctx, c.GitDir, t.Ref)
+	now, err := git.ReadRef(ctx, c.GitDir, t.Ref)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy/disk"
+	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 const (
@@ -57,7 +59,7 @@ type oid plumbing.Hash
 func (o oid) MarshalText() ([]byte, error) { return []byte(plumbing.Hash(o).String()), nil }
 
 func (o *oid) UnmarshalText(text []byte) error {
-	h, err := parseOID(string(text))
+	h, err := git.ParseOID(string(text))
 	*o = oid(h)
 	return err
 }
@@ -65,9 +67,9 @@ func (o *oid) UnmarshalText(text []byte) error {
 var pushID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // parseIntent takes only what encode writes.
-func parseIntent(text []byte) (*intent, error) {
+func parseIntent(text1 []byte) (*intent, error) {
 	var in intent
-	d := json.NewDecoder(bytes.NewReader(text))
+	d := json.NewDecoder(bytes.NewReader(text1))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
 		return nil, fmt.Errorf("parse intent: %w", err)
@@ -79,7 +81,7 @@ func parseIntent(text []byte) (*intent, error) {
 		return nil, fmt.Errorf("parse intent: format %d is not known", in.Format)
 	}
 	if !pushID.MatchString(in.Push) {
-		return nil, fmt.Errorf("parse intent: push %q is not 32 hex digits", clip([]byte(in.Push)))
+		return nil, fmt.Errorf("parse intent: push %q is not 32 hex digits", text.Clip(in.Push))
 	}
 	if in.Repository == "" || in.Pusher.Name == "" {
 		return nil, errors.New("parse intent: repository or pusher is missing")
@@ -90,7 +92,7 @@ func parseIntent(text []byte) (*intent, error) {
 	var targets []Target
 	for _, w := range in.Deploys {
 		if plumbing.Hash(w.New).IsZero() {
-			return nil, fmt.Errorf("parse intent: target %s has no new oid", clip([]byte(w.Target.Name)))
+			return nil, fmt.Errorf("parse intent: target %s has no new oid", text.Clip(w.Target.Name))
 		}
 		targets = append(targets, w.Target)
 	}
@@ -130,7 +132,7 @@ func (e *intentError) Hint() string {
 // Errors are *intentError.
 func (in *intent) write(gitDir string) error {
 	if err := in.writeFile(gitDir); err != nil {
-		return &intentError{withoutPath(err)}
+		return &intentError{disk.WithoutDir(err)}
 	}
 	return nil
 }
@@ -168,7 +170,7 @@ func (in *intent) drop(gitDir, target string) error {
 		return in.write(gitDir)
 	}
 	if err := disk.Remove(intentPath(gitDir, in.Push)); err != nil {
-		return fmt.Errorf("remove intent: %w", withoutPath(err))
+		return fmt.Errorf("remove intent: %w", disk.WithoutDir(err))
 	}
 	return nil
 }
@@ -180,7 +182,7 @@ func listIntents(gitDir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list intents: %w", withoutPath(err))
+		return nil, fmt.Errorf("list intents: %w", disk.WithoutDir(err))
 	}
 	type left struct {
 		push string
@@ -215,12 +217,12 @@ func listIntents(gitDir string) ([]string, error) {
 func readIntent(gitDir, push string) (*intent, error) {
 	f, err := os.Open(intentPath(gitDir, push))
 	if err != nil {
-		return nil, fmt.Errorf("read intent: %w", withoutPath(err))
+		return nil, fmt.Errorf("read intent: %w", disk.WithoutDir(err))
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxIntent))
 	if err != nil {
-		return nil, fmt.Errorf("read intent: %w", withoutPath(err))
+		return nil, fmt.Errorf("read intent: %w", disk.WithoutDir(err))
 	}
 	in, err := parseIntent(text)
 	if err == nil && in.Push != push {
@@ -244,7 +246,7 @@ func (e *badIntent) Unwrap() error { return e.Err }
 // aside moves the file out of the way and keeps it for whoever wants to look.
 func (e *badIntent) aside() error {
 	if err := disk.Rename(e.Path, e.Path+badSuffix); err != nil {
-		return fmt.Errorf("move intent aside: %w", withoutPath(err))
+		return fmt.Errorf("move intent aside: %w", disk.WithoutDir(err))
 	}
 	return nil
 }

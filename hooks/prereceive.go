@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/git"
 )
 
 // preReceive prepares the whole push, or refuses it. It gives the hook's exit status.
@@ -142,7 +143,7 @@ func (x *Session) plan() {
 // promise writes the intent: from here on the push is published if its ref moves, whatever happens to anybody.
 func (x *Session) promise(certificate string) error {
 	if certificate != "" {
-		if _, err := parseOID(certificate); err != nil {
+		if _, err := git.ParseOID(certificate); err != nil {
 			return fmt.Errorf("read push certificate: %w", err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/disk"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -95,7 +96,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	for _, w := range in.Deploys {
 		refs = append(refs, w.Target.Ref)
 	}
-	now, err := readRefs(ctx, r.gitDir, refs)
+	now, err := git.ReadRefs(ctx, r.gitDir, refs)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 		case !r.wanted(t):
 			continue
 		case !slices.Contains(targets, t):
-			r.say("%s %s: %s's push was broken off, and the target %s is not any more what it was: not deployed", r.name, shortRef(t.Ref), in.Pusher.Name, t.Name)
+			r.say("%s %s: %s's push was broken off, and the target %s is not any more what it was: not deployed", r.name, git.ShortRef(t.Ref), in.Pusher.Name, t.Name)
 		default:
 			err := r.publish(ctx, in, w)
 			r.settled[t.Namespace] = err == nil
@@ -165,7 +166,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	}
 	again := &work{
 		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
-		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, shortRef(t.Ref), line) }),
+		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, git.ShortRef(t.Ref), line) }),
 		progress: func(text.Progress) {}, cost: r.cost,
 	}
 	d, v, err := again.do(ctx)
@@ -181,10 +182,10 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 	default:
 		r.published = append(r.published, fmt.Sprintf("%s %d", t.Namespace, d.ID))
 		for _, warning := range warnings(v, job, false) {
-			r.say("%s %s: %s", r.name, shortRef(t.Ref), warning)
+			r.say("%s %s: %s", r.name, git.ShortRef(t.Ref), warning)
 		}
 	}
-	r.say("%s %s: %s: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), what, d.Hash.Short(), d.ID, t.Namespace, in.Pusher.Name)
+	r.say("%s %s: %s: %s is deploy %d of %s, by %s", r.name, git.ShortRef(t.Ref), what, d.Hash.Short(), d.ID, t.Namespace, in.Pusher.Name)
 	s.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key, "push", in.Push,
 		"ref", t.Ref, "to", d.Hash, "namespace", t.Namespace, "deploy", d.ID, "already", v.Idle(), "forced", w.Forced, "reason", cut(w.Reason, maxLoggedValue))
 	return nil
@@ -212,10 +213,10 @@ func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, e
 	switch {
 	case err != nil:
 	case itself != nil:
-		r.say("%s %s: a push was broken off after its deploy: %s is deploy %d of %s, by %s", r.name, shortRef(t.Ref), hash.Short(), itself.ID, t.Namespace, in.Pusher.Name)
+		r.say("%s %s: a push was broken off after its deploy: %s is deploy %d of %s, by %s", r.name, git.ShortRef(t.Ref), hash.Short(), itself.ID, t.Namespace, in.Pusher.Name)
 	case forced != nil:
 		r.say("%s %s: %s's push of %s was broken off, and %s has forced deploy %d since: not deployed; to deploy it: %s",
-			r.name, shortRef(t.Ref), in.Pusher.Name, hash.Short(), forced.By(), forced.ID, r.server.redeploy(r.name, t))
+			r.name, git.ShortRef(t.Ref), in.Pusher.Name, hash.Short(), forced.By(), forced.ID, r.server.redeploy(r.name, t))
 	}
 	return itself != nil || forced != nil, err
 }

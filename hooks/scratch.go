@@ -39,7 +39,7 @@ func (s *Deployer) newScratch() (scratch, error) {
 		err = s.makeScratchDir(parent)
 	}
 	if err != nil {
-		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
+		return scratch{}, fmt.Errorf("make scratch directory: %w", disk.WithoutDir(err))
 	}
 	d := scratch{keep: s.alone}
 	d.dir, err = os.MkdirTemp(parent, "check-")
@@ -49,11 +49,11 @@ func (s *Deployer) newScratch() (scratch, error) {
 		}
 	}
 	if err != nil {
-		return scratch{}, fmt.Errorf("make scratch directory: %w", withoutPath(err))
+		return scratch{}, fmt.Errorf("make scratch directory: %w", disk.WithoutDir(err))
 	}
 	for _, dir := range []string{d.tree(), d.home(), d.tmp()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
-			return scratch{}, errors.Join(fmt.Errorf("make scratch directory: %w", withoutPath(err)), d.remove())
+			return scratch{}, errors.Join(fmt.Errorf("make scratch directory: %w", disk.WithoutDir(err)), d.remove())
 		}
 	}
 	return d, nil

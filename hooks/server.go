@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 const (
@@ -209,8 +210,8 @@ func (s *Server) handle(conn net.Conn) {
 	}
 	x := s.find(req.vars[varToken])
 	if x == nil || !x.enter(req.vars[varHook]) {
-		s.cfg.Log.WarnContext(ctx, "hook without a push", "hook", clip([]byte(req.vars[varHook])))
-		out.line("refused: no running push has this token for %q", clip([]byte(req.vars[varHook])))
+		s.cfg.Log.WarnContext(ctx, "hook without a push", "hook", text.Clip(req.vars[varHook]))
+		out.line("refused: no running push has this token for %q", text.Clip(req.vars[varHook]))
 		out.line("hint: push again, through the server")
 		out.exit(1)
 		return

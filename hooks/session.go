@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/keys"
@@ -177,7 +178,7 @@ func (x *Session) settle() {
 		return
 	}
 	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line)) }
-	now, err := readRefs(x.publishing, x.push.Dir, refs)
+	now, err := git.ReadRefs(x.publishing, x.push.Dir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
 		for _, line := range x.undeployed(x.plans[0].target, err) {

@@ -15,7 +15,9 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // configEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
@@ -82,7 +84,7 @@ func findTarget(targets []Target, name string) (int, error) {
 	if len(targets) > 0 {
 		remedy = "its targets: " + targetNames(targets)
 	}
-	return 0, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", clip([]byte(name))), Remedy: remedy}
+	return 0, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", text.Clip(name)), Remedy: remedy}
 }
 
 func targetNames(targets []Target) string {
@@ -142,7 +144,7 @@ type configEdition struct {
 func editConfig(ctx context.Context, gitDir string, step func(string), edit func(*configEdition) error) (changed bool, err error) {
 	config, err := filepath.EvalSymlinks(filepath.Join(gitDir, "config"))
 	if err != nil {
-		return false, fmt.Errorf("read the repository's config: %w", withoutPath(err))
+		return false, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
 	e := &configEdition{copied: filepath.Join(filepath.Dir(config), configEdit)}
 	f, err := lockConfig(config, e.copied)
@@ -169,7 +171,7 @@ func editConfig(ctx context.Context, gitDir string, step func(string), edit func
 		return false, err
 	}
 	e.config = func(args ...string) error {
-		_, err := git(ctx, gitDir, append([]string{"config", "--file", e.copied}, args...)...)
+		_, err := git.Run(ctx, gitDir, append([]string{"config", "--file", e.copied}, args...)...)
 		return err
 	}
 	step("config-locked")

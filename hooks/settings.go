@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -76,7 +77,7 @@ func (s Settings) Validate() error {
 	for _, name := range settingNames {
 		value := s.text(name)
 		if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.TrimSpace(value) != value {
-			return fmt.Errorf("refship.%s = %q is not one line of printable UTF-8", name, clip([]byte(value)))
+			return fmt.Errorf("refship.%s = %q is not one line of printable UTF-8", name, text.Clip(value))
 		}
 		switch name {
 		case "cacert", "cert", "key", "password-file", "signing-key":
@@ -93,7 +94,7 @@ func (s Settings) Validate() error {
 		if e == "" || strings.ContainsAny(e, ", \t") {
 			return &fault.Error{
 				Kind:   fault.Refused,
-				What:   fmt.Sprintf("refship.endpoints has the address %q", clip([]byte(e))),
+				What:   fmt.Sprintf("refship.endpoints has the address %q", text.Clip(e)),
 				Remedy: "addresses are separated by single commas: https://a:2379,https://b:2379",
 			}
 		}
@@ -167,7 +168,7 @@ func readRules(path string) (rules, error) {
 	var r rules
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return r, fmt.Errorf("read the repository's config: %w", withoutPath(err))
+		return r, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
 	if err := r.read(data); err != nil {
 		return rules{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 )
 
@@ -35,7 +36,7 @@ func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetSta
 	if err != nil {
 		return nil, err
 	}
-	now, err := readRefs(ctx, gitDir, refsOf(targets))
+	now, err := git.ReadRefs(ctx, gitDir, refsOf(targets))
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,7 @@ package hooks
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,7 +11,9 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // section is the section of a repository's git config that holds the targets.
@@ -37,9 +36,9 @@ type Target struct {
 // Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".
 func (t Target) Source() string {
 	if t.Path == "" {
-		return shortRef(t.Ref)
+		return git.ShortRef(t.Ref)
 	}
-	return shortRef(t.Ref) + ":" + t.Path
+	return git.ShortRef(t.Ref) + ":" + t.Path
 }
 
 var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
@@ -49,14 +48,14 @@ func (t Target) Validate() error {
 	if !targetName.MatchString(t.Name) {
 		return &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("target name %q is not usable", clip([]byte(t.Name))),
+			What:   fmt.Sprintf("target name %q is not usable", text.Clip(t.Name)),
 			Remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
 		}
 	}
 	if !utf8.ValidString(t.Ref) {
 		return fmt.Errorf("target %s: ref %q is not UTF-8", t.Name, t.Ref)
 	}
-	if err := checkRef(t.Ref); err != nil {
+	if err := git.CheckRef(t.Ref); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
@@ -151,18 +150,4 @@ func (t *Target) take(key, value string, seen map[string]bool) error {
 		}
 	}
 	return nil
-}
-
-// withoutPath cuts an error of the file system down to the file's name: where the server keeps a repository is not for
-// those who push to it.
-func withoutPath(err error) error {
-	var one *fs.PathError
-	var two *os.LinkError
-	switch {
-	case errors.As(err, &one):
-		return fmt.Errorf("%s %s: %w", one.Op, filepath.Base(one.Path), one.Err)
-	case errors.As(err, &two):
-		return fmt.Errorf("%s %s: %w", two.Op, filepath.Base(two.New), two.Err)
-	}
-	return err
 }

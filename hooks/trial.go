@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -232,7 +233,7 @@ func (t *trial) inScratch(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil && !isRefusal(err):
-		return fmt.Errorf("write the tree for the check: %w", withoutPath(err))
+		return fmt.Errorf("write the tree for the check: %w", disk.WithoutDir(err))
 	case err != nil:
 		return err
 	}
@@ -241,7 +242,7 @@ func (t *trial) inScratch(ctx context.Context) error {
 	if err != nil {
 		return &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("the check of target %s cannot be started: %v", t.target.Name, withoutPath(err)),
+			What:   fmt.Sprintf("the check of target %s cannot be started: %v", t.target.Name, disk.WithoutDir(err)),
 			Remedy: "who runs the server has to look at it",
 		}
 	}
@@ -308,7 +309,7 @@ func checkCheck(line string) error {
 	}
 	return &fault.Error{
 		Kind:   fault.Refused,
-		What:   fmt.Sprintf("the check %q %s", clip([]byte(line)), bad),
+		What:   fmt.Sprintf("the check %q %s", text.Clip(line), bad),
 		Remedy: "a check is one command line for sh -c; put what is longer into a script",
 	}
 }

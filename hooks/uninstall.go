@@ -17,6 +17,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -311,7 +312,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 }
 
 func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error {
-	now, err := ReadRef(ctx, i.home.GitDir, w.Target.Ref)
+	now, err := git.ReadRef(ctx, i.home.GitDir, w.Target.Ref)
 	if err != nil {
 		return err
 	}

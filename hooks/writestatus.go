@@ -190,5 +190,5 @@ func chooseTargets(repository string, all []Target, name string) ([]Target, erro
 	if len(all) > 0 {
 		remedy = "its targets: " + targetNames(all)
 	}
-	return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, clip([]byte(name))), Remedy: remedy}
+	return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, text.Clip(name)), Remedy: remedy}
 }

@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -49,7 +50,7 @@ type source struct {
 	repository string // name for the record
 	target     hooks.Target
 	gitDir     string // "" for a plain directory
-	rev        hooks.Revision
+	rev        git.Revision
 	dir        *deploy.Directory
 	settings   hooks.Settings // of the repository's config; zero where they were not looked at
 }
@@ -164,7 +165,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		return nil, err
 	}
 	src := &source{gitDir: home.GitDir, repository: home.Name()}
-	if src.rev, err = hooks.FindRevision(ctx, c.Repo, c.Rev); err != nil {
+	if src.rev, err = git.FindRevision(ctx, c.Repo, c.Rev); err != nil {
 		return nil, err
 	}
 	ref := src.rev.Ref
@@ -241,7 +242,7 @@ const maxNamed = 5
 
 // warnOfUncommitted says what of a work tree is not deployed.
 func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error {
-	names, err := hooks.Uncommitted(ctx, tree)
+	names, err := git.Uncommitted(ctx, tree)
 	if err != nil || len(names) == 0 {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -170,7 +171,7 @@ func warnOfNamespace(a *app, t hooks.Target) {
 
 // findPath looks for a target's path in what its ref has; without a ref there is nothing to find.
 func findPath(ctx context.Context, gitDir string, t hooks.Target) (err error) {
-	oid, err := hooks.ReadRef(ctx, gitDir, t.Ref)
+	oid, err := git.ReadRef(ctx, gitDir, t.Ref)
 	if err != nil || oid.IsZero() || t.Path == "" {
 		return err
 	}
