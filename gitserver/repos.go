@@ -58,7 +58,7 @@ func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := hooks.ReadTargets(ctx, dir)
+	targets, err := hooks.ReadTargets(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}

@@ -46,7 +46,7 @@ type order struct {
 }
 
 func (o *order) deploy(ctx context.Context, target string) error {
-	targets, err := ReadTargets(ctx, o.gitDir)
+	targets, err := ReadTargets(o.gitDir)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func CommonDir(gitDir string) (string, error) {
 
 // Targets are those whose ref is updated.
 func (c *HookCall) Targets() ([]Target, error) {
-	targets, err := readTargets(filepath.Join(c.GitDir, "config"))
+	targets, err := ReadTargets(c.GitDir)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) e
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(ctx, c.GitDir)
+	targets, err := ReadTargets(c.GitDir)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	if err != nil {
 		return err
 	}
-	x.targets, err = ReadTargets(ctx, x.push.Dir)
+	x.targets, err = ReadTargets(x.push.Dir)
 	if err != nil {
 		return fmt.Errorf("read targets of repository %s: %w", x.push.Repository, err)
 	}

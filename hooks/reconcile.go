@@ -100,7 +100,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(ctx, r.gitDir)
+	targets, err := ReadTargets(r.gitDir)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 func targetsOf(t testing.TB, dir string) []hooks.Target {
 	t.Helper()
-	targets, err := hooks.ReadTargets(t.Context(), dir)
+	targets, err := hooks.ReadTargets(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -147,7 +146,7 @@ const passwordRemedy = "put the password into a file that others cannot read, an
 
 // ReadSettings reads the plain section [refship] of the repository at gitDir. A setting that is unknown, twice there or not
 // usable is an error that names it. Settings are zero where there is no such section. Files are not looked at.
-func ReadSettings(_ context.Context, gitDir string) (Settings, error) {
+func ReadSettings(gitDir string) (Settings, error) {
 	rules, err := readRules(filepath.Join(gitDir, "config"))
 	return rules.settings, err
 }

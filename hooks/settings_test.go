@@ -25,7 +25,7 @@ func TestReadSettings(t *testing.T) {
 		Repository: "config", Endpoints: []string{"https://a:2379", "https://b:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/k.pem",
 		User: "ada", PasswordFile: "/etc/p", SigningKey: "/etc/a # key",
 	}
-	got, err := hooks.ReadSettings(t.Context(), dir)
+	got, err := hooks.ReadSettings(dir)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("settings (-want +got), %v:\n%s", err, diff)
 	}
@@ -45,9 +45,9 @@ func TestReadSettings(t *testing.T) {
 		{"endpoints", "refship.endpoints is empty", "git config --unset refship.endpoints"},
 	} {
 		put("[refship]\n\t" + c.text + "\n")
-		_, err := hooks.ReadSettings(t.Context(), dir)
+		_, err := hooks.ReadSettings(dir)
 		wantRefused(t, err, c.says, c.remedy)
-		if _, err := hooks.ReadTargets(t.Context(), dir); err == nil {
+		if _, err := hooks.ReadTargets(dir); err == nil {
 			t.Errorf("%s: targets are read", c.text)
 		}
 	}

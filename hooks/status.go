@@ -28,7 +28,7 @@ type TargetStatus struct {
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
 // target is in its Err.
 func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
-	targets, err := ReadTargets(ctx, gitDir)
+	targets, err := ReadTargets(gitDir)
 	if err != nil || len(targets) == 0 {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -104,12 +103,8 @@ func checkTargets(targets []Target) error {
 // ReadTargets reads the targets of the repository at gitDir, sorted by name. A setting that is unknown, twice there, or
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
-func ReadTargets(_ context.Context, gitDir string) ([]Target, error) {
-	return readTargets(filepath.Join(gitDir, "config"))
-}
-
-func readTargets(path string) ([]Target, error) {
-	r, err := readRules(path)
+func ReadTargets(gitDir string) ([]Target, error) {
+	r, err := readRules(filepath.Join(gitDir, "config"))
 	return r.targets, err
 }
 

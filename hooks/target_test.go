@@ -28,7 +28,7 @@ func bareRepo(t testing.TB) string {
 
 func TestTargetsRoundTrip(t *testing.T) {
 	dir := bareRepo(t)
-	if got, err := hooks.ReadTargets(t.Context(), dir); err != nil || len(got) != 0 {
+	if got, err := hooks.ReadTargets(dir); err != nil || len(got) != 0 {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
 	want := []hooks.Target{
@@ -40,7 +40,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := hooks.ReadTargets(t.Context(), dir)
+	got, err := hooks.ReadTargets(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "config"), []byte(c.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := hooks.ReadTargets(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
+			if got, err := hooks.ReadTargets(dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
 				t.Errorf("targets are %v, error is %v, want %q", got, err, c.says)
 			}
 		})
@@ -154,11 +154,11 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := hooks.ReadTargets(t.Context(), dir)
+	got, err := hooks.ReadTargets(dir)
 	if diff := cmp.Diff([]hooks.Target{defaultTarget}, got); diff != "" || err != nil {
 		t.Errorf("targets (-want +got), %v:\n%s", err, diff)
 	}
-	if _, err := hooks.ReadTargets(t.Context(), filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
+	if _, err := hooks.ReadTargets(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
 		t.Errorf("of a repository that is not there the error is %v", err)
 	}
 }

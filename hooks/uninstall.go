@@ -280,7 +280,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(ctx, i.home.GitDir)
+	targets, err := ReadTargets(i.home.GitDir)
 	if err != nil {
 		return err // nor could they be taken out; and without hooks pushes would go on in silence
 	}

@@ -142,7 +142,7 @@ func origin(r *record.Record) string {
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
 // deploys (0: all).
 func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, target string, limit int) error {
-	targets, err := ReadTargets(ctx, gitDir)
+	targets, err := ReadTargets(gitDir)
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	if src.settings, err = hooks.ReadSettings(ctx, home.GitDir); err != nil {
+	if src.settings, err = hooks.ReadSettings(home.GitDir); err != nil {
 		return nil, err
 	}
 	if src.settings.Repository != "" {
@@ -213,7 +213,7 @@ func (c *deployCmd) adHoc(ref string) (hooks.Target, error) {
 
 // target is the one that the command line names, or the only one.
 func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (hooks.Target, error) {
-	targets, err := hooks.ReadTargets(ctx, gitDir)
+	targets, err := hooks.ReadTargets(gitDir)
 	if err != nil {
 		return hooks.Target{}, err
 	}

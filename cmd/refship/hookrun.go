@@ -149,11 +149,11 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 		}
 		defer leave()
 	}
-	settings, err := hooks.ReadSettings(ctx, call.GitDir)
+	settings, err := hooks.ReadSettings(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
-	all, err := hooks.ReadTargets(ctx, call.GitDir)
+	all, err := hooks.ReadTargets(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
