@@ -21,6 +21,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
@@ -56,8 +57,8 @@ func CommonDir(gitDir string) (string, error) {
 }
 
 // Targets are those whose ref is updated.
-func (c *HookCall) Targets() ([]Target, error) {
-	targets, err := ReadTargets(c.GitDir)
+func (c *HookCall) Targets() ([]target.Target, error) {
+	targets, err := target.ReadTargets(c.GitDir)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (c *HookCall) Targets() ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(targets, func(t Target) bool {
+	return slices.DeleteFunc(targets, func(t target.Target) bool {
 		return !slices.ContainsFunc(updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
 	}), nil
 }
@@ -153,7 +154,7 @@ func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) e
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(c.GitDir)
+	targets, err := target.ReadTargets(c.GitDir)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ type promised struct {
 }
 
 // redeem publishes what was promised to one target for a ref that has moved.
-func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdate, skip bool, out *speaker) error {
+func (s *Deployer) redeem(ctx context.Context, c *HookCall, t target.Target, u RefUpdate, skip bool, out *speaker) error {
 	all, err := promises(c.GitDir, t, u)
 	if err != nil {
 		return err
@@ -261,7 +262,7 @@ func (e *undeployedError) Hint() string {
 
 // promises finds the intents of a ref update, this push's first, then the newest: another hook may have refused the same
 // push before, or refuse it to somebody else right now.
-func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
+func promises(gitDir string, t target.Target, u RefUpdate) ([]promised, error) {
 	pushes, err := listIntents(gitDir)
 	if err != nil {
 		return nil, err
@@ -308,7 +309,7 @@ func (s *Deployer) keep(c *HookCall, all []promised) error {
 
 // unpromised is a target's ref that has moved without an intent: pre-receive found it deployed already, another process
 // has published it meanwhile, or pre-receive never ran.
-func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefUpdate, out *speaker) error {
+func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t target.Target, u RefUpdate, out *speaker) error {
 	repo, err := deploy.OpenRepository(ctx, c.GitDir, nil)
 	if err != nil {
 		return err

@@ -63,13 +63,14 @@ import (
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // InstallConfig is what an installed hook is to do.
 type InstallConfig struct {
-	Program  string    // absolute path of refship
-	Settings *Settings // what [refship] says afterwards, all of it; nil: what it says already
-	Target   *Target   // is added, or replaces the one of its name; nil: the targets stay
+	Program  string           // absolute path of refship
+	Settings *target.Settings // what [refship] says afterwards, all of it; nil: what it says already
+	Target   *target.Target   // is added, or replaces the one of its name; nil: the targets stay
 	Log      *slog.Logger
 }
 
@@ -284,14 +285,14 @@ func (i *installer) installConfig(ctx context.Context) (err error) {
 			os.Remove(filepath.Dir(pendingDir(i.home.GitDir)))
 		}
 	}()
-	changed, err := editConfig(ctx, i.home.GitDir, i.step, func(e *configEdition) error {
+	changed, err := target.EditConfig(ctx, i.home.GitDir, i.step, func(e *target.Edit) error {
 		if err := i.editRules(e); err != nil {
 			return err
 		}
-		if err := e.want.settings.CheckFiles(); err != nil {
+		if err := e.Want.Settings.CheckFiles(); err != nil {
 			return err
 		}
-		return i.record(e.text, before)
+		return i.record(e.Text, before)
 	})
 	if err == nil && changed {
 		i.change.did("wrote settings and targets into %s", filepath.Join(i.home.GitDir, "config"))
@@ -301,42 +302,42 @@ func (i *installer) installConfig(ctx context.Context) (err error) {
 }
 
 // editRules makes the copy of the config say what it should.
-func (i *installer) editRules(e *configEdition) error {
-	e.want = rules{settings: e.rules.settings, targets: slices.Clone(e.rules.targets)}
+func (i *installer) editRules(e *target.Edit) error {
+	e.Want = target.Config{Settings: e.Rules.Settings, Targets: slices.Clone(e.Rules.Targets)}
 	if i.cfg.Settings != nil {
-		e.want.settings = *i.cfg.Settings
+		e.Want.Settings = *i.cfg.Settings
 	}
-	if err := e.want.settings.Validate(); err != nil {
+	if err := e.Want.Settings.Validate(); err != nil {
 		return err
 	}
 	if t := i.cfg.Target; t != nil {
-		at := slices.IndexFunc(e.want.targets, func(o Target) bool { return o.Name == t.Name })
+		at := slices.IndexFunc(e.Want.Targets, func(o target.Target) bool { return o.Name == t.Name })
 		if at < 0 {
-			e.want.targets, at = append(e.want.targets, *t), len(e.want.targets)
+			e.Want.Targets, at = append(e.Want.Targets, *t), len(e.Want.Targets)
 		}
-		e.want.targets[at] = *t
+		e.Want.Targets[at] = *t
 	}
-	if err := checkTargets(e.want.targets); err != nil {
+	if err := target.CheckTargets(e.Want.Targets); err != nil {
 		return err
 	}
 	switch {
-	case len(e.want.targets) == 0:
+	case len(e.Want.Targets) == 0:
 		return &fault.Error{Kind: fault.Refused, What: "there would be hooks and no target: nothing would be deployed", Remedy: "name a target: --target NAME --namespace NS"}
-	case e.want.settings.Repository == "":
+	case e.Want.Settings.Repository == "":
 		return &fault.Error{Kind: fault.Refused, What: "the repository has no name for records", Remedy: "give it one: --name NAME"}
-	case len(e.want.settings.Endpoints) == 0:
+	case len(e.Want.Settings.Endpoints) == 0:
 		return &fault.Error{Kind: fault.Refused, What: "hooks would not know where etcd is", Remedy: "say it: --endpoints URL"}
 	}
 	if err := writeRules(e); err != nil {
 		return err
 	}
-	after, err := os.ReadFile(e.copied)
+	after, err := os.ReadFile(e.Copied)
 	if err != nil {
 		return err
 	}
 	// What could not be taken out again is not put in.
-	rest, ok := withoutRules(e.text)
-	restAfter, okAfter := withoutRules(after)
+	rest, ok := target.WithoutSections(e.Text)
+	restAfter, okAfter := target.WithoutSections(after)
 	if !ok || !okAfter || !bytes.Equal(rest, restAfter) && !bytes.Equal(slices.Concat(rest, []byte("\n")), restAfter) {
 		return &fault.Error{
 			Kind:   fault.Refused,
@@ -348,23 +349,23 @@ func (i *installer) editRules(e *configEdition) error {
 }
 
 // writeRules writes what is not so already.
-func writeRules(e *configEdition) error {
-	for _, name := range settingNames {
-		have, want := e.rules.settings.text(name), e.want.settings.text(name)
-		args := []string{"--replace-all", section + "." + name, want}
+func writeRules(e *target.Edit) error {
+	for _, name := range target.SettingNames {
+		have, want := e.Rules.Settings.Text(name), e.Want.Settings.Text(name)
+		args := []string{"--replace-all", target.Section + "." + name, want}
 		switch {
 		case have == want:
 			continue
 		case want == "":
-			args = []string{"--unset-all", section + "." + name}
+			args = []string{"--unset-all", target.Section + "." + name}
 		}
-		if err := e.config(args...); err != nil {
+		if err := e.Config(args...); err != nil {
 			return err
 		}
 	}
-	for _, t := range e.want.targets {
-		if !slices.Contains(e.rules.targets, t) {
-			if err := write(t, e.config); err != nil {
+	for _, t := range e.Want.Targets {
+		if !slices.Contains(e.Rules.Targets, t) {
+			if err := target.Write(t, e.Config); err != nil {
 				return err
 			}
 		}
@@ -374,7 +375,7 @@ func writeRules(e *configEdition) error {
 
 // record writes installed.json, under the config's lock. What the config was before the first install stays.
 func (i *installer) record(config []byte, have *installation) error {
-	rest, _ := withoutRules(config)
+	rest, _ := target.WithoutSections(config)
 	state := &installation{
 		Format: manifestFormat,
 		Hooks:  pathFrom(i.home.GitDir, i.dir, isInside(i.home.GitDir, i.dir)),

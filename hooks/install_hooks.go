@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // plannedHook is a script that is to be at a place.
@@ -178,11 +179,11 @@ func (i *installer) warnGroup() {
 	if i.mode&0o020 == 0 {
 		return
 	}
-	r, err := readRules(filepath.Join(i.home.GitDir, "config"))
+	r, err := target.ReadConfig(filepath.Join(i.home.GitDir, "config"))
 	if err != nil {
 		return // it was written a moment ago
 	}
-	for _, path := range []string{r.settings.Key, r.settings.PasswordFile, r.settings.SigningKey} {
+	for _, path := range []string{r.Settings.Key, r.Settings.PasswordFile, r.Settings.SigningKey} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o040 == 0 {
 			i.change.warn("others of the repository's group may push, and cannot read %s: their pushes are refused; chmod g+r %s if the file has that group", path, text.Quote(path))
 		}

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/hooks/target"
 )
 
 const (
@@ -163,7 +164,7 @@ func (m *manifest) without(dir, gitDir string) []string {
 		if err != nil {
 			return false // it cannot be told
 		}
-		rest, ok := withoutRules(text)
+		rest, ok := target.WithoutSections(text)
 		return ok && bytes.Equal(rest, text)
 	})
 }

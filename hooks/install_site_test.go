@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // stub stands for refship: it writes down how it was run, and runs the earlier hook as hook run does. What it was run as,
@@ -109,10 +110,10 @@ func (s *homeSite) home() *hooks.Home {
 }
 
 func installConfig(t testing.TB, program string) hooks.InstallConfig {
-	target := defaultTarget
+	one := defaultTarget
 	return hooks.InstallConfig{
-		Program: program, Target: &target, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Settings: &hooks.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
+		Program: program, Target: &one, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 	}
 }
 
@@ -262,10 +263,10 @@ func installChild() int {
 	if err == nil && order.Program == "" {
 		_, err = hooks.Uninstall(ctx, home, log)
 	} else if err == nil {
-		target := defaultTarget
+		one := defaultTarget
 		_, err = hooks.Install(ctx, home, hooks.InstallConfig{
-			Program: order.Program, Target: &target, Log: log,
-			Settings: &hooks.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
+			Program: order.Program, Target: &one, Log: log,
+			Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 		})
 	}
 	if err != nil {

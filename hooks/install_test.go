@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // A plain bare repository with hooks of its own, from nothing to nothing.
@@ -127,10 +128,10 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	if err != nil || len(c.Done) != 1 {
 		t.Errorf("change is %v, %v", c, err)
 	}
-	if diff := cmp.Diff([]hooks.Target{defaultTarget, www}, targetsOf(t, s.gitDir)); diff != "" {
+	if diff := cmp.Diff([]target.Target{defaultTarget, www}, targetsOf(t, s.gitDir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
-	cfg.Settings = &hooks.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
+	cfg.Settings = &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
 	cfg.Program = filepath.Join(s.dir, "bin2", "refship")
 	s.put(cfg.Program, stub, 0o755)
 	if c, err = hooks.Install(t.Context(), s.home(), cfg); err != nil || len(c.Done) != 3 {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"refship/hooks/target"
 )
 
 // HookState says how an installed hook stands.
@@ -40,8 +42,8 @@ type Installed struct {
 	Program   string // what the hooks run, "" if none are installed
 	Hooks     []InstalledHook
 	Shared    []string // other repositories that use the same hooks
-	Settings  Settings
-	Targets   []Target
+	Settings  target.Settings
+	Targets   []target.Target
 	Config    error // why settings and targets cannot be read
 }
 
@@ -67,8 +69,8 @@ func Inspect(_ context.Context, home *Home, program string) (*Installed, error) 
 		found.HooksDir = resolve(home.GitDir, installed.Hooks)
 		found.Effective = sameDir(found.HooksDir, home.HooksDir)
 	}
-	r, err := readRules(filepath.Join(home.GitDir, "config"))
-	found.Settings, found.Targets, found.Config = r.settings, r.targets, err
+	r, err := target.ReadConfig(filepath.Join(home.GitDir, "config"))
+	found.Settings, found.Targets, found.Config = r.Settings, r.Targets, err
 	m, err := readManifest(found.HooksDir)
 	if err != nil {
 		return nil, fmt.Errorf("inspect hooks: %w", err)

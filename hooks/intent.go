@@ -20,6 +20,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 const (
@@ -44,13 +45,13 @@ type intent struct {
 
 // wish is one target's part of an intent.
 type wish struct {
-	Target Target    `json:"target"`
-	Old    oid       `json:"old"`
-	New    oid       `json:"new"`
-	Head   record.ID `json:"head"`   // of the chain when the push was accepted; 0: it had none
-	Forced bool      `json:"forced"` // a head is overridden: this one
-	Over   record.ID `json:"over"`   // 0: none
-	Reason string    `json:"reason"`
+	Target target.Target `json:"target"`
+	Old    oid           `json:"old"`
+	New    oid           `json:"new"`
+	Head   record.ID     `json:"head"`   // of the chain when the push was accepted; 0: it had none
+	Forced bool          `json:"forced"` // a head is overridden: this one
+	Over   record.ID     `json:"over"`   // 0: none
+	Reason string        `json:"reason"`
 }
 
 // oid is a git oid that is written as 40 hex digits.
@@ -89,14 +90,14 @@ func parseIntent(text1 []byte) (*intent, error) {
 	if len(in.Deploys) == 0 {
 		return nil, errors.New("parse intent: it names no deploy")
 	}
-	var targets []Target
+	var targets []target.Target
 	for _, w := range in.Deploys {
 		if plumbing.Hash(w.New).IsZero() {
 			return nil, fmt.Errorf("parse intent: target %s has no new oid", text.Clip(w.Target.Name))
 		}
 		targets = append(targets, w.Target)
 	}
-	if err := checkTargets(targets); err != nil {
+	if err := target.CheckTargets(targets); err != nil {
 		return nil, fmt.Errorf("parse intent: %w", err)
 	}
 	return &in, nil

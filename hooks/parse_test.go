@@ -19,6 +19,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 const (
@@ -112,7 +113,7 @@ func anIntent() *intent {
 		Format: 1, Push: strings.Repeat("0f", 16), Time: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Repository: "config",
 		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []wish{{
-			Target: Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files, Check: "make check"},
+			Target: target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files, Check: "make check"},
 			Old:    oid(plumbing.NewHash(oidA)), New: oid(plumbing.NewHash(oidB)), Head: 7,
 			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
@@ -130,7 +131,7 @@ func TestIntentsRoundTrip(t *testing.T) {
 		in.Deploys = nil
 		for i := range rapid.IntRange(1, 4).Draw(t, "targets") {
 			in.Deploys = append(in.Deploys, wish{
-				Target: Target{
+				Target: target.Target{
 					Name: fmt.Sprintf("t%d", i), Ref: "refs/heads/" + rapid.StringMatching(`[a-z0-9üé]{1,20}`).Draw(t, "ref"),
 					Path:      rapid.StringMatching(`([a-zA-Z0-9 "<&\\ü]{1,9}(/[a-z]{1,9}){0,3})?`).Draw(t, "path"),
 					Namespace: record.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: record.Files,

@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/git"
+	"refship/hooks/target"
 )
 
 // preReceive prepares the whole push, or refuses it. It gives the hook's exit status.
@@ -62,7 +63,7 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	if err != nil {
 		return err
 	}
-	x.targets, err = ReadTargets(x.push.Dir)
+	x.targets, err = target.ReadTargets(x.push.Dir)
 	if err != nil {
 		return fmt.Errorf("read targets of repository %s: %w", x.push.Repository, err)
 	}

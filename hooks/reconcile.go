@@ -18,6 +18,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
@@ -40,7 +41,7 @@ type reconciler struct {
 	server    *Deployer
 	name      string
 	gitDir    string
-	wanted    func(Target) bool // whose intents are published; the others' stay while their ref is what they promise
+	wanted    func(target.Target) bool // whose intents are published; the others' stay while their ref is what they promise
 	cost      *cost
 	lines     []string
 	published []string // "/refship/config 7"
@@ -50,7 +51,7 @@ type reconciler struct {
 
 func (s *Deployer) reconciler(name, gitDir string) *reconciler {
 	return &reconciler{
-		server: s, name: name, gitDir: gitDir, wanted: func(Target) bool { return true }, cost: new(cost),
+		server: s, name: name, gitDir: gitDir, wanted: func(target.Target) bool { return true }, cost: new(cost),
 		settled: make(map[record.Namespace]bool),
 	}
 }
@@ -100,7 +101,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(r.gitDir)
+	targets, err := target.ReadTargets(r.gitDir)
 	if err != nil {
 		return err
 	}
@@ -222,7 +223,7 @@ func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, e
 }
 
 // spokeOf tells whether an intent was about a target.
-func (r *reconciler) spokeOf(t Target) bool {
+func (r *reconciler) spokeOf(t target.Target) bool {
 	_, spoke := r.settled[t.Namespace]
 	return spoke
 }
@@ -231,7 +232,7 @@ func (r *reconciler) spokeOf(t Target) bool {
 // them promised, that promise would not count any more.
 func (s *Deployer) dropSuperseded(ctx context.Context, p Push) {
 	r := s.reconciler(p.Repository, p.Dir)
-	r.wanted = func(Target) bool { return false }
+	r.wanted = func(target.Target) bool { return false }
 	r.note(r.intents(ctx))
 	for _, line := range r.lines {
 		s.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", p.Repository, "line", line)
@@ -276,9 +277,6 @@ func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	}), err
 }
 
-// maxConfigEdit is longer than a change of a git config takes: some milliseconds, and longer under load.
-const maxConfigEdit = 10 * time.Second
-
 // clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs,
 // shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written intents.
 func (r *reconciler) clean() error {
@@ -288,9 +286,9 @@ func (r *reconciler) clean() error {
 			stale = append(stale, name)
 		}
 	}
-	for _, name := range []string{"config.lock", configEdit, configEdit + ".lock"} {
+	for _, name := range []string{"config.lock", target.ConfigEdit, target.ConfigEdit + ".lock"} {
 		// Targets may be changed while no server runs: what is young may be in use.
-		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > maxConfigEdit {
+		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > target.MaxConfigEdit {
 			stale = append(stale, name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -51,7 +52,7 @@ type Session struct {
 
 	// Written by one hook's handler, read by the next and by End.
 	started    time.Time // pre-receive
-	targets    []Target
+	targets    []target.Target
 	plans      []*plan
 	options    options
 	intent     *intent // nil: nothing to publish
@@ -70,7 +71,7 @@ type Session struct {
 // plan is one target's deploy of this push.
 type plan struct {
 	update   RefUpdate
-	target   Target
+	target   target.Target
 	chain    *deploy.Chain
 	job      *deploy.Job
 	verdict  *deploy.Verdict

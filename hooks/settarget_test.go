@@ -13,12 +13,12 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
-func targetsOf(t testing.TB, dir string) []hooks.Target {
+func targetsOf(t testing.TB, dir string) []target.Target {
 	t.Helper()
-	targets, err := hooks.ReadTargets(dir)
+	targets, err := target.ReadTargets(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,21 +46,21 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	dir := bareRepo(t)
 	www := files("www", "refs/heads/main", "www")
 	original := readConfig(t, dir)
-	for _, target := range []hooks.Target{defaultTarget, www} {
-		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(t.Context(), dir, one); err != nil {
 			t.Fatal(err)
 		}
 	}
 	two := readConfig(t, dir)
-	for _, changed := range []hooks.Target{
+	for _, changed := range []target.Target{
 		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: record.Files, Check: "--unset"},
 		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: record.Files},
 		www,
 	} {
-		if err := hooks.SetTarget(t.Context(), dir, changed); err != nil {
+		if err := target.SetTarget(t.Context(), dir, changed); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]hooks.Target{defaultTarget, changed}, targetsOf(t, dir)); diff != "" {
+		if diff := cmp.Diff([]target.Target{defaultTarget, changed}, targetsOf(t, dir)); diff != "" {
 			t.Errorf("targets (-want +got):\n%s", diff)
 		}
 		tidy(t, dir)
@@ -74,10 +74,10 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := hooks.RemoveTarget(t.Context(), dir, "www"); err != nil {
+	if err := target.RemoveTarget(t.Context(), dir, "www"); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]hooks.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
+	if diff := cmp.Diff([]target.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
 	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) || !strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
@@ -88,14 +88,14 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(odd), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := hooks.RemoveTarget(t.Context(), dir, "default"); err == nil || readConfig(t, dir) != odd {
+	if err := target.RemoveTarget(t.Context(), dir, "default"); err == nil || readConfig(t, dir) != odd {
 		t.Errorf("error is %v, config is\n%s", err, readConfig(t, dir))
 	}
 	tidy(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ToLower(odd)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := hooks.RemoveTarget(t.Context(), dir, "default"); err != nil {
+	if err := target.RemoveTarget(t.Context(), dir, "default"); err != nil {
 		t.Fatal(err)
 	}
 	if after := readConfig(t, dir); len(targetsOf(t, dir)) != 0 || !strings.HasPrefix(after, original) {
@@ -113,25 +113,25 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 		}
 		tidy(t, dir)
 	}
-	refused(hooks.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
+	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
 	www := files("www", "refs/heads/main", "www")
-	for _, target := range []hooks.Target{defaultTarget, www} {
-		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(t.Context(), dir, one); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := readConfig(t, dir)
-	refused(hooks.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`, "its targets: default, www")
-	refused(hooks.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `set target: the repository has no target "x"`, "its targets: default, www")
+	refused(target.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`, "its targets: default, www")
+	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `set target: the repository has no target "x"`, "its targets: default, www")
 	overlapping := www
 	overlapping.Namespace = "/refship/config/www"
-	refused(hooks.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap", "namespace of its own")
-	refused(hooks.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`, "in full")
+	refused(target.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap", "namespace of its own")
+	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`, "in full")
 	lock := filepath.Join(dir, "config.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{hooks.RemoveTarget(t.Context(), dir, "www"), hooks.SetTarget(t.Context(), dir, www)} {
+	for _, err := range []error{target.RemoveTarget(t.Context(), dir, "www"), target.SetTarget(t.Context(), dir, www)} {
 		if err == nil || !strings.Contains(err.Error(), "is being changed") {
 			t.Errorf("error is %v", err)
 		}
@@ -153,7 +153,7 @@ func TestTargetsChangedAtOnce(t *testing.T) {
 	for i := range n {
 		all.Go(func() {
 			for !done[i] {
-				err := hooks.AddTarget(t.Context(), dir, files(fmt.Sprintf("t%d", i), "refs/heads/main", ""))
+				err := target.AddTarget(t.Context(), dir, files(fmt.Sprintf("t%d", i), "refs/heads/main", ""))
 				done[i] = err == nil
 				if err != nil && !strings.Contains(err.Error(), "is being changed") {
 					t.Error(err)
@@ -196,14 +196,14 @@ func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	tidy(t, s.bare)
-	if err := hooks.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
+	if err := target.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
 		t.Error(err)
 	}
 	// Without the first of them the others are in nobody's way.
 	if err := os.WriteFile(filepath.Join(s.bare, "config.refship.lock"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := hooks.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
+	if err := target.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
 		t.Error(err)
 	}
 	tidy(t, s.bare)

@@ -11,11 +11,12 @@ import (
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/hooks/target"
 )
 
 // TargetStatus is how one target's ref stands to its chain.
 type TargetStatus struct {
-	Target   Target
+	Target   target.Target
 	Ref      plumbing.Hash   // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
 	Standing deploy.Standing // "" without Ref or with Err
@@ -28,7 +29,7 @@ type TargetStatus struct {
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
 // target is in its Err.
 func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
-	targets, err := ReadTargets(gitDir)
+	targets, err := target.ReadTargets(gitDir)
 	if err != nil || len(targets) == 0 {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func plainlyEqual(job *deploy.Job, head *record.Deploy) bool {
 	return head == nil || job.Is(head)
 }
 
-func refsOf(targets []Target) []string {
+func refsOf(targets []target.Target) []string {
 	var refs []string
 	for _, t := range targets {
 		refs = append(refs, t.Ref)

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 func bareRepo(t testing.TB) string {
@@ -28,19 +28,19 @@ func bareRepo(t testing.TB) string {
 
 func TestTargetsRoundTrip(t *testing.T) {
 	dir := bareRepo(t)
-	if got, err := hooks.ReadTargets(dir); err != nil || len(got) != 0 {
+	if got, err := target.ReadTargets(dir); err != nil || len(got) != 0 {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
-	want := []hooks.Target{
+	want := []target.Target{
 		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: record.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
 		defaultTarget,
 	}
-	for _, target := range []hooks.Target{want[1], want[0]} {
-		if err := hooks.AddTarget(t.Context(), dir, target); err != nil {
+	for _, one := range []target.Target{want[1], want[0]} {
+		if err := target.AddTarget(t.Context(), dir, one); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := hooks.ReadTargets(dir)
+	got, err := target.ReadTargets(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 
 func TestAddTargetRefuses(t *testing.T) {
 	dir := bareRepo(t)
-	if err := hooks.AddTarget(t.Context(), dir, defaultTarget); err != nil {
+	if err := target.AddTarget(t.Context(), dir, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
 	config := filepath.Join(dir, "config")
@@ -70,38 +70,38 @@ func TestAddTargetRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(change func(*hooks.Target)) hooks.Target {
-		target := hooks.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: record.Files}
+	with := func(change func(*target.Target)) target.Target {
+		target := target.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: record.Files}
 		change(&target)
 		return target
 	}
 	for name, c := range map[string]struct {
-		target hooks.Target
+		target target.Target
 		says   string
 	}{
-		"same name":       {with(func(t *hooks.Target) { t.Name = "default" }), "target default exists"},
-		"same namespace":  {with(func(t *hooks.Target) { t.Namespace = "/refship/config" }), "namespaces of the targets default and other overlap"},
-		"namespace in it": {with(func(t *hooks.Target) { t.Namespace = "/refship/config/x" }), "overlap"},
-		"name":            {with(func(t *hooks.Target) { t.Name = "Other" }), `target name "Other"`},
-		"long name":       {with(func(t *hooks.Target) { t.Name = strings.Repeat("a", 33) }), "target name"},
-		"short ref":       {with(func(t *hooks.Target) { t.Ref = "main" }), `target other: ref name "main"`},
-		"odd ref":         {with(func(t *hooks.Target) { t.Ref = "refs/heads/a..b" }), "ref name"},
-		"ref not UTF-8":   {with(func(t *hooks.Target) { t.Ref = "refs/heads/\xff" }), "not UTF-8"},
-		"absolute path":   {with(func(t *hooks.Target) { t.Path = "/a" }), `path "/a"`},
-		"path upwards":    {with(func(t *hooks.Target) { t.Path = "a/../b" }), "path"},
-		"path end":        {with(func(t *hooks.Target) { t.Path = "a/" }), "path"},
-		"path dot":        {with(func(t *hooks.Target) { t.Path = "." }), "path"},
-		"path git":        {with(func(t *hooks.Target) { t.Path = "a/.git" }), "path"},
-		"namespace":       {with(func(t *hooks.Target) { t.Namespace = "refship" }), `namespace "refship"`},
-		"frontend":        {with(func(t *hooks.Target) { t.Frontend = "puppet" }), "mgmt dropped puppet"},
-		"blank check":     {with(func(t *hooks.Target) { t.Check = " \t" }), "target other: the check \" \\t\" is empty"},
-		"two checks":      {with(func(t *hooks.Target) { t.Check = "make\nrm -r /" }), "is not one line of UTF-8"},
-		"check with NUL":  {with(func(t *hooks.Target) { t.Check = "make\x00" }), "is not one line of UTF-8"},
-		"check not UTF-8": {with(func(t *hooks.Target) { t.Check = "make \xff" }), "is not one line of UTF-8"},
-		"long check":      {with(func(t *hooks.Target) { t.Check = strings.Repeat("x", 4097) }), "has 4097 bytes, 4096 are possible"},
+		"same name":       {with(func(t *target.Target) { t.Name = "default" }), "target default exists"},
+		"same namespace":  {with(func(t *target.Target) { t.Namespace = "/refship/config" }), "namespaces of the targets default and other overlap"},
+		"namespace in it": {with(func(t *target.Target) { t.Namespace = "/refship/config/x" }), "overlap"},
+		"name":            {with(func(t *target.Target) { t.Name = "Other" }), `target name "Other"`},
+		"long name":       {with(func(t *target.Target) { t.Name = strings.Repeat("a", 33) }), "target name"},
+		"short ref":       {with(func(t *target.Target) { t.Ref = "main" }), `target other: ref name "main"`},
+		"odd ref":         {with(func(t *target.Target) { t.Ref = "refs/heads/a..b" }), "ref name"},
+		"ref not UTF-8":   {with(func(t *target.Target) { t.Ref = "refs/heads/\xff" }), "not UTF-8"},
+		"absolute path":   {with(func(t *target.Target) { t.Path = "/a" }), `path "/a"`},
+		"path upwards":    {with(func(t *target.Target) { t.Path = "a/../b" }), "path"},
+		"path end":        {with(func(t *target.Target) { t.Path = "a/" }), "path"},
+		"path dot":        {with(func(t *target.Target) { t.Path = "." }), "path"},
+		"path git":        {with(func(t *target.Target) { t.Path = "a/.git" }), "path"},
+		"namespace":       {with(func(t *target.Target) { t.Namespace = "refship" }), `namespace "refship"`},
+		"frontend":        {with(func(t *target.Target) { t.Frontend = "puppet" }), "mgmt dropped puppet"},
+		"blank check":     {with(func(t *target.Target) { t.Check = " \t" }), "target other: the check \" \\t\" is empty"},
+		"two checks":      {with(func(t *target.Target) { t.Check = "make\nrm -r /" }), "is not one line of UTF-8"},
+		"check with NUL":  {with(func(t *target.Target) { t.Check = "make\x00" }), "is not one line of UTF-8"},
+		"check not UTF-8": {with(func(t *target.Target) { t.Check = "make \xff" }), "is not one line of UTF-8"},
+		"long check":      {with(func(t *target.Target) { t.Check = strings.Repeat("x", 4097) }), "has 4097 bytes, 4096 are possible"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := hooks.AddTarget(t.Context(), dir, c.target)
+			err := target.AddTarget(t.Context(), dir, c.target)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error is %v, want %q", err, c.says)
 			}
@@ -118,7 +118,7 @@ func TestAddTargetRefuses(t *testing.T) {
 	if err := os.WriteFile(config+".lock", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err = hooks.AddTarget(t.Context(), dir, with(func(*hooks.Target) {}))
+	err = target.AddTarget(t.Context(), dir, with(func(*target.Target) {}))
 	var hint interface{ Hint() string }
 	if err == nil || !strings.Contains(err.Error(), "is being changed") || !errors.As(err, &hint) {
 		t.Errorf("error is %v", err)
@@ -144,7 +144,7 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "config"), []byte(c.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := hooks.ReadTargets(dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
+			if got, err := target.ReadTargets(dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
 				t.Errorf("targets are %v, error is %v, want %q", got, err, c.says)
 			}
 		})
@@ -154,11 +154,11 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := hooks.ReadTargets(dir)
-	if diff := cmp.Diff([]hooks.Target{defaultTarget}, got); diff != "" || err != nil {
+	got, err := target.ReadTargets(dir)
+	if diff := cmp.Diff([]target.Target{defaultTarget}, got); diff != "" || err != nil {
 		t.Errorf("targets (-want +got), %v:\n%s", err, diff)
 	}
-	if _, err := hooks.ReadTargets(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
+	if _, err := target.ReadTargets(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
 		t.Errorf("of a repository that is not there the error is %v", err)
 	}
 }

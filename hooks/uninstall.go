@@ -20,6 +20,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the git
@@ -183,8 +184,8 @@ func (i *installer) removeHook(s *hookState) error {
 // removeConfig takes the refship sections out.
 func (i *installer) removeConfig(ctx context.Context, installed *installation) error {
 	config := filepath.Join(i.home.GitDir, "config")
-	changed, err := editConfig(ctx, i.home.GitDir, i.step, func(e *configEdition) error {
-		rest, ok := withoutRules(e.text)
+	changed, err := target.EditConfig(ctx, i.home.GitDir, i.step, func(e *target.Edit) error {
+		rest, ok := target.WithoutSections(e.Text)
 		if !ok {
 			return &fault.Error{
 				Kind:   fault.Refused,
@@ -195,7 +196,7 @@ func (i *installer) removeConfig(ctx context.Context, installed *installation) e
 		if before, had := bytes.CutSuffix(rest, []byte("\n")); had && installed != nil && !installed.Config.Newline && sumOf(before) == installed.Config.SHA256 {
 			rest = before // git added it, to begin a section
 		}
-		return os.WriteFile(e.copied, rest, 0o600)
+		return os.WriteFile(e.Copied, rest, 0o600)
 	})
 	if err != nil {
 		return err
@@ -280,7 +281,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(i.home.GitDir)
+	targets, err := target.ReadTargets(i.home.GitDir)
 	if err != nil {
 		return err // nor could they be taken out; and without hooks pushes would go on in silence
 	}

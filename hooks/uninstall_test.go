@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // promise is an intent as a push leaves it.
@@ -68,7 +69,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 func TestUninstallLeavesTheServersTargets(t *testing.T) {
 	t.Parallel()
 	s := newHomeSite(t)
-	if err := hooks.AddTarget(t.Context(), s.gitDir, defaultTarget); err != nil {
+	if err := target.AddTarget(t.Context(), s.gitDir, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
 	before := snapshot(t, s.gitDir)

@@ -10,6 +10,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 const (
@@ -51,7 +52,7 @@ type work struct {
 	chain     *deploy.Chain
 	job       *deploy.Job     // without Repo, which do opens
 	over      record.ID       // the one head that the job's Force may override; 0: none
-	unchecked *Target         // whose check is run first; nil: it has passed in its push's pre-receive
+	unchecked *target.Target  // whose check is run first; nil: it has passed in its push's pre-receive
 	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
 	tell      func(*deploy.Prepared) // what the deploy will be, once; nil: it was told

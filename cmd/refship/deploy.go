@@ -17,6 +17,7 @@ import (
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 type deployCmd struct {
@@ -48,11 +49,11 @@ func (*deployCmd) Help() string {
 // source is what is deployed, and with what settings.
 type source struct {
 	repository string // name for the record
-	target     hooks.Target
+	target     target.Target
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
 	dir        *deploy.Directory
-	settings   hooks.Settings // of the repository's config; zero where they were not looked at
+	settings   target.Settings // of the repository's config; zero where they were not looked at
 }
 
 // Run deploys.
@@ -182,7 +183,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	if src.settings, err = hooks.ReadSettings(home.GitDir); err != nil {
+	if src.settings, err = target.ReadSettings(home.GitDir); err != nil {
 		return nil, err
 	}
 	if src.settings.Repository != "" {
@@ -193,29 +194,29 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 }
 
 // adHoc is a target that the command line describes.
-func (c *deployCmd) adHoc(ref string) (hooks.Target, error) {
+func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 	ns, err := parseNamespace(c.Namespace)
 	if err != nil {
-		return hooks.Target{}, err
+		return target.Target{}, err
 	}
-	t := hooks.Target{Ref: ref, Namespace: ns, Frontend: record.Files}
+	t := target.Target{Ref: ref, Namespace: ns, Frontend: record.Files}
 	if err := c.apply(&t); err != nil {
 		return t, err
 	}
 	if err := record.CheckPath(t.Path); err != nil {
 		return t, asUsage("--path", err)
 	}
-	if err := deploy.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+	if err := target.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
 		return t, asUsage("", err)
 	}
 	return t, nil
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (hooks.Target, error) {
-	targets, err := hooks.ReadTargets(gitDir)
+func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (target.Target, error) {
+	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
-		return hooks.Target{}, err
+		return target.Target{}, err
 	}
 	var names []string
 	for _, t := range targets {
@@ -230,11 +231,11 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 	}
 	switch {
 	case len(targets) == 0:
-		return hooks.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
+		return target.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
 	case c.Target != "":
-		return hooks.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
+		return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
 	}
-	return hooks.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
+	return target.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
 }
 
 // maxNamed is how many files a warning names.
@@ -298,7 +299,7 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 }
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.
-func redeployCommand(gitDir string, t hooks.Target) string {
+func redeployCommand(gitDir string, t target.Target) string {
 	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
 }
 

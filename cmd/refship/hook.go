@@ -18,6 +18,7 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 type hookCmd struct {
@@ -210,7 +211,7 @@ func withDifference(a *app, err error) error {
 }
 
 // tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, settings hooks.Settings, target hooks.Target) {
+func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, settings target.Settings, target target.Target) {
 	d, err := openHook(ctx, home.GitDir, settings, deployerConfig{GitDir: home.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
@@ -232,7 +233,7 @@ func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, 
 }
 
 // settings are what there is, and what the flags say.
-func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hooks.Settings, err error) {
+func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ target.Settings, err error) {
 	if c.Name != nil {
 		s.Repository = *c.Name
 	} else if s.Repository == "" {
@@ -256,7 +257,7 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 }
 
 // etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
-func (c *hookInstallCmd) etcdSettings(a *app, s *hooks.Settings) (err error) {
+func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 	if len(c.Endpoints) > 0 && !slices.Equal(c.Endpoints, s.Endpoints) {
 		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
 	}
@@ -322,7 +323,7 @@ func absolute(path string) (string, error) {
 }
 
 // target is the one that is there with what the flags change, or a new one.
-func (c *hookInstallCmd) target(repository string, have []hooks.Target) (hooks.Target, error) {
+func (c *hookInstallCmd) target(repository string, have []target.Target) (target.Target, error) {
 	for _, t := range have {
 		if t.Name == c.Target {
 			return c.change(t)

@@ -17,6 +17,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 type hookRunCmd struct {
@@ -149,11 +150,11 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 		}
 		defer leave()
 	}
-	settings, err := hooks.ReadSettings(call.GitDir)
+	settings, err := target.ReadSettings(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
-	all, err := hooks.ReadTargets(call.GitDir)
+	all, err := target.ReadTargets(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
@@ -192,7 +193,7 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 }
 
 // openHook connects to the etcd that a repository's config names.
-func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployerConfig) (*openDeployer, error) {
+func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
 		return nil, &hintError{
 			err:  errors.New("the repository's git config does not say where etcd is"),

@@ -10,6 +10,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 type hookStatusCmd struct {
@@ -170,7 +171,7 @@ func (r *repositoryStatus) reached() string {
 	return "reachable"
 }
 
-func signedWith(s hooks.Settings) string {
+func signedWith(s target.Settings) string {
 	if s.SigningKey == "" {
 		return "no, no signing key is configured"
 	}
@@ -195,7 +196,7 @@ type hookStatusJSON struct {
 }
 
 type targetStatusJSON struct {
-	hooks.Target
+	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
 	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits

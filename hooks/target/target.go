@@ -1,4 +1,4 @@
-package hooks
+package target
 
 import (
 	"fmt"
@@ -6,17 +6,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
-// section is the section of a repository's git config that holds the targets.
-const section = "refship"
+// Section is the section of a repository's git config that holds the targets.
+const Section = "refship"
 
 // Target is a named rule of one repository: what is pushed to one ref goes into one namespace. It is kept in the
 // repository's git config as refship.<name>.ref, .path, .namespace, .frontend, .check, and the settings of mgmt's frontends
@@ -66,10 +66,10 @@ func (t Target) Validate() error {
 	if _, err := record.ParseNamespace(string(t.Namespace)); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
-	if _, err := deploy.ParseFrontend(string(t.Frontend)); err != nil {
+	if _, err := ParseFrontend(string(t.Frontend)); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
-	if err := deploy.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+	if err := CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
 		return fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	if err := checkCheck(t.Check); err != nil {
@@ -78,8 +78,8 @@ func (t Target) Validate() error {
 	return nil
 }
 
-// checkTargets holds the targets of one repository against each other.
-func checkTargets(targets []Target) error {
+// CheckTargets holds the targets of one repository against each other.
+func CheckTargets(targets []Target) error {
 	for i, t := range targets {
 		if err := t.Validate(); err != nil {
 			return err
@@ -104,8 +104,8 @@ func checkTargets(targets []Target) error {
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
 func ReadTargets(gitDir string) ([]Target, error) {
-	r, err := readRules(filepath.Join(gitDir, "config"))
-	return r.targets, err
+	r, err := ReadConfig(filepath.Join(gitDir, "config"))
+	return r.Targets, err
 }
 
 func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
@@ -115,7 +115,7 @@ func unknownSetting(key string) error {
 		Kind: fault.Refused,
 		What: fmt.Sprintf("the repository's config has the unknown setting %s", key),
 		Remedy: "refship.<target>.ref, .path, .namespace, .frontend, .check, ." + strings.Join(record.SettingNames(), ", .") +
-			" and refship." + strings.Join(settingNames, ", .") + " are known; take it out with: git config --unset-all " + key,
+			" and refship." + strings.Join(SettingNames, ", .") + " are known; take it out with: git config --unset-all " + key,
 	}
 }
 
@@ -145,4 +145,29 @@ func (t *Target) take(key, value string, seen map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// maxCheck is the longest command line of a check, in bytes.
+const maxCheck = 4096
+
+// checkCheck takes what is one command line, and one line of a git config.
+func checkCheck(line string) error {
+	bad := ""
+	switch {
+	case line == "":
+	case strings.TrimSpace(line) == "":
+		bad = "is empty"
+	case len(line) > maxCheck:
+		bad = fmt.Sprintf("has %d bytes, %d are possible", len(line), maxCheck)
+	case !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
+		bad = "is not one line of UTF-8"
+	}
+	if bad == "" {
+		return nil
+	}
+	return &fault.Error{
+		Kind:   fault.Refused,
+		What:   fmt.Sprintf("the check %q %s", text.Clip(line), bad),
+		Remedy: "a check is one command line for sh -c; put what is longer into a script",
+	}
 }

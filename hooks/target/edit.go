@@ -1,4 +1,4 @@
-package hooks
+package target
 
 import (
 	"bytes"
@@ -20,18 +20,18 @@ import (
 	"refship/deploy/text"
 )
 
-// configEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
+// ConfigEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
 // renamed over the config must be the very file that is locked.
-const configEdit = "config.refship"
+const ConfigEdit = "config.refship"
 
 // AddTarget writes t into the git config of the repository at gitDir, whole or not at all.
 func AddTarget(ctx context.Context, gitDir string, t Target) error {
 	err := changeTargets(ctx, gitDir, func(targets []Target, config func(...string) error) ([]Target, error) {
 		want := append(targets, t)
-		if err := checkTargets(want); err != nil {
+		if err := CheckTargets(want); err != nil {
 			return nil, err
 		}
-		return want, write(t, config)
+		return want, Write(t, config)
 	})
 	if err != nil {
 		return fmt.Errorf("add target: %w", err)
@@ -47,10 +47,10 @@ func SetTarget(ctx context.Context, gitDir string, t Target) error {
 			return nil, err
 		}
 		targets[at] = t
-		if err := checkTargets(targets); err != nil {
+		if err := CheckTargets(targets); err != nil {
 			return nil, err
 		}
-		return targets, write(t, config)
+		return targets, Write(t, config)
 	})
 	if err != nil {
 		return fmt.Errorf("set target: %w", err)
@@ -66,7 +66,7 @@ func RemoveTarget(ctx context.Context, gitDir, name string) error {
 		if err != nil {
 			return nil, err
 		}
-		return slices.Delete(targets, at, at+1), config("--remove-section", section+"."+name)
+		return slices.Delete(targets, at, at+1), config("--remove-section", Section+"."+name)
 	})
 	if err != nil {
 		return fmt.Errorf("remove target: %w", err)
@@ -82,12 +82,12 @@ func findTarget(targets []Target, name string) (int, error) {
 	}
 	remedy := "there is no target yet: refship repo target add REPO NAME makes one"
 	if len(targets) > 0 {
-		remedy = "its targets: " + targetNames(targets)
+		remedy = "its targets: " + TargetNames(targets)
 	}
 	return 0, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", text.Clip(name)), Remedy: remedy}
 }
 
-func targetNames(targets []Target) string {
+func TargetNames(targets []Target) string {
 	var names []string
 	for _, t := range targets {
 		names = append(names, t.Name)
@@ -95,9 +95,9 @@ func targetNames(targets []Target) string {
 	return strings.Join(names, ", ")
 }
 
-// write puts all settings of a target.
-func write(t Target, config func(...string) error) error {
-	key := func(setting string) string { return section + "." + t.Name + "." + setting }
+// Write puts all settings of a target.
+func Write(t Target, config func(...string) error) error {
+	key := func(setting string) string { return Section + "." + t.Name + "." + setting }
 	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}, {"path", t.Path}, {"check", t.Check}}
 	for _, name := range record.SettingNames() {
 		settings = append(settings, [2]string{name, t.Settings.Text()[name]})
@@ -121,33 +121,33 @@ func write(t Target, config func(...string) error) error {
 // changeTargets edits the targets in the git config of a repository. edit gets the targets and what runs git config on a
 // copy, and gives the targets that there must be afterwards.
 func changeTargets(ctx context.Context, gitDir string, edit func([]Target, func(...string) error) ([]Target, error)) error {
-	_, err := editConfig(ctx, gitDir, func(string) {}, func(e *configEdition) (err error) {
-		e.want = e.rules
-		e.want.targets, err = edit(slices.Clone(e.rules.targets), e.config)
+	_, err := EditConfig(ctx, gitDir, func(string) {}, func(e *Edit) (err error) {
+		e.Want = e.Rules
+		e.Want.Targets, err = edit(slices.Clone(e.Rules.Targets), e.Config)
 		return err
 	})
 	return err
 }
 
-// configEdition is one change of a repository's git config, on a copy of it.
-type configEdition struct {
-	rules  rules                 // what it says
-	text   []byte                // and how
-	copied string                // the copy's name
-	config func(...string) error // runs git config on the copy
-	want   rules                 // what the copy must say in the end
+// Edit is one change of a repository's git config, on a copy of it.
+type Edit struct {
+	Rules  Config                // what it says
+	Text   []byte                // and how
+	Copied string                // the copy's name
+	Config func(...string) error // runs git config on the copy
+	Want   Config                // what the copy must say in the end
 }
 
-// editConfig edits the git config of a repository in git's own way: config.lock is made, filled and renamed. The config's
+// EditConfig edits the git config of a repository in git's own way: config.lock is made, filled and renamed. The config's
 // mode, owner and group stay. An edit that changes no byte changes no file, and gives false. Whoever is killed meanwhile
 // leaves the lock, as git does; the next edit removes it if it is old and has an old copy, which only this makes, beside it.
-func editConfig(ctx context.Context, gitDir string, step func(string), edit func(*configEdition) error) (changed bool, err error) {
+func EditConfig(ctx context.Context, gitDir string, step func(string), edit func(*Edit) error) (changed bool, err error) {
 	config, err := filepath.EvalSymlinks(filepath.Join(gitDir, "config"))
 	if err != nil {
 		return false, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
-	e := &configEdition{copied: filepath.Join(filepath.Dir(config), configEdit)}
-	f, err := lockConfig(config, e.copied)
+	e := &Edit{Copied: filepath.Join(filepath.Dir(config), ConfigEdit)}
+	f, err := lockConfig(config, e.Copied)
 	if err != nil {
 		return false, err
 	}
@@ -155,23 +155,23 @@ func editConfig(ctx context.Context, gitDir string, step func(string), edit func
 	defer func() {
 		defer f.Close()
 		if !renamed && disk.IsAt(f) {
-			removeCopies(e.copied)
+			removeCopies(e.Copied)
 			os.Remove(f.Name())
 		}
 	}()
-	removeCopies(e.copied) // of an edit that died
+	removeCopies(e.Copied) // of an edit that died
 	// Read under the lock: what another process added a moment ago counts.
-	if e.rules, err = readRules(config); err != nil {
+	if e.Rules, err = ReadConfig(config); err != nil {
 		return false, err
 	}
-	if e.text, err = os.ReadFile(config); err != nil {
+	if e.Text, err = os.ReadFile(config); err != nil {
 		return false, err
 	}
-	if err := os.WriteFile(e.copied, e.text, 0o600); err != nil {
+	if err := os.WriteFile(e.Copied, e.Text, 0o600); err != nil {
 		return false, err
 	}
-	e.config = func(args ...string) error {
-		_, err := git.Run(ctx, gitDir, append([]string{"config", "--file", e.copied}, args...)...)
+	e.Config = func(args ...string) error {
+		_, err := git.Run(ctx, gitDir, append([]string{"config", "--file", e.Copied}, args...)...)
 		return err
 	}
 	step("config-locked")
@@ -204,27 +204,27 @@ func lockConfig(config, copied string) (*os.File, error) {
 // isOld tells a file that is there for longer than an edit takes.
 func isOld(path string) bool {
 	info, err := os.Lstat(path)
-	return err == nil && time.Since(info.ModTime()) > maxConfigEdit
+	return err == nil && time.Since(info.ModTime()) > MaxConfigEdit
 }
 
 // replace fills the locked file with the edited copy, if that says what it should, and renames it over the config.
-func (e *configEdition) replace(f *os.File, config string) (renamed bool, err error) {
-	have, err := readRules(e.copied)
+func (e *Edit) replace(f *os.File, config string) (renamed bool, err error) {
+	have, err := ReadConfig(e.Copied)
 	if err != nil {
 		return false, err
 	}
-	if slices.SortFunc(e.want.targets, byName); !have.equal(e.want) {
+	if slices.SortFunc(e.Want.Targets, byName); !have.equal(e.Want) {
 		return false, &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, targetNames(e.want.targets)),
+			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, TargetNames(e.Want.Targets)),
 			Remedy: "make the change by hand: git config --file " + config + " --edit",
 		}
 	}
-	text, err := os.ReadFile(e.copied)
-	if err != nil || bytes.Equal(text, e.text) {
+	text, err := os.ReadFile(e.Copied)
+	if err != nil || bytes.Equal(text, e.Text) {
 		return false, err
 	}
-	removeCopies(e.copied) // as long as the lock is held: afterwards they are somebody else's
+	removeCopies(e.Copied) // as long as the lock is held: afterwards they are somebody else's
 	if err := keepMode(f, config); err != nil {
 		return false, err
 	}
@@ -266,3 +266,6 @@ func removeCopies(copied string) {
 	os.Remove(copied)
 	os.Remove(copied + ".lock") // git's own, while it edits
 }
+
+// MaxConfigEdit is longer than a change of a git config takes: some milliseconds, and longer under load.
+const MaxConfigEdit = 10 * time.Second

@@ -1,4 +1,4 @@
-package hooks
+package target
 
 import (
 	"errors"
@@ -30,8 +30,8 @@ type Settings struct {
 	SigningKey   string   // refship.signing-key
 }
 
-// settingNames are the keys of the plain section, in the order in which they are written.
-var settingNames = []string{"repository", "endpoints", "cacert", "cert", "key", "user", "password-file", "signing-key"}
+// SettingNames are the keys of the plain section, in the order in which they are written.
+var SettingNames = []string{"repository", "endpoints", "cacert", "cert", "key", "user", "password-file", "signing-key"}
 
 // field gives where a setting of that name is kept; nil for endpoints, and for what is unknown.
 func (s *Settings) field(name string) *string {
@@ -54,8 +54,8 @@ func (s *Settings) field(name string) *string {
 	return nil
 }
 
-// text gives a setting as the config has it.
-func (s Settings) text(name string) string {
+// Text gives a setting as the config has it.
+func (s Settings) Text(name string) string {
 	if name == "endpoints" {
 		return strings.Join(s.Endpoints, ",")
 	}
@@ -64,17 +64,17 @@ func (s Settings) text(name string) string {
 
 // IsZero tells whether nothing is set.
 func (s Settings) IsZero() bool {
-	return !slices.ContainsFunc(settingNames, func(name string) bool { return s.text(name) != "" })
+	return !slices.ContainsFunc(SettingNames, func(name string) bool { return s.Text(name) != "" })
 }
 
 func (s Settings) equal(o Settings) bool {
-	return !slices.ContainsFunc(settingNames, func(name string) bool { return s.text(name) != o.text(name) })
+	return !slices.ContainsFunc(SettingNames, func(name string) bool { return s.Text(name) != o.Text(name) })
 }
 
 // Validate says what of s is not usable, as far as that can be told without looking at files.
 func (s Settings) Validate() error {
-	for _, name := range settingNames {
-		value := s.text(name)
+	for _, name := range SettingNames {
+		value := s.Text(name)
 		if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.TrimSpace(value) != value {
 			return fmt.Errorf("refship.%s = %q is not one line of printable UTF-8", name, text.Clip(value))
 		}
@@ -118,11 +118,11 @@ func (s Settings) Validate() error {
 
 // CheckFiles says which file of s is not there, or is a secret that others can read.
 func (s Settings) CheckFiles() error {
-	for _, name := range settingNames {
-		if !slices.Contains([]string{"cacert", "cert", "key", "password-file", "signing-key"}, name) || s.text(name) == "" {
+	for _, name := range SettingNames {
+		if !slices.Contains([]string{"cacert", "cert", "key", "password-file", "signing-key"}, name) || s.Text(name) == "" {
 			continue
 		}
-		path := s.text(name)
+		path := s.Text(name)
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -147,43 +147,43 @@ const passwordRemedy = "put the password into a file that others cannot read, an
 // ReadSettings reads the plain section [refship] of the repository at gitDir. A setting that is unknown, twice there or not
 // usable is an error that names it. Settings are zero where there is no such section. Files are not looked at.
 func ReadSettings(gitDir string) (Settings, error) {
-	rules, err := readRules(filepath.Join(gitDir, "config"))
-	return rules.settings, err
+	rules, err := ReadConfig(filepath.Join(gitDir, "config"))
+	return rules.Settings, err
 }
 
-// rules are what the refship sections of one config say.
-type rules struct {
-	settings Settings
-	targets  []Target // sorted by name
+// Config are what the refship sections of one config say.
+type Config struct {
+	Settings Settings
+	Targets  []Target // sorted by name
 	any      bool     // there is a refship section, even an empty one
 }
 
-func (r rules) equal(o rules) bool {
-	return r.settings.equal(o.settings) && slices.Equal(r.targets, o.targets)
+func (r Config) equal(o Config) bool {
+	return r.Settings.equal(o.Settings) && slices.Equal(r.Targets, o.Targets)
 }
 
-// readRules names no path in its errors: they go to whoever pushes.
-func readRules(path string) (rules, error) {
-	var r rules
+// ReadConfig names no path in its errors: they go to whoever pushes.
+func ReadConfig(path string) (Config, error) {
+	var r Config
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return r, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
 	if err := r.read(data); err != nil {
-		return rules{}, err
+		return Config{}, err
 	}
-	slices.SortFunc(r.targets, byName)
-	if err := checkTargets(r.targets); err != nil {
-		return rules{}, fmt.Errorf("read the repository's config: %w", err)
+	slices.SortFunc(r.Targets, byName)
+	if err := CheckTargets(r.Targets); err != nil {
+		return Config{}, fmt.Errorf("read the repository's config: %w", err)
 	}
-	if err := r.settings.Validate(); err != nil {
-		return rules{}, fmt.Errorf("read the repository's config: %w", err)
+	if err := r.Settings.Validate(); err != nil {
+		return Config{}, fmt.Errorf("read the repository's config: %w", err)
 	}
 	return r, nil
 }
 
 // read reads the refship sections of a config.
-func (r *rules) read(data []byte) error {
+func (r *Config) read(data []byte) error {
 	l := &configLexer{text: data}
 	settings := make(map[string]bool)
 	targets := make(map[string]map[string]bool) // the settings of each that were there
@@ -192,7 +192,7 @@ func (r *rules) read(data []byte) error {
 		if !more {
 			break
 		}
-		if l.section != section {
+		if l.section != Section {
 			for l.entry() {
 			}
 			continue
@@ -200,17 +200,17 @@ func (r *rules) read(data []byte) error {
 		r.any = true
 		if l.hasSub && targets[l.sub] == nil {
 			targets[l.sub] = make(map[string]bool)
-			r.targets = append(r.targets, Target{Name: l.sub, Frontend: record.Files})
+			r.Targets = append(r.Targets, Target{Name: l.sub, Frontend: record.Files})
 		}
 		for l.entry() {
 			if !l.hasSub {
-				if err := r.settings.take(l.key, l.value, settings); err != nil {
+				if err := r.Settings.take(l.key, l.value, settings); err != nil {
 					return fmt.Errorf("read the repository's config: %w", err)
 				}
 				continue
 			}
-			at := slices.IndexFunc(r.targets, func(t Target) bool { return t.Name == l.sub })
-			if err := r.targets[at].take(l.key, l.value, targets[l.sub]); err != nil {
+			at := slices.IndexFunc(r.Targets, func(t Target) bool { return t.Name == l.sub })
+			if err := r.Targets[at].take(l.key, l.value, targets[l.sub]); err != nil {
 				return err
 			}
 		}
@@ -227,7 +227,7 @@ func (r *rules) read(data []byte) error {
 
 // take reads one setting.
 func (s *Settings) take(key, value string, seen map[string]bool) error {
-	name := section + "." + key
+	name := Section + "." + key
 	if seen[key] {
 		return &fault.Error{Kind: fault.Refused, What: name + " is there twice", Remedy: "take one out: git config --edit"}
 	}

@@ -1,4 +1,4 @@
-package hooks_test
+package target_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // configPieces are pieces of git configs, as git and people write them.
@@ -28,7 +28,7 @@ func TestWithoutRulesRestores(t *testing.T) {
 	file := filepath.Join(dir, "config")
 	config := func(args ...string) (string, error) {
 		cmd := exec.Command("git", append([]string{"config", "--file", file}, args...)...)
-		cmd.Env = gitEnv(dir)
+		cmd.Env = plainEnv(dir)
 		out, err := cmd.Output()
 		return string(out), err
 	}
@@ -44,7 +44,7 @@ func TestWithoutRulesRestores(t *testing.T) {
 		if err != nil {
 			t.Skip("git does not read it")
 		}
-		if rest, ok := hooks.WithoutRules([]byte(text)); !ok || string(rest) != text {
+		if rest, ok := target.WithoutSections([]byte(text)); !ok || string(rest) != text {
 			t.Fatalf("without refship sections %q became %q, %v", text, rest, ok)
 		}
 		for _, s := range [][2]string{{"refship.repository", "a"}, {"refship.default.ref", "refs/heads/main"}, {"refship.endpoints", "a # b"}, {"refship.x.check", "a \"b\" \\ [c]"}} {
@@ -56,14 +56,14 @@ func TestWithoutRulesRestores(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rest, ok := hooks.WithoutRules(edited); !ok || string(rest) != text && string(rest) != text+"\n" {
+		if rest, ok := target.WithoutSections(edited); !ok || string(rest) != text && string(rest) != text+"\n" {
 			// A value that goes on with the next line swallows what git appends: install refuses such a config.
 			if !strings.HasSuffix(text, "\\") {
 				t.Fatalf("%q became\n%q and then\n%q, %v", text, edited, rest, ok)
 			}
 			return
 		}
-		rest, _ := hooks.WithoutRules(edited)
+		rest, _ := target.WithoutSections(edited)
 		if err := os.WriteFile(file, rest, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -88,9 +88,9 @@ func TestConfigIsReadAsGitDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("git", "config", "-z", "--list", "--file", file)
-		cmd.Env = gitEnv(dir)
+		cmd.Env = plainEnv(dir)
 		out, err := cmd.Output()
-		got, ok := hooks.ConfigEntries([]byte(text))
+		got, ok := target.ConfigEntries([]byte(text))
 		if ok != (err == nil) {
 			t.Fatalf("%q: git: %v %q, we: %v %q", text, err, out, ok, got)
 		}
@@ -127,12 +127,12 @@ func TestWithoutRulesOfOddSections(t *testing.T) {
 		{"  [refship] # here\n\tx = y", ""},
 		{"[a][refship]\n\tx = y\n[d]\n", "[a][d]\n"},
 	} {
-		if rest, ok := hooks.WithoutRules([]byte(c[0])); !ok || string(rest) != c[1] {
+		if rest, ok := target.WithoutSections([]byte(c[0])); !ok || string(rest) != c[1] {
 			t.Errorf("%q became %q, %v, want %q", c[0], rest, ok, c[1])
 		}
 	}
 	for _, text := range []string{"x y\n", "[a\n", "[a]\n\tb = \"c\n", "[a]\n\t= b\n", "[refship \"a"} {
-		if rest, ok := hooks.WithoutRules([]byte(text)); ok {
+		if rest, ok := target.WithoutSections([]byte(text)); ok {
 			t.Errorf("%q became %q", text, rest)
 		}
 	}
@@ -144,12 +144,16 @@ func FuzzWithoutRules(f *testing.F) {
 		f.Add([]byte(piece + "[refship]\n\ta = b\n" + piece))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		rest, ok := hooks.WithoutRules(text)
+		rest, ok := target.WithoutSections(text)
 		if !ok {
 			return
 		}
-		if again, ok := hooks.WithoutRules(rest); !ok || !bytes.Equal(rest, again) {
+		if again, ok := target.WithoutSections(rest); !ok || !bytes.Equal(rest, again) {
 			t.Errorf("%q became %q and then %q, %v", text, rest, again, ok)
 		}
 	})
+}
+
+func plainEnv(home string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
 }

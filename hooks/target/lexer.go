@@ -1,14 +1,14 @@
-package hooks
+package target
 
 import (
 	"bytes"
 	"strings"
 )
 
-// withoutRules gives a config's text without its refship sections, and every other byte as it was. A section goes from the
+// WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes from the
 // beginning of its header's line to the end of its last entry's line: comments and empty lines behind that belong to what
 // follows. False: the text is none that git reads.
-func withoutRules(text []byte) (rest []byte, ok bool) {
+func WithoutSections(text []byte) (rest []byte, ok bool) {
 	l := &configLexer{text: text}
 	kept := 0
 	var out []byte
@@ -24,7 +24,7 @@ func withoutRules(text []byte) (rest []byte, ok bool) {
 		for l.entry() {
 			end = l.at
 		}
-		if l.section == section {
+		if l.section == Section {
 			out = append(out, text[kept:from]...)
 			kept = end
 		}
