@@ -10,6 +10,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -43,7 +44,7 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	say := func(line string) { b.Say(text.Printable(line)) }
 	job := *b.Job
 	if b.GitDir != "" {
-		leave, err := EnterPush(b.GitDir)
+		leave, err := intent.Enter(b.GitDir)
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -53,7 +54,7 @@ type Deployer struct {
 func NewDeployer(cfg Config) *Deployer {
 	d := &Deployer{
 		cfg:        cfg,
-		process:    thisProcess(),
+		process:    intent.ThisProcess(),
 		every:      time.Second,
 		lockWait:   30 * time.Second,
 		turns:      newTurns(),

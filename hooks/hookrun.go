@@ -21,6 +21,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -73,7 +74,7 @@ func (c *HookCall) Targets() ([]target.Target, error) {
 
 // Waits tells whether a push that was broken off waits to be deployed.
 func (c *HookCall) Waits() (bool, error) {
-	waiting, err := listIntents(c.GitDir)
+	waiting, err := intent.List(c.GitDir)
 	return len(waiting) > 0, err
 }
 
@@ -98,7 +99,7 @@ func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
 	defer cancel(nil)
 	out := c.speaker(s, func(error) { cancel(errHookGone) })
 	x := s.newSession(Push{Repository: c.Repository, Dir: c.GitDir})
-	x.who, x.process = c.Who, receivePack()
+	x.who, x.process = c.Who, intent.ReceivePack()
 	s.start(x)
 	defer s.end(x)
 	defer x.abort(nil)
@@ -176,8 +177,8 @@ func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) e
 
 // promised is a target's part of an intent.
 type promised struct {
-	in *intent
-	w  wish
+	in *intent.Intent
+	w  intent.Entry
 }
 
 // redeem publishes what was promised to one target for a ref that has moved.
@@ -263,14 +264,14 @@ func (e *undeployedError) Hint() string {
 // promises finds the intents of a ref update, this push's first, then the newest: another hook may have refused the same
 // push before, or refuse it to somebody else right now.
 func promises(gitDir string, t target.Target, u RefUpdate) ([]promised, error) {
-	pushes, err := listIntents(gitDir)
+	pushes, err := intent.List(gitDir)
 	if err != nil {
 		return nil, err
 	}
 	var all []promised
 	for _, push := range pushes {
-		in, err := readIntent(gitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(gitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad): // published by another process; told by settle
 			continue
@@ -283,7 +284,7 @@ func promises(gitDir string, t target.Target, u RefUpdate) ([]promised, error) {
 			}
 		}
 	}
-	own := receivePack()
+	own := intent.ReceivePack()
 	others := func(p promised) int {
 		if own != "" && p.in.Process == own {
 			return 0

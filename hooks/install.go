@@ -62,7 +62,9 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -149,7 +151,7 @@ func (cfg *InstallConfig) check(home *Home) error {
 }
 
 func (i *installer) install(ctx context.Context) (err error) {
-	if i.mode, err = SharedMode(i.home.GitDir); err != nil {
+	if i.mode, err = git.SharedMode(i.home.GitDir); err != nil {
 		return err
 	}
 	made, unlock, err := i.makeHooksDir(ctx)
@@ -189,7 +191,7 @@ func (i *installer) makeHooksDir(ctx context.Context) (made bool, unlock func(),
 		if made, err = disk.Mkdir(i.dir, i.mode); err != nil {
 			return made, nil, err
 		}
-		unlock, err = lockDir(ctx, i.dir, "another refship hook changes "+i.dir)
+		unlock, err = intent.LockDir(ctx, i.dir, "another refship hook changes "+i.dir)
 		if !errors.Is(err, fs.ErrNotExist) { // else somebody took it away, with the last hook in it
 			break
 		}
@@ -281,8 +283,8 @@ func (i *installer) installConfig(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil && before == nil {
 			os.Remove(installationPath(i.home.GitDir))
-			os.Remove(pendingDir(i.home.GitDir)) // if it is empty
-			os.Remove(filepath.Dir(pendingDir(i.home.GitDir)))
+			os.Remove(intent.Dir(i.home.GitDir)) // if it is empty
+			os.Remove(filepath.Dir(intent.Dir(i.home.GitDir)))
 		}
 	}()
 	changed, err := target.EditConfig(ctx, i.home.GitDir, i.step, func(e *target.Edit) error {
@@ -384,10 +386,10 @@ func (i *installer) record(config []byte, have *installation) error {
 	if have != nil && !bytes.Equal(rest, config) {
 		state.Config = have.Config
 	}
-	if err := makePending(i.home.GitDir, i.mode); err != nil {
+	if err := intent.MakeDir(i.home.GitDir, i.mode); err != nil {
 		return err
 	}
-	if _, err := writeState(installationPath(i.home.GitDir), state, readable(i.mode)); err != nil {
+	if _, err := writeState(installationPath(i.home.GitDir), state, git.Readable(i.mode)); err != nil {
 		return err
 	}
 	i.step("install-recorded")

@@ -1,44 +1,13 @@
 package hooks
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 )
-
-// SharedMode is the mode of directories that refship makes in the repository at gitDir: that of its objects, since
-// whoever may put objects there (core.sharedRepository) may push.
-func SharedMode(gitDir string) (fs.FileMode, error) {
-	info, err := os.Stat(filepath.Join(gitDir, "objects"))
-	if err != nil {
-		return 0, err
-	}
-	return info.Mode().Perm() | info.Mode()&fs.ModeSetgid | 0o700, nil
-}
-
-// readable takes from a directory's mode that of a file in it: whoever can look into the directory can read it, and only
-// its owner can write.
-func readable(dir fs.FileMode) fs.FileMode {
-	mode := fs.FileMode(0o600)
-	for _, x := range []fs.FileMode{0o010, 0o001} {
-		if dir&x != 0 {
-			mode |= x << 2
-		}
-	}
-	return mode
-}
-
-// executable is the same of a program.
-func executable(dir fs.FileMode) fs.FileMode {
-	mode := readable(dir)
-	return mode | (mode&0o444)>>2
-}
 
 // sameDir tells two names of one directory.
 func sameDir(a, b string) bool {
@@ -86,18 +55,4 @@ func exchange(hook, aside, temporary string, step func(string)) error {
 		os.Remove(aside)
 	}
 	return err
-}
-
-// lockWaiting is how long one change of a directory of hooks waits for another.
-const lockWaiting = 10 * time.Second
-
-// lockDir waits until nobody else has the directory locked; busy is what may be going on there. The kernel gives the lock back when its holder ends.
-func lockDir(ctx context.Context, dir, busy string) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockWaiting, &fault.Error{
-		Kind:   fault.Refused,
-		What:   busy,
-		Remedy: "try again when it has ended",
-	})
-	defer cancel()
-	return disk.LockDir(ctx, dir)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"refship/deploy/disk"
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/target"
 )
@@ -40,7 +41,7 @@ func (i *installer) installHooks(made bool) error {
 	}
 	var plans []*plannedHook
 	for _, s := range i.hooks {
-		p, err := s.plan(i.cfg.Program, executable(info.Mode().Perm()))
+		p, err := s.plan(i.cfg.Program, git.Executable(info.Mode().Perm()))
 		if err != nil {
 			return fmt.Errorf("look at hook %s: %w", s.name, err)
 		}
@@ -52,7 +53,7 @@ func (i *installer) installHooks(made bool) error {
 			m.setHook(&between)
 		}
 	}
-	if err := i.writeManifest(m, "install-manifest", readable(info.Mode().Perm())); err != nil {
+	if err := i.writeManifest(m, "install-manifest", git.Readable(info.Mode().Perm())); err != nil {
 		return err
 	}
 	for _, p := range plans {
@@ -64,7 +65,7 @@ func (i *installer) installHooks(made bool) error {
 		m.setHook(p.record)
 	}
 	i.warnings()
-	return i.writeManifest(m, "install-manifest-last", readable(info.Mode().Perm()))
+	return i.writeManifest(m, "install-manifest-last", git.Readable(info.Mode().Perm()))
 }
 
 func bytesEqualSum(data []byte, sums []string) bool { return slices.Contains(sums, sumOf(data)) }

@@ -78,7 +78,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(text.Progress)
 		}
 		say(p.label + published(d, time.Since(x.started)))
 	}
-	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+	if err := x.intent.Drop(x.push.Dir, p.target.Name); err != nil {
 		// The deploy stands; reconcile finds it published and drops the intent.
 		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 		return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/git"
 )
 
 // scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
@@ -65,7 +66,7 @@ func (s *Deployer) makeScratchDir(parent string) error {
 	if s.alone {
 		return os.MkdirAll(parent, 0o700)
 	}
-	mode, err := SharedMode(filepath.Dir(s.cfg.Dir))
+	mode, err := git.SharedMode(filepath.Dir(s.cfg.Dir))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -55,7 +56,7 @@ type Session struct {
 	targets    []target.Target
 	plans      []*plan
 	options    options
-	intent     *intent // nil: nothing to publish
+	intent     *intent.Intent // nil: nothing to publish
 	cost       cost
 	already    bool     // a target's head was this very deploy
 	unchanged  bool     // nothing below a target's path changed
@@ -204,7 +205,7 @@ func (x *Session) settle() {
 func (x *Session) abandon(p *plan) {
 	p.done = true
 	x.release(p)
-	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+	if err := x.intent.Drop(x.push.Dir, p.target.Name); err != nil {
 		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 	}
 }

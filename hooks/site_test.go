@@ -273,7 +273,7 @@ func (p *pusher) push(refs ...string) result {
 	return r
 }
 
-// receivePack gives the process id of the last push's receive-pack.
+// intent.ReceivePack gives the process id of the last push's receive-pack.
 func (p *pusher) receivePack() int {
 	p.Helper()
 	p.mu.Lock()

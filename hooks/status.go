@@ -11,6 +11,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -100,18 +101,18 @@ func refsOf(targets []target.Target) []string {
 }
 
 // waiting gives what dead pushes promised to publish. A file that is no intent waits for nothing.
-func (s *Deployer) waiting(gitDir string) ([]wish, error) {
-	pushes, err := listIntents(gitDir)
+func (s *Deployer) waiting(gitDir string) ([]intent.Entry, error) {
+	pushes, err := intent.List(gitDir)
 	if err != nil {
 		return nil, err
 	}
-	var all []wish
+	var all []intent.Entry
 	for _, push := range pushes {
 		if s.isRunning(push) {
 			continue
 		}
-		in, err := readIntent(gitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(gitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad):
 		case err != nil:

@@ -20,6 +20,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -49,7 +50,7 @@ func Uninstall(ctx context.Context, home *Home, log *slog.Logger) (*Change, erro
 }
 
 func (i *installer) uninstall(ctx context.Context, installed *installation) error {
-	unlock, err := lockDir(ctx, i.dir, "another refship hook changes "+i.dir)
+	unlock, err := intent.LockDir(ctx, i.dir, "another refship hook changes "+i.dir)
 	there := true
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -65,7 +66,7 @@ func (i *installer) uninstall(ctx context.Context, installed *installation) erro
 	if installed == nil && !i.isKnown() {
 		return nil // the refship sections of its config, if it has any, are a server's
 	}
-	leave, err := awaitPushes(ctx, i.home.GitDir)
+	leave, err := intent.AwaitPushes(ctx, i.home.GitDir)
 	if err != nil {
 		return err
 	}
@@ -210,7 +211,7 @@ func (i *installer) removeConfig(ctx context.Context, installed *installation) e
 
 // removeState removes what refship keeps in the git directory, but for what it could not read.
 func (i *installer) removeState() error {
-	pending := pendingDir(i.home.GitDir)
+	pending := intent.Dir(i.home.GitDir)
 	own := filepath.Dir(pending)
 	if _, err := os.Lstat(own); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -220,7 +221,7 @@ func (i *installer) removeState() error {
 		return err
 	}
 	for _, e := range entries {
-		if disk.IsTemporary(e.Name()) || strings.HasSuffix(e.Name(), intentSuffix) {
+		if disk.IsTemporary(e.Name()) || strings.HasSuffix(e.Name(), intent.Suffix) {
 			os.Remove(filepath.Join(pending, e.Name())) // half-written, or of a push that git has refused
 		}
 	}
@@ -277,7 +278,7 @@ func (i *installer) removeManifest(others []string) error {
 // checkPromises refuses while there is an intent whose ref is where the push wanted it, or still may get there: to take
 // settings and intents away would break it off.
 func (i *installer) checkPromises(ctx context.Context) error {
-	pushes, err := listIntents(i.home.GitDir)
+	pushes, err := intent.List(i.home.GitDir)
 	if err != nil {
 		return err
 	}
@@ -286,8 +287,8 @@ func (i *installer) checkPromises(ctx context.Context) error {
 		return err // nor could they be taken out; and without hooks pushes would go on in silence
 	}
 	for _, push := range pushes {
-		in, err := readIntent(i.home.GitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(i.home.GitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
@@ -295,7 +296,7 @@ func (i *installer) checkPromises(ctx context.Context) error {
 			return &fault.Error{
 				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err),
-				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", text.Quote(bad.Path), text.Quote(bad.Path+badSuffix)),
+				Remedy: fmt.Sprintf("look at it, and put it aside: mv %s %s", text.Quote(bad.Path), text.Quote(bad.Path+intent.BadSuffix)),
 			}
 		case err != nil:
 			return err
@@ -312,13 +313,13 @@ func (i *installer) checkPromises(ctx context.Context) error {
 	return nil
 }
 
-func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error {
+func (i *installer) checkPromise(ctx context.Context, in *intent.Intent, w intent.Entry) error {
 	now, err := git.ReadRef(ctx, i.home.GitDir, w.Target.Ref)
 	if err != nil {
 		return err
 	}
 	switch {
-	case oid(now) == w.New:
+	case intent.OID(now) == w.New:
 		return &fault.Error{
 			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
@@ -326,7 +327,7 @@ func (i *installer) checkPromise(ctx context.Context, in *intent, w wish) error 
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				text.Quote(i.home.GitDir), text.Quote(w.Target.Ref), w.Target.Name),
 		}
-	case in.mayRun(oid(now) == w.Old):
+	case in.MayRun(intent.OID(now) == w.Old):
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, text.Age(time.Since(in.Time))),

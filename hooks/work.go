@@ -10,6 +10,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -184,7 +185,7 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 	var overtaken *deploy.Verdict
 	shown := over(v)
 	waiting := func(h record.Holder, _ time.Duration) {
-		if lookAtProcess(h.Process) == lifeEnded {
+		if intent.ProcessLife(h.Process) == intent.Ended {
 			s.unstick(ctx, chain, h)
 			return
 		}

@@ -17,6 +17,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -144,7 +145,7 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 		return 0, nil // the refs are others than their names say (gitnamespaces(7)), and no target's
 	}
 	if c.Hook == "pre-receive" {
-		leave, err := hooks.EnterPush(call.GitDir)
+		leave, err := intent.Enter(call.GitDir)
 		if err != nil {
 			return 0, err
 		}

@@ -1,4 +1,4 @@
-package hooks
+package intent
 
 import (
 	"os/exec"
@@ -8,8 +8,8 @@ import (
 
 func TestProcessHasEnded(t *testing.T) {
 	t.Parallel()
-	parent := receivePack()
-	if parent == "" || lookAtProcess(parent) != lifeRunning {
+	parent := ReceivePack()
+	if parent == "" || ProcessLife(parent) != Running {
 		t.Errorf("the parent %q has ended", parent)
 	}
 	parts := strings.Split(parent, "/")
@@ -20,16 +20,16 @@ func TestProcessHasEnded(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		process string
-		want    life
+		want    Life
 	}{
-		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), lifeUnknown},
-		"another start":                  {with(3, "1"), lifeEnded},
-		"no such process":                {with(2, "4194305"), lifeEnded}, // above the kernel's limit
-		"another namespace, not to know": {with(1, "pid:[1]"), lifeUnknown},
-		"nothing":                        {"", lifeUnknown},
-		"nonsense":                       {"a/b", lifeUnknown},
+		"another boot":                   {with(0, "5f0d4f5b-3f5a-4ad2-8d29-2f1ea3f0c0de"), Unknown},
+		"another start":                  {with(3, "1"), Ended},
+		"no such process":                {with(2, "4194305"), Ended}, // above the kernel's limit
+		"another namespace, not to know": {with(1, "pid:[1]"), Unknown},
+		"nothing":                        {"", Unknown},
+		"nonsense":                       {"a/b", Unknown},
 	} {
-		if got := lookAtProcess(c.process); got != c.want {
+		if got := ProcessLife(c.process); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
@@ -42,7 +42,7 @@ func TestProcessHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	process := processName(child.Process.Pid)
-	if process == "" || lookAtProcess(process) != lifeRunning || lookAtProcess(thisProcess()) != lifeRunning {
+	if process == "" || ProcessLife(process) != Running || ProcessLife(ThisProcess()) != Running {
 		t.Errorf("%q has ended", process)
 	}
 	if err := stdin.Close(); err != nil {
@@ -51,7 +51,7 @@ func TestProcessHasEnded(t *testing.T) {
 	if err := child.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if lookAtProcess(process) != lifeEnded {
+	if ProcessLife(process) != Ended {
 		t.Errorf("%q has not ended", process)
 	}
 }

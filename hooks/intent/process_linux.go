@@ -1,4 +1,4 @@
-package hooks
+package intent
 
 import (
 	"errors"
@@ -13,9 +13,9 @@ import (
 // maxAncestors is how far up receive-pack is looked for: between it and a hook are a dispatcher and its shells at most.
 const maxAncestors = 8
 
-// thisProcess names this process to others on the machine: boot, namespace of process ids, process id and start time
+// ThisProcess names this process to others on the machine: boot, namespace of process ids, process id and start time
 // (proc(5)), separated by slashes. "" if it is not known.
-func thisProcess() string { return processName(os.Getpid()) }
+func ThisProcess() string { return processName(os.Getpid()) }
 
 func processName(pid int) string {
 	space := processSpace()
@@ -26,9 +26,9 @@ func processName(pid int) string {
 	return space + "/" + strconv.Itoa(pid) + "/" + start
 }
 
-// receivePack names the git receive-pack that this process is a hook of, so that another process can find out whether it
+// ReceivePack names the git receive-pack that this process is a hook of, so that another process can find out whether it
 // still runs. Without a receive-pack among the ancestors it is the parent.
-func receivePack() string {
+func ReceivePack() string {
 	pid := os.Getppid()
 	for at, i := pid, 0; i < maxAncestors && at > 1; i++ {
 		if isReceivePack(at) {
@@ -40,27 +40,27 @@ func receivePack() string {
 	return processName(pid)
 }
 
-// lookAtProcess tells whether a process with such a name runs, or has ended; or it cannot be told.
-func lookAtProcess(process string) life {
+// ProcessLife tells whether a process with such a name runs, or has ended; or it cannot be told.
+func ProcessLife(process string) Life {
 	parts := strings.Split(process, "/")
 	boot, space, _ := strings.Cut(processSpace(), "/")
 	if len(parts) != 4 || boot == "" {
-		return lifeUnknown
+		return Unknown
 	}
 	pid, err := strconv.Atoi(parts[2])
 	if err != nil || parts[0] != boot || parts[1] != space {
-		return lifeUnknown // on another machine, or in another container, or before this one was started again
+		return Unknown // on another machine, or in another container, or before this one was started again
 	}
 	// Where accounts see their own processes only (proc(5), hidepid), that one is not there proves nothing.
 	for _, seen := range []int{1, pid} {
 		if _, err := os.Stat(processFile(seen, "stat")); err != nil && (seen == 1 || !errors.Is(err, fs.ErrNotExist)) {
-			return lifeUnknown
+			return Unknown
 		}
 	}
 	if _, start := processStat(pid); start != parts[3] {
-		return lifeEnded
+		return Ended
 	}
-	return lifeRunning
+	return Running
 }
 
 // processSpace is this boot, and the namespace in which process ids mean something.

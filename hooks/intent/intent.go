@@ -1,4 +1,4 @@
-package hooks
+package intent
 
 import (
 	"bytes"
@@ -24,14 +24,14 @@ import (
 )
 
 const (
-	intentFormat = 1
-	intentSuffix = ".json"
-	badSuffix    = ".bad"
-	maxIntent    = 16 << 20
+	Format    = 1
+	Suffix    = ".json"
+	BadSuffix = ".bad"
+	maxIntent = 16 << 20
 )
 
-// intent is what an accepted push wants published, as it stands in <GIT_DIR>/refship/pending/<push>.json.
-type intent struct {
+// Intent is what an accepted push wants published, as it stands in <GIT_DIR>/refship/pending/<push>.json.
+type Intent struct {
 	Format      int           `json:"format"`
 	Push        string        `json:"push"`
 	Time        time.Time     `json:"time"`    // when pre-receive accepted
@@ -40,36 +40,36 @@ type intent struct {
 	Pusher      record.Pusher `json:"pusher"`
 	Options     []string      `json:"options"`
 	Certificate string        `json:"certificate"` // oid of the push certificate, or ""
-	Deploys     []wish        `json:"deploys"`
+	Deploys     []Entry       `json:"deploys"`
 }
 
-// wish is one target's part of an intent.
-type wish struct {
+// Entry is one target's part of an intent.
+type Entry struct {
 	Target target.Target `json:"target"`
-	Old    oid           `json:"old"`
-	New    oid           `json:"new"`
+	Old    OID           `json:"old"`
+	New    OID           `json:"new"`
 	Head   record.ID     `json:"head"`   // of the chain when the push was accepted; 0: it had none
 	Forced bool          `json:"forced"` // a head is overridden: this one
 	Over   record.ID     `json:"over"`   // 0: none
 	Reason string        `json:"reason"`
 }
 
-// oid is a git oid that is written as 40 hex digits.
-type oid plumbing.Hash
+// OID is a git oid that is written as 40 hex digits.
+type OID plumbing.Hash
 
-func (o oid) MarshalText() ([]byte, error) { return []byte(plumbing.Hash(o).String()), nil }
+func (o OID) MarshalText() ([]byte, error) { return []byte(plumbing.Hash(o).String()), nil }
 
-func (o *oid) UnmarshalText(text []byte) error {
+func (o *OID) UnmarshalText(text []byte) error {
 	h, err := git.ParseOID(string(text))
-	*o = oid(h)
+	*o = OID(h)
 	return err
 }
 
 var pushID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // parseIntent takes only what encode writes.
-func parseIntent(text1 []byte) (*intent, error) {
-	var in intent
+func parseIntent(text1 []byte) (*Intent, error) {
+	var in Intent
 	d := json.NewDecoder(bytes.NewReader(text1))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
@@ -78,7 +78,7 @@ func parseIntent(text1 []byte) (*intent, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("parse intent: text after its end")
 	}
-	if in.Format != intentFormat {
+	if in.Format != Format {
 		return nil, fmt.Errorf("parse intent: format %d is not known", in.Format)
 	}
 	if !pushID.MatchString(in.Push) {
@@ -103,7 +103,7 @@ func parseIntent(text1 []byte) (*intent, error) {
 	return &in, nil
 }
 
-func (in *intent) encode() ([]byte, error) {
+func (in *Intent) encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -112,10 +112,10 @@ func (in *intent) encode() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func pendingDir(gitDir string) string { return filepath.Join(gitDir, "refship", "pending") }
+func Dir(gitDir string) string { return filepath.Join(gitDir, "refship", "pending") }
 
-func intentPath(gitDir, push string) string {
-	return filepath.Join(pendingDir(gitDir), push+intentSuffix)
+func Path(gitDir, push string) string {
+	return filepath.Join(Dir(gitDir), push+Suffix)
 }
 
 // intentError: an intent could not be put on disk.
@@ -129,34 +129,34 @@ func (e *intentError) Hint() string {
 	return "the server's disk does not take it: who runs the server has to look whether that is full or read-only"
 }
 
-// write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
+// Write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
 // Errors are *intentError.
-func (in *intent) write(gitDir string) error {
+func (in *Intent) Write(gitDir string) error {
 	if err := in.writeFile(gitDir); err != nil {
 		return &intentError{disk.WithoutDir(err)}
 	}
 	return nil
 }
 
-func (in *intent) writeFile(gitDir string) error {
+func (in *Intent) writeFile(gitDir string) error {
 	text, err := in.encode()
 	if err != nil {
 		return err
 	}
-	mode, err := SharedMode(gitDir)
+	mode, err := git.SharedMode(gitDir)
 	if err != nil {
 		return err
 	}
-	if err := makePending(gitDir, mode); err != nil {
+	if err := MakeDir(gitDir, mode); err != nil {
 		return err
 	}
-	return disk.WriteFile(intentPath(gitDir, in.Push), text, readable(mode))
+	return disk.WriteFile(Path(gitDir, in.Push), text, git.Readable(mode))
 }
 
-// makePending makes the directory of intents, synced up to gitDir: where the repository's group pushes to it, too
+// MakeDir makes the directory of intents, synced up to gitDir: where the repository's group pushes to it, too
 // (git-config(1), core.sharedRepository), what one push leaves is for the next one's account to deploy.
-func makePending(gitDir string, mode fs.FileMode) error {
-	for _, dir := range []string{filepath.Dir(pendingDir(gitDir)), pendingDir(gitDir)} {
+func MakeDir(gitDir string, mode fs.FileMode) error {
+	for _, dir := range []string{filepath.Dir(Dir(gitDir)), Dir(gitDir)} {
 		if _, err := disk.Mkdir(dir, mode); err != nil {
 			return err
 		}
@@ -164,21 +164,21 @@ func makePending(gitDir string, mode fs.FileMode) error {
 	return nil
 }
 
-// drop takes a target out of the intent, on disk too; the last one takes the file with it.
-func (in *intent) drop(gitDir, target string) error {
-	in.Deploys = slices.DeleteFunc(in.Deploys, func(w wish) bool { return w.Target.Name == target })
+// Drop takes a target out of the intent, on disk too; the last one takes the file with it.
+func (in *Intent) Drop(gitDir, target string) error {
+	in.Deploys = slices.DeleteFunc(in.Deploys, func(w Entry) bool { return w.Target.Name == target })
 	if len(in.Deploys) > 0 {
-		return in.write(gitDir)
+		return in.Write(gitDir)
 	}
-	if err := disk.Remove(intentPath(gitDir, in.Push)); err != nil {
+	if err := disk.Remove(Path(gitDir, in.Push)); err != nil {
 		return fmt.Errorf("remove intent: %w", disk.WithoutDir(err))
 	}
 	return nil
 }
 
-// listIntents gives the ids of the pushes that left an intent, oldest first.
-func listIntents(gitDir string) ([]string, error) {
-	entries, err := os.ReadDir(pendingDir(gitDir))
+// List gives the ids of the pushes that left an intent, oldest first.
+func List(gitDir string) ([]string, error) {
+	entries, err := os.ReadDir(Dir(gitDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -191,7 +191,7 @@ func listIntents(gitDir string) ([]string, error) {
 	}
 	var found []left
 	for _, e := range entries {
-		push, ok := strings.CutSuffix(e.Name(), intentSuffix)
+		push, ok := strings.CutSuffix(e.Name(), Suffix)
 		if !ok {
 			continue
 		}
@@ -214,9 +214,9 @@ func listIntents(gitDir string) ([]string, error) {
 	return pushes, nil
 }
 
-// readIntent reads a push's intent; fs.ErrNotExist if it has none, *badIntent if the file is no intent.
-func readIntent(gitDir, push string) (*intent, error) {
-	f, err := os.Open(intentPath(gitDir, push))
+// Read reads a push's intent; fs.ErrNotExist if it has none, *Bad if the file is no intent.
+func Read(gitDir, push string) (*Intent, error) {
+	f, err := os.Open(Path(gitDir, push))
 	if err != nil {
 		return nil, fmt.Errorf("read intent: %w", disk.WithoutDir(err))
 	}
@@ -230,24 +230,40 @@ func readIntent(gitDir, push string) (*intent, error) {
 		err = fmt.Errorf("it is the intent of push %s", in.Push)
 	}
 	if err != nil {
-		return nil, &badIntent{Path: intentPath(gitDir, push), Err: err}
+		return nil, &Bad{Path: Path(gitDir, push), Err: err}
 	}
 	return in, nil
 }
 
-// badIntent is a file of intents that cannot be read as one.
-type badIntent struct {
+// Bad is a file of intents that cannot be read as one.
+type Bad struct {
 	Path string
 	Err  error
 }
 
-func (e *badIntent) Error() string { return fmt.Sprintf("%s: %v", filepath.Base(e.Path), e.Err) }
-func (e *badIntent) Unwrap() error { return e.Err }
+func (e *Bad) Error() string { return fmt.Sprintf("%s: %v", filepath.Base(e.Path), e.Err) }
+func (e *Bad) Unwrap() error { return e.Err }
 
-// aside moves the file out of the way and keeps it for whoever wants to look.
-func (e *badIntent) aside() error {
-	if err := disk.Rename(e.Path, e.Path+badSuffix); err != nil {
+// Aside moves the file out of the way and keeps it for whoever wants to look.
+func (e *Bad) Aside() error {
+	if err := disk.Rename(e.Path, e.Path+BadSuffix); err != nil {
 		return fmt.Errorf("move intent aside: %w", disk.WithoutDir(err))
 	}
 	return nil
+}
+
+// maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks
+// run.
+const maxUnmoved = time.Hour
+
+// MayRun tells whether the push that left an intent still runs, as another process, and settles it itself. Where that
+// process cannot be looked at, it may be running while its ref has not moved, for a time.
+func (in *Intent) MayRun(unmoved bool) bool {
+	switch ProcessLife(in.Process) {
+	case Running:
+		return true
+	case Ended:
+		return false
+	}
+	return unmoved && time.Since(in.Time) < maxUnmoved
 }
