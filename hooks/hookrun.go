@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -34,27 +30,6 @@ type HookCall struct {
 	Input      []byte            // standard input
 	Out        io.Writer         // what the pusher reads
 	Offline    bool              // etcd is not to be asked: the call is about no target's ref
-}
-
-// CommonDir is the repository's own directory for what git calls GIT_DIR: of a linked work tree, that which it shares with
-// others (gitrepository-layout(5), commondir).
-func CommonDir(gitDir string) (string, error) {
-	dir, err := filepath.Abs(gitDir)
-	if err != nil {
-		return "", fmt.Errorf("find repository: %w", err)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "commondir"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return dir, nil
-	case err != nil:
-		return "", fmt.Errorf("find repository: %w", disk.WithoutDir(err))
-	}
-	common := strings.TrimSuffix(string(text), "\n")
-	if !filepath.IsAbs(common) {
-		common = filepath.Join(dir, common)
-	}
-	return filepath.Clean(common), nil
 }
 
 // Targets are those whose ref is updated.

@@ -56,3 +56,6 @@ func exchange(hook, aside, temporary string, step func(string)) error {
 	}
 	return err
 }
+
+// scratchDir is where the checks of installed hooks run, below <GIT_DIR>/refship.
+const scratchDir = "checks"

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strings"
+
+	"refship/deploy/git"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 )
 
 // hookNames are the hooks in the order in which they are installed. Taking them out goes the other way.
-var hookNames = []string{postReceive, preReceive}
+var hookNames = []string{git.PostReceive, git.PreReceive}
 
 // scriptMark is in each of our scripts, of every format.
 const scriptMark = "refship hook uninstall"
@@ -43,7 +45,7 @@ func script(program, name string, earlier bool) string {
 		`git config --local --get-regexp '^refship\.' >/dev/null 2>&1`,
 		`if [ $? -ne 1 ]; then # 1: the repository has no refship settings, and nothing to deploy`,
 	)
-	if name == preReceive {
+	if name == git.PreReceive {
 		lines = append(lines,
 			"\tprintf 'refship: refused: %s is not there, or cannot be run\\n' \"$program\" >&2",
 			"\techo 'refship: hint: who runs this repository: put the program there, run refship hook install again, or refship hook uninstall' >&2",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"refship/deploy/git"
 	"refship/hooks/target"
 )
 
@@ -81,7 +82,7 @@ func Inspect(_ context.Context, home *Home, program string) (*Installed, error) 
 			found.Shared = append(found.Shared, resolve(found.HooksDir, r))
 		}
 	}
-	for _, name := range []string{preReceive, postReceive} {
+	for _, name := range []string{git.PreReceive, git.PostReceive} {
 		s, err := look(found.HooksDir, name, m)
 		if err != nil {
 			return nil, fmt.Errorf("inspect hook %s: %w", name, err)

@@ -104,14 +104,14 @@ func (x *Session) enter(hook string) bool {
 	switch {
 	case x.ended:
 		return false
-	case hook == preReceive && !x.pre:
+	case hook == git.PreReceive && !x.pre:
 		key, may := x.push.Began()
 		if !may {
 			return false
 		}
 		x.identify(key)
 		x.pre = true
-	case hook == postReceive && x.accepted && !x.post:
+	case hook == git.PostReceive && x.accepted && !x.post:
 		x.post = true
 	default:
 		return false

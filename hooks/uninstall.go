@@ -226,7 +226,7 @@ func (i *installer) removeState() error {
 		}
 	}
 	os.Remove(pending)
-	_ = removeScratch(filepath.Join(own, checksDir)) // what is left is told below
+	_ = disk.RemoveAll(filepath.Join(own, scratchDir)) // what is left is told below
 	if err := disk.RemoveTemporary(installationPath(i.home.GitDir)); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"refship/deploy/etcd"
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks"
 	"refship/hooks/intent"
@@ -72,7 +73,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		ctx, stop = whileParent(ctx)
 		defer stop()
 	}
-	gitDir, err := hooks.CommonDir(dir)
+	gitDir, err := git.CommonDir(dir)
 	if err != nil {
 		return err
 	}
