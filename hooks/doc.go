@@ -35,7 +35,7 @@
 // A [Deployer] does the work of both: of a [Server]'s pushes, of pushes that somebody else's git server takes, and of
 // deploys that are asked for by hand ([Deployer.DeployByHand]).
 //
-// Where a repository has another home, [Install] puts scripts beside the hooks that are there (install.go says how, and
+// Where a repository has another home, [install.Install] puts scripts beside the hooks that are there (install.go says how, and
 // what is on disk), git runs them, and each becomes a process of its own: "refship hook run". It runs the earlier hook
 // first, and then [Deployer.PreReceive] or [Deployer.PostReceive]. What differs from a server:
 //

@@ -17,6 +17,7 @@ import (
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
@@ -137,7 +138,7 @@ func (c *deployCmd) check(ctx context.Context) error {
 func (c *deployCmd) explain(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
-	if home, err := hooks.FindHome(ctx, "."); err == nil {
+	if home, err := install.Find(ctx, "."); err == nil {
 		remedy += fmt.Sprintf("\nyou are in the repository %s, which is not taken by itself: refship deploy --repo . --rev HEAD", home.Place())
 	}
 	return &usageError{what: "what is to be deployed? neither --repo nor --dir is given", remedy: remedy}
@@ -161,7 +162,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if c.Dir != "" {
 		return c.directory(ctx, say, progress)
 	}
-	home, err := hooks.FindHome(ctx, c.Repo)
+	home, err := install.Find(ctx, c.Repo)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
-	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
@@ -60,7 +60,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	var taken []record.Namespace
-	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+	return c.each(ctx, a, func(home *install.Repository, name string) error {
 		return c.install(ctx, a, home, name, program, &taken)
 	})
 }
@@ -79,15 +79,15 @@ func (c *hookInstallCmd) check() error {
 }
 
 // each calls do for the repositories that are meant. With several, one that fails keeps none of the others.
-func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home, name string) error) error {
+func (f *placeFlags) each(ctx context.Context, a *app, do func(home *install.Repository, name string) error) error {
 	if !f.All {
-		home, err := hooks.FindHome(ctx, f.Dir)
+		home, err := install.Find(ctx, f.Dir)
 		if err != nil {
 			return err
 		}
 		return do(home, home.Name())
 	}
-	places, err := hooks.FindHomes(ctx, f.Dir)
+	places, err := install.FindAll(ctx, f.Dir)
 	if err != nil {
 		return err
 	}
@@ -97,9 +97,9 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 	worst, failed := error(nil), 0
 	for _, place := range places {
 		err := place.Err
-		var home *hooks.Home
+		var home *install.Repository
 		if err == nil {
-			home, err = hooks.FindHome(ctx, place.Path)
+			home, err = install.Find(ctx, place.Path)
 		}
 		if err == nil {
 			err = do(home, place.Name)
@@ -129,7 +129,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 const gitoliteAdmin = "gitolite-admin.git"
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]record.Namespace) error {
+func (c *hookInstallCmd) install(ctx context.Context, a *app, home *install.Repository, name, program string, taken *[]record.Namespace) error {
 	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
 		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(home.GitDir))
 		return nil
@@ -137,7 +137,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 	if err := c.checkServer(a, home); err != nil {
 		return err
 	}
-	have, err := hooks.Inspect(ctx, home, program)
+	have, err := install.Inspect(ctx, home, program)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 		}
 	}
 	*taken = append(*taken, target.Namespace)
-	change, err := hooks.Install(ctx, home, hooks.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
+	change, err := install.Install(ctx, home, install.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
 	if change != nil {
 		for _, line := range change.Done {
 			a.say("%s: %s", settings.Repository, text.Printable(line))
@@ -183,7 +183,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 }
 
 // checkServer refuses a repository of refship's own server, which runs its own hooks and none of the repository's.
-func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
+func (c *hookInstallCmd) checkServer(a *app, home *install.Repository) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
@@ -201,7 +201,7 @@ func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
 
 // withDifference shows what somebody changed.
 func withDifference(a *app, err error) error {
-	var edited *hooks.EditedError
+	var edited *install.EditedError
 	if errors.As(err, &edited) {
 		for line := range strings.Lines(edited.Diff) {
 			fmt.Fprintf(a.stderr, "    %s\n", text.Printable(strings.TrimSuffix(line, "\n")))
@@ -211,7 +211,7 @@ func withDifference(a *app, err error) error {
 }
 
 // tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, settings target.Settings, target target.Target) {
+func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *install.Repository, settings target.Settings, target target.Target) {
 	d, err := openHook(ctx, home.GitDir, settings, deployerConfig{GitDir: home.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
@@ -365,8 +365,8 @@ func (*hookUninstallCmd) Help() string {
 
 // Run uninstalls.
 func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
-	return c.each(ctx, a, func(home *hooks.Home, name string) error {
-		change, err := hooks.Uninstall(ctx, home, quietLog(a))
+	return c.each(ctx, a, func(home *install.Repository, name string) error {
+		change, err := install.Uninstall(ctx, home, quietLog(a))
 		if change != nil {
 			for _, line := range change.Done {
 				a.say("%s: %s", name, text.Printable(line))

@@ -28,7 +28,7 @@ func TestWithoutRulesRestores(t *testing.T) {
 	file := filepath.Join(dir, "config")
 	config := func(args ...string) (string, error) {
 		cmd := exec.Command("git", append([]string{"config", "--file", file}, args...)...)
-		cmd.Env = plainEnv(dir)
+		cmd.Env = gitEnv(dir)
 		out, err := cmd.Output()
 		return string(out), err
 	}
@@ -88,7 +88,7 @@ func TestConfigIsReadAsGitDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("git", "config", "-z", "--list", "--file", file)
-		cmd.Env = plainEnv(dir)
+		cmd.Env = gitEnv(dir)
 		out, err := cmd.Output()
 		got, ok := target.ConfigEntries([]byte(text))
 		if ok != (err == nil) {
@@ -152,8 +152,4 @@ func FuzzWithoutRules(f *testing.F) {
 			t.Errorf("%q became %q and then %q, %v", text, rest, again, ok)
 		}
 	})
-}
-
-func plainEnv(home string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
 }

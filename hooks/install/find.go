@@ -1,4 +1,4 @@
-package hooks
+package install
 
 import (
 	"context"
@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// Place is where FindHomes saw a repository, or could not look.
+// Place is where FindAll saw a repository, or could not look.
 type Place struct {
 	Path string // of the bare repository or the work tree
 	Name string // relative to the directory that was searched, without ".git"; that directory itself has its own name
 	Err  error  // why Path could not be searched; nil for a repository
 }
 
-// FindHomes finds each repository in dir: bare ones, which have HEAD, objects and refs, and work trees, which have a
+// FindAll finds each repository in dir: bare ones, which have HEAD, objects and refs, and work trees, which have a
 // directory .git. It looks into no repository for others, and follows no symbolic link; a file .git, of a submodule or a
 // linked worktree, belongs to a repository elsewhere. Places are sorted by path.
-func FindHomes(ctx context.Context, dir string) ([]Place, error) {
+func FindAll(ctx context.Context, dir string) ([]Place, error) {
 	root, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find repositories: %w", err)

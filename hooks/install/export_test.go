@@ -1,4 +1,4 @@
-package hooks
+package install
 
 // IsScript tells a script that install writes.
 func IsScript(text, name string) bool { return isScript(text, name) }

@@ -1,4 +1,4 @@
-package hooks_test
+package install_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
@@ -40,7 +40,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	} {
 		s.put(pending, c.text, 0o600)
 		now := snapshot(t, s.gitDir)
-		_, err := hooks.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+		_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
 		wantRefused(t, err, c.says, c.remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
@@ -52,7 +52,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
 	j := newJournal(t)
 	j.when("uninstalled-pre-receive", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
-	_, err := hooks.Uninstall(t.Context(), s.home(), slog.New(j))
+	_, err := install.Uninstall(t.Context(), s.home(), slog.New(j))
 	wantRefused(t, err, "is not deployed yet", "refship deploy --repo ")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
@@ -89,11 +89,11 @@ func TestUninstallWithoutManifest(t *testing.T) {
 	manifest := filepath.Join(s.hooks, "refship.json")
 	text := s.read(manifest)
 	s.put(manifest, text+"x", 0o644)
-	if _, err := hooks.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
+	if _, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
 		t.Errorf("with a broken manifest the error is %v", err)
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
-	_, err := hooks.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+	_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
 	wantRefused(t, err, "has format 2", "the refship that wrote it")
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestUninstallRestoresConfig(t *testing.T) {
 	config := filepath.Join(s.gitDir, "config")
 	s.put(config, core+"\n[x]\n\ty = z\\", 0o640)
 	before := snapshot(t, s.gitDir)
-	if _, err := hooks.Install(t.Context(), s.home(), installConfig(t, s.program)); err == nil {
+	if _, err := install.Install(t.Context(), s.home(), installConfig(t, s.program)); err == nil {
 		t.Error("a config whose end goes on with what is appended was changed")
 	}
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {

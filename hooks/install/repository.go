@@ -1,4 +1,4 @@
-package hooks
+package install
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"refship/deploy/text"
 )
 
-// Home is a repository that lives somewhere already, as git itself sees it.
-type Home struct {
+// Repository is a repository that lives somewhere already, as git itself sees it.
+type Repository struct {
 	GitDir   string // the common directory, which linked worktrees share; absolute
 	WorkTree string // absolute; "" if the repository is bare
 	HooksDir string // where git-receive-pack looks for hooks, without symbolic links as far as it exists; absolute
@@ -32,13 +32,13 @@ type Home struct {
 	Owner int // the user id that GitDir belongs to
 }
 
-// FindHome finds the repository that path is in: a bare one, a work tree or any directory of it, a linked worktree, a
+// Find finds the repository that path is in: a bare one, a work tree or any directory of it, a linked worktree, a
 // submodule, or the inside of a git directory. Git finds it, with the user's own configuration, since git's rules about
 // repositories that are not safe (safe.directory, safe.bareRepository) are there, and core.hooksPath may be. The
 // environment's GIT_DIR and the like do not count: path says which repository is meant.
 //
 // Errors are fault.Refused with git's words for what is no repository, not safe or not usable.
-func FindHome(ctx context.Context, path string) (*Home, error) {
+func Find(ctx context.Context, path string) (*Repository, error) {
 	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
 	if err != nil {
 		return nil, fmt.Errorf("find repository: %w", notFound(path, err))
@@ -50,7 +50,7 @@ func FindHome(ctx context.Context, path string) (*Home, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("find repository: %w", err)
 	}
-	h := &Home{GitDir: dir}
+	h := &Repository{GitDir: dir}
 	if inside == "true" {
 		top, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
 		if err != nil {
@@ -65,7 +65,7 @@ func FindHome(ctx context.Context, path string) (*Home, error) {
 }
 
 // look fills in what the git directory says.
-func (h *Home) look(ctx context.Context) error {
+func (h *Repository) look(ctx context.Context) error {
 	info, err := os.Stat(h.GitDir)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (h *Home) look(ctx context.Context) error {
 }
 
 // lookForWorkTree finds the work tree of a git directory that was named itself.
-func (h *Home) lookForWorkTree(ctx context.Context) error {
+func (h *Repository) lookForWorkTree(ctx context.Context) error {
 	bare, err := h.config(ctx, "bool", "core.bare")
 	if err != nil || bare.value == "true" {
 		return err
@@ -113,7 +113,7 @@ func (h *Home) lookForWorkTree(ctx context.Context) error {
 // lookForHooks finds the directory that receive-pack runs hooks from. A relative core.hooksPath is relative to where
 // hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse --git-path
 // hooks" takes it as relative to where that is called.
-func (h *Home) lookForHooks(ctx context.Context) error {
+func (h *Repository) lookForHooks(ctx context.Context) error {
 	path, err := h.config(ctx, "path", "core.hooksPath")
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (h *Home) lookForHooks(ctx context.Context) error {
 
 // checkOwner refuses to change what is somebody else's: what root writes there would not be its owner's to change, and
 // what git runs there runs as whoever pushes.
-func (h *Home) checkOwner(verb string) error {
+func (h *Repository) checkOwner(verb string) error {
 	if h.Owner == os.Geteuid() {
 		return nil
 	}
@@ -183,7 +183,7 @@ type setting struct {
 }
 
 // config asks for a setting of whatever scope.
-func (h *Home) config(ctx context.Context, kind, key string) (setting, error) {
+func (h *Repository) config(ctx context.Context, kind, key string) (setting, error) {
 	out, err := h.git(ctx, "config", "-z", "--show-scope", "--type="+kind, "--get", key)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 {
@@ -197,7 +197,7 @@ func (h *Home) config(ctx context.Context, kind, key string) (setting, error) {
 }
 
 // git asks about the repository that was found, and looks for no other.
-func (h *Home) git(ctx context.Context, args ...string) (string, error) {
+func (h *Repository) git(ctx context.Context, args ...string) (string, error) {
 	return git.AsUser(ctx, append([]string{"-C", h.GitDir, "--git-dir=" + h.GitDir}, args...)...)
 }
 
@@ -233,7 +233,7 @@ func notFound(path string, err error) error {
 }
 
 // Name is the repository's name where nobody has given it one: that of its directory, without ".git".
-func (h *Home) Name() string {
+func (h *Repository) Name() string {
 	dir := h.GitDir
 	if h.WorkTree != "" && filepath.Base(dir) == ".git" {
 		dir = h.WorkTree
@@ -242,7 +242,7 @@ func (h *Home) Name() string {
 }
 
 // Place is where people look for the repository: its work tree, or the bare repository.
-func (h *Home) Place() string {
+func (h *Repository) Place() string {
 	if h.WorkTree != "" {
 		return h.WorkTree
 	}

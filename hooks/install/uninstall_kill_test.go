@@ -1,4 +1,4 @@
-package hooks_test
+package install_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/hooks"
+	"refship/hooks/install"
 )
 
 // Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is lost, a push
@@ -123,7 +123,7 @@ func (s *homeSite) wantWhole(where string, earlier bool) {
 		case !earlier && aside != "":
 			s.Errorf("%s: %s is set aside, and was not there", where, name)
 		}
-		if hook != "" && hook != theirs && !hooks.IsScript(hook, name) {
+		if hook != "" && hook != theirs && !install.IsScript(hook, name) {
 			s.Errorf("%s: %s is half written:\n%s", where, name, hook)
 		}
 	}

@@ -1,4 +1,4 @@
-package hooks_test
+package target_test
 
 import (
 	"errors"

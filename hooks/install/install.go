@@ -46,7 +46,7 @@
 // told from one that somebody edited whenever an install or upgrade ends. A script without a manifest is ours if it is
 // exactly what script writes.
 
-package hooks
+package install
 
 import (
 	"bytes"
@@ -95,7 +95,7 @@ func (c *Change) warn(format string, args ...any) {
 
 // installer is one run of Install or Uninstall.
 type installer struct {
-	home   *Home
+	home   *Repository
 	dir    string // of the hooks
 	cfg    InstallConfig
 	mode   fs.FileMode // of directories in the repository
@@ -107,7 +107,7 @@ type installer struct {
 	hooks     []*hookState
 }
 
-func newInstaller(ctx context.Context, home *Home, dir string, cfg InstallConfig) *installer {
+func newInstaller(ctx context.Context, home *Repository, dir string, cfg InstallConfig) *installer {
 	return &installer{home: home, dir: dir, cfg: cfg, change: new(Change), step: func(at string) {
 		cfg.Log.DebugContext(ctx, "step", "at", at)
 	}}
@@ -119,7 +119,7 @@ func newInstaller(ctx context.Context, home *Home, dir string, cfg InstallConfig
 // Install or Uninstall finishes.
 //
 // Errors are fault.Refused for what cannot or must not be changed; *EditedError for a script that somebody edited.
-func Install(ctx context.Context, home *Home, cfg InstallConfig) (*Change, error) {
+func Install(ctx context.Context, home *Repository, cfg InstallConfig) (*Change, error) {
 	if err := cfg.check(home); err != nil {
 		return nil, fmt.Errorf("install hooks: %w", err)
 	}
@@ -130,7 +130,7 @@ func Install(ctx context.Context, home *Home, cfg InstallConfig) (*Change, error
 	return i.change, nil
 }
 
-func (cfg *InstallConfig) check(home *Home) error {
+func (cfg *InstallConfig) check(home *Repository) error {
 	if err := home.checkOwner("install"); err != nil {
 		return err
 	}

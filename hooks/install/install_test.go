@@ -1,4 +1,4 @@
-package hooks_test
+package install_test
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
@@ -124,7 +124,7 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	www := files("www", "refs/heads/main", "www")
 	cfg := installConfig(t, s.program)
 	cfg.Target, cfg.Settings = &www, nil
-	c, err := hooks.Install(t.Context(), s.home(), cfg)
+	c, err := install.Install(t.Context(), s.home(), cfg)
 	if err != nil || len(c.Done) != 1 {
 		t.Errorf("change is %v, %v", c, err)
 	}
@@ -134,7 +134,7 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	cfg.Settings = &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
 	cfg.Program = filepath.Join(s.dir, "bin2", "refship")
 	s.put(cfg.Program, stub, 0o755)
-	if c, err = hooks.Install(t.Context(), s.home(), cfg); err != nil || len(c.Done) != 3 {
+	if c, err = install.Install(t.Context(), s.home(), cfg); err != nil || len(c.Done) != 3 {
 		t.Errorf("change is %v, %v", c, err)
 	}
 	if states := s.states(); states != "outdated, outdated" {
@@ -163,9 +163,9 @@ func TestInstalledHookEdited(t *testing.T) {
 	refuse := func(says, remedy string) error {
 		t.Helper()
 		now := snapshot(t, s.gitDir)
-		_, err := hooks.Install(t.Context(), s.home(), installConfig(t, s.program))
+		_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
 		wantRefused(t, err, says, remedy)
-		_, err = hooks.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+		_, err = install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
 		wantRefused(t, err, says, remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
@@ -174,7 +174,7 @@ func TestInstalledHookEdited(t *testing.T) {
 	}
 	s.put(pre, strings.Replace(ours, "exec ", "nice exec ", 1), 0o755)
 	err := refuse(pre+" was edited after refship wrote it", "mv ")
-	var edited *hooks.EditedError
+	var edited *install.EditedError
 	if !errors.As(err, &edited) || !strings.Contains(edited.Diff, "+\tnice exec ") || !strings.Contains(edited.Diff, "-\texec ") {
 		t.Errorf("the difference is %+v", edited)
 	}
@@ -201,7 +201,7 @@ func TestInstalledHookEdited(t *testing.T) {
 	if states := s.states(); states != "earlier gone, current" {
 		t.Errorf("hooks are %s", states)
 	}
-	_, err = hooks.Install(t.Context(), s.home(), installConfig(t, s.program))
+	_, err = install.Install(t.Context(), s.home(), installConfig(t, s.program))
 	wantRefused(t, err, "is gone, which "+pre+" is to run first", "hook uninstall")
 	if r := s.push("main"); r.ok {
 		t.Errorf("push: %+v", r)
@@ -246,7 +246,7 @@ done
 	if !r.ok || len(r.stub) != 2 || !strings.HasPrefix(r.stub[0], "pre-receive||0|"+s.gitDir+"|") || len(r.earlier) != 2 {
 		t.Errorf("push: %+v", r)
 	}
-	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") || h.State != hooks.HookCurrent || h.Earlier != "" {
+	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") || h.State != install.HookCurrent || h.Earlier != "" {
 		t.Errorf("hook is %+v", h)
 	}
 	s.put(filepath.Join(s.hooks, "pre-receive"), "#!/bin/sh\n", 0o755)
@@ -340,7 +340,7 @@ func TestInstallSharedHooksPath(t *testing.T) {
 	if err := os.RemoveAll(sites[1].repo); err != nil {
 		t.Fatal(err)
 	}
-	_, err := hooks.Uninstall(t.Context(), sites[2].home(), slog.New(slog.DiscardHandler))
+	_, err := install.Uninstall(t.Context(), sites[2].home(), slog.New(slog.DiscardHandler))
 	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which is not there", "take it out of the repositories in "+filepath.Join(shared, "refship.json"))
 	manifest := filepath.Join(shared, "refship.json")
 	text, err := os.ReadFile(manifest)
@@ -394,21 +394,21 @@ func TestInstallAtOnce(t *testing.T) {
 		}
 		wait.Wait()
 	}
-	install := func(s *homeSite) error {
-		home, err := hooks.FindHome(t.Context(), s.repo)
+	inst := func(s *homeSite) error {
+		home, err := install.Find(t.Context(), s.repo)
 		if err == nil {
-			_, err = hooks.Install(t.Context(), home, installConfig(t, s.program))
+			_, err = install.Install(t.Context(), home, installConfig(t, s.program))
 		}
 		return err
 	}
 	uninstall := func(s *homeSite) error {
-		home, err := hooks.FindHome(t.Context(), s.repo)
+		home, err := install.Find(t.Context(), s.repo)
 		if err == nil {
-			_, err = hooks.Uninstall(t.Context(), home, slog.New(slog.DiscardHandler))
+			_, err = install.Uninstall(t.Context(), home, slog.New(slog.DiscardHandler))
 		}
 		return err
 	}
-	all(install)
+	all(inst)
 	for _, s := range sites {
 		if found := s.inspect(); !found.Complete() || len(found.Shared) != 3 {
 			t.Errorf("installed is %+v", found)
@@ -416,7 +416,7 @@ func TestInstallAtOnce(t *testing.T) {
 	}
 	all(func(s *homeSite) error {
 		if s == sites[0] {
-			return install(s)
+			return inst(s)
 		}
 		return uninstall(s)
 	})
@@ -466,7 +466,7 @@ func TestInstalledElsewhere(t *testing.T) {
 	if found := s.inspect(); found.Effective || found.Complete() || found.HooksDir != s.hooks {
 		t.Errorf("installed is %+v", found)
 	}
-	_, err := hooks.Install(t.Context(), s.home(), installConfig(t, s.program))
+	_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
 	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+filepath.Join(s.gitDir, "others")+" now", "refship hook uninstall")
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.hooks)); diff != "" {
@@ -489,7 +489,7 @@ func TestInstallSharedRepository(t *testing.T) {
 	s.put(secret, "x", 0o600)
 	cfg := installConfig(t, s.program)
 	cfg.Settings.SigningKey = secret
-	c, err := hooks.Install(t.Context(), s.home(), cfg)
+	c, err := install.Install(t.Context(), s.home(), cfg)
 	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "cannot read "+secret) {
 		t.Errorf("change is %+v, %v", c, err)
 	}
@@ -508,32 +508,32 @@ func TestInstallRefuses(t *testing.T) {
 	s := newHomeSite(t)
 	before := snapshot(t, s.gitDir)
 	for _, c := range []struct {
-		change       func(*hooks.InstallConfig)
+		change       func(*install.InstallConfig)
 		says, remedy string
 	}{
-		{func(c *hooks.InstallConfig) { c.Target = nil }, "hooks and no target", "--target"},
-		{func(c *hooks.InstallConfig) { c.Settings.Repository = "" }, "no name for records", "--name"},
-		{func(c *hooks.InstallConfig) { c.Settings.Endpoints = nil }, "would not know where etcd is", "--endpoints"},
-		{func(c *hooks.InstallConfig) { c.Settings.CACert = "/nonexistent/ca.pem" }, "refship.cacert = /nonexistent/ca.pem is not there", "name another"},
-		{func(c *hooks.InstallConfig) { c.Program = s.from }, "cannot be run", "executable"},
-		{func(c *hooks.InstallConfig) { c.Target.Name = "X" }, `target name "X"`, "1 to 32"},
+		{func(c *install.InstallConfig) { c.Target = nil }, "hooks and no target", "--target"},
+		{func(c *install.InstallConfig) { c.Settings.Repository = "" }, "no name for records", "--name"},
+		{func(c *install.InstallConfig) { c.Settings.Endpoints = nil }, "would not know where etcd is", "--endpoints"},
+		{func(c *install.InstallConfig) { c.Settings.CACert = "/nonexistent/ca.pem" }, "refship.cacert = /nonexistent/ca.pem is not there", "name another"},
+		{func(c *install.InstallConfig) { c.Program = s.from }, "cannot be run", "executable"},
+		{func(c *install.InstallConfig) { c.Target.Name = "X" }, `target name "X"`, "1 to 32"},
 	} {
 		cfg := installConfig(t, s.program)
 		c.change(&cfg)
-		_, err := hooks.Install(t.Context(), s.home(), cfg)
+		_, err := install.Install(t.Context(), s.home(), cfg)
 		wantRefused(t, err, c.says, c.remedy)
 	}
 	s.put(filepath.Join(s.gitDir, "config.lock"), "", 0o644)
-	_, err := hooks.Install(t.Context(), s.home(), installConfig(t, s.program))
+	_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
 	wantRefused(t, err, "is being changed", "try again")
 	if err := os.Remove(filepath.Join(s.gitDir, "config.lock")); err != nil {
 		t.Fatal(err)
 	}
 	stranger := s.home()
 	stranger.Owner = os.Geteuid() + 4711
-	_, err = hooks.Install(t.Context(), stranger, installConfig(t, s.program))
+	_, err = install.Install(t.Context(), stranger, installConfig(t, s.program))
 	wantRefused(t, err, "belongs to #", "sudo -u '#")
-	_, err = hooks.Uninstall(t.Context(), stranger, slog.New(slog.DiscardHandler))
+	_, err = install.Uninstall(t.Context(), stranger, slog.New(slog.DiscardHandler))
 	wantRefused(t, err, "belongs to #", "refship hook uninstall")
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("something changed (-before +after):\n%s", diff)
@@ -550,7 +550,7 @@ func TestSetAsideByExchange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := hooks.Exchange(hook, aside, temporary, func(string) {
+	err := install.Exchange(hook, aside, temporary, func(string) {
 		for path, want := range map[string]string{hook: "theirs", aside: "ours"} {
 			if text, err := os.ReadFile(path); err != nil || string(text) != want {
 				t.Errorf("in between %s is %q, %v", path, text, err)
@@ -579,8 +579,8 @@ func TestScripts(t *testing.T) {
 		for _, name := range []string{"pre-receive", "post-receive"} {
 			for _, program := range []string{"/usr/bin/refship", `/a 'b' "c" $d \n %s`} {
 				for _, earlier := range []bool{false, true} {
-					text := hooks.Script(program, name, earlier)
-					if !hooks.IsScript(text, name) || hooks.IsScript(strings.Replace(text, "\n", "\n\n", 1), name) {
+					text := install.Script(program, name, earlier)
+					if !install.IsScript(text, name) || install.IsScript(strings.Replace(text, "\n", "\n\n", 1), name) {
 						t.Errorf("a script is not known as one:\n%s", text)
 					}
 					cmd := exec.Command(words[0], words[1:]...)

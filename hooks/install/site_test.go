@@ -1,4 +1,4 @@
-package hooks_test
+package install_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
@@ -100,44 +100,44 @@ func (s *homeSite) withEarlier() *homeSite {
 	return s
 }
 
-func (s *homeSite) home() *hooks.Home {
+func (s *homeSite) home() *install.Repository {
 	s.Helper()
-	h, err := hooks.FindHome(s.Context(), s.repo)
+	h, err := install.Find(s.Context(), s.repo)
 	if err != nil {
 		s.Fatal(err)
 	}
 	return h
 }
 
-func installConfig(t testing.TB, program string) hooks.InstallConfig {
+func installConfig(t testing.TB, program string) install.InstallConfig {
 	one := defaultTarget
-	return hooks.InstallConfig{
+	return install.InstallConfig{
 		Program: program, Target: &one, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 	}
 }
 
-func (s *homeSite) install() *hooks.Change {
+func (s *homeSite) install() *install.Change {
 	s.Helper()
-	c, err := hooks.Install(s.Context(), s.home(), installConfig(s, s.program))
+	c, err := install.Install(s.Context(), s.home(), installConfig(s, s.program))
 	if err != nil {
 		s.Fatal(err)
 	}
 	return c
 }
 
-func (s *homeSite) uninstall() *hooks.Change {
+func (s *homeSite) uninstall() *install.Change {
 	s.Helper()
-	c, err := hooks.Uninstall(s.Context(), s.home(), slog.New(slog.NewTextHandler(s.Output(), nil)))
+	c, err := install.Uninstall(s.Context(), s.home(), slog.New(slog.NewTextHandler(s.Output(), nil)))
 	if err != nil {
 		s.Fatal(err)
 	}
 	return c
 }
 
-func (s *homeSite) inspect() *hooks.Installed {
+func (s *homeSite) inspect() *install.Installed {
 	s.Helper()
-	found, err := hooks.Inspect(s.Context(), s.home(), s.program)
+	found, err := install.Inspect(s.Context(), s.home(), s.program)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -259,12 +259,12 @@ func installChild() int {
 	}
 	ctx := context.Background()
 	log := slog.New(&killer{Handler: slog.DiscardHandler, left: order.KillAt})
-	home, err := hooks.FindHome(ctx, order.Repo)
+	home, err := install.Find(ctx, order.Repo)
 	if err == nil && order.Program == "" {
-		_, err = hooks.Uninstall(ctx, home, log)
+		_, err = install.Uninstall(ctx, home, log)
 	} else if err == nil {
 		one := defaultTarget
-		_, err = hooks.Install(ctx, home, hooks.InstallConfig{
+		_, err = install.Install(ctx, home, install.InstallConfig{
 			Program: order.Program, Target: &one, Log: log,
 			Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 		})

@@ -1,4 +1,4 @@
-package hooks_test
+package install_test
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refship/deploy/fault"
-	"refship/hooks"
+	"refship/hooks/install"
 )
 
 // runGit runs git in a directory and gives its standard output.
@@ -92,23 +92,23 @@ func TestFindHome(t *testing.T) {
 	t.Setenv("GIT_CONFIG_VALUE_0", "/elsewhere")
 	for name, c := range map[string]struct {
 		path string
-		want hooks.Home
+		want install.Repository
 	}{
-		"bare":                    {bare, hooks.Home{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"inside bare":             {filepath.Join(bare, "refs", "heads"), hooks.Home{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"work tree":               {work, hooks.Home{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"sub directory":           {sub, hooks.Home{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"git directory":           {filepath.Join(git, "refs"), hooks.Home{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"linked worktree":         {linked, hooks.Home{GitDir: git, WorkTree: linked, HooksDir: filepath.Join(git, "hooks")}},
-		"submodule":               {filepath.Join(work, "lib"), hooks.Home{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
-		"submodule git directory": {module, hooks.Home{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
+		"bare":                    {bare, install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"inside bare":             {filepath.Join(bare, "refs", "heads"), install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"work tree":               {work, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
+		"sub directory":           {sub, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
+		"git directory":           {filepath.Join(git, "refs"), install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
+		"linked worktree":         {linked, install.Repository{GitDir: git, WorkTree: linked, HooksDir: filepath.Join(git, "hooks")}},
+		"submodule":               {filepath.Join(work, "lib"), install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
+		"submodule git directory": {module, install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := hooks.FindHome(t.Context(), c.path)
+			got, err := install.Find(t.Context(), c.path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(&c.want, got, cmpopts.IgnoreFields(hooks.Home{}, "Owner")); diff != "" {
+			if diff := cmp.Diff(&c.want, got, cmpopts.IgnoreFields(install.Repository{}, "Owner")); diff != "" {
 				t.Errorf("home (-want +got):\n%s", diff)
 			}
 			if got.Owner != os.Geteuid() {
@@ -116,22 +116,22 @@ func TestFindHome(t *testing.T) {
 			}
 		})
 	}
-	_, err := hooks.FindHome(t.Context(), other)
+	_, err := install.Find(t.Context(), other)
 	wantRefused(t, err, other+" is in no git repository", "name a repository")
-	_, err = hooks.FindHome(t.Context(), filepath.Join(dir, "absent"))
+	_, err = install.Find(t.Context(), filepath.Join(dir, "absent"))
 	wantRefused(t, err, "cannot change to", "name a directory")
 
 	sha256 := filepath.Join(dir, "sha256.git")
 	runGit(t, dir, "init", "-q", "--bare", "--object-format=sha256", sha256)
-	_, err = hooks.FindHome(t.Context(), sha256)
+	_, err = install.Find(t.Context(), sha256)
 	wantRefused(t, err, "repository "+sha256+" uses sha256 objects", "--object-format=sha1")
 
 	if err := os.WriteFile(global, []byte("[safe]\n\tbareRepository = explicit\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = hooks.FindHome(t.Context(), bare)
+	_, err = install.Find(t.Context(), bare)
 	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')", "safe.bareRepository all")
-	if _, err := hooks.FindHome(t.Context(), work); err != nil {
+	if _, err := install.Find(t.Context(), work); err != nil {
 		t.Error(err)
 	}
 }
@@ -146,12 +146,12 @@ func TestFindHomeOfSomebodyElse(t *testing.T) {
 	if err := os.Chown(bare, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	_, err := hooks.FindHome(t.Context(), bare)
+	_, err := install.Find(t.Context(), bare)
 	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'", "git config --global --add safe.directory "+bare)
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	home, err := hooks.FindHome(t.Context(), bare)
+	home, err := install.Find(t.Context(), bare)
 	if err != nil || home.Owner != 65534 {
 		t.Errorf("home is %+v, %v", home, err)
 	}
@@ -190,7 +190,7 @@ func TestFindHomeHooksPath(t *testing.T) {
 					defer func() { _ = os.WriteFile(global, nil, 0o644) }()
 				}
 				runGit(t, dir, "config", "--file", file, c.key, c.value)
-				h, err := hooks.FindHome(t.Context(), repo)
+				h, err := install.Find(t.Context(), repo)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -226,10 +226,10 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 	bare := filepath.Join(dir, "bare.git")
 	runGit(t, dir, "init", "-q", "--bare", bare)
 	runGit(t, bare, "config", "core.hooksPath", "/dev/null")
-	_, err := hooks.FindHome(t.Context(), bare)
+	_, err := install.Find(t.Context(), bare)
 	wantRefused(t, err, "/dev/null, where git looks for hooks, is no directory", "core.hooksPath")
 	runGit(t, bare, "config", "core.hooksPath", "")
-	_, err = hooks.FindHome(t.Context(), bare)
+	_, err = install.Find(t.Context(), bare)
 	wantRefused(t, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
 	runGit(t, bare, "config", "--unset", "core.hooksPath")
 
@@ -241,18 +241,18 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 	if err := os.Symlink("../elsewhere", filepath.Join(bare, "hooks")); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := hooks.FindHome(t.Context(), bare); err != nil || h.HooksDir != elsewhere {
+	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != elsewhere {
 		t.Errorf("home is %+v, %v", h, err)
 	}
 	if err := os.RemoveAll(elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	_, err = hooks.FindHome(t.Context(), bare)
+	_, err = install.Find(t.Context(), bare)
 	wantRefused(t, err, "is a symbolic link to nowhere", "remove the link")
 	if err := os.Remove(filepath.Join(bare, "hooks")); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := hooks.FindHome(t.Context(), bare); err != nil || h.HooksDir != filepath.Join(bare, "hooks") {
+	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != filepath.Join(bare, "hooks") {
 		t.Errorf("home is %+v, %v", h, err)
 	}
 }
@@ -269,22 +269,22 @@ func TestFindHomes(t *testing.T) {
 	if err := os.Symlink("../b.git", filepath.Join(dir, "a", "link.git")); err != nil {
 		t.Fatal(err)
 	}
-	want := []hooks.Place{
+	want := []install.Place{
 		{Path: filepath.Join(dir, "a/c.git"), Name: "a/c"},
 		{Path: filepath.Join(dir, "a/plain"), Name: "a/plain"},
 		{Path: filepath.Join(dir, "b.git"), Name: "b"},
 		{Path: filepath.Join(dir, "own"), Name: "own"},
 		{Path: filepath.Join(dir, "work"), Name: "work"},
 	}
-	got, err := hooks.FindHomes(t.Context(), dir)
+	got, err := install.FindAll(t.Context(), dir)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
-	got, err = hooks.FindHomes(t.Context(), filepath.Join(dir, "b.git"))
-	if diff := cmp.Diff([]hooks.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" || err != nil {
+	got, err = install.FindAll(t.Context(), filepath.Join(dir, "b.git"))
+	if diff := cmp.Diff([]install.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" || err != nil {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
-	if _, err := hooks.FindHomes(t.Context(), filepath.Join(dir, "absent")); err == nil {
+	if _, err := install.FindAll(t.Context(), filepath.Join(dir, "absent")); err == nil {
 		t.Error("no error for a directory that is not there")
 	}
 }

@@ -1,4 +1,4 @@
-package hooks
+package install
 
 import (
 	"context"
@@ -60,7 +60,7 @@ func (i *Installed) Complete() bool {
 
 // Inspect says what a repository has of refship, and changes nothing. program is the refship that hooks should run; "" is
 // whatever they run.
-func Inspect(_ context.Context, home *Home, program string) (*Installed, error) {
+func Inspect(_ context.Context, home *Repository, program string) (*Installed, error) {
 	found := &Installed{HooksDir: home.HooksDir, Effective: true}
 	installed, err := readInstallation(home.GitDir)
 	if err != nil {

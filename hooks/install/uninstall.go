@@ -1,4 +1,4 @@
-package hooks
+package install
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ import (
 // is installed changes nothing.
 //
 // Errors are fault.Refused, also while a promise to publish is not kept, and *EditedError.
-func Uninstall(ctx context.Context, home *Home, log *slog.Logger) (*Change, error) {
+func Uninstall(ctx context.Context, home *Repository, log *slog.Logger) (*Change, error) {
 	dir := home.HooksDir
 	if err := home.checkOwner("uninstall"); err != nil {
 		return nil, fmt.Errorf("uninstall hooks: %w", err)
