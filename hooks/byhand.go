@@ -33,7 +33,7 @@ type Made struct {
 
 // NewJob makes the wish to deploy something by hand with a target's settings: the caller adds what, and why.
 func (s *Deployer) NewJob(repository string, t target.Target, who record.Pusher) *deploy.Job {
-	job := s.job(repository, t, [20]byte{}, who)
+	job := s.job(repository, t, git.OID{}, who)
 	job.Kind = record.KindDeploy
 	return job
 }

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -87,7 +85,7 @@ func (o *order) deploy(ctx context.Context, one string) error {
 }
 
 // target deploys what one target's ref has.
-func (o *order) target(ctx context.Context, t target.Target, at plumbing.Hash) error {
+func (o *order) target(ctx context.Context, t target.Target, at git.OID) error {
 	s, start, label := o.server, time.Now(), ""
 	if o.several {
 		label = string(t.Namespace) + ": "

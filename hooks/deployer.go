@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
 	"refship/hooks/target"
@@ -135,7 +135,7 @@ func (s *Deployer) holder(user, repository, ref string) record.Holder {
 }
 
 // job makes the wish to publish what repository's target has got.
-func (s *Deployer) job(repository string, t target.Target, commit plumbing.Hash, who record.Pusher) *deploy.Job {
+func (s *Deployer) job(repository string, t target.Target, commit git.OID, who record.Pusher) *deploy.Job {
 	return &deploy.Job{
 		Kind: record.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,

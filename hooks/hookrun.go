@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -254,7 +252,7 @@ func promises(gitDir string, t target.Target, u RefUpdate) ([]promised, error) {
 			return nil, err
 		}
 		for _, w := range in.Deploys {
-			if w.Target == t && plumbing.Hash(w.Old) == u.Old && plumbing.Hash(w.New) == u.New {
+			if w.Target == t && w.Old == u.Old && w.New == u.New {
 				all = append(all, promised{in, w})
 			}
 		}

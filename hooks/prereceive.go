@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/hooks/intent"
@@ -145,19 +143,20 @@ func (x *Session) plan() {
 // promise writes the intent: from here on the push is published if its ref moves, whatever happens to anybody.
 func (x *Session) promise(certificate string) error {
 	if certificate != "" {
-		if _, err := git.ParseOID(certificate); err != nil {
+		oid, err := git.ParseOID(certificate)
+		if err != nil {
 			return fmt.Errorf("read push certificate: %w", err)
 		}
-	}
-	if certificate == plumbing.ZeroHash.String() {
-		certificate = ""
+		if oid.IsZero() {
+			certificate = ""
+		}
 	}
 	in := &intent.Intent{
 		Format: intent.Format, Push: x.id, Time: time.Now().UTC(), Process: x.process, Repository: x.push.Repository,
 		Pusher: x.who, Options: x.options.all, Certificate: certificate,
 	}
 	for _, p := range x.plans {
-		w := intent.Entry{Target: p.target, Old: intent.OID(p.update.Old), New: intent.OID(p.update.New), Reason: x.options.reason}
+		w := intent.Entry{Target: p.target, Old: p.update.Old, New: p.update.New, Reason: x.options.reason}
 		if h := p.verdict.Head; h != nil {
 			w.Head = h.ID
 		}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/disk"
 	"refship/deploy/git"
@@ -109,9 +107,9 @@ func (r *reconciler) intent(ctx context.Context, in *intent.Intent) error {
 	for _, w := range slices.Clone(in.Deploys) {
 		t := w.Target
 		switch {
-		case !r.server.alone && in.MayRun(now[t.Ref] == plumbing.Hash(w.Old)):
+		case !r.server.alone && in.MayRun(now[t.Ref] == w.Old):
 			continue
-		case now[t.Ref] != plumbing.Hash(w.New):
+		case now[t.Ref] != w.New:
 		case !r.wanted(t):
 			continue
 		case !slices.Contains(targets, t):
@@ -120,7 +118,7 @@ func (r *reconciler) intent(ctx context.Context, in *intent.Intent) error {
 			err := r.publish(ctx, in, w)
 			r.settled[t.Namespace] = err == nil
 			if err != nil {
-				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", plumbing.Hash(w.New), in.Pusher.Name, t.Ref, err))
+				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", w.New, in.Pusher.Name, t.Ref, err))
 				continue
 			}
 		}
@@ -143,7 +141,7 @@ func (r *reconciler) drop(in *intent.Intent, target string) error {
 
 func (r *reconciler) publish(ctx context.Context, in *intent.Intent, w intent.Entry) error {
 	s, t := r.server, w.Target
-	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher)
+	job := s.job(r.name, t, w.New, in.Pusher)
 	job.Force, job.Reason = w.Forced, w.Reason
 	// Without the target's check: pre-receive has promised the deploy only after it had passed, and a target whose check is
 	// another one by now is not deployed at all.
@@ -180,7 +178,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, w intent.En
 // overtaken tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
 // somebody has forced another. A rollback that is undone is told, as with any push.
 func (r *reconciler) overtaken(ctx context.Context, in *intent.Intent, w intent.Entry) (bool, error) {
-	t, hash := w.Target, record.Hash(plumbing.Hash(w.New).String())
+	t, hash := w.Target, record.Hash(w.New.String())
 	chain := r.server.cfg.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil || head == nil || head.ID <= w.Head {
