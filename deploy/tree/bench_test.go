@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -17,8 +18,8 @@ import (
 // beside go-git's own storage.
 func BenchmarkBlobs(b *testing.B) {
 	const count, size = 20_000, 9_800
-	g := newGitRepo(b)
-	_, oids := g.files(count, size)
+	g := gittest.New(b)
+	_, oids := g.ManyFiles(count, size)
 	buf := make([]byte, 64<<10)
 
 	b.Run("Blobs", func(b *testing.B) {
@@ -51,7 +52,7 @@ func BenchmarkBlobs(b *testing.B) {
 		})
 	})
 	b.Run("Sizes", func(b *testing.B) {
-		r := g.open()
+		r := open(g)
 		for b.Loop() {
 			if _, err := r.Sizes(b.Context(), oids); err != nil {
 				b.Fatal(err)
@@ -66,14 +67,14 @@ func BenchmarkBlobs(b *testing.B) {
 		b.SetBytes(int64(len(oids)) * size)
 		for b.Loop() {
 			cmd := exec.Command("sh", "-c", "git cat-file --batch --buffer | cat >/dev/null")
-			cmd.Env, cmd.Stdin = g.env, strings.NewReader(in.String())
+			cmd.Env, cmd.Stdin = g.Env, strings.NewReader(in.String())
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("go-git", func(b *testing.B) {
-		repo, err := git.PlainOpen(g.dir)
+		repo, err := git.PlainOpen(g.Dir)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -99,9 +100,9 @@ func BenchmarkBlobs(b *testing.B) {
 	})
 }
 
-func benchBlobs(b *testing.B, g *gitRepo, oids []tree.OID, size int64, fn func(size int64, r io.Reader) error) {
+func benchBlobs(b *testing.B, g *gittest.Repository, oids []tree.OID, size int64, fn func(size int64, r io.Reader) error) {
 	b.Helper()
-	r := g.open()
+	r := open(g)
 	b.SetBytes(int64(len(oids)) * size)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -113,10 +114,10 @@ func benchBlobs(b *testing.B, g *gitRepo, oids []tree.OID, size int64, fn func(s
 
 // BenchmarkOpen is what a push pays for: open, one commit, close.
 func BenchmarkOpen(b *testing.B) {
-	g := newGitRepo(b)
-	commit := g.commit(g.tree(), "one")
+	g := gittest.New(b)
+	commit := g.CommitTree(g.Tree(), "one")
 	for b.Loop() {
-		r, err := tree.OpenRepository(b.Context(), g.dir, nil)
+		r, err := tree.OpenRepository(b.Context(), g.Dir, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -131,9 +132,9 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkBetween walks the longest history that is walked, and asks git for one that is one longer.
 func BenchmarkBetween(b *testing.B) {
-	g := newGitRepo(b)
-	c := g.line("main", 1200, tree.OID{})
-	r := g.open()
+	g := gittest.New(b)
+	c := g.Line("main", 1200, tree.OID{})
+	r := open(g)
 	for name, n := range map[string]int{"1": 1, "1000": 1000, "1001": 1001} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -107,8 +108,7 @@ func (p *catFile) readHeader(oid OID) (header, error) {
 	}
 	kind, size, _ := strings.Cut(rest, " ")
 	h := header{typ: kind}
-	var ok bool
-	if h.size, ok = parseSize(size); !ok {
+	if h.size, err = strconv.ParseInt(size, 10, 64); err != nil {
 		return header{}, p.fail(fmt.Errorf("git answers %.100q where %s was asked", line, oid))
 	}
 	return h, nil

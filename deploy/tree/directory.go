@@ -324,7 +324,7 @@ func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
 		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), maxTarget)
 		return Entry{}, w.problem(where, what, "remove the link or correct it, or leave it out with --exclude")
 	}
-	oid := hashObject("blob", target)
+	oid := HashObject("blob", target)
 	w.take(oid, place{path: where, size: int64(len(target)), link: true})
 	return Entry{Name: name, Mode: filemode.Symlink, OID: oid}, nil
 }

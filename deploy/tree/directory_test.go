@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -57,34 +58,34 @@ func read(tb testing.TB, dir string, exclude ...string) *tree.Directory {
 }
 
 // writeTree is what git makes of a directory.
-func (g *gitRepo) writeTree(dir string) tree.OID {
-	g.tb.Helper()
-	work := g.with("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.tb.TempDir(), "index"))
+func writeTree(g *gittest.Repository, dir string) tree.OID {
+	g.Helper()
+	work := g.With("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.TempDir(), "index"))
 	// A directory's own .gitattributes must change no byte.
-	attributes := filepath.Join(g.dir, "info", "attributes")
+	attributes := filepath.Join(g.Dir, "info", "attributes")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(attributes), 0o755), os.WriteFile(attributes, []byte("* -text -ident -filter\n"), 0o600)); err != nil {
-		g.tb.Fatal(err)
+		g.Fatal(err)
 	}
 	neutral := []string{"-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.bare=false"}
-	work.git("", append(neutral, "-C", dir, "add", "-A", "-f", ".")...)
-	return work.oid("", "write-tree")
+	work.Git(append(neutral, "-C", dir, "add", "-A", "-f", ".")...)
+	return work.OID("write-tree")
 }
 
 // same checks that a directory is what git says: its oid, every tree's entries and every blob's content.
-func same(tb testing.TB, g *gitRepo, d *tree.Directory, want tree.OID) {
+func same(tb testing.TB, g *gittest.Repository, d *tree.Directory, want tree.OID) {
 	tb.Helper()
 	if d.Root() != want {
 		tb.Fatalf("tree %s, git says %s", d.Root(), want)
 	}
-	repo := g.open()
 	var blobs []tree.OID
 	for trees := []tree.OID{want}; len(trees) > 0; trees = trees[1:] {
-		theirs, err := repo.Tree(trees[0])
-		if err != nil {
-			tb.Fatal(err)
-		}
+		theirs := g.Git("ls-tree", "-z", "--format=%(objectmode) %(objectname) %(path)", trees[0].String())
 		ours, err := d.Tree(trees[0])
-		if diff := cmp.Diff(fmt.Sprint(theirs), fmt.Sprint(ours)); diff != "" || err != nil {
+		lines := ""
+		for _, e := range ours {
+			lines += fmt.Sprintf("%06o %s %s\x00", uint32(e.Mode), e.OID, e.Name)
+		}
+		if diff := cmp.Diff(theirs, lines); diff != "" || err != nil {
 			tb.Fatalf("tree %s: %v (-git +ours)\n%s", trees[0], err, diff)
 		}
 		for _, e := range ours {
@@ -122,8 +123,8 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 		"link": "-> ../outside", "dangling": "-> nowhere", "to dir": "-> copy", "empty": "", "none/at/all/": "", "none/else/": "", "copy/none/": "",
 		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd", "big": strings.Repeat("0123456789", 300_000),
 	})
-	d, g := read(t, dir), newGitRepo(t)
-	same(t, g, d, g.writeTree(dir))
+	d, g := read(t, dir), gittest.New(t)
+	same(t, g, d, writeTree(g, dir))
 	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil || d.Name != filepath.Base(dir) {
 		t.Errorf("empty (-want +got):\n%s, unmatched %q, name %q", diff, d.Unmatched, d.Name)
 	}
@@ -138,7 +139,7 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 
 func TestRandomDirectories(t *testing.T) {
 	t.Parallel()
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	name := rapid.OneOf(
 		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~", ".gitignore", ".gi", "git"}),
 		rapid.Map(rapid.SliceOfN(rapid.ByteRange(1, 255), 1, 4), func(b []byte) string { return strings.ReplaceAll(string(b), "/", "_") }),
@@ -168,7 +169,7 @@ func TestRandomDirectories(t *testing.T) {
 				_ = os.WriteFile(at, content, 0o645)
 			}
 		}
-		if d, want := read(t, dir), g.writeTree(dir); d.Root() != want {
+		if d, want := read(t, dir), writeTree(g, dir); d.Root() != want {
 			rt.Fatalf("tree %s, git says %s", d.Root(), want)
 		}
 	})
@@ -186,10 +187,10 @@ func TestEmptyDirectory(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
 		t.Errorf("empty, unmatched (-want +got):\n%s", diff)
 	}
-	if _, err := d.Tree(oidOf(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
+	if _, err := d.Tree(gittest.OID(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a tree that is not there: %v", err)
 	}
-	err = d.Blobs(t.Context(), []tree.OID{oidOf(strings.Repeat("ab", 20))}, nil)
+	err = d.Blobs(t.Context(), []tree.OID{gittest.OID(strings.Repeat("ab", 20))}, nil)
 	if !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
@@ -313,7 +314,7 @@ func TestChangedFiles(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, map[string]string{"sub/file": "before"})
 			d := read(t, dir)
-			before := []tree.OID{blobOID("before")}
+			before := []tree.OID{gittest.BlobOID("before")}
 			if err := change(filepath.Join(dir, "sub/file")); err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +337,7 @@ func TestChangedFiles(t *testing.T) {
 	if err := errors.Join(os.Remove(filepath.Join(dir, "link")), os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	err := d.Blobs(t.Context(), []tree.OID{blobOID("before")}, func(_ int, _ int64, r io.Reader) error {
+	err := d.Blobs(t.Context(), []tree.OID{gittest.BlobOID("before")}, func(_ int, _ int64, r io.Reader) error {
 		_, err := io.ReadAll(r)
 		return err
 	})
@@ -367,7 +368,7 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"a": "a", "b": "b"})
 	d := read(t, dir)
-	a, b := blobOID("a"), blobOID("b")
+	a, b := gittest.BlobOID("a"), gittest.BlobOID("b")
 	calls, stop := 0, errors.New("stop")
 	var kept io.Reader
 	err := d.Blobs(t.Context(), []tree.OID{b, a, b}, func(_ int, _ int64, r io.Reader) error {
@@ -424,7 +425,7 @@ func TestFewFilesAreOpen(t *testing.T) {
 	}
 	var oids []tree.OID
 	for _, content := range all {
-		oids = append(oids, blobOID(content))
+		oids = append(oids, gittest.BlobOID(content))
 	}
 	if err := d.Blobs(t.Context(), oids, func(i int, _ int64, _ io.Reader) error { look(i, 0); return nil }); err != nil {
 		t.Fatal(err)
@@ -442,7 +443,7 @@ func TestExcludes(t *testing.T) {
 		all[name] = name
 	}
 	fill(t, dir, all)
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	for _, patterns := range [][]string{
 		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"}, {"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
 		{"x/**/z"}, {"**/z/f"}, {"s?b"}, {"[!a-s]*"}, {"[^b]"}, {"\\[b\\]"}, {"[[]b]"}, {"[]b]"}, {"#a"}, {"sp "}, {"sp"}, {"tmp/*", "!tmp/keep"},
@@ -452,8 +453,8 @@ func TestExcludes(t *testing.T) {
 		for _, p := range patterns {
 			args = append(args, "--exclude="+p)
 		}
-		work := g.with("GIT_WORK_TREE=" + dir)
-		want := strings.Split(strings.TrimSuffix(work.git("", args...), "\x00"), "\x00")
+		work := g.With("GIT_WORK_TREE=" + dir)
+		want := strings.Split(strings.TrimSuffix(work.Git(args...), "\x00"), "\x00")
 		got := paths(t, read(t, dir, patterns...))
 		if diff := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%q (-git +ours):\n%s", patterns, diff)
@@ -493,8 +494,8 @@ func TestRandomExcludes(t *testing.T) {
 		all[a] = "x"
 	}
 	fill(t, dir, all)
-	g := newGitRepo(t)
-	work := g.with("GIT_WORK_TREE=" + dir)
+	g := gittest.New(t)
+	work := g.With("GIT_WORK_TREE=" + dir)
 	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]", "[]-]", "\\a", "."}), 1, 4),
 		func(s []string) string { return strings.ReplaceAll(strings.Join(s, ""), "**", "*") })
 	pattern := rapid.Custom(func(t *rapid.T) string {
@@ -510,7 +511,7 @@ func TestRandomExcludes(t *testing.T) {
 			}
 			args = append(args, "--exclude="+p)
 		}
-		want := strings.TrimSuffix(work.git("", args...), "\x00")
+		want := strings.TrimSuffix(work.Git(args...), "\x00")
 		if got := strings.Join(paths(t, read(t, dir, patterns...)), "\x00"); got != want {
 			rt.Fatalf("%q: got %q, git has %q", patterns, got, want)
 		}

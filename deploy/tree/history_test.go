@@ -13,27 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
-
-// line makes n commits, each the parent of the next, upon from (which may be none), oldest first.
-func (g *gitRepo) line(branch string, n int, from tree.OID) []tree.OID {
-	g.tb.Helper()
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "commit refs/heads/%s\ncommitter C <c@example.com> %d +0000\ndata <<END\n%s %d\nEND\n", branch, 1700000000+i, branch, i)
-		if i == 0 && !from.IsZero() {
-			fmt.Fprintf(&b, "from %s\n", from)
-		}
-		b.WriteString("\n")
-	}
-	g.git(b.String(), "fast-import", "--quiet")
-	var oids []tree.OID
-	for _, s := range strings.Fields(g.git("", "rev-list", "--reverse", "--first-parent", fmt.Sprintf("--max-count=%d", n), "refs/heads/"+branch)) {
-		oids = append(oids, oidOf(s))
-	}
-	return oids
-}
 
 func newestFirst(oids []tree.OID) []tree.OID {
 	var out []tree.OID
@@ -44,11 +26,11 @@ func newestFirst(oids []tree.OID) []tree.OID {
 }
 
 func TestBetweenLinear(t *testing.T) {
-	g := newGitRepo(t)
-	c := g.line("main", 1200, tree.OID{})
-	side := g.line("side", 3, c[1100])
-	other := g.line("other", 2, tree.OID{})
-	r := g.open()
+	g := gittest.New(t)
+	c := g.Line("main", 1200, tree.OID{})
+	side := g.Line("side", 3, c[1100])
+	other := g.Line("other", 2, tree.OID{})
+	r := open(g)
 	last := len(c) - 1
 	for _, q := range []struct {
 		why                  string
@@ -76,7 +58,7 @@ func TestBetweenLinear(t *testing.T) {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, q.limit)
 		if err != nil {
 			t.Errorf("%s: %v", q.why, err)
-		} else if d := cmp.Diff(q.want, got, sameOIDs); d != "" {
+		} else if d := cmp.Diff(q.want, got, gittest.EqualOIDs); d != "" {
 			t.Errorf("%s: %s", q.why, d)
 		}
 	}
@@ -84,13 +66,13 @@ func TestBetweenLinear(t *testing.T) {
 
 // TestBetweenMerges: a criss-cross history, where two commits have two best common ancestors.
 func TestBetweenMerges(t *testing.T) {
-	g := newGitRepo(t)
-	empty := g.tree()
-	base := g.commit(empty, "base")
-	a, b := g.commit(empty, "a", base), g.commit(empty, "b", base)
-	ab, ba := g.commit(empty, "ab", a, b), g.commit(empty, "ba", b, a)
-	top := g.commit(empty, "top", ab, ba)
-	r := g.open()
+	g := gittest.New(t)
+	empty := g.Tree()
+	base := g.CommitTree(empty, "base")
+	a, b := g.CommitTree(empty, "a", base), g.CommitTree(empty, "b", base)
+	ab, ba := g.CommitTree(empty, "ab", a, b), g.CommitTree(empty, "ba", b, a)
+	top := g.CommitTree(empty, "top", ab, ba)
+	r := open(g)
 	set := func(oids []tree.OID) map[tree.OID]bool {
 		m := map[tree.OID]bool{}
 		for _, o := range oids {
@@ -127,9 +109,9 @@ func TestBetweenMerges(t *testing.T) {
 
 // TestBetweenRandomHistory compares every pair of a random history with reachability computed here.
 func TestBetweenRandomHistory(t *testing.T) {
-	g := newGitRepo(t)
-	r := g.open()
-	empty := g.tree()
+	g := gittest.New(t)
+	r := open(g)
+	empty := g.Tree()
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		if round++; round > 4 { // every round runs git many times
@@ -142,7 +124,7 @@ func TestBetweenRandomHistory(t *testing.T) {
 			if i > 0 {
 				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[tree.OID]).Draw(rt, "parents")
 			}
-			oid := g.commit(empty, fmt.Sprintf("round %d, commit %d", round, i), parents...)
+			oid := g.CommitTree(empty, fmt.Sprintf("round %d, commit %d", round, i), parents...)
 			reach[oid] = map[tree.OID]bool{oid: true}
 			for _, p := range parents {
 				for o := range reach[p] {
@@ -179,11 +161,11 @@ func TestBetweenRandomHistory(t *testing.T) {
 }
 
 func TestBetweenUnknown(t *testing.T) {
-	g := newGitRepo(t)
-	commit := g.commit(g.tree(), "one")
-	none := oidOf("00112233445566778899aabbccddeeff00112233")
-	r := g.open()
-	for _, ancestor := range []tree.OID{none, g.tree()} {
+	g := gittest.New(t)
+	commit := g.CommitTree(g.Tree(), "one")
+	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	r := open(g)
+	for _, ancestor := range []tree.OID{none, g.Tree()} {
 		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, tree.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
@@ -203,16 +185,16 @@ func TestBetweenUnknown(t *testing.T) {
 
 // TestBetweenGitFails: git's own words, when git was asked and could not answer.
 func TestBetweenGitFails(t *testing.T) {
-	g := newGitRepo(t)
-	empty := g.tree()
-	base := g.commit(empty, "base")
-	lost := g.commit(empty, "lost", base)
-	top := g.commit(empty, "top", lost, g.commit(empty, "kept", base))
-	r := g.open()
-	if err := os.Remove(filepath.Join(g.dir, "objects", lost.String()[:2], lost.String()[2:])); err != nil {
+	g := gittest.New(t)
+	empty := g.Tree()
+	base := g.CommitTree(empty, "base")
+	lost := g.CommitTree(empty, "lost", base)
+	top := g.CommitTree(empty, "top", lost, g.CommitTree(empty, "kept", base))
+	r := open(g)
+	if err := os.Remove(filepath.Join(g.Dir, "objects", lost.String()[:2], lost.String()[2:])); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.Between(t.Context(), g.commit(empty, "elsewhere"), top, 5)
+	_, err := r.Between(t.Context(), g.CommitTree(empty, "elsewhere"), top, 5)
 	var git *tree.GitError
 	if !errors.As(err, &git) || git.Command != "merge-base" || !strings.Contains(err.Error(), lost.String()) {
 		t.Error(err)
@@ -221,35 +203,35 @@ func TestBetweenGitFails(t *testing.T) {
 
 // TestBetweenGrafts: what a repository says of parents elsewhere than in the commits does not count.
 func TestBetweenGrafts(t *testing.T) {
-	g := newGitRepo(t)
-	empty := g.tree()
-	a, b := g.commit(empty, "a"), g.commit(empty, "b")
-	top := g.commit(empty, "top", b, g.commit(empty, "c"))
-	if err := os.MkdirAll(filepath.Join(g.dir, "info"), 0o700); err != nil {
+	g := gittest.New(t)
+	empty := g.Tree()
+	a, b := g.CommitTree(empty, "a"), g.CommitTree(empty, "b")
+	top := g.CommitTree(empty, "top", b, g.CommitTree(empty, "c"))
+	if err := os.MkdirAll(filepath.Join(g.Dir, "info"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(g.dir, "info", "grafts"), []byte(top.String()+" "+a.String()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(g.Dir, "info", "grafts"), []byte(top.String()+" "+a.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.try("", "merge-base", "--is-ancestor", a.String(), top.String()); err != nil {
+	if _, err := g.TryGit("", "merge-base", "--is-ancestor", a.String(), top.String()); err != nil {
 		t.Fatal("git itself does not heed the graft:", err)
 	}
-	if got, err := g.open().Between(t.Context(), a, top, 5); err != nil || got.Related {
+	if got, err := open(g).Between(t.Context(), a, top, 5); err != nil || got.Related {
 		t.Error(got, err)
 	}
 }
 
 // TestBetweenShallow: a parent that a shallow repository lacks is the end of what can be known.
 func TestBetweenShallow(t *testing.T) {
-	g := newGitRepo(t)
-	c := g.line("main", 10, tree.OID{})
-	other := g.line("other", 1, tree.OID{})
-	shallow := newGitRepo(t)
-	shallow.git("", "fetch", "-q", "--depth=3", "file://"+g.dir, "refs/heads/main")
-	shallow.git("", "fetch", "-q", "--depth=3", "file://"+g.dir, "refs/heads/other")
-	r := shallow.open()
+	g := gittest.New(t)
+	c := g.Line("main", 10, tree.OID{})
+	other := g.Line("other", 1, tree.OID{})
+	shallow := gittest.New(t)
+	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/main")
+	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/other")
+	r := open(shallow)
 	got, err := r.Between(t.Context(), c[7], c[9], 5)
-	if want := (tree.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, sameOIDs) {
+	if want := (tree.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, gittest.EqualOIDs) {
 		t.Error(got, err)
 	}
 	if got, err := r.Between(t.Context(), other[0], c[9], 5); err != nil || got.Related {

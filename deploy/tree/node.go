@@ -49,8 +49,8 @@ func newHash(typ string, size int64) hash.Hash {
 	return h
 }
 
-// hashObject is the oid of an object.
-func hashObject(typ string, data []byte) OID {
+// HashObject is the oid of an object.
+func HashObject(typ string, data []byte) OID {
 	h := newHash(typ, int64(len(data)))
 	h.Write(data)
 	return sumOf(h)
@@ -307,7 +307,7 @@ func byteAfter(name string, n int, dir bool) byte {
 func (n *Node) OID() OID { return treeOID(n.Entries) }
 
 // treeOID is the oid of a git tree with these entries.
-func treeOID(entries []Entry) OID { return hashObject("tree", rawTree(entries)) }
+func treeOID(entries []Entry) OID { return HashObject("tree", rawTree(entries)) }
 
 // rawTree writes a git tree: of each entry mode SP name NUL oid, the mode in octal without leading zeros, the oid as
 // bytes.
@@ -328,8 +328,8 @@ func rawTree(entries []Entry) []byte {
 	return b
 }
 
-// parseTree reads what rawTree writes of entries that a git tree may have, with oids of a width in bytes.
-func parseTree(raw []byte, width int) ([]Entry, error) {
+// ParseTree reads what rawTree writes of entries that a git tree may have, with oids of a width in bytes.
+func ParseTree(raw []byte, width int) ([]Entry, error) {
 	rest := string(raw)
 	entries := make([]Entry, 0, len(raw)/(len("100644 ")+10+1+width))
 	for rest != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -42,7 +43,7 @@ func drawNode(t *rapid.T, digits int) *tree.Node {
 	n := &tree.Node{}
 	for _, s := range rapid.SliceOfNDistinct(name, 0, 12, rapid.ID[string]).Draw(t, "names") {
 		e := tree.Entry{Mode: rapid.SampledFrom(modes).Draw(t, "mode"), Name: s}
-		e.OID = oidOf(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
+		e.OID = gittest.OID(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
 		if e.Mode != filemode.Submodule {
 			e.Size = rapid.Int64Range(0, math.MaxInt64).Draw(t, "size")
 			copy(e.SHA256[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sha256"))
@@ -64,7 +65,7 @@ func TestNodeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("parse %q: %v", text, err)
 		}
-		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), sameOIDs); d != "" {
+		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		if !bytes.Equal(text, again.Text()) {
@@ -89,7 +90,7 @@ func TestNodeOrderMatters(t *testing.T) {
 }
 
 func TestNodeOIDIsGits(t *testing.T) {
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	types := map[filemode.FileMode]string{filemode.Dir: "tree", filemode.Submodule: "commit"}
 	rapid.Check(t, func(rt *rapid.T) {
 		n := drawNode(rt, 40)
@@ -101,7 +102,7 @@ func TestNodeOIDIsGits(t *testing.T) {
 			}
 			fmt.Fprintf(&in, "%06o %s %s\t%s\x00", uint32(i.Mode), typ, i.OID, i.Name)
 		}
-		if want := g.oid(in.String(), "mktree", "-z", "--missing"); n.OID() != want {
+		if want := gittest.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID() != want {
 			rt.Fatalf("oid %s, git mktree says %s", n.OID(), want)
 		}
 	})
@@ -288,7 +289,7 @@ func FuzzParseNode(f *testing.F) {
 		}
 		sorted := append([]tree.Entry(nil), n.Entries...)
 		sortAsGit(sorted)
-		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), sameOIDs); d != "" {
+		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		names := map[string]bool{}

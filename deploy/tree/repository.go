@@ -151,7 +151,7 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 // It is the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository,
 // and means SHA-1 by 40 hex digits.
 func (r *Repository) greet(p *catFile) error {
-	oid := treeOID(nil)
+	oid := (&Node{}).OID()
 	p.pending = 1
 	p.ask("info", []OID{oid})
 	h, err := p.readHeader(oid)
@@ -198,7 +198,7 @@ func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string
 	if want != "" && want != h.typ {
 		return "", nil, notFound(want, oid, h.typ)
 	}
-	if got := hashObject(h.typ, data); got != oid {
+	if got := HashObject(h.typ, data); got != oid {
 		return "", nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
 	}
 	return h.typ, data, nil
@@ -237,7 +237,7 @@ func (r *Repository) Tree(oid OID) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := parseTree(data, oid.size())
+	entries, err := ParseTree(data, len(oid.Bytes()))
 	if err != nil {
 		return nil, &TreeError{OID: oid, Err: err}
 	}
@@ -250,7 +250,7 @@ func (r *Repository) Raw(oid OID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(objectHeader(typ, int64(len(data))), data...), nil
+	return append(fmt.Appendf(nil, "%s %d\x00", typ, len(data)), data...), nil
 }
 
 // TreeAt resolves path ("" is the root, else slash-separated without leading slash) in commit's tree.

@@ -18,9 +18,31 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(g *gittest.Repository, env ...string) *tree.Repository {
+	g.Helper()
+	r, err := tree.OpenRepository(context.Background(), g.Dir, env)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			g.Error(err)
+		}
+	})
+	return r
+}
+
+func rawEntry(mode, name string, oid tree.OID) string {
+	return mode + " " + name + "\x00" + string(oid.Bytes())
+}
 
 // build makes the node of a tree, and of everything below it, out of what the repository gives.
 func build(t *testing.T, r *tree.Repository, oid tree.OID) *tree.Node {
@@ -62,7 +84,7 @@ func build(t *testing.T, r *tree.Repository, oid tree.OID) *tree.Node {
 
 // TestTreeOfWorkTree commits a real directory with everything that is odd in it, and reads it back.
 func TestTreeOfWorkTree(t *testing.T) {
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	work := t.TempDir()
 	files := map[string]string{
 		"empty": "", "with space": "1", "line\nfeed": "2", "tab\t": "3", "caf\xe9 not utf-8": "4", "日本": "5", "-dash": "6",
@@ -86,15 +108,15 @@ func TestTreeOfWorkTree(t *testing.T) {
 	if err := os.Chmod(filepath.Join(work, "a.b"), 0o700); err != nil { // #nosec G302 -- git's executable bit
 		t.Fatal(err)
 	}
-	w := g.with("GIT_WORK_TREE=" + work)
-	w.git("", "-c", "core.bare=false", "add", "--all", "--force")
-	sub := oidOf("00112233445566778899aabbccddeeff00112233")
-	w.git("", "-c", "core.bare=false", "update-index", "--add", "--cacheinfo", "160000,"+sub.String()+",vendor/lib")
-	root := w.oid("", "write-tree")
+	w := g.With("GIT_WORK_TREE=" + work)
+	w.Git("-c", "core.bare=false", "add", "--all", "--force")
+	sub := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	w.Git("-c", "core.bare=false", "update-index", "--add", "--cacheinfo", "160000,"+sub.String()+",vendor/lib")
+	root := w.OID("write-tree")
 
-	r := g.open()
+	r := open(g)
 	n := build(t, r, root)
-	if got := listNode(t, r, n, ""); got != g.git("", "ls-tree", "-r", "-t", "-z", "--full-tree", root.String()) {
+	if got := listNode(t, r, n, ""); got != g.Git("ls-tree", "-r", "-t", "-z", "--full-tree", root.String()) {
 		t.Errorf("read %q", got)
 	}
 	entry := func(name string) tree.Entry {
@@ -116,7 +138,7 @@ func TestTreeOfWorkTree(t *testing.T) {
 		t.Errorf("empty is %v", e)
 	}
 	vendor := build(t, r, entry("vendor").OID).Entries
-	if d := cmp.Diff([]tree.Entry{{Mode: filemode.Submodule, Name: "lib", OID: sub}}, vendor, sameOIDs); d != "" {
+	if d := cmp.Diff([]tree.Entry{{Mode: filemode.Submodule, Name: "lib", OID: sub}}, vendor, gittest.EqualOIDs); d != "" {
 		t.Error(d)
 	}
 }
@@ -139,16 +161,16 @@ func listNode(t *testing.T, r *tree.Repository, n *tree.Node, prefix string) str
 }
 
 func TestEmptyRepository(t *testing.T) {
-	g := newGitRepo(t)
-	r := g.open()
-	empty := oidOf("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+	g := gittest.New(t)
+	r := open(g)
+	empty := gittest.OID("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 	if entries, err := r.Tree(empty); err != nil || len(entries) != 0 {
 		t.Errorf("empty tree: %v, %v", entries, err)
 	}
 	if raw, err := r.Raw(empty); err != nil || string(raw) != "tree 0\x00" {
 		t.Errorf("raw empty tree: %q, %v", raw, err)
 	}
-	blob := g.blob("")
+	blob := g.Blob("")
 	err := r.Blobs(t.Context(), []tree.OID{blob}, func(_ int, size int64, rd io.Reader) error {
 		b, err := io.ReadAll(rd)
 		if size != 0 || len(b) != 0 {
@@ -162,23 +184,23 @@ func TestEmptyRepository(t *testing.T) {
 }
 
 func TestLargeDirectory(t *testing.T) {
-	g := newGitRepo(t)
-	blob := g.blob("x")
+	g := gittest.New(t)
+	blob := g.Blob("x")
 	lines := make([]string, 20_000)
 	for i := range lines {
 		lines[i] = fmt.Sprintf("100644 blob %s\tfile %d", blob, i)
 	}
-	oid := g.tree(lines...)
-	entries, err := g.open().Tree(oid)
+	oid := g.Tree(lines...)
+	entries, err := open(g).Tree(oid)
 	if err != nil || len(entries) != len(lines) {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
 }
 
 func TestTreeRefuses(t *testing.T) {
-	g := newGitRepo(t)
-	r := g.open()
-	blob, dir := g.blob("x"), g.tree()
+	g := gittest.New(t)
+	r := open(g)
+	blob, dir := g.Blob("x"), g.Tree()
 	for _, c := range []struct{ why, raw, want string }{
 		{"padded mode", rawEntry("0100644", "a", blob), "mode "},
 		{"padded mode of a directory", rawEntry("040000", "a", dir), "mode "},
@@ -201,7 +223,7 @@ func TestTreeRefuses(t *testing.T) {
 		{"cut off name", "100644 a", "cut off"},
 		{"cut off mode", "1006", "cut off"},
 	} {
-		oid := g.rawTree(c.raw)
+		oid := g.RawTree(c.raw)
 		_, err := r.Tree(oid)
 		var refused *tree.TreeError
 		if !errors.As(err, &refused) || refused.OID != oid || refused.Hint() == "" {
@@ -210,20 +232,20 @@ func TestTreeRefuses(t *testing.T) {
 			t.Errorf("%s: %q does not say %q", c.why, err, c.want)
 		}
 	}
-	if _, err := r.Tree(g.rawTree(rawEntry("100644", "a.", blob) + rawEntry("40000", "a", dir))); err != nil {
+	if _, err := r.Tree(g.RawTree(rawEntry("100644", "a.", blob) + rawEntry("40000", "a", dir))); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestWrongTypeAndMissing(t *testing.T) {
-	g := newGitRepo(t)
-	blob := g.blob("x")
-	dir := g.tree("100644 blob " + blob.String() + "\tx")
-	commit := g.commit(dir, "one")
-	g.git("", "tag", "-a", "-m", "tagged", "v1", commit.String())
-	tag := g.oid("", "rev-parse", "v1")
-	none := oidOf("00112233445566778899aabbccddeeff00112233")
-	r := g.open()
+	g := gittest.New(t)
+	blob := g.Blob("x")
+	dir := g.Tree("100644 blob " + blob.String() + "\tx")
+	commit := g.CommitTree(dir, "one")
+	g.Git("tag", "-a", "-m", "tagged", "v1", commit.String())
+	tag := g.OID("rev-parse", "v1")
+	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	r := open(g)
 	ctx := t.Context()
 	for _, c := range []struct {
 		what string
@@ -257,13 +279,13 @@ func TestWrongTypeAndMissing(t *testing.T) {
 func readNothing(int, int64, io.Reader) error { return nil }
 
 func TestRaw(t *testing.T) {
-	g := newGitRepo(t)
-	blob := g.blob("push certificate")
-	dir := g.tree("100644 blob " + blob.String() + "\tx")
-	commit := g.commit(dir, "one")
-	g.git("", "tag", "-a", "-m", "tagged", "v1", commit.String())
-	r := g.open()
-	for _, oid := range []tree.OID{blob, dir, commit, g.oid("", "rev-parse", "v1")} {
+	g := gittest.New(t)
+	blob := g.Blob("push certificate")
+	dir := g.Tree("100644 blob " + blob.String() + "\tx")
+	commit := g.CommitTree(dir, "one")
+	g.Git("tag", "-a", "-m", "tagged", "v1", commit.String())
+	r := open(g)
+	for _, oid := range []tree.OID{blob, dir, commit, g.OID("rev-parse", "v1")} {
 		raw, err := r.Raw(oid)
 		if err != nil || tree.FromSHA1(sha1.Sum(raw)) != oid {
 			t.Errorf("%s: %q, %v", oid, raw, err)
@@ -272,14 +294,14 @@ func TestRaw(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	g := newGitRepo(t)
-	oid := g.blob(strings.Repeat("x", tree.MaxObjectSize+1))
-	r := g.open()
+	g := gittest.New(t)
+	oid := g.Blob(strings.Repeat("x", tree.MaxObjectSize+1))
+	r := open(g)
 	var large *tree.TooLargeError
 	if _, err := r.Raw(oid); !errors.As(err, &large) || large.Size != tree.MaxObjectSize+1 || !strings.Contains(err.Error(), oid.String()) {
 		t.Error(err)
 	}
-	if _, err := r.Tree(g.tree()); err != nil {
+	if _, err := r.Tree(g.Tree()); err != nil {
 		t.Error("afterwards:", err)
 	}
 	if sizes, err := r.Sizes(t.Context(), []tree.OID{oid}); err != nil || sizes[0] != tree.MaxObjectSize+1 {
@@ -288,14 +310,14 @@ func TestTooLarge(t *testing.T) {
 }
 
 func TestTreeAt(t *testing.T) {
-	g := newGitRepo(t)
-	blob := g.blob("x")
-	deep := g.tree("100644 blob " + blob.String() + "\tfile")
-	mid := g.tree("40000 tree "+deep.String()+"\td e\xff", "120000 blob "+blob.String()+"\tlink",
+	g := gittest.New(t)
+	blob := g.Blob("x")
+	deep := g.Tree("100644 blob " + blob.String() + "\tfile")
+	mid := g.Tree("40000 tree "+deep.String()+"\td e\xff", "120000 blob "+blob.String()+"\tlink",
 		"160000 commit 00112233445566778899aabbccddeeff00112233\tsub")
-	root := g.tree("40000 tree " + mid.String() + "\ta")
-	r := g.open()
-	commit, err := r.Commit(g.commit(root, "one"))
+	root := g.Tree("40000 tree " + mid.String() + "\ta")
+	r := open(g)
+	commit, err := r.Commit(g.CommitTree(root, "one"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,18 +352,18 @@ func TestTreeAt(t *testing.T) {
 
 // TestQuarantine reads objects that are in another object directory, as a pre-receive hook's are.
 func TestQuarantine(t *testing.T) {
-	g := newGitRepo(t)
-	old := g.blob("old")
+	g := gittest.New(t)
+	old := g.Blob("old")
 	quarantine := t.TempDir()
-	env := []string{"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(g.dir, "objects")}
-	q := g.with(env...)
-	blob := q.blob("new")
-	base := g.commit(g.tree("100644 blob "+old.String()+"\told"), "base")
-	root := q.tree("100644 blob "+blob.String()+"\tnew", "100644 blob "+old.String()+"\told")
-	side := q.commit(root, "side", base)
-	merge := q.commit(root, "merge", base, side)
+	env := []string{"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(g.Dir, "objects")}
+	q := g.With(env...)
+	blob := q.Blob("new")
+	base := g.CommitTree(g.Tree("100644 blob "+old.String()+"\told"), "base")
+	root := q.Tree("100644 blob "+blob.String()+"\tnew", "100644 blob "+old.String()+"\told")
+	side := q.CommitTree(root, "side", base)
+	merge := q.CommitTree(root, "merge", base, side)
 
-	inside, outside := g.open(env...), g.open()
+	inside, outside := open(g, env...), open(g)
 	if _, err := outside.Commit(merge); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("outside: %v", err)
 	}
@@ -353,10 +375,10 @@ func TestQuarantine(t *testing.T) {
 }
 
 func TestReplaceIsIgnored(t *testing.T) {
-	g := newGitRepo(t)
-	blob, other := g.blob("one"), g.blob("two")
-	g.git("", "replace", blob.String(), other.String())
-	err := g.open().Blobs(t.Context(), []tree.OID{blob}, func(_ int, _ int64, r io.Reader) error {
+	g := gittest.New(t)
+	blob, other := g.Blob("one"), g.Blob("two")
+	g.Git("replace", blob.String(), other.String())
+	err := open(g).Blobs(t.Context(), []tree.OID{blob}, func(_ int, _ int64, r io.Reader) error {
 		b, err := io.ReadAll(r)
 		if string(b) != "one" {
 			t.Errorf("read %q", b)
@@ -369,9 +391,9 @@ func TestReplaceIsIgnored(t *testing.T) {
 }
 
 // overwrite puts an object's file in the place of another's: bytes that are a good object, but not the one named.
-func overwrite(t *testing.T, g *gitRepo, oid tree.OID, file []byte) {
+func overwrite(t *testing.T, g *gittest.Repository, oid tree.OID, file []byte) {
 	t.Helper()
-	path := filepath.Join(g.dir, "objects", oid.String()[:2], oid.String()[2:])
+	path := filepath.Join(g.Dir, "objects", oid.String()[:2], oid.String()[2:])
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -408,17 +430,20 @@ func TestCorruptObject(t *testing.T) {
 		{"empty", func(*testing.T) []byte { return nil }, func(err error) bool {
 			return errors.Is(err, tree.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
 		}},
-		{"cut off", func(t *testing.T) []byte { b := loose(t, "tree 5000\x00"+fileContent(1, 5000)); return b[:len(b)/2] },
+		{"cut off", func(t *testing.T) []byte {
+			b := loose(t, "tree 5000\x00"+gittest.Content(1, 5000))
+			return b[:len(b)/2]
+		},
 			func(err error) bool {
 				return errors.As(err, new(*tree.GitError)) && strings.Contains(err.Error(), "corrupt")
 			}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			g := newGitRepo(t)
-			good := g.tree("100644 blob " + g.blob("x").String() + "\tx")
-			bad := g.tree("100644 blob " + g.blob("x").String() + "\ty")
+			g := gittest.New(t)
+			good := g.Tree("100644 blob " + g.Blob("x").String() + "\tx")
+			bad := g.Tree("100644 blob " + g.Blob("x").String() + "\ty")
 			overwrite(t, g, bad, c.file(t))
-			r := g.open()
+			r := open(g)
 			_, err := r.Tree(bad)
 			if !c.bad(err) || !strings.Contains(err.Error(), bad.String()) {
 				t.Error(err)
@@ -433,12 +458,12 @@ func TestCorruptObject(t *testing.T) {
 
 // TestCorruptBlob: git does not hash what it hands over, HashBlob does.
 func TestCorruptBlob(t *testing.T) {
-	g := newGitRepo(t)
-	oid := g.blob("one")
+	g := gittest.New(t)
+	oid := g.Blob("one")
 	overwrite(t, g, oid, loose(t, "blob 3\x00two"))
 	hash := func() tree.OID {
 		var sum tree.OID
-		err := g.open().Blobs(t.Context(), []tree.OID{oid}, func(_ int, size int64, r io.Reader) error {
+		err := open(g).Blobs(t.Context(), []tree.OID{oid}, func(_ int, size int64, r io.Reader) error {
 			h := tree.HashBlob(size)
 			_, err := io.Copy(h, r)
 			sum = tree.FromSHA1([20]byte(h.Sum(nil)))
@@ -460,10 +485,10 @@ func TestCorruptBlob(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Run("sha256", func(t *testing.T) {
-		g := newGitRepo(t, "--object-format=sha256")
-		_, err := tree.OpenRepository(t.Context(), g.dir, nil)
+		g := gittest.New(t, "--object-format=sha256")
+		_, err := tree.OpenRepository(t.Context(), g.Dir, nil)
 		var format *tree.FormatError
-		if !errors.As(err, &format) || format.Format != "sha256" || format.Dir != g.dir || format.Hint() == "" || !strings.Contains(err.Error(), "sha256") {
+		if !errors.As(err, &format) || format.Format != "sha256" || format.Dir != g.Dir || format.Hint() == "" || !strings.Contains(err.Error(), "sha256") {
 			t.Error(err)
 		}
 	})
@@ -491,31 +516,31 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 	t.Run("unknown extension", func(t *testing.T) {
-		g := newGitRepo(t)
-		g.git("", "config", "core.repositoryFormatVersion", "1")
-		g.git("", "config", "extensions.fromTheFuture", "true")
-		if _, err := tree.OpenRepository(t.Context(), g.dir, nil); err == nil || !strings.Contains(err.Error(), "fromthefuture") {
+		g := gittest.New(t)
+		g.Git("config", "core.repositoryFormatVersion", "1")
+		g.Git("config", "extensions.fromTheFuture", "true")
+		if _, err := tree.OpenRepository(t.Context(), g.Dir, nil); err == nil || !strings.Contains(err.Error(), "fromthefuture") {
 			t.Error(err)
 		}
 	})
 	t.Run("context over", func(t *testing.T) {
-		g := newGitRepo(t)
+		g := gittest.New(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cause := errors.New("server stops")
 		cancel(cause)
-		if _, err := tree.OpenRepository(ctx, g.dir, nil); !errors.Is(err, cause) {
+		if _, err := tree.OpenRepository(ctx, g.Dir, nil); !errors.Is(err, cause) {
 			t.Error(err)
 		}
 	})
 	t.Run("no git", func(t *testing.T) {
-		g := newGitRepo(t)
+		g := gittest.New(t)
 		t.Setenv("PATH", t.TempDir())
-		if _, err := tree.OpenRepository(t.Context(), g.dir, nil); !errors.Is(err, exec.ErrNotFound) {
+		if _, err := tree.OpenRepository(t.Context(), g.Dir, nil); !errors.Is(err, exec.ErrNotFound) {
 			t.Error(err)
 		}
 	})
 	t.Run("old git", func(t *testing.T) {
-		g := newGitRepo(t)
+		g := gittest.New(t)
 		system, err := exec.LookPath("git")
 		if err != nil {
 			t.Fatal(err)
@@ -527,7 +552,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-		_, err = tree.OpenRepository(t.Context(), g.dir, nil)
+		_, err = tree.OpenRepository(t.Context(), g.Dir, nil)
 		var git *tree.GitError
 		if !errors.As(err, &git) || !strings.Contains(git.Hint(), "2.36") || strings.Contains(err.Error(), "usage") {
 			t.Error(err)
@@ -537,10 +562,10 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestLinkedWorktree: the git directory of a linked worktree has its objects and its config elsewhere.
 func TestLinkedWorktree(t *testing.T) {
-	g := newGitRepo(t)
-	commit := g.commit(g.tree(), "one")
-	g.git("", "worktree", "add", "-q", "--detach", filepath.Join(t.TempDir(), "w"), commit.String())
-	r, err := tree.OpenRepository(t.Context(), filepath.Join(g.dir, "worktrees", "w"), nil)
+	g := gittest.New(t)
+	commit := g.CommitTree(g.Tree(), "one")
+	g.Git("worktree", "add", "-q", "--detach", filepath.Join(t.TempDir(), "w"), commit.String())
+	r, err := tree.OpenRepository(t.Context(), filepath.Join(g.Dir, "worktrees", "w"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
