@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/mgmt"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -195,7 +196,7 @@ func (v *Verdict) read(job *Job) error {
 	v.subject = record.SubjectOf(commit.Message)
 	v.author = record.Shorten(commit.Author)
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	if errors.As(err, &none) {
 		return &fault.Error{
 			Kind:   fault.Refused,
@@ -257,7 +258,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 		return err
 	}
 	between, err := job.Repo.Between(ctx, v.Head.Hash.OID(), job.Commit, maxCommits)
-	unknown := errors.Is(err, tree.ErrUnknownCommit)
+	unknown := errors.Is(err, git.ErrUnknownCommit)
 	switch {
 	case err != nil && !unknown:
 		return fmt.Errorf("compare %s with %s: %w", v.Head.Hash.Short(), short, err)
@@ -339,7 +340,7 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 		return nil
 	}
 	between, err := job.Repo.Between(ctx, r.PreviousHash.OID(), job.Commit, 0)
-	if err != nil && !errors.Is(err, tree.ErrUnknownCommit) {
+	if err != nil && !errors.Is(err, git.ErrUnknownCommit) {
 		return fmt.Errorf("compare %s with %s: %w", r.PreviousHash.Short(), job.Commit, err)
 	}
 	if between.Related {
@@ -352,9 +353,9 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 // not do is none.
 func refuseTree(err error) error {
 	var (
-		odd   *tree.TreeError
+		odd   *git.TreeError
 		plain *tree.DirectoryError
-		large *tree.TooLargeError
+		large *git.TooLargeError
 		unfit *mgmt.Error
 	)
 	switch {

@@ -24,6 +24,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -43,7 +44,7 @@ type fixture struct {
 	locker *deploy.Locker
 	repo   gitRepo
 	signer ssh.Signer
-	opened *tree.Repository
+	opened *git.Repository
 	path   string // of every job
 	mgmts  bool   // every job is for mgmt, and can follow a foreign deploy
 }
@@ -207,7 +208,7 @@ func (r gitRepo) blob(content string) tree.OID {
 	return oid(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
 }
 
-func (f *fixture) open() *tree.Repository {
+func (f *fixture) open() *git.Repository {
 	f.Helper()
 	if f.opened == nil {
 		f.opened = f.openRepo(f.repo)
@@ -215,9 +216,9 @@ func (f *fixture) open() *tree.Repository {
 	return f.opened
 }
 
-func (f *fixture) openRepo(r gitRepo) *tree.Repository {
+func (f *fixture) openRepo(r gitRepo) *git.Repository {
 	f.Helper()
-	repo, err := tree.OpenRepository(f.Context(), r.dir, nil)
+	repo, err := git.OpenRepository(f.Context(), r.dir, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

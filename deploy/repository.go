@@ -3,13 +3,13 @@ package deploy
 import (
 	"context"
 
-	"refship/deploy/tree"
+	"refship/deploy/git"
 )
 
 // Repository is a git repository to deploy from.
-type Repository = tree.Repository
+type Repository = git.Repository
 
-// OpenRepository opens the repository at a GIT_DIR; see tree.OpenRepository.
+// OpenRepository opens the repository at a GIT_DIR; see git.OpenRepository.
 func OpenRepository(ctx context.Context, gitDir string, env []string) (*Repository, error) {
-	return tree.OpenRepository(ctx, gitDir, env)
+	return git.OpenRepository(ctx, gitDir, env)
 }

@@ -11,7 +11,6 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/hooks/target"
 )
@@ -152,7 +151,7 @@ func pathWords(path string) string {
 // warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
 // the next push.
 func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t target.Target) {
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
 		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one brings that directory",

@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"go.uber.org/goleak"
 
+	"refship/deploy/git"
 	"refship/deploy/mgmt"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/tree"
@@ -158,7 +159,7 @@ func commit(t *testing.T, leaves map[string]leaf) (*forest, tree.OID) {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
 	}
-	git := func(args ...string) string {
+	git1 := func(args ...string) string {
 		t.Helper()
 		cmd := exec.Command("git", args...)
 		cmd.Dir, cmd.Env = dir, env
@@ -168,16 +169,16 @@ func commit(t *testing.T, leaves map[string]leaf) (*forest, tree.OID) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	git("init", "-q")
+	git1("init", "-q")
 	write(t, dir, leaves)
-	git("add", "-A")
-	git("commit", "-q", "-m", "all")
-	r, err := tree.OpenRepository(context.Background(), filepath.Join(dir, ".git"), nil)
+	git1("add", "-A")
+	git1("commit", "-q", "-m", "all")
+	r, err := git.OpenRepository(context.Background(), filepath.Join(dir, ".git"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	f, root := newForest(), oid(git("rev-parse", "HEAD^{tree}"))
+	f, root := newForest(), oid(git1("rev-parse", "HEAD^{tree}"))
 	f.read(t, r, root)
 	return f, root
 }
@@ -205,7 +206,7 @@ func write(t testing.TB, dir string, leaves map[string]leaf) {
 }
 
 // read takes a tree out of a repository.
-func (f *forest) read(t *testing.T, r *tree.Repository, oid tree.OID) tree.Entry {
+func (f *forest) read(t *testing.T, r *git.Repository, oid tree.OID) tree.Entry {
 	t.Helper()
 	entries, err := r.Tree(oid)
 	if err != nil {

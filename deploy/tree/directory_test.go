@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -79,11 +80,15 @@ func same(tb testing.TB, g *gittest.Repository, d *tree.Directory, want tree.OID
 	}
 	var blobs []tree.OID
 	for trees := []tree.OID{want}; len(trees) > 0; trees = trees[1:] {
-		theirs := g.Git("ls-tree", "-z", "--format=%(objectmode) %(objectname) %(path)", trees[0].String())
+		theirs := g.Git("ls-tree", "-z", trees[0].String())
 		ours, err := d.Tree(trees[0])
 		lines := ""
 		for _, e := range ours {
-			lines += fmt.Sprintf("%06o %s %s\x00", uint32(e.Mode), e.OID, e.Name)
+			typ := "blob"
+			if e.Mode == filemode.Dir {
+				typ = "tree"
+			}
+			lines += fmt.Sprintf("%06o %s %s\t%s\x00", uint32(e.Mode), typ, e.OID, e.Name)
 		}
 		if diff := cmp.Diff(theirs, lines); diff != "" || err != nil {
 			tb.Fatalf("tree %s: %v (-git +ours)\n%s", trees[0], err, diff)

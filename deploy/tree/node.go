@@ -84,7 +84,7 @@ type Node struct{ Entries []Entry }
 const fixedLen = 6 + 2*32 + 5
 
 // Text writes the node in the format of the package documentation. It does not check the entries: call Check first on
-// a node that was made from something else than Repository.Tree or ParseNode.
+// a node that was made from something else than git.Repository.Tree or ParseNode.
 func (n *Node) Text() []byte {
 	size := 0
 	for i := range n.Entries {

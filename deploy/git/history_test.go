@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
@@ -36,24 +37,24 @@ func TestBetweenLinear(t *testing.T) {
 		why                  string
 		ancestor, descendant tree.OID
 		limit                int
-		want                 tree.Range
+		want                 git.Range
 	}{
-		{"equal", c[5], c[5], 10, tree.Range{Related: true}},
-		{"parent", c[last-1], c[last], 10, tree.Range{Related: true, Commits: c[last:]}},
-		{"more than limit", c[last-5], c[last], 3, tree.Range{Related: true, Commits: newestFirst(c[last-2:]), More: true}},
-		{"exactly limit", c[last-3], c[last], 3, tree.Range{Related: true, Commits: newestFirst(c[last-2:])}},
-		{"limit zero", c[last-3], c[last], 0, tree.Range{Related: true, Commits: []tree.OID{}, More: true}},
-		{"as far as is walked", c[last-1000], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[last-999:])}},
-		{"one further", c[last-1001], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[last-1000:])}},
-		{"to the root", c[0], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[1:])}},
-		{"to the root, limited", c[0], c[last], 4, tree.Range{Related: true, Commits: newestFirst(c[last-3:]), More: true}},
-		{"to the root, exactly", c[0], c[last], 1199, tree.Range{Related: true, Commits: newestFirst(c[1:])}},
-		{"rewound", c[last], c[last-1], 10, tree.Range{}},
-		{"rewound, short", c[20], c[10], 10, tree.Range{}},
-		{"another line", side[2], c[last], 10, tree.Range{}},
-		{"another line, other way", c[last], side[2], 10, tree.Range{}},
-		{"unrelated", other[1], c[last], 10, tree.Range{}},
-		{"unrelated, short", c[last], other[1], 10, tree.Range{}},
+		{"equal", c[5], c[5], 10, git.Range{Related: true}},
+		{"parent", c[last-1], c[last], 10, git.Range{Related: true, Commits: c[last:]}},
+		{"more than limit", c[last-5], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:]), More: true}},
+		{"exactly limit", c[last-3], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:])}},
+		{"limit zero", c[last-3], c[last], 0, git.Range{Related: true, Commits: []tree.OID{}, More: true}},
+		{"as far as is walked", c[last-1000], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-999:])}},
+		{"one further", c[last-1001], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-1000:])}},
+		{"to the root", c[0], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[1:])}},
+		{"to the root, limited", c[0], c[last], 4, git.Range{Related: true, Commits: newestFirst(c[last-3:]), More: true}},
+		{"to the root, exactly", c[0], c[last], 1199, git.Range{Related: true, Commits: newestFirst(c[1:])}},
+		{"rewound", c[last], c[last-1], 10, git.Range{}},
+		{"rewound, short", c[20], c[10], 10, git.Range{}},
+		{"another line", side[2], c[last], 10, git.Range{}},
+		{"another line, other way", c[last], side[2], 10, git.Range{}},
+		{"unrelated", other[1], c[last], 10, git.Range{}},
+		{"unrelated, short", c[last], other[1], 10, git.Range{}},
 	} {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, q.limit)
 		if err != nil {
@@ -166,7 +167,7 @@ func TestBetweenUnknown(t *testing.T) {
 	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
 	r := open(g)
 	for _, ancestor := range []tree.OID{none, g.Tree()} {
-		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, tree.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
+		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, git.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
 		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, tree.ErrNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
@@ -195,7 +196,7 @@ func TestBetweenGitFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.Between(t.Context(), g.CommitTree(empty, "elsewhere"), top, 5)
-	var git *tree.GitError
+	var git *git.GitError
 	if !errors.As(err, &git) || git.Command != "merge-base" || !strings.Contains(err.Error(), lost.String()) {
 		t.Error(err)
 	}
@@ -231,13 +232,13 @@ func TestBetweenShallow(t *testing.T) {
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/other")
 	r := open(shallow)
 	got, err := r.Between(t.Context(), c[7], c[9], 5)
-	if want := (tree.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, gittest.EqualOIDs) {
+	if want := (git.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, gittest.EqualOIDs) {
 		t.Error(got, err)
 	}
 	if got, err := r.Between(t.Context(), other[0], c[9], 5); err != nil || got.Related {
 		t.Error(got, err)
 	}
-	if _, err := r.Between(t.Context(), c[5], c[9], 5); !errors.Is(err, tree.ErrUnknownCommit) {
+	if _, err := r.Between(t.Context(), c[5], c[9], 5); !errors.Is(err, git.ErrUnknownCommit) {
 		t.Error(err)
 	}
 }

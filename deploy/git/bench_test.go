@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"crypto/sha256"
@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	treegit "refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
@@ -117,7 +118,7 @@ func BenchmarkOpen(b *testing.B) {
 	g := gittest.New(b)
 	commit := g.CommitTree(g.Tree(), "one")
 	for b.Loop() {
-		r, err := tree.OpenRepository(b.Context(), g.Dir, nil)
+		r, err := treegit.OpenRepository(b.Context(), g.Dir, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package tree
+package git
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"refship/deploy/tree"
 )
 
 // walkLimit is how many commits of a linear history are walked before git is asked.
@@ -16,20 +18,20 @@ const walkLimit = 1000
 
 // Range is what one commit has and another has not.
 type Range struct {
-	Related bool  // ancestor is descendant or an ancestor of it
-	Commits []OID // newest first; none if not related
-	More    bool  // there are more than limit
+	Related bool       // ancestor is descendant or an ancestor of it
+	Commits []tree.OID // newest first; none if not related
+	More    bool       // there are more than limit
 }
 
 // Between gives the commits that descendant has and ancestor has not, newest first, at most limit. Related is false if
 // ancestor is neither descendant nor an ancestor of it. A linear history of up to 1,000 commits is walked here;
 // anything else is asked of git. Errors: ErrUnknownCommit if the repository has no commit ancestor (asked before
-// anything else), ErrNotFound if it has no commit descendant.
-func (r *Repository) Between(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
+// anything else), tree.ErrNotFound if it has no commit descendant.
+func (r *Repository) Between(ctx context.Context, ancestor, descendant tree.OID, limit int) (Range, error) {
 	if limit < 0 {
 		return Range{}, fmt.Errorf("list commits: negative limit %d", limit)
 	}
-	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, ErrNotFound) {
+	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, tree.ErrNotFound) {
 		return Range{}, fmt.Errorf("%w: %s", ErrUnknownCommit, ancestor)
 	} else if err != nil {
 		return Range{}, err
@@ -57,8 +59,8 @@ const (
 )
 
 // walk follows descendant's single parents down to ancestor.
-func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID, walkVerdict, error) {
-	var commits []OID
+func (r *Repository) walk(ctx context.Context, ancestor, descendant tree.OID) ([]tree.OID, walkVerdict, error) {
+	var commits []tree.OID
 	for at := descendant; ; {
 		if at == ancestor {
 			return commits, walkFound, nil
@@ -67,7 +69,7 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID,
 			return nil, walkAskGit, nil
 		}
 		c, err := r.commit(ctx, at)
-		if errors.Is(err, ErrNotFound) && len(commits) > 0 {
+		if errors.Is(err, tree.ErrNotFound) && len(commits) > 0 {
 			return nil, walkAskGit, nil
 		}
 		if err != nil {
@@ -86,7 +88,7 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID,
 }
 
 // askBetween asks git, which has generation numbers and stops early where we would not.
-func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
+func (r *Repository) askBetween(ctx context.Context, ancestor, descendant tree.OID, limit int) (Range, error) {
 	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
 	var failed *GitError
 	// Status 1 is "no", and also what some versions say when they could not read a commit on the way.
@@ -103,7 +105,7 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, l
 	}
 	b := Range{Related: true}
 	for line := range bytes.Lines(out) {
-		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
+		oid, err := tree.ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
 		if err != nil {
 			return Range{}, fmt.Errorf("list commits of %s: git rev-list printed %.100q", r.dir, line)
 		}

@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"bytes"
@@ -20,15 +20,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(g *gittest.Repository, env ...string) *tree.Repository {
+func open(g *gittest.Repository, env ...string) *git.Repository {
 	g.Helper()
-	r, err := tree.OpenRepository(context.Background(), g.Dir, env)
+	r, err := git.OpenRepository(context.Background(), g.Dir, env)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func rawEntry(mode, name string, oid tree.OID) string {
 }
 
 // build makes the node of a tree, and of everything below it, out of what the repository gives.
-func build(t *testing.T, r *tree.Repository, oid tree.OID) *tree.Node {
+func build(t *testing.T, r *git.Repository, oid tree.OID) *tree.Node {
 	t.Helper()
 	entries, err := r.Tree(oid)
 	if err != nil {
@@ -144,7 +145,7 @@ func TestTreeOfWorkTree(t *testing.T) {
 }
 
 // listNode prints a node as git ls-tree -r -t -z does.
-func listNode(t *testing.T, r *tree.Repository, n *tree.Node, prefix string) string {
+func listNode(t *testing.T, r *git.Repository, n *tree.Node, prefix string) string {
 	t.Helper()
 	var b strings.Builder
 	for _, e := range n.Entries {
@@ -225,7 +226,7 @@ func TestTreeRefuses(t *testing.T) {
 	} {
 		oid := g.RawTree(c.raw)
 		_, err := r.Tree(oid)
-		var refused *tree.TreeError
+		var refused *git.TreeError
 		if !errors.As(err, &refused) || refused.OID != oid || refused.Hint() == "" {
 			t.Errorf("%s: %v", c.why, err)
 		} else if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), oid.String()) {
@@ -295,16 +296,16 @@ func TestRaw(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	g := gittest.New(t)
-	oid := g.Blob(strings.Repeat("x", tree.MaxObjectSize+1))
+	oid := g.Blob(strings.Repeat("x", git.MaxObjectSize+1))
 	r := open(g)
-	var large *tree.TooLargeError
-	if _, err := r.Raw(oid); !errors.As(err, &large) || large.Size != tree.MaxObjectSize+1 || !strings.Contains(err.Error(), oid.String()) {
+	var large *git.TooLargeError
+	if _, err := r.Raw(oid); !errors.As(err, &large) || large.Size != git.MaxObjectSize+1 || !strings.Contains(err.Error(), oid.String()) {
 		t.Error(err)
 	}
 	if _, err := r.Tree(g.Tree()); err != nil {
 		t.Error("afterwards:", err)
 	}
-	if sizes, err := r.Sizes(t.Context(), []tree.OID{oid}); err != nil || sizes[0] != tree.MaxObjectSize+1 {
+	if sizes, err := r.Sizes(t.Context(), []tree.OID{oid}); err != nil || sizes[0] != git.MaxObjectSize+1 {
 		t.Error(sizes, err)
 	}
 }
@@ -341,7 +342,7 @@ func TestTreeAt(t *testing.T) {
 		"/a": "empty name", "a/": "empty name", "a//d": "empty name", "a/..": "is not a path", ".": "is not a path", ".git": "is not a path",
 	} {
 		_, _, err := r.TreeAt(commit, path)
-		var no *tree.NoPathError
+		var no *git.NoPathError
 		if !errors.As(err, &no) || no.Path != path || no.Commit != commit.OID {
 			t.Errorf("%q: %v", path, err)
 		} else if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), commit.OID.String()) {
@@ -422,20 +423,20 @@ func TestCorruptObject(t *testing.T) {
 		bad  func(error) bool
 	}{
 		{"other bytes", func(t *testing.T) []byte { return loose(t, "tree 0\x00") }, func(err error) bool {
-			return errors.Is(err, tree.ErrCorrupt)
+			return errors.Is(err, git.ErrCorrupt)
 		}},
 		{"no zlib", func(*testing.T) []byte { return []byte("garbage garbage") }, func(err error) bool {
-			return errors.Is(err, tree.ErrCorrupt) && !errors.Is(err, tree.ErrNotFound) && strings.Contains(err.Error(), "inflate")
+			return errors.Is(err, git.ErrCorrupt) && !errors.Is(err, tree.ErrNotFound) && strings.Contains(err.Error(), "inflate")
 		}},
 		{"empty", func(*testing.T) []byte { return nil }, func(err error) bool {
-			return errors.Is(err, tree.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
+			return errors.Is(err, git.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
 		}},
 		{"cut off", func(t *testing.T) []byte {
 			b := loose(t, "tree 5000\x00"+gittest.Content(1, 5000))
 			return b[:len(b)/2]
 		},
 			func(err error) bool {
-				return errors.As(err, new(*tree.GitError)) && strings.Contains(err.Error(), "corrupt")
+				return errors.As(err, new(*git.GitError)) && strings.Contains(err.Error(), "corrupt")
 			}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
@@ -486,23 +487,23 @@ func TestCorruptBlob(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	t.Run("sha256", func(t *testing.T) {
 		g := gittest.New(t, "--object-format=sha256")
-		_, err := tree.OpenRepository(t.Context(), g.Dir, nil)
-		var format *tree.FormatError
+		_, err := git.OpenRepository(t.Context(), g.Dir, nil)
+		var format *git.FormatError
 		if !errors.As(err, &format) || format.Format != "sha256" || format.Dir != g.Dir || format.Hint() == "" || !strings.Contains(err.Error(), "sha256") {
 			t.Error(err)
 		}
 	})
 	t.Run("plain directory", func(t *testing.T) {
 		dir := t.TempDir()
-		_, err := tree.OpenRepository(t.Context(), dir, nil)
-		var git *tree.GitError
+		_, err := git.OpenRepository(t.Context(), dir, nil)
+		var git *git.GitError
 		if !errors.As(err, &git) || !strings.Contains(err.Error(), "not a git repository") || !strings.Contains(err.Error(), dir) || git.Hint() == "" {
 			t.Error(err)
 		}
 	})
 	t.Run("nothing", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "none")
-		if _, err := tree.OpenRepository(t.Context(), dir, nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), dir) {
+		if _, err := git.OpenRepository(t.Context(), dir, nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), dir) {
 			t.Error(err)
 		}
 	})
@@ -511,7 +512,7 @@ func TestOpenRefuses(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tree.OpenRepository(t.Context(), file, nil); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		if _, err := git.OpenRepository(t.Context(), file, nil); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 			t.Error(err)
 		}
 	})
@@ -519,7 +520,7 @@ func TestOpenRefuses(t *testing.T) {
 		g := gittest.New(t)
 		g.Git("config", "core.repositoryFormatVersion", "1")
 		g.Git("config", "extensions.fromTheFuture", "true")
-		if _, err := tree.OpenRepository(t.Context(), g.Dir, nil); err == nil || !strings.Contains(err.Error(), "fromthefuture") {
+		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); err == nil || !strings.Contains(err.Error(), "fromthefuture") {
 			t.Error(err)
 		}
 	})
@@ -528,14 +529,14 @@ func TestOpenRefuses(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cause := errors.New("server stops")
 		cancel(cause)
-		if _, err := tree.OpenRepository(ctx, g.Dir, nil); !errors.Is(err, cause) {
+		if _, err := git.OpenRepository(ctx, g.Dir, nil); !errors.Is(err, cause) {
 			t.Error(err)
 		}
 	})
 	t.Run("no git", func(t *testing.T) {
 		g := gittest.New(t)
 		t.Setenv("PATH", t.TempDir())
-		if _, err := tree.OpenRepository(t.Context(), g.Dir, nil); !errors.Is(err, exec.ErrNotFound) {
+		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); !errors.Is(err, exec.ErrNotFound) {
 			t.Error(err)
 		}
 	})
@@ -552,8 +553,8 @@ func TestOpenRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-		_, err = tree.OpenRepository(t.Context(), g.Dir, nil)
-		var git *tree.GitError
+		_, err = git.OpenRepository(t.Context(), g.Dir, nil)
+		var git *git.GitError
 		if !errors.As(err, &git) || !strings.Contains(git.Hint(), "2.36") || strings.Contains(err.Error(), "usage") {
 			t.Error(err)
 		}
@@ -565,7 +566,7 @@ func TestLinkedWorktree(t *testing.T) {
 	g := gittest.New(t)
 	commit := g.CommitTree(g.Tree(), "one")
 	g.Git("worktree", "add", "-q", "--detach", filepath.Join(t.TempDir(), "w"), commit.String())
-	r, err := tree.OpenRepository(t.Context(), filepath.Join(g.Dir, "worktrees", "w"), nil)
+	r, err := git.OpenRepository(t.Context(), filepath.Join(g.Dir, "worktrees", "w"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,16 @@
-package tree
+package git
 
 import (
 	"context"
 	"fmt"
 	"io"
+
+	"refship/deploy/tree"
 )
 
 // Sizes gives the blobs' sizes in bytes, pipelined, without reading content. An oid of something else, or of nothing,
-// is an error that names it and wraps ErrNotFound.
-func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
+// is an error that names it and wraps tree.ErrNotFound.
+func (r *Repository) Sizes(ctx context.Context, oids []tree.OID) ([]int64, error) {
 	sizes := make([]int64, len(oids))
 	err := r.stream(ctx, "info", oids, func(_ *catFile, i int, h header) error {
 		sizes[i] = h.size
@@ -21,12 +23,12 @@ func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
 }
 
 // Blobs streams the blobs in order, pipelined: fn is called once for each, and need not read all of content, which is
-// good until fn returns. The bytes are as git gives them: HashBlob tells whether they are those that the oid names.
+// good until fn returns. The bytes are as git gives them: tree.HashBlob tells whether they are those that the oid names.
 //
 // fn's error ends the call, which returns it; so does an oid of something else than a blob, or of nothing (wraps
-// ErrNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the
+// tree.ErrNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the
 // same Repository: it would wait for itself.
-func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
+func (r *Repository) Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error {
 	return r.stream(ctx, "contents", oids, func(p *catFile, i int, h header) error {
 		if err := r.blobOnly(ctx, oids[i], h); err != nil {
 			return err
@@ -40,7 +42,7 @@ func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size 
 	})
 }
 
-func (r *Repository) blobOnly(ctx context.Context, oid OID, h header) error {
+func (r *Repository) blobOnly(ctx context.Context, oid tree.OID, h header) error {
 	switch {
 	case h.missing:
 		return r.missing(ctx, "blob", oid)
@@ -52,7 +54,7 @@ func (r *Repository) blobOnly(ctx context.Context, oid OID, h header) error {
 
 // stream asks for all oids in one goroutine and reads the answers in this one, so that neither pipe can fill up while
 // the other is waited for. each gets every answer's header; content behind it is its to read, with content.finish.
-func (r *Repository) stream(ctx context.Context, verb string, oids []OID, each func(p *catFile, i int, h header) error) error {
+func (r *Repository) stream(ctx context.Context, verb string, oids []tree.OID, each func(p *catFile, i int, h header) error) error {
 	if len(oids) == 0 {
 		return r.stopped(ctx)
 	}

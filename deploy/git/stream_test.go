@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
@@ -114,7 +115,7 @@ func TestLargeBlobInBoundedMemory(t *testing.T) {
 }
 
 // works is for the tests that stop a stream: the Repository must go on working afterwards.
-func works(t *testing.T, r *tree.Repository, oids []tree.OID) {
+func works(t *testing.T, r *git.Repository, oids []tree.OID) {
 	t.Helper()
 	n := 0
 	err := r.Blobs(context.Background(), oids, func(i int, size int64, content io.Reader) error {
@@ -203,7 +204,7 @@ func TestBlobsStopped(t *testing.T) {
 			_, err := io.Copy(io.Discard, content)
 			return err
 		})
-		var git *tree.GitError
+		var git *git.GitError
 		if !errors.As(err, &git) || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), g.Dir) {
 			t.Error(err)
 		}
@@ -214,7 +215,7 @@ func TestBlobsStopped(t *testing.T) {
 		if err := syscall.Kill(r.GitPID(), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		var git *tree.GitError
+		var git *git.GitError
 		if _, err := r.Sizes(t.Context(), oids); !errors.As(err, &git) || !strings.Contains(err.Error(), "killed") {
 			t.Error(err)
 		}
@@ -275,7 +276,7 @@ func TestContentAfterCallback(t *testing.T) {
 func TestCloseWhileReading(t *testing.T) {
 	g := gittest.New(t)
 	_, oids := g.ManyFiles(2500, 3000)
-	r, err := tree.OpenRepository(t.Context(), g.Dir, nil)
+	r, err := git.OpenRepository(t.Context(), g.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,10 +299,10 @@ func TestCloseWhileReading(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := <-done; !errors.Is(err, tree.ErrClosed) {
+	if err := <-done; !errors.Is(err, git.ErrClosed) {
 		t.Error(err)
 	}
-	if _, err := r.Raw(oids[0]); !errors.Is(err, tree.ErrClosed) {
+	if _, err := r.Raw(oids[0]); !errors.Is(err, git.ErrClosed) {
 		t.Error(err)
 	}
 	if err := r.Close(); err != nil {
@@ -317,7 +318,7 @@ func TestContextOfOpenEndsGit(t *testing.T) {
 	_, oids := g.ManyFiles(2500, 3000)
 	stop := errors.New("server stops")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r, err := tree.OpenRepository(ctx, g.Dir, nil)
+	r, err := git.OpenRepository(ctx, g.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package tree
+package git
 
 import (
 	"cmp"
@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/tree"
 )
 
 // MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through Raw): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
@@ -151,9 +153,9 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 // It is the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository,
 // and means SHA-1 by 40 hex digits.
 func (r *Repository) greet(p *catFile) error {
-	oid := (&Node{}).OID()
+	oid := (&tree.Node{}).OID()
 	p.pending = 1
-	p.ask("info", []OID{oid})
+	p.ask("info", []tree.OID{oid})
 	h, err := p.readHeader(oid)
 	if err != nil {
 		return err
@@ -171,11 +173,11 @@ func (r *Repository) greet(p *catFile) error {
 }
 
 // read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
-func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string, data []byte, err error) {
+func (r *Repository) read(ctx context.Context, want string, oid tree.OID) (typ string, data []byte, err error) {
 	var h header
 	err = r.use(ctx, func(p *catFile) (err error) {
 		p.pending = 1
-		p.ask("contents", []OID{oid})
+		p.ask("contents", []tree.OID{oid})
 		if h, err = p.readHeader(oid); err != nil {
 			return err
 		}
@@ -198,7 +200,7 @@ func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string
 	if want != "" && want != h.typ {
 		return "", nil, notFound(want, oid, h.typ)
 	}
-	if got := HashObject(h.typ, data); got != oid {
+	if got := tree.HashObject(h.typ, data); got != oid {
 		return "", nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
 	}
 	return h.typ, data, nil
@@ -206,7 +208,7 @@ func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string
 
 // missing tells an object that is not there from one that cat-file also calls missing, since it cannot make sense of
 // it: `cat-file -e` only looks whether it is there.
-func (r *Repository) missing(ctx context.Context, want string, oid OID) error {
+func (r *Repository) missing(ctx context.Context, want string, oid tree.OID) error {
 	_, status, err := r.run(ctx, "cat-file", "-e", "--end-of-options", oid.String())
 	switch {
 	case status == 1:
@@ -220,24 +222,24 @@ func (r *Repository) missing(ctx context.Context, want string, oid OID) error {
 	return fmt.Errorf("read object %s: %w: %w", oid, ErrCorrupt, err)
 }
 
-// notFound wraps ErrNotFound; want is a type or "", and is that of the object that has the oid, or "".
-func notFound(want string, oid OID, is string) error {
+// notFound wraps tree.ErrNotFound; want is a type or "", and is that of the object that has the oid, or "".
+func notFound(want string, oid tree.OID, is string) error {
 	what := cmp.Or(want, "object")
 	if is != "" {
-		return fmt.Errorf("read %s %s: it is a %s: %w", what, oid, is, ErrNotFound)
+		return fmt.Errorf("read %s %s: it is a %s: %w", what, oid, is, tree.ErrNotFound)
 	}
-	return fmt.Errorf("read %s %s: %w", what, oid, ErrNotFound)
+	return fmt.Errorf("read %s %s: %w", what, oid, tree.ErrNotFound)
 }
 
 // Tree reads a tree's entries, in git's order, without sizes and sha256s. A *TreeError refuses what git itself would not
-// have written: a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps ErrNotFound if
+// have written: a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps tree.ErrNotFound if
 // nothing or no tree has this oid.
-func (r *Repository) Tree(oid OID) ([]Entry, error) {
+func (r *Repository) Tree(oid tree.OID) ([]tree.Entry, error) {
 	_, data, err := r.read(r.ctx, "tree", oid)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := ParseTree(data, len(oid.Bytes()))
+	entries, err := tree.ParseTree(data, len(oid.Bytes()))
 	if err != nil {
 		return nil, &TreeError{OID: oid, Err: err}
 	}
@@ -245,7 +247,7 @@ func (r *Repository) Tree(oid OID) ([]Entry, error) {
 }
 
 // Raw reads an object of any type with its header ("commit 123\x00…"), so that its hash is the oid.
-func (r *Repository) Raw(oid OID) ([]byte, error) {
+func (r *Repository) Raw(oid tree.OID) ([]byte, error) {
 	typ, data, err := r.read(r.ctx, "", oid)
 	if err != nil {
 		return nil, err
@@ -256,10 +258,10 @@ func (r *Repository) Raw(oid OID) ([]byte, error) {
 // TreeAt resolves path ("" is the root, else slash-separated without leading slash) in commit's tree.
 // above are the trees from the root down to, without, tree. *NoPathError if there is no directory there. The tree
 // itself is not read.
-func (r *Repository) TreeAt(commit *Commit, path string) (tree OID, above []OID, err error) {
-	tree = commit.Tree
+func (r *Repository) TreeAt(commit *Commit, path string) (tree1 tree.OID, above []tree.OID, err error) {
+	tree1 = commit.Tree
 	if path == "" {
-		return tree, nil, nil
+		return tree1, nil, nil
 	}
 	elements := strings.Split(path, "/")
 	for i, name := range elements {
@@ -267,27 +269,27 @@ func (r *Repository) TreeAt(commit *Commit, path string) (tree OID, above []OID,
 		no := func(found string) error {
 			return &NoPathError{Commit: commit.OID, Path: path, Found: fmt.Sprintf("%q %s", here, found)}
 		}
-		if err := CheckName(name); err != nil {
-			return OID{}, nil, no("is not a path: " + err.Error())
+		if err := tree.CheckName(name); err != nil {
+			return tree.OID{}, nil, no("is not a path: " + err.Error())
 		}
-		entries, err := r.Tree(tree)
+		entries, err := r.Tree(tree1)
 		if err != nil {
-			return OID{}, nil, err
+			return tree.OID{}, nil, err
 		}
-		above = append(above, tree)
+		above = append(above, tree1)
 		e := find(entries, name)
 		if e == nil {
-			return OID{}, nil, no("does not exist")
+			return tree.OID{}, nil, no("does not exist")
 		}
 		if e.Mode != filemode.Dir {
-			return OID{}, nil, no("is " + kindOf(e.Mode))
+			return tree.OID{}, nil, no("is " + kindOf(e.Mode))
 		}
-		tree = e.OID
+		tree1 = e.OID
 	}
-	return tree, above, nil
+	return tree1, above, nil
 }
 
-func find(entries []Entry, name string) *Entry {
+func find(entries []tree.Entry, name string) *tree.Entry {
 	for i := range entries {
 		if entries[i].Name == name {
 			return &entries[i]

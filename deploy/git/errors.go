@@ -1,9 +1,11 @@
-package tree
+package git
 
 import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"refship/deploy/tree"
 )
 
 var (
@@ -32,7 +34,7 @@ func (e *FormatError) Hint() string {
 
 // NoPathError: a commit's tree has no directory at Path.
 type NoPathError struct {
-	Commit OID
+	Commit tree.OID
 	Path   string // as it was asked for
 	Found  string // what is there instead, such as `"a/b" is a file`
 }
@@ -43,7 +45,7 @@ func (e *NoPathError) Error() string {
 
 // TreeError: a tree that git has and that cannot be deployed, since it is not as git itself writes trees.
 type TreeError struct {
-	OID OID
+	OID tree.OID
 	Err error // names the entry
 }
 
@@ -59,7 +61,7 @@ func (e *TreeError) Hint() string {
 
 // TooLargeError: an object that is read whole has more than MaxObjectSize bytes.
 type TooLargeError struct {
-	OID  OID
+	OID  tree.OID
 	Type string // as git calls it: "commit"
 	Size int64
 }

@@ -1,4 +1,4 @@
-package tree
+package git
 
 import (
 	"bufio"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"refship/deploy/tree"
 )
 
 const (
@@ -72,7 +74,7 @@ func startCatFile(ctx context.Context, dir string, env []string) (*catFile, erro
 
 // ask writes requests and the flushes that make git answer. A failure to write ends git's input, and with it git: the
 // reader of the answers sees that and reports it.
-func (p *catFile) ask(verb string, oids []OID) {
+func (p *catFile) ask(verb string, oids []tree.OID) {
 	line := make([]byte, 0, 64)
 	for i, oid := range oids {
 		line = append(line[:0], verb...)
@@ -93,7 +95,7 @@ func (p *catFile) ask(verb string, oids []OID) {
 
 // readHeader reads the next answer's first line, which must be about oid. It is the whole answer if nothing has that
 // oid, and to "info".
-func (p *catFile) readHeader(oid OID) (header, error) {
+func (p *catFile) readHeader(oid tree.OID) (header, error) {
 	line, err := p.stdout.ReadSlice('\n')
 	if err != nil {
 		return header{}, p.fail(err)
