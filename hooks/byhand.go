@@ -59,7 +59,7 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 			return nil, err
 		}
 	}
-	chain := s.cfg.Chain(b.Target.Namespace)
+	chain := s.cfg.Store.Chain(b.Target.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (w *work) tryAll(ctx context.Context, made *Made) error {
 // outcome says what became of a deploy by hand.
 func (s *Deployer) outcome(t target.Target, made *Made, took time.Duration) string {
 	if made.Verdict.Idle() {
-		return idle(made.Verdict, t.Path, s.cfg.Chain(t.Namespace))
+		return idle(made.Verdict, t.Path, s.cfg.Store.Chain(t.Namespace))
 	}
 	return published(made.Deploy, took) + s.unsigned()
 }

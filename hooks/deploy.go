@@ -95,7 +95,7 @@ func (o *order) target(ctx context.Context, t target.Target, at plumbing.Hash) e
 	job := s.job(o.name, t, at, o.who)
 	job.Kind = record.KindDeploy
 	w := &work{
-		server: s, gitDir: o.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
+		server: s, gitDir: o.gitDir, chain: s.cfg.Store.Chain(t.Namespace), job: job, unchecked: &t, client: o.client,
 		say: o.say, tell: sayPicked(job, func(line string) { o.say(label + line) }), progress: func(text.Progress) {}, cost: &o.cost,
 	}
 	d, v, err := w.do(ctx)

@@ -20,17 +20,15 @@ import (
 
 // Config is what a Deployer needs, and a Server.
 type Config struct {
-	Chain      func(record.Namespace) *deploy.Chain
-	Locker     *deploy.Locker
-	Room       func(ctx context.Context, all []*deploy.Prepared) error // deploy.CheckRoom with its client
-	Signer     ssh.Signer                                              // signs records; nil: they stay unsigned
-	Host       string                                                  // host name, for records and locks
-	Dir        string                                                  // where checks run; of a Server also for the socket and the hooks, made 0700
-	HookBinary string                                                  // path of refship-hook; only a Server needs it
-	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
-	CheckLimit time.Duration                                           // how long a target's check may take; 0: 5 minutes
-	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
-	Redeploy   func(target.Target) string                              // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
+	Store      *deploy.Store
+	Signer     ssh.Signer                 // signs records; nil: they stay unsigned
+	Host       string                     // host name, for records and locks
+	Dir        string                     // where checks run; of a Server also for the socket and the hooks, made 0700
+	HookBinary string                     // path of refship-hook; only a Server needs it
+	MaxFile    int64                      // the largest file that is deployed, in bytes; 0: any
+	CheckLimit time.Duration              // how long a target's check may take; 0: 5 minutes
+	Observe    func(Report)               // told of each push and ssh deploy at its end; nil: nobody is
+	Redeploy   func(target.Target) string // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
 

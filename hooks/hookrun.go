@@ -182,7 +182,7 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t target.Target, u R
 	job.Force, job.Reason = first.w.Forced, first.w.Reason
 	err = out.during("", "publishing", func(progress func(text.Progress)) error {
 		w := &work{
-			server: s, gitDir: c.GitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: first.w.Over,
+			server: s, gitDir: c.GitDir, chain: s.cfg.Store.Chain(t.Namespace), job: job, over: first.w.Over,
 			say: func(line string) { out.line("%s", line) }, progress: progress, cost: new(cost),
 		}
 		d, v, err := w.do(ctx)
@@ -293,7 +293,7 @@ func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t target.Target,
 	defer repo.Close()
 	job := s.job(c.Repository, t, u.New, c.Who)
 	job.Repo = repo
-	chain := s.cfg.Chain(t.Namespace)
+	chain := s.cfg.Store.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (x *Session) plan() {
 				x.namespaces = append(x.namespaces, string(t.Namespace))
 				job := x.server.job(x.push.Repository, t, u.New, x.who)
 				job.Force, job.Reason = x.options.force, x.options.reason
-				x.plans = append(x.plans, &plan{update: u, target: t, chain: x.server.cfg.Chain(t.Namespace), job: job})
+				x.plans = append(x.plans, &plan{update: u, target: t, chain: x.server.cfg.Store.Chain(t.Namespace), job: job})
 			}
 		}
 	}

@@ -151,7 +151,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, w intent.En
 		return err
 	}
 	again := &work{
-		server: s, gitDir: r.gitDir, chain: s.cfg.Chain(t.Namespace), job: job, over: w.Over,
+		server: s, gitDir: r.gitDir, chain: s.cfg.Store.Chain(t.Namespace), job: job, over: w.Over,
 		say: func(string) {}, tell: sayPicked(job, func(line string) { r.say("%s %s: %s", r.name, git.ShortRef(t.Ref), line) }),
 		progress: func(text.Progress) {}, cost: r.cost,
 	}
@@ -181,7 +181,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, w intent.En
 // somebody has forced another. A rollback that is undone is told, as with any push.
 func (r *reconciler) overtaken(ctx context.Context, in *intent.Intent, w intent.Entry) (bool, error) {
 	t, hash := w.Target, record.Hash(plumbing.Hash(w.New).String())
-	chain := r.server.cfg.Chain(t.Namespace)
+	chain := r.server.cfg.Store.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil || head == nil || head.ID <= w.Head {
 		return false, err

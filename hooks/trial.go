@@ -127,7 +127,7 @@ func (x *Session) rehearse(ctx context.Context, trials []*trial, out *speaker) e
 	var all []*deploy.Prepared
 	for _, t := range trials {
 		err := t.during("reading", func(progress func(text.Progress)) error {
-			p, err := x.server.cfg.Chain(t.target.Namespace).Prepare(ctx, nil, t.job, progress)
+			p, err := x.server.cfg.Store.Chain(t.target.Namespace).Prepare(ctx, nil, t.job, progress)
 			if err == nil {
 				all = append(all, p)
 				t.verdict, t.as = p.Verdict, p.Frontend
@@ -142,7 +142,7 @@ func (x *Session) rehearse(ctx context.Context, trials []*trial, out *speaker) e
 	if err := refused.err(); err != nil {
 		return err
 	}
-	return x.server.cfg.Room(ctx, all)
+	return x.server.cfg.Store.CheckRoom(ctx, all)
 }
 
 // overtaken takes the plans out whose deploy somebody else made meanwhile. They were not checked: whatever the chain does

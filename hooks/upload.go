@@ -131,7 +131,7 @@ func (x *Session) room(ctx context.Context, out *speaker) error {
 	for _, p := range x.plans {
 		all = append(all, p.prepared)
 	}
-	err := out.during("", "checking", func(func(text.Progress)) error { return x.server.cfg.Room(ctx, all) })
+	err := out.during("", "checking", func(func(text.Progress)) error { return x.server.cfg.Store.CheckRoom(ctx, all) })
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (w *work) load(ctx context.Context, lock *deploy.Lock) (*deploy.Prepared, e
 	if _, err := w.check(p.Verdict, nil); err != nil || p.Verdict.Idle() {
 		return p, err
 	}
-	if err := w.server.cfg.Room(ctx, []*deploy.Prepared{p}); err != nil {
+	if err := w.server.cfg.Store.CheckRoom(ctx, []*deploy.Prepared{p}); err != nil {
 		return nil, err
 	}
 	if lock == nil {
@@ -208,7 +208,7 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 			v = now
 		}
 	}
-	lock, err := chain.Lock(ctx, s.cfg.Locker, who, time.Until(until), waiting)
+	lock, err := chain.Lock(ctx, who, time.Until(until), waiting)
 	if errors.Is(err, errOvertaken) {
 		return nil, overtaken, nil
 	}
