@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -58,7 +57,7 @@ func TestDiffEqualsGits(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		g := *f
-		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d", draws)), discard())
+		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d", draws)))
 		all := files{}
 		var deploys []*record.Deploy
 		var parents []plumbing.Hash
@@ -90,7 +89,7 @@ func TestDiffEqualsGits(t *testing.T) {
 			}
 			return all
 		}
-		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d-again", draws)), discard())
+		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d-again", draws)))
 		if _, _, err := g.do(g.job(plumbing.NewHash(string(a.Hash)))); err != nil {
 			rt.Fatal(err)
 		}

@@ -220,7 +220,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		other := s.diverge("other", "two\n")
 		dir, theirs := s.cloned(first, "theirs\n")
 		chain := s.chain("/refship/config")
-		lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+		lock, err := chain.Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	}
 	defer repo.Close()
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(ctx, s.locker, record.Holder{User: "bob"}, time.Minute, func(record.Holder, time.Duration) {})
+	lock, err := chain.Lock(ctx, record.Holder{User: "bob"}, time.Minute, func(record.Holder, time.Duration) {})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -370,7 +370,7 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("log line is %v", line)
 		}
 	})
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestSkip(t *testing.T) {
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
 	skip := laptop.with("deploy.skip", "ci.skip")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -361,7 +361,7 @@ func TestWaitingForTheLock(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := chain.Lock(t.Context(), record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,5 +381,5 @@ func TestWaitingForTheLock(t *testing.T) {
 }
 
 func (s *site) chain(ns record.Namespace) *deploy.Chain {
-	return deploy.Open(s.client, ns, s.config().Log)
+	return s.store.Chain(ns)
 }

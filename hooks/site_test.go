@@ -34,7 +34,7 @@ type site struct {
 	testing.TB
 	client  *clientv3.Client
 	faults  *faultKV // client's
-	locker  *deploy.Locker
+	store   *deploy.Store
 	server  *hooks.Server
 	journal *journal
 	reports reports
@@ -66,10 +66,10 @@ func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) 
 	}
 	s.faults = newFaultKV(s.client.KV)
 	s.client.KV = s.faults
-	s.locker = deploy.NewLocker(s.client, time.Minute)
+	s.store = deploy.NewStore(s.client, time.Minute, slog.New(s.journal))
 	t.Cleanup(func() {
-		if err := s.locker.Close(); err != nil {
-			t.Errorf("close locker: %v", err)
+		if err := s.store.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("close store: %v", err)
 		}
 	})
 	s.git(dir, "init", "-q", "--bare", "--template=", "-b", "main", s.bare)
@@ -93,9 +93,7 @@ func (s *site) config() hooks.Config {
 		s.Fatal(err)
 	}
 	return hooks.Config{
-		Chain:      func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.client, ns, slog.New(s.journal)) },
-		Locker:     s.locker,
-		Room:       func(ctx context.Context, all []*deploy.Prepared) error { return deploy.CheckRoom(ctx, s.client, all) },
+		Store:      s.store,
 		Signer:     signer,
 		Host:       "ship.example.org",
 		Dir:        filepath.Join(s.dir, "run"),
@@ -376,7 +374,7 @@ func (s *site) ref(name string) string {
 // head gives the deploy hash and id of a chain's head.
 func (s *site) head(ns record.Namespace) (string, record.ID) {
 	s.Helper()
-	d, err := deploy.Open(s.client, ns, slog.New(s.journal)).Head(context.Background())
+	d, err := s.store.Chain(ns).Head(context.Background())
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (c *comparison) close() {
 }
 
 func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetStatus) (err error) {
-	chain := c.server.cfg.Chain(st.Target.Namespace)
+	chain := c.server.cfg.Store.Chain(st.Target.Namespace)
 	if st.State, err = chain.State(ctx); err != nil || st.Ref.IsZero() {
 		return err
 	}

@@ -72,7 +72,7 @@ func TestStatus(t *testing.T) {
 		"  hint   deploy it with: ssh HOST deploy config:default")
 	third, _ := s.leaveBehind(laptop, "four\n")
 	s.put("/refship/config/refship/hold", `{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one 
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.TargetNames(targets)),
 		}
 	}
-	chain, table := s.cfg.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
+	chain, table := s.cfg.Store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
 	empty := true
 	err = chain.Log(ctx, limit, func(d *record.Deploy) error {
 		empty = false

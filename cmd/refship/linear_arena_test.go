@@ -175,7 +175,7 @@ func (a *arena) readHeads(ctx context.Context, client int) {
 		}
 		repo := a.repos[i%len(a.repos)]
 		call := a.history.now()
-		head, err := deploy.Open(conn, record.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Head(ctx)
+		head, err := deploy.NewStore(conn, lockTTL, slog.New(slog.DiscardHandler)).Chain(record.Namespace(namespaceOf(repo))).Head(ctx)
 		if err != nil {
 			continue
 		}
