@@ -1,6 +1,17 @@
 package hooks
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"refship/deploy/disk"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs,

@@ -25,12 +25,12 @@ type delivery struct {
 	judged     bool      // the verdict was told; before that, forcedHead says nothing
 	forcedHead record.ID // the one head that the job's Force may override: that which its user was told of; 0: none
 
-	verdict  *deploy.Verdict
-	lock     *deploy.Lock     // nil: not held
-	prepared *deploy.Prepared // nil: not prepared, or published
-	frontend record.Frontend  // what the job's auto has picked, for the check
-	finished bool             // published or not, its user was told
-	deploy   *record.Deploy   // what was published, or the head where there was nothing to do
+	verdict     *deploy.Verdict
+	lock        *deploy.Lock     // nil: not held
+	prepared    *deploy.Prepared // nil: not prepared, or published
+	frontend    record.Frontend  // what the job's auto has picked, for the check
+	finished    bool             // published or not, its user was told
+	deploy      *record.Deploy   // what was published, or the head where there was nothing to do
 	published   bool
 	read        *deploy.Prepared // what was read last, for what tells of it afterwards
 	amountsTold bool

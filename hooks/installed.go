@@ -204,7 +204,9 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 	return nil
 }
 
-func (m *moved) redeploy() string { return m.engine.redeploy(m.call.Config.Settings.Repository, m.target) }
+func (m *moved) redeploy() string {
+	return m.engine.redeploy(m.call.Config.Settings.Repository, m.target)
+}
 
 func short(oid plumbing.Hash) string { return record.Hash(oid.String()).Short() }
 
@@ -258,7 +260,7 @@ func (m *moved) drop(all []promise) error {
 // explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another process
 // has published it meanwhile, or pre-receive never ran, which is the error.
 func (m *moved) explainUnpromised(ctx context.Context) error {
-	repo, err := git.OpenRepository(ctx, m.call.GitDir, nil)
+	repo, err := deploy.OpenRepository(ctx, m.call.GitDir, nil)
 	if err != nil {
 		return err
 	}
@@ -270,11 +272,11 @@ func (m *moved) explainUnpromised(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	relation, _, err := chain.Relate(ctx, job, head)
+	relation, _, err := chain.Stand(ctx, job, head)
 	switch {
 	case err != nil:
 		return err
-	case relation == deploy.RelationEqual || relation == deploy.RelationBehind:
+	case relation == deploy.StandingEqual || relation == deploy.StandingBehind:
 		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID, head.Hash.Short())
 		return nil
 	}
@@ -300,4 +302,3 @@ func (e *undeployedError) Unwrap() error {
 	}
 	return &fault.Error{What: e.error.Error(), Remedy: remedy, Cause: e.error}
 }
-

@@ -1,6 +1,20 @@
 package hooks
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy/git"
+	"refship/deploy/record"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // publishLeft publishes or drops the intents that pushes left.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"

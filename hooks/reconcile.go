@@ -1,6 +1,14 @@
 package hooks
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"refship/deploy"
+	"refship/deploy/record"
+	"refship/hooks/target"
 )
 
 // Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
@@ -83,7 +91,6 @@ func (r *reconciler) compare(ctx context.Context) error {
 func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	all, err := r.engine.Status(ctx, r.name, r.gitDir)
 	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Relation == deploy.RelationEqual || r.isSettled(st.Target)
+		return st.Ref.IsZero() || st.Standing == deploy.StandingEqual || r.isSettled(st.Target)
 	}), err
 }
-

@@ -130,4 +130,3 @@ func (q *requested) report(ctx context.Context, only string, took time.Duration,
 		Took: took, LockWait: q.cost.lockWait, Stored: q.cost.stored,
 	})
 }
-

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -435,3 +436,14 @@ func (r *reports) take() []hooks.Report {
 	r.all = nil
 	return all
 }
+
+// untimed takes out of lines how long a deploy took.
+func untimed(lines []string) []string {
+	var all []string
+	for _, line := range lines {
+		all = append(all, took.ReplaceAllString(line, "published: "))
+	}
+	return all
+}
+
+var took = regexp.MustCompile(`published in [0-9a-z .]+: `)
