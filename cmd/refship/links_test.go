@@ -139,7 +139,7 @@ func TestLinks(t *testing.T) {
 func TestBrokenLinks(t *testing.T) {
 	t.Parallel()
 	all := map[string]string{
-		"README.md":           "# refship\n\n## One, two: `three`\n\n    ## none\n[a](b) `[c](d)`\n\n    [e](f)\n",
+		"README.md":             "# refship\n\n## One, two: `three`\n\n    ## none\n[a](b) `[c](d)`\n\n    [e](f)\n",
 		"cmd/refship/README.md": "# Page\n",
 	}
 	if got := linksOf(all["README.md"]); len(got) != 1 || got[0] != "b" {
