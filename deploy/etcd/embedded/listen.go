@@ -1,22 +1,21 @@
-package etcd
+package embedded
 
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 
+	"refship/deploy/etcd"
 	"refship/deploy/fault"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
-// listener is EmbeddedConfig.Listen, checked.
+// listener is Config.Listen, checked.
 type listener struct {
 	url url.URL
 	tls transport.TLSInfo
@@ -24,7 +23,7 @@ type listener struct {
 
 // parseListen checks where etcd is to listen beside its socket. Whoever reaches
 // a plain port owns the data, so only loopback addresses may be plain.
-func parseListen(ctx context.Context, cfg EmbeddedConfig) (listener, error) {
+func parseListen(ctx context.Context, cfg Config) (listener, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return listener{}, fault.New(fault.Usage,
@@ -88,21 +87,9 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 }
 
 // checkTLSFiles finds out early what etcd would find in one of its goroutines.
-func checkTLSFiles(cfg EmbeddedConfig) error {
+func checkTLSFiles(cfg Config) error {
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)
 	}
-	return CheckCA(cfg.TrustedCAFile)
-}
-
-// CheckCA refuses a CA file without a certificate in PEM, which etcd would take for an empty list.
-func CheckCA(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read CA file: %w", err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		return fmt.Errorf("read CA file %s: no PEM certificate in it", file)
-	}
-	return nil
+	return etcd.CheckCA(cfg.TrustedCAFile)
 }
