@@ -1,4 +1,4 @@
-package etcd_test
+package embedded_test
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 )
 
 // Nothing but the socket, and the port if one is asked for: no peer port, and
@@ -22,7 +22,7 @@ func TestListensOnlyWhereAsked(t *testing.T) {
 	dir := shortDir(t)
 	socket := "unix " + filepath.Join(dir, "etcd.sock")
 	for _, listen := range []string{"", "127.0.0.1:0"} {
-		e := start(t, etcd.EmbeddedConfig{Dir: dir, Listen: listen})
+		e := start(t, embedded.Config{Dir: dir, Listen: listen})
 		want := []string{socket}
 		if listen != "" {
 			_, port, _ := strings.Cut(e.Addr(), ":")

@@ -1,4 +1,4 @@
-package etcd
+package embedded
 
 import (
 	"context"
@@ -8,8 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
+
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -24,8 +28,14 @@ const (
 	closeTimeout = 15 * time.Second
 )
 
-// EmbeddedConfig says how to run etcd inside this process.
-type EmbeddedConfig struct {
+// Reasons of errors whose remedy is a setting of the program that starts etcd.
+const (
+	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on etcd.Config.Listen
+	ReasonPathLong    fault.Reason = "etcd-path-long"    // etcd.Config.Dir is too long for a socket; About: by how many bytes
+)
+
+// Config says how to run etcd inside this process.
+type Config struct {
 	Dir                              string       // for everything: member data, socket, lock; made 0700
 	Listen                           string       // "" for the socket only; HOST:PORT
 	CertFile, KeyFile, TrustedCAFile string       // required unless Listen is loopback
@@ -33,8 +43,8 @@ type EmbeddedConfig struct {
 	Log                              *slog.Logger // nil: none
 }
 
-// Embedded is an etcd of one member that runs in this process.
-type Embedded struct {
+// Etcd is an etcd of one member that runs in this process.
+type Etcd struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 	remote *clientv3.Client // the client's watches go over it
@@ -50,22 +60,9 @@ type Embedded struct {
 	closeErr  error
 }
 
-// Socket is the endpoint of an embedded etcd with this Dir: "unix:///…", where
-// bytes that a URL cannot hold are percent-encoded, as etcd's client wants it.
-func Socket(dir string) string {
-	return (&url.URL{Scheme: "unix", Path: socketPath(dir)}).String()
-}
-
-func socketPath(dir string) string {
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
-	return filepath.Join(dir, "etcd.sock")
-}
-
 // Start runs etcd in cfg.Dir and returns when it has elected itself and answers.
 // ctx bounds the start only. A Dir in use gives a *BusyError.
-func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
+func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	dir, err := prepareDir(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -83,12 +80,12 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{unlock: unlock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
+	e := &Etcd{unlock: unlock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
 		err = fmt.Errorf("start etcd in %s: %w", dir, err)
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = &hinted{err: err, hint: "another program listens there: give another --etcd-listen"}
+			err = &fault.Error{Remedy: "another program listens there: listen on another address", Reason: ReasonListenTaken, Cause: err}
 		}
 		return nil, errors.Join(err, e.Close())
 	}
@@ -107,9 +104,9 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 
 // watchOverSocket gives the in-process client a connection for its watches: within the process, client and server wait for
 // each other for good once a few dozen watches end at the same moment (issues 18879 and 20716 of etcd-io/etcd).
-func (e *Embedded) watchOverSocket(ctx context.Context, cfg EmbeddedConfig) error {
+func (e *Etcd) watchOverSocket(ctx context.Context, cfg Config) error {
 	var err error
-	if e.remote, err = Dial(ctx, Config{Endpoints: []string{Socket(cfg.Dir)}, Log: cfg.Log}); err != nil {
+	if e.remote, err = etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(cfg.Dir)}, Log: cfg.Log}); err != nil {
 		return fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
 	}
 	e.client.Watcher = clientv3.NewWatcher(e.remote)
@@ -124,11 +121,12 @@ func prepareDir(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("start etcd: %w", err)
 	}
-	if socket := socketPath(dir); len(socket) > maxSocket {
-		return "", &hinted{
-			err: fmt.Errorf("start etcd: socket path %s has %d bytes, the system allows %d", socket, len(socket), maxSocket),
-			hint: fmt.Sprintf("give a --data-dir whose path is at least %d bytes shorter",
-				len(socket)-maxSocket),
+	if socket := etcd.SocketPath(dir); len(socket) > maxSocket {
+		return "", &fault.Error{
+			What:   fmt.Sprintf("start etcd: socket path %s is %d bytes (limit %d)", socket, len(socket), maxSocket),
+			Remedy: "use a directory with a shorter path",
+			Reason: ReasonPathLong,
+			About:  []string{strconv.Itoa(len(socket) - maxSocket)},
 		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -142,18 +140,18 @@ func prepareDir(dir string) (string, error) {
 }
 
 // config is the one way that we run etcd; doc.go says why each setting is there.
-func (e *Embedded) config(cfg EmbeddedConfig, listen listener) *embed.Config {
+func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "refship"
 	c.Dir = cfg.Dir
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(cfg.Log, e.logLevel, e.fatal))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.NewZap(cfg.Log, e.logLevel, e.fatal))
 
 	// A member must advertise a peer URL, nobody must be able to connect to it:
 	// no listener, and port 0, which cannot be connected to.
 	c.ListenPeerUrls = nil
 	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
-	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: socketPath(cfg.Dir)}}
+	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: etcd.SocketPath(cfg.Dir)}}
 	c.AdvertiseClientUrls = c.ListenClientUrls
 	if cfg.Listen != "" {
 		c.ListenClientUrls = append(c.ListenClientUrls, listen.url)
@@ -187,7 +185,7 @@ func (e *Embedded) config(cfg EmbeddedConfig, listen listener) *embed.Config {
 }
 
 // run starts etcd and waits until it answers.
-func (e *Embedded) run(ctx context.Context, cfg *embed.Config) error {
+func (e *Etcd) run(ctx context.Context, cfg *embed.Config) error {
 	started := make(chan error, 1)
 	go func() {
 		err := errors.New("etcd gave up") // stays if the logger ends this goroutine
@@ -218,14 +216,14 @@ func (e *Embedded) run(ctx context.Context, cfg *embed.Config) error {
 
 // logLevel lowers what etcd says while we close it, one error for each listener
 // and server, to debug.
-func (e *Embedded) logLevel() slog.Level {
+func (e *Etcd) logLevel() slog.Level {
 	if e.closing.Err() != nil {
 		return slog.LevelDebug
 	}
 	return slog.LevelError
 }
 
-func (e *Embedded) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (e *Etcd) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(e.closing, cancel)()
@@ -240,7 +238,7 @@ type boundStream struct {
 // Context implements grpc.ServerStream.
 func (s boundStream) Context() context.Context { return s.ctx }
 
-func (e *Embedded) watch() {
+func (e *Etcd) watch() {
 	defer close(e.done)
 	var err error
 	select {
@@ -267,23 +265,23 @@ func listenerError(err error) error {
 
 // Client is a client inside this process, without a connection. It belongs to
 // the Embedded and is closed with it.
-func (e *Embedded) Client() *clientv3.Client { return e.client }
+func (e *Etcd) Client() *clientv3.Client { return e.client }
 
 // Addr is HOST:PORT of Listen with the real port; "" if there is none.
-func (e *Embedded) Addr() string { return e.addr }
+func (e *Etcd) Addr() string { return e.addr }
 
 // Done delivers one error if etcd fails while it runs, and is closed then and
 // by Close.
-func (e *Embedded) Done() <-chan error { return e.done }
+func (e *Etcd) Done() <-chan error { return e.done }
 
 // Close stops etcd and releases Dir. Calls under way and watches end with an
 // error. Where etcd does not end in time Dir stays locked until the process ends.
-func (e *Embedded) Close() error {
+func (e *Etcd) Close() error {
 	e.closeOnce.Do(func() { e.closeErr = e.close() })
 	return e.closeErr
 }
 
-func (e *Embedded) close() error {
+func (e *Etcd) close() error {
 	e.stop()
 	if e.client != nil {
 		_ = e.client.Close() // gives its cancelled context's error, always

@@ -1,30 +1,31 @@
-package etcd_test
+package embedded_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 )
 
 func TestStartAgain(t *testing.T) {
 	dir := filepath.Join(shortDir(t), "new")
 	for i := range 3 {
 		began := time.Now()
-		e := start(t, etcd.EmbeddedConfig{Dir: dir})
+		e := start(t, embedded.Config{Dir: dir})
 		t.Logf("start %d took %s", i+1, time.Since(began))
 		values, err := etcd.Get(t.Context(), e.Client(), []string{"key"})
 		if err != nil {
@@ -45,7 +46,7 @@ func TestDirIsPrivate(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	start(t, etcd.EmbeddedConfig{Dir: dir})
+	start(t, embedded.Config{Dir: dir})
 	info, err := os.Stat(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func TestSocket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(shortDir(t), name)
-			e := start(t, etcd.EmbeddedConfig{Dir: dir})
+			e := start(t, embedded.Config{Dir: dir})
 			if _, err := e.Client().Put(t.Context(), "name", name); err != nil {
 				t.Fatal(err)
 			}
@@ -83,12 +84,9 @@ func TestSocket(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	dir := shortDir(t)
-	e := start(t, etcd.EmbeddedConfig{Dir: dir})
-	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
-	if diff := cmp.Diff(&etcd.BusyError{Dir: dir, PID: os.Getpid()}, err); diff != "" {
-		t.Error(diff)
-	}
-	checkError(t, err, nil, strconv.Itoa(os.Getpid()), "--data-dir")
+	e := start(t, embedded.Config{Dir: dir})
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: testLog(t)})
+	checkBusy(t, err, dir, os.Getpid())
 	// The second start must not have taken the first one's socket away.
 	client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: testLog(t)})
 	if err != nil {
@@ -96,7 +94,15 @@ func TestBusy(t *testing.T) {
 	}
 	client.Close()
 	closeEtcd(t, e)
-	start(t, etcd.EmbeddedConfig{Dir: dir})
+	start(t, embedded.Config{Dir: dir})
+}
+
+func checkBusy(t *testing.T, err error, dir string, pid int) {
+	t.Helper()
+	checkError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid), "use another directory")
+	if !fault.Is(err, fault.Conflict) {
+		t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
+	}
 }
 
 func TestBusyOtherProcess(t *testing.T) {
@@ -104,20 +110,26 @@ func TestBusyOtherProcess(t *testing.T) {
 	dir := shortDir(t)
 	c := startChild(t, "serve", dir, "")
 	c.line(t, "listening")
-	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
-	if diff := cmp.Diff(&etcd.BusyError{Dir: dir, PID: c.Process.Pid}, err); diff != "" {
-		t.Error(diff)
-	}
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: testLog(t)})
+	checkBusy(t, err, dir, c.Process.Pid)
 }
 
 func TestLongPath(t *testing.T) {
 	root := shortDir(t)
 	fits := filepath.Join(root, strings.Repeat("d", 107-len(root)-len("//etcd.sock")))
-	start(t, etcd.EmbeddedConfig{Dir: fits})
-	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: fits + "d", Log: testLog(t)})
-	checkError(t, err, nil, fits+"d/etcd.sock has 108 bytes, the system allows 107", "--data-dir whose path is at least 1 bytes shorter")
+	start(t, embedded.Config{Dir: fits})
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: fits + "d", Log: testLog(t)})
+	checkError(t, err, nil, fits+"d/etcd.sock is 108 bytes (limit 107)", "shorter path")
+	checkReason(t, err, embedded.ReasonPathLong, "1")
 	if _, err := os.Stat(fits + "d"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory was made: %v", err)
+	}
+}
+
+func checkReason(t *testing.T, err error, want fault.Reason, wantAbout ...string) {
+	t.Helper()
+	if reason, about := fault.ReasonOf(err); reason != want || !slices.Equal(about, wantAbout) {
+		t.Errorf("reason of %q is %q %q, want %q %q", err, reason, about, want, wantAbout)
 	}
 }
 
@@ -132,7 +144,7 @@ func TestKill(t *testing.T) {
 			last = c.line(t, "wrote ")
 		}
 		c.kill()
-		e := start(t, etcd.EmbeddedConfig{Dir: dir})
+		e := start(t, embedded.Config{Dir: dir})
 		n, err := strconv.Atoi(last)
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +177,7 @@ func TestDiskFails(t *testing.T) {
 }
 
 func TestStopsWhileRunning(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := start(t, embedded.Config{})
 	e.HardStop()
 	err, ok := <-e.Done()
 	if !ok || !strings.Contains(err.Error(), "etcd stopped") {
@@ -176,7 +188,7 @@ func TestStopsWhileRunning(t *testing.T) {
 }
 
 func TestDoneClosedByClose(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := start(t, embedded.Config{})
 	closeEtcd(t, e)
 	if err, ok := <-e.Done(); ok {
 		t.Errorf("Done said %v", err)
@@ -188,20 +200,20 @@ func TestStartCancelled(t *testing.T) {
 	dir := shortDir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	e, err := etcd.Start(ctx, etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
+	e, err := embedded.Start(ctx, embedded.Config{Dir: dir, Log: testLog(t)})
 	if err == nil { // ready before we looked
 		closeEtcd(t, e)
 	} else if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	start(t, etcd.EmbeddedConfig{Dir: dir})
+	start(t, embedded.Config{Dir: dir})
 }
 
 // Close must not wait for watches and keepalives of anybody, and leave nothing.
 func TestCloseEndsStreams(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := shortDir(t)
-	e := start(t, etcd.EmbeddedConfig{Dir: dir, Listen: "127.0.0.1:0"})
+	e := start(t, embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
 	clients := []*clientv3.Client{e.Client()}
 	for _, endpoint := range []string{etcd.Socket(dir), e.Addr()} {
 		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{endpoint}, Log: testLog(t)})
@@ -248,7 +260,7 @@ func TestCloseEndsStreams(t *testing.T) {
 
 func TestKeepalive(t *testing.T) {
 	t.Parallel()
-	e := start(t, etcd.EmbeddedConfig{})
+	e := start(t, embedded.Config{})
 	session, err := concurrency.NewSession(e.Client(), concurrency.WithTTL(4))
 	if err != nil {
 		t.Fatal(err)
@@ -267,53 +279,5 @@ func TestKeepalive(t *testing.T) {
 	case <-session.Done():
 		t.Error("the session ended")
 	default:
-	}
-}
-
-func TestListenTaken(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	dir := shortDir(t)
-	_, err = etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Listen: taken.Addr().String(), Log: testLog(t)})
-	checkError(t, err, nil, taken.Addr().String()+": bind: address already in use", "--etcd-listen")
-	start(t, etcd.EmbeddedConfig{Dir: dir}) // the failed start has left nothing behind
-}
-
-func TestListenRefused(t *testing.T) {
-	for _, test := range []struct{ listen, words, hint string }{
-		{"0.0.0.0:0", "listen on 0.0.0.0:0: etcd needs TLS", "127.0.0.1:2379"},
-		{":0", "listen on :0: etcd needs TLS", "loopback"},
-		{"[::]:0", "listen on [::]:0: etcd needs TLS", "loopback"},
-		{"192.0.2.1:2379", "192.0.2.1:2379: etcd needs TLS with client certificates", "trusted CA"},
-		{"[::ffff:192.0.2.1]:2379", "needs TLS", "loopback"},
-		{"127.0.0.1", "not HOST:PORT", "127.0.0.1:2379"},
-		{"127.0.0.1:http", `port "http" is not a number`, ""},
-		{"127.0.0.1:65536", `port "65536" is not a number up to 65535`, ""},
-		{"127.0.0.1:", `port "" is not a number`, ""},
-	} {
-		dir := shortDir(t)
-		_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Listen: test.listen, Log: testLog(t)})
-		checkError(t, err, nil, test.words, test.hint)
-		if _, err := os.Stat(filepath.Join(dir, "member")); err == nil {
-			t.Errorf("%s: etcd has been started", test.listen)
-		}
-	}
-}
-
-func TestListenLoopback(t *testing.T) {
-	for _, listen := range []string{"127.0.0.1:0", "127.0.0.2:0", "localhost:0"} {
-		e := start(t, etcd.EmbeddedConfig{Listen: listen})
-		host, port, err := net.SplitHostPort(e.Addr())
-		if err != nil || port == "0" || !net.ParseIP(host).IsLoopback() {
-			t.Errorf("%s: listens on %s, %v", listen, e.Addr(), err)
-		}
-		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{"http://" + e.Addr()}, Log: testLog(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		client.Close()
 	}
 }

@@ -1,20 +1,21 @@
-package etcd
+package embedded
 
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
+
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
-// listener is EmbeddedConfig.Listen, checked.
+// listener is Config.Listen, checked.
 type listener struct {
 	url url.URL
 	tls transport.TLSInfo
@@ -22,16 +23,15 @@ type listener struct {
 
 // parseListen checks where etcd is to listen beside its socket. Whoever reaches
 // a plain port owns the data, so only loopback addresses may be plain.
-func parseListen(ctx context.Context, cfg EmbeddedConfig) (listener, error) {
+func parseListen(ctx context.Context, cfg Config) (listener, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return listener{}, &hinted{
-			err:  fmt.Errorf("parse etcd listen address %q: not HOST:PORT", cfg.Listen),
-			hint: "for example 127.0.0.1:2379",
-		}
+		return listener{}, fault.New(fault.Usage,
+			fmt.Sprintf("parse etcd listen address %q: not HOST:PORT", cfg.Listen), "for example 127.0.0.1:2379")
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return listener{}, fmt.Errorf("parse etcd listen address %q: port %q is not a number up to 65535", cfg.Listen, port)
+		return listener{}, fault.Newf(fault.Usage,
+			"parse etcd listen address %q: port %q is not a number up to 65535", cfg.Listen, port)
 	}
 	addr, err := resolve(ctx, host)
 	if err != nil {
@@ -49,10 +49,9 @@ func parseListen(ctx context.Context, cfg EmbeddedConfig) (listener, error) {
 	case given == 0 && addr.IsLoopback():
 		return l, nil
 	case given < len(files):
-		return listener{}, &hinted{
-			err:  fmt.Errorf("listen on %s: etcd needs TLS with client certificates there", cfg.Listen),
-			hint: "give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379",
-		}
+		return listener{}, fault.New(fault.Usage,
+			fmt.Sprintf("listen on %s: etcd needs TLS with client certificates there", cfg.Listen),
+			"give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379")
 	}
 	l.url.Scheme = "https"
 	l.tls = transport.TLSInfo{
@@ -88,20 +87,9 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 }
 
 // checkTLSFiles finds out early what etcd would find in one of its goroutines.
-func checkTLSFiles(cfg EmbeddedConfig) error {
+func checkTLSFiles(cfg Config) error {
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)
 	}
-	return checkCA(cfg.TrustedCAFile)
-}
-
-func checkCA(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read CA file: %w", err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		return fmt.Errorf("read CA file %s: no PEM certificate in it", file)
-	}
-	return nil
+	return etcd.CheckCA(cfg.TrustedCAFile)
 }
