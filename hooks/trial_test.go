@@ -785,8 +785,8 @@ func TestDeploySaysWhatAutoPicked(t *testing.T) {
 	laptop.push("main")
 	s.del("/_mgmt/refship/hold")
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || lines[0] != "config main: "+line || !strings.Contains(lines[1], "is deploy 3") {
 	if err != nil || len(lines) != 2 || lines[0] != "config main: left by a push of laptop: "+line || !strings.Contains(lines[1], ": deploy 3 published in ") {
+		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	s.commit("start.yaml", "graph: four\n")
 	s.journal.when("post-receive-start", func() { s.del("/_mgmt/refship/lock") })
