@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/semaphore"
 
@@ -134,7 +133,7 @@ func (e *Engine) holder(job *deploy.Job) record.Holder {
 
 // NewJob makes the wish to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
 // target's settings.
-func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit plumbing.Hash, who record.Pusher) *deploy.Job {
+func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID, who record.Pusher) *deploy.Job {
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -208,7 +206,7 @@ func (m *moved) redeploy() string {
 	return m.engine.redeploy(m.call.Config.Settings.Repository, m.target)
 }
 
-func short(oid plumbing.Hash) string { return record.Hash(oid.String()).Short() }
+func short(oid git.OID) string { return record.Hash(oid.String()).Short() }
 
 // promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the same
 // push before, or refuse it to another pusher right now.
@@ -228,7 +226,7 @@ func (m *moved) promises() ([]promise, error) {
 			return nil, err
 		}
 		for _, entry := range in.Deploys {
-			if entry.Target == m.target && plumbing.Hash(entry.Old) == m.update.Old && plumbing.Hash(entry.New) == m.update.New {
+			if entry.Target == m.target && entry.Old == m.update.Old && entry.New == m.update.New {
 				all = append(all, promise{in, entry})
 			}
 		}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
@@ -62,9 +60,9 @@ func (r *reconciler) settle(ctx context.Context, in *intent.Intent) error {
 	for _, entry := range slices.Clone(in.Deploys) {
 		t, at := entry.Target, now[entry.Target.Ref]
 		switch {
-		case !r.engine.alone && in.MayRun(at == plumbing.Hash(entry.Old)):
+		case !r.engine.alone && in.MayRun(at == entry.Old):
 			continue
-		case at != plumbing.Hash(entry.New):
+		case at != entry.New:
 		case !r.wanted(t):
 			continue
 		case !slices.Contains(targets, t):
@@ -73,7 +71,7 @@ func (r *reconciler) settle(ctx context.Context, in *intent.Intent) error {
 			err := r.publish(ctx, in, entry)
 			r.settled[t.Namespace] = err == nil
 			if err != nil {
-				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", plumbing.Hash(entry.New), in.Pusher.Name, t.Ref, err))
+				r.note(fmt.Errorf("deploy %s of %s's push to %s: %w", entry.New, in.Pusher.Name, t.Ref, err))
 				continue
 			}
 		}
@@ -123,7 +121,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, entry inten
 
 // promised makes the delivery of an intent's entry. Force overrides the head that the push was told of, and no other.
 func (e *Engine) promised(repository string, in *intent.Intent, entry intent.Entry) *delivery {
-	job := e.NewJob(record.KindPush, repository, entry.Target, plumbing.Hash(entry.New), in.Pusher)
+	job := e.NewJob(record.KindPush, repository, entry.Target, entry.New, in.Pusher)
 	job.Force, job.Reason = entry.Forced, entry.Reason
 	d := e.newDelivery(entry.Target, job)
 	d.checked, d.judged, d.forcedHead = true, true, entry.Over
@@ -133,7 +131,7 @@ func (e *Engine) promised(repository string, in *intent.Intent, entry intent.Ent
 // isOutdated tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
 // another was forced. A rollback that is undone is told, as with any push.
 func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry intent.Entry) (bool, error) {
-	t, hash := entry.Target, record.Hash(plumbing.Hash(entry.New).String())
+	t, hash := entry.Target, record.Hash(entry.New.String())
 	chain := r.engine.cfg.Store.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil || head == nil || head.ID <= entry.Head {

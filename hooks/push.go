@@ -188,7 +188,7 @@ func (p *push) promise(certificate string) error {
 	for _, d := range p.run.open() {
 		u := p.updateOf(d)
 		entry := intent.Entry{
-			Target: d.target, Old: intent.OID(u.Old), New: intent.OID(u.New), Reason: p.options.reason,
+			Target: d.target, Old: u.Old, New: u.New, Reason: p.options.reason,
 			Forced: d.forcedHead != 0, Over: d.forcedHead,
 		}
 		if head := d.verdict.Head; head != nil {

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
@@ -84,7 +82,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 }
 
 // target deploys what one target's ref has.
-func (q *requested) target(ctx context.Context, t target.Target, at plumbing.Hash, several bool) error {
+func (q *requested) target(ctx context.Context, t target.Target, at git.OID, several bool) error {
 	d := q.engine.newDelivery(t, q.engine.NewJob(record.KindDeploy, q.name, t, at, q.who))
 	if several {
 		d.label = string(t.Namespace) + ": "

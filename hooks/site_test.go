@@ -18,12 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -414,7 +414,13 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 	}
 }
 
-func hash(oid string) plumbing.Hash { return plumbing.NewHash(oid) }
+func hash(digits string) git.OID {
+	oid, err := git.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return oid
+}
 
 // reports are what a site's server has told.
 type reports struct {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -18,7 +16,7 @@ import (
 // TargetStatus is how one target's ref stands to its chain.
 type TargetStatus struct {
 	Target   target.Target
-	Ref      plumbing.Hash   // zero: the ref does not exist
+	Ref      git.OID         // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
 	Standing deploy.Standing // "" without Ref or with Err
 	Ahead    int             // commits; only with deploy.StandingAhead
@@ -51,7 +49,7 @@ func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]TargetStatu
 			st.command += ":" + t.Name
 		}
 		for _, w := range waiting {
-			st.Pending = st.Pending || w.Target == t && plumbing.Hash(w.New) == st.Ref
+			st.Pending = st.Pending || w.Target == t && w.New == st.Ref
 		}
 		st.Err = c.compare(ctx, e.NewJob(record.KindPush, name, t, st.Ref, record.Pusher{}), &st)
 		all[i] = st
