@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -57,7 +56,7 @@ func TestDiffEqualsGits(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		g := *f
-		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d", draws)), discard())
+		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d", draws)))
 		all := files{}
 		var deploys []*record.Deploy
 		var parents []tree.OID
@@ -89,7 +88,7 @@ func TestDiffEqualsGits(t *testing.T) {
 			}
 			return all
 		}
-		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/diff/%d-again", draws)), discard())
+		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d-again", draws)))
 		if _, _, err := g.do(g.job(a.Hash.OID())); err != nil {
 			rt.Fatal(err)
 		}

@@ -40,8 +40,8 @@ type fixture struct {
 	testing.TB
 	client *clientv3.Client
 	tap    *tap // between client and etcd
-	chain  *deploy.Chain
-	locker *deploy.Locker
+	store  *deploy.Store
+	chain  *deploy.Chain // of store
 	repo   gitRepo
 	signer ssh.Signer
 	opened *git.Repository
@@ -57,19 +57,22 @@ func newFixtureOn(t testing.TB, client *clientv3.Client) *fixture {
 	f := &fixture{TB: t, client: client, repo: newGitRepo(t), signer: newSigner(t, 1)}
 	f.tap = &tap{KV: client.KV}
 	client.KV = f.tap
-	f.chain = deploy.Open(client, namespace, discard())
-	f.locker = f.newLocker()
+	f.store = f.newStore()
+	f.chain = f.store.Chain(namespace)
 	return f
 }
 
-func (f *fixture) newLocker() *deploy.Locker {
-	l := deploy.NewLocker(f.client, time.Minute)
+// newStore makes a Store as another process has it.
+func (f *fixture) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
+
+func (f *fixture) newStoreFor(ttl time.Duration) *deploy.Store {
+	s := deploy.NewStore(f.client, ttl, discard())
 	f.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			f.Errorf("close locker: %v", err)
+		if err := s.Close(context.WithoutCancel(f.Context())); err != nil {
+			f.Errorf("close store: %v", err)
 		}
 	})
-	return l
+	return s
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -244,7 +247,7 @@ var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/m
 func quiet(text.Progress) {}
 
 func (f *fixture) do(job *deploy.Job) (*record.Deploy, bool, error) {
-	return f.chain.Do(f.Context(), f.locker, holder, job, 10*time.Second, quiet)
+	return f.chain.Do(f.Context(), holder, job, 10*time.Second, quiet)
 }
 
 // deploy publishes a commit and reads it back.
@@ -273,7 +276,7 @@ func (f *fixture) get(id record.ID) *record.Deploy {
 // prepare takes the lock and prepares a job.
 func (f *fixture) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
 	f.Helper()
-	lock, err := f.chain.Lock(f.Context(), f.locker, holder, 0, noWait)
+	lock, err := f.chain.Lock(f.Context(), holder, 0, noWait)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 			}()
 			job := f.job(line[0])
 			job.Force, job.Reason = true, "because"
-			_, _, err := f.chain.Do(t.Context(), f.locker, holder, job, 0, quiet)
+			_, _, err := f.chain.Do(t.Context(), holder, job, 0, quiet)
 			c.check(t, err)
 		})
 	}

@@ -278,7 +278,7 @@ func TestProgressOfReadingAndStoring(t *testing.T) {
 		last[p.Step] = p
 	}
 	last = map[string]text.Progress{}
-	if _, _, err := f.chain.Do(t.Context(), f.locker, holder, f.job(commit), 0, tell); err != nil {
+	if _, _, err := f.chain.Do(t.Context(), holder, f.job(commit), 0, tell); err != nil {
 		t.Fatal(err)
 	}
 	reading, storing := last["reading"], last["storing"]

@@ -25,7 +25,7 @@ import (
 
 // onMgmt makes a chain in mgmt's namespace of the fixture's.
 func (f *fixture) onMgmt() *fixture {
-	f.chain = deploy.Open(f.client, record.MgmtNamespace, discard())
+	f.chain = f.store.Chain(record.MgmtNamespace)
 	return f
 }
 
@@ -314,7 +314,7 @@ func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	if _, _, err := f.do(forced); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.lock(f.locker, 0); err != nil {
+	if _, err := f.lock(f.store, 0); err != nil {
 		t.Fatal(err)
 	}
 	now, err := f.tap.KV.Get(t.Context(), "x")

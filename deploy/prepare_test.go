@@ -96,7 +96,7 @@ func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 	if got := [4]int{p.Added, p.Modified, p.Deleted, p.NewContents}; got != [4]int{1, 1, 1, 2} || p.NewBytes < int64(len("2new content")) {
 		t.Errorf("%v added, modified, deleted, new; %d bytes", got, p.NewBytes)
 	}
-	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p}); err != nil {
+	if err := f.store.CheckRoom(t.Context(), []*deploy.Prepared{p}); err != nil {
 		t.Error(err)
 	}
 	if err := p.Upload(t.Context(), quiet); err == nil || !strings.Contains(err.Error(), "without a lock") {

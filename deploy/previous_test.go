@@ -137,7 +137,7 @@ func TestPreviousHash(t *testing.T) {
 		n++
 		ns := record.Namespace(fmt.Sprintf("/t/%d", n))
 		t.Run(name, func(t *testing.T) {
-			chain := deploy.Open(f.client, ns, discard())
+			chain := f.store.Chain(ns)
 			if c.noop {
 				c.head.Frontend = record.Empty
 			}
@@ -174,7 +174,7 @@ func TestPreviousHash(t *testing.T) {
 				t.Errorf("undoes %+v", v.Undoes)
 			}
 			// What Check allows can be published, and follows the head.
-			d, already, err := chain.Do(t.Context(), f.locker, holder, job, time.Second, quiet)
+			d, already, err := chain.Do(t.Context(), holder, job, time.Second, quiet)
 			if err != nil || already != c.already {
 				t.Fatalf("already %t, %v", already, err)
 			}

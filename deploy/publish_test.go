@@ -259,17 +259,17 @@ func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
 	const each = 15
 	line := f.line("main", 2*each)
 	f.open()
-	lockers := []*deploy.Locker{f.newLocker(), f.newLocker()}
+	stores := []*deploy.Store{f.newStore(), f.newStore()}
 	var mu sync.Mutex
 	ids := map[record.ID]string{}
 	var group errgroup.Group
-	for w, locker := range lockers {
+	for w, store := range stores {
 		repo := f.openRepo(f.repo)
 		group.Go(func() error {
 			for i := w; i < len(line); i += 2 {
 				job := f.job(line[i])
 				job.Repo = repo
-				d, already, err := f.chain.Do(t.Context(), locker, holder, job, 30*time.Second, quiet)
+				d, already, err := store.Chain(f.chain.Namespace()).Do(t.Context(), holder, job, 30*time.Second, quiet)
 				var conflict *deploy.ConflictError
 				if errors.As(err, &conflict) {
 					continue // the other one is ahead already

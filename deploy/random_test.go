@@ -10,7 +10,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -24,7 +23,7 @@ func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		g := *f
-		g.chain = deploy.Open(f.client, record.Namespace(fmt.Sprintf("/random/%d", draws)), discard())
+		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/random/%d", draws)))
 		g.history(rt)
 	})
 }
@@ -70,7 +69,7 @@ func (f *fixture) history(rt *rapid.T) {
 // changedAgain prepares a commit as it was prepared, on a chain that ends where the deploys end.
 func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit tree.OID) int {
 	g := *f
-	g.chain = deploy.Open(f.client, f.chain.Namespace()+"/again"+record.Namespace(fmt.Sprint("-", commit)), discard())
+	g.chain = f.store.Chain(f.chain.Namespace() + "/again" + record.Namespace(fmt.Sprint("-", commit)))
 	if len(deploys) > 0 {
 		if _, _, err := g.do(g.job(deploys[len(deploys)-1].Hash.OID())); err != nil {
 			rt.Fatal(err)

@@ -46,7 +46,7 @@ func (s *server) push(commit tree.OID) (*record.Deploy, error) {
 	}
 	who := holder
 	who.Host = s.name
-	d, already, err := s.chain.Do(s.Context(), s.locker, who, job, time.Minute, quiet)
+	d, already, err := s.chain.Do(s.Context(), who, job, time.Minute, quiet)
 	if already {
 		return nil, fmt.Errorf("deploy %d is there already", d.ID)
 	}

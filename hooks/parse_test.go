@@ -108,8 +108,8 @@ func FuzzReadRequest(f *testing.F) {
 // A step that tells nothing still shows that it goes on, once a second.
 func TestLongWorkSpeaksEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said lines
-		out := newSpeaker(time.Second, overConn(&said), func(error) {})
+		var said []string
+		out := &output{every: time.Second, send: func(line string) error { said = append(said, line); return nil }}
 		err := out.during("/refship/a: ", "reading", func(progress func(text.Progress)) error {
 			time.Sleep(2500 * time.Millisecond)
 			progress(text.Progress{Step: "storing", Files: 3, FilesTotal: 10, Bytes: 2048, BytesTotal: 1 << 20})
@@ -120,19 +120,18 @@ func TestLongWorkSpeaksEverySecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := lines{said: "refship: /refship/a: reading …\nrefship: /refship/a: reading …\nrefship: /refship/a: storing 4 of 10 files, 4 KiB of 1 MiB\n"}
-		if said.said != want.said {
-			t.Errorf("said %q, want %q", said.said, want.said)
+		want := []string{"/refship/a: reading …", "/refship/a: reading …", "/refship/a: storing 4 of 10 files, 4 KiB of 1 MiB"}
+		if diff := cmp.Diff(want, said); diff != "" {
+			t.Errorf("said (-want +got):\n%s", diff)
 		}
 	})
 }
 
 func TestNothingSaidCanMoveACursor(t *testing.T) {
-	var said lines
-	out := newSpeaker(0, overConn(&said), func(error) {})
-	out.line("by %s", "eve\x1b[2J\nremote: refship: deploy 7 published\r\xff")
-	if want := `refship: by eve\x1b[2J\nremote: refship: deploy 7 published\r\xff` + "\n"; said.said != want {
-		t.Errorf("said %q, want %q", said.said, want)
+	var said []string
+	collect(&said).line("by %s", "eve\x1b[2J\nremote: refship: deploy 7 published\r\xff")
+	if diff := cmp.Diff([]string{`by eve\x1b[2J\nremote: refship: deploy 7 published\r\xff`}, said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
 	}
 }
 

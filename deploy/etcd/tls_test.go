@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/etcd/etcdtest"
 )
 
@@ -27,7 +28,7 @@ func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
 func TestTLS(t *testing.T) {
 	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
-	e := start(t, etcd.EmbeddedConfig{
+	e := etcdtest.Start(t, embedded.Config{
 		Listen: "0.0.0.0:0", CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})
 	_, port, err := net.SplitHostPort(e.Addr())
@@ -61,15 +62,15 @@ func TestTLS(t *testing.T) {
 	}{
 		"wrong CA": {
 			func(c *etcd.Config) { c.CACert = other.File("ca.crt") },
-			etcd.ErrDenied, "signed by unknown authority", "--cacert",
+			etcd.ErrDenied, "signed by unknown authority", "(etcd-ca)",
 		},
 		"no client certificate": {
 			func(c *etcd.Config) { c.Cert, c.Key = "", "" },
-			etcd.ErrDenied, "certificate required", "--cert and --key",
+			etcd.ErrDenied, "certificate required", "(etcd-certificate-missing)",
 		},
 		"client certificate of another CA": {
 			func(c *etcd.Config) { c.Cert, c.Key = other.File("client.crt"), other.File("client.key") },
-			etcd.ErrDenied, "tls: ", "--cert",
+			etcd.ErrDenied, "tls: ", "(etcd-certificate-refused)",
 		},
 		"name that is not in the certificate": {
 			func(c *etcd.Config) { c.Endpoints = []string{"https://127.0.0.2:" + port} },
@@ -79,14 +80,14 @@ func TestTLS(t *testing.T) {
 			func(c *etcd.Config) {
 				c.Endpoints, c.CACert, c.Cert, c.Key = []string{"http://127.0.0.1:" + port}, "", "", ""
 			},
-			etcd.ErrUnreachable, "http://127.0.0.1:" + port, "https://",
+			etcd.ErrUnreachable, "http://127.0.0.1:" + port, "https:// and its CA (etcd-not-plain)",
 		},
 		"plain with TLS files": {
 			func(c *etcd.Config) { c.Endpoints = []string{"http://127.0.0.1:" + port} },
-			nil, "is plain HTTP", "https://",
+			nil, "is plain HTTP", "(etcd-tls-files-unused)",
 		},
 		"certificate without key": {
-			func(c *etcd.Config) { c.Key = "" }, nil, "together", "--key",
+			func(c *etcd.Config) { c.Key = "" }, nil, "together", "(etcd-certificate-half)",
 		},
 		"no CA file": {
 			func(c *etcd.Config) { c.CACert = ca.File("none") }, nil, ca.File("none"), "",
@@ -107,24 +108,5 @@ func TestTLS(t *testing.T) {
 			}
 			checkError(t, err, test.kind, test.words, test.hint)
 		})
-	}
-}
-
-func TestTLSFiles(t *testing.T) {
-	ca := newAuthority(t, []string{"server"}, nil)
-	cert, key := ca.File("server.crt"), ca.File("server.key")
-	for _, test := range []struct{ cert, key, ca, words string }{
-		{cert, "", "", "needs TLS with client certificates"}, // also on loopback: half a TLS is none
-		{cert, key, "", "needs TLS with client certificates"},
-		{cert, ca.File("ca.key"), ca.File("ca.crt"), ca.File("ca.key")},
-		{ca.File("none"), key, ca.File("ca.crt"), ca.File("none")},
-		{cert, key, ca.File("none"), ca.File("none")},
-		{cert, key, key, "no PEM certificate"},
-	} {
-		_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{
-			Dir: shortDir(t), Listen: "127.0.0.1:0", Log: testLog(t),
-			CertFile: test.cert, KeyFile: test.key, TrustedCAFile: test.ca,
-		})
-		checkError(t, err, nil, test.words, "")
 	}
 }

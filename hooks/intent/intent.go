@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -105,22 +106,14 @@ func Path(gitDir, push string) string {
 	return filepath.Join(Dir(gitDir), push+Suffix)
 }
 
-// intentError: an intent could not be put on disk.
-type intentError struct{ err error }
-
-func (e *intentError) Error() string { return fmt.Sprintf("write intent: %v", e.err) }
-func (e *intentError) Unwrap() error { return e.err }
-
-// Hint is the remedy.
-func (e *intentError) Hint() string {
-	return "the server's disk does not take it: who runs the server has to look whether that is full or read-only"
-}
-
 // Write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
-// Errors are *intentError.
 func (in *Intent) Write(gitDir string) error {
 	if err := in.writeFile(gitDir); err != nil {
-		return &intentError{disk.WithoutDir(err)}
+		err = disk.WithoutDir(err)
+		return &fault.Error{
+			Kind: fault.Failed, What: fmt.Sprintf("write intent: %v", err), Cause: err,
+			Remedy: "the server's disk does not take it: the server's operator checks whether it is full or read-only",
+		}
 	}
 	return nil
 }
