@@ -12,7 +12,6 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/git"
-	"refship/deploy/mgmt"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -28,9 +27,9 @@ const MaxReason = 10_000
 // Job is one wish: put this commit, or this directory, into that chain.
 type Job struct {
 	Kind       record.Kind
-	Repo       *Repository     // with a Commit
+	Repo       *git.Repository // with a Commit
 	Commit     tree.OID        // of Repo
-	Dir        *Directory      // in place of Repo and Commit
+	Dir        *tree.Directory // in place of Repo and Commit
 	Path       string          // of the commit's tree; "" is all of it, and so it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
 	Settings   record.Settings // of the frontend
@@ -183,7 +182,7 @@ func (v *Verdict) read(job *Job) error {
 		return nil
 	}
 	commit, err := job.Repo.Commit(job.Commit)
-	if errors.Is(err, tree.ErrNotFound) {
+	if errors.Is(err, git.ErrNotFound) {
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
@@ -191,7 +190,7 @@ func (v *Verdict) read(job *Job) error {
 		}
 	}
 	if err != nil {
-		return refuseTree(fmt.Errorf("read commit: %w", err))
+		return fmt.Errorf("read commit: %w", err)
 	}
 	v.subject = record.SubjectOf(commit.Message)
 	v.author = record.Shorten(commit.Author)
@@ -204,7 +203,7 @@ func (v *Verdict) read(job *Job) error {
 			Remedy: noPathRemedy(job),
 		}
 	}
-	return refuseTree(err)
+	return err
 }
 
 // wants says whose wish a setting of the job is.
@@ -347,26 +346,4 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 		v.Undoes = v.Head
 	}
 	return nil
-}
-
-// refuseTree words an error about what was pushed as a refusal: its remedy is in the repository. What git or etcd could
-// not do is none.
-func refuseTree(err error) error {
-	var (
-		odd   *git.TreeError
-		plain *tree.DirectoryError
-		large *git.TooLargeError
-		unfit *mgmt.Error
-	)
-	switch {
-	case errors.As(err, &odd):
-		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: odd.Hint()}
-	case errors.As(err, &plain):
-		return &fault.Error{Kind: fault.Refused, What: plain.Error(), Remedy: plain.Hint()}
-	case errors.As(err, &large):
-		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
-	case errors.As(err, &unfit):
-		return &fault.Error{Kind: fault.Refused, What: unfit.Error(), Remedy: unfit.Hint()}
-	}
-	return err
 }

@@ -39,7 +39,7 @@ func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit 
 		from: from, root: root, limit: limit, left: limit, entries: maxWritten,
 		buf: make([]byte, 128<<10), told: text.Progress{Step: "writing"}, tell: progress,
 	}
-	return refuseTree(w.write(ctx, v.tree))
+	return w.write(ctx, v.tree)
 }
 
 // written is a file, link or directory of the tree.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -53,7 +52,7 @@ type source struct {
 	target     target.Target
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
-	dir        *deploy.Directory
+	dir        *tree.Directory
 	settings   target.Settings // of the repository's config; zero where they were not looked at
 }
 
@@ -262,12 +261,11 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	if err != nil {
 		return nil, err
 	}
-	dir, err := deploy.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
+	dir, err := tree.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
 		progress(text.Progress{Step: "reading", Files: files, Bytes: bytes})
 	})
-	var pattern *tree.PatternError
 	switch {
-	case errors.As(err, &pattern):
+	case fault.Is(err, fault.Usage):
 		return nil, asUsage("--exclude", err)
 	case err != nil:
 		return nil, err
@@ -301,7 +299,7 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.
 func redeployCommand(gitDir string, t target.Target) string {
-	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
+	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(git.ShortRef(t.Ref)), t.Name)
 }
 
 // madeJSON is a deploy by hand for programs.

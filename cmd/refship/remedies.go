@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
+	"refship/deploy/mgmt"
+	"refship/deploy/tree"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
@@ -28,6 +31,10 @@ var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
 	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
 	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
+	mgmt.ReasonSettings:       func(about []string) string { return about[0] + " (--frontend, --entry)" },
+	tree.ReasonUnfit: func(about []string) string {
+		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
+	},
 }
 
 // fixed is a remedy that is about nothing in particular.

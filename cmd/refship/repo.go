@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
@@ -111,7 +110,7 @@ func fullRef(s string) (string, error) {
 	if !strings.HasPrefix(s, "refs/") {
 		s = "refs/heads/" + s
 	}
-	if err := plumbing.ReferenceName(s).Validate(); err != nil {
+	if git.CheckRef(s) != nil {
 		return "", usagef("--ref: %q is not the name of one ref", s)
 	}
 	return s, nil
@@ -124,8 +123,6 @@ func headFor(ref string) string {
 	}
 	return "refs/heads/main"
 }
-
-func shortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
 
 // pushSpec is what to give to git push so that it updates ref.
 func pushSpec(ref string) string {

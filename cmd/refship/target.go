@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -67,7 +66,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
 	warnOfPath(ctx, a, repo, target)
 	warnOfNamespace(a, target)
-	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(shortRef(target.Ref)), name, target.Name)
+	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(git.ShortRef(target.Ref)), name, target.Name)
 	return nil
 }
 
@@ -125,12 +124,12 @@ func consequences(repo string, was, is target.Target) []string {
 	add := func(format string, args ...any) {
 		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
 	}
-	ref := shortRef(is.Ref)
+	ref := git.ShortRef(is.Ref)
 	if was.Namespace != is.Namespace {
 		add("the chain %s stays as it is, and gets no more deploys; the next push to %s goes on with the one in %s, or begins it", was.Namespace, ref, is.Namespace)
 	}
 	if was.Ref != is.Ref {
-		add("pushes to %s are stored and not deployed from now on; a push to %s must contain what %s deployed last", shortRef(was.Ref), ref, is.Namespace)
+		add("pushes to %s are stored and not deployed from now on; a push to %s must contain what %s deployed last", git.ShortRef(was.Ref), ref, is.Namespace)
 	}
 	if was.Path != is.Path && was.Namespace == is.Namespace {
 		add("the next push to %s deploys %s, with the last deploy of %s as the one it replaces", ref, pathWords(is.Path), is.Namespace)
@@ -155,7 +154,7 @@ func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t target.Targ
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
 		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one brings that directory",
-			shortRef(t.Ref), record.Hash(none.Commit.String()).Short(), none.Found))
+			git.ShortRef(t.Ref), record.CommitHash(none.Commit).Short(), none.Found))
 	case err != nil:
 		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
 	}
@@ -174,16 +173,16 @@ func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 	if err != nil || oid.IsZero() || t.Path == "" {
 		return err
 	}
-	git, err := deploy.OpenRepository(ctx, gitDir, nil)
+	repo, err := git.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, git)
-	commit, err := git.Commit(oid)
+	defer closeInto(&err, repo)
+	commit, err := repo.Commit(oid)
 	if err != nil {
 		return err
 	}
-	_, _, err = git.TreeAt(commit, t.Path)
+	_, _, err = repo.TreeAt(commit, t.Path)
 	return err
 }
 
@@ -247,7 +246,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s go on being stored",
-		target.Name, repo.Name, target.Namespace, text.Printable(shortRef(target.Ref)))
+		target.Name, repo.Name, target.Namespace, text.Printable(git.ShortRef(target.Ref)))
 	return nil
 }
 

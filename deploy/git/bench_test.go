@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5"
+	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
-	treegit "refship/deploy/git"
+	"refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
@@ -52,14 +52,6 @@ func BenchmarkBlobs(b *testing.B) {
 			return err
 		})
 	})
-	b.Run("Sizes", func(b *testing.B) {
-		r := open(g)
-		for b.Loop() {
-			if _, err := r.Sizes(b.Context(), oids); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 	b.Run("git", func(b *testing.B) {
 		var in strings.Builder
 		for _, oid := range oids {
@@ -75,7 +67,7 @@ func BenchmarkBlobs(b *testing.B) {
 		}
 	})
 	b.Run("go-git", func(b *testing.B) {
-		repo, err := git.PlainOpen(g.Dir)
+		repo, err := gogit.PlainOpen(g.Dir)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -101,7 +93,7 @@ func BenchmarkBlobs(b *testing.B) {
 	})
 }
 
-func benchBlobs(b *testing.B, g *gittest.Repository, oids []tree.OID, size int64, fn func(size int64, r io.Reader) error) {
+func benchBlobs(b *testing.B, g *gittest.Repository, oids []git.OID, size int64, fn func(size int64, r io.Reader) error) {
 	b.Helper()
 	r := open(g)
 	b.SetBytes(int64(len(oids)) * size)
@@ -118,7 +110,7 @@ func BenchmarkOpen(b *testing.B) {
 	g := gittest.New(b)
 	commit := g.CommitTree(g.Tree(), "one")
 	for b.Loop() {
-		r, err := treegit.OpenRepository(b.Context(), g.Dir, nil)
+		r, err := git.OpenRepository(b.Context(), g.Dir, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -134,7 +126,7 @@ func BenchmarkOpen(b *testing.B) {
 // BenchmarkBetween walks the longest history that is walked, and asks git for one that is one longer.
 func BenchmarkBetween(b *testing.B) {
 	g := gittest.New(b)
-	c := g.Line("main", 1200, tree.OID{})
+	c := g.Line("main", 1200, git.OID{})
 	r := open(g)
 	for name, n := range map[string]int{"1": 1, "1000": 1000, "1001": 1001} {
 		b.Run(name, func(b *testing.B) {

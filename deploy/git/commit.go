@@ -5,23 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"refship/deploy/tree"
 )
 
 // Commit is a commit of a repository.
 type Commit struct {
-	OID     tree.OID
-	Tree    tree.OID
-	Parents []tree.OID
+	OID     OID
+	Tree    OID
+	Parents []OID
 	Author  string // "Name <mail>"
 	Message string
 }
 
-// Commit reads a commit. The error wraps tree.ErrNotFound if nothing or no commit has this oid.
-func (r *Repository) Commit(oid tree.OID) (*Commit, error) { return r.commit(r.ctx, oid) }
+// Commit reads a commit. The error wraps ErrNotFound if nothing or no commit has this oid.
+func (r *Repository) Commit(oid OID) (*Commit, error) { return r.commit(r.ctx, oid) }
 
-func (r *Repository) commit(ctx context.Context, oid tree.OID) (*Commit, error) {
+func (r *Repository) commit(ctx context.Context, oid OID) (*Commit, error) {
 	_, data, err := r.read(ctx, "commit", oid)
 	if err != nil {
 		return nil, err
@@ -43,13 +41,13 @@ func parseCommit(text string) (*Commit, error) {
 		name, value, _ := strings.Cut(line, " ")
 		switch {
 		case i == 0:
-			tree, err := tree.ParseOID(value)
+			tree, err := ParseOID(value)
 			if name != "tree" || err != nil {
 				return nil, errors.New("it does not begin with its tree")
 			}
 			c.Tree = tree
 		case name == "parent" && i == len(c.Parents)+1:
-			parent, err := tree.ParseOID(value)
+			parent, err := ParseOID(value)
 			if err != nil {
 				return nil, fmt.Errorf("parent %d: %w", i, err)
 			}

@@ -5,12 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
-
-	"refship/deploy/tree"
 )
 
 // walkLimit is how many commits of a linear history are walked before git is asked.
@@ -18,20 +14,20 @@ const walkLimit = 1000
 
 // Range is what one commit has and another has not.
 type Range struct {
-	Related bool       // ancestor is descendant or an ancestor of it
-	Commits []tree.OID // newest first; none if not related
-	More    bool       // there are more than limit
+	Related bool  // ancestor is descendant or an ancestor of it
+	Commits []OID // newest first; none if not related
+	More    bool  // there are more than limit
 }
 
 // Between gives the commits that descendant has and ancestor has not, newest first, at most limit. Related is false if
 // ancestor is neither descendant nor an ancestor of it. A linear history of up to 1,000 commits is walked here;
 // anything else is asked of git. Errors: ErrUnknownCommit if the repository has no commit ancestor (asked before
-// anything else), tree.ErrNotFound if it has no commit descendant.
-func (r *Repository) Between(ctx context.Context, ancestor, descendant tree.OID, limit int) (Range, error) {
+// anything else), ErrNotFound if it has no commit descendant.
+func (r *Repository) Between(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
 	if limit < 0 {
 		return Range{}, fmt.Errorf("list commits: negative limit %d", limit)
 	}
-	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, tree.ErrNotFound) {
+	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, ErrNotFound) {
 		return Range{}, fmt.Errorf("%w: %s", ErrUnknownCommit, ancestor)
 	} else if err != nil {
 		return Range{}, err
@@ -59,8 +55,8 @@ const (
 )
 
 // walk follows descendant's single parents down to ancestor.
-func (r *Repository) walk(ctx context.Context, ancestor, descendant tree.OID) ([]tree.OID, walkVerdict, error) {
-	var commits []tree.OID
+func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID, walkVerdict, error) {
+	var commits []OID
 	for at := descendant; ; {
 		if at == ancestor {
 			return commits, walkFound, nil
@@ -69,7 +65,7 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant tree.OID) ([
 			return nil, walkAskGit, nil
 		}
 		c, err := r.commit(ctx, at)
-		if errors.Is(err, tree.ErrNotFound) && len(commits) > 0 {
+		if errors.Is(err, ErrNotFound) && len(commits) > 0 {
 			return nil, walkAskGit, nil
 		}
 		if err != nil {
@@ -88,26 +84,26 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant tree.OID) ([
 }
 
 // askBetween asks git, which has generation numbers and stops early where we would not.
-func (r *Repository) askBetween(ctx context.Context, ancestor, descendant tree.OID, limit int) (Range, error) {
-	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
-	var failed *GitError
-	// Status 1 is "no", and also what some versions say when they could not read a commit on the way.
-	if status == 1 && errors.As(err, &failed) && !strings.Contains(failed.Stderr, "error:") {
+func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
+	_, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
+	var failed *Error
+	// 1 is "no", and also what some versions end with when they could not read a commit on the way.
+	if errors.As(err, &failed) && failed.exitCode() == 1 && !strings.Contains(failed.Said, "error:") {
 		return Range{}, nil
 	}
 	if err != nil {
 		return Range{}, err
 	}
-	out, _, err := r.run(ctx, "rev-list", "--topo-order", "--max-count="+strconv.Itoa(limit+1), "--end-of-options",
+	out, err := r.run(ctx, "rev-list", "--topo-order", "--max-count="+strconv.Itoa(limit+1), "--end-of-options",
 		descendant.String(), "^"+ancestor.String())
 	if err != nil {
 		return Range{}, err
 	}
 	b := Range{Related: true}
 	for line := range bytes.Lines(out) {
-		oid, err := tree.ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
+		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
 		if err != nil {
-			return Range{}, fmt.Errorf("list commits of %s: git rev-list printed %.100q", r.dir, line)
+			return Range{}, fmt.Errorf("list commits: git rev-list printed %.100q", line)
 		}
 		b.Commits = append(b.Commits, oid)
 	}
@@ -115,31 +111,4 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant tree.O
 		b.Commits, b.More = b.Commits[:limit], true
 	}
 	return b, nil
-}
-
-// run runs a git command that ends by itself and gives its output and exit status.
-func (r *Repository) run(ctx context.Context, args ...string) ([]byte, int, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
-	// Grafts are off for good (gitEnv): no advice about them on stderr.
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "advice.graftFileDeprecated=false"}, args...)...)
-	var stdout bytes.Buffer
-	stderr := &head{}
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.dir, r.env, &stdout, stderr
-	cmd.WaitDelay = endGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err := cmd.Run()
-	if err == nil {
-		return stdout.Bytes(), 0, nil
-	}
-	if ctx.Err() != nil {
-		return nil, -1, fmt.Errorf("read repository %s: %w", r.dir, context.Cause(ctx))
-	}
-	var exit *exec.ExitError
-	status := -1
-	if errors.As(err, &exit) {
-		status = exit.ExitCode()
-	}
-	return nil, status, &GitError{Dir: r.dir, Command: args[0], Err: err, Stderr: stderr.String()}
 }

@@ -15,11 +15,10 @@ import (
 
 	"refship/deploy/git"
 	"refship/deploy/git/gittest"
-	"refship/deploy/tree"
 )
 
-func newestFirst(oids []tree.OID) []tree.OID {
-	var out []tree.OID
+func newestFirst(oids []git.OID) []git.OID {
+	var out []git.OID
 	for i := range oids {
 		out = append(out, oids[len(oids)-1-i])
 	}
@@ -28,14 +27,14 @@ func newestFirst(oids []tree.OID) []tree.OID {
 
 func TestBetweenLinear(t *testing.T) {
 	g := gittest.New(t)
-	c := g.Line("main", 1200, tree.OID{})
+	c := g.Line("main", 1200, git.OID{})
 	side := g.Line("side", 3, c[1100])
-	other := g.Line("other", 2, tree.OID{})
+	other := g.Line("other", 2, git.OID{})
 	r := open(g)
 	last := len(c) - 1
 	for _, q := range []struct {
 		why                  string
-		ancestor, descendant tree.OID
+		ancestor, descendant git.OID
 		limit                int
 		want                 git.Range
 	}{
@@ -43,7 +42,7 @@ func TestBetweenLinear(t *testing.T) {
 		{"parent", c[last-1], c[last], 10, git.Range{Related: true, Commits: c[last:]}},
 		{"more than limit", c[last-5], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:]), More: true}},
 		{"exactly limit", c[last-3], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:])}},
-		{"limit zero", c[last-3], c[last], 0, git.Range{Related: true, Commits: []tree.OID{}, More: true}},
+		{"limit zero", c[last-3], c[last], 0, git.Range{Related: true, Commits: []git.OID{}, More: true}},
 		{"as far as is walked", c[last-1000], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-999:])}},
 		{"one further", c[last-1001], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-1000:])}},
 		{"to the root", c[0], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[1:])}},
@@ -74,22 +73,22 @@ func TestBetweenMerges(t *testing.T) {
 	ab, ba := g.CommitTree(empty, "ab", a, b), g.CommitTree(empty, "ba", b, a)
 	top := g.CommitTree(empty, "top", ab, ba)
 	r := open(g)
-	set := func(oids []tree.OID) map[tree.OID]bool {
-		m := map[tree.OID]bool{}
+	set := func(oids []git.OID) map[git.OID]bool {
+		m := map[git.OID]bool{}
 		for _, o := range oids {
 			m[o] = true
 		}
 		return m
 	}
 	for _, q := range []struct {
-		ancestor, descendant tree.OID
+		ancestor, descendant git.OID
 		related              bool
-		want                 []tree.OID
+		want                 []git.OID
 	}{
-		{base, top, true, []tree.OID{top, ab, ba, a, b}},
-		{a, top, true, []tree.OID{top, ab, ba, b}},
-		{ab, top, true, []tree.OID{top, ba}},
-		{b, ab, true, []tree.OID{ab, a}},
+		{base, top, true, []git.OID{top, ab, ba, a, b}},
+		{a, top, true, []git.OID{top, ab, ba, b}},
+		{ab, top, true, []git.OID{top, ba}},
+		{b, ab, true, []git.OID{ab, a}},
 		{ab, ba, false, nil},
 		{top, base, false, nil},
 		{a, b, false, nil},
@@ -118,15 +117,15 @@ func TestBetweenRandomHistory(t *testing.T) {
 		if round++; round > 4 { // every round runs git many times
 			return
 		}
-		var oids []tree.OID
-		reach := map[tree.OID]map[tree.OID]bool{}
+		var oids []git.OID
+		reach := map[git.OID]map[git.OID]bool{}
 		for i := range 9 {
-			var parents []tree.OID
+			var parents []git.OID
 			if i > 0 {
-				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[tree.OID]).Draw(rt, "parents")
+				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[git.OID]).Draw(rt, "parents")
 			}
 			oid := g.CommitTree(empty, fmt.Sprintf("round %d, commit %d", round, i), parents...)
-			reach[oid] = map[tree.OID]bool{oid: true}
+			reach[oid] = map[git.OID]bool{oid: true}
 			for _, p := range parents {
 				for o := range reach[p] {
 					reach[oid][o] = true
@@ -136,7 +135,7 @@ func TestBetweenRandomHistory(t *testing.T) {
 		}
 		for _, a := range oids {
 			for _, d := range oids {
-				want := map[tree.OID]bool{}
+				want := map[git.OID]bool{}
 				for o := range reach[d] {
 					if reach[d][a] && !reach[a][o] {
 						want[o] = true
@@ -166,11 +165,11 @@ func TestBetweenUnknown(t *testing.T) {
 	commit := g.CommitTree(g.Tree(), "one")
 	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
 	r := open(g)
-	for _, ancestor := range []tree.OID{none, g.Tree()} {
+	for _, ancestor := range []git.OID{none, g.Tree()} {
 		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, git.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
-		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, tree.ErrNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
+		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, git.ErrNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
 	}
@@ -196,8 +195,8 @@ func TestBetweenGitFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.Between(t.Context(), g.CommitTree(empty, "elsewhere"), top, 5)
-	var git *git.GitError
-	if !errors.As(err, &git) || git.Command != "merge-base" || !strings.Contains(err.Error(), lost.String()) {
+	var failed *git.Error
+	if !errors.As(err, &failed) || failed.Command != "merge-base" || !strings.Contains(err.Error(), lost.String()) {
 		t.Error(err)
 	}
 }
@@ -225,8 +224,8 @@ func TestBetweenGrafts(t *testing.T) {
 // TestBetweenShallow: a parent that a shallow repository lacks is the end of what can be known.
 func TestBetweenShallow(t *testing.T) {
 	g := gittest.New(t)
-	c := g.Line("main", 10, tree.OID{})
-	other := g.Line("other", 1, tree.OID{})
+	c := g.Line("main", 10, git.OID{})
+	other := g.Line("other", 1, git.OID{})
 	shallow := gittest.New(t)
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/main")
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/other")

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,27 +9,19 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"refship/deploy/tree"
 )
 
-// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through Raw): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
-const MaxObjectSize = 64 << 20
-
-// Repository reads one git repository through one long-running `git cat-file --batch-command --buffer`
-// (git 2.36 or later).
+// Repository reads one git repository through one long-running `git cat-file --batch-command --buffer` (git 2.36 or
+// newer).
 //
-// It is safe for concurrent use; calls take turns, so a callback of Blobs must not call its own Repository. When git
-// dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, the git
-// process is ended, and the next call starts a new one: the Repository stays usable until Close or the end of
-// OpenRepository's context.
-//
-// References of `git replace` and grafts are ignored: an oid means the bytes that hash to it.
+// It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git dies,
+// or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is ended,
+// and the next call starts a new one: the Repository stays usable until Close or the end of OpenRepository's context.
 type Repository struct {
 	dir   string
 	env   []string
-	ctx   context.Context // OpenRepository's
+	ctx   context.Context // of OpenRepository: it ends every git
 	close context.CancelCauseFunc
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
@@ -38,8 +29,8 @@ type Repository struct {
 
 // OpenRepository starts reading the repository whose GIT_DIR is dir. env are extra variables, such as those of a
 // push's quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES). The processes live no longer than ctx;
-// Close must be called in any case. Errors: *FormatError for a repository with SHA-256 objects, *GitError with git's
-// own words if dir is no repository.
+// Close must be called in any case. A repository with SHA-256 objects is refused (fault.Refused). If dir is no
+// repository, the error is an *Error with git's own words.
 func OpenRepository(ctx context.Context, dir string, env []string) (*Repository, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -51,22 +42,13 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("open repository: %s is not a directory", abs)
 	}
-	r := &Repository{dir: abs, env: gitEnv(abs, env), turn: make(chan struct{}, 1)}
+	r := &Repository{dir: abs, env: environ(abs, env), turn: make(chan struct{}, 1)}
 	r.ctx, r.close = context.WithCancelCause(ctx)
 	if err := r.use(r.ctx, func(*catFile) error { return nil }); err != nil {
 		_ = r.Close()
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	return r, nil
-}
-
-// gitEnv is git's whole environment: nothing of the server's own but PATH and HOME. What the repository's meaning
-// hangs on comes last, so that extra cannot change it.
-func gitEnv(dir string, extra []string) []string {
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
-	env = append(env, extra...)
-	return append(env, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_DIR="+dir,
-		"GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null", "GIT_NO_LAZY_FETCH=1")
 }
 
 // IsShallow tells whether the repository lacks commits that its own ones name (git-clone(1), --depth).
@@ -128,7 +110,7 @@ func (r *Repository) use(ctx context.Context, fn func(*catFile) error) (err erro
 func (r *Repository) stopped(ctx context.Context) error {
 	for _, c := range []context.Context{ctx, r.ctx} {
 		if c.Err() != nil {
-			return fmt.Errorf("read repository %s: %w", r.dir, context.Cause(c))
+			return fmt.Errorf("read repository: %w", context.Cause(c))
 		}
 	}
 	return nil
@@ -146,7 +128,7 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 			cause = errors.New("ended before it answered")
 		}
 	}
-	return &GitError{Dir: r.dir, Command: "cat-file", Err: cause, Stderr: p.stderr.String()}
+	return &Error{Command: "cat-file", Said: p.stderr.text(r.dir), Err: cause}
 }
 
 // greet asks a new git for the one object that every SHA-1 repository has, even an empty one: the tree without entries.
@@ -155,155 +137,29 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 func (r *Repository) greet(p *catFile) error {
 	oid := (&tree.Node{}).OID()
 	p.pending = 1
-	p.ask("info", []tree.OID{oid})
+	p.ask([]OID{oid})
 	h, err := p.readHeader(oid)
-	if err != nil {
-		return err
-	}
-	if !h.missing {
-		p.pending--
-		p.greeted = true
-		return nil
-	}
-	format, _, err := r.run(r.ctx, "rev-parse", "--show-object-format")
-	if err != nil {
-		return err
-	}
-	return &FormatError{Dir: r.dir, Format: strings.TrimSpace(string(format))}
-}
-
-// read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
-func (r *Repository) read(ctx context.Context, want string, oid tree.OID) (typ string, data []byte, err error) {
-	var h header
-	err = r.use(ctx, func(p *catFile) (err error) {
-		p.pending = 1
-		p.ask("contents", []tree.OID{oid})
-		if h, err = p.readHeader(oid); err != nil {
-			return err
-		}
-		if h.missing {
-			return r.missing(ctx, want, oid)
-		}
-		if h.size > MaxObjectSize {
-			return &TooLargeError{OID: oid, Type: h.typ, Size: h.size} // still pending: git is ended, not read dry
-		}
-		c := &content{p: p, left: h.size}
-		data = make([]byte, h.size)
-		if _, err := io.ReadFull(c, data); err != nil {
-			return err
-		}
-		return c.finish()
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	if want != "" && want != h.typ {
-		return "", nil, notFound(want, oid, h.typ)
-	}
-	if got := tree.HashObject(h.typ, data); got != oid {
-		return "", nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
-	}
-	return h.typ, data, nil
-}
-
-// missing tells an object that is not there from one that cat-file also calls missing, since it cannot make sense of
-// it: `cat-file -e` only looks whether it is there.
-func (r *Repository) missing(ctx context.Context, want string, oid tree.OID) error {
-	_, status, err := r.run(ctx, "cat-file", "-e", "--end-of-options", oid.String())
 	switch {
-	case status == 1:
-		return notFound(want, oid, "")
 	case err != nil:
 		return err
+	case !h.missing:
+		p.greeted = true
+		return (&content{p: p}).finish()
 	}
-	if _, _, err = r.run(ctx, "cat-file", "-t", "--end-of-options", oid.String()); err == nil {
-		return notFound(want, oid, "") // it came in the meantime
-	}
-	return fmt.Errorf("read object %s: %w: %w", oid, ErrCorrupt, err)
-}
-
-// notFound wraps tree.ErrNotFound; want is a type or "", and is that of the object that has the oid, or "".
-func notFound(want string, oid tree.OID, is string) error {
-	what := cmp.Or(want, "object")
-	if is != "" {
-		return fmt.Errorf("read %s %s: it is a %s: %w", what, oid, is, tree.ErrNotFound)
-	}
-	return fmt.Errorf("read %s %s: %w", what, oid, tree.ErrNotFound)
-}
-
-// Tree reads a tree's entries, in git's order, without sizes and sha256s. A *TreeError refuses what git itself would not
-// have written: a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps tree.ErrNotFound if
-// nothing or no tree has this oid.
-func (r *Repository) Tree(oid tree.OID) ([]tree.Entry, error) {
-	_, data, err := r.read(r.ctx, "tree", oid)
+	format, err := r.run(r.ctx, "rev-parse", "--show-object-format")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	entries, err := tree.ParseTree(data, len(oid.Bytes()))
-	if err != nil {
-		return nil, &TreeError{OID: oid, Err: err}
+	if err := CheckFormat(r.dir, strings.TrimSpace(string(format))); err != nil {
+		return err
 	}
-	return entries, nil
+	return notFound("tree", oid, "")
 }
 
-// Raw reads an object of any type with its header ("commit 123\x00…"), so that its hash is the oid.
-func (r *Repository) Raw(oid tree.OID) ([]byte, error) {
-	typ, data, err := r.read(r.ctx, "", oid)
-	if err != nil {
-		return nil, err
-	}
-	return append(fmt.Appendf(nil, "%s %d\x00", typ, len(data)), data...), nil
-}
-
-// TreeAt resolves path ("" is the root, else slash-separated without leading slash) in commit's tree.
-// above are the trees from the root down to, without, tree. *NoPathError if there is no directory there. The tree
-// itself is not read.
-func (r *Repository) TreeAt(commit *Commit, path string) (tree1 tree.OID, above []tree.OID, err error) {
-	tree1 = commit.Tree
-	if path == "" {
-		return tree1, nil, nil
-	}
-	elements := strings.Split(path, "/")
-	for i, name := range elements {
-		here := strings.Join(elements[:i+1], "/")
-		no := func(found string) error {
-			return &NoPathError{Commit: commit.OID, Path: path, Found: fmt.Sprintf("%q %s", here, found)}
-		}
-		if err := tree.CheckName(name); err != nil {
-			return tree.OID{}, nil, no("is not a path: " + err.Error())
-		}
-		entries, err := r.Tree(tree1)
-		if err != nil {
-			return tree.OID{}, nil, err
-		}
-		above = append(above, tree1)
-		e := find(entries, name)
-		if e == nil {
-			return tree.OID{}, nil, no("does not exist")
-		}
-		if e.Mode != filemode.Dir {
-			return tree.OID{}, nil, no("is " + kindOf(e.Mode))
-		}
-		tree1 = e.OID
-	}
-	return tree1, above, nil
-}
-
-func find(entries []tree.Entry, name string) *tree.Entry {
-	for i := range entries {
-		if entries[i].Name == name {
-			return &entries[i]
-		}
-	}
-	return nil
-}
-
-func kindOf(m filemode.FileMode) string {
-	switch m {
-	case filemode.Symlink:
-		return "a symbolic link"
-	case filemode.Submodule:
-		return "a submodule"
-	}
-	return "a file"
+// run runs a git that ends by itself, and gives its standard output.
+func (r *Repository) run(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
+	return output(ctx, command(ctx, r.dir, r.env, args...), args[0])
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
@@ -41,12 +42,12 @@ func open(g *gittest.Repository, env ...string) *git.Repository {
 	return r
 }
 
-func rawEntry(mode, name string, oid tree.OID) string {
+func rawEntry(mode, name string, oid git.OID) string {
 	return mode + " " + name + "\x00" + string(oid.Bytes())
 }
 
 // build makes the node of a tree, and of everything below it, out of what the repository gives.
-func build(t *testing.T, r *git.Repository, oid tree.OID) *tree.Node {
+func build(t *testing.T, r *git.Repository, oid git.OID) *tree.Node {
 	t.Helper()
 	entries, err := r.Tree(oid)
 	if err != nil {
@@ -62,7 +63,7 @@ func build(t *testing.T, r *git.Repository, oid tree.OID) *tree.Node {
 			out.Size, out.SHA256 = int64(len(text)), sha256.Sum256(text)
 		default:
 			var content []byte
-			err := r.Blobs(context.Background(), []tree.OID{e.OID}, func(_ int, size int64, rd io.Reader) (err error) {
+			err := r.Blobs(context.Background(), []git.OID{e.OID}, func(_ int, size int64, rd io.Reader) (err error) {
 				out.Size = size
 				content, err = io.ReadAll(rd)
 				return err
@@ -172,7 +173,7 @@ func TestEmptyRepository(t *testing.T) {
 		t.Errorf("raw empty tree: %q, %v", raw, err)
 	}
 	blob := g.Blob("")
-	err := r.Blobs(t.Context(), []tree.OID{blob}, func(_ int, size int64, rd io.Reader) error {
+	err := r.Blobs(t.Context(), []git.OID{blob}, func(_ int, size int64, rd io.Reader) error {
 		b, err := io.ReadAll(rd)
 		if size != 0 || len(b) != 0 {
 			t.Errorf("empty blob: size %d, %q", size, b)
@@ -226,8 +227,7 @@ func TestTreeRefuses(t *testing.T) {
 	} {
 		oid := g.RawTree(c.raw)
 		_, err := r.Tree(oid)
-		var refused *git.TreeError
-		if !errors.As(err, &refused) || refused.OID != oid || refused.Hint() == "" {
+		if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) == "" {
 			t.Errorf("%s: %v", c.why, err)
 		} else if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), oid.String()) {
 			t.Errorf("%s: %q does not say %q", c.why, err, c.want)
@@ -250,24 +250,22 @@ func TestWrongTypeAndMissing(t *testing.T) {
 	ctx := t.Context()
 	for _, c := range []struct {
 		what string
-		oid  tree.OID
-		call func(tree.OID) error
+		oid  git.OID
+		call func(git.OID) error
 		is   string
 	}{
-		{"Commit", blob, func(o tree.OID) error { _, err := r.Commit(o); return err }, "blob"},
-		{"Commit", tag, func(o tree.OID) error { _, err := r.Commit(o); return err }, "tag"},
-		{"Commit", none, func(o tree.OID) error { _, err := r.Commit(o); return err }, ""},
-		{"Tree", commit, func(o tree.OID) error { _, err := r.Tree(o); return err }, "commit"},
-		{"Tree", none, func(o tree.OID) error { _, err := r.Tree(o); return err }, ""},
-		{"Raw", none, func(o tree.OID) error { _, err := r.Raw(o); return err }, ""},
-		{"Sizes", dir, func(o tree.OID) error { _, err := r.Sizes(ctx, []tree.OID{blob, o, blob}); return err }, "tree"},
-		{"Sizes", none, func(o tree.OID) error { _, err := r.Sizes(ctx, []tree.OID{blob, blob, o}); return err }, ""},
-		{"Blobs", dir, func(o tree.OID) error { return r.Blobs(ctx, []tree.OID{blob, o, blob}, readNothing) }, "tree"},
-		{"Blobs, last", dir, func(o tree.OID) error { return r.Blobs(ctx, []tree.OID{blob, o}, readNothing) }, "tree"},
-		{"Blobs", none, func(o tree.OID) error { return r.Blobs(ctx, []tree.OID{blob, o}, readNothing) }, ""},
+		{"Commit", blob, func(o git.OID) error { _, err := r.Commit(o); return err }, "blob"},
+		{"Commit", tag, func(o git.OID) error { _, err := r.Commit(o); return err }, "tag"},
+		{"Commit", none, func(o git.OID) error { _, err := r.Commit(o); return err }, ""},
+		{"Tree", commit, func(o git.OID) error { _, err := r.Tree(o); return err }, "commit"},
+		{"Tree", none, func(o git.OID) error { _, err := r.Tree(o); return err }, ""},
+		{"Raw", none, func(o git.OID) error { _, err := r.Raw(o); return err }, ""},
+		{"Blobs", dir, func(o git.OID) error { return r.Blobs(ctx, []git.OID{blob, o, blob}, readNothing) }, "tree"},
+		{"Blobs, last", dir, func(o git.OID) error { return r.Blobs(ctx, []git.OID{blob, o}, readNothing) }, "tree"},
+		{"Blobs", none, func(o git.OID) error { return r.Blobs(ctx, []git.OID{blob, o}, readNothing) }, ""},
 	} {
 		err := c.call(c.oid)
-		if !errors.Is(err, tree.ErrNotFound) || !strings.Contains(err.Error(), c.oid.String()) || !strings.Contains(err.Error(), c.is) {
+		if !errors.Is(err, git.ErrNotFound) || !strings.Contains(err.Error(), c.oid.String()) || !strings.Contains(err.Error(), c.is) {
 			t.Errorf("%s(%s): %v", c.what, c.oid, err)
 		}
 		// Whatever happened: the next answer is the right one.
@@ -286,7 +284,7 @@ func TestRaw(t *testing.T) {
 	commit := g.CommitTree(dir, "one")
 	g.Git("tag", "-a", "-m", "tagged", "v1", commit.String())
 	r := open(g)
-	for _, oid := range []tree.OID{blob, dir, commit, g.OID("rev-parse", "v1")} {
+	for _, oid := range []git.OID{blob, dir, commit, g.OID("rev-parse", "v1")} {
 		raw, err := r.Raw(oid)
 		if err != nil || tree.FromSHA1(sha1.Sum(raw)) != oid {
 			t.Errorf("%s: %q, %v", oid, raw, err)
@@ -298,15 +296,21 @@ func TestTooLarge(t *testing.T) {
 	g := gittest.New(t)
 	oid := g.Blob(strings.Repeat("x", git.MaxObjectSize+1))
 	r := open(g)
-	var large *git.TooLargeError
-	if _, err := r.Raw(oid); !errors.As(err, &large) || large.Size != git.MaxObjectSize+1 || !strings.Contains(err.Error(), oid.String()) {
+	want := fmt.Sprintf("blob %s has %d bytes (limit %d)", oid, git.MaxObjectSize+1, git.MaxObjectSize)
+	if _, err := r.Raw(oid); !fault.Is(err, fault.Refused) || err.Error() != want || fault.RemedyOf(err) == "" {
 		t.Error(err)
 	}
 	if _, err := r.Tree(g.Tree()); err != nil {
 		t.Error("afterwards:", err)
 	}
-	if sizes, err := r.Sizes(t.Context(), []tree.OID{oid}); err != nil || sizes[0] != git.MaxObjectSize+1 {
-		t.Error(sizes, err)
+	err := r.Blobs(t.Context(), []git.OID{oid}, func(_ int, size int64, _ io.Reader) error {
+		if size != git.MaxObjectSize+1 {
+			t.Errorf("the blob has %d bytes", size)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -324,12 +328,12 @@ func TestTreeAt(t *testing.T) {
 	}
 	for _, c := range []struct {
 		path  string
-		want  tree.OID
-		above []tree.OID
+		want  git.OID
+		above []git.OID
 	}{
 		{"", root, nil},
-		{"a", mid, []tree.OID{root}},
-		{"a/d e\xff", deep, []tree.OID{root, mid}},
+		{"a", mid, []git.OID{root}},
+		{"a/d e\xff", deep, []git.OID{root, mid}},
 	} {
 		got, above, err := r.TreeAt(commit, c.path)
 		if err != nil || got != c.want || !slices.Equal(above, c.above) {
@@ -365,12 +369,12 @@ func TestQuarantine(t *testing.T) {
 	merge := q.CommitTree(root, "merge", base, side)
 
 	inside, outside := open(g, env...), open(g)
-	if _, err := outside.Commit(merge); !errors.Is(err, tree.ErrNotFound) {
+	if _, err := outside.Commit(merge); !errors.Is(err, git.ErrNotFound) {
 		t.Errorf("outside: %v", err)
 	}
 	build(t, inside, root)
 	b, err := inside.Between(t.Context(), base, merge, 10) // a merge: git itself is asked, with the same environment
-	if err != nil || !b.Related || !slices.Equal(b.Commits, []tree.OID{merge, side}) {
+	if err != nil || !b.Related || !slices.Equal(b.Commits, []git.OID{merge, side}) {
 		t.Errorf("%v, %v", b, err)
 	}
 }
@@ -379,7 +383,7 @@ func TestReplaceIsIgnored(t *testing.T) {
 	g := gittest.New(t)
 	blob, other := g.Blob("one"), g.Blob("two")
 	g.Git("replace", blob.String(), other.String())
-	err := open(g).Blobs(t.Context(), []tree.OID{blob}, func(_ int, _ int64, r io.Reader) error {
+	err := open(g).Blobs(t.Context(), []git.OID{blob}, func(_ int, _ int64, r io.Reader) error {
 		b, err := io.ReadAll(r)
 		if string(b) != "one" {
 			t.Errorf("read %q", b)
@@ -392,7 +396,7 @@ func TestReplaceIsIgnored(t *testing.T) {
 }
 
 // overwrite puts an object's file in the place of another's: bytes that are a good object, but not the one named.
-func overwrite(t *testing.T, g *gittest.Repository, oid tree.OID, file []byte) {
+func overwrite(t *testing.T, g *gittest.Repository, oid git.OID, file []byte) {
 	t.Helper()
 	path := filepath.Join(g.Dir, "objects", oid.String()[:2], oid.String()[2:])
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -426,7 +430,7 @@ func TestCorruptObject(t *testing.T) {
 			return errors.Is(err, git.ErrCorrupt)
 		}},
 		{"no zlib", func(*testing.T) []byte { return []byte("garbage garbage") }, func(err error) bool {
-			return errors.Is(err, git.ErrCorrupt) && !errors.Is(err, tree.ErrNotFound) && strings.Contains(err.Error(), "inflate")
+			return errors.Is(err, git.ErrCorrupt) && !errors.Is(err, git.ErrNotFound) && strings.Contains(err.Error(), "inflate")
 		}},
 		{"empty", func(*testing.T) []byte { return nil }, func(err error) bool {
 			return errors.Is(err, git.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
@@ -436,7 +440,7 @@ func TestCorruptObject(t *testing.T) {
 			return b[:len(b)/2]
 		},
 			func(err error) bool {
-				return errors.As(err, new(*git.GitError)) && strings.Contains(err.Error(), "corrupt")
+				return errors.As(err, new(*git.Error)) && strings.Contains(err.Error(), "corrupt")
 			}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
@@ -462,9 +466,9 @@ func TestCorruptBlob(t *testing.T) {
 	g := gittest.New(t)
 	oid := g.Blob("one")
 	overwrite(t, g, oid, loose(t, "blob 3\x00two"))
-	hash := func() tree.OID {
-		var sum tree.OID
-		err := open(g).Blobs(t.Context(), []tree.OID{oid}, func(_ int, size int64, r io.Reader) error {
+	hash := func() git.OID {
+		var sum git.OID
+		err := open(g).Blobs(t.Context(), []git.OID{oid}, func(_ int, size int64, r io.Reader) error {
 			h := tree.HashBlob(size)
 			_, err := io.Copy(h, r)
 			sum = tree.FromSHA1([20]byte(h.Sum(nil)))
@@ -488,16 +492,15 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("sha256", func(t *testing.T) {
 		g := gittest.New(t, "--object-format=sha256")
 		_, err := git.OpenRepository(t.Context(), g.Dir, nil)
-		var format *git.FormatError
-		if !errors.As(err, &format) || format.Format != "sha256" || format.Dir != g.Dir || format.Hint() == "" || !strings.Contains(err.Error(), "sha256") {
+		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), g.Dir+" uses sha256 objects") || fault.RemedyOf(err) == "" {
 			t.Error(err)
 		}
 	})
 	t.Run("plain directory", func(t *testing.T) {
 		dir := t.TempDir()
 		_, err := git.OpenRepository(t.Context(), dir, nil)
-		var git *git.GitError
-		if !errors.As(err, &git) || !strings.Contains(err.Error(), "not a git repository") || !strings.Contains(err.Error(), dir) || git.Hint() == "" {
+		var failed *git.Error
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "not a git repository") || fault.RemedyOf(err) == "" {
 			t.Error(err)
 		}
 	})
@@ -554,8 +557,8 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 		_, err = git.OpenRepository(t.Context(), g.Dir, nil)
-		var git *git.GitError
-		if !errors.As(err, &git) || !strings.Contains(git.Hint(), "2.36") || strings.Contains(err.Error(), "usage") {
+		var failed *git.Error
+		if !errors.As(err, &failed) || !strings.Contains(fault.RemedyOf(err), "2.36") || strings.Contains(err.Error(), "usage") {
 			t.Error(err)
 		}
 	})

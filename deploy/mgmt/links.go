@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -123,8 +124,8 @@ func (l *layer) walk(ctx context.Context, todo []string, path string) (all []str
 		return nil, "", context.Cause(ctx)
 	}
 	if l.walked += len(path); l.walked > maxWalked {
-		return nil, fmt.Sprintf("leads too far: the targets of it, of the links before it, and of those that they lead to have more than %s",
-			size(maxWalked)), nil
+		return nil, fmt.Sprintf("leads too far: its target, those of the links before it, and of those that they lead to have more than %s",
+			text.ExactSize(maxWalked)), nil
 	}
 	return append(todo, elements(path)...), "", nil
 }
@@ -148,29 +149,27 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	}
 	path := at.path(name)
 	if e.Size < 1 || e.Size > maxTarget {
-		return "", &Error{
-			Path: path, What: fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", size(e.Size), maxTarget),
-			Remedy: "remove the link or correct it, and deploy again",
-		}
+		return "", refuse(path, fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", text.ExactSize(e.Size), maxTarget),
+			"remove the link or correct it, and deploy again")
 	}
-	text, err := l.content(e, path)
+	target, err := l.content(e, path)
 	if err != nil {
 		return "", err
 	}
-	l.targets[e.OID] = string(text)
-	return string(text), nil
+	l.targets[e.OID] = string(target)
+	return string(target), nil
 }
 
 // content reads a content that was found to be small.
 func (l *layer) content(e tree.Entry, path string) ([]byte, error) {
-	text, err := l.src.Content(e, path)
+	content, err := l.src.Content(e, path)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", path, err)
 	}
-	if int64(len(text)) != e.Size {
-		return nil, fmt.Errorf("read %q: %d bytes, not the %d that were promised", path, len(text), e.Size)
+	if int64(len(content)) != e.Size {
+		return nil, fmt.Errorf("read %q: it has %d bytes, and its entry says %d", path, len(content), e.Size)
 	}
-	return text, nil
+	return content, nil
 }
 
 // linked gives the file that a link leads to.
@@ -184,10 +183,8 @@ func (l *layer) linked(ctx context.Context, e tree.Entry, name string, at *place
 		return tree.Entry{}, err
 	}
 	if f.why != "" {
-		return tree.Entry{}, &Error{
-			Path: at.path(name), What: "is a link to " + quote(target) + ", which " + f.why,
-			Remedy: "mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link",
-		}
+		return tree.Entry{}, refuse(at.path(name), "is a link to "+quote(target)+", which "+f.why,
+			"mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link")
 	}
 	return f.file, nil
 }

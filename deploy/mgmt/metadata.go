@@ -67,10 +67,7 @@ func brief(err error) string {
 // nothing else. The one that mgmt writes beside a lone file also empties `files`, and then files/ is not found.
 func makeMetadata(main string) ([]byte, error) {
 	if !utf8.ValidString(main) {
-		return nil, &Error{
-			Path: main, What: "is not UTF-8, and the metadata.yaml that names it has to be",
-			Remedy: "rename it",
-		}
+		return nil, refuse(main, "is not UTF-8, and the metadata.yaml that names it has to be", "rename it")
 	}
 	return []byte("main: " + strconv.Quote(main) + "\n"), nil // Go's escapes of valid UTF-8 are also YAML's
 }

@@ -47,7 +47,7 @@ func with(text string) map[string]leaf {
 
 func TestMetadataRefused(t *testing.T) {
 	for text, what := range map[string]string{
-		"main: [":                          "can not be read by mgmt: line 1",
+		"main: [":                          "cannot be read by mgmt: line 1",
 		"main: missing.mcl":                `names main "missing.mcl", which leads nowhere: there is no "missing.mcl" in the tree`,
 		"main: sub":                        `names main "sub", which is a directory`,
 		"main: sub/m":                      "which leads into the submodule",
@@ -68,9 +68,9 @@ func TestMetadataRefused(t *testing.T) {
 		"license: [MIT]":                   "cannot unmarshal",
 		"parentpathblock: perhaps":         "cannot unmarshal",
 		"metadata: text":                   "cannot unmarshal",
-		"main: &a [*a]":                    "can not be read by mgmt",
+		"main: &a [*a]":                    "cannot be read by mgmt",
 		"\xff":                             "is not UTF-8",
-		"# " + strings.Repeat("x", 32<<10): "at most 32 KiB (32768 bytes) are read",
+		"# " + strings.Repeat("x", 32<<10): "(limit 32 KiB)",
 	} {
 		_, err := lay(with(text), mgmt.Options{Frontend: mgmt.Lang})
 		refused(t, err, "metadata.yaml", what)
@@ -157,7 +157,7 @@ func TestMetadataTime(t *testing.T) {
 	} {
 		start := time.Now()
 		_, err := lay(with(text), mgmt.Options{Frontend: mgmt.Lang})
-		refused(t, err, "metadata.yaml", "can not be read by mgmt")
+		refused(t, err, "metadata.yaml", "cannot be read by mgmt")
 		if err != nil && len(err.Error()) > 500 {
 			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 		}

@@ -49,8 +49,8 @@ type place struct {
 // exclude are patterns as in a .gitignore in dir; what is below an excluded directory is not looked at. progress is told
 // after each file how many there were so far, and their bytes.
 //
-// A *PatternError is about exclude. A *DirectoryError names up to ten things that no tree can hold or that cannot be
-// read.
+// A pattern that cannot be understood is a fault.Usage. A fault.Refused names up to ten things that no tree can hold or
+// that cannot be read.
 func ReadDirectory(ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64)) (*Directory, error) {
 	rules, err := parseExcludes(exclude)
 	if err != nil {
@@ -61,7 +61,7 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	d := &Directory{Name: filepath.Base(abs), trees: map[OID][]Entry{}, places: map[OID]place{}}
-	// Whoever moves the link, or this process, elsewhere is still read from where it began.
+	// The path is resolved once: a link that is moved later, or another working directory, changes nothing.
 	if d.dir, err = filepath.EvalSymlinks(abs); err != nil {
 		return nil, noDirectory(dir, err)
 	}
@@ -74,7 +74,7 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 	top, _, err := w.walk("")
 	switch {
 	case err == nil && len(w.problems) > 0, errors.Is(err, errEnough):
-		return nil, &DirectoryError{Dir: dir, Problems: w.problems}
+		return nil, unfit(dir, w.problems)
 	case err != nil:
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
 	}
@@ -133,24 +133,24 @@ func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size i
 func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) error) error {
 	dir, err := openBelow(root, path.Dir(at.path))
 	if err != nil {
-		return changed(at.path, err)
+		return unreadAgain(at.path, err)
 	}
 	defer dir.Close()
 	var content io.Reader
 	if at.link {
 		target, err := readLink(int(dir.Fd()), path.Base(at.path))
 		if err != nil || int64(len(target)) != at.size {
-			return changed(at.path, err)
+			return unreadAgain(at.path, err)
 		}
 		content = bytes.NewReader(target)
 	} else {
 		f, info, err := openFile(int(dir.Fd()), path.Base(at.path))
 		if err != nil {
-			return changed(at.path, err)
+			return unreadAgain(at.path, err)
 		}
 		defer f.Close()
 		if info.Size() != at.size {
-			return changed(at.path, nil)
+			return unreadAgain(at.path, nil)
 		}
 		content = f
 	}
@@ -159,13 +159,12 @@ func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) 
 	return fn(r)
 }
 
-// changed words what became of a file that was read before.
-func changed(where string, err error) error {
-	switch {
-	case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, errNoFile):
-		return &ChangedError{Path: where}
+// unreadAgain says why a file could not be read a second time; no err: it has another size.
+func unreadAgain(path string, err error) error {
+	if err == nil || isGone(err) {
+		return changed(path)
 	}
-	return fmt.Errorf("read %q: %w", where, err)
+	return fmt.Errorf("read %q: %w", path, err)
 }
 
 // checkedReader withholds a content's last bytes if it is not what it was.
@@ -190,7 +189,7 @@ func (r *checkedReader) Read(b []byte) (int, error) {
 	r.left -= int64(n)
 	switch {
 	case r.left == 0 && sumOf(r.sum) != r.oid, errors.Is(err, io.EOF) && r.left > 0:
-		return 0, &ChangedError{Path: r.path}
+		return 0, changed(r.path)
 	case errors.Is(err, io.EOF):
 		err = nil
 	}
@@ -208,12 +207,12 @@ type directoryWalk struct {
 	rules    excludes
 	progress func(int, int64)
 	buf      []byte
-	problems []Problem
+	problems []problem
 }
 
-// problem notes what keeps the directory from being deployed; the walk goes on for others.
-func (w *directoryWalk) problem(where, what, remedy string) error {
-	if w.problems = append(w.problems, Problem{Path: where, What: what, Remedy: remedy}); len(w.problems) == maxProblems {
+// refuse notes what keeps the directory from being deployed; the walk goes on for others.
+func (w *directoryWalk) refuse(where, what, remedy string) error {
+	if w.problems = append(w.problems, problem{where, what, remedy}); len(w.problems) == maxProblems {
 		return errEnough
 	}
 	return nil
@@ -224,14 +223,10 @@ func (w *directoryWalk) unread(where string, err error) error {
 	switch {
 	case w.ctx.Err() != nil:
 		return context.Cause(w.ctx)
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, errNoFile):
-		return w.problem(where, "changed while it was read", waitRemedy)
+	case isGone(err):
+		return w.refuse(where, ErrChanged.Error(), waitRemedy)
 	}
-	var at *os.PathError
-	if errors.As(err, &at) {
-		err = at.Err
-	}
-	return w.problem(where, "cannot be read: "+err.Error(), "let this user read it, or leave it out with --exclude")
+	return w.refuse(where, fmt.Sprintf("cannot be read: %v", withoutPath(err)), "let this user read it, or leave it out")
 }
 
 // walk reads the directory at where and what is below it: files first, so that only one directory is open at a time.
@@ -287,7 +282,7 @@ func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err
 		case err != nil:
 			err = w.unread(at, err)
 		case bad != nil:
-			err = w.problem(at, bad.Error(), "leave it out with --exclude "+name+", or deploy the commit: refship deploy --repo DIR --rev REV")
+			err = w.refuse(at, bad.Error(), "leave it out, or deploy the commit instead")
 		case kind == unix.S_IFDIR:
 			dirs = append(dirs, name)
 		case kind == unix.S_IFLNK:
@@ -295,7 +290,7 @@ func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err
 		case kind == unix.S_IFREG:
 			e, err = w.file(int(dir.Fd()), name, at)
 		default:
-			err = w.problem(at, "is "+kindName(kind), "only files, links and directories are deployed: leave it out with --exclude, or remove it")
+			err = w.refuse(at, "is "+kindName(kind), "only files, links and directories are deployed: leave it out, or remove it")
 		}
 		switch {
 		case err != nil:
@@ -322,7 +317,7 @@ func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
 	}
 	if len(target) == 0 || len(target) > maxTarget {
 		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), maxTarget)
-		return Entry{}, w.problem(where, what, "remove the link or correct it, or leave it out with --exclude")
+		return Entry{}, w.refuse(where, what, "remove the link or correct it, or leave it out")
 	}
 	oid := HashObject("blob", target)
 	w.take(oid, place{path: where, size: int64(len(target)), link: true})
@@ -336,7 +331,7 @@ func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 	}
 	defer f.Close()
 	if len(w.problems) > 0 {
-		return Entry{}, nil // it can be opened: whoever waits for the other problems waits for no more
+		return Entry{}, nil // it can be opened: that is enough where the problems are the result
 	}
 	size := info.Size()
 	// Not HashBlob: nobody has looked for SHA-1 collisions in these files yet.

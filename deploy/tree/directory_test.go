@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"refship/deploy/fault"
 	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
@@ -201,14 +202,14 @@ func TestEmptyDirectory(t *testing.T) {
 	}
 }
 
-func directoryError(t *testing.T, dir string, exclude ...string) *tree.DirectoryError {
+// refused reads a directory that is refused, and gives the error and its remedy.
+func refused(t *testing.T, dir string, exclude ...string) (err error, remedy string) {
 	t.Helper()
-	_, err := tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
-	var bad *tree.DirectoryError
-	if !errors.As(err, &bad) {
+	_, err = tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
+	if !fault.Is(err, fault.Refused) {
 		t.Fatalf("error is %T %v", err, err)
 	}
-	return bad
+	return err, fault.RemedyOf(err)
 }
 
 func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
@@ -226,13 +227,11 @@ func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
 	if err := unix.Bind(s, &unix.SockaddrUnix{Name: "socket"}); err != nil {
 		t.Fatal(err)
 	}
-	bad := directoryError(t, ".")
+	bad, remedy := refused(t, ".")
 	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; "sub/.GIT" is git's own name in any case; "sub/.git" is git's own name in any case`
-	hint := "only files, links and directories are deployed: leave it out with --exclude, or remove it; " +
-		"leave it out with --exclude .GIT, or deploy the commit: refship deploy --repo DIR --rev REV; " +
-		"leave it out with --exclude .git, or deploy the commit: refship deploy --repo DIR --rev REV"
-	if diff := cmp.Diff([]string{want, hint}, []string{bad.Error(), bad.Hint()}); diff != "" {
-		t.Errorf("error, hint (-want +got):\n%s", diff)
+	mend := "only files, links and directories are deployed: leave it out, or remove it; leave it out, or deploy the commit instead"
+	if diff := cmp.Diff([]string{want, mend}, []string{bad.Error(), remedy}); diff != "" {
+		t.Errorf("error, remedy (-want +got):\n%s", diff)
 	}
 	if d := read(t, ".", "pi?pe", "/socket", ".[gG][iI][tT]"); d.Files != 1 || d.Name != filepath.Base(dir) {
 		t.Errorf("%d files of %s", d.Files, d.Name)
@@ -247,9 +246,9 @@ func TestTenProblemsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bad := directoryError(t, dir)
-	if len(bad.Problems) != 10 || !strings.HasSuffix(bad.Error(), `"09" is a FIFO; perhaps more`) || strings.Count(bad.Hint(), "leave it out") != 1 {
-		t.Errorf("%v, hint: %s", bad, bad.Hint())
+	bad, remedy := refused(t, dir)
+	if strings.Count(bad.Error(), "is a FIFO") != 10 || !strings.HasSuffix(bad.Error(), `"09" is a FIFO; perhaps more`) || strings.Count(remedy, "leave it out") != 1 {
+		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
 }
 
@@ -258,13 +257,13 @@ func TestNoDirectory(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"file": "x", "loop": "-> loop", "to file": "-> file"})
 	for name, says := range map[string]string{"missing": "no such file", "file": "not a directory", "loop": "too many links", "to file": "not a directory"} {
-		bad := directoryError(t, filepath.Join(dir, name))
-		if !strings.Contains(bad.Error(), says) || !strings.Contains(bad.Error(), name) || bad.Hint() == "" || bad.Err == nil {
-			t.Errorf("%s: %v, hint %q", name, bad, bad.Hint())
+		bad, remedy := refused(t, filepath.Join(dir, name))
+		if !strings.Contains(bad.Error(), says) || !strings.Contains(bad.Error(), name) || remedy == "" {
+			t.Errorf("%s: %v, remedy %q", name, bad, remedy)
 		}
 	}
-	if bad := directoryError(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
-		t.Errorf("%v", bad.Err)
+	if bad, _ := refused(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
+		t.Error(bad)
 	}
 }
 
@@ -285,10 +284,10 @@ func TestUnreadable(t *testing.T) {
 	} else if err := errors.Join(os.Chmod(filepath.Join(dir, "secret"), 0), os.Chmod(filepath.Join(dir, "closed"), 0), os.Chmod(filepath.Join(dir, "other/closed"), 0)); err != nil {
 		t.Fatal(err)
 	}
-	bad := directoryError(t, dir)
+	bad, remedy := refused(t, dir)
 	want := `: "secret" cannot be read: permission denied; "closed" cannot be read: permission denied; "other/closed" cannot be read: permission denied`
-	if !strings.HasSuffix(bad.Error(), want) || bad.Hint() != "let this user read it, or leave it out with --exclude" {
-		t.Errorf("%v, hint: %s", bad, bad.Hint())
+	if !strings.HasSuffix(bad.Error(), want) || remedy != "let this user read it, or leave it out" {
+		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
 	// What is left out need not be readable.
 	if d := read(t, dir, "secret", "closed/"); d.Files != 1 {
@@ -330,8 +329,8 @@ func TestChangedFiles(t *testing.T) {
 				got = got[:n]
 				return err
 			})
-			var changed *tree.ChangedError
-			if !errors.As(err, &changed) || changed.Path != "sub/file" || changed.Hint() == "" || len(got) == 6 {
+			says := `"sub/file" changed while it was read`
+			if !errors.Is(err, tree.ErrChanged) || err.Error() != says || fault.RemedyOf(err) == "" || len(got) == 6 {
 				t.Errorf("%v after %q", err, got)
 			}
 		})
@@ -346,7 +345,7 @@ func TestChangedFiles(t *testing.T) {
 		_, err := io.ReadAll(r)
 		return err
 	})
-	if changed := (*tree.ChangedError)(nil); !errors.As(err, &changed) {
+	if !errors.Is(err, tree.ErrChanged) {
 		t.Errorf("link: %v", err)
 	}
 }
@@ -530,8 +529,8 @@ func TestMalformedExcludes(t *testing.T) {
 		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end", "a\x00": "NUL",
 	} {
 		_, err := tree.ReadDirectory(t.Context(), t.TempDir(), []string{"fine", pattern}, nil)
-		var bad *tree.PatternError
-		if !errors.As(err, &bad) || bad.Pattern != pattern || bad.Hint() == "" || !strings.Contains(err.Error(), says) {
+		named := fmt.Sprintf("exclude pattern %q ", pattern)
+		if !fault.Is(err, fault.Usage) || fault.RemedyOf(err) == "" || !strings.HasPrefix(err.Error(), named) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", pattern, err)
 		}
 	}

@@ -6,74 +6,77 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"refship/deploy/fault"
 )
 
 var (
 	// ErrNotFound is wrapped where no object, or none of the wanted type, has an oid.
 	ErrNotFound = errors.New("object not found")
+	// ErrChanged is wrapped when a file of a Directory is not what it was when the tree was made of it.
+	ErrChanged = errors.New("changed while it was read")
 )
 
-// DirectoryError: a directory that cannot be deployed, with what is to be mended first.
-type DirectoryError struct {
-	Dir      string    // as it was asked for
-	Problems []Problem // at least one, at most ten
-	Err      error     // nil, or why there is no such directory
+// ReasonUnfit is the reason why a directory cannot be deployed that files could be left out of. It is about the remedies.
+const ReasonUnfit fault.Reason = "directory-unfit"
+
+// waitRemedy is what to do about a directory that is being written to.
+const waitRemedy = "deploy again when nothing writes to it"
+
+// problem is one thing in a directory that cannot be deployed.
+type problem struct {
+	path   string // below the directory, elements joined with "/"; "" is the directory itself
+	what   string // follows the path in a sentence
+	remedy string
 }
 
-// Problem is one thing in a directory that cannot be deployed.
-type Problem struct {
-	Path   string // below the directory, elements joined with "/"; "" is the directory itself
-	What   string // follows the path in a sentence
-	Remedy string
-}
-
-func noDirectory(dir string, err error) error {
-	var at *os.PathError
-	what := err
-	if errors.As(err, &at) {
-		what = at.Err
-	}
-	return &DirectoryError{Dir: dir, Err: err, Problems: []Problem{{What: what.Error(), Remedy: "give a directory that is there and that this user may read"}}}
-}
-
-func (e *DirectoryError) Error() string {
-	var list []string
-	for _, p := range e.Problems {
-		if p.Path == "" {
-			list = append(list, p.What)
-		} else {
-			list = append(list, fmt.Sprintf("%q %s", p.Path, p.What))
+// unfit refuses the directory that was asked for as dir, for all of the problems.
+func unfit(dir string, problems []problem) error {
+	var list, remedies []string
+	for _, p := range problems {
+		what := p.what
+		if p.path != "" {
+			what = fmt.Sprintf("%q %s", p.path, p.what)
+		}
+		list = append(list, what)
+		if !slices.Contains(remedies, p.remedy) {
+			remedies = append(remedies, p.remedy)
 		}
 	}
 	if len(list) == maxProblems {
 		list = append(list, "perhaps more")
 	}
-	return fmt.Sprintf("directory %q: %s", e.Dir, strings.Join(list, "; "))
-}
-
-// Unwrap gives why there is no such directory; nil if there is one.
-func (e *DirectoryError) Unwrap() error { return e.Err }
-
-// Hint is the remedies, each once.
-func (e *DirectoryError) Hint() string {
-	var list []string
-	for _, p := range e.Problems {
-		if !slices.Contains(list, p.Remedy) {
-			list = append(list, p.Remedy)
-		}
+	return &fault.Error{
+		Kind: fault.Refused, What: fmt.Sprintf("directory %q: %s", dir, strings.Join(list, "; ")),
+		Remedy: strings.Join(remedies, "; "), Reason: ReasonUnfit, About: remedies,
 	}
-	return strings.Join(list, "; ")
 }
 
-// waitRemedy is what to do about a directory that somebody writes to.
-const waitRemedy = "deploy again when nothing writes to it"
-
-// ChangedError: a file of a Directory is not what it was when the tree was made of it.
-type ChangedError struct {
-	Path string // below the directory
+// noDirectory refuses what is not a directory, or cannot be opened.
+func noDirectory(dir string, err error) error {
+	return &fault.Error{
+		Kind: fault.Refused, What: fmt.Sprintf("directory %q: %v", dir, withoutPath(err)),
+		Remedy: "give a directory that is there and that this user may read", Cause: err,
+	}
 }
 
-func (e *ChangedError) Error() string { return fmt.Sprintf("%q changed while it was read", e.Path) }
+// withoutPath is an error without the path that it names.
+func withoutPath(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
 
-// Hint is the remedy.
-func (e *ChangedError) Hint() string { return waitRemedy }
+// isGone tells whether an error says that a file or directory is not what it was a moment ago.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, errNoFile)
+}
+
+// changed says that the file at path, below the directory, is not what it was.
+func changed(path string) error {
+	return &fault.Error{What: fmt.Sprintf("%q %v", path, ErrChanged), Remedy: waitRemedy, Cause: ErrChanged}
+}

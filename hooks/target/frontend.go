@@ -1,7 +1,6 @@
 package target
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -16,9 +15,8 @@ func ParseFrontend(s string) (record.Frontend, error) {
 	if record.Frontend(s) == record.Files {
 		return record.Files, nil
 	}
-	var unknown *mgmt.Error
-	if err := mgmt.CheckFrontend(s); errors.As(err, &unknown) {
-		return "", &fault.Error{Kind: fault.Refused, What: unknown.Error(), Remedy: unknown.Hint() + "; refship's own is files"}
+	if err := mgmt.CheckFrontend(s); err != nil {
+		return "", &fault.Error{Remedy: fault.RemedyOf(err) + "; refship's own is files", Cause: err}
 	}
 	return record.Frontend(s), nil
 }
