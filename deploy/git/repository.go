@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"refship/deploy/tree"
@@ -42,13 +43,20 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("open repository: %s is not a directory", abs)
 	}
-	r := &Repository{dir: abs, env: environ(abs, env), turn: make(chan struct{}, 1)}
+	r := &Repository{dir: abs, env: Env(abs, slices.Concat(env, asStored)...), turn: make(chan struct{}, 1)}
 	r.ctx, r.close = context.WithCancelCause(ctx)
 	if err := r.use(r.ctx, func(*catFile) error { return nil }); err != nil {
 		_ = r.Close()
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	return r, nil
+}
+
+// asStored makes git take history as the commits have it: no grafts and no word about that, and no fetching of what a
+// partial clone lacks.
+var asStored = []string{
+	"GIT_GRAFT_FILE=/dev/null", "GIT_NO_LAZY_FETCH=1",
+	"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=advice.graftFileDeprecated", "GIT_CONFIG_VALUE_0=false",
 }
 
 // IsShallow tells whether the repository lacks commits that its own ones name (git-clone(1), --depth).

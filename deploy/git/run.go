@@ -23,15 +23,14 @@ const endGrace = 5 * time.Second
 // maxSaid bounds what is kept of git's standard error, in bytes.
 const maxSaid = 4096
 
-// environ is the environment of a git that works for refship on the repository at gitDir: of the caller's own only PATH,
-// and extra. What decides which objects and settings git sees comes last, so that extra cannot change it: no
-// configuration but the repository's own, and an oid means the bytes that hash to it, whatever refs/replace and grafts
-// say.
-func environ(gitDir string, extra []string) []string {
-	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, extra, []string{
+// Env is the whole environment of a git that works for refship on the repository at gitDir: of this process's own only
+// PATH, and more. What decides which configuration and objects git sees comes last, so that more cannot change it: no
+// configuration but the repository's, and no replacement objects (git-replace(1)), which are refs that anybody who may
+// push can push.
+func Env(gitDir string, more ...string) []string {
+	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, more, []string{
 		"LC_ALL=C", "GIT_DIR=" + gitDir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_NO_REPLACE_OBJECTS=1", "GIT_NO_LAZY_FETCH=1", "GIT_GRAFT_FILE=/dev/null",
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=advice.graftFileDeprecated", "GIT_CONFIG_VALUE_0=false",
+		"GIT_NO_REPLACE_OBJECTS=1",
 	})
 }
 
@@ -45,10 +44,10 @@ func command(ctx context.Context, gitDir string, env []string, args ...string) *
 	return cmd
 }
 
-// Run runs git on the repository at gitDir, in an environment made from scratch, and gives its standard output. Errors are
-// *Error, and the cause that ended ctx.
+// Run runs git on the repository at gitDir, in an environment made from scratch ([Env]), and gives its standard output.
+// Errors are *Error, and the cause that ended ctx.
 func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
-	return output(ctx, command(ctx, gitDir, environ(gitDir, nil), args...), args[0])
+	return output(ctx, command(ctx, gitDir, Env(gitDir), args...), args[0])
 }
 
 // AsUser runs git as the user would, and gives its standard output. Errors are as of Run.
