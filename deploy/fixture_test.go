@@ -339,7 +339,7 @@ func (f *fixture) sameAsGit(d *record.Deploy) {
 		if err := f.chain.Cat(f.Context(), d, path, writers{h, sum}); err != nil {
 			return err
 		}
-		if tree.FromSHA1([20]byte(h.Sum(nil))) != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
+		if h.OID() != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
 			f.Errorf("cat %q: other bytes than blob %s", path, e.OID)
 		}
 		return nil

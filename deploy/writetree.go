@@ -159,7 +159,7 @@ func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 	} else {
 		err = w.regular(p, content)
 	}
-	if err == nil && tree.FromSHA1([20]byte(sum.Sum(nil))) != p.entry.OID {
+	if err == nil && sum.OID() != p.entry.OID {
 		err = fmt.Errorf("something else than blob %s was handed over", p.entry.OID)
 	}
 	return err

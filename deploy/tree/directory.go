@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path"
@@ -154,7 +153,7 @@ func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) 
 		}
 		content = f
 	}
-	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: newHash("blob", at.size)}
+	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: hashNewBlob(at.size)}
 	defer func() { r.left, r.from = 0, nil }()
 	return fn(r)
 }
@@ -172,7 +171,7 @@ type checkedReader struct {
 	ctx  context.Context
 	from io.Reader
 	left int64
-	sum  hash.Hash
+	sum  *BlobHash
 	oid  OID
 	path string
 }
@@ -188,7 +187,7 @@ func (r *checkedReader) Read(b []byte) (int, error) {
 	_, _ = r.sum.Write(b[:n]) // a hash never fails
 	r.left -= int64(n)
 	switch {
-	case r.left == 0 && sumOf(r.sum) != r.oid, errors.Is(err, io.EOF) && r.left > 0:
+	case r.left == 0 && r.sum.OID() != r.oid, errors.Is(err, io.EOF) && r.left > 0:
 		return 0, changed(r.path)
 	case errors.Is(err, io.EOF):
 		err = nil
@@ -335,7 +334,7 @@ func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 	}
 	size := info.Size()
 	// Not HashBlob: nobody has looked for SHA-1 collisions in these files yet.
-	sum := newHash("blob", size)
+	sum := hashNewBlob(size)
 	for n := int64(0); ; {
 		got, err := f.Read(w.buf)
 		_, _ = sum.Write(w.buf[:got]) // a hash never fails
@@ -346,7 +345,7 @@ func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 		case n > size, errors.Is(err, io.EOF) && n < size:
 			return Entry{}, w.unread(where, errNoFile)
 		case errors.Is(err, io.EOF):
-			e := Entry{Name: name, Mode: filemode.Regular, OID: sumOf(sum)}
+			e := Entry{Name: name, Mode: filemode.Regular, OID: sum.OID()}
 			if info.Mode()&0o100 != 0 {
 				e.Mode = filemode.Executable
 			}

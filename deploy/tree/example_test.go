@@ -16,7 +16,7 @@ func file(mode filemode.FileMode, name, content string) tree.Entry {
 	h := tree.HashBlob(int64(len(content)))
 	h.Write([]byte(content))
 	return tree.Entry{
-		Mode: mode, Name: name, OID: tree.FromSHA1([20]byte(h.Sum(nil))),
+		Mode: mode, Name: name, OID: h.OID(),
 		Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
 	}
 }
@@ -76,5 +76,5 @@ func ExampleParseNode() {
 	_, err := tree.ParseNode([]byte("100664 ce013625030ba8dba906f756967f9e9ca394464a 6 " +
 		"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\tmotd\x00"))
 	fmt.Println(err)
-	// Output: parse node: entry 1: mode "100664": not one of 100644 100755 120000 40000 160000
+	// Output: parse node: entry 1: mode "100664" is not one of 100644 100755 120000 40000 160000
 }

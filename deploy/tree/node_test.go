@@ -316,7 +316,7 @@ func TestEmptyNode(t *testing.T) {
 func largeNode(n int) *tree.Node {
 	node := &tree.Node{}
 	for i := range n {
-		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: tree.FromSHA1([20]byte{byte(i)}), Size: int64(i)}
+		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: gittest.BlobOID(fmt.Sprint(i)), Size: int64(i)}
 		if i%10 == 0 {
 			e.Mode = filemode.Dir
 		}
