@@ -13,8 +13,8 @@ import (
 	"refship/deploy/tree"
 )
 
-// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through Raw): a
-// few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
+// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through
+// Raw): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
 const MaxObjectSize = 64 << 20
 
 // read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
@@ -77,8 +77,8 @@ func notFound(want string, oid OID, is string) error {
 	return fmt.Errorf("read %s %s: %w", what, oid, ErrNotFound)
 }
 
-// Tree reads a tree's entries, in git's order, without sizes and sha256s. What git itself would not have
-// written is refused (fault.Refused): a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps
+// Tree reads a tree's entries, in git's order, without sizes and sha256s. What git itself would not have written is
+// refused (fault.Refused): a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps
 // ErrNotFound if nothing or no tree has this oid.
 func (r *Repository) Tree(oid OID) ([]tree.Entry, error) {
 	_, data, err := r.read(r.ctx, "tree", oid)
@@ -101,8 +101,9 @@ func (r *Repository) Raw(oid OID) ([]byte, error) {
 	return append(fmt.Appendf(nil, "%s %d\x00", typ, len(data)), data...), nil
 }
 
-// TreeAt finds the directory at path in a commit's tree; "" is the root, else elements are joined with "/". above are the
-// trees from the root down to at, without at, which is not read. The error is a *NoPathError if there is no directory.
+// TreeAt finds the directory at path in a commit's tree; "" is the root, else elements are joined with "/". above are
+// the trees from the root down to at, without at, which is not read. The error is a *NoPathError if there is no
+// directory.
 func (r *Repository) TreeAt(commit *Commit, path string) (at OID, above []OID, err error) {
 	at = commit.Tree
 	if path == "" {

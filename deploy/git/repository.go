@@ -16,9 +16,10 @@ import (
 // Repository reads one git repository through one long-running `git cat-file --batch-command --buffer` (git 2.36 or
 // newer).
 //
-// It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git dies,
-// or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is ended,
-// and the next call starts a new one: the Repository stays usable until Close or the end of OpenRepository's context.
+// It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git
+// dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is
+// ended, and the next call starts a new one: the Repository stays usable until Close or the end of OpenRepository's
+// context.
 type Repository struct {
 	dir   string
 	env   []string

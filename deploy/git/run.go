@@ -29,13 +29,13 @@ const maxSaid = 4096
 // push can push.
 func Env(gitDir string, more ...string) []string {
 	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, more, []string{
-		"LC_ALL=C", "GIT_DIR=" + gitDir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_NO_REPLACE_OBJECTS=1",
+		"LC_ALL=C", "GIT_DIR=" + gitDir, "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_NO_REPLACE_OBJECTS=1",
 	})
 }
 
-// command is a git on the repository at gitDir that gets no signal of the caller's terminal: Ctrl-C must not end the git
-// of a push that is to finish.
+// command is a git on the repository at gitDir that gets no signal of the caller's terminal: Ctrl-C must not end the
+// git of a push that is to finish.
 func command(ctx context.Context, gitDir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = gitDir, env
@@ -50,7 +50,7 @@ func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 	return output(ctx, command(ctx, gitDir, Env(gitDir), args...), args[0])
 }
 
-// AsUser runs git as the user would, and gives its standard output. Errors are as of Run.
+// AsUser runs git as the user would, and gives its standard output. Errors are those of Run.
 func AsUser(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Env = userEnviron()

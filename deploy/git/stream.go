@@ -8,9 +8,9 @@ import (
 // Blobs streams blobs in order, pipelined: fn is called once for each, and need not read all of content, which is good
 // until fn returns. The bytes are as git gives them: tree.HashBlob tells whether they are those that the oid names.
 //
-// fn's error ends the call, which returns it; so does an oid of another object, or of none (the error wraps ErrNotFound).
-// The Repository stays usable, at the cost of a new git process. fn must not call the same Repository: it would wait for
-// itself.
+// fn's error ends the call, which returns it; so does an oid of another object, or of none (the error wraps
+// ErrNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the same Repository:
+// it would wait for itself.
 func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return r.stopped(ctx)
@@ -33,7 +33,8 @@ func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size 
 			if err := r.stopped(ctx); err != nil {
 				return err
 			}
-			if err := r.blob(ctx, p, oid, func(size int64, c io.Reader) error { return fn(i, size, c) }); err != nil {
+			err := r.blob(ctx, p, oid, func(size int64, content io.Reader) error { return fn(i, size, content) })
+			if err != nil {
 				return err
 			}
 		}
@@ -42,7 +43,7 @@ func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size 
 }
 
 // blob reads one answer, of a blob.
-func (r *Repository) blob(ctx context.Context, p *catFile, oid OID, fn func(size int64, content io.Reader) error) error {
+func (r *Repository) blob(ctx context.Context, p *catFile, oid OID, fn func(int64, io.Reader) error) error {
 	h, err := p.readHeader(oid)
 	switch {
 	case err != nil:

@@ -10,8 +10,8 @@ import (
 // ReasonSettings is the reason of a refusal that other settings, frontend or entry, would end. It is about the remedy.
 const ReasonSettings fault.Reason = "mgmt-settings"
 
-// refuse says that mgmt could not run what is to be deployed, because of what is at path: what follows that in a sentence.
-// Without a path it is about the whole tree.
+// refuse says that mgmt could not run what is to be deployed, because of what is at path: what follows that in a
+// sentence. Without a path it is about the whole tree.
 func refuse(path, what, remedy string) error {
 	if path != "" {
 		what = quote(path) + " " + what

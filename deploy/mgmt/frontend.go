@@ -39,7 +39,7 @@ func CheckFrontend(name string) error {
 func (l *layer) pick(ctx context.Context) (string, error) {
 	if l.o.Entry != "" {
 		return "", refuseSettings("",
-			fmt.Sprintf("the entry file %q is set, and the frontend is auto, which looks for mgmt's default entry files", l.o.Entry),
+			fmt.Sprintf("the entry file %q is set, and frontend auto looks for mgmt's default entry files", l.o.Entry),
 			"set the frontend that it is for, lang or yaml, or unset the entry file")
 	}
 	has := map[string]bool{}
@@ -62,7 +62,7 @@ func (l *layer) pick(ctx context.Context) (string, error) {
 		return YAML, nil
 	}
 	return "", refuseSettings("",
-		"the tree holds nothing that mgmt starts with: neither metadata.yaml nor main.mcl for lang, nor start.yaml for yaml",
+		"the tree holds nothing that mgmt starts with: no metadata.yaml or main.mcl for lang, no start.yaml for yaml",
 		"add one of them, or set the frontend, and with lang or yaml the entry file if it has another name")
 }
 

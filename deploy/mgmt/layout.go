@@ -27,7 +27,7 @@ type Source struct {
 // Options say what to make of a tree.
 type Options struct {
 	Frontend string // auto, lang, yaml or empty
-	Entry    string // the file that mgmt starts with, a path in the tree; "": the frontend's default, the only one with auto and empty
+	Entry    string // the file that mgmt starts with, a path in the tree; "": the default, as it must be with auto and empty
 	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
 }
 
@@ -76,9 +76,9 @@ func (n *node) find(name string) *tree.Entry {
 	return nil
 }
 
-// Lay makes what mgmt reads of a tree. What mgmt could not run is refused (fault.Refused), and so is what takes too many
-// steps to find out; other errors are those of src, and the cause that ended ctx. Nothing but the tree is looked at: equal
-// trees and options give equal layouts.
+// Lay makes what mgmt reads of a tree. What mgmt could not run is refused (fault.Refused), and so is what takes too
+// many steps to find out; other errors are those of src, and the cause that ended ctx. Nothing but the tree is looked
+// at: equal trees and options give equal layouts.
 func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 	if err := CheckFrontend(o.Frontend); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 	}
 	if l.o.Entry != "" && l.o.Entry != entry {
 		return "", nil, refuseSettings(metadataName,
-			fmt.Sprintf("names main %q, and the entry file is set to %q: with mgmt, metadata.yaml wins", entry, l.o.Entry),
+			fmt.Sprintf("names main %q, and the entry file is set to %q: mgmt follows metadata.yaml", entry, l.o.Entry),
 			"unset the entry file, or name the same file in metadata.yaml, and deploy again")
 	}
 	main, err := l.follow(ctx, root, entry, 0)
@@ -260,8 +260,9 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 // file lays out a file.
 func (l *layer) file(ctx context.Context, e tree.Entry, name, path string) (*File, error) {
 	if e.Size > l.o.MaxValue {
-		return nil, refuse(path,
-			fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", text.ExactSize(e.Size), text.ExactSize(l.o.MaxValue)),
+		what := fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s",
+			text.ExactSize(e.Size), text.ExactSize(l.o.MaxValue))
+		return nil, refuse(path, what,
 			"let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the tree and deploy again")
 	}
 	if err := l.count(ctx, name, leastFile); err != nil {
@@ -303,8 +304,9 @@ func (l *layer) tooMany(files uint64, superblock string) error {
 	if files < maxCount {
 		counted = humanize.Comma(int64(files))
 	}
-	return refuse("", fmt.Sprintf("the tree has %s files, and mgmt's list of them has %s: it is one value of etcd, of at most %s",
-		counted, superblock, text.ExactSize(l.o.MaxValue)), smaller)
+	what := fmt.Sprintf("the tree has %s files, and mgmt's list of them has %s: it is one value of etcd, of at most %s",
+		counted, superblock, text.ExactSize(l.o.MaxValue))
+	return refuse("", what, smaller)
 }
 
 const smaller = "deploy a part of it: give the target a path; or take files out of it and deploy again"
@@ -323,8 +325,9 @@ func (l *layer) visit(ctx context.Context, oid tree.OID) (*node, error) {
 		return nil, err
 	}
 	if l.visited += len(n.entries); l.visited > maxVisited {
-		return nil, refuse("", fmt.Sprintf("the tree has more than %s entries, those of a directory counted as often as it is there",
-			humanize.Comma(maxVisited)), smaller)
+		what := fmt.Sprintf("the tree has more than %s entries, those of a directory counted as often as it is there",
+			humanize.Comma(maxVisited))
+		return nil, refuse("", what, smaller)
 	}
 	return n, nil
 }

@@ -63,7 +63,7 @@ func TestPick(t *testing.T) {
 		refused(t, err, "", c.want)
 	}
 	_, err := lay(map[string]leaf{"main.mcl": file("")}, mgmt.Options{Frontend: mgmt.Auto, Entry: "main.mcl"})
-	refused(t, err, "", `the entry file "main.mcl" is set, and the frontend is auto`)
+	refused(t, err, "", `the entry file "main.mcl" is set, and frontend auto looks for`)
 }
 
 func TestEntry(t *testing.T) {
@@ -161,7 +161,7 @@ func TestLinksRefused(t *testing.T) {
 		"bad":                      "leads in a circle",
 		"../chain/c0":              "leads in a circle, or through more than 40 links",
 		".git/config":              "leads nowhere",
-		strings.Repeat("./", 2048): "is a link with a target of 4 KiB (4096 bytes); 1 to 4095 are possible",
+		strings.Repeat("./", 2048): "is a link with a target of 4096 bytes; 1 to 4095 are possible",
 	} {
 		leaves := maps.Clone(circle)
 		leaves["dir/bad"] = link(target)

@@ -90,7 +90,8 @@ func (l *layer) follow(ctx context.Context, at *place, target string, links int)
 		}
 		switch e := n.find(name); {
 		case e == nil:
-			return found{why: "leads nowhere: there is no " + quote(at.path(name)) + " in the tree", gone: links == before}, nil
+			why := "leads nowhere: there is no " + quote(at.path(name)) + " in the tree"
+			return found{why: why, gone: links == before}, nil
 		case e.Mode == filemode.Dir:
 			at = at.down(name, e.OID)
 		case e.Mode == filemode.Submodule:
@@ -118,14 +119,16 @@ func (l *layer) follow(ctx context.Context, at *place, target string, links int)
 	return no("is a directory")
 }
 
-// walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too much.
+// walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too
+// much.
 func (l *layer) walk(ctx context.Context, todo []string, path string) (all []string, why string, err error) {
 	if ctx.Err() != nil {
 		return nil, "", context.Cause(ctx)
 	}
 	if l.walked += len(path); l.walked > maxWalked {
-		return nil, fmt.Sprintf("leads too far: its target, those of the links before it, and of those that they lead to have more than %s",
-			text.ExactSize(maxWalked)), nil
+		why = "leads too far: its target, those of the links before it, and of those that they lead to have more than " +
+			text.Size(maxWalked)
+		return nil, why, nil
 	}
 	return append(todo, elements(path)...), "", nil
 }
@@ -149,7 +152,7 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	}
 	path := at.path(name)
 	if e.Size < 1 || e.Size > maxTarget {
-		return "", refuse(path, fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", text.ExactSize(e.Size), maxTarget),
+		return "", refuse(path, fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, maxTarget),
 			"remove the link or correct it, and deploy again")
 	}
 	target, err := l.content(e, path)
@@ -184,7 +187,8 @@ func (l *layer) linked(ctx context.Context, e tree.Entry, name string, at *place
 	}
 	if f.why != "" {
 		return tree.Entry{}, refuse(at.path(name), "is a link to "+quote(target)+", which "+f.why,
-			"mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link")
+			"mgmt gets the content that a link leads to, if that is a file in the deployed tree: put a copy there, "+
+				"or remove the link")
 	}
 	return f.file, nil
 }

@@ -39,16 +39,16 @@ func parseMetadata(text []byte) (main string, err error) {
 	case m.Main == "":
 		return "", errors.New("its main is empty")
 	case strings.HasPrefix(m.Main, "/") || strings.HasSuffix(m.Main, "/"):
-		return "", fmt.Errorf("its main %q is no path of a file, relative to it", m.Main)
+		return "", fmt.Errorf("its main %q is not a file's relative path", m.Main)
 	}
 	for _, dir := range []struct{ key, value string }{{"path", m.Path}, {"files", m.Files}} {
 		if dir.value != "" && (strings.HasPrefix(dir.value, "/") || !strings.HasSuffix(dir.value, "/")) {
-			return "", fmt.Errorf("its %s %q is no path of a directory, relative to it and with a slash at its end", dir.key, dir.value)
+			return "", fmt.Errorf("its %s %q is not a directory's relative path with a slash at its end", dir.key, dir.value)
 		}
 	}
 	clean := path.Clean(m.Main) // as mgmt does
 	if clean == "." || clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", fmt.Errorf("its main %q is no file in the tree", m.Main)
+		return "", fmt.Errorf("its main %q is not a file in the tree", m.Main)
 	}
 	return clean, nil
 }

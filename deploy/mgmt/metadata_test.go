@@ -52,19 +52,19 @@ func TestMetadataRefused(t *testing.T) {
 		"main: sub":                        `names main "sub", which is a directory`,
 		"main: sub/m":                      "which leads into the submodule",
 		"main: main.mcl/x":                 `"main.mcl" is a file`,
-		"main: ../main.mcl":                "is no file in the tree",
-		"main: ..":                         "is no file in the tree",
-		"main: .":                          "is no file in the tree",
-		"main: /main.mcl":                  "is no path of a file",
-		"main: sub/":                       "is no path of a file",
+		"main: ../main.mcl":                "is not a file in the tree",
+		"main: ..":                         "is not a file in the tree",
+		"main: .":                          "is not a file in the tree",
+		"main: /main.mcl":                  "is not a file's relative path",
+		"main: sub/":                       "is not a file's relative path",
 		"main: \"\"":                       "its main is empty",
 		"main: [main.mcl]":                 "cannot unmarshal",
 		"main: main.mcl\nmain: other.mcl":  "already defined",
 		"- main.mcl":                       "cannot unmarshal",
 		"main.mcl":                         "cannot unmarshal",
-		"files: files":                     `its files "files" is no path of a directory`,
-		"files: /files/":                   "is no path of a directory",
-		"path: path":                       `its path "path" is no path of a directory`,
+		"files: files":                     `its files "files" is not a directory's relative path`,
+		"files: /files/":                   "is not a directory's relative path",
+		"path: path":                       `its path "path" is not a directory's relative path`,
 		"license: [MIT]":                   "cannot unmarshal",
 		"parentpathblock: perhaps":         "cannot unmarshal",
 		"metadata: text":                   "cannot unmarshal",
@@ -110,7 +110,7 @@ func TestMetadataAndEntry(t *testing.T) {
 		t.Errorf("got %+v, error %v", l, err)
 	}
 	_, err = lay(with("main: other.mcl"), mgmt.Options{Frontend: mgmt.Lang, Entry: "main.mcl"})
-	refused(t, err, "metadata.yaml", `names main "other.mcl", and the entry file is set to "main.mcl": with mgmt, metadata.yaml wins`)
+	refused(t, err, "metadata.yaml", `names main "other.mcl", and the entry file is set to "main.mcl": mgmt follows metadata.yaml`)
 	_, err = lay(with(""), mgmt.Options{Frontend: mgmt.Lang, Entry: "other.mcl"})
 	refused(t, err, "metadata.yaml", `names main "main.mcl"`)
 }
@@ -140,7 +140,8 @@ func TestMadeMetadata(t *testing.T) {
 	}
 }
 
-// TestMetadataTime: none that is taken keeps the server busy: neither aliases of aliases, nor many keys, nor many levels.
+// TestMetadataTime: none that is taken keeps the server busy: neither aliases of aliases, nor many keys, nor many
+// levels.
 func TestMetadataTime(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'z'; c++ {

@@ -115,9 +115,9 @@ func asLinux(t *rapid.T, dir, at string) (content string, exec bool, why string)
 	return string(text), info.Mode()&0o100 != 0, ""
 }
 
-// TestTrees lays generated trees out. The same trees are made on disk, and the kernel says where their links lead. Either
-// all of them lead to files, and then the strict reader opens each file with the content that is there, or the tree is
-// refused, for a link that the kernel does not follow either and with the same reason.
+// TestTrees lays generated trees out. The same trees are made on disk, and the kernel says where their links lead.
+// Either all of them lead to files, and then the strict reader opens each file with the content that is there, or the
+// tree is refused, for a link that the kernel does not follow either and with the same reason.
 func TestTrees(t *testing.T) {
 	laid, refusals := 0, map[string]int{}
 	rapid.Check(t, func(r *rapid.T) {

@@ -21,9 +21,9 @@ const maxProblems = 10
 // maxTarget is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
 const maxTarget = 4095
 
-// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, without git and
-// without a look at what git keeps. It holds names, oids and places, and no contents: Blobs reads those again, and gives
-// only what still has its oid. It may be used from many goroutines.
+// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, without git
+// and without a look at what git keeps. It holds names, oids and places, and no contents: Blobs reads those again,
+// and gives only what still has its oid. It may be used from many goroutines.
 type Directory struct {
 	Name      string   // the last element of the directory's absolute path
 	Files     int      // files and links
@@ -45,12 +45,14 @@ type place struct {
 }
 
 // ReadDirectory reads all that is below dir, which may itself be a link to a directory; other links are not followed.
-// exclude are patterns as in a .gitignore in dir; what is below an excluded directory is not looked at. progress is told
-// after each file how many there were so far, and their bytes.
+// exclude are patterns as in a .gitignore in dir; what is below an excluded directory is not looked at. progress is
+// told after each file how many there were so far, and their bytes.
 //
 // A pattern that cannot be understood is a fault.Usage. A fault.Refused names up to ten things that no tree can hold or
 // that cannot be read.
-func ReadDirectory(ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64)) (*Directory, error) {
+func ReadDirectory(
+	ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64),
+) (*Directory, error) {
 	rules, err := parseExcludes(exclude)
 	if err != nil {
 		return nil, err
@@ -69,7 +71,9 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 		return nil, noDirectory(dir, err)
 	}
 	defer root.Close()
-	w := &directoryWalk{Directory: d, ctx: ctx, root: int(root.Fd()), rules: rules, progress: progress, buf: make([]byte, 128<<10)}
+	w := &directoryWalk{
+		Directory: d, ctx: ctx, root: int(root.Fd()), rules: rules, progress: progress, buf: make([]byte, 128<<10),
+	}
 	top, _, err := w.walk("")
 	switch {
 	case err == nil && len(w.problems) > 0, errors.Is(err, errEnough):
@@ -100,9 +104,9 @@ func (d *Directory) Tree(oid OID) ([]Entry, error) {
 }
 
 // Blobs reads files again: fn is called once for each oid, in order, and need not read all of content, which is good
-// until fn returns. The last bytes of a content are handed out only when all of it has the oid: else, and when the file
-// has another size or is none any more, the error is a *ChangedError. fn's error ends the call, which returns it; an oid
-// of no file wraps ErrNotFound.
+// until fn returns. The last bytes of a content are handed out only when all of it has the oid: else, and when the
+// file has another size or is none any more, the error is a *ChangedError. fn's error ends the call, which returns
+// it; an oid of no file wraps ErrNotFound.
 func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return nil
@@ -225,7 +229,8 @@ func (w *directoryWalk) unread(where string, err error) error {
 	case isGone(err):
 		return w.refuse(where, ErrChanged.Error(), waitRemedy)
 	}
-	return w.refuse(where, fmt.Sprintf("cannot be read: %v", withoutPath(err)), "let this user read it, or leave it out")
+	what := fmt.Sprintf("cannot be read: %v", withoutPath(err))
+	return w.refuse(where, what, "let this user read it, or leave it out")
 }
 
 // walk reads the directory at where and what is below it: files first, so that only one directory is open at a time.
@@ -289,7 +294,8 @@ func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err
 		case kind == unix.S_IFREG:
 			e, err = w.file(int(dir.Fd()), name, at)
 		default:
-			err = w.refuse(at, "is "+kindName(kind), "only files, links and directories are deployed: leave it out, or remove it")
+			err = w.refuse(at, "is "+kindName(kind),
+				"only files, links and directories are deployed: leave it out, or remove it")
 		}
 		switch {
 		case err != nil:
@@ -333,7 +339,7 @@ func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 		return Entry{}, nil // it can be opened: that is enough where the problems are the result
 	}
 	size := info.Size()
-	// Not HashBlob: nobody has looked for SHA-1 collisions in these files yet.
+	// Not HashBlob: these files have not been searched for SHA-1 collisions yet.
 	sum := hashNewBlob(size)
 	for n := int64(0); ; {
 		got, err := f.Read(w.buf)

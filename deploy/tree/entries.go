@@ -120,9 +120,9 @@ func rawTree(entries []Entry) []byte {
 	return b
 }
 
-// ParseTree reads a git tree as git stores it, with oids of a width in bytes. It refuses what git itself would not have
-// written: an old or zero-padded mode, a bad name, a name twice, a wrong order. Errors name the entry. Sizes and sha256s
-// are not in it.
+// ParseTree reads a git tree as git stores it, with oids of a width in bytes. It refuses what git itself would not
+// have written: an old or zero-padded mode, a bad name, a name twice, a wrong order. Errors name the entry. Sizes and
+// sha256s are not in it.
 func ParseTree(raw []byte, width int) ([]Entry, error) {
 	rest := string(raw)
 	entries := make([]Entry, 0, len(raw)/(len("100644 ")+10+1+width))

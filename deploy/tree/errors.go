@@ -19,7 +19,8 @@ var (
 	ErrChanged = errors.New("changed while it was read")
 )
 
-// ReasonUnfit is the reason why a directory cannot be deployed that files could be left out of. It is about the remedies.
+// ReasonUnfit is the reason why a directory cannot be deployed that files could be left out of. It is about the
+// remedies.
 const ReasonUnfit fault.Reason = "directory-unfit"
 
 // waitRemedy is what to do about a directory that is being written to.
@@ -73,7 +74,12 @@ func withoutPath(err error) error {
 
 // isGone tells whether an error says that a file or directory is not what it was a moment ago.
 func isGone(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, errNoFile)
+	for _, gone := range []error{unix.ENOENT, unix.ELOOP, unix.ENOTDIR, errNoFile} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
 }
 
 // changed says that the file at path, below the directory, is not what it was.

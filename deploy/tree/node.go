@@ -18,8 +18,8 @@ type Entry struct {
 	Mode   filemode.FileMode // Regular, Executable, Symlink, Dir, Submodule; no other
 	Name   string            // raw bytes, one path element
 	OID    OID
-	Size   int64  // bytes of the content; of the node's text for a directory; 0 of a submodule and where it is not known
-	SHA256 SHA256 // of the same bytes; zero of a submodule and where it is not known
+	Size   int64  // bytes of the content, or of a directory's node; 0 of a submodule, and where it is not known
+	SHA256 SHA256 // of the same bytes; zero of a submodule, and where it is not known
 }
 
 // Node is one directory, entries in git's order.

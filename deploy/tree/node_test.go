@@ -222,8 +222,8 @@ func TestParseSHA256(t *testing.T) {
 	}
 }
 
-// TestEveryByte flips every bit of a node, and puts every byte that means something into every place: what still parses must be another node with its own
-// text, and its git oid must differ exactly if what git hashes was touched.
+// TestEveryByte flips every bit of a node, and puts every byte that means something into every place: what still
+// parses must be another node with its own text, and its git oid must differ exactly if what git hashes was touched.
 func TestEveryByte(t *testing.T) {
 	n := exampleNode()
 	text, oid := n.Text(), n.OID()

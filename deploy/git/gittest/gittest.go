@@ -185,8 +185,8 @@ func Content(i, size int) string {
 	return string(b)
 }
 
-// Line stores n commits without files on a branch, each the parent of the next, the first one's parent is from, which may
-// be zero; the oldest comes first.
+// Line stores n commits without files on a branch, each the parent of the next, the first one's parent is from, which
+// may be zero; the oldest comes first.
 func (r *Repository) Line(branch string, n int, from tree.OID) []tree.OID {
 	r.Helper()
 	var b strings.Builder
