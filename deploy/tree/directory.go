@@ -11,24 +11,20 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"golang.org/x/sys/unix"
 )
-
-// maxProblems is how many things that keep a directory from being deployed are told at once.
-const maxProblems = 10
 
 // maxTarget is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
 const maxTarget = 4095
 
-// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, without git
-// and without a look at what git keeps. It holds names, oids and places, and no contents: Blobs reads those again,
-// and gives only what still has its oid. It may be used from many goroutines.
+// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without git
+// and its settings. It holds names, oids and places, and no contents: Blobs reads those again, and gives only what still
+// has its oid. It may be used from many goroutines.
 type Directory struct {
 	Name      string   // the last element of the directory's absolute path
 	Files     int      // files and links
 	Bytes     int64    // in them
-	Empty     []string // directories without files, which git has none of: the outermost ones, sorted
+	Empty     []string // directories without files, which no tree has: the outermost ones, sorted
 	Unmatched []string // exclude patterns that matched nothing, in their order
 
 	dir    string // absolute, without links
@@ -87,14 +83,14 @@ func ReadDirectory(
 	return d, nil
 }
 
-// openRoot opens a directory that no link of the same name has taken the place of.
+// openRoot opens a directory that is not a link.
 func openRoot(dir string) (*os.File, error) { return openAt(unix.AT_FDCWD, dir, unix.O_DIRECTORY) }
 
 // Root is the tree's oid.
 func (d *Directory) Root() OID { return d.root }
 
-// Tree gives a tree's entries, in git's order, not to be changed. The error wraps ErrNotFound if no
-// directory has this oid.
+// Tree gives a tree's entries, in git's order and without sizes and sha256s. They must not be changed. The error wraps
+// ErrNotFound if no directory has this oid.
 func (d *Directory) Tree(oid OID) ([]Entry, error) {
 	entries, ok := d.trees[oid]
 	if !ok {
@@ -104,9 +100,9 @@ func (d *Directory) Tree(oid OID) ([]Entry, error) {
 }
 
 // Blobs reads files again: fn is called once for each oid, in order, and need not read all of content, which is good
-// until fn returns. The last bytes of a content are handed out only when all of it has the oid: else, and when the
-// file has another size or is none any more, the error is a *ChangedError. fn's error ends the call, which returns
-// it; an oid of no file wraps ErrNotFound.
+// until fn returns. The last bytes of a content are handed out only if all of it has the oid. If it has not, or the file
+// is gone or has another size, the error wraps ErrChanged. fn's error ends the call, which returns it. An oid of no file
+// is an error that wraps ErrNotFound.
 func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return nil
@@ -162,7 +158,7 @@ func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) 
 	return fn(r)
 }
 
-// unreadAgain says why a file could not be read a second time; no err: it has another size.
+// unreadAgain says why a file could not be read a second time; err is nil if it has another size.
 func unreadAgain(path string, err error) error {
 	if err == nil || isGone(err) {
 		return changed(path)
@@ -197,168 +193,4 @@ func (r *checkedReader) Read(b []byte) (int, error) {
 		err = nil
 	}
 	return n, err
-}
-
-// errEnough ends a walk that found maxProblems.
-var errEnough = errors.New("enough problems")
-
-// directoryWalk reads a directory for the first time.
-type directoryWalk struct {
-	*Directory
-	ctx      context.Context // of the one call that the walk is
-	root     int
-	rules    excludes
-	progress func(int, int64)
-	buf      []byte
-	problems []problem
-}
-
-// refuse notes what keeps the directory from being deployed; the walk goes on for others.
-func (w *directoryWalk) refuse(where, what, remedy string) error {
-	if w.problems = append(w.problems, problem{where, what, remedy}); len(w.problems) == maxProblems {
-		return errEnough
-	}
-	return nil
-}
-
-// unread notes a file or directory that could not be read.
-func (w *directoryWalk) unread(where string, err error) error {
-	switch {
-	case w.ctx.Err() != nil:
-		return context.Cause(w.ctx)
-	case isGone(err):
-		return w.refuse(where, ErrChanged.Error(), waitRemedy)
-	}
-	what := fmt.Sprintf("cannot be read: %v", withoutPath(err))
-	return w.refuse(where, what, "let this user read it, or leave it out")
-}
-
-// walk reads the directory at where and what is below it: files first, so that only one directory is open at a time.
-// some tells whether a tree has it: one without files it has not, but for the root.
-func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
-	if w.ctx.Err() != nil {
-		return OID{}, false, context.Cause(w.ctx)
-	}
-	entries, dirs, err := w.files(where)
-	if err != nil {
-		return OID{}, false, err
-	}
-	empty := len(w.Empty)
-	for _, name := range dirs {
-		below, some, err := w.walk(path.Join(where, name))
-		if err != nil {
-			return OID{}, false, err
-		}
-		if some {
-			entries = append(entries, Entry{Name: name, Mode: filemode.Dir, OID: below})
-		}
-	}
-	if len(entries) == 0 && where != "" {
-		w.Empty = append(w.Empty[:empty], where) // in place of those below it
-		return OID{}, false, nil
-	}
-	slices.SortFunc(entries, func(a, b Entry) int { return compareEntries(a.Name, a.Mode, b.Name, b.Mode) })
-	oid = treeOID(entries)
-	w.trees[oid] = slices.Clip(entries)
-	return oid, true, nil
-}
-
-// files reads the files and links of one directory, and the names of its directories.
-func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err error) {
-	dir, err := openBelow(w.root, where)
-	if err != nil {
-		return nil, nil, w.unread(where, err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, nil, w.unread(where, err)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		at := path.Join(where, name)
-		kind, err := kindAt(int(dir.Fd()), name)
-		if err == nil && w.rules.excluded(at, kind == unix.S_IFDIR) {
-			continue
-		}
-		var e Entry
-		switch bad := CheckName(name); {
-		case err != nil:
-			err = w.unread(at, err)
-		case bad != nil:
-			err = w.refuse(at, bad.Error(), "leave it out, or deploy the commit instead")
-		case kind == unix.S_IFDIR:
-			dirs = append(dirs, name)
-		case kind == unix.S_IFLNK:
-			e, err = w.link(int(dir.Fd()), name, at)
-		case kind == unix.S_IFREG:
-			e, err = w.file(int(dir.Fd()), name, at)
-		default:
-			err = w.refuse(at, "is "+kindName(kind),
-				"only files, links and directories are deployed: leave it out, or remove it")
-		}
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case e.Name != "":
-			entries = append(entries, e)
-		}
-	}
-	return entries, dirs, nil
-}
-
-// take keeps where a blob lies.
-func (w *directoryWalk) take(oid OID, at place) {
-	w.places[oid] = at
-	w.Files++
-	w.Bytes += at.size
-	w.progress(w.Files, w.Bytes)
-}
-
-func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
-	target, err := readLink(dir, name)
-	if err != nil {
-		return Entry{}, w.unread(where, err)
-	}
-	if len(target) == 0 || len(target) > maxTarget {
-		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), maxTarget)
-		return Entry{}, w.refuse(where, what, "remove the link or correct it, or leave it out")
-	}
-	oid := HashObject("blob", target)
-	w.take(oid, place{path: where, size: int64(len(target)), link: true})
-	return Entry{Name: name, Mode: filemode.Symlink, OID: oid}, nil
-}
-
-func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
-	f, info, err := openFile(dir, name)
-	if err != nil {
-		return Entry{}, w.unread(where, err)
-	}
-	defer f.Close()
-	if len(w.problems) > 0 {
-		return Entry{}, nil // it can be opened: that is enough where the problems are the result
-	}
-	size := info.Size()
-	// Not HashBlob: these files have not been searched for SHA-1 collisions yet.
-	sum := hashNewBlob(size)
-	for n := int64(0); ; {
-		got, err := f.Read(w.buf)
-		_, _ = sum.Write(w.buf[:got]) // a hash never fails
-		n += int64(got)
-		switch {
-		case w.ctx.Err() != nil:
-			return Entry{}, context.Cause(w.ctx)
-		case n > size, errors.Is(err, io.EOF) && n < size:
-			return Entry{}, w.unread(where, errNoFile)
-		case errors.Is(err, io.EOF):
-			e := Entry{Name: name, Mode: filemode.Regular, OID: sum.OID()}
-			if info.Mode()&0o100 != 0 {
-				e.Mode = filemode.Executable
-			}
-			w.take(e.OID, place{path: where, size: size})
-			return e, nil
-		case err != nil:
-			return Entry{}, w.unread(where, err)
-		}
-	}
 }
