@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
@@ -23,12 +24,9 @@ const (
 )
 
 const (
-	varToken      = "REFSHIP_HOOK_TOKEN"
-	varSocket     = "REFSHIP_HOOK_SOCKET"
-	varHook       = "REFSHIP_HOOK"
-	varObjects    = "GIT_OBJECT_DIRECTORY"
-	varAlternates = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
-	varQuarantine = "GIT_QUARANTINE_PATH"
+	varToken  = "REFSHIP_HOOK_TOKEN"
+	varSocket = "REFSHIP_HOOK_SOCKET"
+	varHook   = "REFSHIP_HOOK"
 )
 
 // request is what a hook sent: variables and its whole standard input.
@@ -63,8 +61,8 @@ func readRequest(r io.Reader) (*request, error) {
 				return nil, fmt.Errorf("read hook: bad variable %q", text.Clip(string(payload)))
 			}
 			req.vars[name] = value
-		case head[0] == frameInput && size <= maxVars+maxInput && len(req.input) <= maxInput:
-			req.input = append(req.input, payload...) // parseUpdates tells what is too much
+		case head[0] == frameInput && size <= maxVars+git.MaxInput && len(req.input) <= git.MaxInput:
+			req.input = append(req.input, payload...) // git.ParseUpdates tells what is too much
 		case head[0] == frameInput:
 			// Read to the end, so that the hook gets to hear why it is refused.
 		case head[0] == frameEnd && length == 0:

@@ -32,7 +32,7 @@ type HookCall struct {
 	who     record.Pusher
 	vars    map[string]string // git's own: the quarantine, GIT_PUSH_*
 	input   []byte            // standard input
-	updates []RefUpdate
+	updates []git.RefUpdate
 	out     io.Writer // what the pusher reads
 }
 
@@ -47,7 +47,7 @@ func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, inpu
 	if !c.Concerns() {
 		return c, nil
 	}
-	c.updates, err = parseUpdates(input)
+	c.updates, err = git.ParseUpdates(input)
 	return c, err
 }
 
@@ -58,7 +58,7 @@ func (c *HookCall) Concerns() bool { return len(c.Config.Targets) > 0 || !c.Conf
 // Targets are those whose ref is updated.
 func (c *HookCall) Targets() []target.Target {
 	return slices.DeleteFunc(slices.Clone(c.Config.Targets), func(t target.Target) bool {
-		return !slices.ContainsFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
+		return !slices.ContainsFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref })
 	})
 }
 
@@ -133,7 +133,7 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) err
 	}
 	var failed error
 	for _, t := range c.Config.Targets {
-		i := slices.IndexFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
+		i := slices.IndexFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
 		if i < 0 {
 			continue
 		}
@@ -151,7 +151,7 @@ type moved struct {
 	engine *Engine
 	call   *HookCall
 	target target.Target
-	update RefUpdate
+	update git.RefUpdate
 	out    *output
 }
 

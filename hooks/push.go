@@ -39,7 +39,7 @@ type push struct {
 	cancel     context.CancelCauseFunc
 	abort      context.CancelCauseFunc
 
-	updates []RefUpdate
+	updates []git.RefUpdate
 	targets []target.Target // of the repository, sorted by name
 	options options
 	run     *run           // nil: pre-receive has not got so far
@@ -89,7 +89,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err := p.read(vars, input); err != nil {
 		return err
 	}
-	quarantine, err := quarantineEnv(p.gitDir, vars)
+	quarantine, err := git.QuarantineEnv(p.gitDir, vars)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 // read reads what is not read yet: ref updates, push options, targets.
 func (p *push) read(vars map[string]string, input []byte) (err error) {
 	if p.updates == nil {
-		if p.updates, err = parseUpdates(input); err != nil {
+		if p.updates, err = git.ParseUpdates(input); err != nil {
 			return err
 		}
 	}
@@ -161,13 +161,13 @@ func (p *push) deliveries() []*delivery {
 }
 
 // updateOf is the ref update of a delivery.
-func (p *push) updateOf(d *delivery) RefUpdate {
+func (p *push) updateOf(d *delivery) git.RefUpdate {
 	for _, u := range p.updates {
 		if u.Ref == d.target.Ref {
 			return u
 		}
 	}
-	return RefUpdate{}
+	return git.RefUpdate{}
 }
 
 // promise writes the intent: from here on each delivery is published if its ref moves, whatever process dies.

@@ -44,7 +44,7 @@ type Session struct {
 type Outcome struct {
 	Reached    bool  // pre-receive was called
 	Refused    error // why pre-receive refused
-	Updates    []RefUpdate
+	Updates    []git.RefUpdate
 	Published  []*record.Deploy
 	Late       []string // lines for the client that End itself has to say, "refship: …" without a newline
 	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
@@ -98,7 +98,7 @@ func (x *Session) preReceive(ctx context.Context, req *request, out *output) byt
 func (x *Session) postReceive(req *request, out *output) byte {
 	p := x.push
 	p.step("post-receive-start")
-	moved, err := parseUpdates(req.input)
+	moved, err := git.ParseUpdates(req.input)
 	if err != nil {
 		out.line("pushed, not deployed: %v", err)
 		return 1 // End looks at the refs themselves
@@ -123,7 +123,7 @@ func (x *Session) postReceive(req *request, out *output) byte {
 }
 
 // hasMoved tells whether git moved the ref as pre-receive was told.
-func hasMoved(moved []RefUpdate, u RefUpdate) bool {
+func hasMoved(moved []git.RefUpdate, u git.RefUpdate) bool {
 	for _, m := range moved {
 		if m.Ref == u.Ref && m.New == u.New {
 			return true
