@@ -16,6 +16,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/socket"
 	"refship/hooks/target"
 )
 
@@ -84,7 +85,7 @@ func (c *HookCall) output(e *Engine, gone func(error)) *output {
 func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := c.output(e, func(error) { cancel(errHookGone) })
+	out := c.output(e, func(error) { cancel(socket.ErrGone) })
 	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
 	p.who, p.process, p.updates, p.targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
 	e.begin(p.id, c.GitDir)

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,25 +17,6 @@ const (
 	oidA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 	oidB = "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90"
 )
-
-func FuzzReadRequest(f *testing.F) {
-	f.Add([]byte("v\x00\x00\x00\x03a=bi\x00\x00\x00\x02xye\x00\x00\x00\x00"))
-	f.Add([]byte("v\x00\x00\x00\x01a"))
-	f.Add([]byte("i\xff\xff\xff\xff"))
-	f.Fuzz(func(t *testing.T, sent []byte) {
-		req, err := readRequest(bytes.NewReader(sent))
-		if err != nil {
-			return
-		}
-		size := len(req.input)
-		for name, value := range req.vars {
-			size += len(name) + len(value)
-		}
-		if size > len(sent) {
-			t.Errorf("%d bytes out of %d", size, len(sent))
-		}
-	})
-}
 
 // A step that tells nothing still shows that it goes on, once a second.
 func TestLongWorkSpeaksEverySecond(t *testing.T) {

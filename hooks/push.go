@@ -12,14 +12,12 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/socket"
 	"refship/hooks/target"
 	"refship/keys"
 )
 
-var (
-	errHookGone   = errors.New("the push was broken off")
-	errClientGone = errors.New("the client is gone, and its push was not yet taken")
-)
+var errClientGone = errors.New("the client is gone, and its push was not yet taken")
 
 // push is what the two hooks of one push share, of a server's or of an installed hook's. Its run stands still between
 // pre-receive, which prepares it and writes the intent, and post-receive, which finishes it.
@@ -64,7 +62,7 @@ func (p *push) step(name string) { p.engine.step(p.publishing, name) }
 func (p *push) preReceive(hook context.Context, vars map[string]string, input []byte, out *output) error {
 	ctx, cancel := context.WithCancelCause(hook)
 	defer cancel(nil)
-	defer context.AfterFunc(p.preparing, func() { cancel(errHookGone) })()
+	defer context.AfterFunc(p.preparing, func() { cancel(socket.ErrGone) })()
 	p.step("pre-receive-start")
 	err := p.prepare(ctx, vars, input, out)
 	if err == nil {

@@ -1,4 +1,4 @@
-package hooks
+package socket
 
 import (
 	"bufio"
@@ -29,16 +29,22 @@ const (
 	varHook   = "REFSHIP_HOOK"
 )
 
-// request is what a hook sent: variables and its whole standard input.
-type request struct {
-	vars  map[string]string
-	input []byte
+// Request is what a hook sent: variables and its whole standard input.
+type Request struct {
+	Vars  map[string]string
+	Input []byte
 }
 
+// Token is the token of the hook's push.
+func (r *Request) Token() string { return r.Vars[varToken] }
+
+// Hook is the hook's name: git.PreReceive or git.PostReceive.
+func (r *Request) Hook() string { return r.Vars[varHook] }
+
 // readRequest reads up to the end frame. Variables come first and none comes twice.
-func readRequest(r io.Reader) (*request, error) {
+func readRequest(r io.Reader) (*Request, error) {
 	in := bufio.NewReaderSize(r, 32<<10)
-	req := &request{vars: make(map[string]string)}
+	req := &Request{Vars: make(map[string]string)}
 	size := 0
 	for {
 		var head [5]byte
@@ -55,14 +61,14 @@ func readRequest(r io.Reader) (*request, error) {
 		}
 		size += len(payload)
 		switch {
-		case head[0] == frameVar && req.input == nil && size <= maxVars:
+		case head[0] == frameVar && req.Input == nil && size <= maxVars:
 			name, value, ok := strings.Cut(string(payload), "=")
-			if _, twice := req.vars[name]; !ok || twice {
+			if _, twice := req.Vars[name]; !ok || twice {
 				return nil, fmt.Errorf("read hook: bad variable %q", text.Clip(string(payload)))
 			}
-			req.vars[name] = value
-		case head[0] == frameInput && size <= maxVars+git.MaxInput && len(req.input) <= git.MaxInput:
-			req.input = append(req.input, payload...) // git.ParseUpdates tells what is too much
+			req.Vars[name] = value
+		case head[0] == frameInput && size <= maxVars+git.MaxInput && len(req.Input) <= git.MaxInput:
+			req.Input = append(req.Input, payload...) // git.ParseUpdates tells what is too much
 		case head[0] == frameInput:
 			// Read to the end, so that the hook gets to hear why it is refused.
 		case head[0] == frameEnd && length == 0:
