@@ -99,16 +99,21 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 	if err != nil {
 		return nil, err
 	}
-	socket := etcd.Socket(dir.etcd())
-	// Asked first, since a client would go on dialling an absent socket until its timeout.
-	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
-	if err != nil {
+	if !dir.servesEtcd() {
 		return nil, noServer(dir)
 	}
-	if err := conn.Close(); err != nil {
-		return nil, fmt.Errorf("close %s: %w", socket, err)
+	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: log})
+}
+
+// servesEtcd tells whether a server with an embedded etcd is running. A client would go on dialling a socket that is not
+// there until its timeout.
+func (d dataDir) servesEtcd() bool {
+	conn, err := net.Dial("unix", etcd.SocketPath(d.etcd()))
+	if err != nil {
+		return false
 	}
-	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{socket}, Log: log})
+	conn.Close()
+	return true
 }
 
 func noServer(dir dataDir) error {
