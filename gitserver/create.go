@@ -11,13 +11,13 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/text"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
 // appears whole or not at all. Errors: *NameError, *ExistsError, *OverlapError if a target's namespace overlaps that of
 // any other target of any repository.
-func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Target) (*Repo, error) {
+func (r Repos) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repo, error) {
 	name, err := ParseName(name)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (r Repos) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
-func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, targets []hooks.Target) error {
+func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, targets []target.Target) error {
 	dst := r.path(name)
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -110,7 +110,7 @@ func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, target
 	}
 }
 
-func fill(ctx context.Context, git *gitTool, dir, name, ref string, targets []hooks.Target) error {
+func fill(ctx context.Context, git *gitTool, dir, name, ref string, targets []target.Target) error {
 	_, err := git.output(ctx, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
 		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"), dir)
 	if err != nil {
@@ -125,7 +125,7 @@ func fill(ctx context.Context, git *gitTool, dir, name, ref string, targets []ho
 		return err
 	}
 	for _, t := range targets {
-		if err := hooks.AddTarget(ctx, dir, t); err != nil {
+		if err := target.AddTarget(ctx, dir, t); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Repos are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
@@ -22,7 +22,7 @@ type Repos struct{ Dir string }
 type Repo struct {
 	Name    string
 	Dir     string
-	Targets []hooks.Target // sorted by name
+	Targets []target.Target // sorted by name
 }
 
 func (r Repos) path(name string) string {
@@ -58,7 +58,7 @@ func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := hooks.ReadTargets(ctx, dir)
+	targets, err := target.ReadTargets(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}

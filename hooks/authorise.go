@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/keys"
 )
 
@@ -89,7 +90,7 @@ func finalRef(gitDir, ref string) string {
 	for range maxSymbolic {
 		text, err := os.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)))
 		to, symbolic := strings.CutPrefix(string(text), "ref:")
-		if err != nil || !symbolic || checkRef(strings.TrimSpace(to)) != nil {
+		if err != nil || !symbolic || git.CheckRef(strings.TrimSpace(to)) != nil {
 			return ref
 		}
 		ref = strings.TrimSpace(to)
@@ -111,7 +112,7 @@ func (x *Session) checkSymbolic() error {
 				refused.add(&fault.Error{
 					Kind:   fault.Refused,
 					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, x.push.Repository, t.Name, at),
-					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + shortRef(at),
+					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + git.ShortRef(at),
 				})
 			default:
 				refused.add(&fault.Error{

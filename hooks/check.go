@@ -9,8 +9,10 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // check asks every chain whether it takes its deploy, before anything is locked.
@@ -115,7 +117,7 @@ func overridden(c *deploy.ConflictError) string {
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (x *Session) greeting(p *plan) string {
 	to := record.Hash(p.update.New.String()).Short()
-	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, shortRef(p.update.Ref))
+	start := fmt.Sprintf("%s%s %s ", p.label, x.push.Repository, git.ShortRef(p.update.Ref))
 	v := p.verdict
 	switch {
 	case v.Already:
@@ -133,6 +135,6 @@ func (x *Session) greeting(p *plan) string {
 }
 
 // unchanged says that a commit changes nothing that a target deploys.
-func unchanged(t Target, head *record.Deploy) string {
+func unchanged(t target.Target, head *record.Deploy) string {
 	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", t.Path, t.Namespace, head.ID)
 }

@@ -9,8 +9,10 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // Deploy brings a repository's chains to where its refs are, because somebody asks for it: first what pushes left behind,
@@ -44,12 +46,12 @@ type order struct {
 	unchanged bool
 }
 
-func (o *order) deploy(ctx context.Context, target string) error {
-	targets, err := ReadTargets(ctx, o.gitDir)
+func (o *order) deploy(ctx context.Context, one string) error {
+	targets, err := target.ReadTargets(o.gitDir)
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(o.name, targets, target); err != nil {
+	if targets, err = chooseTargets(o.name, targets, one); err != nil {
 		return err
 	}
 	o.several = len(targets) > 1
@@ -58,13 +60,13 @@ func (o *order) deploy(ctx context.Context, target string) error {
 	}
 	left := o.server.reconciler(o.name, o.gitDir)
 	left.cost = &o.cost
-	left.wanted = func(t Target) bool { return target == "" || t.Name == target }
+	left.wanted = func(t target.Target) bool { return one == "" || t.Name == one }
 	left.note(left.intents(ctx))
 	for _, line := range left.lines {
 		o.say(line)
 	}
 	o.published = append(o.published, left.published...)
-	now, err := readRefs(ctx, o.gitDir, refsOf(targets))
+	now, err := git.ReadRefs(ctx, o.gitDir, refsOf(targets))
 	if err != nil {
 		return errors.Join(left.err, err)
 	}
@@ -74,7 +76,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 			continue // it was told why; and it stays the deploy of whoever pushed it
 		}
 		if !exists {
-			o.say(fmt.Sprintf("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, o.name, shortRef(t.Ref)))
+			o.say(fmt.Sprintf("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, o.name, git.ShortRef(t.Ref)))
 			continue
 		}
 		if err := o.target(ctx, t, at); err != nil {
@@ -85,7 +87,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 }
 
 // target deploys what one target's ref has.
-func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
+func (o *order) target(ctx context.Context, t target.Target, at plumbing.Hash) error {
 	s, start, label := o.server, time.Now(), ""
 	if o.several {
 		label = string(t.Namespace) + ": "

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"refship/deploy/text"
 )
 
 // Frames between refship-hook and the server; doc.go describes them.
@@ -58,7 +60,7 @@ func readRequest(r io.Reader) (*request, error) {
 		case head[0] == frameVar && req.input == nil && size <= maxVars:
 			name, value, ok := strings.Cut(string(payload), "=")
 			if _, twice := req.vars[name]; !ok || twice {
-				return nil, fmt.Errorf("read hook: bad variable %q", clip(payload))
+				return nil, fmt.Errorf("read hook: bad variable %q", text.Clip(string(payload)))
 			}
 			req.vars[name] = value
 		case head[0] == frameInput && size <= maxVars+maxInput && len(req.input) <= maxInput:

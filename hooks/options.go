@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // Push options that refship takes; git push -o (git-push(1)). Options that do not begin with "deploy." are others'.
@@ -38,13 +39,13 @@ type options struct {
 // must not get a deploy. The error tells all that is wrong.
 func pushOptions(vars map[string]string) (options, error) {
 	o := options{all: []string{}}
-	text, ok := vars["GIT_PUSH_OPTION_COUNT"]
+	text1, ok := vars["GIT_PUSH_OPTION_COUNT"]
 	if !ok {
 		return o, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(text1)
 	if err != nil || n < 0 || n > len(vars) {
-		return options{}, fmt.Errorf("read push options: their count is %q", clip([]byte(text)))
+		return options{}, fmt.Errorf("read push options: their count is %q", text.Clip(text1))
 	}
 	var refused refusals
 	seen := make(map[string]bool)
@@ -87,13 +88,13 @@ func (o *options) take(option string, seen map[string]bool) error {
 	seen[name] = true
 	switch {
 	case !known && name != optionReason:
-		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push option %q is not known", clip([]byte(option))), Remedy: knownOptions}
+		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push option %q is not known", text.Clip(option)), Remedy: knownOptions}
 	case twice:
 		return &fault.Error{Kind: fault.Refused, What: "push option " + name + " is there twice", Remedy: "give it once"}
 	case known && valued:
 		return &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("push option %s takes no value, and has %q", name, clip([]byte(value))),
+			What:   fmt.Sprintf("push option %s takes no value, and has %q", name, text.Clip(value)),
 			Remedy: "give it alone: git push -o " + name,
 		}
 	case known:
@@ -121,7 +122,7 @@ func checkReason(reason string) error {
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):
 		return &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("the reason of deploy.reason has characters that cannot be printed: %q", clip([]byte(reason))),
+			What:   fmt.Sprintf("the reason of deploy.reason has characters that cannot be printed: %q", text.Clip(reason)),
 			Remedy: "say it in UTF-8 on one line",
 		}
 	}

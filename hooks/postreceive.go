@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
@@ -84,13 +85,13 @@ func (x *Session) sayStored(moved []RefUpdate, out *speaker) {
 
 // sayFirst says how to begin, where a target's ref was never pushed: a first push often brings a branch of another name.
 func (x *Session) sayFirst(stored string, out *speaker) {
-	now, err := readRefs(x.publishing, x.push.Dir, refsOf(x.targets))
+	now, err := git.ReadRefs(x.publishing, x.push.Dir, refsOf(x.targets))
 	if err != nil {
 		return // it is a hint only
 	}
 	for _, t := range x.targets {
 		if _, exists := now[t.Ref]; !exists {
-			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, shortRef(stored), shortRef(t.Ref))
+			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, git.ShortRef(stored), git.ShortRef(t.Ref))
 			return
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // incomingPrefixes start the names of the quarantine folders below objects, of git since 2.34 and before
@@ -31,11 +33,11 @@ func quarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
 	}
 	objects, err := filepath.EvalSymlinks(filepath.Join(gitDir, "objects"))
 	if err != nil {
-		return nil, fmt.Errorf("find objects: %w", withoutPath(err))
+		return nil, fmt.Errorf("find objects: %w", disk.WithoutDir(err))
 	}
 	wrong := &fault.Error{
 		Kind:   fault.Refused,
-		What:   fmt.Sprintf("quarantine %q is not one of this repository", clip([]byte(folder))),
+		What:   fmt.Sprintf("quarantine %q is not one of this repository", text.Clip(folder)),
 		Remedy: "push again; git sets these variables, nothing else may",
 	}
 	if !filepath.IsAbs(folder) || filepath.Clean(vars[varObjects]) != filepath.Clean(folder) {

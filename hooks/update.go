@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
@@ -41,7 +42,7 @@ func parseUpdates(input []byte) ([]RefUpdate, error) {
 	for len(input) > 0 {
 		line, rest, ended := bytes.Cut(input, []byte{'\n'})
 		if !ended {
-			return nil, fmt.Errorf("read ref update %q: the line has no end", clip(line))
+			return nil, fmt.Errorf("read ref update %q: the line has no end", text.Clip(string(line)))
 		}
 		u, err := parseUpdate(string(line))
 		if err != nil {
@@ -67,55 +68,18 @@ func tooMany(what string) error {
 func parseUpdate(line string) (RefUpdate, error) {
 	fields := strings.SplitN(line, " ", 3)
 	if len(fields) != 3 {
-		return RefUpdate{}, fmt.Errorf("read ref update %q: not <old> <new> <ref>", clip([]byte(line)))
+		return RefUpdate{}, fmt.Errorf("read ref update %q: not <old> <new> <ref>", text.Clip(line))
 	}
-	from, err := parseOID(fields[0])
+	from, err := git.ParseOID(fields[0])
 	if err != nil {
-		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", clip([]byte(line)), err)
+		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", text.Clip(line), err)
 	}
-	to, err := parseOID(fields[1])
+	to, err := git.ParseOID(fields[1])
 	if err != nil {
-		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", clip([]byte(line)), err)
+		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", text.Clip(line), err)
 	}
-	if err := checkRef(fields[2]); err != nil {
+	if err := git.CheckRef(fields[2]); err != nil {
 		return RefUpdate{}, err
 	}
 	return RefUpdate{Ref: fields[2], Old: from, New: to}, nil
-}
-
-// parseOID reads an oid as git prints it.
-func parseOID(s string) (plumbing.Hash, error) {
-	if len(s) == 64 {
-		return plumbing.ZeroHash, fmt.Errorf("oid %.12s… is SHA-256; refship serves SHA-1 repositories", s)
-	}
-	h := plumbing.NewHash(s)
-	if h.String() != s {
-		return plumbing.ZeroHash, fmt.Errorf("oid %q is not 40 lower-case hex digits", clip([]byte(s)))
-	}
-	return h, nil
-}
-
-// checkRef takes full ref names as git-check-ref-format(1) describes them.
-func checkRef(ref string) error {
-	name := plumbing.ReferenceName(ref)
-	if !strings.HasPrefix(ref, "refs/") || strings.Count(ref, "/") < 2 || len(ref) > 1000 || name.Validate() != nil {
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("ref name %q is not usable", clip([]byte(ref))),
-			Remedy: "a ref is named in full, such as refs/heads/main: git check-ref-format says what is allowed",
-		}
-	}
-	return nil
-}
-
-// shortRef is a ref's name for reading: "main" for a branch, else the full name.
-func shortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
-
-// clip shortens what is quoted in a message.
-func clip(b []byte) string {
-	const limit = 120
-	if len(b) > limit {
-		return string(b[:limit]) + "…"
-	}
-	return string(b)
 }

@@ -1,0 +1,39 @@
+package git
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"refship/deploy/fault"
+	"refship/deploy/text"
+)
+
+// ParseOID reads an oid as git prints it.
+func ParseOID(s string) (plumbing.Hash, error) {
+	if len(s) == 64 {
+		return plumbing.ZeroHash, fmt.Errorf("oid %.12s… is SHA-256; refship serves SHA-1 repositories", s)
+	}
+	h := plumbing.NewHash(s)
+	if h.String() != s {
+		return plumbing.ZeroHash, fmt.Errorf("oid %q is not 40 lower-case hex digits", text.Clip(s))
+	}
+	return h, nil
+}
+
+// CheckRef takes full ref names as git-check-ref-format(1) describes them.
+func CheckRef(ref string) error {
+	name := plumbing.ReferenceName(ref)
+	if !strings.HasPrefix(ref, "refs/") || strings.Count(ref, "/") < 2 || len(ref) > 1000 || name.Validate() != nil {
+		return &fault.Error{
+			Kind:   fault.Refused,
+			What:   fmt.Sprintf("ref name %q is not usable", text.Clip(ref)),
+			Remedy: "a ref is named in full, such as refs/heads/main: git check-ref-format says what is allowed",
+		}
+	}
+	return nil
+}
+
+// ShortRef is a ref's name for reading: "main" for a branch, else the full name.
+func ShortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
