@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
@@ -20,7 +18,7 @@ import (
 // openChain is a chain and the connection it is read over.
 type openChain struct {
 	*deploy.Chain
-	client *clientv3.Client
+	client *etcd.Client
 }
 
 func (c *openChain) Close() error { return c.client.Close() }
@@ -91,7 +89,7 @@ func asUsage(flag string, err error) error {
 }
 
 // connect dials --endpoints, or else the etcd of the server that runs on the data directory.
-func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
+func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*etcd.Client, error) {
 	if len(f.Endpoints) > 0 {
 		return etcd.Dial(ctx, f.config(log))
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -167,7 +166,7 @@ func findHookBinary(a *app) (string, error) {
 
 // etcdStore is the etcd in use.
 type etcdStore struct {
-	client   *clientv3.Client
+	client   *etcd.Client
 	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
