@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
@@ -35,7 +33,7 @@ const maxQuestions = 8
 // not denied any more, the others may be permitted, too, and are asked for at once.
 type permissions struct {
 	repos  gitserver.Repos
-	client *clientv3.Client
+	client *etcd.Client
 	denied []record.Namespace   // the one that was not asked for the longest comes first
 	todo   [][]record.Namespace // groups that are left of this round
 }
