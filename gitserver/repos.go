@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/hooks"
 )
 
@@ -29,22 +31,38 @@ func (r Repos) path(name string) string {
 	return filepath.Join(r.Dir, filepath.FromSlash(name)+".git")
 }
 
+// Reasons of errors. The program words the remedies; they are about the repository's name.
+const (
+	ReasonUnknown fault.Reason = "repository-unknown"
+	ReasonExists  fault.Reason = "repository-exists"
+	ReasonOverlap fault.Reason = "namespace-overlaps" // about nothing
+)
+
+// ErrUnknown is why something fails where there is no repository of that name. Names gives those that there are.
+var ErrUnknown = errors.New("repository does not exist")
+
+func unknownError(name string) error {
+	return &fault.Error{
+		Kind: fault.Refused, What: fmt.Sprintf("repository %s does not exist", name),
+		Reason: ReasonUnknown, About: []string{name}, Cause: ErrUnknown,
+	}
+}
+
 // List gives all repositories, sorted by name. Where one repository's targets cannot be read, the others are given
 // together with an error that names it.
-func (r Repos) List(ctx context.Context) ([]*Repo, error) {
-	names, err := r.names()
+func (r Repos) List() ([]*Repo, error) {
+	names, err := r.Names()
 	if err != nil {
 		return nil, err
 	}
 	var all []*Repo
 	var errs []error
 	for _, n := range names {
-		repo, err := r.Find(ctx, n)
-		var gone *UnknownRepoError
+		repo, err := r.Find(n)
 		switch {
 		case err == nil:
 			all = append(all, repo)
-		case errors.As(err, &gone): // removed since names looked
+		case errors.Is(err, ErrUnknown): // removed since Names looked
 		default:
 			errs = append(errs, err)
 		}
@@ -52,9 +70,9 @@ func (r Repos) List(ctx context.Context) ([]*Repo, error) {
 	return all, errors.Join(errs...)
 }
 
-// Find gives the repository of that name, or an *UnknownRepoError.
-func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
-	dir, err := r.locate(name)
+// Find gives the repository of that name, or ErrUnknown.
+func (r Repos) Find(name string) (*Repo, error) {
+	dir, err := r.Locate(name)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +83,9 @@ func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
 	return &Repo{Name: name, Dir: dir, Targets: targets}, nil
 }
 
-// locate gives the directory of a repository without reading its targets.
-func (r Repos) locate(name string) (string, error) {
-	name, err := ParseName(name)
-	if err != nil {
+// Locate gives the directory of a repository without reading its targets.
+func (r Repos) Locate(name string) (string, error) {
+	if err := CheckName(name); err != nil {
 		return "", err
 	}
 	// Each element must be a real directory: a symbolic link could lead out of Dir, or give a repository two names.
@@ -78,21 +95,21 @@ func (r Repos) locate(name string) (string, error) {
 		fi, err := os.Lstat(p)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return "", &UnknownRepoError{Name: name}
+			return "", unknownError(name)
 		case err != nil:
 			return "", fmt.Errorf("find repository %s: %w", name, err)
 		case !fi.IsDir():
-			return "", &UnknownRepoError{Name: name}
+			return "", unknownError(name)
 		}
 	}
 	if !isRepository(p) {
-		return "", &UnknownRepoError{Name: name}
+		return "", unknownError(name)
 	}
 	return p, nil
 }
 
-// names lists the repositories without reading their targets.
-func (r Repos) names() ([]string, error) {
+// Names lists the repositories, sorted, without reading their targets.
+func (r Repos) Names() ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(r.Dir, func(p string, d fs.DirEntry, err error) error {
 		switch {
@@ -108,7 +125,7 @@ func (r Repos) names() ([]string, error) {
 			return err
 		}
 		base, isGit := strings.CutSuffix(filepath.ToSlash(rel), ".git")
-		if _, err := ParseName(base); err != nil {
+		if CheckName(base) != nil {
 			return fs.SkipDir
 		}
 		if !isGit {
@@ -136,8 +153,8 @@ func isRepository(dir string) bool {
 	return true
 }
 
-// isSHA256 tells whether a repository names its objects by SHA-256, which deploy hashes cannot express.
-func isSHA256(ctx context.Context, git *gitTool, dir string) (bool, error) {
+// UsesSHA256 tells whether the repository at dir names its objects by SHA-256, which deploy hashes cannot express.
+func UsesSHA256(ctx context.Context, dir string) (bool, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config"))
 	if err != nil {
 		return false, fmt.Errorf("read repository config: %w", err)
@@ -146,9 +163,9 @@ func isSHA256(ctx context.Context, git *gitTool, dir string) (bool, error) {
 	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
 		return false, nil
 	}
-	out, err := git.output(ctx, "--git-dir="+dir, "rev-parse", "--show-object-format")
+	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
 	if err != nil {
 		return false, err
 	}
-	return strings.TrimSpace(out) != "sha1", nil
+	return strings.TrimSpace(string(out)) != "sha1", nil
 }

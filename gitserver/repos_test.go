@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks"
 )
@@ -20,10 +21,16 @@ func target(ns string) hooks.Target {
 	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
 }
 
+// hinted tells whether a user learns what to do.
+func hinted(err error) bool {
+	reason, _ := fault.ReasonOf(err)
+	return fault.RemedyOf(err) != "" || reason != ""
+}
+
 func TestCreate(t *testing.T) {
 	ctx := t.Context()
 	r := Repos{Dir: filepath.Join(t.TempDir(), "deep", "repos")}
-	if all, err := r.List(ctx); err != nil || len(all) != 0 {
+	if all, err := r.List(); err != nil || len(all) != 0 {
 		t.Fatalf("list of nothing: %v, %v", all, err)
 	}
 	targets := []hooks.Target{
@@ -67,7 +74,7 @@ func TestCreate(t *testing.T) {
 	if err := os.Symlink("team", filepath.Join(r.Dir, "group")); err != nil {
 		t.Fatal(err)
 	}
-	all, err := r.List(ctx)
+	all, err := r.List()
 	var names []string
 	for _, repo := range all {
 		names = append(names, repo.Name)
@@ -75,9 +82,8 @@ func TestCreate(t *testing.T) {
 	if diff := cmp.Diff([]string{"Team/config", "team", "team/config"}, names); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	var unknown *UnknownRepoError
 	for _, name := range []string{"nope", "link", "group/config", "not", "file", "team/nope"} {
-		if _, err := r.Find(ctx, name); !errors.As(err, &unknown) {
+		if _, err := r.Find(name); !errors.Is(err, ErrUnknown) {
 			t.Errorf("find %s: %v", name, err)
 		}
 	}
@@ -118,12 +124,11 @@ func TestCreateRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), x.say) {
 			t.Errorf("create %s: got %v, want %s", x.name, err, x.say)
 		}
-		var hint interface{ Hint() string }
-		if !errors.As(err, &hint) || hint.Hint() == "" {
-			t.Errorf("create %s: no hint: %v", x.name, err)
+		if !hinted(err) {
+			t.Errorf("create %s: no remedy: %v", x.name, err)
 		}
 	}
-	names, err := r.names()
+	names, err := r.Names()
 	if diff := cmp.Diff([]string{"config"}, names); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
@@ -149,7 +154,7 @@ func TestCreateTogether(t *testing.T) {
 	}
 	wg.Wait()
 	won := len(slices.DeleteFunc(errs, func(err error) bool { return err != nil }))
-	names, err := r.names()
+	names, err := r.Names()
 	if won != 1 || len(names) != 1 || err != nil {
 		t.Errorf("%d won, repositories are %v, %v", won, names, err)
 	}
@@ -174,41 +179,12 @@ func TestBrokenTargets(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	all, err := r.List(ctx)
+	all, err := r.List()
 	if len(all) != 1 || all[0].Name != "good" || err == nil || !strings.Contains(err.Error(), "repository bad") {
 		t.Errorf("got %v, %v", all, err)
 	}
 	if _, err := r.Create(ctx, "new", "refs/heads/main", []hooks.Target{target("/refship/new")}); err == nil {
 		t.Error("created while namespaces are unknown")
-	}
-}
-
-// TestPushByPath: a push that does not come through the server moves nothing.
-func TestPushByPath(t *testing.T) {
-	e := start(t)
-	repo := e.repo("config")
-	work := e.work()
-	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
-		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
-		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
-	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
-		t.Errorf("refs moved: %s", refs)
-	}
-}
-
-func TestOldGit(t *testing.T) {
-	for out, ok := range map[string]bool{
-		"git version 2.36.0\n": true, "git version 2.39.5 (Apple Git-154)\n": true, "git version 3.0.0": true,
-		"git version 2.35.9": false, "git version 1.99": false, "hello": false, "": false,
-	} {
-		if err := checkVersion(out); (err == nil) != ok {
-			t.Errorf("%q: %v", out, err)
-		}
-	}
-	t.Setenv("PATH", t.TempDir())
-	_, err := New(Config{Repos: Repos{Dir: t.TempDir()}})
-	if err == nil || !strings.Contains(err.Error(), "git is not in PATH") {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -224,7 +200,7 @@ func TestTargets(t *testing.T) {
 	}
 	targets := func() []hooks.Target {
 		t.Helper()
-		repo, err := r.Find(ctx, "config")
+		repo, err := r.Find("config")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,9 +256,8 @@ func TestTargets(t *testing.T) {
 		if x.err == nil || !strings.Contains(x.err.Error(), x.say) {
 			t.Errorf("%s: got %v", x.what, x.err)
 		}
-		var hint interface{ Hint() string }
-		if x.what != "set, bad namespace" && !errors.As(x.err, &hint) {
-			t.Errorf("%s: no hint: %v", x.what, x.err)
+		if x.what != "set, bad namespace" && !hinted(x.err) {
+			t.Errorf("%s: no remedy: %v", x.what, x.err)
 		}
 	}
 	if diff := cmp.Diff(before, targets()); diff != "" {
@@ -317,9 +292,8 @@ func TestAddTargetRace(t *testing.T) {
 	all.Wait()
 	failed := 0
 	for _, err := range errs {
-		var overlap *OverlapError
-		switch {
-		case errors.As(err, &overlap):
+		switch reason, _ := fault.ReasonOf(err); {
+		case reason == ReasonOverlap:
 			failed++
 		case err != nil:
 			t.Error(err)

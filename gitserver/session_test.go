@@ -115,7 +115,7 @@ func TestBadCommands(t *testing.T) {
 			t.Errorf("%s: stdout has %q", x.command, r.stdout)
 		}
 	}
-	names, err := e.repos.names()
+	names, err := e.repos.Names()
 	if err != nil || len(names) != 3 {
 		t.Errorf("repositories are %v, %v", names, err)
 	}

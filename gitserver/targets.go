@@ -4,40 +4,41 @@ import (
 	"context"
 	"fmt"
 
+	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/hooks"
 )
 
-// AddTarget gives a repository one more target. Errors: *NameError, *UnknownRepoError, *OverlapError if its namespace
-// overlaps that of any other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
+// AddTarget gives a repository one more target. Errors: ErrUnknown; ReasonOverlap, if its namespace overlaps that of any
+// other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
 func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error {
 	return r.change(ctx, name, func(dir string) error {
-		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, ""); err != nil {
+		if err := r.checkNamespaces(name, []hooks.Target{t}, ""); err != nil {
 			return err
 		}
 		return hooks.AddTarget(ctx, dir, t)
 	})
 }
 
-// SetTarget replaces the target of the same name. Errors as of AddTarget, or that there is none of this name. What the old
-// target has deployed stays in etcd.
+// SetTarget replaces the target of the same name. Errors are those of AddTarget, or that there is no such target. What the
+// old target has deployed stays in etcd.
 func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error {
 	return r.change(ctx, name, func(dir string) error {
-		if err := r.checkNamespaces(ctx, name, []hooks.Target{t}, t.Name); err != nil {
+		if err := r.checkNamespaces(name, []hooks.Target{t}, t.Name); err != nil {
 			return err
 		}
 		return hooks.SetTarget(ctx, dir, t)
 	})
 }
 
-// RemoveTarget takes a target away; its chain stays in etcd. Errors: *NameError, *UnknownRepoError, or that there is none
-// of this name.
+// RemoveTarget takes a target away; its chain stays in etcd. Errors: ErrUnknown, or that there is no such target.
 func (r Repos) RemoveTarget(ctx context.Context, name, target string) error {
 	return r.change(ctx, name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
 }
 
-// change lets edit change a repository's targets while nobody else changes any.
+// change lets edit change a repository's targets. Changes of all repositories' targets take turns.
 func (r Repos) change(ctx context.Context, name string, edit func(dir string) error) error {
-	dir, err := r.locate(name)
+	dir, err := r.Locate(name)
 	if err != nil {
 		return err
 	}
@@ -52,16 +53,18 @@ func (r Repos) change(ctx context.Context, name string, edit func(dir string) er
 	return nil
 }
 
+// owner is a target with the name of its repository.
+type owner struct {
+	repository string
+	target     hooks.Target
+}
+
 // checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of any
-// target there is. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
-func (r Repos) checkNamespaces(ctx context.Context, name string, targets []hooks.Target, replaced string) error {
-	others, err := r.List(ctx)
+// other target. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
+func (r Repos) checkNamespaces(name string, targets []hooks.Target, replaced string) error {
+	others, err := r.List()
 	if err != nil {
 		return fmt.Errorf("check namespaces: %w", err)
-	}
-	type owner struct {
-		repository string
-		target     hooks.Target
 	}
 	var taken []owner
 	for _, repo := range others {
@@ -77,13 +80,28 @@ func (r Repos) checkNamespaces(ctx context.Context, name string, targets []hooks
 		}
 		for _, o := range taken {
 			if t.Namespace.Overlaps(o.target.Namespace) {
-				return &OverlapError{
-					Namespace: string(t.Namespace), Other: string(o.target.Namespace),
-					OtherRepository: o.repository, OtherTarget: o.target.Name,
-				}
+				return overlapError(t.Namespace, o)
 			}
 		}
 		taken = append(taken, owner{name, t})
 	}
 	return nil
+}
+
+// mgmtNamespace is the only one that mgmt reads.
+const mgmtNamespace = "/_mgmt"
+
+// overlapError: a new target's namespace is, contains, or lies inside that of another target.
+func overlapError(namespace record.Namespace, other owner) error {
+	err := &fault.Error{
+		Kind: fault.Failed,
+		What: fmt.Sprintf("namespace %s overlaps %s, where target %s of repository %s deploys to",
+			namespace, other.target.Namespace, other.target.Name, other.repository),
+		Reason: ReasonOverlap,
+	}
+	if namespace == mgmtNamespace && other.target.Namespace == mgmtNamespace {
+		err.Remedy = "a cluster of mgmt has one chain: deploy all of it from one repository, " +
+			"or run another server beside the other cluster's etcd"
+	}
+	return err
 }

@@ -6,7 +6,6 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-	"refship/gitserver"
 )
 
 // Exit statuses, a promise to scripts.
@@ -35,10 +34,9 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
 // exitCode says what kind of failure err is.
 func exitCode(err error) int {
 	var (
-		usage   *usageError
-		held    *heldError
-		busy    *etcd.BusyError
-		unknown *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
+		usage *usageError
+		held  *heldError
+		busy  *etcd.BusyError
 	)
 	switch {
 	case err == nil:
@@ -49,8 +47,6 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
 		return exitEtcd
-	case errors.As(err, &unknown):
-		return exitRefused
 	case errors.Is(err, context.Canceled):
 		return exitFailed
 	case errors.Is(err, etcd.ErrUnreachable):

@@ -42,7 +42,7 @@ type permissions struct {
 
 // ask goes on with the round. What etcd did not answer in time is asked for the next time.
 func (p *permissions) ask(ctx context.Context) (writable, error) {
-	repos, _ := p.repos.List(ctx) // with an error, those that can be read are there, and it is told elsewhere
+	repos, _ := p.repos.List() // with an error, those that can be read are there, and it is told elsewhere
 	all := namespaces(repos)
 	p.denied = slices.DeleteFunc(p.denied, func(ns record.Namespace) bool { return !slices.Contains(all, ns) })
 	if len(p.todo) == 0 {

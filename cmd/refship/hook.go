@@ -238,7 +238,7 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 	} else if s.Repository == "" {
 		s.Repository = name
 	}
-	if s.Repository, err = gitserver.ParseName(s.Repository); err != nil {
+	if err := gitserver.CheckName(s.Repository); err != nil {
 		return s, asUsage("--name", err)
 	}
 	if c.SigningKey != nil {

@@ -97,7 +97,7 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 	w.due = make(map[string]bool)
 	w.mu.Unlock()
 	for name := range due {
-		repo, err := w.repos.Find(ctx, name)
+		repo, err := w.repos.Find(name)
 		if err == nil {
 			err = w.look(ctx, hookServer, repo)
 		}
@@ -110,7 +110,7 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 // round looks at all repositories, and forgets those that are gone, if it knows them all. Where etcd does not answer it ends: each look would
 // wait for it.
 func (w *refWatch) round(ctx context.Context, hookServer *hooks.Server) {
-	repos, err := w.repos.List(ctx) // with an error, those that can be read are there
+	repos, err := w.repos.List() // with an error, those that can be read are there
 	w.noteList(ctx, err)
 	if err == nil {
 		w.keep(repos)

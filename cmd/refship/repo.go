@@ -33,7 +33,8 @@ const defaultTarget = "default"
 
 // Run makes the repository, and says how to push to it.
 func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
-	name, err := gitserver.ParseName(c.Name)
+	name := c.Name
+	err := gitserver.CheckName(name)
 	if err != nil {
 		return asUsage("", err)
 	}
@@ -203,7 +204,7 @@ func (c *repoListCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	repos, err := dir.repos().List(ctx)
+	repos, err := dir.repos().List()
 	if err != nil {
 		return err
 	}

@@ -345,7 +345,7 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 // and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
 // keeps none of the others from being served.
 func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*gitserver.Repo, error) {
-	repos, err := s.dir.repos().List(ctx)
+	repos, err := s.dir.repos().List()
 	if err != nil {
 		s.warn(err)
 	}

@@ -41,8 +41,8 @@ func (*repoTargetAddCmd) Help() string {
 
 // Run adds the target.
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
-	name, err := gitserver.ParseName(c.Repo)
-	if err != nil {
+	name := c.Repo
+	if err := gitserver.CheckName(name); err != nil {
 		return asUsage("", err)
 	}
 	target, err := c.make(name, c.Name)
@@ -190,15 +190,14 @@ func findPath(ctx context.Context, gitDir string, t hooks.Target) (err error) {
 
 // findRepo finds a repository that the command line names.
 func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserver.Repo, dataDir, error) {
-	name, err := gitserver.ParseName(name)
-	if err != nil {
+	if err := gitserver.CheckName(name); err != nil {
 		return nil, dataDir{}, asUsage("", err)
 	}
 	dir, err := flag.dir(a)
 	if err != nil {
 		return nil, dir, err
 	}
-	repo, err := dir.repos().Find(ctx, name)
+	repo, err := dir.repos().Find(name)
 	return repo, dir, err
 }
 
