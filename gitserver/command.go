@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy/text"
+	"refship/gitserver/repos"
 )
 
 // verb is what an ssh command asks for.
@@ -95,7 +96,7 @@ func withRepository(v verb, args []string) (command, error) {
 			remedy: "give it the repository alone: it tells of all targets",
 		}
 	}
-	name, err := NameFromPath(args[0])
+	name, err := repos.NameFromPath(args[0])
 	if err != nil {
 		return command{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/record"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -105,7 +106,7 @@ func FuzzParseCommand(f *testing.F) {
 		if c.limit < 0 || c.limit > math.MaxInt32 || c.limit != 0 && c.verb != verbLog {
 			t.Errorf("%q: limit %d", raw, c.limit)
 		}
-		if err := CheckName(c.repository); err != nil {
+		if err := repos.CheckName(c.repository); err != nil {
 			t.Errorf("%q: %v", raw, err)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -32,7 +33,7 @@ func (x *session) listRepos(key *keys.Key) int {
 		}
 		repo, err := x.s.cfg.Repos.Find(name)
 		switch {
-		case errors.Is(err, ErrUnknown): // removed since Names looked
+		case errors.Is(err, repos.ErrUnknown): // removed since Names looked
 			continue
 		case err != nil:
 			errs = append(errs, err)

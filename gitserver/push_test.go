@@ -137,7 +137,7 @@ func pktLine(s string) string {
 func TestSHA256(t *testing.T) {
 	e := start(t)
 	laptop := e.user("laptop", "deploy:*")
-	dir := filepath.Join(e.repos.Dir, "new.git")
+	dir := filepath.Join(e.repos.Path, "new.git")
 	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
 	work := e.work()
 	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
@@ -259,7 +259,7 @@ func TestGitEnvironment(t *testing.T) {
 		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
 		case "GIT_DIR":
-			if line != "GIT_DIR="+filepath.Join(e.repos.Dir, "config.git") {
+			if line != "GIT_DIR="+filepath.Join(e.repos.Path, "config.git") {
 				t.Errorf("git got %s", line)
 			}
 		default:
@@ -275,7 +275,7 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
-		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Dir, "config.git")} {
+		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
 		if !strings.Contains(args[0], want) {
 			t.Errorf("receive-pack has no %s: %s", want, args[0])
 		}

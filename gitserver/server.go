@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/git"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -25,7 +26,7 @@ type Config struct {
 	Listener net.Listener // Run closes it
 	HostKey  ssh.Signer
 	Keys     keys.File
-	Repos    Repos
+	Repos    repos.Dir
 	Hooks    *hooks.Server
 	Log      *slog.Logger
 	// ExitCode gives the exit status for an error of the hooks. nil: always 1
@@ -88,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, gitMemory: maxMemory, hooksPath: hooksPath,
-		places: withoutPlaces(cfg.Repos.Dir, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
+		places: withoutPlaces(cfg.Repos.Path, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
 		pushes: newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
 		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}

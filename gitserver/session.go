@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
@@ -188,7 +189,7 @@ func withoutPlaces(dirs ...string) *strings.Replacer {
 func (x *session) open(key *keys.Key, name string, need keys.Action) (dir string, err error) {
 	dir, err = x.s.cfg.Repos.Locate(name)
 	switch {
-	case errors.Is(err, ErrUnknown), err == nil && !key.May(keys.Read, name):
+	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
 		return "", &refusedError{
 			what:   fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name),
 			remedy: x.reachable(key, need),
@@ -201,7 +202,7 @@ func (x *session) open(key *keys.Key, name string, need keys.Action) (dir string
 			remedy: fmt.Sprintf("ask who runs this server for the rule %s:%s", need, name),
 		}
 	}
-	sha256, err := UsesSHA256(x.ctx, dir)
+	sha256, err := repos.UsesSHA256(x.ctx, dir)
 	switch {
 	case err != nil:
 		return "", err

@@ -12,7 +12,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 // partial is the error of a check that failed for some of what it looked at, which the rest can do without.
@@ -34,7 +34,7 @@ const maxQuestions = 8
 // together as a txn takes, and one of those that are. A group that is denied is asked for in halves. When a namespace is
 // not denied any more, the others may be permitted, too, and are asked for at once.
 type permissions struct {
-	repos  gitserver.Repos
+	repos  repos.Dir
 	client *clientv3.Client
 	denied []record.Namespace   // the one that was not asked for the longest comes first
 	todo   [][]record.Namespace // groups that are left of this round
@@ -87,7 +87,7 @@ func (p *permissions) learn(may bool) {
 }
 
 // namespaces are those of all targets, each once and sorted.
-func namespaces(repos []*gitserver.Repo) []record.Namespace {
+func namespaces(repos []*repos.Repository) []record.Namespace {
 	var all []record.Namespace
 	for _, repo := range repos {
 		for _, target := range repo.Targets {

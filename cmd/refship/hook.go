@@ -16,7 +16,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -187,7 +187,7 @@ func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
 	}
-	repos, err := filepath.EvalSymlinks(dir.repos().Dir)
+	repos, err := filepath.EvalSymlinks(dir.repos().Path)
 	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
 		return nil //nolint:nilerr // nor without its repositories
 	}
@@ -238,7 +238,7 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 	} else if s.Repository == "" {
 		s.Repository = name
 	}
-	if err := gitserver.CheckName(s.Repository); err != nil {
+	if err := repos.CheckName(s.Repository); err != nil {
 		return s, asUsage("--name", err)
 	}
 	if c.SigningKey != nil {

@@ -9,7 +9,7 @@ import (
 
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -34,7 +34,7 @@ const defaultTarget = "default"
 // Run makes the repository, and says how to push to it.
 func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	name := c.Name
-	err := gitserver.CheckName(name)
+	err := repos.CheckName(name)
 	if err != nil {
 		return asUsage("", err)
 	}
@@ -189,7 +189,7 @@ type repoJSON struct {
 	Targets []hooks.Target `json:"targets"`
 }
 
-func newRepoJSON(r *gitserver.Repo) repoJSON {
+func newRepoJSON(r *repos.Repository) repoJSON {
 	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]hooks.Target{}, r.Targets...)}
 }
 

@@ -12,7 +12,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -42,7 +42,7 @@ func (*repoTargetAddCmd) Help() string {
 // Run adds the target.
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	name := c.Repo
-	if err := gitserver.CheckName(name); err != nil {
+	if err := repos.CheckName(name); err != nil {
 		return asUsage("", err)
 	}
 	target, err := c.make(name, c.Name)
@@ -151,7 +151,7 @@ func pathWords(path string) string {
 
 // warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
 // the next push.
-func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t hooks.Target) {
+func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t hooks.Target) {
 	var none *tree.NoPathError
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
@@ -189,8 +189,8 @@ func findPath(ctx context.Context, gitDir string, t hooks.Target) (err error) {
 }
 
 // findRepo finds a repository that the command line names.
-func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserver.Repo, dataDir, error) {
-	if err := gitserver.CheckName(name); err != nil {
+func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
+	if err := repos.CheckName(name); err != nil {
 		return nil, dataDir{}, asUsage("", err)
 	}
 	dir, err := flag.dir(a)
@@ -201,7 +201,7 @@ func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserv
 	return repo, dir, err
 }
 
-func findTarget(repo *gitserver.Repo, name string) (hooks.Target, error) {
+func findTarget(repo *repos.Repository, name string) (hooks.Target, error) {
 	if err := newTarget(repo.Name, name).Validate(); err != nil {
 		return hooks.Target{}, asUsage("", err)
 	}

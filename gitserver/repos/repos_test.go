@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ func hinted(err error) bool {
 
 func TestCreate(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: filepath.Join(t.TempDir(), "deep", "repos")}
+	r := Dir{Path: filepath.Join(t.TempDir(), "deep", "repos")}
 	if all, err := r.List(); err != nil || len(all) != 0 {
 		t.Fatalf("list of nothing: %v, %v", all, err)
 	}
@@ -41,8 +41,8 @@ func TestCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Repo{
-		Name: "team/config", Dir: filepath.Join(r.Dir, "team", "config.git"), Targets: []hooks.Target{targets[1], targets[0]},
+	want := &Repository{
+		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []hooks.Target{targets[1], targets[0]},
 	}
 	if diff := cmp.Diff(want, repo); diff != "" {
 		t.Error(diff)
@@ -59,19 +59,19 @@ func TestCreate(t *testing.T) {
 	}
 	// Foreign things, and what a process that died left.
 	for _, d := range []string{"junk", "not.git", ".hidden.git/refs", "-x.git", "a b.git", "team/.new-123/objects"} {
-		if err := os.MkdirAll(filepath.Join(r.Dir, d), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(r.Path, d), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, f := range []string{"README", "file.git"} {
-		if err := os.WriteFile(filepath.Join(r.Dir, f), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.Path, f), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(repo.Dir, filepath.Join(r.Dir, "link.git")); err != nil {
+	if err := os.Symlink(repo.Dir, filepath.Join(r.Path, "link.git")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("team", filepath.Join(r.Dir, "group")); err != nil {
+	if err := os.Symlink("team", filepath.Join(r.Path, "group")); err != nil {
 		t.Fatal(err)
 	}
 	all, err := r.List()
@@ -90,14 +90,14 @@ func TestCreate(t *testing.T) {
 	if _, err := r.Create(ctx, "team/other", "refs/heads/main", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(r.Dir, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(r.Path, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("unfinished repository is still there: %v", err)
 	}
 }
 
 func TestCreateRefused(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestCreateRefused(t *testing.T) {
 	if diff := cmp.Diff([]string{"config"}, names); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	left, err := filepath.Glob(filepath.Join(r.Dir, ".new-*"))
+	left, err := filepath.Glob(filepath.Join(r.Path, ".new-*"))
 	if len(left) > 0 || err != nil {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -140,7 +140,7 @@ func TestCreateRefused(t *testing.T) {
 
 // TestCreateTogether: of many that want overlapping namespaces or one name at the same time, one wins.
 func TestCreateTogether(t *testing.T) {
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
@@ -163,13 +163,13 @@ func TestCreateTogether(t *testing.T) {
 // TestBrokenTargets: one repository's bad config hides no other, and no namespace is given away meanwhile.
 func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
 		if _, err := r.Create(ctx, name, "refs/heads/main", []hooks.Target{target("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(r.Dir, "bad.git", "config"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(r.Path, "bad.git", "config"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestBrokenTargets(t *testing.T) {
 // TestTargets adds, replaces and removes targets; the overlap check looks at all repositories, but for a target that goes away.
 func TestTargets(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestTargets(t *testing.T) {
 // TestAddTargetRace: of many at once that want one namespace, one gets it.
 func TestAddTargetRace(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	const n = 8
 	for i := range n {
 		if _, err := r.Create(ctx, fmt.Sprintf("r%d", i), "refs/heads/main", nil); err != nil {

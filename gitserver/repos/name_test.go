@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"path/filepath"

@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"context"
@@ -15,20 +15,20 @@ import (
 	"refship/hooks"
 )
 
-// Repos are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
+// Dir are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
 // repositories, so Dir belongs on a file system that tells case apart. Everything else below Dir is left alone and
 // never served; symbolic links are not followed.
-type Repos struct{ Dir string }
+type Dir struct{ Path string }
 
-// Repo is one of them.
-type Repo struct {
+// Repository is one of them.
+type Repository struct {
 	Name    string
 	Dir     string
 	Targets []hooks.Target // sorted by name
 }
 
-func (r Repos) path(name string) string {
-	return filepath.Join(r.Dir, filepath.FromSlash(name)+".git")
+func (r Dir) path(name string) string {
+	return filepath.Join(r.Path, filepath.FromSlash(name)+".git")
 }
 
 // Reasons of errors. The program words the remedies; they are about the repository's name.
@@ -50,12 +50,12 @@ func unknownError(name string) error {
 
 // List gives all repositories, sorted by name. Where one repository's targets cannot be read, the others are given
 // together with an error that names it.
-func (r Repos) List() ([]*Repo, error) {
+func (r Dir) List() ([]*Repository, error) {
 	names, err := r.Names()
 	if err != nil {
 		return nil, err
 	}
-	var all []*Repo
+	var all []*Repository
 	var errs []error
 	for _, n := range names {
 		repo, err := r.Find(n)
@@ -71,7 +71,7 @@ func (r Repos) List() ([]*Repo, error) {
 }
 
 // Find gives the repository of that name, or ErrUnknown.
-func (r Repos) Find(name string) (*Repo, error) {
+func (r Dir) Find(name string) (*Repository, error) {
 	dir, err := r.Locate(name)
 	if err != nil {
 		return nil, err
@@ -80,16 +80,16 @@ func (r Repos) Find(name string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}
-	return &Repo{Name: name, Dir: dir, Targets: targets}, nil
+	return &Repository{Name: name, Dir: dir, Targets: targets}, nil
 }
 
 // Locate gives the directory of a repository without reading its targets.
-func (r Repos) Locate(name string) (string, error) {
+func (r Dir) Locate(name string) (string, error) {
 	if err := CheckName(name); err != nil {
 		return "", err
 	}
 	// Each element must be a real directory: a symbolic link could lead out of Dir, or give a repository two names.
-	p := r.Dir
+	p := r.Path
 	for e := range strings.SplitSeq(name+".git", "/") {
 		p = filepath.Join(p, e)
 		fi, err := os.Lstat(p)
@@ -109,18 +109,18 @@ func (r Repos) Locate(name string) (string, error) {
 }
 
 // Names lists the repositories, sorted, without reading their targets.
-func (r Repos) Names() ([]string, error) {
+func (r Dir) Names() ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(r.Dir, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(r.Path, func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
 			return err
-		case p == r.Dir || !d.IsDir():
+		case p == r.Path || !d.IsDir():
 			return nil
 		}
-		rel, err := filepath.Rel(r.Dir, p)
+		rel, err := filepath.Rel(r.Path, p)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
 // appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and where a
 // target's namespace overlaps that of any other target of any repository (ReasonOverlap).
-func (r Repos) Create(ctx context.Context, name, ref string, targets []hooks.Target) (*Repo, error) {
+func (r Dir) Create(ctx context.Context, name, ref string, targets []hooks.Target) (*Repository, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -57,18 +57,18 @@ func checkHead(ref string) error {
 
 // lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked for in
 // all of them.
-func (r Repos) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+func (r Dir) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(r.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make repositories directory: %w", err)
 	}
-	if unlock, err = disk.Lock(ctx, filepath.Join(r.Dir, ".lock")); err != nil {
+	if unlock, err = disk.Lock(ctx, filepath.Join(r.Path, ".lock")); err != nil {
 		return nil, fmt.Errorf("lock repositories: %w", err)
 	}
 	return unlock, nil
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
-func (r Repos) build(ctx context.Context, name, ref string, targets []hooks.Target) error {
+func (r Dir) build(ctx context.Context, name, ref string, targets []hooks.Target) error {
 	dst := r.path(name)
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -103,7 +103,7 @@ func (r Repos) build(ctx context.Context, name, ref string, targets []hooks.Targ
 		if err := disk.Sync(d); err != nil {
 			return err
 		}
-		if d == filepath.Clean(r.Dir) || d == filepath.Dir(d) {
+		if d == filepath.Clean(r.Path) || d == filepath.Dir(d) {
 			return nil
 		}
 	}

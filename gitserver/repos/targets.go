@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // AddTarget gives a repository one more target. Errors: ErrUnknown; ReasonOverlap, if its namespace overlaps that of any
 // other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
-func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error {
+func (r Dir) AddTarget(ctx context.Context, name string, t hooks.Target) error {
 	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(name, []hooks.Target{t}, ""); err != nil {
 			return err
@@ -22,7 +22,7 @@ func (r Repos) AddTarget(ctx context.Context, name string, t hooks.Target) error
 
 // SetTarget replaces the target of the same name. Errors are those of AddTarget, or that there is no such target. What the
 // old target has deployed stays in etcd.
-func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error {
+func (r Dir) SetTarget(ctx context.Context, name string, t hooks.Target) error {
 	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(name, []hooks.Target{t}, t.Name); err != nil {
 			return err
@@ -32,12 +32,12 @@ func (r Repos) SetTarget(ctx context.Context, name string, t hooks.Target) error
 }
 
 // RemoveTarget takes a target away; its chain stays in etcd. Errors: ErrUnknown, or that there is no such target.
-func (r Repos) RemoveTarget(ctx context.Context, name, target string) error {
+func (r Dir) RemoveTarget(ctx context.Context, name, target string) error {
 	return r.change(ctx, name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
 }
 
 // change lets edit change a repository's targets. Changes of all repositories' targets take turns.
-func (r Repos) change(ctx context.Context, name string, edit func(dir string) error) error {
+func (r Dir) change(ctx context.Context, name string, edit func(dir string) error) error {
 	dir, err := r.Locate(name)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ type owner struct {
 
 // checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of any
 // other target. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
-func (r Repos) checkNamespaces(name string, targets []hooks.Target, replaced string) error {
+func (r Dir) checkNamespaces(name string, targets []hooks.Target, replaced string) error {
 	others, err := r.List()
 	if err != nil {
 		return fmt.Errorf("check namespaces: %w", err)
