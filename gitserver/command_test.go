@@ -11,7 +11,7 @@ import (
 
 	"refship/deploy/record"
 	"refship/gitserver/repos"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // sqQuote is git's sq_quote_buf (quote.c).
@@ -115,7 +115,7 @@ func FuzzParseCommand(f *testing.F) {
 // checkTarget asks hooks, which knows what a target can be called.
 func checkTarget(t *testing.T, name string) {
 	t.Helper()
-	target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
+	target := target.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
 	if err := target.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -130,7 +130,7 @@ func TestTargetName(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "-a", "A", "a_b", "a.b", "a/b", strings.Repeat("a", 33), "ä"} {
-		target := hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
+		target := target.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
 		if target.Validate() == nil {
 			t.Errorf("hooks takes %q", name)
 		}

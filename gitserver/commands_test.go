@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // TestReposCommand: what a key may read, what it may do there, and what each target deploys, in columns.
@@ -21,10 +21,10 @@ func TestReposCommand(t *testing.T) {
 		t.Errorf("got %q", r.stdout)
 	}
 	e.repo("config")
-	site := []hooks.Target{e.target("site"), {
+	site := []target.Target{e.target("site"), {
 		Name: "docs", Ref: "refs/heads/main", Path: "doc/user", Namespace: e.namespace("docs"), Frontend: record.Files,
 	}}
-	for name, targets := range map[string][]hooks.Target{"site": site, "notes": nil, "secret": {e.target("secret")}} {
+	for name, targets := range map[string][]target.Target{"site": site, "notes": nil, "secret": {e.target("secret")}} {
 		if _, err := e.repos.Create(t.Context(), name, "refs/heads/main", targets); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestLogCommand(t *testing.T) {
 		}
 	}
 	// A second target makes it necessary to say which.
-	second := hooks.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: record.Files}
+	second := target.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: record.Files}
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}

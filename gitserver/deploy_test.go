@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // TestDeployCommand: a push whose deploy could not be published leaves an intent; `ssh HOST deploy REPO` publishes it,
@@ -142,9 +142,9 @@ func TestDeployEndsItsCheck(t *testing.T) {
 			e := start(t)
 			repo := e.repo("config")
 			began := filepath.Join(e.dir, "began")
-			target := e.target("config")
-			target.Check = "echo $$ >" + began + ".new; mv " + began + ".new " + began + "; exec sleep 1000"
-			if err := hooks.SetTarget(t.Context(), repo.Dir, target); err != nil {
+			one := e.target("config")
+			one.Check = "echo $$ >" + began + ".new; mv " + began + ".new " + began + "; exec sleep 1000"
+			if err := target.SetTarget(t.Context(), repo.Dir, one); err != nil {
 				t.Fatal(err)
 			}
 			e.mustGit(nil, repo.Dir, "fetch", "-q", e.work(), "main:main") // past the hooks

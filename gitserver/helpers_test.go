@@ -24,6 +24,7 @@ import (
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -183,14 +184,14 @@ func (e *env) namespace(name string) record.Namespace {
 	return record.Namespace("/test/" + filepath.Base(e.dir) + "/" + name)
 }
 
-func (e *env) target(name string) hooks.Target {
-	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: e.namespace(name), Frontend: record.Files}
+func (e *env) target(name string) target.Target {
+	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: e.namespace(name), Frontend: record.Files}
 }
 
 // repo creates a repository with a target for main.
 func (e *env) repo(name string) *repos.Repository {
 	e.t.Helper()
-	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []hooks.Target{e.target(name)})
+	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []target.Target{e.target(name)})
 	if err != nil {
 		e.t.Fatal(err)
 	}

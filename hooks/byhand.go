@@ -10,14 +10,16 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // ByHand is one deploy that somebody asks for by naming what: a commit of a repository, or a plain directory.
 type ByHand struct {
-	GitDir   string      // of the repository; "" for a plain directory
-	Target   Target      // whose check is run, and whose broken-off pushes are deployed first; without a name there are none
-	Job      *deploy.Job // as NewJob makes it; of a commit without Repo
-	DryRun   bool        // write nothing, say what would be deployed
+	GitDir   string        // of the repository; "" for a plain directory
+	Target   target.Target // whose check is run, and whose broken-off pushes are deployed first; without a name there are none
+	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
+	DryRun   bool          // write nothing, say what would be deployed
 	Say      func(string)
 	Progress func(text.Progress)
 }
@@ -30,7 +32,7 @@ type Made struct {
 }
 
 // NewJob makes the wish to deploy something by hand with a target's settings: the caller adds what, and why.
-func (s *Deployer) NewJob(repository string, t Target, who record.Pusher) *deploy.Job {
+func (s *Deployer) NewJob(repository string, t target.Target, who record.Pusher) *deploy.Job {
 	job := s.job(repository, t, [20]byte{}, who)
 	job.Kind = record.KindDeploy
 	return job
@@ -42,7 +44,7 @@ func (s *Deployer) DeployByHand(ctx context.Context, b *ByHand) (*Made, error) {
 	say := func(line string) { b.Say(text.Printable(line)) }
 	job := *b.Job
 	if b.GitDir != "" {
-		leave, err := EnterPush(b.GitDir)
+		leave, err := intent.Enter(b.GitDir)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +133,7 @@ func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) b
 		return false
 	}
 	r := s.reconciler(b.Job.Repository, b.GitDir)
-	r.wanted = func(t Target) bool { return t.Name == b.Target.Name }
+	r.wanted = func(t target.Target) bool { return t.Name == b.Target.Name }
 	r.note(r.intents(ctx))
 	for _, line := range r.lines {
 		say(line)
@@ -181,7 +183,7 @@ func (w *work) tryAll(ctx context.Context, made *Made) error {
 }
 
 // outcome says what became of a deploy by hand.
-func (s *Deployer) outcome(t Target, made *Made, took time.Duration) string {
+func (s *Deployer) outcome(t target.Target, made *Made, took time.Duration) string {
 	if made.Verdict.Idle() {
 		return idle(made.Verdict, t.Path, s.cfg.Chain(t.Namespace))
 	}
@@ -193,5 +195,5 @@ func idle(v *deploy.Verdict, path string, chain *deploy.Chain) string {
 	if v.Already {
 		return fmt.Sprintf("%s is already deployed as %d of %s", v.Head.Hash.Short(), v.Head.ID, chain.Namespace())
 	}
-	return unchanged(Target{Path: path, Namespace: chain.Namespace()}, v.Head)
+	return unchanged(target.Target{Path: path, Namespace: chain.Namespace()}, v.Head)
 }

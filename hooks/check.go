@@ -12,6 +12,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // check asks every chain whether it takes its deploy, before anything is locked.
@@ -134,6 +135,6 @@ func (x *Session) greeting(p *plan) string {
 }
 
 // unchanged says that a commit changes nothing that a target deploys.
-func unchanged(t Target, head *record.Deploy) string {
+func unchanged(t target.Target, head *record.Deploy) string {
 	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", t.Path, t.Namespace, head.ID)
 }

@@ -12,6 +12,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // Deploy brings a repository's chains to where its refs are, because somebody asks for it: first what pushes left behind,
@@ -45,12 +46,12 @@ type order struct {
 	unchanged bool
 }
 
-func (o *order) deploy(ctx context.Context, target string) error {
-	targets, err := ReadTargets(o.gitDir)
+func (o *order) deploy(ctx context.Context, one string) error {
+	targets, err := target.ReadTargets(o.gitDir)
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(o.name, targets, target); err != nil {
+	if targets, err = chooseTargets(o.name, targets, one); err != nil {
 		return err
 	}
 	o.several = len(targets) > 1
@@ -59,7 +60,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 	}
 	left := o.server.reconciler(o.name, o.gitDir)
 	left.cost = &o.cost
-	left.wanted = func(t Target) bool { return target == "" || t.Name == target }
+	left.wanted = func(t target.Target) bool { return one == "" || t.Name == one }
 	left.note(left.intents(ctx))
 	for _, line := range left.lines {
 		o.say(line)
@@ -86,7 +87,7 @@ func (o *order) deploy(ctx context.Context, target string) error {
 }
 
 // target deploys what one target's ref has.
-func (o *order) target(ctx context.Context, t Target, at plumbing.Hash) error {
+func (o *order) target(ctx context.Context, t target.Target, at plumbing.Hash) error {
 	s, start, label := o.server, time.Now(), ""
 	if o.several {
 		label = string(t.Namespace) + ": "

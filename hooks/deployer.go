@@ -14,6 +14,8 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // Config is what a Deployer needs, and a Server.
@@ -28,7 +30,7 @@ type Config struct {
 	MaxFile    int64                                                   // the largest file that is deployed, in bytes; 0: any
 	CheckLimit time.Duration                                           // how long a target's check may take; 0: 5 minutes
 	Observe    func(Report)                                            // told of each push and ssh deploy at its end; nil: nobody is
-	Redeploy   func(Target) string                                     // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
+	Redeploy   func(target.Target) string                              // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
 
@@ -52,7 +54,7 @@ type Deployer struct {
 func NewDeployer(cfg Config) *Deployer {
 	d := &Deployer{
 		cfg:        cfg,
-		process:    thisProcess(),
+		process:    intent.ThisProcess(),
 		every:      time.Second,
 		lockWait:   30 * time.Second,
 		turns:      newTurns(),
@@ -80,7 +82,7 @@ func (s *Deployer) newSession(p Push) *Session {
 }
 
 // redeploy is the command that deploys what a target's ref has, for hints.
-func (s *Deployer) redeploy(repository string, t Target) string {
+func (s *Deployer) redeploy(repository string, t target.Target) string {
 	if s.cfg.Redeploy != nil {
 		return s.cfg.Redeploy(t)
 	}
@@ -133,7 +135,7 @@ func (s *Deployer) holder(user, repository, ref string) record.Holder {
 }
 
 // job makes the wish to publish what repository's target has got.
-func (s *Deployer) job(repository string, t Target, commit plumbing.Hash, who record.Pusher) *deploy.Job {
+func (s *Deployer) job(repository string, t target.Target, commit plumbing.Hash, who record.Pusher) *deploy.Job {
 	return &deploy.Job{
 		Kind: record.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,

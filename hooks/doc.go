@@ -35,7 +35,7 @@
 // A [Deployer] does the work of both: of a [Server]'s pushes, of pushes that somebody else's git server takes, and of
 // deploys that are asked for by hand ([Deployer.DeployByHand]).
 //
-// Where a repository has another home, [Install] puts scripts beside the hooks that are there (install.go says how, and
+// Where a repository has another home, [install.Install] puts scripts beside the hooks that are there (install.go says how, and
 // what is on disk), git runs them, and each becomes a process of its own: "refship hook run". It runs the earlier hook
 // first, and then [Deployer.PreReceive] or [Deployer.PostReceive]. What differs from a server:
 //
@@ -121,54 +121,6 @@
 //
 // The hook sends nothing after e and keeps the connection open: if it ends before x was sent, the hook has died. A hook
 // that gets anything else than frames up to an x refuses.
-//
-// # Intent
-//
-// <GIT_DIR>/refship/pending/<push>.json, where <push> is 32 hex digits, random. It is written to a temporary file,
-// synced, renamed, and the directory is synced. All fields are there and no others; times are RFC 3339 in UTC.
-//
-//	{
-//	 "format": 1,
-//	 "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
-//	 "time": "2026-11-23T14:00:00.000000005Z",
-//	 "process": "",
-//	 "repository": "config",
-//	 "pusher": {
-//	  "name": "laptop",
-//	  "key": "SHA256:abc",
-//	  "via": "ssh"
-//	 },
-//	 "options": [
-//	  "ci.skip",
-//	  "deploy.force",
-//	  "deploy.reason=the old line is given up"
-//	 ],
-//	 "certificate": "",
-//	 "deploys": [
-//	  {
-//	   "target": {
-//	    "name": "default",
-//	    "ref": "refs/heads/main",
-//	    "path": "",
-//	    "namespace": "/refship/config",
-//	    "frontend": "files",
-//	    "check": "make check"
-//	   },
-//	   "old": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
-//	   "new": "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90",
-//	   "head": 7,
-//	   "forced": true,
-//	   "over": 7,
-//	   "reason": "the old line is given up"
-//	  }
-//	 ]
-//	}
-//
-// process is empty for a server's pushes. certificate is the oid of the push certificate, or empty; old is forty zeros where the ref was not there; forced is set
-// where the head's deploy had to be overridden, and over is its id, else 0; head is the id of the chain's head when the push
-// was accepted. Where the chain has been forced since, or has had the commit already, the intent is
-// dropped: it must not undo what somebody decided later. A file that
-// cannot be read as an intent is renamed to <name>.bad and reported.
 //
 // # Concurrency
 //

@@ -7,20 +7,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy"
-	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // HookCall is one run of an installed hook: a process of its own, which knows nothing but what git handed over.
@@ -34,30 +32,9 @@ type HookCall struct {
 	Offline    bool              // etcd is not to be asked: the call is about no target's ref
 }
 
-// CommonDir is the repository's own directory for what git calls GIT_DIR: of a linked work tree, that which it shares with
-// others (gitrepository-layout(5), commondir).
-func CommonDir(gitDir string) (string, error) {
-	dir, err := filepath.Abs(gitDir)
-	if err != nil {
-		return "", fmt.Errorf("find repository: %w", err)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "commondir"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return dir, nil
-	case err != nil:
-		return "", fmt.Errorf("find repository: %w", disk.WithoutDir(err))
-	}
-	common := strings.TrimSuffix(string(text), "\n")
-	if !filepath.IsAbs(common) {
-		common = filepath.Join(dir, common)
-	}
-	return filepath.Clean(common), nil
-}
-
 // Targets are those whose ref is updated.
-func (c *HookCall) Targets() ([]Target, error) {
-	targets, err := ReadTargets(c.GitDir)
+func (c *HookCall) Targets() ([]target.Target, error) {
+	targets, err := target.ReadTargets(c.GitDir)
 	if err != nil {
 		return nil, err
 	}
@@ -65,14 +42,14 @@ func (c *HookCall) Targets() ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(targets, func(t Target) bool {
+	return slices.DeleteFunc(targets, func(t target.Target) bool {
 		return !slices.ContainsFunc(updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
 	}), nil
 }
 
 // Waits tells whether a push that was broken off waits to be deployed.
 func (c *HookCall) Waits() (bool, error) {
-	waiting, err := listIntents(c.GitDir)
+	waiting, err := intent.List(c.GitDir)
 	return len(waiting) > 0, err
 }
 
@@ -97,7 +74,7 @@ func (s *Deployer) PreReceive(ctx context.Context, c *HookCall) byte {
 	defer cancel(nil)
 	out := c.speaker(s, func(error) { cancel(errHookGone) })
 	x := s.newSession(Push{Repository: c.Repository, Dir: c.GitDir})
-	x.who, x.process = c.Who, receivePack()
+	x.who, x.process = c.Who, intent.ReceivePack()
 	s.start(x)
 	defer s.end(x)
 	defer x.abort(nil)
@@ -153,7 +130,7 @@ func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) e
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(c.GitDir)
+	targets, err := target.ReadTargets(c.GitDir)
 	if err != nil {
 		return err
 	}
@@ -175,12 +152,12 @@ func (s *Deployer) postReceive(ctx context.Context, c *HookCall, out *speaker) e
 
 // promised is a target's part of an intent.
 type promised struct {
-	in *intent
-	w  wish
+	in *intent.Intent
+	w  intent.Entry
 }
 
 // redeem publishes what was promised to one target for a ref that has moved.
-func (s *Deployer) redeem(ctx context.Context, c *HookCall, t Target, u RefUpdate, skip bool, out *speaker) error {
+func (s *Deployer) redeem(ctx context.Context, c *HookCall, t target.Target, u RefUpdate, skip bool, out *speaker) error {
 	all, err := promises(c.GitDir, t, u)
 	if err != nil {
 		return err
@@ -261,15 +238,15 @@ func (e *undeployedError) Hint() string {
 
 // promises finds the intents of a ref update, this push's first, then the newest: another hook may have refused the same
 // push before, or refuse it to somebody else right now.
-func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
-	pushes, err := listIntents(gitDir)
+func promises(gitDir string, t target.Target, u RefUpdate) ([]promised, error) {
+	pushes, err := intent.List(gitDir)
 	if err != nil {
 		return nil, err
 	}
 	var all []promised
 	for _, push := range pushes {
-		in, err := readIntent(gitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(gitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad): // published by another process; told by settle
 			continue
@@ -282,7 +259,7 @@ func promises(gitDir string, t Target, u RefUpdate) ([]promised, error) {
 			}
 		}
 	}
-	own := receivePack()
+	own := intent.ReceivePack()
 	others := func(p promised) int {
 		if own != "" && p.in.Process == own {
 			return 0
@@ -308,7 +285,7 @@ func (s *Deployer) keep(c *HookCall, all []promised) error {
 
 // unpromised is a target's ref that has moved without an intent: pre-receive found it deployed already, another process
 // has published it meanwhile, or pre-receive never ran.
-func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t Target, u RefUpdate, out *speaker) error {
+func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t target.Target, u RefUpdate, out *speaker) error {
 	repo, err := deploy.OpenRepository(ctx, c.GitDir, nil)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Whoever is killed at whatever moment of a push: afterwards ref and chain agree, and nothing is left behind.
@@ -284,7 +284,7 @@ func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
 
 // A target whose ref did not move is not deployed, and its lock is free again at once.
 func TestOnlyMovedRefsArePublished(t *testing.T) {
-	site := hooks.Target{Name: "site", Ref: "refs/heads/site", Namespace: "/refship/site", Frontend: record.Files}
+	site := target.Target{Name: "site", Ref: "refs/heads/site", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	head := s.commit("a.txt", "one\n")
 	lock := filepath.Join(s.bare, "refs", "heads", "site.lock")

@@ -16,6 +16,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -176,7 +177,7 @@ func TestTurns(t *testing.T) {
 
 // Pushes that each take several of the same locks, in whatever order they name their refs, all come to an end.
 func TestManyLocksWithoutADeadlock(t *testing.T) {
-	var targets []hooks.Target
+	var targets []target.Target
 	for _, name := range []string{"a", "b", "c", "d"} {
 		targets = append(targets, files(name, "refs/heads/"+name, ""))
 	}

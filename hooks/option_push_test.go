@@ -16,7 +16,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // with pushes with these push options.
@@ -318,7 +318,7 @@ func jobOf(repo *deploy.Repository, commit string) *deploy.Job {
 }
 
 func TestDryRun(t *testing.T) {
-	site := hooks.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
+	site := target.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")
 	s.commit("www/index.html", "hello\n")
@@ -474,7 +474,7 @@ func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
 	s.leaveBehind(s.user("laptop"), "one\n")
 	changed := defaultTarget
 	changed.Namespace = "/refship/other"
-	if err := hooks.SetTarget(t.Context(), s.bare, changed); err != nil {
+	if err := target.SetTarget(t.Context(), s.bare, changed); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)

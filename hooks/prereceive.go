@@ -13,6 +13,8 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/git"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // preReceive prepares the whole push, or refuses it. It gives the hook's exit status.
@@ -62,7 +64,7 @@ func (x *Session) prepare(ctx context.Context, req *request, out *speaker) error
 	if err != nil {
 		return err
 	}
-	x.targets, err = ReadTargets(x.push.Dir)
+	x.targets, err = target.ReadTargets(x.push.Dir)
 	if err != nil {
 		return fmt.Errorf("read targets of repository %s: %w", x.push.Repository, err)
 	}
@@ -150,12 +152,12 @@ func (x *Session) promise(certificate string) error {
 	if certificate == plumbing.ZeroHash.String() {
 		certificate = ""
 	}
-	in := &intent{
-		Format: intentFormat, Push: x.id, Time: time.Now().UTC(), Process: x.process, Repository: x.push.Repository,
+	in := &intent.Intent{
+		Format: intent.Format, Push: x.id, Time: time.Now().UTC(), Process: x.process, Repository: x.push.Repository,
 		Pusher: x.who, Options: x.options.all, Certificate: certificate,
 	}
 	for _, p := range x.plans {
-		w := wish{Target: p.target, Old: oid(p.update.Old), New: oid(p.update.New), Reason: x.options.reason}
+		w := intent.Entry{Target: p.target, Old: intent.OID(p.update.Old), New: intent.OID(p.update.New), Reason: x.options.reason}
 		if h := p.verdict.Head; h != nil {
 			w.Head = h.ID
 		}
@@ -164,8 +166,8 @@ func (x *Session) promise(certificate string) error {
 		}
 		in.Deploys = append(in.Deploys, w)
 	}
-	if err := in.write(x.push.Dir); err != nil {
-		_ = os.Remove(intentPath(x.push.Dir, x.id)) // it may be there, unsynced; the push is refused
+	if err := in.Write(x.push.Dir); err != nil {
+		_ = os.Remove(intent.Path(x.push.Dir, x.id)) // it may be there, unsynced; the push is refused
 		return err
 	}
 	x.intent = in

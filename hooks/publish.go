@@ -8,6 +8,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // publish makes a plan's deploy visible. Where the verdict says that there was nothing to do, the deploy is the head.
@@ -77,7 +78,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(text.Progress)
 		}
 		say(p.label + published(d, time.Since(x.started)))
 	}
-	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+	if err := x.intent.Drop(x.push.Dir, p.target.Name); err != nil {
 		// The deploy stands; reconcile finds it published and drops the intent.
 		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 		return nil
@@ -87,7 +88,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(text.Progress)
 }
 
 // undeployed says that a ref is ahead of its chain, and what to do.
-func (x *Session) undeployed(t Target, err error) []string {
+func (x *Session) undeployed(t target.Target, err error) []string {
 	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+x.server.redeploy(x.push.Repository, t))
 }
 

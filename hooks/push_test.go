@@ -15,7 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 func TestPushDeploys(t *testing.T) {
@@ -111,7 +111,7 @@ func TestOtherRefsAreStored(t *testing.T) {
 }
 
 func TestTwoTargetsInOnePush(t *testing.T) {
-	site := hooks.Target{Name: "site", Ref: "refs/heads/site", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
+	site := target.Target{Name: "site", Ref: "refs/heads/site", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")
 	s.commit("www/index.html", "hello\n")

@@ -18,6 +18,8 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
@@ -40,7 +42,7 @@ type reconciler struct {
 	server    *Deployer
 	name      string
 	gitDir    string
-	wanted    func(Target) bool // whose intents are published; the others' stay while their ref is what they promise
+	wanted    func(target.Target) bool // whose intents are published; the others' stay while their ref is what they promise
 	cost      *cost
 	lines     []string
 	published []string // "/refship/config 7"
@@ -50,7 +52,7 @@ type reconciler struct {
 
 func (s *Deployer) reconciler(name, gitDir string) *reconciler {
 	return &reconciler{
-		server: s, name: name, gitDir: gitDir, wanted: func(Target) bool { return true }, cost: new(cost),
+		server: s, name: name, gitDir: gitDir, wanted: func(target.Target) bool { return true }, cost: new(cost),
 		settled: make(map[record.Namespace]bool),
 	}
 }
@@ -67,7 +69,7 @@ func (r *reconciler) note(err error) {
 
 // intents publishes or drops what dead pushes left.
 func (r *reconciler) intents(ctx context.Context) error {
-	pushes, err := listIntents(r.gitDir)
+	pushes, err := intent.List(r.gitDir)
 	if err != nil {
 		return err
 	}
@@ -75,13 +77,13 @@ func (r *reconciler) intents(ctx context.Context) error {
 		if r.server.isRunning(push) {
 			continue // it settles its intent itself
 		}
-		in, err := readIntent(r.gitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(r.gitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.As(err, &bad):
-			r.say("%s: not readable, kept as %s: %v", r.name, filepath.Base(bad.Path)+badSuffix, bad.Err)
-			r.note(bad.aside())
+			r.say("%s: not readable, kept as %s: %v", r.name, filepath.Base(bad.Path)+intent.BadSuffix, bad.Err)
+			r.note(bad.Aside())
 		case err != nil:
 			r.note(err)
 		default:
@@ -91,7 +93,7 @@ func (r *reconciler) intents(ctx context.Context) error {
 	return nil
 }
 
-func (r *reconciler) intent(ctx context.Context, in *intent) error {
+func (r *reconciler) intent(ctx context.Context, in *intent.Intent) error {
 	var refs []string
 	for _, w := range in.Deploys {
 		refs = append(refs, w.Target.Ref)
@@ -100,14 +102,14 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	if err != nil {
 		return err
 	}
-	targets, err := ReadTargets(r.gitDir)
+	targets, err := target.ReadTargets(r.gitDir)
 	if err != nil {
 		return err
 	}
 	for _, w := range slices.Clone(in.Deploys) {
 		t := w.Target
 		switch {
-		case !r.server.alone && in.mayRun(now[t.Ref] == plumbing.Hash(w.Old)):
+		case !r.server.alone && in.MayRun(now[t.Ref] == plumbing.Hash(w.Old)):
 			continue
 		case now[t.Ref] != plumbing.Hash(w.New):
 		case !r.wanted(t):
@@ -127,35 +129,19 @@ func (r *reconciler) intent(ctx context.Context, in *intent) error {
 	return nil
 }
 
-// maxUnmoved is longer than git takes from a pre-receive that accepts to the moving of the refs; in between other hooks
-// run.
-const maxUnmoved = time.Hour
-
-// mayRun tells whether the push that left an intent still runs, as another process, and settles it itself. Where that
-// process cannot be looked at, it may be running while its ref has not moved, for a time.
-func (in *intent) mayRun(unmoved bool) bool {
-	switch lookAtProcess(in.Process) {
-	case lifeRunning:
-		return true
-	case lifeEnded:
-		return false
-	}
-	return unmoved && time.Since(in.Time) < maxUnmoved
-}
-
 // drop takes a target out of an intent as it stands on disk: somebody else may have worked on it, too.
-func (r *reconciler) drop(in *intent, target string) error {
-	fresh, err := readIntent(r.gitDir, in.Push)
+func (r *reconciler) drop(in *intent.Intent, target string) error {
+	fresh, err := intent.Read(r.gitDir, in.Push)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return fresh.drop(r.gitDir, target)
+	return fresh.Drop(r.gitDir, target)
 }
 
-func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
+func (r *reconciler) publish(ctx context.Context, in *intent.Intent, w intent.Entry) error {
 	s, t := r.server, w.Target
 	job := s.job(r.name, t, plumbing.Hash(w.New), in.Pusher)
 	job.Force, job.Reason = w.Forced, w.Reason
@@ -193,7 +179,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent, w wish) error {
 
 // overtaken tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
 // somebody has forced another. A rollback that is undone is told, as with any push.
-func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, error) {
+func (r *reconciler) overtaken(ctx context.Context, in *intent.Intent, w intent.Entry) (bool, error) {
 	t, hash := w.Target, record.Hash(plumbing.Hash(w.New).String())
 	chain := r.server.cfg.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
@@ -222,7 +208,7 @@ func (r *reconciler) overtaken(ctx context.Context, in *intent, w wish) (bool, e
 }
 
 // spokeOf tells whether an intent was about a target.
-func (r *reconciler) spokeOf(t Target) bool {
+func (r *reconciler) spokeOf(t target.Target) bool {
 	_, spoke := r.settled[t.Namespace]
 	return spoke
 }
@@ -231,7 +217,7 @@ func (r *reconciler) spokeOf(t Target) bool {
 // them promised, that promise would not count any more.
 func (s *Deployer) dropSuperseded(ctx context.Context, p Push) {
 	r := s.reconciler(p.Repository, p.Dir)
-	r.wanted = func(Target) bool { return false }
+	r.wanted = func(target.Target) bool { return false }
 	r.note(r.intents(ctx))
 	for _, line := range r.lines {
 		s.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", p.Repository, "line", line)
@@ -276,9 +262,6 @@ func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	}), err
 }
 
-// maxConfigEdit is longer than a change of a git config takes: some milliseconds, and longer under load.
-const maxConfigEdit = 10 * time.Second
-
 // clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs,
 // shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written intents.
 func (r *reconciler) clean() error {
@@ -288,9 +271,9 @@ func (r *reconciler) clean() error {
 			stale = append(stale, name)
 		}
 	}
-	for _, name := range []string{"config.lock", configEdit, configEdit + ".lock"} {
+	for _, name := range []string{"config.lock", target.ConfigEdit, target.ConfigEdit + ".lock"} {
 		// Targets may be changed while no server runs: what is young may be in use.
-		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > maxConfigEdit {
+		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > target.MaxConfigEdit {
 			stale = append(stale, name)
 		}
 	}
@@ -316,7 +299,7 @@ func (r *reconciler) clean() error {
 			stale = append(stale, filepath.Join("objects", e.Name()))
 		}
 	}
-	intents, err := os.ReadDir(pendingDir(r.gitDir))
+	intents, err := os.ReadDir(intent.Dir(r.gitDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look for stale intents: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"refship/deploy/record"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Each push and each deploy that was asked for is told of once, as the log has it.
@@ -109,7 +110,7 @@ func TestReports(t *testing.T) {
 }
 
 // leaveBehindIn is leaveBehind for another target, with a file below its path.
-func (s *site) leaveBehindIn(p *pusher, target hooks.Target, content string) (string, result) {
+func (s *site) leaveBehindIn(p *pusher, target target.Target, content string) (string, result) {
 	s.Helper()
 	head := s.commit(target.Path+"/a.txt", content)
 	hold := string(target.Namespace) + "/refship/hold"

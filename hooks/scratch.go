@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/git"
 )
 
 // scratch is the directory of one check: it belongs to nothing else, and goes with all that is in it.
@@ -65,7 +66,7 @@ func (s *Deployer) makeScratchDir(parent string) error {
 	if s.alone {
 		return os.MkdirAll(parent, 0o700)
 	}
-	mode, err := SharedMode(filepath.Dir(s.cfg.Dir))
+	mode, err := git.SharedMode(filepath.Dir(s.cfg.Dir))
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (s *Deployer) makeScratchDir(parent string) error {
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleScratch {
 			path := filepath.Join(parent, e.Name())
 			_ = endStrays(homesBelow(path)) // another account's stay, and go with one of its own pushes
-			_ = removeScratch(path)
+			_ = disk.RemoveAll(path)
 		}
 	}
 	return nil
@@ -100,27 +101,11 @@ func (d scratch) room() (int64, error) {
 
 // remove takes the directory away, also where the command took its own rights to directories away.
 func (d scratch) remove() error {
-	err := removeScratch(d.dir)
+	err := disk.RemoveAll(d.dir)
 	if !d.keep {
 		_ = os.Remove(filepath.Dir(d.dir)) // if it is empty: the next one may be another account's
 	}
 	return err
-}
-
-func removeScratch(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error { // RemoveAll names what is left
-		if err == nil && e.IsDir() { // before it is read
-			err = os.Chmod(path, 0o700)
-		}
-		return err
-	})
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove scratch directory: %w", err)
-	}
-	return nil
 }
 
 // clearScratch ends what a server that was killed left running, and then removes the directories beneath it.
@@ -129,5 +114,5 @@ func (s *Deployer) clearScratch() error {
 	if err != nil {
 		return fmt.Errorf("remove scratch directory: %w", err)
 	}
-	return errors.Join(endStrays(homesBelow(dir)), removeScratch(dir))
+	return errors.Join(endStrays(homesBelow(dir)), disk.RemoveAll(dir))
 }

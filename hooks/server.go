@@ -15,13 +15,11 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
 const (
-	preReceive  = "pre-receive"
-	postReceive = "post-receive"
-
 	// maxSocketPath is what fits a socket's address (unix(7): sun_path, without its NUL).
 	maxSocketPath = 107
 	// requestTimeout is how long a hook may take to send its input, which git has ready.
@@ -74,7 +72,7 @@ func (s *Server) copyHooks() error {
 	if err := os.MkdirAll(s.HooksPath(), 0o700); err != nil {
 		return fmt.Errorf("make hooks directory: %w", err)
 	}
-	for _, hook := range []string{preReceive, postReceive} {
+	for _, hook := range []string{git.PreReceive, git.PostReceive} {
 		path := filepath.Join(s.HooksPath(), hook)
 		if err := disk.RemoveTemporary(path); err != nil { // of a server that died
 			return fmt.Errorf("write hook: %w", err)
@@ -227,7 +225,7 @@ func (s *Server) handle(conn net.Conn) {
 	})
 	defer watch.Wait()
 	defer conn.Close()
-	if req.vars[varHook] == preReceive {
+	if req.vars[varHook] == git.PreReceive {
 		out.exit(x.preReceive(ctx, req, out))
 	} else {
 		out.exit(x.postReceive(req, out))

@@ -10,6 +10,8 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -51,10 +53,10 @@ type Session struct {
 
 	// Written by one hook's handler, read by the next and by End.
 	started    time.Time // pre-receive
-	targets    []Target
+	targets    []target.Target
 	plans      []*plan
 	options    options
-	intent     *intent // nil: nothing to publish
+	intent     *intent.Intent // nil: nothing to publish
 	cost       cost
 	already    bool     // a target's head was this very deploy
 	unchanged  bool     // nothing below a target's path changed
@@ -70,7 +72,7 @@ type Session struct {
 // plan is one target's deploy of this push.
 type plan struct {
 	update   RefUpdate
-	target   Target
+	target   target.Target
 	chain    *deploy.Chain
 	job      *deploy.Job
 	verdict  *deploy.Verdict
@@ -102,14 +104,14 @@ func (x *Session) enter(hook string) bool {
 	switch {
 	case x.ended:
 		return false
-	case hook == preReceive && !x.pre:
+	case hook == git.PreReceive && !x.pre:
 		key, may := x.push.Began()
 		if !may {
 			return false
 		}
 		x.identify(key)
 		x.pre = true
-	case hook == postReceive && x.accepted && !x.post:
+	case hook == git.PostReceive && x.accepted && !x.post:
 		x.post = true
 	default:
 		return false
@@ -203,7 +205,7 @@ func (x *Session) settle() {
 func (x *Session) abandon(p *plan) {
 	p.done = true
 	x.release(p)
-	if err := x.intent.drop(x.push.Dir, p.target.Name); err != nil {
+	if err := x.intent.Drop(x.push.Dir, p.target.Name); err != nil {
 		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
 	}
 }

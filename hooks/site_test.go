@@ -25,6 +25,7 @@ import (
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
 	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -44,15 +45,15 @@ type site struct {
 	wait    func()
 }
 
-var defaultTarget = hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
+var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
 
-func newSite(t testing.TB, targets ...hooks.Target) *site {
+func newSite(t testing.TB, targets ...target.Target) *site {
 	t.Helper()
 	return newSiteOn(t, etcdtest.New(t).Client(), targets...)
 }
 
 // newSiteOn is newSite with an etcd of the caller's.
-func newSiteOn(t testing.TB, client *clientv3.Client, targets ...hooks.Target) *site {
+func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hooks") // t.TempDir is too long for a socket
 	if err != nil {
@@ -73,8 +74,8 @@ func newSiteOn(t testing.TB, client *clientv3.Client, targets ...hooks.Target) *
 	})
 	s.git(dir, "init", "-q", "--bare", "--template=", "-b", "main", s.bare)
 	s.git(dir, "init", "-q", "--template=", "-b", "main", s.work)
-	for _, target := range targets {
-		if err := hooks.AddTarget(t.Context(), s.bare, target); err != nil {
+	for _, one := range targets {
+		if err := target.AddTarget(t.Context(), s.bare, one); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -272,7 +273,7 @@ func (p *pusher) push(refs ...string) result {
 	return r
 }
 
-// receivePack gives the process id of the last push's receive-pack.
+// intent.ReceivePack gives the process id of the last push's receive-pack.
 func (p *pusher) receivePack() int {
 	p.Helper()
 	p.mu.Lock()

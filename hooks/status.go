@@ -11,11 +11,13 @@ import (
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 // TargetStatus is how one target's ref stands to its chain.
 type TargetStatus struct {
-	Target   Target
+	Target   target.Target
 	Ref      plumbing.Hash   // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
 	Standing deploy.Standing // "" without Ref or with Err
@@ -28,7 +30,7 @@ type TargetStatus struct {
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
 // target is in its Err.
 func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
-	targets, err := ReadTargets(gitDir)
+	targets, err := target.ReadTargets(gitDir)
 	if err != nil || len(targets) == 0 {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func plainlyEqual(job *deploy.Job, head *record.Deploy) bool {
 	return head == nil || job.Is(head)
 }
 
-func refsOf(targets []Target) []string {
+func refsOf(targets []target.Target) []string {
 	var refs []string
 	for _, t := range targets {
 		refs = append(refs, t.Ref)
@@ -99,18 +101,18 @@ func refsOf(targets []Target) []string {
 }
 
 // waiting gives what dead pushes promised to publish. A file that is no intent waits for nothing.
-func (s *Deployer) waiting(gitDir string) ([]wish, error) {
-	pushes, err := listIntents(gitDir)
+func (s *Deployer) waiting(gitDir string) ([]intent.Entry, error) {
+	pushes, err := intent.List(gitDir)
 	if err != nil {
 		return nil, err
 	}
-	var all []wish
+	var all []intent.Entry
 	for _, push := range pushes {
 		if s.isRunning(push) {
 			continue
 		}
-		in, err := readIntent(gitDir, push)
-		var bad *badIntent
+		in, err := intent.Read(gitDir, push)
+		var bad *intent.Bad
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad):
 		case err != nil:

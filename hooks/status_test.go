@@ -13,7 +13,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // status is what WriteStatus prints, ages and times made constant.
@@ -114,8 +114,8 @@ func TestStatusOfSeveralTargets(t *testing.T) {
 	s := newSite(t)
 	s.wantStatus("config has no target")
 	www := files("www", "refs/heads/main", "www")
-	for _, target := range []hooks.Target{defaultTarget, www} {
-		if err := hooks.AddTarget(t.Context(), s.bare, target); err != nil {
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(t.Context(), s.bare, one); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -168,13 +168,13 @@ func TestLogOfATarget(t *testing.T) {
 	}
 	want("x", `config has no target "x"`, "it has none yet")
 	www := files("www", "refs/heads/main", "www")
-	if err := hooks.AddTarget(t.Context(), s.bare, www); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, www); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := log("", 0); err != nil || text != "/refship/www has no deploys yet\n" {
 		t.Errorf("log is %q, %v", text, err)
 	}
-	if err := hooks.AddTarget(t.Context(), s.bare, defaultTarget); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
 	want("", "config has 2 targets, each with a log of its own", "name one: config:TARGET, which is one of: default, www")

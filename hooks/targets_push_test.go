@@ -8,11 +8,11 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // heads are the heads' deploy hashes, by the last element of their namespaces.
-func (s *site) heads(targets ...hooks.Target) map[string]string {
+func (s *site) heads(targets ...target.Target) map[string]string {
 	s.Helper()
 	heads := make(map[string]string)
 	for _, t := range targets {
@@ -22,14 +22,14 @@ func (s *site) heads(targets ...hooks.Target) map[string]string {
 	return heads
 }
 
-func files(name, ref, path string) hooks.Target {
-	return hooks.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
+func files(name, ref, path string) target.Target {
+	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
 }
 
 // Many targets, on one ref and on several: each line names its namespace, all are published, and one refusal refuses all.
 func TestSeveralTargets(t *testing.T) {
 	whole, www, other := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"), files("other", "refs/heads/other", "")
-	all := []hooks.Target{whole, www, other}
+	all := []target.Target{whole, www, other}
 	s := newSite(t, all...)
 	laptop := s.user("laptop").may("force:*")
 	s.commit("www/index.html", "hello\n")

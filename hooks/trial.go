@@ -9,17 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"refship/deploy"
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 const (
@@ -70,7 +68,7 @@ func whileThere(ctx, client context.Context, gone error) (context.Context, func(
 // trial is one run of a target's check over the tree that the target would deploy.
 type trial struct {
 	server  *Deployer
-	target  Target
+	target  target.Target
 	job     *deploy.Job
 	verdict *deploy.Verdict // with something to deploy
 	as      record.Frontend // of the deploy, where the target's says auto
@@ -287,29 +285,4 @@ func (t *trial) judge(ctx context.Context, err error) error {
 		return refuse(correct, "was ended by a signal: %s", status.Signal())
 	}
 	return refuse(correct, "failed with exit status %d", exit.ExitCode())
-}
-
-// maxCheck is the longest command line of a check, in bytes.
-const maxCheck = 4096
-
-// checkCheck takes what is one command line, and one line of a git config.
-func checkCheck(line string) error {
-	bad := ""
-	switch {
-	case line == "":
-	case strings.TrimSpace(line) == "":
-		bad = "is empty"
-	case len(line) > maxCheck:
-		bad = fmt.Sprintf("has %d bytes, %d are possible", len(line), maxCheck)
-	case !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
-		bad = "is not one line of UTF-8"
-	}
-	if bad == "" {
-		return nil
-	}
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("the check %q %s", text.Clip(line), bad),
-		Remedy: "a check is one command line for sh -c; put what is longer into a script",
-	}
 }

@@ -23,11 +23,11 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // checked is the default target with a check.
-func checked(line string) hooks.Target {
+func checked(line string) target.Target {
 	t := defaultTarget
 	t.Check = line
 	return t
@@ -36,7 +36,7 @@ func checked(line string) hooks.Target {
 // setCheck gives the default target another check.
 func (s *site) setCheck(line string) {
 	s.Helper()
-	if err := hooks.SetTarget(s.Context(), s.bare, checked(line)); err != nil {
+	if err := target.SetTarget(s.Context(), s.bare, checked(line)); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -76,7 +76,7 @@ func (r result) told() []string {
 func TestCheckBeforeDeploy(t *testing.T) {
 	s := newSite(t)
 	runs := s.outside("runs")
-	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo $REFSHIP_PUSHER >>"+runs+"; cat a.txt; echo oh dear >&2; grep -q good a.txt")); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked("echo $REFSHIP_PUSHER >>"+runs+"; cat a.txt; echo oh dear >&2; grep -q good a.txt")); err != nil {
 		t.Fatal(err)
 	}
 	ran := func(want ...string) {
@@ -174,9 +174,9 @@ func TestChecksOfSeveralTargets(t *testing.T) {
 			"/refship/www: running the check of target www", "/refship/www: | www: index.html",
 			"refused: the check of target whole was ended by a signal: terminated", "refused: the check of target www failed with exit status 3")
 	})
-	for _, target := range []hooks.Target{whole, www} {
-		target.Check = "true"
-		if err := hooks.SetTarget(t.Context(), s.bare, target); err != nil {
+	for _, one := range []target.Target{whole, www} {
+		one.Check = "true"
+		if err := target.SetTarget(t.Context(), s.bare, one); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,7 +222,7 @@ func (s *site) fifo(name string) string {
 func TestCheckIsHeardAsItRuns(t *testing.T) {
 	s := newSite(t)
 	first, second := s.fifo("first"), s.fifo("second")
-	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo begun; cat "+first+"; cat "+second)); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked("echo begun; cat "+first+"; cat "+second)); err != nil {
 		t.Fatal(err)
 	}
 	write := func(path, text string) func() {
@@ -275,7 +275,7 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 	t.Run("passed", func(t *testing.T) {
 		s := newSite(t)
 		line, pids := s.spreading()
-		if err := hooks.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
+		if err := target.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
 			t.Fatal(err)
 		}
 		s.commit("a.txt", "one\n")
@@ -286,7 +286,7 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 	t.Run("limit", func(t *testing.T) {
 		s := newSite(t)
 		line, pids := s.spreading()
-		if err := hooks.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
+		if err := target.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
 			t.Fatal(err)
 		}
 		s.server.SetCheck(3*time.Second, 100*time.Millisecond)
@@ -303,7 +303,7 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t)
 			line, pids := s.spreading()
-			if err := hooks.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
+			if err := target.AddTarget(t.Context(), s.bare, checked(line+"; wait")); err != nil {
 				t.Fatal(err)
 			}
 			s.server.SetCheck(time.Hour, 100*time.Millisecond)
@@ -358,7 +358,7 @@ func TestCheckIsToldToEnd(t *testing.T) {
 	s := newSite(t)
 	done := s.outside("done")
 	line := "sh -c 'trap \"echo cleaning up; echo yes >" + done + "; exit\" TERM; echo ready; while :; do sleep 0.01; done' & wait"
-	if err := hooks.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked(line)); err != nil {
 		t.Fatal(err)
 	}
 	s.server.SetCheck(time.Hour, 20*time.Second)
@@ -384,7 +384,7 @@ func TestEnvironmentOfACheck(t *testing.T) {
 	}
 	defer unix.Close(inherited)
 	s := newSite(t)
-	if err := hooks.AddTarget(t.Context(), s.bare, checked(`tr '\0' '\n' </proc/$$/environ; pwd; stat -c '%a %n' ../../check-* ../*; ls -A .. "$HOME" "$TMPDIR"; `+
+	if err := target.AddTarget(t.Context(), s.bare, checked(`tr '\0' '\n' </proc/$$/environ; pwd; stat -c '%a %n' ../../check-* ../*; ls -A .. "$HOME" "$TMPDIR"; `+
 		`ls -l /proc/$$/fd; echo group, session, terminal: $(cut -d' ' -f5-7 /proc/$$/stat); echo self $$`)); err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +446,7 @@ func TestTreeOfACheck(t *testing.T) {
 	if err := os.Mkdir(outside, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := hooks.AddTarget(t.Context(), s.bare, checked("cp -a . "+copied)); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked("cp -a . "+copied)); err != nil {
 		t.Fatal(err)
 	}
 	s.commit(".gitattributes", "*.txt text eol=crlf ident filter=rot13\nhidden export-ignore\n")
@@ -540,7 +540,7 @@ func TestOutputOfACheckIsBounded(t *testing.T) {
 func TestCheckWithItsOutputHeldOpen(t *testing.T) {
 	s := newSite(t)
 	at := s.outside("pids")
-	if err := hooks.AddTarget(t.Context(), s.bare, checked("env -i setsid sleep 1000 & echo $! >"+at+"; until grep -q sleep /proc/$!/comm; do :; done; echo done")); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked("env -i setsid sleep 1000 & echo $! >"+at+"; until grep -q sleep /proc/$!/comm; do :; done; echo done")); err != nil {
 		t.Fatal(err)
 	}
 	s.commit("a.txt", "one\n")
@@ -570,7 +570,7 @@ func TestOnlySoManyChecksAtATime(t *testing.T) {
 func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
 	s := newSite(t)
 	runs := s.outside("runs")
-	if err := hooks.AddTarget(t.Context(), s.bare, checked("echo x >>"+runs)); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare, checked("echo x >>"+runs)); err != nil {
 		t.Fatal(err)
 	}
 	s.commit("a.txt", "one\n")
@@ -770,7 +770,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 
 // Whichever way it comes, a deploy says what the frontend auto has picked.
 func TestDeploySaysWhatAutoPicked(t *testing.T) {
-	auto := hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: record.Auto}
+	auto := target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: record.Auto}
 	s := newSite(t, auto)
 	const line = "frontend auto: yaml, it starts with start.yaml"
 	laptop := s.user("laptop")

@@ -10,6 +10,8 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 const (
@@ -51,7 +53,7 @@ type work struct {
 	chain     *deploy.Chain
 	job       *deploy.Job     // without Repo, which do opens
 	over      record.ID       // the one head that the job's Force may override; 0: none
-	unchecked *Target         // whose check is run first; nil: it has passed in its push's pre-receive
+	unchecked *target.Target  // whose check is run first; nil: it has passed in its push's pre-receive
 	client    context.Context // ends when whoever asked is gone, or is not to wait any more; only the check ends with it. nil: nobody is
 	say       func(string)
 	tell      func(*deploy.Prepared) // what the deploy will be, once; nil: it was told
@@ -183,7 +185,7 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 	var overtaken *deploy.Verdict
 	shown := over(v)
 	waiting := func(h record.Holder, _ time.Duration) {
-		if lookAtProcess(h.Process) == lifeEnded {
+		if intent.ProcessLife(h.Process) == intent.Ended {
 			s.unstick(ctx, chain, h)
 			return
 		}

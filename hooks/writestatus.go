@@ -11,6 +11,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/target"
 )
 
 // WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
@@ -141,12 +142,12 @@ func origin(r *record.Record) string {
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
 // deploys (0: all).
-func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, target string, limit int) error {
-	targets, err := ReadTargets(gitDir)
+func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one string, limit int) error {
+	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(name, targets, target); err != nil {
+	if targets, err = chooseTargets(name, targets, one); err != nil {
 		return err
 	}
 	switch {
@@ -157,7 +158,7 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, targ
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, text.Count(len(targets), "target")),
-			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, targetNames(targets)),
+			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.TargetNames(targets)),
 		}
 	}
 	chain, table := s.cfg.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
@@ -177,18 +178,18 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, targ
 }
 
 // chooseTargets gives the target of that name, or all if no name is given.
-func chooseTargets(repository string, all []Target, name string) ([]Target, error) {
+func chooseTargets(repository string, all []target.Target, name string) ([]target.Target, error) {
 	if name == "" {
 		return all, nil
 	}
 	for _, t := range all {
 		if t.Name == name {
-			return []Target{t}, nil
+			return []target.Target{t}, nil
 		}
 	}
 	remedy := "it has none yet"
 	if len(all) > 0 {
-		remedy = "its targets: " + targetNames(all)
+		remedy = "its targets: " + target.TargetNames(all)
 	}
 	return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, text.Clip(name)), Remedy: remedy}
 }

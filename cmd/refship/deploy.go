@@ -17,6 +17,8 @@ import (
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/hooks"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 type deployCmd struct {
@@ -48,11 +50,11 @@ func (*deployCmd) Help() string {
 // source is what is deployed, and with what settings.
 type source struct {
 	repository string // name for the record
-	target     hooks.Target
+	target     target.Target
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
 	dir        *deploy.Directory
-	settings   hooks.Settings // of the repository's config; zero where they were not looked at
+	settings   target.Settings // of the repository's config; zero where they were not looked at
 }
 
 // Run deploys.
@@ -136,7 +138,7 @@ func (c *deployCmd) check(ctx context.Context) error {
 func (c *deployCmd) explain(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
-	if home, err := hooks.FindHome(ctx, "."); err == nil {
+	if home, err := install.Find(ctx, "."); err == nil {
 		remedy += fmt.Sprintf("\nyou are in the repository %s, which is not taken by itself: refship deploy --repo . --rev HEAD", home.Place())
 	}
 	return &usageError{what: "what is to be deployed? neither --repo nor --dir is given", remedy: remedy}
@@ -160,7 +162,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if c.Dir != "" {
 		return c.directory(ctx, say, progress)
 	}
-	home, err := hooks.FindHome(ctx, c.Repo)
+	home, err := install.Find(ctx, c.Repo)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +184,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	if src.settings, err = hooks.ReadSettings(home.GitDir); err != nil {
+	if src.settings, err = target.ReadSettings(home.GitDir); err != nil {
 		return nil, err
 	}
 	if src.settings.Repository != "" {
@@ -193,29 +195,29 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 }
 
 // adHoc is a target that the command line describes.
-func (c *deployCmd) adHoc(ref string) (hooks.Target, error) {
+func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 	ns, err := parseNamespace(c.Namespace)
 	if err != nil {
-		return hooks.Target{}, err
+		return target.Target{}, err
 	}
-	t := hooks.Target{Ref: ref, Namespace: ns, Frontend: record.Files}
+	t := target.Target{Ref: ref, Namespace: ns, Frontend: record.Files}
 	if err := c.apply(&t); err != nil {
 		return t, err
 	}
 	if err := record.CheckPath(t.Path); err != nil {
 		return t, asUsage("--path", err)
 	}
-	if err := deploy.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+	if err := target.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
 		return t, asUsage("", err)
 	}
 	return t, nil
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (hooks.Target, error) {
-	targets, err := hooks.ReadTargets(gitDir)
+func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (target.Target, error) {
+	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
-		return hooks.Target{}, err
+		return target.Target{}, err
 	}
 	var names []string
 	for _, t := range targets {
@@ -230,11 +232,11 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 	}
 	switch {
 	case len(targets) == 0:
-		return hooks.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
+		return target.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
 	case c.Target != "":
-		return hooks.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
+		return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
 	}
-	return hooks.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
+	return target.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
 }
 
 // maxNamed is how many files a warning names.
@@ -298,7 +300,7 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 }
 
 // redeployCommand is what deploys what a target's ref has, where no server of refship's does.
-func redeployCommand(gitDir string, t hooks.Target) string {
+func redeployCommand(gitDir string, t target.Target) string {
 	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
 }
 

@@ -17,6 +17,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/record"
 	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -64,7 +65,7 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 		Room: func(ctx context.Context, all []*deploy.Prepared) error {
 			return deploy.CheckRoom(ctx, d.client, all)
 		},
-		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: func(t hooks.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
+		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
 	})
 	return nil
 }
@@ -97,7 +98,7 @@ func quietLog(a *app) *slog.Logger {
 }
 
 // etcdOf is how to reach the etcd that a repository's settings name.
-func etcdOf(s hooks.Settings, log *slog.Logger) (etcd.Config, error) {
+func etcdOf(s target.Settings, log *slog.Logger) (etcd.Config, error) {
 	cfg := etcd.Config{Endpoints: s.Endpoints, CACert: s.CACert, Cert: s.Cert, Key: s.Key, User: s.User, Log: log}
 	if err := s.CheckFiles(); err != nil {
 		return cfg, err

@@ -16,7 +16,7 @@ import (
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // permitted asks an etcd with authentication on as the user ship, whose role a test changes.
@@ -65,8 +65,8 @@ func newPermitted(t *testing.T) *permitted {
 
 func (p *permitted) create(name string) {
 	p.Helper()
-	target := hooks.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name), Frontend: record.Files}
-	if _, err := p.repos.Create(p.Context(), name, "refs/heads/main", []hooks.Target{target}); err != nil {
+	one := target.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name), Frontend: record.Files}
+	if _, err := p.repos.Create(p.Context(), name, "refs/heads/main", []target.Target{one}); err != nil {
 		p.Fatal(err)
 	}
 }

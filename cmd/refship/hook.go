@@ -17,7 +17,8 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
-	"refship/hooks"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 type hookCmd struct {
@@ -59,7 +60,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	var taken []record.Namespace
-	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+	return c.each(ctx, a, func(home *install.Repository, name string) error {
 		return c.install(ctx, a, home, name, program, &taken)
 	})
 }
@@ -78,15 +79,15 @@ func (c *hookInstallCmd) check() error {
 }
 
 // each calls do for the repositories that are meant. With several, one that fails keeps none of the others.
-func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home, name string) error) error {
+func (f *placeFlags) each(ctx context.Context, a *app, do func(home *install.Repository, name string) error) error {
 	if !f.All {
-		home, err := hooks.FindHome(ctx, f.Dir)
+		home, err := install.Find(ctx, f.Dir)
 		if err != nil {
 			return err
 		}
 		return do(home, home.Name())
 	}
-	places, err := hooks.FindHomes(ctx, f.Dir)
+	places, err := install.FindAll(ctx, f.Dir)
 	if err != nil {
 		return err
 	}
@@ -96,9 +97,9 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 	worst, failed := error(nil), 0
 	for _, place := range places {
 		err := place.Err
-		var home *hooks.Home
+		var home *install.Repository
 		if err == nil {
-			home, err = hooks.FindHome(ctx, place.Path)
+			home, err = install.Find(ctx, place.Path)
 		}
 		if err == nil {
 			err = do(home, place.Name)
@@ -128,7 +129,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *hooks.Home,
 const gitoliteAdmin = "gitolite-admin.git"
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, name, program string, taken *[]record.Namespace) error {
+func (c *hookInstallCmd) install(ctx context.Context, a *app, home *install.Repository, name, program string, taken *[]record.Namespace) error {
 	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
 		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(home.GitDir))
 		return nil
@@ -136,7 +137,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 	if err := c.checkServer(a, home); err != nil {
 		return err
 	}
-	have, err := hooks.Inspect(ctx, home, program)
+	have, err := install.Inspect(ctx, home, program)
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 		}
 	}
 	*taken = append(*taken, target.Namespace)
-	change, err := hooks.Install(ctx, home, hooks.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
+	change, err := install.Install(ctx, home, install.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
 	if change != nil {
 		for _, line := range change.Done {
 			a.say("%s: %s", settings.Repository, text.Printable(line))
@@ -182,7 +183,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, home *hooks.Home, 
 }
 
 // checkServer refuses a repository of refship's own server, which runs its own hooks and none of the repository's.
-func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
+func (c *hookInstallCmd) checkServer(a *app, home *install.Repository) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
@@ -200,7 +201,7 @@ func (c *hookInstallCmd) checkServer(a *app, home *hooks.Home) error {
 
 // withDifference shows what somebody changed.
 func withDifference(a *app, err error) error {
-	var edited *hooks.EditedError
+	var edited *install.EditedError
 	if errors.As(err, &edited) {
 		for line := range strings.Lines(edited.Diff) {
 			fmt.Fprintf(a.stderr, "    %s\n", text.Printable(strings.TrimSuffix(line, "\n")))
@@ -210,7 +211,7 @@ func withDifference(a *app, err error) error {
 }
 
 // tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, settings hooks.Settings, target hooks.Target) {
+func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *install.Repository, settings target.Settings, target target.Target) {
 	d, err := openHook(ctx, home.GitDir, settings, deployerConfig{GitDir: home.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
@@ -232,7 +233,7 @@ func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *hooks.Home, 
 }
 
 // settings are what there is, and what the flags say.
-func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hooks.Settings, err error) {
+func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ target.Settings, err error) {
 	if c.Name != nil {
 		s.Repository = *c.Name
 	} else if s.Repository == "" {
@@ -256,7 +257,7 @@ func (c *hookInstallCmd) settings(a *app, s hooks.Settings, name string) (_ hook
 }
 
 // etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
-func (c *hookInstallCmd) etcdSettings(a *app, s *hooks.Settings) (err error) {
+func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 	if len(c.Endpoints) > 0 && !slices.Equal(c.Endpoints, s.Endpoints) {
 		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
 	}
@@ -322,7 +323,7 @@ func absolute(path string) (string, error) {
 }
 
 // target is the one that is there with what the flags change, or a new one.
-func (c *hookInstallCmd) target(repository string, have []hooks.Target) (hooks.Target, error) {
+func (c *hookInstallCmd) target(repository string, have []target.Target) (target.Target, error) {
 	for _, t := range have {
 		if t.Name == c.Target {
 			return c.change(t)
@@ -364,8 +365,8 @@ func (*hookUninstallCmd) Help() string {
 
 // Run uninstalls.
 func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
-	return c.each(ctx, a, func(home *hooks.Home, name string) error {
-		change, err := hooks.Uninstall(ctx, home, quietLog(a))
+	return c.each(ctx, a, func(home *install.Repository, name string) error {
+		change, err := install.Uninstall(ctx, home, quietLog(a))
 		if change != nil {
 			for _, line := range change.Done {
 				a.say("%s: %s", name, text.Printable(line))

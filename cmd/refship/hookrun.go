@@ -15,8 +15,11 @@ import (
 	"time"
 
 	"refship/deploy/etcd"
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/intent"
+	"refship/hooks/target"
 )
 
 type hookRunCmd struct {
@@ -70,7 +73,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		ctx, stop = whileParent(ctx)
 		defer stop()
 	}
-	gitDir, err := hooks.CommonDir(dir)
+	gitDir, err := git.CommonDir(dir)
 	if err != nil {
 		return err
 	}
@@ -143,17 +146,17 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 		return 0, nil // the refs are others than their names say (gitnamespaces(7)), and no target's
 	}
 	if c.Hook == "pre-receive" {
-		leave, err := hooks.EnterPush(call.GitDir)
+		leave, err := intent.Enter(call.GitDir)
 		if err != nil {
 			return 0, err
 		}
 		defer leave()
 	}
-	settings, err := hooks.ReadSettings(call.GitDir)
+	settings, err := target.ReadSettings(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
-	all, err := hooks.ReadTargets(call.GitDir)
+	all, err := target.ReadTargets(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
@@ -192,7 +195,7 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 }
 
 // openHook connects to the etcd that a repository's config names.
-func openHook(ctx context.Context, gitDir string, s hooks.Settings, cfg deployerConfig) (*openDeployer, error) {
+func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
 		return nil, &hintError{
 			err:  errors.New("the repository's git config does not say where etcd is"),

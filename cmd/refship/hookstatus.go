@@ -10,6 +10,8 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 type hookStatusCmd struct {
@@ -32,9 +34,9 @@ func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	first := true
-	return c.each(ctx, a, func(home *hooks.Home, name string) error {
+	return c.each(ctx, a, func(home *install.Repository, name string) error {
 		r := &repositoryStatus{home: home, name: name}
-		if r.installed, err = hooks.Inspect(ctx, home, program); err != nil {
+		if r.installed, err = install.Inspect(ctx, home, program); err != nil {
 			return err
 		}
 		if s := r.installed.Settings; s.Repository != "" {
@@ -62,9 +64,9 @@ func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 
 // repositoryStatus is how one repository stands.
 type repositoryStatus struct {
-	home      *hooks.Home
+	home      *install.Repository
 	name      string
-	installed *hooks.Installed
+	installed *install.Installed
 	targets   []hooks.TargetStatus
 	text      strings.Builder // of the targets
 	err       error           // why the targets' chains could not be asked
@@ -170,7 +172,7 @@ func (r *repositoryStatus) reached() string {
 	return "reachable"
 }
 
-func signedWith(s hooks.Settings) string {
+func signedWith(s target.Settings) string {
 	if s.SigningKey == "" {
 		return "no, no signing key is configured"
 	}
@@ -188,14 +190,14 @@ type repositoryStatusJSON struct {
 }
 
 type hookStatusJSON struct {
-	Name    string          `json:"name"`
-	Path    string          `json:"path"`
-	State   hooks.HookState `json:"state"`
-	Earlier string          `json:"earlier"` // the hook that runs before; "": none
+	Name    string            `json:"name"`
+	Path    string            `json:"path"`
+	State   install.HookState `json:"state"`
+	Earlier string            `json:"earlier"` // the hook that runs before; "": none
 }
 
 type targetStatusJSON struct {
-	hooks.Target
+	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
 	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits

@@ -24,6 +24,7 @@ import (
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // values are the counters and gauges of a registry whose name starts with prefix: "name{label=value,…}" and their value.
@@ -161,10 +162,10 @@ func newWatched(t *testing.T) *watched {
 
 func (w *watched) create(name string, targets ...string) *repos.Repository {
 	w.Helper()
-	var all []hooks.Target
-	for _, target := range targets {
-		all = append(all, hooks.Target{
-			Name: target, Ref: "refs/heads/" + target, Namespace: record.Namespace("/" + name + "/" + target), Frontend: record.Files,
+	var all []target.Target
+	for _, one := range targets {
+		all = append(all, target.Target{
+			Name: one, Ref: "refs/heads/" + one, Namespace: record.Namespace("/" + name + "/" + one), Frontend: record.Files,
 		})
 	}
 	repo, err := w.repos.Create(w.Context(), name, "refs/heads/main", all)

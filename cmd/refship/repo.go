@@ -10,7 +10,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
-	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -90,18 +90,18 @@ func (c *repoCreateCmd) tellKeys(a *app, dir dataDir, name string) error {
 }
 
 // targets is the default target, or none.
-func (c *repoCreateCmd) targets(name string) ([]hooks.Target, error) {
+func (c *repoCreateCmd) targets(name string) ([]target.Target, error) {
 	if c.NoTarget {
 		if c.targetFlags != (targetFlags{Ref: c.Ref}) {
 			return nil, usagef("--no-target and the flags of a target can't be used together")
 		}
 		return nil, nil
 	}
-	target, err := c.make(name, defaultTarget)
+	one, err := c.make(name, defaultTarget)
 	if err != nil {
 		return nil, err
 	}
-	return []hooks.Target{target}, nil
+	return []target.Target{one}, nil
 }
 
 // fullRef is a ref as a full name: main is refs/heads/main.
@@ -137,7 +137,7 @@ func pushSpec(ref string) string {
 }
 
 // describeTarget is "main → /refship/config", and what else is not the default.
-func describeTarget(t hooks.Target) string {
+func describeTarget(t target.Target) string {
 	words := t.Source() + " → " + string(t.Namespace)
 	if t.Frontend != record.Files {
 		words += ", " + string(t.Frontend)
@@ -152,7 +152,7 @@ func describeTarget(t hooks.Target) string {
 }
 
 // settingsOf are a target's settings that are not mgmt's defaults: "entry=site.mcl", "noop".
-func settingsOf(t hooks.Target) []string {
+func settingsOf(t target.Target) []string {
 	var all []string
 	values := t.Settings.Text()
 	for _, name := range record.SettingNames() {
@@ -168,7 +168,7 @@ func settingsOf(t hooks.Target) []string {
 }
 
 // describeTargets names the targets, too, unless there is the default one alone.
-func describeTargets(targets []hooks.Target) string {
+func describeTargets(targets []target.Target) string {
 	if len(targets) == 0 {
 		return "not deployed"
 	}
@@ -184,13 +184,13 @@ func describeTargets(targets []hooks.Target) string {
 
 // repoJSON is a repository for programs.
 type repoJSON struct {
-	Name    string         `json:"name"`
-	Dir     string         `json:"dir"`
-	Targets []hooks.Target `json:"targets"`
+	Name    string          `json:"name"`
+	Dir     string          `json:"dir"`
+	Targets []target.Target `json:"targets"`
 }
 
 func newRepoJSON(r *repos.Repository) repoJSON {
-	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]hooks.Target{}, r.Targets...)}
+	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]target.Target{}, r.Targets...)}
 }
 
 type repoListCmd struct {

@@ -13,7 +13,7 @@ import (
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/gitserver/repos"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 type repoTargetCmd struct {
@@ -121,7 +121,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 }
 
 // consequences says what the next push meets after a target was changed.
-func consequences(repo string, was, is hooks.Target) []string {
+func consequences(repo string, was, is target.Target) []string {
 	var lines []string
 	add := func(format string, args ...any) {
 		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
@@ -151,7 +151,7 @@ func pathWords(path string) string {
 
 // warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
 // the next push.
-func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t hooks.Target) {
+func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t target.Target) {
 	var none *tree.NoPathError
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
@@ -163,14 +163,14 @@ func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t hooks.Tar
 }
 
 // warnOfNamespace warns of deploys for mgmt where no mgmt looks.
-func warnOfNamespace(a *app, t hooks.Target) {
+func warnOfNamespace(a *app, t target.Target) {
 	if t.Frontend.IsMgmt() && t.Namespace != record.MgmtNamespace {
 		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and nothing in %s", record.MgmtNamespace, t.Namespace))
 	}
 }
 
 // findPath looks for a target's path in what its ref has; without a ref there is nothing to find.
-func findPath(ctx context.Context, gitDir string, t hooks.Target) (err error) {
+func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 	oid, err := git.ReadRef(ctx, gitDir, t.Ref)
 	if err != nil || oid.IsZero() || t.Path == "" {
 		return err
@@ -201,9 +201,9 @@ func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.R
 	return repo, dir, err
 }
 
-func findTarget(repo *repos.Repository, name string) (hooks.Target, error) {
+func findTarget(repo *repos.Repository, name string) (target.Target, error) {
 	if err := newTarget(repo.Name, name).Validate(); err != nil {
-		return hooks.Target{}, asUsage("", err)
+		return target.Target{}, asUsage("", err)
 	}
 	var names []string
 	for _, target := range repo.Targets {
@@ -216,7 +216,7 @@ func findTarget(repo *repos.Repository, name string) (hooks.Target, error) {
 	if len(names) > 0 {
 		hint = "it has " + strings.Join(names, ", ")
 	}
-	return hooks.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
+	return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
 }
 
 type repoTargetRemoveCmd struct {

@@ -4,9 +4,8 @@ import (
 	"strconv"
 	"strings"
 
-	"refship/deploy"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // targetFlags are a target's settings; nil: not given.
@@ -30,16 +29,16 @@ type layoutFlags struct {
 
 // newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
 // beside that of the default one, since no namespace lies inside another.
-func newTarget(repo, name string) hooks.Target {
+func newTarget(repo, name string) target.Target {
 	namespace := "/refship/" + repo
 	if name != defaultTarget {
 		namespace += "-" + name
 	}
-	return hooks.Target{Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files}
+	return target.Target{Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files}
 }
 
 // make gives a new target. Its errors are usage errors.
-func (f *targetFlags) make(repo, name string) (hooks.Target, error) {
+func (f *targetFlags) make(repo, name string) (target.Target, error) {
 	t := newTarget(repo, name)
 	if f.Namespace == nil && f.Frontend != nil && record.Frontend(*f.Frontend).IsMgmt() {
 		t.Namespace = record.MgmtNamespace
@@ -48,7 +47,7 @@ func (f *targetFlags) make(repo, name string) (hooks.Target, error) {
 }
 
 // change gives a target with these settings instead of those it had. Its errors are usage errors.
-func (f *targetFlags) change(was hooks.Target) (hooks.Target, error) {
+func (f *targetFlags) change(was target.Target) (target.Target, error) {
 	t, err := f.apply(was)
 	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
 		return t, &usageError{
@@ -59,7 +58,7 @@ func (f *targetFlags) change(was hooks.Target) (hooks.Target, error) {
 	return t, err
 }
 
-func (f *targetFlags) apply(t hooks.Target) (_ hooks.Target, err error) {
+func (f *targetFlags) apply(t target.Target) (_ target.Target, err error) {
 	if f.Ref != nil {
 		if t.Ref, err = fullRef(*f.Ref); err != nil {
 			return t, err
@@ -82,12 +81,12 @@ func (f *targetFlags) apply(t hooks.Target) (_ hooks.Target, err error) {
 	return t, nil
 }
 
-func (f *layoutFlags) apply(t *hooks.Target) (err error) {
+func (f *layoutFlags) apply(t *target.Target) (err error) {
 	if f.Path != nil {
 		t.Path = strings.Trim(*f.Path, "/")
 	}
 	if f.Frontend != nil {
-		if t.Frontend, err = deploy.ParseFrontend(*f.Frontend); err != nil {
+		if t.Frontend, err = target.ParseFrontend(*f.Frontend); err != nil {
 			return asUsage("--frontend", err)
 		}
 	}

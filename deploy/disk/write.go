@@ -143,3 +143,17 @@ func IsAt(f *os.File) bool {
 	there, err := os.Lstat(f.Name())
 	return err == nil && os.SameFile(mine, there)
 }
+
+// RemoveAll removes a directory with all that is in it, also where the rights to the directories in it were taken away.
+func RemoveAll(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error { // RemoveAll names what is left
+		if err == nil && e.IsDir() { // before it is read
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	return os.RemoveAll(dir)
+}

@@ -13,13 +13,13 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
 // appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and where a
 // target's namespace overlaps that of any other target of any repository (ReasonOverlap).
-func (r Dir) Create(ctx context.Context, name, ref string, targets []hooks.Target) (*Repository, error) {
+func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repository, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (r Dir) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
-func (r Dir) build(ctx context.Context, name, ref string, targets []hooks.Target) error {
+func (r Dir) build(ctx context.Context, name, ref string, targets []target.Target) error {
 	dst := r.path(name)
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -109,7 +109,7 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []hooks.Target
 	}
 }
 
-func fill(ctx context.Context, dir, name, ref string, targets []hooks.Target) error {
+func fill(ctx context.Context, dir, name, ref string, targets []target.Target) error {
 	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
 		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"))
 	if err != nil {
@@ -124,7 +124,7 @@ func fill(ctx context.Context, dir, name, ref string, targets []hooks.Target) er
 		return err
 	}
 	for _, t := range targets {
-		if err := hooks.AddTarget(ctx, dir, t); err != nil {
+		if err := target.AddTarget(ctx, dir, t); err != nil {
 			return err
 		}
 	}

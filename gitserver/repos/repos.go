@@ -12,7 +12,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/git"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // Dir are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
@@ -24,7 +24,7 @@ type Dir struct{ Path string }
 type Repository struct {
 	Name    string
 	Dir     string
-	Targets []hooks.Target // sorted by name
+	Targets []target.Target // sorted by name
 }
 
 func (r Dir) path(name string) string {
@@ -76,7 +76,7 @@ func (r Dir) Find(name string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := hooks.ReadTargets(dir)
+	targets, err := target.ReadTargets(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}

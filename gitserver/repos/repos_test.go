@@ -14,11 +14,11 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
-func target(ns string) hooks.Target {
-	return hooks.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
+func newTarget(ns string) target.Target {
+	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
 }
 
 // hinted tells whether a user learns what to do.
@@ -33,7 +33,7 @@ func TestCreate(t *testing.T) {
 	if all, err := r.List(); err != nil || len(all) != 0 {
 		t.Fatalf("list of nothing: %v, %v", all, err)
 	}
-	targets := []hooks.Target{
+	targets := []target.Target{
 		{Name: "b", Ref: "refs/heads/live", Path: "sub/dir", Namespace: "/refship/b", Frontend: record.Files},
 		{Name: "a", Ref: "refs/heads/main", Namespace: "/refship/a", Frontend: record.Files},
 	}
@@ -42,7 +42,7 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Repository{
-		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []hooks.Target{targets[1], targets[0]},
+		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []target.Target{targets[1], targets[0]},
 	}
 	if diff := cmp.Diff(want, repo); diff != "" {
 		t.Error(diff)
@@ -98,12 +98,12 @@ func TestCreate(t *testing.T) {
 func TestCreateRefused(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
-	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
+	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []struct {
 		name, ref string
-		targets   []hooks.Target
+		targets   []target.Target
 		say       string
 	}{
 		{"config", "refs/heads/main", nil, "repository config exists already"},
@@ -112,13 +112,13 @@ func TestCreateRefused(t *testing.T) {
 		{"x", "refs/tags/v1", nil, "refs/tags/v1 is no branch's full ref name"},
 		{"x", "refs/heads/a..b", nil, "refs/heads/a..b is no branch's full ref name"},
 		{"x", "refs/heads/-x", nil, "refs/heads/-x is no branch's full ref name"},
-		{"x", "refs/heads/main", []hooks.Target{target("/refship/config")},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config")},
 			"namespace /refship/config overlaps /refship/config, where target default of repository config deploys to"},
-		{"x", "refs/heads/main", []hooks.Target{target("/refship")}, "overlaps /refship/config"},
-		{"x", "refs/heads/main", []hooks.Target{target("/refship/config/sub")}, "overlaps /refship/config"},
-		{"x", "refs/heads/main", []hooks.Target{target("/a"), target("/a/b")}, "of repository x"},
-		{"x", "refs/heads/main", []hooks.Target{target("/a"), target("/b")}, "target default exists"},
-		{"x", "refs/heads/main", []hooks.Target{target("bad")}, "bad"},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship")}, "overlaps /refship/config"},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config/sub")}, "overlaps /refship/config"},
+		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/a/b")}, "of repository x"},
+		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/b")}, "target default exists"},
+		{"x", "refs/heads/main", []target.Target{newTarget("bad")}, "bad"},
 	} {
 		_, err := r.Create(ctx, x.name, x.ref, x.targets)
 		if err == nil || !strings.Contains(err.Error(), x.say) {
@@ -149,7 +149,7 @@ func TestCreateTogether(t *testing.T) {
 			if i%2 == 0 {
 				name = fmt.Sprint("other", i)
 			}
-			_, errs[i] = r.Create(t.Context(), name, "refs/heads/main", []hooks.Target{target("/refship/config")})
+			_, errs[i] = r.Create(t.Context(), name, "refs/heads/main", []target.Target{newTarget("/refship/config")})
 		})
 	}
 	wg.Wait()
@@ -165,7 +165,7 @@ func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
-		if _, err := r.Create(ctx, name, "refs/heads/main", []hooks.Target{target("/refship/" + name)}); err != nil {
+		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,7 +183,7 @@ func TestBrokenTargets(t *testing.T) {
 	if len(all) != 1 || all[0].Name != "good" || err == nil || !strings.Contains(err.Error(), "repository bad") {
 		t.Errorf("got %v, %v", all, err)
 	}
-	if _, err := r.Create(ctx, "new", "refs/heads/main", []hooks.Target{target("/refship/new")}); err == nil {
+	if _, err := r.Create(ctx, "new", "refs/heads/main", []target.Target{newTarget("/refship/new")}); err == nil {
 		t.Error("created while namespaces are unknown")
 	}
 }
@@ -192,13 +192,13 @@ func TestBrokenTargets(t *testing.T) {
 func TestTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
-	if _, err := r.Create(ctx, "config", "refs/heads/main", []hooks.Target{target("/refship/config")}); err != nil {
+	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Create(ctx, "site", "refs/heads/main", []hooks.Target{target("/refship/site")}); err != nil {
+	if _, err := r.Create(ctx, "site", "refs/heads/main", []target.Target{newTarget("/refship/site")}); err != nil {
 		t.Fatal(err)
 	}
-	targets := func() []hooks.Target {
+	targets := func() []target.Target {
 		t.Helper()
 		repo, err := r.Find("config")
 		if err != nil {
@@ -206,11 +206,11 @@ func TestTargets(t *testing.T) {
 		}
 		return repo.Targets
 	}
-	docs := hooks.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: record.Files}
+	docs := target.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: record.Files}
 	if err := r.AddTarget(ctx, "config", docs); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]hooks.Target{target("/refship/config"), docs}, targets()); diff != "" {
+	if diff := cmp.Diff([]target.Target{newTarget("/refship/config"), docs}, targets()); diff != "" {
 		t.Error(diff)
 	}
 	// In its own namespace, above it, below it, elsewhere.
@@ -219,12 +219,12 @@ func TestTargets(t *testing.T) {
 		if err := r.SetTarget(ctx, "config", docs); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]hooks.Target{target("/refship/config"), docs}, targets()); diff != "" {
+		if diff := cmp.Diff([]target.Target{newTarget("/refship/config"), docs}, targets()); diff != "" {
 			t.Error(diff)
 		}
 	}
 	before := targets()
-	with := func(name string, ns record.Namespace) hooks.Target {
+	with := func(name string, ns record.Namespace) target.Target {
 		changed := docs
 		changed.Name, changed.Namespace = name, ns
 		return changed
@@ -266,7 +266,7 @@ func TestTargets(t *testing.T) {
 	if err := r.RemoveTarget(ctx, "config", "default"); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]hooks.Target{docs}, targets()); diff != "" {
+	if diff := cmp.Diff([]target.Target{docs}, targets()); diff != "" {
 		t.Error(diff)
 	}
 	if err := r.AddTarget(ctx, "site", with("more", "/refship/config")); err != nil { // which is free now
@@ -287,7 +287,7 @@ func TestAddTargetRace(t *testing.T) {
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { errs[i] = r.AddTarget(ctx, fmt.Sprintf("r%d", i), target("/refship/one")) })
+		all.Go(func() { errs[i] = r.AddTarget(ctx, fmt.Sprintf("r%d", i), newTarget("/refship/one")) })
 	}
 	all.Wait()
 	failed := 0

@@ -6,34 +6,34 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // AddTarget gives a repository one more target. Errors: ErrUnknown; ReasonOverlap, if its namespace overlaps that of any
-// other target of any repository; what hooks.Target.Validate says of it; that its name is taken.
-func (r Dir) AddTarget(ctx context.Context, name string, t hooks.Target) error {
+// other target of any repository; what target.Target.Validate says of it; that its name is taken.
+func (r Dir) AddTarget(ctx context.Context, name string, t target.Target) error {
 	return r.change(ctx, name, func(dir string) error {
-		if err := r.checkNamespaces(name, []hooks.Target{t}, ""); err != nil {
+		if err := r.checkNamespaces(name, []target.Target{t}, ""); err != nil {
 			return err
 		}
-		return hooks.AddTarget(ctx, dir, t)
+		return target.AddTarget(ctx, dir, t)
 	})
 }
 
 // SetTarget replaces the target of the same name. Errors are those of AddTarget, or that there is no such target. What the
 // old target has deployed stays in etcd.
-func (r Dir) SetTarget(ctx context.Context, name string, t hooks.Target) error {
+func (r Dir) SetTarget(ctx context.Context, name string, t target.Target) error {
 	return r.change(ctx, name, func(dir string) error {
-		if err := r.checkNamespaces(name, []hooks.Target{t}, t.Name); err != nil {
+		if err := r.checkNamespaces(name, []target.Target{t}, t.Name); err != nil {
 			return err
 		}
-		return hooks.SetTarget(ctx, dir, t)
+		return target.SetTarget(ctx, dir, t)
 	})
 }
 
 // RemoveTarget takes a target away; its chain stays in etcd. Errors: ErrUnknown, or that there is no such target.
-func (r Dir) RemoveTarget(ctx context.Context, name, target string) error {
-	return r.change(ctx, name, func(dir string) error { return hooks.RemoveTarget(ctx, dir, target) })
+func (r Dir) RemoveTarget(ctx context.Context, name, one string) error {
+	return r.change(ctx, name, func(dir string) error { return target.RemoveTarget(ctx, dir, one) })
 }
 
 // change lets edit change a repository's targets. Changes of all repositories' targets take turns.
@@ -56,12 +56,12 @@ func (r Dir) change(ctx context.Context, name string, edit func(dir string) erro
 // owner is a target with the name of its repository.
 type owner struct {
 	repository string
-	target     hooks.Target
+	target     target.Target
 }
 
 // checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of any
 // other target. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
-func (r Dir) checkNamespaces(name string, targets []hooks.Target, replaced string) error {
+func (r Dir) checkNamespaces(name string, targets []target.Target, replaced string) error {
 	others, err := r.List()
 	if err != nil {
 		return fmt.Errorf("check namespaces: %w", err)

@@ -1,0 +1,33 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"refship/deploy/disk"
+)
+
+// CommonDir is the repository's own directory for what git calls GIT_DIR: of a linked work tree, that which it shares with
+// others (gitrepository-layout(5), commondir).
+func CommonDir(gitDir string) (string, error) {
+	dir, err := filepath.Abs(gitDir)
+	if err != nil {
+		return "", fmt.Errorf("find repository: %w", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "commondir"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return dir, nil
+	case err != nil:
+		return "", fmt.Errorf("find repository: %w", disk.WithoutDir(err))
+	}
+	common := strings.TrimSuffix(string(text), "\n")
+	if !filepath.IsAbs(common) {
+		common = filepath.Join(dir, common)
+	}
+	return filepath.Clean(common), nil
+}

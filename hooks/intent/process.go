@@ -1,0 +1,10 @@
+package intent
+
+// Life is what can be told of a process by its name.
+type Life int
+
+const (
+	Unknown Life = iota
+	Running
+	Ended
+)

@@ -1,0 +1,144 @@
+package target_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/hooks/target"
+)
+
+func TestSetAndRemoveTarget(t *testing.T) {
+	dir := bareRepo(t)
+	www := files("www", "refs/heads/main", "www")
+	original := readConfig(t, dir)
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(t.Context(), dir, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := readConfig(t, dir)
+	for _, changed := range []target.Target{
+		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: record.Files, Check: "--unset"},
+		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: record.Files},
+		www,
+	} {
+		if err := target.SetTarget(t.Context(), dir, changed); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]target.Target{defaultTarget, changed}, targetsOf(t, dir)); diff != "" {
+			t.Errorf("targets (-want +got):\n%s", diff)
+		}
+		tidy(t, dir)
+	}
+	if diff := cmp.Diff(two, readConfig(t, dir)); diff != "" {
+		t.Errorf("the same targets in another file (-want +got):\n%s", diff)
+	}
+
+	// A section in two parts and with comments goes whole; what is not refship's stays.
+	text := strings.Replace(two, "[refship \"www\"]", "# a comment\n[other \"www\"]\n\tkey = value\n[refship \"www\"]\n\t# about www", 1) + "[refship \"www\"]\n\n# the end\n"
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.RemoveTarget(t.Context(), dir, "www"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]target.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) || !strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
+		t.Errorf("config is\n%s", after)
+	}
+	// git config takes away no section that is spelt otherwise.
+	odd := strings.Replace(readConfig(t, dir), "[refship", "[RefShip", 1)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(odd), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.RemoveTarget(t.Context(), dir, "default"); err == nil || readConfig(t, dir) != odd {
+		t.Errorf("error is %v, config is\n%s", err, readConfig(t, dir))
+	}
+	tidy(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ToLower(odd)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.RemoveTarget(t.Context(), dir, "default"); err != nil {
+		t.Fatal(err)
+	}
+	if after := readConfig(t, dir); len(targetsOf(t, dir)) != 0 || !strings.HasPrefix(after, original) {
+		t.Errorf("config is\n%s", after)
+	}
+	tidy(t, dir)
+}
+
+func TestSetAndRemoveTargetRefuse(t *testing.T) {
+	dir := bareRepo(t)
+	refused := func(err error, says, hint string) {
+		t.Helper()
+		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), hint) {
+			t.Errorf("error is %v (%v), want %q (%s)", err, fault.RemedyOf(err), says, hint)
+		}
+		tidy(t, dir)
+	}
+	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
+	www := files("www", "refs/heads/main", "www")
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(t.Context(), dir, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := readConfig(t, dir)
+	refused(target.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`, "its targets: default, www")
+	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `set target: the repository has no target "x"`, "its targets: default, www")
+	overlapping := www
+	overlapping.Namespace = "/refship/config/www"
+	refused(target.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap", "namespace of its own")
+	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`, "in full")
+	lock := filepath.Join(dir, "config.lock")
+	if err := os.WriteFile(lock, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{target.RemoveTarget(t.Context(), dir, "www"), target.SetTarget(t.Context(), dir, www)} {
+		if err == nil || !strings.Contains(err.Error(), "is being changed") {
+			t.Errorf("error is %v", err)
+		}
+		if _, err := os.Stat(lock); err != nil {
+			t.Errorf("somebody else's lock: %v", err)
+		}
+	}
+	if diff := cmp.Diff(before, readConfig(t, dir)); diff != "" {
+		t.Errorf("the file changed:\n%s", diff)
+	}
+}
+
+// Who changes targets at the same time waits for nobody and loses nothing: it is done, or it is refused.
+func TestTargetsChangedAtOnce(t *testing.T) {
+	dir := bareRepo(t)
+	const n = 8
+	done := make([]bool, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			for !done[i] {
+				err := target.AddTarget(t.Context(), dir, files(fmt.Sprintf("t%d", i), "refs/heads/main", ""))
+				done[i] = err == nil
+				if err != nil && !strings.Contains(err.Error(), "is being changed") {
+					t.Error(err)
+					return
+				}
+				targetsOf(t, dir) // at each moment the file is whole
+			}
+		})
+	}
+	all.Wait()
+	if got := targetsOf(t, dir); len(got) != n {
+		t.Errorf("%d targets: %v", len(got), got)
+	}
+	tidy(t, dir)
+}

@@ -1,0 +1,55 @@
+package target_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/hooks/target"
+)
+
+func targetsOf(t testing.TB, dir string) []target.Target {
+	t.Helper()
+	targets, err := target.ReadTargets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}
+
+func readConfig(t testing.TB, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// tidy checks that nothing is left beside the config.
+func tidy(t testing.TB, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
+
+func files(name, ref, path string) target.Target {
+	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
+}
+
+func gitEnv(home string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
+}
+
+func wantRefused(t testing.TB, err error, says, remedy string) {
+	t.Helper()
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), remedy) {
+		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
+	}
+}
