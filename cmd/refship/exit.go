@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 )
 
@@ -36,23 +35,16 @@ func exitCode(err error) int {
 	var (
 		usage *usageError
 		held  *heldError
-		busy  *etcd.BusyError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &held), errors.As(err, &busy):
+	case errors.As(err, &held):
 		return exitConflict
-	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
-		return exitEtcd
 	case errors.Is(err, context.Canceled):
 		return exitFailed
-	case errors.Is(err, etcd.ErrUnreachable):
-		return exitEtcd
-	case errors.Is(err, etcd.ErrDenied):
-		return exitRefused
 	}
 	return int(fault.KindOf(err))
 }
