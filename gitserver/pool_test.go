@@ -98,8 +98,8 @@ func (m *poolModel) settle() {
 	}
 }
 
-// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there are,
-// never over half with one key, nobody waits who may go, the first of those that may goes first.
+// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there
+// are, never over half with one key, nobody waits who may go, the first of those that may goes first.
 func TestPoolRule(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 12).Draw(t, "size")

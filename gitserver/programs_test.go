@@ -68,8 +68,9 @@ func throttle(args []string) error {
 	}
 }
 
-// measure runs COMMAND and appends to FILE how much memory the largest of its processes took (ru_maxrss of getrusage(2)).
-// A process that Go starts counts what Go itself has until it executes its program; this one has little.
+// measure runs COMMAND and appends to FILE how much memory the largest of its processes took (ru_maxrss of
+// getrusage(2)). A process that Go starts counts what Go itself has until it executes its program; this one has
+// little.
 func measure(args []string) error {
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
