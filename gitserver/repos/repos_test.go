@@ -18,7 +18,8 @@ import (
 )
 
 func newTarget(ns string) target.Target {
-	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
+	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns),
+		Frontend: record.Files}
 }
 
 // hinted tells whether a user learns what to do.
@@ -42,7 +43,8 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Repository{
-		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []target.Target{targets[1], targets[0]},
+		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"),
+		Targets: []target.Target{targets[1], targets[0]},
 	}
 	if diff := cmp.Diff(want, repo); diff != "" {
 		t.Error(diff)
@@ -165,7 +167,8 @@ func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
-		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
+		if _, err := r.Create(ctx, name, "refs/heads/main",
+			[]target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -207,7 +210,8 @@ func TestTargets(t *testing.T) {
 		}
 		return repo.Targets
 	}
-	docs := target.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: record.Files}
+	docs := target.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs",
+		Frontend: record.Files}
 	if err := r.AddTarget(ctx, "config", docs); err != nil {
 		t.Fatal(err)
 	}
@@ -240,9 +244,11 @@ func TestTargets(t *testing.T) {
 		{"add, another's", r.AddTarget(ctx, "config", with("more", "/refship/site")), overlap("site")},
 		{"add, below another's", r.AddTarget(ctx, "config", with("more", "/refship/site/x")), overlap("site")},
 		{"add, above all", r.AddTarget(ctx, "config", with("more", "/refship")), "overlaps"},
-		{"add, same name and namespace", r.AddTarget(ctx, "config", docs), "where target docs of repository config deploys to"},
+		{"add, same name and namespace", r.AddTarget(ctx, "config", docs),
+			"where target docs of repository config deploys to"},
 		{"add, same name", r.AddTarget(ctx, "config", with("docs", "/refship/other")), "docs"},
-		{"add, bad name", r.AddTarget(ctx, "config", with("Docs", "/refship/other")), `target name "Docs" is not usable`},
+		{"add, bad name", r.AddTarget(ctx, "config", with("Docs", "/refship/other")),
+			`target name "Docs" is not usable`},
 		{"add, no repository", r.AddTarget(ctx, "nope", docs), "repository nope does not exist"},
 		{"add, no name", r.AddTarget(ctx, "../x", docs), "../x is no repository name"},
 		{"set, another's", r.SetTarget(ctx, "config", with("docs", "/refship/site")), overlap("site")},
