@@ -26,7 +26,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
 	small, lock := f.prepare(f.job(f.repo.commit("small", files{"a": regular("a")})))
-	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small}); err != nil {
+	if err := f.store.CheckRoom(t.Context(), []*deploy.Prepared{small}); err != nil {
 		t.Error(err)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
@@ -35,12 +35,12 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	// All of one push together: each alone would fit.
 	half := f.repo.commit("half", files{"a": regular(noise(1 << 20))})
 	p, _ := f.prepare(f.job(half))
-	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p}); err != nil {
+	if err := f.store.CheckRoom(t.Context(), []*deploy.Prepared{p}); err != nil {
 		t.Error(err)
 	}
-	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p, p})
+	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{p, p})
 	wantFault(t, fault.Unavailable, err, "this needs 2 MiB in etcd", "")
-	if err := deploy.CheckRoom(t.Context(), f.client, nil); err != nil {
+	if err := f.store.CheckRoom(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 	// Until etcd itself has noticed.
@@ -50,7 +50,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if !errors.Is(err, rpctypes.ErrNoSpace) || !deploy.IsFull(etcd.Classify(err)) || deploy.IsFull(errCut) {
 		t.Errorf("%v", err)
 	}
-	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
+	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{small})
 	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
 	if !deploy.IsFull(err) || !strings.HasPrefix(err.Error(), "this needs ") {
 		t.Error(err)

@@ -1,4 +1,4 @@
-package hooks
+package check
 
 import (
 	"bufio"
@@ -18,21 +18,19 @@ import (
 )
 
 const (
-	// checkGrace is how long a check that is told to end may take for it.
-	checkGrace = 5 * time.Second
 	// strayOutput is how long output is waited for of a process that nobody found when the check was ended.
 	strayOutput = time.Second
 
-	maxCheckLine   = 2000 // bytes of a line that are told
-	maxCheckLines  = 1000 // lines that are told as they come
-	lastCheckLines = 50   // of the lines after those, told at the end: there it says what failed
+	maxLine   = 2000 // bytes of a line that are told
+	maxLines  = 1000 // lines that are told as they come
+	lastLines = 50   // of the lines after those, told at the end: there it says what failed
 )
 
 // errTooLong ends a check whose time is over.
 var errTooLong = errors.New("the check took too long")
 
-// checkCommand is a running check: a shell in a session of its own, and what it started.
-type checkCommand struct {
+// command is a running check: a shell in a session of its own, and what it started.
+type command struct {
 	cmd    *exec.Cmd
 	stray  string        // how the variable begins by which processes are found that left the group
 	output *os.File      // the end of the pipe to read from
@@ -42,12 +40,12 @@ type checkCommand struct {
 	done   chan error    // how it ended, once it was waited for
 }
 
-// startCheck starts sh -c line. Standard output and standard error are one pipe.
-func startCheck(line, dir string, env []string, stray string) (*checkCommand, error) {
+// startCommand starts sh -c line. Standard output and standard error are one pipe.
+func startCommand(line, dir string, env []string, stray string) (*command, error) {
 	if err := keepFiles(); err != nil {
 		return nil, err
 	}
-	c := &checkCommand{
+	c := &command{
 		cmd: exec.Command("sh", "-c", line), stray: stray,
 		lines: make(chan string), exited: make(chan struct{}), reap: make(chan struct{}), done: make(chan error, 1),
 	}
@@ -57,7 +55,7 @@ func startCheck(line, dir string, env []string, stray string) (*checkCommand, er
 	}
 	c.output = read
 	c.cmd.Dir, c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = dir, env, write, write
-	c.cmd.SysProcAttr = checkAttr()
+	c.cmd.SysProcAttr = processAttr()
 	started := make(chan error, 1)
 	go c.run(started)
 	err = <-started
@@ -75,7 +73,7 @@ func startCheck(line, dir string, env []string, stray string) (*checkCommand, er
 
 // run starts the shell and waits for it. The kernel's "kill me when my parent is gone" looks at the thread that forked, so
 // that thread has to live on.
-func (c *checkCommand) run(started chan<- error) {
+func (c *command) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := c.cmd.Start()
@@ -93,14 +91,14 @@ func (c *checkCommand) run(started chan<- error) {
 }
 
 // signal reaches the whole process group.
-func (c *checkCommand) signal(sig syscall.Signal) {
+func (c *command) signal(sig syscall.Signal) {
 	_ = syscall.Kill(-c.cmd.Process.Pid, sig) // the only error is that nobody is left
 }
 
 // watch tells what the command writes until it has ended, and ends it when ctx or its time does. Whatever it left running
 // is killed then. The error is the command's own, or the cause of its end.
-func (c *checkCommand) watch(ctx context.Context, limit, grace, every time.Duration, say func(string)) error {
-	out := &checkOutput{say: say, since: time.Now()}
+func (c *command) watch(ctx context.Context, limit, grace, every time.Duration, say func(string)) error {
+	out := &output{say: say, since: time.Now()}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	timer := time.NewTimer(limit)
@@ -141,11 +139,11 @@ func (c *checkCommand) watch(ctx context.Context, limit, grace, every time.Durat
 }
 
 // finish kills all that is left of the command, and tells the end of its output.
-func (c *checkCommand) finish(out *checkOutput) error {
+func (c *command) finish(out *output) error {
 	c.signal(syscall.SIGKILL)
 	close(c.reap)
 	err := <-c.done
-	strays := endStrays(c.stray)
+	strays := killStrays(c.stray)
 	_ = c.output.SetReadDeadline(time.Now().Add(strayOutput)) // pipes have deadlines
 	for line := range c.lines {
 		out.line(line)
@@ -160,7 +158,7 @@ func (c *checkCommand) finish(out *checkOutput) error {
 
 // readLines gives the lines of r without their ends, as long as it can be read; long ones are cut.
 func readLines(r io.Reader, each func(string)) {
-	in := bufio.NewReaderSize(r, maxCheckLine)
+	in := bufio.NewReaderSize(r, maxLine)
 	for {
 		piece, err := in.ReadSlice('\n')
 		line := string(piece)
@@ -181,8 +179,8 @@ func readLines(r io.Reader, each func(string)) {
 	}
 }
 
-// checkOutput tells a check's output, and keeps it in bounds.
-type checkOutput struct {
+// output tells a check's output, and keeps it in bounds.
+type output struct {
 	say    func(string)
 	since  time.Time
 	told   bool     // something was, since the last tick
@@ -191,24 +189,24 @@ type checkOutput struct {
 }
 
 // line tells one line, in which nothing can do anything to a terminal.
-func (o *checkOutput) line(said string) {
+func (o *output) line(said string) {
 	said = "| " + text.Printable(strings.ReplaceAll(said, "\t", "    "))
-	if o.lines++; o.lines <= maxCheckLines {
+	if o.lines++; o.lines <= maxLines {
 		o.say(said)
 		o.told = true
 		return
 	}
-	if o.lines == maxCheckLines+1 {
-		o.say(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxCheckLines, lastCheckLines))
+	if o.lines == maxLines+1 {
+		o.say(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxLines, lastLines))
 	}
-	if len(o.latest) == lastCheckLines {
+	if len(o.latest) == lastLines {
 		o.latest = append(o.latest[:0], o.latest[1:]...)
 	}
 	o.latest = append(o.latest, said)
 }
 
 // tick says that the command is still running where it says nothing itself.
-func (o *checkOutput) tick() {
+func (o *output) tick() {
 	if !o.told {
 		o.say(fmt.Sprintf("the check has been running for %s", time.Since(o.since).Round(time.Second)))
 	}
@@ -216,8 +214,8 @@ func (o *checkOutput) tick() {
 }
 
 // end tells the last lines.
-func (o *checkOutput) end() {
-	if left := o.lines - maxCheckLines - len(o.latest); left > 0 {
+func (o *output) end() {
+	if left := o.lines - maxLines - len(o.latest); left > 0 {
 		o.say("… " + text.Count(left, "line") + " left out")
 	}
 	for _, said := range o.latest {

@@ -5,7 +5,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy/etcd"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -15,12 +14,7 @@ type Chain struct {
 	*store.Chain
 	client *clientv3.Client
 	kv     clientv3.KV // client's, with a bound on how long one request may take
+	locker *locker
 	ns     record.Namespace
 	log    *slog.Logger
-}
-
-// Open gives the chain of a namespace; it asks etcd nothing yet.
-func Open(client *clientv3.Client, ns record.Namespace, log *slog.Logger) *Chain {
-	kv := etcd.BoundedBelow(client, string(ns)+"/")
-	return &Chain{Chain: store.Open(kv, ns), client: client, kv: kv, ns: ns, log: log.With("namespace", string(ns))}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package hooks
+package check
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 var errOnlyLinux = errors.New("checks run on Linux only")
 
-func checkAttr() *syscall.SysProcAttr { return nil }
+func processAttr() *syscall.SysProcAttr { return nil }
 
 func awaitEnd(int) error { return errOnlyLinux }
 
@@ -18,4 +18,4 @@ func keepFiles() error { return errOnlyLinux }
 
 func freeSpace(string) (int64, error) { return 0, errOnlyLinux }
 
-func endStrays(string) error { return errOnlyLinux }
+func killStrays(string) error { return errOnlyLinux }
