@@ -8,30 +8,47 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
+	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
-// remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
-// the words for what it is about. Sorted by reason.
+// remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
+// function for each reason, which gets what the reason is about. Sorted by reason.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),
 	etcd.ReasonCertificateMissing: fixed("etcd wants a client certificate: give --cert and --key"),
-	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: give --cert and --key signed by its trusted CA"),
-	etcd.ReasonEndpointsMissing:   fixed("give --endpoints HOST:PORT"),
-	embedded.ReasonListenTaken:    fixed("another program listens there: give another --etcd-listen"),
-	etcd.ReasonLogin:              fixed("check --user and --password"),
-	etcd.ReasonNotPlain:           fixed("something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"),
+	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: " +
+		"give --cert and --key signed by its trusted CA"),
+	etcd.ReasonEndpointsMissing: fixed("give --endpoints HOST:PORT"),
+	embedded.ReasonListenTaken:  fixed("another program listens there: give another --etcd-listen"),
+	etcd.ReasonLogin:            fixed("check --user and --password"),
+	etcd.ReasonNotPlain: fixed("something else than etcd's plain port answers: " +
+		"if etcd wants TLS use https:// with --cacert"),
 	etcd.ReasonPasswordMissing: fixed("give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment"),
 	embedded.ReasonPathLong: func(about []string) string {
 		return "give a --data-dir whose path is at least " + about[0] + " bytes shorter"
 	},
-	etcd.ReasonTLSFiles:       fixed("check --cacert, --cert and --key, and etcd's certificate"),
-	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
-	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
-	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
-	mgmt.ReasonSettings:       func(about []string) string { return about[0] + " (--frontend, --entry)" },
+	etcd.ReasonTLSFiles:                   fixed("check --cacert, --cert and --key, and etcd's certificate"),
+	etcd.ReasonTLSFilesUnused:             fixed("use https://, or leave out --cacert, --cert and --key"),
+	etcd.ReasonUserEmpty:                  fixed("etcd has authentication on: give --user NAME:PASSWORD"),
+	etcd.ReasonUserMissing:                fixed("give --user NAME, too"),
+	gitserver.ReasonConnections:           fixed("raise --max-connections"),
+	gitserver.ReasonConnectionsPerAddress: fixed("raise --max-connections-per-address"),
+	gitserver.ReasonKeyUnknown: func(about []string) string {
+		return "echo " + text.Quote(about[0]) + " | refship key add NAME --key - --allow RULE"
+	},
+	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
+	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
+	mgmt.ReasonSettings:        func(about []string) string { return about[0] + " (--frontend, --entry)" },
+	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	repos.ReasonUnknown: func(about []string) string {
+		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
+	},
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
 	},
@@ -46,7 +63,7 @@ func remedyOf(err error) string {
 	if !errors.As(err, &hinter) {
 		return ""
 	}
-	if _, ok := hinter.(*fault.Error); !ok { //nolint:errorlint // errors.As has found the outermost one
+	if _, ok := hinter.(*fault.Error); !ok {
 		return hinter.Hint()
 	}
 	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {

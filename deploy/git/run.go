@@ -109,8 +109,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error {
 	remedy := ""
 	switch {
-	case strings.Contains(e.Said, "unknown option"):
-		remedy = "install git 2.36 or newer"
+	case strings.Contains(e.Said, "unknown option"), errors.Is(e.Err, exec.ErrNotFound):
+		remedy = installRemedy
 	case strings.Contains(e.Said, "not a git repository"):
 		remedy = "give the repository's git directory: git -C DIR rev-parse --absolute-git-dir prints it"
 	}
