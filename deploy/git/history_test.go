@@ -40,13 +40,16 @@ func TestBetweenLinear(t *testing.T) {
 	}{
 		{"equal", c[5], c[5], 10, git.Range{Related: true}},
 		{"parent", c[last-1], c[last], 10, git.Range{Related: true, Commits: c[last:]}},
-		{"more than limit", c[last-5], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:]), More: true}},
+		{"more than limit", c[last-5], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:]),
+			More: true}},
 		{"exactly limit", c[last-3], c[last], 3, git.Range{Related: true, Commits: newestFirst(c[last-2:])}},
 		{"limit zero", c[last-3], c[last], 0, git.Range{Related: true, Commits: []git.OID{}, More: true}},
-		{"as far as is walked", c[last-1000], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-999:])}},
+		{"as far as is walked", c[last-1000], c[last], 5000, git.Range{Related: true,
+			Commits: newestFirst(c[last-999:])}},
 		{"one further", c[last-1001], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[last-1000:])}},
 		{"to the root", c[0], c[last], 5000, git.Range{Related: true, Commits: newestFirst(c[1:])}},
-		{"to the root, limited", c[0], c[last], 4, git.Range{Related: true, Commits: newestFirst(c[last-3:]), More: true}},
+		{"to the root, limited", c[0], c[last], 4, git.Range{Related: true, Commits: newestFirst(c[last-3:]),
+			More: true}},
 		{"to the root, exactly", c[0], c[last], 1199, git.Range{Related: true, Commits: newestFirst(c[1:])}},
 		{"rewound", c[last], c[last-1], 10, git.Range{}},
 		{"rewound, short", c[20], c[10], 10, git.Range{}},
@@ -94,7 +97,8 @@ func TestBetweenMerges(t *testing.T) {
 		{a, b, false, nil},
 	} {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, 100)
-		if err != nil || got.Related != q.related || got.More || !maps.Equal(set(got.Commits), set(q.want)) || len(got.Commits) != len(q.want) {
+		if err != nil || got.Related != q.related || got.More || !maps.Equal(set(got.Commits), set(q.want)) ||
+			len(got.Commits) != len(q.want) {
 			t.Errorf("%s..%s: %v, %v", q.ancestor, q.descendant, got, err)
 		}
 		if len(got.Commits) > 0 && got.Commits[0] != q.descendant {
@@ -122,7 +126,8 @@ func TestBetweenRandomHistory(t *testing.T) {
 		for i := range 9 {
 			var parents []git.OID
 			if i > 0 {
-				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[git.OID]).Draw(rt, "parents")
+				some := rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[git.OID])
+				parents = some.Draw(rt, "parents")
 			}
 			oid := g.CommitTree(empty, fmt.Sprintf("round %d, commit %d", round, i), parents...)
 			reach[oid] = map[git.OID]bool{oid: true}
@@ -166,10 +171,12 @@ func TestBetweenUnknown(t *testing.T) {
 	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
 	r := open(g)
 	for _, ancestor := range []git.OID{none, g.Tree()} {
-		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, git.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
+		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, git.ErrUnknownCommit) ||
+			!strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
-		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, git.ErrNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
+		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, git.ErrNotFound) ||
+			!strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
 	}
@@ -210,7 +217,8 @@ func TestBetweenGrafts(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(g.Dir, "info"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(g.Dir, "info", "grafts"), []byte(top.String()+" "+a.String()+"\n"), 0o600); err != nil {
+	graft := top.String() + " " + a.String() + "\n"
+	if err := os.WriteFile(filepath.Join(g.Dir, "info", "grafts"), []byte(graft), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.TryGit("", "merge-base", "--is-ancestor", a.String(), top.String()); err != nil {
@@ -231,7 +239,8 @@ func TestBetweenShallow(t *testing.T) {
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/other")
 	r := open(shallow)
 	got, err := r.Between(t.Context(), c[7], c[9], 5)
-	if want := (git.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, gittest.EqualOIDs) {
+	if want := (git.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil ||
+		!cmp.Equal(got, want, gittest.EqualOIDs) {
 		t.Error(got, err)
 	}
 	if got, err := r.Between(t.Context(), other[0], c[9], 5); err != nil || got.Related {

@@ -89,8 +89,10 @@ func TestTreeOfWorkTree(t *testing.T) {
 	g := gittest.New(t)
 	work := t.TempDir()
 	files := map[string]string{
-		"empty": "", "with space": "1", "line\nfeed": "2", "tab\t": "3", "caf\xe9 not utf-8": "4", "日本": "5", "-dash": "6",
-		"\"quoted\"\\": "7", "a": "8", "a.b": "9", "a-b/c": "10", "a0": "11", "dir/sub/deep": "12", "dir.x": "13", "...": "14",
+		"empty": "", "with space": "1", "line\nfeed": "2", "tab\t": "3", "caf\xe9 not utf-8": "4", "日本": "5",
+		"-dash":        "6",
+		"\"quoted\"\\": "7", "a": "8", "a.b": "9", "a-b/c": "10", "a0": "11", "dir/sub/deep": "12", "dir.x": "13",
+		"...":        "14",
 		".gitignore": "", "C:\\x": "15", "crlf": "a\r\nb\r\n", "nul": "\x00\x00",
 	}
 	for name, content := range files {
@@ -102,7 +104,8 @@ func TestTreeOfWorkTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"link": "a", "dangling": "no\nwhere", "outside": "../../etc/passwd", "dir/up": "..", "todir": "dir"} {
+	for link, to := range map[string]string{"link": "a", "dangling": "no\nwhere", "outside": "../../etc/passwd",
+		"dir/up": "..", "todir": "dir"} {
 		if err := os.Symlink(to, filepath.Join(work, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -133,14 +136,16 @@ func TestTreeOfWorkTree(t *testing.T) {
 	if e := entry("a.b"); e.Mode != filemode.Executable {
 		t.Errorf("a.b has mode %v", e.Mode)
 	}
-	if e := entry("dangling"); e.Mode != filemode.Symlink || e.Size != 8 || e.SHA256 != sha256.Sum256([]byte("no\nwhere")) {
+	if e := entry("dangling"); e.Mode != filemode.Symlink || e.Size != 8 ||
+		e.SHA256 != sha256.Sum256([]byte("no\nwhere")) {
 		t.Errorf("dangling is %v", e)
 	}
 	if e := entry("empty"); e.Size != 0 || e.SHA256 != sha256.Sum256(nil) {
 		t.Errorf("empty is %v", e)
 	}
 	vendor := build(t, r, entry("vendor").OID).Entries
-	if d := cmp.Diff([]tree.Entry{{Mode: filemode.Submodule, Name: "lib", OID: sub}}, vendor, gittest.EqualOIDs); d != "" {
+	want := []tree.Entry{{Mode: filemode.Submodule, Name: "lib", OID: sub}}
+	if d := cmp.Diff(want, vendor, gittest.EqualOIDs); d != "" {
 		t.Error(d)
 	}
 }
@@ -211,10 +216,12 @@ func TestTreeRefuses(t *testing.T) {
 		{"mode of a fifo", rawEntry("10644", "a", blob), "mode "},
 		{"no mode", rawEntry("0", "a", blob), "mode "},
 		{"mode that is no number", rawEntry("1006x4", "a", blob), "mode "},
-		{"unsorted", rawEntry("100644", "b", blob) + rawEntry("100644", "a", blob), `entry "a": out of order after "b"`},
+		{"unsorted", rawEntry("100644", "b", blob) + rawEntry("100644", "a", blob),
+			`entry "a": out of order after "b"`},
 		{"directory sorted as a file", rawEntry("40000", "a", dir) + rawEntry("100644", "a.", blob), "out of order"},
 		{"twice", rawEntry("100644", "a", blob) + rawEntry("100644", "a", blob), `entry "a": twice`},
-		{"file and directory", rawEntry("100644", "a", blob) + rawEntry("100644", "a.", blob) + rawEntry("40000", "a", dir), "both as a file and as a directory"},
+		{"file and directory", rawEntry("100644", "a", blob) + rawEntry("100644", "a.", blob) +
+			rawEntry("40000", "a", dir), "both as a file and as a directory"},
 		{"empty name", rawEntry("100644", "", blob), "empty"},
 		{"dot", rawEntry("40000", ".", dir), `entry "."`},
 		{"dot dot", rawEntry("40000", "..", dir), `entry ".."`},
@@ -265,7 +272,8 @@ func TestWrongTypeAndMissing(t *testing.T) {
 		{"Blobs", none, func(o git.OID) error { return r.Blobs(ctx, []git.OID{blob, o}, readNothing) }, ""},
 	} {
 		err := c.call(c.oid)
-		if !errors.Is(err, git.ErrNotFound) || !strings.Contains(err.Error(), c.oid.String()) || !strings.Contains(err.Error(), c.is) {
+		if !errors.Is(err, git.ErrNotFound) || !strings.Contains(err.Error(), c.oid.String()) ||
+			!strings.Contains(err.Error(), c.is) {
 			t.Errorf("%s(%s): %v", c.what, c.oid, err)
 		}
 		// Whatever happened: the next answer is the right one.
@@ -343,7 +351,8 @@ func TestTreeAt(t *testing.T) {
 	for path, want := range map[string]string{
 		"b": `"b" does not exist`, "a/x/y": `"a/x" does not exist`, "a/link": `"a/link" is a symbolic link`,
 		"a/sub": "is a submodule", "a/d e\xff/file": "is a file", "a/d e\xff/file/x": "is a file",
-		"/a": "empty name", "a/": "empty name", "a//d": "empty name", "a/..": "is not a path", ".": "is not a path", ".git": "is not a path",
+		"/a": "empty name", "a/": "empty name", "a//d": "empty name", "a/..": "is not a path", ".": "is not a path",
+		".git": "is not a path",
 	} {
 		_, _, err := r.TreeAt(commit, path)
 		var no *git.NoPathError
@@ -360,7 +369,9 @@ func TestQuarantine(t *testing.T) {
 	g := gittest.New(t)
 	old := g.Blob("old")
 	quarantine := t.TempDir()
-	env := []string{"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(g.Dir, "objects")}
+	env := []string{
+		"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(g.Dir, "objects"),
+	}
 	q := g.With(env...)
 	blob := q.Blob("new")
 	base := g.CommitTree(g.Tree("100644 blob "+old.String()+"\told"), "base")
@@ -430,7 +441,8 @@ func TestCorruptObject(t *testing.T) {
 			return errors.Is(err, git.ErrCorrupt)
 		}},
 		{"no zlib", func(*testing.T) []byte { return []byte("garbage garbage") }, func(err error) bool {
-			return errors.Is(err, git.ErrCorrupt) && !errors.Is(err, git.ErrNotFound) && strings.Contains(err.Error(), "inflate")
+			return errors.Is(err, git.ErrCorrupt) && !errors.Is(err, git.ErrNotFound) &&
+				strings.Contains(err.Error(), "inflate")
 		}},
 		{"empty", func(*testing.T) []byte { return nil }, func(err error) bool {
 			return errors.Is(err, git.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
@@ -492,7 +504,8 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("sha256", func(t *testing.T) {
 		g := gittest.New(t, "--object-format=sha256")
 		_, err := git.OpenRepository(t.Context(), g.Dir, nil)
-		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), g.Dir+" uses sha256 objects") || fault.RemedyOf(err) == "" {
+		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), g.Dir+" uses sha256 objects") ||
+			fault.RemedyOf(err) == "" {
 			t.Error(err)
 		}
 	})
@@ -500,13 +513,15 @@ func TestOpenRefuses(t *testing.T) {
 		dir := t.TempDir()
 		_, err := git.OpenRepository(t.Context(), dir, nil)
 		var failed *git.Error
-		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "not a git repository") || fault.RemedyOf(err) == "" {
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "not a git repository") ||
+			fault.RemedyOf(err) == "" {
 			t.Error(err)
 		}
 	})
 	t.Run("nothing", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "none")
-		if _, err := git.OpenRepository(t.Context(), dir, nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), dir) {
+		if _, err := git.OpenRepository(t.Context(), dir, nil); !errors.Is(err, os.ErrNotExist) ||
+			!strings.Contains(err.Error(), dir) {
 			t.Error(err)
 		}
 	})
@@ -515,7 +530,8 @@ func TestOpenRefuses(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := git.OpenRepository(t.Context(), file, nil); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		if _, err := git.OpenRepository(t.Context(), file, nil); err == nil ||
+			!strings.Contains(err.Error(), "is not a directory") {
 			t.Error(err)
 		}
 	})
@@ -523,7 +539,8 @@ func TestOpenRefuses(t *testing.T) {
 		g := gittest.New(t)
 		g.Git("config", "core.repositoryFormatVersion", "1")
 		g.Git("config", "extensions.fromTheFuture", "true")
-		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); err == nil || !strings.Contains(err.Error(), "fromthefuture") {
+		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); err == nil ||
+			!strings.Contains(err.Error(), "fromthefuture") {
 			t.Error(err)
 		}
 	})
@@ -552,13 +569,14 @@ func TestOpenRefuses(t *testing.T) {
 		// A git that does not know the option, as before 2.36: its own words, of an option that no git knows.
 		bin := t.TempDir()
 		script := "#!/bin/sh\nexec '" + system + "' cat-file --batch-future --buffer\n"
-		if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil { // #nosec G306 -- to be run
+		if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 		_, err = git.OpenRepository(t.Context(), g.Dir, nil)
 		var failed *git.Error
-		if !errors.As(err, &failed) || !strings.Contains(fault.RemedyOf(err), "2.36") || strings.Contains(err.Error(), "usage") {
+		if !errors.As(err, &failed) || !strings.Contains(fault.RemedyOf(err), "2.36") ||
+			strings.Contains(err.Error(), "usage") {
 			t.Error(err)
 		}
 	})

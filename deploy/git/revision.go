@@ -38,7 +38,7 @@ func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
 	if r.Commit, err = ParseOID(out); err != nil {
 		return Revision{}, fmt.Errorf("resolve %q: %w", text.Clip(rev), err)
 	}
-	// A name that is not a ref's, such as HEAD~1, has no full name, and git does not choose between two refs of one name.
+	// HEAD~1 and the like are no ref's name, and git does not choose between two refs of one name.
 	if ref, err := parse("--symbolic-full-name", "--end-of-options", rev); err == nil && CheckRef(ref) == nil {
 		r.Ref = ref
 	}

@@ -204,7 +204,8 @@ func TestBlobsStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		var failed *git.Error
-		if err := r.Blobs(t.Context(), oids, readNothing); !errors.As(err, &failed) || !strings.Contains(err.Error(), "killed") {
+		if err := r.Blobs(t.Context(), oids, readNothing); !errors.As(err, &failed) ||
+			!strings.Contains(err.Error(), "killed") {
 			t.Error(err)
 		}
 		works(t, r, oids)

@@ -243,7 +243,8 @@ func (f *forest) keys(t testing.TB, l *mgmt.Layout) map[string][]byte {
 // refused wants a refusal about a path with a text in it and a remedy.
 func refused(t testing.TB, err error, path, what string) {
 	t.Helper()
-	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) == "" || !strings.Contains(err.Error(), what) || !isAbout(err, path) {
+	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) == "" || !strings.Contains(err.Error(), what) ||
+		!isAbout(err, path) {
 		t.Errorf("error is %v, remedy %q; want a refusal about %.300q with %q", err, fault.RemedyOf(err), path, what)
 	}
 }

@@ -27,7 +27,7 @@ type Source struct {
 // Options say what to make of a tree.
 type Options struct {
 	Frontend string // auto, lang, yaml or empty
-	Entry    string // the file that mgmt starts with, a path in the tree; "": the default, as it must be with auto and empty
+	Entry    string // a path in the tree; "" is the frontend's default, and the only one with auto and empty
 	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
 }
 

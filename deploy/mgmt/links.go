@@ -126,8 +126,8 @@ func (l *layer) walk(ctx context.Context, todo []string, path string) (all []str
 		return nil, "", context.Cause(ctx)
 	}
 	if l.walked += len(path); l.walked > maxWalked {
-		why = "leads too far: its target, those of the links before it, and of those that they lead to have more than " +
-			text.Size(maxWalked)
+		why = "leads too far: its target, those of the links before it, and of those that they lead to " +
+			"have more than " + text.Size(maxWalked)
 		return nil, why, nil
 	}
 	return append(todo, elements(path)...), "", nil
@@ -152,7 +152,8 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	}
 	path := at.path(name)
 	if e.Size < 1 || e.Size > maxTarget {
-		return "", refuse(path, fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, maxTarget),
+		what := fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, maxTarget)
+		return "", refuse(path, what,
 			"remove the link or correct it, and deploy again")
 	}
 	target, err := l.content(e, path)

@@ -43,7 +43,8 @@ func parseMetadata(text []byte) (main string, err error) {
 	}
 	for _, dir := range []struct{ key, value string }{{"path", m.Path}, {"files", m.Files}} {
 		if dir.value != "" && (strings.HasPrefix(dir.value, "/") || !strings.HasSuffix(dir.value, "/")) {
-			return "", fmt.Errorf("its %s %q is not a directory's relative path with a slash at its end", dir.key, dir.value)
+			const is = "a directory's relative path with a slash at its end"
+			return "", fmt.Errorf("its %s %q is not %s", dir.key, dir.value, is)
 		}
 	}
 	clean := path.Clean(m.Main) // as mgmt does

@@ -40,7 +40,8 @@ func TestMetadata(t *testing.T) {
 // with is a tree with a metadata.yaml.
 func with(text string) map[string]leaf {
 	return map[string]leaf{
-		"metadata.yaml": file(text), "main.mcl": file("main\n"), "other.mcl": file("other\n"), "sub/m.mcl": file("sub\n"), "1": file("one\n"),
+		"metadata.yaml": file(text), "main.mcl": file("main\n"), "other.mcl": file("other\n"),
+		"sub/m.mcl": file("sub\n"), "1": file("one\n"),
 		"link.mcl": link("sub/m.mcl"), "sub/m": submodule(),
 	}
 }
@@ -86,7 +87,8 @@ func TestMetadataKinds(t *testing.T) {
 		change     map[string]leaf
 		path, what string // "": it is laid out
 	}{
-		"link":            {map[string]leaf{"metadata.yaml": link("sub/meta"), "sub/meta": file("main: other.mcl\n")}, "", ""},
+		"link": {map[string]leaf{"metadata.yaml": link("sub/meta"), "sub/meta": file("main: other.mcl\n")},
+			"", ""},
 		"link to nothing": {map[string]leaf{"metadata.yaml": link("nothing")}, "metadata.yaml", "leads nowhere"},
 		"directory":       {map[string]leaf{"metadata.yaml": emptyDirectory()}, "metadata.yaml", "is a directory"},
 		"submodule":       {map[string]leaf{"metadata.yaml": submodule()}, "metadata.yaml", "submodule"},
@@ -110,7 +112,8 @@ func TestMetadataAndEntry(t *testing.T) {
 		t.Errorf("got %+v, error %v", l, err)
 	}
 	_, err = lay(with("main: other.mcl"), mgmt.Options{Frontend: mgmt.Lang, Entry: "main.mcl"})
-	refused(t, err, "metadata.yaml", `names main "other.mcl", and the entry file is set to "main.mcl": mgmt follows metadata.yaml`)
+	refused(t, err, "metadata.yaml",
+		`names main "other.mcl", and the entry file is set to "main.mcl": mgmt follows metadata.yaml`)
 	_, err = lay(with(""), mgmt.Options{Frontend: mgmt.Lang, Entry: "other.mcl"})
 	refused(t, err, "metadata.yaml", `names main "main.mcl"`)
 }
@@ -119,11 +122,13 @@ func TestMetadataAndEntry(t *testing.T) {
 func TestMadeMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.String().Filter(func(s string) bool {
-			return s != "" && s != "." && s != ".." && s != "metadata.yaml" && s != ".git" && !strings.ContainsAny(s, "/\x00")
+			return s != "" && s != "." && s != ".." && s != "metadata.yaml" && s != ".git" &&
+				!strings.ContainsAny(s, "/\x00")
 		}).Draw(t, "name")
 		f := newForest()
 		root := f.plant(map[string]leaf{name: file("code\n")})
-		l, err := mgmt.Lay(context.Background(), f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), f.source(root.OID),
+			mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +150,8 @@ func TestMadeMetadata(t *testing.T) {
 func TestMetadataTime(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'z'; c++ {
-		bomb += string(c) + ": &" + string(c) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(c-1)+",", 10), ",") + "]\n"
+		aliases := strings.TrimSuffix(strings.Repeat("*"+string(c-1)+",", 10), ",")
+		bomb += string(c) + ": &" + string(c) + " [" + aliases + "]\n"
 	}
 	var keys strings.Builder
 	for i := range 6_000 {
@@ -183,7 +189,8 @@ func FuzzMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		forest := newForest()
 		root := forest.plant(with(text))
-		l, err := mgmt.Lay(context.Background(), forest.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), forest.source(root.OID),
+			mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
 		if err != nil {
 			refused(t, err, "metadata.yaml", "")
 			return

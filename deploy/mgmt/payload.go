@@ -104,7 +104,8 @@ func (p *Payload) Encode() ([]byte, error) {
 	return value, nil
 }
 
-// DecodePayload reads the value of deploy/<N>/payload, made by this package or by mgmt. It refuses what mgmt would not run.
+// DecodePayload reads the value of deploy/<N>/payload, made by this package or by mgmt. It refuses what mgmt would
+// not run.
 func DecodePayload(value []byte) (*Payload, error) {
 	p, err := decodePayload(value)
 	if err != nil {

@@ -145,8 +145,10 @@ func TestPayloadWithoutStrategy(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("the dump is another: % x", raw)
 	}
-	without := base64.StdEncoding.AppendEncode(nil, bytes.Join([][]byte{head, []byte("\x43\xff\x8a\x3f"), tail, {1, 0, 0, 0}}, nil))
-	if _, err := mgmt.DecodePayload(without); err == nil || !strings.Contains(err.Error(), "without a UnificationStrategy") {
+	joined := bytes.Join([][]byte{head, []byte("\x43\xff\x8a\x3f"), tail, {1, 0, 0, 0}}, nil)
+	without := base64.StdEncoding.AppendEncode(nil, joined)
+	_, err = mgmt.DecodePayload(without)
+	if err == nil || !strings.Contains(err.Error(), "without a UnificationStrategy") {
 		t.Errorf("got error %v", err)
 	}
 	_, err = mgmttest.Read(map[string][]byte{"/deploy/1/payload": without})

@@ -129,9 +129,10 @@ func checkTwice(sorted []*wireFile) error {
 	return nil
 }
 
-// DecodeSuperblock reads the value of a superblock, made by this package or by mgmt, in the order in which it stands there. It
-// takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names are one
-// path element, but may be ".git", and modes any that mgmt writes: a caller that makes files of them has to look.
+// DecodeSuperblock reads the value of a superblock, made by this package or by mgmt, in the order in which it stands
+// there. It takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names
+// are one path element, but may be ".git", and modes any that mgmt writes: a caller that makes files of them has to
+// look.
 func DecodeSuperblock(value []byte) (*File, error) {
 	f, err := decodeSuperblock(value)
 	if err != nil {
@@ -152,7 +153,7 @@ func decodeSuperblock(value []byte) (*File, error) {
 		return nil, err
 	}
 	if w.DataPrefix != dataPrefix || w.Hash != hashName {
-		return nil, fmt.Errorf("it has contents at %q by %q, not at %q by %q", w.DataPrefix, w.Hash, dataPrefix, hashName)
+		return nil, fmt.Errorf("contents are at %q by %q, not at %q by %q", w.DataPrefix, w.Hash, dataPrefix, hashName)
 	}
 	if err := checkRoot(w.Tree); err != nil {
 		return nil, err

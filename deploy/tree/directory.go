@@ -17,9 +17,9 @@ import (
 // maxTarget is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
 const maxTarget = 4095
 
-// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without git
-// and its settings. It holds names, oids and places, and no contents: Blobs reads those again, and gives only what still
-// has its oid. It may be used from many goroutines.
+// Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without
+// git and its settings. It holds names, oids and places, and no contents: Blobs reads those again, and gives only
+// what still has its oid. It may be used from many goroutines.
 type Directory struct {
 	Name      string   // the last element of the directory's absolute path
 	Files     int      // files and links
@@ -100,9 +100,9 @@ func (d *Directory) Tree(oid OID) ([]Entry, error) {
 }
 
 // Blobs reads files again: fn is called once for each oid, in order, and need not read all of content, which is good
-// until fn returns. The last bytes of a content are handed out only if all of it has the oid. If it has not, or the file
-// is gone or has another size, the error wraps ErrChanged. fn's error ends the call, which returns it. An oid of no file
-// is an error that wraps ErrNotFound.
+// until fn returns. The last bytes of a content are handed out only if all of it has the oid. If it has not, or the
+// file is gone or has another size, the error wraps ErrChanged. fn's error ends the call, which returns it. An oid of
+// no file is an error that wraps ErrNotFound.
 func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return nil

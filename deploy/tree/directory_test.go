@@ -65,10 +65,12 @@ func writeTree(g *gittest.Repository, dir string) tree.OID {
 	work := g.With("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.TempDir(), "index"))
 	// A directory's own .gitattributes must change no byte.
 	attributes := filepath.Join(g.Dir, "info", "attributes")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(attributes), 0o755), os.WriteFile(attributes, []byte("* -text -ident -filter\n"), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(attributes), 0o755),
+		os.WriteFile(attributes, []byte("* -text -ident -filter\n"), 0o600)); err != nil {
 		g.Fatal(err)
 	}
-	neutral := []string{"-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.bare=false"}
+	neutral := []string{"-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c",
+		"core.bare=false"}
 	work.Git(append(neutral, "-C", dir, "add", "-A", "-f", ".")...)
 	return work.OID("write-tree")
 }
@@ -125,13 +127,17 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{
-		"a": "one\r\n", "a.b": "two", "a-b/x": "x", "a.d/y": "y", "run": "#!/bin/sh\n", "copy/run": "#!/bin/sh\n", "copy/run.txt": "#!/bin/sh\n",
-		"link": "-> ../outside", "dangling": "-> nowhere", "to dir": "-> copy", "empty": "", "none/at/all/": "", "none/else/": "", "copy/none/": "",
-		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd", "big": strings.Repeat("0123456789", 300_000),
+		"a": "one\r\n", "a.b": "two", "a-b/x": "x", "a.d/y": "y", "run": "#!/bin/sh\n", "copy/run": "#!/bin/sh\n",
+		"copy/run.txt": "#!/bin/sh\n",
+		"link":         "-> ../outside", "dangling": "-> nowhere", "to dir": "-> copy", "empty": "", "none/at/all/": "",
+		"none/else/": "", "copy/none/": "",
+		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd",
+		"big": strings.Repeat("0123456789", 300_000),
 	})
 	d, g := read(t, dir), gittest.New(t)
 	same(t, g, d, writeTree(g, dir))
-	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil || d.Name != filepath.Base(dir) {
+	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil ||
+		d.Name != filepath.Base(dir) {
 		t.Errorf("empty (-want +got):\n%s, unmatched %q, name %q", diff, d.Unmatched, d.Name)
 	}
 	link := filepath.Join(t.TempDir(), "current")
@@ -147,8 +153,10 @@ func TestRandomDirectories(t *testing.T) {
 	t.Parallel()
 	g := gittest.New(t)
 	name := rapid.OneOf(
-		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~", ".gitignore", ".gi", "git"}),
-		rapid.Map(rapid.SliceOfN(rapid.ByteRange(1, 255), 1, 4), func(b []byte) string { return strings.ReplaceAll(string(b), "/", "_") }),
+		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~",
+			".gitignore", ".gi", "git"}),
+		rapid.Map(rapid.SliceOfN(rapid.ByteRange(1, 255), 1, 4),
+			func(b []byte) string { return strings.ReplaceAll(string(b), "/", "_") }),
 	).Filter(func(s string) bool { return tree.CheckName(s) == nil })
 	path := rapid.Map(rapid.SliceOfN(name, 1, 4), func(s []string) string { return strings.Join(s, "/") })
 	rapid.Check(t, func(rt *rapid.T) {
@@ -158,7 +166,7 @@ func TestRandomDirectories(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		for i := range rapid.IntRange(0, 12).Draw(rt, "count") {
-			where := rapid.Custom(func(rt *rapid.T) string { return path.Draw(rt, "") }).Draw(rt, fmt.Sprint("path ", i))
+			where := path.Draw(rt, fmt.Sprint("path ", i))
 			content := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(rt, "content")
 			at := filepath.Join(dir, where)
 			if os.MkdirAll(filepath.Dir(at), 0o755) != nil {
@@ -187,7 +195,8 @@ func TestEmptyDirectory(t *testing.T) {
 	fill(t, dir, map[string]string{"a/b/": "", "c/x.log": "x"})
 	d := read(t, dir, "*.log", "c/", "nothing")
 	entries, err := d.Tree(d.Root())
-	if d.Root().String() != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(entries) != 0 || err != nil || d.Files != 0 {
+	if d.Root().String() != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(entries) != 0 || err != nil ||
+		d.Files != 0 {
 		t.Errorf("tree %s, %v, %v", d.Root(), entries, err)
 	}
 	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
@@ -202,14 +211,14 @@ func TestEmptyDirectory(t *testing.T) {
 	}
 }
 
-// refused reads a directory that is refused, and gives the error and its remedy.
-func refused(t *testing.T, dir string, exclude ...string) (err error, remedy string) {
+// refused reads a directory that is refused, and gives its remedy and the error.
+func refused(t *testing.T, dir string, exclude ...string) (remedy string, err error) {
 	t.Helper()
 	_, err = tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
 	if !fault.Is(err, fault.Refused) {
 		t.Fatalf("error is %T %v", err, err)
 	}
-	return err, fault.RemedyOf(err)
+	return fault.RemedyOf(err), err
 }
 
 func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
@@ -227,9 +236,11 @@ func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
 	if err := unix.Bind(s, &unix.SockaddrUnix{Name: "socket"}); err != nil {
 		t.Fatal(err)
 	}
-	bad, remedy := refused(t, ".")
-	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; "sub/.GIT" is git's own name in any case; "sub/.git" is git's own name in any case`
-	mend := "only files, links and directories are deployed: leave it out, or remove it; leave it out, or deploy the commit instead"
+	remedy, bad := refused(t, ".")
+	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; ` +
+		`"sub/.GIT" is git's own name in any case; "sub/.git" is git's own name in any case`
+	mend := "only files, links and directories are deployed: leave it out, or remove it; " +
+		"leave it out, or deploy the commit instead"
 	if diff := cmp.Diff([]string{want, mend}, []string{bad.Error(), remedy}); diff != "" {
 		t.Errorf("error, remedy (-want +got):\n%s", diff)
 	}
@@ -246,8 +257,10 @@ func TestTenProblemsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bad, remedy := refused(t, dir)
-	if strings.Count(bad.Error(), "is a FIFO") != 10 || !strings.HasSuffix(bad.Error(), `"09" is a FIFO; perhaps more`) || strings.Count(remedy, "leave it out") != 1 {
+	remedy, bad := refused(t, dir)
+	says := bad.Error()
+	if strings.Count(says, "is a FIFO") != 10 || !strings.HasSuffix(says, `"09" is a FIFO; perhaps more`) ||
+		strings.Count(remedy, "leave it out") != 1 {
 		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
 }
@@ -256,13 +269,14 @@ func TestNoDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"file": "x", "loop": "-> loop", "to file": "-> file"})
-	for name, says := range map[string]string{"missing": "no such file", "file": "not a directory", "loop": "too many links", "to file": "not a directory"} {
-		bad, remedy := refused(t, filepath.Join(dir, name))
+	for name, says := range map[string]string{"missing": "no such file", "file": "not a directory",
+		"loop": "too many links", "to file": "not a directory"} {
+		remedy, bad := refused(t, filepath.Join(dir, name))
 		if !strings.Contains(bad.Error(), says) || !strings.Contains(bad.Error(), name) || remedy == "" {
 			t.Errorf("%s: %v, remedy %q", name, bad, remedy)
 		}
 	}
-	if bad, _ := refused(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
+	if _, bad := refused(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
 		t.Error(bad)
 	}
 }
@@ -271,7 +285,8 @@ func TestNoDirectory(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"file": "x", "secret": "x", "closed/x": "x", "other/closed/x": "x"})
-	for name, mode := range map[string]fs.FileMode{".": 0o755, "secret": 0o600, "closed": 0o700, "other/closed": 0o700, "file": 0o644} {
+	for name, mode := range map[string]fs.FileMode{".": 0o755, "secret": 0o600, "closed": 0o700, "other/closed": 0o700,
+		"file": 0o644} {
 		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
 			t.Fatal(err)
 		}
@@ -281,11 +296,13 @@ func TestUnreadable(t *testing.T) {
 	}
 	if os.Geteuid() == 0 {
 		becomeNobody(t)
-	} else if err := errors.Join(os.Chmod(filepath.Join(dir, "secret"), 0), os.Chmod(filepath.Join(dir, "closed"), 0), os.Chmod(filepath.Join(dir, "other/closed"), 0)); err != nil {
+	} else if err := errors.Join(os.Chmod(filepath.Join(dir, "secret"), 0), os.Chmod(filepath.Join(dir, "closed"), 0),
+		os.Chmod(filepath.Join(dir, "other/closed"), 0)); err != nil {
 		t.Fatal(err)
 	}
-	bad, remedy := refused(t, dir)
-	want := `: "secret" cannot be read: permission denied; "closed" cannot be read: permission denied; "other/closed" cannot be read: permission denied`
+	remedy, bad := refused(t, dir)
+	want := `: "secret" cannot be read: permission denied; "closed" cannot be read: permission denied; ` +
+		`"other/closed" cannot be read: permission denied`
 	if !strings.HasSuffix(bad.Error(), want) || remedy != "let this user read it, or leave it out" {
 		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
@@ -338,7 +355,8 @@ func TestChangedFiles(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"link": "-> before"})
 	d := read(t, dir)
-	if err := errors.Join(os.Remove(filepath.Join(dir, "link")), os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(dir, "link")),
+		os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
 	err := d.Blobs(t.Context(), []tree.OID{gittest.BlobOID("before")}, func(_ int, _ int64, r io.Reader) error {
@@ -431,7 +449,11 @@ func TestFewFilesAreOpen(t *testing.T) {
 	for _, content := range all {
 		oids = append(oids, gittest.BlobOID(content))
 	}
-	if err := d.Blobs(t.Context(), oids, func(i int, _ int64, _ io.Reader) error { look(i, 0); return nil }); err != nil {
+	if err := d.Blobs(t.Context(), oids, func(i int, _ int64,
+		_ io.Reader) error {
+		look(i, 0)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if after := open(); after > before || most > before+4 || d.Files != 2001 {
@@ -443,15 +465,19 @@ func TestExcludes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	all := map[string]string{}
-	for _, name := range []string{"a.log", "keep.log", "b", "sub/a.log", "sub/keep.log", "sub/b", "sub/sub/b", "x/y/z/f", "x/z/f", "tmp/keep", "#a", "[b]", "sp ", "ü"} {
+	for _, name := range []string{"a.log", "keep.log", "b", "sub/a.log", "sub/keep.log", "sub/b", "sub/sub/b",
+		"x/y/z/f", "x/z/f", "tmp/keep", "#a", "[b]", "sp ", "ü"} {
 		all[name] = name
 	}
 	fill(t, dir, all)
 	g := gittest.New(t)
 	for _, patterns := range [][]string{
-		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"}, {"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
-		{"x/**/z"}, {"**/z/f"}, {"s?b"}, {"[!a-s]*"}, {"[^b]"}, {"\\[b\\]"}, {"[[]b]"}, {"[]b]"}, {"#a"}, {"sp "}, {"sp"}, {"tmp/*", "!tmp/keep"},
-		{"[[:alpha:]]"}, {"[[:punct:]]*"}, {"*/*/f"}, {"*"}, {"/*", "!/sub"}, {"??"}, {"\\!b"}, {"x**y"}, {"***/f"}, {"/sub/**/b"}, {"\xc3?"},
+		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"},
+		{"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
+		{"x/**/z"}, {"**/z/f"}, {"s?b"}, {"[!a-s]*"}, {"[^b]"}, {"\\[b\\]"}, {"[[]b]"}, {"[]b]"}, {"#a"}, {"sp "},
+		{"sp"}, {"tmp/*", "!tmp/keep"},
+		{"[[:alpha:]]"}, {"[[:punct:]]*"}, {"*/*/f"}, {"*"}, {"/*", "!/sub"}, {"??"}, {"\\!b"}, {"x**y"}, {"***/f"},
+		{"/sub/**/b"}, {"\xc3?"},
 	} {
 		args := []string{"-C", dir, "-c", "core.bare=false", "ls-files", "-z", "--others"}
 		for _, p := range patterns {
@@ -500,17 +526,20 @@ func TestRandomExcludes(t *testing.T) {
 	fill(t, dir, all)
 	g := gittest.New(t)
 	work := g.With("GIT_WORK_TREE=" + dir)
-	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]", "[]-]", "\\a", "."}), 1, 4),
+	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]",
+		"[]-]", "\\a", "."}), 1, 4),
 		func(s []string) string { return strings.ReplaceAll(strings.Join(s, ""), "**", "*") })
 	pattern := rapid.Custom(func(t *rapid.T) string {
 		elements := rapid.SliceOfN(rapid.OneOf(element, element, rapid.Just("**")), 1, 3).Draw(t, "elements")
-		return rapid.SampledFrom([]string{"", "", "!", "/"}).Draw(t, "start") + strings.Join(elements, "/") + rapid.SampledFrom([]string{"", "", "/"}).Draw(t, "end")
+		return rapid.SampledFrom([]string{"", "", "!", "/"}).Draw(t, "start") + strings.Join(elements, "/") +
+			rapid.SampledFrom([]string{"", "", "/"}).Draw(t, "end")
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		patterns := rapid.SliceOfN(pattern, 1, 3).Draw(rt, "patterns")
 		args := []string{"-C", dir, "-c", "core.bare=false", "ls-files", "-z", "--others"}
 		for _, p := range patterns {
-			if at := "/" + strings.TrimPrefix(p, "!") + "/"; strings.Contains(at, "/./") || strings.Contains(at, "/../") {
+			if at := "/" + strings.TrimPrefix(p, "!") + "/"; strings.Contains(at, "/./") ||
+				strings.Contains(at, "/../") {
 				rt.SkipNow()
 			}
 			args = append(args, "--exclude="+p)
@@ -525,12 +554,15 @@ func TestRandomExcludes(t *testing.T) {
 func TestMalformedExcludes(t *testing.T) {
 	t.Parallel()
 	for pattern, says := range map[string]string{
-		"": "is empty", "!": "is empty", "/": "is empty", "a//b": "two slashes", "///": "two slashes", "./a": "element . or ..", "a/..": "element . or ..",
-		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end", "a\x00": "NUL",
+		"": "is empty", "!": "is empty", "/": "is empty", "a//b": "two slashes", "///": "two slashes",
+		"./a": "element . or ..", "a/..": "element . or ..",
+		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end",
+		"a\x00": "NUL",
 	} {
 		_, err := tree.ReadDirectory(t.Context(), t.TempDir(), []string{"fine", pattern}, nil)
 		named := fmt.Sprintf("exclude pattern %q ", pattern)
-		if !fault.Is(err, fault.Usage) || fault.RemedyOf(err) == "" || !strings.HasPrefix(err.Error(), named) || !strings.Contains(err.Error(), says) {
+		if !fault.Is(err, fault.Usage) || fault.RemedyOf(err) == "" || !strings.HasPrefix(err.Error(), named) ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", pattern, err)
 		}
 	}

@@ -13,10 +13,8 @@ import (
 
 // file is an entry for content, hashed as git does and with sha256.
 func file(mode filemode.FileMode, name, content string) tree.Entry {
-	h := tree.HashBlob(int64(len(content)))
-	h.Write([]byte(content))
 	return tree.Entry{
-		Mode: mode, Name: name, OID: h.OID(),
+		Mode: mode, Name: name, OID: tree.HashObject("blob", []byte(content)),
 		Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
 	}
 }

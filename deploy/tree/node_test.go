@@ -140,7 +140,8 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"short oid", strings.Replace(good, "ce01", "ce0", 1), "oid"},
 		{"oid of 60 digits", strings.Replace(good, oidA, oidA+oidA[:20], 1), "oid"},
 		{"64 zeros", strings.Replace(good, oidA, strings.Repeat("0", 64), 1), "oid"},
-		{"oids of two kinds", good + strings.Replace(entryText("100644", "b"), oidA, oidA+oidA[:24], 1), `entry "b": its oid`},
+		{"oids of two kinds", good + strings.Replace(entryText("100644", "b"), oidA, oidA+oidA[:24], 1),
+			`entry "b": its oid`},
 		{"long sha256", strings.Replace(good, "be03", "be030", 1), "sha256"},
 		{"sha256 of a file left out", strings.Replace(good, sumA, "-", 1), "sha256"},
 		{"padded size", strings.Replace(good, " 6 ", " 06 ", 1), "size"},
@@ -161,12 +162,15 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"twice", good + good, `entry "a": twice`},
 		{"twice, other mode", good + entryText("100755", "a"), `entry "a": twice`},
 		{"file and directory", good + entryText("40000", "a"), `entry "a": twice`},
-		{"file and directory, apart", good + entryText("100644", "a-") + entryText("100644", "a.") + entryText("40000", "a"),
+		{"file and directory, apart", good + entryText("100644", "a-") + entryText("100644", "a.") +
+			entryText("40000", "a"),
 			`entry "a": both as a file and as a directory`},
-		{"submodule and directory, apart", entryText("160000", "a") + entryText("40000", "a!") + entryText("40000", "a"),
+		{"submodule and directory, apart", entryText("160000", "a") + entryText("40000", "a!") +
+			entryText("40000", "a"),
 			`entry "a": both as a file and as a directory`},
 		{"order", entryText("100644", "b") + good, `entry "a": out of order after "b"`},
-		{"order of a directory", entryText("40000", "a") + entryText("100644", "a."), `entry "a.": out of order after "a"`},
+		{"order of a directory", entryText("40000", "a") + entryText("100644", "a."),
+			`entry "a.": out of order after "a"`},
 	} {
 		n, err := tree.ParseNode([]byte(c.text))
 		if err == nil {
@@ -176,7 +180,9 @@ func TestParseNodeRefuses(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", good, strings.Replace(good, oidA, oidA+oidA[:24], 1), strings.Replace(good, oidA, strings.Repeat("0", 40), 1), strings.Replace(good, " 6 ", " 0 ", 1), strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
+		"", good, strings.Replace(good, oidA, oidA+oidA[:24], 1),
+		strings.Replace(good, oidA, strings.Repeat("0", 40), 1), strings.Replace(good, " 6 ", " 0 ", 1),
+		strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
 		entryText("100644", "a.") + entryText("40000", "a") + entryText("100644", "a0"),
 		entryText("100644", "\n\t \xff"), entryText("160000", ".gitmodules"), entryText("100644", "..."),
 	} {
@@ -316,7 +322,8 @@ func TestEmptyNode(t *testing.T) {
 func largeNode(n int) *tree.Node {
 	node := &tree.Node{}
 	for i := range n {
-		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: gittest.BlobOID(fmt.Sprint(i)), Size: int64(i)}
+		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: gittest.BlobOID(fmt.Sprint(i)),
+			Size: int64(i)}
 		if i%10 == 0 {
 			e.Mode = filemode.Dir
 		}
