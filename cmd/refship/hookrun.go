@@ -152,17 +152,14 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 		}
 		defer leave()
 	}
-	settings, err := target.ReadSettings(call.GitDir)
+	config, err := target.Read(call.GitDir)
 	if err != nil {
 		return 0, err
 	}
-	all, err := target.ReadTargets(call.GitDir)
-	if err != nil {
-		return 0, err
-	}
-	if len(all) == 0 && settings.IsZero() {
+	if config.IsZero() {
 		return 0, nil // hooks can be shared, and this repository has nothing to do with refship
 	}
+	settings := config.Settings
 	call.Repository = settings.Repository
 	targets, err := call.Targets()
 	if err != nil {

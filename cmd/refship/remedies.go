@@ -2,9 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/text"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
@@ -27,6 +31,20 @@ var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
 	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
 	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
+	install.ReasonEarlierGone: func(about []string) string {
+		return "put it back, or take the hooks out and install them again: refship hook uninstall " + text.Quote(about[0])
+	},
+	install.ReasonOwner: func(about []string) string {
+		return fmt.Sprintf("sudo -u %s refship hook %s %s", text.Quote(about[0]), about[1], text.Quote(about[2]))
+	},
+	install.ReasonReinstall: func(about []string) string {
+		return fmt.Sprintf("refship hook uninstall %s; then install again", text.Quote(about[0]))
+	},
+	install.ReasonUndeployed: func(about []string) string {
+		return fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
+			text.Quote(about[0]), text.Quote(about[1]), about[2])
+	},
+	target.ReasonNone: fixed("it has no target yet: refship repo target add REPO NAME makes one"),
 }
 
 // fixed is a remedy that is about nothing in particular.

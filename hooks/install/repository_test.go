@@ -58,14 +58,17 @@ func isolate(t testing.TB) string {
 	return config
 }
 
+// wantRefused wants a refusal with a remedy, or with a reason and what it is about.
 func wantRefused(t testing.TB, err error, says, remedy string) {
 	t.Helper()
-	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), remedy) {
-		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
+	reason, about := fault.ReasonOf(err)
+	hint := fault.RemedyOf(err) + strings.Join(append([]string{string(reason)}, about...), " ")
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(hint, remedy) {
+		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, hint, says, remedy)
 	}
 }
 
-func TestFindHome(t *testing.T) {
+func TestFind(t *testing.T) {
 	global := isolate(t)
 	dir := realDir(t)
 	bare, work := filepath.Join(dir, "bare.git"), filepath.Join(dir, "a work\ntree")
@@ -109,7 +112,7 @@ func TestFindHome(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(&c.want, got, cmpopts.IgnoreFields(install.Repository{}, "Owner")); diff != "" {
-				t.Errorf("home (-want +got):\n%s", diff)
+				t.Errorf("repository (-want +got):\n%s", diff)
 			}
 			if got.Owner != os.Geteuid() {
 				t.Errorf("owner is %d", got.Owner)
@@ -136,7 +139,7 @@ func TestFindHome(t *testing.T) {
 	}
 }
 
-func TestFindHomeOfSomebodyElse(t *testing.T) {
+func TestFindOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a repository that is somebody else's")
 	}
@@ -151,14 +154,14 @@ func TestFindHomeOfSomebodyElse(t *testing.T) {
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	home, err := install.Find(t.Context(), bare)
-	if err != nil || home.Owner != 65534 {
-		t.Errorf("home is %+v, %v", home, err)
+	repo, err := install.Find(t.Context(), bare)
+	if err != nil || repo.Owner != 65534 {
+		t.Errorf("repository is %+v, %v", repo, err)
 	}
 }
 
 // Where core.hooksPath leads is where a real push finds its hook.
-func TestFindHomeHooksPath(t *testing.T) {
+func TestFindHooksPath(t *testing.T) {
 	global := isolate(t)
 	home := realDir(t)
 	t.Setenv("HOME", home)
@@ -220,14 +223,14 @@ func TestFindHomeHooksPath(t *testing.T) {
 	}
 }
 
-func TestFindHomeOddHooksDirectories(t *testing.T) {
+func TestFindOddHooksDirectories(t *testing.T) {
 	isolate(t)
 	dir := realDir(t)
 	bare := filepath.Join(dir, "bare.git")
 	runGit(t, dir, "init", "-q", "--bare", bare)
 	runGit(t, bare, "config", "core.hooksPath", "/dev/null")
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "/dev/null, where git looks for hooks, is no directory", "core.hooksPath")
+	wantRefused(t, err, "/dev/null, where git looks for hooks, is not a directory", "core.hooksPath")
 	runGit(t, bare, "config", "core.hooksPath", "")
 	_, err = install.Find(t.Context(), bare)
 	wantRefused(t, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
@@ -242,7 +245,7 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != elsewhere {
-		t.Errorf("home is %+v, %v", h, err)
+		t.Errorf("repository is %+v, %v", h, err)
 	}
 	if err := os.RemoveAll(elsewhere); err != nil {
 		t.Fatal(err)
@@ -253,11 +256,11 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != filepath.Join(bare, "hooks") {
-		t.Errorf("home is %+v, %v", h, err)
+		t.Errorf("repository is %+v, %v", h, err)
 	}
 }
 
-func TestFindHomes(t *testing.T) {
+func TestFindAll(t *testing.T) {
 	t.Parallel()
 	dir := realDir(t)
 	for _, name := range []string{"b.git", "a/plain", "a/c.git/", "own"} {

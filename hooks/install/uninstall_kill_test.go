@@ -31,11 +31,9 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 					steps = append(steps, step)
 				}
 				least := map[string][]string{
-					"install": {"config-locked", "install-recorded", "install-config", "install-manifest", "install-post-receive", "installed-post-receive",
-						"install-pre-receive", "installed-pre-receive"},
-					"upgrade": {"install-manifest", "install-post-receive", "installed-post-receive", "install-pre-receive", "installed-pre-receive", "install-manifest-last"},
-					"uninstall": {"uninstall-pre-receive", "uninstalled-pre-receive", "uninstall-post-receive", "uninstalled-post-receive", "config-locked",
-						"uninstall-config", "uninstall-state", "uninstalled-state", "uninstall-manifest", "uninstalled-manifest"},
+					"install": {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
+					"upgrade": {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
+					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked", "pending", "state", "manifest", "end"},
 				}[verb]
 				if earlier && verb == "install" {
 					least = append(least, "post-receive-linked", "pre-receive-linked")
@@ -52,7 +50,7 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 
 // killOnce gives the step; "": the run has fewer steps.
 func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
-	s := newHomeSite(t)
+	s := newSite(t)
 	if earlier {
 		s.withEarlier()
 	}
@@ -107,7 +105,7 @@ func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
 }
 
 // wantWhole looks at each hook file.
-func (s *homeSite) wantWhole(where string, earlier bool) {
+func (s *site) wantWhole(where string, earlier bool) {
 	s.Helper()
 	for name, theirs := range map[string]string{"pre-receive": earlierPre, "post-receive": earlierPost} {
 		there := func(file string) string {
@@ -130,7 +128,7 @@ func (s *homeSite) wantWhole(where string, earlier bool) {
 }
 
 // wantHandled pushes: earlier hooks run once and can refuse, and what refship prepares it also publishes.
-func (s *homeSite) wantHandled(where string, earlier bool) {
+func (s *site) wantHandled(where string, earlier bool) {
 	s.Helper()
 	ran := func(lines []string, hook string) (n int) {
 		for _, l := range lines {

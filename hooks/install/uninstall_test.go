@@ -26,7 +26,7 @@ func promise(old, commit string, at time.Time) string {
 // What was promised is published before settings and promises go.
 func TestUninstallKeepsPromises(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
 	s.push("main")
@@ -34,13 +34,13 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	pending := filepath.Join(s.gitDir, "refship", "pending", strings.Repeat("0f", 16)+".json")
 	other := strings.Repeat("ab", 20)
 	for _, c := range []struct{ text, says, remedy string }{
-		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "--rev refs/heads/main --target default"},
+		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "hooks-undeployed " + s.gitDir + " refs/heads/main default"},
 		{promise(head, other, time.Now()), "may still run", "try again"},
 		{"{", "cannot be read, and may be a promise", "mv "},
 	} {
 		s.put(pending, c.text, 0o600)
 		now := snapshot(t, s.gitDir)
-		_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+		_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
 		wantRefused(t, err, c.says, c.remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
@@ -51,9 +51,9 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	}
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
 	j := newJournal(t)
-	j.when("uninstalled-pre-receive", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
-	_, err := install.Uninstall(t.Context(), s.home(), slog.New(j))
-	wantRefused(t, err, "is not deployed yet", "refship deploy --repo ")
+	j.when("promises", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
+	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(j))
+	wantRefused(t, err, "is not deployed yet", "hooks-undeployed")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
 	}
@@ -68,7 +68,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 // A server's repository has refship's settings, too.
 func TestUninstallLeavesTheServersTargets(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	if err := target.AddTarget(t.Context(), s.gitDir, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
@@ -83,17 +83,17 @@ func TestUninstallLeavesTheServersTargets(t *testing.T) {
 
 func TestUninstallWithoutManifest(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
 	manifest := filepath.Join(s.hooks, "refship.json")
 	text := s.read(manifest)
 	s.put(manifest, text+"x", 0o644)
-	if _, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
+	if _, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
 		t.Errorf("with a broken manifest the error is %v", err)
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
-	_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
 	wantRefused(t, err, "has format 2", "the refship that wrote it")
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestUninstallRestoresConfig(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newHomeSite(t)
+			s := newSite(t)
 			config := filepath.Join(s.gitDir, "config")
 			s.put(config, text, 0o640)
 			before := snapshot(t, s.gitDir)
@@ -142,11 +142,11 @@ func TestUninstallRestoresConfig(t *testing.T) {
 			}
 		})
 	}
-	s := newHomeSite(t)
+	s := newSite(t)
 	config := filepath.Join(s.gitDir, "config")
 	s.put(config, core+"\n[x]\n\ty = z\\", 0o640)
 	before := snapshot(t, s.gitDir)
-	if _, err := install.Install(t.Context(), s.home(), installConfig(t, s.program)); err == nil {
+	if _, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program)); err == nil {
 		t.Error("a config whose end goes on with what is appended was changed")
 	}
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
@@ -157,7 +157,7 @@ func TestUninstallRestoresConfig(t *testing.T) {
 // A hook that git does not run, since it is not executable, stays so.
 func TestInstallBesideHookThatIsNotRun(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	s.put(filepath.Join(s.hooks, "pre-receive"), earlierPre, 0o644)
 	before := snapshot(t, s.gitDir)
 	s.install()
@@ -173,7 +173,7 @@ func TestInstallBesideHookThatIsNotRun(t *testing.T) {
 // A repository with a work tree, installed from a linked worktree, with hooks in a directory that is relative.
 func TestInstallInWorkTree(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	work := filepath.Join(s.dir, "work")
 	workRepo(t, work)
 	runGit(t, work, "config", "core.hooksPath", "../.githooks")

@@ -86,7 +86,7 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 		}
 		tidy(t, dir)
 	}
-	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
+	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "it has no target yet")
 	www := files("www", "refs/heads/main", "www")
 	for _, one := range []target.Target{defaultTarget, www} {
 		if err := target.AddTarget(t.Context(), dir, one); err != nil {

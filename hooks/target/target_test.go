@@ -98,7 +98,7 @@ func TestAddTargetRefuses(t *testing.T) {
 		"two checks":      {with(func(t *target.Target) { t.Check = "make\nrm -r /" }), "is not one line of UTF-8"},
 		"check with NUL":  {with(func(t *target.Target) { t.Check = "make\x00" }), "is not one line of UTF-8"},
 		"check not UTF-8": {with(func(t *target.Target) { t.Check = "make \xff" }), "is not one line of UTF-8"},
-		"long check":      {with(func(t *target.Target) { t.Check = strings.Repeat("x", 4097) }), "has 4097 bytes, 4096 are possible"},
+		"long check":      {with(func(t *target.Target) { t.Check = strings.Repeat("x", 4097) }), "is 4097 bytes (limit 4096)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := target.AddTarget(t.Context(), dir, c.target)
