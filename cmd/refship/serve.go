@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
@@ -167,7 +168,7 @@ func findHookBinary(a *app) (string, error) {
 // etcdStore is the etcd in use.
 type etcdStore struct {
 	client   *clientv3.Client
-	embedded *etcd.Embedded // nil for --endpoints
+	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
 
@@ -179,7 +180,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 		}
 		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	embedded, err := etcd.Start(ctx, etcd.EmbeddedConfig{
+	embedded, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
 		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
 	})
@@ -246,21 +247,16 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 		return err
 	}
 	defer closeInto(&err, monitor)
-	locker := deploy.NewLocker(s.store.client, lockTTL)
-	defer s.release(locker)
+	store := deploy.NewStore(s.store.client, lockTTL, s.log)
+	defer s.release(store)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
-		Locker: locker,
-		Room: func(ctx context.Context, all []*deploy.Prepared) error {
-			return deploy.CheckRoom(ctx, s.store.client, all)
-		},
-		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Store: store, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
 		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: monitor.observe(),
 	})
 	if err != nil {
 		return err
 	}
-	repos, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	repos, err := s.recover(ctx, hookServer, store, ssh.FingerprintSHA256(signer.PublicKey()))
 	if err != nil {
 		return err
 	}
@@ -284,16 +280,11 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 }
 
 // release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
-func (s *server) release(locker *deploy.Locker) {
-	closed := make(chan error, 1)
-	go func() { closed <- locker.Close() }()
-	select {
-	case err := <-closed:
-		if err != nil {
-			s.log.Warn("release locks", "error", err)
-		}
-	case <-time.After(releaseTime):
-		s.log.Warn("release locks", "error", "etcd does not answer")
+func (s *server) release(store *deploy.Store) {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
+	if err := store.Close(ctx); err != nil {
+		s.log.Warn("release locks", "error", err)
 	}
 }
 
@@ -344,14 +335,14 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 // recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
 // and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
 // keeps none of the others from being served.
-func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*gitserver.Repo, error) {
+func (s *server) recover(ctx context.Context, hookServer *hooks.Server, store *deploy.Store, self string) ([]*gitserver.Repo, error) {
 	repos, err := s.dir.repos().List(ctx)
 	if err != nil {
 		s.warn(err)
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
+			unstuck, err := store.Chain(target.Namespace).Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
 			case err != nil:

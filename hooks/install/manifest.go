@@ -72,7 +72,9 @@ func readManifest(dir string) (*manifest, error) {
 	return &m, nil
 }
 
-func installationPath(gitDir string) string { return filepath.Join(gitDir, "refship", "installed.json") }
+func installationPath(gitDir string) string {
+	return filepath.Join(gitDir, "refship", "installed.json")
+}
 
 // readInstallation reads what install left in a git directory; nil if it left nothing.
 func readInstallation(gitDir string) (*installation, error) {

@@ -2,8 +2,8 @@ package install
 
 import (
 	"context"
-	"log/slog"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"refship/deploy/disk"

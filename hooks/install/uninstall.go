@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -132,14 +130,14 @@ func checkPromise(ctx context.Context, gitDir string, in *intent.Intent, entry i
 		return err
 	}
 	switch {
-	case intent.OID(now) == entry.New:
+	case now == entry.New:
 		return &fault.Error{
 			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
-				in.Pusher.Name, record.Hash(plumbing.Hash(entry.New).String()).Short(), t.Ref, t.Namespace),
+				in.Pusher.Name, record.Hash(entry.New.String()).Short(), t.Ref, t.Namespace),
 			Reason: ReasonUndeployed, About: []string{gitDir, t.Ref, t.Name},
 		}
-	case in.MayRun(intent.OID(now) == entry.Old):
+	case in.MayRun(now == entry.Old):
 		return fault.New(fault.Refused,
 			fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, t.Ref, text.Age(time.Since(in.Time))),
 			"try again when it has ended")

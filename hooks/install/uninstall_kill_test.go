@@ -31,8 +31,8 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 					steps = append(steps, step)
 				}
 				least := map[string][]string{
-					"install": {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
-					"upgrade": {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
+					"install":   {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
+					"upgrade":   {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
 					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked", "pending", "state", "manifest", "end"},
 				}[verb]
 				if earlier && verb == "install" {

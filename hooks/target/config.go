@@ -20,8 +20,11 @@ type Config struct {
 
 // Read reads the git config of the repository at gitDir. Settings are zero and there are no targets where it has no refship
 // section. The files that it names are not looked at.
-func Read(gitDir string) (Config, error) {
-	text, err := os.ReadFile(filepath.Join(gitDir, "config"))
+func Read(gitDir string) (Config, error) { return ReadConfig(filepath.Join(gitDir, "config")) }
+
+// ReadConfig is Read for the config's own path.
+func ReadConfig(path string) (Config, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
@@ -42,12 +45,8 @@ func (c Config) Validate() error {
 	return c.Settings.Validate()
 }
 
-// IsZero tells whether nothing is set.
-func (c Config) IsZero() bool { return c.equal(Config{}) }
-
 func (c Config) equal(o Config) bool {
-	same := func(s setting[Settings]) bool { return s.get(c.Settings) == s.get(o.Settings) }
-	return slices.Equal(c.Targets, o.Targets) && !slices.ContainsFunc(plainSettings, func(s setting[Settings]) bool { return !same(s) })
+	return c.Settings.equal(o.Settings) && slices.Equal(c.Targets, o.Targets)
 }
 
 // parse reads a config's text.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,6 +26,13 @@ type Settings struct {
 	User         string // without a password
 	PasswordFile string
 	SigningKey   string
+}
+
+// IsZero tells whether nothing is set.
+func (s Settings) IsZero() bool { return s.equal(Settings{}) }
+
+func (s Settings) equal(o Settings) bool {
+	return !slices.ContainsFunc(plainSettings, func(known setting[Settings]) bool { return known.get(s) != known.get(o) })
 }
 
 // Secrets are the files that hold secrets.
