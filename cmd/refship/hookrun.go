@@ -55,8 +55,8 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	if len(input) > hookMaxInput {
 		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", text.Size(hookMaxInput)), hint: "push fewer refs at once"}
 	}
-	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
-	// signal would ignore it in the earlier hook, too.
+	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring
+	// the signal would ignore it in the earlier hook, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	post := c.Hook == git.PostReceive
 	var said exitError

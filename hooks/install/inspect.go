@@ -12,7 +12,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
-	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 )
@@ -79,7 +78,7 @@ type kind int
 const (
 	absent  kind = iota
 	ours         // as refship wrote it
-	edited       // refship's, changed by somebody
+	edited       // refship's, changed since
 	foreign      // another hook
 )
 
@@ -99,7 +98,7 @@ type hook struct {
 	record *manifestHook // what the manifest says; nil
 	at     file          // refship's script, or where it would be: the hook itself, or in a dispatcher's directory
 	aside  file          // the earlier hook's second name
-	unrun  bool          // at is in a dispatcher's directory, and the hook is no dispatcher any more
+	notRun bool          // at is in a dispatcher's directory, and the hook is no dispatcher any more
 	unsure bool          // at is the hook itself, and may run the programs in NAME.d
 }
 
@@ -142,7 +141,7 @@ func inspectFile(dir, name, hook string, record *manifestHook) (file, error) {
 	return f, nil
 }
 
-// inspectHook says how a hook is.
+// inspectHook reads the state of one hook.
 func inspectHook(dir, name string, m *manifest) (*hook, error) {
 	h := &hook{name: name, record: m.hook(name)}
 	plain, err := inspectFile(dir, name, name, h.record)
@@ -165,7 +164,7 @@ func inspectHook(dir, name string, m *manifest) (*hook, error) {
 	case plain.kind == ours || plain.kind == edited:
 		h.at = plain
 	case inside.kind == ours || inside.kind == edited:
-		h.at, h.unrun = inside, !dispatcher
+		h.at, h.notRun = inside, !dispatcher
 	case dispatcher:
 		h.at = inside
 	default:
@@ -185,7 +184,7 @@ func programsIn(dir string) (isThere, holds bool) {
 
 func (h *hook) inDispatcher() bool { return h.at.name != h.name }
 
-// earlier is the hook that refship's is to run first: still under its own name, or set aside. It is nil if there is none.
+// earlier is the hook that refship's is to run first, under its own name still, or set aside; nil if there is none.
 func (h *hook) earlier() *file {
 	switch {
 	case h.inDispatcher():
@@ -200,11 +199,12 @@ func (h *hook) earlier() *file {
 
 // isSetAside: the earlier hook has its second name, and refship's, if it exists, runs it.
 func (h *hook) isSetAside() bool {
-	return !h.inDispatcher() && h.aside.kind == foreign && (h.at.kind == absent || h.at.kind == ours && wantsEarlier(h.at.text))
+	return !h.inDispatcher() && h.aside.kind == foreign &&
+		(h.at.kind == absent || h.at.kind == ours && wantsEarlier(h.at.text))
 }
 
-// hasBothNames: the earlier hook has both names. An install died between the two, or "gitolite setup", which links its hooks
-// again, has put it over refship's.
+// hasBothNames: the earlier hook has both names. An install died between the two, or "gitolite setup", which links its
+// hooks again, has put it over refship's.
 func (h *hook) hasBothNames() bool {
 	return !h.inDispatcher() && h.at.kind == foreign && h.aside.kind == foreign && h.at.is == h.aside.is
 }
@@ -220,12 +220,12 @@ func (h *hook) conflict(m *manifest) error {
 	case h.at.kind == edited:
 		return h.editedError(m)
 	case h.inDispatcher() && h.at.kind == foreign:
-		return fault.New(fault.Refused, h.at.path+" is not refship's", "give it another name")
+		return refused("give it another name", "%s is not refship's", h.at.path)
 	case h.at.kind == foreign && h.aside.kind == foreign && !h.hasBothNames():
-		at, aside := text.Quote(h.at.path), text.Quote(h.aside.path)
-		return fault.New(fault.Refused,
-			fmt.Sprintf("there is another hook at %s, while %s still is the one that refship set aside", h.at.path, h.aside.path),
-			fmt.Sprintf("decide which is to stay: mv %s %s gives back the old one; rm %s keeps the new one; then try again", aside, at, aside))
+		aside := text.Quote(h.aside.path)
+		return refused("decide which is to stay: mv "+aside+" "+text.Quote(h.at.path)+" gives back the old one; "+
+			"rm "+aside+" keeps the new one; then try again",
+			"there is another hook at %s, while %s still is the one that refship set aside", h.at.path, h.aside.path)
 	}
 	return nil
 }
@@ -241,20 +241,21 @@ func (e *EditedError) Error() string { return e.Path + " was edited after refshi
 // Unwrap makes it a refusal.
 func (e *EditedError) Unwrap() error {
 	aside := filepath.Join(filepath.Dir(e.Path), "edited-"+filepath.Base(e.Path))
-	return fault.New(fault.Refused, e.Error(), fmt.Sprintf(
-		"keep what was added in a hook of its own, and take this away: mv %s %s; then try again", text.Quote(e.Path), text.Quote(aside)))
+	return refused("keep what was added in a hook of its own, and take this away: mv "+text.Quote(e.Path)+" "+
+		text.Quote(aside)+"; then try again", "%v", e)
 }
 
 // editedError says what was changed.
 func (h *hook) editedError(m *manifest) *EditedError {
-	f := h.at
-	if m != nil && h.record != nil {
-		for _, earlier := range []bool{false, true} {
-			original := script(m.Program, h.name, earlier)
-			if slices.Contains(h.record.SHA256, sumOf(original)) {
-				return &EditedError{f.path, string(diff.Diff("as refship wrote it", []byte(original), f.path, []byte(f.text)))}
-			}
+	e := &EditedError{Path: h.at.path, Diff: h.at.text}
+	if m == nil || h.record == nil {
+		return e
+	}
+	for _, earlier := range []bool{false, true} {
+		original := script(m.Program, h.name, earlier)
+		if slices.Contains(h.record.SHA256, sumOf(original)) {
+			e.Diff = string(diff.Diff("as refship wrote it", []byte(original), h.at.path, []byte(h.at.text)))
 		}
 	}
-	return &EditedError{f.path, f.text}
+	return e
 }

@@ -20,11 +20,20 @@ import (
 
 // Reasons of errors whose remedy is a command of refship.
 const (
-	ReasonEarlierGone fault.Reason = "hooks-earlier-gone" // an earlier hook is gone; about the git directory
-	ReasonOwner       fault.Reason = "hooks-owner"        // about the owner, "install" or "uninstall", the git directory
-	ReasonReinstall   fault.Reason = "hooks-reinstall"    // hooks can only be taken out and installed again; about the git directory
-	ReasonUndeployed  fault.Reason = "hooks-undeployed"   // a push is not deployed yet; about the git directory, ref, target
+	// The earlier hook is gone. About the git directory.
+	ReasonEarlierGone fault.Reason = "hooks-earlier-gone"
+	// The repository belongs to another user. About its name, "install" or "uninstall", and the git directory.
+	ReasonOwner fault.Reason = "hooks-owner"
+	// The hooks have to be taken out and installed again. About the git directory.
+	ReasonReinstall fault.Reason = "hooks-reinstall"
+	// A push is not deployed yet. About the git directory, the ref and the target.
+	ReasonUndeployed fault.Reason = "hooks-undeployed"
 )
+
+// refused is a refusal with a remedy.
+func refused(remedy, format string, args ...any) error {
+	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
+}
 
 // Config is what an installed hook is to do.
 type Config struct {
@@ -55,10 +64,10 @@ func (c *Change) warn(format string, args ...any) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
-// Install puts refship's hooks into a repository beside those that are there, which go on running, and settings and target
-// into its git config. Installing the same twice changes nothing; another program, or a script of another format, replaces
-// only the installed scripts. If the process is killed meanwhile, pushes are either as before or handled by refship, and
-// the next Install or Uninstall finishes. The Change is never nil.
+// Install puts refship's hooks into a repository beside those that are there, which go on running, and settings and
+// target into its git config. Installing the same twice changes nothing; another program, or a script of another
+// format, replaces only the installed scripts. If the process is killed meanwhile, pushes are either as before or
+// handled by refship, and the next Install or Uninstall finishes. The Change is never nil.
 //
 // Errors are fault.Refused for what cannot or must not be changed; *EditedError for a script that somebody edited.
 func Install(ctx context.Context, repo *Repository, cfg Config) (*Change, error) {
@@ -83,13 +92,13 @@ func (cfg *Config) check(repo *Repository) error {
 	if info, err := os.Stat(cfg.Program); err != nil {
 		return fmt.Errorf("look for the program: %w", err)
 	} else if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return fault.New(fault.Refused, cfg.Program+" cannot be run", "install refship there, and make it executable")
+		return refused("install refship there, and make it executable", "%s cannot be run", cfg.Program)
 	}
 	switch {
 	case cfg.Settings.Repository == "":
-		return fault.New(fault.Refused, "the repository has no name for records", "give it a name")
+		return refused("give it a name", "the repository has no name for records")
 	case len(cfg.Settings.Endpoints) == 0:
-		return fault.New(fault.Refused, "hooks would not know where etcd is", "give etcd's endpoints")
+		return refused("give etcd's endpoints", "hooks would not know where etcd is")
 	}
 	return cfg.Target.Validate()
 }
@@ -152,8 +161,9 @@ func (s *state) mayInstall() error {
 		dir := resolve(s.repo.GitDir, s.installed.Hooks)
 		if !sameDir(dir, s.dir) && !isGone(filepath.Join(dir, manifestName)) { // else it was moved, or is gone
 			return &fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("hooks of %s are installed in %s, and git looks for them in %s now", s.repo.GitDir, dir, s.dir),
+				Kind: fault.Refused,
+				What: fmt.Sprintf("hooks of %s are installed in %s, and git looks for them in %s now",
+					s.repo.GitDir, dir, s.dir),
 				Reason: ReasonReinstall, About: []string{s.repo.GitDir},
 			}
 		}
@@ -169,8 +179,8 @@ func (s *state) mayInstall() error {
 	return nil
 }
 
+// mayInstall says why nothing can be installed here, where there is no conflict.
 func (h *hook) mayInstall(repo *Repository) error {
-	another := h.at.kind == foreign && !h.inDispatcher()
 	switch dir := filepath.Dir(h.at.path); {
 	case h.lostEarlier():
 		return &fault.Error{
@@ -178,37 +188,36 @@ func (h *hook) mayInstall(repo *Repository) error {
 			What:   fmt.Sprintf("%s is gone, which %s is to run first", h.aside.path, h.at.path),
 			Reason: ReasonEarlierGone, About: []string{repo.GitDir},
 		}
-	case h.unrun:
+	case h.notRun:
 		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("nothing runs %s: %s does not run the hooks in %s any more", h.at.path, strings.TrimSuffix(dir, dispatchSuffix), dir),
+			Kind: fault.Refused,
+			What: fmt.Sprintf("nothing runs %s: %s does not run the hooks in %s any more",
+				h.at.path, strings.TrimSuffix(dir, dispatchSuffix), dir),
 			Reason: ReasonReinstall, About: []string{repo.GitDir},
 		}
-	case another && runsSiblings(h.at.text):
-		return fault.New(fault.Refused,
-			fmt.Sprintf("%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under another name; "+
-				"gitolite writes such a hook for repository %s", h.at.path, repo.Name()),
-			fmt.Sprintf("let another hook run those: with gitolite, take option hook.%s out of its configuration "+
-				"and call them from a hook in LOCAL_CODE/hooks/common", h.name))
+	case h.at.kind == foreign && runsSiblings(h.at.text):
+		return refused("let another hook run those: with gitolite, take option hook."+h.name+
+			" out of its configuration and call them from a hook in LOCAL_CODE/hooks/common",
+			"%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under "+
+				"another name; gitolite writes such a hook for repository %s", h.at.path, repo.Name())
 	case h.unsure:
-		return fault.New(fault.Refused,
-			fmt.Sprintf("it cannot be told whether %s runs the hooks in %s%s", h.at.path, h.at.path, dispatchSuffix),
-			fmt.Sprintf("if it does, let it run them as Gitea's does: for hook in \"$GIT_DIR\"/hooks/%s%s/*; "+
-				"if it does not, remove that directory, or make nothing in it executable", h.name, dispatchSuffix))
-	case another && h.at.mode.IsDir():
-		return fault.New(fault.Refused, h.at.path+" is a directory", "git runs no such hook: move it away")
+		return refused("if it does, let it say so: for hook in \"$0.d\"/*; "+
+			"if it does not, remove that directory, or make nothing in it executable",
+			"it cannot be told whether %s runs the hooks in %s%s", h.at.path, h.at.path, dispatchSuffix)
+	case h.at.kind == foreign && h.at.mode.IsDir():
+		return refused("git runs no such hook: move it away", "%s is a directory", h.at.path)
 	}
 	return nil
 }
 
-// warnAfterInstall says what works otherwise than one may think.
+// warnAfterInstall warns of what may surprise.
 func (r *run) warnAfterInstall() {
 	for _, h := range r.hooks() {
 		if h.inDispatcher() {
 			r.warnOfLater(h)
 		} else if earlier := h.earlier(); earlier != nil && usesName(earlier.text) {
-			r.warn("the earlier hook %s uses $0, and is run under the name %s now: look whether it still does what it should",
-				h.name, filepath.Base(h.aside.path))
+			r.warn("the earlier hook %s uses $0, and is run under the name %s now: look whether it still does "+
+				"what it should", h.name, filepath.Base(h.aside.path))
 		}
 	}
 	if r.mode&0o020 != 0 { // the repository's group may push
@@ -225,8 +234,8 @@ func (r *run) warnAfterInstall() {
 	}
 	worktrees, err := os.ReadDir(filepath.Join(r.repo.GitDir, "worktrees"))
 	if err == nil && len(worktrees) > 0 && path != "" && !filepath.IsAbs(path) {
-		r.warn("core.hooksPath = %s is relative: pushes to the linked worktrees of this repository look for hooks elsewhere, "+
-			"and run none of these", path)
+		r.warn("core.hooksPath = %s is relative: pushes to the linked worktrees of this repository look for hooks "+
+			"elsewhere, and run none of these", path)
 	}
 }
 

@@ -122,7 +122,7 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
-	www := files("www", "refs/heads/main", "www")
+	www := target.Target{Name: "www", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/www", Frontend: "files"}
 	cfg := installConfig(t, s.program)
 	cfg.Target = www
 	c, err := install.Install(t.Context(), s.repository(), cfg)

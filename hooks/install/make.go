@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/intent"
@@ -65,9 +63,10 @@ func (r *run) writeScript(h *hook, script string, mode fs.FileMode) error {
 	return r.did(disk.WriteFile(h.at.path, []byte(script), mode), "%s %s", verb, h.at.path)
 }
 
-// setAside puts a script in the place of another hook, which gets a second name, so that at no moment neither is there. The
-// second name for the same file comes first, then the script is renamed over the first name. Where the system allows no
-// second name (a file that belongs to another user: fs.protected_hardlinks), both names are exchanged in one step.
+// setAside puts a script in the place of another hook, which gets a second name, so that at no moment neither is
+// there. The second name for the same file comes first, then the script is renamed over the first name. Where the
+// system allows no second name (a file that belongs to another user: fs.protected_hardlinks), both names are exchanged
+// in one step.
 func (r *run) setAside(h *hook, script string, mode fs.FileMode) error {
 	temporary, err := disk.WriteTemporary(h.at.path, []byte(script), mode)
 	if err != nil {
@@ -140,17 +139,17 @@ func (r *run) putSections(e *target.Edit) error {
 	before, ok := target.WithoutSections(e.Before)
 	after, okAfter := target.WithoutSections(e.After)
 	if !ok || !okAfter || !bytes.Equal(before, after) && !bytes.Equal(slices.Concat(before, []byte("\n")), after) {
-		return fault.New(fault.Refused,
-			r.configPath()+" is written in an unusual way, so that refship's sections could not be taken out again",
-			"put each section and setting on a line of its own: git config --edit")
+		return refused("put each section and setting on a line of its own: git config --edit",
+			"%s is written in an unusual way, so that refship's sections could not be taken out again", r.configPath())
 	}
 	if err := want.Settings.CheckFiles(); err != nil {
 		return err
 	}
 	hooks, _ := names(r.repo.GitDir, r.dir)
+	newline := len(before) == 0 || bytes.HasSuffix(before, []byte("\n"))
 	state := &installation{
 		Format: manifestFormat, Hooks: hooks,
-		Config: configBefore{SHA256: sumOf(string(before)), Newline: len(before) == 0 || bytes.HasSuffix(before, []byte("\n"))},
+		Config: configBefore{SHA256: sumOf(string(before)), Newline: newline},
 	}
 	if r.installed != nil && !bytes.Equal(before, e.Before) { // it has sections already
 		state.Config = r.installed.Config
@@ -169,9 +168,9 @@ func (r *run) putSections(e *target.Edit) error {
 func (r *run) takeSections(e *target.Edit) error {
 	rest, ok := target.WithoutSections(e.Before)
 	if !ok {
-		return fault.New(fault.Refused,
-			fmt.Sprintf("the refship sections of %s cannot be told from the others: it is written in an unusual way", r.configPath()),
-			"take them out by hand: git config --file "+text.Quote(r.configPath())+" --edit")
+		return refused("take them out by hand: git config --file "+text.Quote(r.configPath())+" --edit",
+			"the refship sections of %s cannot be told from the others: it is written in an unusual way",
+			r.configPath())
 	}
 	// Git ends the last line before it begins a section.
 	if before, had := bytes.CutSuffix(rest, []byte("\n")); had && r.installed != nil && !r.installed.Config.Newline &&

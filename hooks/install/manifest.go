@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/hooks/target"
 )
 
@@ -86,7 +85,8 @@ func readInstallation(gitDir string) (*installation, error) {
 	return &i, nil
 }
 
-// readState reads a JSON file strictly; false: it does not exist. format is the field in it that says which format it has.
+// readState reads a JSON file strictly; false: it does not exist. format is the field in it that says which format it
+// has.
 func readState(path string, into any, format *int) (found bool, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,8 +104,8 @@ func readState(path string, into any, format *int) (found bool, err error) {
 		return false, fmt.Errorf("read %s: text after its end", path)
 	}
 	if *format != manifestFormat {
-		return false, fault.New(fault.Refused, fmt.Sprintf("%s has format %d, which this refship does not know", path, *format),
-			"use the refship that wrote it")
+		return false, refused("use the refship that wrote it",
+			"%s has format %d, which this refship does not know", path, *format)
 	}
 	return true, nil
 }
@@ -138,8 +138,8 @@ func (m *manifest) hook(name string) *manifestHook {
 	return nil
 }
 
-// without gives the repositories of a directory of hooks without one, and without those that have no refship settings any
-// more. One that does not exist may have been moved, or its disk is not mounted: it keeps the hooks.
+// without gives the repositories of a directory of hooks without one, and without those that have no refship settings
+// any more. One that does not exist may have been moved, or its disk is not mounted: it keeps the hooks.
 func (m *manifest) without(dir, gitDir string) []string {
 	if m == nil {
 		return nil
@@ -158,8 +158,8 @@ func (m *manifest) without(dir, gitDir string) []string {
 	})
 }
 
-// withoutMoved gives the repositories without the one that does not exist, if it is exactly one: the caller has found it
-// in another place.
+// withoutMoved gives the repositories without the one that does not exist, if it is exactly one: the caller has found
+// it in another place.
 func (m *manifest) withoutMoved(dir string) []string {
 	there := slices.DeleteFunc(slices.Clone(m.Repositories), func(r string) bool { return isGone(resolve(dir, r)) })
 	if len(there) == len(m.Repositories)-1 {
@@ -174,8 +174,8 @@ func isGone(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// names are how a git directory and its directory of hooks name each other. Where the hooks are in the git directory both
-// names are relative, and both can be moved together.
+// names are how a git directory and its directory of hooks name each other. Where the hooks are in the git directory
+// both names are relative, and both can be moved together.
 func names(gitDir, hooks string) (hooksName, gitDirName string) {
 	hooksName, err := filepath.Rel(gitDir, hooks)
 	if err != nil || !filepath.IsLocal(hooksName) {

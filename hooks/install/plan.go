@@ -26,8 +26,8 @@ func newRun(ctx context.Context, s *state, change *Change, log *slog.Logger) *ru
 	return &run{state: s, Change: change, step: func(name string) { log.DebugContext(ctx, "step", "at", name) }}
 }
 
-// step is one change on disk, or a look at what may have changed. Between two steps each push is handled as before, or by
-// refship.
+// step is one change on disk, or a look at what may have changed. Between two steps each push is handled as before, or
+// by refship.
 type step struct {
 	name string
 	make func() error
@@ -46,14 +46,15 @@ func (r *run) plan(ctx context.Context) []step {
 			[]step{{"manifest-last", func() error { return r.writeManifest(last) }}},
 		)
 	}
-	var hooks, manifest []step
+	plan := []step{leftovers}
 	if len(r.others) == 0 {
-		hooks = slices.Concat(r.planHook(r.pre), []step{{"promises", r.promises}}, r.planHook(r.post))
+		plan = slices.Concat(plan, r.planHook(r.pre), []step{{"promises", r.promises}}, r.planHook(r.post))
 	}
+	plan = append(plan, config, step{"pending", r.removePending}, step{"state", r.removeState})
 	if r.manifest != nil {
-		manifest = []step{{"manifest", r.leaveManifest}}
+		plan = append(plan, step{"manifest", r.leaveManifest})
 	}
-	return slices.Concat([]step{leftovers}, hooks, []step{config, {"pending", r.removePending}, {"state", r.removeState}}, manifest)
+	return plan
 }
 
 // make makes the steps of a plan, up to the first that fails.
@@ -75,7 +76,8 @@ func (r *run) planHook(h *hook) []step {
 	remove := func(f file) {
 		add(f.name, func() error { return r.did(disk.Remove(f.path), "removed %s", f.path) })
 	}
-	unused := h.hasBothNames() || !h.inDispatcher() && h.aside.kind == ours // an install died before it had set a hook aside
+	// An install that dies may leave the earlier hook with both names, or the script where nothing runs it.
+	unused := h.hasBothNames() || !h.inDispatcher() && h.aside.kind == ours
 	if r.want != nil {
 		switch text, mode := r.script(h), git.Executable(r.dirMode); {
 		case h.at.kind == ours && h.at.text == text && h.at.mode.Perm() == mode:
@@ -109,7 +111,7 @@ func (r *run) planHook(h *hook) []step {
 // script is the text that a hook is to have.
 func (r *run) script(h *hook) string { return script(r.want.Program, h.name, h.earlier() != nil) }
 
-// manifests are the one for the time in which scripts are replaced, which knows the old and the new ones, and the last one.
+// manifests are the one while scripts are replaced, which knows the old and the new ones, and the one afterwards.
 func (r *run) manifests() (between, last *manifest) {
 	had := new(manifest)
 	if r.manifest != nil {

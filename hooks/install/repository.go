@@ -33,13 +33,14 @@ type Repository struct {
 }
 
 // Find finds the repository that path is in: a bare one, a work tree or any directory of it, a linked worktree, a
-// submodule, or the inside of a git directory. Git finds it, with the user's own configuration: that has git's rules about
-// repositories that are not safe (safe.directory, safe.bareRepository), and may have core.hooksPath. GIT_DIR and the like
-// in the environment do not count: path says which repository is meant.
+// submodule, or the inside of a git directory. Git finds it, with the user's own configuration: that has git's rules
+// about repositories that are not safe (safe.directory, safe.bareRepository), and may have core.hooksPath. GIT_DIR and
+// the like in the environment do not count: path says which repository is meant.
 //
 // Errors are fault.Refused, with git's words for what is not a repository, not safe or not usable.
 func Find(ctx context.Context, path string) (*Repository, error) {
-	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
+	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute",
+		"--git-common-dir", "--is-inside-work-tree")
 	if err != nil {
 		return nil, fmt.Errorf("find repository: %w", notFound(path, err))
 	}
@@ -76,8 +77,8 @@ func (r *Repository) read(ctx context.Context) error {
 		return err
 	}
 	if format := strings.TrimSpace(format); format != "sha1" {
-		return fault.New(fault.Refused, fmt.Sprintf("repository %s uses %s objects", r.GitDir, format),
-			"only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it")
+		return refused("only sha1 repositories can be deployed: make one with git init --object-format=sha1 "+
+			"and push to it", "repository %s uses %s objects", r.GitDir, format)
 	}
 	if r.WorkTree == "" {
 		if err := r.findWorkTree(ctx); err != nil {
@@ -108,8 +109,8 @@ func (r *Repository) findWorkTree(ctx context.Context) error {
 }
 
 // findHooks finds the directory that receive-pack runs hooks from. A relative core.hooksPath is relative to where
-// hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse --git-path
-// hooks" takes it as relative to where that is called.
+// hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse
+// --git-path hooks" takes it as relative to where that is called.
 func (r *Repository) findHooks(ctx context.Context) error {
 	path, err := r.config(ctx, "path", "core.hooksPath")
 	if err != nil {
@@ -118,8 +119,8 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	r.HooksPath, r.HooksScope = path.value, path.scope
 	switch {
 	case path.set && path.value == "":
-		return fault.New(fault.Refused, fmt.Sprintf("core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope),
-			"take it out: git config --"+path.scope+" --unset core.hooksPath")
+		return refused("take it out: git config --"+path.scope+" --unset core.hooksPath",
+			"core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope)
 	case !path.set:
 		r.HooksDir = filepath.Join(r.GitDir, "hooks")
 	case filepath.IsAbs(path.value):
@@ -131,7 +132,8 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if info, err := os.Lstat(r.HooksDir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return fault.New(fault.Refused, r.HooksDir+" is a symbolic link to nowhere", "make the directory that it names, or remove the link")
+			return refused("make the directory that it names, or remove the link",
+				"%s is a symbolic link to nowhere", r.HooksDir)
 		}
 		if parent, err := filepath.EvalSymlinks(filepath.Dir(r.HooksDir)); err == nil {
 			r.HooksDir = filepath.Join(parent, filepath.Base(r.HooksDir)) // its name once it is made
@@ -143,15 +145,15 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	if info, err := os.Stat(real); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return fault.New(fault.Refused, r.HooksDir+", where git looks for hooks, is not a directory",
-			"git runs no hooks there: see git config --show-origin core.hooksPath")
+		return refused("git runs no hooks there: see git config --show-origin core.hooksPath",
+			"%s, where git looks for hooks, is not a directory", r.HooksDir)
 	}
 	r.HooksDir = real
 	return nil
 }
 
-// checkOwner refuses to change a repository of another user: what root wrote there would not be the owner's to change, and
-// what git runs there runs with the rights of each pusher. verb is the command that would change it.
+// checkOwner refuses to change a repository of another user: what root wrote there would not be the owner's to change,
+// and what git runs there runs with the rights of each pusher. verb is the command that would change it.
 func (r *Repository) checkOwner(verb string) error {
 	if r.Owner == os.Geteuid() {
 		return nil

@@ -41,7 +41,10 @@ func script(program, name string, earlier bool) string {
 		`git config --local --get-regexp '^refship\.' >/dev/null 2>&1`,
 		`if [ $? -ne 1 ]; then # 1: the repository has no refship settings, and nothing to deploy`,
 	)
-	const gone, operator = `: %s does not exist, or cannot be run\n' "$program" >&2`, "\techo 'refship: hint: for the operator of this repository: put the program there, "
+	const (
+		gone     = `: %s does not exist, or cannot be run\n' "$program" >&2`
+		operator = "\techo 'refship: hint: for the operator of this repository: put the program there, "
+	)
 	if name == git.PreReceive {
 		lines = append(lines,
 			"\tprintf 'refship: refused"+gone,
@@ -84,10 +87,11 @@ func sumOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// What other hooks do is read from their text by three plain rules. To run one and see would be dangerous, and the operator
-// need not be asked: what no rule decides is refused.
+// What other hooks do is read from their text by three plain rules. To run one and see would be dangerous, and the
+// operator need not be asked: what no rule decides is refused.
 
-// code is a shell script without lines that are comments, and without quotes and braces: "${0##*/}.d"/* becomes $0##*/.d/*.
+// code is a shell script without lines that are comments, and without quotes and braces: "${0##*/}.d"/* becomes
+// $0##*/.d/*.
 func code(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

@@ -18,8 +18,8 @@ import (
 	"refship/hooks/target"
 )
 
-// stub stands for refship: it writes down how it was run, and runs the earlier hook as hook run does. What it was run as,
-// the arguments behind --, directory and standard input are in $STUB.
+// stub stands for refship: it writes down how it was run, and runs the earlier hook as hook run does. What it was run
+// as, the arguments behind --, directory and standard input are in $STUB.
 const stub = `#!/bin/sh
 [ "$1 $2 $3" = "hook run --hook" ] || { echo "stub: run as $*" >&2; exit 9; }
 hook=$4; shift 4

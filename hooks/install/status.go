@@ -17,7 +17,7 @@ const (
 	HookCurrent     HookState = "current"
 	HookMissing     HookState = "missing"      // none is installed
 	HookOutdated    HookState = "outdated"     // it is for another program, of another format, or not executable
-	HookEdited      HookState = "edited"       // somebody changed it
+	HookEdited      HookState = "edited"       // it was changed since
 	HookReplaced    HookState = "replaced"     // another hook is in its place, or nothing runs it
 	HookProgramGone HookState = "program gone" // it is current, and what it runs does not exist
 	HookEarlierGone HookState = "earlier gone" // the hook that it is to run first does not exist
@@ -53,8 +53,8 @@ func (s *Status) Complete() bool {
 	return s.Effective && s.ConfigErr == nil && len(s.Config.Targets) > 0
 }
 
-// Inspect says what a repository has of refship, and changes nothing. program is the refship that hooks should run; "" is
-// whatever they run.
+// Inspect says what a repository has of refship, and changes nothing. program is the refship that hooks should run; ""
+// is whatever they run.
 func Inspect(repo *Repository, program string) (*Status, error) {
 	dir, err := installedDir(repo)
 	if err != nil {
@@ -98,7 +98,7 @@ func (h *hook) status(m *manifest, program string) (HookState, error) {
 		return HookReplaced, nil
 	case h.at.kind != ours:
 		return HookMissing, nil
-	case h.unrun:
+	case h.notRun:
 		return HookReplaced, nil
 	case h.lostEarlier():
 		return HookEarlierGone, nil

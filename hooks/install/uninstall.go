@@ -6,22 +6,20 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"refship/deploy/fault"
 	"refship/deploy/git"
-	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
-// Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the git
-// config, and what refship keeps in the repository goes. If nobody changed them otherwise, hooks and config have the bytes
-// and modes that they had before. Hooks stay where another repository uses the same directory. Uninstalling where nothing
-// is installed changes nothing. The Change is never nil.
+// Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the
+// git config, and what refship keeps in the repository goes. If nobody changed them otherwise, hooks and config have
+// the bytes and modes that they had before. Hooks stay where another repository uses the same directory. Uninstalling
+// where nothing is installed changes nothing. The Change is never nil.
 //
 // Errors are fault.Refused, also while a promise to publish is not kept, and *EditedError.
 func Uninstall(ctx context.Context, repo *Repository, log *slog.Logger) (*Change, error) {
@@ -79,17 +77,17 @@ func uninstall(ctx context.Context, repo *Repository, log *slog.Logger, change *
 	return r.make(r.plan(ctx))
 }
 
-// checkOthers refuses to leave hooks behind that nobody could take out: for repositories none of which exists. To take
-// them out all the same would let one that was moved, or whose disk is not mounted, go on without them in silence.
+// checkOthers refuses to leave hooks behind for repositories none of which exists: no uninstall could take them out.
+// To take them out now would let a repository that was moved, or whose disk is not mounted, go on without them in
+// silence.
 func (s *state) checkOthers(others []string) error {
 	exists := func(r string) bool { return !isGone(resolve(s.dir, r)) }
 	if len(others) == 0 || slices.ContainsFunc(others, exists) {
 		return nil
 	}
-	return fault.New(fault.Refused,
-		fmt.Sprintf("the hooks in %s are also those of %s, which does not exist", s.dir, resolve(s.dir, others[0])),
-		fmt.Sprintf("if it was moved, install its hooks again first; if it is gone for good, take it out of the repositories in %s; "+
-			"then try again", filepath.Join(s.dir, manifestName)))
+	return refused("if it was moved, install its hooks again first; "+
+		"if it is gone for good, take it out of the repositories in "+s.manifestPath()+"; then try again",
+		"the hooks in %s are also those of %s, which does not exist", s.dir, resolve(s.dir, others[0]))
 }
 
 // checkPromises refuses while there is an intent whose ref is where the push wanted it, or still may get there: without
@@ -106,8 +104,9 @@ func checkPromises(ctx context.Context, gitDir string, targets []target.Target) 
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.As(err, &bad):
-			return fault.New(fault.Refused, fmt.Sprintf("%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err),
-				fmt.Sprintf("look at it, and put it aside: mv %s %s", text.Quote(bad.Path), text.Quote(bad.Path+intent.BadSuffix)))
+			return refused("look at it, and put it aside: "+
+				"mv "+text.Quote(bad.Path)+" "+text.Quote(bad.Path+intent.BadSuffix),
+				"%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err)
 		case err != nil:
 			return err
 		}
@@ -124,7 +123,7 @@ func checkPromises(ctx context.Context, gitDir string, targets []target.Target) 
 }
 
 func checkPromise(ctx context.Context, gitDir string, in *intent.Intent, entry intent.Entry) error {
-	t := entry.Target
+	t, commit := entry.Target, entry.New.String()[:7] // as git shortens it
 	now, err := git.ReadRef(ctx, gitDir, t.Ref)
 	if err != nil {
 		return err
@@ -134,13 +133,12 @@ func checkPromise(ctx context.Context, gitDir string, in *intent.Intent, entry i
 		return &fault.Error{
 			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
-				in.Pusher.Name, record.Hash(entry.New.String()).Short(), t.Ref, t.Namespace),
+				in.Pusher.Name, commit, t.Ref, t.Namespace),
 			Reason: ReasonUndeployed, About: []string{gitDir, t.Ref, t.Name},
 		}
 	case in.MayRun(now == entry.Old):
-		return fault.New(fault.Refused,
-			fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, t.Ref, text.Age(time.Since(in.Time))),
-			"try again when it has ended")
+		return refused("try again when it has ended",
+			"a push by %s to %s began %s and may still run", in.Pusher.Name, t.Ref, text.Age(time.Since(in.Time)))
 	}
 	return nil
 }

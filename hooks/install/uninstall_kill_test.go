@@ -14,8 +14,8 @@ import (
 	"refship/hooks/install"
 )
 
-// Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is lost, a push
-// is what it was or is handled by refship, the next run finishes, and uninstall gives everything back.
+// Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is
+// lost, a push is what it was or is handled by refship, the next run finishes, and uninstall gives everything back.
 func TestInstallKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	for _, earlier := range []bool{true, false} {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
@@ -18,8 +17,8 @@ type Config struct {
 	Targets  []Target // sorted by name
 }
 
-// Read reads the git config of the repository at gitDir. Settings are zero and there are no targets where it has no refship
-// section. The files that it names are not looked at.
+// Read reads the git config of the repository at gitDir. Settings are zero and there are no targets where it has no
+// refship section. The files that it names are not looked at.
 func Read(gitDir string) (Config, error) { return ReadConfig(filepath.Join(gitDir, "config")) }
 
 // ReadConfig is Read for the config's own path.
@@ -64,15 +63,15 @@ func parse(text []byte) (Config, error) {
 func parseSections(text []byte) (Config, error) {
 	l := &lexer{text: text}
 	var c Config
-	plain := section[Settings]{Section + ".", &c.Settings, plainSettings, make(map[string]bool)}
-	targets := make(map[string]section[Target])
+	plain := newSection(Section+".", &c.Settings, plainSettings)
+	targets := make(map[string]*section[Target])
 	for {
 		if _, more := l.header(); !more {
 			break
 		}
 		t, known := targets[l.sub]
 		if l.section == Section && l.hasSub && !known {
-			t = section[Target]{Section + "." + l.sub + ".", &Target{Name: l.sub, Frontend: record.Files}, targetSettings, make(map[string]bool)}
+			t = newSection(Section+"."+l.sub+".", &Target{Name: l.sub, Frontend: record.Files}, targetSettings)
 			targets[l.sub] = t
 		}
 		for l.entry() {
@@ -93,7 +92,7 @@ func parseSections(text []byte) (Config, error) {
 		}
 	}
 	if l.failed {
-		return c, fault.New(fault.Refused, fmt.Sprintf("line %d cannot be read", l.line()), "git config --list says what is wrong there")
+		return c, refused("git config --list says what is wrong there", "line %d cannot be read", l.line())
 	}
 	for _, t := range targets {
 		c.Targets = append(c.Targets, *t.into)
@@ -111,9 +110,9 @@ func checkPlain(key, value string) error {
 	name := Section + "." + key
 	switch {
 	case key == "password":
-		return fault.New(fault.Refused, name+" is a secret in git's config, which everybody can read", passwordRemedy)
+		return refused(passwordRemedy, "%s is a secret in git's config, which everybody can read", name)
 	case value == "":
-		return fault.New(fault.Refused, name+" is empty", "give it a value, or take it out: git config --unset "+name)
+		return refused("give it a value, or take it out: git config --unset "+name, "%s is empty", name)
 	}
 	return nil
 }

@@ -13,12 +13,11 @@ import (
 	"time"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/deploy/git"
 )
 
-// ConfigEdit is the name of the copy that an edit works on, beside the config. What is renamed over the config must be the
-// very file that is locked, and git's own edit renames another file over the one that it changes.
+// ConfigEdit is the name of the copy that an edit works on, beside the config. What is renamed over the config must be
+// the very file that is locked, and git's own edit renames another file over the one that it changes.
 const ConfigEdit = "config.refship"
 
 // MaxConfigEdit is longer than an edit of a git config takes: some milliseconds, and longer under load.
@@ -113,9 +112,11 @@ func (e *Edit) Set(want Config) error {
 // SetText makes text the config, which must have no refship section.
 func (e *Edit) SetText(text []byte) { e.want, e.After = Config{}, text }
 
-// EditConfig edits the git config of the repository at gitDir as git does. The config's mode, owner and group stay. An edit
-// that changes no byte changes no file, and gives false. step is called where tests want to stop it.
-func EditConfig(ctx context.Context, gitDir string, step func(string), edit func(*Edit) error) (changed bool, err error) {
+// EditConfig edits the git config of the repository at gitDir as git does. The config's mode, owner and group stay. An
+// edit that changes no byte changes no file, and gives false. step is called where tests want to stop it.
+func EditConfig(
+	ctx context.Context, gitDir string, step func(string), edit func(*Edit) error,
+) (changed bool, err error) {
 	config, err := filepath.EvalSymlinks(filepath.Join(gitDir, "config"))
 	if err != nil {
 		return false, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
@@ -164,9 +165,9 @@ func EditConfig(ctx context.Context, gitDir string, step func(string), edit func
 func (e *Edit) check(config string) error {
 	says, err := parse(e.After)
 	if err == nil && !says.equal(e.want) {
-		err = fault.New(fault.Refused,
-			fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, Names(e.want.Targets)),
-			"make the change by hand: git config --file "+config+" --edit")
+		err = refused("make the change by hand: git config --file "+config+" --edit",
+			"git config cannot change %s so that it has the targets %q: its sections are written in an unusual way",
+			config, Names(e.want.Targets))
 	}
 	return err
 }
@@ -181,8 +182,8 @@ func lockConfig(config, copied string) (*os.File, error) {
 		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fault.New(fault.Refused, fmt.Sprintf("%s is being changed: %s exists", config, path),
-			"try again; if no git command runs there, remove that file")
+		return nil, refused("try again; if no git command runs there, remove that file",
+			"%s is being changed: %s exists", config, path)
 	}
 	return f, err
 }

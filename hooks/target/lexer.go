@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes from the
-// beginning of its header's line to the end of its last entry's line: comments and empty lines behind that belong to what
-// follows. False: the text is none that git reads.
+// WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes
+// from the beginning of its header's line to the end of its last entry's line: comments and empty lines behind that
+// belong to what follows. False: the text is none that git reads.
 func WithoutSections(text []byte) (rest []byte, ok bool) {
 	l := &lexer{text: text}
 	kept := 0
@@ -117,8 +117,8 @@ func (l *lexer) blank() (end int, ok bool) {
 	return l.at, true
 }
 
-// header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it. False:
-// there is none.
+// header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it.
+// False: there is none.
 func (l *lexer) header() (from int, ok bool) {
 	for l.entry() { // before the first header, where git allows entries that nobody can ask for
 	}
@@ -139,7 +139,8 @@ func (l *lexer) header() (from int, ok bool) {
 		case c == ']' && name.Len() == 0:
 			return 0, l.fail()
 		case c == ']':
-			l.section, l.sub, l.hasSub = strings.Cut(strings.ToLower(name.String()), ".") // the old way to write a subsection
+			// [a.b] is the old way to write a subsection.
+			l.section, l.sub, l.hasSub = strings.Cut(strings.ToLower(name.String()), ".")
 			return from, true
 		case c == ' ' || c == '\t' || c == '\r':
 			l.section = strings.ToLower(name.String())

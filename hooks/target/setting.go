@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
@@ -85,11 +84,15 @@ type section[T any] struct {
 	seen     map[string]bool
 }
 
+func newSection[T any](prefix string, into *T, settings []setting[T]) *section[T] {
+	return &section[T]{prefix, into, settings, make(map[string]bool)}
+}
+
 // take puts one key's value where it belongs.
 func (s *section[T]) take(key, value string) error {
 	name := s.prefix + key
 	if s.seen[key] {
-		return fault.New(fault.Refused, name+" is there twice", "take one out: git config --edit")
+		return refused("take one out: git config --edit", "%s is there twice", name)
 	}
 	s.seen[key] = true
 	for _, known := range s.settings {
@@ -101,8 +104,8 @@ func (s *section[T]) take(key, value string) error {
 		}
 		return nil
 	}
-	return fault.New(fault.Refused, "it has the unknown setting "+name,
-		"known are refship.<target>."+names(targetSettings)+" and refship."+names(plainSettings)+"; take it out: git config --unset-all "+name)
+	return refused("known are refship.<target>."+names(targetSettings)+" and refship."+names(plainSettings)+
+		"; take it out: git config --unset-all "+name, "it has the unknown setting %s", name)
 }
 
 func names[T any](settings []setting[T]) string {

@@ -11,12 +11,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
-// Settings are what an installed hook knows besides the targets. Names of files are absolute. The zero value of each field
-// is that it is not set.
+// Settings are what an installed hook knows besides the targets. Names of files are absolute. The zero value of each
+// field is that it is not set.
 type Settings struct {
 	Repository   string // name in records
 	Endpoints    []string
@@ -32,7 +31,8 @@ type Settings struct {
 func (s Settings) IsZero() bool { return s.equal(Settings{}) }
 
 func (s Settings) equal(o Settings) bool {
-	return !slices.ContainsFunc(plainSettings, func(known setting[Settings]) bool { return known.get(s) != known.get(o) })
+	differs := func(known setting[Settings]) bool { return known.get(s) != known.get(o) }
+	return !slices.ContainsFunc(plainSettings, differs)
 }
 
 // Secrets are the files that hold secrets.
@@ -46,7 +46,8 @@ func (s Settings) Secrets() []string {
 	return paths
 }
 
-const passwordRemedy = "put the password into a file that others cannot read, and name that: git config refship.password-file /PATH"
+const passwordRemedy = "put the password into a file that others cannot read, and name that: " +
+	"git config refship.password-file /PATH"
 
 // Validate says what of s is not usable, as far as that shows without a look at files.
 func (s Settings) Validate() error {
@@ -55,18 +56,18 @@ func (s Settings) Validate() error {
 		case !isOneLine(value):
 			return fmt.Errorf("refship.%s = %q is not one line of printable UTF-8", known.name, text.Clip(value))
 		case known.file != noFile && value != "" && !filepath.IsAbs(value):
-			return fault.New(fault.Refused, fmt.Sprintf("refship.%s = %s is not absolute", known.name, value),
-				"hooks run in another directory: name the file from the root on")
+			return refused("hooks run in another directory: name the file from the root on",
+				"refship.%s = %s is not absolute", known.name, value)
 		}
 	}
 	for _, e := range s.Endpoints {
 		if e == "" || strings.ContainsAny(e, ", \t") {
-			return fault.New(fault.Refused, fmt.Sprintf("refship.endpoints has the address %q", text.Clip(e)),
-				"addresses are separated by single commas: https://a:2379,https://b:2379")
+			return refused("addresses are separated by single commas: https://a:2379,https://b:2379",
+				"refship.endpoints has the address %q", text.Clip(e))
 		}
 	}
 	half := func(set, unset string) error {
-		return fault.New(fault.Refused, fmt.Sprintf("refship.%s is set, and refship.%s is not", set, unset), "set both, or none")
+		return refused("set both, or none", "refship.%s is set, and refship.%s is not", set, unset)
 	}
 	switch {
 	case s.Cert != "" && s.Key == "":
@@ -78,7 +79,7 @@ func (s Settings) Validate() error {
 	case s.PasswordFile != "" && s.User == "":
 		return half("password-file", "user")
 	case strings.Contains(s.User, ":"):
-		return fault.New(fault.Refused, "refship.user has a colon: passwords do not belong into git's config", passwordRemedy)
+		return refused(passwordRemedy, "refship.user has a colon: passwords do not belong into git's config")
 	}
 	return nil
 }
@@ -95,20 +96,20 @@ func (s Settings) CheckFiles() error {
 		if known.file == noFile || path == "" {
 			continue
 		}
-		refuse := func(what, remedy string) error {
-			return fault.New(fault.Refused, fmt.Sprintf("refship.%s = %s %s", known.name, path, what), remedy)
+		refuse := func(remedy, what string) error {
+			return refused(remedy, "refship.%s = %s %s", known.name, path, what)
 		}
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return refuse("does not exist", "make that file, or name another")
+			return refuse("make that file, or name another", "does not exist")
 		case err != nil:
 			return fmt.Errorf("look at refship.%s: %w", known.name, err)
 		case !info.Mode().IsRegular():
-			return refuse("is not a file", "name a file")
+			return refuse("name a file", "is not a file")
 		case known.file == secretFile && info.Mode().Perm()&0o007 != 0:
-			return refuse(fmt.Sprintf("is a secret that everybody on this machine can use: its mode is %04o", info.Mode().Perm()),
-				"chmod o= "+text.Quote(path))
+			return refuse("chmod o= "+text.Quote(path),
+				fmt.Sprintf("is a secret that everybody on this machine can use: its mode is %04o", info.Mode().Perm()))
 		}
 	}
 	return nil

@@ -40,8 +40,8 @@ func CheckName(name string) error {
 	if targetName.MatchString(name) {
 		return nil
 	}
-	return fault.New(fault.Refused, fmt.Sprintf("target name %q is not usable", text.Clip(name)),
-		"a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit")
+	return refused("a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
+		"target name %q is not usable", text.Clip(name))
 }
 
 // Validate says what of t is not usable.
@@ -70,8 +70,8 @@ func (t Target) checkRef() error {
 		return fmt.Errorf("ref %q is not UTF-8", t.Ref)
 	}
 	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
-		return fault.New(fault.Refused, "ref "+t.Ref+" is in a namespace of git's",
-			"deploy a ref outside of refs/namespaces: git tells hooks other names of those")
+		return refused("deploy a ref outside of refs/namespaces: git tells hooks other names of those",
+			"ref %s is in a namespace of git's", t.Ref)
 	}
 	return git.CheckRef(t.Ref)
 }
@@ -95,8 +95,8 @@ func (t Target) checkCheck() error {
 	default:
 		return nil
 	}
-	return fault.New(fault.Refused, fmt.Sprintf("the check %q %s", text.Clip(t.Check), bad),
-		"a check is one command line for sh -c; put what is longer into a script")
+	return refused("a check is one command line for sh -c; put what is longer into a script",
+		"the check %q %s", text.Clip(t.Check), bad)
 }
 
 // CheckTargets says why targets cannot be those of one repository.
@@ -107,16 +107,20 @@ func CheckTargets(targets []Target) error {
 		}
 		for _, o := range targets[:i] {
 			if t.Name == o.Name {
-				return fault.New(fault.Refused, fmt.Sprintf("target %s exists", t.Name), "choose another name")
+				return refused("choose another name", "target %s exists", t.Name)
 			}
 			if t.Namespace.Overlaps(o.Namespace) {
-				return fault.New(fault.Refused,
-					fmt.Sprintf("the namespaces of the targets %s and %s overlap: %s, %s", o.Name, t.Name, o.Namespace, t.Namespace),
-					"give each target a namespace of its own")
+				return refused("give each target a namespace of its own",
+					"the namespaces of the targets %s and %s overlap: %s, %s", o.Name, t.Name, o.Namespace, t.Namespace)
 			}
 		}
 	}
 	return nil
+}
+
+// refused is a refusal with a remedy.
+func refused(remedy, format string, args ...any) error {
+	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
 }
 
 // ReasonNone: the repository has no target at all.
