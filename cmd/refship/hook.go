@@ -45,9 +45,12 @@ type hookInstallCmd struct {
 
 // Help is the long help.
 func (*hookInstallCmd) Help() string {
-	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, before refship's, and what they refuse is refused. " +
-		"Settings go into the repository's git config (refship.*), a password only as the name of a file. Git itself finds the repository: GIT_DIR and the like do not count. " +
-		"Installing again changes what is given and nothing else; another --target adds one. Without --endpoints, the etcd of the server on the data directory is used."
+	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, " +
+		"before refship's, and what they refuse is refused. " +
+		"Settings go into the repository's git config (refship.*), a password only as the name of a file. " +
+		"Git itself finds the repository: GIT_DIR and the like do not count. " +
+		"Installing again changes what is given and nothing else; another --target adds one. " +
+		"Without --endpoints, the etcd of the server on the data directory is used."
 }
 
 // Run installs, in one repository or in all.
@@ -69,7 +72,10 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 func (c *hookInstallCmd) check() error {
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
-		return &usageError{what: "a password does not belong into a repository's git config", remedy: "write it into a file that others cannot read: --user NAME --password-file FILE"}
+		return &usageError{
+			what:   "a password does not belong into a repository's git config",
+			remedy: "write it into a file that others cannot read: --user NAME --password-file FILE",
+		}
 	case c.All && c.Name != nil:
 		return usagef("--all and --name can't be used together: each repository has a name of its own")
 	case c.All && c.Namespace != nil:
@@ -78,7 +84,7 @@ func (c *hookInstallCmd) check() error {
 	return nil
 }
 
-// each calls do for the repositories that are meant. With several, one that fails keeps none of the others.
+// each calls do for one repository or for all. With all, one that fails does not stop the others.
 func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Repository, name string) error) error {
 	if !f.All {
 		repo, err := install.Find(ctx, f.Dir)
@@ -126,13 +132,17 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Rep
 	return exitError(exitCode(worst))
 }
 
-// gitoliteAdmin is the repository that gitolite keeps its configuration in: who cannot push to it cannot mend anything.
+// gitoliteAdmin is the repository that gitolite keeps its configuration in. Where pushes to it fail, nothing can be
+// repaired.
 const gitoliteAdmin = "gitolite-admin.git"
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repository, name, program string, taken *[]record.Namespace) error {
+func (c *hookInstallCmd) install(
+	ctx context.Context, a *app, repo *install.Repository, name, program string, taken *[]record.Namespace,
+) error {
 	if c.All && filepath.Base(repo.GitDir) == gitoliteAdmin {
-		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(repo.GitDir))
+		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s",
+			name, text.Quote(repo.GitDir))
 		return nil
 	}
 	if err := c.checkServer(a, repo); err != nil {
@@ -152,12 +162,15 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repo
 	}
 	for _, ns := range *taken {
 		if t.Namespace.Overlaps(ns) {
-			return fault.New(fault.Refused, fmt.Sprintf("its namespace %s and %s of another repository overlap", t.Namespace, ns),
+			return fault.New(fault.Refused,
+				fmt.Sprintf("its namespace %s and %s of another repository overlap", t.Namespace, ns),
 				"install it by itself, with --namespace NS")
 		}
 	}
 	*taken = append(*taken, t.Namespace)
-	change, err := install.Install(ctx, repo, install.Config{Program: program, Settings: settings, Target: t, Log: quietLog(a)})
+	change, err := install.Install(ctx, repo, install.Config{
+		Program: program, Settings: settings, Target: t, Log: quietLog(a),
+	})
 	if err := sayChange(a, settings.Repository, change, err, "nothing to change"); err != nil {
 		return err
 	}
@@ -170,7 +183,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repo
 	return nil
 }
 
-// sayChange tells what an install or uninstall did, and what somebody changed in the way of it.
+// sayChange tells what an install or uninstall did, and which change to a script stopped it.
 func sayChange(a *app, name string, change *install.Change, err error, unchanged string) error {
 	for _, line := range change.Done {
 		a.say("%s: %s", name, text.Printable(line))
@@ -204,12 +217,15 @@ func (c *hookInstallCmd) checkServer(a *app, repo *install.Repository) error {
 		return nil //nolint:nilerr // nor without its repositories
 	}
 	return fault.New(fault.Refused,
-		fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it", repo.GitDir, dir.path),
+		fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it",
+			repo.GitDir, dir.path),
 		"what of it is deployed is changed with: refship repo target")
 }
 
 // tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, repo *install.Repository, settings target.Settings, t target.Target) {
+func (c *hookInstallCmd) tryEtcd(
+	ctx context.Context, a *app, repo *install.Repository, settings target.Settings, t target.Target,
+) {
 	d, err := openHook(ctx, repo.GitDir, settings, deployerConfig{GitDir: repo.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
@@ -256,7 +272,7 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 	return s, nil
 }
 
-// etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
+// etcdSettings changes how to reach etcd. Other endpoints are another etcd: the earlier settings go.
 func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 	if len(c.Endpoints) > 0 && !slices.Equal(c.Endpoints, s.Endpoints) {
 		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
@@ -281,7 +297,10 @@ func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 		}
 	}
 	if s.User != "" && s.PasswordFile == "" {
-		return &usageError{what: "--user " + s.User + " has no password", remedy: "write it into a file that others cannot read, and give --password-file FILE"}
+		return &usageError{
+			what:   "--user " + s.User + " has no password",
+			remedy: "write it into a file that others cannot read, and give --password-file FILE",
+		}
 	}
 	conf, err := etcdOf(*s, nil)
 	if err != nil {
@@ -357,7 +376,8 @@ type hookUninstallCmd struct {
 
 // Help is the long help.
 func (*hookUninstallCmd) Help() string {
-	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed in it. Chains stay in etcd. " +
+	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed " +
+		"in it. Chains stay in etcd. " +
 		"Where several repositories share a directory of hooks, they stay for the others."
 }
 

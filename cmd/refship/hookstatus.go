@@ -22,12 +22,14 @@ type hookStatusCmd struct {
 // Help is the long help.
 func (*hookStatusCmd) Help() string {
 	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
-		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, or does not exist yet. " +
-		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. 3: a ref and its chain have diverged, or the chain is ahead. " +
-		"4: not a repository, or etcd does not let its user in. 6: etcd is not to be reached."
+		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, " +
+		"or does not exist yet. " +
+		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. " +
+		"3: a ref and its chain have diverged, or the chain is ahead. " +
+		"4: not a repository, or etcd does not let its user in. 6: etcd is unreachable."
 }
 
-// Run prints how each repository stands.
+// Run prints the status of each repository.
 func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 	program, err := thisProgram(a)
 	if err != nil {
@@ -62,7 +64,7 @@ func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// repositoryStatus is how one repository stands.
+// repositoryStatus is the status of one repository.
 type repositoryStatus struct {
 	repo      *install.Repository
 	name      string
@@ -73,13 +75,15 @@ type repositoryStatus struct {
 	asked     bool
 }
 
-// ask holds the targets' refs against their chains.
+// ask compares the targets' refs with their chains.
 func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 	if len(r.installed.Config.Targets) == 0 || r.installed.ConfigErr != nil {
 		return
 	}
 	r.asked = true
-	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, deployerConfig{GitDir: r.repo.GitDir, Log: quietLog(a)})
+	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, deployerConfig{
+		GitDir: r.repo.GitDir, Log: quietLog(a),
+	})
 	if r.err = err; err != nil {
 		return
 	}
@@ -135,7 +139,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		}
 	}
 	if !i.Effective {
-		add("hook", "git looks for hooks in %s, and not there any more", r.repo.HooksDir)
+		add("hook", "git looks for hooks in %s now, not there", r.repo.HooksDir)
 	}
 	if len(i.Shared) > 0 {
 		add("shared", "with %s", strings.Join(i.Shared, ", "))
@@ -208,7 +212,8 @@ type targetStatusJSON struct {
 
 func (r *repositoryStatus) describe() repositoryStatusJSON {
 	j := repositoryStatusJSON{
-		Repository: r.name, Dir: r.repo.GitDir, Complete: r.installed.Complete(), Hooks: []hookStatusJSON{}, Targets: []targetStatusJSON{},
+		Repository: r.name, Dir: r.repo.GitDir, Complete: r.installed.Complete(),
+		Hooks: []hookStatusJSON{}, Targets: []targetStatusJSON{},
 	}
 	for _, h := range r.installed.Hooks {
 		j.Hooks = append(j.Hooks, hookStatusJSON{Name: h.Name, Path: h.Path, State: h.State, Earlier: h.Earlier})
