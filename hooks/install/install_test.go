@@ -42,7 +42,8 @@ func TestInstallAndUninstall(t *testing.T) {
 		if states := s.states(); states != "current, current" {
 			t.Errorf("hooks are %s", states)
 		}
-		if found := s.inspect(); !found.Complete() || found.Program != s.program || found.Config.Settings.Repository != "config" {
+		if found := s.inspect(); !found.Complete() || found.Program != s.program ||
+			found.Config.Settings.Repository != "config" {
 			t.Errorf("installed is %+v", found)
 		}
 		installed := snapshot(t, s.gitDir)
@@ -63,7 +64,8 @@ func TestInstallAndUninstall(t *testing.T) {
 			wantStub[1] = strings.Replace(wantStub[1], "||", "|post-receive.before-refship|", 1)
 			wantEarlier = []string{"pre pre-receive 0 refs/heads/main .", "update", "post 0"}
 		}
-		if diff := cmp.Diff(wantStub, r.stub) + cmp.Diff(wantEarlier, r.earlier, cmpopts.EquateEmpty()); diff != "" || !r.ok {
+		if diff := cmp.Diff(wantStub, r.stub) + cmp.Diff(wantEarlier, r.earlier, cmpopts.EquateEmpty()); diff != "" ||
+			!r.ok {
 			t.Errorf("push (-want +got):\n%s%s", diff, r.said)
 		}
 		if r := s.push("no"); r.ok == earlier {
@@ -95,7 +97,8 @@ func TestInstalledProgramGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.push("main")
-		if r.ok || !strings.Contains(r.said, "refship: refused: "+s.program+" does not exist, or cannot be run") || !strings.Contains(r.said, "refship: hint: ") {
+		if r.ok || !strings.Contains(r.said, "refship: refused: "+s.program+" does not exist, or cannot be run") ||
+			!strings.Contains(r.said, "refship: hint: ") {
 			t.Errorf("push: %+v", r)
 		}
 		if states := s.states(); states != "program gone, program gone" {
@@ -106,7 +109,8 @@ func TestInstalledProgramGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		r = s.push("main")
-		if !r.ok || !strings.Contains(r.said, "refship: pushed, not deployed: "+s.program) || len(r.earlier) != map[bool]int{false: 0, true: 1}[earlier] {
+		if !r.ok || !strings.Contains(r.said, "refship: pushed, not deployed: "+s.program) ||
+			len(r.earlier) != map[bool]int{false: 0, true: 1}[earlier] {
 			t.Errorf("push: %+v", r)
 		}
 		s.uninstall()
@@ -132,7 +136,8 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	if diff := cmp.Diff([]target.Target{defaultTarget, www}, targetsOf(t, s.gitDir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
-	cfg.Settings = target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
+	cfg.Settings = target.Settings{Repository: "config",
+		Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
 	cfg.Program = filepath.Join(s.dir, "bin2", "refship")
 	s.put(cfg.Program, stub, 0o755)
 	if c, err = install.Install(t.Context(), s.repository(), cfg); err != nil || len(c.Done) != 3 {
@@ -176,7 +181,8 @@ func TestInstalledHookEdited(t *testing.T) {
 	s.put(pre, strings.Replace(ours, "exec ", "nice exec ", 1), 0o755)
 	err := refuse(pre+" was edited after refship wrote it", "mv ")
 	var edited *install.EditedError
-	if !errors.As(err, &edited) || !strings.Contains(edited.Diff, "+\tnice exec ") || !strings.Contains(edited.Diff, "-\texec ") {
+	if !errors.As(err, &edited) || !strings.Contains(edited.Diff, "+\tnice exec ") ||
+		!strings.Contains(edited.Diff, "-\texec ") {
 		t.Errorf("the difference is %+v", edited)
 	}
 	if states := s.states(); states != "edited, current" {
@@ -234,7 +240,8 @@ for i in ${exitcodes}; do
 	[ ${i} -eq 0 ] || exit ${i}
 done
 `, 0o755)
-		s.put(filepath.Join(s.hooks, name+".d", "gitea"), "#!/bin/sh\ncat >/dev/null\necho gitea >>\"$EARLIER\"\n", 0o755)
+		s.put(filepath.Join(s.hooks, name+".d", "gitea"), "#!/bin/sh\ncat >/dev/null\necho gitea >>\"$EARLIER\"\n",
+			0o755)
 	}
 	before := snapshot(t, s.gitDir)
 	if c := s.install(); len(c.Warnings) != 0 {
@@ -244,17 +251,20 @@ done
 		t.Errorf("the second install: %q", c.Done)
 	}
 	r := s.push("main")
-	if !r.ok || len(r.stub) != 2 || !strings.HasPrefix(r.stub[0], "pre-receive||0|"+s.gitDir+"|") || len(r.earlier) != 2 {
+	if !r.ok || len(r.stub) != 2 || !strings.HasPrefix(r.stub[0], "pre-receive||0|"+s.gitDir+"|") ||
+		len(r.earlier) != 2 {
 		t.Errorf("push: %+v", r)
 	}
-	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") || h.State != install.HookCurrent || h.Earlier != "" {
+	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") ||
+		h.State != install.HookCurrent || h.Earlier != "" {
 		t.Errorf("hook is %+v", h)
 	}
 	s.put(filepath.Join(s.hooks, "pre-receive"), "#!/bin/sh\n", 0o755)
 	if states := s.states(); states != "replaced, current" {
 		t.Errorf("hooks are %s", states)
 	}
-	s.put(filepath.Join(s.hooks, "pre-receive"), before["hooks/pre-receive"][strings.Index(before["hooks/pre-receive"], "#!"):], 0o755)
+	s.put(filepath.Join(s.hooks, "pre-receive"),
+		before["hooks/pre-receive"][strings.Index(before["hooks/pre-receive"], "#!"):], 0o755)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("not as before (-before +after):\n%s", diff)
@@ -271,14 +281,16 @@ func TestInstallBesideSymbolicLinks(t *testing.T) {
 	if err := os.Rename(s.hooks, elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{s.hooks: "../elsewhere", filepath.Join(elsewhere, "pre-receive"): "../common/pre", filepath.Join(elsewhere, "post-receive"): "nowhere"} {
+	for link, to := range map[string]string{s.hooks: "../elsewhere",
+		filepath.Join(elsewhere, "pre-receive"): "../common/pre", filepath.Join(elsewhere, "post-receive"): "nowhere"} {
 		if err := os.Symlink(to, link); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := []map[string]string{snapshot(t, s.gitDir), snapshot(t, elsewhere), snapshot(t, common)}
 	s.install()
-	if to, err := os.Readlink(filepath.Join(elsewhere, "pre-receive.before-refship")); err != nil || to != "../common/pre" {
+	if to, err := os.Readlink(filepath.Join(elsewhere, "pre-receive.before-refship")); err != nil ||
+		to != "../common/pre" {
 		t.Errorf("the earlier hook leads to %s, %v", to, err)
 	}
 	if r := s.push("no"); r.ok || len(r.earlier) != 1 || len(r.stub) != 1 {
@@ -342,7 +354,8 @@ func TestInstallSharedHooksPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Uninstall(t.Context(), sites[2].repository(), slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which does not exist", "take it out of the repositories in "+filepath.Join(shared, "refship.json"))
+	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which does not exist",
+		"take it out of the repositories in "+filepath.Join(shared, "refship.json"))
 	manifest := filepath.Join(shared, "refship.json")
 	text, err := os.ReadFile(manifest)
 	if err != nil {
@@ -468,7 +481,9 @@ func TestInstalledElsewhere(t *testing.T) {
 		t.Errorf("installed is %+v", found)
 	}
 	_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
-	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+filepath.Join(s.gitDir, "others")+" now", "hooks-reinstall "+s.gitDir)
+	others := filepath.Join(s.gitDir, "others")
+	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+others+" now",
+		"hooks-reinstall "+s.gitDir)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.hooks)); diff != "" {
 		t.Errorf("not as before (-before +after):\n%s", diff)
@@ -515,7 +530,8 @@ func TestInstallRefuses(t *testing.T) {
 		{func(c *install.Config) { c.Target = target.Target{} }, `target name ""`, "1 to 32"},
 		{func(c *install.Config) { c.Settings.Repository = "" }, "no name for records", "give it a name"},
 		{func(c *install.Config) { c.Settings.Endpoints = nil }, "would not know where etcd is", "etcd's endpoints"},
-		{func(c *install.Config) { c.Settings.CACert = "/nonexistent/ca.pem" }, "refship.cacert = /nonexistent/ca.pem does not exist", "name another"},
+		{func(c *install.Config) { c.Settings.CACert = "/nonexistent/ca.pem" },
+			"refship.cacert = /nonexistent/ca.pem does not exist", "name another"},
 		{func(c *install.Config) { c.Program = s.from }, "cannot be run", "executable"},
 		{func(c *install.Config) { c.Target.Name = "X" }, `target name "X"`, "1 to 32"},
 	} {
@@ -546,7 +562,8 @@ func TestInstallRefuses(t *testing.T) {
 func TestSetAsideByExchange(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	hook, aside, temporary := filepath.Join(dir, "pre-receive"), filepath.Join(dir, "pre-receive.before-refship"), filepath.Join(dir, ".tmp")
+	hook, temporary := filepath.Join(dir, "pre-receive"), filepath.Join(dir, ".tmp")
+	aside := hook + ".before-refship"
 	for path, text := range map[string]string{hook: "theirs", temporary: "ours"} {
 		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 			t.Fatal(err)

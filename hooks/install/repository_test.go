@@ -18,7 +18,8 @@ import (
 func runGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env = dir, gitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow", "GIT_CONFIG_VALUE_0=always")
+	cmd.Dir, cmd.Env = dir, gitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow",
+		"GIT_CONFIG_VALUE_0=always")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
@@ -97,14 +98,22 @@ func TestFind(t *testing.T) {
 		path string
 		want install.Repository
 	}{
-		"bare":                    {bare, install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"inside bare":             {filepath.Join(bare, "refs", "heads"), install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"work tree":               {work, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"sub directory":           {sub, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"git directory":           {filepath.Join(git, "refs"), install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"linked worktree":         {linked, install.Repository{GitDir: git, WorkTree: linked, HooksDir: filepath.Join(git, "hooks")}},
-		"submodule":               {filepath.Join(work, "lib"), install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
-		"submodule git directory": {module, install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
+		"bare": {bare, install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"inside bare": {filepath.Join(bare, "refs", "heads"),
+			install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"work tree": {work, install.Repository{GitDir: git, WorkTree: work,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"sub directory": {sub, install.Repository{GitDir: git, WorkTree: work,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"git directory": {filepath.Join(git, "refs"),
+			install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
+		"linked worktree": {linked, install.Repository{GitDir: git, WorkTree: linked,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"submodule": {filepath.Join(work, "lib"),
+			install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"),
+				HooksDir: filepath.Join(module, "hooks")}},
+		"submodule git directory": {module, install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"),
+			HooksDir: filepath.Join(module, "hooks")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := install.Find(t.Context(), c.path)
@@ -133,7 +142,8 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')", "safe.bareRepository all")
+	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')",
+		"safe.bareRepository all")
 	if _, err := install.Find(t.Context(), work); err != nil {
 		t.Error(err)
 	}
@@ -150,7 +160,8 @@ func TestFindOfAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'", "git config --global --add safe.directory "+bare)
+	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'",
+		"git config --global --add safe.directory "+bare)
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -171,11 +182,16 @@ func TestFindHooksPath(t *testing.T) {
 		scope      string
 		want       func(gitDir string) string
 	}{
-		"absolute": {"core.hooksPath", filepath.Join(home, "abs"), false, "local", func(string) string { return filepath.Join(home, "abs") }},
-		"relative": {"core.hooksPath", "my/../hooks2", false, "local", func(g string) string { return filepath.Join(g, "hooks2") }},
-		"up":       {"core.hooksPath", "../githooks", false, "local", func(g string) string { return filepath.Join(g, "..", "githooks") }},
-		"tilde":    {"core.hooksPath", "~/tilde", false, "local", func(string) string { return filepath.Join(home, "tilde") }},
-		"global":   {"core.hooksPath", filepath.Join(home, "glob"), true, "global", func(string) string { return filepath.Join(home, "glob") }},
+		"absolute": {"core.hooksPath", filepath.Join(home, "abs"), false, "local",
+			func(string) string { return filepath.Join(home, "abs") }},
+		"relative": {"core.hooksPath", "my/../hooks2", false, "local",
+			func(g string) string { return filepath.Join(g, "hooks2") }},
+		"up": {"core.hooksPath", "../githooks", false, "local",
+			func(g string) string { return filepath.Join(g, "..", "githooks") }},
+		"tilde": {"core.hooksPath", "~/tilde", false, "local",
+			func(string) string { return filepath.Join(home, "tilde") }},
+		"global": {"core.hooksPath", filepath.Join(home, "glob"), true, "global",
+			func(string) string { return filepath.Join(home, "glob") }},
 	} {
 		for _, kind := range []string{"bare", "work"} {
 			t.Run(name+" "+kind, func(t *testing.T) {
@@ -207,14 +223,16 @@ func TestFindHooksPath(t *testing.T) {
 				if err := os.MkdirAll(h.HooksDir, 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(h.HooksDir, "post-receive"), []byte("#!/bin/sh\necho was run\n"), 0o755); err != nil {
+				if err := os.WriteFile(filepath.Join(h.HooksDir, "post-receive"), []byte("#!/bin/sh\necho was run\n"),
+					0o755); err != nil {
 					t.Fatal(err)
 				}
 				from := filepath.Join(dir, "from")
 				workRepo(t, from)
 				push := exec.Command("git", "push", repo, "HEAD:refs/heads/other")
 				push.Dir = from
-				push.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_GLOBAL=" + global, "GIT_CONFIG_NOSYSTEM=1"}
+				push.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_GLOBAL=" + global,
+					"GIT_CONFIG_NOSYSTEM=1"}
 				if out, err := push.CombinedOutput(); err != nil || !strings.Contains(string(out), "was run") {
 					t.Errorf("push: %v\n%s", err, out)
 				}
@@ -284,7 +302,8 @@ func TestFindAll(t *testing.T) {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
 	got, err = install.FindAll(t.Context(), filepath.Join(dir, "b.git"))
-	if diff := cmp.Diff([]install.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]install.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" ||
+		err != nil {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
 	if _, err := install.FindAll(t.Context(), filepath.Join(dir, "absent")); err == nil {

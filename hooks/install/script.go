@@ -90,14 +90,13 @@ func sumOf(text string) string {
 // What other hooks do is read from their text by three plain rules. To run one and see would be dangerous, and the
 // operator need not be asked: what no rule decides is refused.
 
-// code is a shell script without lines that are comments, and without quotes and braces: "${0##*/}.d"/* becomes
+// code is a shell script without comments, quotes and braces: "${0##*/}.d"/* becomes
 // $0##*/.d/*.
 func code(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			lines.WriteString(line)
-		}
+		line, _, _ = strings.Cut(" "+strings.TrimSpace(line), " #")
+		lines.WriteString(line + "\n")
 	}
 	return strings.NewReplacer(`"`, "", "'", "", "{", "", "}", "").Replace(lines.String())
 }

@@ -27,7 +27,8 @@ earlier=
 [ "$1" = --earlier ] && { earlier=$2; shift 2; }
 [ "$1" = -- ] && shift
 input=$(cat)
-git config --local --get-regexp '^refship\.' >/dev/null && printf '%s|%s|%s|%s|%s\n' "$hook" "${earlier##*/}" "$#" "$PWD" "$input" >> "$STUB"
+git config --local --get-regexp '^refship\.' >/dev/null &&
+	printf '%s|%s|%s|%s|%s\n' "$hook" "${earlier##*/}" "$#" "$PWD" "$input" >> "$STUB"
 [ -n "$earlier" ] && [ ! -e "$earlier" ] && { echo "refship: refused: $earlier is gone" >&2; exit 1; }
 [ -x "$earlier" ] || exit 0
 printf '%s\n' "$input" | "$earlier" "$@"
@@ -63,7 +64,8 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	dir := realDir(t)
-	s := &site{TB: t, dir: dir, repo: filepath.Join(dir, "a repo's.git"), from: filepath.Join(dir, "from"), program: filepath.Join(dir, "it's bin", "refship")}
+	s := &site{TB: t, dir: dir, repo: filepath.Join(dir, "a repo's.git"), from: filepath.Join(dir, "from"),
+		program: filepath.Join(dir, "it's bin", "refship")}
 	s.gitDir, s.hooks = s.repo, filepath.Join(s.repo, "hooks")
 	runGit(t, dir, "init", "-q", "--bare", s.repo)
 	workRepo(t, s.from)

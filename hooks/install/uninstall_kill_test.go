@@ -31,9 +31,12 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 					steps = append(steps, step)
 				}
 				least := map[string][]string{
-					"install":   {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
-					"upgrade":   {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last", "end"},
-					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked", "pending", "state", "manifest", "end"},
+					"install": {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive",
+						"pre-receive", "manifest-last", "end"},
+					"upgrade": {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last",
+						"end"},
+					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked",
+						"pending", "state", "manifest", "end"},
 				}[verb]
 				if earlier && verb == "install" {
 					least = append(least, "post-receive-linked", "pre-receive-linked")
@@ -93,7 +96,8 @@ func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
 		if c := s.install(); c.Changed() {
 			t.Errorf("%s, installed again and again: %q", where, c.Done)
 		}
-		if r := s.push("main"); !r.ok || len(r.stub) != 2 || len(r.earlier) != map[bool]int{false: 0, true: 2}[earlier] {
+		if r := s.push("main"); !r.ok || len(r.stub) != 2 ||
+			len(r.earlier) != map[bool]int{false: 0, true: 2}[earlier] {
 			t.Errorf("%s, installed again: %+v", where, r)
 		}
 	}

@@ -19,7 +19,8 @@ import (
 func promise(old, commit string, at time.Time) string {
 	return fmt.Sprintf(`{"format": 1, "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "time": %q, "repository": "config",
  "pusher": {"name": "laptop", "key": "", "via": "os"}, "options": [], "certificate": "", "deploys": [
-  {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config", "frontend": "files", "check": ""},
+  {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config",
+   "frontend": "files", "check": ""},
    "old": %q, "new": %q, "forced": false, "over": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), old, commit)
 }
 
@@ -34,7 +35,9 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	pending := filepath.Join(s.gitDir, "refship", "pending", strings.Repeat("0f", 16)+".json")
 	other := strings.Repeat("ab", 20)
 	for _, c := range []struct{ text, says, remedy string }{
-		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "hooks-undeployed " + s.gitDir + " refs/heads/main default"},
+		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)),
+			"a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config",
+			"hooks-undeployed " + s.gitDir + " refs/heads/main default"},
 		{promise(head, other, time.Now()), "may still run", "try again"},
 		{"{", "cannot be read, and may be a promise", "mv "},
 	} {
@@ -89,7 +92,8 @@ func TestUninstallWithoutManifest(t *testing.T) {
 	manifest := filepath.Join(s.hooks, "refship.json")
 	text := s.read(manifest)
 	s.put(manifest, text+"x", 0o644)
-	if _, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
+	if _, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "text after its end") {
 		t.Errorf("with a broken manifest the error is %v", err)
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
@@ -112,12 +116,13 @@ func TestUninstallRestoresConfig(t *testing.T) {
 	t.Parallel()
 	const core = "[core]\n\trepositoryformatversion = 0\n\tbare = true"
 	for name, text := range map[string]string{
-		"no line feed":          core,
-		"CRLF":                  strings.ReplaceAll(core+"\n", "\n", "\r\n"),
-		"CRLF, no line feed":    strings.ReplaceAll(core, "\n", "\r\n"),
-		"comment at the end":    core + "\n# the end",
-		"empty lines":           core + "\n\n\n",
-		"odd":                   "\t[CORE] bare=true ; yes\n  repositoryformatversion\t=0\n[x \"[refship]\"]\ny=\"a\\\n b\"\n\n",
+		"no line feed":       core,
+		"CRLF":               strings.ReplaceAll(core+"\n", "\n", "\r\n"),
+		"CRLF, no line feed": strings.ReplaceAll(core, "\n", "\r\n"),
+		"comment at the end": core + "\n# the end",
+		"empty lines":        core + "\n\n\n",
+		"odd": "\t[CORE] bare=true ; yes\n  repositoryformatversion\t=0\n" +
+			"[x \"[refship]\"]\ny=\"a\\\n b\"\n\n",
 		"section without value": core + "\n[receive]",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +142,8 @@ func TestUninstallRestoresConfig(t *testing.T) {
 			s.install()
 			runGit(t, s.gitDir, "config", "user.name", "Ada")
 			s.uninstall()
-			if got, want := s.read(config), "[user]\n\tname = Ada\n"; !strings.HasSuffix(got, want) || strings.Contains(got, "\n[refship]\n") {
+			if got, want := s.read(config), "[user]\n\tname = Ada\n"; !strings.HasSuffix(got, want) ||
+				strings.Contains(got, "\n[refship]\n") {
 				t.Errorf("config is %q", got)
 			}
 		})
@@ -178,7 +184,8 @@ func TestInstallInWorkTree(t *testing.T) {
 	workRepo(t, work)
 	runGit(t, work, "config", "core.hooksPath", "../.githooks")
 	runGit(t, work, "worktree", "add", "-q", filepath.Join(s.dir, "linked"))
-	s.repo, s.gitDir, s.hooks = filepath.Join(s.dir, "linked"), filepath.Join(work, ".git"), filepath.Join(work, ".githooks")
+	s.repo, s.gitDir = filepath.Join(s.dir, "linked"), filepath.Join(work, ".git")
+	s.hooks = filepath.Join(work, ".githooks")
 	before := snapshot(t, s.gitDir)
 	c := s.install()
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "linked worktrees") {

@@ -19,10 +19,13 @@ func TestReadSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("[refship]\n\trepository = config\n\tendpoints = https://a:2379,https://b:2379\n\tcacert = /etc/ca.pem\n\tcert = /etc/c.pem\n\tkey = /etc/k.pem\n" +
-		"[Refship]\n\tUser = ada\n\tPassword-File = /etc/p\n\tsigning-key = \"/etc/a # key\"\n[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/config\n")
+	put("[refship]\n\trepository = config\n\tendpoints = https://a:2379,https://b:2379\n" +
+		"\tcacert = /etc/ca.pem\n\tcert = /etc/c.pem\n\tkey = /etc/k.pem\n" +
+		"[Refship]\n\tUser = ada\n\tPassword-File = /etc/p\n\tsigning-key = \"/etc/a # key\"\n" +
+		"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/config\n")
 	want := target.Settings{
-		Repository: "config", Endpoints: []string{"https://a:2379", "https://b:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/k.pem",
+		Repository: "config", Endpoints: []string{"https://a:2379", "https://b:2379"},
+		CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/k.pem",
 		User: "ada", PasswordFile: "/etc/p", SigningKey: "/etc/a # key",
 	}
 	got, err := target.Read(dir)
@@ -67,7 +70,8 @@ func TestSettingsCheckFiles(t *testing.T) {
 		return path
 	}
 	secret, public := file("secret", 0o640), file("public key", 0o644)
-	if err := (target.Settings{CACert: public, Cert: public, Key: secret, User: "ada", PasswordFile: secret, SigningKey: secret}).CheckFiles(); err != nil {
+	if err := (target.Settings{CACert: public, Cert: public, Key: secret, User: "ada", PasswordFile: secret,
+		SigningKey: secret}).CheckFiles(); err != nil {
 		t.Error(err)
 	}
 	for _, s := range []target.Settings{{Key: public}, {PasswordFile: public}, {SigningKey: public}} {
