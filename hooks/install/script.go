@@ -90,8 +90,7 @@ func sumOf(text string) string {
 // What other hooks do is read from their text by three plain rules. To run one and see would be dangerous, and the
 // operator need not be asked: what no rule decides is refused.
 
-// code is a shell script without comments, quotes and braces: "${0##*/}.d"/* becomes
-// $0##*/.d/*.
+// code is a shell script without comments, quotes and braces: "${0##*/}.d"/* becomes $0##*/.d/*.
 func code(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {
