@@ -8,6 +8,8 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -28,10 +30,17 @@ var remedies = map[fault.Reason]func(about []string) string{
 	embedded.ReasonPathLong: func(about []string) string {
 		return "give a --data-dir whose path is at least " + about[0] + " bytes shorter"
 	},
-	etcd.ReasonTLSFiles:       fixed("check --cacert, --cert and --key, and etcd's certificate"),
-	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
-	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
-	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
+	etcd.ReasonTLSFiles:                   fixed("check --cacert, --cert and --key, and etcd's certificate"),
+	etcd.ReasonTLSFilesUnused:             fixed("use https://, or leave out --cacert, --cert and --key"),
+	etcd.ReasonUserEmpty:                  fixed("etcd has authentication on: give --user NAME:PASSWORD"),
+	etcd.ReasonUserMissing:                fixed("give --user NAME, too"),
+	gitserver.ReasonConnections:           fixed("raise --max-connections"),
+	gitserver.ReasonConnectionsPerAddress: fixed("raise --max-connections-per-address"),
+	gitserver.ReasonKeyUnknown: func(about []string) string {
+		return "echo " + text.Quote(about[0]) + " | refship key add NAME --key - --allow RULE"
+	},
+	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
+	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
 	install.ReasonEarlierGone: func(about []string) string {
 		return "put it back, or take the hooks out and install them again: refship hook uninstall " + text.Quote(about[0])
 	},
@@ -45,6 +54,11 @@ var remedies = map[fault.Reason]func(about []string) string{
 		return fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 			text.Quote(about[0]), text.Quote(about[1]), about[2])
 	},
+	repos.ReasonExists:  func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap: fixed("give this target a namespace of its own with --namespace"),
+	repos.ReasonUnknown: func(about []string) string {
+		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
+	},
 	target.ReasonNone: fixed("it has no target yet: refship repo target add REPO NAME makes one"),
 }
 
@@ -57,7 +71,7 @@ func remedyOf(err error) string {
 	if !errors.As(err, &hinter) {
 		return ""
 	}
-	if _, ok := hinter.(*fault.Error); !ok { //nolint:errorlint // errors.As has found the outermost one
+	if _, ok := hinter.(*fault.Error); !ok {
 		return hinter.Hint()
 	}
 	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
