@@ -182,13 +182,15 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	if src.settings, err = target.ReadSettings(home.GitDir); err != nil {
+	config, err := target.Read(home.GitDir)
+	if err != nil {
 		return nil, err
 	}
+	src.settings = config.Settings
 	if src.settings.Repository != "" {
 		src.repository = src.settings.Repository
 	}
-	src.target, err = c.target(ctx, home.GitDir, say)
+	src.target, err = c.target(config.Targets, say)
 	return src, err
 }
 
@@ -205,36 +207,41 @@ func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 	if err := record.CheckPath(t.Path); err != nil {
 		return t, asUsage("--path", err)
 	}
-	if err := target.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+	if err := target.CheckFrontend(t.Frontend, t.Settings, t.Namespace); err != nil {
 		return t, asUsage("", err)
 	}
 	return t, nil
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (target.Target, error) {
-	targets, err := target.ReadTargets(gitDir)
-	if err != nil {
-		return target.Target{}, err
-	}
-	var names []string
-	for _, t := range targets {
-		if t.Name == c.Target || c.Target == "" && len(targets) == 1 {
-			say("target " + t.Name + " of its git config: " + describeTarget(t))
-			if c.layoutFlags != (layoutFlags{}) {
-				return t, &usageError{what: "the target " + t.Name + " has its own settings, and others are given", remedy: "give --namespace, too, or change the target"}
-			}
-			return t, nil
-		}
-		names = append(names, t.Name)
-	}
+func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Target, error) {
+	name := c.Target
 	switch {
 	case len(targets) == 0:
-		return target.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
-	case c.Target != "":
-		return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
+		return target.Target{}, &usageError{
+			what:   "--namespace is missing, and the repository's git config has no target",
+			remedy: "such as --namespace " + c.suggestNamespace(c.Repo),
+		}
+	case name == "" && len(targets) > 1:
+		return target.Target{}, &usageError{
+			what:   "--target is missing, and the repository's git config has several",
+			remedy: "its targets: " + target.Names(targets),
+		}
+	case name == "":
+		name = targets[0].Name
 	}
-	return target.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
+	t, err := target.Find("the repository", targets, name)
+	if err != nil {
+		return t, err
+	}
+	say("target " + t.Name + " of its git config: " + describeTarget(t))
+	if c.layoutFlags != (layoutFlags{}) {
+		return t, &usageError{
+			what:   "the target " + t.Name + " has its own settings, and others are given",
+			remedy: "give --namespace, too, or change the target",
+		}
+	}
+	return t, nil
 }
 
 // maxNamed is how many files a warning names.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"refship/deploy/etcd"
@@ -12,6 +13,8 @@ import (
 	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
@@ -43,12 +46,26 @@ var remedies = map[fault.Reason]func(about []string) string{
 	},
 	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
 	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
-	mgmt.ReasonSettings:        func(about []string) string { return about[0] + " (--frontend, --entry)" },
-	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
-	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	install.ReasonEarlierGone: func(about []string) string {
+		return "put it back, or take the hooks out and install them again: refship hook uninstall " + text.Quote(about[0])
+	},
+	install.ReasonOwner: func(about []string) string {
+		return fmt.Sprintf("sudo -u %s refship hook %s %s", text.Quote(about[0]), about[1], text.Quote(about[2]))
+	},
+	install.ReasonReinstall: func(about []string) string {
+		return fmt.Sprintf("refship hook uninstall %s; then install again", text.Quote(about[0]))
+	},
+	install.ReasonUndeployed: func(about []string) string {
+		return fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
+			text.Quote(about[0]), text.Quote(about[1]), about[2])
+	},
+	mgmt.ReasonSettings: func(about []string) string { return about[0] + " (--frontend, --entry)" },
+	repos.ReasonExists:  func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap: fixed("give this target a namespace of its own with --namespace"),
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
+	target.ReasonNone: fixed("it has no target yet: refship repo target add REPO NAME makes one"),
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
 	},

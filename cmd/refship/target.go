@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
-	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -199,22 +197,12 @@ func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.R
 	return repo, dir, err
 }
 
+// findTarget finds a target that the command line names.
 func findTarget(repo *repos.Repository, name string) (target.Target, error) {
-	if err := newTarget(repo.Name, name).Validate(); err != nil {
+	if err := target.CheckName(name); err != nil {
 		return target.Target{}, asUsage("", err)
 	}
-	var names []string
-	for _, target := range repo.Targets {
-		if target.Name == name {
-			return target, nil
-		}
-		names = append(names, target.Name)
-	}
-	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + text.Quote(name)
-	if len(names) > 0 {
-		hint = "it has " + strings.Join(names, ", ")
-	}
-	return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
+	return target.Find(repo.Name, repo.Targets, name)
 }
 
 type repoTargetRemoveCmd struct {
