@@ -84,10 +84,11 @@ func (s *Server) copyHooks() error {
 	return nil
 }
 
-func (s *Server) socket() string { return filepath.Join(s.cfg.Dir, "hook.sock") }
+// Socket is where hooks reach the server.
+func (s *Server) Socket() string { return filepath.Join(s.cfg.Dir, "hook.sock") }
 
 func (s *Server) listen() error {
-	path, err := filepath.Abs(s.socket())
+	path, err := filepath.Abs(s.Socket())
 	if err != nil {
 		return fmt.Errorf("listen for hooks: %w", err)
 	}
@@ -157,7 +158,7 @@ func (s *Server) closeIfIdle() {
 
 // Begin registers a push. End must follow.
 func (s *Server) Begin(p Push) (*Session, error) {
-	socket, err := filepath.Abs(s.socket())
+	socket, err := filepath.Abs(s.Socket())
 	if err != nil {
 		return nil, fmt.Errorf("begin push: %w", err)
 	}

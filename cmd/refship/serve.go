@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"refship/cmd/refship/monitor"
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
@@ -241,11 +242,12 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	monitor, err := s.openMonitor(ctx)
+	store := deploy.NewStore(s.store.client, lockTTL, s.log)
+	watch, watchLines, err := s.openMonitor(ctx, store)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, monitor)
+	defer closeInto(&err, watch)
 	locker := deploy.NewLocker(s.store.client, lockTTL)
 	defer s.release(locker)
 	hookServer, err := hooks.NewServer(hooks.Config{
@@ -255,7 +257,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 			return deploy.CheckRoom(ctx, s.store.client, all)
 		},
 		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: monitor.observe(),
+		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
 	})
 	if err != nil {
 		return err
@@ -264,7 +266,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.warnDenied(ctx)
+	s.warnDenied(ctx, store, repos)
 	listener, err := listen(ctx, "--listen", s.flags.Listen)
 	if err != nil {
 		return err
@@ -276,11 +278,16 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := s.announce(listener.Addr(), hostKey, repos, monitor.lines()); err != nil {
+	if err := s.announce(listener.Addr(), hostKey, repos, watchLines); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	monitor.serving(git, listener.Addr())
-	return s.serve(ctx, git, hookServer, monitor)
+	stats := func() (connections, sessions int) {
+		now := git.Stats()
+		return now.Connections, now.Sessions
+	}
+	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
+		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer})
+	})
 }
 
 // release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
@@ -299,7 +306,9 @@ func (s *server) release(locker *deploy.Locker) {
 
 // serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last pushes
 // need them.
-func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, monitor *monitor) error {
+func (s *server) serve(
+	ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, watch func(context.Context) error,
+) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHooks()
@@ -308,10 +317,9 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 		return git.Run(groupCtx, pushGrace)
 	})
 	group.Go(func() error { return hookServer.Run(hookCtx) })
-	group.Go(func() error { monitor.watch(groupCtx, hookServer); return nil })
+	group.Go(func() error { return watch(groupCtx) })
 	group.Go(func() error {
 		<-groupCtx.Done()
-		monitor.stopping()
 		s.notify(daemon.SdNotifyStopping)
 		return nil
 	})
@@ -322,8 +330,6 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 				return nil
 			}
 			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
-		case err := <-monitor.broken():
-			return err
 		case <-hookCtx.Done():
 			return nil
 		}
@@ -331,7 +337,7 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
-		case <-hookCtx.Done(): // nothing was running: it is told all the same
+		case <-hookCtx.Done(): // no push was running: it is said all the same
 		}
 		if ctx.Err() != nil {
 			s.tellf("%s: letting running pushes finish", context.Cause(ctx))

@@ -100,6 +100,16 @@ func CheckTargets(targets []Target) error {
 	return nil
 }
 
+// Namespaces are those of targets, sorted, each once.
+func Namespaces(targets []Target) []record.Namespace {
+	var all []record.Namespace
+	for _, t := range targets {
+		all = append(all, t.Namespace)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // ReadTargets reads the targets of the repository at gitDir, sorted by name. A setting that is unknown, twice there, or
 // not usable is an error that names it: nothing is deployed by half a rule. The file is read itself (git-config(1) says
 // how it looks), without git's includes, since a process for it would cost each push some milliseconds.
