@@ -54,7 +54,7 @@ func (s *Store) Denied(ctx context.Context, namespaces []record.Namespace) (deni
 	}
 	for _, ns := range suspects {
 		denied = append(denied, fault.New(fault.Refused,
-			string(ns)+": etcd's role may not read and write there, its pushes are refused", etcd.GrantHint(string(ns)+"/")))
+			string(ns)+": etcd's role may not read and write there, its pushes are refused", etcd.GrantRemedy(string(ns)+"/")))
 	}
 	return denied, nil
 }
