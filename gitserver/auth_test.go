@@ -556,10 +556,10 @@ func TestPlacesAreNotTold(t *testing.T) {
 		}
 	}
 	// The directory of all repositories itself.
-	if err := os.Rename(e.repos.Dir, e.repos.Dir+".away"); err != nil {
+	if err := os.Rename(e.repos.Path, e.repos.Path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(e.repos.Dir, e.repos.Dir); err != nil { // a loop
+	if err := os.Symlink(e.repos.Path, e.repos.Path); err != nil { // a loop
 		t.Fatal(err)
 	}
 	for _, command := range []string{"log team/config", "git-upload-pack 'team/config'"} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy/text"
+	"refship/gitserver/repos"
 )
 
 // verb is what an ssh command asks for.
@@ -38,7 +39,7 @@ const defaultLimit = 20
 const maxCommand = 1000
 
 // parseCommand understands what git sends for push, clone and fetch, and the few commands a person types. Errors are
-// *usageError, *NameError or *refusedError.
+// of the kinds Usage and Refused.
 func parseCommand(raw string) (command, error) {
 	words, err := splitWords(raw)
 	if err != nil {
@@ -80,7 +81,7 @@ const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], st
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, text.Mention(clip(a))), remedy: helpHint}
+			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, text.Mention(text.Clip(a))), remedy: helpHint}
 		}
 	}
 	if len(args) != 1 {
@@ -91,11 +92,11 @@ func withRepository(v verb, args []string) (command, error) {
 	}
 	if v == verbStatus && strings.Contains(args[0], ":") {
 		return command{}, &usageError{
-			what:   "status takes no target: " + text.Mention(clip(args[0])),
+			what:   "status takes no target: " + text.Mention(text.Clip(args[0])),
 			remedy: "give it the repository alone: it tells of all targets",
 		}
 	}
-	name, err := repositoryName(args[0])
+	name, err := repos.NameFromPath(args[0])
 	if err != nil {
 		return command{}, err
 	}
@@ -117,7 +118,7 @@ func withTarget(v verb, args []string) (command, error) {
 	}
 	if given && !targetName.MatchString(target) {
 		return command{}, &usageError{
-			what:   text.Mention(clip(target)) + " is no target's name",
+			what:   text.Mention(text.Clip(target)) + " is no target's name",
 			remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: " + string(v) + " " + c.repository + ":default",
 		}
 	}
@@ -153,7 +154,7 @@ func ParseLimit(arg string) (int, error) {
 	}
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil || n == 0 {
-		return 0, &usageError{what: text.Mention(clip(arg)) + " is neither a number from 1 on nor all", remedy: helpHint}
+		return 0, &usageError{what: text.Mention(text.Clip(arg)) + " is neither a number from 1 on nor all", remedy: helpHint}
 	}
 	return int(n), nil
 }

@@ -3,7 +3,6 @@ package gitserver
 import (
 	"errors"
 	"math"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/record"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -106,7 +106,9 @@ func FuzzParseCommand(f *testing.F) {
 		if c.limit < 0 || c.limit > math.MaxInt32 || c.limit != 0 && c.verb != verbLog {
 			t.Errorf("%q: limit %d", raw, c.limit)
 		}
-		checkName(t, c.repository)
+		if err := repos.CheckName(c.repository); err != nil {
+			t.Errorf("%q: %v", raw, err)
+		}
 	})
 }
 
@@ -135,38 +137,5 @@ func TestTargetName(t *testing.T) {
 		if c, err := parseCommand("log config:" + name); err == nil {
 			t.Errorf("%s: got %+v", name, c)
 		}
-	}
-}
-
-func FuzzParseName(f *testing.F) {
-	for _, s := range []string{"config", "team/config", "../x", "a//b", "a.git", "deploy", "-x", strings.Repeat("a", 101), "a\x00"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if name, err := ParseName(s); err == nil {
-			if name != s {
-				t.Errorf("%q became %q", s, name)
-			}
-			checkName(t, name)
-		}
-	})
-}
-
-// checkName holds a name against what it is used for: a path below a directory, a word for a shell, an etcd prefix.
-func checkName(t *testing.T, name string) {
-	t.Helper()
-	if name == "" || len(name) > maxName || !filepath.IsLocal(name) || filepath.Clean(name) != name {
-		t.Errorf("%q is no clean path", name)
-	}
-	for e := range strings.SplitSeq(name, "/") {
-		if e == "" || e[0] == '.' || e[0] == '-' || strings.HasSuffix(e, ".git") || strings.HasSuffix(e, ".lock") {
-			t.Errorf("%q has the element %q", name, e)
-		}
-		if e == "deploy" || e == "fs" || e == "storage" || e == "refship" {
-			t.Errorf("%q has a reserved element", name)
-		}
-	}
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != "" {
-		t.Errorf("%q has other characters", name)
 	}
 }

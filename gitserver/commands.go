@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -17,7 +18,7 @@ import (
 // listRepos prints the repositories that a key may read, a line a target: name, what the key may do, target, where from,
 // namespace, frontend; of one without a target the first three, with a "-".
 func (x *session) listRepos(key *keys.Key) int {
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		return x.fail(err)
 	}
@@ -30,10 +31,9 @@ func (x *session) listRepos(key *keys.Key) int {
 		if may == "" {
 			continue
 		}
-		repo, err := x.s.cfg.Repos.Find(x.ctx, name)
-		var gone *UnknownRepoError
+		repo, err := x.s.cfg.Repos.Find(name)
 		switch {
-		case errors.As(err, &gone): // removed since names looked
+		case errors.Is(err, repos.ErrUnknown): // removed since Names looked
 			continue
 		case err != nil:
 			errs = append(errs, err)

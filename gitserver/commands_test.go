@@ -43,7 +43,7 @@ func TestReposCommand(t *testing.T) {
 
 	// A repository that cannot be read keeps none of the others from being told, and one that is hidden stays so.
 	for _, name := range []string{"site", "secret"} {
-		path := filepath.Join(e.repos.Dir, name+".git", "config")
+		path := filepath.Join(e.repos.Path, name+".git", "config")
 		if err := os.WriteFile(path, []byte("[refship \"x\"]\n\tfoo = bar\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}

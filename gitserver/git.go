@@ -5,27 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"refship/deploy/text"
+	"refship/deploy/git"
 )
-
-// gitTool is the system's git.
-type gitTool struct {
-	path       string
-	searchPath string // PATH
-	home       string // an empty private directory
-	memory     uint64 // that one process may take, in bytes
-}
 
 // maxMemory bounds the memory that one git process takes for itself, so that a few kilobytes which unpack to gigabytes
 // (git puts together a commit, a tree, and whatever comes as a delta in memory) cost one process and not the server. A
@@ -46,87 +33,11 @@ func memorySettings() []string {
 	}
 }
 
-// findGit looks git up in PATH and checks that it is new enough. dir is where the empty home directory goes.
-func findGit(ctx context.Context, dir string) (*gitTool, error) {
-	p, err := exec.LookPath("git")
-	if err != nil {
-		return nil, &usageError{what: "git is not in PATH", remedy: "install git 2.36 or newer"}
-	}
-	if p, err = filepath.Abs(p); err != nil {
-		return nil, fmt.Errorf("find git: %w", err)
-	}
-	// Nothing that a person's home says may change what the server does, so git gets one where nothing is.
-	home, err := filepath.Abs(filepath.Join(dir, ".home"))
-	if err != nil {
-		return nil, fmt.Errorf("find git's home: %w", err)
-	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, fmt.Errorf("make git's home: %w", err)
-	}
-	g := &gitTool{path: p, searchPath: os.Getenv("PATH"), home: home, memory: maxMemory}
-	out, err := g.output(ctx, "version")
-	if err != nil {
-		return nil, err
-	}
-	if err := checkVersion(out); err != nil {
-		return nil, err
-	}
-	return g, nil
-}
-
-var versionText = regexp.MustCompile(`^git version (\d+)\.(\d+)`)
-
-// checkVersion wants git 2.36, the first with core.fsync.
-func checkVersion(out string) error {
-	out = strings.TrimSpace(out)
-	m := versionText.FindStringSubmatch(out)
-	if m == nil {
-		return fmt.Errorf("read git's version: %s", text.Mention(out))
-	}
-	major, err1 := strconv.Atoi(m[1])
-	minor, err2 := strconv.Atoi(m[2])
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("read git's version: %w", err)
-	}
-	if major < 2 || (major == 2 && minor < 36) {
-		return &usageError{
-			what:   fmt.Sprintf("%s is too old: it cannot sync what it received", out),
-			remedy: "install git 2.36 or newer",
-		}
-	}
-	return nil
-}
-
-// env is the whole environment of a git process: nothing of the server's own goes in but PATH. Replacement objects
-// (git-replace(1)) are refs that anybody who may push can push; git must not read one object for another because of them.
-func (g *gitTool) env(more ...string) []string {
-	return append([]string{
-		"PATH=" + g.searchPath,
-		"HOME=" + g.home,
-		"LC_ALL=C",
-		"GIT_CONFIG_NOSYSTEM=1",
-		"GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_NO_REPLACE_OBJECTS=1",
-	}, more...)
-}
-
-// output runs a short git command and gives its standard output.
-func (g *gitTool) output(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, g.path, args...)
-	cmd.Env = g.env()
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("run git %s: %w: %s", args[0], err, text.Mention(strings.TrimSpace(stderr.String())))
-	}
-	return string(out), nil
-}
-
 // gitRun is one git process that talks to a client.
 type gitRun struct {
+	dir     string   // of the repository
 	args    []string // after memorySettings
-	env     []string // besides gitTool.env
+	env     []string // besides git.Env
 	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
@@ -138,10 +49,10 @@ const killAfter = 2 * time.Second
 
 // run runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
 // this process. The copying from stdin may go on after run: it ends with the reader.
-func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (input, error) {
-	cmd := exec.Command(g.path, append(memorySettings(), r.args...)...)
-	cmd.Dir = g.home
-	cmd.Env = g.env(r.env...)
+func (s *Server) runGit(ctx context.Context, r gitRun, copying *sync.WaitGroup) (input, error) {
+	cmd := exec.Command("git", append(memorySettings(), r.args...)...)
+	cmd.Dir = r.dir
+	cmd.Env = git.Env(r.dir, r.env...)
 	cmd.Stdout, cmd.Stderr = r.stdout, r.stderr
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe()
@@ -155,7 +66,7 @@ func (g *gitTool) run(ctx context.Context, r gitRun, copying *sync.WaitGroup) (i
 		return input{}, errors.Join(err, stdin.Close())
 	}
 	// git has not started anything yet: it waits for what the client wants.
-	if err := limitMemory(cmd.Process.Pid, g.memory); err != nil {
+	if err := limitMemory(cmd.Process.Pid, s.gitMemory); err != nil {
 		return input{}, errors.Join(fmt.Errorf("limit git's memory: %w", err), stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
 	r.started()

@@ -22,6 +22,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/target"
 	"refship/keys"
@@ -78,7 +79,7 @@ type env struct {
 	addr    string
 	hostKey ssh.Signer
 	keys    keys.File
-	repos   Repos
+	repos   repos.Dir
 	log     *recorder
 	srv     *Server
 	cancel  context.CancelFunc
@@ -101,7 +102,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	e := &env{
 		t: t, dir: dir,
 		keys:  keys.File{Path: filepath.Join(dir, "keys", "authorized_keys")},
-		repos: Repos{Dir: filepath.Join(dir, "repos")},
+		repos: repos.Dir{Path: filepath.Join(dir, "repos")},
 		log:   &recorder{},
 		ended: make(chan error, 1),
 	}
@@ -188,7 +189,7 @@ func (e *env) target(name string) target.Target {
 }
 
 // repo creates a repository with a target for main.
-func (e *env) repo(name string) *Repo {
+func (e *env) repo(name string) *repos.Repository {
 	e.t.Helper()
 	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []target.Target{e.target(name)})
 	if err != nil {

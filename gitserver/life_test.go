@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/gitserver/repos"
 )
 
 // until waits for a condition that another goroutine or process brings about.
@@ -118,7 +120,7 @@ func TestClientDiesInPack(t *testing.T) {
 }
 
 // manyRefs makes a list of refs that no SSH window holds (2 MiB).
-func manyRefs(t *testing.T, repo *Repo, commit string) {
+func manyRefs(t *testing.T, repo *repos.Repository, commit string) {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("# pack-refs with: peeled fully-peeled sorted \n")

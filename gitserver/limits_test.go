@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/gitserver/repos"
 )
 
 // tryDial is dial where it may fail.
@@ -234,7 +236,7 @@ func (e *env) randomFile(dir, name string, size int) {
 }
 
 // leftovers are the quarantines of pushes in a repository.
-func leftovers(t *testing.T, repo *Repo) []string {
+func leftovers(t *testing.T, repo *repos.Repository) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(repo.Dir, "objects", "*incoming*"))
 	if err != nil {

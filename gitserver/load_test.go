@@ -212,10 +212,8 @@ func (w *watcher) Write(p []byte) (int, error) {
 // TestGitMemory: what a large file costs git's processes is bounded, and is less than the file.
 func TestGitMemory(t *testing.T) {
 	const size, most = 200 << 20, 120 << 20
-	path := os.Getenv("PATH")
 	said := measuredGit(t)
 	e := start(t)
-	t.Setenv("PATH", path) // clients use the real one
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -252,7 +250,7 @@ func TestGitMemory(t *testing.T) {
 
 // TestUnpackingBomb: few bytes that unpack to many end their git, which says so, and nothing else.
 func TestUnpackingBomb(t *testing.T) {
-	e := start(t, func(s *Server) { s.git.memory = 64 << 20 })
+	e := start(t, func(s *Server) { s.gitMemory = 64 << 20 })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	c := e.dial(laptop)

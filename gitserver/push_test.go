@@ -137,7 +137,7 @@ func pktLine(s string) string {
 func TestSHA256(t *testing.T) {
 	e := start(t)
 	laptop := e.user("laptop", "deploy:*")
-	dir := filepath.Join(e.repos.Dir, "new.git")
+	dir := filepath.Join(e.repos.Path, "new.git")
 	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
 	work := e.work()
 	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
@@ -238,12 +238,10 @@ func TestGitEnvironment(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := os.Getenv("PATH")
-	t.Setenv("PATH", bin+":"+path)
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("GIT_DIR", "/nowhere")
 	t.Setenv("REFSHIP_SECRET", "x")
 	e := start(t)
-	t.Setenv("PATH", path) // clients use the real one
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:*")
 	work := e.work()
@@ -258,8 +256,12 @@ func TestGitEnvironment(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		name, _, _ := strings.Cut(line, "=")
 		switch name {
-		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL",
+		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
+		case "GIT_DIR":
+			if line != "GIT_DIR="+filepath.Join(e.repos.Path, "config.git") {
+				t.Errorf("git got %s", line)
+			}
 		default:
 			if strings.HasPrefix(line, "args: ") {
 				args = append(args, line)
@@ -273,9 +275,22 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
-		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Dir, "config.git")} {
+		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
 		if !strings.Contains(args[0], want) {
 			t.Errorf("receive-pack has no %s: %s", want, args[0])
 		}
+	}
+}
+
+// TestPushByPath: a push that does not come through the server moves nothing.
+func TestPushByPath(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	work := e.work()
+	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
+		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
+		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	glssh "github.com/gliderlabs/ssh"
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/git"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -24,7 +26,7 @@ type Config struct {
 	Listener net.Listener // Run closes it
 	HostKey  ssh.Signer
 	Keys     keys.File
-	Repos    Repos
+	Repos    repos.Dir
 	Hooks    *hooks.Server
 	Log      *slog.Logger
 	// ExitCode gives the exit status for an error of the hooks. nil: always 1
@@ -43,7 +45,7 @@ var errShuttingDown = errors.New("the server is shutting down, try again later")
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
-	git       *gitTool
+	gitMemory uint64 // that one git process may take, in bytes
 	hooksPath string // absolute
 	places    *strings.Replacer
 	ssh       *glssh.Server
@@ -77,8 +79,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ExitCode == nil {
 		cfg.ExitCode = func(error) int { return exitFailed }
 	}
-	git, err := findGit(context.Background(), cfg.Repos.Dir)
-	if err != nil {
+	if err := git.CheckInstalled(context.Background()); err != nil {
 		return nil, err
 	}
 	// git runs elsewhere, and where a relative path leads to nothing it runs no hooks.
@@ -87,8 +88,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("find hooks: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath,
-		places: withoutPlaces(cfg.Repos.Dir, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath), filepath.Dir(git.path)),
+		cfg: cfg, log: cfg.Log, gitMemory: maxMemory, hooksPath: hooksPath,
+		places: withoutPlaces(cfg.Repos.Path, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
 		pushes: newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
 		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}

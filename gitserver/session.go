@@ -14,6 +14,8 @@ import (
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
@@ -150,13 +152,12 @@ func (x *session) tell(line string) { _, _ = fmt.Fprintf(x.err, "refship: %s\n",
 func (x *session) fail(err error) int {
 	var (
 		usage   *usageError
-		name    *NameError
 		refused *refusedError
 		hint    interface{ Hint() string }
 	)
 	var status int
 	switch {
-	case errors.As(err, &usage), errors.As(err, &name):
+	case errors.As(err, &usage), fault.Is(err, fault.Usage):
 		status = exitUsage
 	case errors.As(err, &refused):
 		status = exitRefused
@@ -186,10 +187,9 @@ func withoutPlaces(dirs ...string) *strings.Replacer {
 // open finds a repository on which the key may do what the command needs. A repository that is hidden from the key and
 // one that does not exist look the same from outside.
 func (x *session) open(key *keys.Key, name string, need keys.Action) (dir string, err error) {
-	dir, err = x.s.cfg.Repos.locate(name)
-	var unknown *UnknownRepoError
+	dir, err = x.s.cfg.Repos.Locate(name)
 	switch {
-	case errors.As(err, &unknown), err == nil && !key.May(keys.Read, name):
+	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
 		return "", &refusedError{
 			what:   fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name),
 			remedy: x.reachable(key, need),
@@ -202,7 +202,7 @@ func (x *session) open(key *keys.Key, name string, need keys.Action) (dir string
 			remedy: fmt.Sprintf("ask who runs this server for the rule %s:%s", need, name),
 		}
 	}
-	sha256, err := isSHA256(x.ctx, x.s.git, dir)
+	sha256, err := repos.UsesSHA256(x.ctx, dir)
 	switch {
 	case err != nil:
 		return "", err
@@ -226,7 +226,7 @@ func (x *session) reachable(key *keys.Key, need keys.Action) string {
 	if need == keys.Deploy {
 		what = "deploy"
 	}
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		x.log().Error("repositories cannot be listed", "error", err)
 		return "check the name"

@@ -74,7 +74,7 @@ func TestBadCommands(t *testing.T) {
 		{"git-receive-pack 'config.git.git'", 2, "config.git.git is no repository name", ""},
 		{"git-receive-pack 'a/.git'", 2, "is no repository name", ""},
 		{"git-receive-pack 'con*'", 2, "it has a character other than", ""},
-		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "longer than 100 bytes", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "it is 101 bytes (limit 100)", ""},
 		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "command is longer than 1000 bytes", ""},
 		{"git-receive-pack '/conifg'", 4, "repository conifg does not exist, or key laptop may not read it", "this key may push to config\n"},
 		{"git-receive-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it", "this key may push to config\n"},
@@ -115,7 +115,7 @@ func TestBadCommands(t *testing.T) {
 			t.Errorf("%s: stdout has %q", x.command, r.stdout)
 		}
 	}
-	names, err := e.repos.names()
+	names, err := e.repos.Names()
 	if err != nil || len(names) != 3 {
 		t.Errorf("repositories are %v, %v", names, err)
 	}

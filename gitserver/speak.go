@@ -4,7 +4,7 @@ import "refship/keys"
 
 // greet answers a session without a command.
 func (x *session) greet(key *keys.Key) int {
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		return x.fail(err)
 	}

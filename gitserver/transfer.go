@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks"
 	"refship/keys"
@@ -48,9 +49,6 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return x.fail(err)
-	}
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
@@ -67,7 +65,8 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 		return x.fail(err)
 	}
 	since := time.Now()
-	received, gitErr := x.s.git.run(x.s.hard, gitRun{
+	received, gitErr := x.s.runGit(x.s.hard, gitRun{
+		dir:     dir,
 		args:    append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options", dir),
 		env:     append(x.protocolEnv(), push.Env()...),
 		stdin:   in,
@@ -207,8 +206,8 @@ func (x *session) report(name, dir string, received input, gitErr error, outcome
 // fast-forwards, with --atomic, and what this server does not support. But on an empty list a git whose repository uses
 // SHA-256 gives up with a message about something else.
 func (x *session) hasNoRefs(dir string) bool {
-	out, err := x.s.git.output(x.s.hard, "--git-dir="+dir, "for-each-ref", "--count=1")
-	return err == nil && out == ""
+	out, err := git.Run(x.s.hard, dir, "for-each-ref", "--count=1")
+	return err == nil && len(out) == 0
 }
 
 // uploadPack runs a clone or fetch, which ends with the client.
@@ -217,16 +216,14 @@ func (x *session) uploadPack(key *keys.Key, name string) int {
 	if err != nil {
 		return x.fail(err)
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return x.fail(err)
-	}
 	_, release, err := x.enter(x.s.fetches, key, name, keys.Read)
 	if err != nil {
 		return x.fail(err)
 	}
 	defer release()
 	since := time.Now()
-	_, gitErr := x.s.git.run(x.ctx, gitRun{
+	_, gitErr := x.s.runGit(x.ctx, gitRun{
+		dir: dir,
 		args: []string{"-c", "uploadpack.allowFilter=true", "-c", "gc.auto=0",
 			"upload-pack", "--strict", "--end-of-options", dir},
 		env:     x.protocolEnv(),

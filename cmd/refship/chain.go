@@ -51,7 +51,7 @@ func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, e
 	if err != nil {
 		return "", err
 	}
-	repos, err := dir.repos().List(ctx)
+	repos, err := dir.repos().List()
 	if err != nil {
 		return "", err
 	}

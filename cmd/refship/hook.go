@@ -16,7 +16,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -188,7 +188,7 @@ func (c *hookInstallCmd) checkServer(a *app, home *install.Repository) error {
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
 	}
-	repos, err := filepath.EvalSymlinks(dir.repos().Dir)
+	repos, err := filepath.EvalSymlinks(dir.repos().Path)
 	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
 		return nil //nolint:nilerr // nor without its repositories
 	}
@@ -239,7 +239,7 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 	} else if s.Repository == "" {
 		s.Repository = name
 	}
-	if s.Repository, err = gitserver.ParseName(s.Repository); err != nil {
+	if err := repos.CheckName(s.Repository); err != nil {
 		return s, asUsage("--name", err)
 	}
 	if c.SigningKey != nil {

@@ -9,7 +9,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -45,7 +45,7 @@ func (s *server) openMonitor(ctx context.Context, store *deploy.Store) (*monitor
 const permissionTime = 2 * time.Second
 
 // warnDenied warns of each namespace whose pushes etcd's role will have refused, if etcd says so soon.
-func (s *server) warnDenied(ctx context.Context, store *deploy.Store, repos []*gitserver.Repo) {
+func (s *server) warnDenied(ctx context.Context, store *deploy.Store, repos []*repos.Repository) {
 	var targets []target.Target
 	for _, repo := range repos {
 		targets = append(targets, repo.Targets...)

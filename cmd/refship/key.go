@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
@@ -75,7 +75,7 @@ func (c *keyAddCmd) rules() ([]keys.Rule, error) {
 		if rule.Repository == "" || rule.Repository == "*" {
 			continue
 		}
-		if _, err := gitserver.ParseName(rule.Repository); err != nil {
+		if err := repos.CheckName(rule.Repository); err != nil {
 			return nil, err
 		}
 	}
@@ -88,8 +88,7 @@ func tellUnknown(ctx context.Context, a *app, dir dataDir, rules []keys.Rule) er
 		if rule.Repository == "" || rule.Repository == "*" {
 			continue
 		}
-		var unknown *gitserver.UnknownRepoError
-		if _, err := dir.repos().Find(ctx, rule.Repository); errors.As(err, &unknown) {
+		if _, err := dir.repos().Find(rule.Repository); errors.Is(err, repos.ErrUnknown) {
 			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s", rule.Repository, rule.Repository, dir.flag())
 		} else if err != nil {
 			return err

@@ -25,6 +25,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -350,8 +351,8 @@ func (s *server) serve(
 // recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
 // and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
 // keeps none of the others from being served.
-func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*gitserver.Repo, error) {
-	repos, err := s.dir.repos().List(ctx)
+func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*repos.Repository, error) {
+	repos, err := s.dir.repos().List()
 	if err != nil {
 		s.warn(err)
 	}
@@ -415,7 +416,7 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 
 // announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
 // has them all.
-func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.Repo, more []string) error {
+func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repository, more []string) error {
 	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
 	lines = append(lines, s.store.lines...)
 	lines = append(lines, more...)
@@ -448,7 +449,7 @@ func (s *server) notify(state string) {
 // maxListed bounds the repositories that are named at start.
 const maxListed = 10
 
-func describeRepos(repos []*gitserver.Repo) string {
+func describeRepos(repos []*repos.Repository) string {
 	if len(repos) == 0 {
 		return "no repositories"
 	}

@@ -14,7 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -28,7 +28,7 @@ const (
 // health probes whether the server lives and whether it is ready.
 type health struct {
 	dataDir string
-	repos   gitserver.Repos
+	repos   repos.Dir
 	store   *deploy.Store
 
 	server   atomic.Pointer[Server] // nil: it starts
@@ -182,7 +182,7 @@ type permissions struct {
 }
 
 func (h *health) readPermissions(ctx context.Context) (permissions, error) {
-	all, _ := h.repos.List(ctx) // with an error, those that can be read are there; refwatch tells the error
+	all, _ := h.repos.List() // with an error, those that can be read are there; refwatch tells the error
 	var targets []target.Target
 	for _, repository := range all {
 		targets = append(targets, repository.Targets...)

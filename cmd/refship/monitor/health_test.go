@@ -18,7 +18,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 // However many ask at once, whether for an answer or an error: it is found out once.
@@ -55,7 +55,7 @@ func TestStarting(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	h := newHealth(Config{
-		DataDir: dir, Repos: gitserver.Repos{Dir: filepath.Join(dir, "repos")},
+		DataDir: dir, Repos: repos.Dir{Path: filepath.Join(dir, "repos")},
 		Store: deploy.NewStore(etcdtest.New(t).Client(), time.Minute, slog.New(slog.DiscardHandler)),
 	})
 	if status, body := get(answer("livez", h.live()), "/livez"); status != 200 || body != "ok\n" {

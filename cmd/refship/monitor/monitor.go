@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -31,7 +31,7 @@ type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
 	DataDir  string       // its disk must have room
-	Repos    gitserver.Repos
+	Repos    repos.Dir
 	Store    *deploy.Store
 	EtcdOps  []string // the operations that EtcdRequest is told of
 	Version  string   // of the program

@@ -15,7 +15,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -23,7 +23,7 @@ import (
 type permitted struct {
 	*testing.T
 	root   *clientv3.Client
-	repos  gitserver.Repos
+	repos  repos.Dir
 	health *health
 }
 
@@ -55,7 +55,7 @@ func newPermitted(t *testing.T) *permitted {
 			t.Fatal(err)
 		}
 	}
-	p := &permitted{T: t, root: dial("root"), repos: gitserver.Repos{Dir: t.TempDir()}}
+	p := &permitted{T: t, root: dial("root"), repos: repos.Dir{Path: t.TempDir()}}
 	p.health = newHealth(Config{
 		Repos: p.repos, Store: deploy.NewStore(dial("ship"), time.Minute, slog.New(slog.DiscardHandler)),
 	})

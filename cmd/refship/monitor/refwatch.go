@@ -11,7 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -25,7 +25,7 @@ const (
 // refWatch compares each target's ref with what its chain deployed: one repository after the other, all of them in each
 // round, and one soon after a push or deploy.
 type refWatch struct {
-	repos  gitserver.Repos
+	repos  repos.Dir
 	hooks  *hooks.Server      // from run on
 	failed prometheus.Counter // comparisons that could not be made
 	log    *slog.Logger
@@ -39,7 +39,7 @@ type refWatch struct {
 	wake  chan struct{}                 // has one element if any are due
 }
 
-func newRefWatch(repos gitserver.Repos, failed prometheus.Counter, log *slog.Logger) *refWatch {
+func newRefWatch(repos repos.Dir, failed prometheus.Counter, log *slog.Logger) *refWatch {
 	return &refWatch{
 		repos: repos, failed: failed, log: log,
 		desc: prometheus.NewDesc("refship_ref_ahead",
@@ -98,7 +98,7 @@ func (w *refWatch) compareDue(ctx context.Context) {
 	w.due = make(map[string]bool)
 	w.mu.Unlock()
 	for name := range due {
-		repo, err := w.repos.Find(ctx, name)
+		repo, err := w.repos.Find(name)
 		if err == nil {
 			err = w.compare(ctx, repo)
 		}
@@ -109,7 +109,7 @@ func (w *refWatch) compareDue(ctx context.Context) {
 // compareAll is a round. It forgets repositories that are gone, if it could list all. It ends early while etcd does not
 // answer, because each comparison would wait for it.
 func (w *refWatch) compareAll(ctx context.Context) {
-	repos, err := w.repos.List(ctx) // with an error, those that can be read are there
+	repos, err := w.repos.List() // with an error, those that can be read are there
 	w.warnUnlisted(ctx, err)
 	if err == nil {
 		w.forgetOthers(repos)
@@ -147,7 +147,7 @@ func (w *refWatch) warnUnlisted(ctx context.Context, err error) {
 }
 
 // forgetOthers drops the series of repositories that are not listed.
-func (w *refWatch) forgetOthers(listed []*gitserver.Repo) {
+func (w *refWatch) forgetOthers(listed []*repos.Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := make(map[string]map[string]float64)
@@ -160,7 +160,7 @@ func (w *refWatch) forgetOthers(listed []*gitserver.Repo) {
 }
 
 // compare compares the refs of one repository, and forgets its targets that are gone.
-func (w *refWatch) compare(ctx context.Context, repo *gitserver.Repo) error {
+func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 	ctx, cancel := context.WithTimeout(ctx, refsTime)
 	defer cancel()
 	all, err := w.hooks.Status(ctx, repo.Name, repo.Dir)

@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"context"
@@ -10,41 +10,59 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/hooks/target"
 )
 
-// Repos are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
+// Dir are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
 // repositories, so Dir belongs on a file system that tells case apart. Everything else below Dir is left alone and
 // never served; symbolic links are not followed.
-type Repos struct{ Dir string }
+type Dir struct{ Path string }
 
-// Repo is one of them.
-type Repo struct {
+// Repository is one of them.
+type Repository struct {
 	Name    string
 	Dir     string
 	Targets []target.Target // sorted by name
 }
 
-func (r Repos) path(name string) string {
-	return filepath.Join(r.Dir, filepath.FromSlash(name)+".git")
+func (r Dir) path(name string) string {
+	return filepath.Join(r.Path, filepath.FromSlash(name)+".git")
+}
+
+// Reasons of errors. The program words the remedies; they are about the repository's name.
+const (
+	ReasonUnknown fault.Reason = "repository-unknown"
+	ReasonExists  fault.Reason = "repository-exists"
+	ReasonOverlap fault.Reason = "namespace-overlaps" // about nothing
+)
+
+// ErrUnknown is why something fails where there is no repository of that name. Names gives those that there are.
+var ErrUnknown = errors.New("repository does not exist")
+
+func unknownError(name string) error {
+	return &fault.Error{
+		Kind: fault.Refused, What: fmt.Sprintf("repository %s does not exist", name),
+		Reason: ReasonUnknown, About: []string{name}, Cause: ErrUnknown,
+	}
 }
 
 // List gives all repositories, sorted by name. Where one repository's targets cannot be read, the others are given
 // together with an error that names it.
-func (r Repos) List(ctx context.Context) ([]*Repo, error) {
-	names, err := r.names()
+func (r Dir) List() ([]*Repository, error) {
+	names, err := r.Names()
 	if err != nil {
 		return nil, err
 	}
-	var all []*Repo
+	var all []*Repository
 	var errs []error
 	for _, n := range names {
-		repo, err := r.Find(ctx, n)
-		var gone *UnknownRepoError
+		repo, err := r.Find(n)
 		switch {
 		case err == nil:
 			all = append(all, repo)
-		case errors.As(err, &gone): // removed since names looked
+		case errors.Is(err, ErrUnknown): // removed since Names looked
 		default:
 			errs = append(errs, err)
 		}
@@ -52,9 +70,9 @@ func (r Repos) List(ctx context.Context) ([]*Repo, error) {
 	return all, errors.Join(errs...)
 }
 
-// Find gives the repository of that name, or an *UnknownRepoError.
-func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
-	dir, err := r.locate(name)
+// Find gives the repository of that name, or ErrUnknown.
+func (r Dir) Find(name string) (*Repository, error) {
+	dir, err := r.Locate(name)
 	if err != nil {
 		return nil, err
 	}
@@ -62,53 +80,52 @@ func (r Repos) Find(ctx context.Context, name string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}
-	return &Repo{Name: name, Dir: dir, Targets: targets}, nil
+	return &Repository{Name: name, Dir: dir, Targets: targets}, nil
 }
 
-// locate gives the directory of a repository without reading its targets.
-func (r Repos) locate(name string) (string, error) {
-	name, err := ParseName(name)
-	if err != nil {
+// Locate gives the directory of a repository without reading its targets.
+func (r Dir) Locate(name string) (string, error) {
+	if err := CheckName(name); err != nil {
 		return "", err
 	}
 	// Each element must be a real directory: a symbolic link could lead out of Dir, or give a repository two names.
-	p := r.Dir
+	p := r.Path
 	for e := range strings.SplitSeq(name+".git", "/") {
 		p = filepath.Join(p, e)
 		fi, err := os.Lstat(p)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return "", &UnknownRepoError{Name: name}
+			return "", unknownError(name)
 		case err != nil:
 			return "", fmt.Errorf("find repository %s: %w", name, err)
 		case !fi.IsDir():
-			return "", &UnknownRepoError{Name: name}
+			return "", unknownError(name)
 		}
 	}
 	if !isRepository(p) {
-		return "", &UnknownRepoError{Name: name}
+		return "", unknownError(name)
 	}
 	return p, nil
 }
 
-// names lists the repositories without reading their targets.
-func (r Repos) names() ([]string, error) {
+// Names lists the repositories, sorted, without reading their targets.
+func (r Dir) Names() ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(r.Dir, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(r.Path, func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
 			return err
-		case p == r.Dir || !d.IsDir():
+		case p == r.Path || !d.IsDir():
 			return nil
 		}
-		rel, err := filepath.Rel(r.Dir, p)
+		rel, err := filepath.Rel(r.Path, p)
 		if err != nil {
 			return err
 		}
 		base, isGit := strings.CutSuffix(filepath.ToSlash(rel), ".git")
-		if _, err := ParseName(base); err != nil {
+		if CheckName(base) != nil {
 			return fs.SkipDir
 		}
 		if !isGit {
@@ -136,8 +153,8 @@ func isRepository(dir string) bool {
 	return true
 }
 
-// isSHA256 tells whether a repository names its objects by SHA-256, which deploy hashes cannot express.
-func isSHA256(ctx context.Context, git *gitTool, dir string) (bool, error) {
+// UsesSHA256 tells whether the repository at dir names its objects by SHA-256, which deploy hashes cannot express.
+func UsesSHA256(ctx context.Context, dir string) (bool, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config"))
 	if err != nil {
 		return false, fmt.Errorf("read repository config: %w", err)
@@ -146,9 +163,9 @@ func isSHA256(ctx context.Context, git *gitTool, dir string) (bool, error) {
 	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
 		return false, nil
 	}
-	out, err := git.output(ctx, "--git-dir="+dir, "rev-parse", "--show-object-format")
+	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
 	if err != nil {
 		return false, err
 	}
-	return strings.TrimSpace(out) != "sha1", nil
+	return strings.TrimSpace(string(out)) != "sha1", nil
 }

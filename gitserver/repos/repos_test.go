@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -20,10 +21,16 @@ func newTarget(ns string) target.Target {
 	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
 }
 
+// hinted tells whether a user learns what to do.
+func hinted(err error) bool {
+	reason, _ := fault.ReasonOf(err)
+	return fault.RemedyOf(err) != "" || reason != ""
+}
+
 func TestCreate(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: filepath.Join(t.TempDir(), "deep", "repos")}
-	if all, err := r.List(ctx); err != nil || len(all) != 0 {
+	r := Dir{Path: filepath.Join(t.TempDir(), "deep", "repos")}
+	if all, err := r.List(); err != nil || len(all) != 0 {
 		t.Fatalf("list of nothing: %v, %v", all, err)
 	}
 	targets := []target.Target{
@@ -34,8 +41,8 @@ func TestCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Repo{
-		Name: "team/config", Dir: filepath.Join(r.Dir, "team", "config.git"), Targets: []target.Target{targets[1], targets[0]},
+	want := &Repository{
+		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []target.Target{targets[1], targets[0]},
 	}
 	if diff := cmp.Diff(want, repo); diff != "" {
 		t.Error(diff)
@@ -52,22 +59,22 @@ func TestCreate(t *testing.T) {
 	}
 	// Foreign things, and what a process that died left.
 	for _, d := range []string{"junk", "not.git", ".hidden.git/refs", "-x.git", "a b.git", "team/.new-123/objects"} {
-		if err := os.MkdirAll(filepath.Join(r.Dir, d), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(r.Path, d), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, f := range []string{"README", "file.git"} {
-		if err := os.WriteFile(filepath.Join(r.Dir, f), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.Path, f), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(repo.Dir, filepath.Join(r.Dir, "link.git")); err != nil {
+	if err := os.Symlink(repo.Dir, filepath.Join(r.Path, "link.git")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("team", filepath.Join(r.Dir, "group")); err != nil {
+	if err := os.Symlink("team", filepath.Join(r.Path, "group")); err != nil {
 		t.Fatal(err)
 	}
-	all, err := r.List(ctx)
+	all, err := r.List()
 	var names []string
 	for _, repo := range all {
 		names = append(names, repo.Name)
@@ -75,23 +82,22 @@ func TestCreate(t *testing.T) {
 	if diff := cmp.Diff([]string{"Team/config", "team", "team/config"}, names); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	var unknown *UnknownRepoError
 	for _, name := range []string{"nope", "link", "group/config", "not", "file", "team/nope"} {
-		if _, err := r.Find(ctx, name); !errors.As(err, &unknown) {
+		if _, err := r.Find(name); !errors.Is(err, ErrUnknown) {
 			t.Errorf("find %s: %v", name, err)
 		}
 	}
 	if _, err := r.Create(ctx, "team/other", "refs/heads/main", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(r.Dir, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(r.Path, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("unfinished repository is still there: %v", err)
 	}
 }
 
 func TestCreateRefused(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
@@ -118,16 +124,15 @@ func TestCreateRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), x.say) {
 			t.Errorf("create %s: got %v, want %s", x.name, err, x.say)
 		}
-		var hint interface{ Hint() string }
-		if !errors.As(err, &hint) || hint.Hint() == "" {
-			t.Errorf("create %s: no hint: %v", x.name, err)
+		if !hinted(err) {
+			t.Errorf("create %s: no remedy: %v", x.name, err)
 		}
 	}
-	names, err := r.names()
+	names, err := r.Names()
 	if diff := cmp.Diff([]string{"config"}, names); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	left, err := filepath.Glob(filepath.Join(r.Dir, ".new-*"))
+	left, err := filepath.Glob(filepath.Join(r.Path, ".new-*"))
 	if len(left) > 0 || err != nil {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -135,7 +140,7 @@ func TestCreateRefused(t *testing.T) {
 
 // TestCreateTogether: of many that want overlapping namespaces or one name at the same time, one wins.
 func TestCreateTogether(t *testing.T) {
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
@@ -149,7 +154,7 @@ func TestCreateTogether(t *testing.T) {
 	}
 	wg.Wait()
 	won := len(slices.DeleteFunc(errs, func(err error) bool { return err != nil }))
-	names, err := r.names()
+	names, err := r.Names()
 	if won != 1 || len(names) != 1 || err != nil {
 		t.Errorf("%d won, repositories are %v, %v", won, names, err)
 	}
@@ -158,13 +163,13 @@ func TestCreateTogether(t *testing.T) {
 // TestBrokenTargets: one repository's bad config hides no other, and no namespace is given away meanwhile.
 func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
 		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(r.Dir, "bad.git", "config"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(r.Path, "bad.git", "config"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +179,7 @@ func TestBrokenTargets(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	all, err := r.List(ctx)
+	all, err := r.List()
 	if len(all) != 1 || all[0].Name != "good" || err == nil || !strings.Contains(err.Error(), "repository bad") {
 		t.Errorf("got %v, %v", all, err)
 	}
@@ -183,39 +188,10 @@ func TestBrokenTargets(t *testing.T) {
 	}
 }
 
-// TestPushByPath: a push that does not come through the server moves nothing.
-func TestPushByPath(t *testing.T) {
-	e := start(t)
-	repo := e.repo("config")
-	work := e.work()
-	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
-		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
-		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
-	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
-		t.Errorf("refs moved: %s", refs)
-	}
-}
-
-func TestOldGit(t *testing.T) {
-	for out, ok := range map[string]bool{
-		"git version 2.36.0\n": true, "git version 2.39.5 (Apple Git-154)\n": true, "git version 3.0.0": true,
-		"git version 2.35.9": false, "git version 1.99": false, "hello": false, "": false,
-	} {
-		if err := checkVersion(out); (err == nil) != ok {
-			t.Errorf("%q: %v", out, err)
-		}
-	}
-	t.Setenv("PATH", t.TempDir())
-	_, err := New(Config{Repos: Repos{Dir: t.TempDir()}})
-	if err == nil || !strings.Contains(err.Error(), "git is not in PATH") {
-		t.Errorf("got %v", err)
-	}
-}
-
 // TestTargets adds, replaces and removes targets; the overlap check looks at all repositories, but for a target that goes away.
 func TestTargets(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +200,7 @@ func TestTargets(t *testing.T) {
 	}
 	targets := func() []target.Target {
 		t.Helper()
-		repo, err := r.Find(ctx, "config")
+		repo, err := r.Find("config")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,9 +256,8 @@ func TestTargets(t *testing.T) {
 		if x.err == nil || !strings.Contains(x.err.Error(), x.say) {
 			t.Errorf("%s: got %v", x.what, x.err)
 		}
-		var hint interface{ Hint() string }
-		if x.what != "set, bad namespace" && !errors.As(x.err, &hint) {
-			t.Errorf("%s: no hint: %v", x.what, x.err)
+		if x.what != "set, bad namespace" && !hinted(x.err) {
+			t.Errorf("%s: no remedy: %v", x.what, x.err)
 		}
 	}
 	if diff := cmp.Diff(before, targets()); diff != "" {
@@ -302,7 +277,7 @@ func TestTargets(t *testing.T) {
 // TestAddTargetRace: of many at once that want one namespace, one gets it.
 func TestAddTargetRace(t *testing.T) {
 	ctx := t.Context()
-	r := Repos{Dir: t.TempDir()}
+	r := Dir{Path: t.TempDir()}
 	const n = 8
 	for i := range n {
 		if _, err := r.Create(ctx, fmt.Sprintf("r%d", i), "refs/heads/main", nil); err != nil {
@@ -317,9 +292,8 @@ func TestAddTargetRace(t *testing.T) {
 	all.Wait()
 	failed := 0
 	for _, err := range errs {
-		var overlap *OverlapError
-		switch {
-		case errors.As(err, &overlap):
+		switch reason, _ := fault.ReasonOf(err); {
+		case reason == ReasonOverlap:
 			failed++
 		case err != nil:
 			t.Error(err)
