@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -80,16 +81,6 @@ func parseNamespace(s string) (record.Namespace, error) {
 	return ns, nil
 }
 
-// asUsage makes an error about a flag a usage error, and keeps its remedy; flag is "" where the error names the word.
-func asUsage(flag string, err error) error {
-	usage := usagef("%s", err)
-	if flag != "" {
-		usage.what = flag + ": " + usage.what
-	}
-	usage.remedy = remedyOf(err)
-	return usage
-}
-
 // connect dials --endpoints, or else the etcd of the server that runs on the data directory.
 func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
 	if len(f.Endpoints) > 0 {
@@ -112,10 +103,11 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 }
 
 func noServer(dir dataDir) error {
-	return &hintError{
-		err: fmt.Errorf("no server with an etcd of its own is running on %s: %w", dir.path, etcd.ErrUnreachable),
-		hint: "where its server runs with --endpoints, give the same here" +
-			"\nelse start it with: refship serve" + dir.flag(),
+	return &fault.Error{
+		What: "no server with an etcd of its own is running on " + dir.path + ": etcd unreachable",
+		Remedy: "where its server runs with --endpoints, give the same here\n" +
+			"else start it with: refship serve" + dir.flag(),
+		Cause: etcd.ErrUnreachable,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/keys"
@@ -62,10 +63,9 @@ func userDataDir(a *app) (string, error) {
 	if home, ok := a.getenv("HOME"); ok && filepath.IsAbs(home) {
 		return filepath.Join(home, ".local", "share", "refship"), nil
 	}
-	return "", &usageError{
-		what:   "no data directory: neither --data-dir nor any of $STATE_DIRECTORY, $XDG_DATA_HOME and $HOME is set",
-		remedy: "say where: --data-dir DIR",
-	}
+	return "", fault.New(fault.Usage,
+		"no data directory: neither --data-dir nor any of $STATE_DIRECTORY, $XDG_DATA_HOME and $HOME is set",
+		"say where: --data-dir DIR")
 }
 
 func (d dataDir) repos() repos.Dir { return repos.Dir{Path: filepath.Join(d.path, "repos")} }
@@ -100,10 +100,9 @@ func (d dataDir) prepare(a *app) error {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return &hintError{
-			err:  fmt.Errorf("data directory %s is writable by others", d.path),
-			hint: "chmod 700 " + text.Quote(d.path),
-		}
+		return fault.New(fault.Failed,
+			fmt.Sprintf("data directory %s is writable by others", d.path),
+			"chmod 700 "+text.Quote(d.path))
 	}
 	if err := d.checkOwner(); err != nil {
 		return err
@@ -134,10 +133,9 @@ func (d dataDir) checkOwner() error {
 	if !ok || owner == os.Geteuid() {
 		return nil
 	}
-	return &hintError{
-		err:  fmt.Errorf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
-		hint: fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)),
-	}
+	return fault.New(fault.Failed,
+		fmt.Sprintf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
+		fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)))
 }
 
 // ownerOf is the id of the user whom a file belongs to.
@@ -158,48 +156,24 @@ func userName(id int) string {
 	return u.Username
 }
 
-// heldError says that another server holds the data directory (exit 3).
-type heldError struct {
-	dir string
-	pid string // "" if it did not say
-}
-
-func (e *heldError) Error() string {
-	who := "another server"
-	if e.pid != "" {
-		who += ", process " + e.pid + ","
-	}
-	return fmt.Sprintf("data directory %s is held: %s is running on it", e.dir, who)
-}
-
-// Hint is the remedy.
-func (e *heldError) Hint() string {
-	return "stop that server first, or give this one a data directory of its own with --data-dir"
-}
-
-// lock takes the data directory for this process until unlock is called; *heldError if another one has it.
+// lock takes the data directory for this process until unlock is called. It is a conflict if another process has it.
 func (d dataDir) lock() (unlock func(), err error) {
 	unlock, err = disk.TryLock(filepath.Join(d.path, "lock"))
 	var locked *disk.LockedError
 	switch {
-	case errors.As(err, &locked) && locked.PID == 0:
-		return nil, &heldError{dir: d.path}
 	case errors.As(err, &locked):
-		return nil, &heldError{dir: d.path, pid: strconv.Itoa(locked.PID)}
+		server := "another server"
+		if locked.PID != 0 {
+			server += fmt.Sprintf(", process %d,", locked.PID)
+		}
+		return nil, &fault.Error{
+			Kind:   fault.Conflict,
+			What:   fmt.Sprintf("data directory %s is held: %s is running on it", d.path, server),
+			Remedy: "stop that server first, or give this one a data directory of its own with --data-dir",
+			Cause:  err,
+		}
 	case err != nil:
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
 	return unlock, nil
 }
-
-// hintError adds a remedy to an error.
-type hintError struct {
-	err  error
-	hint string
-}
-
-func (e *hintError) Error() string { return e.err.Error() }
-func (e *hintError) Unwrap() error { return e.err }
-
-// Hint is the remedy.
-func (e *hintError) Hint() string { return e.hint }

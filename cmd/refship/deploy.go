@@ -117,19 +117,19 @@ func (c *deployCmd) check(ctx context.Context) error {
 	case c.Repo == "" && c.Target != "":
 		return together("--dir", "--target")
 	case c.Repo != "" && c.Rev == "":
-		return &usageError{what: "--rev is missing: which commit of the repository is to be deployed?", remedy: "say it as git does: --rev HEAD, --rev main, --rev OID"}
+		return fault.New(fault.Usage, "--rev is missing: which commit of the repository is to be deployed?", "say it as git does: --rev HEAD, --rev main, --rev OID")
 	case c.Repo != "" && len(c.Exclude) > 0:
-		return &usageError{what: "--exclude belongs to --dir", remedy: "of a commit, deploy a directory of it with --path, or take the files out of the commit"}
+		return fault.New(fault.Usage, "--exclude belongs to --dir", "of a commit, deploy a directory of it with --path, or take the files out of the commit")
 	case c.Dir != "" && c.Path != nil:
-		return &usageError{what: "--path belongs to --repo", remedy: "name the directory itself: --dir DIR/" + *c.Path}
+		return fault.New(fault.Usage, "--path belongs to --repo", "name the directory itself: --dir DIR/"+*c.Path)
 	case c.Dir != "" && c.Namespace == "":
-		return &usageError{what: "--namespace is missing: which chain is the directory for?", remedy: "such as --namespace " + c.suggestNamespace(c.Dir)}
+		return fault.New(fault.Usage, "--namespace is missing: which chain is the directory for?", "such as --namespace "+c.suggestNamespace(c.Dir))
 	case c.Target != "" && c.Namespace != "":
 		return together("--target", "--namespace")
 	case c.Target != "" && c.layoutFlags != (layoutFlags{}):
-		return &usageError{what: "--target has its own settings, and others are given", remedy: "leave --target out and give --namespace, or change the target"}
+		return fault.New(fault.Usage, "--target has its own settings, and others are given", "leave --target out and give --namespace, or change the target")
 	case c.Force && strings.TrimSpace(c.Reason) == "":
-		return &usageError{what: "--force needs --reason", remedy: "say why: --force --reason TEXT; the record keeps it"}
+		return fault.New(fault.Usage, "--force needs --reason", "say why: --force --reason TEXT; the record keeps it")
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (c *deployCmd) explain(ctx context.Context) error {
 	if home, err := install.Find(ctx, "."); err == nil {
 		remedy += fmt.Sprintf("\nyou are in the repository %s, which is not taken by itself: refship deploy --repo . --rev HEAD", home.Place())
 	}
-	return &usageError{what: "what is to be deployed? neither --repo nor --dir is given", remedy: remedy}
+	return fault.New(fault.Usage, "what is to be deployed? neither --repo nor --dir is given", remedy)
 }
 
 // suggestNamespace names a chain for a directory.
@@ -224,7 +224,7 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 		if t.Name == c.Target || c.Target == "" && len(targets) == 1 {
 			say("target " + t.Name + " of its git config: " + describeTarget(t))
 			if c.layoutFlags != (layoutFlags{}) {
-				return t, &usageError{what: "the target " + t.Name + " has its own settings, and others are given", remedy: "give --namespace, too, or change the target"}
+				return t, fault.New(fault.Usage, "the target "+t.Name+" has its own settings, and others are given", "give --namespace, too, or change the target")
 			}
 			return t, nil
 		}
@@ -232,11 +232,11 @@ func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string))
 	}
 	switch {
 	case len(targets) == 0:
-		return target.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
+		return target.Target{}, fault.New(fault.Usage, "--namespace is missing, and the repository's git config has no target", "such as --namespace "+c.suggestNamespace(c.Repo))
 	case c.Target != "":
 		return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
 	}
-	return target.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
+	return target.Target{}, fault.New(fault.Usage, "--target is missing, and the repository's git config has several", "its targets: "+strings.Join(names, ", "))
 }
 
 // maxNamed is how many files a warning names.

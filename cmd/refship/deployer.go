@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -138,7 +139,7 @@ func readPassword(path string) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", &hintError{err: fmt.Errorf("read password: the first line of %s is empty", path), hint: "the file holds the password and nothing else"}
+		return "", fault.New(fault.Failed, fmt.Sprintf("read password: the first line of %s is empty", path), "the file holds the password and nothing else")
 	}
 	return line, nil
 }

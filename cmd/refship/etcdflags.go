@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
@@ -74,10 +75,9 @@ func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
 	case given == 1 || given == 2:
 		return usagef(files+" belong together, and only %d of them are given", given)
 	case given == 0 && !isLoopback(ctx, c.EtcdListen):
-		return &usageError{
-			what:   "--etcd-listen " + c.EtcdListen + ": etcd needs TLS with client certificates there",
-			remedy: "give " + files + ", or listen on a loopback address such as 127.0.0.1:2379",
-		}
+		return fault.New(fault.Usage,
+			"--etcd-listen "+c.EtcdListen+": etcd needs TLS with client certificates there",
+			"give "+files+", or listen on a loopback address such as 127.0.0.1:2379")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // TestEtcdFlagsAreCheckedAsDialDoes: what Dial refuses without dialling is a usage error before anything is done, and
@@ -48,11 +49,10 @@ func TestEtcdFlagsAreCheckedAsDialDoes(t *testing.T) {
 		{etcdFlags{Endpoints: []string{"h:1"}, Password: "p"}, "a password and no user"},
 	} {
 		err := c.flags.check()
-		usage := (*usageError)(nil)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%+v: %v", c.flags, err)
-		case c.want != "" && (!errors.As(err, &usage) || exitCode(err) != exitUsage || !strings.Contains(err.Error(), c.want)):
+		case c.want != "" && (!fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%+v: %v, want %q", c.flags, err, c.want)
 		}
 		client, err := etcd.Dial(ended, c.flags.config(slog.New(slog.DiscardHandler)))
@@ -81,7 +81,7 @@ func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
 		{serveCmd{EtcdListen: "127.0.0.1:x"}, "a port is a number"},
 	} {
 		err := c.flags.checkEtcdListen(t.Context())
-		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), c.want) {
+		if !fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.flags, err, c.want)
 		}
 		dir := filepath.Join(t.TempDir(), "etcd")

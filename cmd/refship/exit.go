@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"refship/deploy/fault"
 )
 
-// Exit statuses, a promise to scripts.
+// Exit statuses, a promise to scripts. Those of failures are the kinds of faults.
 const (
 	exitDone     = 0
-	exitFailed   = 1
-	exitUsage    = 2
-	exitConflict = 3
-	exitRefused  = 4
-	exitCorrupt  = 5
-	exitEtcd     = 6
+	exitFailed   = int(fault.Failed)
+	exitConflict = int(fault.Conflict)
 )
 
 // exitCodesHelp is what `refship help exit-codes` prints.
@@ -30,21 +27,16 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   6  etcd is unreachable or full
 `
 
-// exitCode says what kind of failure err is.
+// exitCode is the exit status for err: its kind, except that work which was broken off just failed, whatever it was
+// waiting for.
 func exitCode(err error) int {
-	var (
-		usage *usageError
-		held  *heldError
-	)
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.As(err, &usage):
-		return exitUsage
-	case errors.As(err, &held):
-		return exitConflict
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return exitFailed
 	}
 	return int(fault.KindOf(err))
 }
+
+// exitError ends the program with a status and without a word: what is wrong has been said already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

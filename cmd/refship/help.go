@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/fault"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -65,7 +67,7 @@ func printHelp(parser *kong.Kong, words []string) error {
 			if node == parser.Model.Node {
 				names = append(names, "exit-codes")
 			}
-			return &usageError{what: fmt.Sprintf("no help on %s: it knows %s", strings.Join(words, " "), strings.Join(names, ", "))}
+			return fault.New(fault.Usage, fmt.Sprintf("no help on %s: it knows %s", strings.Join(words, " "), strings.Join(names, ", ")), "")
 		}
 		node = child
 	}

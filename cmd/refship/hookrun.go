@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks"
@@ -37,23 +38,18 @@ func (*hookRunCmd) Help() string {
 // hookMaxInput bounds what git tells of a push, in bytes; more than refship takes, so that it can say so.
 const hookMaxInput = 16 << 20
 
-// exitError ends the program with a status and no word: somebody else has said why.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
 // Run runs the earlier hook, and then ours.
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
-		return &usageError{what: "GIT_DIR is not set: git calls this command, by way of a hook", remedy: "to put it there: refship hook install DIR"}
+		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook", "to put it there: refship hook install DIR")
 	}
 	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
 	if err != nil {
 		return fmt.Errorf("read git's ref updates: %w", err)
 	}
 	if len(input) > hookMaxInput {
-		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", text.Size(hookMaxInput)), hint: "push fewer refs at once"}
+		return fault.New(fault.Failed, fmt.Sprintf("read git's ref updates: they have more than %s", text.Size(hookMaxInput)), "push fewer refs at once")
 	}
 	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
 	// signal would ignore it in the earlier hook, too.
@@ -112,10 +108,9 @@ func (c *hookRunCmd) earlier(input []byte) error {
 	}
 	switch info, err := os.Stat(c.Earlier); {
 	case errors.Is(err, fs.ErrNotExist):
-		return &hintError{
-			err:  fmt.Errorf("refused: the hook that was here before refship's is gone: %s", c.Earlier),
-			hint: "who runs this repository puts it back, or takes refship's hooks out: refship hook uninstall",
-		}
+		return fault.New(fault.Failed,
+			fmt.Sprintf("refused: the hook that was here before refship's is gone: %s", c.Earlier),
+			"who runs this repository puts it back, or takes refship's hooks out: refship hook uninstall")
 	case err != nil:
 		return fmt.Errorf("look at the earlier hook: %w", err)
 	case info.Mode()&0o111 == 0:
@@ -197,10 +192,9 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 // openHook connects to the etcd that a repository's config names.
 func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
-		return nil, &hintError{
-			err:  errors.New("the repository's git config does not say where etcd is"),
-			hint: "who runs this repository: refship hook install --endpoints URL " + text.Quote(gitDir),
-		}
+		return nil, fault.New(fault.Failed,
+			"the repository's git config does not say where etcd is",
+			"who runs this repository: refship hook install --endpoints URL "+text.Quote(gitDir))
 	}
 	conf, err := etcdOf(s, cfg.Log)
 	if err != nil {

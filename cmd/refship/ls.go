@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -58,10 +59,9 @@ func treePath(arg string) (string, error) {
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(where, "/"), "/") {
 		if tree.CheckName(name) != nil {
-			return "", &usageError{
-				what:   fmt.Sprintf("<path>: %q is not a path inside a tree", arg),
-				remedy: "a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main",
-			}
+			return "", fault.New(fault.Usage,
+				fmt.Sprintf("<path>: %q is not a path inside a tree", arg),
+				"a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main")
 		}
 	}
 	return where, nil

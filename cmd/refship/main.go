@@ -23,6 +23,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"refship/deploy/fault"
 )
 
 func main() {
@@ -32,8 +34,8 @@ func main() {
 	}))
 }
 
-// untilSignal ends the context at the first signal. Other than with signal.NotifyContext the second one has its default
-// effect from the very moment on at which the context ends.
+// untilSignal ends the context at the first signal. Unlike with signal.NotifyContext, a second signal has its default
+// effect as soon as the context has ended.
 func untilSignal(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -41,15 +43,7 @@ func untilSignal(ctx context.Context) context.Context {
 	go func() {
 		first := <-signals
 		signal.Stop(signals)
-		cancel(&interruptError{first})
+		cancel(&fault.Error{Kind: fault.Failed, What: "stopped by a signal: " + first.String(), Cause: context.Canceled})
 	}()
 	return ctx
 }
-
-// interruptError is why a context ended: a signal came.
-type interruptError struct{ signal os.Signal }
-
-func (e *interruptError) Error() string { return "stopped by a signal: " + e.signal.String() }
-
-// Is makes it a context.Canceled.
-func (e *interruptError) Is(target error) bool { return target == context.Canceled }

@@ -29,7 +29,6 @@ func TestExitCode(t *testing.T) {
 		{context.Canceled, 1},
 		{fmt.Errorf("%w: %w", etcd.ErrUnreachable, context.Canceled), 1},
 		{usagef("wrong"), 2},
-		{&heldError{dir: "/data"}, 3},
 		{fmt.Errorf("publish: %w", &deploy.ConflictError{Head: &record.Deploy{}}), 3},
 		{errors.Join(errors.New("a"), fault.New(fault.Conflict, "locked", "")), 3},
 		{&fault.Error{Kind: fault.Refused, What: "no"}, 4},
@@ -97,7 +96,7 @@ func TestDataDirDefault(t *testing.T) {
 		}
 	}
 	nothing := &app{getenv: func(string) (string, bool) { return "", false }}
-	if _, err := (dataFlag{}).dir(nothing); exitCode(err) != exitUsage {
+	if _, err := (dataFlag{}).dir(nothing); !fault.Is(err, fault.Usage) {
 		t.Errorf("without a home: %v", err)
 	}
 }
@@ -128,8 +127,7 @@ func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	held := (*heldError)(nil)
-	if _, err := dir.lock(); !errors.As(err, &held) || held.pid == "" {
+	if _, err := dir.lock(); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("a second lock: %v", err)
 	}
 	for _, path := range []string{dir.path, filepath.Join(dir.path, "keys"), dir.etcd(), dir.run(), dir.repos().Path} {

@@ -22,6 +22,7 @@ import (
 	"refship/cmd/refship/monitor"
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
@@ -158,10 +159,7 @@ func findHookBinary(a *app) (string, error) {
 	}
 	path := filepath.Join(filepath.Dir(self), hookBinary)
 	if err := unix.Access(path, unix.X_OK); err != nil {
-		return "", &hintError{
-			err:  fmt.Errorf("find %s: %s: %w", hookBinary, path, err),
-			hint: "git runs it as a hook: install refship and " + hookBinary + " side by side in one directory",
-		}
+		return "", &fault.Error{Remedy: "git runs it as a hook: install refship and " + hookBinary + " side by side in one directory", Cause: fmt.Errorf("find %s: %s: %w", hookBinary, path, err)}
 	}
 	return path, nil
 }
@@ -341,7 +339,7 @@ func (s *server) serve(
 		case <-hookCtx.Done(): // no push was running: it is said all the same
 		}
 		if ctx.Err() != nil {
-			s.tellf("%s: letting running pushes finish", context.Cause(ctx))
+			s.say("%s: letting running pushes finish", context.Cause(ctx))
 		}
 		return nil
 	})
@@ -365,7 +363,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
 			}
 			if unstuck {
-				s.tellf("%s: removed the lock of an earlier run", target.Namespace)
+				s.say("%s: removed the lock of an earlier run", target.Namespace)
 			}
 		}
 		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
@@ -394,20 +392,17 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := config.Listen(ctx, network, address)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: the address is taken by another program", address),
-			hint: "stop that program, or choose another address with " + flag + " HOST:PORT",
-		}
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: the address is taken by another program", address),
+			"stop that program, or choose another address with "+flag+" HOST:PORT")
 	case errors.Is(err, unix.EACCES):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: no permission", address),
-			hint: "ports below 1024 need a privilege; choose another with " + flag + " HOST:PORT",
-		}
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: no permission", address),
+			"ports below 1024 need a privilege; choose another with "+flag+" HOST:PORT")
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: this machine does not have that address", address),
-			hint: "choose one that it has with " + flag + " HOST:PORT, or all of them with " + flag + " :PORT",
-		}
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: this machine does not have that address", address),
+			"choose one that it has with "+flag+" HOST:PORT, or all of them with "+flag+" :PORT")
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}

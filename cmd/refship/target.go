@@ -54,10 +54,9 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if was, err := findTarget(repo, c.Name); err == nil {
-		return &hintError{
-			err:  fmt.Errorf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
-			hint: fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name),
-		}
+		return fault.New(fault.Failed,
+			fmt.Sprintf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
+			fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name))
 	}
 	if err := dir.checkOwner(); err != nil {
 		return err

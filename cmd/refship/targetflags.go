@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -50,10 +51,9 @@ func (f *targetFlags) make(repo, name string) (target.Target, error) {
 func (f *targetFlags) change(was target.Target) (target.Target, error) {
 	t, err := f.apply(was)
 	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
-		return t, &usageError{
-			what:   "from " + string(was.Frontend) + " to " + string(t.Frontend) + " in " + string(was.Namespace) + ": a chain is either refship's own or mgmt's",
-			remedy: "give another --namespace, too; mgmt's is " + string(record.MgmtNamespace),
-		}
+		return t, fault.New(fault.Usage,
+			"from "+string(was.Frontend)+" to "+string(t.Frontend)+" in "+string(was.Namespace)+": a chain is either refship's own or mgmt's",
+			"give another --namespace, too; mgmt's is "+string(record.MgmtNamespace))
 	}
 	return t, err
 }
