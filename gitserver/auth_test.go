@@ -172,7 +172,7 @@ func TestUnknownKey(t *testing.T) {
 	log := e.log.text()
 	for _, want := range []string{
 		"key is not known", ssh.FingerprintSHA256(stranger.signer.PublicKey()), "user=eve", "address=127.0.0.1:",
-		"remedy=echo 'ssh-ed25519 ", "| refship key add NAME --key - --allow RULE",
+		"remedy=key-unknown ssh-ed25519 ",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("log has no %q:\n%s", want, log)

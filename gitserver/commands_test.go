@@ -49,7 +49,7 @@ func TestReposCommand(t *testing.T) {
 		}
 	}
 	r = e.ssh(laptop, "git@127.0.0.1", "repos")
-	r.want(t, 1, "refship: error: read targets of repository site: ")
+	r.want(t, 4, "refship: error: read targets of repository site: ")
 	if !strings.HasPrefix(r.stdout, "config  deploy  ") || strings.Contains(r.stderr, "secret") {
 		t.Errorf("got %s\n%s", r.stdout, r.stderr)
 	}
@@ -101,15 +101,15 @@ func TestLogCommand(t *testing.T) {
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 1, "refship: error: ", "refship: hint: ", "default")
-	e.exec(c, "log config:nope").want(t, 1, "refship: error: ", "nope", "refship: hint: ")
+	e.exec(c, "log config").want(t, 4, "refship: error: ", "refship: hint: ", "default")
+	e.exec(c, "log config:nope").want(t, 4, "refship: error: ", "nope", "refship: hint: ")
 	if r := e.exec(c, "log config:default -n 1"); r.status != 0 || strings.Count(r.stdout, "\n") != 1 {
 		t.Errorf("got %+v", r)
 	}
 	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte("[core\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 1, "refship: error: ")
+	e.exec(c, "log config").want(t, 4, "refship: error: ")
 }
 
 // TestStatusCommand: ref against chain, before and after.
@@ -137,7 +137,7 @@ func TestStatusCommand(t *testing.T) {
 	status(e.mustGit(nil, work, "rev-parse", "HEAD"), head, "ahead by 1 commit")
 	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:default").want(t, 0)
 	status("equal")
-	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 1, "refship: error: ", "docs")
+	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 4, "refship: error: ", "docs")
 }
 
 // TestAdmin: the rule admin is for everything on every repository, over SSH too.

@@ -40,7 +40,7 @@ func TestDeployCommand(t *testing.T) {
 	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit || e.head("config") != nil || pending() != 1 {
 		t.Fatalf("ref is %s, head %+v, %d intents", got, e.head("config"), pending())
 	}
-	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 1, "refship: error: ", "is on hold: maintenance", "refship: hint: ")
+	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 4, "refship: error: ", "is on hold: maintenance", "refship: hint: ")
 	if e.head("config") != nil || pending() != 1 {
 		t.Fatalf("on hold: head %+v, %d intents", e.head("config"), pending())
 	}
@@ -103,7 +103,7 @@ func TestBrokenRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := e.execIn(s, "git-receive-pack '/config'")
-	r.want(t, 128, "fatal: bad config", "refship: hint: who runs this server has to look at repository config")
+	r.want(t, 128, "fatal: bad config", "refship: hint: tell the server's operator that git cannot work with repository config")
 	if strings.Contains(r.stderr, "sha1") {
 		t.Errorf("stderr is %s", r.stderr)
 	}

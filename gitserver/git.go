@@ -14,8 +14,8 @@ import (
 	"refship/deploy/git"
 )
 
-// maxMemory bounds the memory that one git process takes for itself, so that a few kilobytes which unpack to gigabytes
-// (git puts together a commit, a tree, and whatever comes as a delta in memory) cost one process and not the server. A
+// maxMemory bounds the memory that one git process takes for itself. A few kilobytes can unpack to gigabytes: git puts
+// together in memory a commit, a tree, and whatever comes as a delta. So such a push costs one process and not the server. A
 // stock git sends no deltas of files over 512 MiB (core.bigFileThreshold); for one of that size git needs two such pieces.
 const maxMemory = 2 << 30
 
@@ -33,8 +33,8 @@ func memorySettings() []string {
 	}
 }
 
-// gitRun is one git process that talks to a client.
-type gitRun struct {
+// gitProcess is one git process that talks to a client.
+type gitProcess struct {
 	dir     string   // of the repository
 	args    []string // after memorySettings
 	env     []string // besides git.Env
@@ -44,16 +44,13 @@ type gitRun struct {
 	started func()
 }
 
-// killAfter is how long git has to remove its lock files when it is told to end.
-const killAfter = 2 * time.Second
-
-// run runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
-// this process. The copying from stdin may go on after run: it ends with the reader.
-func (s *Server) runGit(ctx context.Context, r gitRun, copying *sync.WaitGroup) (input, error) {
-	cmd := exec.Command("git", append(memorySettings(), r.args...)...)
-	cmd.Dir = r.dir
-	cmd.Env = git.Env(r.dir, r.env...)
-	cmd.Stdout, cmd.Stderr = r.stdout, r.stderr
+// runGit runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
+// this process. The copying from stdin may go on afterwards: it ends with the reader.
+func (s *Server) runGit(ctx context.Context, p gitProcess, copying *sync.WaitGroup) (input, error) {
+	cmd := exec.Command("git", append(memorySettings(), p.args...)...)
+	cmd.Dir = p.dir
+	cmd.Env = git.Env(p.dir, p.env...)
+	cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -69,57 +66,63 @@ func (s *Server) runGit(ctx context.Context, r gitRun, copying *sync.WaitGroup) 
 	if err := limitMemory(cmd.Process.Pid, s.gitMemory); err != nil {
 		return input{}, errors.Join(fmt.Errorf("limit git's memory: %w", err), stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
-	r.started()
-	in := &countingReader{r: r.stdin}
+	p.started()
+	in := &inputCounter{r: p.stdin}
 	copying.Go(func() {
 		// Neither side's error matters here: a client that is gone is an end of input for git, and a git that has
 		// ended shows in its exit status.
 		_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, in, make([]byte, 64<<10))
 		_ = stdin.Close()
 	})
-	end := newEnding(cmd.Process.Pid)
-	stop := context.AfterFunc(ctx, end.begin)
+	group := newProcessGroup(cmd.Process.Pid)
+	stop := context.AfterFunc(ctx, group.terminate)
 	err = cmd.Wait()
 	stop()
-	end.over()
-	return in.sofar(), err
+	group.markEnded()
+	return in.soFar(), err
 }
 
-// ending ends a process group in two steps.
-type ending struct {
-	pid  int
-	mu   sync.Mutex
-	done chan struct{} // closed when the process was waited for
+// killAfter is how long git has to remove its lock files when it is told to end.
+const killAfter = 2 * time.Second
+
+// processGroup is a process that was started as the leader of its group, and what it started.
+type processGroup struct {
+	pid   int
+	mu    sync.Mutex
+	ended chan struct{} // closed when the process was waited for
 }
 
-func newEnding(pid int) *ending { return &ending{pid: pid, done: make(chan struct{})} }
+func newProcessGroup(pid int) *processGroup {
+	return &processGroup{pid: pid, ended: make(chan struct{})}
+}
 
-func (e *ending) begin() {
-	e.signal(syscall.SIGTERM)
+// terminate tells the group to end, and kills it where it does not.
+func (g *processGroup) terminate() {
+	g.signal(syscall.SIGTERM)
 	t := time.NewTimer(killAfter)
 	defer t.Stop()
 	select {
-	case <-e.done:
+	case <-g.ended:
 	case <-t.C:
-		e.signal(syscall.SIGKILL)
+		g.signal(syscall.SIGKILL)
 	}
 }
 
-// signal reaches the whole group, but never one that got the same number later.
-func (e *ending) signal(sig syscall.Signal) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// signal reaches the whole group, but never another one that got the same number later.
+func (g *processGroup) signal(sig syscall.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	select {
-	case <-e.done:
+	case <-g.ended:
 	default:
-		_ = syscall.Kill(-e.pid, sig) // the only error is that nobody is left
+		_ = syscall.Kill(-g.pid, sig) // the only error is that the group is empty
 	}
 }
 
-func (e *ending) over() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	close(e.done)
+func (g *processGroup) markEnded() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.ended)
 }
 
 // input is what a client sent to git.
@@ -129,14 +132,14 @@ type input struct {
 	ended bool    // the client's input was at its end before git was
 }
 
-// countingReader takes down what git was given.
-type countingReader struct {
+// inputCounter notes what git was given.
+type inputCounter struct {
 	r  io.Reader
 	mu sync.Mutex
 	in input
 }
 
-func (c *countingReader) Read(p []byte) (int, error) {
+func (c *inputCounter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.mu.Lock()
 	if c.in.bytes < int64(len(c.in.first)) {
@@ -148,7 +151,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *countingReader) sofar() input {
+func (c *inputCounter) soFar() input {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.in

@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -131,7 +132,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	}
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
-		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
+		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log, Remedy: remedy,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -159,6 +160,14 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		}
 	})
 	return e
+}
+
+// remedy stands for the program's: it gives the reason where there is one.
+func remedy(err error) string {
+	if reason, about := fault.ReasonOf(err); reason != "" {
+		return strings.Join(append([]string{string(reason)}, about...), " ")
+	}
+	return fault.RemedyOf(err)
 }
 
 // killGroup ends a client and what it started.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
 	"refship/gitserver/repos"
 )
 
@@ -31,10 +32,10 @@ func TestConnectionLimits(t *testing.T) {
 		name   string
 		limits Limits
 		say    string
-		flag   string
+		reason fault.Reason
 	}{
-		{"all", Limits{Connections: 3, ConnectionsPerAddress: 100}, "refship: 3 connections are open, as many as this server takes: try again later", "flag=--max-connections"},
-		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3}, "refship: 3 connections from your address are open, as many as it may have: close one, or ask who runs this server for a larger --max-connections-per-address", "flag=--max-connections-per-address"},
+		{"all", Limits{Connections: 3, ConnectionsPerAddress: 100}, "refship: 3 connections are open, as many as this server takes: try again later", ReasonConnections},
+		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3}, "refship: 3 connections from your address are open, as many as it may have: close one, or ask the server's operator to connections-per-address-limit", ReasonConnectionsPerAddress},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := start(t, func(s *Server) { s.cfg.Limits = c.limits.withDefaults() })
@@ -74,7 +75,7 @@ func TestConnectionLimits(t *testing.T) {
 			e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 			e.stop()
 			log := e.log.text()
-			if !strings.Contains(log, "WARN connection refused: too many are open address=127.0.0.1:") || !strings.Contains(log, c.flag) {
+			if !strings.Contains(log, "WARN connection refused: too many are open address=127.0.0.1:") || !strings.Contains(log, "remedy="+string(c.reason)+" ") {
 				t.Errorf("log does not tell: %s", log)
 			}
 			if n := e.srv.Stats(); n != (Stats{}) || len(e.srv.networks) != 0 {
@@ -208,7 +209,7 @@ func TestLoginGrace(t *testing.T) {
 	}
 	e.exec(c, "help").want(t, 0)
 	e.stop()
-	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 || !strings.Contains(e.log.text(), "limit=4s flag=--login-grace") {
+	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 || !strings.Contains(e.log.text(), "limit=4s remedy=login-grace-limit") {
 		t.Errorf("log does not tell: %s", e.log.text())
 	}
 }
@@ -245,7 +246,7 @@ func leftovers(t *testing.T, repo *repos.Repository) []string {
 	return found
 }
 
-// TestMaxPack: a push that is too large is told the limit, the flag and the remedy, and leaves nothing; in parts it goes.
+// TestMaxPack: a push that is too large is told the limit and the remedy, and leaves nothing; in parts it goes.
 func TestMaxPack(t *testing.T) {
 	e := start(t, func(s *Server) { s.cfg.Limits.MaxPack = 1 << 20 })
 	repo := e.repo("config")
@@ -256,7 +257,7 @@ func TestMaxPack(t *testing.T) {
 	}
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 1, "pack exceeds maximum allowed size",
 		"refship: error: nothing was stored: what was pushed to config is more than 1 MiB, the most that this server takes at once\n",
-		"refship: hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask who runs this server for a larger --max-pack-size\n",
+		"refship: hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask the server's operator to pack-size-limit\n",
 		"[remote rejected] main -> main (unpacker error)")
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
@@ -283,7 +284,7 @@ func TestMaxPack(t *testing.T) {
 	s.Stdin = strings.NewReader(pktLine(line) + "0000" + "PACKthis is no pack at all, whatever it says")
 	e.execIn(s, "git-receive-pack '/config'").want(t, 1, "git refused what was pushed")
 	e.stop()
-	if !strings.Contains(e.log.text(), "push is too large") || !strings.Contains(e.log.text(), "flag=--max-pack-size") {
+	if !strings.Contains(e.log.text(), "push is too large") || !strings.Contains(e.log.text(), "remedy=pack-size-limit") {
 		t.Error("log does not tell")
 	}
 }

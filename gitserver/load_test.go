@@ -23,7 +23,7 @@ func TestIdleConnections(t *testing.T) {
 	const each = 200
 	e := start(t, func(s *Server) {
 		s.cfg.Limits.ConnectionsPerAddress = 4 * each
-		s.cfg.Limits.KeepAlive = 2 * time.Second
+		s.askAfter = 2 * time.Second
 	})
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")

@@ -11,10 +11,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// isGiven tells whether the command that asked for a turn may run.
-func (t *turn) isGiven() bool {
+// isGranted tells whether the command that asked for a turn may run.
+func (t *turn) isGranted() bool {
 	select {
-	case <-t.given:
+	case <-t.granted:
 		return true
 	default:
 		return false
@@ -44,8 +44,8 @@ func TestPoolParts(t *testing.T) {
 		for k, want := range c.want {
 			got := 0
 			for range c.size {
-				asked := p.ask(fmt.Sprint(k))
-				if all = append(all, asked); asked.isGiven() {
+				asked := p.request(fmt.Sprint(k))
+				if all = append(all, asked); asked.isGranted() {
 					got++
 				}
 			}
@@ -112,11 +112,11 @@ func TestPoolRule(t *testing.T) {
 			keys := map[string]int{}
 			waiting := 0
 			for i, one := range m.asked {
-				if one.isGiven() != m.given[one] {
-					t.Fatalf("number %d, of %s: has a turn: %t, should: %t", i, one.key, one.isGiven(), m.given[one])
+				if one.isGranted() != m.given[one] {
+					t.Fatalf("number %d, of %s: has a turn: %t, should: %t", i, one.key, one.isGranted(), m.given[one])
 				}
 				switch {
-				case one.isGiven():
+				case one.isGranted():
 					keys[one.key]++
 				case m.may(one.key):
 					t.Fatalf("number %d, of %s, waits and may go", i, one.key)
@@ -135,7 +135,7 @@ func TestPoolRule(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
-				m.asked = append(m.asked, p.ask(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
+				m.asked = append(m.asked, p.request(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
 			},
 			"give back": func(t *rapid.T) {
 				if len(m.asked) == 0 {
@@ -162,12 +162,12 @@ func TestPoolAtOnce(t *testing.T) {
 	for k := range keys {
 		for range each {
 			all.Go(func() {
-				one := p.ask(fmt.Sprint(k))
+				one := p.request(fmt.Sprint(k))
 				if rand.IntN(4) == 0 {
 					p.giveBack(one) // given or not
 					return
 				}
-				<-one.given
+				<-one.granted
 				if n := running.Add(1); n > size {
 					t.Errorf("%d run at a time", n)
 				}
@@ -182,21 +182,12 @@ func TestPoolAtOnce(t *testing.T) {
 
 func TestPoolSaysWhy(t *testing.T) {
 	p := newPool("fetch", "fetches", 2)
-	p.ask("a")
-	if got, want := p.why("a"), "your key runs 1 of at most 2 fetches, and what is free is kept for other keys"; got != want {
+	p.request("a")
+	if got, want := p.waitsFor("a"), "your key runs 1 of at most 2 fetches, and what is free is kept for other keys"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	p.ask("b")
-	if got, want := p.why("a"), "the server runs 2 fetches, as many as it does at a time"; got != want {
+	p.request("b")
+	if got, want := p.waitsFor("a"), "the server runs 2 fetches, as many as it does at a time"; got != want {
 		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
-// TestOneIsNotMany: limits may be 1, too.
-func TestOneIsNotMany(t *testing.T) {
-	for n, want := range map[int]string{1: "1 connection from your address is", 2: "2 connections from your address are"} {
-		if got := connectionsAre(" from your address", n); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
 	}
 }

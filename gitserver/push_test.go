@@ -56,7 +56,7 @@ func TestPushCloneFetch(t *testing.T) {
 	// Who may only read may not push, and the ref stays.
 	e.git(reader, clone, "push", e.url("config"), "HEAD:refs/heads/x").want(t, 128,
 		"refship: error: key reader may read repository config, but has no permission to push",
-		"refship: hint: ask who runs this server for the rule push:config")
+		"refship: hint: ask the server's operator for the rule push:config")
 }
 
 // TestUnreadable pushes what git itself refuses.
@@ -192,7 +192,7 @@ func TestNothingSent(t *testing.T) {
 	// The very same over a connection of which nothing gets lost.
 	c := e.dial(laptop)
 	empty := e.repo("empty")
-	const hint = `hint: if your git says "unexpected capabilities^{}", your repository names its objects by SHA-256; refship works with`
+	const hint = `hint: if your git says "unexpected capabilities^{}", your repository uses SHA-256 object names; `
 	if r := e.exec(c, "git-receive-pack '/config'"); r.status == 0 || strings.Contains(r.stderr, "refship:") {
 		t.Errorf("got %+v", r)
 	}

@@ -97,18 +97,18 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	if err := os.Truncate(f.Path, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	message, hint := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "take out lines"
+	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "take out lines"
 	_, _, err := f.List()
-	wantError(t, err, message, hint)
+	wantError(t, err, message, remedy)
 	_, err = f.Find(alice)
-	wantError(t, err, message, hint)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, hint)
+	wantError(t, err, message, remedy)
+	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
 	_, err = f.Remove("alice")
-	wantError(t, err, message, hint)
+	wantError(t, err, message, remedy)
 	// A change does not make it so.
 	text := usable("alice", alice) + strings.Repeat("#", maxFile-len(usable("alice", alice))-10) + "\n"
 	writeFile(t, f.Path, text, 0o600)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), "are more than the limit", hint)
+	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), "are more than the limit", remedy)
 	if key, err := f.Find(alice); err != nil || key == nil {
 		t.Errorf("alice is %v, %v", key, err)
 	}

@@ -57,7 +57,7 @@ func (p *parser) next(text []byte) entry {
 	e.key.Line = p.line
 	id := string(e.key.PublicKey.Marshal())
 	if e.twin = p.first[id]; e.twin != nil && e.err == nil {
-		e.err = withHint("remove one of the two lines", "the same key as in line %d, of %s", e.twin.Line, e.twin.Name)
+		e.err = withRemedy("remove one of the two lines", "the same key as in line %d, of %s", e.twin.Line, e.twin.Name)
 	}
 	if e.err == nil {
 		p.first[id] = e.key
@@ -162,7 +162,7 @@ func (f File) checkSize(file *os.File) error {
 
 func (f File) checkLength(size int64) error {
 	if size > maxFile {
-		return withHint("take out lines that nobody needs", "%s: %d bytes are more than the limit of %d", f.Path, size, maxFile)
+		return withRemedy("take out lines that nobody needs", "%s: %d bytes are more than the limit of %d", f.Path, size, maxFile)
 	}
 	return nil
 }
@@ -194,16 +194,16 @@ func (f File) Add(name string, pub ssh.PublicKey, comment string, rules []Rule) 
 
 // presentError says whose key it is that is there already.
 func (f File) presentError(e *entry) error {
-	hint := fmt.Sprintf("to change what the key may do, edit line %d of %s", e.line, f.Path)
+	remedy := fmt.Sprintf("to change what the key may do, edit line %d of %s", e.line, f.Path)
 	owner := e.key.Name
 	if owner == "" {
 		owner = "nobody"
 	}
 	if e.err != nil {
-		return withHint(hint, "%s is there already, as a key of %s in line %d, which is not usable: %w",
+		return withRemedy(remedy, "%s is there already, as a key of %s in line %d, which is not usable: %w",
 			e.key.Fingerprint(), owner, e.line, e.err)
 	}
-	return withHint(hint, "%s is there already, as a key of %s in line %d", e.key.Fingerprint(), owner, e.line)
+	return withRemedy(remedy, "%s is there already, as a key of %s in line %d", e.key.Fingerprint(), owner, e.line)
 }
 
 // Remove takes out every line of the user name, usable or not, and gives their number. With a key goes any later line that has
@@ -240,11 +240,11 @@ func (f File) Remove(name string) (int, error) {
 
 func (f File) unknownNameError(name string, names []string) error {
 	slices.Sort(names)
-	hint := "there are no keys yet"
+	remedy := "there are no keys yet"
 	if names = slices.Compact(names); len(names) > 0 {
-		hint = "there are keys of " + strings.Join(names, ", ")
+		remedy = "there are keys of " + strings.Join(names, ", ")
 	}
-	return withHint(hint, "no line of user %q in %s", name, f.Path)
+	return withRemedy(remedy, "no line of user %q in %s", name, f.Path)
 }
 
 // change lets edit make the file's new text from the old one, with every other change excluded.
@@ -302,11 +302,11 @@ func (k *Key) check() error {
 		return fmt.Errorf("comment %q: %w", k.Comment, err)
 	}
 	if len(k.Rules) == 0 {
-		return withHint(rulesHint, "no rules given")
+		return withRemedy(rulesRemedy, "no rules given")
 	}
 	for _, r := range k.Rules {
 		if _, err := parseRule(r.String()); err != nil {
-			return withHint(rulesHint, "parse rule %q: %w", r, err)
+			return withRemedy(rulesRemedy, "parse rule %q: %w", r, err)
 		}
 	}
 	return checkLineLength(len(k.line()))
@@ -324,7 +324,7 @@ func openGuarded(path string, forbidden fs.FileMode, why string) (*os.File, erro
 	case !info.Mode().IsRegular():
 		err = fmt.Errorf("%s is not a regular file", path)
 	case info.Mode()&forbidden != 0:
-		err = withHint("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
+		err = withRemedy("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -213,7 +213,7 @@ func TestAddRefuses(t *testing.T) {
 		pub           ssh.PublicKey
 		comment       string
 		rules         []Rule
-		message, hint string
+		message, remedy string
 	}{
 		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1", edit(1)},
 		{"carol", alice, "", read, "as a key of alice in line 1", edit(1)},
@@ -225,14 +225,14 @@ func TestAddRefuses(t *testing.T) {
 		{"carol", fresh, "x\rx", read, "control character", ""},
 		{"carol", fresh, "\xff", read, "not UTF-8", ""},
 		{"carol", fresh, "", nil, "no rules given", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "other than letters", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "other than letters", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "other than A-Z", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "other than A-Z", "deploy:web"},
 		{"carol", fresh, "", []Rule{{Admin, "*"}}, "takes no repository", "deploy:web"},
 		{"carol", fresh, "", []Rule{{}}, `unknown action ""`, "deploy:web"},
 		{"carol", weak, "", read, "too weak", "ssh-keygen"},
 	} {
 		t.Run(c.name+" "+c.message, func(t *testing.T) {
-			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.hint)
+			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.remedy)
 			if diff := cmp.Diff(text, readFile(t, f.Path)); diff != "" {
 				t.Errorf("the file changed:\n%s", diff)
 			}
@@ -248,17 +248,17 @@ func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 		if err := os.Chmod(f.Path, mode); err != nil {
 			t.Fatal(err)
 		}
-		message, hint := fmt.Sprintf("%s has mode %04o", f.Path, mode), "chmod 600 "+f.Path
+		message, remedy := fmt.Sprintf("%s has mode %04o", f.Path, mode), "chmod 600 "+f.Path
 		_, _, err := f.List()
-		wantError(t, err, message, hint)
+		wantError(t, err, message, remedy)
 		key, err := f.Find(alice)
-		wantError(t, err, message, hint)
+		wantError(t, err, message, remedy)
 		if key != nil {
 			t.Error("found a key in it")
 		}
 		_, err = f.Remove("alice")
-		wantError(t, err, message, hint)
-		wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, hint)
+		wantError(t, err, message, remedy)
+		wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
 	}
 	if err := os.Chmod(f.Path, 0o644); err != nil {
 		t.Fatal(err)

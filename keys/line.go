@@ -85,7 +85,7 @@ func parseLine(text []byte) (*Key, error) {
 	}
 	// The library takes some other spellings, too; one for each key lets Find look for it.
 	if !bytes.Contains(text, keyBase64(pub)) {
-		return key, withHint("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
+		return key, withRemedy("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
 	}
 	return key, nil
 }
@@ -97,7 +97,7 @@ func keyBase64(pub ssh.PublicKey) []byte {
 
 func checkLineLength(n int) error {
 	if n > maxLine {
-		return withHint("rules for many repositories can be said with *, and by further keys", "line is longer than %d bytes", maxLine)
+		return withRemedy("rules for many repositories can be said with *, and by further keys", "line is longer than %d bytes", maxLine)
 	}
 	return nil
 }
@@ -112,11 +112,11 @@ func (k *Key) parseOptions(options []string) error {
 		_, again := values[name]
 		switch {
 		case name != "name" && name != "allow":
-			wrong = withHint("only the options name and allow are known; remove it", "unknown option %q", name)
+			wrong = withRemedy("only the options name and allow are known; remove it", "unknown option %q", name)
 		case again:
 			wrong = fmt.Errorf("option %q is given twice", name)
 		case !ok:
-			wrong = withHint(fmt.Sprintf(`write %s="…"`, name), "option %q has no quoted value", name)
+			wrong = withRemedy(fmt.Sprintf(`write %s="…"`, name), "option %q has no quoted value", name)
 		default:
 			values[name] = value
 		}
@@ -132,7 +132,7 @@ func (k *Key) parseOptions(options []string) error {
 	}
 	for _, need := range []string{"name", "allow"} {
 		if _, ok := values[need]; !ok {
-			return withHint(fmt.Sprintf(`put %s="…" before the key`, need), "option %q is missing", need)
+			return withRemedy(fmt.Sprintf(`put %s="…" before the key`, need), "option %q is missing", need)
 		}
 	}
 	var err error
@@ -164,7 +164,7 @@ func unquote(s string) (string, bool) {
 func CheckName(name string) error {
 	wrong := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._@+-", r) }
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, wrong) || !isAlnum(rune(name[0])) {
-		return withHint(fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),
+		return withRemedy(fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),
 			"user name %q is not allowed", name)
 	}
 	return nil

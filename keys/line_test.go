@@ -48,7 +48,7 @@ func TestParseLine(t *testing.T) {
 
 func TestParseLineRefuses(t *testing.T) {
 	key := keyText(mustPublicKey(t))
-	for _, c := range []struct{ line, message, hint string }{
+	for _, c := range []struct{ line, message, remedy string }{
 		{key + " alice", `option "name" is missing`, `name="…"`},
 		{`allow="admin" ` + key, `option "name" is missing`, `name="…"`},
 		{`name="alice" ` + key, `option "allow" is missing`, `allow="…"`},
@@ -95,7 +95,7 @@ func TestParseLineRefuses(t *testing.T) {
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			_, err := parseLine([]byte(c.line))
-			wantError(t, err, c.message, c.hint)
+			wantError(t, err, c.message, c.remedy)
 			if strings.Contains(err.Error(), "ssh: ") || strings.Contains(err.Error(), "illegal base64") {
 				t.Errorf("%v is in the library's words", err)
 			}
@@ -105,7 +105,7 @@ func TestParseLineRefuses(t *testing.T) {
 
 func TestParseLineRefusesKinds(t *testing.T) {
 	for _, c := range []struct {
-		kind, message, hint string
+		kind, message, remedy string
 		args                []string
 	}{
 		{"rsa", "RSA key of 1024 bits is too weak, the least is 2048", "ssh-keygen -t ed25519", []string{"-b", "1024"}},
@@ -120,8 +120,8 @@ func TestParseLineRefusesKinds(t *testing.T) {
 			key, err := parseLine([]byte(`name="alice",allow="admin" ` + text))
 			_, _, fileErr := ParsePublicKey([]byte(text))
 			if c.message != "" {
-				wantError(t, err, c.message, c.hint)
-				wantError(t, fileErr, c.message, c.hint)
+				wantError(t, err, c.message, c.remedy)
+				wantError(t, fileErr, c.message, c.remedy)
 			} else if err != nil || fileErr != nil || key.Comment != "me@home" {
 				t.Errorf("%v, %v, key %+v", err, fileErr, key)
 			}

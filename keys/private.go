@@ -66,10 +66,10 @@ func (s source) load(path string) (ssh.Signer, error) {
 	var encrypted *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &encrypted):
-		return nil, withHint("remove the passphrase with ssh-keygen -p -N '' -f "+path+s.otherwise,
+		return nil, withRemedy("remove the passphrase with ssh-keygen -p -N '' -f "+path+s.otherwise,
 			"%s is encrypted, and nobody can type its passphrase here", path)
 	case err != nil:
-		return nil, withHint("restore it from a backup"+s.otherwise, "%s is no private key: %w", path, err)
+		return nil, withRemedy("restore it from a backup"+s.otherwise, "%s is no private key: %w", path, err)
 	}
 	if err := checkPublicKey(signer.PublicKey()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

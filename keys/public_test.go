@@ -3,6 +3,8 @@ package keys
 import (
 	"strings"
 	"testing"
+
+	"refship/deploy/fault"
 )
 
 func TestParsePublicKey(t *testing.T) {
@@ -28,7 +30,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	pub := readFile(t, ed+".pub")
 	pemKey := keygen(t, "rsa", "-m", "PEM")
 	pkcs8Key := keygen(t, "rsa", "-m", "PKCS8")
-	for _, c := range []struct{ what, text, message, hint string }{
+	for _, c := range []struct{ what, text, message, remedy string }{
 		{"private key", readFile(t, ed), "this is a private key", "ends in .pub"},
 		{"private key, PEM", readFile(t, pemKey), "this is a private key", "ends in .pub"},
 		{"private key, PKCS8", readFile(t, pkcs8Key), "this is a private key", "ends in .pub"},
@@ -53,11 +55,11 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			key, comment, err := ParsePublicKey([]byte(c.text))
-			wantError(t, err, c.message, c.hint)
+			wantError(t, err, c.message, c.remedy)
 			if key != nil || comment != "" {
 				t.Errorf("gave %v %q all the same", key, comment)
 			}
-			if strings.Contains(err.Error()+hintOf(err), "BEGIN OPENSSH PRIVATE") {
+			if strings.Contains(err.Error()+fault.RemedyOf(err), "BEGIN OPENSSH PRIVATE") {
 				t.Error("the message shows the private key")
 			}
 		})

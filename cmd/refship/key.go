@@ -65,21 +65,9 @@ func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	return tellUnknown(ctx, a, dir, rules)
 }
 
-// rules are those of --allow. A repository that no server can have is refused, too.
+// rules are those of --allow.
 func (c *keyAddCmd) rules() ([]keys.Rule, error) {
-	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
-	if err != nil {
-		return nil, err
-	}
-	for _, rule := range rules {
-		if rule.Repository == "" || rule.Repository == "*" {
-			continue
-		}
-		if err := repos.CheckName(rule.Repository); err != nil {
-			return nil, err
-		}
-	}
-	return rules, nil
+	return keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
 }
 
 // tellUnknown warns of rules for repositories that do not exist: they may come later, or be typing errors.

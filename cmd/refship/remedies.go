@@ -5,6 +5,9 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/text"
+	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
@@ -23,10 +26,22 @@ var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonPathLong: func(about []string) string {
 		return "give a --data-dir whose path is at least " + about[0] + " bytes shorter"
 	},
-	etcd.ReasonTLSFiles:       fixed("check --cacert, --cert and --key, and etcd's certificate"),
-	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
-	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
-	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
+	etcd.ReasonTLSFiles:                   fixed("check --cacert, --cert and --key, and etcd's certificate"),
+	etcd.ReasonTLSFilesUnused:             fixed("use https://, or leave out --cacert, --cert and --key"),
+	etcd.ReasonUserEmpty:                  fixed("etcd has authentication on: give --user NAME:PASSWORD"),
+	etcd.ReasonUserMissing:                fixed("give --user NAME, too"),
+	gitserver.ReasonConnections:           fixed("raise --max-connections"),
+	gitserver.ReasonConnectionsPerAddress: fixed("raise --max-connections-per-address"),
+	gitserver.ReasonKeyUnknown: func(about []string) string {
+		return "echo " + text.Quote(about[0]) + " | refship key add NAME --key - --allow RULE"
+	},
+	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
+	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
+	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	repos.ReasonUnknown: func(about []string) string {
+		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
+	},
 }
 
 // fixed is a remedy that is about nothing in particular.

@@ -272,7 +272,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		ExitCode: exitCode, Limits: s.flags.limits(),
+		Remedy: remedyOf, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

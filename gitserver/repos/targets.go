@@ -97,11 +97,12 @@ func overlapError(namespace record.Namespace, other owner) error {
 		Kind: fault.Failed,
 		What: fmt.Sprintf("namespace %s overlaps %s, where target %s of repository %s deploys to",
 			namespace, other.target.Namespace, other.target.Name, other.repository),
-		Reason: ReasonOverlap,
 	}
 	if namespace == mgmtNamespace && other.target.Namespace == mgmtNamespace {
 		err.Remedy = "a cluster of mgmt has one chain: deploy all of it from one repository, " +
 			"or run another server beside the other cluster's etcd"
+	} else {
+		err.Reason = ReasonOverlap
 	}
 	return err
 }
