@@ -91,7 +91,7 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 		return nil, err
 	}
 	socket := etcd.Socket(dir.etcd())
-	// Asked first, since a client would go on dialling an absent socket until its timeout.
+	// This comes first: a client would dial an absent socket until its timeout.
 	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
 	if err != nil {
 		return nil, noServer(dir)
@@ -105,7 +105,7 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 func noServer(dir dataDir) error {
 	return &fault.Error{
 		What: "no server with an etcd of its own is running on " + dir.path + ": etcd unreachable",
-		Remedy: "where its server runs with --endpoints, give the same here\n" +
+		Remedy: "if its server uses --endpoints, give the same here\n" +
 			"else start it with: refship serve" + dir.flag(),
 		Cause: etcd.ErrUnreachable,
 	}

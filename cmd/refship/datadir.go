@@ -31,7 +31,7 @@ import (
 // All of it is readable by its owner only: what is in etcd/ and run/ acts with the server's rights.
 type dataDir struct {
 	path    string
-	deduced bool // path is what a command without flags and environment takes
+	implied bool // a command without flags and environment takes this path
 }
 
 // dir resolves --data-dir.
@@ -51,12 +51,12 @@ func (f dataFlag) dir(a *app) (dataDir, error) {
 	if err != nil {
 		return dataDir{}, fmt.Errorf("find data directory: %w", err)
 	}
-	return dataDir{path: path, deduced: path == home}, nil
+	return dataDir{path: path, implied: path == home}, nil
 }
 
 // userDataDir is the data directory of a user who says nothing about it (XDG Base Directory Specification).
 func userDataDir(a *app) (string, error) {
-	// The specification: a relative path in it is to be ignored.
+	// The specification: a relative path in it must be ignored.
 	if xdg, ok := a.getenv("XDG_DATA_HOME"); ok && filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "refship"), nil
 	}
@@ -77,16 +77,16 @@ func (d dataDir) signingKey() string { return filepath.Join(d.path, "keys", "sig
 func (d dataDir) etcd() string       { return filepath.Join(d.path, "etcd") }
 func (d dataDir) run() string        { return filepath.Join(d.path, "run") }
 
-// flag is what a suggested command has to end with to use this data directory: " --data-dir DIR", or "".
+// flag is what a suggested command needs to use this data directory: " --data-dir DIR", or "".
 func (d dataDir) flag() string {
-	if d.deduced {
+	if d.implied {
 		return ""
 	}
 	return " --data-dir " + text.Quote(d.path)
 }
 
-// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. A new one is told:
-// its name may be a typing error.
+// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. It says so of a
+// new directory, whose name may be a typing error.
 func (d dataDir) prepare(a *app) error {
 	_, missing := os.Lstat(d.path)
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
@@ -119,8 +119,8 @@ func (d dataDir) prepare(a *app) error {
 	return nil
 }
 
-// checkOwner refuses to write into somebody else's data directory: what root makes there the server could not read. One
-// that is missing is nobody's.
+// checkOwner refuses to write into another user's data directory: the server could not read what root makes there. A
+// missing directory passes.
 func (d dataDir) checkOwner() error {
 	info, err := os.Stat(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +147,7 @@ func ownerOf(info fs.FileInfo) (int, bool) {
 	return int(stat.Uid), true
 }
 
-// userName is the name of a user, or the id of one who has none.
+// userName is the name of a user, or the id if there is no name.
 func userName(id int) string {
 	u, err := user.LookupId(strconv.Itoa(id))
 	if err != nil {
@@ -162,16 +162,11 @@ func (d dataDir) lock() (unlock func(), err error) {
 	var locked *disk.LockedError
 	switch {
 	case errors.As(err, &locked):
-		server := "another server"
+		what := fmt.Sprintf("another server uses the data directory %s", d.path)
 		if locked.PID != 0 {
-			server += fmt.Sprintf(", process %d,", locked.PID)
+			what += fmt.Sprintf(": process %d", locked.PID)
 		}
-		return nil, &fault.Error{
-			Kind:   fault.Conflict,
-			What:   fmt.Sprintf("data directory %s is held: %s is running on it", d.path, server),
-			Remedy: "stop that server first, or give this one a data directory of its own with --data-dir",
-			Cause:  err,
-		}
+		return nil, fault.New(fault.Conflict, what, "stop that server, or give this one its own with --data-dir DIR")
 	case err != nil:
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}

@@ -17,7 +17,7 @@ type etcdFlags struct {
 	Cert         string   `variable:"" group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
 	Key          string   `variable:"" group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
 	User         string   `variable:"" group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
-	Password     string   `variable:"" group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment, or in a file."`
+	Password     string   `variable:"" group:"etcd" placeholder:"PASSWORD" help:"Password for etcd. Better give it in the environment, or in a file."`
 	PasswordFile string   `variable:"" group:"etcd" placeholder:"FILE" help:"A file whose first line is the password for etcd."`
 
 	filed string // the password of PasswordFile, once check has read it
@@ -25,16 +25,18 @@ type etcdFlags struct {
 
 func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
 	return etcd.Config{
-		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password + f.filed, Log: log,
+		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key,
+		User: f.User, Password: f.Password + f.filed, Log: log,
 	}
 }
 
-// check refuses, as usage errors and before anything is done, what etcd.Dial would refuse without dialling. It reads the
-// password's file.
+// check gives usage errors for what etcd.Dial would refuse without dialling, so that nothing is done before. It reads
+// the password's file.
 func (f *etcdFlags) check() error {
 	if len(f.Endpoints) == 0 {
 		if f.CACert != "" || f.Cert != "" || f.Key != "" || f.User != "" || f.Password != "" || f.PasswordFile != "" {
-			return usagef("--cacert, --cert, --key, --user, --password and --password-file belong to --endpoints, which is missing")
+			return usagef("--cacert, --cert, --key, --user, --password and --password-file " +
+				"belong to --endpoints, which is missing")
 		}
 		return nil
 	}
@@ -82,8 +84,8 @@ func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
 	return nil
 }
 
-// isLoopback tells whether nobody but this machine reaches HOST:PORT. A name that cannot be found now is left to etcd,
-// which looks again.
+// isLoopback tells whether only this machine can reach HOST:PORT. A name that cannot be resolved now is left to etcd,
+// which resolves it again.
 func isLoopback(ctx context.Context, address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "" {

@@ -13,8 +13,8 @@ import (
 	"refship/hooks/target"
 )
 
-// openMonitor starts the HTTP server of --http, and gives what to tell the operator about it. The monitor is nil if there
-// is no such flag. From now on it observes etcd's client.
+// openMonitor starts the HTTP server of --http, and gives what to tell the operator about it. The monitor is nil without
+// that flag. From now on it observes etcd's client.
 func (s *server) openMonitor(ctx context.Context, store *deploy.Store) (*monitor.Monitor, []string, error) {
 	if s.flags.HTTP == "" {
 		return nil, nil, nil
@@ -36,7 +36,7 @@ func (s *server) openMonitor(ctx context.Context, store *deploy.Store) (*monitor
 	lines := []string{"http on http://" + addr}
 	if s.flags.HTTPProfiles {
 		lines = append(lines,
-			"warning: /debug/pprof shows the inside of this process, its memory included, to everybody who reaches "+addr)
+			"warning: everyone who can reach "+addr+" can read the memory of this process at /debug/pprof")
 	}
 	return m, lines, nil
 }
@@ -44,7 +44,7 @@ func (s *server) openMonitor(ctx context.Context, store *deploy.Store) (*monitor
 // permissionTime bounds the look at etcd's permissions at the start.
 const permissionTime = 2 * time.Second
 
-// warnDenied warns of each namespace whose pushes etcd's role will have refused, if etcd says so soon.
+// warnDenied warns of each namespace whose pushes will be refused, because etcd's role may not write there.
 func (s *server) warnDenied(ctx context.Context, store *deploy.Store, repos []*repos.Repository) {
 	var targets []target.Target
 	for _, repo := range repos {

@@ -79,7 +79,7 @@ func TestDataDirDefault(t *testing.T) {
 		flag    string
 		env     map[string]string
 		want    string
-		deduced bool
+		implied bool
 	}{
 		{"", map[string]string{"HOME": "/home/ann"}, "/home/ann/.local/share/refship", true},
 		{"", map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "/xdg"}, "/xdg/refship", true},
@@ -91,8 +91,8 @@ func TestDataDirDefault(t *testing.T) {
 	} {
 		a := &app{getenv: func(name string) (string, bool) { value, ok := test.env[name]; return value, ok }}
 		dir, err := dataFlag{DataDir: test.flag}.dir(a)
-		if err != nil || dir.path != test.want || dir.deduced != test.deduced {
-			t.Errorf("%q, %v: got %+v, %v; want %s, %v", test.flag, test.env, dir, err, test.want, test.deduced)
+		if err != nil || dir.path != test.want || dir.implied != test.implied {
+			t.Errorf("%q, %v: got %+v, %v; want %s, %v", test.flag, test.env, dir, err, test.want, test.implied)
 		}
 	}
 	nothing := &app{getenv: func(string) (string, bool) { return "", false }}

@@ -22,7 +22,7 @@ type app struct {
 	getenv         func(string) (string, bool)
 	executable     func() (string, error)
 	now            func() time.Time
-	speech         *slog.Logger // not nil: takes what is said on stderr, as JSON
+	speech         *slog.Logger // nil: speech goes to stderr as text; else here, as JSON
 }
 
 // say prints one line of speech.
@@ -45,7 +45,7 @@ func (a *app) tell(lines ...string) {
 	fmt.Fprint(a.stderr, words.String())
 }
 
-// warn tells of an error that does not end the command; joined errors have a line each.
+// warn tells of an error that does not end the command. Joined errors have a line each.
 func (a *app) warn(err error) {
 	for line := range strings.Lines(err.Error()) {
 		line = text.Printable(strings.TrimSuffix(line, "\n"))
@@ -71,7 +71,7 @@ func (a *app) fail(err error, remedy string) {
 	a.speech.Error(err.Error(), attrs...)
 }
 
-// sayLines prints text that may hold words from outside, and several lines, such as joined errors.
+// sayLines prints text that may have several lines, such as joined errors, and words from outside.
 func (a *app) sayLines(what, said string) {
 	for line := range strings.Lines(said) {
 		a.say("%s: %s", what, text.Printable(strings.TrimSuffix(line, "\n")))
@@ -86,14 +86,11 @@ type command interface {
 // run is the whole program: it parses args, runs the command, prints its error and gives the exit status.
 func run(ctx context.Context, args []string, a *app) int {
 	path, err := runCommand(ctx, args, a)
-	if silent := exitError(0); errors.As(err, &silent) {
-		return int(silent)
+	if silent := exitError(0); err == nil || errors.As(err, &silent) {
+		return exitCode(err)
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
-	}
-	if err == nil {
-		return exitDone
 	}
 	remedy := remedyOf(err)
 	if fault.Is(err, fault.Usage) {
@@ -133,7 +130,7 @@ func runCommand(ctx context.Context, args []string, a *app) (path string, err er
 // usagef makes the error of a command line that cannot be carried out.
 func usagef(format string, args ...any) error { return fault.Newf(fault.Usage, format, args...) }
 
-// asUsage makes a usage error of an error about a flag, and keeps its remedy. flag is "" where the error names the word.
+// asUsage makes a usage error of an error about a flag, and keeps its remedy. flag is "" if the error names the word.
 func asUsage(flag string, err error) error {
 	what := err.Error()
 	if flag != "" {
@@ -142,8 +139,8 @@ func asUsage(flag string, err error) error {
 	return fault.New(fault.Usage, what, remedyOf(err))
 }
 
-// explainUsage turns an error of kong's parser into a usage error, in words that say what is missing, and the path of the
-// command that it is about.
+// explainUsage turns an error of kong's parser into a usage error that says what is missing. It gives the path of the
+// command, too.
 func explainUsage(parser *kong.Kong, err error) (path string, _ error) {
 	parse := (*kong.ParseError)(nil)
 	if !errors.As(err, &parse) || parse.Context == nil {
@@ -154,7 +151,7 @@ func explainUsage(parser *kong.Kong, err error) (path string, _ error) {
 		node = parser.Model.Node
 	}
 	what, remedy := err.Error(), ""
-	understood := parse.Context.Error == nil // every word was, and something is missing or not allowed
+	understood := parse.Context.Error == nil // every word was; something is missing, or not allowed
 	missing := missingArguments(node)
 	switch rest, unexpected := strings.CutPrefix(err.Error(), "unexpected argument "); {
 	case unexpected && len(node.Children) > 0:
@@ -183,7 +180,7 @@ func missingArguments(node *kong.Node) []string {
 	return names
 }
 
-// missingFlags gives what the help says of each flag that is required and not there.
+// missingFlags gives the help of each required flag that is missing.
 func missingFlags(parsed *kong.Context) []string {
 	var texts []string
 	for _, flag := range parsed.Flags() {
@@ -202,7 +199,7 @@ func childNames(node *kong.Node) []string {
 	return names
 }
 
-// resolvedFrom is the environment variable that gave the value which err complains about, or "".
+// resolvedFrom is the environment variable that gave the value that err is about, or "".
 func resolvedFrom(parsed *kong.Context, err error) string {
 	for _, flag := range parsed.Flags() {
 		name, _, _ := strings.Cut(err.Error(), " ")

@@ -47,11 +47,11 @@ type serveCmd struct {
 	dataFlag
 	etcdFlags
 	Listen            string `variable:"" default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
-	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let others reach the embedded etcd, too. Plain HTTP on a loopback address; elsewhere TLS with client certificates, so that the three files are needed."`
+	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let other programs reach the embedded etcd: over plain HTTP on a loopback address, elsewhere over TLS with client certificates, for which the three files are needed."`
 	EtcdCertFile      string `variable:"" placeholder:"FILE" help:"Certificate for --etcd-listen."`
 	EtcdKeyFile       string `variable:"" placeholder:"FILE" help:"Key of that certificate."`
 	EtcdTrustedCAFile string `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
-	HTTP              string `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. Whoever reaches it may ask: choose a loopback address or a private network."`
+	HTTP              string `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. There is no password: choose a loopback address or a private network."`
 	HTTPProfiles      bool   `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
 	limitFlags
 	LogLevel  string `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
@@ -60,7 +60,8 @@ type serveCmd struct {
 
 // Help is the long help.
 func (*serveCmd) Help() string {
-	return "SIGTERM or SIGINT lets running pushes finish, for at most " + pushGrace.String() + "; a second one ends the server at once."
+	return "After SIGTERM or SIGINT running pushes may finish, for at most " + pushGrace.String() + ". " +
+		"A second signal ends the server at once."
 }
 
 // Run serves until a signal comes or something breaks.
@@ -109,7 +110,7 @@ func (c *serveCmd) check(ctx context.Context) error {
 	}
 	switch {
 	case len(c.Endpoints) > 0 && c.EtcdListen != "":
-		return usagef("--endpoints and --etcd-listen can't be used together: only the embedded etcd can be told where to listen")
+		return usagef("--endpoints and --etcd-listen can't be used together: --etcd-listen is about the embedded etcd")
 	case c.HTTPProfiles && c.HTTP == "":
 		return usagef("--http-profiles belongs to --http, which is missing")
 	}
@@ -129,7 +130,9 @@ func checkAddress(flag, address string) error {
 
 // logger makes the server's log. With JSON all that is said from here on goes that way, too.
 func (c *serveCmd) logger(a *app) *slog.Logger {
-	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[c.LogLevel]
+	level := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[c.LogLevel]
 	var handler slog.Handler = slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})
 	if c.LogFormat == "json" {
 		handler = slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: durationText})
@@ -191,7 +194,9 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	if err != nil {
 		return nil, errors.Join(err, embedded.Close())
 	}
-	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota))}
+	s.lines = []string{
+		fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota)),
+	}
 	if addr := embedded.Addr(); addr != "" {
 		scheme := "http"
 		if c.EtcdCertFile != "" {
@@ -202,7 +207,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	return s, nil
 }
 
-// Close ends the connection, and etcd if it is ours. Embedded etcd bounds by itself how long that takes.
+// Close ends the connection, and an embedded etcd, which bounds how long that takes.
 func (s *etcdStore) Close() error {
 	if s.embedded != nil {
 		return s.embedded.Close()
@@ -210,7 +215,7 @@ func (s *etcdStore) Close() error {
 	return s.client.Close()
 }
 
-// failed gives the error of an embedded etcd that cannot go on; it never does for another one.
+// failed gives the error of an embedded etcd that cannot go on. It gives nothing for another etcd.
 func (s *etcdStore) failed() <-chan error {
 	if s.embedded == nil {
 		return nil
@@ -227,7 +232,7 @@ type server struct {
 	flags *serveCmd
 }
 
-// run wires the parts, puts right what an earlier run left behind, and serves.
+// run wires the parts, recovers from an earlier run, and serves.
 func (s *server) run(ctx context.Context, hook string) (err error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -289,7 +294,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	})
 }
 
-// release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
+// release gives the chain locks back. If etcd does not answer, they end with their lease.
 func (s *server) release(locker *deploy.Locker) {
 	closed := make(chan error, 1)
 	go func() { closed <- locker.Close() }()
@@ -346,9 +351,9 @@ func (s *server) serve(
 	return group.Wait()
 }
 
-// recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
-// and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
-// keeps none of the others from being served.
+// recover finishes what an earlier run of this server left behind: it removes its chain locks, and publishes pushes whose
+// ref has moved and whose deploy was not published. The port is not open yet. If that fails for a repository, it says so,
+// and the others are served.
 func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*repos.Repository, error) {
 	repos, err := s.dir.repos().List()
 	if err != nil {
@@ -356,9 +361,10 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			unstuck, err := deploy.Open(s.store.client, target.Namespace, s.log).Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
+			chain := deploy.Open(s.store.client, target.Namespace, s.log)
+			unstuck, err := chain.Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
 			switch {
-			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
+			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and so will each push
 			case err != nil:
 				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
 			}
@@ -386,7 +392,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	network := "tcp"
 	if host, err := netip.ParseAddrPort(address); err == nil && host.Addr().Is4() {
-		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every address of IPv6, too
+		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every IPv6 address, too
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, network, address)
@@ -409,8 +415,8 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
-// has them all.
+// announce says that the port is open, and what a first user must do. It is one write: a program that waits for the first
+// line has them all.
 func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repository, more []string) error {
 	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
 	lines = append(lines, s.store.lines...)
@@ -424,7 +430,8 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repo
 		lines = append(lines, "warning: "+line.Error())
 	}
 	if len(all) == 0 {
-		lines = append(lines, "no keys; add yours with: refship key add NAME --key ~/.ssh/id_ed25519.pub --allow admin"+s.dir.flag())
+		lines = append(lines,
+			"no keys; add yours with: refship key add NAME --key ~/.ssh/id_ed25519.pub --allow admin"+s.dir.flag())
 	}
 	if len(repos) == 0 {
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
@@ -434,14 +441,14 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repo
 	return nil
 }
 
-// notify tells systemd, where that started the server as Type=notify (sd_notify(3)).
+// notify tells systemd, if that started the server as Type=notify (sd_notify(3)).
 func (s *server) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		s.log.Warn("tell systemd", "error", err)
 	}
 }
 
-// maxListed bounds the repositories that are named at start.
+// maxListed bounds the repositories that are named at the start.
 const maxListed = 10
 
 func describeRepos(repos []*repos.Repository) string {

@@ -15,7 +15,8 @@ func (versionCmd) Run(_ context.Context, a *app) error {
 	if revision != "" {
 		revision = " " + revision
 	}
-	_, err := fmt.Fprintf(a.stdout, "refship %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(a.stdout, "refship %s%s %s %s/%s\n",
+		version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
 

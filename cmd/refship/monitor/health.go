@@ -66,7 +66,7 @@ func (h *health) ready() []probe {
 func (h *health) probeServing() error {
 	switch {
 	case h.server.Load() == nil:
-		return errors.New("starting: what an earlier run left behind is being put right")
+		return errors.New("starting: finishing what an earlier run left behind")
 	case h.stopping.Load():
 		return errors.New("shutting down: running pushes may finish, new ones are refused")
 	}
@@ -95,7 +95,7 @@ func (h *health) dialSSH(ctx context.Context) (none struct{}, err error) {
 	deadline, _ := ctx.Deadline()
 	conn.SetReadDeadline(deadline)
 	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-		return none, fmt.Errorf("%s takes connections and says nothing for %s", addr, probeTime)
+		return none, fmt.Errorf("%s accepts connections and sends nothing for %s", addr, probeTime)
 	}
 	return none, nil
 }
@@ -110,7 +110,7 @@ func (h *health) probeHooks() error {
 	for _, name := range []string{"pre-receive", "post-receive"} {
 		path := filepath.Join(server.Hooks.HooksPath(), name)
 		if err := unix.Access(path, unix.X_OK); err != nil {
-			return fmt.Errorf("%s cannot be run: %w; start refship again", path, err)
+			return fmt.Errorf("%s cannot be run: %w; restart refship", path, err)
 		}
 	}
 	socket := server.Hooks.Socket()
@@ -118,9 +118,9 @@ func (h *health) probeHooks() error {
 	case err != nil && h.stopping.Load():
 		return nil // the socket goes after the last push
 	case err != nil:
-		return fmt.Errorf("hooks cannot reach the server: %w; start refship again", err)
+		return fmt.Errorf("hooks cannot reach the server: %w; restart refship", err)
 	case info.Mode()&os.ModeSocket == 0:
-		return fmt.Errorf("hooks cannot reach the server: %s is not a socket; start refship again", socket)
+		return fmt.Errorf("hooks cannot reach the server: %s is not a socket; restart refship", socket)
 	}
 	return nil
 }
@@ -167,7 +167,8 @@ func (h *health) probeSpace() error {
 	case err != nil:
 		return err
 	case now.NoSpace:
-		return errors.New("etcd's alarm NOSPACE is on: it takes no writes; free space (compact, defragment) and disarm the alarm")
+		return errors.New("etcd's alarm NOSPACE is on: it takes no writes; " +
+			"free space (compact, defragment) and disarm the alarm")
 	case now.Quota > 0 && free < leastQuota:
 		return fmt.Errorf("%s of etcd's quota of %s are free; free space (compact, defragment) or raise the quota",
 			text.Size(max(free, 0)), text.Size(now.Quota))
@@ -218,7 +219,7 @@ func (h *health) probeDisk() error {
 	}
 	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // other systems have other types there
 	if free < leastDisk {
-		return fmt.Errorf("%s are free for %s, less than %s", text.Size(free), h.dataDir, text.Size(leastDisk))
+		return fmt.Errorf("%s are free on the disk of %s (least %s)", text.Size(free), h.dataDir, text.Size(leastDisk))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func TestStarting(t *testing.T) {
 	}
 	status, body := get(answer("readyz", h.ready()), "/readyz")
 	const want = "[+]ssh ok\n[+]hooks ok\n[+]etcd ok\n[+]etcd-space ok\n[+]etcd-write ok\n[+]disk ok\n" +
-		"[-]serving failed: starting: what an earlier run left behind is being put right\nreadyz check failed\n"
+		"[-]serving failed: starting: finishing what an earlier run left behind\nreadyz check failed\n"
 	if status != 503 || body != want {
 		t.Errorf("readyz: %d %s", status, body)
 	}
@@ -89,7 +89,7 @@ func TestDeafPort(t *testing.T) {
 	h.serving(Server{Addr: listener.Addr()})
 	livez := answer("livez", []probe{{"ssh", h.probeSSH}})
 	status, body := get(livez, "/livez")
-	want := "[-]ssh failed: " + listener.Addr().String() + " takes connections and says nothing for 2s\nlivez check failed\n"
+	want := "[-]ssh failed: " + listener.Addr().String() + " accepts connections and sends nothing for 2s\nlivez check failed\n"
 	if status != 503 || body != want {
 		t.Errorf("%d %s", status, body)
 	}

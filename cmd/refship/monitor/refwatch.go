@@ -141,7 +141,7 @@ func (w *refWatch) warnUnlisted(ctx context.Context, err error) {
 		reason = err.Error()
 	}
 	if reason != "" && reason != w.unlisted && ctx.Err() == nil {
-		w.log.WarnContext(ctx, "repositories cannot be listed: what refship_ref_ahead says of them stays as it was", "error", err)
+		w.log.WarnContext(ctx, "some repositories cannot be listed: refship_ref_ahead keeps their last values", "error", err)
 	}
 	w.unlisted = reason
 }
