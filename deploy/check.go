@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
@@ -29,7 +28,7 @@ const MaxReason = 10_000
 type Job struct {
 	Kind       record.Kind
 	Repo       *Repository     // with a Commit
-	Commit     plumbing.Hash   // of Repo
+	Commit     tree.OID        // of Repo
 	Dir        *Directory      // in place of Repo and Commit
 	Path       string          // of the commit's tree; "" is all of it, and so it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
@@ -49,9 +48,9 @@ type Job struct {
 // Hash is the deploy hash that the job would publish.
 func (j *Job) Hash() record.Hash {
 	if j.Dir != nil {
-		return record.Hash(record.TreePrefix + j.Dir.Root().String())
+		return record.TreeHash(j.Dir.Root())
 	}
-	return record.Hash(j.Commit.String())
+	return record.CommitHash(j.Commit)
 }
 
 // Is tells whether d is this very deploy.
@@ -65,24 +64,24 @@ func (j *Job) alike(d *record.Deploy) bool {
 
 // sameBelow tells whether the job deploys a path and has there what d deployed. A commit that changes nothing in a
 // whole tree is deployed all the same: somebody made it for that.
-func (j *Job) sameBelow(d *record.Deploy, root plumbing.Hash) bool {
+func (j *Job) sameBelow(d *record.Deploy, root tree.OID) bool {
 	return j.Path != "" && j.alike(d) && d.Record.Tree == root.String()
 }
 
 // Verdict is what the previous-hash table says of a job, and what was read to find out.
 type Verdict struct {
-	Head     *record.Deploy  // nil: nothing yet
-	Already  bool            // the head is this very deploy: there is nothing to do
-	Same     bool            // the job has a path, and nothing below it differs from the head: there is nothing to do
-	Forced   *ConflictError  // what Force overrode; nil if nothing had to be
-	Undoes   *record.Deploy  // the head, if it is a rollback whose undone commit or directory comes back with this job
-	Commits  []plumbing.Hash // from the previous hash (excluded) to the commit, newest first; forced: only the commit; none of a directory
-	More     bool            // there are more commits than are stored
-	previous record.Hash     // deploy hash of the head, "" if there is none
-	subject  string          // of the commit, or a directory's name
+	Head     *record.Deploy // nil: nothing yet
+	Already  bool           // the head is this very deploy: there is nothing to do
+	Same     bool           // the job has a path, and nothing below it differs from the head: there is nothing to do
+	Forced   *ConflictError // what Force overrode; nil if nothing had to be
+	Undoes   *record.Deploy // the head, if it is a rollback whose undone commit or directory comes back with this job
+	Commits  []tree.OID     // from the previous hash (excluded) to the commit, newest first; forced: only the commit; none of a directory
+	More     bool           // there are more commits than are stored
+	previous record.Hash    // deploy hash of the head, "" if there is none
+	subject  string         // of the commit, or a directory's name
 	author   string
-	tree     plumbing.Hash   // at the job's path
-	above    []plumbing.Hash // the trees from the commit's down to, without, tree
+	tree     tree.OID   // at the job's path
+	above    []tree.OID // the trees from the commit's down to, without, tree
 }
 
 // Idle tells whether there is nothing to deploy.
@@ -183,7 +182,7 @@ func (v *Verdict) read(job *Job) error {
 		return nil
 	}
 	commit, err := job.Repo.Commit(job.Commit)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
+	if errors.Is(err, tree.ErrNotFound) {
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
@@ -194,7 +193,7 @@ func (v *Verdict) read(job *Job) error {
 		return refuseTree(fmt.Errorf("read commit: %w", err))
 	}
 	v.subject = record.SubjectOf(commit.Message)
-	v.author = record.Shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
+	v.author = record.Shorten(commit.Author)
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
 	var none *tree.NoPathError
 	if errors.As(err, &none) {
@@ -257,7 +256,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 	if err := checkRollback(ctx, job, v); err != nil {
 		return err
 	}
-	between, err := job.Repo.Between(ctx, plumbing.NewHash(string(v.Head.Hash)), job.Commit, maxCommits)
+	between, err := job.Repo.Between(ctx, v.Head.Hash.OID(), job.Commit, maxCommits)
 	unknown := errors.Is(err, tree.ErrUnknownCommit)
 	switch {
 	case err != nil && !unknown:
@@ -269,7 +268,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 		v.Commits = job.commits()
 		return nil
 	case !unknown:
-		back, err := job.Repo.Between(ctx, job.Commit, plumbing.NewHash(string(v.Head.Hash)), 0)
+		back, err := job.Repo.Between(ctx, job.Commit, v.Head.Hash.OID(), 0)
 		if err != nil {
 			return fmt.Errorf("compare %s with %s: %w", short, v.Head.Hash.Short(), err)
 		}
@@ -339,7 +338,7 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 	if r == nil || r.Kind != record.KindRollback || r.PreviousHash == "" || r.PreviousHash.IsTree() {
 		return nil
 	}
-	between, err := job.Repo.Between(ctx, plumbing.NewHash(string(r.PreviousHash)), job.Commit, 0)
+	between, err := job.Repo.Between(ctx, r.PreviousHash.OID(), job.Commit, 0)
 	if err != nil && !errors.Is(err, tree.ErrUnknownCommit) {
 		return fmt.Errorf("compare %s with %s: %w", r.PreviousHash.Short(), job.Commit, err)
 	}

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
-
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -24,8 +21,8 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 
 // Source is where a deploy's directories and contents come from: a *Repository or a *Directory.
 type Source interface {
-	Tree(oid plumbing.Hash) ([]object.TreeEntry, error)
-	Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i int, size int64, content io.Reader) error) error
+	Tree(oid tree.OID) ([]tree.Entry, error)
+	Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error
 }
 
 // Source is the job's Dir or Repo.
@@ -48,11 +45,11 @@ func (j *Job) check() error {
 }
 
 // commits are those that the job has when it follows none: its own.
-func (j *Job) commits() []plumbing.Hash {
+func (j *Job) commits() []tree.OID {
 	if j.Dir != nil {
 		return nil
 	}
-	return []plumbing.Hash{j.Commit}
+	return []tree.OID{j.Commit}
 }
 
 // readDirectory takes in a plain directory. Its record has no more than the last element of its path: the others tell

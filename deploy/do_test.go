@@ -12,17 +12,17 @@ import (
 // Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload, publish, and again if the lock was
 // lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
 // returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
-func (c *Chain) Do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (d *record.Deploy, already bool, err error) {
+func (c *Chain) Do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (d *record.Deploy, already bool, err error) {
 	const tries = 3
 	for range tries {
-		if d, already, err = c.do(ctx, l, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
+		if d, already, err = c.do(ctx, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
 			break
 		}
 	}
 	return d, already, err
 }
 
-func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (*record.Deploy, bool, error) {
+func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (*record.Deploy, bool, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
 		return nil, false, err
@@ -30,7 +30,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, 
 	if v.Idle() {
 		return v.Head, true, nil
 	}
-	lock, err := c.Lock(ctx, l, who, wait, func(record.Holder, time.Duration) {})
+	lock, err := c.Lock(ctx, who, wait, func(record.Holder, time.Duration) {})
 	if err != nil {
 		return nil, false, err
 	}
@@ -42,7 +42,7 @@ func (c *Chain) do(ctx context.Context, l *Locker, who record.Holder, job *Job, 
 	if p.Verdict.Idle() {
 		return p.Verdict.Head, true, nil
 	}
-	if err := CheckRoom(ctx, c.client, []*Prepared{p}); err != nil {
+	if err := (&Store{client: c.client}).CheckRoom(ctx, []*Prepared{p}); err != nil {
 		return nil, false, err
 	}
 	if err := p.Upload(ctx, progress); err != nil {

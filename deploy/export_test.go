@@ -25,12 +25,12 @@ func (p *Prepared) Contents() []weak.Pointer[byte] {
 	return all
 }
 
-// KeptLeases is how many leases a Locker remembers.
+// KeptLeases is how many leases a Store remembers.
 const KeptLeases = keptLeases
 
-// Leases tells how many a Locker remembers.
-func (l *Locker) Leases() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.leases)
+// Leases tells how many a Store remembers.
+func (s *Store) Leases() int {
+	s.locker.mu.Lock()
+	defer s.locker.mu.Unlock()
+	return len(s.locker.leases)
 }

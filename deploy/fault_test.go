@@ -8,16 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // outage is one way in which etcd does not answer a request as it should.
@@ -92,7 +91,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 			first := f.repo.commit("first", all)
 			all["d/e/c"], all["d/new"] = regular("changed"), regular("new")
 			second := f.repo.commit("second", all, first)
-			for _, commit := range []plumbing.Hash{first, second} {
+			for _, commit := range []tree.OID{first, second} {
 				requests := 0
 				for k := 1; ; k++ {
 					f.clear()
@@ -117,7 +116,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 }
 
 // afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
-func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *record.Deploy, err error) {
+func (f *fixture) afterFault(x outage, where string, commit tree.OID, d *record.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
 	id, _ := f.head()
@@ -136,7 +135,7 @@ func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *re
 	if err != nil {
 		f.wantClassified(x, where, err)
 	}
-	again, already, err2 := f.chain.Do(f.Context(), f.locker, holder, f.job(commit), 0, quiet) // no lock is in its way
+	again, already, err2 := f.chain.Do(f.Context(), holder, f.job(commit), 0, quiet) // no lock is in its way
 	if err2 != nil || already != (err == nil) || again.ID != was+1 {
 		f.Fatalf("%s: the next deploy is %+v, already %t, %v", where, again, already, err2)
 	}
@@ -211,12 +210,7 @@ func (f *fixture) onlyFrom(x outage, k int, publishing, reached *bool) {
 // A lock that could not be given back does not keep other servers out for longer than a lease lives.
 func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
 	f := newFixture(t)
-	short := deploy.NewLocker(f.client, 2*time.Second)
-	t.Cleanup(func() {
-		if err := short.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	short := f.newStoreFor(2 * time.Second)
 	lock, err := f.lock(short, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +223,7 @@ func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
 	if f.dump()[own+"lock"] == "" {
 		t.Fatal("the lock is gone")
 	}
-	other, err := f.lock(f.locker, 30*time.Second) // another server's
+	other, err := f.lock(f.store, 30*time.Second) // another server's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,8 +244,8 @@ func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
 func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
 	f := newFixture(t)
 	p, _ := f.uploaded(f.one())
-	other := deploy.Open(f.client, "/refship/other", discard())
-	lock, err := other.Lock(t.Context(), f.locker, holder, 0, noWait)
+	other := f.store.Chain("/refship/other")
+	lock, err := other.Lock(t.Context(), holder, 0, noWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +254,7 @@ func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
 		t.Fatal("unlocked")
 	}
 	f.tap.on(nil)
-	_, err = f.lock(f.locker, 0) // has a new lease, and waits for the first all the same
+	_, err = f.lock(f.store, 0) // has a new lease, and waits for the first all the same
 	wantFault(t, fault.Conflict, err, "is locked by ada", "")
 	if d, err := p.Publish(t.Context()); err != nil || d.ID != 1 {
 		t.Errorf("deploy %+v, %v", d, err)

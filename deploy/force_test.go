@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
@@ -27,7 +27,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		head    *record.Record
 		foreign string
-		commit  plumbing.Hash
+		commit  tree.OID
 		why     string // "": nothing to override
 	}{
 		"rewound":                      {head: rec(line[4].String()), commit: line[1], why: "does not contain it"},
@@ -164,7 +164,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 			}()
 			job := f.job(line[0])
 			job.Force, job.Reason = true, "because"
-			_, _, err := f.chain.Do(t.Context(), f.locker, holder, job, 0, quiet)
+			_, _, err := f.chain.Do(t.Context(), holder, job, 0, quiet)
 			c.check(t, err)
 		})
 	}

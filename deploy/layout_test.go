@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -21,15 +20,16 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // onMgmt makes a chain in mgmt's namespace of the fixture's.
 func (f *fixture) onMgmt() *fixture {
-	f.chain = deploy.Open(f.client, record.MgmtNamespace, discard())
+	f.chain = f.store.Chain(record.MgmtNamespace)
 	return f
 }
 
-func (f *fixture) mgmtJob(frontend record.Frontend, commit plumbing.Hash) *deploy.Job {
+func (f *fixture) mgmtJob(frontend record.Frontend, commit tree.OID) *deploy.Job {
 	f.Helper()
 	job := f.job(commit)
 	job.Frontend = frontend
@@ -295,11 +295,11 @@ func (f *fixture) golden(name string) map[string]string {
 func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	f := newFixture(t).onMgmt()
 	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
-	var last []plumbing.Hash
+	var last []tree.OID
 	for i, frontend := range []record.Frontend{record.Lang, record.YAML, record.Empty, record.Lang} {
 		deep["n"] = regular(fmt.Sprint(i))
 		commit := f.repo.commit(fmt.Sprint("deploy ", i), deep, last...)
-		last = []plumbing.Hash{commit}
+		last = []tree.OID{commit}
 		job := f.mgmtJob(frontend, commit)
 		if i == 3 {
 			job.Path = "a"
@@ -314,7 +314,7 @@ func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	if _, _, err := f.do(forced); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.lock(f.locker, 0); err != nil {
+	if _, err := f.lock(f.store, 0); err != nil {
 		t.Fatal(err)
 	}
 	now, err := f.tap.KV.Get(t.Context(), "x")

@@ -6,114 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"refship/deploy/etcd"
 	"refship/deploy/record"
 )
 
-// Locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
-// used by many goroutines.
-type Locker struct {
-	client *clientv3.Client
-	ttl    time.Duration
-
-	mu      sync.Mutex
-	session *concurrency.Session
-	leases  []clientv3.LeaseID // the newest that this process had, the newest at the end
-	owned   map[string]bool    // namespace and value of the locks that are held or asked for
-}
-
-// keptLeases bounds Locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock of one
-// so old that it is not among these any more is waited for until then.
-const keptLeases = 64
-
-// NewLocker makes a Locker whose lease lives for ttl (whole seconds) after the process has died. The lease is granted
-// when it is first needed.
-func NewLocker(client *clientv3.Client, ttl time.Duration) *Locker {
-	return &Locker{client: client, ttl: ttl, owned: map[string]bool{}}
-}
-
-func (l *Locker) own(ns record.Namespace, value []byte, own bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if own {
-		l.owned[string(ns)+string(value)] = true
-	} else {
-		delete(l.owned, string(ns)+string(value))
-	}
-}
-
-// leftOver tells whether a lock is of this process and nobody in it has a use for it any more.
-func (l *Locker) leftOver(ns record.Namespace, held *mvccpb.KeyValue) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Contains(l.leases, clientv3.LeaseID(held.Lease)) && !l.owned[string(ns)+string(held.Value)]
-}
-
-// Close revokes the lease, and with it every lock that still hangs on it.
-func (l *Locker) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session == nil {
-		return nil
-	}
-	err := l.session.Close()
-	l.session = nil
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return nil // it had run out
-	}
-	return etcd.Classify(err)
-}
-
-// lease gives the lease, a new one if there is none or the old one has run out.
-func (l *Locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session != nil {
-		select {
-		case <-l.session.Done():
-		default:
-			return l.session.Lease(), nil
-		}
-	}
-	lease, err := etcd.Grant(ctx, l.client, int64(l.ttl.Seconds()))
-	if err != nil {
-		return 0, fmt.Errorf("grant lease: %w", err)
-	}
-	// The session's own context must outlive this call, so it is the client's.
-	session, err := concurrency.NewSession(l.client, concurrency.WithLease(lease))
-	if err != nil {
-		return 0, fmt.Errorf("keep lease alive: %w", etcd.Classify(err))
-	}
-	l.session = session
-	l.leases = append(l.leases[max(0, len(l.leases)-keptLeases+1):], lease)
-	return lease, nil
-}
-
-// forget drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given back.
-// No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than that. A
-// lock of another push that goes with it is lost, and taken again.
-func (l *Locker) forget(id clientv3.LeaseID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session != nil && l.session.Lease() == id {
-		l.session.Orphan()
-		l.session = nil
-	}
-}
-
 // Lock is a held chain lock.
 type Lock struct {
 	chain    *Chain
-	locker   *Locker
+	locker   *locker
 	lease    clientv3.LeaseID
 	value    []byte
 	revision int64 // the lock key's create revision; 0 while it is not held
@@ -156,15 +62,17 @@ func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
 
 // Lock takes the chain's lock and waits for it up to wait, then gives a fault.Conflict. waiting is called as soon as
 // somebody else turns out to have it, and about once a second from then on.
-func (c *Chain) Lock(ctx context.Context, l *Locker, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration)) (*Lock, error) {
+func (c *Chain) Lock(
+	ctx context.Context, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration),
+) (*Lock, error) {
 	start := time.Now()
 	who.Since = start.UTC()
 	value, err := json.Marshal(who)
 	if err != nil {
 		return nil, fmt.Errorf("encode lock: %w", err)
 	}
-	lock := &Lock{chain: c, locker: l, value: value}
-	l.own(c.ns, value, true)
+	lock := &Lock{chain: c, locker: c.locker, value: value}
+	c.locker.own(c.ns, value, true)
 	if err := lock.take(ctx, start, wait, waiting); err != nil {
 		lock.gone()
 		return nil, err

@@ -17,21 +17,22 @@ import (
 	"refship/deploy/record"
 )
 
-func (f *fixture) lock(l *deploy.Locker, wait time.Duration) (*deploy.Lock, error) {
+// lock takes the fixture's chain's lock for a Store.
+func (f *fixture) lock(s *deploy.Store, wait time.Duration) (*deploy.Lock, error) {
 	f.Helper()
-	return f.chain.Lock(f.Context(), l, holder, wait, noWait)
+	return s.Chain(f.chain.Namespace()).Lock(f.Context(), holder, wait, noWait)
 }
 
 func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 	f := newFixture(t)
 	other := holder
 	other.User, other.Ref = "bob\x1b", "refs/heads/fix"
-	lock, err := f.chain.Lock(t.Context(), f.locker, other, 0, noWait)
+	lock, err := f.chain.Lock(t.Context(), other, 0, noWait)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var told []time.Duration
-	_, err = f.chain.Lock(t.Context(), f.newLocker(), holder, 1200*time.Millisecond, func(h record.Holder, d time.Duration) {
+	_, err = f.newStore().Chain(namespace).Lock(t.Context(), holder, 1200*time.Millisecond, func(h record.Holder, d time.Duration) {
 		if h.User != other.User || h.Since.IsZero() {
 			t.Errorf("waiting for %+v", h)
 		}
@@ -53,12 +54,12 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 
 func TestLockComesWhenItIsGivenBack(t *testing.T) {
 	f := newFixture(t)
-	first, err := f.lock(f.locker, 0)
+	first, err := f.lock(f.store, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The same process may wait for itself: two pushes at once.
-	second, err := f.chain.Lock(t.Context(), f.locker, holder, time.Minute, func(record.Holder, time.Duration) {
+	second, err := f.chain.Lock(t.Context(), holder, time.Minute, func(record.Holder, time.Duration) {
 		if err := first.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -82,7 +83,7 @@ func TestLockWaitEndsWithTheContext(t *testing.T) {
 	f.put(own+"lock", "not JSON")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the pusher is gone")
-	_, err := f.chain.Lock(ctx, f.locker, holder, time.Minute, func(h record.Holder, _ time.Duration) {
+	_, err := f.chain.Lock(ctx, holder, time.Minute, func(h record.Holder, _ time.Duration) {
 		if h.User != "not JSON" {
 			t.Errorf("holder %+v", h)
 		}
@@ -102,7 +103,7 @@ func TestLockOfAProcessThatDied(t *testing.T) {
 	if _, err := f.tap.KV.Put(t.Context(), own+"lock", "{}", clientv3.WithLease(lease.ID)); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := f.lock(f.locker, 30*time.Second)
+	lock, err := f.lock(f.store, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,17 +121,17 @@ func TestLockOfAServerThatDied(t *testing.T) {
 	const long = ttl + time.Second
 	who := holder
 	who.Host = dying.name
-	held, err := dying.chain.Lock(t.Context(), deploy.NewLocker(dying.client, ttl), who, 0, noWait)
+	held, err := deploy.NewStore(dying.client, ttl, discard()).Chain(namespace).Lock(t.Context(), who, 0, noWait)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = other.lock(other.locker, long)
+	_, err = other.lock(other.store, long)
 	wantFault(t, fault.Conflict, err, "on dying.example.org", "the lock of a server that died goes away by itself")
 	if err := dying.client.Close(); err != nil { // nothing is given back or revoked
 		t.Fatal(err)
 	}
 	died, told := time.Now(), 0
-	lock, err := other.chain.Lock(t.Context(), other.locker, holder, 30*time.Second, func(h record.Holder, _ time.Duration) {
+	lock, err := other.chain.Lock(t.Context(), holder, 30*time.Second, func(h record.Holder, _ time.Duration) {
 		if told++; h.Host != dying.name {
 			t.Errorf("waiting for %s", h)
 		}
@@ -158,17 +159,17 @@ func TestLostLeasesAreBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 2 * deploy.KeptLeases {
-		if _, err := f.lock(f.locker, 0); err != nil {
+		if _, err := f.lock(f.store, 0); err != nil {
 			t.Fatal(err)
 		}
 		if n := f.revokeAll(); n != 1 {
 			t.Fatalf("%d leases", n)
 		}
 	}
-	if n := f.locker.Leases(); n != deploy.KeptLeases {
+	if n := f.store.Leases(); n != deploy.KeptLeases {
 		t.Errorf("%d leases are remembered, want %d", n, deploy.KeptLeases)
 	}
-	lock, err := f.lock(f.locker, 0)
+	lock, err := f.lock(f.store, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func TestLostLeasesAreBounded(t *testing.T) {
 		t.Fatal("unlocked")
 	}
 	f.tap.on(nil)
-	if lock, err = f.lock(f.locker, 0); err != nil {
+	if lock, err = f.lock(f.store, 0); err != nil {
 		t.Fatalf("its own left-over keeps it out: %v", err)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
@@ -231,14 +232,14 @@ func TestDoTakesALostLockAgain(t *testing.T) {
 
 func TestCloseFreesTheLock(t *testing.T) {
 	f := newFixture(t)
-	l := f.newLocker()
-	if err := l.Close(); err != nil { // nothing granted yet
+	s := f.newStore()
+	if err := s.Close(t.Context()); err != nil { // nothing granted yet
 		t.Error(err)
 	}
-	if _, err := f.lock(l, 0); err != nil {
+	if _, err := f.lock(s, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if f.dump()[own+"lock"] != "" {
@@ -258,7 +259,7 @@ func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
 	if unstick(holder.Server) {
 		t.Error("removed what is not there")
 	}
-	if _, err := f.lock(f.locker, 0); err != nil {
+	if _, err := f.lock(f.store, 0); err != nil {
 		t.Fatal(err)
 	}
 	if unstick("SHA256:another") || f.dump()[own+"lock"] == "" {
@@ -296,7 +297,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 	}
 	_ = resp // the watch from the lock's revision on finds it compacted
 	requests := f.tap.count(func() {
-		_, err := f.lock(f.locker, time.Second)
+		_, err := f.lock(f.store, time.Second)
 		wantFault(t, fault.Conflict, err, "locked by somebody", "")
 	})
 	if requests > 10 {
@@ -309,7 +310,7 @@ func TestLockOfManyWaiters(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 10 {
-		first, err := f.lock(f.locker, 0)
+		first, err := f.lock(f.store, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +321,7 @@ func TestLockOfManyWaiters(t *testing.T) {
 				who := holder
 				who.User = fmt.Sprint(i)
 				var once sync.Once
-				l, err := f.chain.Lock(t.Context(), f.locker, who, time.Minute, func(record.Holder, time.Duration) { once.Do(waiting.Done) })
+				l, err := f.chain.Lock(t.Context(), who, time.Minute, func(record.Holder, time.Duration) { once.Do(waiting.Done) })
 				if err != nil {
 					t.Error(err)
 					return

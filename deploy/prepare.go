@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
@@ -51,8 +51,8 @@ type Prepared struct {
 	job      *Job
 	nodes    *store.Nodes
 	root     tree.Entry
-	levels   [][]plumbing.Hash // planned nodes, the root's level first
-	contents map[plumbing.Hash]*content
+	levels   [][]tree.OID // planned nodes, the root's level first
+	contents map[tree.OID]*content
 	planned  []*content        // the same in the order of the walk, in which git has packed them
 	missing  []*content        // that etcd lacks
 	objects  map[string][]byte // raw git objects that etcd lacks, by key
@@ -63,7 +63,7 @@ type Prepared struct {
 
 // content is a blob that the head's tree does not name.
 type content struct {
-	oid  plumbing.Hash
+	oid  tree.OID
 	size int64
 	sum  tree.SHA256
 	link bool   // a symbolic link's target
@@ -91,7 +91,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 	}
 	p := &Prepared{
 		Verdict: v, Frontend: job.Frontend, chain: c, lock: lock, job: job, nodes: c.NewNodes(),
-		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
+		contents: map[tree.OID]*content{}, objects: map[string][]byte{},
 	}
 	if v.Idle() {
 		return p, nil
@@ -114,7 +114,7 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 
 // dirPlan is a directory that etcd has no node of.
 type dirPlan struct {
-	oid    plumbing.Hash
+	oid    tree.OID
 	path   string
 	prev   tree.Entry // the directory of the same path in the head's tree, or zero
 	node   *tree.Node
@@ -129,9 +129,9 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 		root.prev = head.Record.Root()
 	}
 	var plans []*dirPlan
-	seen := map[plumbing.Hash]bool{root.oid: true}
+	seen := map[tree.OID]bool{root.oid: true}
 	for level := []*dirPlan{root}; len(level) > 0; {
-		var oids []plumbing.Hash
+		var oids []tree.OID
 		for _, d := range level {
 			oids = append(oids, d.oid)
 			if !d.prev.OID.IsZero() {
@@ -163,15 +163,15 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 
 // planDir reads one directory from git, or as the plain one was read: what the head's directory names has its size and sha256 from there, the rest
 // is planned.
-func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan, error) {
+func (p *Prepared) planDir(d *dirPlan, seen map[tree.OID]bool) ([]*dirPlan, error) {
 	entries, err := p.job.Source().Tree(d.oid)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %q: %w", d.path, err)
 	}
-	var known map[plumbing.Hash]*tree.Entry
+	var known map[tree.OID]*tree.Entry
 	dirs := map[string]tree.Entry{}
 	if prev := p.nodes.Known[d.prev.OID]; prev != nil {
-		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
+		known = make(map[tree.OID]*tree.Entry, len(prev.Entries))
 		for i := range prev.Entries {
 			e := &prev.Entries[i]
 			if e.Mode == filemode.Dir {
@@ -182,7 +182,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 			}
 		}
 	}
-	d.node = &tree.Node{Entries: make([]tree.Entry, len(entries))}
+	d.node = &tree.Node{Entries: slices.Clone(entries)}
 	var below []*dirPlan
 	for i, e := range entries {
 		where := path.Join(d.path, e.Name)
@@ -190,26 +190,25 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 			return nil, badName(where, p.job.again())
 		}
 		entry := &d.node.Entries[i]
-		*entry = tree.Entry{Mode: e.Mode, Name: e.Name, OID: e.Hash}
-		if k := known[e.Hash]; k != nil && sameKind(k.Mode, e.Mode) {
+		if k := known[e.OID]; k != nil && sameKind(k.Mode, e.Mode) {
 			entry.Size, entry.SHA256 = k.Size, k.SHA256
 			continue
 		}
 		switch {
 		case e.Mode == filemode.Submodule:
 		case e.Mode == filemode.Dir:
-			if !seen[e.Hash] {
-				seen[e.Hash] = true
-				below = append(below, &dirPlan{oid: e.Hash, path: where, prev: dirs[e.Name]})
+			if !seen[e.OID] {
+				seen[e.OID] = true
+				below = append(below, &dirPlan{oid: e.OID, path: where, prev: dirs[e.Name]})
 			}
 		default:
-			p.planContent(e.Hash, where, e.Mode == filemode.Symlink)
+			p.planContent(e.OID, where, e.Mode == filemode.Symlink)
 		}
 	}
 	return below, nil
 }
 
-func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
+func (p *Prepared) planContent(oid tree.OID, where string, link bool) {
 	c := p.contents[oid]
 	if c == nil {
 		c = &content{oid: oid, path: where}
@@ -239,7 +238,7 @@ func sameKind(known, mode filemode.FileMode) bool {
 
 // readContents learns size and sha256 of every planned content, in one stream out of git or the directory.
 func (p *Prepared) readContents(ctx context.Context, progress func(text.Progress)) error {
-	list, oids := p.planned, make([]plumbing.Hash, len(p.planned))
+	list, oids := p.planned, make([]tree.OID, len(p.planned))
 	for i, c := range list {
 		oids[i] = c.oid
 	}
@@ -328,7 +327,7 @@ func (w *sliceWriter) Write(b []byte) (int, error) {
 
 // finishNodes fills in sizes and sha256s from the bottom up and sorts the planned nodes by height.
 func (p *Prepared) finishNodes(plans []*dirPlan) {
-	byOID := make(map[plumbing.Hash]*dirPlan, len(plans))
+	byOID := make(map[tree.OID]*dirPlan, len(plans))
 	for _, d := range plans {
 		byOID[d.oid] = d
 	}
@@ -339,7 +338,7 @@ func (p *Prepared) finishNodes(plans []*dirPlan) {
 }
 
 // finishNode finishes the planned directories below d, then d; the same directory may lie in many.
-func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
+func (p *Prepared) finishNode(d *dirPlan, plans map[tree.OID]*dirPlan) {
 	if d.height > 0 {
 		return
 	}
@@ -408,7 +407,7 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 	if p.job.Dir != nil {
 		return nil // its deploy hash is the tree's
 	}
-	oids := []plumbing.Hash{p.job.Commit}
+	oids := []tree.OID{p.job.Commit}
 	if !p.Verdict.More && p.Verdict.Head != nil {
 		oids = append(oids, p.Verdict.Commits...)
 	}

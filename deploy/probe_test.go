@@ -200,7 +200,7 @@ func TestMissingPermissionNamesTheNamespace(t *testing.T) {
 		_, err := f.chain.Head(e.Context())
 		wants("read", err)
 		e.grant("/refship/config/", clientv3.PermissionType(clientv3.PermRead))
-		_, err = f.lock(f.locker, 0)
+		_, err = f.lock(f.store, 0)
 		wants("lock", err)
 		e.grant("/refship/config/refship/", clientv3.PermissionType(clientv3.PermReadWrite))
 		_, _, err = f.do(f.job(f.one()))

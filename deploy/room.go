@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/text"
@@ -17,7 +15,7 @@ import (
 const keyOverhead = 400
 
 // CheckRoom refuses what etcd's quota has no room for, all of one push together, before any of it is written.
-func CheckRoom(ctx context.Context, client *clientv3.Client, all []*Prepared) error {
+func (s *Store) CheckRoom(ctx context.Context, all []*Prepared) error {
 	var need int64
 	for _, p := range all {
 		need += p.NewBytes + int64(p.keys)*keyOverhead
@@ -25,7 +23,7 @@ func CheckRoom(ctx context.Context, client *clientv3.Client, all []*Prepared) er
 	if need == 0 {
 		return nil
 	}
-	space, err := etcd.ReadSpace(ctx, client)
+	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 )
 
@@ -20,7 +21,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Quota: 2 << 20, Log: slog.New(slog.DiscardHandler)})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Quota: 2 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
 	small, lock := f.prepare(f.job(f.repo.commit("small", files{"a": regular("a")})))
-	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small}); err != nil {
+	if err := f.store.CheckRoom(t.Context(), []*deploy.Prepared{small}); err != nil {
 		t.Error(err)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
@@ -45,12 +46,12 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	// All of one push together: each alone would fit.
 	half := f.repo.commit("half", files{"a": regular(noise(1 << 20))})
 	p, _ := f.prepare(f.job(half))
-	if err := deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p}); err != nil {
+	if err := f.store.CheckRoom(t.Context(), []*deploy.Prepared{p}); err != nil {
 		t.Error(err)
 	}
-	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{p, p})
+	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{p, p})
 	wantFault(t, fault.Unavailable, err, "this needs 2 MiB in etcd", "")
-	if err := deploy.CheckRoom(t.Context(), f.client, nil); err != nil {
+	if err := f.store.CheckRoom(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 	// Until etcd itself has noticed.
@@ -60,7 +61,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if !errors.Is(err, rpctypes.ErrNoSpace) || !deploy.IsFull(etcd.Classify(err)) || deploy.IsFull(errCut) {
 		t.Errorf("%v", err)
 	}
-	err = deploy.CheckRoom(t.Context(), f.client, []*deploy.Prepared{small})
+	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{small})
 	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
 	if !deploy.IsFull(err) || !strings.HasPrefix(err.Error(), "this needs ") {
 		t.Error(err)

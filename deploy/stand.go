@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -37,7 +35,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *record.Deploy) (s Sta
 	case head.Hash == "" || head.Hash.IsTree() || job.Dir != nil:
 		return StandingDiverged, 0, nil
 	}
-	at := plumbing.NewHash(string(head.Hash))
+	at := head.Hash.OID()
 	between, err := job.Repo.Between(ctx, at, job.Commit, maxCommits)
 	switch {
 	case errors.Is(err, tree.ErrUnknownCommit):

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"pgregory.net/rapid"
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Standing, int) {
@@ -30,9 +30,9 @@ func TestStandAgainstGit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := *f
 		g.opened = nil // of a repository that has just got more commits
-		var commits []plumbing.Hash
+		var commits []tree.OID
 		for n := range rapid.IntRange(2, 7).Draw(rt, "commits") {
-			var parents []plumbing.Hash
+			var parents []tree.OID
 			for range rapid.IntRange(0, min(2, n)).Draw(rt, "parents") {
 				parent := rapid.SampledFrom(commits).Draw(rt, "parent")
 				if len(parents) == 0 || parents[0] != parent {
@@ -58,8 +58,8 @@ func TestStandAgainstGit(t *testing.T) {
 	})
 }
 
-func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Standing, int) {
-	ancestor := func(a, b plumbing.Hash) bool {
+func (f *fixture) gitStanding(head, at tree.OID, path string) (deploy.Standing, int) {
+	ancestor := func(a, b tree.OID) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
 		cmd.Dir = f.repo.dir
 		return cmd.Run() == nil
@@ -112,7 +112,7 @@ func TestStand(t *testing.T) {
 			}
 		})
 	}
-	missing := f.job(plumbing.NewHash(lacking))
+	missing := f.job(oid(lacking))
 	if s, _, err := f.chain.Stand(t.Context(), missing, head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}

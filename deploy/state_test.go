@@ -35,7 +35,7 @@ func TestStateOfAChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.put(own+"hold", string(value))
-	lock, err := f.lock(f.locker, 0)
+	lock, err := f.lock(f.store, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,41 @@
 package deploy
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
-// Store is an etcd that one process deploys into.
-type Store struct{ client *clientv3.Client }
+// Store is an etcd that one process deploys into. It may be used by many goroutines.
+type Store struct {
+	client *clientv3.Client
+	locker *locker
+	log    *slog.Logger
+}
 
-// NewStore makes a Store.
-func NewStore(client *clientv3.Client, _ time.Duration, _ *slog.Logger) *Store {
-	return &Store{client: client}
+// NewStore makes a Store; it asks etcd nothing yet. leaseTTL (whole seconds) is how long chains that the process has
+// locked stay locked when it dies. Close does not close the client.
+func NewStore(client *clientv3.Client, leaseTTL time.Duration, log *slog.Logger) *Store {
+	return &Store{
+		client: client, locker: &locker{client: client, ttl: leaseTTL, owned: map[string]bool{}}, log: log,
+	}
+}
+
+// Close gives back every lock that its chains still have, by revoking their lease. If etcd cannot be told before ctx ends, the
+// lease runs out by itself.
+func (s *Store) Close(ctx context.Context) error { return s.locker.close(ctx) }
+
+// Chain gives the chain of a namespace; it asks etcd nothing yet.
+func (s *Store) Chain(ns record.Namespace) *Chain {
+	kv := etcd.BoundedBelow(s.client, string(ns)+"/")
+	return &Chain{
+		Chain: store.Open(kv, ns), client: s.client, kv: kv, locker: s.locker, ns: ns,
+		log: s.log.With("namespace", string(ns)),
+	}
 }

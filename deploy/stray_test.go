@@ -14,34 +14,24 @@ import (
 	"refship/deploy/record"
 )
 
-func (f *fixture) shortLocker() *deploy.Locker {
-	l := deploy.NewLocker(f.client, 2*time.Second)
-	f.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			f.Errorf("close locker: %v", err)
-		}
-	})
-	return l
-}
-
 // A member that was asked for the lock first, gave no answer, and puts it when all is over does not keep other servers
 // out for longer than a lease lives, though the process that it is from lives on.
 func TestALockThatIsPutLate(t *testing.T) {
-	for name, use := range map[string]func(*fixture, *deploy.Locker) error{
-		"after unlock": func(f *fixture, l *deploy.Locker) error {
-			lock, err := f.lock(l, 0)
+	for name, use := range map[string]func(*fixture, *deploy.Store) error{
+		"after unlock": func(f *fixture, s *deploy.Store) error {
+			lock, err := f.lock(s, 0)
 			if err != nil {
 				return err
 			}
 			return lock.Unlock(f.Context())
 		},
-		"after a deploy": func(f *fixture, l *deploy.Locker) error {
-			_, _, err := f.chain.Do(f.Context(), l, holder, f.job(f.one()), 0, quiet)
+		"after a deploy": func(f *fixture, s *deploy.Store) error {
+			_, _, err := s.Chain(namespace).Do(f.Context(), holder, f.job(f.one()), 0, quiet)
 			return err
 		},
-		"after waiting in vain": func(f *fixture, l *deploy.Locker) error {
+		"after waiting in vain": func(f *fixture, s *deploy.Store) error {
 			f.put(own+"lock", "somebody")
-			_, err := f.lock(l, 0)
+			_, err := f.lock(s, 0)
 			f.delete(own + "lock")
 			wantFault(f, fault.Conflict, err, "locked by somebody", "")
 			return nil
@@ -58,14 +48,14 @@ func TestALockThatIsPutLate(t *testing.T) {
 				}
 				return txn.send()
 			})
-			if err := use(f, f.shortLocker()); err != nil {
+			if err := use(f, f.newStoreFor(2*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			late.ctx = t.Context()
 			if resp, err := late.send(); err != nil || !resp.Succeeded || f.dump()[own+"lock"] == "" {
 				t.Fatalf("the late one put nothing: %v, %v", resp, err)
 			}
-			lock, err := f.lock(f.locker, 20*time.Second)
+			lock, err := f.lock(f.store, 20*time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,21 +72,21 @@ func TestARefusedLockKeepsTheLease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			held, err := f.lock(f.locker, 0)
+			held, err := f.lock(f.store, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			other := *f
-			other.chain = deploy.Open(f.client, namespace+"/other", discard())
+			other.chain = f.store.Chain(namespace + "/other")
 			f.inject(faults[name], 1, 1)
-			if _, err := other.lock(f.locker, 0); !errors.Is(err, faults[name].kind) {
+			if _, err := other.lock(f.store, 0); !errors.Is(err, faults[name].kind) {
 				t.Fatalf("got %v", err)
 			}
 			f.tap.on(nil)
 			if f.dump()[namespace+"/other/refship/lock"] != "" {
 				t.Error("the refused lock is there")
 			}
-			if _, err := other.lock(f.locker, 0); err != nil {
+			if _, err := other.lock(f.store, 0); err != nil {
 				t.Fatal(err)
 			}
 			if leases, err := f.client.Leases(t.Context()); err != nil || len(leases.Leases) != 1 {

@@ -37,7 +37,7 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 		f.path = path
 		job := f.job(head)
 		if path != "" {
-			f.chain = deploy.Open(f.client, "/refship/sub", discard())
+			f.chain = f.store.Chain("/refship/sub")
 		}
 		dir, last := t.TempDir(), text.Progress{}
 		if err := f.verdict(job).WriteTree(t.Context(), job.Repo, dir, 1<<30, func(p text.Progress) { last = p }); err != nil {

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
@@ -32,7 +32,7 @@ import (
 // What all tests share: programs and an etcd. Each test has namespaces of its own.
 var (
 	hookBinary string
-	store      *etcd.Embedded
+	store      *embedded.Etcd
 )
 
 func TestMain(m *testing.M) {
@@ -57,7 +57,7 @@ func runTests(m *testing.M) (status int, err error) {
 	if out, err := exec.Command("go", "build", "-o", hookBinary, "refship/cmd/refship-hook").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
 	}
-	store, err = etcd.Start(context.Background(), etcd.EmbeddedConfig{
+	store, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -114,14 +114,9 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		t.Fatal(err)
 	}
 	log := slog.New(e.log)
-	locker := deploy.NewLocker(store.Client(), time.Minute)
+	chains := deploy.NewStore(store.Client(), time.Minute, log)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(store.Client(), ns, log) },
-		Locker: locker,
-		Room: func(ctx context.Context, all []*deploy.Prepared) error {
-			return deploy.CheckRoom(ctx, store.Client(), all)
-		},
-		Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary, Log: log,
+		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +147,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		if err := <-hooksEnded; err != nil {
 			t.Error(err)
 		}
-		if err := locker.Close(); err != nil {
+		if err := chains.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -209,7 +204,7 @@ func (e *env) repo(name string) *repos.Repository {
 
 func (e *env) head(name string) *record.Deploy {
 	e.t.Helper()
-	d, err := deploy.Open(store.Client(), e.namespace(name), slog.New(e.log)).Head(e.t.Context())
+	d, err := deploy.NewStore(store.Client(), time.Minute, slog.New(e.log)).Chain(e.namespace(name)).Head(e.t.Context())
 	if err != nil {
 		e.t.Fatal(err)
 	}

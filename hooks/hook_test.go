@@ -356,7 +356,7 @@ func TestLockedForTooLong(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.server.SetLockWait(50 * time.Millisecond)
 	s.commit("a.txt", "one\n")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

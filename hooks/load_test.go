@@ -79,7 +79,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 		mine := s.commit("a.txt", "mine\n")
 		chain := s.chain("/refship/config")
 		bob := record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
-		lock, err := chain.Lock(t.Context(), s.locker, bob, time.Second, func(record.Holder, time.Duration) {})
+		lock, err := chain.Lock(t.Context(), bob, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Fatal(err)
 		}

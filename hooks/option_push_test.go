@@ -112,7 +112,7 @@ func TestForce(t *testing.T) {
 	// Where nothing has to be overridden it says so, and the record is that of any other push.
 	s.commit("a.txt", "three\n")
 	r = laptop.with(force...).push("other:main")
-	r.wants(t, true, "deploy.force was not needed", "deploy 3 published in ")
+	r.wants(t, true, "force was not needed", "deploy 3 published in ")
 	if record := s.record("/refship/config"); record.Forced || record.Reason != "the old line is given up" {
 		t.Errorf("record is %+v", record)
 	}
@@ -220,7 +220,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		other := s.diverge("other", "two\n")
 		dir, theirs := s.cloned(first, "theirs\n")
 		chain := s.chain("/refship/config")
-		lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+		lock, err := chain.Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
 		r := force.push("+other:main")
-		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "refship show 2", "push again")
+		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "deploy 2 came after that", "push again")
 		if strings.Contains(r.said, "forced over deploy 2") {
 			t.Error("it says that it was forced")
 		}
@@ -289,7 +289,7 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	}
 	defer repo.Close()
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(ctx, s.locker, record.Holder{User: "bob"}, time.Minute, func(record.Holder, time.Duration) {})
+	lock, err := chain.Lock(ctx, record.Holder{User: "bob"}, time.Minute, func(record.Holder, time.Duration) {})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -370,7 +370,7 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("log line is %v", line)
 		}
 	})
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestSkip(t *testing.T) {
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
 	skip := laptop.with("deploy.skip", "ci.skip")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +478,7 @@ func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "the target default is not any more what it was: not deployed") ||
+	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "left by a push of laptop: not deployed: the target default was changed or removed since") ||
 		!strings.Contains(lines[1], "/refship/other has no deploy: not deployed by itself") {
 		t.Errorf("lines are %q, %v", lines, err)
 	}

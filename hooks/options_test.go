@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -80,8 +81,8 @@ func TestPushOptionsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := pushOptions(varsOf(c.given...))
-			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(hintOf(err), c.hint) {
-				t.Errorf("options are %+v, error is %v (%s), want %q (%s)", got, err, hintOf(err), c.says, c.hint)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(fault.RemedyOf(err), c.hint) {
+				t.Errorf("options are %+v, error is %v (%s), want %q (%s)", got, err, fault.RemedyOf(err), c.says, c.hint)
 			}
 			if diff := cmp.Diff(options{}, got, cmp.AllowUnexported(options{})); diff != "" {
 				t.Errorf("options with an error:\n%s", diff)

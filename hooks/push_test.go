@@ -84,7 +84,7 @@ func TestAlreadyDeployedIsSaidAndNothingIsWritten(t *testing.T) {
 	s.git(s.bare, "update-ref", "-d", "refs/heads/main")
 	before := s.dump()
 	r := laptop.push("main")
-	r.wants(t, true, "config main "+short(first)+" is already deployed as 1")
+	r.wants(t, true, short(first)+" is already deployed as 1 of /refship/config")
 	if diff := cmp.Diff(before, s.dump()); diff != "" {
 		t.Errorf("etcd changed:\n%s", diff)
 	}
@@ -361,7 +361,7 @@ func TestWaitingForTheLock(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	chain := s.chain("/refship/config")
-	lock, err := chain.Lock(t.Context(), s.locker, record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := chain.Lock(t.Context(), record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,5 +381,5 @@ func TestWaitingForTheLock(t *testing.T) {
 }
 
 func (s *site) chain(ns record.Namespace) *deploy.Chain {
-	return deploy.Open(s.client, ns, s.config().Log)
+	return s.store.Chain(ns)
 }

@@ -91,7 +91,7 @@ func TestReports(t *testing.T) {
 	}
 	want("deployed", 1, false) // it was stored by the push
 	s.journal.when("checked", func() {
-		lock, err := s.chain(www.Namespace).Lock(t.Context(), s.locker, record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Error(err)
 			return

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,12 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -34,7 +35,7 @@ type site struct {
 	testing.TB
 	client  *clientv3.Client
 	faults  *faultKV // client's
-	locker  *deploy.Locker
+	store   *deploy.Store
 	server  *hooks.Server
 	journal *journal
 	reports reports
@@ -66,10 +67,10 @@ func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) 
 	}
 	s.faults = newFaultKV(s.client.KV)
 	s.client.KV = s.faults
-	s.locker = deploy.NewLocker(s.client, time.Minute)
+	s.store = deploy.NewStore(s.client, time.Minute, slog.New(s.journal))
 	t.Cleanup(func() {
-		if err := s.locker.Close(); err != nil {
-			t.Errorf("close locker: %v", err)
+		if err := s.store.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("close store: %v", err)
 		}
 	})
 	s.git(dir, "init", "-q", "--bare", "--template=", "-b", "main", s.bare)
@@ -93,9 +94,7 @@ func (s *site) config() hooks.Config {
 		s.Fatal(err)
 	}
 	return hooks.Config{
-		Chain:      func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.client, ns, slog.New(s.journal)) },
-		Locker:     s.locker,
-		Room:       func(ctx context.Context, all []*deploy.Prepared) error { return deploy.CheckRoom(ctx, s.client, all) },
+		Store:      s.store,
 		Signer:     signer,
 		Host:       "ship.example.org",
 		Dir:        filepath.Join(s.dir, "run"),
@@ -376,7 +375,7 @@ func (s *site) ref(name string) string {
 // head gives the deploy hash and id of a chain's head.
 func (s *site) head(ns record.Namespace) (string, record.ID) {
 	s.Helper()
-	d, err := deploy.Open(s.client, ns, slog.New(s.journal)).Head(context.Background())
+	d, err := s.store.Chain(ns).Head(context.Background())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -415,7 +414,13 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 	}
 }
 
-func hash(oid string) plumbing.Hash { return plumbing.NewHash(oid) }
+func hash(digits string) git.OID {
+	oid, err := git.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return oid
+}
 
 // reports are what a site's server has told.
 type reports struct {
@@ -437,3 +442,14 @@ func (r *reports) take() []hooks.Report {
 	r.all = nil
 	return all
 }
+
+// untimed takes out of lines how long a deploy took.
+func untimed(lines []string) []string {
+	var all []string
+	for _, line := range lines {
+		all = append(all, took.ReplaceAllString(line, "published: "))
+	}
+	return all
+}
+
+var took = regexp.MustCompile(`published in [0-9a-z .]+: `)

@@ -40,7 +40,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openChain{Chain: deploy.Open(client, ns, log), client: client}, nil
+	return &openChain{Chain: deploy.NewStore(client, lockTTL, log).Chain(ns), client: client}, nil
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.

@@ -16,7 +16,6 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
 	"refship/keys"
@@ -27,9 +26,9 @@ const maxPasswordFile = 64 << 10
 
 // openDeployer is a Deployer of one process, and what it hangs on.
 type openDeployer struct {
-	*hooks.Deployer
+	*hooks.Engine
 	client *clientv3.Client
-	locker *deploy.Locker
+	store  *deploy.Store
 }
 
 // deployerConfig is what a process of its own deploys with.
@@ -43,7 +42,7 @@ type deployerConfig struct {
 
 // newDeployer makes a Deployer for a process that deploys and ends. Close must be called.
 func newDeployer(cfg deployerConfig) (*openDeployer, error) {
-	d := &openDeployer{client: cfg.Client, locker: deploy.NewLocker(cfg.Client, lockTTL)}
+	d := &openDeployer{client: cfg.Client, store: deploy.NewStore(cfg.Client, lockTTL, cfg.Log)}
 	signer, err := loadSigner(cfg.SigningKey)
 	if err == nil {
 		err = d.open(cfg, signer)
@@ -60,13 +59,9 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 	if err != nil {
 		return fmt.Errorf("find host name: %w", err)
 	}
-	d.Deployer = hooks.NewDeployer(hooks.Config{
-		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(d.client, ns, cfg.Log) },
-		Locker: d.locker,
-		Room: func(ctx context.Context, all []*deploy.Prepared) error {
-			return deploy.CheckRoom(ctx, d.client, all)
-		},
-		Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"), Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
+	d.Engine = hooks.NewEngine(hooks.Config{
+		Store: d.store, Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"),
+		Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
 	})
 	return nil
 }
@@ -74,15 +69,9 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 // Close gives the lease back, and with it what locks there may be left; where etcd does not answer, they go by themselves.
 // What it did is done, so that nothing of this is an error.
 func (d *openDeployer) Close() {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = d.locker.Close() // at worst the lease runs out
-	}()
-	select {
-	case <-closed:
-	case <-time.After(releaseTime):
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
+	_ = d.store.Close(ctx) // at worst the lease runs out
 	_ = d.client.Close()
 }
 

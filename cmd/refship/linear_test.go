@@ -227,7 +227,7 @@ func (a *arena) checkChain(repo string) {
 	}
 	defer client.Close()
 	var chain []*record.Deploy
-	err = deploy.Open(client, record.Namespace(namespaceOf(repo)), slog.New(slog.DiscardHandler)).Log(a.Context(), 0, func(d *record.Deploy) error {
+	err = deploy.NewStore(client, lockTTL, slog.New(slog.DiscardHandler)).Chain(record.Namespace(namespaceOf(repo))).Log(a.Context(), 0, func(d *record.Deploy) error {
 		chain = append([]*record.Deploy{d}, chain...)
 		return nil
 	})

@@ -22,6 +22,7 @@ import (
 	"refship/cmd/refship/monitor"
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -170,7 +171,7 @@ func findHookBinary(a *app) (string, error) {
 // etcdStore is the etcd in use.
 type etcdStore struct {
 	client   *clientv3.Client
-	embedded *etcd.Embedded // nil for --endpoints
+	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
 
@@ -182,7 +183,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 		}
 		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	embedded, err := etcd.Start(ctx, etcd.EmbeddedConfig{
+	embedded, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
 		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
 	})
@@ -252,21 +253,15 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 		return err
 	}
 	defer closeInto(&err, watch)
-	locker := deploy.NewLocker(s.store.client, lockTTL)
-	defer s.release(locker)
+	defer s.release(store)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(s.store.client, ns, s.log) },
-		Locker: locker,
-		Room: func(ctx context.Context, all []*deploy.Prepared) error {
-			return deploy.CheckRoom(ctx, s.store.client, all)
-		},
-		Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Store: store, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
 		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
 	})
 	if err != nil {
 		return err
 	}
-	repos, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	repos, err := s.recover(ctx, hookServer, store, ssh.FingerprintSHA256(signer.PublicKey()))
 	if err != nil {
 		return err
 	}
@@ -295,16 +290,11 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 }
 
 // release gives the chain locks back. If etcd does not answer, they end with their lease.
-func (s *server) release(locker *deploy.Locker) {
-	closed := make(chan error, 1)
-	go func() { closed <- locker.Close() }()
-	select {
-	case err := <-closed:
-		if err != nil {
-			s.log.Warn("release locks", "error", err)
-		}
-	case <-time.After(releaseTime):
-		s.log.Warn("release locks", "error", "etcd does not answer")
+func (s *server) release(store *deploy.Store) {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
+	if err := store.Close(ctx); err != nil {
+		s.log.Warn("release locks", "error", err)
 	}
 }
 
@@ -354,15 +344,17 @@ func (s *server) serve(
 // recover finishes what an earlier run of this server left behind: it removes its chain locks, and publishes pushes whose
 // ref has moved and whose deploy was not published. The port is not open yet. If that fails for a repository, it says so,
 // and the others are served.
-func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*repos.Repository, error) {
+func (s *server) recover(
+	ctx context.Context, hookServer *hooks.Server, store *deploy.Store, self string,
+) ([]*repos.Repository, error) {
 	repos, err := s.dir.repos().List()
 	if err != nil {
 		s.warn(err)
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			chain := deploy.Open(s.store.client, target.Namespace, s.log)
-			unstuck, err := chain.Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
+			unstuck, err := store.Chain(target.Namespace).Unstick(ctx,
+				func(h record.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and so will each push
 			case err != nil:

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,9 +22,9 @@ const dirMode = filemode.Dir
 // nodesPerTxn keeps the answer of one txn small: a node can be as large as a chunk, or many chunks.
 const nodesPerTxn = 32
 
-func (c *Chain) TreeKey(oid plumbing.Hash) string { return c.Key("tree/" + oid.String()) }
+func (c *Chain) TreeKey(oid tree.OID) string { return c.Key("tree/" + oid.String()) }
 
-func (c *Chain) ObjectKey(oid plumbing.Hash) string { return c.Key("object/" + oid.String()) }
+func (c *Chain) ObjectKey(oid tree.OID) string { return c.Key("object/" + oid.String()) }
 
 func (c *Chain) ContentKey(sum tree.SHA256) string {
 	return string(c.ns) + "/storage/{sha256}" + sum.String()
@@ -70,23 +69,23 @@ func PutChunks(w *etcd.Writer, key string, value []byte) error {
 // Nodes reads tree nodes from etcd and keeps them: a deploy reads each at most once.
 type Nodes struct {
 	chain  *Chain
-	Known  map[plumbing.Hash]*tree.Node
-	Text   map[plumbing.Hash]tree.Entry // size and sha256 of the texts
-	broken map[plumbing.Hash]string     // what is wrong with a node that is there
+	Known  map[tree.OID]*tree.Node
+	Text   map[tree.OID]tree.Entry // size and sha256 of the texts
+	broken map[tree.OID]string     // what is wrong with a node that is there
 }
 
 func (c *Chain) NewNodes() *Nodes {
 	return &Nodes{
-		chain: c, Known: map[plumbing.Hash]*tree.Node{}, Text: map[plumbing.Hash]tree.Entry{},
-		broken: map[plumbing.Hash]string{},
+		chain: c, Known: map[tree.OID]*tree.Node{}, Text: map[tree.OID]tree.Entry{},
+		broken: map[tree.OID]string{},
 	}
 }
 
 // Load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
 // a reader reports it (unknown), and a deploy that has the directory writes it again.
-func (n *Nodes) Load(ctx context.Context, oids []plumbing.Hash) error {
-	var missing []plumbing.Hash
-	asked := map[plumbing.Hash]bool{}
+func (n *Nodes) Load(ctx context.Context, oids []tree.OID) error {
+	var missing []tree.OID
+	asked := map[tree.OID]bool{}
 	for _, oid := range oids {
 		if n.Known[oid] == nil && !asked[oid] {
 			asked[oid] = true
@@ -113,7 +112,7 @@ func (n *Nodes) Load(ctx context.Context, oids []plumbing.Hash) error {
 }
 
 // take keeps a node that was read, if all of it is there.
-func (n *Nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
+func (n *Nodes) take(oid tree.OID, kvs []*mvccpb.KeyValue) {
 	text, whole := joinChunks(n.chain.TreeKey(oid), kvs)
 	if !whole {
 		return
@@ -130,7 +129,7 @@ func (n *Nodes) take(oid plumbing.Hash, kvs []*mvccpb.KeyValue) {
 }
 
 // Unknown says what is wrong with a node that load left unknown.
-func (n *Nodes) Unknown(oid plumbing.Hash) error {
+func (n *Nodes) Unknown(oid tree.OID) error {
 	what := n.broken[oid]
 	if what == "" {
 		what = "it is missing or incomplete"
@@ -147,7 +146,7 @@ func (n *Nodes) Distrust(deployed tree.Entry) {
 	}
 }
 
-func (n *Nodes) Add(oid plumbing.Hash, node *tree.Node, text []byte) tree.Entry {
+func (n *Nodes) Add(oid tree.OID, node *tree.Node, text []byte) tree.Entry {
 	entry := tree.Entry{Mode: dirMode, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
 	n.Known[oid], n.Text[oid] = node, entry
 	return entry
@@ -177,7 +176,7 @@ func joinChunks(key string, kvs []*mvccpb.KeyValue) (text []byte, whole bool) {
 
 // LoadBelow loads a directory and all directories below it, and checks that each is what the one above names.
 func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
-	seen := map[plumbing.Hash]bool{root.OID: true}
+	seen := map[tree.OID]bool{root.OID: true}
 	for level := []tree.Entry{root}; len(level) > 0; {
 		if err := n.verified(ctx, level); err != nil {
 			return err

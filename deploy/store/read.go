@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/etcd"
@@ -24,7 +23,7 @@ func (c *Chain) noTreeError(d *record.Deploy) error {
 
 // verified loads directories' nodes and holds each against the size and sha256 that leads to it.
 func (n *Nodes) verified(ctx context.Context, dirs []tree.Entry) error {
-	oids := make([]plumbing.Hash, len(dirs))
+	oids := make([]tree.OID, len(dirs))
 	for i, e := range dirs {
 		oids[i] = e.OID
 	}

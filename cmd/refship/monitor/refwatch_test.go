@@ -51,15 +51,10 @@ func newWatched(t *testing.T) *watched {
 	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
 	w.watch = newRefWatch(w.repos, w.metrics.refsFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
-	locker := deploy.NewLocker(w.client, time.Minute)
-	t.Cleanup(func() { locker.Close() })
+	store := deploy.NewStore(w.client, time.Minute, log)
+	t.Cleanup(func() { store.Close(context.WithoutCancel(t.Context())) })
 	w.hooks, err = hooks.NewServer(hooks.Config{
-		Chain:  func(ns record.Namespace) *deploy.Chain { return deploy.Open(w.client, ns, log) },
-		Locker: locker,
-		Room: func(ctx context.Context, all []*deploy.Prepared) error {
-			return deploy.CheckRoom(ctx, w.client, all)
-		},
-		Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
+		Store: store, Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
 		Observe: func(r hooks.Report) { w.watch.changed(r.Repository) },
 	})
 	if err != nil {
