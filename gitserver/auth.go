@@ -25,8 +25,8 @@ const maxAuthTries = 20
 
 var errUnknownKey = errors.New("key is not known")
 
-// mayAuthenticate answers whether a client may try to authenticate with a key. Clients ask this for keys that they then do
-// not use, and for keys that they do not have: nothing about who the client is may be concluded here.
+// mayAuthenticate answers whether a client may try to authenticate with a key. Clients ask this for keys that they
+// then do not use, and for keys that they do not have: it says nothing about who the client is.
 func (s *Server) mayAuthenticate(ctx glssh.Context, pub glssh.PublicKey) bool {
 	c := ctx.Value(connKey{}).(*conn)
 	c.asked = true
@@ -48,7 +48,8 @@ func (s *Server) mayAuthenticate(ctx glssh.Context, pub glssh.PublicKey) bool {
 	case key != nil:
 		return true
 	}
-	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil { // no line of the file could have it
+	// A key that no line of the file could have is refused for what it is.
+	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil {
 		return refuse(unusableKeyError(err.Error()))
 	}
 	return refuse(errUnknownKey)
@@ -85,7 +86,8 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 		MaxAuthTries:            maxAuthTries,
 		PreAuthConnCallback:     func(login gossh.ServerPreAuthConn) { c.login.Store(&login) },
 		AuthLogCallback: func(meta gossh.ConnMetadata, method string, err error) {
-			// The library itself refuses keys of algorithms that are not in the list: mayAuthenticate is not asked then.
+			// The library itself refuses keys of algorithms that are not in the list: mayAuthenticate is not asked
+			// then.
 			if method == "publickey" && err != nil && !c.asked {
 				c.refuse(refusedKey{user: meta.User(), why: unusableKeyError(err.Error())})
 			}
@@ -128,7 +130,8 @@ func (s *Server) logRefused(c *conn) {
 	log := s.log.With("address", c.RemoteAddr().String())
 	if c.late.Load() {
 		if more, ok := s.floods.lateLogins.next(); ok {
-			log.Info("no login in time", "limit", s.cfg.Limits.LoginGrace, "remedy", s.words(ReasonLoginGrace), "also_late", more)
+			log.Info("no login in time",
+				"limit", s.cfg.Limits.LoginGrace, "remedy", s.words(ReasonLoginGrace), "also_late", more)
 		}
 	}
 	for _, r := range c.refused {

@@ -397,8 +397,8 @@ func TestRefusedOffers(t *testing.T) {
 	}
 }
 
-// TestRemovedKeyShared: over a connection that OpenSSH shares, what began before the key was removed is finished, and nothing
-// begins after it.
+// TestRemovedKeyShared: over a connection that OpenSSH shares, what began before the key was removed is finished, and
+// nothing begins after it.
 func TestRemovedKeyShared(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")

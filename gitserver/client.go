@@ -9,9 +9,9 @@ import (
 // readTimeout is how long a client may read nothing before it counts as gone.
 const readTimeout = 10 * time.Second
 
-// client is the reader at the other end of a session. Writes to it always succeed: once it has read nothing for a while,
-// or its channel is closed, it counts as gone and what is written is dropped. So a process whose output ends here never
-// waits for a client for longer than that, and no client ends it.
+// client is the reader at the other end of a session. Writes to it always succeed: once it has read nothing for a
+// while, or its channel is closed, it counts as gone and what is written is dropped. So a process whose output ends
+// here never waits for a client for longer than that, and no client ends it.
 type client struct {
 	timeout time.Duration
 	gone    chan struct{}
@@ -52,8 +52,8 @@ type clientWriter struct {
 // clientChunk is how many bytes a client has to read within the timeout.
 const clientChunk = 4 << 10
 
-// writer gives a stream that ends in w. Its goroutine ends with Close, but not before w's Write returns: onGone has to make
-// it return.
+// writer gives a stream that ends in w. Its goroutine ends with Close, but not before w's Write returns: onGone has
+// to make it return.
 func (c *client) writer(w io.Writer) *clientWriter {
 	cw := &clientWriter{c: c, jobs: make(chan []byte), done: make(chan error, 1)}
 	c.writers.Go(func() {

@@ -72,8 +72,8 @@ func parseCommand(raw string) (command, error) {
 	return command{}, usageError("unknown command %s", text.Mention(words[0]))
 }
 
-const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, deploy REPO[:TARGET], " +
-	"and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
+	"deploy REPO[:TARGET], and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
 
 // usageError is for a command that is not understood.
 func usageError(format string, args ...any) error {
@@ -101,8 +101,8 @@ func withRepository(v verb, args []string) (command, error) {
 	return command{verb: v, repository: name}, nil
 }
 
-// withTarget wants one REPO or REPO:TARGET. A repository's name has no colon. Whether there is such a target shows when it
-// is looked for.
+// withTarget wants one REPO or REPO:TARGET. A repository's name has no colon. Whether there is such a target shows
+// when it is looked for.
 func withTarget(v verb, args []string) (command, error) {
 	if len(args) != 1 {
 		return withRepository(v, args)
@@ -152,9 +152,9 @@ func ParseLimit(arg string) (int, error) {
 	return int(n), nil
 }
 
-// splitWords takes a command apart the way git puts it together (sq_quote_buf in git's quote.c). Words are separated by
-// spaces. A single-quoted part is literal. Outside of quotes a backslash makes the quote or the exclamation mark after it
-// literal. For it's! git sends
+// splitWords takes a command apart the way git puts it together (sq_quote_buf in git's quote.c). Words are separated
+// by spaces. A single-quoted part is literal. Outside of quotes a backslash makes the quote or the exclamation mark
+// after it literal. For it's! git sends
 //
 //	'it'\''s'\!''
 //

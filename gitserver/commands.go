@@ -71,7 +71,8 @@ func (x *session) printLog(key *keys.Key, c command) int {
 		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.repository, dir, c.target, c.limit)
 	})
 	// A line begins with the deploy's id, and a chain's first is 1.
-	if status == exitDone && c.limit == defaultLimit && last.number == defaultLimit && !strings.HasPrefix(last.text, "1 ") {
+	full := c.limit == defaultLimit && last.number == defaultLimit
+	if status == exitDone && full && !strings.HasPrefix(last.text, "1 ") {
 		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", defaultLimit))
 	}
 	return status
@@ -124,7 +125,8 @@ func (x *session) stream(write func(io.Writer) error) int {
 	return x.fail(err)
 }
 
-// deploy publishes what pushes to a repository left unfinished, then deploys what its refs have and its chains have not.
+// deploy publishes what pushes to a repository left unfinished, then deploys what its refs have and its chains have
+// not.
 func (x *session) deploy(key *keys.Key, name, target string) int {
 	dir, err := x.findRepository(key, name, keys.Deploy)
 	if err != nil {

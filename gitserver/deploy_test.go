@@ -134,8 +134,8 @@ func receivePack(t *testing.T, dir string) *os.Process {
 	return nil
 }
 
-// TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server begins to
-// stop, which then does not wait for it; nothing is deployed.
+// TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server
+// begins to stop, which then does not wait for it; nothing is deployed.
 func TestDeployEndsItsCheck(t *testing.T) {
 	for _, way := range []string{"client gone", "server stops"} {
 		t.Run(way, func(t *testing.T) {

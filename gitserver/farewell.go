@@ -15,8 +15,9 @@ const (
 	maxFarewells = 32
 )
 
-// disconnectMsg is SSH_MSG_DISCONNECT (RFC 4253, section 11.1). golang.org/x/crypto/ssh keeps its own to itself, and sends it
-// with two fixed texts, after a key exchange. Here it comes before one, which a flood of connections must not cost.
+// disconnectMsg is SSH_MSG_DISCONNECT (RFC 4253, section 11.1). golang.org/x/crypto/ssh keeps its own to itself, and
+// sends it with two fixed texts, after a key exchange. Here it comes before one, which a flood of connections must
+// not cost.
 type disconnectMsg struct {
 	Reason   uint32 `sshtype:"1"`
 	Text     string
@@ -39,8 +40,8 @@ func farewell(nc net.Conn, why string) {
 	}
 }
 
-// plainPacket is SSH's binary packet (RFC 4253, section 6) before any key exchange: length, length of the padding, payload,
-// padding, in all a multiple of 8 bytes.
+// plainPacket is SSH's binary packet (RFC 4253, section 6) before any key exchange: length, length of the padding,
+// payload, padding, in all a multiple of 8 bytes.
 func plainPacket(payload []byte) []byte {
 	const block, header = 8, 5
 	padding := block - (header+len(payload))%block

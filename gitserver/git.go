@@ -14,9 +14,10 @@ import (
 	"refship/deploy/git"
 )
 
-// maxMemory bounds the memory that one git process takes for itself. A few kilobytes can unpack to gigabytes: git puts
-// together in memory a commit, a tree, and whatever comes as a delta. So such a push costs one process and not the server. A
-// stock git sends no deltas of files over 512 MiB (core.bigFileThreshold); for one of that size git needs two such pieces.
+// maxMemory bounds the memory that one git process takes for itself. A few kilobytes can unpack to gigabytes: git
+// puts together in memory a commit, a tree, and whatever comes as a delta. So such a push costs one process and not
+// the server. A stock git sends no deltas of files over 512 MiB (core.bigFileThreshold); for one of that size git
+// needs two such pieces.
 const maxMemory = 2 << 30
 
 // memorySettings keep git from taking more memory than it needs for one client among many. A file over bigFileThreshold
@@ -64,7 +65,8 @@ func (s *Server) runGit(ctx context.Context, p gitProcess, copying *sync.WaitGro
 	}
 	// git has not started anything yet: it waits for what the client wants.
 	if err := limitMemory(cmd.Process.Pid, s.gitMemory); err != nil {
-		return input{}, errors.Join(fmt.Errorf("limit git's memory: %w", err), stdin.Close(), cmd.Process.Kill(), cmd.Wait())
+		err = fmt.Errorf("limit git's memory: %w", err)
+		return input{}, errors.Join(err, stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
 	p.started()
 	in := &inputCounter{r: p.stdin}
@@ -155,4 +157,37 @@ func (c *inputCounter) soFar() input {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.in
+}
+
+func (x *session) protocolEnv() []string {
+	if x.protocol == "" {
+		return nil
+	}
+	return []string{"GIT_PROTOCOL=" + x.protocol}
+}
+
+// gitStatus is the exit status for how a git process ended. git has told its own errors by itself.
+func (x *session) gitStatus(what string, err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return exitDone
+	case !errors.As(err, &exit):
+		return x.fail(fmt.Errorf("run %s: %w", what, err))
+	}
+	if sig := endedBy(err); sig != 0 {
+		return x.fail(fmt.Errorf("%s was ended by a signal: %s", what, sig))
+	}
+	return exit.ExitCode()
+}
+
+// endedBy is the signal that ended a process, 0 if none did.
+func endedBy(err error) syscall.Signal {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return ws.Signal()
+		}
+	}
+	return 0
 }

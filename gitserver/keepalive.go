@@ -8,10 +8,10 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// A client may idle as long as it likes: behind a shared connection, or while a hook of its own runs before it sends a push.
-// But one that is gone without a word must not stay for ever. So a client that was silent for a while is asked whether it is
-// there, and whatever it sends is an answer, even a refusal. TCP's own keepalives, which Go switches on, find only hosts
-// that are gone: for a client that is stopped its kernel answers.
+// A client may idle as long as it likes: behind a shared connection, or while a hook of its own runs before it sends
+// a push. But one that is gone without a word must not stay for ever. So a client that was silent for a while is
+// asked whether it is there, and whatever it sends is an answer, even a refusal. TCP's own keepalives, which Go
+// switches on, find only hosts that are gone: for a client that is stopped its kernel answers.
 const (
 	keepAliveRequest = "keepalive@openssh.com"
 	// askAfter is how long a client is silent before it is asked.
@@ -59,7 +59,8 @@ func (k *keeper) checkSilence() {
 	case k.stopped:
 		return
 	case silent >= goneAfter*every:
-		k.s.log.Warn("client does not answer", "address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
+		k.s.log.Warn("client does not answer",
+			"address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
 		_ = k.c.Close() // a push whose input is complete goes on
 		return
 	case silent >= every:

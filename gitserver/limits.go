@@ -32,8 +32,8 @@ func (l Limits) withDefaults() Limits {
 // maxSessions is how many sessions one connection may have at a time.
 const maxSessions = 10
 
-// clientNetwork is what the connections of one client are counted by: an IPv4 address, or the 64 bits of an IPv6 address
-// that name a network, in which a single host may take any address. All that has no IP address counts as one.
+// clientNetwork is what the connections of one client are counted by: an IPv4 address, or the 64 bits of an IPv6
+// address that name a network, in which a single host may take any address. All that has no IP address counts as one.
 func clientNetwork(a net.Addr) netip.Prefix {
 	at, err := netip.ParseAddrPort(a.String())
 	if err != nil {
@@ -59,8 +59,9 @@ func (s *Server) admit(nc net.Conn) {
 	inAll, perAddress := s.cfg.Limits.Connections, s.cfg.Limits.ConnectionsPerAddress
 	switch {
 	case len(s.conns) >= inAll:
-		s.turnAway(nc, ReasonConnections, inAll, fmt.Sprintf("refship: %s open, as many as this server takes: try again later",
-			text.Plural(inAll, "connection is", "connections are")))
+		s.turnAway(nc, ReasonConnections, inAll,
+			fmt.Sprintf("refship: %s open, as many as this server takes: try again later",
+				text.Plural(inAll, "connection is", "connections are")))
 	case s.networks[network] >= perAddress:
 		s.turnAway(nc, ReasonConnectionsPerAddress, perAddress,
 			fmt.Sprintf("refship: %s open, as many as it may have: close one, or %s",

@@ -25,8 +25,8 @@ func (e *env) tryDial(u *user) (*ssh.Client, error) {
 	})
 }
 
-// TestConnectionLimits: who is one too many reads why, in any client; who came before stays, and a place that is free again
-// is given away.
+// TestConnectionLimits: who is one too many reads why, in any client; who came before stays, and a place that is free
+// again is given away.
 func TestConnectionLimits(t *testing.T) {
 	for _, c := range []struct {
 		name   string

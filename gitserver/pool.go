@@ -26,14 +26,14 @@ const (
 	waitTold   = 10 * time.Second
 )
 
-// pool bounds how many commands of a kind run, and how many of them are one key's: a key's clients may do nothing for as
-// long as they like, and must not keep other keys waiting. A key gets one more turn while it has fewer than are free. So of
-// 128 turns the first key that wants all gets 64, a second one 32, a third one 16: each leaves as many free as it has.
-// This is the dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory
-// packet switches" (1998), with alpha = 1.
+// pool bounds how many commands of a kind run, and how many of them are one key's: a key's clients may do nothing for
+// as long as they like, and must not keep other keys waiting. A key gets one more turn while it has fewer than are
+// free. So of 128 turns the first key that wants all gets 64, a second one 32, a third one 16: each leaves as many
+// free as it has. This is the dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds
+// for shared-memory packet switches" (1998), with alpha = 1.
 //
-// A command that gets no turn waits. Whenever a turn is given back, the waiting commands are tried in the order in which they
-// came, and each that can have a turn gets it.
+// A command that gets no turn waits. Whenever a turn is given back, the waiting commands are tried in the order in
+// which they came, and each that can have a turn gets it.
 type pool struct {
 	one, many string // "push", "pushes"
 	size      int
@@ -65,8 +65,8 @@ func (p *pool) request(key string) *turn {
 	return t
 }
 
-// grant grants a turn if its key may have one more. No turn that was refused before could be granted after this one. The
-// caller holds p.mu.
+// grant grants a turn if its key may have one more. No turn that was refused before could be granted after this one.
+// The caller holds p.mu.
 func (p *pool) grant(t *turn) bool {
 	if p.held[t.key] >= p.size-p.used {
 		return false
@@ -111,8 +111,9 @@ func (p *pool) waitsFor(key string) string {
 		p.held[key], text.Plural(p.size, p.one, p.many))
 }
 
-// waitTurn waits for a turn, which release gives back. It gives up when the client leaves or the server is shutting down. If
-// it had to wait, it looks up again whether the key may do what the command needs; now is the key as it is then.
+// waitTurn waits for a turn, which release gives back. It gives up when the client leaves or the server is shutting
+// down. If it had to wait, it looks up again whether the key may do what the command needs; now is the key as it is
+// then.
 func (x *session) waitTurn(
 	p *pool, key *keys.Key, name string, need keys.Action,
 ) (now *keys.Key, release func(), err error) {
@@ -133,7 +134,7 @@ func (x *session) waitTurn(
 	return now, release, nil
 }
 
-// awaitGrant returns when the turn is granted, or when it is of no use any more.
+// awaitGrant returns when the turn is granted, or when it is no longer of use.
 func (x *session) awaitGrant(p *pool, t *turn) error {
 	tell := time.NewTimer(waitUntold)
 	defer tell.Stop()

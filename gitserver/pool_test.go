@@ -3,7 +3,11 @@ package gitserver
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,8 +98,8 @@ func (m *poolModel) settle() {
 	}
 }
 
-// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there are,
-// never over half with one key, nobody waits who may go, the first of those that may goes first.
+// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there
+// are, never over half with one key, nobody waits who may go, the first of those that may goes first.
 func TestPoolRule(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 12).Draw(t, "size")
@@ -190,4 +194,123 @@ func TestPoolSaysWhy(t *testing.T) {
 	if got, want := p.waitsFor("a"), "the server runs 2 fetches, as many as it does at a time"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// TestPool: who has to wait hears so, and then gets a turn; who leaves, or finds the server shutting down, does not.
+func TestPool(t *testing.T) {
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", 1) })
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	reached, release := e.halt("uploaded")
+	first := make(chan result)
+	go func() { first <- e.git(laptop, work, "push", e.url("config"), "main") }()
+	<-reached
+
+	second, told := make(chan result), make(chan struct{})
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main:refs/heads/other")
+	go func() {
+		second <- e.runTelling(cmd, "waiting: the server runs 1 push, as many as it does at a time", told)
+	}()
+	<-told
+	e.git(laptop, work, "ls-remote", e.url("config")).want(t, 0) // reading does not wait
+
+	c := e.dial(laptop)
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("git-receive-pack '/config'"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "three sessions", func() bool { return e.srv.Stats().Sessions == 3 })
+	s.Close()
+	until(t, "two sessions", func() bool { return e.srv.Stats().Sessions == 2 })
+
+	gone := e.user("gone", "deploy:config")
+	third := make(chan result)
+	go func() { third <- e.ssh(gone, "git@127.0.0.1", "deploy", "config") }()
+	until(t, "two who wait", func() bool { return e.srv.pushes.waiters() == 2 })
+	if _, err := e.keys.Remove("gone"); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	(<-first).want(t, 0, "deploy 1 published")
+	(<-second).want(t, 0, "main -> other")
+	(<-third).want(t, 4, "is not known here any more") // what it waited for is not its own any more
+
+	reached, release = e.halt("uploaded")
+	e.commit(work, "file", "two\n")
+	go func() { first <- e.git(laptop, work, "push", e.url("config"), "main") }()
+	<-reached
+	go func() { second <- e.ssh(laptop, "git@127.0.0.1", "deploy", "config") }()
+	until(t, "two sessions", func() bool { return e.srv.Stats().Sessions == 2 })
+	e.cancel()
+	(<-second).want(t, 1, "refship: error: the server is shutting down, try again later")
+	release()
+	(<-first).want(t, 0, "deploy 2 published")
+}
+
+// TestPoolIsNotForFewKeys: sessions of two keys that do nothing, as many as they can get, keep others from nothing.
+func TestPoolIsNotForFewKeys(t *testing.T) {
+	const size = 8
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", size) })
+	e.repo("config")
+	ops, work := e.user("ops", "deploy:config"), e.work()
+	for _, name := range []string{"idle", "lazy"} {
+		c := e.dial(e.user(name, "deploy:config"))
+		for range size {
+			s, err := c.NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.StdinPipe(); err != nil { // which stays open
+				t.Fatal(err)
+			}
+			if err := s.Start("git-receive-pack '/config'"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const part = size/2 + size/4
+	until(t, "all who wait", func() bool { return e.srv.pushes.waiters() == 2*size-part })
+	e.git(ops, work, "push", e.url("config"), "main").want(t, 0, "deploy 1 published")
+
+	// One more of a key that has its part hears what it waits for.
+	told := make(chan struct{})
+	cmd := exec.Command("ssh", append(e.sshArgs(filepath.Join(e.dir, "id_idle")), "git@127.0.0.1", "deploy", "config")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
+	ended := make(chan result)
+	go func() {
+		ended <- e.runTelling(cmd, "refship: waiting: your key runs 4 of at most 8 pushes, and what is free is kept for other keys\n", told)
+	}()
+	<-told
+	e.cancel()
+	(<-ended).want(t, 1, "refship: error: the server is shutting down")
+}
+
+// runTelling is run that closes told when standard error has text.
+func (e *env) runTelling(cmd *exec.Cmd, text string, told chan struct{}) result {
+	e.t.Helper()
+	w := &watcher{text: text, told: told}
+	cmd.Stderr = w
+	_ = cmd.Run() // the status is in the result
+	return result{stderr: w.said.String(), status: cmd.ProcessState.ExitCode()}
+}
+
+// watcher closes told at the first sight of a text.
+type watcher struct {
+	said strings.Builder // not embedded: io.Copy would write past Write
+	text string
+	told chan struct{}
+	once sync.Once
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.said.Write(p)
+	if strings.Contains(w.said.String(), w.text) {
+		w.once.Do(func() { close(w.told) })
+	}
+	return len(p), nil
 }

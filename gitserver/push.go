@@ -84,15 +84,15 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 // step marks a point where tests end the process.
 func (x *session) step(at string) { x.log().Debug("step", "at", at) }
 
-// pushInput is what the client of a push sends. Its first byte is the push's beginning: a client may have looked at the
-// refs long before, and kept its session. Whose the push is and what the key may do is decided there, for the whole push:
-// one that has begun is finished, whatever happens to its key meanwhile.
+// pushInput is what the client of a push sends. Its first byte is the push's beginning: a client may have looked at
+// the refs long before, and kept its session. Whose the push is and what the key may do is decided there, for the
+// whole push: one that has begun is finished, whatever happens to its key meanwhile.
 type pushInput struct {
 	r     io.Reader
 	check func() (*keys.Key, error)
 
 	mu      sync.Mutex
-	key     *keys.Key // nil: the push has not begun, or its key is not known any more
+	key     *keys.Key // nil: the push has not begun, or its key is no longer known
 	refused error
 }
 
@@ -127,8 +127,8 @@ func (in *pushInput) refusal() error {
 	return in.refused
 }
 
-// stillMay gives the session's key as the file has it now, nil if it is not there any more. The error says why the key may
-// not do what the command needs.
+// stillMay gives the session's key as the file has it now, nil if it is no longer there. The error says why the
+// key may not do what the command needs.
 func (x *session) stillMay(name string, need keys.Action) (*keys.Key, error) {
 	key, err := x.lookUpKey()
 	if err != nil {
@@ -138,7 +138,7 @@ func (x *session) stillMay(name string, need keys.Action) (*keys.Key, error) {
 	return key, err
 }
 
-// checkHooks makes git's own test (find_hook in hook.c): a hook that it cannot run is for git as good as none, and the
+// checkHooks makes git's own test (find_hook in hook.c): where git cannot run a hook it goes on without it, and the
 // push would be taken unchecked and never deployed.
 func checkHooks(path string) error {
 	for _, h := range []string{"pre-receive", "post-receive"} {
@@ -151,7 +151,8 @@ func checkHooks(path string) error {
 
 // hooksError is for the server's hooks when they are not where git looks for them.
 func hooksError(what string) error {
-	return fault.New(fault.Failed, what, "ask the server's operator to put refship-hook back in its place and to restart refship")
+	return fault.New(fault.Failed, what,
+		"ask the server's operator to put refship-hook back in its place and to restart refship")
 }
 
 // flush ends the list of ref updates that a push begins with: what begins with it updates none, whatever push options
@@ -179,7 +180,8 @@ func (x *session) report(name, dir string, received input, gitErr error, outcome
 		return max(status, exitFailed)
 	case missed:
 		x.log().Info("push not taken by git", "repository", name, "bytes", received.bytes)
-		x.tellError(fault.New(fault.Failed, "nothing was stored: git refused what was pushed to "+name+", see git's own message",
+		x.tellError(fault.New(fault.Failed,
+			"nothing was stored: git refused what was pushed to "+name+", see git's own message",
 			"git fsck --strict in your repository names the objects that are not in order"))
 		return max(status, exitFailed)
 	case received.bytes == 0 && status != exitDone && !received.ended: // git gave up before the client did
@@ -198,16 +200,17 @@ func (x *session) report(name, dir string, received input, gitErr error, outcome
 // tellTooLarge tells client and operator of a pack over the limit.
 func (x *session) tellTooLarge(name string, bytes int64) {
 	limit := x.s.cfg.Limits.MaxPack
-	x.log().Info("push is too large", "repository", name, "bytes", bytes, "limit", limit, "remedy", x.s.words(ReasonPackSize))
+	x.log().Info("push is too large",
+		"repository", name, "bytes", bytes, "limit", limit, "remedy", x.s.words(ReasonPackSize))
 	x.tellError(fault.New(fault.Failed,
 		fmt.Sprintf("nothing was stored: what was pushed to %s is more than %s, the most that this server takes at once",
 			name, inBytes(limit)),
 		"push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or "+x.s.askOperator(ReasonPackSize)))
 }
 
-// hasNoRefs tells whether the client was shown no ref. A client that is shown some and sends nothing has said why: updates
-// that are no fast-forwards, with --atomic, and what this server does not support. But on an empty list a git whose
-// repository uses SHA-256 gives up with a message about something else.
+// hasNoRefs tells whether the client was shown no ref. A client that is shown some and sends nothing has said why:
+// updates that are no fast-forwards, with --atomic, and what this server does not support. But on an empty list a git
+// whose repository uses SHA-256 gives up with a message about something else.
 func (x *session) hasNoRefs(dir string) bool {
 	out, err := git.Run(x.s.killing, dir, "for-each-ref", "--count=1")
 	return err == nil && len(out) == 0

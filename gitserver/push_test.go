@@ -103,8 +103,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who may
-// push but not deploy can neither make the repository unusable nor have another tree deployed.
+// TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who
+// may push but not deploy can neither make the repository unusable nor have another tree deployed.
 func TestReplacementObjects(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")

@@ -2,8 +2,8 @@ package gitserver
 
 import "refship/deploy/fault"
 
-// Reasons for what clients and the log are told. The program words the remedies: as something that the server's operator
-// does, "raise --max-connections".
+// Reasons for what clients and the log are told. The program words the remedies: as something that the server's
+// operator does, "raise --max-connections".
 const (
 	ReasonConnections           fault.Reason = "connections-limit"
 	ReasonConnectionsPerAddress fault.Reason = "connections-per-address-limit"

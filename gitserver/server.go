@@ -99,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	s.ssh = &glssh.Server{
 		Version:     "refship",
 		HostSigners: []glssh.Signer{cfg.HostKey},
-		// Without this handler the library lets everybody in.
+		// Without this handler the library lets every client in.
 		PublicKeyHandler:     s.mayAuthenticate,
 		ServerConfigCallback: s.serverConfig,
 		ConnCallback: func(ctx glssh.Context, c net.Conn) net.Conn {
@@ -117,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Run serves until ctx ends, then lets running commands finish for at most grace, then ends them. It returns when
-// nothing of the server runs any more, and works once.
+// all of the server has ended, and works once.
 func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 	defer s.kill()
 	defer s.beginStop()

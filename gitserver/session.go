@@ -143,15 +143,17 @@ func (x *session) lookUpKey() (*keys.Key, error) {
 	if err != nil && !errors.As(err, &line) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	if key == nil { // a line that became unusable is as good as removed, and which line it is concerns the operator alone
-		return nil, fault.New(fault.Refused, fmt.Sprintf("key %s is not known here any more", gossh.FingerprintSHA256(x.pub)),
+	if key == nil { // or its line became unusable: which line it is concerns the operator alone
+		return nil, fault.New(fault.Refused,
+			fmt.Sprintf("key %s is not known here any more", gossh.FingerprintSHA256(x.pub)),
 			"ask the server's operator to add it again")
 	}
 	x.named.Store(x.base.With("user", key.Name))
 	return key, nil
 }
 
-// print writes a line of data to standard output, tell a line of speech to standard error. Writing to a client never fails.
+// print writes a line of data to standard output, tell a line of speech to standard error. Writing to a client never
+// fails.
 func (x *session) print(format string, args ...any) { _, _ = fmt.Fprintf(x.out, format+"\n", args...) }
 
 func (x *session) tell(line string) { _, _ = fmt.Fprintf(x.err, "refship: %s\n", line) }
@@ -174,8 +176,8 @@ func (x *session) fail(err error) int {
 	return status
 }
 
-// pathHider takes out of a text in which directories the server has its files, and leaves the files' names: the rest is not
-// a client's business. The log keeps it all.
+// pathHider takes out of a text in which directories the server has its files, and leaves the files' names: the rest
+// is not a client's business. The log keeps it all.
 func pathHider(dirs ...string) *strings.Replacer {
 	var pairs []string
 	for _, dir := range dirs {
@@ -184,14 +186,14 @@ func pathHider(dirs ...string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// findRepository gives the directory of a repository on which the key may do what the command needs. A repository that is
-// hidden from the key and one that does not exist look the same from outside.
+// findRepository gives the directory of a repository on which the key may do what the command needs. A repository
+// that is hidden from the key and one that does not exist look the same from outside.
 func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (dir string, err error) {
 	dir, err = x.s.cfg.Repos.Locate(name)
 	switch {
 	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
-		return "", fault.New(fault.Refused, fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name),
-			x.reachable(key, need))
+		return "", fault.New(fault.Refused,
+			fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name), x.reachable(key, need))
 	case err != nil:
 		return "", err
 	case !key.May(need, name):
@@ -204,7 +206,8 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 	case err != nil:
 		return "", err
 	case sha256:
-		return "", fault.New(fault.Refused, fmt.Sprintf("repository %s uses SHA-256 object names, refship works with SHA-1 only", name),
+		return "", fault.New(fault.Refused,
+			fmt.Sprintf("repository %s uses SHA-256 object names, refship works with SHA-1 only", name),
 			"ask the server's operator to create it again, and push from a repository with SHA-1 object names")
 	}
 	return dir, nil

@@ -30,7 +30,8 @@ func allocated(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps nobody out whose line is good.
+// TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps
+// nobody out whose line is good.
 func TestMonsters(t *testing.T) {
 	const lines = 1_000_000
 	alice, bob := mustPublicKey(t), mustPublicKey(t)
@@ -97,7 +98,7 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	if err := os.Truncate(f.Path, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "take out lines"
+	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "remove lines"
 	_, _, err := f.List()
 	wantError(t, err, message, remedy)
 	_, err = f.Find(alice)
@@ -123,7 +124,7 @@ func TestLongestLine(t *testing.T) {
 		next := append(rules, Rule{Read, strings.Repeat("a", 90) + fmt.Sprint(i)})
 		key := &Key{Name: "alice", Rules: next, PublicKey: pub}
 		if err := key.check(); err != nil {
-			wantError(t, f.Add("alice", pub, "", next), "line is longer than 16384 bytes", "with *")
+			wantError(t, f.Add("alice", pub, "", next), "line is longer than 16384 bytes", "use * for")
 			break
 		}
 		rules = next

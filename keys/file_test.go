@@ -209,10 +209,10 @@ func TestAddRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name          string
-		pub           ssh.PublicKey
-		comment       string
-		rules         []Rule
+		name            string
+		pub             ssh.PublicKey
+		comment         string
+		rules           []Rule
 		message, remedy string
 	}{
 		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1", edit(1)},
@@ -304,7 +304,8 @@ type model struct {
 	users []string // of each line; "" for a comment
 }
 
-// TestAgainstModel makes random changes, with comments and broken lines written by hand between them, and compares the bytes.
+// TestAgainstModel makes random changes, with comments and broken lines written by hand between them, and compares
+// the bytes.
 func TestAgainstModel(t *testing.T) {
 	pool := make([]ssh.PublicKey, 6)
 	for i := range pool {

@@ -106,7 +106,7 @@ func TestParseLineRefuses(t *testing.T) {
 func TestParseLineRefusesKinds(t *testing.T) {
 	for _, c := range []struct {
 		kind, message, remedy string
-		args                []string
+		args                  []string
 	}{
 		{"rsa", "RSA key of 1024 bits is too weak, the least is 2048", "ssh-keygen -t ed25519", []string{"-b", "1024"}},
 		{"rsa", "", "", []string{"-b", "2048"}},
@@ -214,7 +214,8 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
-// FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the same line, and nobody else.
+// FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the
+// same line, and nobody else.
 func FuzzFile(f *testing.F) {
 	alice, stranger := mustPublicKey(f), mustPublicKey(f)
 	a, s := keyText(alice), keyText(stranger)

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// Each step of a state machine here ends with files synced to disk: fewer of them than rapid's 30, unless the command line says so.
+	// Each step of a state machine here ends with files synced to disk: fewer of them than rapid's 30, unless the
+	// command line says so.
 	if err := flag.Set("rapid.steps", "8"); err != nil {
 		panic(err)
 	}

@@ -64,10 +64,12 @@ func brokenKeyError(kind, text string) error {
 	return withRemedy(strongRemedy, "key type %q is not supported", clip(kind))
 }
 
-// isKeyType tells whether a word looks like the first one of a public key (https://www.iana.org/assignments/ssh-parameters).
+// isKeyType tells whether a word looks like the first one of a public key
+// (https://www.iana.org/assignments/ssh-parameters).
 func isKeyType(word string) bool {
+	other := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("-@._", r) }
 	for _, start := range []string{"ssh-", "sk-ssh-", "ecdsa-sha2-", "sk-ecdsa-sha2-", "rsa-sha2-"} {
-		if strings.HasPrefix(word, start) && !strings.ContainsFunc(word, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("-@._", r) }) {
+		if strings.HasPrefix(word, start) && !strings.ContainsFunc(word, other) {
 			return true
 		}
 	}

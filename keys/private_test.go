@@ -55,8 +55,8 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 	encrypted := filepath.Join(t.TempDir(), "id")
 	sshKeygen(t, "-q", "-t", "ed25519", "-N", "secret", "-f", encrypted)
 	for _, c := range []struct {
-		what, text    string
-		mode          fs.FileMode
+		what, text      string
+		mode            fs.FileMode
 		message, remedy string
 	}{
 		{"group may read", ed, 0o640, "has mode 0640: group or others may use it", "chmod 600 "},

@@ -15,9 +15,9 @@ const minRSABits = 2048
 
 const strongRemedy = "make a new key with ssh-keygen -t ed25519"
 
-// ParsePublicKey parses the text of a public key file as ssh-keygen writes it: one line of type, base64 and comment, with blank
-// lines and # lines around it ignored. Everything else gets its own error with a remedy: a private key, a line with options,
-// several keys, no text at all, a certificate, other formats, a weak key.
+// ParsePublicKey parses the text of a public key file as ssh-keygen writes it: one line of type, base64 and comment,
+// with blank lines and # lines around it ignored. Everything else gets its own error with a remedy: a private key, a
+// line with options, several keys, no text at all, a certificate, other formats, a weak key.
 func ParsePublicKey(text []byte) (pub ssh.PublicKey, comment string, err error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if err := refuseOtherFormat(text); err != nil {
@@ -76,9 +76,11 @@ func refuseOtherFormat(text []byte) error {
 	case has("BEGIN RSA PUBLIC KEY-----"):
 		return withRemedy("convert it with ssh-keygen -i -m PEM -f FILE", "parse public key: this is a PEM public key")
 	case has("BEGIN CERTIFICATE-----"):
-		return withRemedy("give an OpenSSH public key, such as ~/.ssh/id_ed25519.pub", "parse public key: this is an X.509 certificate")
+		return withRemedy("give an OpenSSH public key, such as ~/.ssh/id_ed25519.pub",
+			"parse public key: this is an X.509 certificate")
 	case bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		return withRemedy("save it as UTF-8, or give the file that ssh-keygen wrote", "parse public key: this is UTF-16 text")
+		return withRemedy("save it as UTF-8, or give the file that ssh-keygen wrote",
+			"parse public key: this is UTF-16 text")
 	}
 	return nil
 }
@@ -86,7 +88,8 @@ func refuseOtherFormat(text []byte) error {
 // checkPublicKey lets only those keys in that OpenSSH trusts today.
 func checkPublicKey(pub ssh.PublicKey) error {
 	if cert, ok := pub.(*ssh.Certificate); ok {
-		return withRemedy("give the plain key, the .pub file without -cert", "%s is a certificate, and those are not supported", cert.Type())
+		return withRemedy("give the plain key, the .pub file without -cert",
+			"%s is a certificate, and those are not supported", cert.Type())
 	}
 	switch kind := pub.Type(); {
 	case !isSupported(kind):

@@ -71,7 +71,8 @@ func (r Rule) allows(action Action, repository string) bool {
 	return r.Action.rank() >= action.rank()
 }
 
-// ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors name the rule.
+// ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors
+// name the rule.
 func ParseRules(list string) ([]Rule, error) {
 	if list == "" {
 		return nil, withRemedy(rulesRemedy, "no rules given")

@@ -82,7 +82,8 @@ func TestVerifyStockSignatures(t *testing.T) {
 	}
 }
 
-// TestEveryFlippedByteIsRefused changes each byte of message and signature, one at a time; with ed25519 each bit of it and all of them.
+// TestEveryFlippedByteIsRefused changes each byte of message and signature, one at a time; with ed25519 each bit of
+// it and all of them.
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	message := []byte(`{"format":1,"id":7,"subject":"tune the cache"}`)
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {

@@ -101,19 +101,20 @@ func (w *loadWorld) repositories(n int) (names []string) {
 	return names
 }
 
-// dialSSH authenticates a connection that then does nothing by itself, from the address of client i.
-func (w *loadWorld) dialSSH(i int) (*ssh.Client, error) {
-	key, err := ssh.ParsePrivateKey([]byte(readFile(w.TB, w.in("crowd"))))
-	if err != nil {
-		return nil, err
-	}
+// dial connects to the server from the address of client i.
+func (w *loadWorld) dial(i int) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host(i))}, Timeout: patience}
-	conn, err := dialer.Dial("tcp", w.address())
+	return dialer.Dial("tcp", w.address())
+}
+
+// dialSSH gives a connection of client i that then does nothing by itself.
+func (w *loadWorld) dialSSH(i int, auth ssh.AuthMethod) (*ssh.Client, error) {
+	conn, err := w.dial(i)
 	if err != nil {
 		return nil, err
 	}
 	c, channels, requests, err := ssh.NewClientConn(conn, w.address(), &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, Timeout: patience,
+		User: "git", Auth: []ssh.AuthMethod{auth}, Timeout: patience,
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // the server is ours, on loopback
 	})
 	if err != nil {
@@ -216,14 +217,37 @@ func (u usage) String() string {
 var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 
 // goroutines is the server's profile of them: how many stand where.
-func (w *loadWorld) goroutines() ([]byte, error) {
-	resp, err := http.Get(w.http + "/debug/pprof/goroutine?debug=1")
+func (w *loadWorld) goroutines() ([]byte, error) { return w.monitor("/debug/pprof/goroutine?debug=1") }
+
+// monitor reads a page of the server's monitor.
+func (w *loadWorld) monitor(page string) ([]byte, error) {
+	resp, err := http.Get(w.http + page)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	return io.ReadAll(resp.Body)
 }
+
+// connections tells how many connections the server has.
+func (w *loadWorld) connections() int {
+	w.Helper()
+	text, err := w.monitor("/metrics")
+	if err != nil {
+		w.Fatal(err)
+	}
+	match := connectionTotal.FindSubmatch(text)
+	if match == nil {
+		w.Fatalf("no number of connections: %s", text)
+	}
+	n, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+var connectionTotal = regexp.MustCompile(`(?m)^refship_connections (\d+)$`)
 
 func (w *loadWorld) usage() (usage, error) {
 	text, err := w.goroutines()

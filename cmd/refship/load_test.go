@@ -5,13 +5,16 @@ package main
 // detector, and nothing in them asserts how fast.
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -256,8 +259,9 @@ func TestLoadManyRepositories(t *testing.T) {
 	w.settles(before)
 }
 
-// TestLoadIdleConnections: many have connected, authenticated, and do nothing. Others push all the same, and when the
-// idle ones ask for something at last, they get it.
+// TestLoadIdleConnections: many have connected and do nothing: some have authenticated, some are in the middle of it, some
+// have sent nothing at all. Others push all the same, and when those that have authenticated ask for something at last,
+// they get it.
 func TestLoadIdleConnections(t *testing.T) {
 	t.Parallel()
 	w := newLoadWorld(t)
@@ -266,12 +270,16 @@ func TestLoadIdleConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.mustUse()
-	stop := w.watchMemory(fmt.Sprintf("%d idle connections", idleConnections))
+	stop := w.watchMemory(fmt.Sprintf("%d idle connections", 2*idleConnections))
 	const pushes = 10
 	alone := w.pushTimes(pushes)
 	idle := w.idle(idleConnections)
+	closeUnfinished := w.unfinished(idleConnections / 2)
 	beside := w.pushTimes(pushes)
-	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5), quantile(beside, 0.5), idleConnections, pushes)
+	if n := w.connections(); n < 2*idleConnections {
+		t.Errorf("%d connections are left of %d", n, 2*idleConnections)
+	}
+	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5), quantile(beside, 0.5), 2*idleConnections, pushes)
 	for i, c := range idle {
 		if err := useIdle(c); err != nil {
 			t.Fatalf("idle connection %d: %v", i, err)
@@ -279,18 +287,23 @@ func TestLoadIdleConnections(t *testing.T) {
 		_ = c.Close()
 	}
 	w.bounded(stop(), maxMemoryIdle)
+	closeUnfinished()
 	w.settles(before)
 }
 
 // idle opens connections that authenticate and do nothing.
 func (w *loadWorld) idle(n int) []*ssh.Client {
 	w.Helper()
+	key, err := ssh.ParsePrivateKey([]byte(readFile(w.TB, w.in("crowd"))))
+	if err != nil {
+		w.Fatal(err)
+	}
 	clients := make([]*ssh.Client, n)
 	var group errgroup.Group
 	group.SetLimit(16)
 	for i := range n {
 		group.Go(func() (err error) {
-			clients[i], err = w.dialSSH(i)
+			clients[i], err = w.dialSSH(i, ssh.PublicKeys(key))
 			return err
 		})
 	}
@@ -303,6 +316,46 @@ func (w *loadWorld) idle(n int) []*ssh.Client {
 		}
 	})
 	return clients
+}
+
+// unfinished opens n connections that send nothing, and n that stop in the middle of authenticating, until they are closed.
+func (w *loadWorld) unfinished(n int) (closeAll func()) {
+	w.Helper()
+	ctx, cancel := context.WithCancel(w.Context())
+	reached := make(chan error)
+	stop := ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+		reached <- nil
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	var silent []net.Conn
+	var stopped sync.WaitGroup
+	for i := range n {
+		stopped.Go(func() {
+			_, err := w.dialSSH(idleConnections+i, stop)
+			select {
+			case reached <- err: // too early
+			case <-ctx.Done():
+			}
+		})
+		if err := <-reached; err != nil {
+			w.Fatal(err)
+		}
+		conn, err := w.dial(idleConnections + n + i)
+		if err != nil {
+			w.Fatal(err)
+		}
+		silent = append(silent, conn)
+	}
+	closeAll = func() {
+		cancel()
+		stopped.Wait()
+		for _, conn := range silent {
+			_ = conn.Close()
+		}
+	}
+	w.Cleanup(closeAll)
+	return closeAll
 }
 
 // useIdle runs a command on a connection that was idle.

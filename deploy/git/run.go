@@ -12,9 +12,9 @@ import (
 	"refship/deploy/disk"
 )
 
-// Env is the whole environment of a git process in the repository at gitDir: nothing of this process's own but PATH, and no
-// configuration but the repository's. Replacement objects (git-replace(1)) are refs that anybody who may push can push; git
-// must not read one object for another because of them.
+// Env is the whole environment of a git process in the repository at gitDir: nothing of this process's own but PATH,
+// and no configuration but the repository's. Replacement objects (git-replace(1)) are refs that anybody who may push
+// can push; git must not read one object for another because of them.
 func Env(gitDir string, more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,

@@ -14,7 +14,8 @@ import (
 	"refship/deploy/text"
 )
 
-// CheckInstalled makes sure that git is in PATH and new enough: 2.36 is the first that can sync what it received (core.fsync).
+// CheckInstalled makes sure that git is in PATH and new enough: 2.36 is the first that can sync what it received
+// (core.fsync).
 func CheckInstalled(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "git", "version")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}

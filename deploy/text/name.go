@@ -9,10 +9,10 @@ import (
 // maxRepositoryName is the longest name of a repository, in bytes.
 const maxRepositoryName = 100
 
-// BadRepositoryName says why a text cannot be a repository's name, as in "it is empty"; "" if it can be one. A name is
-// elements of [A-Za-z0-9._-] with a slash between them, at most 100 bytes in all. No element starts with "." or "-", ends in
-// ".git" or ".lock", or is deploy, fs, storage or refship: a default namespace carries the name, and below a namespace
-// these words mean something.
+// BadRepositoryName says why a text cannot be a repository's name, as in "it is empty"; "" if it can be one. A name
+// is elements of [A-Za-z0-9._-] with a slash between them, at most 100 bytes in all. No element starts with "." or
+// "-", ends in ".git" or ".lock", or is deploy, fs, storage or refship: a default namespace carries the name, and
+// below a namespace these words mean something.
 func BadRepositoryName(name string) (why string) {
 	if len(name) > maxRepositoryName {
 		return fmt.Sprintf("it is %d bytes (limit %d)", len(name), maxRepositoryName)

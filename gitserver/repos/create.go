@@ -17,8 +17,8 @@ import (
 )
 
 // Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
-// appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and where a
-// target's namespace overlaps that of any other target of any repository (ReasonOverlap).
+// appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and
+// where a target's namespace overlaps that of any other target of any repository (ReasonOverlap).
 func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repository, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -36,7 +36,8 @@ func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Targ
 	defer unlock()
 	if _, err := os.Lstat(r.path(name)); err == nil {
 		return nil, &fault.Error{
-			Kind: fault.Failed, What: fmt.Sprintf("repository %s exists already", name), Reason: ReasonExists, About: []string{name},
+			Kind: fault.Failed, What: fmt.Sprintf("repository %s exists already", name),
+			Reason: ReasonExists, About: []string{name},
 		}
 	}
 	if err := r.checkNamespaces(name, targets, ""); err != nil {
@@ -55,8 +56,8 @@ func checkHead(ref string) error {
 	return nil
 }
 
-// lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked for in
-// all of them.
+// lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked
+// for in all of them.
 func (r Dir) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(r.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make repositories directory: %w", err)

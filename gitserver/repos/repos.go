@@ -15,10 +15,12 @@ import (
 	"refship/hooks/target"
 )
 
-// Dir are the bare repositories below a directory: NAME is in Dir/NAME.git. Names that differ in case are different
-// repositories, so Dir belongs on a file system that tells case apart. Everything else below Dir is left alone and
-// never served; symbolic links are not followed.
-type Dir struct{ Path string }
+// Dir is the directory of a server's repositories. Names that differ in case are different repositories, so it
+// belongs on a file system that tells case apart. Everything in it that is no repository is left alone and never
+// served.
+type Dir struct {
+	Path string // absolute
+}
 
 // Repository is one of them.
 type Repository struct {

@@ -188,7 +188,8 @@ func TestBrokenTargets(t *testing.T) {
 	}
 }
 
-// TestTargets adds, replaces and removes targets; the overlap check looks at all repositories, but for a target that goes away.
+// TestTargets adds, replaces and removes targets; the overlap check looks at all repositories, but for a target that
+// goes away.
 func TestTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}

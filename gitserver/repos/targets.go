@@ -5,12 +5,11 @@ import (
 	"fmt"
 
 	"refship/deploy/fault"
-	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
-// AddTarget gives a repository one more target. Errors: ErrUnknown; ReasonOverlap, if its namespace overlaps that of any
-// other target of any repository; what target.Target.Validate says of it; that its name is taken.
+// AddTarget gives a repository one more target. Errors: ErrUnknown; ReasonOverlap, if its namespace overlaps that of
+// any other target of any repository; what target.Target.Validate says of it; that its name is taken.
 func (r Dir) AddTarget(ctx context.Context, name string, t target.Target) error {
 	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(name, []target.Target{t}, ""); err != nil {
@@ -20,8 +19,8 @@ func (r Dir) AddTarget(ctx context.Context, name string, t target.Target) error 
 	})
 }
 
-// SetTarget replaces the target of the same name. Errors are those of AddTarget, or that there is no such target. What the
-// old target has deployed stays in etcd.
+// SetTarget replaces the target of the same name. Errors are those of AddTarget, or that there is no such target.
+// What the old target has deployed stays in etcd.
 func (r Dir) SetTarget(ctx context.Context, name string, t target.Target) error {
 	return r.change(ctx, name, func(dir string) error {
 		if err := r.checkNamespaces(name, []target.Target{t}, t.Name); err != nil {
@@ -59,8 +58,8 @@ type owner struct {
 	target     target.Target
 }
 
-// checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of any
-// other target. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
+// checkNamespaces refuses targets for the repository name whose namespaces overlap with each other, or with those of
+// any other target. The target called replaced goes away and does not count; "" is none. The caller holds the lock.
 func (r Dir) checkNamespaces(name string, targets []target.Target, replaced string) error {
 	others, err := r.List()
 	if err != nil {
@@ -80,7 +79,7 @@ func (r Dir) checkNamespaces(name string, targets []target.Target, replaced stri
 		}
 		for _, o := range taken {
 			if t.Namespace.Overlaps(o.target.Namespace) {
-				return overlapError(t.Namespace, o)
+				return overlapError(t, o)
 			}
 		}
 		taken = append(taken, owner{name, t})
@@ -92,13 +91,13 @@ func (r Dir) checkNamespaces(name string, targets []target.Target, replaced stri
 const mgmtNamespace = "/_mgmt"
 
 // overlapError: a new target's namespace is, contains, or lies inside that of another target.
-func overlapError(namespace record.Namespace, other owner) error {
+func overlapError(t target.Target, other owner) error {
 	err := &fault.Error{
 		Kind: fault.Failed,
 		What: fmt.Sprintf("namespace %s overlaps %s, where target %s of repository %s deploys to",
-			namespace, other.target.Namespace, other.target.Name, other.repository),
+			t.Namespace, other.target.Namespace, other.target.Name, other.repository),
 	}
-	if namespace == mgmtNamespace && other.target.Namespace == mgmtNamespace {
+	if t.Namespace == mgmtNamespace && other.target.Namespace == mgmtNamespace {
 		err.Remedy = "a cluster of mgmt has one chain: deploy all of it from one repository, " +
 			"or run another server beside the other cluster's etcd"
 	} else {
