@@ -41,9 +41,9 @@ const (
 	maxAsking = 16
 )
 
-// Denied asks etcd below which of the namespaces its authentication does not let this process read and write. It gives
-// an error of kind Refused, with a remedy, for each of them, in their order. Namespaces are asked for together, and one by
-// one only where that was denied. Nothing is written.
+// Denied asks etcd below which of the namespaces its authentication does not let this process read and write. It
+// gives an error of kind Refused, with a remedy, for each of them, in their order. Namespaces are asked for together,
+// and one by one only where that was denied. Nothing is written.
 func (s *Store) Denied(ctx context.Context, namespaces []record.Namespace) (denied []error, err error) {
 	suspects, err := s.deniedGroups(ctx, namespaces, maxAsked)
 	if err != nil {
@@ -83,8 +83,9 @@ func (s *Store) deniedGroups(ctx context.Context, namespaces []record.Namespace,
 	return all, nil
 }
 
-// isDenied asks with one txn whether etcd denies one of the namespaces. etcd looks at the permissions for all that a txn
-// names, and only then compares: this one changes nothing. It names deletes, since a full etcd refuses a txn with puts.
+// isDenied asks with one txn whether etcd denies one of the namespaces. etcd looks at the permissions for all that a
+// txn names, and only then compares: this one changes nothing. It names deletes, since a full etcd refuses a txn with
+// puts.
 func (s *Store) isDenied(ctx context.Context, namespaces []record.Namespace) (bool, error) {
 	var ifs []clientv3.Cmp
 	var thens []clientv3.Op

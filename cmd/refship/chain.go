@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -16,6 +15,8 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
+	"refship/gitserver/repos"
+	"refship/hooks/target"
 )
 
 // openChain is a chain and the connection it is read over.
@@ -35,7 +36,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := quietLog(a)
 	client, err := f.connect(ctx, a, log)
 	if err != nil {
 		return nil, err
@@ -52,25 +53,23 @@ func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, e
 	if err != nil {
 		return "", err
 	}
-	repos, err := dir.repos().List()
+	listed, err := dir.repos().List()
 	if err != nil {
 		return "", err
 	}
-	var known []string
-	for _, repo := range repos {
-		for _, target := range repo.Targets {
-			known = append(known, string(target.Namespace))
-		}
-	}
-	slices.Sort(known)
-	switch known = slices.Compact(known); len(known) {
+	known := target.Namespaces(repos.AllTargets(listed))
+	switch len(known) {
 	case 0:
 		return "", usagef("--namespace is missing, and no repository in %s deploys to one", dir.path)
 	case 1:
 		a.say("namespace %s (the only one in %s)", known[0], dir.path)
-		return record.Namespace(known[0]), nil
+		return known[0], nil
 	}
-	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(known, ", "))
+	var names []string
+	for _, ns := range known {
+		names = append(names, string(ns))
+	}
+	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(names, ", "))
 }
 
 func parseNamespace(s string) (record.Namespace, error) {

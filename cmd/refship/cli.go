@@ -64,9 +64,9 @@ func newParser(a *app) (*kong.Kong, error) {
 	)
 }
 
-// envName is the environment variable of a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag "variable" have
-// one: those for the connection to etcd, the data directory and serve. A variable in a profile must not decide what a
-// command does.
+// envName is the environment variable of a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag "variable"
+// have one: those for the connection to etcd, the data directory and serve. A variable in a profile must not decide
+// what a command does.
 func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }

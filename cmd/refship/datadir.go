@@ -85,8 +85,8 @@ func (d dataDir) flag() string {
 	return " --data-dir " + text.Quote(d.path)
 }
 
-// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. It says so of a
-// new directory, whose name may be a typing error.
+// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. It says so of
+// a new directory, whose name may be a typing error.
 func (d dataDir) prepare(a *app) error {
 	_, missing := os.Lstat(d.path)
 	if err := os.MkdirAll(d.path, 0o700); err != nil {

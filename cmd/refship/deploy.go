@@ -46,7 +46,7 @@ func (*deployCmd) Help() string {
 		"Both need a chain: --namespace, or with --repo a target of the repository's git config. " +
 		"A target also says what of the tree is deployed and how, and may name the etcd. " +
 		"The commit must contain the chain's head; a directory may replace only another directory. " +
-		"For scripts: exit code 0 means deployed, now or before; 3 that the head is not contained, or that the chain is locked; " +
+		"For scripts: exit code 0 means deployed, now or before; 3 that the head is not contained, or the chain is locked; " +
 		"4 refused; 6 that etcd cannot be reached."
 }
 
@@ -146,7 +146,7 @@ func (c *deployCmd) explain(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
 	if home, err := install.Find(ctx, "."); err == nil {
-		remedy += fmt.Sprintf("\nto deploy the repository that you are in, %s: refship deploy --repo . --rev HEAD", home.Place())
+		remedy += "\nto deploy the repository that you are in, " + home.Place() + ": refship deploy --repo . --rev HEAD"
 	}
 	return fault.New(fault.Usage, "nothing to deploy: neither --repo nor --dir is given", remedy)
 }

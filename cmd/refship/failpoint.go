@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT names
-// ("published", or "published:3" for the third time). With REFSHIP_FAILPOINT_FIFO it stops there instead, until that
-// named pipe was opened for writing and closed again. Only tests build with the tag failpoint.
+// withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT
+// names ("published", or "published:3" for the third time). With REFSHIP_FAILPOINT_FIFO it stops there instead, until
+// that named pipe was opened for writing and closed again. Only tests build with the tag failpoint.
 func withFailpoint(a *app, handler slog.Handler) slog.Handler {
 	at, ok := a.getenv("REFSHIP_FAILPOINT")
 	if !ok || at == "" {

@@ -9,8 +9,8 @@
 //
 // # Map
 //
-// Each subcommand is a file of its own: its struct has the flags and arguments that kong parses, its Run does the work. The
-// other files:
+// Each subcommand is a file of its own: its struct has the flags and arguments that kong parses, its Run does the
+// work. The other files:
 //
 //	main.go          the process: arguments, streams, signals
 //	run.go           parses, runs one command, prints its error and remedy
@@ -22,6 +22,7 @@
 //	datadir.go       a server's data directory
 //	chain.go         finds a chain and connects to its etcd, for the commands that read it
 //	deployer.go      what deploys without a server, for deploy and hook
+//	server.go        the server of serve: the wiring, from the start to the end
 //	limits.go        the limits of serve
 //	http.go          starts package monitor for serve --http
 //	output.go        JSON, and the logs of libraries
@@ -35,7 +36,8 @@
 //   - Standard output is data, standard error is speech. A line of speech starts with "refship: ", an error with
 //     "refship: error: ", its remedy with "refship: hint: ".
 //   - The exit code is the error's kind, see exitCode and refship help exit-codes.
-//   - Flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG. The command line wins.
+//   - Flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG. The command line
+//     wins.
 //   - An interrupt (SIGINT, SIGTERM) ends the work in an orderly way. A second one ends the process at once.
 package main
 

@@ -12,7 +12,8 @@ import (
 	"refship/deploy/text"
 )
 
-// progressBar shows long work on standard error: on a terminal as one line that changes, else as a line from time to time.
+// progressBar shows long work on standard error: on a terminal as one line that changes, else as a line from time to
+// time.
 type progressBar struct {
 	w        io.Writer
 	now      func() time.Time

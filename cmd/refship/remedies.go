@@ -11,8 +11,8 @@ import (
 	"refship/gitserver/repos"
 )
 
-// remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
-// the words for what it is about. Sorted by reason.
+// remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason,
+// and the words for what it is about. Sorted by reason.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),

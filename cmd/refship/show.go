@@ -128,8 +128,8 @@ func facts(r *record.Record, now time.Time) [][2]string {
 	}
 }
 
-// describeSignature says who signed the record. A signature that does not cover the record is an error of kind Corrupt.
-// Whether the key can be trusted is not looked at.
+// describeSignature says who signed the record. A signature that does not cover the record is an error of kind
+// Corrupt. Whether the key can be trusted is not looked at.
 func describeSignature(d *record.Deploy) (string, error) {
 	if d.Signature == nil {
 		return "none", nil

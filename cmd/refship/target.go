@@ -218,7 +218,8 @@ func findTarget(repo *repos.Repository, name string) (target.Target, error) {
 	if len(names) > 0 {
 		remedy = "its targets: " + strings.Join(names, ", ")
 	}
-	return target.Target{}, fault.New(fault.Refused, fmt.Sprintf("repository %s has no target %q", repo.Name, name), remedy)
+	return target.Target{}, fault.New(fault.Refused,
+		fmt.Sprintf("repository %s has no target %q", repo.Name, name), remedy)
 }
 
 type repoTargetRemoveCmd struct {

@@ -36,7 +36,9 @@ func newTarget(repo, name string) target.Target {
 	if name != defaultTarget {
 		namespace += "-" + name
 	}
-	return target.Target{Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files}
+	return target.Target{
+		Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files,
+	}
 }
 
 // make gives a new target. Its errors are usage errors.
@@ -53,7 +55,8 @@ func (f *targetFlags) change(was target.Target) (target.Target, error) {
 	t, err := f.apply(was)
 	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
 		return t, fault.New(fault.Usage,
-			fmt.Sprintf("from %s to %s in %s: a chain is either refship's own or mgmt's", was.Frontend, t.Frontend, was.Namespace),
+			fmt.Sprintf("from %s to %s in %s: a chain is either refship's own or mgmt's",
+				was.Frontend, t.Frontend, was.Namespace),
 			"give another --namespace, too; mgmt's is "+string(record.MgmtNamespace))
 	}
 	return t, err
@@ -99,7 +102,9 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 			return usagef("--sema: %q is not a whole number from 0", *f.Sema)
 		}
 	}
-	for flag, setting := range map[*bool]*bool{f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup} {
+	for flag, setting := range map[*bool]*bool{
+		f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup,
+	} {
 		if flag != nil {
 			*setting = *flag
 		}

@@ -52,12 +52,12 @@ func (h *health) serving(s Server) { h.server.Store(&s) }
 // stop says that the server takes no new pushes.
 func (h *health) stop() { h.stopping.Store(true) }
 
-// live are what only a new start of the server can put right.
+// live are the probes whose failure only a restart of the server ends.
 func (h *health) live() []probe {
 	return []probe{{"ssh", h.probeSSH}, {"hooks", h.probeHooks}}
 }
 
-// ready are what a push needs.
+// ready are the probes of all that a push needs.
 func (h *health) ready() []probe {
 	return append(h.live(), probe{"etcd", h.probeEtcd}, probe{"etcd-space", h.probeSpace},
 		probe{"etcd-write", h.probeWrite}, probe{"disk", h.probeDisk}, probe{"serving", h.probeServing})
@@ -73,7 +73,7 @@ func (h *health) probeServing() error {
 	return nil
 }
 
-// probeSSH wants that the port takes connections. Before and after the server's time it need not.
+// probeSSH passes if the port accepts connections, or if the server starts or stops.
 func (h *health) probeSSH() error {
 	if h.probeServing() != nil {
 		return nil
@@ -100,8 +100,7 @@ func (h *health) dialSSH(ctx context.Context) (none struct{}, err error) {
 	return none, nil
 }
 
-// probeHooks wants that git can run the hooks and that they can reach the server. Before the server's time they may not
-// be there yet.
+// probeHooks passes if git can run the hooks and they can reach the server, or if the server starts.
 func (h *health) probeHooks() error {
 	server := h.server.Load()
 	if server == nil {
@@ -144,7 +143,7 @@ func (h *health) pingEtcd(ctx context.Context) (none struct{}, err error) {
 // withRemedy puts an error and its remedy into one line.
 func withRemedy(err error) error { return fmt.Errorf("%w; %s", err, fault.RemedyOf(err)) }
 
-// errUnknown is what the other probes of etcd say while the probe etcd fails, which says why.
+// errUnknown is the error of the other probes of etcd while the probe etcd fails, which says why.
 var errUnknown = fault.New(fault.Unavailable, "unknown while etcd fails", "")
 
 // space is what etcd holds and may hold.
@@ -183,12 +182,8 @@ type permissions struct {
 }
 
 func (h *health) readPermissions(ctx context.Context) (permissions, error) {
-	all, _ := h.repos.List() // with an error, those that can be read are there; refwatch tells the error
-	var targets []target.Target
-	for _, repository := range all {
-		targets = append(targets, repository.Targets...)
-	}
-	namespaces := target.Namespaces(targets)
+	listed, _ := h.repos.List() // with an error, those that can be read are there; refWatch tells the error
+	namespaces := target.Namespaces(repos.AllTargets(listed))
 	denied, err := h.store.Denied(ctx, namespaces)
 	return permissions{all: len(namespaces), denied: denied}, err
 }

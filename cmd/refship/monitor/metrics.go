@@ -43,7 +43,8 @@ const (
 	deployRefused   = "refused"
 )
 
-// metrics are what /metrics shows of the server itself. The names keep to https://prometheus.io/docs/practices/naming/.
+// metrics are what /metrics shows of the server itself. The names keep to
+// https://prometheus.io/docs/practices/naming/.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -192,8 +193,10 @@ type spaceCollector struct {
 func newSpaceCollector(space *cached[space]) prometheus.Collector {
 	return &spaceCollector{
 		space: space,
-		size:  prometheus.NewDesc("refship_etcd_db_size_bytes", "Size of etcd's database file, which its quota limits.", nil, nil),
-		quota: prometheus.NewDesc("refship_etcd_quota_bytes", "etcd's quota; not there if etcd does not tell it (before 3.6).", nil, nil),
+		size: prometheus.NewDesc("refship_etcd_db_size_bytes",
+			"Size of etcd's database file, which its quota limits.", nil, nil),
+		quota: prometheus.NewDesc("refship_etcd_quota_bytes",
+			"etcd's quota; not there if etcd does not tell it (before 3.6).", nil, nil),
 	}
 }
 

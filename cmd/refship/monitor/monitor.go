@@ -46,8 +46,8 @@ type Server struct {
 	Hooks *hooks.Server
 }
 
-// Monitor is an HTTP server that answers for a git server. It is there before that server and goes after it. Report, Run
-// and Close of a nil Monitor do nothing.
+// Monitor is an HTTP server that answers for a git server. It is there before that server and goes after it. Report,
+// Run and Close of a nil Monitor do nothing.
 type Monitor struct {
 	listener net.Listener
 	http     *http.Server
@@ -117,7 +117,8 @@ func (m *Monitor) Report(r hooks.Report) {
 	m.refs.changed(r.Repository)
 }
 
-// Run watches a server that serves from now on, until ctx ends. Its error is that of an HTTP server that cannot go on.
+// Run watches a server that serves from now on, until ctx ends. Its error is that of an HTTP server that cannot go
+// on.
 func (m *Monitor) Run(ctx context.Context, server Server) error {
 	if m == nil {
 		return nil

@@ -31,8 +31,8 @@ type warnings []error
 
 func (w warnings) Error() string { return errors.Join(w...).Error() }
 
-// answer runs probes at the same time and answers in the manner of etcd's and Kubernetes' own endpoints: 200, or 503 with
-// what failed and why. With ?verbose it lists what passed, and warnings, too.
+// answer runs probes at the same time and answers in the manner of etcd's and Kubernetes' own endpoints: 200, or 503
+// with what failed and why. With ?verbose it lists what passed, and warnings, too.
 func answer(name string, probes []probe) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		results := make([]error, len(probes))

@@ -22,8 +22,8 @@ const (
 	refsTime = 30 * time.Second
 )
 
-// refWatch compares each target's ref with what its chain deployed: one repository after the other, all of them in each
-// round, and one soon after a push or deploy.
+// refWatch compares each target's ref with what its chain deployed: one repository after the other, all of them in
+// each round, and one soon after a push or deploy.
 type refWatch struct {
 	repos  repos.Dir
 	hooks  *hooks.Server      // from run on
@@ -43,7 +43,7 @@ func newRefWatch(repos repos.Dir, failed prometheus.Counter, log *slog.Logger) *
 	return &refWatch{
 		repos: repos, failed: failed, log: log,
 		desc: prometheus.NewDesc("refship_ref_ahead",
-			"1 where a target's ref is not what its chain deployed (ahead, behind, diverged), 0 where it is; up to a minute old.",
+			"1 where a target's ref is not what its chain deployed (ahead, behind, diverged), else 0; up to a minute old.",
 			[]string{"repository", "target"}, nil),
 		ahead: make(map[string]map[string]float64), due: make(map[string]bool), wake: make(chan struct{}, 1),
 	}
@@ -106,8 +106,8 @@ func (w *refWatch) compareDue(ctx context.Context) {
 	}
 }
 
-// compareAll is a round. It forgets repositories that are gone, if it could list all. It ends early while etcd does not
-// answer, because each comparison would wait for it.
+// compareAll is a round. It forgets repositories that are gone, if it could list all. It ends early while etcd does
+// not answer, because each comparison would wait for it.
 func (w *refWatch) compareAll(ctx context.Context) {
 	repos, err := w.repos.List() // with an error, those that can be read are there
 	w.warnUnlisted(ctx, err)
