@@ -54,7 +54,7 @@ func remedyOf(err error) string {
 	if !errors.As(err, &hinter) {
 		return ""
 	}
-	if _, ok := hinter.(*fault.Error); !ok { //nolint:errorlint // errors.As has found the outermost one
+	if _, ok := hinter.(*fault.Error); !ok {
 		return hinter.Hint()
 	}
 	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
