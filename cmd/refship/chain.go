@@ -32,7 +32,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 	if err := f.etcdFlags.check(); err != nil {
 		return nil, err
 	}
-	ns, err := f.namespace(ctx, a)
+	ns, err := f.namespace(a)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.
-func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, error) {
+func (f *chainFlags) namespace(a *app) (record.Namespace, error) {
 	if f.Namespace != "" {
 		return parseNamespace(f.Namespace)
 	}

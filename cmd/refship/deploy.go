@@ -57,11 +57,11 @@ type source struct {
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
 	dir        *deploy.Directory
-	settings   target.Settings // of the repository's config; zero where they were not looked at
+	settings   target.Settings // of the repository's config; zero if they were not read
 }
 
 // Run deploys.
-func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(ctx); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *deployCmd) check(ctx context.Context) error {
 	together := func(a, b string) error { return usagef("%s and %s can't be used together", a, b) }
 	switch {
 	case c.Repo == "" && c.Dir == "":
-		return c.explain(ctx)
+		return missingSource(ctx)
 	case c.Repo != "" && c.Dir != "":
 		return together("--repo", "--dir")
 	case c.Repo == "" && c.Rev != "":
@@ -141,8 +141,8 @@ func (c *deployCmd) check(ctx context.Context) error {
 	return nil
 }
 
-// explain is the usage error of a deploy of nothing. It names the repository around, which is never taken by itself.
-func (c *deployCmd) explain(ctx context.Context) error {
+// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken by itself.
+func missingSource(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
 	if home, err := install.Find(ctx, "."); err == nil {
@@ -197,7 +197,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if src.settings.Repository != "" {
 		src.repository = src.settings.Repository
 	}
-	src.target, err = c.target(ctx, home.GitDir, say)
+	src.target, err = c.target(home.GitDir, say)
 	return src, err
 }
 
@@ -221,7 +221,7 @@ func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (target.Target, error) {
+func (c *deployCmd) target(gitDir string, say func(string)) (target.Target, error) {
 	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
 		return target.Target{}, err
@@ -317,10 +317,10 @@ func (c *deployCmd) dial(
 // redeployCommand deploys what a target's ref has, in a repository that refship's server does not serve.
 func redeployCommand(gitDir string, t target.Target) string {
 	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s",
-		text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
+		text.Quote(gitDir), text.Quote(git.ShortRef(t.Ref)), t.Name)
 }
 
-// madeJSON is a deploy by hand for programs.
+// madeJSON is the result of a manual deploy, for programs.
 type madeJSON struct {
 	Result       string           `json:"result"` // "deployed", "already deployed", "unchanged" or "dry-run"
 	Namespace    record.Namespace `json:"namespace"`

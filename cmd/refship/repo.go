@@ -70,11 +70,11 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	a.say("to push to it, run in your repository:")
 	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
 	fmt.Fprintf(a.stderr, "    git push deploy %s\n", text.Quote(pushSpec(ref)))
-	return c.tellKeys(a, dir, name)
+	return sayKeys(a, dir, name)
 }
 
-// tellKeys says how to let a key push, if none may.
-func (c *repoCreateCmd) tellKeys(a *app, dir dataDir, name string) error {
+// sayKeys says how to let a key push, if none may.
+func sayKeys(a *app, dir dataDir, name string) error {
 	all, _, err := dir.keys().List()
 	if err != nil {
 		return err
@@ -125,8 +125,6 @@ func headFor(ref string) string {
 	}
 	return "refs/heads/main"
 }
-
-func shortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
 
 // pushSpec is the argument of git push that updates ref.
 func pushSpec(ref string) string {
@@ -199,7 +197,7 @@ type repoListCmd struct {
 }
 
 // Run lists the repositories by name.
-func (c *repoListCmd) Run(ctx context.Context, a *app) error {
+func (c *repoListCmd) Run(_ context.Context, a *app) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return err
@@ -235,8 +233,8 @@ type repoShowCmd struct {
 }
 
 // Run shows one repository.
-func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
-	repo, _, err := findRepo(ctx, a, c.dataFlag, c.Name)
+func (c *repoShowCmd) Run(_ context.Context, a *app) error {
+	repo, _, err := findRepo(a, c.dataFlag, c.Name)
 	if err != nil {
 		return err
 	}

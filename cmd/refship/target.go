@@ -49,7 +49,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, name)
+	repo, dir, err := findRepo(a, c.dataFlag, name)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	warnOfPath(ctx, a, repo, target)
 	warnOfNamespace(a, target)
 	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p PORT git@HOST deploy %s:%s",
-		text.Printable(shortRef(target.Ref)), name, target.Name)
+		text.Printable(git.ShortRef(target.Ref)), name, target.Name)
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if c.targetFlags == (targetFlags{}) {
 		return usagef("nothing to set: no flag of the target is given")
 	}
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
@@ -126,14 +126,14 @@ func consequences(repo string, was, is target.Target) []string {
 	add := func(format string, args ...any) {
 		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
 	}
-	ref := shortRef(is.Ref)
+	ref := git.ShortRef(is.Ref)
 	if was.Namespace != is.Namespace {
 		add("the chain in %s stays, and gets no more deploys; the next push to %s continues the one in %s, or begins it",
 			was.Namespace, ref, is.Namespace)
 	}
 	if was.Ref != is.Ref {
 		add("from now on pushes to %s are stored and not deployed; a push to %s must contain the head of %s",
-			shortRef(was.Ref), ref, is.Namespace)
+			git.ShortRef(was.Ref), ref, is.Namespace)
 	}
 	if was.Path != is.Path && was.Namespace == is.Namespace {
 		add("the next push to %s deploys %s, and replaces the head of %s", ref, pathWords(is.Path), is.Namespace)
@@ -158,7 +158,7 @@ func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t target.Ta
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
 		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one adds that directory",
-			shortRef(t.Ref), record.Hash(none.Commit.String()).Short(), none.Found))
+			git.ShortRef(t.Ref), record.Hash(none.Commit.String()).Short(), none.Found))
 	case err != nil:
 		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
 	}
@@ -177,21 +177,21 @@ func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 	if err != nil || oid.IsZero() || t.Path == "" {
 		return err
 	}
-	git, err := deploy.OpenRepository(ctx, gitDir, nil)
+	repository, err := deploy.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, git)
-	commit, err := git.Commit(oid)
+	defer closeInto(&err, repository)
+	commit, err := repository.Commit(oid)
 	if err != nil {
 		return err
 	}
-	_, _, err = git.TreeAt(commit, t.Path)
+	_, _, err = repository.TreeAt(commit, t.Path)
 	return err
 }
 
 // findRepo finds a repository that the command line names.
-func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
+func findRepo(a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
 	if err := repos.CheckName(name); err != nil {
 		return nil, dataDir{}, asUsage("", err)
 	}
@@ -236,7 +236,7 @@ func (*repoTargetRemoveCmd) Help() string {
 
 // Run removes the target.
 func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s are still stored",
-		target.Name, repo.Name, target.Namespace, text.Printable(shortRef(target.Ref)))
+		target.Name, repo.Name, target.Namespace, text.Printable(git.ShortRef(target.Ref)))
 	return nil
 }
 
@@ -265,8 +265,8 @@ type repoTargetListCmd struct {
 func (*repoTargetListCmd) Help() string { return targetReads }
 
 // Run lists the targets by name.
-func (c *repoTargetListCmd) Run(ctx context.Context, a *app) error {
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
