@@ -15,18 +15,8 @@ import (
 	"refship/deploy/record"
 )
 
-// pingKey is what Ping reads. It need not exist, nor be permitted.
-const pingKey = "refship"
-
-// Ping asks for something that only an etcd with a leader answers, once.
-func (s *Store) Ping(ctx context.Context) error {
-	// A txn: etcd's client repeats a get until its context ends, and then does not say what was wrong.
-	_, err := s.client.Txn(ctx).Then(clientv3.OpGet(pingKey, clientv3.WithCountOnly())).Commit()
-	if errors.Is(err, rpctypes.ErrPermissionDenied) {
-		return nil // etcd looks at permissions after it has read
-	}
-	return etcd.Classify(err)
-}
+// Ping tells whether etcd answers, and has a leader. See etcd.Ping.
+func (s *Store) Ping(ctx context.Context) error { return etcd.Ping(ctx, s.client) }
 
 // Space is what etcd holds and may hold.
 func (s *Store) Space(ctx context.Context) (etcd.Space, error) { return etcd.ReadSpace(ctx, s.client) }

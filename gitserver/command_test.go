@@ -70,15 +70,19 @@ func TestParseCommand(t *testing.T) {
 }
 
 func FuzzParseCommand(f *testing.F) {
-	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git", "deploy ../x", "git-upload-pack '-x'",
-		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n", "log config -n 99999999999999999999",
-		"status config", "status config:web", "deploy team/config:web", "deploy config:", "deploy :x", "deploy a:b:c", "log 'config':'web'"} {
+	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git",
+		"deploy ../x", "git-upload-pack '-x'",
+		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n",
+		"log config -n 99999999999999999999",
+		"status config", "status config:web", "deploy team/config:web", "deploy config:", "deploy :x",
+		"deploy a:b:c", "log 'config':'web'"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		c, err := parseCommand(raw)
 		if err != nil {
-			if fault.RemedyOf(err) == "" || fault.KindOf(err) == fault.Failed || strings.ContainsAny(err.Error(), "\x00\x1b\n\r") {
+			if fault.RemedyOf(err) == "" || fault.KindOf(err) == fault.Failed ||
+				strings.ContainsAny(err.Error(), "\x00\x1b\n\r") {
 				t.Errorf("%q: bad error %q", raw, err)
 			}
 			return

@@ -96,11 +96,7 @@ func (l *lastLine) Write(p []byte) (int, error) {
 
 // printStatus compares refs with chains.
 func (x *session) printStatus(key *keys.Key, name string) int {
-	dir, err := x.findRepository(key, name, keys.Read)
-	if err != nil {
-		return x.fail(err)
-	}
-	_, release, err := x.waitTurn(x.s.fetches, key, name, keys.Read) // it runs git to compare commits
+	dir, _, release, err := x.enter(x.s.fetches, key, name, keys.Read) // it runs git to compare commits
 	if err != nil {
 		return x.fail(err)
 	}
@@ -128,11 +124,7 @@ func (x *session) stream(write func(io.Writer) error) int {
 // deploy publishes what pushes to a repository left unfinished, then deploys what its refs have and its chains have
 // not.
 func (x *session) deploy(key *keys.Key, name, target string) int {
-	dir, err := x.findRepository(key, name, keys.Deploy)
-	if err != nil {
-		return x.fail(err)
-	}
-	key, release, err := x.waitTurn(x.s.pushes, key, name, keys.Deploy)
+	dir, key, release, err := x.enter(x.s.pushes, key, name, keys.Deploy)
 	if err != nil {
 		return x.fail(err)
 	}

@@ -69,7 +69,8 @@ func TestLogCommand(t *testing.T) {
 		e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
 		if i+1 == defaultLimit { // that is all there is
 			for _, command := range []string{"log config", "log config -n 20"} {
-				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit || r.stderr != "" {
+				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit ||
+					r.stderr != "" {
 					t.Errorf("%s of %d deploys: %+v", command, defaultLimit, r)
 				}
 			}
@@ -89,15 +90,18 @@ func TestLogCommand(t *testing.T) {
 		r := e.exec(c, x.command)
 		r.want(t, 0)
 		lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
-		if len(lines) != x.lines || !strings.HasPrefix(lines[0], fmt.Sprint(deploys, " ")) || !strings.Contains(lines[0], "laptop") {
+		if len(lines) != x.lines || !strings.HasPrefix(lines[0], fmt.Sprint(deploys, " ")) ||
+			!strings.Contains(lines[0], "laptop") {
 			t.Errorf("%s: %d lines: %s", x.command, len(lines), r.stdout)
 		}
-		if got := strings.Contains(r.stderr, "refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
+		if got := strings.Contains(r.stderr,
+			"refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
 			t.Errorf("%s: stderr is %q", x.command, r.stderr)
 		}
 	}
 	// A second target makes it necessary to say which.
-	second := target.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: record.Files}
+	second := target.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"),
+		Frontend: record.Files}
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +155,8 @@ func TestAdmin(t *testing.T) {
 	e.mustGit(root, work, "push", "-q", e.url("team/site"), "main")
 	clone := filepath.Join(e.dir, "clone")
 	e.mustGit(root, e.dir, "clone", "-q", e.url("team/site"), clone)
-	for _, command := range []string{"", "help", "repos", "log config", "log team/site:default", "status team/site", "deploy config", "deploy team/site:default"} {
+	for _, command := range []string{"", "help", "repos", "log config", "log team/site:default", "status team/site",
+		"deploy config", "deploy team/site:default"} {
 		e.ssh(root, "git@127.0.0.1", command).want(t, 0)
 	}
 	r := e.ssh(root, "git@127.0.0.1", "repos")
@@ -163,7 +168,8 @@ func TestAdmin(t *testing.T) {
 	e.mustGit(root, clone, "push", "-q", "origin", "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
 	e.git(root, clone, "push", "--force", "origin", "main").want(t, 1, "refship: refused")
-	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin", "main").want(t, 0, "deploy 3 published")
+	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin",
+		"main").want(t, 0, "deploy 3 published")
 	if d := e.head("team/site"); d == nil || d.ID != 3 || !d.Record.Forced || d.Record.Pusher.Name != "root" {
 		t.Errorf("head is %+v", d)
 	}
@@ -172,5 +178,6 @@ func TestAdmin(t *testing.T) {
 	e.commit(clone, "file", "wrong again\n")
 	e.mustGit(laptop, clone, "push", "-q", e.url("team/site"), "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
-	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"), "main").want(t, 1, "refship: refused")
+	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"),
+		"main").want(t, 1, "refship: refused")
 }

@@ -9,24 +9,23 @@
 //
 // # A push
 //
-// From the SSH channel to git and the hooks:
+// From the connection to git and the hooks, by file and function:
 //
-//  1. limits.go, admit: a connection is counted, or turned away (farewell.go). [Server.Run] calls it for each connection;
-//     conn.go holds what is known of one.
-//  2. auth.go, serverConfig: the library checks the key's signature, and the connection keeps the key (verifiedKey).
-//  3. channel.go, serveChannel: a session's channel is opened. Its requests pass the filter, which grants "exec" and
-//     GIT_PROTOCOL and nothing else; the library calls session.handle.
-//  4. session.go, handle, run: the key is looked up in the file (lookUpKey), the command is parsed (command.go,
-//     parseCommand), and receivePack is called.
-//  5. push.go, receivePack: findRepository asks for the permission to push. waitTurn (pool.go) gives a turn. The push
-//     is announced to the hooks by [hooks.Server.Begin], which gives the variables for git's environment.
-//  6. git.go, runGit: git receive-pack runs, with the server's hooks directory. Its input is a pushInput: the first
-//     byte begins the push, and the key is looked up once more. Its output goes through a client (client.go), which
-//     never makes git wait for long.
-//  7. git stores the pack and runs refship-hook twice, as pre-receive and as post-receive. Each talks to the hook socket:
-//     the doc of package hooks goes on from here.
-//  8. push.go, receivePack: git has ended, [hooks.Session.End] settles what is left, and report tells what git could not
-//     tell, with the exit status.
+//  1. server.go: [Server.Run] and accept take a connection. limits.go: admit counts it, or turns it away (farewell.go).
+//     server.go: serveConn hands it to the library; conn.go is what is known of it.
+//  2. auth.go: mayAuthenticate answers which keys may be tried; serverConfig notes the key that the library verified.
+//  3. channel.go: serveChannel opens a session's channel. filter grants "exec", and GIT_PROTOCOL (takeVariable).
+//  4. session.go: handle gives the session its streams (client.go). run looks the key up in the file (lookUpKey), has
+//     the command parsed (command.go: parseCommand), and calls receivePack.
+//  5. push.go: receivePack calls enter (pool.go), which finds the repository, checks the permission to push
+//     (session.go: findRepository), and waits for a turn. checkHooks makes sure that git will run the hooks.
+//     [hooks.Server.Begin] announces the push, and gives the variables that let the hooks find it.
+//  6. git.go: runGit runs git receive-pack with the server's hooks directory (push.go: receiveSettings). Its input is a
+//     pushInput (push.go): the first byte begins the push, and the key is looked up once more (stillMay).
+//  7. git stores the pack, runs pre-receive, moves the refs, and runs post-receive. Both hooks are refship-hook, which
+//     hands its input to the hook socket: the doc of package hooks goes on from there.
+//  8. push.go: receivePack calls [hooks.Session.End], which settles what is left. report tells what git could not tell,
+//     and gives the exit status.
 //
 // # Identity
 //

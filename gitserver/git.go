@@ -38,20 +38,22 @@ func memorySettings() []string {
 type gitProcess struct {
 	dir     string   // of the repository
 	args    []string // after memorySettings
-	env     []string // besides git.Env
+	env     []string // besides git.Env and GIT_PROTOCOL
 	stdin   io.Reader
 	stdout  io.Writer
-	stderr  io.Writer
-	started func()
+	started func() // nil: nothing to do then
 }
 
 // runGit runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
-// this process. The copying from stdin may go on afterwards: it ends with the reader.
-func (s *Server) runGit(ctx context.Context, p gitProcess, copying *sync.WaitGroup) (input, error) {
+// this process. The copying from stdin may go on afterwards: it ends with the reader, and session.wait waits for it.
+func (x *session) runGit(ctx context.Context, p gitProcess) (input, error) {
 	cmd := exec.Command("git", append(memorySettings(), p.args...)...)
 	cmd.Dir = p.dir
 	cmd.Env = git.Env(p.dir, p.env...)
-	cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
+	if x.protocol != "" {
+		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+x.protocol)
+	}
+	cmd.Stdout, cmd.Stderr = p.stdout, x.err
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -64,13 +66,15 @@ func (s *Server) runGit(ctx context.Context, p gitProcess, copying *sync.WaitGro
 		return input{}, errors.Join(err, stdin.Close())
 	}
 	// git has not started anything yet: it waits for what the client wants.
-	if err := limitMemory(cmd.Process.Pid, s.gitMemory); err != nil {
+	if err := limitMemory(cmd.Process.Pid, x.s.gitMemory); err != nil {
 		err = fmt.Errorf("limit git's memory: %w", err)
 		return input{}, errors.Join(err, stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
-	p.started()
+	if p.started != nil {
+		p.started()
+	}
 	in := &inputCounter{r: p.stdin}
-	copying.Go(func() {
+	x.copying.Go(func() {
 		// Neither side's error matters here: a client that is gone is an end of input for git, and a git that has
 		// ended shows in its exit status.
 		_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, in, make([]byte, 64<<10))
@@ -157,13 +161,6 @@ func (c *inputCounter) soFar() input {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.in
-}
-
-func (x *session) protocolEnv() []string {
-	if x.protocol == "" {
-		return nil
-	}
-	return []string{"GIT_PROTOCOL=" + x.protocol}
 }
 
 // gitStatus is the exit status for how a git process ended. git has told its own errors by itself.

@@ -54,7 +54,8 @@ func runTests(m *testing.M) (status int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	hookBinary = filepath.Join(dir, "refship-hook")
-	if out, err := exec.Command("go", "build", "-o", hookBinary, "refship/cmd/refship-hook").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", hookBinary,
+		"refship/cmd/refship-hook").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
 	}
 	store, err = embedded.Start(context.Background(), embedded.Config{
@@ -116,7 +117,8 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	log := slog.New(e.log)
 	chains := deploy.NewStore(store.Client(), time.Minute, log)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary, Log: log,
+		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary,
+		Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +129,8 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	}
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
-		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log, Remedy: remedy,
+		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
+		Remedy: remedy,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +252,8 @@ func (e *env) sshArgs(identities ...string) []string {
 	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
-	args := []string{"-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+	args := []string{"-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
+		"IdentityAgent=none",
 		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null"}
 	for _, i := range identities {
 		args = append(args, "-o", "IdentityFile="+i)
@@ -337,7 +341,8 @@ func (e *env) commit(dir, file, text string) {
 func (e *env) dial(u *user) *ssh.Client {
 	e.t.Helper()
 	c, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
 	})
 	if err != nil {
 		e.t.Fatal(err)

@@ -22,7 +22,8 @@ func (e *env) rawClient(u *user) (ssh.Conn, <-chan *ssh.Request) {
 		e.t.Fatal(err)
 	}
 	c, chans, reqs, err := ssh.NewClientConn(nc, e.addr, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
 	})
 	if err != nil {
 		e.t.Fatal(err)
@@ -222,7 +223,8 @@ func TestStalledUpload(t *testing.T) {
 	}
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0) // another attempt is not in the way of anything
 	e.stop()
-	if log := e.log.text(); !strings.Contains(log, "client does not answer") || !strings.Contains(log, "push not taken by git") {
+	if log := e.log.text(); !strings.Contains(log, "client does not answer") ||
+		!strings.Contains(log, "push not taken by git") {
 		t.Errorf("log does not tell: %s", log)
 	}
 }

@@ -46,7 +46,8 @@ func (e *env) halt(step string) (reached chan struct{}, release func()) {
 
 // TestClientDies: once git has the whole pack the push is carried through without its client.
 func TestClientDies(t *testing.T) {
-	for _, step := range []string{"pre-receive-start", "locked", "uploaded", "intent-written", "post-receive-start", "receive-done"} {
+	for _, step := range []string{"pre-receive-start", "locked", "uploaded", "intent-written", "post-receive-start",
+		"receive-done"} {
 		t.Run(step, func(t *testing.T) {
 			e := start(t)
 			repo := e.repo("config")
@@ -229,7 +230,8 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Stdin = strings.NewReader(pktLine(strings.Repeat("0", 40)+" "+first+" refs/heads/main\x00report-status side-band-64k") + "0000" + bytes.stdout)
+	update := pktLine(strings.Repeat("0", 40) + " " + first + " refs/heads/main\x00report-status side-band-64k")
+	s.Stdin = strings.NewReader(update + "0000" + bytes.stdout)
 	var out strings.Builder
 	s.Stdout = &out
 	if err := s.Start("git-receive-pack '/config'"); err != nil {
@@ -240,7 +242,8 @@ func TestShutdown(t *testing.T) {
 	if err := idle.Wait(); err == nil {
 		t.Error("idle connection ended in order")
 	}
-	if _, err := busy.NewSession(); err == nil || !strings.Contains(err.Error(), "the server is shutting down, try again later") {
+	if _, err := busy.NewSession(); err == nil ||
+		!strings.Contains(err.Error(), "the server is shutting down, try again later") {
 		t.Errorf("got %v", err)
 	}
 	e.execIn(waiting, "help").want(t, 1, "refship: error: the server is shutting down, try again later")

@@ -20,10 +20,12 @@ func TestGitMemory(t *testing.T) {
 	work := e.work()
 	e.randomFile(work, "large", size)
 	small := []string{"-c", "core.compression=0", "-c", "core.bigFileThreshold=16m"}
-	e.mustGit(laptop, work, append(small, "push", "-q", e.url("config"), "main:refs/heads/other")...) // which is not deployed
+	e.mustGit(laptop, work, append(small, "push", "-q", e.url("config"),
+		"main:refs/heads/other")...) // which is not deployed
 	clone := filepath.Join(e.dir, "clone")
 	e.mustGit(laptop, e.dir, append(small, "clone", "-q", "--bare", e.url("config"), clone)...)
-	if got, want := e.mustGit(nil, clone, "rev-parse", "other"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+	if got, want := e.mustGit(nil, clone, "rev-parse", "other"),
+		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
 		t.Errorf("clone has %s, want %s", got, want)
 	}
 	e.stop()

@@ -111,17 +111,20 @@ func (p *pool) waitsFor(key string) string {
 		p.held[key], text.Plural(p.size, p.one, p.many))
 }
 
-// waitTurn waits for a turn, which release gives back. It gives up when the client leaves or the server is shutting
-// down. If it had to wait, it looks up again whether the key may do what the command needs; now is the key as it is
-// then.
-func (x *session) waitTurn(
+// enter finds a repository on which the key may do what the command needs, and waits for a turn to run git in it, which
+// release gives back. It gives up when the client leaves or the server is shutting down. If it had to wait, it looks up
+// again whether the key may do that; now is the key as it is then.
+func (x *session) enter(
 	p *pool, key *keys.Key, name string, need keys.Action,
-) (now *keys.Key, release func(), err error) {
+) (dir string, now *keys.Key, release func(), err error) {
+	if dir, err = x.findRepository(key, name, need); err != nil {
+		return "", nil, nil, err
+	}
 	t := p.request(gossh.FingerprintSHA256(x.pub))
 	release = func() { p.giveBack(t) }
 	select {
 	case <-t.granted:
-		return key, release, nil
+		return dir, key, release, nil
 	default:
 	}
 	if err = x.awaitGrant(p, t); err == nil {
@@ -129,9 +132,9 @@ func (x *session) waitTurn(
 	}
 	if err != nil {
 		release()
-		return nil, nil, err
+		return "", nil, nil, err
 	}
-	return now, release, nil
+	return dir, now, release, nil
 }
 
 // awaitGrant returns when the turn is granted, or when it is no longer of use.

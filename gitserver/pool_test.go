@@ -134,12 +134,14 @@ func TestPoolRule(t *testing.T) {
 				}
 			}
 			if len(m.given) > size || p.used != len(m.given) || len(p.waiting) != waiting || len(p.held) != len(keys) {
-				t.Fatalf("%d of %d turns are given; the pool has %d, %v, %d waiting", len(m.given), size, p.used, p.held, len(p.waiting))
+				t.Fatalf("%d of %d turns are given; the pool has %d, %v, %d waiting", len(m.given), size, p.used,
+					p.held, len(p.waiting))
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
-				m.asked = append(m.asked, p.request(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
+				m.asked = append(m.asked,
+					p.request(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
 			},
 			"give back": func(t *rapid.T) {
 				if len(m.asked) == 0 {
@@ -279,7 +281,8 @@ func TestPoolIsNotForFewKeys(t *testing.T) {
 
 	// One more of a key that has its part hears what it waits for.
 	told := make(chan struct{})
-	cmd := exec.Command("ssh", append(e.sshArgs(filepath.Join(e.dir, "id_idle")), "git@127.0.0.1", "deploy", "config")...)
+	cmd := exec.Command("ssh", append(e.sshArgs(filepath.Join(e.dir, "id_idle")), "git@127.0.0.1", "deploy",
+		"config")...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
 	ended := make(chan result)
 	go func() {

@@ -38,18 +38,14 @@ func receiveSettings(hooksPath string, maxPack int64) []string {
 // receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too. Only
 // a target's check, which comes before, ends with the client.
 func (x *session) receivePack(key *keys.Key, name string) int {
-	dir, err := x.findRepository(key, name, keys.Push)
-	if err != nil {
-		return x.fail(err)
-	}
-	if err := checkHooks(x.s.hooksPath); err != nil {
-		return x.fail(err)
-	}
-	key, release, err := x.waitTurn(x.s.pushes, key, name, keys.Push)
+	dir, key, release, err := x.enter(x.s.pushes, key, name, keys.Push)
 	if err != nil {
 		return x.fail(err)
 	}
 	defer release()
+	if err := checkHooks(x.s.hooksPath); err != nil {
+		return x.fail(err)
+	}
 	in := &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
 		Repository: name, Dir: dir, Key: key, Address: x.c.RemoteAddr().String(), Client: x.ctx, Began: in.began,
@@ -58,15 +54,14 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 		return x.fail(err)
 	}
 	since := time.Now()
-	received, gitErr := x.s.runGit(x.s.killing, gitProcess{
+	received, gitErr := x.runGit(x.s.killing, gitProcess{
 		dir:     dir,
 		args:    append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options", dir),
-		env:     append(x.protocolEnv(), push.Env()...),
+		env:     push.Env(),
 		stdin:   in,
 		stdout:  x.out,
-		stderr:  x.err,
 		started: func() { x.step("receive-start") },
-	}, &x.copying)
+	})
 	x.step("receive-done")
 	outcome := push.End(x.s.killing)
 	x.step("session-ended")

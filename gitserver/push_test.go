@@ -34,7 +34,8 @@ func TestPushCloneFetch(t *testing.T) {
 	e.commit(work, "file", "two\n")
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "deploy 2 published")
 	e.mustGit(reader, clone, "fetch", "-q")
-	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"),
+		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
 		t.Errorf("fetch has %s, want %s", got, want)
 	}
 
@@ -116,7 +117,8 @@ func TestReplacementObjects(t *testing.T) {
 	e.mustGit(nil, work, "checkout", "-q", "--orphan", "evil")
 	e.commit(work, "file", "evil\n")
 	// One commit is replaced by itself, which git refuses to read; one by another line.
-	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one, "evil:refs/replace/"+two)
+	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one,
+		"evil:refs/replace/"+two)
 	e.mustGit(laptop, work, "push", e.url("config"), one+":refs/heads/main")
 	e.git(laptop, work, "push", e.url("config"), two+":refs/heads/main").want(t, 0, one[:7]+" → "+two[:7]+", 1 commit,")
 	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != two {
@@ -178,7 +180,8 @@ func TestNothingSent(t *testing.T) {
 	}{
 		{work, []string{e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
 		{work, []string{"--atomic", e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
-		{work, []string{"--atomic", "--all", e.url("config")}, 1, "! [rejected]        side -> side (atomic push failed)"},
+		{work, []string{"--atomic", "--all", e.url("config")}, 1,
+			"! [rejected]        side -> side (atomic push failed)"},
 		{work, []string{e.url("config"), "none"}, 1, "src refspec none does not match any"},
 		{work, []string{"--signed", e.url("config"), "main:refs/heads/signed"}, 128, "does not support --signed push"},
 		{sha256, []string{e.url("config"), "main"}, 128, "does not support this repository's hash algorithm"},
@@ -256,7 +259,8 @@ func TestGitEnvironment(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		name, _, _ := strings.Cut(line, "=")
 		switch name {
-		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
+		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS",
+			"GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
 		case "GIT_DIR":
 			if line != "GIT_DIR="+filepath.Join(e.repos.Path, "config.git") {
@@ -275,7 +279,8 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
-		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
+		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"),
+		"--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
 		if !strings.Contains(args[0], want) {
 			t.Errorf("receive-pack has no %s: %s", want, args[0])
 		}

@@ -44,9 +44,11 @@ func TestMonsters(t *testing.T) {
 		{"a million empty lines", strings.Repeat("\n", lines), "", 0, lines + 2},
 		{"one line of 10 MB", strings.Repeat("x", 10_000_000) + "\n", ":2: line is longer than 16384 bytes", 1, 3},
 		{"one comment of 10 MB", "#" + strings.Repeat("x", 10_000_000) + "\n", "", 0, 3},
-		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", mustPublicKey(t)), ":2: line is longer", 1, 3},
+		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", mustPublicKey(t)),
+			":2: line is longer", 1, 3},
 		{"a line of NUL bytes", strings.Repeat("\x00", 10_000_000) + "\n", ":2: line is longer", 1, 3},
-		{"zeros to the end of the line before bob", strings.Repeat("\x00", 5000) + "\n", ":2: text has a control character", 1, 3},
+		{"zeros to the end of the line before bob", strings.Repeat("\x00", 5000) + "\n",
+			":2: text has a control character", 1, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t)
@@ -60,7 +62,8 @@ func TestMonsters(t *testing.T) {
 				wantError(t, bad[0], f.Path+c.message, "")
 			}
 			if c.bad > maxBad {
-				wantError(t, bad[maxBad], fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
+				wantError(t, bad[maxBad],
+					fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
 			}
 			start := time.Now()
 			used := allocated(func() {
@@ -98,7 +101,8 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	if err := os.Truncate(f.Path, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "remove lines"
+	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile),
+		"remove lines"
 	_, _, err := f.List()
 	wantError(t, err, message, remedy)
 	_, err = f.Find(alice)

@@ -130,13 +130,15 @@ func TestSyncsInOrder(t *testing.T) {
 			}
 			dir, trace := root+"/new/keys", filepath.Join(t.TempDir(), "trace")
 			cmd := childCommand(t, job, dir+"/file", "child", 1,
-				"strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=mkdirat,fsync,fdatasync,rename,renameat,renameat2,write", "--")
+				"strace", "-f", "-y", "-qq", "-o", trace, "-e",
+				"trace=mkdirat,fsync,fdatasync,rename,renameat,renameat2,write", "--")
 			if err := cmd.Run(); err != nil {
 				t.Fatal(err)
 			}
 			replaced := func(name string) []string {
 				temporary := "./." + filepath.Base(name) + ".RANDOM.refship-tmp"
-				return []string{"write " + temporary, "fsync " + temporary, "rename " + temporary + " " + name, "fsync ."}
+				return []string{"write " + temporary, "fsync " + temporary, "rename " + temporary + " " + name,
+					"fsync ."}
 			}
 			want := []string{"mkdir ..", "fsync ../..", "mkdir .", "fsync .."}
 			if job == "load" {

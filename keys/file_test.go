@@ -69,7 +69,8 @@ func TestAddFindRemove(t *testing.T) {
 	if err != nil || key == nil {
 		t.Fatal(key, err)
 	}
-	want := &Key{Name: "alice", Rules: []Rule{{Deploy, "web"}, {Read, "*"}}, PublicKey: alice, Comment: "alice@home", Line: 1}
+	want := &Key{Name: "alice", Rules: []Rule{{Deploy, "web"}, {Read, "*"}}, PublicKey: alice,
+		Comment: "alice@home", Line: 1}
 	if diff := cmp.Diff(want, key, cmp.Comparer(sameKey)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -127,7 +128,8 @@ func TestBadLinesLeaveTheOthersAlone(t *testing.T) {
 	want := []struct {
 		line    int
 		message string
-	}{{4, `unknown option "restrict"`}, {5, "parse key"}, {6, "RSA key of 1024 bits is too weak"}, {7, "the same key as in line 3, of alice"}}
+	}{{4, `unknown option "restrict"`}, {5, "parse key"}, {6, "RSA key of 1024 bits is too weak"},
+		{7, "the same key as in line 3, of alice"}}
 	if len(bad) != len(want) {
 		t.Fatalf("bad lines: %v", bad)
 	}
@@ -215,7 +217,8 @@ func TestAddRefuses(t *testing.T) {
 		rules           []Rule
 		message, remedy string
 	}{
-		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1", edit(1)},
+		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1",
+			edit(1)},
 		{"carol", alice, "", read, "as a key of alice in line 1", edit(1)},
 		{"carol", broken, "", read, "as a key of bob in line 2, which is not usable: unknown option", edit(2)},
 		{"", fresh, "", read, `user name "" is not allowed`, "1 to 64"},
@@ -323,7 +326,8 @@ func TestAgainstModel(t *testing.T) {
 			"add": func(rt *rapid.T) {
 				key := anyKey(rt, rapid.SampledFrom(pool).Draw(rt, "key"))
 				key.Name = name.Draw(rt, "user")
-				there := slices.ContainsFunc(m.lines, func(l string) bool { return strings.Contains(l, keyText(key.PublicKey)) })
+				there := slices.ContainsFunc(m.lines,
+					func(l string) bool { return strings.Contains(l, keyText(key.PublicKey)) })
 				err := f.Add(key.Name, key.PublicKey, key.Comment, key.Rules)
 				if (err != nil) != there {
 					rt.Fatalf("key there %v, add says %v", there, err)
@@ -364,7 +368,8 @@ func TestAgainstModel(t *testing.T) {
 				for _, pub := range pool {
 					i := slices.IndexFunc(m.lines, func(l string) bool { return strings.Contains(l, keyText(pub)) })
 					key, err := f.Find(pub)
-					if err != nil || (key == nil) != (i < 0) || key != nil && (key.Line != i+1 || key.Name != m.users[i]) {
+					if err != nil || (key == nil) != (i < 0) || key != nil &&
+						(key.Line != i+1 || key.Name != m.users[i]) {
 						rt.Fatalf("line %d is found as %+v, %v", i+1, key, err)
 					}
 				}

@@ -18,7 +18,8 @@ func TestLoadOrCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, mode := range map[string]fs.FileMode{path: 0o600, path + ".pub": 0o644, filepath.Dir(path): 0o700 | fs.ModeDir} {
+	for path, mode := range map[string]fs.FileMode{path: 0o600, path + ".pub": 0o644,
+		filepath.Dir(path): 0o700 | fs.ModeDir} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
 		}

@@ -12,7 +12,8 @@ func TestParsePublicKey(t *testing.T) {
 		path := keygen(t, kind)
 		text := readFile(t, path+".pub")
 		for _, text := range []string{
-			text, strings.TrimSpace(text), "\n# mine\n" + text + "\n", strings.ReplaceAll(text, "\n", "\r\n"), "\xef\xbb\xbf" + text,
+			text, strings.TrimSpace(text), "\n# mine\n" + text + "\n", strings.ReplaceAll(text, "\n", "\r\n"),
+			"\xef\xbb\xbf" + text,
 		} {
 			pub, comment, err := ParsePublicKey([]byte(text))
 			if err != nil || comment != "me@home" {
@@ -48,8 +49,10 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		{"the same twice", pub + pub, "there are 2 keys", "one at a time"},
 		{"a key and more", pub + "and more\n", "there are 2 lines", "one public key"},
 		{"a key cut in two", pub[:30] + "\n" + pub[30:], "there are 2 lines", "one public key"},
-		{"half a key", pub[:40], "parse public key: the key of the type ssh-ed25519 is damaged, or cut short", "one public key"},
-		{"garbage", "hello world, this is no key", `parse public key: "hello" is no key type, such as ssh-ed25519`, "one public key"},
+		{"half a key", pub[:40], "parse public key: the key of the type ssh-ed25519 is damaged, or cut short",
+			"one public key"},
+		{"garbage", "hello world, this is no key", `parse public key: "hello" is no key type, such as ssh-ed25519`,
+			"one public key"},
 		{"binary", "\x7fELF\x02\x01\x01\x00\x00\x00", "parse public key", "one public key"},
 		{"escape in the comment", strings.TrimSpace(pub) + "\x1b[31m\n", "control character", "one public key"},
 	} {

@@ -93,7 +93,8 @@ func anyRule() *rapid.Generator[Rule] {
 		if action == Admin {
 			return Rule{Action: Admin}
 		}
-		return Rule{action, rapid.OneOf(rapid.Just("*"), rapid.StringMatching(`[a-z0-9_][a-z0-9_]{0,8}(/[A-Z][a-z.-]{0,3}x)?`)).Draw(t, "repository")}
+		return Rule{action, rapid.OneOf(rapid.Just("*"),
+			rapid.StringMatching(`[a-z0-9_][a-z0-9_]{0,8}(/[A-Z][a-z.-]{0,3}x)?`)).Draw(t, "repository")}
 	})
 }
 
@@ -125,7 +126,8 @@ func TestMoreRulesNeverTakeAway(t *testing.T) {
 }
 
 func FuzzParseRules(f *testing.F) {
-	for _, seed := range []string{"", "admin", "deploy:web,read:*", "push:a/b", "read:", ",", "force:x.git", "read:\x00"} {
+	for _, seed := range []string{"", "admin", "deploy:web,read:*", "push:a/b", "read:", ",", "force:x.git",
+		"read:\x00"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, list string) {

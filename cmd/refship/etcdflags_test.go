@@ -77,12 +77,12 @@ func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
 			t.Errorf("%+v: %v", flags, err)
 		}
 		dir := filepath.Join(t.TempDir(), "etcd")
-		embedded, err := embedded.Start(t.Context(), embedded.Config{
+		e, err := embedded.Start(t.Context(), embedded.Config{
 			Dir: dir, Listen: flags.EtcdListen, Log: slog.New(slog.DiscardHandler),
 			CertFile: flags.EtcdCertFile, KeyFile: flags.EtcdKeyFile, TrustedCAFile: flags.EtcdTrustedCAFile,
 		})
 		if err == nil {
-			t.Errorf("%+v: etcd starts: %v", flags, embedded.Close())
+			t.Errorf("%+v: etcd starts: %v", flags, e.Close())
 		}
 	}
 	for _, address := range []string{"127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "[::ffff:127.0.0.1]:0", "localhost:0"} {

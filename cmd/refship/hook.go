@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,14 +298,12 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket := etcd.Socket(dir.etcd())
-	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
-	if err != nil {
+	if !dir.servesEtcd() {
 		return nil, fault.New(fault.Usage,
 			"--endpoints is missing, and no server with an etcd of its own is running on "+dir.path,
 			"say where etcd is: --endpoints URL")
 	}
-	return []string{socket}, conn.Close()
+	return []string{etcd.Socket(dir.etcd())}, nil
 }
 
 // absolute is a file's name that is good in any directory; "" stays so.

@@ -57,8 +57,9 @@ func host(i int) string { return fmt.Sprintf("127.1.0.%d", 1+i/clientsPerAddress
 
 // client gives the environment of client i of a crowd.
 func (w *loadWorld) client(i int) []string {
-	return append(slices.Clone(w.env), "GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
-		" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
+	return append(slices.Clone(w.env),
+		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
+			" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
 }
 
 // pushed is what became of one `git push`.
@@ -92,7 +93,8 @@ func (w *loadWorld) repositories(n int) (names []string) {
 		name := fmt.Sprintf("crowd-%03d", i)
 		dir := w.in("data/repos/" + name + ".git")
 		err := errors.Join(os.CopyFS(dir, os.DirFS(pattern)),
-			os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ReplaceAll(config, "/refship/pattern", "/refship/"+name)), 0o600))
+			os.WriteFile(filepath.Join(dir, "config"),
+				[]byte(strings.ReplaceAll(config, "/refship/pattern", "/refship/"+name)), 0o600))
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -285,7 +287,8 @@ func (w *loadWorld) settles(before usage) {
 	deadline := time.After(patience)
 	for {
 		now := w.mustUse()
-		if now.goroutines <= before.goroutines+little && now.files <= before.files+little && now.processes <= before.processes {
+		if now.goroutines <= before.goroutines+little && now.files <= before.files+little &&
+			now.processes <= before.processes {
 			w.Logf("before: %s; after: %s", before, now)
 			return
 		}

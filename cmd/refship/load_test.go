@@ -24,8 +24,9 @@ import (
 )
 
 var (
-	loadRepositories = flag.Int("load.repositories", 500, "how many repositories TestLoadManyRepositories pushes to at once")
-	loadPushers      = flag.Int("load.pushers", 64, "how many pushers TestLoadOneRef has")
+	loadRepositories = flag.Int("load.repositories", 500,
+		"how many repositories TestLoadManyRepositories pushes to at once")
+	loadPushers = flag.Int("load.pushers", 64, "how many pushers TestLoadOneRef has")
 )
 
 // idleConnections is how many connections do nothing while others push.
@@ -91,7 +92,8 @@ func TestLoadOneRef(t *testing.T) {
 		t.Errorf("%d pushes landed at once, want 1", len(landed))
 	}
 	start, tries := time.Now(), w.catchUp(crowd, landed)
-	t.Logf("the other %d landed within %s, in %d pushes", len(crowd)-1, time.Since(start).Round(time.Millisecond), tries)
+	t.Logf("the other %d landed within %s, in %d pushes", len(crowd)-1, time.Since(start).Round(time.Millisecond),
+		tries)
 	w.bounded(stop(), maxMemoryOneRef)
 	if log := w.must("refship", "log", "--json"); strings.Count(log, "\n")+1 != len(crowd)+1 {
 		t.Errorf("want %d deploys, the log is\n%s", len(crowd)+1, log)
@@ -129,7 +131,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			return err
 		})
 		group.Go(func() error {
-			cmd := exec.CommandContext(w.Context(), "git", "-C", p.clone, "push", "--porcelain", w.world.url, p.tip+":refs/heads/main")
+			cmd := exec.CommandContext(w.Context(), "git", "-C", p.clone, "push", "--porcelain", w.world.url,
+				p.tip+":refs/heads/main")
 			cmd.Env = append(w.client(p.i), "GATE="+p.clone+"/gate")
 			out, err := cmd.CombinedOutput()
 			results[i] = pushed{string(out), err, time.Since(start)}
@@ -153,7 +156,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 		switch {
 		case r.err == nil:
 			landed = append(landed, crowd[i])
-		case strings.Contains(r.told, "remote: refship: refused: /refship/config is at deploy 2, ") && strings.Contains(r.told, "by crowd") &&
+		case strings.Contains(r.told, "remote: refship: refused: /refship/config is at deploy 2, ") &&
+			strings.Contains(r.told, "by crowd") &&
 			strings.Contains(r.told, "hint: git pull --rebase"):
 			told["who is at the head and how to catch up"]++
 		case strings.Contains(r.told, "[remote rejected]") && toldLost.MatchString(r.told):
@@ -162,7 +166,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			w.Errorf("pusher %d: %v\n%s", i, r.err, r.told)
 		}
 	}
-	w.Logf("%d pushes at once: %d landed, others were told %v, all within %s", len(crowd), len(landed), told, took.Round(time.Millisecond))
+	w.Logf("%d pushes at once: %d landed, others were told %v, all within %s", len(crowd), len(landed), told,
+		took.Round(time.Millisecond))
 	return landed
 }
 
@@ -249,7 +254,8 @@ func TestLoadManyRepositories(t *testing.T) {
 			t.Errorf("%s: %v\n%s", names[i], r.err, r.told)
 		}
 	}
-	t.Logf("%d pushes in %s: median %s, last %s", len(names), took.Round(time.Millisecond), quantile(each, 0.5), quantile(each, 1))
+	t.Logf("%d pushes in %s: median %s, last %s", len(names), took.Round(time.Millisecond), quantile(each, 0.5),
+		quantile(each, 1))
 	w.bounded(peak, maxMemoryRepositories)
 	for _, i := range rand.Perm(len(names))[:min(10, len(names))] {
 		if head := w.head(names[i]); head != commit {
@@ -279,7 +285,8 @@ func TestLoadIdleConnections(t *testing.T) {
 	if n := w.connections(); n < 2*idleConnections {
 		t.Errorf("%d connections are left of %d", n, 2*idleConnections)
 	}
-	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5), quantile(beside, 0.5), 2*idleConnections, pushes)
+	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5),
+		quantile(beside, 0.5), 2*idleConnections, pushes)
 	for i, c := range idle {
 		if err := useIdle(c); err != nil {
 			t.Fatalf("idle connection %d: %v", i, err)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
 	"refship/deploy"
@@ -162,7 +161,7 @@ func findHookBinary(a *app) (string, error) {
 
 // openEtcd is the etcd in use.
 type openEtcd struct {
-	client   *clientv3.Client
+	client   *etcd.Client
 	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
@@ -175,22 +174,22 @@ func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) 
 		}
 		return &openEtcd{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	embedded, err := embedded.Start(ctx, embedded.Config{
+	own, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
 		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &openEtcd{client: embedded.Client(), embedded: embedded}
+	s := &openEtcd{client: own.Client(), embedded: own}
 	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
-		return nil, errors.Join(err, embedded.Close())
+		return nil, errors.Join(err, own.Close())
 	}
 	s.lines = []string{
 		fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota)),
 	}
-	if addr := embedded.Addr(); addr != "" {
+	if addr := own.Addr(); addr != "" {
 		scheme := "http"
 		if c.EtcdCertFile != "" {
 			scheme = "https"

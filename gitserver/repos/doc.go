@@ -19,12 +19,11 @@
 //
 // # Invariants
 //
-//   - A repository appears whole or not at all: it is made beside its place, synced, and renamed. What a process that died
-//     left unfinished is removed by the next one that makes a repository there.
+//   - A repository appears whole or not at all: it is made beside its place, synced, and renamed. What a process that
+//     died left unfinished is removed by the next one that makes a repository there.
 //   - No target's namespace overlaps that of another target, of all repositories together. Where the targets of one
 //     repository cannot be read, no namespace is given away.
-//   - A directory that a symbolic link leads to is no repository: a link could lead out of Path, or give a repository two
-//     names.
+//   - A symbolic link is not followed: it could lead out of Path, or give a repository two names.
 //
 // # Concurrency
 //

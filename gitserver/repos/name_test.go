@@ -7,7 +7,8 @@ import (
 )
 
 func FuzzParseName(f *testing.F) {
-	for _, s := range []string{"config", "team/config", "../x", "a//b", "a.git", "deploy", "-x", strings.Repeat("a", 101), "a\x00"} {
+	for _, s := range []string{"config", "team/config", "../x", "a//b", "a.git", "deploy", "-x",
+		strings.Repeat("a", 101), "a\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

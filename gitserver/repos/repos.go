@@ -42,11 +42,11 @@ func (r Dir) path(name string) string {
 	return filepath.Join(r.Path, filepath.FromSlash(name)+".git")
 }
 
-// Reasons of errors. The program words the remedies; they are about the repository's name.
+// Reasons of errors. The program words the remedies.
 const (
-	ReasonUnknown fault.Reason = "repository-unknown"
-	ReasonExists  fault.Reason = "repository-exists"
-	ReasonOverlap fault.Reason = "namespace-overlaps" // about nothing
+	ReasonExists  fault.Reason = "repository-exists"  // about its name
+	ReasonOverlap fault.Reason = "namespace-overlaps" // about the other target: its repository's name, and its own
+	ReasonUnknown fault.Reason = "repository-unknown" // about its name
 )
 
 // ErrUnknown is why something fails where there is no repository of that name. Names gives those that there are.

@@ -18,13 +18,27 @@ import (
 )
 
 func newTarget(ns string) target.Target {
-	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns), Frontend: record.Files}
+	return target.Target{Name: "default", Ref: "refs/heads/main", Namespace: record.Namespace(ns),
+		Frontend: record.Files}
 }
 
-// hinted tells whether a user learns what to do.
-func hinted(err error) bool {
-	reason, _ := fault.ReasonOf(err)
-	return fault.RemedyOf(err) != "" || reason != ""
+// refusal is what tells one error from another. Each has a remedy, or a reason for which the program words one.
+type refusal struct {
+	kind   fault.Kind
+	reason string // with what it is about; "" if there is none
+}
+
+func overlap(repository, name string) refusal {
+	return refusal{fault.Failed, "namespace-overlaps " + repository + " " + name}
+}
+
+func (r refusal) check(t *testing.T, what string, err error) {
+	t.Helper()
+	reason, about := fault.ReasonOf(err)
+	got := strings.TrimSpace(strings.Join(append([]string{string(reason)}, about...), " "))
+	if fault.KindOf(err) != r.kind || got != r.reason || reason == "" && fault.RemedyOf(err) == "" {
+		t.Errorf("%s: got kind %d, reason %q, %v", what, fault.KindOf(err), got, err)
+	}
 }
 
 func TestCreate(t *testing.T) {
@@ -42,7 +56,8 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Repository{
-		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"), Targets: []target.Target{targets[1], targets[0]},
+		Name: "team/config", Dir: filepath.Join(r.Path, "team", "config.git"),
+		Targets: []target.Target{targets[1], targets[0]},
 	}
 	if diff := cmp.Diff(want, repo); diff != "" {
 		t.Error(diff)
@@ -104,29 +119,23 @@ func TestCreateRefused(t *testing.T) {
 	for _, x := range []struct {
 		name, ref string
 		targets   []target.Target
-		say       string
+		want      refusal
 	}{
-		{"config", "refs/heads/main", nil, "repository config exists already"},
-		{"../x", "refs/heads/main", nil, "../x is no repository name"},
-		{"x", "main", nil, "main is no branch's full ref name"},
-		{"x", "refs/tags/v1", nil, "refs/tags/v1 is no branch's full ref name"},
-		{"x", "refs/heads/a..b", nil, "refs/heads/a..b is no branch's full ref name"},
-		{"x", "refs/heads/-x", nil, "refs/heads/-x is no branch's full ref name"},
-		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config")},
-			"namespace /refship/config overlaps /refship/config, where target default of repository config deploys to"},
-		{"x", "refs/heads/main", []target.Target{newTarget("/refship")}, "overlaps /refship/config"},
-		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config/sub")}, "overlaps /refship/config"},
-		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/a/b")}, "of repository x"},
-		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/b")}, "target default exists"},
-		{"x", "refs/heads/main", []target.Target{newTarget("bad")}, "bad"},
+		{"config", "refs/heads/main", nil, refusal{fault.Failed, "repository-exists config"}},
+		{"../x", "refs/heads/main", nil, refusal{kind: fault.Usage}},
+		{"x", "main", nil, refusal{kind: fault.Usage}},
+		{"x", "refs/tags/v1", nil, refusal{kind: fault.Usage}},
+		{"x", "refs/heads/a..b", nil, refusal{kind: fault.Usage}},
+		{"x", "refs/heads/-x", nil, refusal{kind: fault.Usage}},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config")}, overlap("config", "default")},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship")}, overlap("config", "default")},
+		{"x", "refs/heads/main", []target.Target{newTarget("/refship/config/sub")}, overlap("config", "default")},
+		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/a/b")}, overlap("x", "default")},
+		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/b")}, refusal{kind: fault.Refused}},
+		{"x", "refs/heads/main", []target.Target{newTarget("bad")}, refusal{kind: fault.Refused}},
 	} {
 		_, err := r.Create(ctx, x.name, x.ref, x.targets)
-		if err == nil || !strings.Contains(err.Error(), x.say) {
-			t.Errorf("create %s: got %v, want %s", x.name, err, x.say)
-		}
-		if !hinted(err) {
-			t.Errorf("create %s: no remedy: %v", x.name, err)
-		}
+		x.want.check(t, fmt.Sprint(x.name, " ", x.ref, " ", x.targets), err)
 	}
 	names, err := r.Names()
 	if diff := cmp.Diff([]string{"config"}, names); diff != "" || err != nil {
@@ -165,7 +174,8 @@ func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
-		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
+		if _, err := r.Create(ctx, name, "refs/heads/main",
+			[]target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -207,7 +217,8 @@ func TestTargets(t *testing.T) {
 		}
 		return repo.Targets
 	}
-	docs := target.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs", Frontend: record.Files}
+	docs := target.Target{Name: "docs", Ref: "refs/heads/main", Path: "doc", Namespace: "/refship/docs",
+		Frontend: record.Files}
 	if err := r.AddTarget(ctx, "config", docs); err != nil {
 		t.Fatal(err)
 	}
@@ -230,36 +241,31 @@ func TestTargets(t *testing.T) {
 		changed.Name, changed.Namespace = name, ns
 		return changed
 	}
-	overlap := func(of string) string { return "where target default of repository " + of + " deploys to" }
+	refused, unknown := refusal{kind: fault.Refused}, refusal{fault.Refused, "repository-unknown nope"}
 	for _, x := range []struct {
 		what string
 		err  error
-		say  string
+		want refusal
 	}{
-		{"add, own namespace", r.AddTarget(ctx, "config", with("more", "/refship/config")), overlap("config")},
-		{"add, another's", r.AddTarget(ctx, "config", with("more", "/refship/site")), overlap("site")},
-		{"add, below another's", r.AddTarget(ctx, "config", with("more", "/refship/site/x")), overlap("site")},
-		{"add, above all", r.AddTarget(ctx, "config", with("more", "/refship")), "overlaps"},
-		{"add, same name and namespace", r.AddTarget(ctx, "config", docs), "where target docs of repository config deploys to"},
-		{"add, same name", r.AddTarget(ctx, "config", with("docs", "/refship/other")), "docs"},
-		{"add, bad name", r.AddTarget(ctx, "config", with("Docs", "/refship/other")), `target name "Docs" is not usable`},
-		{"add, no repository", r.AddTarget(ctx, "nope", docs), "repository nope does not exist"},
-		{"add, no name", r.AddTarget(ctx, "../x", docs), "../x is no repository name"},
-		{"set, another's", r.SetTarget(ctx, "config", with("docs", "/refship/site")), overlap("site")},
-		{"set, own other", r.SetTarget(ctx, "config", with("docs", "/refship/config")), overlap("config")},
-		{"set, same name elsewhere", r.SetTarget(ctx, "config", with("default", "/refship/site")), overlap("site")},
-		{"set, bad namespace", r.SetTarget(ctx, "config", with("docs", "refship")), "target docs: "},
-		{"set, unknown", r.SetTarget(ctx, "config", with("more", "/refship/other")), "more"},
-		{"set, no repository", r.SetTarget(ctx, "nope", docs), "repository nope does not exist"},
-		{"remove, unknown", r.RemoveTarget(ctx, "config", "more"), "more"},
-		{"remove, no repository", r.RemoveTarget(ctx, "nope", "docs"), "repository nope does not exist"},
+		{"add, own namespace", r.AddTarget(ctx, "config", with("more", "/refship/config")), overlap("config", "default")},
+		{"add, another's", r.AddTarget(ctx, "config", with("more", "/refship/site")), overlap("site", "default")},
+		{"add, below another's", r.AddTarget(ctx, "config", with("more", "/refship/site/x")), overlap("site", "default")},
+		{"add, above all", r.AddTarget(ctx, "config", with("more", "/refship")), overlap("config", "default")},
+		{"add, same name and namespace", r.AddTarget(ctx, "config", docs), overlap("config", "docs")},
+		{"add, same name", r.AddTarget(ctx, "config", with("docs", "/refship/other")), refused},
+		{"add, bad name", r.AddTarget(ctx, "config", with("Docs", "/refship/other")), refused},
+		{"add, no repository", r.AddTarget(ctx, "nope", docs), unknown},
+		{"add, no name", r.AddTarget(ctx, "../x", docs), refusal{kind: fault.Usage}},
+		{"set, another's", r.SetTarget(ctx, "config", with("docs", "/refship/site")), overlap("site", "default")},
+		{"set, own other", r.SetTarget(ctx, "config", with("docs", "/refship/config")), overlap("config", "default")},
+		{"set, elsewhere", r.SetTarget(ctx, "config", with("default", "/refship/site")), overlap("site", "default")},
+		{"set, bad namespace", r.SetTarget(ctx, "config", with("docs", "refship")), refused},
+		{"set, unknown", r.SetTarget(ctx, "config", with("more", "/refship/other")), refused},
+		{"set, no repository", r.SetTarget(ctx, "nope", docs), unknown},
+		{"remove, unknown", r.RemoveTarget(ctx, "config", "more"), refused},
+		{"remove, no repository", r.RemoveTarget(ctx, "nope", "docs"), unknown},
 	} {
-		if x.err == nil || !strings.Contains(x.err.Error(), x.say) {
-			t.Errorf("%s: got %v", x.what, x.err)
-		}
-		if x.what != "set, bad namespace" && !hinted(x.err) {
-			t.Errorf("%s: no remedy: %v", x.what, x.err)
-		}
+		x.want.check(t, x.what, x.err)
 	}
 	if diff := cmp.Diff(before, targets()); diff != "" {
 		t.Error(diff)

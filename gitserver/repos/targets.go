@@ -101,7 +101,7 @@ func overlapError(t target.Target, other owner) error {
 		err.Remedy = "a cluster of mgmt has one chain: deploy all of it from one repository, " +
 			"or run another server beside the other cluster's etcd"
 	} else {
-		err.Reason = ReasonOverlap
+		err.Reason, err.About = ReasonOverlap, []string{other.repository, other.target.Name}
 	}
 	return err
 }

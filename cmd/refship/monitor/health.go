@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -100,26 +99,13 @@ func (h *health) dialSSH(ctx context.Context) (none struct{}, err error) {
 	return none, nil
 }
 
-// probeHooks passes if git can run the hooks and they can reach the server, or if the server starts.
+// probeHooks passes if git can run the hooks and they can reach the server, or if the server starts or stops.
 func (h *health) probeHooks() error {
-	server := h.server.Load()
-	if server == nil {
+	if h.probeServing() != nil {
 		return nil
 	}
-	for _, name := range []string{"pre-receive", "post-receive"} {
-		path := filepath.Join(server.Hooks.HooksPath(), name)
-		if err := unix.Access(path, unix.X_OK); err != nil {
-			return fmt.Errorf("%s cannot be run: %w; restart refship", path, err)
-		}
-	}
-	socket := server.Hooks.Socket()
-	switch info, err := os.Lstat(socket); {
-	case err != nil && h.stopping.Load():
-		return nil // the socket goes after the last push
-	case err != nil:
-		return fmt.Errorf("hooks cannot reach the server: %w; restart refship", err)
-	case info.Mode()&os.ModeSocket == 0:
-		return fmt.Errorf("hooks cannot reach the server: %s is not a socket; restart refship", socket)
+	if err := h.server.Load().Hooks.Probe(); err != nil {
+		return fmt.Errorf("%w; restart refship", err)
 	}
 	return nil
 }
@@ -131,11 +117,8 @@ func (h *health) probeEtcd() error {
 
 func (h *health) pingEtcd(ctx context.Context) (none struct{}, err error) {
 	err = h.store.Ping(ctx)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return none, fault.Newf(fault.Unavailable, "etcd unreachable: no answer within %s", probeTime)
-	case fault.Is(err, fault.Refused):
-		return none, withRemedy(err)
+	if fault.Is(err, fault.Refused) {
+		err = withRemedy(err)
 	}
 	return none, err
 }
