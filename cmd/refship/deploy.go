@@ -180,7 +180,8 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if ref == "" {
 		ref = "no ref, " + c.Rev
 	}
-	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit, src.rev.Subject)))
+	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit,
+		src.rev.Subject)))
 	if home.WorkTree != "" {
 		if err := warnOfUncommitted(ctx, home.WorkTree, say); err != nil {
 			return nil, err

@@ -9,19 +9,23 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/hooks"
+	"refship/hooks/check"
 )
 
-// remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason,
-// and the words for what it is about. Sorted by reason.
+// remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
+// function for each reason, which gets what the reason is about. Sorted by package and name.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),
 	etcd.ReasonCertificateMissing: fixed("etcd wants a client certificate: give --cert and --key"),
-	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: give --cert and --key signed by its trusted CA"),
-	etcd.ReasonEndpointsMissing:   fixed("give --endpoints HOST:PORT"),
-	embedded.ReasonListenTaken:    fixed("another program listens there: give another --etcd-listen"),
-	etcd.ReasonLogin:              fixed("check --user and --password"),
-	etcd.ReasonNotPlain:           fixed("something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"),
+	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: " +
+		"give --cert and --key signed by its trusted CA"),
+	etcd.ReasonEndpointsMissing: fixed("give --endpoints HOST:PORT"),
+	embedded.ReasonListenTaken:  fixed("another program listens there: give another --etcd-listen"),
+	etcd.ReasonLogin:            fixed("check --user and --password"),
+	etcd.ReasonNotPlain: fixed("something else than etcd's plain port answers: " +
+		"if etcd wants TLS use https:// with --cacert"),
 	etcd.ReasonPasswordMissing: fixed("give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment"),
 	embedded.ReasonPathLong: func(about []string) string {
@@ -43,6 +47,13 @@ var remedies = map[fault.Reason]func(about []string) string{
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
+	hooks.ReasonNotPrepared: func(about []string) string {
+		return "the git server's operator checks the hooks (refship hook status), and deploys it with: " + about[0]
+	},
+	hooks.ReasonOutsideRef: func(about []string) string {
+		return "bring it into " + about[0] + " first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT"
+	},
+	check.ReasonTooSlow: fixed("make it faster, or ask the server's operator to raise --check-limit"),
 }
 
 // fixed is a remedy that is about nothing in particular.
