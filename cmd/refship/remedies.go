@@ -42,8 +42,10 @@ var remedies = map[fault.Reason]func(about []string) string{
 	},
 	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
 	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
-	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
-	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	repos.ReasonExists: func(about []string) string {
+		return "refship repo show " + about[0] + " tells what it is"
+	},
+	repos.ReasonOverlap: fixed("give this target a namespace of its own with --namespace"),
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
@@ -51,7 +53,8 @@ var remedies = map[fault.Reason]func(about []string) string{
 		return "the git server's operator checks the hooks (refship hook status), and deploys it with: " + about[0]
 	},
 	hooks.ReasonOutsideRef: func(about []string) string {
-		return "bring it into " + about[0] + " first; or give it a chain of its own, with --namespace NS; or --force --reason TEXT"
+		return "bring it into " + about[0] + " first; or give it a chain of its own, with --namespace NS; " +
+			"or --force --reason TEXT"
 	},
 	check.ReasonTooSlow: fixed("make it faster, or ask the server's operator to raise --check-limit"),
 }
