@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -13,12 +12,14 @@ import (
 	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/hooks"
+	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
-// function for each reason, which gets what the reason is about. Sorted by reason.
+// function for each reason, which gets what the reason is about. Sorted by package and name.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),
@@ -69,6 +70,14 @@ var remedies = map[fault.Reason]func(about []string) string{
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
 	},
+	hooks.ReasonNotPrepared: func(about []string) string {
+		return "the git server's operator checks the hooks (refship hook status), and deploys it with: " + about[0]
+	},
+	hooks.ReasonOutsideRef: func(about []string) string {
+		return "bring it into " + about[0] + " first; or give it a chain of its own, with --namespace NS; " +
+			"or --force --reason TEXT"
+	},
+	check.ReasonTooSlow: fixed("make it faster, or ask the server's operator to raise --check-limit"),
 }
 
 // fixed is a remedy that is about nothing in particular.
@@ -76,13 +85,6 @@ func fixed(remedy string) func([]string) string { return func([]string) string {
 
 // remedyOf is what to do about an error, "" if that is not known.
 func remedyOf(err error) string {
-	var hinter interface{ Hint() string }
-	if !errors.As(err, &hinter) {
-		return ""
-	}
-	if _, ok := hinter.(*fault.Error); !ok {
-		return hinter.Hint()
-	}
 	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
 		return remedies[reason](about)
 	}
