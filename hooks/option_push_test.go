@@ -84,7 +84,7 @@ func TestForce(t *testing.T) {
 
 	s.unchanged(func() {
 		r := laptop.with(force...).push("+other:main")
-		r.wants(t, false, "refused: laptop may deploy refs/heads/main of config but not force it", "hint: push without deploy.force, or be allowed to by the rule force:config")
+		r.wants(t, false, "refused: laptop may deploy refs/heads/main of config but not force it", "hint: push without deploy.force; the rule force:config would allow it")
 		laptop.with(force[0]).push("+other:main").wants(t, false, "refused: deploy.force needs a reason", "hint: git push -o deploy.force -o deploy.reason='…'")
 	})
 	laptop.may("push:*,force:config")

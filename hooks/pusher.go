@@ -20,8 +20,8 @@ func PusherOf(key *keys.Key) record.Pusher {
 	return record.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
 }
 
-// PusherFromEnv says who deploys where refship's own server has authenticated nobody, as the environment has it. It is worth
-// as much as whoever made the environment; Via says who that was:
+// PusherFromEnv says who deploys where refship's own server has authenticated no key. It trusts the environment, and so the
+// program that made it; Via says which:
 //
 //	gitolite      GL_USER, which gitolite sets from the key that authenticated
 //	gitea         GITEA_PUSHER_NAME, which Gitea and Forgejo set
