@@ -75,7 +75,8 @@ func refused(remedy, format string, args ...any) *fault.Error {
 // maxSymbolic is how many symbolic refs git follows (refs.c, SYMREF_MAXDEPTH).
 const maxSymbolic = 5
 
-// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own (git-symbolic-ref(1)).
+// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own
+// (git-symbolic-ref(1)).
 func finalRef(gitDir, ref string) string {
 	for range maxSymbolic {
 		content, err := os.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)))
@@ -88,8 +89,8 @@ func finalRef(gitDir, ref string) string {
 	return ref
 }
 
-// checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells hooks
-// the name that was pushed and no other.
+// checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells
+// hooks the name that was pushed and no other.
 func (p *push) checkSymbolic() error {
 	var all refusals
 	for _, u := range p.updates {

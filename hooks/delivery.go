@@ -123,7 +123,8 @@ func (d *delivery) warnings(dryRun bool) []string {
 	return lines
 }
 
-// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)`.
+// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not
+// contain it)`.
 func overridden(c *deploy.ConflictError) string {
 	at := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
 	return fmt.Sprintf("%s (%s)", at, c.Why)
@@ -149,8 +150,8 @@ func (d *delivery) picked() []string {
 	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", d.prepared.Frontend, d.prepared.Entry)}
 }
 
-// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in the
-// tree that is recorded: another one makes another deploy.
+// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is
+// in the tree that is recorded: another one makes another deploy.
 func changed(p *deploy.Prepared) string {
 	words := fmt.Sprintf("%d of %s", p.Changed, text.Count(p.Files+p.Deleted, "file"))
 	if n := len(p.Submodules); n > 0 {

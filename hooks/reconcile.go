@@ -11,12 +11,13 @@ import (
 	"refship/hooks/target"
 )
 
-// Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
-// their own user's; the others are dropped. A ref that is ahead of its chain without an intent is reported and never
-// deployed by itself. With exclusive (no push can be running) stale locks and quarantine folders of dead pushes are removed.
+// Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published,
+// as their own user's; the others are dropped. A ref that is ahead of its chain without an intent is reported and
+// never deployed by itself. With exclusive (no push can be running) stale locks and quarantine folders of dead pushes
+// are removed.
 //
-// Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be done;
-// everything else was done all the same.
+// Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be
+// done; everything else was done all the same.
 func (e *Engine) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
 	var lines []string
 	r := e.reconciler(name, gitDir, collect(&lines))

@@ -14,10 +14,10 @@ import (
 
 var errAskerGone = errors.New("the client is gone, and the deploy was not yet begun")
 
-// Deploy brings a repository's chains to where its refs are, because a user asks for it: first what pushes left, as their
-// own user's; then every target whose ref is not what the head deployed, as the asking user's; of one target only if its
-// name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The error joins what
-// could not be done; everything else was done all the same.
+// Deploy brings a repository's chains to where its refs are, because a user asks for it: first what pushes left, as
+// their own user's; then every target whose ref is not what the head deployed, as the asking user's; of one target
+// only if its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The
+// error joins what could not be done; everything else was done all the same.
 //
 // The targets' own checks, before which nothing of a deploy was written, end with client as well, and their deploys are
 // not made; the error is client's cause, if it has one of its own. What has passed, or has no check, goes on without

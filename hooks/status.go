@@ -57,7 +57,8 @@ func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]TargetStatu
 	return all, nil
 }
 
-// comparison holds refs against chains. It opens the repository only if a chain's head is not the very commit of its ref.
+// comparison holds refs against chains. It opens the repository only if a chain's head is not the very commit of its
+// ref.
 type comparison struct {
 	engine *Engine
 	gitDir string

@@ -67,7 +67,8 @@ func (p *push) whyStored(stored []string) string {
 	return fmt.Sprintf("%s stored, not deployed: %s", countRefs(stored), strings.Join(rules, ", "))
 }
 
-// tellFirst says how to begin, where a target's ref was never pushed: a first push often brings a branch of another name.
+// tellFirst says how to begin, where a target's ref was never pushed: a first push often brings a branch of another
+// name.
 func (p *push) tellFirst(stored string, out *output) {
 	now, err := git.ReadRefs(p.publishing, p.gitDir, refsOf(p.targets))
 	if err != nil {

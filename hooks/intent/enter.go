@@ -12,8 +12,8 @@ import (
 	"refship/deploy/fault"
 )
 
-// Enter keeps an uninstall from removing the hooks of the repository at gitDir until leave is called: a post-receive must be
-// there to keep what a pre-receive promises, and checks run there. The kernel ends it with the process.
+// Enter keeps an uninstall from removing the hooks of the repository at gitDir until leave is called: a post-receive
+// must be there to keep what a pre-receive promises, and checks run there. The kernel ends it with the process.
 func Enter(gitDir string) (leave func(), err error) {
 	leave, err = disk.TryShareDir(filepath.Dir(Dir(gitDir)))
 	var locked *disk.LockedError
@@ -40,8 +40,8 @@ func AwaitPushes(ctx context.Context, gitDir string) (leave func(), err error) {
 // lockWaiting is how long one change of a directory of hooks waits for another.
 const lockWaiting = 10 * time.Second
 
-// LockDir waits for the lock of a directory; busy says what may keep it. The kernel gives the lock back when its process
-// ends.
+// LockDir waits for the lock of a directory; busy says what may keep it. The kernel gives the lock back when its
+// process ends.
 func LockDir(ctx context.Context, dir, busy string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lockWaiting, &fault.Error{
 		Kind:   fault.Refused,
