@@ -14,17 +14,19 @@ import (
 	"refship/hooks/target"
 )
 
-// remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
-// the words for what it is about. Sorted by reason.
+// remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
+// function for each reason, which gets what the reason is about. Sorted by reason.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),
 	etcd.ReasonCertificateMissing: fixed("etcd wants a client certificate: give --cert and --key"),
-	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: give --cert and --key signed by its trusted CA"),
-	etcd.ReasonEndpointsMissing:   fixed("give --endpoints HOST:PORT"),
-	embedded.ReasonListenTaken:    fixed("another program listens there: give another --etcd-listen"),
-	etcd.ReasonLogin:              fixed("check --user and --password"),
-	etcd.ReasonNotPlain:           fixed("something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"),
+	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: " +
+		"give --cert and --key signed by its trusted CA"),
+	etcd.ReasonEndpointsMissing: fixed("give --endpoints HOST:PORT"),
+	embedded.ReasonListenTaken:  fixed("another program listens there: give another --etcd-listen"),
+	etcd.ReasonLogin:            fixed("check --user and --password"),
+	etcd.ReasonNotPlain: fixed("something else than etcd's plain port answers: " +
+		"if etcd wants TLS use https:// with --cacert"),
 	etcd.ReasonPasswordMissing: fixed("give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment"),
 	embedded.ReasonPathLong: func(about []string) string {

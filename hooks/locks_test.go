@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,57 +12,8 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks"
 	"refship/hooks/target"
-	"refship/keys"
 )
-
-// 64 users push their own commit onto the same ref at once: one wins, and everybody else hears at once who, instead of
-// waiting for a lock that would be of no use.
-func TestManyPushersToOneRef(t *testing.T) {
-	const n = 64
-	s := newSite(t, defaultTarget)
-	s.server.SetLockWait(time.Minute)
-	base := s.commit("a.txt", "one\n")
-	s.user("laptop").push("main").wants(t, true)
-	commits := make([]string, n)
-	for i := range n {
-		tree := s.git(s.work, "rev-parse", base+"^{tree}")
-		commits[i] = s.git(s.work, "commit-tree", "-p", base, "-m", fmt.Sprintf("by user %d", i), tree)
-		s.git(s.work, "branch", fmt.Sprintf("b%d", i), commits[i])
-	}
-	results := make([]result, n)
-	start := time.Now()
-	var all sync.WaitGroup
-	for i := range n {
-		p := s.user(fmt.Sprintf("user%d", i))
-		all.Go(func() { results[i] = p.push(fmt.Sprintf("b%d:main", i)) })
-	}
-	all.Wait()
-	t.Logf("%d pushers took %s", n, time.Since(start))
-	won := ""
-	for i, r := range results {
-		if r.ok {
-			if won != "" {
-				t.Errorf("two pushes won")
-			}
-			won = commits[i]
-			continue
-		}
-		if r.outcome.Refused != nil && !strings.Contains(r.said, "refused: /refship/config is at deploy 2") {
-			t.Errorf("user %d was refused in other words:\n%s", i, r.said)
-		}
-	}
-	if at, id := s.head("/refship/config"); at != won || id != 2 || s.ref("refs/heads/main") != won {
-		t.Errorf("chain is at %d %s, the ref at %s, who won has %s", id, at, s.ref("refs/heads/main"), won)
-	}
-	for _, line := range s.journal.pushes() {
-		if waited := line["lock_wait_ms"].(int64); waited > 30_000 {
-			t.Errorf("a push waited %d ms for its lock", waited)
-		}
-	}
-	s.settled()
-}
 
 // Somebody who waits for a lock is refused as soon as the chain has gone where the push cannot follow, however long the
 // lock is held.
@@ -232,66 +180,5 @@ func checkRound(t *testing.T, round int, results []result) {
 	}
 	if landed == 0 {
 		t.Errorf("round %d: no push landed", round)
-	}
-}
-
-// 500 repositories are pushed to at once, each by its two hooks, as git runs them.
-func TestManyRepositoriesAtOnce(t *testing.T) {
-	const n = 500
-	s := newSite(t, defaultTarget)
-	head := s.commit("a.txt", "one\n")
-	s.git(s.work, "push", "-q", s.bare, "main:refs/heads/there") // the object is in the repository
-	input := zero + " " + head + " refs/heads/main\n"
-	key := s.key("laptop", "deploy:*")
-	dirs := make([]string, n)
-	for i := range n {
-		dirs[i] = filepath.Join(s.dir, fmt.Sprintf("r%d.git", i))
-		if err := os.CopyFS(dirs[i], os.DirFS(s.bare)); err != nil {
-			t.Fatal(err)
-		}
-		target := defaultTarget
-		target.Namespace = record.Namespace(fmt.Sprintf("/refship/r%d", i))
-		text := strings.Replace(readConfig(t, dirs[i]), string(defaultTarget.Namespace), string(target.Namespace), 1)
-		if err := os.WriteFile(filepath.Join(dirs[i], "config"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	programs := s.server.HooksPath()
-	start := time.Now()
-	var all sync.WaitGroup
-	for i, dir := range dirs {
-		all.Go(func() {
-			session, err := s.server.Begin(hooks.Push{Repository: fmt.Sprintf("r%d", i), Dir: dir, Key: key, Began: func() (*keys.Key, bool) { return key, true }})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer session.End(context.Background())
-			for _, hook := range []string{"pre-receive", "post-receive"} {
-				cmd := exec.Command(filepath.Join(programs, hook))
-				cmd.Env, cmd.Stdin = session.Env(), strings.NewReader(input)
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%s of repository %d: %v\n%s", hook, i, err, out)
-					return
-				}
-				if hook == "pre-receive" { // git would now move the ref
-					if err := os.WriteFile(filepath.Join(dir, "refs", "heads", "main"), []byte(head+"\n"), 0o644); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-		})
-	}
-	all.Wait()
-	t.Logf("%d repositories took %s", n, time.Since(start))
-	for i := range n {
-		if at, id := s.head(record.Namespace(fmt.Sprintf("/refship/r%d", i))); at != head || id != 1 {
-			t.Errorf("repository %d is at %d %s", i, id, at)
-		}
-	}
-	for _, line := range s.journal.pushes() {
-		if line["result"] != "deployed" {
-			t.Errorf("push is %v", line)
-		}
 	}
 }

@@ -2,11 +2,9 @@ package hooks_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,51 +13,6 @@ import (
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
-
-// Whoever is killed at whatever moment of a push: afterwards ref and chain agree, and nothing is left behind.
-func TestKilledAtEachStep(t *testing.T) {
-	before := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written"}
-	after := []string{"post-receive-start", "published", "intent-removed"}
-	s := newSite(t, defaultTarget)
-	laptop := s.user("laptop")
-	for i, step := range append(before, after...) {
-		for _, victim := range []struct {
-			name string
-			kill func()
-			sure bool // that the ref does not move before the intent is written
-		}{
-			{"hook", laptop.killHook, true},
-			{"receive-pack", laptop.killReceivePack, true},
-			{"client", laptop.killClient, false},
-		} {
-			t.Run(step+" "+victim.name, func(t *testing.T) {
-				old := s.ref("refs/heads/main")
-				head := s.commit("a.txt", fmt.Sprintf("%d %s\n", i, victim.name))
-				var done atomic.Bool
-				s.journal.when(step, func() { victim.kill(); done.Store(true) })
-				r := laptop.push("main")
-				if !done.Load() {
-					t.Fatalf("the push did not come to %s", step)
-				}
-				now := s.ref("refs/heads/main")
-				if hash, _ := s.head("/refship/config"); hash != now {
-					t.Errorf("the ref is at %q, the chain at %q", now, hash)
-				}
-				switch {
-				case i >= len(before):
-					if now != head || r.outcome.Undeployed != nil {
-						t.Errorf("the ref is at %s, want %s; outcome is %+v", now, head, r.outcome)
-					}
-				case victim.sure && now != old:
-					t.Errorf("the ref moved from %s to %s", old, now)
-				}
-				s.settled()
-			})
-		}
-	}
-	laptop.push("main").wants(t, true)
-	s.settled()
-}
 
 // A post-receive that never runs: End publishes, and has something to say.
 func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
@@ -302,4 +255,69 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 		t.Errorf("site is at %q, its ref at %q", hash, s.ref("refs/heads/site"))
 	}
 	s.settled()
+}
+
+func targetsOf(t testing.TB, dir string) []target.Target {
+	t.Helper()
+	targets, err := target.ReadTargets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}
+
+func readConfig(t testing.TB, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// tidy checks that nothing is left beside the config.
+func tidy(t testing.TB, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+// What a killed change left does not keep the next server's repositories from being changed.
+func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	left := []string{"config.lock", "config.refship", "config.refship.lock"}
+	for _, name := range left {
+		if err := os.WriteFile(filepath.Join(s.bare, name), []byte("[refship \"half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
+		t.Errorf("young ones, which may be in use: %q, %v", lines, err)
+	}
+	long := time.Now().Add(-time.Minute)
+	for _, name := range left {
+		if err := os.Chtimes(filepath.Join(s.bare, name), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
+		t.Errorf("not exclusive: %q, %v", lines, err)
+	}
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != len(left) || lines[0] != "config: removed config.lock, which a dead push left" {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	tidy(t, s.bare)
+	if err := target.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
+		t.Error(err)
+	}
+	// Without the first of them the others are in nobody's way.
+	if err := os.WriteFile(filepath.Join(s.bare, "config.refship.lock"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
+		t.Error(err)
+	}
+	tidy(t, s.bare)
 }
