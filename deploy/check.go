@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
-	"refship/deploy/mgmt"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -27,9 +27,9 @@ const MaxReason = 10_000
 // Job is one wish: put this commit, or this directory, into that chain.
 type Job struct {
 	Kind       record.Kind
-	Repo       *Repository     // with a Commit
+	Repo       *git.Repository // with a Commit
 	Commit     tree.OID        // of Repo
-	Dir        *Directory      // in place of Repo and Commit
+	Dir        *tree.Directory // in place of Repo and Commit
 	Path       string          // of the commit's tree; "" is all of it, and so it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
 	Settings   record.Settings // of the frontend
@@ -182,7 +182,7 @@ func (v *Verdict) read(job *Job) error {
 		return nil
 	}
 	commit, err := job.Repo.Commit(job.Commit)
-	if errors.Is(err, tree.ErrNotFound) {
+	if errors.Is(err, git.ErrNotFound) {
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
@@ -190,12 +190,12 @@ func (v *Verdict) read(job *Job) error {
 		}
 	}
 	if err != nil {
-		return refuseTree(fmt.Errorf("read commit: %w", err))
+		return fmt.Errorf("read commit: %w", err)
 	}
 	v.subject = record.SubjectOf(commit.Message)
 	v.author = record.Shorten(commit.Author)
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	if errors.As(err, &none) {
 		return &fault.Error{
 			Kind:   fault.Refused,
@@ -203,7 +203,7 @@ func (v *Verdict) read(job *Job) error {
 			Remedy: noPathRemedy(job),
 		}
 	}
-	return refuseTree(err)
+	return err
 }
 
 // wants says whose wish a setting of the job is.
@@ -257,7 +257,7 @@ func (c *Chain) checkCommit(ctx context.Context, job *Job, v *Verdict) error {
 		return err
 	}
 	between, err := job.Repo.Between(ctx, v.Head.Hash.OID(), job.Commit, maxCommits)
-	unknown := errors.Is(err, tree.ErrUnknownCommit)
+	unknown := errors.Is(err, git.ErrUnknownCommit)
 	switch {
 	case err != nil && !unknown:
 		return fmt.Errorf("compare %s with %s: %w", v.Head.Hash.Short(), short, err)
@@ -339,33 +339,11 @@ func checkRollback(ctx context.Context, job *Job, v *Verdict) error {
 		return nil
 	}
 	between, err := job.Repo.Between(ctx, r.PreviousHash.OID(), job.Commit, 0)
-	if err != nil && !errors.Is(err, tree.ErrUnknownCommit) {
+	if err != nil && !errors.Is(err, git.ErrUnknownCommit) {
 		return fmt.Errorf("compare %s with %s: %w", r.PreviousHash.Short(), job.Commit, err)
 	}
 	if between.Related {
 		v.Undoes = v.Head
 	}
 	return nil
-}
-
-// refuseTree words an error about what was pushed as a refusal: its remedy is in the repository. What git or etcd could
-// not do is none.
-func refuseTree(err error) error {
-	var (
-		odd   *tree.TreeError
-		plain *tree.DirectoryError
-		large *tree.TooLargeError
-		unfit *mgmt.Error
-	)
-	switch {
-	case errors.As(err, &odd):
-		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: odd.Hint()}
-	case errors.As(err, &plain):
-		return &fault.Error{Kind: fault.Refused, What: plain.Error(), Remedy: plain.Hint()}
-	case errors.As(err, &large):
-		return &fault.Error{Kind: fault.Refused, What: err.Error(), Remedy: "make it smaller: fewer entries in one directory, a shorter commit message"}
-	case errors.As(err, &unfit):
-		return &fault.Error{Kind: fault.Refused, What: unfit.Error(), Remedy: unfit.Hint()}
-	}
-	return err
 }

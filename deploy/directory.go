@@ -10,16 +10,7 @@ import (
 	"refship/deploy/tree"
 )
 
-// Directory is a plain directory to deploy.
-type Directory = tree.Directory
-
-// ReadDirectory reads a directory; see tree.ReadDirectory. What cannot be deployed of it is a fault.Refused.
-func ReadDirectory(ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64)) (*Directory, error) {
-	d, err := tree.ReadDirectory(ctx, dir, exclude, progress)
-	return d, refuseTree(err)
-}
-
-// Source is where a deploy's directories and contents come from: a *Repository or a *Directory.
+// Source is where a deploy's directories and contents come from: a *git.Repository or a *tree.Directory.
 type Source interface {
 	Tree(oid tree.OID) ([]tree.Entry, error)
 	Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error
@@ -54,7 +45,7 @@ func (j *Job) commits() []tree.OID {
 
 // readDirectory takes in a plain directory. Its record has no more than the last element of its path: the others tell
 // of the machine that it lay on.
-func (v *Verdict) readDirectory(d *Directory) {
+func (v *Verdict) readDirectory(d *tree.Directory) {
 	v.tree = d.Root()
 	v.subject = record.Shorten("directory " + d.Name)
 }

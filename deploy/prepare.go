@@ -98,10 +98,10 @@ func (c *Chain) Prepare(ctx context.Context, lock *Lock, job *Job, progress func
 	}
 	plans, err := p.planTree(ctx)
 	if err != nil {
-		return nil, refuseTree(err)
+		return nil, err
 	}
 	if err := p.readContents(ctx, progress); err != nil {
-		return nil, refuseTree(err)
+		return nil, err
 	}
 	p.finishNodes(plans)
 	for _, step := range []func(context.Context) error{p.layForMgmt, p.findMissing, p.readObjects, p.countFiles} {
@@ -266,8 +266,7 @@ func (p *Prepared) readContents(ctx context.Context, progress func(text.Progress
 
 // unread says which content could not be read, once.
 func (p *Prepared) unread(where string, err error) error {
-	var changed *tree.ChangedError
-	if errors.As(err, &changed) || fault.Is(err, fault.Refused) {
+	if errors.Is(err, tree.ErrChanged) || fault.Is(err, fault.Refused) {
 		return err
 	}
 	return fmt.Errorf("read %q: %w", where, err)

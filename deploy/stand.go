@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/tree"
 )
 
 // Standing is how a ref stands to its chain's head.
@@ -38,7 +38,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *record.Deploy) (s Sta
 	at := head.Hash.OID()
 	between, err := job.Repo.Between(ctx, at, job.Commit, maxCommits)
 	switch {
-	case errors.Is(err, tree.ErrUnknownCommit):
+	case errors.Is(err, git.ErrUnknownCommit):
 		return StandingUnknown, 0, nil
 	case err != nil:
 		return "", 0, fmt.Errorf("compare %s with %s: %w", head.Hash.Short(), job.Hash().Short(), err)
@@ -55,7 +55,7 @@ func (c *Chain) Stand(ctx context.Context, job *Job, head *record.Deploy) (s Sta
 }
 
 // standAhead tells whether there is anything to deploy of a commit that contains the head's.
-func (c *Chain) standAhead(job *Job, head *record.Deploy, between tree.Range) (Standing, int, error) {
+func (c *Chain) standAhead(job *Job, head *record.Deploy, between git.Range) (Standing, int, error) {
 	ahead := len(between.Commits)
 	if between.More {
 		ahead++
@@ -68,7 +68,7 @@ func (c *Chain) standAhead(job *Job, head *record.Deploy, between tree.Range) (S
 		return "", 0, fmt.Errorf("read commit: %w", err)
 	}
 	root, _, err := job.Repo.TreeAt(commit, job.Path)
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	switch {
 	case errors.As(err, &none): // a deploy will refuse it
 		return StandingAhead, ahead, nil

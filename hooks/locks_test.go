@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -63,7 +64,7 @@ func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
 	ctx := context.Background()
 	s.faults.breaks(once("publish", outage{keepLock: true}))
 	chain := s.chain("/refship/config")
-	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
+	repo, err := git.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		s.Error(err)
 		return

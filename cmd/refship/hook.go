@@ -71,10 +71,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 func (c *hookInstallCmd) check() error {
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
-		return &usageError{
-			what:   "a password does not belong into a repository's git config",
-			remedy: "write it into a file that others cannot read: --user NAME --password-file FILE",
-		}
+		return fault.New(fault.Usage, "a password does not belong into a repository's git config", "write it into a file that others cannot read: --user NAME --password-file FILE")
 	case c.All && c.Name != nil:
 		return usagef("--all and --name can't be used together: each repository has a name of its own")
 	case c.All && c.Namespace != nil:
@@ -120,7 +117,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Rep
 			}
 			var silent exitError
 			if !errors.As(err, &silent) {
-				a.fail(fmt.Errorf("%s: %w", place.Name, err))
+				a.fail(fmt.Errorf("%s: %w", place.Name, err), remedyOf(err))
 			}
 		}
 	}
@@ -296,10 +293,7 @@ func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 		}
 	}
 	if s.User != "" && s.PasswordFile == "" {
-		return &usageError{
-			what:   "--user " + s.User + " has no password",
-			remedy: "write it into a file that others cannot read, and give --password-file FILE",
-		}
+		return fault.New(fault.Usage, "--user "+s.User+" has no password", "write it into a file that others cannot read, and give --password-file FILE")
 	}
 	conf, err := etcdOf(*s, nil)
 	if err != nil {
@@ -318,10 +312,9 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 		return nil, err
 	}
 	if !dir.servesEtcd() {
-		return nil, &usageError{
-			what:   "--endpoints is missing, and no server with an etcd of its own is running on " + dir.path,
-			remedy: "say where etcd is: --endpoints URL",
-		}
+		return nil, fault.New(fault.Usage,
+			"--endpoints is missing, and no server with an etcd of its own is running on "+dir.path,
+			"say where etcd is: --endpoints URL")
 	}
 	return []string{etcd.Socket(dir.etcd())}, nil
 }

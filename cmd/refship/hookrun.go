@@ -39,19 +39,11 @@ func (*hookRunCmd) Help() string {
 // hookMaxInput bounds what git tells of a push, in bytes; more than refship takes, so that it can say so.
 const hookMaxInput = 16 << 20
 
-// exitError ends the program with a status and no word: what is wrong was said already.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
 // Run runs the earlier hook, and then ours.
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
-		return &usageError{
-			what:   "GIT_DIR is not set: git calls this command, by way of a hook",
-			remedy: "to put it there: refship hook install DIR",
-		}
+		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook", "to put it there: refship hook install DIR")
 	}
 	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
 	if err != nil {

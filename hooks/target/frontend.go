@@ -1,10 +1,10 @@
 package target
 
 import (
-	"errors"
 	"strings"
 	"unicode"
 
+	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 	"refship/deploy/record"
 )
@@ -14,9 +14,8 @@ func ParseFrontend(s string) (record.Frontend, error) {
 	if record.Frontend(s) == record.Files {
 		return record.Files, nil
 	}
-	var unknown *mgmt.Error
-	if err := mgmt.CheckFrontend(s); errors.As(err, &unknown) {
-		return "", refused(unknown.Remedy+"; refship's own is files", "%v", unknown)
+	if err := mgmt.CheckFrontend(s); err != nil {
+		return "", &fault.Error{Remedy: fault.RemedyOf(err) + "; refship's own is files", Cause: err}
 	}
 	return record.Frontend(s), nil
 }

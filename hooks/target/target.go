@@ -118,6 +118,16 @@ func CheckTargets(targets []Target) error {
 	return nil
 }
 
+// Namespaces are those of targets, sorted, each once.
+func Namespaces(targets []Target) []record.Namespace {
+	var all []record.Namespace
+	for _, t := range targets {
+		all = append(all, t.Namespace)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // refused is a refusal with a remedy.
 func refused(remedy, format string, args ...any) error {
 	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)

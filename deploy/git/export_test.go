@@ -1,4 +1,4 @@
-package tree
+package git
 
 // GitPID is the process id of the running git, 0 if there is none.
 func (r *Repository) GitPID() int {

@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"crypto/sha256"
@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5"
+	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"refship/deploy/git"
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -17,8 +19,8 @@ import (
 // beside go-git's own storage.
 func BenchmarkBlobs(b *testing.B) {
 	const count, size = 20_000, 9_800
-	g := newGitRepo(b)
-	_, oids := g.files(count, size)
+	g := gittest.New(b)
+	_, oids := g.ManyFiles(count, size)
 	buf := make([]byte, 64<<10)
 
 	b.Run("Blobs", func(b *testing.B) {
@@ -45,18 +47,10 @@ func BenchmarkBlobs(b *testing.B) {
 			h.Write(buf[:size])
 			h.Sum(nil)
 			o := tree.HashBlob(size)
-			o.Write(buf[:size])
-			o.Sum(nil)
+			_, _ = o.Write(buf[:size])
+			o.OID()
 			return err
 		})
-	})
-	b.Run("Sizes", func(b *testing.B) {
-		r := g.open()
-		for b.Loop() {
-			if _, err := r.Sizes(b.Context(), oids); err != nil {
-				b.Fatal(err)
-			}
-		}
 	})
 	b.Run("git", func(b *testing.B) {
 		var in strings.Builder
@@ -66,14 +60,14 @@ func BenchmarkBlobs(b *testing.B) {
 		b.SetBytes(int64(len(oids)) * size)
 		for b.Loop() {
 			cmd := exec.Command("sh", "-c", "git cat-file --batch --buffer | cat >/dev/null")
-			cmd.Env, cmd.Stdin = g.env, strings.NewReader(in.String())
+			cmd.Env, cmd.Stdin = g.Env, strings.NewReader(in.String())
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("go-git", func(b *testing.B) {
-		repo, err := git.PlainOpen(g.dir)
+		repo, err := gogit.PlainOpen(g.Dir)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -99,13 +93,14 @@ func BenchmarkBlobs(b *testing.B) {
 	})
 }
 
-func benchBlobs(b *testing.B, g *gitRepo, oids []tree.OID, size int64, fn func(size int64, r io.Reader) error) {
+func benchBlobs(b *testing.B, g *gittest.Repository, oids []git.OID, size int64, fn func(int64, io.Reader) error) {
 	b.Helper()
-	r := g.open()
+	r := open(g)
 	b.SetBytes(int64(len(oids)) * size)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.Blobs(b.Context(), oids, func(_ int, size int64, rd io.Reader) error { return fn(size, rd) }); err != nil {
+		each := func(_ int, size int64, content io.Reader) error { return fn(size, content) }
+		if err := r.Blobs(b.Context(), oids, each); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -113,10 +108,10 @@ func benchBlobs(b *testing.B, g *gitRepo, oids []tree.OID, size int64, fn func(s
 
 // BenchmarkOpen is what a push pays for: open, one commit, close.
 func BenchmarkOpen(b *testing.B) {
-	g := newGitRepo(b)
-	commit := g.commit(g.tree(), "one")
+	g := gittest.New(b)
+	commit := g.CommitTree(g.Tree(), "one")
 	for b.Loop() {
-		r, err := tree.OpenRepository(b.Context(), g.dir, nil)
+		r, err := git.OpenRepository(b.Context(), g.Dir, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -131,9 +126,9 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkBetween walks the longest history that is walked, and asks git for one that is one longer.
 func BenchmarkBetween(b *testing.B) {
-	g := newGitRepo(b)
-	c := g.line("main", 1200, tree.OID{})
-	r := g.open()
+	g := gittest.New(b)
+	c := g.Line("main", 1200, git.OID{})
+	r := open(g)
 	for name, n := range map[string]int{"1": 1, "1000": 1000, "1001": 1001} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -1,4 +1,4 @@
-package tree_test
+package git_test
 
 import (
 	"bytes"
@@ -15,21 +15,23 @@ import (
 	"syscall"
 	"testing"
 
+	"refship/deploy/git"
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 // TestBlobs reads 3,000 blobs whole, in part and not at all, and each is the one that was asked for.
 func TestBlobs(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(3000, 700)
-	r := g.open()
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(3000, 700)
+	r := open(g)
 	next := 0
 	err := r.Blobs(t.Context(), oids, func(i int, size int64, content io.Reader) error {
 		if i != next || size != 700 {
 			return fmt.Errorf("blob %d of size %d where %d was to come", i, size, next)
 		}
 		next++
-		want := fileContent(i, 700)[:[]int{700, 0, 1, 699}[i%4]]
+		want := gittest.Content(i, 700)[:[]int{700, 0, 1, 699}[i%4]]
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(content, got); err != nil {
 			return err
@@ -45,38 +47,26 @@ func TestBlobs(t *testing.T) {
 	if err != nil || next != len(oids) {
 		t.Fatalf("%d blobs, %v", next, err)
 	}
-	sizes, err := r.Sizes(t.Context(), oids)
-	if err != nil || len(sizes) != len(oids) {
-		t.Fatalf("%d sizes, %v", len(sizes), err)
-	}
-	for i, n := range sizes {
-		if n != 700 {
-			t.Fatalf("blob %d has size %d", i, n)
-		}
-	}
 }
 
 func TestBlobsOfNothing(t *testing.T) {
-	r := newGitRepo(t).open()
+	r := open(gittest.New(t))
 	if err := r.Blobs(t.Context(), nil, readNothing); err != nil {
 		t.Error(err)
-	}
-	if sizes, err := r.Sizes(t.Context(), nil); err != nil || len(sizes) != 0 {
-		t.Error(sizes, err)
 	}
 }
 
 // TestFullPipes asks for far more than fits the pipe to git, of which each answer is larger than the pipe from git:
 // whoever wrote all requests before reading, or the other way round, would hang here.
 func TestFullPipes(t *testing.T) {
-	g := newGitRepo(t)
-	large := g.blob(fileContent(1, 100_000))
-	oids := make([]tree.OID, 2500) // 125 KB of requests, where a pipe holds 64
+	g := gittest.New(t)
+	large := g.Blob(gittest.Content(1, 100_000))
+	oids := make([]git.OID, 2500) // 125 KB of requests, where a pipe holds 64
 	for i := range oids {
 		oids[i] = large
 	}
 	n := 0
-	err := g.open().Blobs(t.Context(), oids, func(_ int, size int64, content io.Reader) error {
+	err := open(g).Blobs(t.Context(), oids, func(_ int, size int64, content io.Reader) error {
 		n++
 		_, err := content.Read(make([]byte, 1000))
 		return err
@@ -88,17 +78,17 @@ func TestFullPipes(t *testing.T) {
 
 func TestLargeBlobInBoundedMemory(t *testing.T) {
 	const size = 50 << 20
-	g := newGitRepo(t)
-	content := strings.Repeat(fileContent(1, 1<<20), size>>20)
-	oid := g.blob(content)
+	g := gittest.New(t)
+	content := strings.Repeat(gittest.Content(1, 1<<20), size>>20)
+	oid := g.Blob(content)
 	want := sha256.Sum256([]byte(content))
-	r := g.open()
+	r := open(g)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	err := r.Blobs(t.Context(), []tree.OID{oid}, func(_ int, size int64, rd io.Reader) error {
+	err := r.Blobs(t.Context(), []git.OID{oid}, func(_ int, size int64, rd io.Reader) error {
 		blob, sum := tree.HashBlob(size), sha256.New()
 		n, err := io.CopyBuffer(io.MultiWriter(blob, sum), rd, make([]byte, 64<<10))
-		if n != size || tree.FromSHA1([20]byte(blob.Sum(nil))) != oid || !bytes.Equal(sum.Sum(nil), want[:]) {
+		if n != size || blob.OID() != oid || !bytes.Equal(sum.Sum(nil), want[:]) {
 			t.Errorf("%d bytes, other hashes", n)
 		}
 		return err
@@ -113,13 +103,13 @@ func TestLargeBlobInBoundedMemory(t *testing.T) {
 }
 
 // works is for the tests that stop a stream: the Repository must go on working afterwards.
-func works(t *testing.T, r *tree.Repository, oids []tree.OID) {
+func works(t *testing.T, r *git.Repository, oids []git.OID) {
 	t.Helper()
 	n := 0
 	err := r.Blobs(context.Background(), oids, func(i int, size int64, content io.Reader) error {
 		n++
 		b, err := io.ReadAll(content)
-		if string(b) != fileContent(i, int(size)) {
+		if string(b) != gittest.Content(i, int(size)) {
 			return fmt.Errorf("blob %d has other bytes", i)
 		}
 		return err
@@ -130,12 +120,12 @@ func works(t *testing.T, r *tree.Repository, oids []tree.OID) {
 }
 
 func TestBlobsStopped(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(2500, 3000)
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(2500, 3000)
 	stop := errors.New("enough")
 	for _, at := range []int{0, 1, 499, 500, 2499} {
 		t.Run(fmt.Sprint("error at ", at), func(t *testing.T) {
-			r := g.open()
+			r := open(g)
 			err := r.Blobs(t.Context(), oids, func(i int, _ int64, content io.Reader) error {
 				if i == at {
 					_, _ = content.Read(make([]byte, 10))
@@ -150,7 +140,7 @@ func TestBlobsStopped(t *testing.T) {
 		})
 	}
 	t.Run("panic", func(t *testing.T) {
-		r := g.open()
+		r := open(g)
 		func() {
 			defer func() {
 				if got := recover(); got != any(stop) {
@@ -167,7 +157,7 @@ func TestBlobsStopped(t *testing.T) {
 		works(t, r, oids)
 	})
 	t.Run("context", func(t *testing.T) {
-		r := g.open()
+		r := open(g)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		last := 0
 		err := r.Blobs(ctx, oids, func(i int, _ int64, content io.Reader) error {
@@ -191,7 +181,7 @@ func TestBlobsStopped(t *testing.T) {
 		works(t, r, oids)
 	})
 	t.Run("git killed", func(t *testing.T) {
-		r := g.open()
+		r := open(g)
 		pid := r.GitPID()
 		err := r.Blobs(t.Context(), oids, func(i int, _ int64, content io.Reader) error {
 			if i == 700 {
@@ -202,27 +192,28 @@ func TestBlobsStopped(t *testing.T) {
 			_, err := io.Copy(io.Discard, content)
 			return err
 		})
-		var git *tree.GitError
-		if !errors.As(err, &git) || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), g.dir) {
+		var failed *git.Error
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "killed") {
 			t.Error(err)
 		}
 		works(t, r, oids)
 	})
 	t.Run("git killed between", func(t *testing.T) {
-		r := g.open()
+		r := open(g)
 		if err := syscall.Kill(r.GitPID(), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		var git *tree.GitError
-		if _, err := r.Sizes(t.Context(), oids); !errors.As(err, &git) || !strings.Contains(err.Error(), "killed") {
+		var failed *git.Error
+		if err := r.Blobs(t.Context(), oids, readNothing); !errors.As(err, &failed) ||
+			!strings.Contains(err.Error(), "killed") {
 			t.Error(err)
 		}
 		works(t, r, oids)
 	})
 	t.Run("pack gone bad", func(t *testing.T) {
-		bad := newGitRepo(t)
-		_, oids := bad.files(300, 3000)
-		packs, err := filepath.Glob(filepath.Join(bad.dir, "objects/pack/*.pack"))
+		bad := gittest.New(t)
+		_, oids := bad.ManyFiles(300, 3000)
+		packs, err := filepath.Glob(filepath.Join(bad.Dir, "objects/pack/*.pack"))
 		if err != nil || len(packs) != 1 {
 			t.Fatal(packs, err)
 		}
@@ -239,7 +230,7 @@ func TestBlobsStopped(t *testing.T) {
 		if err := os.WriteFile(packs[0], b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := bad.open()
+		r := open(bad)
 		err = r.Blobs(t.Context(), oids, func(i int, size int64, content io.Reader) error {
 			_, err := io.Copy(io.Discard, content)
 			return err
@@ -253,10 +244,10 @@ func TestBlobsStopped(t *testing.T) {
 }
 
 func TestContentAfterCallback(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(2, 3000)
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(2, 3000)
 	var kept io.Reader
-	err := g.open().Blobs(t.Context(), oids, func(i int, _ int64, content io.Reader) error {
+	err := open(g).Blobs(t.Context(), oids, func(i int, _ int64, content io.Reader) error {
 		if i == 1 {
 			if n, err := kept.Read(make([]byte, 1)); n != 0 || err == nil || err == io.EOF {
 				t.Errorf("%d, %v", n, err)
@@ -272,9 +263,9 @@ func TestContentAfterCallback(t *testing.T) {
 
 // TestCloseWhileReading: Close ends a running call, which says so, and leaves no process.
 func TestCloseWhileReading(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(2500, 3000)
-	r, err := tree.OpenRepository(t.Context(), g.dir, nil)
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(2500, 3000)
+	r, err := git.OpenRepository(t.Context(), g.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,10 +288,10 @@ func TestCloseWhileReading(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := <-done; !errors.Is(err, tree.ErrClosed) {
+	if err := <-done; !errors.Is(err, git.ErrClosed) {
 		t.Error(err)
 	}
-	if _, err := r.Raw(oids[0]); !errors.Is(err, tree.ErrClosed) {
+	if _, err := r.Raw(oids[0]); !errors.Is(err, git.ErrClosed) {
 		t.Error(err)
 	}
 	if err := r.Close(); err != nil {
@@ -312,11 +303,11 @@ func TestCloseWhileReading(t *testing.T) {
 }
 
 func TestContextOfOpenEndsGit(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(2500, 3000)
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(2500, 3000)
 	stop := errors.New("server stops")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r, err := tree.OpenRepository(ctx, g.dir, nil)
+	r, err := git.OpenRepository(ctx, g.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,15 +328,14 @@ func TestContextOfOpenEndsGit(t *testing.T) {
 
 // TestWaitingForATurnEnds: a call that waits for another leaves when its own context ends.
 func TestWaitingForATurnEnds(t *testing.T) {
-	g := newGitRepo(t)
-	_, oids := g.files(2, 10)
-	r := g.open()
+	g := gittest.New(t)
+	_, oids := g.ManyFiles(2, 10)
+	r := open(g)
 	err := r.Blobs(t.Context(), oids, func(int, int64, io.Reader) error {
 		ctx, cancel := context.WithCancel(t.Context())
 		waited := make(chan error)
 		go func() {
-			_, err := r.Sizes(ctx, oids)
-			waited <- err
+			waited <- r.Blobs(ctx, oids, readNothing)
 		}()
 		cancel()
 		if err := <-waited; !errors.Is(err, context.Canceled) {
@@ -359,9 +349,9 @@ func TestWaitingForATurnEnds(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	g := newGitRepo(t)
-	commit, oids := g.files(600, 900)
-	r := g.open()
+	g := gittest.New(t)
+	commit, oids := g.ManyFiles(600, 900)
+	r := open(g)
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
@@ -375,7 +365,7 @@ func TestConcurrentUse(t *testing.T) {
 						return io.ErrClosedPipe
 					}
 					b, err := io.ReadAll(content)
-					if string(b) != fileContent(i, 900) {
+					if string(b) != gittest.Content(i, 900) {
 						t.Errorf("blob %d has other bytes", i)
 					}
 					return err

@@ -1,41 +1,38 @@
-package tree
+package git
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
 const (
-	// flushEvery is the number of requests after which git is told to answer: often enough that it never idles while
+	// flushEvery is the number of requests after which git is told to answer: often enough that git is never idle while
 	// the writer goes on (a pipe holds some 1,300 requests).
 	flushEvery = 500
 	// readBuffer is the size in bytes of the buffer on git's answers.
 	readBuffer = 128 << 10
-	// endGrace is how long a git that has closed its output may take to end before it is killed.
-	endGrace = 5 * time.Second
 )
 
 // catFile is a running `git cat-file --batch-command --buffer` (git-cat-file(1), "BATCH OUTPUT").
 //
-// It ends when its standard input does, so it dies with this process whatever kills that; no signal is needed, and
-// Go opens every pipe close-on-exec, so no sibling keeps the input open.
+// It ends when its standard input does, so it dies with this process, however that ends: Go opens every pipe
+// close-on-exec, so no other child keeps the input open.
 type catFile struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	asking  *bufio.Writer // on stdin
 	stdout  *bufio.Reader
-	stderr  *head
+	stderr  *speech
 	greeted bool
 	pending int   // answers that have not been read to their end
-	err     error // the first failure to read an answer; git is of no use any more
+	err     error // the first failure to read an answer: this git is of no more use
 }
 
 // header is the first line of an answer.
@@ -47,12 +44,8 @@ type header struct {
 
 // startCatFile starts git. It is killed when ctx ends; end must be called in any case.
 func startCatFile(ctx context.Context, dir string, env []string) (*catFile, error) {
-	p := &catFile{stderr: &head{}}
-	p.cmd = exec.CommandContext(ctx, "git", "cat-file", "--batch-command", "--buffer")
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, env, p.stderr
-	p.cmd.WaitDelay = endGrace
-	// A group of its own: Ctrl-C on the server's terminal must not end the git of a push that is to finish.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p := &catFile{cmd: command(ctx, dir, env, "cat-file", "--batch-command", "--buffer"), stderr: &speech{}}
+	p.cmd.Stderr = p.stderr
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start git cat-file: %w", err)
@@ -71,11 +64,10 @@ func startCatFile(ctx context.Context, dir string, env []string) (*catFile, erro
 
 // ask writes requests and the flushes that make git answer. A failure to write ends git's input, and with it git: the
 // reader of the answers sees that and reports it.
-func (p *catFile) ask(verb string, oids []OID) {
-	line := make([]byte, 0, 64)
+func (p *catFile) ask(oids []OID) {
+	line := make([]byte, 0, 128)
 	for i, oid := range oids {
-		line = append(line[:0], verb...)
-		line = append(line, ' ')
+		line = append(line[:0], "contents "...)
 		line = append(line, oid.String()...)
 		line = append(line, '\n')
 		if (i+1)%flushEvery == 0 || i+1 == len(oids) {
@@ -91,14 +83,14 @@ func (p *catFile) ask(verb string, oids []OID) {
 }
 
 // readHeader reads the next answer's first line, which must be about oid. It is the whole answer if nothing has that
-// oid, and to "info".
+// oid.
 func (p *catFile) readHeader(oid OID) (header, error) {
 	line, err := p.stdout.ReadSlice('\n')
 	if err != nil {
 		return header{}, p.fail(err)
 	}
-	name, rest, _ := strings.Cut(string(line[:len(line)-1]), " ")
-	if name != oid.String() {
+	digits, rest, _ := strings.Cut(string(line[:len(line)-1]), " ")
+	if digits != oid.String() {
 		return header{}, p.fail(fmt.Errorf("git answers %.100q where %s was asked", line, oid))
 	}
 	if rest == "missing" {
@@ -106,12 +98,11 @@ func (p *catFile) readHeader(oid OID) (header, error) {
 		return header{missing: true}, nil
 	}
 	kind, size, _ := strings.Cut(rest, " ")
-	h := header{typ: kind}
-	var ok bool
-	if h.size, ok = parseSize(size); !ok {
+	n, err := strconv.ParseUint(size, 10, 63)
+	if err != nil {
 		return header{}, p.fail(fmt.Errorf("git answers %.100q where %s was asked", line, oid))
 	}
-	return h, nil
+	return header{typ: kind, size: int64(n)}, nil
 }
 
 // fail notes that the answers cannot be read on.
@@ -130,8 +121,8 @@ func (p *catFile) kill() {
 	_ = p.cmd.Process.Kill() // fails only if it has ended
 }
 
-// end waits for the process and gives how it ended. A process that closed its output is let end by itself, so that its
-// own exit status is seen; any other is killed, which a reader of objects survives.
+// end waits for the process and gives how it ended. A process that closed its output may end by itself, so that its own
+// exit status is seen; any other is killed, which does no harm to one that only reads.
 func (p *catFile) end() error {
 	_ = p.stdin.Close()
 	if errors.Is(p.err, io.ErrUnexpectedEOF) {
@@ -150,7 +141,7 @@ type content struct {
 	over bool
 }
 
-var errContentOver = errors.New("read content: the callback it was given to has returned")
+var errContentOver = errors.New("read content: its callback has returned")
 
 func (c *content) Read(b []byte) (int, error) {
 	switch {
@@ -189,20 +180,4 @@ func (c *content) finish() error {
 	}
 	c.p.pending--
 	return nil
-}
-
-// head keeps the beginning of what is written to it: enough of git's stderr for a message.
-type head struct{ buf bytes.Buffer }
-
-func (h *head) Write(b []byte) (int, error) {
-	if room := 4096 - h.buf.Len(); room > 0 {
-		h.buf.Write(b[:min(room, len(b))])
-	}
-	return len(b), nil
-}
-
-// String is the text in one line, without the usage that git prints after a wrong option.
-func (h *head) String() string {
-	text, _, _ := strings.Cut(h.buf.String(), "\nusage:")
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

@@ -1,14 +1,12 @@
-package tree
+package git
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // walkLimit is how many commits of a linear history are walked before git is asked.
@@ -87,16 +85,16 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID,
 
 // askBetween asks git, which has generation numbers and stops early where we would not.
 func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
-	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
-	var failed *GitError
-	// Status 1 is "no", and also what some versions say when they could not read a commit on the way.
-	if status == 1 && errors.As(err, &failed) && !strings.Contains(failed.Stderr, "error:") {
+	_, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
+	var failed *Error
+	// 1 is "no", and also what some versions end with when they could not read a commit on the way.
+	if errors.As(err, &failed) && failed.exitCode() == 1 && !strings.Contains(failed.Said, "error:") {
 		return Range{}, nil
 	}
 	if err != nil {
 		return Range{}, err
 	}
-	out, _, err := r.run(ctx, "rev-list", "--topo-order", "--max-count="+strconv.Itoa(limit+1), "--end-of-options",
+	out, err := r.run(ctx, "rev-list", "--topo-order", "--max-count="+strconv.Itoa(limit+1), "--end-of-options",
 		descendant.String(), "^"+ancestor.String())
 	if err != nil {
 		return Range{}, err
@@ -105,7 +103,7 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, l
 	for line := range bytes.Lines(out) {
 		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
 		if err != nil {
-			return Range{}, fmt.Errorf("list commits of %s: git rev-list printed %.100q", r.dir, line)
+			return Range{}, fmt.Errorf("list commits: git rev-list printed %.100q", line)
 		}
 		b.Commits = append(b.Commits, oid)
 	}
@@ -113,31 +111,4 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, l
 		b.Commits, b.More = b.Commits[:limit], true
 	}
 	return b, nil
-}
-
-// run runs a git command that ends by itself and gives its output and exit status.
-func (r *Repository) run(ctx context.Context, args ...string) ([]byte, int, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
-	// Grafts are off for good (gitEnv): no advice about them on stderr.
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "advice.graftFileDeprecated=false"}, args...)...)
-	var stdout bytes.Buffer
-	stderr := &head{}
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.dir, r.env, &stdout, stderr
-	cmd.WaitDelay = endGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err := cmd.Run()
-	if err == nil {
-		return stdout.Bytes(), 0, nil
-	}
-	if ctx.Err() != nil {
-		return nil, -1, fmt.Errorf("read repository %s: %w", r.dir, context.Cause(ctx))
-	}
-	var exit *exec.ExitError
-	status := -1
-	if errors.As(err, &exit) {
-		status = exit.ExitCode()
-	}
-	return nil, status, &GitError{Dir: r.dir, Command: args[0], Err: err, Stderr: stderr.String()}
 }

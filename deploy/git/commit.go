@@ -1,4 +1,4 @@
-package tree
+package git
 
 import (
 	"context"
@@ -32,8 +32,8 @@ func (r *Repository) commit(ctx context.Context, oid OID) (*Commit, error) {
 	return c, nil
 }
 
-// parseCommit reads what a commit's object holds: headers, an empty line, the message. The first header is the tree, the
-// parents follow. A header may go on in lines that begin with a space.
+// parseCommit reads what a commit's object holds: headers, an empty line, the message. The first header is the tree,
+// the parents follow. A header may go on in lines that begin with a space.
 func parseCommit(text string) (*Commit, error) {
 	headers, message, _ := strings.Cut(text, "\n\n")
 	c := &Commit{Message: message}
