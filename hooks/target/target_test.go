@@ -129,7 +129,7 @@ func TestAddTargetRefuses(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := os.Stat(config + ".lock"); err != nil {
-		t.Errorf("somebody else's lock: %v", err)
+		t.Errorf("another process's lock: %v", err)
 	}
 }
 
