@@ -37,19 +37,19 @@
 // [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs
 // refship-hook twice. By file and function:
 //
-//   1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
-//      (server.go),
+//  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
+//     (server.go),
 //     which finds the Session by its token. session.go: enter admits each hook once.
-//   2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets.
-//      authorise.go:
+//  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets.
+//     authorise.go:
 //     authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with targets.
-//   3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
-//      takes the
+//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
+//     takes the
 //     chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room (Store.CheckRoom);
 //     upload stores (Prepared.Upload).
 //  4. push.go: promise writes the intent, synced. refship-hook ends with 0, and git moves the refs.
-//   5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
-//      abandon
+//  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
+//     abandon
 //     for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that makes the
 //     deploy visible. Then drop takes the delivery out of the intent.
 //  6. session.go: End does what post-receive did not do (finishLate), gives the locks back, and reports (report.go).

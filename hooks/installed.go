@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -42,7 +41,7 @@ type HookCall struct {
 func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer) (*HookCall, error) {
 	c := &HookCall{GitDir: gitDir, who: who, vars: vars, input: input, out: out}
 	var err error
-	if c.Config, err = target.ReadConfig(filepath.Join(gitDir, "config")); err != nil {
+	if c.Config, err = target.Read(gitDir); err != nil {
 		return nil, err
 	}
 	if !c.Concerns() {

@@ -158,7 +158,7 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one st
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, text.Count(len(targets), "target")),
-			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.TargetNames(targets)),
+			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.Names(targets)),
 		}
 	}
 	chain, table := e.cfg.Store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
@@ -182,14 +182,6 @@ func chooseTargets(repository string, all []target.Target, name string) ([]targe
 	if name == "" {
 		return all, nil
 	}
-	for _, t := range all {
-		if t.Name == name {
-			return []target.Target{t}, nil
-		}
-	}
-	remedy := "it has none yet"
-	if len(all) > 0 {
-		remedy = "its targets: " + target.TargetNames(all)
-	}
-	return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, text.Clip(name)), Remedy: remedy}
+	t, err := target.Find(repository, all, name)
+	return []target.Target{t}, err
 }

@@ -163,6 +163,3 @@ func Names(targets []Target) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// TargetNames is Names.
-func TargetNames(targets []Target) string { return Names(targets) }
