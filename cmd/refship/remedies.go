@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 
 	"refship/deploy/etcd"
@@ -12,10 +12,14 @@ import (
 	"refship/deploy/tree"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/hooks"
+	"refship/hooks/check"
+	"refship/hooks/install"
+	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. It has a
-// function for each reason, which gets what the reason is about. Sorted by reason.
+// function for each reason, which gets what the reason is about. Sorted by package and name.
 var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCA:                 fixed("give the CA that signed etcd's certificate with --cacert"),
 	etcd.ReasonCertificateHalf:    fixed("give both --cert and --key, or none of them"),
@@ -43,15 +47,37 @@ var remedies = map[fault.Reason]func(about []string) string{
 	},
 	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
 	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
-	mgmt.ReasonSettings:        func(about []string) string { return about[0] + " (--frontend, --entry)" },
-	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
-	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	install.ReasonEarlierGone: func(about []string) string {
+		return "put it back, or take the hooks out and install them again: refship hook uninstall " + text.Quote(about[0])
+	},
+	install.ReasonOwner: func(about []string) string {
+		return fmt.Sprintf("sudo -u %s refship hook %s %s", text.Quote(about[0]), about[1], text.Quote(about[2]))
+	},
+	install.ReasonReinstall: func(about []string) string {
+		return fmt.Sprintf("refship hook uninstall %s; then install again", text.Quote(about[0]))
+	},
+	install.ReasonUndeployed: func(about []string) string {
+		return fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
+			text.Quote(about[0]), text.Quote(about[1]), about[2])
+	},
+	mgmt.ReasonSettings: func(about []string) string { return about[0] + " (--frontend, --entry)" },
+	repos.ReasonExists:  func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap: fixed("give this target a namespace of its own with --namespace"),
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
+	target.ReasonNone: fixed("it has no target yet: refship repo target add REPO NAME makes one"),
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
 	},
+	hooks.ReasonNotPrepared: func(about []string) string {
+		return "the git server's operator checks the hooks (refship hook status), and deploys it with: " + about[0]
+	},
+	hooks.ReasonOutsideRef: func(about []string) string {
+		return "bring it into " + about[0] + " first; or give it a chain of its own, with --namespace NS; " +
+			"or --force --reason TEXT"
+	},
+	check.ReasonTooSlow: fixed("make it faster, or ask the server's operator to raise --check-limit"),
 }
 
 // fixed is a remedy that is about nothing in particular.
@@ -59,13 +85,6 @@ func fixed(remedy string) func([]string) string { return func([]string) string {
 
 // remedyOf is what to do about an error, "" if that is not known.
 func remedyOf(err error) string {
-	var hinter interface{ Hint() string }
-	if !errors.As(err, &hinter) {
-		return ""
-	}
-	if _, ok := hinter.(*fault.Error); !ok {
-		return hinter.Hint()
-	}
 	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
 		return remedies[reason](about)
 	}

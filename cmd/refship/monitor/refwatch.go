@@ -1,4 +1,4 @@
-package main
+package monitor
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refship/deploy"
-	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/gitserver/repos"
 	"refship/hooks"
 )
@@ -18,23 +18,24 @@ import (
 const (
 	// refsEvery is the pause between two rounds over all repositories.
 	refsEvery = time.Minute
-	// refsTime bounds the look at one repository.
+	// refsTime bounds the comparison of one repository.
 	refsTime = 30 * time.Second
 )
 
-// refWatch knows for each target whether its ref is what its chain deployed. It looks at one repository after the other,
-// at all of them in each round, and at one soon after a push or deploy.
+// refWatch compares each target's ref with what its chain deployed: one repository after the other, all of them in
+// each round, and one soon after a push or deploy.
 type refWatch struct {
 	repos  repos.Dir
-	failed prometheus.Counter // looks that found out nothing
+	hooks  *hooks.Server      // from run on
+	failed prometheus.Counter // comparisons that could not be made
 	log    *slog.Logger
 	desc   *prometheus.Desc
 
 	unlisted string // why the last round could not list all repositories; "" if it could
 
 	mu    sync.Mutex
-	ahead map[string]map[string]float64 // by repository and target; what could not be found out stays as it was
-	due   map[string]bool               // repositories to look at out of turn
+	ahead map[string]map[string]float64 // by repository and target; what could not be compared stays as it was
+	due   map[string]bool               // repositories to compare out of turn
 	wake  chan struct{}                 // has one element if any are due
 }
 
@@ -42,7 +43,7 @@ func newRefWatch(repos repos.Dir, failed prometheus.Counter, log *slog.Logger) *
 	return &refWatch{
 		repos: repos, failed: failed, log: log,
 		desc: prometheus.NewDesc("refship_ref_ahead",
-			"1 where a target's ref is not what its chain deployed (ahead, behind, diverged), 0 where it is; up to a minute old.",
+			"1 where a target's ref is not what its chain deployed (ahead, behind, diverged), else 0; up to a minute old.",
 			[]string{"repository", "target"}, nil),
 		ahead: make(map[string]map[string]float64), due: make(map[string]bool), wake: make(chan struct{}, 1),
 	}
@@ -62,7 +63,7 @@ func (w *refWatch) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// changed has a repository looked at soon; it does not wait for that.
+// changed has a repository compared soon. It does not wait for that.
 func (w *refWatch) changed(repository string) {
 	w.mu.Lock()
 	w.due[repository] = true
@@ -73,8 +74,9 @@ func (w *refWatch) changed(repository string) {
 	}
 }
 
-// run looks until ctx ends.
+// run compares until ctx ends.
 func (w *refWatch) run(ctx context.Context, hookServer *hooks.Server) {
+	w.hooks = hookServer
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
@@ -82,16 +84,15 @@ func (w *refWatch) run(ctx context.Context, hookServer *hooks.Server) {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
-			w.catchUp(ctx, hookServer)
+			w.compareDue(ctx)
 		case <-next.C:
-			w.round(ctx, hookServer)
+			w.compareAll(ctx)
 			next.Reset(refsEvery)
 		}
 	}
 }
 
-// catchUp looks at what is due.
-func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
+func (w *refWatch) compareDue(ctx context.Context) {
 	w.mu.Lock()
 	due := w.due
 	w.due = make(map[string]bool)
@@ -99,89 +100,86 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 	for name := range due {
 		repo, err := w.repos.Find(name)
 		if err == nil {
-			err = w.look(ctx, hookServer, repo)
+			err = w.compare(ctx, repo)
 		}
-		if err != nil {
-			w.note(ctx, name, err)
-		}
+		w.countFailure(ctx, name, err)
 	}
 }
 
-// round looks at all repositories, and forgets those that are gone, if it knows them all. Where etcd does not answer it ends: each look would
-// wait for it.
-func (w *refWatch) round(ctx context.Context, hookServer *hooks.Server) {
+// compareAll is a round. It forgets repositories that are gone, if it could list all. It ends early while etcd does
+// not answer, because each comparison would wait for it.
+func (w *refWatch) compareAll(ctx context.Context) {
 	repos, err := w.repos.List() // with an error, those that can be read are there
-	w.noteList(ctx, err)
+	w.warnUnlisted(ctx, err)
 	if err == nil {
-		w.keep(repos)
+		w.forgetOthers(repos)
 	}
 	for _, repo := range repos {
-		err := w.look(ctx, hookServer, repo)
-		if err != nil {
-			w.note(ctx, repo.Name, err)
-		}
-		if errors.Is(err, etcd.ErrUnreachable) || ctx.Err() != nil {
+		err := w.compare(ctx, repo)
+		w.countFailure(ctx, repo.Name, err)
+		if fault.Is(err, fault.Unavailable) || ctx.Err() != nil {
 			return
 		}
-		w.catchUp(ctx, hookServer)
+		w.compareDue(ctx)
 	}
 }
 
-func (w *refWatch) note(ctx context.Context, repository string, err error) {
-	if ctx.Err() != nil {
+// countFailure takes in the result of a comparison. The end of ctx is not a failure.
+func (w *refWatch) countFailure(ctx context.Context, repository string, err error) {
+	if err == nil || ctx.Err() != nil {
 		return
 	}
 	w.failed.Inc()
 	w.log.DebugContext(ctx, "compare refs with chains", "repository", repository, "error", err)
 }
 
-// noteList tells once of each reason why repositories cannot be listed.
-func (w *refWatch) noteList(ctx context.Context, err error) {
+// warnUnlisted warns once of each reason why repositories cannot be listed.
+func (w *refWatch) warnUnlisted(ctx context.Context, err error) {
+	w.countFailure(ctx, "", err)
 	reason := ""
 	if err != nil {
-		w.note(ctx, "", err)
 		reason = err.Error()
 	}
 	if reason != "" && reason != w.unlisted && ctx.Err() == nil {
-		w.log.WarnContext(ctx, "repositories cannot be listed: what refship_ref_ahead says of them stays as it was", "error", err)
+		w.log.WarnContext(ctx, "some repositories cannot be listed: refship_ref_ahead keeps their last values", "error", err)
 	}
 	w.unlisted = reason
 }
 
-// keep drops the series of repositories that are gone.
-func (w *refWatch) keep(repos []*repos.Repository) {
+// forgetOthers drops the series of repositories that are not listed.
+func (w *refWatch) forgetOthers(listed []*repos.Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := make(map[string]map[string]float64)
-	for _, repo := range repos {
-		if old, ok := w.ahead[repo.Name]; ok {
-			kept[repo.Name] = old
+	for _, repo := range listed {
+		if targets, ok := w.ahead[repo.Name]; ok {
+			kept[repo.Name] = targets
 		}
 	}
 	w.ahead = kept
 }
 
-// look compares the refs of one repository. Its targets that are gone are forgotten.
-func (w *refWatch) look(ctx context.Context, hookServer *hooks.Server, repo *repos.Repository) error {
+// compare compares the refs of one repository, and forgets its targets that are gone.
+func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 	ctx, cancel := context.WithTimeout(ctx, refsTime)
 	defer cancel()
-	all, err := hookServer.Status(ctx, repo.Name, repo.Dir)
+	all, err := w.hooks.Status(ctx, repo.Name, repo.Dir)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	was, now := w.ahead[repo.Name], make(map[string]float64)
+	before, now := w.ahead[repo.Name], make(map[string]float64)
 	for _, status := range all {
 		name := status.Target.Name
-		if status.Err != nil {
-			err = errors.Join(err, status.Err)
-			if value, ok := was[name]; ok {
-				now[name] = value
-			}
+		if status.Err == nil {
+			now[name] = aheadValue(status)
 			continue
 		}
-		now[name] = aheadValue(status)
+		err = errors.Join(err, status.Err)
+		if value, ok := before[name]; ok {
+			now[name] = value
+		}
 	}
 	w.ahead[repo.Name] = now
 	return err

@@ -1,4 +1,4 @@
-package main
+package monitor
 
 // What a user gains from these tests: the alert rules and the dashboard in contrib/monitoring ask for nothing that the
 // server does not have.
@@ -21,14 +21,16 @@ import (
 	"refship/gitserver/repos"
 )
 
-const monitoringDir = "../../contrib/monitoring"
+const monitoringDir = "../../../contrib/monitoring"
 
 // exported is what a server's /metrics may have: its metrics' labels by name, and the series that exist from the start.
 func exported(t *testing.T) (labels map[string][]string, series map[string]float64) {
 	t.Helper()
-	m := newMetrics()
-	m.registry.MustRegister(newSpaceCollector(new(cached[etcd.Space])), newRefWatch(repos.Dir{}, m.statusFailed, slog.New(slog.DiscardHandler)))
-	m.watchServer(nil)
+	m := newMetrics(etcd.RequestOps(), "", "")
+	m.registry.MustRegister(
+		newSpaceCollector(new(cached[space])), newRefWatch(repos.Dir{}, m.refsFailed, slog.New(slog.DiscardHandler)),
+	)
+	m.watch(nil)
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		m.registry.Describe(descs)
@@ -53,7 +55,7 @@ func exported(t *testing.T) (labels map[string][]string, series map[string]float
 		labels[name+"_bucket"] = append([]string{"le"}, labels[name]...)
 	}
 	labels["up"] = nil // Prometheus' own
-	return labels, values(t, newMetrics().registry, "refship_")
+	return labels, values(t, newMetrics(etcd.RequestOps(), "", "").registry, "refship_")
 }
 
 // The parts of PromQL that our queries have.

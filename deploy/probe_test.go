@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
@@ -79,16 +79,16 @@ func (e *authEtcd) grant(prefix string, kind clientv3.PermissionType) {
 func (e *authEtcd) wantDenied(client *clientv3.Client, all []record.Namespace, want ...record.Namespace) {
 	e.Helper()
 	before := e.everything()
-	var got []record.Namespace
-	for _, ns := range all {
-		if may := e.mayWrite(client, ns); !may {
-			got = append(got, ns)
-		}
+	denied, err := deploy.NewStore(client, time.Minute, nil).Denied(e.Context(), all)
+	if err != nil {
+		e.Error(err)
 	}
-	for group := range slices.Chunk(all, deploy.MaxAsked) {
-		denied := slices.ContainsFunc(group, func(ns record.Namespace) bool { return slices.Contains(want, ns) })
-		if may := e.mayWrite(client, group...); may == denied {
-			e.Errorf("may write all of %v: %t", group, may)
+	var got []record.Namespace
+	for _, err := range denied {
+		ns, _, _ := strings.Cut(err.Error(), ": ")
+		got = append(got, record.Namespace(ns))
+		if !fault.Is(err, fault.Refused) || !strings.HasSuffix(fault.RemedyOf(err), " readwrite "+ns+"/") {
+			e.Errorf("%v, %s", err, fault.RemedyOf(err))
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
@@ -97,15 +97,6 @@ func (e *authEtcd) wantDenied(client *clientv3.Client, all []record.Namespace, w
 	if diff := cmp.Diff(before, e.everything()); diff != "" {
 		e.Errorf("asking has written:\n%s", diff)
 	}
-}
-
-func (e *authEtcd) mayWrite(client *clientv3.Client, all ...record.Namespace) bool {
-	e.Helper()
-	may, err := deploy.MayWrite(e.Context(), client, all)
-	if err != nil {
-		e.Error(err)
-	}
-	return may
 }
 
 // everything is etcd's revision and all of its keys.
@@ -118,7 +109,7 @@ func (e *authEtcd) everything() string {
 	return fmt.Sprint(resp.Header.Revision, resp.Kvs)
 }
 
-func TestMayWrite(t *testing.T) {
+func TestDenied(t *testing.T) {
 	t.Parallel()
 	bothEtcds(t, func(e *authEtcd) {
 		ship := e.dial("ship")
@@ -154,31 +145,34 @@ func TestMayWrite(t *testing.T) {
 	})
 }
 
-// Asking costs one request.
-func TestMayWriteIsCheap(t *testing.T) {
+// Asking costs one request for many namespaces.
+func TestDeniedIsCheap(t *testing.T) {
 	f := newFixture(t)
-	var all []record.Namespace
-	for i := range deploy.MaxAsked {
-		all = append(all, record.Namespace(fmt.Sprint("/a/", i)))
-	}
-	requests := f.tap.count(func() {
-		if may, err := deploy.MayWrite(t.Context(), f.client, all); err != nil || !may {
-			t.Errorf("%t, %v", may, err)
+	store := deploy.NewStore(f.client, time.Minute, nil)
+	for n, want := range map[int]int{0: 0, 1: 1, 42: 1, 43: 2} {
+		all := make([]record.Namespace, n)
+		for i := range all {
+			all[i] = record.Namespace(fmt.Sprint("/a/", i))
 		}
-	})
-	if requests != 1 {
-		t.Errorf("%d requests for %d namespaces", requests, len(all))
+		requests := f.tap.count(func() {
+			if denied, err := store.Denied(t.Context(), all); err != nil || len(denied) > 0 {
+				t.Errorf("%v, %v", denied, err)
+			}
+		})
+		if requests != want {
+			t.Errorf("%d requests for %d namespaces, want %d", requests, n, want)
+		}
 	}
 }
 
 // What is wrong otherwise is no denial.
-func TestMayWriteFails(t *testing.T) {
+func TestDeniedFails(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"full", "invalid token"} {
 		f.inject(faults[name], 0, 1000)
-		may, err := deploy.MayWrite(t.Context(), f.client, []record.Namespace{"/a", "/b"})
-		if may || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
-			t.Errorf("%s: %t, %v", name, may, err)
+		denied, err := deploy.NewStore(f.client, time.Minute, nil).Denied(t.Context(), []record.Namespace{"/a", "/b"})
+		if denied != nil || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
+			t.Errorf("%s: %v, %v", name, denied, err)
 		}
 	}
 }
