@@ -29,6 +29,11 @@
 // [Repository.Between] walks a linear history of up to 1,000 commits itself, and asks `git merge-base` about any other:
 // git has generation numbers and stops early.
 //
+// # Pushes
+//
+// What git tells a hook is not trusted: [ParseUpdates] reads its standard input strictly, and [QuarantineEnv] takes only
+// a quarantine that belongs to the repository. [CheckRef] is the one place that knows which ref names are usable.
+//
 // # Errors
 //
 // A git that fails is an [Error] with git's own words, in which the path of the repository is cut to its last element:
