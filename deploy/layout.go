@@ -81,7 +81,7 @@ func (p *Prepared) source(ctx context.Context) mgmt.Source {
 	return mgmt.Source{
 		Root: p.Verdict.tree,
 		Node: func(oid plumbing.Hash) (*tree.Node, error) {
-			if node := p.nodes.Known[oid]; node != nil {
+			if node := p.nodes.Node(oid); node != nil {
 				return node, nil
 			}
 			return nil, p.nodes.Unknown(oid)

@@ -146,7 +146,7 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 			p.nodes.Distrust(d.prev)
 		}
 		for _, d := range level {
-			if p.nodes.Known[d.oid] != nil {
+			if p.nodes.Node(d.oid) != nil {
 				continue
 			}
 			plans = append(plans, d)
@@ -170,7 +170,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 	}
 	var known map[plumbing.Hash]*tree.Entry
 	dirs := map[string]tree.Entry{}
-	if prev := p.nodes.Known[d.prev.OID]; prev != nil {
+	if prev := p.nodes.Node(d.prev.OID); prev != nil {
 		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
 		for i := range prev.Entries {
 			e := &prev.Entries[i]
@@ -335,7 +335,7 @@ func (p *Prepared) finishNodes(plans []*dirPlan) {
 	for _, d := range plans {
 		p.finishNode(d, byOID)
 	}
-	p.root = p.nodes.Text[p.Verdict.tree]
+	p.root = p.nodes.Entry(p.Verdict.tree)
 }
 
 // finishNode finishes the planned directories below d, then d; the same directory may lie in many.
@@ -353,7 +353,7 @@ func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
 				p.finishNode(below, plans)
 				d.height = max(d.height, below.height+1)
 			}
-			known := p.nodes.Text[e.OID]
+			known := p.nodes.Entry(e.OID)
 			e.Size, e.SHA256 = known.Size, known.SHA256
 		default:
 			c := p.contents[e.OID]

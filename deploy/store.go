@@ -33,9 +33,8 @@ func (s *Store) Close(ctx context.Context) error { return s.locker.close(ctx) }
 
 // Chain gives the chain of a namespace; it asks etcd nothing yet.
 func (s *Store) Chain(ns record.Namespace) *Chain {
-	kv := etcd.BoundedBelow(s.client, string(ns)+"/")
 	return &Chain{
-		Chain: store.Open(kv, ns), client: s.client, kv: kv, locker: s.locker, ns: ns,
-		log: s.log.With("namespace", string(ns)),
+		Chain: store.Open(s.client, ns), client: s.client, kv: etcd.BoundedBelow(s.client, string(ns)+"/"), locker: s.locker,
+		ns: ns, log: s.log.With("namespace", string(ns)),
 	}
 }

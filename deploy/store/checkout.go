@@ -16,7 +16,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/disk"
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -107,7 +106,7 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		for i, p := range level {
 			entries[i] = p.entry
 		}
-		if err := w.nodes.verified(ctx, entries); err != nil {
+		if err := w.nodes.loadVerified(ctx, entries); err != nil {
 			return err
 		}
 		if w.dirs += len(level); w.dirs > maxDirs {
@@ -115,7 +114,7 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		}
 		var next []place
 		for _, p := range level {
-			for _, e := range w.nodes.Known[p.entry.OID].Entries {
+			for _, e := range w.nodes.Node(p.entry.OID).Entries {
 				at := place{path.Join(p.path, e.Name), e}
 				if e.Mode == dirMode {
 					next = append(next, at)
@@ -166,12 +165,12 @@ func (w *checkout) flush(ctx context.Context) error {
 	for i, p := range w.batch {
 		keys[i] = w.chain.ContentKey(p.entry.SHA256)
 	}
-	values, err := etcd.Get(ctx, w.chain.kv, keys)
+	found, err := w.chain.readKeys(ctx, keys)
 	if err != nil {
-		return fmt.Errorf("read contents: %w", etcd.Classify(err))
+		return err
 	}
 	for i, p := range w.batch {
-		if err := w.small(p, values[i], keys[i]); err != nil {
+		if err := w.small(p, keys[i], found[i]); err != nil {
 			return fmt.Errorf("%q: %w", p.path, err)
 		}
 		w.count(p.entry.Size)
@@ -180,9 +179,10 @@ func (w *checkout) flush(ctx context.Context) error {
 	return nil
 }
 
-func (w *checkout) small(p place, value []byte, key string) error {
-	if value == nil {
-		return record.Corrupt(key, "it is missing")
+func (w *checkout) small(p place, key string, found []KeyValue) error {
+	value, err := valueOf(key, found)
+	if err != nil {
+		return err
 	}
 	sum := tree.NewContentHash(p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails

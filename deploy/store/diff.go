@@ -244,12 +244,12 @@ func (n *Nodes) named(dir tree.Entry) ([]tree.Entry, error) {
 	if dir.OID.IsZero() {
 		return nil, nil
 	}
-	node := n.Known[dir.OID]
-	if node == nil {
+	switch known, ok := n.known[dir.OID]; {
+	case !ok:
 		return nil, n.Unknown(dir.OID)
-	}
-	if text := n.Text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
+	case !sameText(known.entry, dir):
 		return nil, record.Corrupt(n.chain.TreeKey(dir.OID), "it is not what the tree above it names")
+	default:
+		return known.node.Entries, nil
 	}
-	return node.Entries, nil
 }

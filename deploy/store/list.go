@@ -8,10 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -20,27 +18,6 @@ import (
 // noTreeError says that a deploy has no tree to read: it is foreign.
 func (c *Chain) noTreeError(d *record.Deploy) error {
 	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
-}
-
-// verified loads directories' nodes and holds each against the size and sha256 that leads to it.
-func (n *Nodes) verified(ctx context.Context, dirs []tree.Entry) error {
-	oids := make([]plumbing.Hash, len(dirs))
-	for i, e := range dirs {
-		oids[i] = e.OID
-	}
-	if err := n.Load(ctx, oids); err != nil {
-		return err
-	}
-	for _, e := range dirs {
-		text, ok := n.Text[e.OID]
-		if !ok {
-			return n.Unknown(e.OID)
-		}
-		if text.Size != e.Size || text.SHA256 != e.SHA256 {
-			return record.Corrupt(n.chain.TreeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed", text.Size, text.SHA256, e.Size, e.SHA256))
-		}
-	}
-	return nil
 }
 
 // noPath says that a deploy has nothing at a path, which is raw bytes.
@@ -70,11 +47,11 @@ func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 		if at.Mode != dirMode {
 			return at, noPath(where, fmt.Sprintf("%q is no directory", done))
 		}
-		if err := n.verified(ctx, []tree.Entry{at}); err != nil {
+		if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
 			return at, err
 		}
 		next := -1
-		entries := n.Known[at.OID].Entries
+		entries := n.Node(at.OID).Entries
 		for i := range entries {
 			if entries[i].Name == name {
 				next = i
@@ -116,12 +93,12 @@ func (n *Nodes) list(ctx context.Context, where string, dir tree.Entry, recursiv
 	if *seen++; *seen > maxDirs {
 		return fmt.Errorf("list %q: more than %d directories", where, maxDirs)
 	}
-	if err := n.verified(ctx, []tree.Entry{dir}); err != nil {
+	if err := n.loadVerified(ctx, []tree.Entry{dir}); err != nil {
 		return err
 	}
-	entries := n.Known[dir.OID].Entries
+	entries := n.Node(dir.OID).Entries
 	if recursive {
-		if err := n.verified(ctx, dirsOf(entries)); err != nil { // all of them at once
+		if err := n.loadVerified(ctx, dirsOf(entries)); err != nil { // all of them at once
 			return err
 		}
 	}
@@ -177,19 +154,20 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
 	for first := int64(0); first < count; first += chunksAtOnce {
 		last := min(first+chunksAtOnce, count)
-		batch := make([]string, 0, chunksAtOnce)
+		keys := make([]string, 0, chunksAtOnce)
 		for i := first; i < last; i++ {
-			batch = append(batch, chunkKey(c.ContentKey(e.SHA256), e.Size, i))
+			keys = append(keys, chunkKey(c.ContentKey(e.SHA256), e.Size, i))
 		}
-		values, err := etcd.Get(ctx, c.kv, batch)
+		found, err := c.readKeys(ctx, keys)
 		if err != nil {
-			return fmt.Errorf("read content: %w", etcd.Classify(err))
+			return err
 		}
-		for i, value := range values {
-			if value == nil {
-				return record.Corrupt(batch[i], "it is missing")
+		values := make([][]byte, len(keys))
+		for i, key := range keys {
+			if values[i], err = valueOf(key, found[i]); err != nil {
+				return err
 			}
-			_, _ = sum.Write(value) // a hash never fails
+			_, _ = sum.Write(values[i]) // a hash never fails
 		}
 		if last == count {
 			if err := c.checkContent(e, sum); err != nil {
@@ -203,6 +181,27 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// readKeys reads contents, or parts of one, at most MaxQueries of them.
+func (c *Chain) readKeys(ctx context.Context, keys []string) ([][]KeyValue, error) {
+	queries := make([]Query, len(keys))
+	for i, key := range keys {
+		queries[i].Key = key
+	}
+	found, _, err := c.reader.Read(ctx, 0, queries)
+	if err != nil {
+		return nil, fmt.Errorf("read contents: %w", err)
+	}
+	return found, nil
+}
+
+// valueOf is the value of a key that must exist.
+func valueOf(key string, found []KeyValue) ([]byte, error) {
+	if len(found) == 0 {
+		return nil, record.Corrupt(key, "it is missing")
+	}
+	return found[0].Value, nil
 }
 
 func (c *Chain) checkContent(e tree.Entry, sum *tree.ContentHash) error {
