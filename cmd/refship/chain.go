@@ -85,10 +85,7 @@ func asUsage(flag string, err error) error {
 	if flag != "" {
 		usage.what = flag + ": " + usage.what
 	}
-	var hinter interface{ Hint() string }
-	if errors.As(err, &hinter) {
-		usage.remedy = hinter.Hint()
-	}
+	usage.remedy = remedyOf(err)
 	return usage
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/gitserver"
 )
@@ -37,7 +36,6 @@ func exitCode(err error) int {
 	var (
 		usage   *usageError
 		held    *heldError
-		busy    *etcd.BusyError
 		unknown *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
 	)
 	switch {
@@ -45,18 +43,12 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &held), errors.As(err, &busy):
+	case errors.As(err, &held):
 		return exitConflict
-	case errors.Is(err, etcd.ErrFull): // also as a refusal: the remedy is in etcd
-		return exitEtcd
 	case errors.As(err, &unknown):
 		return exitRefused
 	case errors.Is(err, context.Canceled):
 		return exitFailed
-	case errors.Is(err, etcd.ErrUnreachable):
-		return exitEtcd
-	case errors.Is(err, etcd.ErrDenied):
-		return exitRefused
 	}
 	return int(fault.KindOf(err))
 }

@@ -193,9 +193,8 @@ func (h *health) askEtcd(ctx context.Context) (struct{}, error) {
 		return struct{}{}, fmt.Errorf("%w: no answer within %s", etcd.ErrUnreachable, checkTime)
 	}
 	err = etcd.Classify(err)
-	var denied interface{ Hint() string }
-	if errors.Is(err, etcd.ErrDenied) && errors.As(err, &denied) {
-		return struct{}{}, fmt.Errorf("%w; %s", err, denied.Hint())
+	if errors.Is(err, etcd.ErrDenied) {
+		return struct{}{}, fmt.Errorf("%w; %s", err, remedyOf(err))
 	}
 	return struct{}{}, err
 }

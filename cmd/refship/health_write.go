@@ -100,7 +100,7 @@ func namespaces(repos []*gitserver.Repo) []record.Namespace {
 
 // deniedLine says that the pushes of one namespace are refused, and what to do.
 func deniedLine(ns record.Namespace) string {
-	return fmt.Sprintf("%s: etcd's role may not read and write there, its pushes are refused; %s", ns, etcd.GrantHint(string(ns)+"/"))
+	return fmt.Sprintf("%s: etcd's role may not read and write there, its pushes are refused; %s", ns, etcd.GrantRemedy(string(ns)+"/"))
 }
 
 // checkWrite fails where no namespace may be written: with some of them the server has something to do.

@@ -154,10 +154,7 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 	}
 	for _, line := range bad {
 		a.sayLines("warning", line.Error())
-		var hinter interface{ Hint() string }
-		if errors.As(line, &hinter) {
-			a.sayLines("hint", hinter.Hint())
-		}
+		a.sayLines("hint", remedyOf(line))
 	}
 	if len(all) == 0 {
 		a.say("no keys in %s; to add one: refship key add NAME --key FILE --allow RULE,...%s", dir.path, dir.flag())

@@ -30,7 +30,6 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("%w: %w", etcd.ErrUnreachable, context.Canceled), 1},
 		{usagef("wrong"), 2},
 		{&heldError{dir: "/data"}, 3},
-		{&etcd.BusyError{Dir: "/data"}, 3},
 		{fmt.Errorf("publish: %w", &deploy.ConflictError{Head: &record.Deploy{}}), 3},
 		{errors.Join(errors.New("a"), fault.New(fault.Conflict, "locked", "")), 3},
 		{&fault.Error{Kind: fault.Refused, What: "no"}, 4},

@@ -60,11 +60,7 @@ func (a *app) warn(err error) {
 
 // fail tells of the error that ends the command, and its remedy.
 func (a *app) fail(err error) {
-	hint := ""
-	var hinter interface{ Hint() string }
-	if errors.As(err, &hinter) {
-		hint = hinter.Hint()
-	}
+	hint := remedyOf(err)
 	if a.speech != nil {
 		if hint == "" {
 			a.speech.Error(err.Error())

@@ -9,7 +9,7 @@ import (
 )
 
 // Bounded gives client's KV with bounds: etcd's client by itself would wait for as long as its context lives while no
-// server answers. A Get or Txn is sent again while that may help (see RequestTimeout); what goes through it must stand
+// server answers. A Get or Txn is sent again while that may help (see requestTimeout); what goes through it must stand
 // being applied twice, also after a later request of somebody else: by its compares, because it puts what nobody puts
 // otherwise, or because its caller counts the tries and sees to it (CountTries). Put, Delete and Do are sent once.
 func Bounded(client *clientv3.Client) clientv3.KV {
@@ -27,12 +27,12 @@ type boundedKV struct {
 	prefix   string
 }
 
-// named gives a missing permission with the prefix that it is missing for, and any other error as it is.
+// named classifies a missing permission, so that its remedy names the prefix. It gives any other error back as it is.
 func (b *boundedKV) named(err error) error {
 	if b.prefix == "" || !errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
 		return err
 	}
-	return &belowError{prefix: b.prefix, err: err}
+	return classified(ErrDenied, err, adviceForPermission(b.prefix))
 }
 
 func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
@@ -44,21 +44,21 @@ func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOpti
 }
 
 func (b *boundedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := b.KV.Put(ctx, key, value, opts...)
 	return resp, b.named(err)
 }
 
 func (b *boundedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := b.KV.Delete(ctx, key, opts...)
 	return resp, b.named(err)
 }
 
 func (b *boundedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := b.KV.Do(ctx, op)
 	return resp, b.named(err)

@@ -1,20 +1,39 @@
 package etcd
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"refship/deploy/fault"
 )
 
-// Check says what of c cannot be, without looking at files or dialling: what etcd's client takes for something else, such
-// as a missing port (443), mixed schemes (the first decides for all), TLS files with http:// (ignored), a user without a
-// password (ignored). Errors have a method Hint, which names flags.
+// Check finds what in c cannot be, without looking at files or dialling. etcd's client would take it for something else:
+// a missing port (443), mixed schemes (the first one counts for all), TLS files with http:// (ignored), a user without a
+// password (ignored). Errors are of the kind Usage.
 func (c Config) Check() error {
+	if err := c.checkEndpoints(); err != nil {
+		return err
+	}
+	user, password := c.login()
+	switch {
+	case (c.Cert == "") != (c.Key == ""):
+		return unusable("a client certificate and its key belong together, and only one of them is given",
+			advice{"give both, or none of them", ReasonCertificateHalf})
+	case user != "" && password == "":
+		return unusable(fmt.Sprintf("there is no password for user %q", user),
+			advice{"give a password, too", ReasonPasswordMissing})
+	case user == "" && password != "":
+		return unusable("there is a password and no user", advice{"give the user, too", ReasonUserMissing})
+	}
+	return nil
+}
+
+func (c Config) checkEndpoints() error {
 	if len(c.Endpoints) == 0 {
-		return &hinted{err: errors.New("no endpoint is given"), hint: "give --endpoints HOST:PORT"}
+		return unusable("no endpoint is given", advice{"give etcd's HOST:PORT", ReasonEndpointsMissing})
 	}
 	first := ""
 	for i, endpoint := range c.Endpoints {
@@ -24,38 +43,24 @@ func (c Config) Check() error {
 		}
 		switch {
 		case why != "":
-			return &hinted{
-				err:  fmt.Errorf("endpoint %q %s", endpoint, why),
-				hint: "endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH",
-			}
+			return unusable(fmt.Sprintf("endpoint %q %s", endpoint, why),
+				advice{remedy: "endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH"})
 		case scheme == "http" && (c.CACert != "" || c.Cert != "" || c.Key != ""):
-			return &hinted{
-				err:  fmt.Errorf("TLS files are given, but %s is plain HTTP", endpoint),
-				hint: "use https://, or leave out --cacert, --cert and --key",
-			}
+			return unusable(fmt.Sprintf("TLS files are given, but %s is plain HTTP", endpoint),
+				advice{"use https://, or leave out the TLS files", ReasonTLSFilesUnused})
 		case scheme != first:
-			return &hinted{
-				err:  fmt.Errorf("the endpoints %s and %s differ in their scheme", c.Endpoints[0], endpoint),
-				hint: "use the same scheme for all of them",
-			}
+			return unusable(fmt.Sprintf("the endpoints %s and %s differ in their scheme", c.Endpoints[0], endpoint),
+				advice{remedy: "use the same scheme for all of them"})
 		}
-	}
-	user, password := c.login()
-	switch {
-	case (c.Cert == "") != (c.Key == ""):
-		return &hinted{err: errors.New("a client certificate and its key belong together, and only one of them is given"), hint: "give both --cert and --key, or none of them"}
-	case user != "" && password == "":
-		return &hinted{
-			err:  fmt.Errorf("there is no password for user %q", user),
-			hint: "give --user NAME:PASSWORD, or --password; better --password-file, or REFSHIP_PASSWORD in the environment",
-		}
-	case user == "" && password != "":
-		return &hinted{err: errors.New("there is a password and no user"), hint: "give --user NAME, too"}
 	}
 	return nil
 }
 
-// login gives user and password, wherever they stand.
+func unusable(what string, a advice) error {
+	return &fault.Error{Kind: fault.Usage, What: what, Remedy: a.remedy, Reason: a.reason}
+}
+
+// login gives user and password: User holds both if Password is empty.
 func (c Config) login() (user, password string) {
 	if c.Password == "" {
 		user, password, _ = strings.Cut(c.User, ":")
@@ -64,7 +69,7 @@ func (c Config) login() (user, password string) {
 	return c.User, c.Password
 }
 
-// endpointScheme gives the scheme of an etcd's address, "" for HOST:PORT alone, or says why it is none.
+// endpointScheme gives an endpoint's scheme, "" for HOST:PORT alone, or says why it is no endpoint.
 func endpointScheme(endpoint string) (scheme, why string) {
 	scheme, rest, found := strings.Cut(endpoint, "://")
 	if !found {

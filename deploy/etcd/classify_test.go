@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 func TestClassify(t *testing.T) {
@@ -60,8 +61,8 @@ func TestClassify(t *testing.T) {
 			if test.kind == nil && !same(have, err) {
 				t.Errorf("%v became %v", err, have)
 			}
-			if test.kind != nil && hintOf(have) == "" {
-				t.Errorf("%v has no hint", have)
+			if test.kind != nil && fault.RemedyOf(have) == "" {
+				t.Errorf("%v has no remedy", have)
 			}
 			if again := etcd.Classify(have); !same(again, have) {
 				t.Errorf("%v classified twice: %v", have, again)

@@ -125,7 +125,7 @@ func probe(ctx context.Context, client *clientv3.Client) error {
 	kv := pb.NewKVClient(client.ActiveConnection())
 	end, _ := ctx.Deadline()
 	for {
-		_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
+		_, err := kv.Range(clientv3.WithRequireLeader(ctx), &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
 		switch {
 		case errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied):
 			return nil // authenticated, which is all that is asked here

@@ -77,8 +77,8 @@ func TestDialFails(t *testing.T) {
 		"silence":              {quiet, etcd.ErrUnreachable, quiet, ""},
 		"no socket":            {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock", "is the server running"},
 		"file, not a socket":   {"unix://" + file, etcd.ErrUnreachable, "connection refused", "is etcd running"},
-		"unknown host":         {"host.invalid:2379", etcd.ErrUnreachable, "host.invalid", ""},
-		"no endpoint":          {"", nil, "no endpoint", "--endpoints"},
+		"unknown host":         {"host.invalid:2379", etcd.ErrUnreachable, "host.invalid", "host name"},
+		"no endpoint":          {"", nil, "no endpoint", "(etcd-endpoints-missing)"},
 		"no port":              {"http://127.0.0.1", nil, "not HOST:PORT", "https://HOST:PORT"},
 		"no host":              {":2379", nil, "not HOST:PORT", "HOST:PORT"},
 		"path":                 {"http://127.0.0.1:1/path", nil, `"http://127.0.0.1:1/path"`, "HOST:PORT"},
@@ -202,16 +202,16 @@ func TestAuthentication(t *testing.T) {
 	ctx := t.Context()
 	enableAuth(t, root)
 	for _, test := range []struct{ user, password, words, hint string }{
-		{"", "", "user name is empty", "--user NAME:PASSWORD"},
-		{"ship:wrong", "", "authentication failed", "--password"},
-		{"nobody:x", "", "authentication failed", "--user"},
-		{"ship:pass:word", "other", "authentication failed", "--user"}, // etcdctl: then all of it is the name
+		{"", "", "user name is empty", "(etcd-user-empty)"},
+		{"ship:wrong", "", "authentication failed", "(etcd-login)"},
+		{"nobody:x", "", "authentication failed", "(etcd-login)"},
+		{"ship:pass:word", "other", "authentication failed", "(etcd-login)"}, // etcdctl: then all of it is the name
 	} {
 		_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: test.user, Password: test.password, DialTimeout: time.Minute, Log: testLog(t)})
 		checkError(t, err, etcd.ErrDenied, test.words, test.hint)
 	}
 	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: testLog(t)})
-	checkError(t, err, nil, `no password for user "ship"`, "--password")
+	checkError(t, err, nil, `no password for user "ship"`, "(etcd-password-missing)")
 
 	for _, user := range []etcd.Config{{User: "ship", Password: "pass:word"}, {User: "ship:pass:word"}} {
 		user.Endpoints, user.DialTimeout = []string{e.Addr()}, time.Minute // bcrypt is slow under the race detector

@@ -18,7 +18,7 @@ func clientTLS(cfg Config) (*tls.Config, error) {
 		return nil, nil
 	}
 	if cfg.CACert != "" {
-		if err := checkCA(cfg.CACert); err != nil {
+		if err := CheckCA(cfg.CACert); err != nil {
 			return nil, err
 		}
 	}

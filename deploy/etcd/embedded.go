@@ -8,8 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
+
+	"refship/deploy/fault"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -22,6 +25,12 @@ const (
 	defaultQuota = 8 << 30 // etcd's recommended maximum
 	maxSocket    = 107     // bytes of a unix socket's path: sun_path less its NUL
 	closeTimeout = 15 * time.Second
+)
+
+// Reasons of errors whose remedy is a setting of the program that starts etcd.
+const (
+	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on Config.Listen
+	ReasonPathLong    fault.Reason = "etcd-path-long"    // Config.Dir is too long for a socket; About: by how many bytes
 )
 
 // EmbeddedConfig says how to run etcd inside this process.
@@ -88,7 +97,7 @@ func Start(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
 		err = fmt.Errorf("start etcd in %s: %w", dir, err)
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = &hinted{err: err, hint: "another program listens there: give another --etcd-listen"}
+			err = &fault.Error{Remedy: "another program listens there: listen on another address", Reason: ReasonListenTaken, Cause: err}
 		}
 		return nil, errors.Join(err, e.Close())
 	}
@@ -125,10 +134,11 @@ func prepareDir(dir string) (string, error) {
 		return "", fmt.Errorf("start etcd: %w", err)
 	}
 	if socket := socketPath(dir); len(socket) > maxSocket {
-		return "", &hinted{
-			err: fmt.Errorf("start etcd: socket path %s has %d bytes, the system allows %d", socket, len(socket), maxSocket),
-			hint: fmt.Sprintf("give a --data-dir whose path is at least %d bytes shorter",
-				len(socket)-maxSocket),
+		return "", &fault.Error{
+			What:   fmt.Sprintf("start etcd: socket path %s is %d bytes (limit %d)", socket, len(socket), maxSocket),
+			Remedy: "use a directory with a shorter path",
+			Reason: ReasonPathLong,
+			About:  []string{strconv.Itoa(len(socket) - maxSocket)},
 		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

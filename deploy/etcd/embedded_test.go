@@ -7,17 +7,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 func TestStartAgain(t *testing.T) {
@@ -85,10 +86,7 @@ func TestBusy(t *testing.T) {
 	dir := shortDir(t)
 	e := start(t, etcd.EmbeddedConfig{Dir: dir})
 	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
-	if diff := cmp.Diff(&etcd.BusyError{Dir: dir, PID: os.Getpid()}, err); diff != "" {
-		t.Error(diff)
-	}
-	checkError(t, err, nil, strconv.Itoa(os.Getpid()), "--data-dir")
+	checkBusy(t, err, dir, os.Getpid())
 	// The second start must not have taken the first one's socket away.
 	client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: testLog(t)})
 	if err != nil {
@@ -99,15 +97,21 @@ func TestBusy(t *testing.T) {
 	start(t, etcd.EmbeddedConfig{Dir: dir})
 }
 
+func checkBusy(t *testing.T, err error, dir string, pid int) {
+	t.Helper()
+	checkError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid), "use another directory")
+	if !fault.Is(err, fault.Conflict) {
+		t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
+	}
+}
+
 func TestBusyOtherProcess(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
 	c := startChild(t, "serve", dir, "")
 	c.line(t, "listening")
 	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Log: testLog(t)})
-	if diff := cmp.Diff(&etcd.BusyError{Dir: dir, PID: c.Process.Pid}, err); diff != "" {
-		t.Error(diff)
-	}
+	checkBusy(t, err, dir, c.Process.Pid)
 }
 
 func TestLongPath(t *testing.T) {
@@ -115,9 +119,17 @@ func TestLongPath(t *testing.T) {
 	fits := filepath.Join(root, strings.Repeat("d", 107-len(root)-len("//etcd.sock")))
 	start(t, etcd.EmbeddedConfig{Dir: fits})
 	_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: fits + "d", Log: testLog(t)})
-	checkError(t, err, nil, fits+"d/etcd.sock has 108 bytes, the system allows 107", "--data-dir whose path is at least 1 bytes shorter")
+	checkError(t, err, nil, fits+"d/etcd.sock is 108 bytes (limit 107)", "shorter path")
+	checkReason(t, err, etcd.ReasonPathLong, "1")
 	if _, err := os.Stat(fits + "d"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory was made: %v", err)
+	}
+}
+
+func checkReason(t *testing.T, err error, want fault.Reason, wantAbout ...string) {
+	t.Helper()
+	if reason, about := fault.ReasonOf(err); reason != want || !slices.Equal(about, wantAbout) {
+		t.Errorf("reason of %q is %q %q, want %q %q", err, reason, about, want, wantAbout)
 	}
 }
 
@@ -278,7 +290,8 @@ func TestListenTaken(t *testing.T) {
 	defer taken.Close()
 	dir := shortDir(t)
 	_, err = etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Listen: taken.Addr().String(), Log: testLog(t)})
-	checkError(t, err, nil, taken.Addr().String()+": bind: address already in use", "--etcd-listen")
+	checkError(t, err, nil, taken.Addr().String()+": bind: address already in use", "another address")
+	checkReason(t, err, etcd.ReasonListenTaken)
 	start(t, etcd.EmbeddedConfig{Dir: dir}) // the failed start has left nothing behind
 }
 

@@ -3,70 +3,63 @@ package etcd
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"refship/deploy/fault"
 )
 
-// What a caller branches on. Classify and Dial wrap errors in them.
+// The sorts of trouble that a caller tells apart, with errors.Is. An error that wraps one is of its kind.
 var (
-	ErrUnreachable = errors.New("etcd unreachable") // also: no leader, overloaded, stopping, no answer in time, a lease that ran out
-	ErrFull        = errors.New("etcd full")        // quota or NOSPACE alarm
-	ErrDenied      = errors.New("etcd denied")      // authentication, permission, TLS
+	// ErrUnreachable: etcd does not answer in time, has no leader, is overloaded or stopping, or a lease ran out.
+	ErrUnreachable error = fault.New(fault.Unavailable, "etcd unreachable", "")
+	// ErrFull: the quota is used up, or the alarm NOSPACE is on.
+	ErrFull error = fault.New(fault.Unavailable, "etcd full", "")
+	// ErrDenied: authentication, permission or TLS.
+	ErrDenied error = fault.New(fault.Refused, "etcd denied", "")
 )
 
-// hinted is an error with a remedy.
-type hinted struct {
-	err  error
-	hint string
-}
-
-func (e *hinted) Error() string { return e.err.Error() }
-func (e *hinted) Unwrap() error { return e.err }
-
-// Hint says what to do about it.
-func (e *hinted) Hint() string { return e.hint }
-
-// classified is an error of the client under one of the sentinels.
-type classified struct {
-	kind, err error
-}
-
-func (e *classified) Error() string   { return e.kind.Error() + ": " + message(e.err) }
-func (e *classified) Unwrap() []error { return []error{e.kind, e.err} }
-
-// Hint says what to do about it.
-func (e *classified) Hint() string { return hint(e.kind, e.err) }
-
-// belowError is a missing permission for keys below a prefix.
-type belowError struct {
-	prefix string
-	err    error
-}
-
-func (e *belowError) Error() string { return e.err.Error() }
-func (e *belowError) Unwrap() error { return e.err }
-
-// Classify wraps an error of the client in ErrUnreachable, ErrFull or ErrDenied
-// where it is one; else returns it as is. What it returns has a method Hint.
-// A write that failed with ErrFull or ErrUnreachable may have been applied all
-// the same: read again before relying on either.
+// Classify wraps an error of the client in ErrUnreachable, ErrFull or ErrDenied, with a remedy, if it is one of them.
+// It gives any other error back as it is. A write that failed with ErrFull or ErrUnreachable may have been applied: read
+// again before you rely on either.
 func Classify(err error) error {
 	if err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrFull) || errors.Is(err, ErrDenied) {
 		return err
 	}
-	if kind := kindOf(err); kind != nil {
-		return &classified{kind: kind, err: err}
+	if sort := sortOf(err); sort != nil {
+		return classified(sort, err, adviceFor(sort, err))
 	}
 	return err
 }
 
-// kindOf goes by etcd's named errors first: the gRPC code alone does not tell
-// a full etcd from a message that is too large (both ResourceExhausted), nor
-// a refused TLS handshake from a closed port (both Unavailable).
-func kindOf(err error) error {
+func classified(sort, err error, a advice) error {
+	return &fault.Error{
+		What:   sort.Error() + ": " + message(err),
+		Remedy: a.remedy,
+		Reason: a.reason,
+		Cause:  errors.Join(sort, err),
+	}
+}
+
+// message is err's text without gRPC's wrapping ("rpc error: code = … desc = …").
+func message(err error) string {
+	text := err.Error()
+	if s, ok := status.FromError(err); ok {
+		text = s.Message()
+	}
+	text = strings.TrimPrefix(text, "connection error: desc = ")
+	text = strings.Trim(text, `"`)
+	text = strings.TrimPrefix(text, "transport: ")
+	return strings.TrimPrefix(text, "Error while dialing: ")
+}
+
+// sortOf goes by etcd's named errors first. The gRPC code alone does not tell a full etcd from a message that is too
+// large (both ResourceExhausted), nor a refused TLS handshake from a closed port (both Unavailable).
+func sortOf(err error) error {
 	named := asEtcd(err)
 	if errors.Is(named, rpctypes.ErrNoSpace) {
 		return ErrFull
@@ -88,7 +81,8 @@ func kindOf(err error) error {
 		}
 	}
 	var halted clientv3.ErrKeepAliveHalted
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) || errors.As(err, &halted) || isLate(err) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) ||
+		errors.As(err, &halted) || isLate(err) {
 		return ErrUnreachable
 	}
 	switch codeOf(named) {
@@ -98,8 +92,8 @@ func kindOf(err error) error {
 	return nil
 }
 
-// asEtcd finds the gRPC status in err's chain and gives etcd's named error for
-// it, or the status itself, or err where there is none.
+// asEtcd finds the gRPC status in err's chain and gives etcd's named error for it. It gives the status itself if etcd has
+// no name for it, and err if there is no status.
 func asEtcd(err error) error {
 	var named rpctypes.EtcdError
 	if errors.As(err, &named) {

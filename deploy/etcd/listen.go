@@ -11,6 +11,8 @@ import (
 	"os"
 	"strconv"
 
+	"refship/deploy/fault"
+
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
@@ -25,13 +27,12 @@ type listener struct {
 func parseListen(ctx context.Context, cfg EmbeddedConfig) (listener, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return listener{}, &hinted{
-			err:  fmt.Errorf("parse etcd listen address %q: not HOST:PORT", cfg.Listen),
-			hint: "for example 127.0.0.1:2379",
-		}
+		return listener{}, fault.New(fault.Usage,
+			fmt.Sprintf("parse etcd listen address %q: not HOST:PORT", cfg.Listen), "for example 127.0.0.1:2379")
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return listener{}, fmt.Errorf("parse etcd listen address %q: port %q is not a number up to 65535", cfg.Listen, port)
+		return listener{}, fault.Newf(fault.Usage,
+			"parse etcd listen address %q: port %q is not a number up to 65535", cfg.Listen, port)
 	}
 	addr, err := resolve(ctx, host)
 	if err != nil {
@@ -49,10 +50,9 @@ func parseListen(ctx context.Context, cfg EmbeddedConfig) (listener, error) {
 	case given == 0 && addr.IsLoopback():
 		return l, nil
 	case given < len(files):
-		return listener{}, &hinted{
-			err:  fmt.Errorf("listen on %s: etcd needs TLS with client certificates there", cfg.Listen),
-			hint: "give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379",
-		}
+		return listener{}, fault.New(fault.Usage,
+			fmt.Sprintf("listen on %s: etcd needs TLS with client certificates there", cfg.Listen),
+			"give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379")
 	}
 	l.url.Scheme = "https"
 	l.tls = transport.TLSInfo{
@@ -92,10 +92,11 @@ func checkTLSFiles(cfg EmbeddedConfig) error {
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)
 	}
-	return checkCA(cfg.TrustedCAFile)
+	return CheckCA(cfg.TrustedCAFile)
 }
 
-func checkCA(file string) error {
+// CheckCA refuses a CA file without a certificate in PEM, which etcd would take for an empty list.
+func CheckCA(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read CA file: %w", err)

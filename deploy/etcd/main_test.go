@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // childEnv names what the test binary does when a test runs it as a child.
@@ -183,33 +184,24 @@ func closeEtcd(t testing.TB, e *etcd.Embedded) {
 	}
 }
 
-// hintOf is the remedy of an error, "" if it has none.
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if !errors.As(err, &h) {
-		return ""
-	}
-	return h.Hint()
-}
-
 // same tells whether two errors are one value, not only of one kind.
 func same(a, b error) bool { return a == b } //nolint:errorlint // the identity is what is asked
 
-// checkError wants err to be kind (nil: any error) and message and hint to
-// contain the words.
-func checkError(t *testing.T, err, kind error, words, hint string) {
+// checkError wants err to be sort (nil: any error), and wants words in its message and in its remedy or reason.
+func checkError(t *testing.T, err, sort error, words, remedy string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want one with %q", words)
 	}
-	if kind != nil && !errors.Is(err, kind) {
-		t.Errorf("%v is not %q", err, kind)
+	if sort != nil && !errors.Is(err, sort) {
+		t.Errorf("%v is not %q", err, sort)
 	}
 	if !strings.Contains(err.Error(), words) {
 		t.Errorf("error %q lacks %q", err, words)
 	}
-	if !strings.Contains(hintOf(err), hint) {
-		t.Errorf("hint %q of %q lacks %q", hintOf(err), err, hint)
+	reason, _ := fault.ReasonOf(err)
+	if got := fmt.Sprintf("%s (%s)", fault.RemedyOf(err), reason); !strings.Contains(got, remedy) {
+		t.Errorf("remedy %q of %q lacks %q", got, err, remedy)
 	}
 	if strings.Contains(err.Error(), "rpc error") {
 		t.Errorf("error %q speaks gRPC", err)

@@ -12,32 +12,36 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"refship/deploy/fault"
 )
 
-// RequestTimeout bounds one request with all of its tries. How long is waited for what:
+// requestTimeout bounds one request with all of its tries. How long what is waited for:
 //
-//	what happens                                           given up after
-//	no endpoint can be connected to                        3 s: a restart of etcd
-//	nobody answers on connections that stand               5 s: firstTry + askTimeout
-//	members answer, and have no leader or are overloaded   10 s: an election takes one to three seconds
-//	etcd is well, and slow                                 30 s
+//	what happens                                            given up after
+//	no endpoint can be connected to                         3 s: a restart of etcd
+//	no member answers, on connections that stand            5 s: firstTry + askTimeout
+//	members answer, and have no leader or are overloaded    10 s: an election takes one to three seconds
+//	members answer, and the request is slow                 30 s
 //
-// The first try is cut off early, since the member that it went to may have died or stand still, and the next one goes
-// to another; earlier where there are several endpoints. Each further try may take twice as long as the one before, so
-// that a slow etcd is not asked for the same too often.
+// The first try is cut off early: the member that it went to may have died, or may stand still. The next one goes to
+// another member, so the first one is cut off even earlier if there are several endpoints. Each further try may take twice
+// as long as the one before, so that a slow etcd is not asked for the same too often.
+//
+// Each try requires a leader: a member without one says so at once, where it would wait by itself.
 const (
-	RequestTimeout = 30 * time.Second
+	requestTimeout = 30 * time.Second
 
-	downTime         = 3 * time.Second
-	electionTime     = 10 * time.Second
-	firstTry         = 3 * time.Second
-	firstTryOfOthers = 1 * time.Second
-	askTimeout       = 2 * time.Second
-	firstPause       = 100 * time.Millisecond
-	maxPause         = time.Second
+	downTime          = 3 * time.Second
+	electionTime      = 10 * time.Second
+	firstTry          = 3 * time.Second
+	firstTryOfSeveral = 1 * time.Second
+	askTimeout        = 2 * time.Second
+	firstPause        = 100 * time.Millisecond
+	maxPause          = time.Second
 )
 
-// patience sends requests again that can stand it.
+// patience sends requests again.
 type patience struct{ client *clientv3.Client }
 
 // triesKey is where CountTries keeps its counter.
@@ -57,9 +61,9 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		tries = new(int)
 	}
 	if len(p.client.Endpoints()) > 1 {
-		limit = firstTryOfOthers
+		limit = firstTryOfSeveral
 	}
-	all, cancel := context.WithTimeout(ctx, RequestTimeout)
+	all, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), requestTimeout)
 	defer cancel()
 	for {
 		*tries++
@@ -72,9 +76,10 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		case err == nil || ctx.Err() != nil:
 			return err
 		case late:
-			if limit, err = p.noAnswer(all, start, 2*limit); err != nil {
-				return err
+			if all.Err() != nil || !p.answers(all) {
+				return noAnswer(time.Since(start), all.Err() != nil)
 			}
+			limit *= 2
 			continue
 		case !isTransient(err):
 			return err
@@ -90,72 +95,42 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 	}
 }
 
-// noAnswer says how long the next try of a request may take, at most, that has had no answer since start, or gives the
-// error that ends it.
-func (p patience) noAnswer(ctx context.Context, start time.Time, most time.Duration) (time.Duration, error) {
-	if ctx.Err() == nil {
-		switch p.ask(ctx) {
-		case alive:
-			return most, nil
-		case leaderless:
-			if left := electionTime - time.Since(start); left > 0 {
-				return min(most, max(left, askTimeout)), nil
-			}
-			return 0, rpctypes.ErrNoLeader
-		}
+// noAnswer says that a request had no answer in time, while etcd answers otherwise (slow) or not.
+func noAnswer(waited time.Duration, slow bool) error {
+	a := unknownTrouble
+	if slow {
+		a = advice{remedy: "etcd is there and too slow: look at its disk and its load (etcdctl check perf)"}
 	}
-	return 0, &silenceError{waited: time.Since(start).Round(time.Second), slow: ctx.Err() != nil}
+	return classified(ErrUnreachable, &fault.Error{
+		What:  fmt.Sprintf("no answer within %s", waited.Round(time.Second)),
+		Cause: context.DeadlineExceeded,
+	}, a)
 }
-
-// silenceError says that a request had no answer in time.
-type silenceError struct {
-	waited time.Duration
-	slow   bool // etcd answers otherwise
-}
-
-func (e *silenceError) Error() string { return fmt.Sprintf("no answer within %s", e.waited) }
-func (*silenceError) Unwrap() error   { return context.DeadlineExceeded }
-
-// health is how the members say they are.
-type health int
-
-const (
-	silent     health = iota // none says anything
-	leaderless               // none of those that answer knows a leader
-	alive
-)
 
 // maxAsked is how many members are asked at once: more than half of a cluster of five.
 const maxAsked = 3
 
-// ask asks several members for their status, which needs neither their disk nor their leader, and gives the best answer.
-func (p patience) ask(ctx context.Context) health {
+// answers tells whether any of several members tells its status, which needs neither its disk nor a leader.
+func (p patience) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answers := make(chan health)
 	asked := max(1, min(maxAsked, len(p.client.Endpoints())))
-	for range asked { // the balancer gives them to one member after the other
+	failures := make(chan error, asked)
+	for range asked { // the balancer takes one member after the other
 		go func() {
-			said := silent
-			if own, err := readStatus(ctx, p.client); err == nil {
-				said = leaderless
-				if own.Leader != 0 {
-					said = alive
-				}
-			}
-			answers <- said
+			_, err := readStatus(ctx, p.client)
+			failures <- err
 		}()
 	}
-	best := silent
 	for range asked {
-		if best = max(best, <-answers); best == alive {
-			cancel() // the others' answers do not count any more
+		if <-failures == nil {
+			return true
 		}
 	}
-	return best
+	return false
 }
 
-// readStatus asks the member whose turn it is; an in-process client its own etcd.
+// readStatus asks the member whose turn it is. An in-process client asks its own etcd.
 func readStatus(ctx context.Context, client *clientv3.Client) (*clientv3.StatusResponse, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {

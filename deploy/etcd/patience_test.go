@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/etcd"
@@ -19,14 +20,18 @@ import (
 type sick struct {
 	clientv3.KV
 	clientv3.Maintenance
-	takes  time.Duration // of a request; the caller goes before that if it has less patience
-	fails  error         // nil: the request is done
-	status *clientv3.StatusResponse
-	tries  int
+	takes   time.Duration // of a request; the caller goes before that if it has less patience
+	fails   error         // nil: the request is done
+	answers bool          // says its status
+	elects  bool          // has no leader: says so where one is required
+	tries   int
 }
 
 func (s *sick) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	s.tries++
+	if md, _ := metadata.FromOutgoingContext(ctx); s.elects && len(md.Get(rpctypes.MetadataRequireLeaderKey)) > 0 {
+		return nil, rpctypes.ErrNoLeader
+	}
 	select {
 	case <-time.After(s.takes):
 		return &clientv3.GetResponse{}, s.fails
@@ -36,8 +41,8 @@ func (s *sick) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clie
 }
 
 func (s *sick) Status(ctx context.Context, _ string) (*clientv3.StatusResponse, error) {
-	if s.status != nil {
-		return s.status, nil
+	if s.answers {
+		return &clientv3.StatusResponse{}, nil
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -46,20 +51,19 @@ func (s *sick) Status(ctx context.Context, _ string) (*clientv3.StatusResponse, 
 // How long a request is tried depends on what is wrong. The clock is synctest's.
 func TestPatience(t *testing.T) {
 	const forever = time.Hour
-	well, electing := &clientv3.StatusResponse{Leader: 1}, &clientv3.StatusResponse{}
 	down := status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`)
 	for name, test := range map[string]struct {
-		sick        sick
-		from, to    time.Duration // the request fails after this long
-		words, hint string        // "" for words: it succeeds
+		sick          sick
+		from, to      time.Duration // the request fails after this long
+		words, remedy string        // "" for words: it succeeds
 	}{
 		"down":            {sick{fails: down}, 1 * time.Second, 3 * time.Second, "connection refused", "is etcd running"},
 		"nobody answers":  {sick{takes: forever}, 4 * time.Second, 6 * time.Second, "no answer within 5s", "endpoint health"},
 		"no leader":       {sick{fails: rpctypes.ErrNoLeader}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
-		"waits, electing": {sick{takes: forever, status: electing}, 9 * time.Second, 22 * time.Second, "no leader", "most of etcd's members"},
+		"waits, electing": {sick{takes: forever, answers: true, elects: true}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
 		"overloaded":      {sick{fails: rpctypes.ErrTooManyRequests}, 8 * time.Second, 11 * time.Second, "too many requests", "overloaded"},
-		"stuck":           {sick{takes: forever, status: well}, 30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow"},
-		"slow":            {sick{takes: 10 * time.Second, status: well}, 19 * time.Second, 19 * time.Second, "", ""},
+		"stuck":           {sick{takes: forever, answers: true}, 30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow"},
+		"slow":            {sick{takes: 10 * time.Second, answers: true}, 19 * time.Second, 19 * time.Second, "", ""},
 		"refused":         {sick{fails: rpctypes.ErrPermissionDenied}, 0, 0, "permission denied", "grant-permission"},
 		"full":            {sick{fails: rpctypes.ErrNoSpace}, 0, 0, "space exceeded", "compact"},
 		"other":           {sick{fails: errors.New("other")}, 0, 0, "other", ""},
@@ -75,7 +79,7 @@ func TestPatience(t *testing.T) {
 					t.Errorf("took %s, want %s to %s", took, test.from, test.to)
 				}
 				if test.words != "" {
-					checkError(t, etcd.Classify(err), nil, test.words, test.hint)
+					checkError(t, etcd.Classify(err), nil, test.words, test.remedy)
 				} else if err != nil {
 					t.Error(err)
 				}

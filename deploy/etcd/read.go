@@ -13,7 +13,7 @@ import (
 const getOps = 16
 
 // Exist tells for each key whether it exists, in txns of MaxOps count-only gets,
-// InFlight at once. The txns see different revisions. Errors are classified.
+// inFlight at once. The txns see different revisions. Errors are classified.
 func Exist(ctx context.Context, kv clientv3.KV, keys []string) ([]bool, error) {
 	exist := make([]bool, len(keys))
 	err := gets(ctx, kv, keys, MaxOps, func(i int, resp *clientv3.GetResponse) {
@@ -26,7 +26,7 @@ func Exist(ctx context.Context, kv clientv3.KV, keys []string) ([]bool, error) {
 }
 
 // Get gives each key's value, nil where there is no such key (an empty value is
-// not nil), 16 keys a txn, InFlight txns at once. Values may be as large as
+// not nil), 16 keys a txn, inFlight txns at once. Values may be as large as
 // etcd takes them: callers bound the memory by the number of keys. The txns see
 // different revisions. Errors are classified.
 func Get(ctx context.Context, kv clientv3.KV, keys []string) ([][]byte, error) {
@@ -48,7 +48,7 @@ func gets(ctx context.Context, kv clientv3.KV, keys []string, maxOps int,
 	found func(int, *clientv3.GetResponse), opts ...clientv3.OpOption,
 ) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(InFlight)
+	group.SetLimit(inFlight)
 	for start := 0; start < len(keys); {
 		end := batchEnd(keys, start, maxOps)
 		batch, offset := keys[start:end], start

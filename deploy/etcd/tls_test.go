@@ -61,15 +61,15 @@ func TestTLS(t *testing.T) {
 	}{
 		"wrong CA": {
 			func(c *etcd.Config) { c.CACert = other.File("ca.crt") },
-			etcd.ErrDenied, "signed by unknown authority", "--cacert",
+			etcd.ErrDenied, "signed by unknown authority", "(etcd-ca)",
 		},
 		"no client certificate": {
 			func(c *etcd.Config) { c.Cert, c.Key = "", "" },
-			etcd.ErrDenied, "certificate required", "--cert and --key",
+			etcd.ErrDenied, "certificate required", "(etcd-certificate-missing)",
 		},
 		"client certificate of another CA": {
 			func(c *etcd.Config) { c.Cert, c.Key = other.File("client.crt"), other.File("client.key") },
-			etcd.ErrDenied, "tls: ", "--cert",
+			etcd.ErrDenied, "tls: ", "(etcd-certificate-refused)",
 		},
 		"name that is not in the certificate": {
 			func(c *etcd.Config) { c.Endpoints = []string{"https://127.0.0.2:" + port} },
@@ -79,14 +79,14 @@ func TestTLS(t *testing.T) {
 			func(c *etcd.Config) {
 				c.Endpoints, c.CACert, c.Cert, c.Key = []string{"http://127.0.0.1:" + port}, "", "", ""
 			},
-			etcd.ErrUnreachable, "http://127.0.0.1:" + port, "https://",
+			etcd.ErrUnreachable, "http://127.0.0.1:" + port, "https:// and its CA (etcd-not-plain)",
 		},
 		"plain with TLS files": {
 			func(c *etcd.Config) { c.Endpoints = []string{"http://127.0.0.1:" + port} },
-			nil, "is plain HTTP", "https://",
+			nil, "is plain HTTP", "(etcd-tls-files-unused)",
 		},
 		"certificate without key": {
-			func(c *etcd.Config) { c.Key = "" }, nil, "together", "--key",
+			func(c *etcd.Config) { c.Key = "" }, nil, "together", "(etcd-certificate-half)",
 		},
 		"no CA file": {
 			func(c *etcd.Config) { c.CACert = ca.File("none") }, nil, ca.File("none"), "",

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // bothClients runs a test with the in-process and with a dialled client.
@@ -151,9 +152,9 @@ func TestValueLimit(t *testing.T) {
 		barrier(t, w)
 
 		err := w.Put("large", make([]byte, etcd.MaxValue+1))
-		var large *etcd.ValueTooLargeError
-		if !errors.As(err, &large) || large.Key != "large" || large.Size != etcd.MaxValue+1 {
-			t.Errorf("got %v", err)
+		checkError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
+		if !fault.Is(err, fault.Refused) {
+			t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 		}
 		if again := w.Barrier(); !same(again, err) {
 			t.Errorf("Barrier said %v", again)

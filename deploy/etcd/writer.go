@@ -8,6 +8,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+
+	"refship/deploy/fault"
 )
 
 // etcd's limits, and how Exist, Get and Writer stay below them.
@@ -15,24 +17,14 @@ const (
 	MaxOps     = 128              // operations in a txn of a stock etcd
 	BatchBytes = 1 << 20          // what a batch holds at most, unless one value alone is larger
 	MaxValue   = 1536*1024 - 4096 // the largest value that surely fits one request of 1.5 MiB
-	InFlight   = 4                // txns under way at once
+	inFlight   = 4                // txns under way at once
 )
 
-// ValueTooLargeError says that a value does not fit into one request.
-type ValueTooLargeError struct {
-	Key  string
-	Size int // bytes of the value; MaxValue is the limit
-}
-
-func (e *ValueTooLargeError) Error() string {
-	return fmt.Sprintf("value of %q has %d bytes, etcd takes %d", e.Key, e.Size, MaxValue)
-}
-
-// Writer puts keys in txns of at most MaxOps operations and BatchBytes, InFlight
+// Writer puts keys in txns of at most MaxOps operations and BatchBytes, inFlight
 // at once. A layer is what is put between two Barriers: its puts may reach etcd
 // in any order. The same key twice within a layer is put once, with the first
 // value: keys are content addressed, so that a put can be repeated and no value
-// differs. Memory is bounded by InFlight+1 batches and the layer's keys.
+// differs. Memory is bounded by inFlight+1 batches and the layer's keys.
 //
 // The first error of any txn is what a following Put or Barrier returns, and
 // everything after it; the same holds once ctx is done. After an error some of
@@ -62,13 +54,13 @@ func NewWriter(ctx context.Context, kv clientv3.KV) *Writer {
 
 func (w *Writer) begin() {
 	w.layer, w.layerCtx = errgroup.WithContext(w.ctx)
-	w.layer.SetLimit(InFlight)
+	w.layer.SetLimit(inFlight)
 	w.seen = make(map[string]struct{})
 }
 
-// Put adds a put to the layer, and waits while InFlight txns are under way and
+// Put adds a put to the layer, and waits while inFlight txns are under way and
 // another is full. The writer keeps value until it is written. A value over
-// MaxValue gives a *ValueTooLargeError.
+// MaxValue is refused.
 func (w *Writer) Put(key string, value []byte) error {
 	if w.err != nil {
 		return w.err
@@ -80,7 +72,7 @@ func (w *Writer) Put(key string, value []byte) error {
 		return w.fail(errors.New("write key: the key is empty"))
 	}
 	if len(value) > MaxValue {
-		return w.fail(&ValueTooLargeError{Key: key, Size: len(value)})
+		return w.fail(fault.Newf(fault.Refused, "value of %q is %d bytes (limit %d)", key, len(value), MaxValue))
 	}
 	if _, again := w.seen[key]; again {
 		return nil
@@ -130,7 +122,7 @@ func (w *Writer) fail(err error) error {
 	return err
 }
 
-// send hands the batch to a goroutine, as soon as fewer than InFlight are under way.
+// send hands the batch to a goroutine, as soon as fewer than inFlight are under way.
 func (w *Writer) send() {
 	if len(w.batch) == 0 {
 		return
