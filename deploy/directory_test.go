@@ -257,24 +257,24 @@ func TestStandOfADirectory(t *testing.T) {
 	f := newFixture(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
-	stands := func(want deploy.Standing) {
+	stands := func(want deploy.Relation) {
 		t.Helper()
 		state, err := f.chain.State(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, ahead, err := f.chain.Stand(t.Context(), f.dirJob(dir), state.Head); s != want || ahead != 0 || err != nil {
+		if s, ahead, err := f.chain.Relation(t.Context(), f.dirJob(dir), state.Head); s != want || ahead != 0 || err != nil {
 			t.Errorf("%s, %d ahead, %v; want %s", s, ahead, err, want)
 		}
 	}
-	stands(deploy.StandingEmpty)
+	stands(deploy.RelationEmpty)
 	f.deployDir(dir)
-	stands(deploy.StandingEqual)
+	stands(deploy.RelationEqual)
 	f.write(dir, files{"a": regular("two")})
-	stands(deploy.StandingAhead)
+	stands(deploy.RelationAhead)
 	f.clear()
 	f.deploy(f.one())
-	stands(deploy.StandingDiverged)
+	stands(deploy.RelationDiverged)
 }
 
 // A file that changes is never deployed as what it was, nor half of each.

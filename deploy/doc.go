@@ -33,7 +33,7 @@
 //
 // # How a chain is looked at
 //
-// Chain.State gives head, hold and lock at one revision, Chain.Stand how a commit stands to the head, Chain.Log the
+// Chain.State gives head, hold and lock at one revision, Chain.Relation how a commit stands to the head, Chain.Log the
 // deploys from the newest down, Chain.Diff what differs between two; Chain.List, Chain.Cat and Chain.Checkout read one.
 //
 // # Invariants

@@ -139,7 +139,7 @@ func (s *Deployer) settleFor(ctx context.Context, b *ByHand, say func(string)) b
 		say(line)
 	}
 	if r.err != nil {
-		for _, line := range explain("a push that was broken off is left as it is", r.err) {
+		for _, line := range s.explain("a push that was broken off is left as it is", r.err) {
 			say(line)
 		}
 	}

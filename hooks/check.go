@@ -104,7 +104,7 @@ func onlyOver(v *deploy.Verdict, shown record.ID) error {
 		return nil
 	}
 	conflict := *v.Forced
-	conflict.Remedy = fmt.Sprintf("force overrides only what it was told of, and this came in between: look at it (refship show %d), then push again", over(v))
+	conflict.Reason, conflict.Remedy = "", fmt.Sprintf("force overrides only what it was told of, and this came in between: look at it (refship show %d), then push again", over(v))
 	return &conflict
 }
 

@@ -28,6 +28,7 @@ type Config struct {
 	MaxFile    int64                      // the largest file that is deployed, in bytes; 0: any
 	CheckLimit time.Duration              // how long a target's check may take; 0: 5 minutes
 	Observe    func(Report)               // told of each push and ssh deploy at its end; nil: nobody is
+	Remedy     func(error) string         // what to do about an error, in the program's words; nil: as the error itself says
 	Redeploy   func(target.Target) string // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
@@ -59,6 +60,9 @@ func NewDeployer(cfg Config) *Deployer {
 		checks:     semaphore.NewWeighted(maxChecks),
 		checkGrace: checkGrace,
 		running:    make(map[string]string),
+	}
+	if cfg.Remedy == nil {
+		d.cfg.Remedy = hintOf
 	}
 	if cfg.CheckLimit == 0 {
 		d.cfg.CheckLimit = defaultCheckLimit
@@ -137,6 +141,6 @@ func (s *Deployer) job(repository string, t target.Target, commit plumbing.Hash,
 	return &deploy.Job{
 		Kind: record.KindPush, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Elsewhere: !s.alone, Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
+		Server: s.cfg.Host, Signer: s.cfg.Signer, MaxFile: s.cfg.MaxFile,
 	}
 }

@@ -101,7 +101,7 @@ func (s *Deployer) settle(ctx context.Context, c *HookCall, out *speaker) {
 		out.line("%s", line)
 	}
 	if r.err != nil {
-		for _, line := range explain("left as it is", r.err) {
+		for _, line := range s.explain("left as it is", r.err) {
 			out.line("%s", line)
 		}
 	}
@@ -113,7 +113,7 @@ func (s *Deployer) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.speaker(s, func(error) {})
 	s.step(ctx, "post-receive-start")
 	if err := s.postReceive(ctx, c, out); err != nil {
-		for _, line := range explain("pushed, not deployed", err) {
+		for _, line := range s.explain("pushed, not deployed", err) {
 			out.line("%s", line)
 		}
 		return 1
@@ -202,7 +202,11 @@ func (s *Deployer) redeem(ctx context.Context, c *HookCall, t target.Target, u R
 		return s.keep(c, all) // another run has published it, and the chain went on
 	}
 	if err != nil {
-		return fmt.Errorf("publish to %s: %w", t.Namespace, &undeployedError{err, "the ref has moved; deploy it with: " + s.redeploy(c.Repository, t)})
+		remedy := "the ref has moved; deploy it with: " + s.redeploy(c.Repository, t)
+		if first := s.cfg.Remedy(err); first != "" {
+			remedy = first + "; " + remedy
+		}
+		return &fault.Error{What: fmt.Sprintf("publish to %s: %v", t.Namespace, err), Remedy: remedy, Cause: err}
 	}
 	s.step(ctx, "published")
 	if err := s.keep(c, all); err != nil {
@@ -218,22 +222,6 @@ func (s *Deployer) unsigned() string {
 		return ""
 	}
 	return ", not signed"
-}
-
-// undeployedError adds to what kept a ref from being deployed how that is made up for.
-type undeployedError struct {
-	error
-	remedy string
-}
-
-func (e *undeployedError) Unwrap() error { return e.error }
-
-// Hint is the remedy, after that of the error itself.
-func (e *undeployedError) Hint() string {
-	if hint := hintOf(e.error); hint != "" {
-		return hint + "; " + e.remedy
-	}
-	return e.remedy
 }
 
 // promises finds the intents of a ref update, this push's first, then the newest: another hook may have refused the same
@@ -298,11 +286,11 @@ func (s *Deployer) unpromised(ctx context.Context, c *HookCall, t target.Target,
 	if err != nil {
 		return err
 	}
-	standing, _, err := chain.Stand(ctx, job, head)
+	standing, _, err := job.Relation(ctx, head)
 	switch {
 	case err != nil:
 		return err
-	case standing == deploy.StandingEqual || standing == deploy.StandingBehind:
+	case standing == deploy.RelationEqual || standing == deploy.RelationBehind:
 		out.line("%s needs no deploy: %s is at deploy %d, %s", record.Hash(u.New.String()).Short(), t.Namespace, head.ID, head.Hash.Short())
 		return nil
 	}

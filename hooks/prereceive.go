@@ -44,7 +44,7 @@ func (x *Session) preReceive(hook context.Context, req *request, out *speaker) b
 		out.line("%v", err)
 		return 1
 	}
-	for _, line := range explain("refused", err) {
+	for _, line := range x.server.explain("refused", err) {
 		out.line("%s", line)
 	}
 	return 1

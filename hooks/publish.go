@@ -89,7 +89,7 @@ func (x *Session) finish(p *plan, say func(string), progress func(text.Progress)
 
 // undeployed says that a ref is ahead of its chain, and what to do.
 func (x *Session) undeployed(t target.Target, err error) []string {
-	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+x.server.redeploy(x.push.Repository, t))
+	return append(x.server.explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+x.server.redeploy(x.push.Repository, t))
 }
 
 // published says what became of a push.

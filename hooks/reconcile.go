@@ -258,7 +258,7 @@ func (r *reconciler) compare(ctx context.Context) error {
 func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	all, err := r.server.Status(ctx, r.name, r.gitDir)
 	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Standing == deploy.StandingEqual || r.spokeOf(st.Target)
+		return st.Ref.IsZero() || st.Standing == deploy.RelationEqual || r.spokeOf(st.Target)
 	}), err
 }
 

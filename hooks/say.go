@@ -111,26 +111,29 @@ func describe(p text.Progress) string {
 	return p.Step + " " + strings.Join(parts, ", ")
 }
 
-// Explain puts an error into lines, as a push is told of it: what became of it ("refused"), why, and what to do.
-func Explain(verb string, err error) []string {
-	lines := explain(verb, err)
+// Explain puts an error into lines, as a push is told of it: what became of it ("refused"), why, and what to do, in the
+// words of remedy.
+func Explain(remedy func(error) string, verb string, err error) []string {
+	lines := explain(remedy, verb, err)
 	for i, line := range lines {
 		lines[i] = text.Printable(line)
 	}
 	return lines
 }
 
+func (s *Deployer) explain(verb string, err error) []string { return explain(s.cfg.Remedy, verb, err) }
+
 // explain puts an error into lines: "refused: …" or "pushed, not deployed: …", and its hint; of many refusals the first
 // few, and no hint twice.
-func explain(verb string, err error) []string {
+func explain(remedy func(error) string, verb string, err error) []string {
 	var all *refusals
 	if !errors.As(err, &all) {
-		return explainOne(verb, err, make(map[string]bool))
+		return explainOne(remedy, verb, err, make(map[string]bool))
 	}
 	var lines []string
 	hinted := make(map[string]bool)
 	for _, e := range all.first() {
-		lines = append(lines, explainOne(verb, e, hinted)...)
+		lines = append(lines, explainOne(remedy, verb, e, hinted)...)
 	}
 	if more := all.more(); more != "" {
 		lines = append(lines, more)
@@ -138,13 +141,13 @@ func explain(verb string, err error) []string {
 	return lines
 }
 
-func explainOne(verb string, err error, hinted map[string]bool) []string {
+func explainOne(remedy func(error) string, verb string, err error, hinted map[string]bool) []string {
 	lines := []string{verb + ": " + err.Error()}
 	var conflict *deploy.ConflictError
 	if errors.As(err, &conflict) {
 		lines = []string{verb + ": " + conflict.At(), conflict.Why}
 	}
-	if hint := hintOf(err); hint != "" && !hinted[hint] {
+	if hint := remedy(err); hint != "" && !hinted[hint] {
 		hinted[hint] = true
 		lines = append(lines, "hint: "+hint)
 	}

@@ -218,7 +218,7 @@ func (s *Deployer) lock(ctx context.Context, chain *deploy.Chain, job *deploy.Jo
 // unstick takes the lock of a process of this machine away that has died: an installed hook that was killed, or another
 // server. Whoever waits for the lock gets it then; where etcd does not take that, it goes with its lease.
 func (s *Deployer) unstick(ctx context.Context, chain *deploy.Chain, dead record.Holder) {
-	_, err := chain.Unstick(ctx, func(h record.Holder) bool { return h.Process == dead.Process })
+	_, err := chain.BreakDeadLock(ctx, func(h record.Holder) bool { return h.Process == dead.Process })
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "take a dead process's lock away", "namespace", chain.Namespace(), "error", err)
 	}

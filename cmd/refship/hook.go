@@ -224,7 +224,7 @@ func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *install.Repo
 		return
 	}
 	for _, st := range all {
-		if st.Target != target || st.State == nil || st.State.Head == nil || st.Standing == deploy.StandingEqual || st.Standing == deploy.StandingAhead {
+		if st.Target != target || st.State == nil || st.State.Head == nil || st.Standing == deploy.RelationEqual || st.Standing == deploy.RelationAhead {
 			continue
 		}
 		head := st.State.Head

@@ -81,10 +81,10 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	status, err := c.ours(ctx, a, call)
 	switch {
 	case err != nil && post:
-		a.tell(append(hooks.Explain("pushed, not deployed", err), redeployHints(call)...)...)
+		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
-		a.tell(hooks.Explain("refused", err)...)
+		a.tell(hooks.Explain(remedyOf, "refused", err)...)
 		return exitError(exitFailed)
 	case status != 0:
 		return exitError(status)

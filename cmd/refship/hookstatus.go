@@ -103,9 +103,9 @@ func (r *repositoryStatus) code() int {
 			return exitConflict
 		}
 		switch st.Standing {
-		case deploy.StandingBehind, deploy.StandingDiverged, deploy.StandingUnknown:
+		case deploy.RelationBehind, deploy.RelationDiverged, deploy.RelationUnknown:
 			return exitConflict
-		case deploy.StandingEmpty, deploy.StandingAhead:
+		case deploy.RelationEmpty, deploy.RelationAhead:
 			code = exitFailed
 		}
 	}
@@ -129,7 +129,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hook", "%s", words)
 		if h.Problem != nil {
 			problem = true
-			for _, line := range hooks.Explain("problem", h.Problem) {
+			for _, line := range hooks.Explain(remedyOf, "problem", h.Problem) {
 				add("", "%s", line)
 			}
 		}
@@ -147,7 +147,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hint", "refship hook install %s", text.Quote(r.home.GitDir))
 	}
 	if i.Config != nil {
-		for _, line := range hooks.Explain("config", i.Config) {
+		for _, line := range hooks.Explain(remedyOf, "config", i.Config) {
 			add("", "%s", line)
 		}
 	}
@@ -199,7 +199,7 @@ type hookStatusJSON struct {
 type targetStatusJSON struct {
 	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
-	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
+	Standing deploy.Relation `json:"standing"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits
 	Head     record.ID       `json:"head"`     // 0: no deploy yet
 	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed

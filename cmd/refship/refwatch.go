@@ -188,7 +188,7 @@ func (w *refWatch) look(ctx context.Context, hookServer *hooks.Server, repo *git
 }
 
 func aheadValue(status hooks.TargetStatus) float64 {
-	if status.Standing == deploy.StandingEqual || status.Ref.IsZero() && status.State.Head == nil {
+	if status.Standing == deploy.RelationEqual || status.Ref.IsZero() && status.State.Head == nil {
 		return 0
 	}
 	return 1

@@ -341,7 +341,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, store *d
 	}
 	for _, repo := range repos {
 		for _, target := range repo.Targets {
-			unstuck, err := store.Chain(target.Namespace).Unstick(ctx, func(h record.Holder) bool { return h.Server == self })
+			unstuck, err := store.Chain(target.Namespace).BreakDeadLock(ctx, func(h record.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
 			case err != nil:

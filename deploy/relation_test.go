@@ -15,9 +15,9 @@ import (
 	"refship/deploy/record"
 )
 
-func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Standing, int) {
+func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
 	f.Helper()
-	s, ahead, err := f.chain.Stand(f.Context(), job, head)
+	s, ahead, err := f.chain.Relation(f.Context(), job, head)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestStandAgainstGit(t *testing.T) {
 	})
 }
 
-func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Standing, int) {
+func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Relation, int) {
 	ancestor := func(a, b plumbing.Hash) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
 		cmd.Dir = f.repo.dir
@@ -66,17 +66,17 @@ func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Stand
 	}
 	switch {
 	case head == at:
-		return deploy.StandingEqual, 0
+		return deploy.RelationEqual, 0
 	case ancestor(head, at):
 		if path != "" && f.repo.git("rev-parse", head.String()+":"+path) == f.repo.git("rev-parse", at.String()+":"+path) {
-			return deploy.StandingEqual, 0
+			return deploy.RelationEqual, 0
 		}
 		n, _ := strconv.Atoi(f.repo.git("rev-list", "--count", head.String()+".."+at.String()))
-		return deploy.StandingAhead, n
+		return deploy.RelationAhead, n
 	case ancestor(at, head):
-		return deploy.StandingBehind, 0
+		return deploy.RelationBehind, 0
 	}
-	return deploy.StandingDiverged, 0
+	return deploy.RelationDiverged, 0
 }
 
 func TestStand(t *testing.T) {
@@ -90,19 +90,19 @@ func TestStand(t *testing.T) {
 	for name, c := range map[string]struct {
 		head  *record.Deploy
 		path  string
-		want  deploy.Standing
+		want  deploy.Relation
 		ahead int
 	}{
-		"nothing yet":                         {want: deploy.StandingEmpty},
-		"the same":                            {head: head(line[2].String(), ""), want: deploy.StandingEqual},
-		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.StandingAhead, ahead: 2},
-		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.StandingAhead},
-		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.StandingAhead, ahead: 2},
-		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingUnknown},
-		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.StandingDiverged},
-		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.StandingDiverged},
-		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},
-		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.StandingAhead},
+		"nothing yet":                         {want: deploy.RelationEmpty},
+		"the same":                            {head: head(line[2].String(), ""), want: deploy.RelationEqual},
+		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.RelationAhead, ahead: 2},
+		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.RelationAhead},
+		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.RelationAhead, ahead: 2},
+		"a commit that is not here":           {head: head(lacking, ""), want: deploy.RelationUnknown},
+		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.RelationDiverged},
+		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.RelationDiverged},
+		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.RelationAhead, ahead: 1},
+		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.RelationAhead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(line[2])
@@ -113,7 +113,7 @@ func TestStand(t *testing.T) {
 		})
 	}
 	missing := f.job(plumbing.NewHash(lacking))
-	if s, _, err := f.chain.Stand(t.Context(), missing, head(line[0].String(), "")); err == nil {
+	if s, _, err := f.chain.Relation(t.Context(), missing, head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}
 }

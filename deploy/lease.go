@@ -25,45 +25,37 @@ type locker struct {
 
 	mu      sync.Mutex
 	session *concurrency.Session
-	leases  []clientv3.LeaseID // the newest that this process had, the newest at the end
+	leases  []clientv3.LeaseID // the last ones that this process had, the newest at the end
 	owned   map[string]bool    // namespace and value of the locks that are held or asked for
 }
 
-// keptLeases bounds locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock of one
-// so old that it is not among these any more is waited for until then.
+// keptLeases bounds locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock on one
+// that is too old to be among these is waited for until then.
 const keptLeases = 64
 
-func (l *locker) own(ns record.Namespace, value []byte, own bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if own {
-		l.owned[string(ns)+string(value)] = true
-	} else {
-		delete(l.owned, string(ns)+string(value))
-	}
+func newLocker(client *clientv3.Client, ttl time.Duration) *locker {
+	return &locker{client: client, ttl: ttl, owned: map[string]bool{}}
 }
 
-// leftOver tells whether a lock is of this process and nobody in it has a use for it any more.
-func (l *locker) leftOver(ns record.Namespace, held *mvccpb.KeyValue) bool {
+// own notes that a lock is held or asked for.
+func (l *locker) own(ns record.Namespace, value []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owned[string(ns)+string(value)] = true
+}
+
+// disown notes that a lock is neither held nor asked for any more.
+func (l *locker) disown(ns record.Namespace, value []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.owned, string(ns)+string(value))
+}
+
+// isLeftOver tells whether a lock is of this process, and nothing in it has a use for it any more.
+func (l *locker) isLeftOver(ns record.Namespace, held *mvccpb.KeyValue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.leases, clientv3.LeaseID(held.Lease)) && !l.owned[string(ns)+string(held.Value)]
-}
-
-// close revokes the lease, and with it every lock that still hangs on it.
-func (l *locker) close(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session == nil {
-		return nil
-	}
-	l.session.Orphan()
-	_, err := l.client.Revoke(ctx, l.session.Lease())
-	l.session = nil
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return nil // it had run out
-	}
-	return etcd.Classify(err)
 }
 
 // lease gives the lease, a new one if there is none or the old one has run out.
@@ -91,14 +83,30 @@ func (l *locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
 	return lease, nil
 }
 
-// forget drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given back.
+// abandon drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given back.
 // No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than that. A
 // lock of another push that goes with it is lost, and taken again.
-func (l *locker) forget(id clientv3.LeaseID) {
+func (l *locker) abandon(id clientv3.LeaseID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.session != nil && l.session.Lease() == id {
 		l.session.Orphan()
 		l.session = nil
 	}
+}
+
+// close revokes the lease, and with it every lock that still hangs on it.
+func (l *locker) close(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == nil {
+		return nil
+	}
+	l.session.Orphan()
+	_, err := l.client.Revoke(ctx, l.session.Lease())
+	l.session = nil
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil // it had run out
+	}
+	return etcd.Classify(err)
 }

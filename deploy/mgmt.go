@@ -68,14 +68,6 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	return nil
 }
 
-// nextID is the id that the deploy will have.
-func (p *Prepared) nextID() record.ID {
-	if p.Verdict.Head == nil {
-		return 1
-	}
-	return p.Verdict.Head.ID + 1
-}
-
 // source gives the tree to be deployed. Its nodes are known.
 func (p *Prepared) source(ctx context.Context) mgmt.Source {
 	return mgmt.Source{

@@ -176,8 +176,8 @@ func TestFrontends(t *testing.T) {
 			if _, already, err := f.do(job); err != nil || !already {
 				t.Errorf("the same again: already %t, %v", already, err)
 			}
-			standing, _, err := f.chain.Stand(t.Context(), job, f.get(1))
-			if err != nil || standing != deploy.StandingEqual {
+			standing, _, err := f.chain.Relation(t.Context(), job, f.get(1))
+			if err != nil || standing != deploy.RelationEqual {
 				t.Errorf("it stands %s, %v", standing, err)
 			}
 		})
