@@ -3,28 +3,51 @@ module refship
 go 1.26.0
 
 require (
+	// the command line: commands, flags and help from one grammar, so that they cannot contradict each other
 	github.com/alecthomas/kong v1.17.0
+	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
 	github.com/anishathalye/porcupine v1.3.1
+	// tells systemd that the server is ready and that it stops
 	github.com/coreos/go-systemd/v22 v22.7.0
+	// reads and prints sizes such as 1GiB; units and rounding are easy to get wrong
 	github.com/dustin/go-humanize v1.0.1
+	// the SSH server: sessions, channels and requests above x/crypto, which stops at the bare protocol
 	github.com/gliderlabs/ssh v0.3.8
+	// git's objects, parsed: commits, trees, modes, oids. It never receives a push: the system's git does
 	github.com/go-git/go-git/v5 v5.19.3
+	// tests: says how two values differ, readably
 	github.com/google/go-cmp v0.7.0
+	// makes the UUIDs in the names of mgmt's superblocks, as mgmt does
 	github.com/google/uuid v1.6.0
+	// signatures as ssh-keygen -Y makes them, so that stock tools can check ours
 	github.com/hiddeco/sshsig v0.2.0
+	// /metrics: its text format, histograms, and the metrics of Go and the process
 	github.com/prometheus/client_golang v1.25.0
+	// the diff between a hook of ours and its edited form; in tests, the scripts that run the program
 	github.com/rogpeppe/go-internal v1.16.0
+	// etcd's requests and errors by type; matching their text would break with its next version
 	go.etcd.io/etcd/api/v3 v3.7.3
+	// etcd's own TLS settings, for its client and its server
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3
+	// etcd's client: endpoints, authentication, leases, watches
 	go.etcd.io/etcd/client/v3 v3.7.3
+	// the etcd inside refship serve; nothing else to install for a first push
 	go.etcd.io/etcd/server/v3 v3.7.3
+	// tests: finds goroutines that were left behind
 	go.uber.org/goleak v1.3.0
+	// the embedded etcd logs with it and with nothing else; carried over into log/slog
 	go.uber.org/zap v1.27.1
+	// reads mgmt's metadata.yaml; YAML has too many special cases for a parser of our own
 	go.yaml.in/yaml/v3 v3.0.5
+	// SSH keys, and the protocol below gliderlabs/ssh; cryptography is never our own
 	golang.org/x/crypto v0.58.0
+	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
+	// Linux calls that the standard library lacks, such as openat2, waitid and statfs
 	golang.org/x/sys v0.49.0
+	// the codes of the errors that etcd's client hands on, and how it dials
 	google.golang.org/grpc v1.83.2
+	// tests: random inputs, shrunk to small ones when they fail
 	pgregory.net/rapid v1.3.0
 )
 

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
@@ -109,7 +108,7 @@ func TestEmptyTrees(t *testing.T) {
 	f.sameAsGit(first)
 	empty := f.repo.mktree("")
 	nested := f.repo.mktree(fmt.Sprintf("040000 tree %s\tempty directory\x00", empty))
-	second := f.deploy(f.repo.commitTree(nested, plumbing.NewHash(string(first.Hash))))
+	second := f.deploy(f.repo.commitTree(nested, first.Hash.OID()))
 	dir := filepath.Join(t.TempDir(), "out")
 	if err := f.chain.Checkout(t.Context(), second, dir, quiet); err != nil {
 		t.Fatal(err)
@@ -118,7 +117,7 @@ func TestEmptyTrees(t *testing.T) {
 	if diff := cmp.Diff(want, manifest(t, dir)); diff != "" {
 		t.Errorf("checkout (-want +got):\n%s", diff)
 	}
-	third := f.deploy(f.repo.commitTree(empty, plumbing.NewHash(string(second.Hash))))
+	third := f.deploy(f.repo.commitTree(empty, second.Hash.OID()))
 	f.sameAsGit(third)
 	if third.Record.Files != 0 {
 		t.Errorf("%d files in an empty tree", third.Record.Files)
@@ -162,7 +161,7 @@ func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
 	first := f.deploy(f.repo.commit("wide", all))
 	before := f.dump()
 	all[fmt.Sprintf("wide/%0250d", 1234)] = regular("changed")
-	second := f.deploy(f.repo.commit("one", all, plumbing.NewHash(string(first.Hash))))
+	second := f.deploy(f.repo.commit("one", all, first.Hash.OID()))
 	after := f.dump()
 	if second.Record.Files != wide {
 		t.Errorf("%d files", second.Record.Files)
@@ -205,7 +204,7 @@ func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
 	}
 	all["new/place/s/deep/er/file"] = regular("shared")
 	all["new/place/s/file"] = regular("shared too")
-	f.sameAsGit(f.deploy(f.repo.commit("moved", all, plumbing.NewHash(string(d.Hash)))))
+	f.sameAsGit(f.deploy(f.repo.commit("moved", all, d.Hash.OID())))
 }
 
 func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
@@ -222,14 +221,14 @@ func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
 		{"x": {"120000", "target"}, "o": other},
 	}
 	counts := []int{2, 2, 2, 1, 2, 2, 1, 2}
-	var parents []plumbing.Hash
+	var parents []tree.OID
 	for i, shape := range shapes {
 		d := f.deploy(f.repo.commit(fmt.Sprint("shape ", i), shape, parents...))
 		f.sameAsGit(d)
 		if d.Record.Files != counts[i] {
 			t.Errorf("shape %d has %d files, want %d", i, d.Record.Files, counts[i])
 		}
-		parents = []plumbing.Hash{plumbing.NewHash(string(d.Hash))}
+		parents = []tree.OID{d.Hash.OID()}
 	}
 }
 
@@ -262,7 +261,7 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 	f := newFixture(t)
 	bad := "a\x00b"
 	d := f.deploy(f.repo.commit("file", files{"x": regular(bad)}))
-	head := plumbing.NewHash(string(d.Hash))
+	head := d.Hash.OID()
 	for name, all := range map[string]files{
 		"same name":  {"x": {"120000", bad}},
 		"other name": {"x": regular(bad), "y": {"120000", bad}},
@@ -279,7 +278,7 @@ func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	low := strings.Repeat("l/", 1500) + "file"
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
 	high := strings.Repeat("h/", 700)
-	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, plumbing.NewHash(string(d.Hash)))))
+	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, d.Hash.OID())))
 	wantFault(t, fault.Refused, err, "in a path of 4404", "shorten the name")
 }
 
@@ -339,7 +338,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 		"srv/none": "does not exist", "srv/other": "is a file", "srv/../srv/web": "is not a path", "/srv": "is not a path",
 	} {
 		f.path = path
-		_, _, err := f.do(f.job(plumbing.NewHash(string(d.Hash))))
+		_, _, err := f.do(f.job(d.Hash.OID()))
 		wantFault(t, fault.Refused, err, want, "another path")
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/store"
@@ -25,7 +23,7 @@ const maxLink = 4095
 
 // content is a blob that the head's tree does not name.
 type content struct {
-	oid  plumbing.Hash
+	oid  tree.OID
 	size int64
 	sum  tree.SHA256
 	link bool   // a symbolic link's target
@@ -44,7 +42,7 @@ func (c *content) keys(chain *Chain) []string {
 }
 
 // planContent plans to read and store a content, once.
-func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
+func (p *Prepared) planContent(oid tree.OID, where string, link bool) {
 	c := p.contents[oid]
 	if c == nil {
 		c = &content{oid: oid, path: where}
@@ -58,7 +56,7 @@ func (p *Prepared) planContent(oid plumbing.Hash, where string, link bool) {
 
 // readContents learns size and sha256 of every planned content, in one stream out of git or the directory.
 func (p *Prepared) readContents(ctx context.Context, progress func(text.Progress)) error {
-	list, oids := p.planned, make([]plumbing.Hash, len(p.planned))
+	list, oids := p.planned, make([]tree.OID, len(p.planned))
 	for i, c := range list {
 		oids[i] = c.oid
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/tree"
@@ -53,7 +52,7 @@ func TestOneFileChangedIn2000CostsItsPath(t *testing.T) {
 	asked()
 	before := f.dump()
 	all["dir 7/sub 3/file 37"] = regular("changed")
-	commit := f.repo.commit("second", all, plumbing.NewHash(string(first.Hash)))
+	commit := f.repo.commit("second", all, first.Hash.OID())
 
 	v, err := f.chain.Check(t.Context(), f.job(commit))
 	if err != nil || len(v.Commits) != 1 {
@@ -129,7 +128,7 @@ func TestTheSameAgainCostsTwoRequestsAndWritesNothing(t *testing.T) {
 	d := f.deploy(f.one())
 	before := f.dump()
 	requests := f.tap.count(func() {
-		again, already, err := f.do(f.job(plumbing.NewHash(string(d.Hash))))
+		again, already, err := f.do(f.job(d.Hash.OID()))
 		if err != nil || !already || again.ID != d.ID {
 			t.Errorf("already %t, %+v, %v", already, again, err)
 		}

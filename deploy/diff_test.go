@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -24,7 +23,7 @@ func (f *fixture) diff(a, b *record.Deploy) (lines []string) {
 	err := f.chain.Diff(f.Context(), a, b, func(c store.Change) error {
 		side := func(e *tree.Entry) (string, string) {
 			if e == nil {
-				return "000000", plumbing.ZeroHash.String()
+				return "000000", tree.OID{}.String()
 			}
 			return fmt.Sprintf("%06o", uint32(e.Mode)), e.OID.String()
 		}
@@ -60,12 +59,12 @@ func TestDiffEqualsGits(t *testing.T) {
 		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d", draws)))
 		all := files{}
 		var deploys []*record.Deploy
-		var parents []plumbing.Hash
+		var parents []tree.OID
 		for n := range rapid.IntRange(2, 4).Draw(rt, "deploys") {
 			for range rapid.IntRange(1, 12).Draw(rt, "changes") {
 				change(rt, all)
 			}
-			parents = []plumbing.Hash{g.repo.commit(fmt.Sprint("commit ", n), all, parents...)}
+			parents = []tree.OID{g.repo.commit(fmt.Sprint("commit ", n), all, parents...)}
 			d, _, err := g.do(g.job(parents[0]))
 			if err != nil {
 				rt.Fatal(err)
@@ -90,10 +89,10 @@ func TestDiffEqualsGits(t *testing.T) {
 			return all
 		}
 		g.chain = f.store.Chain(record.Namespace(fmt.Sprintf("/diff/%d-again", draws)))
-		if _, _, err := g.do(g.job(plumbing.NewHash(string(a.Hash)))); err != nil {
+		if _, _, err := g.do(g.job(a.Hash.OID())); err != nil {
 			rt.Fatal(err)
 		}
-		p, err := g.chain.Prepare(g.Context(), nil, g.job(plumbing.NewHash(string(b.Hash))), quiet)
+		p, err := g.chain.Prepare(g.Context(), nil, g.job(b.Hash.OID()), quiet)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -127,7 +126,7 @@ func TestDiffEqualsGits(t *testing.T) {
 func TestDiffEndsWithItsCallersError(t *testing.T) {
 	f := newFixture(t)
 	a := f.deploy(f.repo.commit("a", files{"x": regular("1"), "y": regular("1")}))
-	b := f.deploy(f.repo.commit("b", files{"x": regular("2"), "y": regular("2")}, plumbing.NewHash(string(a.Hash))))
+	b := f.deploy(f.repo.commit("b", files{"x": regular("2"), "y": regular("2")}, a.Hash.OID()))
 	seen := 0
 	err := f.chain.Diff(t.Context(), a, b, func(store.Change) error { seen++; return errCut })
 	if !errors.Is(err, errCut) || seen != 1 {
@@ -155,7 +154,7 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 	f := newFixture(t)
 	all := files{"d/e/f": regular("1"), "d/g": regular("1"), "h": regular("1")}
 	a := f.deploy(f.repo.commit("a", all))
-	b := f.deploy(f.repo.commit("b", files{"d/e/f": regular("2"), "d/g": regular("1"), "h": regular("1")}, plumbing.NewHash(string(a.Hash))))
+	b := f.deploy(f.repo.commit("b", files{"d/e/f": regular("2"), "d/g": regular("1"), "h": regular("1")}, a.Hash.OID()))
 	checked := 0
 	for key, value := range f.dump() {
 		if !strings.HasPrefix(key, own+"tree/") {

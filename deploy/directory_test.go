@@ -252,29 +252,29 @@ func TestDirectoryAfterARollback(t *testing.T) {
 	f.sameAsDirectory(d, dir)
 }
 
-func TestStandOfADirectory(t *testing.T) {
+func TestRelationOfADirectory(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
-	stands := func(want deploy.Relation) {
+	wantRelation := func(want deploy.Relation) {
 		t.Helper()
 		state, err := f.chain.State(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, ahead, err := f.chain.Relation(t.Context(), f.dirJob(dir), state.Head); s != want || ahead != 0 || err != nil {
+		if s, ahead, err := f.dirJob(dir).Relation(t.Context(), state.Head); s != want || ahead != 0 || err != nil {
 			t.Errorf("%s, %d ahead, %v; want %s", s, ahead, err, want)
 		}
 	}
-	stands(deploy.RelationEmpty)
+	wantRelation(deploy.RelationEmpty)
 	f.deployDir(dir)
-	stands(deploy.RelationEqual)
+	wantRelation(deploy.RelationEqual)
 	f.write(dir, files{"a": regular("two")})
-	stands(deploy.RelationAhead)
+	wantRelation(deploy.RelationAhead)
 	f.clear()
 	f.deploy(f.one())
-	stands(deploy.RelationDiverged)
+	wantRelation(deploy.RelationDiverged)
 }
 
 // A file that changes is never deployed as what it was, nor half of each.

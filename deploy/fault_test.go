@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -17,6 +16,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // outage is one way in which etcd does not answer a request as it should.
@@ -91,7 +91,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 			first := f.repo.commit("first", all)
 			all["d/e/c"], all["d/new"] = regular("changed"), regular("new")
 			second := f.repo.commit("second", all, first)
-			for _, commit := range []plumbing.Hash{first, second} {
+			for _, commit := range []tree.OID{first, second} {
 				requests := 0
 				for k := 1; ; k++ {
 					f.clear()
@@ -116,7 +116,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 }
 
 // afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
-func (f *fixture) afterFault(x outage, where string, commit plumbing.Hash, d *record.Deploy, err error) {
+func (f *fixture) afterFault(x outage, where string, commit tree.OID, d *record.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
 	id, _ := f.head()

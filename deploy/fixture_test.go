@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
@@ -123,9 +122,18 @@ func (r gitRepo) run(stdin []byte, args ...string) []byte {
 	return out
 }
 
-func (r gitRepo) oid(args ...string) plumbing.Hash {
+// oid parses an oid.
+func oid(digits string) tree.OID {
+	o, err := tree.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return o
+}
+
+func (r gitRepo) oid(args ...string) tree.OID {
 	r.Helper()
-	return plumbing.NewHash(r.git(args...))
+	return oid(r.git(args...))
 }
 
 // files are a tree's files by path: content, with a mode where it is not 100644.
@@ -139,7 +147,7 @@ type file struct {
 func regular(content string) file { return file{content: content} }
 
 // commit makes a commit that holds exactly these files. No parents: a root.
-func (r gitRepo) commit(message string, all files, parents ...plumbing.Hash) plumbing.Hash {
+func (r gitRepo) commit(message string, all files, parents ...tree.OID) tree.OID {
 	r.Helper()
 	var b bytes.Buffer
 	b.WriteString("commit refs/heads/main\nauthor Ada <ada@example.org> 1767225600 +0000\n" +
@@ -183,7 +191,7 @@ func quotePath(path string) string {
 }
 
 // commitTree makes a commit of a tree that git mktree makes of lines "<mode> <type> <oid>\t<name>", NUL after each.
-func (r gitRepo) commitTree(tree plumbing.Hash, parents ...plumbing.Hash) plumbing.Hash {
+func (r gitRepo) commitTree(tree tree.OID, parents ...tree.OID) tree.OID {
 	r.Helper()
 	args := []string{"commit-tree", "-m", "a commit", tree.String()}
 	for _, p := range parents {
@@ -192,14 +200,14 @@ func (r gitRepo) commitTree(tree plumbing.Hash, parents ...plumbing.Hash) plumbi
 	return r.oid(args...)
 }
 
-func (r gitRepo) mktree(lines string) plumbing.Hash {
+func (r gitRepo) mktree(lines string) tree.OID {
 	r.Helper()
-	return plumbing.NewHash(strings.TrimSpace(string(r.run([]byte(lines), "mktree", "-z", "--missing"))))
+	return oid(strings.TrimSpace(string(r.run([]byte(lines), "mktree", "-z", "--missing"))))
 }
 
-func (r gitRepo) blob(content string) plumbing.Hash {
+func (r gitRepo) blob(content string) tree.OID {
 	r.Helper()
-	return plumbing.NewHash(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
+	return oid(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
 }
 
 func (f *fixture) open() *tree.Repository {
@@ -220,7 +228,7 @@ func (f *fixture) openRepo(r gitRepo) *tree.Repository {
 	return repo
 }
 
-func (f *fixture) job(commit plumbing.Hash) *deploy.Job {
+func (f *fixture) job(commit tree.OID) *deploy.Job {
 	f.Helper()
 	frontend := record.Files
 	if f.mgmts {
@@ -242,7 +250,7 @@ func (f *fixture) do(job *deploy.Job) (*record.Deploy, bool, error) {
 }
 
 // deploy publishes a commit and reads it back.
-func (f *fixture) deploy(commit plumbing.Hash) *record.Deploy {
+func (f *fixture) deploy(commit tree.OID) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.job(commit))
 	if err != nil || already {
@@ -330,7 +338,7 @@ func (f *fixture) sameAsGit(d *record.Deploy) {
 		if err := f.chain.Cat(f.Context(), d, path, writers{h, sum}); err != nil {
 			return err
 		}
-		if plumbing.Hash(h.Sum(nil)) != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
+		if tree.FromSHA1([20]byte(h.Sum(nil))) != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
 			f.Errorf("cat %q: other bytes than blob %s", path, e.OID)
 		}
 		return nil

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
@@ -27,7 +27,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		head    *record.Record
 		foreign string
-		commit  plumbing.Hash
+		commit  tree.OID
 		why     string // "": nothing to override
 	}{
 		"rewound":                      {head: rec(line[4].String()), commit: line[1], why: "does not contain it"},

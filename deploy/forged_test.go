@@ -6,19 +6,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 	"refship/keys"
 )
 
 // A record that somebody wrote over is noticed by everything that reads it: the signature is not over those bytes.
 func TestForgedRecord(t *testing.T) {
 	f := newFixture(t)
-	var parents []plumbing.Hash
+	var parents []tree.OID
 	for _, content := range []string{"one\n", "two\n", "three\n"} {
-		parents = []plumbing.Hash{f.repo.commit(content, files{"a.txt": regular(content)}, parents...)}
+		parents = []tree.OID{f.repo.commit(content, files{"a.txt": regular(content)}, parents...)}
 		f.deploy(parents[0])
 	}
 	key := "/refship/config/deploy/2/record"

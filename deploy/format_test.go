@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/record"
 	"refship/keys"
 )
@@ -112,7 +112,7 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

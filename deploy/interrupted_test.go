@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/text"
@@ -181,7 +180,7 @@ func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 	first := f.deploy(f.repo.commit("first", all))
 	before := f.dump()
 	all["d/e/c"] = regular("changed")
-	commit := f.repo.commit("second", all, plumbing.NewHash(string(first.Hash)))
+	commit := f.repo.commit("second", all, first.Hash.OID())
 	for n := 0; ; n++ {
 		f.clear()
 		for key, value := range before {
@@ -258,7 +257,7 @@ func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 				}
 				f.put(key, breakIt(whole[key]))
 				changed := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("changed"), "d/e/g": regular("g")}
-				second := f.deploy(f.repo.commit("second", changed, plumbing.NewHash(string(first.Hash))))
+				second := f.deploy(f.repo.commit("second", changed, first.Hash.OID()))
 				f.sameAsGit(second)
 				if second.Record.Files != 4 {
 					t.Errorf("%d files", second.Record.Files)

@@ -4,17 +4,17 @@ import (
 	"errors"
 	"maps"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // Job asks for a deploy: put this commit, or this directory, into a chain.
 type Job struct {
 	Kind       record.Kind
 	Repo       *Repository     // with a Commit
-	Commit     plumbing.Hash   // of Repo
+	Commit     tree.OID        // of Repo
 	Dir        *Directory      // in place of Repo and Commit
 	Path       string          // in the commit's tree; "" is all of it, as it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
@@ -33,9 +33,9 @@ type Job struct {
 // Hash is the deploy hash that the job would publish.
 func (j *Job) Hash() record.Hash {
 	if j.Dir != nil {
-		return record.Hash(record.TreePrefix + j.Dir.Root().String())
+		return record.TreeHash(j.Dir.Root())
 	}
-	return record.Hash(j.Commit.String())
+	return record.CommitHash(j.Commit)
 }
 
 // Source is the job's Dir or Repo.
@@ -57,7 +57,7 @@ func (j *Job) sameSettings(d *record.Deploy) bool {
 
 // sameBelow tells whether the job deploys a path, and d has the same tree there. A commit that changes nothing in a
 // whole tree is deployed all the same: somebody made it for that.
-func (j *Job) sameBelow(d *record.Deploy, tree plumbing.Hash) bool {
+func (j *Job) sameBelow(d *record.Deploy, tree tree.OID) bool {
 	return j.Path != "" && j.sameSettings(d) && d.Record.Tree == tree.String()
 }
 
@@ -73,11 +73,11 @@ func (j *Job) validate() error {
 }
 
 // commits are those that the job has when it follows none: its own.
-func (j *Job) commits() []plumbing.Hash {
+func (j *Job) commits() []tree.OID {
 	if j.Dir != nil {
 		return nil
 	}
-	return []plumbing.Hash{j.Commit}
+	return []tree.OID{j.Commit}
 }
 
 // afterChange says what to do when the tree is corrected.

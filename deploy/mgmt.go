@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/uuid"
 
 	"refship/deploy/etcd"
@@ -72,14 +71,14 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 func (p *Prepared) source(ctx context.Context) mgmt.Source {
 	return mgmt.Source{
 		Root: p.Verdict.tree,
-		Node: func(oid plumbing.Hash) (*tree.Node, error) {
+		Node: func(oid tree.OID) (*tree.Node, error) {
 			if node := p.nodes.Node(oid); node != nil {
 				return node, nil
 			}
 			return nil, p.nodes.Unknown(oid)
 		},
 		Content: func(e tree.Entry, path string) (text []byte, err error) {
-			err = p.job.Source().Blobs(ctx, []plumbing.Hash{e.OID}, func(_ int, _ int64, r io.Reader) error {
+			err = p.job.Source().Blobs(ctx, []tree.OID{e.OID}, func(_ int, _ int64, r io.Reader) error {
 				text, err = io.ReadAll(io.LimitReader(r, e.Size+1))
 				return err
 			})

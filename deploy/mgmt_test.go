@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -21,6 +20,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // onMgmt makes a chain in mgmt's namespace of the fixture's.
@@ -29,7 +29,7 @@ func (f *fixture) onMgmt() *fixture {
 	return f
 }
 
-func (f *fixture) mgmtJob(frontend record.Frontend, commit plumbing.Hash) *deploy.Job {
+func (f *fixture) mgmtJob(frontend record.Frontend, commit tree.OID) *deploy.Job {
 	f.Helper()
 	job := f.job(commit)
 	job.Frontend = frontend
@@ -176,9 +176,9 @@ func TestFrontends(t *testing.T) {
 			if _, already, err := f.do(job); err != nil || !already {
 				t.Errorf("the same again: already %t, %v", already, err)
 			}
-			standing, _, err := f.chain.Relation(t.Context(), job, f.get(1))
-			if err != nil || standing != deploy.RelationEqual {
-				t.Errorf("it stands %s, %v", standing, err)
+			relation, _, err := job.Relation(t.Context(), f.get(1))
+			if err != nil || relation != deploy.RelationEqual {
+				t.Errorf("relation is %s, %v", relation, err)
 			}
 		})
 	}
@@ -295,11 +295,11 @@ func (f *fixture) golden(name string) map[string]string {
 func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	f := newFixture(t).onMgmt()
 	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
-	var last []plumbing.Hash
+	var last []tree.OID
 	for i, frontend := range []record.Frontend{record.Lang, record.YAML, record.Empty, record.Lang} {
 		deep["n"] = regular(fmt.Sprint(i))
 		commit := f.repo.commit(fmt.Sprint("deploy ", i), deep, last...)
-		last = []plumbing.Hash{commit}
+		last = []tree.OID{commit}
 		job := f.mgmtJob(frontend, commit)
 		if i == 3 {
 			job.Path = "a"

@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/deploy/tree"
 )
 
 // maxObjects bounds what one deploy's commits hold in memory, in bytes: 10,000 of the usual kind have 5 MiB.
@@ -20,7 +19,7 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 	if p.job.Dir != nil {
 		return nil // its deploy hash is the tree's
 	}
-	oids := []plumbing.Hash{p.job.Commit}
+	oids := []tree.OID{p.job.Commit}
 	if !p.Verdict.More && p.Verdict.Head != nil {
 		oids = append(oids, p.Verdict.Commits...)
 	}

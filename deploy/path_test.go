@@ -4,10 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // A push that changes nothing below the path makes no deploy; the next one that does follows the same head.
@@ -15,15 +14,15 @@ func TestPathBelowWhichNothingChanges(t *testing.T) {
 	f := newFixture(t)
 	f.path = "web"
 	all := files{"web/index": regular("1"), "web/sub/page": regular("p"), "other": regular("o")}
-	step := func(parent ...plumbing.Hash) plumbing.Hash { return f.repo.commit("step", all, parent...) }
+	step := func(parent ...tree.OID) tree.OID { return f.repo.commit("step", all, parent...) }
 	first := f.deploy(step())
 	all["other"] = regular("changed")
-	beside := step(plumbing.NewHash(string(first.Hash)))
+	beside := step(first.Hash.OID())
 	all["web2"] = regular("new")
 	beside2 := step(beside)
 	before := f.dump()
 	for name, force := range map[string]bool{"plain": false, "forced, with nothing to force": true} {
-		for _, commit := range []plumbing.Hash{beside, beside2} {
+		for _, commit := range []tree.OID{beside, beside2} {
 			job := f.job(commit)
 			if job.Force = force; force {
 				job.Reason = "because"
@@ -65,7 +64,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 	empty := f.repo.commit("empty", all, first)
 	fork := f.repo.commit("fork", all)
 	for name, c := range map[string]struct {
-		commit plumbing.Hash
+		commit tree.OID
 		old    func(*deploy.Job) // how the head differs
 		force  bool
 		forced bool
@@ -107,7 +106,7 @@ func TestPathBelowWhichAModeChanges(t *testing.T) {
 	f := newFixture(t)
 	f.path = "web"
 	first := f.deploy(f.repo.commit("first", files{"web/run": regular("x")}))
-	second := f.deploy(f.repo.commit("second", files{"web/run": {"100755", "x"}}, plumbing.NewHash(string(first.Hash))))
+	second := f.deploy(f.repo.commit("second", files{"web/run": {"100755", "x"}}, first.Hash.OID()))
 	if second.ID != 2 {
 		t.Errorf("deploy %d", second.ID)
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
@@ -19,7 +19,7 @@ const maxName = 255
 
 // dirPlan is a directory that etcd has no node of.
 type dirPlan struct {
-	oid    plumbing.Hash
+	oid    tree.OID
 	path   string
 	prev   tree.Entry // the directory of the same path in the head's tree, or zero
 	node   *tree.Node
@@ -34,9 +34,9 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 		root.prev = head.Record.Root()
 	}
 	var plans []*dirPlan
-	seen := map[plumbing.Hash]bool{root.oid: true}
+	seen := map[tree.OID]bool{root.oid: true}
 	for level := []*dirPlan{root}; len(level) > 0; {
-		var oids []plumbing.Hash
+		var oids []tree.OID
 		for _, d := range level {
 			oids = append(oids, d.oid)
 			if !d.prev.OID.IsZero() {
@@ -68,15 +68,15 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 
 // planDir reads one directory from its source. What the head's directory names, too, has its size and sha256 from
 // there; the rest is planned.
-func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan, error) {
+func (p *Prepared) planDir(d *dirPlan, seen map[tree.OID]bool) ([]*dirPlan, error) {
 	entries, err := p.job.Source().Tree(d.oid)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %q: %w", d.path, err)
 	}
-	var known map[plumbing.Hash]*tree.Entry
+	var known map[tree.OID]*tree.Entry
 	dirs := map[string]tree.Entry{}
 	if prev := p.nodes.Node(d.prev.OID); prev != nil {
-		known = make(map[plumbing.Hash]*tree.Entry, len(prev.Entries))
+		known = make(map[tree.OID]*tree.Entry, len(prev.Entries))
 		for i := range prev.Entries {
 			e := &prev.Entries[i]
 			if e.Mode == filemode.Dir {
@@ -87,7 +87,7 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 			}
 		}
 	}
-	d.node = &tree.Node{Entries: make([]tree.Entry, len(entries))}
+	d.node = &tree.Node{Entries: slices.Clone(entries)}
 	var below []*dirPlan
 	for i, e := range entries {
 		where := path.Join(d.path, e.Name)
@@ -95,20 +95,19 @@ func (p *Prepared) planDir(d *dirPlan, seen map[plumbing.Hash]bool) ([]*dirPlan,
 			return nil, badName(where, p.job.afterChange())
 		}
 		entry := &d.node.Entries[i]
-		*entry = tree.Entry{Mode: e.Mode, Name: e.Name, OID: e.Hash}
-		if k := known[e.Hash]; k != nil && sameKind(k.Mode, e.Mode) {
+		if k := known[e.OID]; k != nil && sameKind(k.Mode, e.Mode) {
 			entry.Size, entry.SHA256 = k.Size, k.SHA256
 			continue
 		}
 		switch {
 		case e.Mode == filemode.Submodule:
 		case e.Mode == filemode.Dir:
-			if !seen[e.Hash] {
-				seen[e.Hash] = true
-				below = append(below, &dirPlan{oid: e.Hash, path: where, prev: dirs[e.Name]})
+			if !seen[e.OID] {
+				seen[e.OID] = true
+				below = append(below, &dirPlan{oid: e.OID, path: where, prev: dirs[e.Name]})
 			}
 		default:
-			p.planContent(e.Hash, where, e.Mode == filemode.Symlink)
+			p.planContent(e.OID, where, e.Mode == filemode.Symlink)
 		}
 	}
 	return below, nil
@@ -132,7 +131,7 @@ func sameKind(known, mode filemode.FileMode) bool {
 
 // finishNodes fills in sizes and sha256s from the bottom up and sorts the planned nodes by height.
 func (p *Prepared) finishNodes(plans []*dirPlan) {
-	byOID := make(map[plumbing.Hash]*dirPlan, len(plans))
+	byOID := make(map[tree.OID]*dirPlan, len(plans))
 	for _, d := range plans {
 		byOID[d.oid] = d
 	}
@@ -143,7 +142,7 @@ func (p *Prepared) finishNodes(plans []*dirPlan) {
 }
 
 // finishNode finishes the planned directories below d, then d; the same directory may lie in many.
-func (p *Prepared) finishNode(d *dirPlan, plans map[plumbing.Hash]*dirPlan) {
+func (p *Prepared) finishNode(d *dirPlan, plans map[tree.OID]*dirPlan) {
 	if d.height > 0 {
 		return
 	}

@@ -3,8 +3,6 @@ package deploy
 import (
 	"context"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
@@ -31,8 +29,8 @@ type Prepared struct {
 	job      *Job
 	nodes    *store.Nodes
 	root     tree.Entry
-	levels   [][]plumbing.Hash // planned nodes, the lowest level first
-	contents map[plumbing.Hash]*content
+	levels   [][]tree.OID // planned nodes, the lowest level first
+	contents map[tree.OID]*content
 	planned  []*content        // the same in the order of the walk, in which git has packed them
 	missing  []*content        // that etcd lacks
 	objects  map[string][]byte // raw git objects that etcd lacks, by key
@@ -53,7 +51,7 @@ func (c *Chain) Prepare(
 	}
 	p := &Prepared{
 		Verdict: v, Frontend: job.Frontend, chain: c, lock: lock, job: job, nodes: c.NewNodes(),
-		contents: map[plumbing.Hash]*content{}, objects: map[string][]byte{},
+		contents: map[tree.OID]*content{}, objects: map[string][]byte{},
 	}
 	if v.Idle() {
 		return p, nil

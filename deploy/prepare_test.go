@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -31,7 +30,7 @@ func TestPreparedCountsAndListsWhatChanges(t *testing.T) {
 		"becomes a directory/file": regular("f"), "was": regular("d"), "module": {"160000", strings.Repeat("5d", 20)}, "module new": {"160000", oid160},
 		"was-not": regular("order"),
 	}
-	p, _ := f.prepare(f.job(f.repo.commit("second", second, plumbing.NewHash(string(f.get(1).Hash)))))
+	p, _ := f.prepare(f.job(f.repo.commit("second", second, f.get(1).Hash.OID())))
 	want := []string{
 		"D becomes a directory", "A becomes a directory/file", "M content", "D dir/gone too", "D gone", "M kind", "M mode", "A new",
 		"A was", "A was-not", "D was/a/directory",
@@ -87,7 +86,7 @@ func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
 func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 	f := newFixture(t)
 	first := f.deploy(f.repo.commit("first", files{"a": regular("1"), "b": regular("1")}))
-	second := f.repo.commit("second", files{"a": regular("2"), "c": regular("new content")}, plumbing.NewHash(string(first.Hash)))
+	second := f.repo.commit("second", files{"a": regular("2"), "c": regular("new content")}, first.Hash.OID())
 	f.put(own+"lock", "somebody pushes, and is not waited for")
 	before := f.dump()
 	p, err := f.chain.Prepare(t.Context(), nil, f.job(second), quiet)
@@ -148,7 +147,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 		t.Errorf("%d bytes were read", read)
 	}
 	// And the repository can be read on.
-	if err := job.Repo.Blobs(t.Context(), []plumbing.Hash{f.repo.oid("rev-parse", "main:a")}, func(_ int, _ int64, r io.Reader) error {
+	if err := job.Repo.Blobs(t.Context(), []tree.OID{f.repo.oid("rev-parse", "main:a")}, func(_ int, _ int64, r io.Reader) error {
 		b, err := io.ReadAll(r)
 		if string(b) != "small" {
 			t.Errorf("read %q", b)

@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // handwritten puts a deploy's record as another refship could have published it, unsigned.
@@ -50,12 +49,12 @@ func (f *fixture) foreign(id int, hash string) {
 }
 
 // line is a linear history of n commits, oldest first.
-func (f *fixture) line(name string, n int, onto ...plumbing.Hash) []plumbing.Hash {
+func (f *fixture) line(name string, n int, onto ...tree.OID) []tree.OID {
 	f.Helper()
-	var line []plumbing.Hash
+	var line []tree.OID
 	for i := range n {
 		commit := f.repo.commit(fmt.Sprintf("%s %d", name, i), files{name: regular(fmt.Sprint(i))}, onto...)
-		line, onto = append(line, commit), []plumbing.Hash{commit}
+		line, onto = append(line, commit), []tree.OID{commit}
 	}
 	return line
 }
@@ -68,7 +67,7 @@ func TestPreviousHash(t *testing.T) {
 	merge := f.repo.commit("merge", files{"m": regular("m")}, other[1], line[4])
 	unknown := record.Hash(strings.Repeat("ab", 20))
 	blob := record.Hash(f.repo.blob("a blob's oid").String())
-	hash := func(h plumbing.Hash) record.Hash { return record.Hash(h.String()) }
+	hash := func(h tree.OID) record.Hash { return record.Hash(h.String()) }
 	yesterday := time.Now().Add(-25 * time.Hour)
 	head := func(hash record.Hash) record.Record {
 		return record.Record{
@@ -84,7 +83,7 @@ func TestPreviousHash(t *testing.T) {
 	tests := map[string]struct {
 		head    *record.Record
 		foreign string // in place of head: "-" is a payload only
-		commit  plumbing.Hash
+		commit  tree.OID
 		path    string
 		noop    bool
 
@@ -254,7 +253,7 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 		t.Errorf("%d commits", second.Record.Commits)
 	}
 	f.clear()
-	f.deploy(plumbing.NewHash(string(first.Hash)))
+	f.deploy(first.Hash.OID())
 	third := f.deploy(f.repo.oid("rev-parse", "refs/heads/long"))
 	if n := f.objects(); n != 2 {
 		t.Errorf("%d objects are stored, want the two deployed commits", n)

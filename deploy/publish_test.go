@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
@@ -20,12 +19,13 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 const record1 = namespace + "/deploy/1/record"
 
 // uploaded gives a deploy of one file that only its publish keeps from being there.
-func (f *fixture) uploaded(commit plumbing.Hash) (*deploy.Prepared, *deploy.Lock) {
+func (f *fixture) uploaded(commit tree.OID) (*deploy.Prepared, *deploy.Lock) {
 	f.Helper()
 	p, lock := f.prepare(f.job(commit))
 	if err := p.Upload(f.Context(), quiet); err != nil {
@@ -34,7 +34,7 @@ func (f *fixture) uploaded(commit plumbing.Hash) (*deploy.Prepared, *deploy.Lock
 	return p, lock
 }
 
-func (f *fixture) one() plumbing.Hash {
+func (f *fixture) one() tree.OID {
 	f.Helper()
 	return f.repo.commit("one", files{"a": regular("a")})
 }
@@ -186,7 +186,7 @@ func (f *fixture) unchanged(before map[string]string) {
 func TestHeadMovesBeforeThePublish(t *testing.T) {
 	f := newFixture(t)
 	first := f.deploy(f.one())
-	next := f.repo.commit("two", files{"a": regular("b")}, plumbing.NewHash(string(first.Hash)))
+	next := f.repo.commit("two", files{"a": regular("b")}, first.Hash.OID())
 	for name, move := range map[string]func(){
 		"a foreign deploy": func() { f.foreign(2, next.String()) },
 		"the head's hash":  func() { f.put(namespace+"/deploy/1/hash", string(first.Hash)) },

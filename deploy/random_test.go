@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"pgregory.net/rapid"
 
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // TestRandomHistories draws commits and deploys some of them: each reads back as git has it, and counts what git
@@ -30,7 +30,7 @@ func TestRandomHistories(t *testing.T) {
 
 func (f *fixture) history(rt *rapid.T) {
 	all := files{}
-	var parents []plumbing.Hash
+	var parents []tree.OID
 	var deploys []*record.Deploy
 	before := ""
 	for n := range rapid.IntRange(1, 6).Draw(rt, "commits") {
@@ -38,7 +38,7 @@ func (f *fixture) history(rt *rapid.T) {
 			change(rt, all)
 		}
 		commit := f.repo.commit(fmt.Sprint("commit ", n), all, parents...)
-		parents = []plumbing.Hash{commit}
+		parents = []tree.OID{commit}
 		if rapid.IntRange(0, 2).Draw(rt, "deploy") == 0 {
 			continue
 		}
@@ -67,11 +67,11 @@ func (f *fixture) history(rt *rapid.T) {
 }
 
 // changedAgain prepares a commit as it was prepared, on a chain that ends where the deploys end.
-func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit plumbing.Hash) int {
+func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit tree.OID) int {
 	g := *f
 	g.chain = f.store.Chain(f.chain.Namespace() + "/again" + record.Namespace(fmt.Sprint("-", commit)))
 	if len(deploys) > 0 {
-		if _, _, err := g.do(g.job(plumbing.NewHash(string(deploys[len(deploys)-1].Hash)))); err != nil {
+		if _, _, err := g.do(g.job(deploys[len(deploys)-1].Hash.OID())); err != nil {
 			rt.Fatal(err)
 		}
 	}

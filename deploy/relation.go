@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -59,7 +57,7 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 // compare relates the job's commit to another by their history: ahead with the commits in between, behind, diverged or
 // unknown.
 func (j *Job) compare(ctx context.Context, with record.Hash) (Relation, tree.Range, error) {
-	other := plumbing.NewHash(string(with))
+	other := with.OID()
 	between, err := j.Repo.Between(ctx, other, j.Commit, maxCommits)
 	switch {
 	case errors.Is(err, tree.ErrUnknownCommit):

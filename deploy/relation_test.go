@@ -8,16 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"pgregory.net/rapid"
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
-func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
+func (f *fixture) relation(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
 	f.Helper()
-	s, ahead, err := f.chain.Relation(f.Context(), job, head)
+	s, ahead, err := job.Relation(f.Context(), head)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -25,14 +25,14 @@ func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Relation, 
 }
 
 // How any two commits of a random history stand to each other, git says, too.
-func TestStandAgainstGit(t *testing.T) {
+func TestRelationAgainstGit(t *testing.T) {
 	f := newFixture(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		g := *f
 		g.opened = nil // of a repository that has just got more commits
-		var commits []plumbing.Hash
+		var commits []tree.OID
 		for n := range rapid.IntRange(2, 7).Draw(rt, "commits") {
-			var parents []plumbing.Hash
+			var parents []tree.OID
 			for range rapid.IntRange(0, min(2, n)).Draw(rt, "parents") {
 				parent := rapid.SampledFrom(commits).Draw(rt, "parent")
 				if len(parents) == 0 || parents[0] != parent {
@@ -48,18 +48,18 @@ func TestStandAgainstGit(t *testing.T) {
 			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.git("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
-			standing, ahead := g.stand(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
-			want, wantAhead := g.gitStanding(head, at, path)
-			if standing != want || ahead != wantAhead {
-				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, standing, ahead, want, wantAhead)
+			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
+			want, wantAhead := g.gitRelation(head, at, path)
+			if relation != want || ahead != wantAhead {
+				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, relation, ahead, want, wantAhead)
 			}
 		}
 		_ = g.opened.Close()
 	})
 }
 
-func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Relation, int) {
-	ancestor := func(a, b plumbing.Hash) bool {
+func (f *fixture) gitRelation(head, at tree.OID, path string) (deploy.Relation, int) {
+	ancestor := func(a, b tree.OID) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
 		cmd.Dir = f.repo.dir
 		return cmd.Run() == nil
@@ -79,7 +79,7 @@ func (f *fixture) gitStanding(head, at plumbing.Hash, path string) (deploy.Relat
 	return deploy.RelationDiverged, 0
 }
 
-func TestStand(t *testing.T) {
+func TestRelation(t *testing.T) {
 	f := newFixture(t)
 	line := f.line("main", 3)
 	lacking := strings.Repeat("ab", 20)
@@ -107,13 +107,13 @@ func TestStand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(line[2])
 			job.Path = c.path
-			if got, ahead := f.stand(job, c.head); got != c.want || ahead != c.ahead {
+			if got, ahead := f.relation(job, c.head); got != c.want || ahead != c.ahead {
 				t.Errorf("%s by %d, want %s by %d", got, ahead, c.want, c.ahead)
 			}
 		})
 	}
-	missing := f.job(plumbing.NewHash(lacking))
-	if s, _, err := f.chain.Relation(t.Context(), missing, head(line[0].String(), "")); err == nil {
+	missing := f.job(oid(lacking))
+	if s, _, err := missing.Relation(t.Context(), head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 )
 
@@ -20,7 +21,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Quota: 2 << 20, Log: slog.New(slog.DiscardHandler)})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Quota: 2 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy"
@@ -34,7 +33,7 @@ func newServer(t *testing.T, endpoint, name string) *server {
 }
 
 // push deploys a commit as a server does that has just got it.
-func (s *server) push(commit plumbing.Hash) (*record.Deploy, error) {
+func (s *server) push(commit tree.OID) (*record.Deploy, error) {
 	repo, err := tree.OpenRepository(s.Context(), s.repo.dir, nil)
 	if err != nil {
 		return nil, err
@@ -86,7 +85,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 						return fmt.Errorf("%w; %s", err, conflict.Remedy)
 					}
 					s.repo.git("fetch", "-q", other.repo.dir, string(conflict.Head.Hash))
-					base = plumbing.NewHash(string(conflict.Head.Hash))
+					base = conflict.Head.Hash.OID()
 					mu.Lock()
 					conflicts++
 					mu.Unlock()

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
-
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 	"refship/deploy/tree"
@@ -15,8 +12,8 @@ import (
 
 // Source is where a deploy's directories and contents come from: a *Repository or a *Directory.
 type Source interface {
-	Tree(oid plumbing.Hash) ([]object.TreeEntry, error)
-	Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i int, size int64, content io.Reader) error) error
+	Tree(oid tree.OID) ([]tree.Entry, error)
+	Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error
 }
 
 // Repository is a git repository to deploy from.

@@ -7,10 +7,9 @@ import (
 	"os/exec"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/tree"
 )
 
 // BenchmarkLarge deploys 20,000 files of 200 MB in 2,000 directories, and then one changed file on top of them; beside
@@ -27,7 +26,7 @@ func BenchmarkLarge(b *testing.B) {
 	}
 	first := repo.commit("first", all)
 	repo.git("repack", "-adq", "--depth=0", "--window=0")
-	changed := []plumbing.Hash{first}
+	changed := []tree.OID{first}
 	for i := range 8 {
 		all["d7/d3/f127"] = regular(fmt.Sprint("change ", i))
 		changed = append(changed, repo.commit("one file", all, changed[i]))

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/etcd"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -106,7 +104,7 @@ func (p *Prepared) putContents(ctx context.Context, w *etcd.Writer, tell func())
 
 // uploadAgain reads contents a second time and writes them, large ones chunk by chunk.
 func (p *Prepared) uploadAgain(ctx context.Context, w *etcd.Writer, list []*content, tell func()) error {
-	oids := make([]plumbing.Hash, len(list))
+	oids := make([]tree.OID, len(list))
 	for i, c := range list {
 		oids[i] = c.oid
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -24,18 +22,18 @@ const MaxReason = 10_000
 
 // Verdict is what the previous-hash table says of a job, and what was read to find out.
 type Verdict struct {
-	Head    *record.Deploy  // nil: no deploy yet
-	Already bool            // the head is this very deploy: there is nothing to do
-	Same    bool            // the job has a path, and nothing below it differs from the head: there is nothing to do
-	Forced  *ConflictError  // what Force overrode; nil if nothing had to be
-	Undoes  *record.Deploy  // the head, if it is a rollback whose undone commit or directory comes back with this job
-	Commits []plumbing.Hash // from the head's (excluded) to the job's, newest first; forced: only the job's; none of a directory
-	More    bool            // there are more commits than are stored
+	Head    *record.Deploy // nil: no deploy yet
+	Already bool           // the head is this very deploy: there is nothing to do
+	Same    bool           // the job has a path, and nothing below it differs from the head: there is nothing to do
+	Forced  *ConflictError // what Force overrode; nil if nothing had to be
+	Undoes  *record.Deploy // the head, if it is a rollback whose undone commit or directory comes back with this job
+	Commits []tree.OID     // from the head's (excluded) to the job's, newest first; forced: only the job's; none of a directory
+	More    bool           // there are more commits than are stored
 
 	subject string // of the commit, or a directory's name
 	author  string
-	tree    plumbing.Hash   // at the job's path
-	above   []plumbing.Hash // the trees from the commit's down to tree, without it
+	tree    tree.OID   // at the job's path
+	above   []tree.OID // the trees from the commit's down to tree, without it
 }
 
 // Idle tells whether there is nothing to deploy.
@@ -137,7 +135,7 @@ func (v *Verdict) readSource(job *Job) error {
 		return nil
 	}
 	commit, err := job.Repo.Commit(job.Commit)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
+	if errors.Is(err, tree.ErrNotFound) {
 		return fault.New(fault.Refused,
 			fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
 			"of an annotated tag, push the commit that it names: git push REMOTE TAG^{commit}:"+text.Printable(job.Ref))
@@ -146,7 +144,7 @@ func (v *Verdict) readSource(job *Job) error {
 		return refuseTree(fmt.Errorf("read commit: %w", err))
 	}
 	v.subject = record.SubjectOf(commit.Message)
-	v.author = record.Shorten(fmt.Sprintf("%s <%s>", commit.Author.Name, commit.Author.Email))
+	v.author = record.Shorten(commit.Author)
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
 	var none *tree.NoPathError
 	if !errors.As(err, &none) {
@@ -202,7 +200,7 @@ func (j *Job) undoes(ctx context.Context, head *record.Deploy) (bool, error) {
 	case j.Dir != nil || r.PreviousHash.IsTree():
 		return r.PreviousHash == j.Hash(), nil
 	}
-	between, err := j.Repo.Between(ctx, plumbing.NewHash(string(r.PreviousHash)), j.Commit, 0)
+	between, err := j.Repo.Between(ctx, r.PreviousHash.OID(), j.Commit, 0)
 	if err != nil && !errors.Is(err, tree.ErrUnknownCommit) {
 		return false, fmt.Errorf("compare %s with %s: %w", r.PreviousHash.Short(), j.Commit, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
@@ -64,7 +63,7 @@ type treeWriter struct {
 	tell    func(text.Progress)
 }
 
-func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
+func (w *treeWriter) write(ctx context.Context, root tree.OID) error {
 	for dirs := []written{{"", tree.Entry{OID: root}}}; len(dirs) > 0; {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -76,7 +75,7 @@ func (w *treeWriter) write(ctx context.Context, root plumbing.Hash) error {
 			return fmt.Errorf("read directory %q: %w", dir.path, err)
 		}
 		for _, e := range entries {
-			at := written{path.Join(dir.path, e.Name), tree.Entry{Mode: e.Mode, OID: e.Hash}}
+			at := written{path.Join(dir.path, e.Name), e}
 			switch e.Mode {
 			case filemode.Dir, filemode.Submodule:
 				err = w.mkdir(at.path)
@@ -128,7 +127,7 @@ func (w *treeWriter) file(ctx context.Context, p written) error {
 
 // flush writes the files that were not asked for yet.
 func (w *treeWriter) flush(ctx context.Context) error {
-	oids := make([]plumbing.Hash, len(w.batch))
+	oids := make([]tree.OID, len(w.batch))
 	for i, p := range w.batch {
 		oids[i] = p.entry.OID
 	}
@@ -159,7 +158,7 @@ func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 	} else {
 		err = w.regular(p, content)
 	}
-	if err == nil && plumbing.Hash(sum.Sum(nil)) != p.entry.OID {
+	if err == nil && tree.FromSHA1([20]byte(sum.Sum(nil))) != p.entry.OID {
 		err = fmt.Errorf("something else than blob %s was handed over", p.entry.OID)
 	}
 	return err

@@ -47,7 +47,7 @@ func TestDeployCommand(t *testing.T) {
 	if _, err := store.Client().Delete(context.Background(), hold); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"deployed what a push had left behind: " + commit[:7] + " is deploy 1 of ", commit[:7] + ", is already deployed as 1 of "} {
+	for _, text := range []string{"left by a push of ", ": deploy 1 published in ", commit[:7] + " is already deployed as 1 of "} {
 		r = e.ssh(ops, "git@127.0.0.1", "deploy", "config") // a second time there is nothing to do
 		r.want(t, 0)
 		if !strings.Contains(r.stdout, text) {

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -30,7 +30,7 @@ import (
 // What all tests share: programs and an etcd. Each test has namespaces of its own.
 var (
 	hookBinary string
-	store      *etcd.Embedded
+	store      *embedded.Etcd
 )
 
 func TestMain(m *testing.M) {
@@ -55,7 +55,7 @@ func runTests(m *testing.M) (status int, err error) {
 	if out, err := exec.Command("go", "build", "-o", hookBinary, "refship/cmd/refship-hook").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
 	}
-	store, err = etcd.Start(context.Background(), etcd.EmbeddedConfig{
+	store, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

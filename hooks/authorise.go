@@ -16,14 +16,14 @@ import (
 const notesRef = "refs/notes/deploys"
 
 // authorise asks for each ref update by itself whether the user may do it.
-func (x *Session) authorise() error {
+func (p *push) authorise() error {
 	var refused refusals
-	if x.push.Key == nil {
-		return x.authoriseStranger()
+	if p.key == nil {
+		return p.authoriseStranger()
 	}
-	key, repository := x.push.Key, x.push.Repository
-	for _, u := range x.outcome.Updates {
-		names := x.targetsOf(u.Ref)
+	key, repository := p.key, p.repository
+	for _, u := range p.updates {
+		names := p.targetsOf(u.Ref)
 		switch {
 		case !key.May(keys.Push, repository):
 			refused.add(&fault.Error{
@@ -32,14 +32,14 @@ func (x *Session) authorise() error {
 				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
 			})
 		case len(names) == 0:
-			refused.add(x.checkStored(u))
+			refused.add(p.checkStored(u))
 		case !key.May(keys.Deploy, repository):
 			refused.add(&fault.Error{
 				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", key.Name, repository, u.Ref),
 				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
 			})
-		case x.options.force && !key.May(keys.Force, repository):
+		case p.options.force && !key.May(keys.Force, repository):
 			refused.add(&fault.Error{
 				Kind:   fault.Refused,
 				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", key.Name, u.Ref, repository),
@@ -58,23 +58,23 @@ func (x *Session) authorise() error {
 
 // authoriseStranger is for the pushes that another server takes, which has let them in: who may push deploys. It has no
 // notion of refship's permissions, so nobody may force.
-func (x *Session) authoriseStranger() error {
+func (p *push) authoriseStranger() error {
 	var refused refusals
-	for _, u := range x.outcome.Updates {
-		names := x.targetsOf(u.Ref)
+	for _, u := range p.updates {
+		names := p.targetsOf(u.Ref)
 		switch {
 		case len(names) == 0:
-			refused.add(x.checkStored(u))
-		case x.options.force:
+			refused.add(p.checkStored(u))
+		case p.options.force:
 			refused.add(&fault.Error{
 				Kind:   fault.Refused,
-				What:   fmt.Sprintf("deploy.force is not for pushes to %s: its git server does not say who may", x.push.Repository),
+				What:   fmt.Sprintf("deploy.force is not for pushes to %s: its git server does not say who may", p.repository),
 				Remedy: "who runs that server forces it: refship deploy --repo DIR --rev REV --force --reason TEXT",
 			})
 		case u.Deletes():
 			refused.add(&fault.Error{
 				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, x.push.Repository, strings.Join(names, ", ")),
+				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", ")),
 				Remedy: fmt.Sprintf("to deploy it no more, who runs the git server takes refship.%s out of the repository's git config", names[0]),
 			})
 		}
@@ -100,24 +100,24 @@ func finalRef(gitDir, ref string) string {
 
 // checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells hooks
 // the name that was pushed and no other.
-func (x *Session) checkSymbolic() error {
+func (p *push) checkSymbolic() error {
 	var refused refusals
-	for _, u := range x.outcome.Updates {
-		moves := finalRef(x.push.Dir, u.Ref)
-		for _, t := range x.targets {
-			at := finalRef(x.push.Dir, t.Ref)
+	for _, u := range p.updates {
+		moves := finalRef(p.gitDir, u.Ref)
+		for _, t := range p.targets {
+			at := finalRef(p.gitDir, t.Ref)
 			switch {
 			case moves != at || u.Ref == t.Ref && at == t.Ref:
 			case at != t.Ref:
 				refused.add(&fault.Error{
 					Kind:   fault.Refused,
-					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, x.push.Repository, t.Name, at),
+					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, p.repository, t.Name, at),
 					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + git.ShortRef(at),
 				})
 			default:
 				refused.add(&fault.Error{
 					Kind:   fault.Refused,
-					What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
+					What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name),
 					Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
 				})
 			}
@@ -127,11 +127,11 @@ func (x *Session) checkSymbolic() error {
 }
 
 // checkStored refuses refs that are no target's and would do harm all the same.
-func (x *Session) checkStored(u RefUpdate) error {
+func (p *push) checkStored(u RefUpdate) error {
 	if u.Ref == notesRef {
 		return &fault.Error{
 			Kind:   fault.Refused,
-			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, x.push.Repository),
+			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, p.repository),
 			Remedy: "push again without it: name the branches that you want to push",
 		}
 	}
@@ -139,11 +139,11 @@ func (x *Session) checkStored(u RefUpdate) error {
 		return nil
 	}
 	// git keeps no ref below another one: who may push but not deploy could keep a target's ref from ever being made.
-	for _, t := range x.targets {
+	for _, t := range p.targets {
 		if strings.HasPrefix(u.Ref, t.Ref+"/") || strings.HasPrefix(t.Ref, u.Ref+"/") {
 			return &fault.Error{
 				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s of %s would be in the way of %s, which %s deploys", u.Ref, x.push.Repository, t.Ref, t.Name),
+				What:   fmt.Sprintf("%s of %s would be in the way of %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name),
 				Remedy: "choose another name: git cannot have one ref below another",
 			}
 		}

@@ -117,8 +117,8 @@ func TestFailedPublishLeavesTheIntentAndReconcilePublishesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"config main: deployed what a push had left behind: " + short(head) + " is deploy 1 of /refship/config, by laptop"}
-	if diff := cmp.Diff(want, lines); diff != "" {
+	want := []string{"config main: left by a push of laptop: deploy 1 published: " + short(head) + " is the first"}
+	if diff := cmp.Diff(want, untimed(lines)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 	d, err := s.chain("/refship/config").Head(t.Context())
@@ -153,7 +153,7 @@ func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
 	}
 	before := s.dump()
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "broken off after its deploy") {
+	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: ") || !strings.HasSuffix(lines[0], " is already deployed as 1 of /refship/config") {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	if diff := cmp.Diff(before, s.dump()); diff != "" {
@@ -216,7 +216,7 @@ func TestReconcileGoesOnAfterTrouble(t *testing.T) {
 	}
 	s.del("/refship/config/refship/hold")
 	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "deploy 1 of /refship/config, by laptop") {
+	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: deploy 1 published in ") {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	if _, err := os.Stat(bad + ".bad"); err != nil {

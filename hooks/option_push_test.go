@@ -112,7 +112,7 @@ func TestForce(t *testing.T) {
 	// Where nothing has to be overridden it says so, and the record is that of any other push.
 	s.commit("a.txt", "three\n")
 	r = laptop.with(force...).push("other:main")
-	r.wants(t, true, "deploy.force was not needed", "deploy 3 published in ")
+	r.wants(t, true, "force was not needed", "deploy 3 published in ")
 	if record := s.record("/refship/config"); record.Forced || record.Reason != "the old line is given up" {
 		t.Errorf("record is %+v", record)
 	}
@@ -236,7 +236,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
 		r := force.push("+other:main")
-		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "refship show 2", "push again")
+		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "deploy 2 came after that", "push again")
 		if strings.Contains(r.said, "forced over deploy 2") {
 			t.Error("it says that it was forced")
 		}
@@ -478,7 +478,7 @@ func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "the target default is not any more what it was: not deployed") ||
+	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "left by a push of laptop: not deployed: the target default was changed or removed since") ||
 		!strings.Contains(lines[1], "/refship/other has no deploy: not deployed by itself") {
 		t.Errorf("lines are %q, %v", lines, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -80,8 +81,8 @@ func TestPushOptionsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := pushOptions(varsOf(c.given...))
-			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(hintOf(err), c.hint) {
-				t.Errorf("options are %+v, error is %v (%s), want %q (%s)", got, err, hintOf(err), c.says, c.hint)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(fault.RemedyOf(err), c.hint) {
+				t.Errorf("options are %+v, error is %v (%s), want %q (%s)", got, err, fault.RemedyOf(err), c.says, c.hint)
 			}
 			if diff := cmp.Diff(options{}, got, cmp.AllowUnexported(options{})); diff != "" {
 				t.Errorf("options with an error:\n%s", diff)
@@ -96,7 +97,7 @@ func TestPushOptionsRefused(t *testing.T) {
 		}
 	}
 	// Everything that is wrong is told at once, the remedy once.
-	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain(hintOf, "refused", err)) != 3 {
+	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain(fault.RemedyOf, "refused", err)) != 3 {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -111,7 +112,7 @@ func FuzzPushOptions(f *testing.F) {
 		given := strings.Split(data, "\x00")
 		o, err := pushOptions(varsOf(given...))
 		if err != nil {
-			for _, line := range explain(hintOf, "refused", err) {
+			for _, line := range explain(fault.RemedyOf, "refused", err) {
 				if !strings.HasPrefix(line, "refused: ") && !strings.HasPrefix(line, "hint: ") {
 					t.Errorf("line %q", line)
 				}

@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -24,11 +25,10 @@ const (
 
 func TestParseUpdates(t *testing.T) {
 	got, err := parseUpdates([]byte(oidA + " " + oidB + " refs/heads/main\n" + zeroOID + " " + oidA + " refs/tags/v1\n"))
-	want := []RefUpdate{
-		{Ref: "refs/heads/main", Old: plumbing.NewHash(oidA), New: plumbing.NewHash(oidB)},
-		{Ref: "refs/tags/v1", New: plumbing.NewHash(oidA)},
-	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+	a, _ := git.ParseOID(oidA)
+	b, _ := git.ParseOID(oidB)
+	want := []RefUpdate{{Ref: "refs/heads/main", Old: a, New: b}, {Ref: "refs/tags/v1", New: a}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(git.OID{})); diff != "" || err != nil {
 		t.Errorf("updates (-want +got), %v:\n%s", err, diff)
 	}
 	for name, c := range map[string]struct{ input, says string }{
@@ -36,10 +36,10 @@ func TestParseUpdates(t *testing.T) {
 		"no line end":    {oidA + " " + oidB + " refs/heads/main", "has no end"},
 		"empty line":     {"\n", "not <old> <new> <ref>"},
 		"two fields":     {oidA + " " + oidB + "\n", "not <old> <new> <ref>"},
-		"upper case":     {strings.ToUpper(oidA) + " " + oidB + " refs/heads/main\n", "40 lower-case hex digits"},
-		"short oid":      {oidA[:39] + " " + oidB + " refs/heads/main\n", "40 lower-case hex digits"},
-		"SHA-256":        {oidA + oidA[:24] + " " + oidB + " refs/heads/main\n", "refship serves SHA-1 repositories"},
-		"two spaces":     {oidA + "  " + oidB + " refs/heads/main\n", "40 lower-case hex digits"},
+		"upper case":     {strings.ToUpper(oidA) + " " + oidB + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
+		"short oid":      {oidA[:39] + " " + oidB + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
+		"60 digits":      {oidA + oidA[:20] + " " + oidB + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
+		"two spaces":     {oidA + "  " + oidB + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
 		"short ref":      {oidA + " " + oidB + " main\n", `ref name "main"`},
 		"refs alone":     {oidA + " " + oidB + " refs/stash\n", "ref name"},
 		"HEAD":           {oidA + " " + oidB + " HEAD\n", "ref name"},
@@ -64,6 +64,7 @@ const zeroOID = "0000000000000000000000000000000000000000"
 func FuzzParseUpdates(f *testing.F) {
 	f.Add([]byte(oidA + " " + oidB + " refs/heads/main\n"))
 	f.Add([]byte(zeroOID + " " + oidB + " refs/heads/a/b\n" + oidA + " " + zeroOID + " refs/tags/v1\n"))
+	f.Add([]byte(strings.Repeat("0", 64) + " " + oidA + oidB[:24] + " refs/heads/main\n"))
 	f.Add([]byte(oidA + " " + oidB + " refs/heads/\xff\n"))
 	f.Add([]byte("\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
@@ -78,6 +79,7 @@ func FuzzParseUpdates(f *testing.F) {
 		for _, u := range updates {
 			fmt.Fprintf(&again, "%s %s %s\n", u.Old, u.New, u.Ref)
 		}
+		input = bytes.ReplaceAll(input, []byte(strings.Repeat("0", 64)+" "), []byte(zeroOID+" "))
 		if !bytes.Equal(again.Bytes(), input) {
 			t.Errorf("read %q, would write %q", input, again.Bytes())
 		}
@@ -106,8 +108,8 @@ func FuzzReadRequest(f *testing.F) {
 // A step that tells nothing still shows that it goes on, once a second.
 func TestLongWorkSpeaksEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said lines
-		out := newSpeaker(time.Second, overConn(&said), func(error) {})
+		var said []string
+		out := &output{every: time.Second, send: func(line string) error { said = append(said, line); return nil }}
 		err := out.during("/refship/a: ", "reading", func(progress func(text.Progress)) error {
 			time.Sleep(2500 * time.Millisecond)
 			progress(text.Progress{Step: "storing", Files: 3, FilesTotal: 10, Bytes: 2048, BytesTotal: 1 << 20})
@@ -118,19 +120,18 @@ func TestLongWorkSpeaksEverySecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := lines{said: "refship: /refship/a: reading …\nrefship: /refship/a: reading …\nrefship: /refship/a: storing 4 of 10 files, 4 KiB of 1 MiB\n"}
-		if said.said != want.said {
-			t.Errorf("said %q, want %q", said.said, want.said)
+		want := []string{"/refship/a: reading …", "/refship/a: reading …", "/refship/a: storing 4 of 10 files, 4 KiB of 1 MiB"}
+		if diff := cmp.Diff(want, said); diff != "" {
+			t.Errorf("said (-want +got):\n%s", diff)
 		}
 	})
 }
 
 func TestNothingSaidCanMoveACursor(t *testing.T) {
-	var said lines
-	out := newSpeaker(0, overConn(&said), func(error) {})
-	out.line("by %s", "eve\x1b[2J\nremote: refship: deploy 7 published\r\xff")
-	if want := `refship: by eve\x1b[2J\nremote: refship: deploy 7 published\r\xff` + "\n"; said.said != want {
-		t.Errorf("said %q, want %q", said.said, want)
+	var said []string
+	collect(&said).line("by %s", "eve\x1b[2J\nremote: refship: deploy 7 published\r\xff")
+	if diff := cmp.Diff([]string{`by eve\x1b[2J\nremote: refship: deploy 7 published\r\xff`}, said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
 	}
 }
 
@@ -146,7 +147,7 @@ func TestExplainTellsEachRefusalOnce(t *testing.T) {
 		"refused: b may not",
 		"refused: /refship/config is at deploy 8, 1a2b3c4, by another writer", "your x does not contain it", "hint: pull",
 	}
-	if diff := cmp.Diff(want, explain(hintOf, "refused", all.err())); diff != "" {
+	if diff := cmp.Diff(want, explain(fault.RemedyOf, "refused", all.err())); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }

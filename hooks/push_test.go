@@ -84,7 +84,7 @@ func TestAlreadyDeployedIsSaidAndNothingIsWritten(t *testing.T) {
 	s.git(s.bare, "update-ref", "-d", "refs/heads/main")
 	before := s.dump()
 	r := laptop.push("main")
-	r.wants(t, true, "config main "+short(first)+" is already deployed as 1")
+	r.wants(t, true, short(first)+" is already deployed as 1 of /refship/config")
 	if diff := cmp.Diff(before, s.dump()); diff != "" {
 		t.Errorf("etcd changed:\n%s", diff)
 	}

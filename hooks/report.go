@@ -43,10 +43,18 @@ const (
 	resultNotMoved   = "not moved" // git itself refused every ref after the hook, or was killed
 )
 
-// report writes the one line that the log has of each push, and tells whoever counts.
+// report writes the one line that the log has of each push, and tells what counts pushes.
 func (x *Session) report(ctx context.Context) {
-	o, took := &x.outcome, time.Since(x.began)
-	result := x.result()
+	o, p := &x.outcome, x.push
+	took := time.Since(p.began)
+	done, spent, namespaces := results{}, cost{}, []string(nil)
+	if p.run != nil {
+		done, spent = p.run.results(), *p.run.cost
+		for _, d := range p.run.deliveries {
+			namespaces = append(namespaces, string(d.target.Namespace))
+		}
+	}
+	result := x.result(done)
 	refs, from, to := []string{}, []string{}, []string{} // a list in JSON, also when it is empty
 	for _, u := range o.Updates[:min(len(o.Updates), maxLogged)] {
 		refs = append(refs, u.Ref)
@@ -54,33 +62,33 @@ func (x *Session) report(ctx context.Context) {
 		to = append(to, u.New.String())
 	}
 	attrs := []slog.Attr{
-		slog.String("repository", x.push.Repository), slog.String("user", x.who.Name),
-		slog.String("key", x.who.Key), slog.String("address", x.push.Address), slog.String("push", x.id),
+		slog.String("repository", p.repository), slog.String("user", p.who.Name),
+		slog.String("key", p.who.Key), slog.String("address", x.asked.Address), slog.String("push", p.id),
 		slog.Int("updates", len(o.Updates)), slog.Any("refs", bounded(refs)), slog.Any("from", from), slog.Any("to", to),
-		slog.String("result", result), slog.Any("deploys", bounded(x.deploys)), slog.Any("namespaces", bounded(x.namespaces)),
-		slog.Int("commits", x.commits), slog.Any("options", bounded(x.options.all)), slog.Bool("forced", x.forced),
-		slog.String("reason", cut(x.options.reason, maxLoggedValue)),
-		slog.Int64("stored_bytes", x.cost.stored), slog.Int64("lock_wait_ms", x.cost.lockWait.Milliseconds()),
+		slog.String("result", result), slog.Any("deploys", bounded(done.lines)), slog.Any("namespaces", bounded(namespaces)),
+		slog.Int("commits", done.commits), slog.Any("options", bounded(p.options.all)), slog.Bool("forced", done.forced),
+		slog.String("reason", cut(p.options.reason, maxLoggedValue)),
+		slog.Int64("stored_bytes", spent.stored), slog.Int64("lock_wait_ms", spent.lockWait.Milliseconds()),
 		slog.Int64("ms", took.Milliseconds()),
 	}
 	if err := errors.Join(o.Refused, o.Undeployed); err != nil {
 		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))
 	}
-	x.server.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "push", attrs...)
-	x.server.observe(Report{
-		Kind: record.KindPush, Repository: x.push.Repository, Result: result, Deploys: len(o.Published),
-		Took: took, LockWait: x.cost.lockWait, Stored: x.cost.stored,
+	p.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "push", attrs...)
+	p.engine.observe(Report{
+		Kind: record.KindPush, Repository: p.repository, Result: result, Deploys: len(done.published),
+		Took: took, LockWait: spent.lockWait, Stored: spent.stored,
 	})
 }
 
-func (s *Deployer) observe(r Report) {
-	if s.cfg.Observe != nil {
-		s.cfg.Observe(r)
+func (e *Engine) observe(r Report) {
+	if e.cfg.Observe != nil {
+		e.cfg.Observe(r)
 	}
 }
 
 // result names what became of the push.
-func (x *Session) result() string {
+func (x *Session) result(done results) string {
 	o := &x.outcome
 	switch {
 	case !o.Reached:
@@ -91,13 +99,13 @@ func (x *Session) result() string {
 		return resultRefused
 	case o.Undeployed != nil:
 		return resultUndeployed
-	case len(o.Published) > 0:
+	case len(done.published) > 0:
 		return resultDeployed
-	case x.already:
+	case done.already:
 		return resultAlready
-	case x.unchanged:
+	case done.unchanged:
 		return resultUnchanged
-	case x.skipped:
+	case x.push.skipped:
 		return resultSkipped
 	case x.post:
 		return resultStored

@@ -28,7 +28,7 @@ const (
 
 // Server answers the hooks of pushes that gitserver runs. Safe for concurrent use.
 type Server struct {
-	*Deployer
+	*Engine
 	listener *net.UnixListener
 
 	mu       sync.Mutex
@@ -44,15 +44,14 @@ func NewServer(cfg Config) (*Server, error) {
 	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make hooks directory: %w", err)
 	}
-	s := &Server{Deployer: NewDeployer(cfg), sessions: make(map[[sha256.Size]byte]*Session)}
-	s.alone = true
+	s := &Server{Engine: newEngine(cfg, true), sessions: make(map[[sha256.Size]byte]*Session)}
 	if err := s.copyHooks(); err != nil {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	if err := s.clearScratch(); err != nil { // no other server is there to use it
+	if err := s.checks.Clear(); err != nil { // no other server is there to use it
 		cfg.Log.Warn("remove what checks left", "error", err)
 	}
 	return s, nil
@@ -163,8 +162,8 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	}
 	token := make([]byte, 32)
 	rand.Read(token)
-	x := s.newSession(p)
-	x.token, x.socket, x.forget = hex.EncodeToString(token), socket, s.forget
+	x := &Session{push: s.newPush(p.Repository, p.Dir), asked: p, token: hex.EncodeToString(token), socket: socket, forget: s.forget}
+	x.push.client = p.Client
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -172,15 +171,15 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	}
 	x.identify(p.Key)
 	s.sessions[sha256.Sum256([]byte(x.token))] = x
-	s.start(x)
+	s.begin(x.push.id, p.Dir)
 	return x, nil
 }
 
 func (s *Server) forget(x *Session) {
+	s.end(x.push.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sha256.Sum256([]byte(x.token)))
-	s.end(x)
 	s.closeIfIdle()
 }
 
@@ -197,13 +196,13 @@ func (s *Server) handle(conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	out := newSpeaker(s.every, overConn(conn), func(err error) { cancel(err) })
+	out := &output{every: s.every, send: func(line string) error { return send(conn, frameOutput, []byte("refship: "+line+"\n")) }, gone: cancel}
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	req, err := readRequest(conn)
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "hook", "error", err)
 		out.line("refused: %v", err)
-		out.exit(1)
+		_ = send(conn, frameExit, []byte{1}) // the hook is gone, and git with it
 		return
 	}
 	x := s.find(req.vars[varToken])
@@ -211,7 +210,7 @@ func (s *Server) handle(conn net.Conn) {
 		s.cfg.Log.WarnContext(ctx, "hook without a push", "hook", text.Clip(req.vars[varHook]))
 		out.line("refused: no running push has this token for %q", text.Clip(req.vars[varHook]))
 		out.line("hint: push again, through the server")
-		out.exit(1)
+		_ = send(conn, frameExit, []byte{1}) // the hook is gone, and git with it
 		return
 	}
 	defer x.handlers.Done()
@@ -225,11 +224,23 @@ func (s *Server) handle(conn net.Conn) {
 	})
 	defer watch.Wait()
 	defer conn.Close()
+	status := byte(0)
 	if req.vars[varHook] == git.PreReceive {
-		out.exit(x.preReceive(ctx, req, out))
+		status = x.preReceive(ctx, req, out)
 	} else {
-		out.exit(x.postReceive(req, out))
+		status = x.postReceive(req, out)
 	}
+	_ = send(conn, frameExit, []byte{status}) // a hook that is gone refuses
 }
 
-var errHookGone = errors.New("the push was broken off")
+// writeTimeout is how long a hook may leave what it is told unread before it counts as gone.
+const writeTimeout = 10 * time.Second
+
+// send sends one frame to refship-hook.
+func send(conn net.Conn, kind byte, payload []byte) error {
+	conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err := writeFrame(conn, kind, payload); err != nil {
+		return fmt.Errorf("tell the hook: %w", err)
+	}
+	return nil
+}

@@ -4,22 +4,18 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
-	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks/intent"
-	"refship/hooks/target"
 	"refship/keys"
 )
 
-// Push is one git receive-pack.
+// Push is one git receive-pack that a Server's hooks belong to.
 type Push struct {
 	Repository string          // name
 	Dir        string          // GIT_DIR
-	Key        *keys.Key       // who authenticated; once the push has begun to send, what Began says
+	Key        *keys.Key       // what authenticated; once the push has begun to send, what Began says
 	Address    string          // of the client, for the log
 	Client     context.Context // ends when the client is gone; nil: it is not known. Only a target's check ends with it
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
@@ -27,59 +23,21 @@ type Push struct {
 	Began func() (key *keys.Key, may bool)
 }
 
-// Session is one running push. Its two hooks follow each other, and End follows both.
+// Session is one running push of a Server. Its two hooks follow each other, and End follows both.
 type Session struct {
-	server  *Deployer
-	push    Push
-	who     record.Pusher
-	token   string         // with these three its hooks find a Server
-	socket  string         //
-	forget  func(*Session) //
-	id      string         // names the intent
-	process string         // git receive-pack, of an installed hook
-	began   time.Time
+	push    *push
+	asked   Push
+	token   string // with it and the socket the push's hooks find the Server
+	socket  string
+	forget  func(*Session)
+	outcome Outcome
 
-	preparing  context.Context // of pre-receive; End ends it
-	publishing context.Context // of what comes after: only the end of End's own context ends it
-	cancel     context.CancelCauseFunc
-	abort      context.CancelCauseFunc
-
-	handlers sync.WaitGroup
-	mu       sync.Mutex // guards the next four
-	pre      bool       // pre-receive was called
+	handlers sync.WaitGroup // hooks that run
+	mu       sync.Mutex     // guards the next four
+	pre      bool           // pre-receive was called
 	accepted bool
 	post     bool // post-receive was called
 	ended    bool
-
-	// Written by one hook's handler, read by the next and by End.
-	started    time.Time // pre-receive
-	targets    []target.Target
-	plans      []*plan
-	options    options
-	intent     *intent.Intent // nil: nothing to publish
-	cost       cost
-	already    bool     // a target's head was this very deploy
-	unchanged  bool     // nothing below a target's path changed
-	skipped    bool     // a target's ref was stored only, as asked for
-	forced     bool     // an override of a chain's head was published
-	commits    int      // that were published
-	namespaces []string // of the targets
-	trouble    error    // what keeps every target from being published
-	deploys    []string // what was published, for the log: "/refship/config 7"
-	outcome    Outcome
-}
-
-// plan is one target's deploy of this push.
-type plan struct {
-	update   RefUpdate
-	target   target.Target
-	chain    *deploy.Chain
-	job      *deploy.Job
-	verdict  *deploy.Verdict
-	lock     *deploy.Lock     // nil: not held
-	prepared *deploy.Prepared // nil: not prepared, or used up
-	label    string           // starts its lines if the push has several plans
-	done     bool             // published, or failed and said so
 }
 
 // Outcome of a push.
@@ -97,6 +55,9 @@ func (x *Session) Env() []string {
 	return []string{varSocket + "=" + x.socket, varToken + "=" + x.token}
 }
 
+// identify says whose the push is.
+func (x *Session) identify(key *keys.Key) { x.push.key, x.push.who = key, PusherOf(key) }
+
 // enter admits each hook once, post-receive only after a pre-receive that accepted.
 func (x *Session) enter(hook string) bool {
 	x.mu.Lock()
@@ -105,7 +66,7 @@ func (x *Session) enter(hook string) bool {
 	case x.ended:
 		return false
 	case hook == git.PreReceive && !x.pre:
-		key, may := x.push.Began()
+		key, may := x.asked.Began()
 		if !may {
 			return false
 		}
@@ -120,92 +81,119 @@ func (x *Session) enter(hook string) bool {
 	return true
 }
 
-// step marks a failure point.
-func (x *Session) step(name string) { x.server.step(x.publishing, name) }
-
-// identify says whose the push is.
-func (x *Session) identify(key *keys.Key) { x.push.Key, x.who = key, PusherOf(key) }
-
-// release gives a plan's lock back.
-func (x *Session) release(p *plan) {
-	if p.lock == nil {
-		return
+// preReceive gives the hook's exit status.
+func (x *Session) preReceive(ctx context.Context, req *request, out *output) byte {
+	if err := x.push.preReceive(ctx, req.vars, req.input, out); err != nil {
+		x.outcome.Refused = err
+		return 1
 	}
-	ctx := context.WithoutCancel(x.publishing) // in any case; one request to etcd is bounded
-	if err := p.lock.Unlock(ctx); err != nil {
-		x.server.cfg.Log.WarnContext(ctx, "release lock", "namespace", p.target.Namespace, "error", err)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.accepted = true
+	return 0
+}
+
+// postReceive publishes what belongs to the refs that moved, and gives the hook's exit status. It is not bound to the
+// hook's connection: once git has moved a ref, its deploy is published even if the client does not hear of it.
+func (x *Session) postReceive(req *request, out *output) byte {
+	p := x.push
+	p.step("post-receive-start")
+	moved, err := parseUpdates(req.input)
+	if err != nil {
+		out.line("pushed, not deployed: %v", err)
+		return 1 // End looks at the refs themselves
 	}
-	p.lock, p.prepared = nil, nil
+	p.tellStored(moved, out)
+	if p.intent == nil {
+		return 0
+	}
+	status := byte(0)
+	p.run.out = out
+	for _, d := range p.run.open() {
+		if !hasMoved(moved, p.updateOf(d)) {
+			p.abandon(d)
+			continue
+		}
+		if err := p.finish(d); err != nil {
+			x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
+			status = 1
+		}
+	}
+	return status
+}
+
+// hasMoved tells whether git moved the ref as pre-receive was told.
+func hasMoved(moved []RefUpdate, u RefUpdate) bool {
+	for _, m := range moved {
+		if m.Ref == u.Ref && m.New == u.New {
+			return true
+		}
+	}
+	return false
 }
 
 // End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what moved
-// but was not published, and releases the locks. Whatever ends ctx breaks off publishing.
+// but was not published, and releases the locks. The end of ctx breaks off publishing.
 func (x *Session) End(ctx context.Context) Outcome {
 	x.mu.Lock()
 	x.ended = true
 	reached := x.pre
 	x.mu.Unlock()
+	p := x.push
 	// Without receive-pack nothing that is being prepared can be accepted any more.
-	x.cancel(errHookGone)
-	defer context.AfterFunc(ctx, func() { x.abort(context.Cause(ctx)) })()
+	p.cancel(errHookGone)
+	defer context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })()
 	x.handlers.Wait()
-	defer x.abort(nil)
+	defer p.abort(nil)
 	defer x.forget(x)
-	if key, _ := x.push.Began(); key != nil { // no hook may have asked
+	if key, _ := x.asked.Began(); key != nil { // no hook may have asked
 		x.identify(key)
 	}
-	x.outcome.Reached = reached
-	if x.intent != nil {
-		x.settle()
+	x.outcome.Reached, x.outcome.Updates = reached, p.updates
+	if p.intent != nil {
+		x.finishLate()
 	}
-	for _, p := range x.plans {
-		x.release(p)
+	if p.run != nil {
+		p.run.releaseAll(p.publishing)
+		x.outcome.Published = p.run.results().published
 	}
 	if x.accepted {
-		x.server.dropSuperseded(x.publishing, x.push)
+		p.engine.dropSuperseded(p.publishing, p.repository, p.gitDir)
 	}
 	x.report(ctx)
 	return x.outcome
 }
 
-// settle does what post-receive did not: it never ran, or for other refs only.
-func (x *Session) settle() {
-	var refs []string
-	for _, p := range x.plans {
-		if !p.done {
-			refs = append(refs, p.update.Ref)
-		}
-	}
-	if len(refs) == 0 {
+// finishLate does what post-receive did not: it never ran, or ran for other refs only.
+func (x *Session) finishLate() {
+	p := x.push
+	left := p.run.open()
+	if len(left) == 0 {
 		return
 	}
-	late := func(line string) { x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line)) }
-	now, err := git.ReadRefs(x.publishing, x.push.Dir, refs)
+	p.run.out = &output{send: func(line string) error {
+		x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line))
+		return nil
+	}}
+	var refs []string
+	for _, d := range left {
+		refs = append(refs, d.target.Ref)
+	}
+	now, err := git.ReadRefs(p.publishing, p.gitDir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		for _, line := range x.undeployed(x.plans[0].target, err) {
-			late(line)
-		}
+		p.run.out.lines(p.undeployed(left[0].target, err))
 		return
 	}
-	for _, p := range x.plans {
-		switch {
-		case p.done:
-		case now[p.update.Ref] == p.update.New:
-			_ = x.finish(p, late, func(text.Progress) {}) // the outcome has the error
-		default:
-			x.abandon(p)
-			late(p.update.Ref + " did not move: nothing was deployed")
-			late("hint: git says why; a shallow clone is made whole by: git fetch --unshallow")
+	for _, d := range left {
+		if now[d.target.Ref] != p.updateOf(d).New {
+			p.abandon(d)
+			p.run.out.line("%s did not move: nothing was deployed", d.target.Ref)
+			p.run.out.line("hint: git says why; a shallow clone is made whole by: git fetch --unshallow")
+			continue
 		}
-	}
-}
-
-// abandon drops a plan whose ref did not move.
-func (x *Session) abandon(p *plan) {
-	p.done = true
-	x.release(p)
-	if err := x.intent.Drop(x.push.Dir, p.target.Name); err != nil {
-		x.server.cfg.Log.ErrorContext(x.publishing, "drop intent", "push", x.id, "error", err)
+		if err := p.finish(d); err != nil {
+			x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,12 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -413,7 +414,13 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 	}
 }
 
-func hash(oid string) plumbing.Hash { return plumbing.NewHash(oid) }
+func hash(digits string) git.OID {
+	oid, err := git.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return oid
+}
 
 // reports are what a site's server has told.
 type reports struct {
@@ -435,3 +442,14 @@ func (r *reports) take() []hooks.Report {
 	r.all = nil
 	return all
 }
+
+// untimed takes out of lines how long a deploy took.
+func untimed(lines []string) []string {
+	var all []string
+	for _, line := range lines {
+		all = append(all, took.ReplaceAllString(line, "published: "))
+	}
+	return all
+}
+
+var took = regexp.MustCompile(`published in [0-9a-z .]+: `)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -18,7 +16,7 @@ import (
 // TargetStatus is how one target's ref stands to its chain.
 type TargetStatus struct {
 	Target   target.Target
-	Ref      plumbing.Hash   // zero: the ref does not exist
+	Ref      git.OID         // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
 	Standing deploy.Relation // "" without Ref or with Err
 	Ahead    int             // commits; only with deploy.RelationAhead
@@ -29,12 +27,12 @@ type TargetStatus struct {
 
 // Status compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
 // target is in its Err.
-func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
+func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]TargetStatus, error) {
 	targets, err := target.ReadTargets(gitDir)
 	if err != nil || len(targets) == 0 {
 		return nil, err
 	}
-	waiting, err := s.waiting(gitDir)
+	waiting, err := e.waiting(gitDir)
 	if err != nil {
 		return nil, err
 	}
@@ -42,18 +40,18 @@ func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetSta
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{server: s, gitDir: gitDir}
+	c := &comparison{engine: e, gitDir: gitDir}
 	defer c.close()
 	all := make([]TargetStatus, len(targets))
 	for i, t := range targets {
-		st := TargetStatus{Target: t, Ref: now[t.Ref], command: s.redeploy(name, t)}
-		if s.cfg.Redeploy == nil {
+		st := TargetStatus{Target: t, Ref: now[t.Ref], command: e.redeploy(name, t)}
+		if e.cfg.Redeploy == nil {
 			st.command += ":" + t.Name
 		}
 		for _, w := range waiting {
-			st.Pending = st.Pending || w.Target == t && plumbing.Hash(w.New) == st.Ref
+			st.Pending = st.Pending || w.Target == t && w.New == st.Ref
 		}
-		st.Err = c.compare(ctx, s.job(name, t, st.Ref, record.Pusher{}), &st)
+		st.Err = c.compare(ctx, e.NewJob(record.KindPush, name, t, st.Ref, record.Pusher{}), &st)
 		all[i] = st
 	}
 	return all, nil
@@ -61,7 +59,7 @@ func (s *Deployer) Status(ctx context.Context, name, gitDir string) ([]TargetSta
 
 // comparison holds refs against chains. It opens the repository only if a chain's head is not the very commit of its ref.
 type comparison struct {
-	server *Deployer
+	engine *Engine
 	gitDir string
 	repo   *deploy.Repository
 }
@@ -73,7 +71,7 @@ func (c *comparison) close() {
 }
 
 func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetStatus) (err error) {
-	chain := c.server.cfg.Store.Chain(st.Target.Namespace)
+	chain := c.engine.cfg.Store.Chain(st.Target.Namespace)
 	if st.State, err = chain.State(ctx); err != nil || st.Ref.IsZero() {
 		return err
 	}
@@ -92,23 +90,15 @@ func plainlyEqual(job *deploy.Job, head *record.Deploy) bool {
 	return head == nil || job.Is(head)
 }
 
-func refsOf(targets []target.Target) []string {
-	var refs []string
-	for _, t := range targets {
-		refs = append(refs, t.Ref)
-	}
-	return refs
-}
-
 // waiting gives what dead pushes promised to publish. A file that is no intent waits for nothing.
-func (s *Deployer) waiting(gitDir string) ([]intent.Entry, error) {
+func (e *Engine) waiting(gitDir string) ([]intent.Entry, error) {
 	pushes, err := intent.List(gitDir)
 	if err != nil {
 		return nil, err
 	}
 	var all []intent.Entry
 	for _, push := range pushes {
-		if s.isRunning(push) {
+		if e.isRunning(push) {
 			continue
 		}
 		in, err := intent.Read(gitDir, push)

@@ -226,7 +226,7 @@ func TestDeployOneTarget(t *testing.T) {
 	if err := ask("nothing"); !fault.Is(err, fault.Refused) || err.Error() != `config has no target "nothing"` || fault.RemedyOf(err) != "its targets: default, site" || said != nil {
 		t.Errorf("error is %v, said %q", err, said)
 	}
-	if err := ask("site"); err != nil || len(said) != 2 || !strings.Contains(said[0], "deployed what a push had left behind") {
+	if err := ask("site"); err != nil || len(said) != 2 || !strings.Contains(said[0], "left by a push of laptop: deploy 1 published in ") {
 		t.Errorf("said %q, %v", said, err)
 	}
 	if diff := cmp.Diff(map[string]string{"site": head, "default": ""}, map[string]string{"site": s.heads(site)["site"], "default": s.heads(defaultTarget)["default"]}); diff != "" {

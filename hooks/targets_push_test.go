@@ -46,7 +46,7 @@ func TestSeveralTargets(t *testing.T) {
 			t.Errorf("heads (-want +got):\n%s", diff)
 		}
 		if line := s.lastPush(); len(line["deploys"].([]string)) != 3 || line["result"] != "deployed" ||
-			!cmp.Equal(line["namespaces"], []string{"/refship/whole", "/refship/www", "/refship/other"}) {
+			!cmp.Equal(line["namespaces"], []string{"/refship/other", "/refship/whole", "/refship/www"}) {
 			t.Errorf("log line is %v", line)
 		}
 		s.settled()

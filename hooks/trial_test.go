@@ -138,7 +138,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 	// What an intent promises has passed; so has what lost its lock afterwards.
 	head, _ = s.leaveBehind(laptop, "good, and left behind\n")
 	ran("laptop")
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 1 || !strings.Contains(lines[0], "is deploy 3") {
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 1 || !strings.Contains(lines[0], ": deploy 3 published in ") {
 		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	s.commit("a.txt", "good, with a lost lock\n")
@@ -149,7 +149,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 	s.leaveBehind(laptop, "good, for the old check\n")
 	ran("laptop")
 	s.setCheck("echo another; false")
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 2 || !strings.Contains(lines[0], "is not any more what it was: not deployed") {
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 2 || !strings.Contains(lines[0], "not deployed: the target default was changed or removed since") {
 		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	if said, err := ask(); err == nil || !slices.Contains(said, "| another") {
@@ -292,7 +292,7 @@ func TestCheckEndsWithAllItStarted(t *testing.T) {
 		s.server.SetCheck(3*time.Second, 100*time.Millisecond)
 		s.commit("a.txt", "one\n")
 		s.unchanged(func() {
-			s.user("laptop").push("main").wants(t, false, "| spread", "refused: the check of target default took longer than 3s", "hint: make it faster, or ask who runs the server to raise its limit, --check-limit")
+			s.user("laptop").push("main").wants(t, false, "| spread", "refused: the check of target default took longer than 3s", "hint: make it faster, or ask the server's operator for a longer limit")
 		})
 		s.ended(pids())
 		s.tidied()
@@ -555,10 +555,7 @@ func TestCheckWithItsOutputHeldOpen(t *testing.T) {
 func TestOnlySoManyChecksAtATime(t *testing.T) {
 	s := newSite(t, checked("true"))
 	s.commit("a.txt", "one\n")
-	give, err := s.server.TakeChecks(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	give := s.server.TakeChecks(t.Context())
 	laptop := s.user("laptop")
 	laptop.heard = &listener{what: "waiting for other checks to end …", act: laptop.killHook}
 	s.unchanged(func() { laptop.push("main").wants(t, false) })
@@ -788,7 +785,7 @@ func TestDeploySaysWhatAutoPicked(t *testing.T) {
 	laptop.push("main")
 	s.del("/_mgmt/refship/hold")
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || lines[0] != "config main: "+line || !strings.Contains(lines[1], "is deploy 3") {
+	if err != nil || len(lines) != 2 || lines[0] != "config main: left by a push of laptop: "+line || !strings.Contains(lines[1], ": deploy 3 published in ") {
 		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	s.commit("start.yaml", "graph: four\n")

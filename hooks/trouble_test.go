@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/record"
 )
 
@@ -237,7 +237,7 @@ func smallSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	e, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{Dir: dir, Quota: 16 << 20})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Quota: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
@@ -22,14 +20,14 @@ const (
 // RefUpdate is one line of a hook's standard input.
 type RefUpdate struct {
 	Ref      string
-	Old, New plumbing.Hash // zero: absent
+	Old, New git.OID // zero: absent
 }
 
 // Deletes tells whether the update takes the ref away.
 func (u RefUpdate) Deletes() bool { return u.New.IsZero() }
 
-// parseUpdates reads a hook's standard input strictly: lines of "<old> SP <new> SP <ref> LF", the oids as 40 lower-case
-// hex digits (githooks(5), pre-receive), no ref twice.
+// parseUpdates reads a hook's standard input strictly: lines of "<old> SP <new> SP <ref> LF", the oids as 40 or 64
+// lower-case hex digits (githooks(5), pre-receive), no ref twice.
 func parseUpdates(input []byte) ([]RefUpdate, error) {
 	if len(input) > maxInput {
 		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", text.Size(maxInput)))

@@ -16,8 +16,8 @@ import (
 
 // WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
 // no error: errors say what could not be found out, or that w does not take it.
-func (s *Deployer) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
-	all, err := s.Status(ctx, name, gitDir)
+func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
+	all, err := e.Status(ctx, name, gitDir)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func origin(r *record.Record) string {
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
 // deploys (0: all).
-func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one string, limit int) error {
+func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one string, limit int) error {
 	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (s *Deployer) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one 
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.TargetNames(targets)),
 		}
 	}
-	chain, table := s.cfg.Store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
+	chain, table := e.cfg.Store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
 	empty := true
 	err = chain.Log(ctx, limit, func(d *record.Deploy) error {
 		empty = false

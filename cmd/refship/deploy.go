@@ -87,12 +87,12 @@ func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer d.Close()
-	job := d.NewJob(src.repository, src.target, hooks.PusherFromEnv(a.getenv))
-	job.Force, job.Reason, job.Commit, job.Dir = c.Force, c.Reason, src.rev.Commit, src.dir
+	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Commit, hooks.PusherFromEnv(a.getenv))
+	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
 	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
 		job.Ref = src.rev.Ref
 	}
-	made, err := d.DeployByHand(ctx, &hooks.ByHand{
+	made, err := d.DeployManually(ctx, &hooks.Manual{
 		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Say: say, Progress: bar.update,
 	})
 	if err != nil || !c.JSON {

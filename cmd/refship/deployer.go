@@ -25,7 +25,7 @@ const maxPasswordFile = 64 << 10
 
 // openDeployer is a Deployer of one process, and what it hangs on.
 type openDeployer struct {
-	*hooks.Deployer
+	*hooks.Engine
 	client *clientv3.Client
 	store  *deploy.Store
 }
@@ -58,7 +58,7 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 	if err != nil {
 		return fmt.Errorf("find host name: %w", err)
 	}
-	d.Deployer = hooks.NewDeployer(hooks.Config{
+	d.Engine = hooks.NewEngine(hooks.Config{
 		Store: d.store, Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"),
 		Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
 	})

@@ -52,7 +52,7 @@ func (f *etcdFlags) check() error {
 	return nil
 }
 
-// checkEtcdListen refuses what etcd.Start would refuse: a port that others reach needs TLS with client certificates.
+// checkEtcdListen refuses what embedded.Start would refuse: a port that others reach needs TLS with client certificates.
 func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
 	given := 0
 	for _, file := range []string{c.EtcdCertFile, c.EtcdKeyFile, c.EtcdTrustedCAFile} {

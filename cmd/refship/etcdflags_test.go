@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 )
 
 // TestEtcdFlagsAreCheckedAsDialDoes: what Dial refuses without dialling is a usage error before anything is done, and
@@ -85,7 +86,7 @@ func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c.flags, err, c.want)
 		}
 		dir := filepath.Join(t.TempDir(), "etcd")
-		embedded, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{
+		embedded, err := embedded.Start(t.Context(), embedded.Config{
 			Dir: dir, Listen: c.flags.EtcdListen, Log: slog.New(slog.DiscardHandler),
 			CertFile: c.flags.EtcdCertFile, KeyFile: c.flags.EtcdKeyFile, TrustedCAFile: c.flags.EtcdTrustedCAFile,
 		})

@@ -58,7 +58,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
 	// signal would ignore it in the earlier hook, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	post := c.Hook == "post-receive"
+	post := c.Hook == git.PostReceive
 	var said exitError
 	switch err := c.earlier(input); {
 	case err != nil && !post:
@@ -77,11 +77,25 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	call := &hooks.HookCall{GitDir: gitDir, Who: hooks.PusherFromEnv(a.getenv), Vars: gitVars(), Input: input, Out: a.stderr}
-	status, err := c.ours(ctx, a, call)
+	if namespace, ok := a.getenv("GIT_NAMESPACE"); ok && namespace != "" {
+		return nil // the refs are others than their names say (gitnamespaces(7)), and no target's
+	}
+	if !post { // before the config is read, which an uninstall takes away
+		leave, err := intent.Enter(gitDir)
+		if err != nil {
+			a.tell(hooks.Explain(remedyOf, "refused", err)...)
+			return exitError(exitFailed)
+		}
+		defer leave()
+	}
+	call, err := hooks.ReadHookCall(gitDir, hooks.PusherFromEnv(a.getenv), gitVars(), input, a.stderr)
+	status := 0
+	if err == nil {
+		status, err = c.ours(ctx, a, call)
+	}
 	switch {
 	case err != nil && post:
-		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(call)...)...)
+		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
 		a.tell(hooks.Explain(remedyOf, "refused", err)...)
@@ -92,15 +106,14 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// redeployHints say how to deploy what post-receive could not.
-func redeployHints(call *hooks.HookCall) []string {
-	targets, err := call.Targets()
-	if err != nil {
-		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + text.Quote(call.GitDir) + " --rev REV"}
+// redeployHints say how to deploy what post-receive could not; call is nil if the config or the ref updates are broken.
+func redeployHints(gitDir string, call *hooks.HookCall) []string {
+	if call == nil {
+		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + text.Quote(gitDir) + " --rev REV"}
 	}
 	var lines []string
-	for _, t := range targets {
-		lines = append(lines, "hint: the ref has moved; deploy it with: "+redeployCommand(call.GitDir, t))
+	for _, t := range call.Targets() {
+		lines = append(lines, "hint: the ref has moved; deploy it with: "+redeployCommand(gitDir, t))
 	}
 	return lines
 }
@@ -142,56 +155,33 @@ func (c *hookRunCmd) earlier(input []byte) error {
 
 // ours deploys.
 func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (status int, err error) {
-	if call.Vars["GIT_NAMESPACE"] != "" {
-		return 0, nil // the refs are others than their names say (gitnamespaces(7)), and no target's
-	}
-	if c.Hook == "pre-receive" {
-		leave, err := intent.Enter(call.GitDir)
-		if err != nil {
-			return 0, err
-		}
-		defer leave()
-	}
-	settings, err := target.ReadSettings(call.GitDir)
-	if err != nil {
-		return 0, err
-	}
-	all, err := target.ReadTargets(call.GitDir)
-	if err != nil {
-		return 0, err
-	}
-	if len(all) == 0 && settings.IsZero() {
+	if !call.Concerns() {
 		return 0, nil // hooks can be shared, and this repository has nothing to do with refship
 	}
-	call.Repository = settings.Repository
-	targets, err := call.Targets()
+	left, err := call.HasLeft()
 	if err != nil {
 		return 0, err
 	}
-	waits, err := call.Waits()
-	if err != nil {
-		return 0, err
-	}
-	log := quietLog(a)
-	d := hooks.NewDeployer(hooks.Config{Log: log}) // which asks no chain for anything
-	if call.Offline = len(targets) == 0 && !waits; !call.Offline {
+	log, settings := quietLog(a), call.Config.Settings
+	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
+	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
 		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log})
 		switch {
-		case err != nil && len(targets) > 0:
+		case err != nil && len(call.Targets()) > 0:
 			return 0, err
 		case err != nil: // a push to what is not deployed goes on without etcd
-			if call.Offline = true; c.Hook == "pre-receive" {
+			if call.Offline = true; c.Hook == git.PreReceive {
 				a.warn(fmt.Errorf("a push that was broken off still waits to be deployed: %w", err))
 			}
 		default:
 			defer open.Close()
-			d = open.Deployer
+			e = open.Engine
 		}
 	}
-	if c.Hook == "post-receive" {
-		return int(d.PostReceive(ctx, call)), nil
+	if c.Hook == git.PostReceive {
+		return int(e.PostReceive(ctx, call)), nil
 	}
-	return int(d.PreReceive(ctx, call)), nil
+	return int(e.PreReceive(ctx, call)), nil
 }
 
 // openHook connects to the etcd that a repository's config names.

@@ -233,16 +233,13 @@ func (a *arena) sshDeploy(client int, s *arenaServer, repo string) error {
 // What `ssh HOST deploy REPO` says.
 var (
 	deployPublished = regexp.MustCompile(`deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)`)
-	deployLeft      = regexp.MustCompile(`deployed what a push had left behind: ([0-9a-f]{7}) is deploy (\d+) of`)
-	deployAlready   = regexp.MustCompile(`([0-9a-f]{7}), is deployed as (\d+) of \S+ already`)
-	deployConflict  = regexp.MustCompile(`/\S+ is at deploy (\d+), ([0-9a-f]{7}) `)
+	// What a push left, and is deployed already, need not be the head.
+	deployAlready  = regexp.MustCompile(`(?m)^(?:\S+: )?([0-9a-f]{7}) is already deployed as (\d+) of`)
+	deployConflict = regexp.MustCompile(`/\S+ is at deploy (\d+), ([0-9a-f]{7}) `)
 )
 
 func readDeploy(told string, commits *lineage, namespace string) []observation {
 	var facts []observation
-	for _, m := range deployLeft.FindAllStringSubmatch(told, -1) {
-		facts = append(facts, observation{Object: namespace, What: factPublished, ID: atoi(m[2]), Commit: commits.full(m[1])})
-	}
 	for _, m := range deployPublished.FindAllStringSubmatch(told, -1) {
 		facts = append(facts, observation{Object: namespace, What: factPublished, ID: atoi(m[1]), Commit: commits.full(m[2]), Hash: fullOrNone(commits, m[3])})
 	}

@@ -80,7 +80,7 @@ func (p *pusher) git(ctx context.Context, killAfter time.Duration, args ...strin
 // What `git push` says.
 var (
 	toldPublished = regexp.MustCompile(`(?m)^remote: refship: deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)\s*$`)
-	toldAlready   = regexp.MustCompile(`(?m)^remote: refship: .*?([0-9a-f]{7}) is already deployed as (\d+)\s*$`)
+	toldAlready   = regexp.MustCompile(`(?m)^remote: refship: (?:\S+: )?([0-9a-f]{7}) is already deployed as (\d+) of \S+\s*$`)
 	toldConflict  = regexp.MustCompile(`(?m)^remote: refship: refused: /\S+ is at deploy (\d+), ([0-9a-f]{7}) `)
 	toldRefused   = regexp.MustCompile(`(?m)^remote: refship: refused: `)
 	toldNotMoved  = regexp.MustCompile(`(?m)^(?:remote: )?refship: \S+ did not move: nothing was deployed`)

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 )
 
@@ -15,12 +16,12 @@ var remedies = map[fault.Reason]func(about []string) string{
 	etcd.ReasonCertificateMissing: fixed("etcd wants a client certificate: give --cert and --key"),
 	etcd.ReasonCertificateRefused: fixed("etcd refuses the client certificate: give --cert and --key signed by its trusted CA"),
 	etcd.ReasonEndpointsMissing:   fixed("give --endpoints HOST:PORT"),
-	etcd.ReasonListenTaken:        fixed("another program listens there: give another --etcd-listen"),
+	embedded.ReasonListenTaken:    fixed("another program listens there: give another --etcd-listen"),
 	etcd.ReasonLogin:              fixed("check --user and --password"),
 	etcd.ReasonNotPlain:           fixed("something else than etcd's plain port answers: if etcd wants TLS use https:// with --cacert"),
 	etcd.ReasonPasswordMissing: fixed("give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment"),
-	etcd.ReasonPathLong: func(about []string) string {
+	embedded.ReasonPathLong: func(about []string) string {
 		return "give a --data-dir whose path is at least " + about[0] + " bytes shorter"
 	},
 	etcd.ReasonTLSFiles:       fixed("check --cacert, --cert and --key, and etcd's certificate"),

@@ -21,6 +21,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
@@ -167,7 +168,7 @@ func findHookBinary(a *app) (string, error) {
 // etcdStore is the etcd in use.
 type etcdStore struct {
 	client   *clientv3.Client
-	embedded *etcd.Embedded // nil for --endpoints
+	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
 
@@ -179,7 +180,7 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 		}
 		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	embedded, err := etcd.Start(ctx, etcd.EmbeddedConfig{
+	embedded, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
 		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
 	})

@@ -7,6 +7,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // BenchmarkWrite compares Writer with one Put after another; the keys are the
 // same in each round, so that the database stays small.
 func BenchmarkWrite(b *testing.B) {
-	e := start(b, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(b, embedded.Config{Listen: "127.0.0.1:0"})
 	value := make([]byte, benchValue)
 	for _, client := range []struct {
 		name string

@@ -8,10 +8,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 )
 
 // clientOver is an in-process client with another KV.
-func clientOver(e *etcd.Embedded, kv clientv3.KV) *clientv3.Client {
+func clientOver(e *embedded.Etcd, kv clientv3.KV) *clientv3.Client {
 	client := clientv3.NewCtxClient(e.Client().Ctx())
 	client.KV, client.Maintenance = kv, e.Client().Maintenance
 	return client
@@ -59,7 +61,7 @@ func (kv *deadlineKV) Txn(ctx context.Context) clientv3.Txn {
 }
 
 func TestBounded(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	recorder := &deadlineKV{KV: e.Client(), t: t}
 	kv := etcd.Bounded(clientOver(e, recorder))
 	ctx := t.Context()

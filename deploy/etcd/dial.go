@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -162,7 +164,7 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 		Password:             password,
 		MaxUnaryRetries:      clientTries,
 		BackoffWaitBetween:   clientPause,
-		Logger:               newZap(cfg.Log, func() slog.Level { return slog.LevelDebug }, nil),
+		Logger:               NewZap(cfg.Log, func() slog.Level { return slog.LevelDebug }, nil),
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
 			grpc.WithChainUnaryInterceptor(failFast),
@@ -176,4 +178,17 @@ func failFast(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
 	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+}
+
+// Socket is the endpoint of an embedded etcd with this Dir: "unix:///…", where
+// bytes that a URL cannot hold are percent-encoded, as etcd's client wants it.
+func Socket(dir string) string {
+	return (&url.URL{Scheme: "unix", Path: SocketPath(dir)}).String()
+}
+
+func SocketPath(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Join(dir, "etcd.sock")
 }

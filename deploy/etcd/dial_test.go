@@ -11,14 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 )
 
 func dial(t testing.TB, cfg etcd.Config) *clientv3.Client {
@@ -55,7 +55,7 @@ func silent(t *testing.T) string {
 }
 
 func TestDialFails(t *testing.T) {
-	etcdAddr := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"}).Addr()
+	etcdAddr := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	webAddr := web.Listener.Addr().String()
@@ -105,7 +105,7 @@ func TestDialFails(t *testing.T) {
 
 // One endpoint that answers is enough.
 func TestDialSomeEndpoints(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{closedPort(t), e.Addr()}})
 	if _, err := client.Put(t.Context(), "key", "value"); err != nil {
 		t.Error(err)
@@ -132,7 +132,7 @@ func TestDialCancelled(t *testing.T) {
 
 // The client outlives the context it was dialled with.
 func TestDialContext(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	ctx, cancel := context.WithCancel(t.Context())
 	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, Log: testLog(t)})
 	if err != nil {
@@ -150,7 +150,7 @@ func TestDialContext(t *testing.T) {
 
 func TestStderrStaysEmpty(t *testing.T) {
 	t.Parallel()
-	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -170,16 +170,12 @@ func TestStderrStaysEmpty(t *testing.T) {
 	}
 }
 
-// An etcd that stands still keeps its connections: what notices is that nobody answers, and soon.
+// An etcd that stands still keeps its connections. The client notices that it does not answer, and soon.
 func TestEtcdPaused(t *testing.T) {
 	t.Parallel()
-	c := startChild(t, "serve", shortDir(t), "127.0.0.1:0")
-	addr := c.line(t, "listening ")
-	kv := etcd.Bounded(dial(t, etcd.Config{Endpoints: []string{addr}, DialTimeout: time.Second}))
-	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Waitid(unix.P_PID, c.Process.Pid, nil, unix.WSTOPPED, nil); err != nil {
+	process := etcdtest.StartProcess(t)
+	kv := etcd.Bounded(dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: time.Second}))
+	if err := process.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -188,7 +184,7 @@ func TestEtcdPaused(t *testing.T) {
 	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("noticed after %s", took)
 	}
-	if err := c.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := process.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = etcd.Get(t.Context(), kv, []string{"key/0"}); err != nil {
@@ -197,7 +193,7 @@ func TestEtcdPaused(t *testing.T) {
 }
 
 func TestAuthentication(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	root := e.Client()
 	ctx := t.Context()
 	enableAuth(t, root)

@@ -3,9 +3,11 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -63,6 +65,18 @@ func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
 		return err
 	case errors.As(err, &op) && op.Op == "remote error":
 		return err
+	}
+	return nil
+}
+
+// CheckCA refuses a CA file without a certificate in PEM, which etcd would take for an empty list.
+func CheckCA(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read CA file: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return fmt.Errorf("read CA file %s: no PEM certificate in it", file)
 	}
 	return nil
 }

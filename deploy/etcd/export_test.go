@@ -1,8 +1,5 @@
 package etcd
 
-// HardStop ends the server as an inner failure would.
-func (e *Embedded) HardStop() { e.etcd.Server.HardStop() }
-
 // What tests check the bounds by.
 const (
 	RequestTimeout = requestTimeout

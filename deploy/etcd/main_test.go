@@ -1,21 +1,16 @@
 package etcd_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
@@ -26,114 +21,10 @@ const childEnv = "REFSHIP_ETCD_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
-	case "write":
-		childWrite()
-	case "serve":
-		childServe()
-	case "full disk":
-		childFullDisk()
 	case "dial":
 		childDial()
 	default:
 		goleak.VerifyTestMain(m) // etcd 3.7 leaves no goroutine behind: no exceptions
-	}
-}
-
-// child runs the test binary as another process and gives its stdout by line.
-type child struct {
-	*exec.Cmd
-	lines *bufio.Scanner
-}
-
-func startChild(t *testing.T, what string, args ...string) *child {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), childEnv+"="+what)
-	cmd.Stderr = t.Output()
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{Cmd: cmd, lines: bufio.NewScanner(stdout)}
-	t.Cleanup(c.kill)
-	return c
-}
-
-func (c *child) kill() {
-	if c.ProcessState == nil {
-		c.Process.Kill()
-		_ = c.Wait()
-	}
-}
-
-// line waits for the child's next line, without the prefix it must have.
-func (c *child) line(t *testing.T, prefix string) string {
-	t.Helper()
-	if !c.lines.Scan() {
-		t.Fatalf("child ended before it said %q: %v", prefix, c.lines.Err())
-	}
-	rest, ok := strings.CutPrefix(c.lines.Text(), prefix)
-	if !ok {
-		t.Fatalf("child said %q, not %q", c.lines.Text(), prefix)
-	}
-	return rest
-}
-
-func must(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func stderrLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
-
-// childWrite runs etcd in its first argument and writes key after key, telling
-// each that was acknowledged.
-func childWrite() {
-	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Log: stderrLog()})
-	must(err)
-	fmt.Println("started")
-	for i := 0; ; i++ {
-		_, err := e.Client().Put(context.Background(), fmt.Sprintf("key/%d", i), strings.Repeat("x", 1000))
-		must(err)
-		fmt.Println("wrote", i)
-	}
-}
-
-// childServe serves etcd in its first argument, listening on its second.
-func childServe() {
-	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog()})
-	must(err)
-	fmt.Println("listening", e.Addr())
-	must(<-e.Done())
-}
-
-// childFullDisk lets etcd's files grow no more, and writes until etcd fails.
-func childFullDisk() {
-	e, err := etcd.Start(context.Background(), etcd.EmbeddedConfig{Dir: os.Args[1], Log: stderrLog()})
-	must(err)
-	signal.Ignore(syscall.SIGXFSZ)
-	must(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}))
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	go func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			_, _ = e.Client().Put(ctx, fmt.Sprintf("key/%d", i), strings.Repeat("x", 100_000))
-		}
-	}()
-	select {
-	case err := <-e.Done():
-		fmt.Println("done", err)
-	case <-ctx.Done():
-		fmt.Println("nothing")
 	}
 }
 
@@ -150,38 +41,6 @@ func childDial() {
 // testLog writes to the test's output.
 func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// shortDir is a fresh directory with a path short enough for a socket.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "etcd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func start(t testing.TB, cfg etcd.EmbeddedConfig) *etcd.Embedded {
-	t.Helper()
-	if cfg.Dir == "" {
-		cfg.Dir = shortDir(t)
-	}
-	cfg.Log = testLog(t)
-	e, err := etcd.Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closeEtcd(t, e) })
-	return e
-}
-
-func closeEtcd(t testing.TB, e *etcd.Embedded) {
-	t.Helper()
-	if err := e.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // same tells whether two errors are one value, not only of one kind.

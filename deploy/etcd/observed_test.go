@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/etcd/etcdtest"
 )
 
@@ -29,7 +30,7 @@ func TestObserved(t *testing.T) {
 		got = append(got, seen{r.Op, r.Code})
 	}
 	// Dialled: in process, etcd may answer although the context has ended.
-	client := dial(t, etcd.Config{Endpoints: []string{start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"}).Addr()}})
+	client := dial(t, etcd.Config{Endpoints: []string{etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()}})
 	client.KV = etcd.Observed(client.KV, done)
 	ctx := t.Context()
 	ended, cancel := context.WithCancel(ctx)
@@ -126,7 +127,7 @@ func (l leases) wantNothing(t *testing.T) {
 func TestObservedLease(t *testing.T) {
 	t.Parallel()
 	process := etcdtest.StartProcess(t)
-	t.Run("in process", func(t *testing.T) { observeLeases(t, start(t, etcd.EmbeddedConfig{}).Client()) })
+	t.Run("in process", func(t *testing.T) { observeLeases(t, etcdtest.New(t).Client()) })
 	t.Run("process", func(t *testing.T) {
 		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}})
 		seen := observeLeases(t, client)

@@ -20,13 +20,13 @@ import (
 //
 //	what happens                                            given up after
 //	no endpoint can be connected to                         3 s: a restart of etcd
-//	no member answers, on connections that stand            5 s: firstTry + askTimeout
+//	no member answers, on connections that stand            5 s: firstTries + askTimeout
 //	members answer, and have no leader or are overloaded    10 s: an election takes one to three seconds
 //	members answer, and the request is slow                 30 s
 //
-// The first try is cut off early: the member that it went to may have died, or may stand still. The next one goes to
-// another member, so the first one is cut off even earlier if there are several endpoints. Each further try may take twice
-// as long as the one before, so that a slow etcd is not asked for the same too often.
+// The first try is cut off early: the member that it went to may have died, or may stand still. If there are several
+// endpoints, it is cut off even earlier, and a second try goes to the next member. Then members are asked whether they are
+// there at all. Each try may take twice as long as the one before, so that a slow etcd is not asked for the same too often.
 //
 // Each try requires a leader: a member without one says so at once, where it would wait by itself.
 const (
@@ -34,7 +34,7 @@ const (
 
 	downTime          = 3 * time.Second
 	electionTime      = 10 * time.Second
-	firstTry          = 3 * time.Second
+	firstTries        = 3 * time.Second // one try, or two of several endpoints
 	firstTryOfSeveral = 1 * time.Second
 	askTimeout        = 2 * time.Second
 	firstPause        = 100 * time.Millisecond
@@ -55,7 +55,7 @@ func CountTries(ctx context.Context, tries *int) context.Context {
 
 // try calls send until it succeeds, fails for good, or time is up. What may have been applied is sent again, too.
 func (p patience) try(ctx context.Context, send func(context.Context) error) error {
-	start, limit, pause := time.Now(), firstTry, firstPause
+	start, limit, pause := time.Now(), firstTries, firstPause
 	tries, ok := ctx.Value(triesKey{}).(*int)
 	if !ok {
 		tries = new(int)
@@ -63,12 +63,12 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 	if len(p.client.Endpoints()) > 1 {
 		limit = firstTryOfSeveral
 	}
-	all, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), requestTimeout)
+	all, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	for {
 		*tries++
 		sent := time.Now()
-		one, cancelOne := context.WithTimeout(all, limit)
+		one, cancelOne := context.WithTimeout(clientv3.WithRequireLeader(all), limit)
 		err := send(one)
 		late := one.Err() != nil || isLate(err) && time.Since(sent) > limit-limit/10
 		cancelOne()
@@ -76,7 +76,7 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		case err == nil || ctx.Err() != nil:
 			return err
 		case late:
-			if all.Err() != nil || !p.answers(all) {
+			if all.Err() != nil || time.Since(start) >= firstTries && !p.answers(all) {
 				return noAnswer(time.Since(start), all.Err() != nil)
 			}
 			limit *= 2

@@ -16,21 +16,30 @@ import (
 	"refship/deploy/etcd"
 )
 
-// sick is an etcd that is in trouble: every request takes some time, and what comes then is an error or nothing.
+// sick is an etcd in trouble: every request takes some time, and ends with an error or without.
 type sick struct {
 	clientv3.KV
 	clientv3.Maintenance
 	takes   time.Duration // of a request; the caller goes before that if it has less patience
 	fails   error         // nil: the request is done
-	answers bool          // says its status
-	elects  bool          // has no leader: says so where one is required
+	answers bool          // tells its status
+	elects  bool          // has no leader
 	tries   int
+	hangs   int // how many tries it takes to notice that it has no leader
+}
+
+// leaderless refuses a request that requires a leader, as a member does that has none.
+func (s *sick) leaderless(ctx context.Context) error {
+	if md, _ := metadata.FromOutgoingContext(ctx); s.elects && len(md.Get(rpctypes.MetadataRequireLeaderKey)) > 0 {
+		return rpctypes.ErrNoLeader
+	}
+	return nil
 }
 
 func (s *sick) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	s.tries++
-	if md, _ := metadata.FromOutgoingContext(ctx); s.elects && len(md.Get(rpctypes.MetadataRequireLeaderKey)) > 0 {
-		return nil, rpctypes.ErrNoLeader
+	if err := s.leaderless(ctx); err != nil && s.tries > s.hangs {
+		return nil, err
 	}
 	select {
 	case <-time.After(s.takes):
@@ -42,7 +51,7 @@ func (s *sick) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clie
 
 func (s *sick) Status(ctx context.Context, _ string) (*clientv3.StatusResponse, error) {
 	if s.answers {
-		return &clientv3.StatusResponse{}, nil
+		return &clientv3.StatusResponse{}, s.leaderless(ctx)
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -61,6 +70,7 @@ func TestPatience(t *testing.T) {
 		"nobody answers":  {sick{takes: forever}, 4 * time.Second, 6 * time.Second, "no answer within 5s", "endpoint health"},
 		"no leader":       {sick{fails: rpctypes.ErrNoLeader}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
 		"waits, electing": {sick{takes: forever, answers: true, elects: true}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
+		"leader is lost":  {sick{takes: forever, answers: true, elects: true, hangs: 1}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
 		"overloaded":      {sick{fails: rpctypes.ErrTooManyRequests}, 8 * time.Second, 11 * time.Second, "too many requests", "overloaded"},
 		"stuck":           {sick{takes: forever, answers: true}, 30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow"},
 		"slow":            {sick{takes: 10 * time.Second, answers: true}, 19 * time.Second, 19 * time.Second, "", ""},

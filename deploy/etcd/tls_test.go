@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
 	"refship/deploy/etcd/etcdtest"
 )
 
@@ -27,7 +28,7 @@ func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
 func TestTLS(t *testing.T) {
 	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
-	e := start(t, etcd.EmbeddedConfig{
+	e := etcdtest.Start(t, embedded.Config{
 		Listen: "0.0.0.0:0", CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})
 	_, port, err := net.SplitHostPort(e.Addr())
@@ -107,24 +108,5 @@ func TestTLS(t *testing.T) {
 			}
 			checkError(t, err, test.kind, test.words, test.hint)
 		})
-	}
-}
-
-func TestTLSFiles(t *testing.T) {
-	ca := newAuthority(t, []string{"server"}, nil)
-	cert, key := ca.File("server.crt"), ca.File("server.key")
-	for _, test := range []struct{ cert, key, ca, words string }{
-		{cert, "", "", "needs TLS with client certificates"}, // also on loopback: half a TLS is none
-		{cert, key, "", "needs TLS with client certificates"},
-		{cert, ca.File("ca.key"), ca.File("ca.crt"), ca.File("ca.key")},
-		{ca.File("none"), key, ca.File("ca.crt"), ca.File("none")},
-		{cert, key, ca.File("none"), ca.File("none")},
-		{cert, key, key, "no PEM certificate"},
-	} {
-		_, err := etcd.Start(t.Context(), etcd.EmbeddedConfig{
-			Dir: shortDir(t), Listen: "127.0.0.1:0", Log: testLog(t),
-			CertFile: test.cert, KeyFile: test.key, TrustedCAFile: test.ca,
-		})
-		checkError(t, err, nil, test.words, "")
 	}
 }

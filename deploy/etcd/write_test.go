@@ -19,17 +19,19 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
 )
 
 // bothClients runs a test with the in-process and with a dialled client.
-func bothClients(t *testing.T, cfg etcd.EmbeddedConfig, test func(*testing.T, *clientv3.Client)) {
+func bothClients(t *testing.T, cfg embedded.Config, test func(*testing.T, *clientv3.Client)) {
 	t.Helper()
 	for _, way := range []string{"in-process", "dialled"} {
 		t.Run(way, func(t *testing.T) {
 			cfg := cfg
 			cfg.Listen = "127.0.0.1:0"
-			e := start(t, cfg)
+			e := etcdtest.Start(t, cfg)
 			if way == "in-process" {
 				test(t, e.Client())
 			} else {
@@ -55,7 +57,7 @@ func barrier(t testing.TB, w *etcd.Writer) {
 
 // Whatever is put is read back, whatever the sizes.
 func TestWriteReadBack(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	run := 0
 	rapid.Check(t, func(r *rapid.T) {
 		run++
@@ -97,7 +99,7 @@ func TestWriteReadBack(t *testing.T) {
 }
 
 func TestOperationLimit(t *testing.T) {
-	bothClients(t, etcd.EmbeddedConfig{}, func(t *testing.T, client *clientv3.Client) {
+	bothClients(t, embedded.Config{}, func(t *testing.T, client *clientv3.Client) {
 		for _, n := range []int{etcd.MaxOps, etcd.MaxOps + 1} {
 			var ops []clientv3.Op
 			var keys []string
@@ -144,7 +146,7 @@ func TestOperationLimit(t *testing.T) {
 }
 
 func TestValueLimit(t *testing.T) {
-	bothClients(t, etcd.EmbeddedConfig{}, func(t *testing.T, client *clientv3.Client) {
+	bothClients(t, embedded.Config{}, func(t *testing.T, client *clientv3.Client) {
 		key := strings.Repeat("k", 1000)
 		w := etcd.NewWriter(t.Context(), client)
 		put(t, w, "small", []byte("x"))
@@ -174,7 +176,7 @@ func TestValueLimit(t *testing.T) {
 }
 
 func TestSameKeyTwice(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
 	for range 3 {
 		put(t, w, "key", []byte("value"))
@@ -195,7 +197,7 @@ func TestSameKeyTwice(t *testing.T) {
 }
 
 func TestEmptyKey(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
 	checkError(t, w.Put("", nil), nil, "the key is empty", "")
 	_, err := etcd.Exist(t.Context(), e.Client(), []string{"a", ""})
@@ -207,7 +209,7 @@ func TestEmptyKey(t *testing.T) {
 
 // Writers of several pushes share most of their keys.
 func TestConcurrentWriters(t *testing.T) {
-	bothClients(t, etcd.EmbeddedConfig{}, func(t *testing.T, client *clientv3.Client) {
+	bothClients(t, embedded.Config{}, func(t *testing.T, client *clientv3.Client) {
 		const writers, keys = 6, 600
 		var group errgroup.Group
 		for range writers {
@@ -247,7 +249,7 @@ func TestConcurrentWriters(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
-	bothClients(t, etcd.EmbeddedConfig{Quota: 4 << 20}, func(t *testing.T, client *clientv3.Client) {
+	bothClients(t, embedded.Config{Quota: 4 << 20}, func(t *testing.T, client *clientv3.Client) {
 		w := etcd.NewWriter(t.Context(), client)
 		var err error
 		for i := 0; err == nil && i < 100; i++ {
@@ -335,7 +337,7 @@ func (txn *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 }
 
 func TestTransientErrors(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	for _, fault := range []error{
 		rpctypes.ErrLeaderChanged, rpctypes.ErrGRPCNoLeader, rpctypes.ErrTooManyRequests,
 	} {
@@ -368,7 +370,7 @@ func TestTransientErrors(t *testing.T) {
 }
 
 func TestErrorEndsWriter(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	for _, fault := range []error{rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrTooManyOps, errors.New("other")} {
 		var tries atomic.Int64
 		w := etcd.NewWriter(t.Context(), &faultyKV{KV: e.Client(), before: func() error {
@@ -403,7 +405,7 @@ func TestErrorEndsWriter(t *testing.T) {
 // While etcd does not answer, no more than InFlight txns are under way and Put
 // lets one more batch gather.
 func TestWriterBounded(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	open := make(chan struct{})
 	kv := &faultyKV{KV: e.Client(), before: func() error { <-open; return nil }}
 	w := etcd.NewWriter(t.Context(), kv)
@@ -436,7 +438,7 @@ func TestWriterBounded(t *testing.T) {
 }
 
 func TestWriterCancelled(t *testing.T) {
-	e := start(t, etcd.EmbeddedConfig{})
+	e := etcdtest.New(t)
 	for name, fault := range map[string]error{"under way": nil, "between tries": rpctypes.ErrLeaderChanged} {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := etcd.NewWriter(ctx, etcd.Bounded(clientOver(e, &faultyKV{KV: e.Client(), before: func() error {
@@ -470,9 +472,11 @@ func TestWriterCancelled(t *testing.T) {
 // A stopped etcd is unreachable, for reads and writes of a dialled client too.
 func TestStoppedEtcd(t *testing.T) {
 	t.Parallel()
-	e := start(t, etcd.EmbeddedConfig{Listen: "127.0.0.1:0"})
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{e.Addr()}})
-	closeEtcd(t, e)
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
 	kv := etcd.Bounded(client)
 	_, err := etcd.Get(t.Context(), kv, []string{"key"})
 	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
@@ -485,7 +489,7 @@ func TestStoppedEtcd(t *testing.T) {
 
 // Many large values at once.
 func TestGetLarge(t *testing.T) {
-	bothClients(t, etcd.EmbeddedConfig{}, func(t *testing.T, client *clientv3.Client) {
+	bothClients(t, embedded.Config{}, func(t *testing.T, client *clientv3.Client) {
 		w := etcd.NewWriter(t.Context(), client)
 		var keys []string
 		for i := range 20 {

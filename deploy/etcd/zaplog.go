@@ -2,10 +2,7 @@ package etcd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 
 	"go.uber.org/zap"
@@ -19,10 +16,10 @@ type zapCore struct {
 	max func() slog.Level // records above it are lowered to it
 }
 
-// newZap gives etcd a logger that writes to log, at most at level max(). etcd
+// NewZap gives etcd a logger that writes to log, at most at level max(). etcd
 // logs at fatal level where it can only stop, and zap would then exit the
 // process; onFatal replaces that and must not return.
-func newZap(log *slog.Logger, max func() slog.Level, onFatal zapcore.CheckWriteHook) *zap.Logger {
+func NewZap(log *slog.Logger, max func() slog.Level, onFatal zapcore.CheckWriteHook) *zap.Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -79,26 +76,6 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 		}
 	}
 	return list
-}
-
-// fatalHook takes the error that etcd logs at fatal level, where it cannot go on
-// (a write that failed, mostly), and ends the goroutine that logged it. What that
-// had not acknowledged stays unacknowledged, and the program can end in order.
-type fatalHook chan error
-
-// OnWrite implements zapcore.CheckWriteHook.
-func (h fatalHook) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
-	err := errors.New(entry.Message)
-	for _, field := range fields {
-		if cause, ok := field.Interface.(error); ok {
-			err = fmt.Errorf("%s: %w", entry.Message, cause)
-		}
-	}
-	select {
-	case h <- err:
-	default: // the first one counts
-	}
-	runtime.Goexit()
 }
 
 // noise are words of records that ask nothing of anybody: settings of ours that

@@ -8,19 +8,14 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/deploy/tree"
 )
 
-// ParseOID reads an oid as git prints it.
-func ParseOID(s string) (plumbing.Hash, error) {
-	if len(s) == 64 {
-		return plumbing.ZeroHash, fmt.Errorf("oid %.12s… is SHA-256; refship serves SHA-1 repositories", s)
-	}
-	h := plumbing.NewHash(s)
-	if h.String() != s {
-		return plumbing.ZeroHash, fmt.Errorf("oid %q is not 40 lower-case hex digits", text.Clip(s))
-	}
-	return h, nil
-}
+// OID names a git object. Packages above this one know it by this name, those below by tree's.
+type OID = tree.OID
+
+// ParseOID reads an oid as git prints it; see tree.ParseOID.
+func ParseOID(digits string) (OID, error) { return tree.ParseOID(digits) }
 
 // CheckRef takes full ref names as git-check-ref-format(1) describes them.
 func CheckRef(ref string) error {

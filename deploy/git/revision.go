@@ -7,13 +7,11 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/text"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Revision is what a name of git's (gitrevisions(7)) means in a repository.
 type Revision struct {
-	Commit  plumbing.Hash
+	Commit  OID
 	Ref     string // full name of the ref that was named, also as HEAD; "" if none was
 	Subject string // of the commit
 }

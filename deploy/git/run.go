@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/disk"
 )
 
@@ -32,14 +30,14 @@ func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 }
 
 // ReadRef gives the oid that a ref of the repository at gitDir has; zero: there is no such ref.
-func ReadRef(ctx context.Context, gitDir, ref string) (plumbing.Hash, error) {
+func ReadRef(ctx context.Context, gitDir, ref string) (OID, error) {
 	found, err := ReadRefs(ctx, gitDir, []string{ref})
 	return found[ref], err
 }
 
 // ReadRefs gives the oids of those refs that exist, loose or packed.
-func ReadRefs(ctx context.Context, gitDir string, refs []string) (map[string]plumbing.Hash, error) {
-	found := make(map[string]plumbing.Hash)
+func ReadRefs(ctx context.Context, gitDir string, refs []string) (map[string]OID, error) {
+	found := make(map[string]OID)
 	if len(refs) == 0 {
 		return found, nil
 	}

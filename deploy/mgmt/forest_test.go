@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"go.uber.org/goleak"
 
@@ -49,12 +48,12 @@ func storageKey(s string) string { return "/storage/{sha256}" + hexSum(s) }
 
 // forest has the nodes and contents of git trees.
 type forest struct {
-	nodes    map[plumbing.Hash]*tree.Node
-	contents map[plumbing.Hash]string
+	nodes    map[tree.OID]*tree.Node
+	contents map[tree.OID]string
 }
 
 func newForest() *forest {
-	return &forest{nodes: map[plumbing.Hash]*tree.Node{}, contents: map[plumbing.Hash]string{}}
+	return &forest{nodes: map[tree.OID]*tree.Node{}, contents: map[tree.OID]string{}}
 }
 
 // plant adds the tree that has leaves at paths, and gives it as an entry.
@@ -86,11 +85,11 @@ func (f *forest) plant(leaves map[string]leaf) tree.Entry {
 
 func (f *forest) leaf(name string, l leaf) tree.Entry {
 	if l.mode == filemode.Submodule {
-		return tree.Entry{Mode: l.mode, Name: name, OID: plumbing.NewHash(strings.Repeat("5d", 20))}
+		return tree.Entry{Mode: l.mode, Name: name, OID: oid(strings.Repeat("5d", 20))}
 	}
 	h := tree.HashBlob(int64(len(l.content)))
 	h.Write([]byte(l.content))
-	e := tree.Entry{Mode: l.mode, Name: name, OID: plumbing.Hash(h.Sum(nil)), Size: int64(len(l.content)), SHA256: sum(l.content)}
+	e := tree.Entry{Mode: l.mode, Name: name, OID: tree.FromSHA1([20]byte(h.Sum(nil))), Size: int64(len(l.content)), SHA256: sum(l.content)}
 	f.contents[e.OID] = l.content
 	if l.size > 0 {
 		e.Size = l.size
@@ -117,10 +116,10 @@ func gitKey(e tree.Entry) string {
 }
 
 // source reads the forest, from the root on. A large file is not small, and so not read.
-func (f *forest) source(root plumbing.Hash) mgmt.Source {
+func (f *forest) source(root tree.OID) mgmt.Source {
 	return mgmt.Source{
 		Root: root,
-		Node: func(oid plumbing.Hash) (*tree.Node, error) {
+		Node: func(oid tree.OID) (*tree.Node, error) {
 			if n := f.nodes[oid]; n != nil {
 				return n, nil
 			}
@@ -145,7 +144,15 @@ func lay(leaves map[string]leaf, o mgmt.Options) (*mgmt.Layout, error) {
 }
 
 // commit makes a real repository of leaves, with git, and reads it through package tree into a forest.
-func commit(t *testing.T, leaves map[string]leaf) (*forest, plumbing.Hash) {
+func oid(digits string) tree.OID {
+	o, err := tree.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return o
+}
+
+func commit(t *testing.T, leaves map[string]leaf) (*forest, tree.OID) {
 	t.Helper()
 	dir, env := t.TempDir(), []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
@@ -170,7 +177,7 @@ func commit(t *testing.T, leaves map[string]leaf) (*forest, plumbing.Hash) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	f, root := newForest(), plumbing.NewHash(git("rev-parse", "HEAD^{tree}"))
+	f, root := newForest(), oid(git("rev-parse", "HEAD^{tree}"))
 	f.read(t, r, root)
 	return f, root
 }
@@ -198,7 +205,7 @@ func write(t testing.TB, dir string, leaves map[string]leaf) {
 }
 
 // read takes a tree out of a repository.
-func (f *forest) read(t *testing.T, r *tree.Repository, oid plumbing.Hash) tree.Entry {
+func (f *forest) read(t *testing.T, r *tree.Repository, oid tree.OID) tree.Entry {
 	t.Helper()
 	entries, err := r.Tree(oid)
 	if err != nil {
@@ -207,12 +214,12 @@ func (f *forest) read(t *testing.T, r *tree.Repository, oid plumbing.Hash) tree.
 	n := &tree.Node{}
 	for _, e := range entries {
 		if e.Mode == filemode.Dir {
-			below := f.read(t, r, e.Hash)
+			below := f.read(t, r, e.OID)
 			below.Name = e.Name
 			n.Entries = append(n.Entries, below)
 			continue
 		}
-		err := r.Blobs(context.Background(), []plumbing.Hash{e.Hash}, func(_ int, _ int64, content io.Reader) error {
+		err := r.Blobs(context.Background(), []tree.OID{e.OID}, func(_ int, _ int64, content io.Reader) error {
 			text, err := io.ReadAll(content)
 			n.Entries = append(n.Entries, f.leaf(e.Name, leaf{mode: e.Mode, content: string(text)}))
 			return err

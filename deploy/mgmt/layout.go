@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/tree"
@@ -17,9 +16,9 @@ import (
 
 // Source is the git tree that is to be laid out.
 type Source struct {
-	Root plumbing.Hash
+	Root tree.OID
 	// Node gives a directory. It is asked for each directory below the root once.
-	Node func(oid plumbing.Hash) (*tree.Node, error)
+	Node func(oid tree.OID) (*tree.Node, error)
 	// Content gives a content that is small: the target of a link, or metadata.yaml.
 	Content func(e tree.Entry, path string) ([]byte, error)
 }
@@ -45,7 +44,7 @@ type Layout struct {
 // Large is a content of more than tree.ChunkSize bytes. Where others have it in chunks, mgmt needs it as one value.
 type Large struct {
 	Path   string // the first file that has it
-	OID    plumbing.Hash
+	OID    tree.OID
 	Size   int64
 	SHA256 tree.SHA256
 }
@@ -54,8 +53,8 @@ type Large struct {
 type layer struct {
 	src     Source
 	o       Options
-	nodes   map[plumbing.Hash]*node
-	targets map[plumbing.Hash]string // of links
+	nodes   map[tree.OID]*node
+	targets map[tree.OID]string // of links
 	large   map[tree.SHA256]*Large
 	files   int
 	atLeast int64 // bytes that the superblock will have at the least
@@ -90,7 +89,7 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 		}
 	}
 	l := &layer{
-		src: src, o: o, nodes: map[plumbing.Hash]*node{}, targets: map[plumbing.Hash]string{}, large: map[tree.SHA256]*Large{},
+		src: src, o: o, nodes: map[tree.OID]*node{}, targets: map[tree.OID]string{}, large: map[tree.SHA256]*Large{},
 	}
 	frontend, err := o.Frontend, error(nil)
 	if frontend == Auto {
@@ -303,7 +302,7 @@ func (l *layer) count(ctx context.Context, name string, least int) error {
 	if l.atLeast += int64(len(name) + least); l.atLeast <= l.o.MaxValue {
 		return nil
 	}
-	files, err := l.filesBelow(ctx, l.src.Root, map[plumbing.Hash]uint64{})
+	files, err := l.filesBelow(ctx, l.src.Root, map[tree.OID]uint64{})
 	if err != nil {
 		return err
 	}
@@ -329,7 +328,7 @@ const smaller = "deploy a part of it: give the target a path; or take files out 
 const maxVisited = 2_000_000
 
 // visit gives a directory all of whose entries are looked at next, and charges for them.
-func (l *layer) visit(ctx context.Context, oid plumbing.Hash) (*node, error) {
+func (l *layer) visit(ctx context.Context, oid tree.OID) (*node, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -351,7 +350,7 @@ func (l *layer) visit(ctx context.Context, oid plumbing.Hash) (*node, error) {
 const maxCount = 1_000_000_000_000
 
 // filesBelow counts files and links below a directory, each directory once.
-func (l *layer) filesBelow(ctx context.Context, oid plumbing.Hash, known map[plumbing.Hash]uint64) (uint64, error) {
+func (l *layer) filesBelow(ctx context.Context, oid tree.OID, known map[tree.OID]uint64) (uint64, error) {
 	if total, ok := known[oid]; ok {
 		return total, nil
 	}
@@ -395,7 +394,7 @@ func (l *layer) finish(layout *Layout) (*Layout, error) {
 }
 
 // node gives a directory, each of them once.
-func (l *layer) node(oid plumbing.Hash) (*node, error) {
+func (l *layer) node(oid tree.OID) (*node, error) {
 	if n := l.nodes[oid]; n != nil {
 		return n, nil
 	}

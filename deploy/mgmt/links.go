@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/tree"
@@ -31,7 +30,7 @@ const maxWalked = 8 << 20
 type place struct {
 	above  *place // nil at the root
 	name   string
-	dir    plumbing.Hash
+	dir    tree.OID
 	length int // bytes of the path of what is in it, without the last name
 }
 
@@ -48,7 +47,7 @@ func (p *place) path(name string) string {
 	return string(path)
 }
 
-func (p *place) down(name string, dir plumbing.Hash) *place {
+func (p *place) down(name string, dir tree.OID) *place {
 	return &place{above: p, name: name, dir: dir, length: p.length + len(name) + 1}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/tree"
 )
 
 // MaxNamespace bounds a namespace in bytes, so that every key stays far below what etcd's tools show on a line.
@@ -67,17 +68,27 @@ func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
 // TreePrefix starts the deploy hash of a plain directory.
 const TreePrefix = "tree:"
 
-var hexOID = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
-// Hash is a deploy hash: a commit's oid of 40 lower-case hex digits, or "tree:" and a tree's oid. "" is "none".
+// Hash is a deploy hash: a commit's oid in hex, or "tree:" and a tree's oid. "" is "none".
 type Hash string
+
+// CommitHash is the deploy hash of a commit.
+func CommitHash(commit tree.OID) Hash { return Hash(commit.String()) }
+
+// TreeHash is the deploy hash of a plain directory.
+func TreeHash(root tree.OID) Hash { return Hash(TreePrefix + root.String()) }
 
 // ParseHash reads a deploy hash.
 func ParseHash(s string) (Hash, error) {
-	if !hexOID.MatchString(strings.TrimPrefix(s, TreePrefix)) {
-		return "", fmt.Errorf("deploy hash %q is neither 40 hex digits nor %q and 40 hex digits", s, TreePrefix)
+	if _, err := tree.ParseOID(strings.TrimPrefix(s, TreePrefix)); err != nil {
+		return "", fmt.Errorf("deploy hash %q is neither an oid nor %q and an oid", s, TreePrefix)
 	}
 	return Hash(s), nil
+}
+
+// OID is the commit's oid, or that of the directory's tree; zero of "".
+func (h Hash) OID() tree.OID {
+	oid, _ := tree.ParseOID(strings.TrimPrefix(string(h), TreePrefix)) // ParseHash has checked it
+	return oid
 }
 
 // IsTree tells whether a plain directory was deployed.

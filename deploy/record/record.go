@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/tree"
@@ -94,7 +93,7 @@ func Decode(text []byte) (*Record, error) {
 			return nil, err
 		}
 	}
-	if !hexOID.MatchString(r.Tree) || r.TreeSize < 0 || r.Files < 0 {
+	if _, err := tree.ParseOID(r.Tree); err != nil || r.TreeSize < 0 || r.Files < 0 {
 		return nil, fmt.Errorf("record has tree %q of %d bytes and %d files", r.Tree, r.TreeSize, r.Files)
 	}
 	if r.Hash.IsTree() && r.Hash != Hash(TreePrefix+r.Tree) {
@@ -108,8 +107,9 @@ func Decode(text []byte) (*Record, error) {
 
 // Root is the record's tree as an entry, for reading it like any other directory.
 func (r *Record) Root() tree.Entry {
-	sum, _ := tree.ParseSHA256(r.TreeSHA256) // checked by Decode
-	return tree.Entry{Mode: filemode.Dir, OID: plumbing.NewHash(r.Tree), Size: r.TreeSize, SHA256: sum}
+	oid, _ := tree.ParseOID(r.Tree) // both are checked by Decode
+	sum, _ := tree.ParseSHA256(r.TreeSHA256)
+	return tree.Entry{Mode: filemode.Dir, OID: oid, Size: r.TreeSize, SHA256: sum}
 }
 
 func Sum(b []byte) string {

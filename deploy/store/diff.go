@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -60,7 +58,7 @@ type pair struct {
 	old, new tree.Entry
 }
 
-func (p pair) oids(list []plumbing.Hash) []plumbing.Hash {
+func (p pair) oids(list []tree.OID) []tree.OID {
 	for _, e := range []tree.Entry{p.old, p.new} {
 		if !e.OID.IsZero() {
 			list = append(list, e.OID)
@@ -93,7 +91,7 @@ func (n *Nodes) diffSorted(ctx context.Context, p pair, dirs *int, fn func(Chang
 	if err != nil {
 		return err
 	}
-	var oids []plumbing.Hash
+	var oids []tree.OID
 	for _, s := range steps {
 		if s.below != nil {
 			oids = s.below.oids(oids)
@@ -129,7 +127,7 @@ func (n *Nodes) Diff(ctx context.Context, old, new tree.Entry, fn func(Change)) 
 	dirs, files := 0, 0
 	for level := []pair{{old: old, new: new}}; len(level) > 0; {
 		dirs += len(level)
-		var oids []plumbing.Hash
+		var oids []tree.OID
 		for _, p := range level {
 			oids = p.oids(oids)
 		}

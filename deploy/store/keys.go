@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -19,10 +17,10 @@ func (c *Chain) DeployKey(id record.ID, which int) string {
 func (c *Chain) Key(name string) string { return string(c.ns) + "/refship/" + name }
 
 // TreeKey is where a directory's node is.
-func (c *Chain) TreeKey(oid plumbing.Hash) string { return c.Key("tree/" + oid.String()) }
+func (c *Chain) TreeKey(oid tree.OID) string { return c.Key("tree/" + oid.String()) }
 
 // ObjectKey is where a raw git object is.
-func (c *Chain) ObjectKey(oid plumbing.Hash) string { return c.Key("object/" + oid.String()) }
+func (c *Chain) ObjectKey(oid tree.OID) string { return c.Key("object/" + oid.String()) }
 
 // ContentKey is where a file's content is.
 func (c *Chain) ContentKey(sum tree.SHA256) string {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/record"
@@ -23,8 +22,8 @@ const nodesPerRead = 32
 // Nodes reads tree nodes and keeps them, each is read at most once.
 type Nodes struct {
 	chain  *Chain
-	known  map[plumbing.Hash]knownNode
-	broken map[plumbing.Hash]string // what is wrong with a node that is there
+	known  map[tree.OID]knownNode
+	broken map[tree.OID]string // what is wrong with a node that is there
 }
 
 type knownNode struct {
@@ -34,20 +33,20 @@ type knownNode struct {
 
 // NewNodes gives Nodes that know none yet.
 func (c *Chain) NewNodes() *Nodes {
-	return &Nodes{chain: c, known: map[plumbing.Hash]knownNode{}, broken: map[plumbing.Hash]string{}}
+	return &Nodes{chain: c, known: map[tree.OID]knownNode{}, broken: map[tree.OID]string{}}
 }
 
 // Node gives a directory's node, nil if it is not known.
-func (n *Nodes) Node(oid plumbing.Hash) *tree.Node { return n.known[oid].node }
+func (n *Nodes) Node(oid tree.OID) *tree.Node { return n.known[oid].node }
 
 // Entry gives a directory as the one above names it: its oid, and size and sha256 of its node's text; zero if it is not known.
-func (n *Nodes) Entry(oid plumbing.Hash) tree.Entry { return n.known[oid].entry }
+func (n *Nodes) Entry(oid tree.OID) tree.Entry { return n.known[oid].entry }
 
 // Load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
 // a reader reports it (Unknown), and a deploy that has the directory writes it again.
-func (n *Nodes) Load(ctx context.Context, oids []plumbing.Hash) error {
-	var missing []plumbing.Hash
-	asked := map[plumbing.Hash]bool{}
+func (n *Nodes) Load(ctx context.Context, oids []tree.OID) error {
+	var missing []tree.OID
+	asked := map[tree.OID]bool{}
 	for _, oid := range oids {
 		if n.Node(oid) == nil && !asked[oid] {
 			asked[oid] = true
@@ -71,7 +70,7 @@ func (n *Nodes) Load(ctx context.Context, oids []plumbing.Hash) error {
 }
 
 // parse keeps a node that was read, if all of it is there.
-func (n *Nodes) parse(oid plumbing.Hash, found []KeyValue) {
+func (n *Nodes) parse(oid tree.OID, found []KeyValue) {
 	text, whole := joinChunks(n.chain.TreeKey(oid), found)
 	if !whole {
 		return
@@ -88,7 +87,7 @@ func (n *Nodes) parse(oid plumbing.Hash, found []KeyValue) {
 }
 
 // Add makes a node known; text is its text.
-func (n *Nodes) Add(oid plumbing.Hash, node *tree.Node, text []byte) {
+func (n *Nodes) Add(oid tree.OID, node *tree.Node, text []byte) {
 	entry := tree.Entry{Mode: dirMode, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
 	n.known[oid] = knownNode{node, entry}
 }
@@ -105,7 +104,7 @@ func (n *Nodes) Distrust(deployed tree.Entry) {
 func sameText(a, b tree.Entry) bool { return a.Size == b.Size && a.SHA256 == b.SHA256 }
 
 // Unknown says what is wrong with a node that Load left unknown.
-func (n *Nodes) Unknown(oid plumbing.Hash) error {
+func (n *Nodes) Unknown(oid tree.OID) error {
 	what := n.broken[oid]
 	if what == "" {
 		what = "it is missing or incomplete"
@@ -137,7 +136,7 @@ func joinChunks(key string, found []KeyValue) (text []byte, whole bool) {
 
 // loadVerified loads directories' nodes, and checks that each has the size and sha256 that leads to it.
 func (n *Nodes) loadVerified(ctx context.Context, dirs []tree.Entry) error {
-	oids := make([]plumbing.Hash, len(dirs))
+	oids := make([]tree.OID, len(dirs))
 	for i, e := range dirs {
 		oids[i] = e.OID
 	}
@@ -158,7 +157,7 @@ func (n *Nodes) loadVerified(ctx context.Context, dirs []tree.Entry) error {
 
 // LoadBelow loads a directory and all directories below it, and checks that each is what the one above names.
 func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
-	seen := map[plumbing.Hash]bool{root.OID: true}
+	seen := map[tree.OID]bool{root.OID: true}
 	for level := []tree.Entry{root}; len(level) > 0; {
 		if err := n.loadVerified(ctx, level); err != nil {
 			return err

@@ -80,7 +80,7 @@ func BenchmarkBlobs(b *testing.B) {
 		b.SetBytes(int64(len(oids)) * size)
 		for b.Loop() {
 			for _, oid := range oids {
-				o, err := repo.BlobObject(oid)
+				o, err := repo.BlobObject(plumbing.Hash(oid.Bytes()))
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -99,7 +99,7 @@ func BenchmarkBlobs(b *testing.B) {
 	})
 }
 
-func benchBlobs(b *testing.B, g *gitRepo, oids []plumbing.Hash, size int64, fn func(size int64, r io.Reader) error) {
+func benchBlobs(b *testing.B, g *gitRepo, oids []tree.OID, size int64, fn func(size int64, r io.Reader) error) {
 	b.Helper()
 	r := g.open()
 	b.SetBytes(int64(len(oids)) * size)
@@ -132,7 +132,7 @@ func BenchmarkOpen(b *testing.B) {
 // BenchmarkBetween walks the longest history that is walked, and asks git for one that is one longer.
 func BenchmarkBetween(b *testing.B) {
 	g := newGitRepo(b)
-	c := g.line("main", 1200, plumbing.ZeroHash)
+	c := g.line("main", 1200, tree.OID{})
 	r := g.open()
 	for name, n := range map[string]int{"1": 1, "1000": 1000, "1001": 1001} {
 		b.Run(name, func(b *testing.B) {

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 const (
@@ -23,8 +21,6 @@ const (
 	readBuffer = 128 << 10
 	// endGrace is how long a git that has closed its output may take to end before it is killed.
 	endGrace = 5 * time.Second
-	// emptyTree is the one object that every SHA-1 repository has, even an empty one: git knows it by heart.
-	emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 )
 
 // catFile is a running `git cat-file --batch-command --buffer` (git-cat-file(1), "BATCH OUTPUT").
@@ -45,7 +41,7 @@ type catFile struct {
 // header is the first line of an answer.
 type header struct {
 	missing bool
-	typ     plumbing.ObjectType
+	typ     string // blob, tree, commit, tag
 	size    int64
 }
 
@@ -75,7 +71,7 @@ func startCatFile(ctx context.Context, dir string, env []string) (*catFile, erro
 
 // ask writes requests and the flushes that make git answer. A failure to write ends git's input, and with it git: the
 // reader of the answers sees that and reports it.
-func (p *catFile) ask(verb string, oids []plumbing.Hash) {
+func (p *catFile) ask(verb string, oids []OID) {
 	line := make([]byte, 0, 64)
 	for i, oid := range oids {
 		line = append(line[:0], verb...)
@@ -96,7 +92,7 @@ func (p *catFile) ask(verb string, oids []plumbing.Hash) {
 
 // readHeader reads the next answer's first line, which must be about oid. It is the whole answer if nothing has that
 // oid, and to "info".
-func (p *catFile) readHeader(oid plumbing.Hash) (header, error) {
+func (p *catFile) readHeader(oid OID) (header, error) {
 	line, err := p.stdout.ReadSlice('\n')
 	if err != nil {
 		return header{}, p.fail(err)
@@ -110,10 +106,9 @@ func (p *catFile) readHeader(oid plumbing.Hash) (header, error) {
 		return header{missing: true}, nil
 	}
 	kind, size, _ := strings.Cut(rest, " ")
-	h := header{}
+	h := header{typ: kind}
 	var ok bool
-	h.typ, err = plumbing.ParseObjectType(kind)
-	if h.size, ok = parseSize(size); err != nil || !ok {
+	if h.size, ok = parseSize(size); !ok {
 		return header{}, p.fail(fmt.Errorf("git answers %.100q where %s was asked", line, oid))
 	}
 	return h, nil

@@ -3,8 +3,6 @@ package tree
 import (
 	"crypto/sha256"
 	"hash"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // ContentHash takes a content's sha256 and its blob oid in one pass.
@@ -22,4 +20,4 @@ func (h *ContentHash) Write(b []byte) (int, error) {
 
 func (h *ContentHash) SHA256() SHA256 { return SHA256(h.sum.Sum(nil)) }
 
-func (h *ContentHash) OID() plumbing.Hash { return plumbing.Hash(h.oid.Sum(nil)) }
+func (h *ContentHash) OID() OID { return sumOf(h.oid) }

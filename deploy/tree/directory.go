@@ -5,15 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,9 +33,9 @@ type Directory struct {
 	Unmatched []string // exclude patterns that matched nothing, in their order
 
 	dir    string // absolute, without links
-	root   plumbing.Hash
-	trees  map[plumbing.Hash][]object.TreeEntry
-	places map[plumbing.Hash]place
+	root   OID
+	trees  map[OID][]Entry
+	places map[OID]place
 }
 
 // place is where a blob lies.
@@ -61,7 +60,7 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 	if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
-	d := &Directory{Name: filepath.Base(abs), trees: map[plumbing.Hash][]object.TreeEntry{}, places: map[plumbing.Hash]place{}}
+	d := &Directory{Name: filepath.Base(abs), trees: map[OID][]Entry{}, places: map[OID]place{}}
 	// Whoever moves the link, or this process, elsewhere is still read from where it began.
 	if d.dir, err = filepath.EvalSymlinks(abs); err != nil {
 		return nil, noDirectory(dir, err)
@@ -89,14 +88,14 @@ func ReadDirectory(ctx context.Context, dir string, exclude []string, progress f
 func openRoot(dir string) (*os.File, error) { return openAt(unix.AT_FDCWD, dir, unix.O_DIRECTORY) }
 
 // Root is the tree's oid.
-func (d *Directory) Root() plumbing.Hash { return d.root }
+func (d *Directory) Root() OID { return d.root }
 
-// Tree gives a tree's entries, in git's order, not to be changed. The error wraps plumbing.ErrObjectNotFound if no
+// Tree gives a tree's entries, in git's order, not to be changed. The error wraps ErrNotFound if no
 // directory has this oid.
-func (d *Directory) Tree(oid plumbing.Hash) ([]object.TreeEntry, error) {
+func (d *Directory) Tree(oid OID) ([]Entry, error) {
 	entries, ok := d.trees[oid]
 	if !ok {
-		return nil, notFound(plumbing.TreeObject, oid, "")
+		return nil, fmt.Errorf("read tree %s: %w", oid, ErrNotFound)
 	}
 	return entries, nil
 }
@@ -104,8 +103,8 @@ func (d *Directory) Tree(oid plumbing.Hash) ([]object.TreeEntry, error) {
 // Blobs reads files again: fn is called once for each oid, in order, and need not read all of content, which is good
 // until fn returns. The last bytes of a content are handed out only when all of it has the oid: else, and when the file
 // has another size or is none any more, the error is a *ChangedError. fn's error ends the call, which returns it; an oid
-// of no file wraps plumbing.ErrObjectNotFound.
-func (d *Directory) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i int, size int64, content io.Reader) error) error {
+// of no file wraps ErrNotFound.
+func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return nil
 	}
@@ -120,7 +119,7 @@ func (d *Directory) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i i
 		case ctx.Err() != nil:
 			return fmt.Errorf("read directory %s: %w", d.dir, context.Cause(ctx))
 		case !ok:
-			return notFound(plumbing.BlobObject, oid, "")
+			return fmt.Errorf("read blob %s: %w", oid, ErrNotFound)
 		}
 		err := again(ctx, int(root.Fd()), at, oid, func(content io.Reader) error { return fn(i, at.size, content) })
 		if err != nil {
@@ -131,7 +130,7 @@ func (d *Directory) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i i
 }
 
 // again reads a file or link a second time.
-func again(ctx context.Context, root int, at place, oid plumbing.Hash, fn func(io.Reader) error) error {
+func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) error) error {
 	dir, err := openBelow(root, path.Dir(at.path))
 	if err != nil {
 		return changed(at.path, err)
@@ -155,7 +154,7 @@ func again(ctx context.Context, root int, at place, oid plumbing.Hash, fn func(i
 		}
 		content = f
 	}
-	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: plumbing.NewHasher(plumbing.BlobObject, at.size)}
+	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: newHash("blob", at.size)}
 	defer func() { r.left, r.from = 0, nil }()
 	return fn(r)
 }
@@ -174,8 +173,8 @@ type checkedReader struct {
 	ctx  context.Context
 	from io.Reader
 	left int64
-	sum  plumbing.Hasher
-	oid  plumbing.Hash
+	sum  hash.Hash
+	oid  OID
 	path string
 }
 
@@ -190,7 +189,7 @@ func (r *checkedReader) Read(b []byte) (int, error) {
 	_, _ = r.sum.Write(b[:n]) // a hash never fails
 	r.left -= int64(n)
 	switch {
-	case r.left == 0 && r.sum.Sum() != r.oid, errors.Is(err, io.EOF) && r.left > 0:
+	case r.left == 0 && sumOf(r.sum) != r.oid, errors.Is(err, io.EOF) && r.left > 0:
 		return 0, &ChangedError{Path: r.path}
 	case errors.Is(err, io.EOF):
 		err = nil
@@ -237,42 +236,36 @@ func (w *directoryWalk) unread(where string, err error) error {
 
 // walk reads the directory at where and what is below it: files first, so that only one directory is open at a time.
 // some tells whether a tree has it: one without files it has not, but for the root.
-func (w *directoryWalk) walk(where string) (oid plumbing.Hash, some bool, err error) {
+func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
 	if w.ctx.Err() != nil {
-		return plumbing.ZeroHash, false, context.Cause(w.ctx)
+		return OID{}, false, context.Cause(w.ctx)
 	}
 	entries, dirs, err := w.files(where)
 	if err != nil {
-		return plumbing.ZeroHash, false, err
+		return OID{}, false, err
 	}
 	empty := len(w.Empty)
 	for _, name := range dirs {
 		below, some, err := w.walk(path.Join(where, name))
 		if err != nil {
-			return plumbing.ZeroHash, false, err
+			return OID{}, false, err
 		}
 		if some {
-			entries = append(entries, object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: below})
+			entries = append(entries, Entry{Name: name, Mode: filemode.Dir, OID: below})
 		}
 	}
 	if len(entries) == 0 && where != "" {
 		w.Empty = append(w.Empty[:empty], where) // in place of those below it
-		return plumbing.ZeroHash, false, nil
+		return OID{}, false, nil
 	}
-	slices.SortFunc(entries, func(a, b object.TreeEntry) int {
-		return compareEntries(a.Name, a.Mode == filemode.Dir, b.Name, b.Mode == filemode.Dir)
-	})
-	var raw bytes.Buffer
-	for _, e := range entries {
-		appendEntry(&raw, e.Mode, e.Name, e.Hash)
-	}
-	oid = plumbing.ComputeHash(plumbing.TreeObject, raw.Bytes())
+	slices.SortFunc(entries, func(a, b Entry) int { return compareEntries(a.Name, a.Mode, b.Name, b.Mode) })
+	oid = treeOID(entries)
 	w.trees[oid] = slices.Clip(entries)
 	return oid, true, nil
 }
 
 // files reads the files and links of one directory, and the names of its directories.
-func (w *directoryWalk) files(where string) (entries []object.TreeEntry, dirs []string, err error) {
+func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err error) {
 	dir, err := openBelow(w.root, where)
 	if err != nil {
 		return nil, nil, w.unread(where, err)
@@ -289,7 +282,7 @@ func (w *directoryWalk) files(where string) (entries []object.TreeEntry, dirs []
 		if err == nil && w.rules.excluded(at, kind == unix.S_IFDIR) {
 			continue
 		}
-		var e object.TreeEntry
+		var e Entry
 		switch bad := CheckName(name); {
 		case err != nil:
 			err = w.unread(at, err)
@@ -315,57 +308,57 @@ func (w *directoryWalk) files(where string) (entries []object.TreeEntry, dirs []
 }
 
 // take keeps where a blob lies.
-func (w *directoryWalk) take(oid plumbing.Hash, at place) {
+func (w *directoryWalk) take(oid OID, at place) {
 	w.places[oid] = at
 	w.Files++
 	w.Bytes += at.size
 	w.progress(w.Files, w.Bytes)
 }
 
-func (w *directoryWalk) link(dir int, name, where string) (object.TreeEntry, error) {
+func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
 	target, err := readLink(dir, name)
 	if err != nil {
-		return object.TreeEntry{}, w.unread(where, err)
+		return Entry{}, w.unread(where, err)
 	}
 	if len(target) == 0 || len(target) > maxTarget {
 		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), maxTarget)
-		return object.TreeEntry{}, w.problem(where, what, "remove the link or correct it, or leave it out with --exclude")
+		return Entry{}, w.problem(where, what, "remove the link or correct it, or leave it out with --exclude")
 	}
-	oid := plumbing.ComputeHash(plumbing.BlobObject, target)
+	oid := hashObject("blob", target)
 	w.take(oid, place{path: where, size: int64(len(target)), link: true})
-	return object.TreeEntry{Name: name, Mode: filemode.Symlink, Hash: oid}, nil
+	return Entry{Name: name, Mode: filemode.Symlink, OID: oid}, nil
 }
 
-func (w *directoryWalk) file(dir int, name, where string) (object.TreeEntry, error) {
+func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 	f, info, err := openFile(dir, name)
 	if err != nil {
-		return object.TreeEntry{}, w.unread(where, err)
+		return Entry{}, w.unread(where, err)
 	}
 	defer f.Close()
 	if len(w.problems) > 0 {
-		return object.TreeEntry{}, nil // it can be opened: whoever waits for the other problems waits for no more
+		return Entry{}, nil // it can be opened: whoever waits for the other problems waits for no more
 	}
 	size := info.Size()
 	// Not HashBlob: nobody has looked for SHA-1 collisions in these files yet.
-	sum := plumbing.NewHasher(plumbing.BlobObject, size)
+	sum := newHash("blob", size)
 	for n := int64(0); ; {
 		got, err := f.Read(w.buf)
 		_, _ = sum.Write(w.buf[:got]) // a hash never fails
 		n += int64(got)
 		switch {
 		case w.ctx.Err() != nil:
-			return object.TreeEntry{}, context.Cause(w.ctx)
+			return Entry{}, context.Cause(w.ctx)
 		case n > size, errors.Is(err, io.EOF) && n < size:
-			return object.TreeEntry{}, w.unread(where, errNoFile)
+			return Entry{}, w.unread(where, errNoFile)
 		case errors.Is(err, io.EOF):
-			e := object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: sum.Sum()}
+			e := Entry{Name: name, Mode: filemode.Regular, OID: sumOf(sum)}
 			if info.Mode()&0o100 != 0 {
 				e.Mode = filemode.Executable
 			}
-			w.take(e.Hash, place{path: where, size: size})
+			w.take(e.OID, place{path: where, size: size})
 			return e, nil
 		case err != nil:
-			return object.TreeEntry{}, w.unread(where, err)
+			return Entry{}, w.unread(where, err)
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -58,7 +57,7 @@ func read(tb testing.TB, dir string, exclude ...string) *tree.Directory {
 }
 
 // writeTree is what git makes of a directory.
-func (g *gitRepo) writeTree(dir string) plumbing.Hash {
+func (g *gitRepo) writeTree(dir string) tree.OID {
 	g.tb.Helper()
 	work := g.with("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.tb.TempDir(), "index"))
 	// A directory's own .gitattributes must change no byte.
@@ -72,14 +71,14 @@ func (g *gitRepo) writeTree(dir string) plumbing.Hash {
 }
 
 // same checks that a directory is what git says: its oid, every tree's entries and every blob's content.
-func same(tb testing.TB, g *gitRepo, d *tree.Directory, want plumbing.Hash) {
+func same(tb testing.TB, g *gitRepo, d *tree.Directory, want tree.OID) {
 	tb.Helper()
 	if d.Root() != want {
 		tb.Fatalf("tree %s, git says %s", d.Root(), want)
 	}
 	repo := g.open()
-	var blobs []plumbing.Hash
-	for trees := []plumbing.Hash{want}; len(trees) > 0; trees = trees[1:] {
+	var blobs []tree.OID
+	for trees := []tree.OID{want}; len(trees) > 0; trees = trees[1:] {
 		theirs, err := repo.Tree(trees[0])
 		if err != nil {
 			tb.Fatal(err)
@@ -90,9 +89,9 @@ func same(tb testing.TB, g *gitRepo, d *tree.Directory, want plumbing.Hash) {
 		}
 		for _, e := range ours {
 			if e.Mode.IsFile() {
-				blobs = append(blobs, e.Hash)
+				blobs = append(blobs, e.OID)
 			} else {
-				trees = append(trees, e.Hash)
+				trees = append(trees, e.OID)
 			}
 		}
 	}
@@ -104,7 +103,7 @@ func same(tb testing.TB, g *gitRepo, d *tree.Directory, want plumbing.Hash) {
 		text, err := io.ReadAll(content)
 		sum := tree.HashBlob(size)
 		_, _ = sum.Write(text)
-		if i != next || int64(len(text)) != size || plumbing.Hash(sum.Sum(nil)) != blobs[i] {
+		if i != next || int64(len(text)) != size || tree.FromSHA1([20]byte(sum.Sum(nil))) != blobs[i] {
 			tb.Errorf("blob %d of %d bytes: %q, %v", i, size, text, err)
 		}
 		next++
@@ -187,11 +186,11 @@ func TestEmptyDirectory(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
 		t.Errorf("empty, unmatched (-want +got):\n%s", diff)
 	}
-	if _, err := d.Tree(plumbing.NewHash("ab")); !errors.Is(err, plumbing.ErrObjectNotFound) {
+	if _, err := d.Tree(oidOf(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a tree that is not there: %v", err)
 	}
-	err = d.Blobs(t.Context(), []plumbing.Hash{plumbing.NewHash("ab")}, nil)
-	if !errors.Is(err, plumbing.ErrObjectNotFound) {
+	err = d.Blobs(t.Context(), []tree.OID{oidOf(strings.Repeat("ab", 20))}, nil)
+	if !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
 }
@@ -314,7 +313,7 @@ func TestChangedFiles(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, map[string]string{"sub/file": "before"})
 			d := read(t, dir)
-			before := []plumbing.Hash{plumbing.ComputeHash(plumbing.BlobObject, []byte("before"))}
+			before := []tree.OID{blobOID("before")}
 			if err := change(filepath.Join(dir, "sub/file")); err != nil {
 				t.Fatal(err)
 			}
@@ -337,7 +336,7 @@ func TestChangedFiles(t *testing.T) {
 	if err := errors.Join(os.Remove(filepath.Join(dir, "link")), os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	err := d.Blobs(t.Context(), []plumbing.Hash{plumbing.ComputeHash(plumbing.BlobObject, []byte("before"))}, func(_ int, _ int64, r io.Reader) error {
+	err := d.Blobs(t.Context(), []tree.OID{blobOID("before")}, func(_ int, _ int64, r io.Reader) error {
 		_, err := io.ReadAll(r)
 		return err
 	})
@@ -368,10 +367,10 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"a": "a", "b": "b"})
 	d := read(t, dir)
-	a, b := plumbing.ComputeHash(plumbing.BlobObject, []byte("a")), plumbing.ComputeHash(plumbing.BlobObject, []byte("b"))
+	a, b := blobOID("a"), blobOID("b")
 	calls, stop := 0, errors.New("stop")
 	var kept io.Reader
-	err := d.Blobs(t.Context(), []plumbing.Hash{b, a, b}, func(_ int, _ int64, r io.Reader) error {
+	err := d.Blobs(t.Context(), []tree.OID{b, a, b}, func(_ int, _ int64, r io.Reader) error {
 		if calls++; calls == 2 {
 			return stop
 		}
@@ -386,7 +385,7 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	if err := d.Blobs(ctx, []plumbing.Hash{a}, nil); !errors.Is(err, stop) {
+	if err := d.Blobs(ctx, []tree.OID{a}, nil); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
 	if _, err := tree.ReadDirectory(ctx, dir, nil, nil); !errors.Is(err, stop) {
@@ -423,9 +422,9 @@ func TestFewFilesAreOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var oids []plumbing.Hash
+	var oids []tree.OID
 	for _, content := range all {
-		oids = append(oids, plumbing.ComputeHash(plumbing.BlobObject, []byte(content)))
+		oids = append(oids, blobOID(content))
 	}
 	if err := d.Blobs(t.Context(), oids, func(i int, _ int64, _ io.Reader) error { look(i, 0); return nil }); err != nil {
 		t.Fatal(err)
@@ -465,8 +464,8 @@ func TestExcludes(t *testing.T) {
 // paths gives a directory's files as git ls-files does.
 func paths(t testing.TB, d *tree.Directory) []string {
 	var list []string
-	var walk func(oid plumbing.Hash, at string)
-	walk = func(oid plumbing.Hash, at string) {
+	var walk func(oid tree.OID, at string)
+	walk = func(oid tree.OID, at string) {
 		entries, err := d.Tree(oid)
 		if err != nil {
 			t.Fatal(err)
@@ -475,7 +474,7 @@ func paths(t testing.TB, d *tree.Directory) []string {
 			if e.Mode.IsFile() {
 				list = append(list, at+e.Name)
 			} else {
-				walk(e.Hash, at+e.Name+"/")
+				walk(e.OID, at+e.Name+"/")
 			}
 		}
 	}

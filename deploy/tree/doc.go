@@ -7,6 +7,9 @@
 // size and sha256 besides, so that whoever signs a node's sha256 has signed every byte below it by sha256, and not by
 // git's SHA-1 alone.
 //
+// An oid is an [OID], of SHA-1 (20 bytes) or SHA-256 (32 bytes), parsed where it comes in and printed in hex. The type
+// stands here because nodes have oids; packages above deploy/git call it git.OID.
+//
 // # Format of a node
 //
 // A node is its entries one after another, nothing before, between or behind them; a directory without entries is the
@@ -18,7 +21,8 @@
 //
 //   - mode is as in a raw git tree, octal without leading zeros, one of 100644 (file), 100755 (executable file),
 //     120000 (symbolic link, whose content is where it points to), 40000 (directory), 160000 (submodule);
-//   - oid is the git oid of blob, tree or, for a submodule, commit: 40 digits of lower-case hex;
+//   - oid is the git oid of blob, tree or, for a submodule, commit, all of one kind: 40 digits of lower-case hex, or
+//     64 in a repository with SHA-256 objects;
 //   - size is the length in bytes of the blob, or of the directory's own node: decimal, no leading zeros, below 2^63;
 //   - sha256 is that of the same bytes: 64 digits of lower-case hex;
 //   - for a submodule both size and sha256 are "-": only its commit is recorded;

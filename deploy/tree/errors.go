@@ -6,15 +6,13 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 var (
-	// ErrReadOnly is what the writing half of go-git's storer.EncodedObjectStorer answers.
-	ErrReadOnly = errors.New("repository is read only")
 	// ErrClosed is wrapped by what is asked of a Repository after Close.
 	ErrClosed = errors.New("repository is closed")
+	// ErrNotFound is wrapped where no object, or none of the wanted type, has an oid.
+	ErrNotFound = errors.New("object not found")
 	// ErrCorrupt is wrapped when git hands over bytes that are not those that the oid names.
 	ErrCorrupt = errors.New("object is corrupt")
 	// ErrUnknownCommit is wrapped by Between when the repository has no commit with the ancestor's oid.
@@ -38,7 +36,7 @@ func (e *FormatError) Hint() string {
 
 // NoPathError: a commit's tree has no directory at Path.
 type NoPathError struct {
-	Commit plumbing.Hash
+	Commit OID
 	Path   string // as it was asked for
 	Found  string // what is there instead, such as `"a/b" is a file`
 }
@@ -49,7 +47,7 @@ func (e *NoPathError) Error() string {
 
 // TreeError: a tree that git has and that cannot be deployed, since it is not as git itself writes trees.
 type TreeError struct {
-	OID plumbing.Hash
+	OID OID
 	Err error // names the entry
 }
 
@@ -65,8 +63,8 @@ func (e *TreeError) Hint() string {
 
 // TooLargeError: an object that is read whole has more than MaxObjectSize bytes.
 type TooLargeError struct {
-	OID  plumbing.Hash
-	Type plumbing.ObjectType
+	OID  OID
+	Type string // as git calls it: "commit"
 	Size int64
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/tree"
@@ -16,7 +15,7 @@ func file(mode filemode.FileMode, name, content string) tree.Entry {
 	h := tree.HashBlob(int64(len(content)))
 	h.Write([]byte(content))
 	return tree.Entry{
-		Mode: mode, Name: name, OID: plumbing.Hash(h.Sum(nil)),
+		Mode: mode, Name: name, OID: tree.FromSHA1([20]byte(h.Sum(nil))),
 		Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
 	}
 }
@@ -37,7 +36,7 @@ func exampleNode() *tree.Node {
 		file(filemode.Symlink, "README", "etc/motd"),
 		directory("etc", etc),
 		file(filemode.Executable, "run me", "#!/bin/sh\n"),
-		{Mode: filemode.Submodule, Name: "vendor", OID: plumbing.NewHash("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
+		{Mode: filemode.Submodule, Name: "vendor", OID: oidOf("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
 	}}
 }
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"refship/deploy/tree"
@@ -67,18 +67,35 @@ func (g *gitRepo) with(env ...string) *gitRepo {
 	return &gitRepo{tb: g.tb, dir: g.dir, env: append(append([]string(nil), g.env...), env...)}
 }
 
-func (g *gitRepo) oid(stdin string, args ...string) plumbing.Hash {
-	g.tb.Helper()
-	return plumbing.NewHash(strings.TrimSpace(g.git(stdin, args...)))
+var sameOIDs = cmpopts.EquateComparable(tree.OID{})
+
+func oidOf(digits string) tree.OID {
+	oid, err := tree.ParseOID(digits)
+	if err != nil {
+		panic(err)
+	}
+	return oid
 }
 
-func (g *gitRepo) blob(content string) plumbing.Hash {
+// blobOID is the oid of a blob.
+func blobOID(content string) tree.OID {
+	h := tree.HashBlob(int64(len(content)))
+	h.Write([]byte(content))
+	return tree.FromSHA1([20]byte(h.Sum(nil)))
+}
+
+func (g *gitRepo) oid(stdin string, args ...string) tree.OID {
+	g.tb.Helper()
+	return oidOf(strings.TrimSpace(g.git(stdin, args...)))
+}
+
+func (g *gitRepo) blob(content string) tree.OID {
 	g.tb.Helper()
 	return g.oid(content, "-c", "core.compression=0", "hash-object", "-w", "--stdin")
 }
 
 // tree writes a tree of lines "mode type oid TAB name", as git ls-tree -z prints them.
-func (g *gitRepo) tree(lines ...string) plumbing.Hash {
+func (g *gitRepo) tree(lines ...string) tree.OID {
 	g.tb.Helper()
 	var b strings.Builder
 	for _, l := range lines {
@@ -88,16 +105,16 @@ func (g *gitRepo) tree(lines ...string) plumbing.Hash {
 }
 
 // rawTree writes any bytes as a tree, without git's checks.
-func (g *gitRepo) rawTree(raw string) plumbing.Hash {
+func (g *gitRepo) rawTree(raw string) tree.OID {
 	g.tb.Helper()
 	return g.oid(raw, "hash-object", "-t", "tree", "--literally", "-w", "--stdin")
 }
 
-func rawEntry(mode, name string, oid plumbing.Hash) string {
-	return mode + " " + name + "\x00" + string(oid[:])
+func rawEntry(mode, name string, oid tree.OID) string {
+	return mode + " " + name + "\x00" + string(oid.Bytes())
 }
 
-func (g *gitRepo) commit(treeOID plumbing.Hash, message string, parents ...plumbing.Hash) plumbing.Hash {
+func (g *gitRepo) commit(treeOID tree.OID, message string, parents ...tree.OID) tree.OID {
 	g.tb.Helper()
 	args := []string{"commit-tree", treeOID.String(), "-m", message}
 	for _, p := range parents {
@@ -121,7 +138,7 @@ func (g *gitRepo) open(env ...string) *tree.Repository {
 }
 
 // files imports n files d<i/1000>/f<i> of size bytes each in one commit and gives the blobs' oids in order.
-func (g *gitRepo) files(n, size int) (commit plumbing.Hash, blobs []plumbing.Hash) {
+func (g *gitRepo) files(n, size int) (commit tree.OID, blobs []tree.OID) {
 	g.tb.Helper()
 	var b strings.Builder
 	b.WriteString("commit refs/heads/files\ncommitter C <c@example.com> 1700000000 +0000\ndata 0\n")
@@ -130,7 +147,7 @@ func (g *gitRepo) files(n, size int) (commit plumbing.Hash, blobs []plumbing.Has
 		fmt.Fprintf(&b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", i/1000, i, size, content)
 		h := tree.HashBlob(int64(size))
 		h.Write([]byte(content))
-		blobs = append(blobs, plumbing.Hash(h.Sum(nil)))
+		blobs = append(blobs, tree.FromSHA1([20]byte(h.Sum(nil))))
 	}
 	g.git(b.String(), "fast-import", "--quiet")
 	return g.oid("", "rev-parse", "--verify", "refs/heads/files"), blobs

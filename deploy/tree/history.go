@@ -9,9 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // walkLimit is how many commits of a linear history are walked before git is asked.
@@ -19,20 +16,20 @@ const walkLimit = 1000
 
 // Range is what one commit has and another has not.
 type Range struct {
-	Related bool            // ancestor is descendant or an ancestor of it
-	Commits []plumbing.Hash // newest first; none if not related
-	More    bool            // there are more than limit
+	Related bool  // ancestor is descendant or an ancestor of it
+	Commits []OID // newest first; none if not related
+	More    bool  // there are more than limit
 }
 
 // Between gives the commits that descendant has and ancestor has not, newest first, at most limit. Related is false if
 // ancestor is neither descendant nor an ancestor of it. A linear history of up to 1,000 commits is walked here;
 // anything else is asked of git. Errors: ErrUnknownCommit if the repository has no commit ancestor (asked before
-// anything else), plumbing.ErrObjectNotFound if it has no commit descendant.
-func (r *Repository) Between(ctx context.Context, ancestor, descendant plumbing.Hash, limit int) (Range, error) {
+// anything else), ErrNotFound if it has no commit descendant.
+func (r *Repository) Between(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
 	if limit < 0 {
 		return Range{}, fmt.Errorf("list commits: negative limit %d", limit)
 	}
-	if _, _, err := r.read(ctx, plumbing.CommitObject, ancestor); errors.Is(err, plumbing.ErrObjectNotFound) {
+	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, ErrNotFound) {
 		return Range{}, fmt.Errorf("%w: %s", ErrUnknownCommit, ancestor)
 	} else if err != nil {
 		return Range{}, err
@@ -60,8 +57,8 @@ const (
 )
 
 // walk follows descendant's single parents down to ancestor.
-func (r *Repository) walk(ctx context.Context, ancestor, descendant plumbing.Hash) ([]plumbing.Hash, walkVerdict, error) {
-	var commits []plumbing.Hash
+func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID, walkVerdict, error) {
+	var commits []OID
 	for at := descendant; ; {
 		if at == ancestor {
 			return commits, walkFound, nil
@@ -69,23 +66,19 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant plumbing.Has
 		if len(commits) == walkLimit {
 			return nil, walkAskGit, nil
 		}
-		o, _, err := r.read(ctx, plumbing.CommitObject, at)
-		if errors.Is(err, plumbing.ErrObjectNotFound) && len(commits) > 0 {
+		c, err := r.commit(ctx, at)
+		if errors.Is(err, ErrNotFound) && len(commits) > 0 {
 			return nil, walkAskGit, nil
 		}
 		if err != nil {
 			return nil, walkAskGit, err
 		}
-		c, err := object.DecodeCommit(r, o)
-		if err != nil {
-			return nil, walkAskGit, fmt.Errorf("read commit %s: %w", at, err)
-		}
 		commits = append(commits, at)
-		switch c.NumParents() {
+		switch len(c.Parents) {
 		case 0:
 			return nil, walkNotThere, nil
 		case 1:
-			at = c.ParentHashes[0]
+			at = c.Parents[0]
 		default:
 			return nil, walkAskGit, nil
 		}
@@ -93,7 +86,7 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant plumbing.Has
 }
 
 // askBetween asks git, which has generation numbers and stops early where we would not.
-func (r *Repository) askBetween(ctx context.Context, ancestor, descendant plumbing.Hash, limit int) (Range, error) {
+func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
 	_, status, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
 	var failed *GitError
 	// Status 1 is "no", and also what some versions say when they could not read a commit on the way.
@@ -110,8 +103,8 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant plumbi
 	}
 	b := Range{Related: true}
 	for line := range bytes.Lines(out) {
-		var oid plumbing.Hash
-		if !decodeHex(oid[:], string(bytes.TrimSuffix(line, []byte("\n")))) {
+		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
+		if err != nil {
 			return Range{}, fmt.Errorf("list commits of %s: git rev-list printed %.100q", r.dir, line)
 		}
 		b.Commits = append(b.Commits, oid)

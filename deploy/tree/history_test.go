@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -17,7 +17,7 @@ import (
 )
 
 // line makes n commits, each the parent of the next, upon from (which may be none), oldest first.
-func (g *gitRepo) line(branch string, n int, from plumbing.Hash) []plumbing.Hash {
+func (g *gitRepo) line(branch string, n int, from tree.OID) []tree.OID {
 	g.tb.Helper()
 	var b strings.Builder
 	for i := range n {
@@ -28,15 +28,15 @@ func (g *gitRepo) line(branch string, n int, from plumbing.Hash) []plumbing.Hash
 		b.WriteString("\n")
 	}
 	g.git(b.String(), "fast-import", "--quiet")
-	var oids []plumbing.Hash
+	var oids []tree.OID
 	for _, s := range strings.Fields(g.git("", "rev-list", "--reverse", "--first-parent", fmt.Sprintf("--max-count=%d", n), "refs/heads/"+branch)) {
-		oids = append(oids, plumbing.NewHash(s))
+		oids = append(oids, oidOf(s))
 	}
 	return oids
 }
 
-func newestFirst(oids []plumbing.Hash) []plumbing.Hash {
-	var out []plumbing.Hash
+func newestFirst(oids []tree.OID) []tree.OID {
+	var out []tree.OID
 	for i := range oids {
 		out = append(out, oids[len(oids)-1-i])
 	}
@@ -45,14 +45,14 @@ func newestFirst(oids []plumbing.Hash) []plumbing.Hash {
 
 func TestBetweenLinear(t *testing.T) {
 	g := newGitRepo(t)
-	c := g.line("main", 1200, plumbing.ZeroHash)
+	c := g.line("main", 1200, tree.OID{})
 	side := g.line("side", 3, c[1100])
-	other := g.line("other", 2, plumbing.ZeroHash)
+	other := g.line("other", 2, tree.OID{})
 	r := g.open()
 	last := len(c) - 1
 	for _, q := range []struct {
 		why                  string
-		ancestor, descendant plumbing.Hash
+		ancestor, descendant tree.OID
 		limit                int
 		want                 tree.Range
 	}{
@@ -60,7 +60,7 @@ func TestBetweenLinear(t *testing.T) {
 		{"parent", c[last-1], c[last], 10, tree.Range{Related: true, Commits: c[last:]}},
 		{"more than limit", c[last-5], c[last], 3, tree.Range{Related: true, Commits: newestFirst(c[last-2:]), More: true}},
 		{"exactly limit", c[last-3], c[last], 3, tree.Range{Related: true, Commits: newestFirst(c[last-2:])}},
-		{"limit zero", c[last-3], c[last], 0, tree.Range{Related: true, Commits: []plumbing.Hash{}, More: true}},
+		{"limit zero", c[last-3], c[last], 0, tree.Range{Related: true, Commits: []tree.OID{}, More: true}},
 		{"as far as is walked", c[last-1000], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[last-999:])}},
 		{"one further", c[last-1001], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[last-1000:])}},
 		{"to the root", c[0], c[last], 5000, tree.Range{Related: true, Commits: newestFirst(c[1:])}},
@@ -76,7 +76,7 @@ func TestBetweenLinear(t *testing.T) {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, q.limit)
 		if err != nil {
 			t.Errorf("%s: %v", q.why, err)
-		} else if d := cmp.Diff(q.want, got); d != "" {
+		} else if d := cmp.Diff(q.want, got, sameOIDs); d != "" {
 			t.Errorf("%s: %s", q.why, d)
 		}
 	}
@@ -91,28 +91,28 @@ func TestBetweenMerges(t *testing.T) {
 	ab, ba := g.commit(empty, "ab", a, b), g.commit(empty, "ba", b, a)
 	top := g.commit(empty, "top", ab, ba)
 	r := g.open()
-	set := func(oids []plumbing.Hash) map[plumbing.Hash]bool {
-		m := map[plumbing.Hash]bool{}
+	set := func(oids []tree.OID) map[tree.OID]bool {
+		m := map[tree.OID]bool{}
 		for _, o := range oids {
 			m[o] = true
 		}
 		return m
 	}
 	for _, q := range []struct {
-		ancestor, descendant plumbing.Hash
+		ancestor, descendant tree.OID
 		related              bool
-		want                 []plumbing.Hash
+		want                 []tree.OID
 	}{
-		{base, top, true, []plumbing.Hash{top, ab, ba, a, b}},
-		{a, top, true, []plumbing.Hash{top, ab, ba, b}},
-		{ab, top, true, []plumbing.Hash{top, ba}},
-		{b, ab, true, []plumbing.Hash{ab, a}},
+		{base, top, true, []tree.OID{top, ab, ba, a, b}},
+		{a, top, true, []tree.OID{top, ab, ba, b}},
+		{ab, top, true, []tree.OID{top, ba}},
+		{b, ab, true, []tree.OID{ab, a}},
 		{ab, ba, false, nil},
 		{top, base, false, nil},
 		{a, b, false, nil},
 	} {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, 100)
-		if err != nil || got.Related != q.related || got.More || !cmp.Equal(set(got.Commits), set(q.want)) || len(got.Commits) != len(q.want) {
+		if err != nil || got.Related != q.related || got.More || !maps.Equal(set(got.Commits), set(q.want)) || len(got.Commits) != len(q.want) {
 			t.Errorf("%s..%s: %v, %v", q.ancestor, q.descendant, got, err)
 		}
 		if len(got.Commits) > 0 && got.Commits[0] != q.descendant {
@@ -135,15 +135,15 @@ func TestBetweenRandomHistory(t *testing.T) {
 		if round++; round > 4 { // every round runs git many times
 			return
 		}
-		var oids []plumbing.Hash
-		reach := map[plumbing.Hash]map[plumbing.Hash]bool{}
+		var oids []tree.OID
+		reach := map[tree.OID]map[tree.OID]bool{}
 		for i := range 9 {
-			var parents []plumbing.Hash
+			var parents []tree.OID
 			if i > 0 {
-				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[plumbing.Hash]).Draw(rt, "parents")
+				parents = rapid.SliceOfNDistinct(rapid.SampledFrom(oids), 0, min(2, i), rapid.ID[tree.OID]).Draw(rt, "parents")
 			}
 			oid := g.commit(empty, fmt.Sprintf("round %d, commit %d", round, i), parents...)
-			reach[oid] = map[plumbing.Hash]bool{oid: true}
+			reach[oid] = map[tree.OID]bool{oid: true}
 			for _, p := range parents {
 				for o := range reach[p] {
 					reach[oid][o] = true
@@ -153,7 +153,7 @@ func TestBetweenRandomHistory(t *testing.T) {
 		}
 		for _, a := range oids {
 			for _, d := range oids {
-				want := map[plumbing.Hash]bool{}
+				want := map[tree.OID]bool{}
 				for o := range reach[d] {
 					if reach[d][a] && !reach[a][o] {
 						want[o] = true
@@ -181,13 +181,13 @@ func TestBetweenRandomHistory(t *testing.T) {
 func TestBetweenUnknown(t *testing.T) {
 	g := newGitRepo(t)
 	commit := g.commit(g.tree(), "one")
-	none := plumbing.NewHash("00112233445566778899aabbccddeeff00112233")
+	none := oidOf("00112233445566778899aabbccddeeff00112233")
 	r := g.open()
-	for _, ancestor := range []plumbing.Hash{none, g.tree()} {
+	for _, ancestor := range []tree.OID{none, g.tree()} {
 		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, tree.ErrUnknownCommit) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
-		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, plumbing.ErrObjectNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
+		if _, err := r.Between(t.Context(), commit, ancestor, 5); !errors.Is(err, tree.ErrNotFound) || !strings.Contains(err.Error(), ancestor.String()) {
 			t.Error(err)
 		}
 	}
@@ -242,14 +242,14 @@ func TestBetweenGrafts(t *testing.T) {
 // TestBetweenShallow: a parent that a shallow repository lacks is the end of what can be known.
 func TestBetweenShallow(t *testing.T) {
 	g := newGitRepo(t)
-	c := g.line("main", 10, plumbing.ZeroHash)
-	other := g.line("other", 1, plumbing.ZeroHash)
+	c := g.line("main", 10, tree.OID{})
+	other := g.line("other", 1, tree.OID{})
 	shallow := newGitRepo(t)
 	shallow.git("", "fetch", "-q", "--depth=3", "file://"+g.dir, "refs/heads/main")
 	shallow.git("", "fetch", "-q", "--depth=3", "file://"+g.dir, "refs/heads/other")
 	r := shallow.open()
 	got, err := r.Between(t.Context(), c[7], c[9], 5)
-	if want := (tree.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want) {
+	if want := (tree.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil || !cmp.Equal(got, want, sameOIDs) {
 		t.Error(got, err)
 	}
 	if got, err := r.Between(t.Context(), other[0], c[9], 5); err != nil || got.Related {

@@ -1,7 +1,7 @@
 package tree
 
 import (
-	"bytes"
+	"crypto"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	githash "github.com/go-git/go-git/v5/plumbing/hash"
 )
 
 // ChunkSize is the size in bytes of every chunk but the last of a content or node that is longer than it.
@@ -38,14 +38,31 @@ func ParseSHA256(digits string) (SHA256, error) {
 // `git receive-pack` ran over everything it let in: it finds damage, and the sha256 beside it proves the bytes.
 func HashBlob(size int64) hash.Hash {
 	h := sha1.New()
-	h.Write(objectHeader(plumbing.BlobObject, size))
+	h.Write(objectHeader("blob", size))
 	return h
 }
 
+// newHash is the SHA-1 of an object with git's collision detection, for what git has not let in.
+func newHash(typ string, size int64) hash.Hash {
+	h := githash.New(crypto.SHA1)
+	h.Write(objectHeader(typ, size))
+	return h
+}
+
+// hashObject is the oid of an object.
+func hashObject(typ string, data []byte) OID {
+	h := newHash(typ, int64(len(data)))
+	h.Write(data)
+	return sumOf(h)
+}
+
+// sumOf is the oid of what a hash was given.
+func sumOf(h hash.Hash) OID { return FromSHA1([20]byte(h.Sum(nil))) }
+
 // objectHeader is what git puts before an object's bytes when it hashes them: type SP size NUL.
-func objectHeader(typ plumbing.ObjectType, size int64) []byte {
+func objectHeader(typ string, size int64) []byte {
 	b := make([]byte, 0, 32)
-	b = append(b, typ.Bytes()...)
+	b = append(b, typ...)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, size, 10)
 	return append(b, 0)
@@ -55,30 +72,30 @@ func objectHeader(typ plumbing.ObjectType, size int64) []byte {
 type Entry struct {
 	Mode   filemode.FileMode // Regular, Executable, Symlink, Dir, Submodule; no other
 	Name   string            // raw bytes, one path element
-	OID    plumbing.Hash
-	Size   int64  // bytes of the content; of the node's text for a directory; 0 for a submodule
-	SHA256 SHA256 // of the same bytes; zero for a submodule
+	OID    OID
+	Size   int64  // bytes of the content; of the node's text for a directory; 0 for a submodule, and where it is not known
+	SHA256 SHA256 // of the same bytes; zero for a submodule, and where it is not known
 }
 
 // Node is one directory, entries in git's order.
 type Node struct{ Entries []Entry }
 
-// fixedLen is the length of an entry's text without size and name: mode, oid, sha256 and five separators.
-const fixedLen = 6 + 2*20 + 2*32 + 5
+// fixedLen is the length of an entry's text without oid, size and name: mode, sha256 and five separators.
+const fixedLen = 6 + 2*32 + 5
 
 // Text writes the node in the format of the package documentation. It does not check the entries: call Check first on
 // a node that was made from something else than Repository.Tree or ParseNode.
 func (n *Node) Text() []byte {
 	size := 0
 	for i := range n.Entries {
-		size += fixedLen + 10 + len(n.Entries[i].Name)
+		size += fixedLen + 2*n.Entries[i].OID.size() + 10 + len(n.Entries[i].Name)
 	}
 	b := make([]byte, 0, size)
 	for i := range n.Entries {
 		e := &n.Entries[i]
 		b = strconv.AppendUint(b, uint64(e.Mode), 8)
 		b = append(b, ' ')
-		b = hex.AppendEncode(b, e.OID[:])
+		b = hex.AppendEncode(b, e.OID.Bytes())
 		b = append(b, ' ')
 		if e.Mode == filemode.Submodule {
 			b = append(b, "- -"...)
@@ -131,8 +148,12 @@ func parseEntry(line string) (Entry, error) {
 	if e.Mode, ok = parseMode(mode); !ok {
 		return e, fmt.Errorf("mode %q: not one of 100644 100755 120000 40000 160000", mode)
 	}
-	if !decodeHex(e.OID[:], oid) {
-		return e, fmt.Errorf("oid %q: not 40 lower-case hex digits", oid)
+	var err error
+	if e.OID, err = ParseOID(oid); err != nil {
+		return e, err
+	}
+	if e.OID.IsZero() && len(oid) != len(e.OID.String()) {
+		return e, fmt.Errorf("oid %q: zeros are written as 40", oid)
 	}
 	if e.Mode == filemode.Submodule {
 		if size != "-" || sum != "-" {
@@ -219,44 +240,42 @@ func (n *Node) Check() error {
 			return fmt.Errorf("entry %q: a submodule with size or sha256", e.Name)
 		}
 	}
-	return checkEntries(len(n.Entries), func(i int) (filemode.FileMode, string) {
-		return n.Entries[i].Mode, n.Entries[i].Name
-	})
+	return checkEntries(n.Entries)
 }
 
-// checkEntries holds n entries to the rules that git's own trees and our nodes share.
-func checkEntries(n int, at func(int) (filemode.FileMode, string)) error {
-	for i := range n {
-		mode, name := at(i)
-		if !knownMode(mode) {
-			return fmt.Errorf("entry %q: unknown mode %o", name, uint32(mode))
+// checkEntries holds entries to the rules that git's own trees and our nodes share.
+func checkEntries(entries []Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if !knownMode(e.Mode) {
+			return fmt.Errorf("entry %q: unknown mode %o", e.Name, uint32(e.Mode))
 		}
-		if err := CheckName(name); err != nil {
-			return fmt.Errorf("entry %q: %w", name, err)
+		if err := CheckName(e.Name); err != nil {
+			return fmt.Errorf("entry %q: %w", e.Name, err)
 		}
 		if i == 0 {
 			continue
 		}
-		beforeMode, before := at(i - 1)
-		switch c := compareEntries(before, beforeMode == filemode.Dir, name, mode == filemode.Dir); {
-		case before == name:
-			return fmt.Errorf("entry %q: twice", name)
-		case c >= 0:
-			return fmt.Errorf("entry %q: out of order after %q", name, before)
+		switch before := &entries[i-1]; {
+		case e.OID.size() != before.OID.size():
+			return fmt.Errorf("entry %q: its oid is of another kind than that of %q", e.Name, before.Name)
+		case before.Name == e.Name:
+			return fmt.Errorf("entry %q: twice", e.Name)
+		case compareEntries(before.Name, before.Mode, e.Name, e.Mode) >= 0:
+			return fmt.Errorf("entry %q: out of order after %q", e.Name, before.Name)
 		}
 	}
 	// Only now is the order known to be good, which the search needs. "a" as a file and "a" as a directory are not
 	// neighbours: "a-b" and "a.b" stand between them.
-	for i := range n {
-		mode, name := at(i)
-		if mode != filemode.Dir {
+	for i := range entries {
+		name := entries[i].Name
+		if entries[i].Mode != filemode.Dir {
 			continue
 		}
 		j := sort.Search(i, func(j int) bool {
-			m, s := at(j)
-			return compareEntries(s, m == filemode.Dir, name, false) >= 0
+			return compareEntries(entries[j].Name, entries[j].Mode, name, filemode.Regular) >= 0
 		})
-		if _, s := at(j); j < i && s == name {
+		if j < i && entries[j].Name == name {
 			return fmt.Errorf("entry %q: both as a file and as a directory", name)
 		}
 	}
@@ -265,12 +284,12 @@ func checkEntries(n int, at func(int) (filemode.FileMode, string)) error {
 
 // compareEntries is git's order of tree entries (base_name_compare in git's read-cache.c): bytewise, a directory as if
 // its name ended with a slash.
-func compareEntries(a string, aDir bool, b string, bDir bool) int {
+func compareEntries(a string, aMode filemode.FileMode, b string, bMode filemode.FileMode) int {
 	n := min(len(a), len(b))
 	if c := strings.Compare(a[:n], b[:n]); c != 0 {
 		return c
 	}
-	return int(byteAfter(a, n, aDir)) - int(byteAfter(b, n, bDir))
+	return int(byteAfter(a, n, aMode == filemode.Dir)) - int(byteAfter(b, n, bMode == filemode.Dir))
 }
 
 // byteAfter is the byte at n, where a name ends with NUL or, for a directory, with a slash.
@@ -285,27 +304,49 @@ func byteAfter(name string, n int, dir bool) byte {
 }
 
 // OID recomputes the git tree's oid from the entries.
-func (n *Node) OID() plumbing.Hash {
+func (n *Node) OID() OID { return treeOID(n.Entries) }
+
+// treeOID is the oid of a git tree with these entries.
+func treeOID(entries []Entry) OID { return hashObject("tree", rawTree(entries)) }
+
+// rawTree writes a git tree: of each entry mode SP name NUL oid, the mode in octal without leading zeros, the oid as
+// bytes.
+func rawTree(entries []Entry) []byte {
 	size := 0
-	for i := range n.Entries {
-		size += len("100644 ") + len(n.Entries[i].Name) + 1 + len(plumbing.Hash{})
+	for i := range entries {
+		size += len("100644 ") + len(entries[i].Name) + 1 + entries[i].OID.size()
 	}
-	raw := bytes.NewBuffer(make([]byte, 0, size))
-	for i := range n.Entries {
-		e := &n.Entries[i]
-		appendEntry(raw, e.Mode, e.Name, e.OID)
+	b := make([]byte, 0, size)
+	for i := range entries {
+		e := &entries[i]
+		b = strconv.AppendUint(b, uint64(e.Mode), 8)
+		b = append(b, ' ')
+		b = append(b, e.Name...)
+		b = append(b, 0)
+		b = append(b, e.OID.Bytes()...)
 	}
-	return plumbing.ComputeHash(plumbing.TreeObject, raw.Bytes())
+	return b
 }
 
-// appendEntry writes an entry of a raw git tree: mode SP name NUL oid, the mode in octal without leading zeros, the
-// oid as 20 bytes.
-func appendEntry(b *bytes.Buffer, mode filemode.FileMode, name string, oid plumbing.Hash) {
-	b.Write(strconv.AppendUint(b.AvailableBuffer(), uint64(mode), 8))
-	b.WriteByte(' ')
-	b.WriteString(name)
-	b.WriteByte(0)
-	b.Write(oid[:])
+// parseTree reads what rawTree writes of entries that a git tree may have, with oids of a width in bytes.
+func parseTree(raw []byte, width int) ([]Entry, error) {
+	rest := string(raw)
+	entries := make([]Entry, 0, len(raw)/(len("100644 ")+10+1+width))
+	for rest != "" {
+		mode, after, _ := strings.Cut(rest, " ")
+		name, after, ok := strings.Cut(after, "\x00")
+		if !ok || len(after) < width {
+			return nil, fmt.Errorf("entry %d is cut off", len(entries)+1)
+		}
+		e := Entry{Name: name}
+		if e.Mode, ok = parseMode(mode); !ok {
+			return nil, fmt.Errorf("entry %q: mode %q: not one of 100644 100755 120000 40000 160000", name, mode)
+		}
+		e.OID = rawOID([]byte(after[:width]))
+		entries = append(entries, e)
+		rest = after[width:]
+	}
+	return entries, checkEntries(entries)
 }
 
 // CheckName refuses names that cannot be one element of a path, and ".git" in any ASCII case, which would make a

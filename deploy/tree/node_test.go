@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -34,8 +33,8 @@ func sortAsGit(entries []tree.Entry) {
 }
 
 // drawNode draws a valid node. Names are short and of few letters, so that the order's corners are met: those before
-// and after the slash, prefixes of each other, bytes above 0x7f.
-func drawNode(t *rapid.T) *tree.Node {
+// and after the slash, prefixes of each other, bytes above 0x7f. Oids have digits in hex.
+func drawNode(t *rapid.T, digits int) *tree.Node {
 	name := rapid.OneOf(
 		rapid.StringOfN(rapid.SampledFrom([]rune("ab-.0")), 1, 4, -1),
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 6), func(b []byte) string { return string(b) }),
@@ -43,7 +42,7 @@ func drawNode(t *rapid.T) *tree.Node {
 	n := &tree.Node{}
 	for _, s := range rapid.SliceOfNDistinct(name, 0, 12, rapid.ID[string]).Draw(t, "names") {
 		e := tree.Entry{Mode: rapid.SampledFrom(modes).Draw(t, "mode"), Name: s}
-		copy(e.OID[:], rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, "oid"))
+		e.OID = oidOf(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
 		if e.Mode != filemode.Submodule {
 			e.Size = rapid.Int64Range(0, math.MaxInt64).Draw(t, "size")
 			copy(e.SHA256[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sha256"))
@@ -56,7 +55,7 @@ func drawNode(t *rapid.T) *tree.Node {
 
 func TestNodeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := drawNode(t)
+		n := drawNode(t, rapid.SampledFrom([]int{40, 64}).Draw(t, "digits"))
 		if err := n.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +64,7 @@ func TestNodeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("parse %q: %v", text, err)
 		}
-		if d := cmp.Diff(n, again, cmpopts.EquateEmpty()); d != "" {
+		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), sameOIDs); d != "" {
 			t.Fatal(d)
 		}
 		if !bytes.Equal(text, again.Text()) {
@@ -76,7 +75,7 @@ func TestNodeRoundTrip(t *testing.T) {
 
 func TestNodeOrderMatters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := drawNode(t)
+		n := drawNode(t, 40)
 		if len(n.Entries) < 2 {
 			return
 		}
@@ -93,7 +92,7 @@ func TestNodeOIDIsGits(t *testing.T) {
 	g := newGitRepo(t)
 	types := map[filemode.FileMode]string{filemode.Dir: "tree", filemode.Submodule: "commit"}
 	rapid.Check(t, func(rt *rapid.T) {
-		n := drawNode(rt)
+		n := drawNode(rt, 40)
 		var in strings.Builder
 		for _, i := range rapid.Permutation(n.Entries).Draw(rt, "order given to git") {
 			typ := types[i.Mode]
@@ -138,6 +137,9 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"upper-case oid", strings.Replace(good, "ce01", "CE01", 1), "oid"},
 		{"upper-case sha256", strings.Replace(good, "be03", "BE03", 1), "sha256"},
 		{"short oid", strings.Replace(good, "ce01", "ce0", 1), "oid"},
+		{"oid of 60 digits", strings.Replace(good, oidA, oidA+oidA[:20], 1), "oid"},
+		{"64 zeros", strings.Replace(good, oidA, strings.Repeat("0", 64), 1), "oid"},
+		{"oids of two kinds", good + strings.Replace(entryText("100644", "b"), oidA, oidA+oidA[:24], 1), `entry "b": its oid`},
 		{"long sha256", strings.Replace(good, "be03", "be030", 1), "sha256"},
 		{"sha256 of a file left out", strings.Replace(good, sumA, "-", 1), "sha256"},
 		{"padded size", strings.Replace(good, " 6 ", " 06 ", 1), "size"},
@@ -173,7 +175,7 @@ func TestParseNodeRefuses(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", good, strings.Replace(good, " 6 ", " 0 ", 1), strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
+		"", good, strings.Replace(good, oidA, oidA+oidA[:24], 1), strings.Replace(good, oidA, strings.Repeat("0", 40), 1), strings.Replace(good, " 6 ", " 0 ", 1), strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
 		entryText("100644", "a.") + entryText("40000", "a") + entryText("100644", "a0"),
 		entryText("100644", "\n\t \xff"), entryText("160000", ".gitmodules"), entryText("100644", "..."),
 	} {
@@ -286,7 +288,7 @@ func FuzzParseNode(f *testing.F) {
 		}
 		sorted := append([]tree.Entry(nil), n.Entries...)
 		sortAsGit(sorted)
-		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty()); d != "" {
+		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), sameOIDs); d != "" {
 			t.Fatal(d)
 		}
 		names := map[string]bool{}
@@ -313,7 +315,7 @@ func TestEmptyNode(t *testing.T) {
 func largeNode(n int) *tree.Node {
 	node := &tree.Node{}
 	for i := range n {
-		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: plumbing.Hash{byte(i)}, Size: int64(i)}
+		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: tree.FromSHA1([20]byte{byte(i)}), Size: int64(i)}
 		if i%10 == 0 {
 			e.Mode = filemode.Dir
 		}

@@ -1,7 +1,7 @@
 package tree
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,18 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through
-// Raw and EncodedObject): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
+// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through Raw): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
 const MaxObjectSize = 64 << 20
 
 // Repository reads one git repository through one long-running `git cat-file --batch-command --buffer`
-// (git 2.36 or later). It is go-git's storer.EncodedObjectStorer, reading only.
+// (git 2.36 or later).
 //
 // It is safe for concurrent use; calls take turns, so a callback of Blobs must not call its own Repository. When git
 // dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, the git
@@ -32,13 +28,11 @@ const MaxObjectSize = 64 << 20
 type Repository struct {
 	dir   string
 	env   []string
-	ctx   context.Context // OpenRepository's; go-git's interface has no place for another
+	ctx   context.Context // OpenRepository's
 	close context.CancelCauseFunc
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
 }
-
-var _ storer.EncodedObjectStorer = (*Repository)(nil)
 
 // OpenRepository starts reading the repository whose GIT_DIR is dir. env are extra variables, such as those of a
 // push's quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES). The processes live no longer than ctx;
@@ -153,12 +147,13 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 	return &GitError{Dir: r.dir, Command: "cat-file", Err: cause, Stderr: p.stderr.String()}
 }
 
-// greet asks a new git for the one object that every SHA-1 repository has: the cheapest way (no process of its own) to
-// learn that git runs, knows the options, takes dir for a repository, and means SHA-1 by 40 hex digits.
+// greet asks a new git for the one object that every SHA-1 repository has, even an empty one: the tree without entries.
+// It is the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository,
+// and means SHA-1 by 40 hex digits.
 func (r *Repository) greet(p *catFile) error {
-	oid := plumbing.NewHash(emptyTree)
+	oid := treeOID(nil)
 	p.pending = 1
-	p.ask("info", []plumbing.Hash{oid})
+	p.ask("info", []OID{oid})
 	h, err := p.readHeader(oid)
 	if err != nil {
 		return err
@@ -175,13 +170,12 @@ func (r *Repository) greet(p *catFile) error {
 	return &FormatError{Dir: r.dir, Format: strings.TrimSpace(string(format))}
 }
 
-// read reads one object whole and checks that its bytes hash to oid.
-func (r *Repository) read(ctx context.Context, want plumbing.ObjectType, oid plumbing.Hash) (*plumbing.MemoryObject, []byte, error) {
+// read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
+func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string, data []byte, err error) {
 	var h header
-	var data []byte
-	err := r.use(ctx, func(p *catFile) (err error) {
+	err = r.use(ctx, func(p *catFile) (err error) {
 		p.pending = 1
-		p.ask("contents", []plumbing.Hash{oid})
+		p.ask("contents", []OID{oid})
 		if h, err = p.readHeader(oid); err != nil {
 			return err
 		}
@@ -199,25 +193,20 @@ func (r *Repository) read(ctx context.Context, want plumbing.ObjectType, oid plu
 		return c.finish()
 	})
 	if err != nil {
-		return nil, nil, err
+		return "", nil, err
 	}
-	if want != plumbing.AnyObject && want != h.typ {
-		return nil, nil, notFound(want, oid, h.typ.String())
+	if want != "" && want != h.typ {
+		return "", nil, notFound(want, oid, h.typ)
 	}
-	o := &plumbing.MemoryObject{}
-	o.SetType(h.typ)
-	if _, err := o.Write(data); err != nil {
-		return nil, nil, fmt.Errorf("read %s %s: %w", h.typ, oid, err)
+	if got := hashObject(h.typ, data); got != oid {
+		return "", nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
 	}
-	if got := o.Hash(); got != oid {
-		return nil, nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
-	}
-	return o, data, nil
+	return h.typ, data, nil
 }
 
 // missing tells an object that is not there from one that cat-file also calls missing, since it cannot make sense of
 // it: `cat-file -e` only looks whether it is there.
-func (r *Repository) missing(ctx context.Context, want plumbing.ObjectType, oid plumbing.Hash) error {
+func (r *Repository) missing(ctx context.Context, want string, oid OID) error {
 	_, status, err := r.run(ctx, "cat-file", "-e", "--end-of-options", oid.String())
 	switch {
 	case status == 1:
@@ -231,114 +220,44 @@ func (r *Repository) missing(ctx context.Context, want plumbing.ObjectType, oid 
 	return fmt.Errorf("read object %s: %w: %w", oid, ErrCorrupt, err)
 }
 
-// notFound wraps plumbing.ErrObjectNotFound; is is the type of the object that has the oid, or "".
-func notFound(want plumbing.ObjectType, oid plumbing.Hash, is string) error {
-	what := "object"
-	if want != plumbing.AnyObject {
-		what = want.String()
-	}
+// notFound wraps ErrNotFound; want is a type or "", and is that of the object that has the oid, or "".
+func notFound(want string, oid OID, is string) error {
+	what := cmp.Or(want, "object")
 	if is != "" {
-		return fmt.Errorf("read %s %s: it is a %s: %w", what, oid, is, plumbing.ErrObjectNotFound)
+		return fmt.Errorf("read %s %s: it is a %s: %w", what, oid, is, ErrNotFound)
 	}
-	return fmt.Errorf("read %s %s: %w", what, oid, plumbing.ErrObjectNotFound)
+	return fmt.Errorf("read %s %s: %w", what, oid, ErrNotFound)
 }
 
-// NewEncodedObject gives an object in memory, which SetEncodedObject will not store.
-func (r *Repository) NewEncodedObject() plumbing.EncodedObject { return &plumbing.MemoryObject{} }
-
-// SetEncodedObject is ErrReadOnly.
-func (r *Repository) SetEncodedObject(plumbing.EncodedObject) (plumbing.Hash, error) {
-	return plumbing.ZeroHash, ErrReadOnly
-}
-
-// AddAlternate is ErrReadOnly.
-func (r *Repository) AddAlternate(string) error { return ErrReadOnly }
-
-// IterEncodedObjects is an error: nothing of refship goes through all objects.
-func (r *Repository) IterEncodedObjects(plumbing.ObjectType) (storer.EncodedObjectIter, error) {
-	return nil, fmt.Errorf("list all objects: %w", errors.ErrUnsupported)
-}
-
-// EncodedObject reads an object whole; its bytes are known to hash to oid. plumbing.ErrObjectNotFound if there is none
-// with that oid and type.
-func (r *Repository) EncodedObject(typ plumbing.ObjectType, oid plumbing.Hash) (plumbing.EncodedObject, error) {
-	o, _, err := r.read(r.ctx, typ, oid)
+// Tree reads a tree's entries, in git's order, without sizes and sha256s. A *TreeError refuses what git itself would not
+// have written: a zero-padded or old mode, a name twice, a bad name, a wrong order. The error wraps ErrNotFound if
+// nothing or no tree has this oid.
+func (r *Repository) Tree(oid OID) ([]Entry, error) {
+	_, data, err := r.read(r.ctx, "tree", oid)
 	if err != nil {
 		return nil, err
 	}
-	return o, nil
-}
-
-// HasEncodedObject is nil if an object has this oid, else plumbing.ErrObjectNotFound.
-func (r *Repository) HasEncodedObject(oid plumbing.Hash) error {
-	_, err := r.EncodedObjectSize(oid)
-	return err
-}
-
-// EncodedObjectSize gives an object's size in bytes, without its header; plumbing.ErrObjectNotFound if there is none.
-func (r *Repository) EncodedObjectSize(oid plumbing.Hash) (size int64, err error) {
-	err = r.stream(r.ctx, "info", []plumbing.Hash{oid}, func(_ *catFile, _ int, h header) error {
-		size = h.size
-		if h.missing {
-			return r.missing(r.ctx, plumbing.AnyObject, oid)
-		}
-		return nil
-	})
-	return size, err
-}
-
-// Commit reads a commit; plumbing.ErrObjectNotFound if nothing or no commit has this oid.
-func (r *Repository) Commit(oid plumbing.Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(r, oid)
-	if err != nil && errors.Is(err, object.ErrMalformedCommit) {
-		return nil, fmt.Errorf("read commit %s: %w", oid, err)
-	}
-	return c, err
-}
-
-// Tree reads a tree's entries, in git's order. A *TreeError refuses what git itself would not have written: a tree
-// that does not round-trip (such as zero-padded or old modes), a duplicate, a bad name, a wrong order.
-// plumbing.ErrObjectNotFound if nothing or no tree has this oid.
-func (r *Repository) Tree(oid plumbing.Hash) ([]object.TreeEntry, error) {
-	o, data, err := r.read(r.ctx, plumbing.TreeObject, oid)
-	if err != nil {
-		return nil, err
-	}
-	t, err := object.DecodeTree(r, o)
+	entries, err := parseTree(data, oid.size())
 	if err != nil {
 		return nil, &TreeError{OID: oid, Err: err}
 	}
-	// go-git turns every mode into one of the five; writing the entries again shows whether it was one of them.
-	again := bytes.NewBuffer(make([]byte, 0, len(data)))
-	for _, e := range t.Entries {
-		appendEntry(again, e.Mode, e.Name, e.Hash)
-	}
-	if !bytes.Equal(again.Bytes(), data) {
-		return nil, &TreeError{OID: oid, Err: errors.New("has a mode that git no longer writes: it does not round-trip")}
-	}
-	err = checkEntries(len(t.Entries), func(i int) (filemode.FileMode, string) {
-		return t.Entries[i].Mode, t.Entries[i].Name
-	})
-	if err != nil {
-		return nil, &TreeError{OID: oid, Err: err}
-	}
-	return t.Entries, nil
+	return entries, nil
 }
 
-// Raw reads an object of any type with its header ("commit 123\x00…"), so that its SHA-1 is the oid.
-func (r *Repository) Raw(oid plumbing.Hash) ([]byte, error) {
-	o, data, err := r.read(r.ctx, plumbing.AnyObject, oid)
+// Raw reads an object of any type with its header ("commit 123\x00…"), so that its hash is the oid.
+func (r *Repository) Raw(oid OID) ([]byte, error) {
+	typ, data, err := r.read(r.ctx, "", oid)
 	if err != nil {
 		return nil, err
 	}
-	return append(objectHeader(o.Type(), o.Size()), data...), nil
+	return append(objectHeader(typ, int64(len(data))), data...), nil
 }
 
 // TreeAt resolves path ("" is the root, else slash-separated without leading slash) in commit's tree.
 // above are the trees from the root down to, without, tree. *NoPathError if there is no directory there. The tree
 // itself is not read.
-func (r *Repository) TreeAt(commit *object.Commit, path string) (tree plumbing.Hash, above []plumbing.Hash, err error) {
-	tree = commit.TreeHash
+func (r *Repository) TreeAt(commit *Commit, path string) (tree OID, above []OID, err error) {
+	tree = commit.Tree
 	if path == "" {
 		return tree, nil, nil
 	}
@@ -346,29 +265,29 @@ func (r *Repository) TreeAt(commit *object.Commit, path string) (tree plumbing.H
 	for i, name := range elements {
 		here := strings.Join(elements[:i+1], "/")
 		no := func(found string) error {
-			return &NoPathError{Commit: commit.Hash, Path: path, Found: fmt.Sprintf("%q %s", here, found)}
+			return &NoPathError{Commit: commit.OID, Path: path, Found: fmt.Sprintf("%q %s", here, found)}
 		}
 		if err := CheckName(name); err != nil {
-			return plumbing.ZeroHash, nil, no("is not a path: " + err.Error())
+			return OID{}, nil, no("is not a path: " + err.Error())
 		}
 		entries, err := r.Tree(tree)
 		if err != nil {
-			return plumbing.ZeroHash, nil, err
+			return OID{}, nil, err
 		}
 		above = append(above, tree)
 		e := find(entries, name)
 		if e == nil {
-			return plumbing.ZeroHash, nil, no("does not exist")
+			return OID{}, nil, no("does not exist")
 		}
 		if e.Mode != filemode.Dir {
-			return plumbing.ZeroHash, nil, no("is " + kindOf(e.Mode))
+			return OID{}, nil, no("is " + kindOf(e.Mode))
 		}
-		tree = e.Hash
+		tree = e.OID
 	}
 	return tree, above, nil
 }
 
-func find(entries []object.TreeEntry, name string) *object.TreeEntry {
+func find(entries []Entry, name string) *Entry {
 	for i := range entries {
 		if entries[i].Name == name {
 			return &entries[i]

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Sizes gives the blobs' sizes in bytes, pipelined, without reading content. An oid of something else, or of nothing,
-// is an error that names it and wraps plumbing.ErrObjectNotFound.
-func (r *Repository) Sizes(ctx context.Context, oids []plumbing.Hash) ([]int64, error) {
+// is an error that names it and wraps ErrNotFound.
+func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
 	sizes := make([]int64, len(oids))
 	err := r.stream(ctx, "info", oids, func(_ *catFile, i int, h header) error {
 		sizes[i] = h.size
@@ -26,9 +24,9 @@ func (r *Repository) Sizes(ctx context.Context, oids []plumbing.Hash) ([]int64, 
 // good until fn returns. The bytes are as git gives them: HashBlob tells whether they are those that the oid names.
 //
 // fn's error ends the call, which returns it; so does an oid of something else than a blob, or of nothing (wraps
-// plumbing.ErrObjectNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the
+// ErrNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the
 // same Repository: it would wait for itself.
-func (r *Repository) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i int, size int64, content io.Reader) error) error {
+func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	return r.stream(ctx, "contents", oids, func(p *catFile, i int, h header) error {
 		if err := r.blobOnly(ctx, oids[i], h); err != nil {
 			return err
@@ -42,19 +40,19 @@ func (r *Repository) Blobs(ctx context.Context, oids []plumbing.Hash, fn func(i 
 	})
 }
 
-func (r *Repository) blobOnly(ctx context.Context, oid plumbing.Hash, h header) error {
+func (r *Repository) blobOnly(ctx context.Context, oid OID, h header) error {
 	switch {
 	case h.missing:
-		return r.missing(ctx, plumbing.BlobObject, oid)
-	case h.typ != plumbing.BlobObject:
-		return notFound(plumbing.BlobObject, oid, h.typ.String())
+		return r.missing(ctx, "blob", oid)
+	case h.typ != "blob":
+		return notFound("blob", oid, h.typ)
 	}
 	return nil
 }
 
 // stream asks for all oids in one goroutine and reads the answers in this one, so that neither pipe can fill up while
 // the other is waited for. each gets every answer's header; content behind it is its to read, with content.finish.
-func (r *Repository) stream(ctx context.Context, verb string, oids []plumbing.Hash, each func(p *catFile, i int, h header) error) error {
+func (r *Repository) stream(ctx context.Context, verb string, oids []OID, each func(p *catFile, i int, h header) error) error {
 	if len(oids) == 0 {
 		return r.stopped(ctx)
 	}

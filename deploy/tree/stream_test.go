@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/tree"
 )
 
@@ -73,7 +71,7 @@ func TestBlobsOfNothing(t *testing.T) {
 func TestFullPipes(t *testing.T) {
 	g := newGitRepo(t)
 	large := g.blob(fileContent(1, 100_000))
-	oids := make([]plumbing.Hash, 2500) // 125 KB of requests, where a pipe holds 64
+	oids := make([]tree.OID, 2500) // 125 KB of requests, where a pipe holds 64
 	for i := range oids {
 		oids[i] = large
 	}
@@ -97,10 +95,10 @@ func TestLargeBlobInBoundedMemory(t *testing.T) {
 	r := g.open()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	err := r.Blobs(t.Context(), []plumbing.Hash{oid}, func(_ int, size int64, rd io.Reader) error {
+	err := r.Blobs(t.Context(), []tree.OID{oid}, func(_ int, size int64, rd io.Reader) error {
 		blob, sum := tree.HashBlob(size), sha256.New()
 		n, err := io.CopyBuffer(io.MultiWriter(blob, sum), rd, make([]byte, 64<<10))
-		if n != size || plumbing.Hash(blob.Sum(nil)) != oid || !bytes.Equal(sum.Sum(nil), want[:]) {
+		if n != size || tree.FromSHA1([20]byte(blob.Sum(nil))) != oid || !bytes.Equal(sum.Sum(nil), want[:]) {
 			t.Errorf("%d bytes, other hashes", n)
 		}
 		return err
@@ -115,7 +113,7 @@ func TestLargeBlobInBoundedMemory(t *testing.T) {
 }
 
 // works is for the tests that stop a stream: the Repository must go on working afterwards.
-func works(t *testing.T, r *tree.Repository, oids []plumbing.Hash) {
+func works(t *testing.T, r *tree.Repository, oids []tree.OID) {
 	t.Helper()
 	n := 0
 	err := r.Blobs(context.Background(), oids, func(i int, size int64, content io.Reader) error {
@@ -369,7 +367,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for range 5 {
 				c, err := r.Commit(commit)
-				if err != nil || c.Hash != commit {
+				if err != nil || c.OID != commit {
 					t.Error(c, err)
 				}
 				err = r.Blobs(context.Background(), oids, func(i int, _ int64, content io.Reader) error {

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -319,15 +317,15 @@ func (i *installer) checkPromise(ctx context.Context, in *intent.Intent, w inten
 		return err
 	}
 	switch {
-	case intent.OID(now) == w.New:
+	case now == w.New:
 		return &fault.Error{
 			Kind: fault.Refused,
 			What: fmt.Sprintf("a push by %s of %s to %s is not deployed yet into %s",
-				in.Pusher.Name, record.Hash(plumbing.Hash(w.New).String()).Short(), w.Target.Ref, w.Target.Namespace),
+				in.Pusher.Name, record.Hash(w.New.String()).Short(), w.Target.Ref, w.Target.Namespace),
 			Remedy: fmt.Sprintf("deploy it, then try again: refship deploy --repo %s --rev %s --target %s",
 				text.Quote(i.home.GitDir), text.Quote(w.Target.Ref), w.Target.Name),
 		}
-	case in.MayRun(intent.OID(now) == w.Old):
+	case in.MayRun(now == w.Old):
 		return &fault.Error{
 			Kind:   fault.Refused,
 			What:   fmt.Sprintf("a push by %s to %s began %s and may still run", in.Pusher.Name, w.Target.Ref, text.Age(time.Since(in.Time))),

@@ -14,9 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -46,23 +45,12 @@ type Intent struct {
 // Entry is one target's part of an intent.
 type Entry struct {
 	Target target.Target `json:"target"`
-	Old    OID           `json:"old"`
-	New    OID           `json:"new"`
+	Old    git.OID       `json:"old"`
+	New    git.OID       `json:"new"`
 	Head   record.ID     `json:"head"`   // of the chain when the push was accepted; 0: it had none
 	Forced bool          `json:"forced"` // a head is overridden: this one
 	Over   record.ID     `json:"over"`   // 0: none
 	Reason string        `json:"reason"`
-}
-
-// OID is a git oid that is written as 40 hex digits.
-type OID plumbing.Hash
-
-func (o OID) MarshalText() ([]byte, error) { return []byte(plumbing.Hash(o).String()), nil }
-
-func (o *OID) UnmarshalText(text []byte) error {
-	h, err := git.ParseOID(string(text))
-	*o = OID(h)
-	return err
 }
 
 var pushID = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -92,7 +80,7 @@ func parseIntent(text1 []byte) (*Intent, error) {
 	}
 	var targets []target.Target
 	for _, w := range in.Deploys {
-		if plumbing.Hash(w.New).IsZero() {
+		if w.New.IsZero() {
 			return nil, fmt.Errorf("parse intent: target %s has no new oid", text.Clip(w.Target.Name))
 		}
 		targets = append(targets, w.Target)
@@ -118,22 +106,14 @@ func Path(gitDir, push string) string {
 	return filepath.Join(Dir(gitDir), push+Suffix)
 }
 
-// intentError: an intent could not be put on disk.
-type intentError struct{ err error }
-
-func (e *intentError) Error() string { return fmt.Sprintf("write intent: %v", e.err) }
-func (e *intentError) Unwrap() error { return e.err }
-
-// Hint is the remedy.
-func (e *intentError) Hint() string {
-	return "the server's disk does not take it: who runs the server has to look whether that is full or read-only"
-}
-
 // Write puts the intent on disk: when it returns, a power cut leaves it there whole, and at no moment half of it.
-// Errors are *intentError.
 func (in *Intent) Write(gitDir string) error {
 	if err := in.writeFile(gitDir); err != nil {
-		return &intentError{disk.WithoutDir(err)}
+		err = disk.WithoutDir(err)
+		return &fault.Error{
+			Kind: fault.Failed, What: fmt.Sprintf("write intent: %v", err), Cause: err,
+			Remedy: "the server's disk does not take it: the server's operator checks whether it is full or read-only",
+		}
 	}
 	return nil
 }

@@ -1,13 +1,16 @@
 package etcdtest_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
 )
 
-// A cluster keeps what it has while a member dies and comes back, and while one stands still.
+// A cluster keeps what it has while a member dies and comes back, and while one stands still. With two of three dead it
+// has no leader, and the one that is left says so.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	members := etcdtest.StartCluster(t, 3)
@@ -58,5 +61,11 @@ func TestCluster(t *testing.T) {
 		if !there {
 			t.Errorf("key %d is gone", i)
 		}
+	}
+	members[0].Kill()
+	members[1].Kill()
+	_, err = etcd.Get(t.Context(), kv, []string{"all"})
+	if !errors.Is(err, etcd.ErrUnreachable) || !strings.Contains(err.Error(), "no leader") {
+		t.Errorf("with two of three dead: %v", err)
 	}
 }

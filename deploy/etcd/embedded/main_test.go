@@ -1,0 +1,187 @@
+package embedded_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fault"
+)
+
+// childEnv names what the test binary does when a test runs it as a child.
+const childEnv = "REFSHIP_EMBEDDED_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childEnv) {
+	case "write":
+		childWrite()
+	case "serve":
+		childServe()
+	case "full disk":
+		childFullDisk()
+	default:
+		goleak.VerifyTestMain(m) // etcd 3.7 leaves no goroutine behind: no exceptions
+	}
+}
+
+// child runs the test binary as another process and gives its stdout by line.
+type child struct {
+	*exec.Cmd
+	lines *bufio.Scanner
+}
+
+func startChild(t *testing.T, what string, args ...string) *child {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), childEnv+"="+what)
+	cmd.Stderr = t.Output()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{Cmd: cmd, lines: bufio.NewScanner(stdout)}
+	t.Cleanup(c.kill)
+	return c
+}
+
+func (c *child) kill() {
+	if c.ProcessState == nil {
+		c.Process.Kill()
+		_ = c.Wait()
+	}
+}
+
+// line waits for the child's next line, without the prefix it must have.
+func (c *child) line(t *testing.T, prefix string) string {
+	t.Helper()
+	if !c.lines.Scan() {
+		t.Fatalf("child ended before it said %q: %v", prefix, c.lines.Err())
+	}
+	rest, ok := strings.CutPrefix(c.lines.Text(), prefix)
+	if !ok {
+		t.Fatalf("child said %q, not %q", c.lines.Text(), prefix)
+	}
+	return rest
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func stderrLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
+
+// childWrite runs etcd in its first argument and writes key after key, telling
+// each that was acknowledged.
+func childWrite() {
+	e, err := embedded.Start(context.Background(), embedded.Config{Dir: os.Args[1], Log: stderrLog()})
+	must(err)
+	fmt.Println("started")
+	for i := 0; ; i++ {
+		_, err := e.Client().Put(context.Background(), fmt.Sprintf("key/%d", i), strings.Repeat("x", 1000))
+		must(err)
+		fmt.Println("wrote", i)
+	}
+}
+
+// childServe serves etcd in its first argument, listening on its second.
+func childServe() {
+	e, err := embedded.Start(context.Background(), embedded.Config{Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog()})
+	must(err)
+	fmt.Println("listening", e.Addr())
+	must(<-e.Done())
+}
+
+// childFullDisk lets etcd's files grow no more, and writes until etcd fails.
+func childFullDisk() {
+	e, err := embedded.Start(context.Background(), embedded.Config{Dir: os.Args[1], Log: stderrLog()})
+	must(err)
+	signal.Ignore(syscall.SIGXFSZ)
+	must(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	go func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_, _ = e.Client().Put(ctx, fmt.Sprintf("key/%d", i), strings.Repeat("x", 100_000))
+		}
+	}()
+	select {
+	case err := <-e.Done():
+		fmt.Println("done", err)
+	case <-ctx.Done():
+		fmt.Println("nothing")
+	}
+}
+
+// testLog writes to the test's output.
+func testLog(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// shortDir is a fresh directory with a path short enough for a socket.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func start(t testing.TB, cfg embedded.Config) *embedded.Etcd {
+	t.Helper()
+	cfg.Log = testLog(t)
+	return etcdtest.Start(t, cfg)
+}
+
+func closeEtcd(t testing.TB, e *embedded.Etcd) {
+	t.Helper()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkError wants err to be sort (nil: any error), and wants words in its message and in its remedy or reason.
+func checkError(t *testing.T, err, sort error, words, remedy string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one with %q", words)
+	}
+	if sort != nil && !errors.Is(err, sort) {
+		t.Errorf("%v is not %q", err, sort)
+	}
+	if !strings.Contains(err.Error(), words) {
+		t.Errorf("error %q lacks %q", err, words)
+	}
+	reason, _ := fault.ReasonOf(err)
+	if got := fmt.Sprintf("%s (%s)", fault.RemedyOf(err), reason); !strings.Contains(got, remedy) {
+		t.Errorf("remedy %q of %q lacks %q", got, err, remedy)
+	}
+	if strings.Contains(err.Error(), "rpc error") {
+		t.Errorf("error %q speaks gRPC", err)
+	}
+}

@@ -1,0 +1,148 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/text"
+	"refship/hooks/check"
+)
+
+// leftError ends what the client does not wait for any more: nothing is wrong with the server, etcd or the repository.
+type leftError struct{ error }
+
+func (e *leftError) Unwrap() error { return e.error }
+
+// withClient gives a context that ends with the run's client, too: with the client's cause if it has one of its own, else
+// with r.gone.
+func (r *run) withClient(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if r.client == nil {
+		return ctx, func() { cancel(nil) }
+	}
+	left := func() {
+		why := r.gone
+		if cause := context.Cause(r.client); !errors.Is(cause, context.Canceled) {
+			why = cause
+		}
+		cancel(&leftError{why})
+	}
+	if r.client.Err() != nil {
+		left() // at once: AfterFunc would take its time
+		return ctx, func() {}
+	}
+	stop := context.AfterFunc(r.client, left)
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// unchecked are the deliveries whose check did not pass yet.
+func (r *run) unchecked() []*delivery {
+	var all []*delivery
+	for _, d := range r.open() {
+		if !d.checked {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// check runs the targets' own checks, one after the other, so that all that is wrong is told. What could not be deployed
+// anyway is refused before, so that a check never runs in vain. A delivery that was made by somebody else meanwhile is
+// idle from here on: it was not checked, so this run never deploys it. The checks end with the client: up to here nothing
+// of the deliveries was written.
+func (r *run) check(ctx context.Context) error {
+	if len(r.unchecked()) == 0 {
+		return nil
+	}
+	ctx, stop := r.withClient(ctx)
+	defer stop()
+	if err := r.readUnchecked(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	var refused refusals
+	for _, d := range r.unchecked() {
+		err := r.runCheck(ctx, d)
+		if err != nil && !isRefusal(err) {
+			return err
+		}
+		refused.add(err)
+	}
+	return refused.err()
+}
+
+// readUnchecked prepares the deliveries with a check without a lock. What was read is dropped: the content is stored under
+// the lock.
+func (r *run) readUnchecked(ctx context.Context) error {
+	give, err := r.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer give()
+	var refused refusals
+	var all []*deploy.Prepared
+	for _, d := range r.unchecked() {
+		err := r.out.during(d.label, "reading", func(progress func(text.Progress)) error {
+			p, err := d.chain.Prepare(ctx, nil, d.job, progress)
+			if err != nil {
+				return err
+			}
+			all, d.frontend = append(all, p), p.Frontend
+			return r.judged(d, p.Verdict)
+		})
+		if err != nil && !isRefusal(err) {
+			return err
+		}
+		refused.add(err)
+	}
+	if err := refused.err(); err != nil {
+		return err
+	}
+	return r.engine.cfg.Store.CheckRoom(ctx, all)
+}
+
+// runCheck runs one target's check, and logs how it went.
+func (r *run) runCheck(ctx context.Context, d *delivery) error {
+	start := time.Now()
+	err := r.engine.checks.Run(ctx, &check.Check{
+		Target: d.target.Name, Command: d.target.Check, Env: d.checkEnv(),
+		WriteTree: func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error {
+			return d.verdict.WriteTree(ctx, d.job.Source(), dir, limit, progress)
+		},
+		Say: func(line string) { r.out.line("%s%s", d.label, line) },
+		During: func(step string, fn func(func(text.Progress)) error) error {
+			return r.out.during(d.label, step, fn)
+		},
+	})
+	attrs := []slog.Attr{
+		slog.String("repository", d.job.Repository), slog.String("target", d.target.Name), slog.String("user", d.job.Pusher.Name),
+		slog.String("commit", d.job.Commit.String()), slog.Bool("passed", err == nil), slog.Int64("ms", time.Since(start).Milliseconds()),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))
+	}
+	r.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
+	d.checked = err == nil
+	return err
+}
+
+// checkEnv says to a check what it checks.
+func (d *delivery) checkEnv() []string {
+	previous := ""
+	if head := d.verdict.Head; head != nil {
+		previous = string(head.Hash)
+	}
+	return []string{
+		"REFSHIP_REPOSITORY=" + d.job.Repository, "REFSHIP_TARGET=" + d.target.Name, "REFSHIP_REF=" + d.target.Ref,
+		"REFSHIP_COMMIT=" + d.job.Commit.String(), "REFSHIP_PREVIOUS=" + previous,
+		"REFSHIP_PUSHER=" + d.job.Pusher.Name, "REFSHIP_FRONTEND=" + string(d.frontend),
+	}
+}

@@ -1,0 +1,161 @@
+package hooks
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/hooks/target"
+)
+
+// delivery is one target's commit, or a plain directory, on its way into one chain.
+type delivery struct {
+	target target.Target // its check is run; without a name only the namespace counts
+	chain  *deploy.Chain
+	job    *deploy.Job // a run opens its Repo
+	label  string      // starts each line about it
+
+	checked    bool      // its check has passed, or it has none
+	judged     bool      // the verdict was told; before that, forcedHead says nothing
+	forcedHead record.ID // the one head that the job's Force may override: that which its user was told of; 0: none
+
+	verdict     *deploy.Verdict
+	lock        *deploy.Lock     // nil: not held
+	prepared    *deploy.Prepared // nil: not prepared, or published
+	frontend    record.Frontend  // what the job's auto has picked, for the check
+	finished    bool             // published or not, its user was told
+	deploy      *record.Deploy   // what was published, or the head where there was nothing to do
+	published   bool
+	read        *deploy.Prepared // what was read last, for what tells of it afterwards
+	amountsTold bool
+}
+
+// newDelivery makes the delivery of a job.
+func (e *Engine) newDelivery(t target.Target, job *deploy.Job) *delivery {
+	return &delivery{target: t, chain: e.cfg.Store.Chain(t.Namespace), job: job, checked: t.Check == ""}
+}
+
+// sortDeliveries puts them into the order in which locks are taken, so that two pushes never wait for each other. Each
+// line about one of several names its chain.
+func sortDeliveries(all []*delivery) {
+	slices.SortFunc(all, func(a, b *delivery) int { return cmp.Compare(a.target.Namespace, b.target.Namespace) })
+	if len(all) > 1 {
+		for _, d := range all {
+			d.label = string(d.target.Namespace) + ": "
+		}
+	}
+}
+
+// idle tells whether there is nothing to deploy.
+func (d *delivery) idle() bool { return d.verdict != nil && d.verdict.Idle() }
+
+// take takes a new verdict in. Force overrides nothing but the head that its user was told of.
+func (d *delivery) take(v *deploy.Verdict) error {
+	head := forcedHead(v)
+	if d.judged && v.Forced != nil && head != d.forcedHead {
+		conflict := *v.Forced
+		conflict.Reason = ""
+		conflict.Remedy = fmt.Sprintf("force overrides only the deploy that it was told of, and deploy %d came after that: look at it, then push again", head)
+		return &conflict
+	}
+	d.verdict, d.judged, d.forcedHead = v, true, head
+	return nil
+}
+
+// forcedHead is the head that a verdict overrides, 0 if none.
+func forcedHead(v *deploy.Verdict) record.ID {
+	if v.Forced == nil {
+		return 0
+	}
+	return v.Forced.Head.ID
+}
+
+// isNewer tells whether a verdict has another head than the one before.
+func isNewer(v, before *deploy.Verdict) bool {
+	return v.Head != nil && (before.Head == nil || v.Head.ID != before.Head.ID)
+}
+
+// isRefusal tells a refusal of one delivery from trouble that concerns all.
+func isRefusal(err error) bool {
+	return !deploy.IsEtcd(err) && (fault.Is(err, fault.Conflict) || fault.Is(err, fault.Refused))
+}
+
+// concernsAll tells trouble with etcd, the repository or the server from what is wrong with one delivery.
+func concernsAll(err error) bool {
+	var left *leftError
+	return !isRefusal(err) && !errors.As(err, &left) && !errors.Is(err, deploy.ErrLockLost)
+}
+
+// greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
+func (d *delivery) greeting() string {
+	v, job := d.verdict, d.job
+	to, start := job.Hash().Short(), d.label+job.Repository+" "+shortRef(job.Ref)
+	if v.Head == nil {
+		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
+	}
+	commits := text.Count(len(v.Commits), "commit")
+	if v.More {
+		commits = "more than " + commits
+	}
+	return fmt.Sprintf("%s %s → %s, %s, by %s", start, v.Head.Hash.Short(), to, commits, job.Pusher.Name)
+}
+
+// warnings say what is unusual about the verdict; a dry run does not do it.
+func (d *delivery) warnings(dryRun bool) []string {
+	brings, forced := "brings", "forced"
+	if dryRun {
+		brings, forced = "would bring", "would be forced"
+	}
+	v := d.verdict
+	var lines []string
+	if r := v.Undoes; r != nil {
+		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s %s back what it undid",
+			r.ID, r.By(), r.Record.Reason, d.job.Kind, brings))
+	}
+	if c := v.Forced; c != nil {
+		lines = append(lines, fmt.Sprintf("warning: %s over %s, reason: %s", forced, overridden(c), d.job.Reason))
+	}
+	return lines
+}
+
+// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)`.
+func overridden(c *deploy.ConflictError) string {
+	at := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
+	return fmt.Sprintf("%s (%s)", at, c.Why)
+}
+
+// amounts say what a deploy changes and how much there is to store.
+func (d *delivery) amounts() []string {
+	p := d.prepared
+	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", changed(p), text.Count(p.NewContents, "content"), text.Size(p.NewBytes))}
+	lines = append(lines, d.picked()...)
+	if n := len(p.Submodules); n > 0 {
+		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s",
+			text.Plural(n, "submodule is", "submodules are"), text.FirstFew(p.Submodules)))
+	}
+	return lines
+}
+
+// picked says what the frontend auto has picked; of another frontend there is nothing to say.
+func (d *delivery) picked() []string {
+	if d.job.Frontend != record.Auto {
+		return nil
+	}
+	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", d.prepared.Frontend, d.prepared.Entry)}
+}
+
+// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in the
+// tree that is recorded: another one makes another deploy.
+func changed(p *deploy.Prepared) string {
+	words := fmt.Sprintf("%d of %s", p.Changed, text.Count(p.Files+p.Deleted, "file"))
+	if n := len(p.Submodules); n > 0 {
+		words += " and " + text.Count(n, "submodule")
+	}
+	return words
+}

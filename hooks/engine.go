@@ -1,0 +1,147 @@
+package hooks
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
+
+	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/git"
+	"refship/deploy/record"
+	"refship/hooks/check"
+	"refship/hooks/intent"
+	"refship/hooks/target"
+)
+
+// checksDir is where checks run, below Config.Dir.
+const checksDir = "checks"
+
+// Config is what an Engine needs, and a Server.
+type Config struct {
+	Store      *deploy.Store
+	Signer     ssh.Signer                 // signs records; nil: they stay unsigned
+	Host       string                     // host name, for records and locks
+	Dir        string                     // where checks run; of a Server also for the socket and the hooks, made 0700
+	HookBinary string                     // path of refship-hook; only a Server needs it
+	MaxFile    int64                      // the largest file that is deployed, in bytes; 0: any
+	CheckLimit time.Duration              // how long a target's check may take; 0: check.DefaultLimit
+	CheckGrace time.Duration              // how long a check that is told to end may take; 0: check.DefaultGrace
+	Observe    func(Report)               // is told of each push and requested deploy at its end; may be nil
+	Remedy     func(error) string         // words what to do about an error; nil: fault.RemedyOf
+	Redeploy   func(target.Target) string // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
+	Log        *slog.Logger
+}
+
+// Engine takes deliveries into their chains. Safe for concurrent use.
+type Engine struct {
+	cfg      Config
+	signer   string        // fingerprint, or ""
+	process  string        // this one, for other processes on the machine
+	every    time.Duration // how often long work shows progress
+	lockWait time.Duration // how long a push waits for all its chain locks together
+	loading  *semaphore.Weighted
+	checks   *check.Runner
+	alone    bool // no other process takes pushes to the repositories
+
+	mu      sync.Mutex
+	running map[string]string // push ids, and their repositories' directories
+}
+
+// NewEngine makes an Engine for a process that shares its repositories with others. It asks etcd nothing yet.
+func NewEngine(cfg Config) *Engine { return newEngine(cfg, false) }
+
+func newEngine(cfg Config, alone bool) *Engine {
+	e := &Engine{
+		cfg:      cfg,
+		process:  intent.ThisProcess(),
+		every:    time.Second,
+		lockWait: 30 * time.Second,
+		loading:  semaphore.NewWeighted(maxLoading),
+		alone:    alone,
+		running:  make(map[string]string),
+	}
+	if cfg.Remedy == nil {
+		e.cfg.Remedy = fault.RemedyOf
+	}
+	if cfg.Signer != nil {
+		e.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
+	}
+	checks := check.Config{
+		Dir: filepath.Join(cfg.Dir, checksDir), Limit: cfg.CheckLimit, Grace: cfg.CheckGrace, Every: e.every, Log: cfg.Log,
+	}
+	if !alone { // Dir is <GIT_DIR>/refship
+		checks.Shared = func() (fs.FileMode, error) { return git.SharedMode(filepath.Dir(cfg.Dir)) }
+	}
+	e.checks = check.NewRunner(checks)
+	return e
+}
+
+// redeploy is the command that deploys what a target's ref has, for hints.
+func (e *Engine) redeploy(repository string, t target.Target) string {
+	if e.cfg.Redeploy != nil {
+		return e.cfg.Redeploy(t)
+	}
+	return "ssh HOST deploy " + repository
+}
+
+// step marks a failure point.
+func (e *Engine) step(ctx context.Context, name string) {
+	e.cfg.Log.DebugContext(ctx, "step", "at", name)
+}
+
+// begin registers a push: until its end it alone touches its intent.
+func (e *Engine) begin(push, gitDir string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running[push] = gitDir
+}
+
+func (e *Engine) end(push string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, push)
+}
+
+func (e *Engine) isRunning(push string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, running := e.running[push]
+	return running
+}
+
+// isPushing tells whether a push to the repository at gitDir runs.
+func (e *Engine) isPushing(gitDir string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, dir := range e.running {
+		if dir == gitDir {
+			return true
+		}
+	}
+	return false
+}
+
+// holder says who holds the lock for a job.
+func (e *Engine) holder(job *deploy.Job) record.Holder {
+	return record.Holder{
+		User: job.Pusher.Name, Repository: job.Repository, Ref: job.Ref,
+		Host: e.cfg.Host, Server: e.signer, Process: e.process, Since: time.Now().UTC(),
+	}
+}
+
+// NewJob makes the wish to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
+// target's settings.
+func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID, who record.Pusher) *deploy.Job {
+	return &deploy.Job{
+		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
+		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
+		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile,
+	}
+}

@@ -1,0 +1,291 @@
+package hooks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/git"
+	"refship/deploy/record"
+	"refship/hooks/intent"
+	"refship/hooks/target"
+)
+
+// ReasonNotPrepared: a ref has moved that no pre-receive of refship has prepared.
+const ReasonNotPrepared fault.Reason = "push-not-prepared"
+
+// HookCall is one run of an installed hook: a process of its own, which knows only what git handed over and what the
+// repository's git config says. Both are read once.
+type HookCall struct {
+	Config  target.Config
+	GitDir  string // of the repository: what linked work trees have in common
+	Offline bool   // etcd is not asked: no target's ref is updated, and no intent is left
+
+	who     record.Pusher
+	vars    map[string]string // git's own: the quarantine, GIT_PUSH_*
+	input   []byte            // standard input
+	updates []RefUpdate
+	out     io.Writer // what the pusher reads
+}
+
+// ReadHookCall reads the repository's git config and git's ref updates. vars are the variables that git sets for hooks,
+// input is standard input, out is what the pusher reads.
+func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer) (*HookCall, error) {
+	c := &HookCall{GitDir: gitDir, who: who, vars: vars, input: input, out: out}
+	var err error
+	if c.Config, err = target.ReadConfig(filepath.Join(gitDir, "config")); err != nil {
+		return nil, err
+	}
+	if !c.Concerns() {
+		return c, nil
+	}
+	c.updates, err = parseUpdates(input)
+	return c, err
+}
+
+// Concerns tells whether the repository has settings of refship's at all: hooks can be shared with repositories that have
+// none.
+func (c *HookCall) Concerns() bool { return len(c.Config.Targets) > 0 || !c.Config.Settings.IsZero() }
+
+// Targets are those whose ref is updated.
+func (c *HookCall) Targets() []target.Target {
+	return slices.DeleteFunc(slices.Clone(c.Config.Targets), func(t target.Target) bool {
+		return !slices.ContainsFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
+	})
+}
+
+// HasLeft tells whether an intent is left in the repository: a push was broken off.
+func (c *HookCall) HasLeft() (bool, error) {
+	left, err := intent.List(c.GitDir)
+	return len(left) > 0, err
+}
+
+func (c *HookCall) output(e *Engine, gone func(error)) *output {
+	return &output{every: e.every, gone: gone, send: func(line string) error {
+		if _, err := io.WriteString(c.out, "refship: "+line+"\n"); err != nil {
+			return fmt.Errorf("tell git: %w", err)
+		}
+		return nil
+	}}
+}
+
+// PreReceive is an installed pre-receive: it deploys what broken-off pushes left, prepares this one or refuses it, and
+// gives the hook's exit status. Unlike a server it gives its locks back before git moves the refs: nothing tells it
+// whether a later hook refuses the push, and a lock that is not given back would stop all others for a minute. So
+// post-receive prepares again, which finds in etcd all that was stored here.
+func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := c.output(e, func(error) { cancel(errHookGone) })
+	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
+	p.who, p.process, p.updates, p.targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
+	e.begin(p.id, c.GitDir)
+	defer e.end(p.id)
+	defer p.abort(nil)
+	defer p.cancel(nil)
+	if o, err := pushOptions(c.vars); err == nil && !o.dryRun { // a dry run writes nothing
+		e.settleLeft(ctx, c, out)
+	}
+	if err := p.preReceive(ctx, c.vars, c.input, out); err != nil {
+		return 1
+	}
+	p.run.releaseAll(ctx)
+	return 0
+}
+
+// settleLeft deploys what broken-off pushes left, as far as possible: a push does not fail by what another one left.
+func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output) {
+	if c.Offline {
+		return
+	}
+	r := e.reconciler(c.Config.Settings.Repository, c.GitDir, out)
+	r.publishLeft(ctx)
+	if r.err != nil {
+		out.lines(e.explain("left as it is", r.err))
+	}
+}
+
+// PostReceive is an installed post-receive: it publishes what pre-receive has promised for the refs that have moved, and
+// gives the hook's exit status, which git ignores. It goes on when its reader is gone.
+func (e *Engine) PostReceive(ctx context.Context, c *HookCall) byte {
+	out := c.output(e, nil)
+	e.step(ctx, "post-receive-start")
+	if err := e.publishMoved(ctx, c, out); err != nil {
+		out.lines(e.explain("pushed, not deployed", err))
+		return 1
+	}
+	return 0
+}
+
+// publishMoved publishes for each target whose ref has moved.
+func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) error {
+	options, err := pushOptions(c.vars)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, t := range c.Config.Targets {
+		i := slices.IndexFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
+		if i < 0 {
+			continue
+		}
+		m := &moved{engine: e, call: c, target: t, update: c.updates[i], out: out}
+		failed = errors.Join(failed, m.publish(ctx, options.skip))
+	}
+	if failed == nil {
+		e.settleLeft(ctx, c, out)
+	}
+	return failed
+}
+
+// moved is one target's ref that git has moved.
+type moved struct {
+	engine *Engine
+	call   *HookCall
+	target target.Target
+	update RefUpdate
+	out    *output
+}
+
+// promise is one entry of an intent.
+type promise struct {
+	in    *intent.Intent
+	entry intent.Entry
+}
+
+// publish publishes what was promised for the ref.
+func (m *moved) publish(ctx context.Context, skip bool) error {
+	t, u, e := m.target, m.update, m.engine
+	all, err := m.promises()
+	if err != nil {
+		return err
+	}
+	if skip {
+		m.out.line("%s stored, not deployed: deploy.skip; deploy it with: %s", u.Ref, m.redeploy())
+		return m.drop(all)
+	}
+	if len(all) == 0 {
+		return m.explainUnpromised(ctx)
+	}
+	now, err := git.ReadRef(ctx, m.call.GitDir, t.Ref)
+	if err != nil {
+		return err
+	}
+	if now != u.New {
+		m.out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
+		return m.drop(all)
+	}
+	one := &run{
+		engine: e, gitDir: m.call.GitDir, out: m.out, began: time.Now(), cost: new(cost),
+		deliveries: []*delivery{e.promised(m.call.Config.Settings.Repository, all[0].in, all[0].entry)},
+	}
+	err = one.deliver(ctx)
+	if isRefusal(err) && m.explainUnpromised(ctx) == nil {
+		return m.drop(all) // another process has published it, and the chain went on
+	}
+	if err != nil {
+		remedy := "the ref has moved; deploy it with: " + m.redeploy()
+		if first := e.cfg.Remedy(err); first != "" {
+			remedy = first + "; " + remedy
+		}
+		return &fault.Error{What: fmt.Sprintf("publish to %s: %v", t.Namespace, err), Remedy: remedy, Cause: err}
+	}
+	e.step(ctx, "published")
+	if err := m.drop(all); err != nil {
+		return err
+	}
+	e.step(ctx, "intent-removed")
+	return nil
+}
+
+func (m *moved) redeploy() string {
+	return m.engine.redeploy(m.call.Config.Settings.Repository, m.target)
+}
+
+func short(oid git.OID) string { return record.Hash(oid.String()).Short() }
+
+// promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the same
+// push before, or refuse it to another pusher right now.
+func (m *moved) promises() ([]promise, error) {
+	pushes, err := intent.List(m.call.GitDir)
+	if err != nil {
+		return nil, err
+	}
+	var all []promise
+	for _, push := range pushes {
+		in, err := intent.Read(m.call.GitDir, push)
+		var bad *intent.Bad
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad): // published by another process; told by settleLeft
+			continue
+		case err != nil:
+			return nil, err
+		}
+		for _, entry := range in.Deploys {
+			if entry.Target == m.target && entry.Old == m.update.Old && entry.New == m.update.New {
+				all = append(all, promise{in, entry})
+			}
+		}
+	}
+	own := intent.ReceivePack()
+	others := func(p promise) int {
+		if own != "" && p.in.Process == own {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(all, func(a, b promise) int {
+		return cmp.Or(others(a)-others(b), b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
+	})
+	return all, nil
+}
+
+// drop takes promises that were kept out of their intents.
+func (m *moved) drop(all []promise) error {
+	r := m.engine.reconciler(m.call.Config.Settings.Repository, m.call.GitDir, m.out)
+	for _, p := range all {
+		if err := r.drop(p.in, p.entry.Target.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another process
+// has published it meanwhile, or pre-receive never ran, which is the error.
+func (m *moved) explainUnpromised(ctx context.Context) error {
+	repo, err := deploy.OpenRepository(ctx, m.call.GitDir, nil)
+	if err != nil {
+		return err
+	}
+	defer repo.Close()
+	job := m.engine.NewJob(record.KindPush, m.call.Config.Settings.Repository, m.target, m.update.New, m.call.who)
+	job.Repo = repo
+	chain := m.engine.cfg.Store.Chain(m.target.Namespace)
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return err
+	}
+	relation, _, err := job.Relation(ctx, head)
+	switch {
+	case err != nil:
+		return err
+	case relation == deploy.RelationEqual || relation == deploy.RelationBehind:
+		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID, head.Hash.Short())
+		return nil
+	}
+	return &fault.Error{
+		Kind:   fault.Refused,
+		What:   fmt.Sprintf("no pre-receive of refship has prepared %s at %s", m.update.Ref, short(m.update.New)),
+		Remedy: "the git server's operator checks the hooks, and deploys it with: " + m.redeploy(),
+		Reason: ReasonNotPrepared, About: []string{m.redeploy()},
+	}
+}

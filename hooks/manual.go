@@ -1,0 +1,137 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/git"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/target"
+)
+
+// ReasonOutsideRef: a commit is not in the ref that its target deploys. About: the ref.
+const ReasonOutsideRef fault.Reason = "commit-outside-ref"
+
+// Manual is one deploy that a user asks for by naming what: a commit of a repository, or a plain directory.
+type Manual struct {
+	GitDir   string        // of the repository; "" for a plain directory
+	Target   target.Target // its check is run, and its broken-off pushes are deployed first; without a name there are none
+	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
+	DryRun   bool          // write nothing, say what would be deployed
+	Say      func(string)
+	Progress func(text.Progress)
+}
+
+// Made is what became of a manual deploy.
+type Made struct {
+	Deploy  *record.Deploy // published, or the head where there was nothing to do; nil: a dry run
+	Verdict *deploy.Verdict
+	// Prepared is nil where there was nothing to do.
+	Prepared *deploy.Prepared
+}
+
+// DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the one
+// head that was told.
+func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
+	out := &output{progress: m.Progress, send: func(line string) error { m.Say(line); return nil }}
+	if m.GitDir != "" {
+		leave, err := intent.Enter(m.GitDir)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		if err := m.checkRef(ctx); err != nil {
+			return nil, err
+		}
+	}
+	d := e.newDelivery(m.Target, m.Job)
+	if err := tellPrevious(ctx, d.chain, out); err != nil {
+		return nil, err
+	}
+	if e.settleFor(ctx, m, out) {
+		if err := tellPrevious(ctx, d.chain, out); err != nil {
+			return nil, err
+		}
+	}
+	one := &run{
+		engine: e, gitDir: m.GitDir, deliveries: []*delivery{d}, out: out,
+		announce: true, dryRun: m.DryRun, began: time.Now(), cost: new(cost),
+	}
+	switch err := one.deliver(ctx); {
+	case errors.Is(err, errDryRun) && !d.idle():
+		out.line("dry run: nothing was deployed")
+	case err != nil && !errors.Is(err, errDryRun):
+		return nil, err
+	}
+	if !m.DryRun {
+		e.settleFor(ctx, m, out) // what could not be deployed before may have come to its end by this
+	}
+	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
+}
+
+// checkRef refuses a commit that is not in the target's ref: each push to that would be refused afterwards.
+func (m *Manual) checkRef(ctx context.Context) error {
+	if m.Target.Name == "" || m.Job.Force {
+		return nil
+	}
+	at, err := git.ReadRef(ctx, m.GitDir, m.Target.Ref)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	repo, err := deploy.OpenRepository(ctx, m.GitDir, nil)
+	if err != nil {
+		return err
+	}
+	defer repo.Close()
+	between, err := repo.Between(ctx, m.Job.Commit, at, 0)
+	if err != nil {
+		return fmt.Errorf("compare %s with %s: %w", m.Job.Hash().Short(), m.Target.Ref, err)
+	}
+	if between.Related {
+		return nil
+	}
+	ref := git.ShortRef(m.Target.Ref)
+	return &fault.Error{
+		Kind: fault.Refused,
+		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
+			m.Job.Hash().Short(), ref, m.Target.Name, ref),
+		Remedy: "bring it into " + ref + " first",
+		Reason: ReasonOutsideRef, About: []string{ref},
+	}
+}
+
+// settleFor deploys what pushes to the target left, as far as possible, and tells whether it deployed any.
+func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output) bool {
+	if m.Target.Name == "" || m.GitDir == "" || m.DryRun {
+		return false
+	}
+	r := e.reconciler(m.Job.Repository, m.GitDir, out)
+	r.wanted = func(t target.Target) bool { return t.Name == m.Target.Name }
+	r.publishLeft(ctx)
+	if r.err != nil {
+		out.lines(e.explain("a push that was broken off is left as it is", r.err))
+	}
+	return len(r.published) > 0
+}
+
+// tellPrevious says what a deploy is compared with.
+func tellPrevious(ctx context.Context, chain *deploy.Chain, out *output) error {
+	head, err := chain.Head(ctx)
+	switch {
+	case err != nil:
+		return err
+	case head == nil:
+		out.line("previous hash: none, %s has no deploy yet", chain.Namespace())
+	case head.Hash == "":
+		out.line("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
+	default:
+		out.line("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
+	}
+	return nil
+}
