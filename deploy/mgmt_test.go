@@ -259,7 +259,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 	}
 	foreign(6, "")
 	_, _, err := f.do(f.mgmtJob(record.Lang, line[5]))
-	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "with a hash")
+	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "head-without-hash push")
 	var list []string
 	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		list = append(list, fmt.Sprintf("%d %t", d.ID, d.Record == nil))
@@ -269,7 +269,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
-	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace of its own")
+	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
 }
 
 // golden is a dump of what mgmt itself wrote.

@@ -11,6 +11,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -115,9 +116,9 @@ func (p *Prepared) planDir(d *dirPlan, seen map[tree.OID]bool) ([]*dirPlan, erro
 
 // badName refuses a path that is too long, or whose last element is.
 func badName(where, then string) error {
-	what := fmt.Sprintf("path %q is %d bytes (limit %d)", where, len(where), record.MaxPath)
+	what := fmt.Sprintf("path %q is %d bytes (limit %d)", text.Clip(where), len(where), record.MaxPath)
 	if name := path.Base(where); len(name) > maxName {
-		what = fmt.Sprintf("%q: name is %d bytes (limit %d)", where, len(name), maxName)
+		what = fmt.Sprintf("%q: name is %d bytes (limit %d)", text.Clip(where), len(name), maxName)
 	}
 	return fault.New(fault.Refused, what, "shorten the name, "+then)
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 
+	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
+	"refship/deploy/record"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
@@ -33,8 +35,86 @@ var remedies = map[fault.Reason]func(about []string) string{
 // fixed is a remedy that is about nothing in particular.
 func fixed(remedy string) func([]string) string { return func([]string) string { return remedy } }
 
+// deployRemedies words what to do about a deploy that was refused: to users of refship's own server, or else of an
+// installed hook or a command on the machine of the repository. Sorted by reason.
+func deployRemedies(server bool) map[fault.Reason]func(about []string) string {
+	override := func(kind string) string { return "override it, " + overrideRemedy(server, kind) }
+	return map[fault.Reason]func(about []string) string{
+		deploy.ReasonCommitOlder: func(about []string) string {
+			return "to go back, git revert what came after it and " + pushWords(about[0]) + " that; or " + override(about[0])
+		},
+		deploy.ReasonFileLarge: fixed("take it out of the commit and push again, " +
+			"or ask the server's operator to raise its limit, --max-file-size"),
+		deploy.ReasonHeadCommit: func(about []string) string {
+			return "a chain of commits goes on with commits: deploy one that contains it, refship deploy --repo DIR --rev REV, " +
+				"or give the directory a namespace of its own; or " + override(about[0])
+		},
+		deploy.ReasonHeadDirectory: func(about []string) string {
+			return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR: " +
+				"give the repository a namespace of its own; or " + override(about[0])
+		},
+		deploy.ReasonHeadUnhashed: func(about []string) string {
+			return "deploy once with the tool that made it, with a hash; or " + override(about[0])
+		},
+		deploy.ReasonHeadUnknown: func(about []string) string {
+			return "bring it in from where it was deployed (see refship show " + about[1] + "), merge or rebase, then " +
+				pushWords(about[0]) + " again; or " + override(about[0])
+		},
+		deploy.ReasonNamespaceMixed: func(about []string) string {
+			if about[1] == "" {
+				return "deploy into a namespace of its own: --namespace NS"
+			}
+			return "give the target a namespace of its own: " + targetCommand(server, about) + " --namespace NS"
+		},
+		deploy.ReasonPathMissing: func(about []string) string {
+			if about[1] == "" {
+				return "commit that directory, or name another with --path"
+			}
+			return "commit that directory and push again, or push to a ref that is not deployed; " +
+				"the server's operator gives the target another path with: " + targetCommand(server, about) + " --path PATH"
+		},
+	}
+}
+
+// overrideRemedy is how a deploy of a kind overrides the chain's head.
+func overrideRemedy(server bool, kind string) string {
+	const byPush = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
+	const byCommand = "refship deploy --repo DIR --rev REV --force --reason TEXT"
+	isPush := kind == string(record.KindPush)
+	switch {
+	case server && isPush:
+		return byPush
+	case server:
+		return "by hand: " + byCommand + ", or " + byPush
+	case isPush:
+		return "on the git server: " + byCommand
+	}
+	return "with --force --reason TEXT"
+}
+
+// pushWords are what a user does with a new commit, to deploy it as before.
+func pushWords(kind string) string {
+	if kind == string(record.KindPush) {
+		return "push"
+	}
+	return "push or deploy"
+}
+
+// targetCommand is the command that changes a target, {repository, name}.
+func targetCommand(server bool, about []string) string {
+	if server {
+		return "refship repo target set " + about[0] + " " + about[1]
+	}
+	return "refship hook install DIR --target " + about[1]
+}
+
 // remedyOf is what to do about an error, "" if that is not known.
-func remedyOf(err error) string {
+func remedyOf(err error) string { return wordRemedy(err, deployRemedies(false)) }
+
+// serverRemedyOf is remedyOf for users of refship's own server.
+func serverRemedyOf(err error) string { return wordRemedy(err, deployRemedies(true)) }
+
+func wordRemedy(err error, deploy map[fault.Reason]func(about []string) string) string {
 	var hinter interface{ Hint() string }
 	if !errors.As(err, &hinter) {
 		return ""
@@ -42,8 +122,11 @@ func remedyOf(err error) string {
 	if _, ok := hinter.(*fault.Error); !ok { //nolint:errorlint // errors.As has found the outermost one
 		return hinter.Hint()
 	}
-	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
-		return remedies[reason](about)
+	reason, about := fault.ReasonOf(err)
+	for _, words := range []func([]string) string{remedies[reason], deploy[reason]} {
+		if words != nil {
+			return words(about)
+		}
 	}
 	return fault.RemedyOf(err)
 }

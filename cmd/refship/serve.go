@@ -250,7 +250,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	store := deploy.NewStore(s.store.client, lockTTL, s.log)
 	defer s.release(store)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: store, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Store: store, Remedy: serverRemedyOf, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
 		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: monitor.observe(),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -36,7 +37,7 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 	resp, err := r.kv.Txn(ctx).Then(ops...).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
-		return nil, 0, ErrCompacted
+		return nil, 0, fmt.Errorf("%w: %w", ErrCompacted, err)
 	case err != nil:
 		return nil, 0, etcd.Classify(err)
 	}
