@@ -14,14 +14,14 @@ import (
 
 // Store is an etcd that one process deploys into. It may be used by many goroutines.
 type Store struct {
-	client *clientv3.Client
+	client *etcd.Client
 	locker *locker
 	log    *slog.Logger
 }
 
 // NewStore makes a Store; it asks etcd nothing yet. leaseTTL (whole seconds) is how long the chains that the process has
 // locked stay locked when it dies. The client is not closed with the Store.
-func NewStore(client *clientv3.Client, leaseTTL time.Duration, log *slog.Logger) *Store {
+func NewStore(client *etcd.Client, leaseTTL time.Duration, log *slog.Logger) *Store {
 	return &Store{client: client, locker: newLocker(client, leaseTTL), log: log}
 }
 
@@ -33,8 +33,8 @@ func (s *Store) Close(ctx context.Context) error { return s.locker.close(ctx) }
 type Chain struct {
 	*store.Chain
 	ns     record.Namespace
-	client *clientv3.Client // for watches
-	kv     clientv3.KV      // client's, with a bound on how long one request may take
+	client *etcd.Client // for watches
+	kv     clientv3.KV  // client's, with a bound on how long one request may take
 	locker *locker
 	log    *slog.Logger
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
 	"refship/keys"
 )
@@ -107,16 +107,7 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 		}
 		t.Skip("no etcdctl")
 	}
-	dir, err := os.MkdirTemp("", "etcd") // t.TempDir's name is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Close() })
+	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
 	f := newFixtureOn(t, e.Client())
 	f.example()
 	_, script, _ := between(t, "by hand")

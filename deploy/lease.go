@@ -20,7 +20,7 @@ import (
 // locker holds the one lease that a process's chain locks hang on, so that they go when the process goes. It may be
 // used by many goroutines.
 type locker struct {
-	client *clientv3.Client
+	client *etcd.Client
 	ttl    time.Duration
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ type locker struct {
 // that is too old to be among these is waited for until then.
 const keptLeases = 64
 
-func newLocker(client *clientv3.Client, ttl time.Duration) *locker {
+func newLocker(client *etcd.Client, ttl time.Duration) *locker {
 	return &locker{client: client, ttl: ttl, owned: map[string]bool{}}
 }
 

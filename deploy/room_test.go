@@ -2,8 +2,6 @@ package deploy_test
 
 import (
 	"errors"
-	"log/slog"
-	"os"
 	"strings"
 	"testing"
 
@@ -12,23 +10,14 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
 )
 
 func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
-	dir, err := os.MkdirTemp("", "etcd") // t.TempDir's name is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Quota: 2 << 20, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Close() })
-	f := newFixtureOn(t, e.Client())
+	f := newFixtureOn(t, etcdtest.Start(t, embedded.Config{Quota: 2 << 20}).Client())
 	large := f.repo.commit("large", files{"a": regular(noise(1 << 20)), "b": regular(noise(1<<20 - 1))})
-	_, _, err = f.do(f.job(large))
+	_, _, err := f.do(f.job(large))
 	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free", "raise its quota")
 	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
 		t.Errorf("%v is not etcd full", err)

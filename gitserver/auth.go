@@ -2,13 +2,14 @@ package gitserver
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -24,53 +25,50 @@ const maxAuthTries = 20
 
 var errUnknownKey = errors.New("key is not known")
 
-// mayTry answers whether a client may try to authenticate with a key. Clients ask this for keys that they then do not
-// use, and for keys that they do not have: nothing about who the client is may be concluded here.
-func (s *Server) mayTry(ctx glssh.Context, pub glssh.PublicKey) bool {
+// mayAuthenticate answers whether a client may try to authenticate with a key. Clients ask this for keys that they
+// then do not use, and for keys that they do not have: it says nothing about who the client is.
+func (s *Server) mayAuthenticate(ctx glssh.Context, pub glssh.PublicKey) bool {
 	c := ctx.Value(connKey{}).(*conn)
-	c.judged = true
-	if _, isCert := pub.(*gossh.Certificate); isCert {
-		c.refuse(offer{user: ctx.User(), key: pub, why: pub.Type() + " is a certificate, and those are not supported", remedy: strongRemedy})
+	c.asked = true
+	refuse := func(why error) bool {
+		c.refuse(refusedKey{user: ctx.User(), key: pub, why: why})
 		return false
 	}
-	k, err := s.cfg.Keys.Find(pub)
-	o := offer{user: ctx.User(), key: pub}
+	if _, isCertificate := pub.(*gossh.Certificate); isCertificate {
+		return refuse(unusableKeyError(pub.Type() + " is a certificate, and those are not supported"))
+	}
+	key, err := s.cfg.Keys.Find(pub)
 	var line *keys.LineError
 	switch {
 	case errors.As(err, &line):
-		o.why, o.remedy = line.Error(), "put that line right"
-		var hint interface{ Hint() string }
-		if errors.As(err, &hint) {
-			o.remedy = hint.Hint()
-		}
-		c.refuse(o)
-		return false
+		return refuse(err)
 	case err != nil:
 		s.log.ErrorContext(ctx, "keys cannot be read", "error", err)
 		return false
-	case k != nil:
+	case key != nil:
 		return true
 	}
-	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil { // no line of the file could have it
-		o.why, o.remedy = err.Error(), strongRemedy
+	// A key that no line of the file could have is refused for what it is.
+	if _, _, err := keys.ParsePublicKey(gossh.MarshalAuthorizedKey(pub)); err != nil {
+		return refuse(unusableKeyError(err.Error()))
 	}
-	c.refuse(o)
-	return false
+	return refuse(errUnknownKey)
 }
 
-const strongRemedy = "make a new key with ssh-keygen -t ed25519, and use it without a certificate"
-
-// offer is a key that was not accepted.
-type offer struct {
-	user   string          // the user name that the client gave
-	key    gossh.PublicKey // nil if the library has not let us see it
-	why    string          // "" if it is not known
-	remedy string          // with why
+func unusableKeyError(why string) error {
+	return fault.New(fault.Refused, why, "make a new key with ssh-keygen -t ed25519, and use it without a certificate")
 }
 
-func (c *conn) refuse(o offer) {
+// refusedKey is a key that a client offered and that was not accepted.
+type refusedKey struct {
+	user string          // the user name that the client gave
+	key  gossh.PublicKey // nil if the library did not show it
+	why  error
+}
+
+func (c *conn) refuse(r refusedKey) {
 	if len(c.refused) < maxAuthTries {
-		c.refused = append(c.refused, o)
+		c.refused = append(c.refused, r)
 	}
 }
 
@@ -88,23 +86,26 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 		MaxAuthTries:            maxAuthTries,
 		PreAuthConnCallback:     func(login gossh.ServerPreAuthConn) { c.login.Store(&login) },
 		AuthLogCallback: func(meta gossh.ConnMetadata, method string, err error) {
-			// The library itself refuses keys of algorithms that are not in the list: mayTry does not see those.
-			if method == "publickey" && err != nil && !c.judged {
-				c.refuse(offer{user: meta.User(), why: err.Error(), remedy: strongRemedy})
+			// The library itself refuses keys of algorithms that are not in the list: mayAuthenticate is not asked
+			// then.
+			if method == "publickey" && err != nil && !c.asked {
+				c.refuse(refusedKey{user: meta.User(), why: unusableKeyError(err.Error())})
 			}
-			c.judged = false
+			c.asked = false
 		},
 		// This is called with a key whose signature over this connection was checked, and only then.
-		VerifiedPublicKeyCallback: func(_ gossh.ConnMetadata, pub gossh.PublicKey, _ *gossh.Permissions, _ string) (*gossh.Permissions, error) {
-			k, err := s.cfg.Keys.Find(pub)
+		VerifiedPublicKeyCallback: func(
+			_ gossh.ConnMetadata, pub gossh.PublicKey, _ *gossh.Permissions, _ string,
+		) (*gossh.Permissions, error) {
+			key, err := s.cfg.Keys.Find(pub)
 			if err != nil {
 				return nil, err
 			}
-			if k == nil {
+			if key == nil {
 				return nil, errUnknownKey
 			}
-			c.authenticate()
-			s.keepAlive(c, ctx)
+			c.setAuthenticated()
+			s.watchSilence(c, ctx)
 			return &gossh.Permissions{ExtraData: map[any]any{verifiedKey{}: pub}}, nil
 		},
 	}
@@ -120,60 +121,46 @@ func authenticatedBy(conn *gossh.ServerConn) (gossh.PublicKey, error) {
 	return nil, errors.New("connection has no verified key")
 }
 
-// identify looks the session's key up in the file as it is now.
-func (s *Server) identify(pub gossh.PublicKey) (*keys.Key, error) {
-	k, err := s.cfg.Keys.Find(pub)
-	var line *keys.LineError
-	if err != nil && !errors.As(err, &line) {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	if k == nil { // a line that became unusable is as good as removed, and where it is concerns the server's people
-		return nil, &refusedError{
-			what:   fmt.Sprintf("key %s is not known here any more", gossh.FingerprintSHA256(pub)),
-			remedy: "ask who runs this server to add it again",
-		}
-	}
-	return k, nil
-}
+// maxUnusableLines is how many unusable lines of the keys file a log line names.
+const maxUnusableLines = 3
 
-// maxBadLines is how many lines of the keys file that are not usable a log line names.
-const maxBadLines = 3
-
-// logRefused tells the operator why somebody could not get in, and how to let them in: the client itself learns
-// nothing but "Permission denied (publickey)".
+// logRefused tells the operator why a client could not log in, and what to do: the client itself learns nothing but
+// "Permission denied (publickey)".
 func (s *Server) logRefused(c *conn) {
 	log := s.log.With("address", c.RemoteAddr().String())
 	if c.late.Load() {
 		if more, ok := s.floods.lateLogins.next(); ok {
-			log.Info("no login in time", "limit", s.cfg.Limits.LoginGrace, "flag", "--login-grace", "also_late", more)
+			log.Info("no login in time",
+				"limit", s.cfg.Limits.LoginGrace, "remedy", s.words(ReasonLoginGrace), "also_late", more)
 		}
 	}
-	for _, o := range c.refused {
+	for _, r := range c.refused {
 		more, ok := s.floods.refusedKeys.next()
 		if !ok {
 			continue
 		}
-		log := log.With("user", text.Mention(o.user), "also_refused", more)
-		if o.key != nil {
-			log = log.With("fingerprint", gossh.FingerprintSHA256(o.key))
+		log := log.With("user", text.Mention(r.user), "also_refused", more)
+		if r.key != nil {
+			log = log.With("fingerprint", gossh.FingerprintSHA256(r.key))
 		}
-		if o.why != "" {
-			log.Info("key is refused", "reason", text.Mention(o.why), "remedy", o.remedy)
+		if errors.Is(r.why, errUnknownKey) {
+			line := string(bytes.TrimSpace(gossh.MarshalAuthorizedKey(r.key)))
+			log.Info("key is not known", "unusable_lines", s.unusableLines(), "remedy", s.words(ReasonKeyUnknown, line))
 			continue
 		}
-		log.Info("key is not known", "unusable_lines", s.unusableLines(),
-			"remedy", fmt.Sprintf("echo '%s' | refship key add NAME --key - --allow RULE", bytes.TrimSpace(gossh.MarshalAuthorizedKey(o.key))))
+		log.Info("key is refused", "reason", text.Mention(r.why.Error()),
+			"remedy", cmp.Or(s.cfg.Remedy(r.why), "correct that line"))
 	}
 }
 
 // unusableLines names lines of the keys file that give no access: the key may be in one of them.
 func (s *Server) unusableLines() []string {
-	_, bad, err := s.cfg.Keys.List()
+	_, unusable, err := s.cfg.Keys.List()
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var lines []string
-	for _, l := range bad[:min(len(bad), maxBadLines)] {
+	for _, l := range unusable[:min(len(unusable), maxUnusableLines)] {
 		lines = append(lines, l.Error())
 	}
 	return lines

@@ -55,7 +55,8 @@ func TestOfferedKey(t *testing.T) {
 				if order[0] == offered.path {
 					r.want(t, 0, "Server accepts key: "+offered.path)
 				}
-				if !strings.HasPrefix(r.stdout, "refship: hi "+c.used+", key "+ssh.FingerprintSHA256(used.signer.PublicKey())) {
+				if !strings.HasPrefix(r.stdout,
+					"refship: hi "+c.used+", key "+ssh.FingerprintSHA256(used.signer.PublicKey())) {
 					t.Errorf("user is not %s: %s", c.used, r.stdout)
 				}
 			}
@@ -132,8 +133,10 @@ func TestOfferedKeyOnOneConnection(t *testing.T) {
 		{"bob asked, alice signs", []ssh.Signer{asks{alice.signer, bob.signer.PublicKey()}}, "alice"},
 		{"alice asked, bob asked, bob signs", []ssh.Signer{onlyAsks{alice.signer}, bob.signer}, "bob"},
 		{"bob asked, alice asked, alice signs", []ssh.Signer{onlyAsks{bob.signer}, alice.signer}, "alice"},
-		{"bob asked, alice asked, bob signs", []ssh.Signer{onlyAsks{bob.signer}, asks{bob.signer, alice.signer.PublicKey()}}, "bob"},
-		{"alice asked, bob asked, alice signs", []ssh.Signer{onlyAsks{alice.signer}, asks{alice.signer, bob.signer.PublicKey()}}, "alice"},
+		{"bob asked, alice asked, bob signs",
+			[]ssh.Signer{onlyAsks{bob.signer}, asks{bob.signer, alice.signer.PublicKey()}}, "bob"},
+		{"alice asked, bob asked, alice signs",
+			[]ssh.Signer{onlyAsks{alice.signer}, asks{alice.signer, bob.signer.PublicKey()}}, "alice"},
 		{"alice asked, a stranger signs", []ssh.Signer{asks{stranger.signer, alice.signer.PublicKey()}}, ""},
 		{"alice forged", []ssh.Signer{forges{alice.signer}}, ""},
 		{"bob asked, alice forged", []ssh.Signer{onlyAsks{bob.signer}, forges{alice.signer}}, ""},
@@ -172,7 +175,7 @@ func TestUnknownKey(t *testing.T) {
 	log := e.log.text()
 	for _, want := range []string{
 		"key is not known", ssh.FingerprintSHA256(stranger.signer.PublicKey()), "user=eve", "address=127.0.0.1:",
-		"remedy=echo 'ssh-ed25519 ", "| refship key add NAME --key - --allow RULE",
+		"remedy=key-unknown ssh-ed25519 ",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("log has no %q:\n%s", want, log)
@@ -186,7 +189,8 @@ func TestOtherLogins(t *testing.T) {
 	laptop := e.user("laptop", "admin")
 	stranger := e.user("stranger", "")
 	cert := &ssh.Certificate{
-		Key: stranger.signer.PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity, ValidPrincipals: []string{"git"},
+		Key: stranger.signer.PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity,
+		ValidPrincipals: []string{"git"},
 	}
 	if err := cert.SignCert(strings.NewReader(strings.Repeat("x", 1000)), laptop.signer); err != nil {
 		t.Fatal(err)
@@ -282,7 +286,8 @@ func TestRemovedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.exec(c, "help").want(t, 4,
-		"refship: error: key "+ssh.FingerprintSHA256(laptop.signer.PublicKey())+" is not known here any more", "refship: hint: ")
+		"refship: error: key "+ssh.FingerprintSHA256(laptop.signer.PublicKey())+" is not known here any more",
+		"refship: hint: ")
 	e.ssh(laptop, "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 
 	// A file that cannot be trusted lets nobody in.
@@ -310,7 +315,8 @@ func TestRemovedBeforePush(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(e.keys.Path, []byte(strings.Replace(string(text), "deploy:config", "read:config", 1)), 0o600)
+			return os.WriteFile(e.keys.Path,
+				[]byte(strings.Replace(string(text), "deploy:config", "read:config", 1)), 0o600)
 		}, "key other may read repository config, but has no permission to push"},
 	} {
 		e.log.at("receive-start", func() {
@@ -371,7 +377,8 @@ func TestRefusedOffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sha1.signer, err = ssh.NewSignerWithAlgorithms(signer.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA}); err != nil {
+	if sha1.signer, err = ssh.NewSignerWithAlgorithms(signer.(ssh.AlgorithmSigner),
+		[]string{ssh.KeyAlgoRSA}); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := e.tryDial(sha1); err == nil { // OpenSSH does not even try
@@ -379,7 +386,8 @@ func TestRefusedOffers(t *testing.T) {
 		t.Error("a signature with SHA-1 is accepted")
 	}
 	e.ssh(sha1, "git@127.0.0.1", "help").want(t, 0) // the same key with signatures of today
-	e.ssh(certified, "-o", "CertificateFile="+certified.path+"-cert.pub", "git@127.0.0.1", "help").want(t, 255, "Permission denied (publickey)")
+	e.ssh(certified, "-o", "CertificateFile="+certified.path+"-cert.pub", "git@127.0.0.1", "help").want(t, 255,
+		"Permission denied (publickey)")
 	e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 	e.stop()
 	log := e.log.text()
@@ -397,8 +405,8 @@ func TestRefusedOffers(t *testing.T) {
 	}
 }
 
-// TestRemovedKeyShared: over a connection that OpenSSH shares, what began before the key was removed is finished, and nothing
-// begins after it.
+// TestRemovedKeyShared: over a connection that OpenSSH shares, what began before the key was removed is finished, and
+// nothing begins after it.
 func TestRemovedKeyShared(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")
@@ -442,7 +450,8 @@ func TestRemovedKeyShared(t *testing.T) {
 	release()
 	(<-pushed).want(t, 0, "deploy 1 published")
 	ssh("git-upload-pack", "config").want(t, 4, gone)
-	if got, want := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+	if got, want := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"),
+		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
 		t.Errorf("ref is %s, want %s", got, want)
 	}
 	if err := master.Process.Kill(); err != nil {
@@ -486,7 +495,8 @@ func TestKeyOfAPush(t *testing.T) {
 	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "later may push to config but not deploy")
 	e.commit(work, "file", "three\n")
 	e.log.at("receive-start", rename("last", "read:config"))
-	e.git(before, work, "push", e.url("config"), "main").want(t, 128, "key last may read repository config, but has no permission to push")
+	e.git(before, work, "push", e.url("config"), "main").want(t, 128,
+		"key last may read repository config, but has no permission to push")
 	e.stop()
 
 	// Every line about a push names the same user.
@@ -502,7 +512,8 @@ func TestKeyOfAPush(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"INFO push ": {"after", "later", "last"}, "DEBUG push ended ": {"after", "later", "last"}, "INFO command failed ": {"last"},
+		"INFO push ": {"after", "later", "last"}, "DEBUG push ended ": {"after", "later", "last"},
+		"INFO command failed ": {"last"},
 	}
 	if !reflect.DeepEqual(users, want) {
 		t.Errorf("users are %v, want %v", users, want)
@@ -539,7 +550,8 @@ func TestPlacesAreNotTold(t *testing.T) {
 		commands []string
 		name     string // of the thing that is told
 	}{
-		{file("config"), []string{"git-upload-pack 'team/config'", "git-receive-pack 'team/config'", "log team/config", "status team/config", "repos"}, "config"},
+		{file("config"), []string{"git-upload-pack 'team/config'", "git-receive-pack 'team/config'",
+			"log team/config", "status team/config", "repos"}, "config"},
 		{e.keys.Path, []string{"repos", "", "git-receive-pack 'team/config'"}, "authorized_keys"},
 	} {
 		swap(x.path)
@@ -556,10 +568,10 @@ func TestPlacesAreNotTold(t *testing.T) {
 		}
 	}
 	// The directory of all repositories itself.
-	if err := os.Rename(e.repos.Dir, e.repos.Dir+".away"); err != nil {
+	if err := os.Rename(e.repos.Path, e.repos.Path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(e.repos.Dir, e.repos.Dir); err != nil { // a loop
+	if err := os.Symlink(e.repos.Path, e.repos.Path); err != nil { // a loop
 		t.Fatal(err)
 	}
 	for _, command := range []string{"log team/config", "git-upload-pack 'team/config'"} {

@@ -25,15 +25,15 @@ func (s *Server) serveChannel(_ *glssh.Server, sc *gossh.ServerConn, nc gossh.Ne
 		return
 	}
 	defer s.closeChannel(c)
-	x := newSession(s, c, sc, pub)
+	x := newSession(s, c, pub)
 	defer x.cancel()
 	// The library's own session handling, with a handler that knows this session, behind the filter.
 	glssh.DefaultSessionHandler(&glssh.Server{Handler: x.handle}, sc, &filteredChannel{NewChannel: nc, x: x}, ctx)
 	x.wait()
 }
 
-// filteredChannel lets through to the library only those requests that this server grants. The library by itself would
-// grant terminals and agent forwarding and take any environment variable.
+// filteredChannel passes only those requests to the library that this server grants. The library by itself would grant
+// terminals and agent forwarding and take any environment variable.
 type filteredChannel struct {
 	gossh.NewChannel
 	x *session
@@ -57,7 +57,7 @@ func (f *filteredChannel) Accept() (gossh.Channel, <-chan *gossh.Request, error)
 	return ch, out, nil
 }
 
-// notGranted is a request type that the library does not know, so that it refuses it, in its turn: replies have no
+// notGranted is a request type that the library does not know. So the library refuses it, in its turn: replies have no
 // numbers, a client tells them apart by their order alone.
 const notGranted = "not-granted@refship"
 
@@ -74,7 +74,7 @@ func (x *session) filter(req *gossh.Request) {
 		}
 		x.started = true
 	case "env":
-		if x.started || !x.filterEnv(req.Payload) {
+		if x.started || !x.takeVariable(req.Payload) {
 			req.Type = notGranted
 		}
 	default: // pty-req, x11-req, auth-agent-req@openssh.com, subsystem, signal, window-change, break, …
@@ -82,7 +82,7 @@ func (x *session) filter(req *gossh.Request) {
 	}
 }
 
-// gitProtocol is what GIT_PROTOCOL may be: see "version=" in git's Documentation/technical/protocol-v2 (gitprotocol-v2(5)).
+// gitProtocol is what GIT_PROTOCOL may be: see gitprotocol-v2(5), "version=".
 var gitProtocol = regexp.MustCompile(`^version=[0-2](:[a-z0-9.=-]+)*$`)
 
 const (
@@ -90,28 +90,25 @@ const (
 	maxNotTaken    = 20
 )
 
-func (x *session) filterEnv(payload []byte) (granted bool) {
-	var kv struct{ Name, Value string }
-	if gossh.Unmarshal(payload, &kv) != nil {
+// takeVariable takes an environment variable that the client sets, or notes why not.
+func (x *session) takeVariable(payload []byte) (taken bool) {
+	var variable struct{ Name, Value string }
+	if gossh.Unmarshal(payload, &variable) != nil {
 		return false
 	}
-	var why string
+	name, value := variable.Name, variable.Value
+	why := "only GIT_PROTOCOL is"
 	switch {
-	case kv.Name == "GIT_PROTOCOL" && len(kv.Value) <= maxGitProtocol && gitProtocol.MatchString(kv.Value):
-		x.protocol = kv.Value
+	case name == "GIT_PROTOCOL" && len(value) <= maxGitProtocol && gitProtocol.MatchString(value):
+		x.protocol = value
 		return true
-	case kv.Name == "GIT_PROTOCOL":
+	case name == "GIT_PROTOCOL":
 		why = "its value is not version=0, 1 or 2"
-	case isLocale(kv.Name): // many clients are set up to send these to every host
+	case isLocale(name): // many clients are set up to send these to every host
 		return false
-	default:
-		why = "only GIT_PROTOCOL is"
-	}
-	if len(kv.Name) > maxGitProtocol {
-		kv.Name = kv.Name[:maxGitProtocol] + "..."
 	}
 	if len(x.notTaken) < maxNotTaken {
-		x.notTaken = append(x.notTaken, "environment variable "+text.Mention(kv.Name)+" not taken: "+why)
+		x.notTaken = append(x.notTaken, "environment variable "+text.Mention(text.Clip(name))+" not taken: "+why)
 	}
 	return false
 }

@@ -6,25 +6,28 @@ import (
 	"time"
 )
 
-// client is the reader at the other end of a session. Writes to it always succeed: once it has read nothing for a while,
-// or its channel is closed, it counts as gone and what is written goes nowhere. So a process whose output ends here
-// never waits for a client for longer than that, and is never ended by one.
+// readTimeout is how long a client may read nothing before it counts as gone.
+const readTimeout = 10 * time.Second
+
+// client is the reader at the other end of a session. Writes to it always succeed: once it has read nothing for a
+// while, or its channel is closed, it counts as gone and what is written is dropped. So a process whose output ends
+// here never waits for a client for longer than that, and no client ends it.
 type client struct {
 	timeout time.Duration
 	gone    chan struct{}
 	once    sync.Once
-	leave   func(idle bool) // called once, when the client is gone
+	onGone  func(idle bool) // called once, when the client is gone
 	writers sync.WaitGroup
 }
 
-func newClient(timeout time.Duration, leave func(idle bool)) *client {
-	return &client{timeout: timeout, gone: make(chan struct{}), leave: leave}
+func newClient(timeout time.Duration, onGone func(idle bool)) *client {
+	return &client{timeout: timeout, gone: make(chan struct{}), onGone: onGone}
 }
 
-func (c *client) lose(idle bool) {
+func (c *client) markGone(idle bool) {
 	c.once.Do(func() {
 		close(c.gone)
-		c.leave(idle)
+		c.onGone(idle)
 	})
 }
 
@@ -46,11 +49,11 @@ type clientWriter struct {
 	done chan error
 }
 
-// clientChunk is how much a client has to read within the timeout to count as there.
+// clientChunk is how many bytes a client has to read within the timeout.
 const clientChunk = 4 << 10
 
-// writer gives a stream that ends in w. Its goroutine ends with Close, but not before w's Write returns: leave has to
-// see to that.
+// writer gives a stream that ends in w. Its goroutine ends with Close, but not before w's Write returns: onGone has
+// to make it return.
 func (c *client) writer(w io.Writer) *clientWriter {
 	cw := &clientWriter{c: c, jobs: make(chan []byte), done: make(chan error, 1)}
 	c.writers.Go(func() {
@@ -81,10 +84,10 @@ func (w *clientWriter) send(b []byte) {
 	select {
 	case err := <-w.done:
 		if err != nil {
-			w.c.lose(false)
+			w.c.markGone(false)
 		}
 	case <-t.C:
-		w.c.lose(true)
+		w.c.markGone(true)
 	}
 }
 

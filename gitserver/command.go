@@ -2,12 +2,13 @@ package gitserver
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/gitserver/repos"
 )
 
 // verb is what an ssh command asks for.
@@ -28,17 +29,17 @@ const (
 type command struct {
 	verb       verb
 	repository string // name; "" for greet, help and repos
-	target     string // its name; "" if none was given
+	target     string // name, not checked; "" if none was given
 	limit      int    // of log: how many deploys, 0 for all
 }
 
-// defaultLimit is how many deploys log prints unless it is told otherwise: a chain is long, and its end is what people ask for.
+// defaultLimit is how many deploys log prints if it is not told: a chain is long, and its end is what people ask for.
 const defaultLimit = 20
 
+// maxCommand is the longest command, in bytes.
 const maxCommand = 1000
 
-// parseCommand understands what git sends for push, clone and fetch, and the few commands a person types. Errors are
-// *usageError, *NameError or *refusedError.
+// parseCommand understands what git sends for push, clone and fetch, and the few commands that a person types.
 func parseCommand(raw string) (command, error) {
 	words, err := splitWords(raw)
 	if err != nil {
@@ -55,7 +56,7 @@ func parseCommand(raw string) (command, error) {
 	switch v {
 	case verbHelp, verbRepos:
 		if len(args) > 0 {
-			return command{}, &usageError{what: fmt.Sprintf("%s takes no argument", v), remedy: helpHint}
+			return command{}, usageError("%s takes no argument", v)
 		}
 		return command{verb: v}, nil
 	case verbReceivePack, verbUploadPack, verbStatus:
@@ -65,47 +66,43 @@ func parseCommand(raw string) (command, error) {
 	case verbLog:
 		return parseLog(args)
 	case "git-upload-archive":
-		return command{}, &refusedError{
-			what:   "git-upload-archive is not served here",
-			remedy: "clone or fetch, then run git archive on your side",
-		}
+		return command{}, fault.New(fault.Refused, "git-upload-archive is not served here",
+			"clone or fetch, then run git archive on your side")
 	}
-	return command{}, &usageError{what: fmt.Sprintf("unknown command %s", text.Mention(words[0])), remedy: helpHint}
+	return command{}, usageError("unknown command %s", text.Mention(words[0]))
 }
 
-const helpHint = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, deploy REPO[:TARGET], " +
-	"and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
+	"deploy REPO[:TARGET], and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+
+// usageError is for a command that is not understood.
+func usageError(format string, args ...any) error {
+	return fault.New(fault.Usage, fmt.Sprintf(format, args...), commandsRemedy)
+}
 
 // withRepository wants one repository and nothing else.
 func withRepository(v verb, args []string) (command, error) {
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			return command{}, &usageError{what: fmt.Sprintf("%s takes no option: %s", v, text.Mention(clip(a))), remedy: helpHint}
+			return command{}, usageError("%s takes no option: %s", v, text.Mention(text.Clip(a)))
 		}
 	}
 	if len(args) != 1 {
-		return command{}, &usageError{
-			what:   fmt.Sprintf("%s takes one repository, not %d arguments", v, len(args)),
-			remedy: helpHint,
-		}
+		return command{}, usageError("%s takes one repository, not %d arguments", v, len(args))
 	}
 	if v == verbStatus && strings.Contains(args[0], ":") {
-		return command{}, &usageError{
-			what:   "status takes no target: " + text.Mention(clip(args[0])),
-			remedy: "give it the repository alone: it tells of all targets",
-		}
+		return command{}, fault.New(fault.Usage, "status takes no target: "+text.Mention(text.Clip(args[0])),
+			"give it the repository alone: it tells of all targets")
 	}
-	name, err := repositoryName(args[0])
+	name, err := repos.NameFromPath(args[0])
 	if err != nil {
 		return command{}, err
 	}
 	return command{verb: v, repository: name}, nil
 }
 
-// targetName is what a target can be called: see hooks.Target.
-var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-
-// withTarget wants one REPO or REPO:TARGET. A repository's name has no colon.
+// withTarget wants one REPO or REPO:TARGET. A repository's name has no colon. Whether there is such a target shows
+// when it is looked for.
 func withTarget(v verb, args []string) (command, error) {
 	if len(args) != 1 {
 		return withRepository(v, args)
@@ -115,11 +112,8 @@ func withTarget(v verb, args []string) (command, error) {
 	if err != nil {
 		return command{}, err
 	}
-	if given && !targetName.MatchString(target) {
-		return command{}, &usageError{
-			what:   text.Mention(clip(target)) + " is no target's name",
-			remedy: "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: " + string(v) + " " + c.repository + ":default",
-		}
+	if given && target == "" {
+		return command{}, usageError("%s: the target's name is missing after %s:", v, c.repository)
 	}
 	c.target = target
 	return c, nil
@@ -130,7 +124,7 @@ func parseLog(args []string) (command, error) {
 	limit := defaultLimit
 	if i := slices.Index(args, "-n"); i >= 0 {
 		if len(args) == i+1 {
-			return command{}, &usageError{what: "-n: a number from 1 on is missing, or all", remedy: helpHint}
+			return command{}, usageError("-n: a number from 1 on is missing, or all")
 		}
 		var err error
 		if limit, err = ParseLimit(args[i+1]); err != nil {
@@ -153,26 +147,30 @@ func ParseLimit(arg string) (int, error) {
 	}
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil || n == 0 {
-		return 0, &usageError{what: text.Mention(clip(arg)) + " is neither a number from 1 on nor all", remedy: helpHint}
+		return 0, usageError("%s is neither a number from 1 on nor all", text.Mention(text.Clip(arg)))
 	}
 	return int(n), nil
 }
 
-// splitWords takes a command apart the way git puts it together (sq_quote_buf in git's quote.c): words are separated by
-// spaces, a single-quoted part is literal, and outside of quotes a backslash takes the quote or the exclamation mark
-// after it literally: it's! is 'it'\”s'\!”. No shell reads these words, so nothing else has a meaning.
+// splitWords takes a command apart the way git puts it together (sq_quote_buf in git's quote.c). Words are separated
+// by spaces. A single-quoted part is literal. Outside of quotes a backslash makes the quote or the exclamation mark
+// after it literal. For it's! git sends
+//
+//	'it'\''s'\!''
+//
+// No shell reads these words, so nothing else has a meaning.
 func splitWords(raw string) ([]string, error) {
 	if len(raw) > maxCommand {
-		return nil, &usageError{what: fmt.Sprintf("command is longer than %d bytes", maxCommand), remedy: helpHint}
+		return nil, usageError("command is %d bytes (limit %d)", len(raw), maxCommand)
 	}
 	if strings.ContainsAny(raw, "\x00\n\r") {
-		return nil, &usageError{what: "command has a NUL or newline in it: " + text.Mention(raw), remedy: helpHint}
+		return nil, usageError("command has a NUL or newline in it: %s", text.Mention(raw))
 	}
 	var words []string
 	for rest := strings.TrimLeft(raw, " "); rest != ""; rest = strings.TrimLeft(rest, " ") {
 		w, r, ok := nextWord(rest)
 		if !ok {
-			return nil, &usageError{what: "cannot read the quotes of the command " + text.Mention(raw), remedy: helpHint}
+			return nil, usageError("cannot read the quotes of the command %s", text.Mention(raw))
 		}
 		words, rest = append(words, w), r
 	}

@@ -1,17 +1,15 @@
 package gitserver
 
 import (
-	"errors"
 	"math"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"refship/deploy/record"
-	"refship/hooks/target"
+	"refship/deploy/fault"
+	"refship/gitserver/repos"
 )
 
 // sqQuote is git's sq_quote_buf (quote.c).
@@ -72,16 +70,19 @@ func TestParseCommand(t *testing.T) {
 }
 
 func FuzzParseCommand(f *testing.F) {
-	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git", "deploy ../x", "git-upload-pack '-x'",
-		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n", "log config -n 99999999999999999999",
-		"status config", "status config:web", "deploy team/config:web", "deploy config:", "deploy :x", "deploy a:b:c", "log 'config':'web'"} {
+	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git",
+		"deploy ../x", "git-upload-pack '-x'",
+		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n",
+		"log config -n 99999999999999999999",
+		"status config", "status config:web", "deploy team/config:web", "deploy config:", "deploy :x",
+		"deploy a:b:c", "log 'config':'web'"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		c, err := parseCommand(raw)
 		if err != nil {
-			var hint interface{ Hint() string }
-			if !errors.As(err, &hint) || strings.ContainsAny(err.Error(), "\x00\x1b\n\r") {
+			if fault.RemedyOf(err) == "" || fault.KindOf(err) == fault.Failed ||
+				strings.ContainsAny(err.Error(), "\x00\x1b\n\r") {
 				t.Errorf("%q: bad error %q", raw, err)
 			}
 			return
@@ -97,76 +98,14 @@ func FuzzParseCommand(f *testing.F) {
 				t.Errorf("%q: target %q", raw, c.target)
 			}
 		case verbLog, verbDeploy:
-			if c.target != "" {
-				checkTarget(t, c.target)
-			}
 		default:
 			t.Errorf("%q: verb %q", raw, c.verb)
 		}
 		if c.limit < 0 || c.limit > math.MaxInt32 || c.limit != 0 && c.verb != verbLog {
 			t.Errorf("%q: limit %d", raw, c.limit)
 		}
-		checkName(t, c.repository)
-	})
-}
-
-// checkTarget asks hooks, which knows what a target can be called.
-func checkTarget(t *testing.T, name string) {
-	t.Helper()
-	target := target.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
-	if err := target.Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestTargetName: here a target can be called what hooks says, and nothing else.
-func TestTargetName(t *testing.T) {
-	for _, name := range []string{"default", "a", "0", "web-1", strings.Repeat("a", 32)} {
-		checkTarget(t, name)
-		if c, err := parseCommand("log config:" + name); err != nil || c.target != name {
-			t.Errorf("%s: got %+v, %v", name, c, err)
-		}
-	}
-	for _, name := range []string{"", "-a", "A", "a_b", "a.b", "a/b", strings.Repeat("a", 33), "ä"} {
-		target := target.Target{Name: name, Ref: "refs/heads/main", Namespace: "/x", Frontend: record.Files}
-		if target.Validate() == nil {
-			t.Errorf("hooks takes %q", name)
-		}
-		if c, err := parseCommand("log config:" + name); err == nil {
-			t.Errorf("%s: got %+v", name, c)
-		}
-	}
-}
-
-func FuzzParseName(f *testing.F) {
-	for _, s := range []string{"config", "team/config", "../x", "a//b", "a.git", "deploy", "-x", strings.Repeat("a", 101), "a\x00"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if name, err := ParseName(s); err == nil {
-			if name != s {
-				t.Errorf("%q became %q", s, name)
-			}
-			checkName(t, name)
+		if err := repos.CheckName(c.repository); err != nil {
+			t.Errorf("%q: %v", raw, err)
 		}
 	})
-}
-
-// checkName holds a name against what it is used for: a path below a directory, a word for a shell, an etcd prefix.
-func checkName(t *testing.T, name string) {
-	t.Helper()
-	if name == "" || len(name) > maxName || !filepath.IsLocal(name) || filepath.Clean(name) != name {
-		t.Errorf("%q is no clean path", name)
-	}
-	for e := range strings.SplitSeq(name, "/") {
-		if e == "" || e[0] == '.' || e[0] == '-' || strings.HasSuffix(e, ".git") || strings.HasSuffix(e, ".lock") {
-			t.Errorf("%q has the element %q", name, e)
-		}
-		if e == "deploy" || e == "fs" || e == "storage" || e == "refship" {
-			t.Errorf("%q has a reserved element", name)
-		}
-	}
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != "" {
-		t.Errorf("%q has other characters", name)
-	}
 }

@@ -10,14 +10,15 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
 
-// listRepos prints the repositories that a key may read, a line a target: name, what the key may do, target, where from,
-// namespace, frontend; of one without a target the first three, with a "-".
+// listRepos prints the repositories that a key may read, a line a target: name, what the key may do, target, source,
+// namespace, frontend. A repository without a target has a line of the first two and "-".
 func (x *session) listRepos(key *keys.Key) int {
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		return x.fail(err)
 	}
@@ -26,14 +27,13 @@ func (x *session) listRepos(key *keys.Key) int {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, name := range names {
-		may := highest(key, name)
+		may := highestAction(key, name)
 		if may == "" {
 			continue
 		}
-		repo, err := x.s.cfg.Repos.Find(x.ctx, name)
-		var gone *UnknownRepoError
+		repo, err := x.s.cfg.Repos.Find(name)
 		switch {
-		case errors.As(err, &gone): // removed since names looked
+		case errors.Is(err, repos.ErrUnknown): // removed since Names looked
 			continue
 		case err != nil:
 			errs = append(errs, err)
@@ -49,7 +49,7 @@ func (x *session) listRepos(key *keys.Key) int {
 	}
 	_ = table.Flush() // a strings.Builder takes everything
 	for line := range strings.Lines(text.String()) {
-		x.say("%s", strings.TrimRight(line, " \n"))
+		x.print("%s", strings.TrimRight(line, " \n"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return x.fail(err)
@@ -62,16 +62,17 @@ func (x *session) listRepos(key *keys.Key) int {
 
 // printLog prints the latest deploys of one chain.
 func (x *session) printLog(key *keys.Key, c command) int {
-	dir, err := x.open(key, c.repository, keys.Read)
+	dir, err := x.findRepository(key, c.repository, keys.Read)
 	if err != nil {
 		return x.fail(err)
 	}
 	last := &lastLine{}
-	status := x.print(func(w io.Writer) error {
+	status := x.stream(func(w io.Writer) error {
 		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.repository, dir, c.target, c.limit)
 	})
 	// A line begins with the deploy's id, and a chain's first is 1.
-	if status == exitDone && c.limit == defaultLimit && last.number == defaultLimit && !strings.HasPrefix(last.text, "1 ") {
+	full := c.limit == defaultLimit && last.number == defaultLimit
+	if status == exitDone && full && !strings.HasPrefix(last.text, "1 ") {
 		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", defaultLimit))
 	}
 	return status
@@ -95,20 +96,16 @@ func (l *lastLine) Write(p []byte) (int, error) {
 
 // printStatus compares refs with chains.
 func (x *session) printStatus(key *keys.Key, name string) int {
-	dir, err := x.open(key, name, keys.Read)
-	if err != nil {
-		return x.fail(err)
-	}
-	_, release, err := x.enter(x.s.fetches, key, name, keys.Read) // it asks git how commits stand to each other
+	dir, _, release, err := x.enter(x.s.fetches, key, name, keys.Read) // it runs git to compare commits
 	if err != nil {
 		return x.fail(err)
 	}
 	defer release()
-	return x.print(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, dir) })
+	return x.stream(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, dir) })
 }
 
-// print gives what write writes to the client, which may read it as slowly as it likes and may leave.
-func (x *session) print(write func(io.Writer) error) int {
+// stream gives what write writes to the client, which may read it as slowly as it likes and may leave.
+func (x *session) stream(write func(io.Writer) error) int {
 	w := bufio.NewWriter(x.raw)
 	err := write(w)
 	if flushed := w.Flush(); err == nil { // what there is comes before the error
@@ -117,30 +114,27 @@ func (x *session) print(write func(io.Writer) error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case x.ctx.Err() != nil && x.s.hard.Err() == nil:
+	case x.ctx.Err() != nil && x.s.killing.Err() == nil:
 		x.log().Debug("client has left", "error", err)
 		return exitFailed
 	}
 	return x.fail(err)
 }
 
-// deploy publishes what pushes left behind in one repository, then what its refs have and its chains have not.
+// deploy publishes what pushes to a repository left unfinished, then deploys what its refs have and its chains have
+// not.
 func (x *session) deploy(key *keys.Key, name, target string) int {
-	dir, err := x.open(key, name, keys.Deploy)
-	if err != nil {
-		return x.fail(err)
-	}
-	key, release, err := x.enter(x.s.pushes, key, name, keys.Deploy)
+	dir, key, release, err := x.enter(x.s.pushes, key, name, keys.Deploy)
 	if err != nil {
 		return x.fail(err)
 	}
 	defer release()
-	say := func(line string) { x.say("refship: %s", line) }
-	// A target's own check ends with its client, and at once where the server begins to stop; the deploy does not.
+	say := func(line string) { x.print("refship: %s", line) }
+	// A target's own check ends with its client, and when the server begins to stop; the deploy does not.
 	client, leave := context.WithCancelCause(x.ctx)
 	defer leave(nil)
-	defer context.AfterFunc(x.s.soft, func() { leave(errShuttingDown) })()
-	if err := x.s.cfg.Hooks.Deploy(x.s.hard, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
+	defer context.AfterFunc(x.s.stopping, func() { leave(errShuttingDown) })()
+	if err := x.s.cfg.Hooks.Deploy(x.s.killing, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
 		return x.fail(err)
 	}
 	return exitDone

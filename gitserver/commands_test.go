@@ -43,13 +43,13 @@ func TestReposCommand(t *testing.T) {
 
 	// A repository that cannot be read keeps none of the others from being told, and one that is hidden stays so.
 	for _, name := range []string{"site", "secret"} {
-		path := filepath.Join(e.repos.Dir, name+".git", "config")
+		path := filepath.Join(e.repos.Path, name+".git", "config")
 		if err := os.WriteFile(path, []byte("[refship \"x\"]\n\tfoo = bar\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r = e.ssh(laptop, "git@127.0.0.1", "repos")
-	r.want(t, 1, "refship: error: read targets of repository site: ")
+	r.want(t, 4, "refship: error: read targets of repository site: ")
 	if !strings.HasPrefix(r.stdout, "config  deploy  ") || strings.Contains(r.stderr, "secret") {
 		t.Errorf("got %s\n%s", r.stdout, r.stderr)
 	}
@@ -69,7 +69,8 @@ func TestLogCommand(t *testing.T) {
 		e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
 		if i+1 == defaultLimit { // that is all there is
 			for _, command := range []string{"log config", "log config -n 20"} {
-				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit || r.stderr != "" {
+				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit ||
+					r.stderr != "" {
 					t.Errorf("%s of %d deploys: %+v", command, defaultLimit, r)
 				}
 			}
@@ -89,27 +90,30 @@ func TestLogCommand(t *testing.T) {
 		r := e.exec(c, x.command)
 		r.want(t, 0)
 		lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
-		if len(lines) != x.lines || !strings.HasPrefix(lines[0], fmt.Sprint(deploys, " ")) || !strings.Contains(lines[0], "laptop") {
+		if len(lines) != x.lines || !strings.HasPrefix(lines[0], fmt.Sprint(deploys, " ")) ||
+			!strings.Contains(lines[0], "laptop") {
 			t.Errorf("%s: %d lines: %s", x.command, len(lines), r.stdout)
 		}
-		if got := strings.Contains(r.stderr, "refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
+		if got := strings.Contains(r.stderr,
+			"refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
 			t.Errorf("%s: stderr is %q", x.command, r.stderr)
 		}
 	}
 	// A second target makes it necessary to say which.
-	second := target.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"), Frontend: record.Files}
+	second := target.Target{Name: "docs", Ref: "refs/heads/docs", Namespace: e.namespace("docs"),
+		Frontend: record.Files}
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 1, "refship: error: ", "refship: hint: ", "default")
-	e.exec(c, "log config:nope").want(t, 1, "refship: error: ", "nope", "refship: hint: ")
+	e.exec(c, "log config").want(t, 4, "refship: error: ", "refship: hint: ", "default")
+	e.exec(c, "log config:nope").want(t, 4, "refship: error: ", "nope", "refship: hint: ")
 	if r := e.exec(c, "log config:default -n 1"); r.status != 0 || strings.Count(r.stdout, "\n") != 1 {
 		t.Errorf("got %+v", r)
 	}
 	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte("[core\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 1, "refship: error: ")
+	e.exec(c, "log config").want(t, 4, "refship: error: ")
 }
 
 // TestStatusCommand: ref against chain, before and after.
@@ -137,7 +141,7 @@ func TestStatusCommand(t *testing.T) {
 	status(e.mustGit(nil, work, "rev-parse", "HEAD"), head, "ahead by 1 commit")
 	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:default").want(t, 0)
 	status("equal")
-	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 1, "refship: error: ", "docs")
+	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 4, "refship: error: ", "docs")
 }
 
 // TestAdmin: the rule admin is for everything on every repository, over SSH too.
@@ -151,7 +155,8 @@ func TestAdmin(t *testing.T) {
 	e.mustGit(root, work, "push", "-q", e.url("team/site"), "main")
 	clone := filepath.Join(e.dir, "clone")
 	e.mustGit(root, e.dir, "clone", "-q", e.url("team/site"), clone)
-	for _, command := range []string{"", "help", "repos", "log config", "log team/site:default", "status team/site", "deploy config", "deploy team/site:default"} {
+	for _, command := range []string{"", "help", "repos", "log config", "log team/site:default", "status team/site",
+		"deploy config", "deploy team/site:default"} {
 		e.ssh(root, "git@127.0.0.1", command).want(t, 0)
 	}
 	r := e.ssh(root, "git@127.0.0.1", "repos")
@@ -163,7 +168,8 @@ func TestAdmin(t *testing.T) {
 	e.mustGit(root, clone, "push", "-q", "origin", "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
 	e.git(root, clone, "push", "--force", "origin", "main").want(t, 1, "refship: refused")
-	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin", "main").want(t, 0, "deploy 3 published")
+	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin",
+		"main").want(t, 0, "deploy 3 published")
 	if d := e.head("team/site"); d == nil || d.ID != 3 || !d.Record.Forced || d.Record.Pusher.Name != "root" {
 		t.Errorf("head is %+v", d)
 	}
@@ -172,5 +178,6 @@ func TestAdmin(t *testing.T) {
 	e.commit(clone, "file", "wrong again\n")
 	e.mustGit(laptop, clone, "push", "-q", e.url("team/site"), "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
-	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"), "main").want(t, 1, "refship: refused")
+	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"),
+		"main").want(t, 1, "refship: refused")
 }

@@ -13,36 +13,36 @@ import (
 // conn is one client's connection.
 type conn struct {
 	net.Conn
-	from  netip.Prefix    // what it is counted by
-	raw   syscall.RawConn // nil if it is no TCP connection
-	began time.Time
-	heard atomic.Int64 // when the client last sent something, in nanoseconds since began
+	network netip.Prefix    // what it is counted by
+	raw     syscall.RawConn // nil if it is no TCP connection
+	began   time.Time
+	heard   atomic.Int64 // when the client last sent something, in nanoseconds since began
 
-	grace         *time.Timer                             // closes the connection unless a key authenticated before
+	loginTimer    *time.Timer                             // closes the connection unless a key authenticated before
 	login         atomic.Pointer[gossh.ServerPreAuthConn] // from the end of the key exchange on
-	late          atomic.Bool                             // grace is over
+	late          atomic.Bool                             // loginTimer has fired
 	authenticated atomic.Bool
 	keeper        atomic.Pointer[keeper] // set with authenticated
 
 	// Used by the handshake's goroutine only:
-	refused []offer // keys that were not accepted
-	judged  bool    // mayTry has looked at the key that is being offered
+	refused []refusedKey
+	asked   bool // mayAuthenticate was asked about the key that is being offered
 
 	channels int // open session channels; under Server.mu
 }
 
-func (s *Server) newConn(nc net.Conn, from netip.Prefix) *conn {
-	c := &conn{Conn: nc, from: from, began: time.Now()}
+func (s *Server) newConn(nc net.Conn, network netip.Prefix) *conn {
+	c := &conn{Conn: nc, network: network, began: time.Now()}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
 		}
 	}
-	c.grace = time.AfterFunc(s.cfg.Limits.LoginGrace, func() { s.loginExpired(c) })
+	c.loginTimer = time.AfterFunc(s.cfg.Limits.LoginGrace, func() { s.loginExpired(c) })
 	return c
 }
 
-// smallRead is what the other side is likely to wait for an answer to.
+// smallRead is the size below which the client probably waits for an answer to what it sent.
 const smallRead = 4 << 10
 
 // Read acknowledges small packets at once. The client's next small packet otherwise waits (Nagle) for our delayed ACK,
@@ -61,15 +61,15 @@ func (c *conn) Read(p []byte) (int, error) {
 // silent is for how long the client has sent nothing.
 func (c *conn) silent() time.Duration { return time.Since(c.began) - time.Duration(c.heard.Load()) }
 
-// authenticate takes the time limit off: a push may take hours, and a shared connection may idle.
-func (c *conn) authenticate() {
+// setAuthenticated takes the time limit off: a push may take hours, and a shared connection may idle.
+func (c *conn) setAuthenticated() {
 	c.authenticated.Store(true)
-	c.grace.Stop()
+	c.loginTimer.Stop()
 }
 
-// end stops what watches the connection.
-func (c *conn) end() {
-	c.grace.Stop()
+// stopTimers stops what watches the connection.
+func (c *conn) stopTimers() {
+	c.loginTimer.Stop()
 	if k := c.keeper.Load(); k != nil {
 		k.stop()
 	}

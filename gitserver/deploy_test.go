@@ -37,18 +37,22 @@ func TestDeployCommand(t *testing.T) {
 	})
 	r := e.git(laptop, work, "push", e.url("config"), "main")
 	r.want(t, 1, "remote: refship: pushed, not deployed: ", "is on hold: maintenance", "ssh HOST deploy config")
-	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit || e.head("config") != nil || pending() != 1 {
+	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit || e.head("config") != nil ||
+		pending() != 1 {
 		t.Fatalf("ref is %s, head %+v, %d intents", got, e.head("config"), pending())
 	}
-	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 1, "refship: error: ", "is on hold: maintenance", "refship: hint: ")
+	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 4, "refship: error: ", "is on hold: maintenance",
+		"refship: hint: ")
 	if e.head("config") != nil || pending() != 1 {
 		t.Fatalf("on hold: head %+v, %d intents", e.head("config"), pending())
 	}
 	if _, err := store.Client().Delete(context.Background(), hold); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"left by a push of ", ": deploy 1 published in ", commit[:7] + " is already deployed as 1 of "} {
-		r = e.ssh(ops, "git@127.0.0.1", "deploy", "config") // a second time there is nothing to do
+	// A second time there is nothing to do.
+	for _, text := range []string{"left by a push of laptop: deploy 1 published in ",
+		commit[:7] + " is already deployed as 1 of "} {
+		r = e.ssh(ops, "git@127.0.0.1", "deploy", "config")
 		r.want(t, 0)
 		if !strings.Contains(r.stdout, text) {
 			t.Errorf("stdout is %s", r.stdout)
@@ -79,7 +83,8 @@ func TestReceivePackKilled(t *testing.T) {
 		}
 	})
 	r := e.execIn(s, "git-receive-pack '/config'")
-	r.want(t, 1, "refship: error: git receive-pack was ended by a signal: killed", "refship: hint: nothing was stored: push again")
+	r.want(t, 1, "refship: error: git receive-pack was ended by a signal: killed",
+		"refship: hint: nothing was stored: push again")
 	if strings.Contains(r.stderr, "fsck") {
 		t.Errorf("stderr is %s", r.stderr)
 	}
@@ -103,7 +108,8 @@ func TestBrokenRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := e.execIn(s, "git-receive-pack '/config'")
-	r.want(t, 128, "fatal: bad config", "refship: hint: who runs this server has to look at repository config")
+	r.want(t, 128, "fatal: bad config",
+		"refship: hint: tell the server's operator that git cannot work with repository config")
 	if strings.Contains(r.stderr, "sha1") {
 		t.Errorf("stderr is %s", r.stderr)
 	}
@@ -134,8 +140,8 @@ func receivePack(t *testing.T, dir string) *os.Process {
 	return nil
 }
 
-// TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server begins to
-// stop, which then does not wait for it; nothing is deployed.
+// TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server
+// begins to stop, which then does not wait for it; nothing is deployed.
 func TestDeployEndsItsCheck(t *testing.T) {
 	for _, way := range []string{"client gone", "server stops"} {
 		t.Run(way, func(t *testing.T) {

@@ -1,18 +1,47 @@
-// Package gitserver is the SSH git server: it listens, tells who a client is, reads its command, and runs the system's
-// git for push, clone and fetch. It also keeps the bare repositories on disk.
+// Package gitserver is the SSH git server. It listens, identifies a client by its key, reads its command, and runs the
+// system's git for push, clone and fetch. The repositories themselves are the package repos; deploying is hooks.
+//
+// # Words
+//
+// A connection carries sessions, each of which is one channel and at most one command. A client is whatever is at the
+// other end of a connection; its user is the name of the key that authenticated it. A turn is what lets a command run
+// git.
+//
+// # A push
+//
+// From the connection to git and the hooks, by file and function:
+//
+//  1. server.go: [Server.Run] and accept take a connection. limits.go: admit counts it, or turns it away (farewell.go).
+//     server.go: serveConn hands it to the library; conn.go is what is known of it.
+//  2. auth.go: mayAuthenticate answers which keys may be tried; serverConfig notes the key that the library verified.
+//  3. channel.go: serveChannel opens a session's channel. filter grants "exec", and GIT_PROTOCOL (takeVariable).
+//  4. session.go: handle gives the session its streams (client.go). run looks the key up in the file (lookUpKey), has
+//     the command parsed (command.go: parseCommand), and calls receivePack.
+//  5. push.go: receivePack calls enter (pool.go), which finds the repository, checks the permission to push
+//     (session.go: findRepository), and waits for a turn. checkHooks makes sure that git will run the hooks.
+//     [hooks.Server.Begin] announces the push, and gives the variables that let the hooks find it.
+//  6. git.go: runGit runs git receive-pack with the server's hooks directory (push.go: receiveSettings). Its input is a
+//     pushInput (push.go): the first byte begins the push, and the key is looked up once more (stillMay).
+//  7. git stores the pack, runs pre-receive, moves the refs, and runs post-receive. Both hooks are refship-hook, which
+//     hands its input to the hook socket: the doc of package hooks goes on from there.
+//  8. push.go: receivePack calls [hooks.Session.End], which settles what is left. report tells what git could not tell,
+//     and gives the exit status.
 //
 // # Identity
 //
 // A client is the key that authenticated, and nothing else: not the user name in the URL (any will do, the
-// documentation says git@), not a key that was merely offered. SSH clients first ask about keys ("would this one do?",
-// RFC 4252 section 7), and the answer to that is all that Server's public key handler gives. The key is taken down when
-// its signature over the connection was checked (VerifiedPublicKeyCallback of golang.org/x/crypto/ssh), and travels in the
-// connection's Permissions; the library's Session.PublicKey is the key offered last and is never used. Each session
-// reads the keys file again, and each push once more with the first byte that its client sends: a key or rule that was
-// removed fails at its next attempt, on a connection that stands too, and a push that had begun is finished.
+// documentation says git@), not a key that was only offered. SSH clients first ask about keys ("would this one do?",
+// RFC 4252 section 7), and the answer to that is all that the library's public key handler gives (mayAuthenticate).
+// The key is noted when its signature over the connection was checked (VerifiedPublicKeyCallback of
+// golang.org/x/crypto/ssh), and travels in the connection's Permissions. The library's Session.PublicKey is the key
+// offered last and is never used.
 //
-// What is not let in is logged with the reason: a key that is not known (and how to add it), one whose line is not
-// usable, a weak key, a certificate, an algorithm that is not accepted.
+// Each session reads the keys file again, and each push once more with the first byte that its client sends. So a key
+// or rule that was removed fails at its next attempt, on an open connection too, and a push that had begun is
+// finished.
+//
+// What is not let in is logged with the reason and the remedy: a key that is not known, one whose line is not usable, a
+// weak key, a certificate, an algorithm that is not accepted.
 //
 // # What a session may do
 //
@@ -26,51 +55,47 @@
 //	deploy NAME[:TARGET]       deploy what refs have and chains have not
 //	help                       these
 //
-// A command is read the way git quotes it; no shell is involved. Of NAME exactly one leading slash and a trailing ".git"
-// are dropped; then it must be a repository's name as ParseName has it. log and status need the permission to read,
-// deploy the one to deploy. A repository that a key may not read and one that does not exist get the same answer. Data
-// goes to standard output, speech to standard error.
+// A command is read the way git quotes it; no shell is involved. NAME is read by [repos.NameFromPath]. log and status
+// need the permission to read, deploy the one to deploy. A repository that a key may not read and one that does not
+// exist get the same answer. Data goes to standard output, speech to standard error.
 //
 // Refused are terminals, agent and X11 forwarding, subsystems, signals, port forwarding in both directions, and every
 // environment variable but GIT_PROTOCOL with a value in git's form; password and keyboard-interactive logins;
 // certificates; algorithms that are known to be weak.
 //
-// Exit statuses: 0 done, 1 failed, 2 a command or name that is not understood, 4 no permission or no such repository;
-// else that of git, or what Config.ExitCode gives for an error of the hooks.
+// The exit status is 0, git's own, or the kind of the error ([fault.KindOf]). What to do about an error is worded by
+// [Config].Remedy, since a package below the program names none of its commands and flags.
 //
 // # Limits
 //
-// Limits bounds the connections, in all and from one address, the time to authenticate, and a push's pack; a connection
-// has at most 10 sessions. Who meets one is told: a connection too many by SSH's own message of disconnection, the others
-// by a line. The log has each, but for a flood.
+// [Limits] bounds the connections, in all and from one address, the time to authenticate, and a push's pack; a
+// connection has at most 10 sessions. A client that meets a limit is told: one connection too many by SSH's own
+// message of disconnection, the others by a line. The log has each, but for a flood.
 //
-// A client that authenticated may idle for as long as it answers: after Limits.KeepAlive of silence it is asked
-// (keepalive@openssh.com), and three times as much ends its connection. Uploads and clones take as long as they take.
+// A client that authenticated may idle for as long as it answers: after 30 s of silence it is asked
+// (keepalive@openssh.com), and after 90 s its connection ends. Uploads and clones take as long as they take.
 //
-// At most 128 pushes and deploys, and 128 fetches, run at a time, and a key gets one more turn while it has fewer than are
-// free: 64 if nobody else has any, 32 beside a key that has 64, and so on. Who waits for a turn is told, and its key is looked up again when it gets one. git is set up so that
-// large files pass through it in pieces: receiving or sending a file of 200 MB takes some 15 and 70 MiB, where git by
-// itself takes the size of the file. Only what arrives as a delta is put together in memory. On Linux each git process
-// may take 2 GiB for itself, and ends if it wants more: nothing is stored then.
+// At most 128 pushes and deploys, and 128 fetches, run at a time, and a key gets one more turn while it has fewer
+// than are free: 64 if no other key has any, 32 beside a key that has 64, and so on. A client that waits for a turn
+// is told, and its key is looked up again when it gets one. git is set up so that large files pass through it in
+// pieces: receiving or sending a file of 200 MB takes some 15 and 70 MiB, where git by itself takes the size of the
+// file. Only what arrives as a delta is put together in memory. On Linux each git process may take 2 GiB for itself,
+// and ends if it wants more: nothing is stored then.
 //
 // # How git runs
 //
-// git gets an environment built from scratch: PATH of the server, HOME an empty directory, LC_ALL=C,
-// GIT_CONFIG_NOSYSTEM=1, GIT_CONFIG_GLOBAL=/dev/null, GIT_NO_REPLACE_OBJECTS=1, GIT_PROTOCOL if the client sent it, and for a push the variables
-// by which the hooks find the server. Settings that matter come on its command line and win over the repository's config.
+// git gets an environment built from scratch ([git.Env]), with GIT_PROTOCOL if the client sent it, and for a push the
+// variables by which the hooks find the server. Settings that matter come on its command line and win over the
+// repository's config.
 //
 // git receive-pack is not bound to the connection. The end of the client's input ends it by itself where the push was
 // incomplete; otherwise it goes on, and its output is drained to the end: a receive-pack that cannot write would move
-// the refs and skip the post-receive hook. A client that reads nothing for Config.ReadTimeout counts as gone. git
-// upload-pack ends with its client. On Linux both are killed when the server dies.
-//
-// # Repositories
-//
-// Repository NAME is the bare repository Dir/NAME.git. Its own hooks directory has one hook, which refuses: a push that
-// reaches the directory by path would move refs past the server.
+// the refs and skip the post-receive hook. A client that reads nothing for 10 s counts as gone. git upload-pack ends
+// with its client. On Linux both are killed when the server dies.
 //
 // # Concurrency
 //
-// Server runs once and serves any number of clients at a time. Repos is safe for concurrent use, also by other processes:
-// creation and changes of targets take turns by a lock on Dir/.lock.
+// A [Server] runs once and serves any number of clients at a time. Each connection and each session has goroutines of
+// its own; what they share is under Server.mu, or has a lock of its own (pool, flood, keeper). [Server.Run] returns
+// when none of them is left.
 package gitserver

@@ -21,7 +21,9 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/target"
 	"refship/keys"
@@ -52,7 +54,8 @@ func runTests(m *testing.M) (status int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	hookBinary = filepath.Join(dir, "refship-hook")
-	if out, err := exec.Command("go", "build", "-o", hookBinary, "refship/cmd/refship-hook").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", hookBinary,
+		"refship/cmd/refship-hook").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
 	}
 	store, err = embedded.Start(context.Background(), embedded.Config{
@@ -78,7 +81,7 @@ type env struct {
 	addr    string
 	hostKey ssh.Signer
 	keys    keys.File
-	repos   Repos
+	repos   repos.Dir
 	log     *recorder
 	srv     *Server
 	cancel  context.CancelFunc
@@ -101,7 +104,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	e := &env{
 		t: t, dir: dir,
 		keys:  keys.File{Path: filepath.Join(dir, "keys", "authorized_keys")},
-		repos: Repos{Dir: filepath.Join(dir, "repos")},
+		repos: repos.Dir{Path: filepath.Join(dir, "repos")},
 		log:   &recorder{},
 		ended: make(chan error, 1),
 	}
@@ -114,7 +117,8 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	log := slog.New(e.log)
 	chains := deploy.NewStore(store.Client(), time.Minute, log)
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary, Log: log,
+		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary,
+		Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +130,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
 		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
+		Remedy: remedy,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +158,14 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		}
 	})
 	return e
+}
+
+// remedy stands for the program's: it gives the reason where there is one.
+func remedy(err error) string {
+	if reason, about := fault.ReasonOf(err); reason != "" {
+		return strings.Join(append([]string{string(reason)}, about...), " ")
+	}
+	return fault.RemedyOf(err)
 }
 
 // killGroup ends a client and what it started.
@@ -183,7 +196,7 @@ func (e *env) target(name string) target.Target {
 }
 
 // repo creates a repository with a target for main.
-func (e *env) repo(name string) *Repo {
+func (e *env) repo(name string) *repos.Repository {
 	e.t.Helper()
 	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []target.Target{e.target(name)})
 	if err != nil {
@@ -239,7 +252,8 @@ func (e *env) sshArgs(identities ...string) []string {
 	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
-	args := []string{"-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+	args := []string{"-F", "/dev/null", "-p", port, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
+		"IdentityAgent=none",
 		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null"}
 	for _, i := range identities {
 		args = append(args, "-o", "IdentityFile="+i)
@@ -327,7 +341,8 @@ func (e *env) commit(dir, file, text string) {
 func (e *env) dial(u *user) *ssh.Client {
 	e.t.Helper()
 	c, err := ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
 	})
 	if err != nil {
 		e.t.Fatal(err)

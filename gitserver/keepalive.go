@@ -8,13 +8,15 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// A client may idle as long as it likes: behind a shared connection, at a hook of its own before it sends a push. But one
-// that is gone without a word must not stay for ever. So a client that was silent for a while is asked whether it is there,
-// and whatever it sends is an answer, a refusal too. TCP's own keepalives, which Go switches on, find only hosts that are
-// gone; a client that is stopped has a kernel that answers for it.
+// A client may idle as long as it likes: behind a shared connection, or while a hook of its own runs before it sends
+// a push. But one that is gone without a word must not stay for ever. So a client that was silent for a while is
+// asked whether it is there, and whatever it sends is an answer, even a refusal. TCP's own keepalives, which Go
+// switches on, find only hosts that are gone: for a client that is stopped its kernel answers.
 const (
 	keepAliveRequest = "keepalive@openssh.com"
-	// goneAfter is how many times KeepAlive a client is silent before it counts as gone.
+	// askAfter is how long a client is silent before it is asked.
+	askAfter = 30 * time.Second
+	// goneAfter is how many times that a client is silent before it counts as gone.
 	goneAfter = 3
 )
 
@@ -30,16 +32,16 @@ type keeper struct {
 	stopped bool
 }
 
-// keepAlive begins when the client has authenticated: before that LoginGrace bounds its time.
-func (s *Server) keepAlive(c *conn, ctx glssh.Context) {
+// watchSilence begins when the client has authenticated: before that LoginGrace bounds its time.
+func (s *Server) watchSilence(c *conn, ctx glssh.Context) {
 	k := &keeper{s: s, c: c, ctx: ctx}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.timer = time.AfterFunc(s.cfg.Limits.KeepAlive, k.look)
+	k.timer = time.AfterFunc(s.askAfter, k.checkSilence)
 	c.keeper.Store(k)
 }
 
-// stop ends it; a question that is open ends with its connection.
+// stop ends the watch; a question that is open ends with its connection.
 func (k *keeper) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -47,17 +49,18 @@ func (k *keeper) stop() {
 	k.timer.Stop()
 }
 
-// look is called when the client may have been silent for long enough.
-func (k *keeper) look() {
+// checkSilence is called when the client may have been silent for long enough.
+func (k *keeper) checkSilence() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	every := k.s.cfg.Limits.KeepAlive
+	every := k.s.askAfter
 	silent := k.c.silent()
 	switch {
 	case k.stopped:
 		return
 	case silent >= goneAfter*every:
-		k.s.log.Warn("client does not answer", "address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
+		k.s.log.Warn("client does not answer",
+			"address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
 		_ = k.c.Close() // a push whose input is complete goes on
 		return
 	case silent >= every:
@@ -68,7 +71,7 @@ func (k *keeper) look() {
 	}
 }
 
-// ask sends the question, once until it is answered: the stream brings it over or breaks. The caller holds k.mu.
+// ask sends the question. There is one at a time: the stream delivers it, or breaks. The caller holds k.mu.
 func (k *keeper) ask() {
 	sc, ok := k.ctx.Value(glssh.ContextKeyConn).(*gossh.ServerConn)
 	if !ok || k.asking {
@@ -76,7 +79,7 @@ func (k *keeper) ask() {
 	}
 	k.asking = true
 	k.s.handlers.Go(func() {
-		_, _, _ = sc.SendRequest(keepAliveRequest, true, nil) // that something came is what counts
+		_, _, _ = sc.SendRequest(keepAliveRequest, true, nil) // any answer counts as input
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.asking = false

@@ -22,7 +22,8 @@ func (e *env) rawClient(u *user) (ssh.Conn, <-chan *ssh.Request) {
 		e.t.Fatal(err)
 	}
 	c, chans, reqs, err := ssh.NewClientConn(nc, e.addr, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
 	})
 	if err != nil {
 		e.t.Fatal(err)
@@ -39,7 +40,7 @@ func (e *env) rawClient(u *user) (ssh.Conn, <-chan *ssh.Request) {
 // TestIdleClientStays: a client that does nothing but answer stays as long as it likes.
 func TestIdleClientStays(t *testing.T) {
 	const every = 500 * time.Millisecond // a busy machine must not make anybody look gone
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = every })
+	e := start(t, func(s *Server) { s.askAfter = every })
 	laptop := e.user("laptop", "admin")
 	c, reqs := e.rawClient(laptop)
 	const times = 2 * goneAfter
@@ -98,7 +99,7 @@ func TestIdleClientStays(t *testing.T) {
 // TestSilentClientGoes: one that answers nothing is ended, and not before three times the time.
 func TestSilentClientGoes(t *testing.T) {
 	const every = 100 * time.Millisecond
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = every })
+	e := start(t, func(s *Server) { s.askAfter = every })
 	since := time.Now()
 	c, reqs := e.rawClient(e.user("laptop", "admin"))
 	go func() { // which reads and does not answer
@@ -120,7 +121,7 @@ func TestSilentClientGoes(t *testing.T) {
 
 // TestSilentPusher: the push of a client that is gone without a word is carried through.
 func TestSilentPusher(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = 100 * time.Millisecond })
+	e := start(t, func(s *Server) { s.askAfter = 100 * time.Millisecond })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -180,7 +181,7 @@ func throughSlowLine(t *testing.T, cmd *exec.Cmd, direction, rate string) {
 
 // TestStalledUpload: a client that stops in the middle of its pack is ended, and what it began leaves nothing.
 func TestStalledUpload(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive = 500 * time.Millisecond })
+	e := start(t, func(s *Server) { s.askAfter = 500 * time.Millisecond })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -222,7 +223,8 @@ func TestStalledUpload(t *testing.T) {
 	}
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0) // another attempt is not in the way of anything
 	e.stop()
-	if log := e.log.text(); !strings.Contains(log, "client does not answer") || !strings.Contains(log, "push not taken by git") {
+	if log := e.log.text(); !strings.Contains(log, "client does not answer") ||
+		!strings.Contains(log, "push not taken by git") {
 		t.Errorf("log does not tell: %s", log)
 	}
 }
@@ -230,7 +232,7 @@ func TestStalledUpload(t *testing.T) {
 // TestSlowWriter: a pack that trickles in is taken, however long it takes.
 func TestSlowWriter(t *testing.T) {
 	const every, timeout = 500 * time.Millisecond, time.Second
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
+	e := start(t, func(s *Server) { s.askAfter, s.readTimeout = every, timeout })
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -247,7 +249,7 @@ func TestSlowWriter(t *testing.T) {
 // TestSlowClone: so is a clone that is read slowly.
 func TestSlowClone(t *testing.T) {
 	const every, timeout = 500 * time.Millisecond, time.Second
-	e := start(t, func(s *Server) { s.cfg.Limits.KeepAlive, s.cfg.ReadTimeout = every, timeout })
+	e := start(t, func(s *Server) { s.askAfter, s.readTimeout = every, timeout })
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/gitserver/repos"
 )
 
 // until waits for a condition that another goroutine or process brings about.
@@ -44,7 +46,8 @@ func (e *env) halt(step string) (reached chan struct{}, release func()) {
 
 // TestClientDies: once git has the whole pack the push is carried through without its client.
 func TestClientDies(t *testing.T) {
-	for _, step := range []string{"pre-receive-start", "locked", "uploaded", "intent-written", "post-receive-start", "receive-done"} {
+	for _, step := range []string{"pre-receive-start", "locked", "uploaded", "intent-written", "post-receive-start",
+		"receive-done"} {
 		t.Run(step, func(t *testing.T) {
 			e := start(t)
 			repo := e.repo("config")
@@ -118,7 +121,7 @@ func TestClientDiesInPack(t *testing.T) {
 }
 
 // manyRefs makes a list of refs that no SSH window holds (2 MiB).
-func manyRefs(t *testing.T, repo *Repo, commit string) {
+func manyRefs(t *testing.T, repo *repos.Repository, commit string) {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("# pack-refs with: peeled fully-peeled sorted \n")
@@ -132,7 +135,7 @@ func manyRefs(t *testing.T, repo *Repo, commit string) {
 
 // TestSlowReader: a client that reads nothing counts as gone, and what it had pushed before is deployed all the same.
 func TestSlowReader(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.ReadTimeout = time.Second })
+	e := start(t, func(s *Server) { s.readTimeout = time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
 	work := e.work()
@@ -227,7 +230,8 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Stdin = strings.NewReader(pktLine(strings.Repeat("0", 40)+" "+first+" refs/heads/main\x00report-status side-band-64k") + "0000" + bytes.stdout)
+	update := pktLine(strings.Repeat("0", 40) + " " + first + " refs/heads/main\x00report-status side-band-64k")
+	s.Stdin = strings.NewReader(update + "0000" + bytes.stdout)
 	var out strings.Builder
 	s.Stdout = &out
 	if err := s.Start("git-receive-pack '/config'"); err != nil {
@@ -238,7 +242,8 @@ func TestShutdown(t *testing.T) {
 	if err := idle.Wait(); err == nil {
 		t.Error("idle connection ended in order")
 	}
-	if _, err := busy.NewSession(); err == nil || !strings.Contains(err.Error(), "the server is shutting down, try again later") {
+	if _, err := busy.NewSession(); err == nil ||
+		!strings.Contains(err.Error(), "the server is shutting down, try again later") {
 		t.Errorf("got %v", err)
 	}
 	e.execIn(waiting, "help").want(t, 1, "refship: error: the server is shutting down, try again later")

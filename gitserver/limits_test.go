@@ -13,26 +13,32 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/fault"
+	"refship/gitserver/repos"
 )
 
 // tryDial is dial where it may fail.
 func (e *env) tryDial(u *user) (*ssh.Client, error) {
 	return ssh.Dial("tcp", e.addr, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)}, HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
+		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(u.signer)},
+		HostKeyCallback: ssh.FixedHostKey(e.hostKey.PublicKey()),
 	})
 }
 
-// TestConnectionLimits: who is one too many reads why, in any client; who came before stays, and a place that is free again
-// is given away.
+// TestConnectionLimits: who is one too many reads why, in any client; who came before stays, and a place that is free
+// again is given away.
 func TestConnectionLimits(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		limits Limits
 		say    string
-		flag   string
+		reason fault.Reason
 	}{
-		{"all", Limits{Connections: 3, ConnectionsPerAddress: 100}, "refship: 3 connections are open, as many as this server takes: try again later", "flag=--max-connections"},
-		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3}, "refship: 3 connections from your address are open, as many as it may have: close one, or ask who runs this server for a larger --max-connections-per-address", "flag=--max-connections-per-address"},
+		{"all", Limits{Connections: 3, ConnectionsPerAddress: 100},
+			"refship: 3 connections are open, as many as this server takes: try again later", ReasonConnections},
+		{"address", Limits{Connections: 100, ConnectionsPerAddress: 3},
+			"refship: 3 connections from your address are open, as many as it may have: close one, or ask the server's operator to connections-per-address-limit", ReasonConnectionsPerAddress},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := start(t, func(s *Server) { s.cfg.Limits = c.limits.withDefaults() })
@@ -50,7 +56,8 @@ func TestConnectionLimits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e.ssh(laptop, "git@127.0.0.1", "help").want(t, 255, "Received disconnect from "+host+" port "+port+":12: "+c.say)
+			e.ssh(laptop, "git@127.0.0.1", "help").want(t, 255,
+				"Received disconnect from "+host+" port "+port+":12: "+c.say)
 			if conn, err := e.tryDial(laptop); err == nil {
 				conn.Close()
 				t.Error("connection taken")
@@ -72,7 +79,8 @@ func TestConnectionLimits(t *testing.T) {
 			e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 			e.stop()
 			log := e.log.text()
-			if !strings.Contains(log, "WARN connection refused: too many are open address=127.0.0.1:") || !strings.Contains(log, c.flag) {
+			if !strings.Contains(log, "WARN connection refused: too many are open address=127.0.0.1:") ||
+				!strings.Contains(log, "remedy="+string(c.reason)+" ") {
 				t.Errorf("log does not tell: %s", log)
 			}
 			if n := e.srv.Stats(); n != (Stats{}) || len(e.srv.networks) != 0 {
@@ -149,7 +157,8 @@ func TestPlainPacket(t *testing.T) {
 		payload := []byte(strings.Repeat("x", n))
 		p := plainPacket(payload)
 		length, padding := int(p[2])<<8|int(p[3]), int(p[4])
-		if len(p)%8 != 0 || len(p) < 16 && n > 6 || length != len(p)-4 || padding < 4 || string(p[5:len(p)-padding]) != string(payload) {
+		if len(p)%8 != 0 || len(p) < 16 && n > 6 || length != len(p)-4 || padding < 4 ||
+			string(p[5:len(p)-padding]) != string(payload) {
 			t.Errorf("%d bytes: %v", n, p)
 		}
 	}
@@ -174,7 +183,8 @@ func TestLoginGrace(t *testing.T) {
 	}
 	args := append([]string{"-o", "BatchMode=no"}, e.sshArgs(slow.path)...) // the first one counts
 	cmd := exec.Command("ssh", append(args, "git@127.0.0.1", "help")...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "DISPLAY=:0", "SSH_ASKPASS=" + askpass, "SSH_ASKPASS_REQUIRE=force"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "DISPLAY=:0", "SSH_ASKPASS=" + askpass,
+		"SSH_ASKPASS_REQUIRE=force"}
 	ended, question := make(chan result, 1), make(chan error, 1)
 	go func() { ended <- e.run(cmd) }()
 	go func() {
@@ -206,7 +216,8 @@ func TestLoginGrace(t *testing.T) {
 	}
 	e.exec(c, "help").want(t, 0)
 	e.stop()
-	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 || !strings.Contains(e.log.text(), "limit=4s flag=--login-grace") {
+	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 ||
+		!strings.Contains(e.log.text(), "limit=4s remedy=login-grace-limit") {
 		t.Errorf("log does not tell: %s", e.log.text())
 	}
 }
@@ -234,7 +245,7 @@ func (e *env) randomFile(dir, name string, size int) {
 }
 
 // leftovers are the quarantines of pushes in a repository.
-func leftovers(t *testing.T, repo *Repo) []string {
+func leftovers(t *testing.T, repo *repos.Repository) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(repo.Dir, "objects", "*incoming*"))
 	if err != nil {
@@ -243,7 +254,7 @@ func leftovers(t *testing.T, repo *Repo) []string {
 	return found
 }
 
-// TestMaxPack: a push that is too large is told the limit, the flag and the remedy, and leaves nothing; in parts it goes.
+// TestMaxPack: a push that is too large is told the limit and the remedy, and leaves nothing; in parts it goes.
 func TestMaxPack(t *testing.T) {
 	e := start(t, func(s *Server) { s.cfg.Limits.MaxPack = 1 << 20 })
 	repo := e.repo("config")
@@ -254,7 +265,7 @@ func TestMaxPack(t *testing.T) {
 	}
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 1, "pack exceeds maximum allowed size",
 		"refship: error: nothing was stored: what was pushed to config is more than 1 MiB, the most that this server takes at once\n",
-		"refship: hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask who runs this server for a larger --max-pack-size\n",
+		"refship: hint: push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or ask the server's operator to pack-size-limit\n",
 		"[remote rejected] main -> main (unpacker error)")
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
@@ -281,13 +292,15 @@ func TestMaxPack(t *testing.T) {
 	s.Stdin = strings.NewReader(pktLine(line) + "0000" + "PACKthis is no pack at all, whatever it says")
 	e.execIn(s, "git-receive-pack '/config'").want(t, 1, "git refused what was pushed")
 	e.stop()
-	if !strings.Contains(e.log.text(), "push is too large") || !strings.Contains(e.log.text(), "flag=--max-pack-size") {
+	if !strings.Contains(e.log.text(), "push is too large") ||
+		!strings.Contains(e.log.text(), "remedy=pack-size-limit") {
 		t.Error("log does not tell")
 	}
 }
 
 func TestInBytes(t *testing.T) {
-	for n, want := range map[int64]string{1: "1 byte", 100: "100 bytes", 1 << 10: "1 KiB", 1 << 20: "1 MiB", 3 << 19: "1.5 MiB", 1 << 30: "1 GiB", 1e9: "953.7 MiB"} {
+	for n, want := range map[int64]string{1: "1 byte", 100: "100 bytes", 1 << 10: "1 KiB", 1 << 20: "1 MiB",
+		3 << 19: "1.5 MiB", 1 << 30: "1 GiB", 1e9: "953.7 MiB"} {
 		if got := inBytes(n); got != want {
 			t.Errorf("%d: got %s, want %s", n, got, want)
 		}

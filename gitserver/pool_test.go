@@ -3,7 +3,11 @@ package gitserver
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,10 +15,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// isGiven tells whether the command that asked for a turn may run.
-func (t *turn) isGiven() bool {
+// isGranted tells whether the command that asked for a turn may run.
+func (t *turn) isGranted() bool {
 	select {
-	case <-t.given:
+	case <-t.granted:
 		return true
 	default:
 		return false
@@ -44,8 +48,8 @@ func TestPoolParts(t *testing.T) {
 		for k, want := range c.want {
 			got := 0
 			for range c.size {
-				asked := p.ask(fmt.Sprint(k))
-				if all = append(all, asked); asked.isGiven() {
+				asked := p.request(fmt.Sprint(k))
+				if all = append(all, asked); asked.isGranted() {
 					got++
 				}
 			}
@@ -94,8 +98,8 @@ func (m *poolModel) settle() {
 	}
 }
 
-// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there are,
-// never over half with one key, nobody waits who may go, the first of those that may goes first.
+// TestPoolRule: whatever happens in whatever order, turns are with those who should have them: never more than there
+// are, never over half with one key, nobody waits who may go, the first of those that may goes first.
 func TestPoolRule(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 12).Draw(t, "size")
@@ -112,11 +116,11 @@ func TestPoolRule(t *testing.T) {
 			keys := map[string]int{}
 			waiting := 0
 			for i, one := range m.asked {
-				if one.isGiven() != m.given[one] {
-					t.Fatalf("number %d, of %s: has a turn: %t, should: %t", i, one.key, one.isGiven(), m.given[one])
+				if one.isGranted() != m.given[one] {
+					t.Fatalf("number %d, of %s: has a turn: %t, should: %t", i, one.key, one.isGranted(), m.given[one])
 				}
 				switch {
-				case one.isGiven():
+				case one.isGranted():
 					keys[one.key]++
 				case m.may(one.key):
 					t.Fatalf("number %d, of %s, waits and may go", i, one.key)
@@ -130,12 +134,14 @@ func TestPoolRule(t *testing.T) {
 				}
 			}
 			if len(m.given) > size || p.used != len(m.given) || len(p.waiting) != waiting || len(p.held) != len(keys) {
-				t.Fatalf("%d of %d turns are given; the pool has %d, %v, %d waiting", len(m.given), size, p.used, p.held, len(p.waiting))
+				t.Fatalf("%d of %d turns are given; the pool has %d, %v, %d waiting", len(m.given), size, p.used,
+					p.held, len(p.waiting))
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
-				m.asked = append(m.asked, p.ask(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
+				m.asked = append(m.asked,
+					p.request(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key")))
 			},
 			"give back": func(t *rapid.T) {
 				if len(m.asked) == 0 {
@@ -162,12 +168,12 @@ func TestPoolAtOnce(t *testing.T) {
 	for k := range keys {
 		for range each {
 			all.Go(func() {
-				one := p.ask(fmt.Sprint(k))
+				one := p.request(fmt.Sprint(k))
 				if rand.IntN(4) == 0 {
 					p.giveBack(one) // given or not
 					return
 				}
-				<-one.given
+				<-one.granted
 				if n := running.Add(1); n > size {
 					t.Errorf("%d run at a time", n)
 				}
@@ -182,21 +188,132 @@ func TestPoolAtOnce(t *testing.T) {
 
 func TestPoolSaysWhy(t *testing.T) {
 	p := newPool("fetch", "fetches", 2)
-	p.ask("a")
-	if got, want := p.why("a"), "your key runs 1 of at most 2 fetches, and what is free is kept for other keys"; got != want {
+	p.request("a")
+	if got, want := p.waitsFor("a"), "your key runs 1 of at most 2 fetches, and what is free is kept for other keys"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	p.ask("b")
-	if got, want := p.why("a"), "the server runs 2 fetches, as many as it does at a time"; got != want {
+	p.request("b")
+	if got, want := p.waitsFor("a"), "the server runs 2 fetches, as many as it does at a time"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-// TestOneIsNotMany: limits may be 1, too.
-func TestOneIsNotMany(t *testing.T) {
-	for n, want := range map[int]string{1: "1 connection from your address is", 2: "2 connections from your address are"} {
-		if got := connectionsAre(" from your address", n); got != want {
-			t.Errorf("got %s, want %s", got, want)
+// TestPool: who has to wait hears so, and then gets a turn; who leaves, or finds the server shutting down, does not.
+func TestPool(t *testing.T) {
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", 1) })
+	e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	work := e.work()
+	reached, release := e.halt("uploaded")
+	first := make(chan result)
+	go func() { first <- e.git(laptop, work, "push", e.url("config"), "main") }()
+	<-reached
+
+	second, told := make(chan result), make(chan struct{})
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main:refs/heads/other")
+	go func() {
+		second <- e.runTelling(cmd, "waiting: the server runs 1 push, as many as it does at a time", told)
+	}()
+	<-told
+	e.git(laptop, work, "ls-remote", e.url("config")).want(t, 0) // reading does not wait
+
+	c := e.dial(laptop)
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("git-receive-pack '/config'"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "three sessions", func() bool { return e.srv.Stats().Sessions == 3 })
+	s.Close()
+	until(t, "two sessions", func() bool { return e.srv.Stats().Sessions == 2 })
+
+	gone := e.user("gone", "deploy:config")
+	third := make(chan result)
+	go func() { third <- e.ssh(gone, "git@127.0.0.1", "deploy", "config") }()
+	until(t, "two who wait", func() bool { return e.srv.pushes.waiters() == 2 })
+	if _, err := e.keys.Remove("gone"); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	(<-first).want(t, 0, "deploy 1 published")
+	(<-second).want(t, 0, "main -> other")
+	(<-third).want(t, 4, "is not known here any more") // what it waited for is not its own any more
+
+	reached, release = e.halt("uploaded")
+	e.commit(work, "file", "two\n")
+	go func() { first <- e.git(laptop, work, "push", e.url("config"), "main") }()
+	<-reached
+	go func() { second <- e.ssh(laptop, "git@127.0.0.1", "deploy", "config") }()
+	until(t, "two sessions", func() bool { return e.srv.Stats().Sessions == 2 })
+	e.cancel()
+	(<-second).want(t, 1, "refship: error: the server is shutting down, try again later")
+	release()
+	(<-first).want(t, 0, "deploy 2 published")
+}
+
+// TestPoolIsNotForFewKeys: sessions of two keys that do nothing, as many as they can get, keep others from nothing.
+func TestPoolIsNotForFewKeys(t *testing.T) {
+	const size = 8
+	e := start(t, func(s *Server) { s.pushes = newPool("push", "pushes", size) })
+	e.repo("config")
+	ops, work := e.user("ops", "deploy:config"), e.work()
+	for _, name := range []string{"idle", "lazy"} {
+		c := e.dial(e.user(name, "deploy:config"))
+		for range size {
+			s, err := c.NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.StdinPipe(); err != nil { // which stays open
+				t.Fatal(err)
+			}
+			if err := s.Start("git-receive-pack '/config'"); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	const part = size/2 + size/4
+	until(t, "all who wait", func() bool { return e.srv.pushes.waiters() == 2*size-part })
+	e.git(ops, work, "push", e.url("config"), "main").want(t, 0, "deploy 1 published")
+
+	// One more of a key that has its part hears what it waits for.
+	told := make(chan struct{})
+	cmd := exec.Command("ssh", append(e.sshArgs(filepath.Join(e.dir, "id_idle")), "git@127.0.0.1", "deploy",
+		"config")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
+	ended := make(chan result)
+	go func() {
+		ended <- e.runTelling(cmd, "refship: waiting: your key runs 4 of at most 8 pushes, and what is free is kept for other keys\n", told)
+	}()
+	<-told
+	e.cancel()
+	(<-ended).want(t, 1, "refship: error: the server is shutting down")
+}
+
+// runTelling is run that closes told when standard error has text.
+func (e *env) runTelling(cmd *exec.Cmd, text string, told chan struct{}) result {
+	e.t.Helper()
+	w := &watcher{text: text, told: told}
+	cmd.Stderr = w
+	_ = cmd.Run() // the status is in the result
+	return result{stderr: w.said.String(), status: cmd.ProcessState.ExitCode()}
+}
+
+// watcher closes told at the first sight of a text.
+type watcher struct {
+	said strings.Builder // not embedded: io.Copy would write past Write
+	text string
+	told chan struct{}
+	once sync.Once
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.said.Write(p)
+	if strings.Contains(w.said.String(), w.text) {
+		w.once.Do(func() { close(w.told) })
+	}
+	return len(p), nil
 }

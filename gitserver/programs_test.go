@@ -3,18 +3,14 @@ package gitserver
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // The test program is some other programs, too. Which one, REFSHIP_TEST_PROGRAM says.
@@ -22,7 +18,7 @@ const programVar = "REFSHIP_TEST_PROGRAM"
 
 // isProgram runs the program that the environment names.
 func isProgram() bool {
-	run := map[string]func([]string) error{"throttle": throttle, "idle": idle, "measure": measure}[os.Getenv(programVar)]
+	run := map[string]func([]string) error{"throttle": throttle, "measure": measure}[os.Getenv(programVar)]
 	if run == nil {
 		return false
 	}
@@ -72,57 +68,9 @@ func throttle(args []string) error {
 	}
 }
 
-// idle holds connections to ADDRESS open until its standard input ends: N that authenticated with the private key in FILE,
-// N that are at authenticating, N that have sent nothing.
-func idle(args []string) error {
-	address, file := args[0], args[1]
-	n, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		return err
-	}
-	forever, at := make(chan struct{}), make(chan error)
-	var silent []net.Conn // kept, or the garbage collector would close them
-	for range n {
-		nc, err := net.Dial("tcp", address)
-		if err != nil {
-			return err
-		}
-		silent = append(silent, nc)
-		if _, err := ssh.Dial("tcp", address, idleConfig(ssh.PublicKeys(signer))); err != nil {
-			return err
-		}
-		go func() {
-			_, err := ssh.Dial("tcp", address, idleConfig(ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-				at <- nil
-				<-forever
-				return nil, nil
-			})))
-			at <- err
-		}()
-		if err := <-at; err != nil {
-			return err
-		}
-	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	runtime.KeepAlive(silent)
-	return err
-}
-
-func idleConfig(auth ssh.AuthMethod) *ssh.ClientConfig {
-	return &ssh.ClientConfig{User: "git", Auth: []ssh.AuthMethod{auth}, HostKeyCallback: ssh.InsecureIgnoreHostKey()}
-}
-
-// measure runs COMMAND and appends to FILE how much memory the largest of its processes took (ru_maxrss of getrusage(2)).
-// A process that Go starts counts what Go itself has until it executes its program; this one has little.
+// measure runs COMMAND and appends to FILE how much memory the largest of its processes took (ru_maxrss of
+// getrusage(2)). A process that Go starts counts what Go itself has until it executes its program; this one has
+// little.
 func measure(args []string) error {
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

@@ -34,7 +34,8 @@ func TestPushCloneFetch(t *testing.T) {
 	e.commit(work, "file", "two\n")
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "deploy 2 published")
 	e.mustGit(reader, clone, "fetch", "-q")
-	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"), e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
+	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"),
+		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
 		t.Errorf("fetch has %s, want %s", got, want)
 	}
 
@@ -56,7 +57,7 @@ func TestPushCloneFetch(t *testing.T) {
 	// Who may only read may not push, and the ref stays.
 	e.git(reader, clone, "push", e.url("config"), "HEAD:refs/heads/x").want(t, 128,
 		"refship: error: key reader may read repository config, but has no permission to push",
-		"refship: hint: ask who runs this server for the rule push:config")
+		"refship: hint: ask the server's operator for the rule push:config")
 }
 
 // TestUnreadable pushes what git itself refuses.
@@ -103,8 +104,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who may
-// push but not deploy can neither make the repository unusable nor have another tree deployed.
+// TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who
+// may push but not deploy can neither make the repository unusable nor have another tree deployed.
 func TestReplacementObjects(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")
@@ -116,7 +117,8 @@ func TestReplacementObjects(t *testing.T) {
 	e.mustGit(nil, work, "checkout", "-q", "--orphan", "evil")
 	e.commit(work, "file", "evil\n")
 	// One commit is replaced by itself, which git refuses to read; one by another line.
-	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one, "evil:refs/replace/"+two)
+	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one,
+		"evil:refs/replace/"+two)
 	e.mustGit(laptop, work, "push", e.url("config"), one+":refs/heads/main")
 	e.git(laptop, work, "push", e.url("config"), two+":refs/heads/main").want(t, 0, one[:7]+" → "+two[:7]+", 1 commit,")
 	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != two {
@@ -137,7 +139,7 @@ func pktLine(s string) string {
 func TestSHA256(t *testing.T) {
 	e := start(t)
 	laptop := e.user("laptop", "deploy:*")
-	dir := filepath.Join(e.repos.Dir, "new.git")
+	dir := filepath.Join(e.repos.Path, "new.git")
 	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
 	work := e.work()
 	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
@@ -178,7 +180,8 @@ func TestNothingSent(t *testing.T) {
 	}{
 		{work, []string{e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
 		{work, []string{"--atomic", e.url("config"), "main"}, 1, "! [rejected]        main -> main (non-fast-forward)"},
-		{work, []string{"--atomic", "--all", e.url("config")}, 1, "! [rejected]        side -> side (atomic push failed)"},
+		{work, []string{"--atomic", "--all", e.url("config")}, 1,
+			"! [rejected]        side -> side (atomic push failed)"},
 		{work, []string{e.url("config"), "none"}, 1, "src refspec none does not match any"},
 		{work, []string{"--signed", e.url("config"), "main:refs/heads/signed"}, 128, "does not support --signed push"},
 		{sha256, []string{e.url("config"), "main"}, 128, "does not support this repository's hash algorithm"},
@@ -192,7 +195,7 @@ func TestNothingSent(t *testing.T) {
 	// The very same over a connection of which nothing gets lost.
 	c := e.dial(laptop)
 	empty := e.repo("empty")
-	const hint = `hint: if your git says "unexpected capabilities^{}", your repository names its objects by SHA-256; refship works with`
+	const hint = `hint: if your git says "unexpected capabilities^{}", your repository uses SHA-256 object names; `
 	if r := e.exec(c, "git-receive-pack '/config'"); r.status == 0 || strings.Contains(r.stderr, "refship:") {
 		t.Errorf("got %+v", r)
 	}
@@ -238,12 +241,10 @@ func TestGitEnvironment(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := os.Getenv("PATH")
-	t.Setenv("PATH", bin+":"+path)
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("GIT_DIR", "/nowhere")
 	t.Setenv("REFSHIP_SECRET", "x")
 	e := start(t)
-	t.Setenv("PATH", path) // clients use the real one
 	e.repo("config")
 	laptop := e.user("laptop", "deploy:*")
 	work := e.work()
@@ -258,8 +259,13 @@ func TestGitEnvironment(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		name, _, _ := strings.Cut(line, "=")
 		switch name {
-		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS", "GIT_PROTOCOL",
+		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS",
+			"GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
+		case "GIT_DIR":
+			if line != "GIT_DIR="+filepath.Join(e.repos.Path, "config.git") {
+				t.Errorf("git got %s", line)
+			}
 		default:
 			if strings.HasPrefix(line, "args: ") {
 				args = append(args, line)
@@ -273,9 +279,23 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
-		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"), "--end-of-options " + filepath.Join(e.repos.Dir, "config.git")} {
+		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"),
+		"--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
 		if !strings.Contains(args[0], want) {
 			t.Errorf("receive-pack has no %s: %s", want, args[0])
 		}
+	}
+}
+
+// TestPushByPath: a push that does not come through the server moves nothing.
+func TestPushByPath(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	work := e.work()
+	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
+		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
+		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
+	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
+		t.Errorf("refs moved: %s", refs)
 	}
 }

@@ -13,8 +13,11 @@ import (
 	"time"
 
 	glssh "github.com/gliderlabs/ssh"
-	"golang.org/x/crypto/ssh"
+	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
+	"refship/deploy/git"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -22,16 +25,15 @@ import (
 // Config is what a Server needs.
 type Config struct {
 	Listener net.Listener // Run closes it
-	HostKey  ssh.Signer
+	HostKey  gossh.Signer
 	Keys     keys.File
-	Repos    Repos
+	Repos    repos.Dir
 	Hooks    *hooks.Server
 	Log      *slog.Logger
-	// ExitCode gives the exit status for an error of the hooks. nil: always 1
-	ExitCode func(error) int
-	// ReadTimeout is how long a client may read nothing before it counts as gone. 0: 10 s
-	ReadTimeout time.Duration
-	Limits      Limits
+	// Remedy words what to do about an error, in the program's commands and flags where the error has a reason. nil:
+	// fault.RemedyOf
+	Remedy func(error) string
+	Limits Limits
 }
 
 // goodbyeTime is how long clients have to close their connections after their last session, at the server's end.
@@ -43,62 +45,62 @@ var errShuttingDown = errors.New("the server is shutting down, try again later")
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
-	git       *gitTool
 	hooksPath string // absolute
-	places    *strings.Replacer
+	hidePaths *strings.Replacer
 	ssh       *glssh.Server
 	pushes    *pool
 	fetches   *pool
 
-	soft context.Context // ends when the server begins to shut down
-	shut context.CancelFunc
-	hard context.Context // ends when running sessions have to end
-	kill context.CancelFunc
+	stopping  context.Context // ends when the server begins to shut down
+	beginStop context.CancelFunc
+	killing   context.Context // ends when running commands have to end
+	kill      context.CancelFunc
 
-	farewells chan struct{} // as many as there are
+	// Constants, but for tests:
+	gitMemory   uint64        // that one git process may take, in bytes
+	readTimeout time.Duration // how long a client may read nothing before it counts as gone
+	askAfter    time.Duration // how long a client may be silent before it is asked
+
+	farewells chan struct{} // one for each client that is being turned away
 	floods    floods
 
 	mu       sync.Mutex
-	closing  bool
 	conns    map[*conn]struct{}
 	networks map[netip.Prefix]int // connections of each
 	running  int                  // commands
 	handlers sync.WaitGroup       // connections
 	channels sync.WaitGroup       // session channels
-	work     sync.WaitGroup       // commands that run
+	commands sync.WaitGroup       // commands that run
 }
 
-// New checks what the server needs from the system: git, 2.36 or newer.
+// New makes a server. It checks what that needs from the system: git, 2.36 or newer.
 func New(cfg Config) (*Server, error) {
-	if cfg.ReadTimeout == 0 {
-		cfg.ReadTimeout = 10 * time.Second
-	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	if cfg.ExitCode == nil {
-		cfg.ExitCode = func(error) int { return exitFailed }
+	if cfg.Remedy == nil {
+		cfg.Remedy = fault.RemedyOf
 	}
-	git, err := findGit(context.Background(), cfg.Repos.Dir)
-	if err != nil {
+	if err := git.CheckInstalled(context.Background()); err != nil {
 		return nil, err
 	}
-	// git runs elsewhere, and where a relative path leads to nothing it runs no hooks.
+	// git runs in another directory, and where a relative path leads to nothing it runs no hooks.
 	hooksPath, err := filepath.Abs(cfg.Hooks.HooksPath())
 	if err != nil {
 		return nil, fmt.Errorf("find hooks: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, git: git, hooksPath: hooksPath,
-		places: withoutPlaces(cfg.Repos.Dir, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath), filepath.Dir(git.path)),
-		pushes: newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
+		cfg: cfg, log: cfg.Log, hooksPath: hooksPath,
+		gitMemory: maxMemory, readTimeout: readTimeout, askAfter: askAfter,
+		hidePaths: pathHider(cfg.Repos.Path, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
+		pushes:    newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
 		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}
-	s.soft, s.shut = context.WithCancel(context.Background())
-	s.hard, s.kill = context.WithCancel(context.Background())
+	s.stopping, s.beginStop = context.WithCancel(context.Background())
+	s.killing, s.kill = context.WithCancel(context.Background())
 	s.ssh = &glssh.Server{
 		Version:     "refship",
 		HostSigners: []glssh.Signer{cfg.HostKey},
-		// Without this handler the library lets everybody in.
-		PublicKeyHandler:     s.mayTry,
+		// Without this handler the library lets every client in.
+		PublicKeyHandler:     s.mayAuthenticate,
 		ServerConfigCallback: s.serverConfig,
 		ConnCallback: func(ctx glssh.Context, c net.Conn) net.Conn {
 			ctx.SetValue(connKey{}, c)
@@ -115,10 +117,10 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Run serves until ctx ends, then lets running commands finish for at most grace, then ends them. It returns when
-// nothing of the server runs any more, and works once.
+// all of the server has ended, and works once.
 func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 	defer s.kill()
-	defer s.shut()
+	defer s.beginStop()
 	stop := context.AfterFunc(ctx, func() { _ = s.cfg.Listener.Close() })
 	err := s.accept(ctx)
 	stop()
@@ -131,17 +133,17 @@ func (s *Server) Run(ctx context.Context, grace time.Duration) error {
 
 // accept takes connections until the listener fails or is closed.
 func (s *Server) accept(ctx context.Context) error {
-	defer func() { _ = s.cfg.Listener.Close() }() // closed twice at an ordinary end
+	defer func() { _ = s.cfg.Listener.Close() }() // the second time, at an ordinary end
 	const pause = 100 * time.Millisecond
 	for {
 		nc, err := s.cfg.Listener.Accept()
 		switch {
 		case err == nil:
-			s.take(nc)
+			s.admit(nc)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			// Too many open files, a connection that broke before it was taken: these pass.
+			// Too many open files, or a connection that broke early: these pass.
 			if more, ok := s.floods.notAccepted.next(); ok {
 				s.log.ErrorContext(ctx, "connection not accepted", "error", err, "also_not_accepted", more)
 			}
@@ -153,16 +155,16 @@ func (s *Server) accept(ctx context.Context) error {
 	}
 }
 
-func (s *Server) handle(c *conn) {
+func (s *Server) serveConn(c *conn) {
 	s.ssh.HandleConn(c) // until the connection is closed
-	c.end()
-	s.leave(c)
+	c.stopTimers()
+	s.forget(c)
 	if !c.authenticated.Load() {
 		s.logRefused(c)
 	}
 }
 
-// Stats counts what is there right now.
+// Stats are counts of this moment.
 type Stats struct {
 	Connections int // authenticated or not
 	Sessions    int // commands that run
@@ -180,7 +182,7 @@ func (s *Server) openChannel(c *conn) (refusal string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.closing:
+	case s.stopping.Err() != nil:
 		return "refship: " + errShuttingDown.Error()
 	case c.channels >= maxSessions:
 		return fmt.Sprintf("refship: a connection may have %d sessions at a time", maxSessions)
@@ -197,30 +199,30 @@ func (s *Server) closeChannel(c *conn) {
 	s.channels.Done()
 }
 
-// startWork counts a running command; false if the server is shutting down.
-func (s *Server) startWork() bool {
+// startCommand counts a running command; false if the server is shutting down.
+func (s *Server) startCommand() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing {
+	if s.stopping.Err() != nil {
 		return false
 	}
-	s.work.Add(1)
+	s.commands.Add(1)
 	s.running++
 	return true
 }
 
-func (s *Server) endWork() {
+func (s *Server) endCommand() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
-	s.work.Done()
+	s.commands.Done()
 }
 
 // shutdown ends everything: connections without a session at once, the others when the commands have ended, at the
 // latest after grace.
 func (s *Server) shutdown(grace time.Duration) {
 	s.mu.Lock()
-	s.closing = true
+	s.beginStop()
 	sessions := 0
 	for c := range s.conns {
 		sessions += c.channels
@@ -229,15 +231,14 @@ func (s *Server) shutdown(grace time.Duration) {
 		}
 	}
 	s.mu.Unlock()
-	s.shut()
 	if sessions > 0 {
 		s.log.Info("waiting for running sessions", "sessions", sessions, "at_most", grace)
 	}
-	if !waitFor(&s.work, grace) {
+	if !waitFor(&s.commands, grace) {
 		s.log.Warn("running sessions are ended", "after", grace)
 		s.kill()
 		s.closeConns() // a command may wait for its client
-		s.work.Wait()
+		s.commands.Wait()
 	}
 	// Closing at once could throw away an exit status that the client has not read yet.
 	if !waitFor(&s.handlers, goodbyeTime) {
@@ -255,7 +256,7 @@ func (s *Server) closeConns() {
 	}
 }
 
-// waitFor tells whether all of a group has ended within d. The group has to end at some time.
+// waitFor tells whether all of a group has ended within d. Its goroutine ends with the group.
 func waitFor(g *sync.WaitGroup, d time.Duration) bool {
 	ended := make(chan struct{})
 	go func() { g.Wait(); close(ended) }()

@@ -14,15 +14,15 @@ import (
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
-// Exit statuses of ssh commands, as in the command line's documentation.
+// Exit statuses of ssh commands that are not those of an error, whose kind is its status.
 const (
-	exitDone    = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitRefused = 4
+	exitDone   = 0
+	exitFailed = int(fault.Failed)
 )
 
 // session is one session channel: at most one command.
@@ -31,8 +31,8 @@ type session struct {
 	c   *conn
 	pub gossh.PublicKey
 
-	base  *slog.Logger                // says which client and key
-	named atomic.Pointer[slog.Logger] // says also the user; nil: nobody was identified
+	base  *slog.Logger                // names the client and the key
+	named atomic.Pointer[slog.Logger] // names the user, too; nil before the key was looked up
 
 	ctx    context.Context // ends with the channel
 	cancel context.CancelFunc
@@ -53,15 +53,12 @@ type session struct {
 	raw    io.Writer     // standard output for a process that may end with the client
 }
 
-func newSession(s *Server, c *conn, sc *gossh.ServerConn, pub gossh.PublicKey) *session {
+func newSession(s *Server, c *conn, pub gossh.PublicKey) *session {
 	x := &session{s: s, c: c, pub: pub, done: make(chan struct{})}
-	x.base = s.log.With("address", sc.RemoteAddr().String(), "key", gossh.FingerprintSHA256(pub))
-	x.ctx, x.cancel = context.WithCancel(s.hard)
+	x.base = s.log.With("address", c.RemoteAddr().String(), "key", gossh.FingerprintSHA256(pub))
+	x.ctx, x.cancel = context.WithCancel(s.killing)
 	return x
 }
-
-// isOf makes the log name the user whose key it is now: a push asks again when it begins to send.
-func (x *session) isOf(key *keys.Key) { x.named.Store(x.base.With("user", key.Name)) }
 
 func (x *session) log() *slog.Logger {
 	if named := x.named.Load(); named != nil {
@@ -81,38 +78,36 @@ func (x *session) wait() {
 // handle is the library's session handler.
 func (x *session) handle(gs glssh.Session) {
 	defer close(x.done)
-	x.client = newClient(x.s.cfg.ReadTimeout, func(idle bool) {
+	x.client = newClient(x.s.readTimeout, func(idle bool) {
 		if idle {
-			x.log().Warn("client reads nothing", "for", x.s.cfg.ReadTimeout)
+			x.log().Warn("client reads nothing", "for", x.s.readTimeout)
 			// A write to it may hang until the connection is closed, and end of input is what ends a git process.
 			_ = x.c.Close()
 		}
 	})
 	x.in, x.raw = gs, gs
 	x.out, x.err = x.client.writer(gs), x.client.writer(gs.Stderr())
-	status := x.work(gs.RawCommand())
+	status := x.runUnlessStopping(gs.RawCommand())
 	x.out.Close()
 	x.err.Close()
 	x.client.writers.Wait()
 	_ = gs.Exit(status) // the client may have left
 }
 
-// work runs the command unless the server is shutting down.
-func (x *session) work(raw string) int {
-	if !x.s.startWork() {
+func (x *session) runUnlessStopping(raw string) (status int) {
+	if !x.s.startCommand() {
 		return x.fail(errShuttingDown)
 	}
-	defer x.s.endWork()
-	return x.command(raw)
+	defer x.s.endCommand()
+	return x.run(raw)
 }
 
-// command runs what the client asked for and gives its exit status.
-func (x *session) command(raw string) int {
-	key, err := x.s.identify(x.pub)
+// run does what the client asked for and gives its exit status.
+func (x *session) run(raw string) int {
+	key, err := x.lookUpKey()
 	if err != nil {
 		return x.fail(err)
 	}
-	x.isOf(key)
 	for _, line := range x.notTaken {
 		x.tell(line)
 	}
@@ -141,41 +136,49 @@ func (x *session) command(raw string) int {
 	return x.fail(fmt.Errorf("no handler for %s", cmd.verb))
 }
 
-// say writes a line to standard output, tell one to standard error. Writing to a client never fails.
-func (x *session) say(format string, args ...any) { _, _ = fmt.Fprintf(x.out, format+"\n", args...) }
+// lookUpKey finds the session's key in the file as it is now, and makes the log name its user.
+func (x *session) lookUpKey() (*keys.Key, error) {
+	key, err := x.s.cfg.Keys.Find(x.pub)
+	var line *keys.LineError
+	if err != nil && !errors.As(err, &line) {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	if key == nil { // or its line became unusable: which line it is concerns the operator alone
+		return nil, fault.New(fault.Refused,
+			fmt.Sprintf("key %s is not known here any more", gossh.FingerprintSHA256(x.pub)),
+			"ask the server's operator to add it again")
+	}
+	x.named.Store(x.base.With("user", key.Name))
+	return key, nil
+}
+
+// print writes a line of data to standard output, tell a line of speech to standard error. Writing to a client never
+// fails.
+func (x *session) print(format string, args ...any) { _, _ = fmt.Fprintf(x.out, format+"\n", args...) }
 
 func (x *session) tell(line string) { _, _ = fmt.Fprintf(x.err, "refship: %s\n", line) }
 
-// fail tells an error and its remedy, and gives its exit status.
-func (x *session) fail(err error) int {
-	var (
-		usage   *usageError
-		name    *NameError
-		refused *refusedError
-		hint    interface{ Hint() string }
-	)
-	var status int
-	switch {
-	case errors.As(err, &usage), errors.As(err, &name):
-		status = exitUsage
-	case errors.As(err, &refused):
-		status = exitRefused
-	default:
-		status = x.s.cfg.ExitCode(err)
-	}
-	x.log().Info("command failed", "error", err, "status", status)
-	for line := range strings.SplitSeq(x.s.places.Replace(err.Error()), "\n") {
+// tellError tells an error and its remedy, without the places of the server's files.
+func (x *session) tellError(err error) {
+	for line := range strings.SplitSeq(x.s.hidePaths.Replace(err.Error()), "\n") {
 		x.tell("error: " + line)
 	}
-	if errors.As(err, &hint) {
-		x.tell("hint: " + x.s.places.Replace(hint.Hint()))
+	if remedy := x.s.cfg.Remedy(err); remedy != "" {
+		x.tell("hint: " + x.s.hidePaths.Replace(remedy))
 	}
+}
+
+// fail tells the error that ends a command, and gives its exit status.
+func (x *session) fail(err error) int {
+	status := int(fault.KindOf(err))
+	x.log().Info("command failed", "error", err, "status", status)
+	x.tellError(err)
 	return status
 }
 
-// withoutPlaces takes out of a text where the server has its files, and leaves what they are called: the rest is no
-// client's business. The log keeps it all.
-func withoutPlaces(dirs ...string) *strings.Replacer {
+// pathHider takes out of a text in which directories the server has its files, and leaves the files' names: the rest
+// is not a client's business. The log keeps it all.
+func pathHider(dirs ...string) *strings.Replacer {
 	var pairs []string
 	for _, dir := range dirs {
 		pairs = append(pairs, dir+"/", "", dir, filepath.Base(dir))
@@ -183,50 +186,43 @@ func withoutPlaces(dirs ...string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// open finds a repository on which the key may do what the command needs. A repository that is hidden from the key and
-// one that does not exist look the same from outside.
-func (x *session) open(key *keys.Key, name string, need keys.Action) (dir string, err error) {
-	dir, err = x.s.cfg.Repos.locate(name)
-	var unknown *UnknownRepoError
+// findRepository gives the directory of a repository on which the key may do what the command needs. A repository
+// that is hidden from the key and one that does not exist look the same from outside.
+func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (dir string, err error) {
+	dir, err = x.s.cfg.Repos.Locate(name)
 	switch {
-	case errors.As(err, &unknown), err == nil && !key.May(keys.Read, name):
-		return "", &refusedError{
-			what:   fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name),
-			remedy: x.reachable(key, need),
-		}
+	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
+		return "", fault.New(fault.Refused,
+			fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name), x.reachable(key, need))
 	case err != nil:
 		return "", err
 	case !key.May(need, name):
-		return "", &refusedError{
-			what:   fmt.Sprintf("key %s may read repository %s, but has no permission to %s", key.Name, name, need),
-			remedy: fmt.Sprintf("ask who runs this server for the rule %s:%s", need, name),
-		}
+		return "", fault.New(fault.Refused,
+			fmt.Sprintf("key %s may read repository %s, but has no permission to %s", key.Name, name, need),
+			fmt.Sprintf("ask the server's operator for the rule %s:%s", need, name))
 	}
-	sha256, err := isSHA256(x.ctx, x.s.git, dir)
+	sha256, err := repos.UsesSHA256(x.ctx, dir)
 	switch {
 	case err != nil:
 		return "", err
 	case sha256:
-		return "", &refusedError{
-			what:   fmt.Sprintf("repository %s uses SHA-256 object names, refship works with SHA-1 only", name),
-			remedy: "make it anew with refship repo create and push from a SHA-1 repository",
-		}
+		return "", fault.New(fault.Refused,
+			fmt.Sprintf("repository %s uses SHA-256 object names, refship works with SHA-1 only", name),
+			"ask the server's operator to create it again, and push from a repository with SHA-1 object names")
 	}
 	return dir, nil
 }
 
+// maxListed is how many repositories a hint names.
 const maxListed = 20
 
 // reachable names the repositories on which a key may do something.
 func (x *session) reachable(key *keys.Key, need keys.Action) string {
-	what := "push to"
-	if need == keys.Read {
-		what = "read"
+	what := string(need) // "read", "deploy"
+	if need == keys.Push {
+		what = "push to"
 	}
-	if need == keys.Deploy {
-		what = "deploy"
-	}
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		x.log().Error("repositories cannot be listed", "error", err)
 		return "check the name"

@@ -52,18 +52,22 @@ func TestBadCommands(t *testing.T) {
 		{"rm -rf /", 2, "unknown command rm", "the commands are help"},
 		{"git", 2, "unknown command git", "the commands are"},
 		{"\x1b[31mred", 2, `unknown command "\x1b[31mred"`, "the commands are"},
-		{"git-upload-archive '/config'", 4, "git-upload-archive is not served here", "clone or fetch, then run git archive"},
-		{"git upload-archive '/config'", 4, "git-upload-archive is not served here", "clone or fetch, then run git archive"},
+		{"git-upload-archive '/config'", 4, "git-upload-archive is not served here",
+			"clone or fetch, then run git archive"},
+		{"git upload-archive '/config'", 4, "git-upload-archive is not served here",
+			"clone or fetch, then run git archive"},
 		{"git-receive-pack", 2, "git-receive-pack takes one repository, not 0 arguments", ""},
 		{"git-receive-pack 'a' 'b'", 2, "takes one repository, not 2 arguments", ""},
-		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil", "the commands are help"},
+		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil",
+			"the commands are help"},
 		{"git-upload-pack '--upload-pack=evil'", 2, "takes no option: --upload-pack=evil", ""},
 		{"git-receive-pack '-x'", 2, "takes no option: -x", ""},
 		{"git-receive-pack 'config", 2, "cannot read the quotes", ""},
 		{"git-receive-pack \"config\"", 2, "cannot read the quotes", ""},
 		{"git-receive-pack 'con\x00fig'", 2, "NUL", ""},
 		{"git-receive-pack '/config\n'", 2, "newline", ""},
-		{"git-receive-pack '../config'", 2, "../config is no repository name: an element starts with .", "a name looks like"},
+		{"git-receive-pack '../config'", 2, "../config is no repository name: an element starts with .",
+			"a name looks like"},
 		{"git-receive-pack '/../../etc'", 2, "/../../etc is no repository name", ""},
 		{"git-receive-pack '//config'", 2, "//config is no repository name: it has an empty element", ""},
 		{"git-receive-pack 'config/'", 2, "config/ is no repository name", ""},
@@ -74,37 +78,44 @@ func TestBadCommands(t *testing.T) {
 		{"git-receive-pack 'config.git.git'", 2, "config.git.git is no repository name", ""},
 		{"git-receive-pack 'a/.git'", 2, "is no repository name", ""},
 		{"git-receive-pack 'con*'", 2, "it has a character other than", ""},
-		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "longer than 100 bytes", ""},
-		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "command is longer than 1000 bytes", ""},
-		{"git-receive-pack '/conifg'", 4, "repository conifg does not exist, or key laptop may not read it", "this key may push to config\n"},
-		{"git-receive-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it", "this key may push to config\n"},
-		{"git-upload-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it", "this key may read config, site\n"},
-		{"git-receive-pack '/site'", 4, "key laptop may read repository site, but has no permission to push", "ask who runs this server for the rule push:site"},
+		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "it is 101 bytes (limit 100)", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "bytes (limit 1000)", ""},
+		{"git-receive-pack '/conifg'", 4, "repository conifg does not exist, or key laptop may not read it",
+			"this key may push to config\n"},
+		{"git-receive-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it",
+			"this key may push to config\n"},
+		{"git-upload-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it",
+			"this key may read config, site\n"},
+		{"git-receive-pack '/site'", 4, "key laptop may read repository site, but has no permission to push",
+			"ask the server's operator for the rule push:site"},
 		{"deploy", 2, "deploy takes one repository, not 0 arguments", ""},
-		{"deploy config", 4, "key laptop may read repository config, but has no permission to deploy", "ask who runs this server for the rule deploy:config"},
+		{"deploy config", 4, "key laptop may read repository config, but has no permission to deploy",
+			"ask the server's operator for the rule deploy:config"},
 		{"deploy nowhere", 4, "repository nowhere does not exist", "there is no repository that this key may deploy"},
 		{"help me", 2, "help takes no argument", "the commands are help, repos, log REPO[:TARGET]"},
 		{"repos all", 2, "repos takes no argument", ""},
 		{"log", 2, "log takes one repository, not 0 arguments", ""},
 		{"log a b", 2, "log takes one repository, not 2 arguments", ""},
-		{"log --all config", 2, "log takes no option: --all", "the commands are help, repos, log REPO[:TARGET] [-n N|all]"},
+		{"log --all config", 2, "log takes no option: --all",
+			"the commands are help, repos, log REPO[:TARGET] [-n N|all]"},
 		{"log config -n", 2, "-n: a number from 1 on is missing, or all", ""},
 		{"log -n 0 config", 2, "-n: 0 is neither a number from 1 on nor all", ""},
 		{"log -n -1 config", 2, "-n: -1 is neither a number from 1 on nor all", ""},
 		{"log -n 99999999999 config", 2, "-n: 99999999999 is neither a number from 1 on nor all", ""},
 		{"log -n 1 -n 2 config", 2, "log takes no option: -n", ""},
 		{"log -x", 2, "log takes no option: -x", ""},
-		{"log config:", 2, `"" is no target's name`, "a target's name is 1 to 32 of"},
-		{"log config:De", 2, "De is no target's name", "a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit: log config:default\n"},
+		{"log config:", 2, "log: the target's name is missing after config:\n", "the commands are help, "},
+		{"log config:De", 4, "config has no target \"De\"", "its targets: default\n"},
 		{"log :default", 2, `"" is no repository name`, ""},
-		{"log config:a:b", 2, "a:b is no target's name", ""},
-		{"log secret", 4, "repository secret does not exist, or key laptop may not read it", "this key may read config, site\n"},
+		{"log config:a:b", 4, "config has no target \"a:b\"", ""},
+		{"log secret", 4, "repository secret does not exist, or key laptop may not read it",
+			"this key may read config, site\n"},
 		{"log nowhere:x", 4, "repository nowhere does not exist", ""},
 		{"status", 2, "status takes one repository, not 0 arguments", ""},
 		{"status config:default", 2, "status takes no target: config:default", "give it the repository alone"},
 		{"status secret", 4, "repository secret does not exist, or key laptop may not read it", ""},
 		{"deploy config:default", 4, "key laptop may read repository config, but has no permission to deploy", ""},
-		{"deploy config:\x1b", 2, "\"\\x1b\" is no target's name", ""},
+		{"log config:\x1b", 4, "config has no target \"\\x1b\"", ""},
 		{"deploy -n 1 config", 2, "deploy takes no option: -n", ""},
 		{"git-receive-pack '/config:default'", 2, "config:default is no repository name", ""},
 		{"rollback config 1 reason", 2, "unknown command rollback", ""},
@@ -115,7 +126,7 @@ func TestBadCommands(t *testing.T) {
 			t.Errorf("%s: stdout has %q", x.command, r.stdout)
 		}
 	}
-	names, err := e.repos.names()
+	names, err := e.repos.Names()
 	if err != nil || len(names) != 3 {
 		t.Errorf("repositories are %v, %v", names, err)
 	}
@@ -138,14 +149,16 @@ func TestNotGranted(t *testing.T) {
 	if err := agent.RequestAgentForwarding(s); err == nil {
 		t.Error("agent forwarding granted")
 	}
-	for _, req := range []string{"x11-req", "break", "window-change", "signal", "eow@openssh.com", notGranted, "exec", "env"} {
+	for _, req := range []string{"x11-req", "break", "window-change", "signal", "eow@openssh.com", notGranted,
+		"exec", "env"} {
 		ok, err := s.SendRequest(req, true, []byte{0, 0, 0, 9, 'x'}) // no string: malformed where a string is due
 		if ok || err != nil {
 			t.Errorf("%s: %v, %v", req, ok, err)
 		}
 	}
 	for _, kv := range [][2]string{
-		{"FOO", "1"}, {"GIT_DIR", "/x"}, {"GIT_PROTOCOL", "version=2\nx"}, {"GIT_PROTOCOL", "version=9"}, {"BAD\x1b", "1"},
+		{"FOO", "1"}, {"GIT_DIR", "/x"}, {"GIT_PROTOCOL", "version=2\nx"}, {"GIT_PROTOCOL", "version=9"},
+		{"BAD\x1b", "1"},
 		{"LANG", "C"}, {"LC_ALL", "C"}, {"TERM", "x"}, {"COLORTERM", "x"}, {"NO_COLOR", "1"},
 	} {
 		if err := s.Setenv(kv[0], kv[1]); err == nil {
@@ -193,7 +206,8 @@ func TestSessionLimit(t *testing.T) {
 		}
 		open = append(open, s)
 	}
-	if _, err := c.NewSession(); err == nil || !strings.Contains(err.Error(), "a connection may have 10 sessions at a time") {
+	if _, err := c.NewSession(); err == nil ||
+		!strings.Contains(err.Error(), "a connection may have 10 sessions at a time") {
 		t.Errorf("got %v", err)
 	}
 	for _, s := range open {

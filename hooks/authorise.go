@@ -127,7 +127,7 @@ func (p *push) checkSymbolic() error {
 }
 
 // checkStored refuses refs that are no target's and would do harm all the same.
-func (p *push) checkStored(u RefUpdate) error {
+func (p *push) checkStored(u git.RefUpdate) error {
 	if u.Ref == notesRef {
 		return &fault.Error{
 			Kind:   fault.Refused,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/git"
 	"refship/hooks/intent"
 	"refship/hooks/target"
 )
@@ -47,7 +48,7 @@ func (r *reconciler) clean() error {
 		return fmt.Errorf("look for stale quarantines: %w", err)
 	}
 	for _, e := range objects {
-		if e.IsDir() && isIncoming(e.Name()) {
+		if e.IsDir() && git.IsQuarantine(e.Name()) {
 			stale = append(stale, filepath.Join("objects", e.Name()))
 		}
 	}

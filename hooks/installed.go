@@ -16,6 +16,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/socket"
 	"refship/hooks/target"
 )
 
@@ -32,7 +33,7 @@ type HookCall struct {
 	who     record.Pusher
 	vars    map[string]string // git's own: the quarantine, GIT_PUSH_*
 	input   []byte            // standard input
-	updates []RefUpdate
+	updates []git.RefUpdate
 	out     io.Writer // what the pusher reads
 }
 
@@ -47,7 +48,7 @@ func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, inpu
 	if !c.Concerns() {
 		return c, nil
 	}
-	c.updates, err = parseUpdates(input)
+	c.updates, err = git.ParseUpdates(input)
 	return c, err
 }
 
@@ -58,7 +59,7 @@ func (c *HookCall) Concerns() bool { return len(c.Config.Targets) > 0 || !c.Conf
 // Targets are those whose ref is updated.
 func (c *HookCall) Targets() []target.Target {
 	return slices.DeleteFunc(slices.Clone(c.Config.Targets), func(t target.Target) bool {
-		return !slices.ContainsFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref })
+		return !slices.ContainsFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref })
 	})
 }
 
@@ -84,7 +85,7 @@ func (c *HookCall) output(e *Engine, gone func(error)) *output {
 func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := c.output(e, func(error) { cancel(errHookGone) })
+	out := c.output(e, func(error) { cancel(socket.ErrGone) })
 	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
 	p.who, p.process, p.updates, p.targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
 	e.begin(p.id, c.GitDir)
@@ -133,7 +134,7 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) err
 	}
 	var failed error
 	for _, t := range c.Config.Targets {
-		i := slices.IndexFunc(c.updates, func(u RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
+		i := slices.IndexFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
 		if i < 0 {
 			continue
 		}
@@ -151,7 +152,7 @@ type moved struct {
 	engine *Engine
 	call   *HookCall
 	target target.Target
-	update RefUpdate
+	update git.RefUpdate
 	out    *output
 }
 

@@ -12,14 +12,12 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/socket"
 	"refship/hooks/target"
 	"refship/keys"
 )
 
-var (
-	errHookGone   = errors.New("the push was broken off")
-	errClientGone = errors.New("the client is gone, and its push was not yet taken")
-)
+var errClientGone = errors.New("the client is gone, and its push was not yet taken")
 
 // push is what the two hooks of one push share, of a server's or of an installed hook's. Its run stands still between
 // pre-receive, which prepares it and writes the intent, and post-receive, which finishes it.
@@ -39,7 +37,7 @@ type push struct {
 	cancel     context.CancelCauseFunc
 	abort      context.CancelCauseFunc
 
-	updates []RefUpdate
+	updates []git.RefUpdate
 	targets []target.Target // of the repository, sorted by name
 	options options
 	run     *run           // nil: pre-receive has not got so far
@@ -64,7 +62,7 @@ func (p *push) step(name string) { p.engine.step(p.publishing, name) }
 func (p *push) preReceive(hook context.Context, vars map[string]string, input []byte, out *output) error {
 	ctx, cancel := context.WithCancelCause(hook)
 	defer cancel(nil)
-	defer context.AfterFunc(p.preparing, func() { cancel(errHookGone) })()
+	defer context.AfterFunc(p.preparing, func() { cancel(socket.ErrGone) })()
 	p.step("pre-receive-start")
 	err := p.prepare(ctx, vars, input, out)
 	if err == nil {
@@ -89,7 +87,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err := p.read(vars, input); err != nil {
 		return err
 	}
-	quarantine, err := quarantineEnv(p.gitDir, vars)
+	quarantine, err := git.QuarantineEnv(p.gitDir, vars)
 	if err != nil {
 		return err
 	}
@@ -115,7 +113,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 // read reads what is not read yet: ref updates, push options, targets.
 func (p *push) read(vars map[string]string, input []byte) (err error) {
 	if p.updates == nil {
-		if p.updates, err = parseUpdates(input); err != nil {
+		if p.updates, err = git.ParseUpdates(input); err != nil {
 			return err
 		}
 	}
@@ -161,13 +159,13 @@ func (p *push) deliveries() []*delivery {
 }
 
 // updateOf is the ref update of a delivery.
-func (p *push) updateOf(d *delivery) RefUpdate {
+func (p *push) updateOf(d *delivery) git.RefUpdate {
 	for _, u := range p.updates {
 		if u.Ref == d.target.Ref {
 			return u
 		}
 	}
-	return RefUpdate{}
+	return git.RefUpdate{}
 }
 
 // promise writes the intent: from here on each delivery is published if its ref moves, whatever process dies.

@@ -8,6 +8,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/socket"
 	"refship/keys"
 )
 
@@ -27,9 +28,8 @@ type Push struct {
 type Session struct {
 	push    *push
 	asked   Push
-	token   string // with it and the socket the push's hooks find the Server
-	socket  string
-	forget  func(*Session)
+	env     []string
+	forget  func()
 	outcome Outcome
 
 	handlers sync.WaitGroup // hooks that run
@@ -44,16 +44,14 @@ type Session struct {
 type Outcome struct {
 	Reached    bool  // pre-receive was called
 	Refused    error // why pre-receive refused
-	Updates    []RefUpdate
+	Updates    []git.RefUpdate
 	Published  []*record.Deploy
 	Late       []string // lines for the client that End itself has to say, "refship: …" without a newline
 	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
 }
 
 // Env are the variables that receive-pack needs so that its hooks find the server.
-func (x *Session) Env() []string {
-	return []string{varSocket + "=" + x.socket, varToken + "=" + x.token}
-}
+func (x *Session) Env() []string { return x.env }
 
 // identify says whose the push is.
 func (x *Session) identify(key *keys.Key) { x.push.key, x.push.who = key, PusherOf(key) }
@@ -82,8 +80,8 @@ func (x *Session) enter(hook string) bool {
 }
 
 // preReceive gives the hook's exit status.
-func (x *Session) preReceive(ctx context.Context, req *request, out *output) byte {
-	if err := x.push.preReceive(ctx, req.vars, req.input, out); err != nil {
+func (x *Session) preReceive(ctx context.Context, req *socket.Request, out *output) byte {
+	if err := x.push.preReceive(ctx, req.Vars, req.Input, out); err != nil {
 		x.outcome.Refused = err
 		return 1
 	}
@@ -95,10 +93,10 @@ func (x *Session) preReceive(ctx context.Context, req *request, out *output) byt
 
 // postReceive publishes what belongs to the refs that moved, and gives the hook's exit status. It is not bound to the
 // hook's connection: once git has moved a ref, its deploy is published even if the client does not hear of it.
-func (x *Session) postReceive(req *request, out *output) byte {
+func (x *Session) postReceive(req *socket.Request, out *output) byte {
 	p := x.push
 	p.step("post-receive-start")
-	moved, err := parseUpdates(req.input)
+	moved, err := git.ParseUpdates(req.Input)
 	if err != nil {
 		out.line("pushed, not deployed: %v", err)
 		return 1 // End looks at the refs themselves
@@ -123,7 +121,7 @@ func (x *Session) postReceive(req *request, out *output) byte {
 }
 
 // hasMoved tells whether git moved the ref as pre-receive was told.
-func hasMoved(moved []RefUpdate, u RefUpdate) bool {
+func hasMoved(moved []git.RefUpdate, u git.RefUpdate) bool {
 	for _, m := range moved {
 		if m.Ref == u.Ref && m.New == u.New {
 			return true
@@ -141,11 +139,11 @@ func (x *Session) End(ctx context.Context) Outcome {
 	x.mu.Unlock()
 	p := x.push
 	// Without receive-pack nothing that is being prepared can be accepted any more.
-	p.cancel(errHookGone)
+	p.cancel(socket.ErrGone)
 	defer context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })()
 	x.handlers.Wait()
 	defer p.abort(nil)
-	defer x.forget(x)
+	defer x.forget()
 	if key, _ := x.asked.Began(); key != nil { // no hook may have asked
 		x.identify(key)
 	}

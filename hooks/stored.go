@@ -29,7 +29,7 @@ func refsOf(targets []target.Target) []string {
 }
 
 // tellStored names the refs that no target deploys, and those that the pusher wanted stored only.
-func (p *push) tellStored(moved []RefUpdate, out *output) {
+func (p *push) tellStored(moved []git.RefUpdate, out *output) {
 	var stored, deleted, skipped []string
 	for _, u := range moved {
 		switch {

@@ -30,7 +30,8 @@ func allocated(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps nobody out whose line is good.
+// TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps
+// nobody out whose line is good.
 func TestMonsters(t *testing.T) {
 	const lines = 1_000_000
 	alice, bob := mustPublicKey(t), mustPublicKey(t)
@@ -43,9 +44,11 @@ func TestMonsters(t *testing.T) {
 		{"a million empty lines", strings.Repeat("\n", lines), "", 0, lines + 2},
 		{"one line of 10 MB", strings.Repeat("x", 10_000_000) + "\n", ":2: line is longer than 16384 bytes", 1, 3},
 		{"one comment of 10 MB", "#" + strings.Repeat("x", 10_000_000) + "\n", "", 0, 3},
-		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", mustPublicKey(t)), ":2: line is longer", 1, 3},
+		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", mustPublicKey(t)),
+			":2: line is longer", 1, 3},
 		{"a line of NUL bytes", strings.Repeat("\x00", 10_000_000) + "\n", ":2: line is longer", 1, 3},
-		{"zeros to the end of the line before bob", strings.Repeat("\x00", 5000) + "\n", ":2: text has a control character", 1, 3},
+		{"zeros to the end of the line before bob", strings.Repeat("\x00", 5000) + "\n",
+			":2: text has a control character", 1, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t)
@@ -59,7 +62,8 @@ func TestMonsters(t *testing.T) {
 				wantError(t, bad[0], f.Path+c.message, "")
 			}
 			if c.bad > maxBad {
-				wantError(t, bad[maxBad], fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
+				wantError(t, bad[maxBad],
+					fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
 			}
 			start := time.Now()
 			used := allocated(func() {
@@ -97,18 +101,19 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	if err := os.Truncate(f.Path, maxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	message, hint := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile), "take out lines"
+	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile),
+		"remove lines"
 	_, _, err := f.List()
-	wantError(t, err, message, hint)
+	wantError(t, err, message, remedy)
 	_, err = f.Find(alice)
-	wantError(t, err, message, hint)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, hint)
+	wantError(t, err, message, remedy)
+	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
 	_, err = f.Remove("alice")
-	wantError(t, err, message, hint)
+	wantError(t, err, message, remedy)
 	// A change does not make it so.
 	text := usable("alice", alice) + strings.Repeat("#", maxFile-len(usable("alice", alice))-10) + "\n"
 	writeFile(t, f.Path, text, 0o600)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), "are more than the limit", hint)
+	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), "are more than the limit", remedy)
 	if key, err := f.Find(alice); err != nil || key == nil {
 		t.Errorf("alice is %v, %v", key, err)
 	}
@@ -123,7 +128,7 @@ func TestLongestLine(t *testing.T) {
 		next := append(rules, Rule{Read, strings.Repeat("a", 90) + fmt.Sprint(i)})
 		key := &Key{Name: "alice", Rules: next, PublicKey: pub}
 		if err := key.check(); err != nil {
-			wantError(t, f.Add("alice", pub, "", next), "line is longer than 16384 bytes", "with *")
+			wantError(t, f.Add("alice", pub, "", next), "line is longer than 16384 bytes", "use * for")
 			break
 		}
 		rules = next

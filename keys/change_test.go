@@ -49,8 +49,8 @@ func TestProcessesExcludeEachOther(t *testing.T) {
 	}
 }
 
-// killedChild runs a job in a process and kills it at some moment after it has reported a random number of rounds. It gives the number
-// of rounds that were reported.
+// killedChild runs a job in a process and kills it at some moment after it has reported a random number of rounds. It
+// gives the number of rounds that were reported.
 func killedChild(t *testing.T, job, path string) int {
 	t.Helper()
 	cmd := childCommand(t, job, path, "child", 1_000_000)
@@ -118,7 +118,8 @@ func TestKilledWhileCreating(t *testing.T) {
 	}
 }
 
-// TestSyncsInOrder watches the system calls: a file is on disk before it gets its name, and its name before the call returns.
+// TestSyncsInOrder watches the system calls: a file is on disk before it gets its name, and its name before the call
+// returns.
 func TestSyncsInOrder(t *testing.T) {
 	need(t, "strace")
 	for _, job := range []string{"add", "load"} {
@@ -129,13 +130,15 @@ func TestSyncsInOrder(t *testing.T) {
 			}
 			dir, trace := root+"/new/keys", filepath.Join(t.TempDir(), "trace")
 			cmd := childCommand(t, job, dir+"/file", "child", 1,
-				"strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=mkdirat,fsync,fdatasync,rename,renameat,renameat2,write", "--")
+				"strace", "-f", "-y", "-qq", "-o", trace, "-e",
+				"trace=mkdirat,fsync,fdatasync,rename,renameat,renameat2,write", "--")
 			if err := cmd.Run(); err != nil {
 				t.Fatal(err)
 			}
 			replaced := func(name string) []string {
 				temporary := "./." + filepath.Base(name) + ".RANDOM.refship-tmp"
-				return []string{"write " + temporary, "fsync " + temporary, "rename " + temporary + " " + name, "fsync ."}
+				return []string{"write " + temporary, "fsync " + temporary, "rename " + temporary + " " + name,
+					"fsync ."}
 			}
 			want := []string{"mkdir ..", "fsync ../..", "mkdir .", "fsync .."}
 			if job == "load" {
@@ -149,7 +152,8 @@ func TestSyncsInOrder(t *testing.T) {
 	}
 }
 
-// systemCalls gives those calls of a strace log that succeeded and name files in dir or above it, with dir written as ".".
+// systemCalls gives those calls of a strace log that succeeded and name files in dir or above it, with dir written as
+// ".".
 func systemCalls(t *testing.T, trace, dir string) []string {
 	t.Helper()
 	log, err := os.Open(trace)

@@ -31,7 +31,8 @@ const (
 	maxBad = 1000
 )
 
-// entry is one line of the file: a comment (no key, no error), a usable key, or an error with what was understood of the key.
+// entry is one line of the file: a comment (no key, no error), a usable key, or an error with what was understood of
+// the key.
 type entry struct {
 	line int // 1-based
 	key  *Key
@@ -57,7 +58,7 @@ func (p *parser) next(text []byte) entry {
 	e.key.Line = p.line
 	id := string(e.key.PublicKey.Marshal())
 	if e.twin = p.first[id]; e.twin != nil && e.err == nil {
-		e.err = withHint("remove one of the two lines", "the same key as in line %d, of %s", e.twin.Line, e.twin.Name)
+		e.err = withRemedy("remove one of the two lines", "the same key as in line %d, of %s", e.twin.Line, e.twin.Name)
 	}
 	if e.err == nil {
 		p.first[id] = e.key
@@ -65,8 +66,8 @@ func (p *parser) next(text []byte) entry {
 	return e
 }
 
-// List gives the usable keys and the lines that are not usable, both in the file's order. After the first 1,000 of these, one more
-// stands for the rest, and says how many they are.
+// List gives the usable keys and the lines that are not usable, both in the file's order. After the first 1,000 of
+// these, one more stands for the rest, and says how many they are.
 func (f File) List() (keys []*Key, bad []*LineError, err error) {
 	p, more := newParser(), 0
 	err = f.each(func(text []byte) bool {
@@ -84,13 +85,14 @@ func (f File) List() (keys []*Key, bad []*LineError, err error) {
 		return nil, nil, err
 	}
 	if more > 0 {
-		bad = append(bad, &LineError{Path: f.Path, Line: bad[maxBad-1].Line + 1, Err: fmt.Errorf("from here on %d more lines are not usable", more)})
+		rest := fmt.Errorf("from here on %d more lines are not usable", more)
+		bad = append(bad, &LineError{Path: f.Path, Line: bad[maxBad-1].Line + 1, Err: rest})
 	}
 	return keys, bad, nil
 }
 
-// Find gives the usable key with these bytes. Where no line has them it gives nil, nil; where lines have them of which none is usable,
-// the first one's *LineError.
+// Find gives the usable key with these bytes. Where no line has them it gives nil, nil; where lines have them of
+// which none is usable, the first one's *LineError.
 func (f File) Find(pub ssh.PublicKey) (*Key, error) {
 	// Only lines that hold the key's base64 are parsed: a usable line has it exactly so.
 	needle := keyBase64(pub)
@@ -120,8 +122,8 @@ func (f File) Find(pub ssh.PublicKey) (*Key, error) {
 	return found, nil
 }
 
-// each calls fn with each line of the file as it is now, until fn gives false. Of a line that is too long it gives the beginning, which is
-// too long as well. The text is good for the time of the call.
+// each calls fn with each line of the file as it is now, until fn gives false. Of a line that is too long it gives
+// the beginning, which is too long as well. The text is good for the time of the call.
 func (f File) each(fn func(text []byte) bool) error {
 	file, err := openGuarded(f.Path, 0o022, "group or others may write it")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,13 +164,14 @@ func (f File) checkSize(file *os.File) error {
 
 func (f File) checkLength(size int64) error {
 	if size > maxFile {
-		return withHint("take out lines that nobody needs", "%s: %d bytes are more than the limit of %d", f.Path, size, maxFile)
+		return withRemedy("remove lines that are not needed",
+			"%s: %d bytes are more than the limit of %d", f.Path, size, maxFile)
 	}
 	return nil
 }
 
-// Add appends a key; what the file has already stays as it is, byte for byte. A key that is there already, also on a line that is not
-// usable, is refused: to change its rules, edit its line.
+// Add appends a key; what the file has already stays as it is, byte for byte. A key that is there already, also on a
+// line that is not usable, is refused: to change its rules, edit its line.
 func (f File) Add(name string, pub ssh.PublicKey, comment string, rules []Rule) error {
 	key := &Key{Name: name, Rules: rules, PublicKey: pub, Comment: strings.TrimSpace(comment)}
 	if err := key.check(); err != nil {
@@ -194,21 +197,20 @@ func (f File) Add(name string, pub ssh.PublicKey, comment string, rules []Rule) 
 
 // presentError says whose key it is that is there already.
 func (f File) presentError(e *entry) error {
-	hint := fmt.Sprintf("to change what the key may do, edit line %d of %s", e.line, f.Path)
-	owner := e.key.Name
-	if owner == "" {
-		owner = "nobody"
+	remedy := fmt.Sprintf("to change what the key may do, edit line %d of %s", e.line, f.Path)
+	there := fmt.Sprintf("%s is there already, in line %d", e.key.Fingerprint(), e.line)
+	if e.key.Name != "" {
+		there = fmt.Sprintf("%s is there already, as a key of %s in line %d", e.key.Fingerprint(), e.key.Name, e.line)
 	}
 	if e.err != nil {
-		return withHint(hint, "%s is there already, as a key of %s in line %d, which is not usable: %w",
-			e.key.Fingerprint(), owner, e.line, e.err)
+		return withRemedy(remedy, "%s, which is not usable: %w", there, e.err)
 	}
-	return withHint(hint, "%s is there already, as a key of %s in line %d", e.key.Fingerprint(), owner, e.line)
+	return withRemedy(remedy, "%s", there)
 }
 
-// Remove takes out every line of the user name, usable or not, and gives their number. With a key goes any later line that has
-// the same key under another name: it was not usable, and must not become so by removing the first. Without a line of that name it is an error
-// whose hint lists the names.
+// Remove takes out every line of the user name, usable or not, and gives their number. With a key goes any later line
+// that has the same key under another name: it was not usable, and must not become so by removing the first. Without
+// a line of that name it is an error whose hint lists the names.
 func (f File) Remove(name string) (int, error) {
 	removed := 0
 	err := f.change(func(text []byte) ([]byte, error) {
@@ -240,11 +242,11 @@ func (f File) Remove(name string) (int, error) {
 
 func (f File) unknownNameError(name string, names []string) error {
 	slices.Sort(names)
-	hint := "there are no keys yet"
+	remedy := "there are no keys yet"
 	if names = slices.Compact(names); len(names) > 0 {
-		hint = "there are keys of " + strings.Join(names, ", ")
+		remedy = "there are keys of " + strings.Join(names, ", ")
 	}
-	return withHint(hint, "no line of user %q in %s", name, f.Path)
+	return withRemedy(remedy, "no line of user %q in %s", name, f.Path)
 }
 
 // change lets edit make the file's new text from the old one, with every other change excluded.
@@ -302,17 +304,18 @@ func (k *Key) check() error {
 		return fmt.Errorf("comment %q: %w", k.Comment, err)
 	}
 	if len(k.Rules) == 0 {
-		return withHint(rulesHint, "no rules given")
+		return withRemedy(rulesRemedy, "no rules given")
 	}
 	for _, r := range k.Rules {
 		if _, err := parseRule(r.String()); err != nil {
-			return withHint(rulesHint, "parse rule %q: %w", r, err)
+			return withRemedy(rulesRemedy, "parse rule %q: %w", r, err)
 		}
 	}
 	return checkLineLength(len(k.line()))
 }
 
-// openGuarded opens a regular file to read, and refuses one whose mode has a forbidden bit; why says what that bit allows.
+// openGuarded opens a regular file to read, and refuses one whose mode has a forbidden bit; why says what that bit
+// allows.
 func openGuarded(path string, forbidden fs.FileMode, why string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -324,7 +327,7 @@ func openGuarded(path string, forbidden fs.FileMode, why string) (*os.File, erro
 	case !info.Mode().IsRegular():
 		err = fmt.Errorf("%s is not a regular file", path)
 	case info.Mode()&forbidden != 0:
-		err = withHint("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
+		err = withRemedy("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -69,7 +69,8 @@ func TestAddFindRemove(t *testing.T) {
 	if err != nil || key == nil {
 		t.Fatal(key, err)
 	}
-	want := &Key{Name: "alice", Rules: []Rule{{Deploy, "web"}, {Read, "*"}}, PublicKey: alice, Comment: "alice@home", Line: 1}
+	want := &Key{Name: "alice", Rules: []Rule{{Deploy, "web"}, {Read, "*"}}, PublicKey: alice,
+		Comment: "alice@home", Line: 1}
 	if diff := cmp.Diff(want, key, cmp.Comparer(sameKey)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -127,7 +128,8 @@ func TestBadLinesLeaveTheOthersAlone(t *testing.T) {
 	want := []struct {
 		line    int
 		message string
-	}{{4, `unknown option "restrict"`}, {5, "parse key"}, {6, "RSA key of 1024 bits is too weak"}, {7, "the same key as in line 3, of alice"}}
+	}{{4, `unknown option "restrict"`}, {5, "parse key"}, {6, "RSA key of 1024 bits is too weak"},
+		{7, "the same key as in line 3, of alice"}}
 	if len(bad) != len(want) {
 		t.Fatalf("bad lines: %v", bad)
 	}
@@ -209,13 +211,14 @@ func TestAddRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name          string
-		pub           ssh.PublicKey
-		comment       string
-		rules         []Rule
-		message, hint string
+		name            string
+		pub             ssh.PublicKey
+		comment         string
+		rules           []Rule
+		message, remedy string
 	}{
-		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1", edit(1)},
+		{"alice", alice, "", read, ssh.FingerprintSHA256(alice) + " is there already, as a key of alice in line 1",
+			edit(1)},
 		{"carol", alice, "", read, "as a key of alice in line 1", edit(1)},
 		{"carol", broken, "", read, "as a key of bob in line 2, which is not usable: unknown option", edit(2)},
 		{"", fresh, "", read, `user name "" is not allowed`, "1 to 64"},
@@ -225,14 +228,14 @@ func TestAddRefuses(t *testing.T) {
 		{"carol", fresh, "x\rx", read, "control character", ""},
 		{"carol", fresh, "\xff", read, "not UTF-8", ""},
 		{"carol", fresh, "", nil, "no rules given", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "other than letters", "deploy:web"},
-		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "other than letters", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, "web,admin"}}, "other than A-Z", "deploy:web"},
+		{"carol", fresh, "", []Rule{{Read, `web",x="`}}, "other than A-Z", "deploy:web"},
 		{"carol", fresh, "", []Rule{{Admin, "*"}}, "takes no repository", "deploy:web"},
 		{"carol", fresh, "", []Rule{{}}, `unknown action ""`, "deploy:web"},
 		{"carol", weak, "", read, "too weak", "ssh-keygen"},
 	} {
 		t.Run(c.name+" "+c.message, func(t *testing.T) {
-			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.hint)
+			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.remedy)
 			if diff := cmp.Diff(text, readFile(t, f.Path)); diff != "" {
 				t.Errorf("the file changed:\n%s", diff)
 			}
@@ -248,17 +251,17 @@ func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 		if err := os.Chmod(f.Path, mode); err != nil {
 			t.Fatal(err)
 		}
-		message, hint := fmt.Sprintf("%s has mode %04o", f.Path, mode), "chmod 600 "+f.Path
+		message, remedy := fmt.Sprintf("%s has mode %04o", f.Path, mode), "chmod 600 "+f.Path
 		_, _, err := f.List()
-		wantError(t, err, message, hint)
+		wantError(t, err, message, remedy)
 		key, err := f.Find(alice)
-		wantError(t, err, message, hint)
+		wantError(t, err, message, remedy)
 		if key != nil {
 			t.Error("found a key in it")
 		}
 		_, err = f.Remove("alice")
-		wantError(t, err, message, hint)
-		wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, hint)
+		wantError(t, err, message, remedy)
+		wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
 	}
 	if err := os.Chmod(f.Path, 0o644); err != nil {
 		t.Fatal(err)
@@ -304,7 +307,8 @@ type model struct {
 	users []string // of each line; "" for a comment
 }
 
-// TestAgainstModel makes random changes, with comments and broken lines written by hand between them, and compares the bytes.
+// TestAgainstModel makes random changes, with comments and broken lines written by hand between them, and compares
+// the bytes.
 func TestAgainstModel(t *testing.T) {
 	pool := make([]ssh.PublicKey, 6)
 	for i := range pool {
@@ -322,7 +326,8 @@ func TestAgainstModel(t *testing.T) {
 			"add": func(rt *rapid.T) {
 				key := anyKey(rt, rapid.SampledFrom(pool).Draw(rt, "key"))
 				key.Name = name.Draw(rt, "user")
-				there := slices.ContainsFunc(m.lines, func(l string) bool { return strings.Contains(l, keyText(key.PublicKey)) })
+				there := slices.ContainsFunc(m.lines,
+					func(l string) bool { return strings.Contains(l, keyText(key.PublicKey)) })
 				err := f.Add(key.Name, key.PublicKey, key.Comment, key.Rules)
 				if (err != nil) != there {
 					rt.Fatalf("key there %v, add says %v", there, err)
@@ -363,7 +368,8 @@ func TestAgainstModel(t *testing.T) {
 				for _, pub := range pool {
 					i := slices.IndexFunc(m.lines, func(l string) bool { return strings.Contains(l, keyText(pub)) })
 					key, err := f.Find(pub)
-					if err != nil || (key == nil) != (i < 0) || key != nil && (key.Line != i+1 || key.Name != m.users[i]) {
+					if err != nil || (key == nil) != (i < 0) || key != nil &&
+						(key.Line != i+1 || key.Name != m.users[i]) {
 						rt.Fatalf("line %d is found as %+v, %v", i+1, key, err)
 					}
 				}

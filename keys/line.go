@@ -27,7 +27,8 @@ type Key struct {
 // Fingerprint is OpenSSH's: "SHA256:" and unpadded base64.
 func (k *Key) Fingerprint() string { return ssh.FingerprintSHA256(k.PublicKey) }
 
-// May says whether a rule of the key allows action on repository. Admin is allowed by the rule admin only, whatever repository is.
+// May says whether a rule of the key allows action on repository. Admin is allowed by the rule admin only, whatever
+// repository is.
 func (k *Key) May(action Action, repository string) bool {
 	for _, r := range k.Rules {
 		if r.allows(action, repository) {
@@ -58,7 +59,7 @@ func parseLine(text []byte) (*Key, error) {
 		return nil, nil
 	}
 	key := &Key{}
-	if err := checkLineLength(length); err != nil { // asked before the spaces went: of a long line only the beginning may be here
+	if err := checkLineLength(length); err != nil { // with its spaces: only the beginning of a long line may be here
 		return key, err
 	}
 	if len(text) == 0 {
@@ -85,7 +86,7 @@ func parseLine(text []byte) (*Key, error) {
 	}
 	// The library takes some other spellings, too; one for each key lets Find look for it.
 	if !bytes.Contains(text, keyBase64(pub)) {
-		return key, withHint("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
+		return key, withRemedy("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
 	}
 	return key, nil
 }
@@ -97,7 +98,7 @@ func keyBase64(pub ssh.PublicKey) []byte {
 
 func checkLineLength(n int) error {
 	if n > maxLine {
-		return withHint("rules for many repositories can be said with *, and by further keys", "line is longer than %d bytes", maxLine)
+		return withRemedy("use * for many repositories, or several keys", "line is longer than %d bytes", maxLine)
 	}
 	return nil
 }
@@ -112,11 +113,11 @@ func (k *Key) parseOptions(options []string) error {
 		_, again := values[name]
 		switch {
 		case name != "name" && name != "allow":
-			wrong = withHint("only the options name and allow are known; remove it", "unknown option %q", name)
+			wrong = withRemedy("only the options name and allow are known; remove it", "unknown option %q", name)
 		case again:
 			wrong = fmt.Errorf("option %q is given twice", name)
 		case !ok:
-			wrong = withHint(fmt.Sprintf(`write %s="…"`, name), "option %q has no quoted value", name)
+			wrong = withRemedy(fmt.Sprintf(`write %s="…"`, name), "option %q has no quoted value", name)
 		default:
 			values[name] = value
 		}
@@ -132,7 +133,7 @@ func (k *Key) parseOptions(options []string) error {
 	}
 	for _, need := range []string{"name", "allow"} {
 		if _, ok := values[need]; !ok {
-			return withHint(fmt.Sprintf(`put %s="…" before the key`, need), "option %q is missing", need)
+			return withRemedy(fmt.Sprintf(`put %s="…" before the key`, need), "option %q is missing", need)
 		}
 	}
 	var err error
@@ -164,7 +165,8 @@ func unquote(s string) (string, bool) {
 func CheckName(name string) error {
 	wrong := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._@+-", r) }
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, wrong) || !isAlnum(rune(name[0])) {
-		return withHint(fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),
+		return withRemedy(
+			fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),
 			"user name %q is not allowed", name)
 	}
 	return nil

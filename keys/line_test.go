@@ -39,7 +39,8 @@ func TestParseLine(t *testing.T) {
 			t.Errorf("fingerprint %s", key.Fingerprint())
 		}
 	}
-	for _, text := range []string{"", "\n", " \t \n", "# a comment", `  #name="alice",allow="admin" ` + keyText(pub), "\r\n"} {
+	for _, text := range []string{"", "\n", " \t \n", "# a comment",
+		`  #name="alice",allow="admin" ` + keyText(pub), "\r\n"} {
 		if key, err := parseLine([]byte(text)); key != nil || err != nil {
 			t.Errorf("%q gives %v, %v and is a comment", text, key, err)
 		}
@@ -48,7 +49,7 @@ func TestParseLine(t *testing.T) {
 
 func TestParseLineRefuses(t *testing.T) {
 	key := keyText(mustPublicKey(t))
-	for _, c := range []struct{ line, message, hint string }{
+	for _, c := range []struct{ line, message, remedy string }{
 		{key + " alice", `option "name" is missing`, `name="…"`},
 		{`allow="admin" ` + key, `option "name" is missing`, `name="…"`},
 		{`name="alice" ` + key, `option "allow" is missing`, `allow="…"`},
@@ -74,17 +75,26 @@ func TestParseLineRefuses(t *testing.T) {
 		{`name="alice",,allow="admin" ` + key, "an option is empty", ""},
 		{`,name="alice",allow="admin" ` + key, "an option is empty", ""},
 		{`name="alice",allow="admin", ` + key, "an option is empty", ""},
-		{`name="alice", allow="admin" ` + key, `parse key: "allow=\"admin\"", after the options, is no key type`, "without spaces between the options"},
+		{`name="alice", allow="admin" ` + key, `parse key: "allow=\"admin\"", after the options, is no key type`,
+			"without spaces between the options"},
 		{`name="alice",allow="admin"`, "parse key: there is no key after the options", `name="NAME"`},
-		{`name="alice",allow="admin" ssh-ed25519`, "parse key: there is no key after ssh-ed25519", "copy the key again"},
-		{`name="alice",allow="admin" ssh-ed25519 AAAA`, "parse key: what follows ssh-ed25519 is no key, or cut short", "copy the key again"},
-		{`name="alice",allow="admin" ` + key[:40], "parse key: the key of the type ssh-ed25519 is damaged, or cut short", "copy the key again"},
-		{`name="alice",allow="admin" ` + key[:39], "parse key: what follows ssh-ed25519 is no base64, or cut short", "copy the key again"},
-		{`name="alice",allow="admin" ssh-ed25519 not!base64`, "parse key: what follows ssh-ed25519 is no base64, or cut short", "copy the key again"},
-		{`name="alice",allow="admin" ssh-ed448 AAAACXNzaC1lZDQ0OAAAAAEB`, `parse key: key type "ssh-ed448" is not supported`, "ssh-keygen -t ed25519"},
+		{`name="alice",allow="admin" ssh-ed25519`, "parse key: there is no key after ssh-ed25519",
+			"copy the key again"},
+		{`name="alice",allow="admin" ssh-ed25519 AAAA`,
+			"parse key: what follows ssh-ed25519 is no key, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ` + key[:40],
+			"parse key: the key of the type ssh-ed25519 is damaged, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ` + key[:39], "parse key: what follows ssh-ed25519 is no base64, or cut short",
+			"copy the key again"},
+		{`name="alice",allow="admin" ssh-ed25519 not!base64`,
+			"parse key: what follows ssh-ed25519 is no base64, or cut short", "copy the key again"},
+		{`name="alice",allow="admin" ssh-ed448 AAAACXNzaC1lZDQ0OAAAAAEB`,
+			`parse key: key type "ssh-ed448" is not supported`, "ssh-keygen -t ed25519"},
 		{`ssh-ed25519 ` + "AAAA", "parse key: what follows ssh-ed25519 is no key", "copy the key again"},
-		{`name="alice",allow="admin" ssh-rsa ` + strings.Fields(key)[1], "parse key: the line says ssh-rsa, and the key in it is of the type ssh-ed25519", "copy the key again"},
-		{`name="alice",allow="admin" ` + key + "xyz", "parse key: what follows ssh-ed25519 is no base64", "copy the key again"},
+		{`name="alice",allow="admin" ssh-rsa ` + strings.Fields(key)[1],
+			"parse key: the line says ssh-rsa, and the key in it is of the type ssh-ed25519", "copy the key again"},
+		{`name="alice",allow="admin" ` + key + "xyz", "parse key: what follows ssh-ed25519 is no base64",
+			"copy the key again"},
 		{`name="alice",allow="admin" ` + key + " \x1b[2J", "control character", ""},
 		{`name="alice",allow="admin" ` + key + " \x00", "control character", ""},
 		{`name="alice",allow="admin" ` + key + " \xff", "not UTF-8", ""},
@@ -95,7 +105,7 @@ func TestParseLineRefuses(t *testing.T) {
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			_, err := parseLine([]byte(c.line))
-			wantError(t, err, c.message, c.hint)
+			wantError(t, err, c.message, c.remedy)
 			if strings.Contains(err.Error(), "ssh: ") || strings.Contains(err.Error(), "illegal base64") {
 				t.Errorf("%v is in the library's words", err)
 			}
@@ -105,8 +115,8 @@ func TestParseLineRefuses(t *testing.T) {
 
 func TestParseLineRefusesKinds(t *testing.T) {
 	for _, c := range []struct {
-		kind, message, hint string
-		args                []string
+		kind, message, remedy string
+		args                  []string
 	}{
 		{"rsa", "RSA key of 1024 bits is too weak, the least is 2048", "ssh-keygen -t ed25519", []string{"-b", "1024"}},
 		{"rsa", "", "", []string{"-b", "2048"}},
@@ -120,8 +130,8 @@ func TestParseLineRefusesKinds(t *testing.T) {
 			key, err := parseLine([]byte(`name="alice",allow="admin" ` + text))
 			_, _, fileErr := ParsePublicKey([]byte(text))
 			if c.message != "" {
-				wantError(t, err, c.message, c.hint)
-				wantError(t, fileErr, c.message, c.hint)
+				wantError(t, err, c.message, c.remedy)
+				wantError(t, fileErr, c.message, c.remedy)
 			} else if err != nil || fileErr != nil || key.Comment != "me@home" {
 				t.Errorf("%v, %v, key %+v", err, fileErr, key)
 			}
@@ -185,9 +195,11 @@ func TestLineRoundTrip(t *testing.T) {
 func FuzzParseLine(f *testing.F) {
 	key := keyText(mustPublicKey(f))
 	for _, seed := range []string{
-		"", "# comment", key, `name="alice",allow="deploy:web,read:*" ` + key + " me", `name="a\"b",allow="admin" ` + key,
+		"", "# comment", key, `name="alice",allow="deploy:web,read:*" ` + key + " me",
+		`name="a\"b",allow="admin" ` + key,
 		`name="alice",allow="admin",restrict ` + key, `name="alice",,allow="admin" ` + key, "\xef\xbb\xbf" + key,
-		`name="alice",allow="admin"` + "\t" + key + "\r", `"name="alice",allow="admin" ` + key, `name="alice` + "\n" + key,
+		`name="alice",allow="admin"` + "\t" + key + "\r", `"name="alice",allow="admin" ` + key,
+		`name="alice` + "\n" + key,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -214,14 +226,18 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
-// FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the same line, and nobody else.
+// FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the
+// same line, and nobody else.
 func FuzzFile(f *testing.F) {
 	alice, stranger := mustPublicKey(f), mustPublicKey(f)
 	a, s := keyText(alice), keyText(stranger)
 	for _, seed := range []string{
-		"", usable("alice", alice), usable("alice", alice) + usable("bob", alice), "#\r\n\n" + usable("alice", alice) + "x",
-		`name="alice",allow="admin",restrict ` + a + "\n" + usable("alice", alice), "\x00\n" + usable("alice", alice) + s,
-		strings.Repeat(" ", maxLine) + "\n" + usable("alice", alice), strings.Repeat("x", maxLine+1) + usable("alice", alice),
+		"", usable("alice", alice), usable("alice", alice) + usable("bob", alice),
+		"#\r\n\n" + usable("alice", alice) + "x",
+		`name="alice",allow="admin",restrict ` + a + "\n" + usable("alice", alice),
+		"\x00\n" + usable("alice", alice) + s,
+		strings.Repeat(" ", maxLine) + "\n" + usable("alice", alice),
+		strings.Repeat("x", maxLine+1) + usable("alice", alice),
 	} {
 		f.Add([]byte(seed))
 	}

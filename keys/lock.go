@@ -7,8 +7,8 @@ import (
 	"refship/deploy/disk"
 )
 
-// lock waits until no other process and no other goroutine changes path, whose directory it makes (0700) if needed. It removes
-// what a crash left of an earlier change.
+// lock waits until no other process and no other goroutine changes path, whose directory it makes (0700) if needed.
+// It removes what a crash left of an earlier change.
 func lock(path string) (unlock func(), err error) {
 	if err := disk.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package keys
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"refship/deploy/fault"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -27,7 +28,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// Each step of a state machine here ends with files synced to disk: fewer of them than rapid's 30, unless the command line says so.
+	// Each step of a state machine here ends with files synced to disk: fewer of them than rapid's 30, unless the
+	// command line says so.
 	if err := flag.Set("rapid.steps", "8"); err != nil {
 		panic(err)
 	}
@@ -161,17 +163,8 @@ func writeFile(t *testing.T, path, text string, mode os.FileMode) {
 	}
 }
 
-// hintOf gives the remedy of an error, or "".
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
-}
-
-// wantError checks that an error and its remedy say what they must. An empty hint means that none is asked for.
-func wantError(t *testing.T, err error, message, hint string) {
+// wantError checks that an error and its remedy say what they must. An empty remedy means that none is asked for.
+func wantError(t *testing.T, err error, message, remedy string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want one with %q", message)
@@ -179,7 +172,7 @@ func wantError(t *testing.T, err error, message, hint string) {
 	if !strings.Contains(err.Error(), message) {
 		t.Errorf("error is %q, want %q in it", err, message)
 	}
-	if !strings.Contains(hintOf(err), hint) {
-		t.Errorf("hint is %q, want %q in it", hintOf(err), hint)
+	if !strings.Contains(fault.RemedyOf(err), remedy) {
+		t.Errorf("remedy is %q, want %q in it", fault.RemedyOf(err), remedy)
 	}
 }

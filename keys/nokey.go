@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	lineHint = `a line is: name="NAME",allow="RULE,…" TYPE BASE64 COMMENT, without spaces between the options`
-	copyHint = "copy the key again from its .pub file"
+	lineRemedy = `a line is: name="NAME",allow="RULE,…" TYPE BASE64 COMMENT, without spaces between the options`
+	copyRemedy = "copy the key again from its .pub file"
 )
 
 // noKeyError says why a line, without the spaces around it, holds no key: the library, which found none, tells that to
@@ -24,7 +24,7 @@ func noKeyError(line string) error {
 	}
 	text, _ := cutWord(rest)
 	if text == "" {
-		return withHint(copyHint, "there is no key after %s", clip(kind))
+		return withRemedy(copyRemedy, "there is no key after %s", clip(kind))
 	}
 	return brokenKeyError(kind, text)
 }
@@ -33,20 +33,20 @@ func noKeyError(line string) error {
 func noTypeError(first, second string) error {
 	switch {
 	case (strings.Count(first, `"`)-strings.Count(first, `\"`))%2 != 0:
-		return withHint(lineHint, "a quote in the options is not closed")
+		return withRemedy(lineRemedy, "a quote in the options is not closed")
 	case !strings.ContainsAny(first, "=,"):
-		return withHint(lineHint, "%q is no key type, such as ssh-ed25519", clip(first))
+		return withRemedy(lineRemedy, "%q is no key type, such as ssh-ed25519", clip(first))
 	case second == "":
-		return withHint(lineHint, "there is no key after the options")
+		return withRemedy(lineRemedy, "there is no key after the options")
 	}
-	return withHint(lineHint, "%q, after the options, is no key type, such as ssh-ed25519", clip(second))
+	return withRemedy(lineRemedy, "%q, after the options, is no key type, such as ssh-ed25519", clip(second))
 }
 
 // brokenKeyError says what is wrong with a key's base64.
 func brokenKeyError(kind, text string) error {
 	blob, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return withHint(copyHint, "what follows %s is no base64, or cut short", clip(kind))
+		return withRemedy(copyRemedy, "what follows %s is no base64, or cut short", clip(kind))
 	}
 	var head struct {
 		Kind string
@@ -54,20 +54,22 @@ func brokenKeyError(kind, text string) error {
 	}
 	switch err := ssh.Unmarshal(blob, &head); {
 	case err != nil || !isKeyType(head.Kind):
-		return withHint(copyHint, "what follows %s is no key, or cut short", clip(kind))
+		return withRemedy(copyRemedy, "what follows %s is no key, or cut short", clip(kind))
 	case head.Kind != kind:
-		return withHint(copyHint, "the line says %s, and the key in it is of the type %s", clip(kind), clip(head.Kind))
+		return withRemedy(copyRemedy, "the line says %s, and the key in it is of the type %s", clip(kind), clip(head.Kind))
 	}
 	if _, err := ssh.ParsePublicKey(blob); err != nil && isSupported(kind) {
-		return withHint(copyHint, "the key of the type %s is damaged, or cut short", kind)
+		return withRemedy(copyRemedy, "the key of the type %s is damaged, or cut short", kind)
 	}
-	return withHint(strongHint, "key type %q is not supported", clip(kind))
+	return withRemedy(strongRemedy, "key type %q is not supported", clip(kind))
 }
 
-// isKeyType tells whether a word looks like the first one of a public key (https://www.iana.org/assignments/ssh-parameters).
+// isKeyType tells whether a word looks like the first one of a public key
+// (https://www.iana.org/assignments/ssh-parameters).
 func isKeyType(word string) bool {
+	other := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("-@._", r) }
 	for _, start := range []string{"ssh-", "sk-ssh-", "ecdsa-sha2-", "sk-ecdsa-sha2-", "rsa-sha2-"} {
-		if strings.HasPrefix(word, start) && !strings.ContainsFunc(word, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("-@._", r) }) {
+		if strings.HasPrefix(word, start) && !strings.ContainsFunc(word, other) {
 			return true
 		}
 	}

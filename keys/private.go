@@ -17,9 +17,9 @@ import (
 // maxPrivateKey bounds what is read as a private key, in bytes: the largest RSA keys have some 13,000.
 const maxPrivateKey = 1 << 20
 
-// LoadOrCreate reads an OpenSSH private key, or makes an ed25519 one (0600, synced, with .pub beside it). A crash leaves no
-// key or a whole one, and of two processes that find none, both get the one that is kept. A key that group or others may read, and one that
-// is encrypted, are refused. The comment goes into a new key only.
+// LoadOrCreate reads an OpenSSH private key, or makes an ed25519 one (0600, synced, with .pub beside it). A crash
+// leaves no key or a whole one, and of two processes that find none, both get the one that is kept. A key that group
+// or others may read, and one that is encrypted, are refused. The comment goes into a new key only.
 func LoadOrCreate(path, comment string) (ssh.Signer, error) {
 	signer, err := own.load(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -31,7 +31,8 @@ func LoadOrCreate(path, comment string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-// Load reads an OpenSSH private key that its caller was given: as LoadOrCreate does, but it makes none, and a group may share it.
+// Load reads an OpenSSH private key that its caller was given: as LoadOrCreate does, but it makes none, and a group
+// may share it.
 func Load(path string) (ssh.Signer, error) {
 	signer, err := given.load(path)
 	if err != nil {
@@ -42,7 +43,7 @@ func Load(path string) (ssh.Signer, error) {
 
 // source says whose keys are read.
 type source struct {
-	forbidden fs.FileMode // who else may not read them
+	forbidden fs.FileMode // mode bits that no file of them may have
 	why       string
 	otherwise string // what else helps if one is unusable
 }
@@ -66,10 +67,10 @@ func (s source) load(path string) (ssh.Signer, error) {
 	var encrypted *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &encrypted):
-		return nil, withHint("remove the passphrase with ssh-keygen -p -N '' -f "+path+s.otherwise,
-			"%s is encrypted, and nobody can type its passphrase here", path)
+		return nil, withRemedy("remove the passphrase with ssh-keygen -p -N '' -f "+path+s.otherwise,
+			"%s is encrypted, and its passphrase cannot be typed here", path)
 	case err != nil:
-		return nil, withHint("restore it from a backup"+s.otherwise, "%s is no private key: %w", path, err)
+		return nil, withRemedy("restore it from a backup"+s.otherwise, "%s is no private key: %w", path, err)
 	}
 	if err := checkPublicKey(signer.PublicKey()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -77,7 +78,8 @@ func (s source) load(path string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-// create makes the key, unless another process has made it meanwhile. The private half comes last: once it is there, all is there.
+// create makes the key, unless another process has made it meanwhile. The private half comes last: once it is there,
+// all is there.
 func create(path, comment string) (ssh.Signer, error) {
 	if err := checkText(comment); err != nil {
 		return nil, fmt.Errorf("comment %q: %w", comment, err)

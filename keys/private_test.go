@@ -18,7 +18,8 @@ func TestLoadOrCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, mode := range map[string]fs.FileMode{path: 0o600, path + ".pub": 0o644, filepath.Dir(path): 0o700 | fs.ModeDir} {
+	for path, mode := range map[string]fs.FileMode{path: 0o600, path + ".pub": 0o644,
+		filepath.Dir(path): 0o700 | fs.ModeDir} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
 		}
@@ -55,9 +56,9 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 	encrypted := filepath.Join(t.TempDir(), "id")
 	sshKeygen(t, "-q", "-t", "ed25519", "-N", "secret", "-f", encrypted)
 	for _, c := range []struct {
-		what, text    string
-		mode          fs.FileMode
-		message, hint string
+		what, text      string
+		mode            fs.FileMode
+		message, remedy string
 	}{
 		{"group may read", ed, 0o640, "has mode 0640: group or others may use it", "chmod 600 "},
 		{"others may read", ed, 0o604, "has mode 0604: group or others may use it", "chmod 600 "},
@@ -72,7 +73,7 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
 			writeFile(t, path, c.text, c.mode)
 			signer, err := LoadOrCreate(path, "")
-			wantError(t, err, c.message, c.hint)
+			wantError(t, err, c.message, c.remedy)
 			if signer != nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v, error %q without the path", signer, err)
 			}
@@ -94,7 +95,7 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 	}
 }
 
-// TestPassphraseHintWorks runs what the hint for an encrypted key says, but for the old passphrase.
+// TestPassphraseHintWorks runs what the remedy for an encrypted key says, but for the old passphrase.
 func TestPassphraseHintWorks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "id")
 	sshKeygen(t, "-q", "-t", "ed25519", "-N", "secret", "-f", path)

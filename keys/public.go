@@ -13,11 +13,11 @@ import (
 // minRSABits is the least size of an RSA modulus, in bits.
 const minRSABits = 2048
 
-const strongHint = "make a new key with ssh-keygen -t ed25519"
+const strongRemedy = "make a new key with ssh-keygen -t ed25519"
 
-// ParsePublicKey parses the text of a public key file as ssh-keygen writes it: one line of type, base64 and comment, with blank
-// lines and # lines around it ignored. Everything else gets its own error with a remedy: a private key, a line with options,
-// several keys, no text at all, a certificate, other formats, a weak key.
+// ParsePublicKey parses the text of a public key file as ssh-keygen writes it: one line of type, base64 and comment,
+// with blank lines and # lines around it ignored. Everything else gets its own error with a remedy: a private key, a
+// line with options, several keys, no text at all, a certificate, other formats, a weak key.
 func ParsePublicKey(text []byte) (pub ssh.PublicKey, comment string, err error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if err := refuseOtherFormat(text); err != nil {
@@ -29,9 +29,9 @@ func ParsePublicKey(text []byte) (pub ssh.PublicKey, comment string, err error) 
 			found = append(found, line)
 		}
 	}
-	const oneHint = "give one public key, one line such as ~/.ssh/id_ed25519.pub holds"
+	const oneRemedy = "give one public key, one line such as ~/.ssh/id_ed25519.pub holds"
 	if len(found) == 0 {
-		return nil, "", withHint(oneHint, "parse public key: it is empty")
+		return nil, "", withRemedy(oneRemedy, "parse public key: it is empty")
 	}
 	parsed := 0
 	for _, line := range found {
@@ -40,20 +40,20 @@ func ParsePublicKey(text []byte) (pub ssh.PublicKey, comment string, err error) 
 		}
 	}
 	if parsed > 1 {
-		return nil, "", withHint("give one at a time", "parse public key: there are %d keys", parsed)
+		return nil, "", withRemedy("give one at a time", "parse public key: there are %d keys", parsed)
 	}
 	if len(found) > 1 {
-		return nil, "", withHint(oneHint, "parse public key: there are %d lines", len(found))
+		return nil, "", withRemedy(oneRemedy, "parse public key: there are %d lines", len(found))
 	}
 	if err := checkText(found[0]); err != nil {
-		return nil, "", withHint(oneHint, "parse public key: %w", err)
+		return nil, "", withRemedy(oneRemedy, "parse public key: %w", err)
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(found[0]))
 	if err != nil {
-		return nil, "", withHint(oneHint, "parse public key: %w", noKeyError(found[0]))
+		return nil, "", withRemedy(oneRemedy, "parse public key: %w", noKeyError(found[0]))
 	}
 	if len(options) > 0 {
-		return nil, "", withHint("give the key alone: type, base64, comment; what it may do is said by rules",
+		return nil, "", withRemedy("give the key alone: type, base64, comment; what it may do is said by rules",
 			"parse public key: it has options (%s)", strings.Join(options, ","))
 	}
 	if err := checkPublicKey(pub); err != nil {
@@ -67,18 +67,20 @@ func refuseOtherFormat(text []byte) error {
 	has := func(s string) bool { return bytes.Contains(text, []byte(s)) }
 	switch {
 	case has("PRIVATE KEY-----") || has("PuTTY-User-Key-File"):
-		return withHint("keep it to yourself; give the public key, the file beside it that ends in .pub "+
+		return withRemedy("keep it to yourself; give the public key, the file beside it that ends in .pub "+
 			"(ssh-keygen -y -f FILE prints it)", "parse public key: this is a private key")
 	case has("BEGIN SSH2 PUBLIC KEY"):
-		return withHint("convert it with ssh-keygen -i -f FILE", "parse public key: this is the format of RFC 4716")
+		return withRemedy("convert it with ssh-keygen -i -f FILE", "parse public key: this is the format of RFC 4716")
 	case has("BEGIN PUBLIC KEY-----"):
-		return withHint("convert it with ssh-keygen -i -m PKCS8 -f FILE", "parse public key: this is a PKCS8 public key")
+		return withRemedy("convert it with ssh-keygen -i -m PKCS8 -f FILE", "parse public key: this is a PKCS8 public key")
 	case has("BEGIN RSA PUBLIC KEY-----"):
-		return withHint("convert it with ssh-keygen -i -m PEM -f FILE", "parse public key: this is a PEM public key")
+		return withRemedy("convert it with ssh-keygen -i -m PEM -f FILE", "parse public key: this is a PEM public key")
 	case has("BEGIN CERTIFICATE-----"):
-		return withHint("give an OpenSSH public key, such as ~/.ssh/id_ed25519.pub", "parse public key: this is an X.509 certificate")
+		return withRemedy("give an OpenSSH public key, such as ~/.ssh/id_ed25519.pub",
+			"parse public key: this is an X.509 certificate")
 	case bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		return withHint("save it as UTF-8, or give the file that ssh-keygen wrote", "parse public key: this is UTF-16 text")
+		return withRemedy("save it as UTF-8, or give the file that ssh-keygen wrote",
+			"parse public key: this is UTF-16 text")
 	}
 	return nil
 }
@@ -86,18 +88,19 @@ func refuseOtherFormat(text []byte) error {
 // checkPublicKey lets only those keys in that OpenSSH trusts today.
 func checkPublicKey(pub ssh.PublicKey) error {
 	if cert, ok := pub.(*ssh.Certificate); ok {
-		return withHint("give the plain key, the .pub file without -cert", "%s is a certificate, and those are not supported", cert.Type())
+		return withRemedy("give the plain key, the .pub file without -cert",
+			"%s is a certificate, and those are not supported", cert.Type())
 	}
 	switch kind := pub.Type(); {
 	case !isSupported(kind):
-		return withHint(strongHint, "key type %q is not supported", kind)
+		return withRemedy(strongRemedy, "key type %q is not supported", kind)
 	case kind == ssh.KeyAlgoRSA:
 		bits, err := rsaBits(pub)
 		if err != nil {
 			return err
 		}
 		if bits < minRSABits {
-			return withHint(strongHint, "RSA key of %d bits is too weak, the least is %d", bits, minRSABits)
+			return withRemedy(strongRemedy, "RSA key of %d bits is too weak, the least is %d", bits, minRSABits)
 		}
 	}
 	return nil

@@ -3,6 +3,8 @@ package keys
 import (
 	"strings"
 	"testing"
+
+	"refship/deploy/fault"
 )
 
 func TestParsePublicKey(t *testing.T) {
@@ -10,7 +12,8 @@ func TestParsePublicKey(t *testing.T) {
 		path := keygen(t, kind)
 		text := readFile(t, path+".pub")
 		for _, text := range []string{
-			text, strings.TrimSpace(text), "\n# mine\n" + text + "\n", strings.ReplaceAll(text, "\n", "\r\n"), "\xef\xbb\xbf" + text,
+			text, strings.TrimSpace(text), "\n# mine\n" + text + "\n", strings.ReplaceAll(text, "\n", "\r\n"),
+			"\xef\xbb\xbf" + text,
 		} {
 			pub, comment, err := ParsePublicKey([]byte(text))
 			if err != nil || comment != "me@home" {
@@ -28,7 +31,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	pub := readFile(t, ed+".pub")
 	pemKey := keygen(t, "rsa", "-m", "PEM")
 	pkcs8Key := keygen(t, "rsa", "-m", "PKCS8")
-	for _, c := range []struct{ what, text, message, hint string }{
+	for _, c := range []struct{ what, text, message, remedy string }{
 		{"private key", readFile(t, ed), "this is a private key", "ends in .pub"},
 		{"private key, PEM", readFile(t, pemKey), "this is a private key", "ends in .pub"},
 		{"private key, PKCS8", readFile(t, pkcs8Key), "this is a private key", "ends in .pub"},
@@ -46,18 +49,20 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		{"the same twice", pub + pub, "there are 2 keys", "one at a time"},
 		{"a key and more", pub + "and more\n", "there are 2 lines", "one public key"},
 		{"a key cut in two", pub[:30] + "\n" + pub[30:], "there are 2 lines", "one public key"},
-		{"half a key", pub[:40], "parse public key: the key of the type ssh-ed25519 is damaged, or cut short", "one public key"},
-		{"garbage", "hello world, this is no key", `parse public key: "hello" is no key type, such as ssh-ed25519`, "one public key"},
+		{"half a key", pub[:40], "parse public key: the key of the type ssh-ed25519 is damaged, or cut short",
+			"one public key"},
+		{"garbage", "hello world, this is no key", `parse public key: "hello" is no key type, such as ssh-ed25519`,
+			"one public key"},
 		{"binary", "\x7fELF\x02\x01\x01\x00\x00\x00", "parse public key", "one public key"},
 		{"escape in the comment", strings.TrimSpace(pub) + "\x1b[31m\n", "control character", "one public key"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			key, comment, err := ParsePublicKey([]byte(c.text))
-			wantError(t, err, c.message, c.hint)
+			wantError(t, err, c.message, c.remedy)
 			if key != nil || comment != "" {
 				t.Errorf("gave %v %q all the same", key, comment)
 			}
-			if strings.Contains(err.Error()+hintOf(err), "BEGIN OPENSSH PRIVATE") {
+			if strings.Contains(err.Error()+fault.RemedyOf(err), "BEGIN OPENSSH PRIVATE") {
 				t.Error("the message shows the private key")
 			}
 		})

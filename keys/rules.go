@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"refship/deploy/text"
 )
 
 // Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy; Admin contains everything.
@@ -21,10 +23,7 @@ const (
 // anyRepository stands for every repository in a rule.
 const anyRepository = "*"
 
-// maxRepositoryName is the longest name, in bytes, that a repository can have.
-const maxRepositoryName = 100
-
-const rulesHint = "rules are read:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
+const rulesRemedy = "rules are read:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
 	"separated by commas: deploy:web,read:*"
 
 // rank orders the actions by what they contain; 0 is no action.
@@ -72,16 +71,17 @@ func (r Rule) allows(action Action, repository string) bool {
 	return r.Action.rank() >= action.rank()
 }
 
-// ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors name the rule.
+// ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors
+// name the rule.
 func ParseRules(list string) ([]Rule, error) {
 	if list == "" {
-		return nil, withHint(rulesHint, "no rules given")
+		return nil, withRemedy(rulesRemedy, "no rules given")
 	}
 	var rules []Rule
-	for text := range strings.SplitSeq(list, ",") {
-		rule, err := parseRule(text)
+	for one := range strings.SplitSeq(list, ",") {
+		rule, err := parseRule(one)
 		if err != nil {
-			return nil, withHint(rulesHint, "parse rule %q: %w", text, err)
+			return nil, withRemedy(rulesRemedy, "parse rule %q: %w", one, err)
 		}
 		rules = append(rules, rule)
 	}
@@ -97,11 +97,11 @@ func formatRules(rules []Rule) string {
 	return strings.Join(texts, ",")
 }
 
-func parseRule(text string) (Rule, error) {
-	name, repository, colon := strings.Cut(text, ":")
+func parseRule(rule string) (Rule, error) {
+	name, repository, colon := strings.Cut(rule, ":")
 	action := Action(name)
 	switch {
-	case text == "":
+	case rule == "":
 		return Rule{}, errors.New("it is empty")
 	case action.rank() == 0:
 		return Rule{}, fmt.Errorf("unknown action %q", name)
@@ -112,33 +112,12 @@ func parseRule(text string) (Rule, error) {
 	case repository == "":
 		return Rule{}, fmt.Errorf("%s needs a repository", action)
 	}
-	if repository != anyRepository {
-		if err := checkRepository(repository); err != nil {
-			return Rule{}, err
+	if repository != anyRepository { // a typing error must not become a rule that never applies
+		if why := text.BadRepositoryName(repository); why != "" {
+			return Rule{}, fmt.Errorf("%q is no repository name: %s", repository, why)
 		}
 	}
 	return Rule{Action: action, Repository: repository}, nil
-}
-
-// checkRepository refuses what no repository can be named, so that a typing error does not become a rule that never applies.
-func checkRepository(name string) error {
-	if len(name) > maxRepositoryName {
-		return fmt.Errorf("repository name of %d bytes, the limit is %d", len(name), maxRepositoryName)
-	}
-	for element := range strings.SplitSeq(name, "/") {
-		switch {
-		case element == "":
-			return fmt.Errorf("repository name %q has an empty element", name)
-		case element[0] == '.' || element[0] == '-':
-			return fmt.Errorf("repository name %q has an element that begins with %q", name, element[:1])
-		case strings.HasSuffix(element, ".git") || strings.HasSuffix(element, ".lock"):
-			return fmt.Errorf("repository name %q has an element that ends in .git or .lock", name)
-		}
-		if i := strings.IndexFunc(element, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._-", r) }); i >= 0 {
-			return fmt.Errorf("repository name %q has a character other than letters, digits and . _ - /", name)
-		}
-	}
-	return nil
 }
 
 // isAlnum is for ASCII only.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"refship/deploy/fault"
+
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -28,18 +30,19 @@ func TestParseRulesRefuses(t *testing.T) {
 		"write:web":                        `unknown action "write"`,
 		"READ:web":                         `unknown action "READ"`,
 		"read:web, push:web":               `unknown action " push"`,
-		"read: web":                        "other than letters",
-		"read:**":                          "other than letters",
-		"read:we*":                         "other than letters",
-		"read:wéb":                         "other than letters",
-		"read:web:x":                       "other than letters",
-		"read:../x":                        `begins with "."`,
-		"read:a/-x":                        `begins with "-"`,
+		"read: web":                        "other than A-Z",
+		"read:**":                          "other than A-Z",
+		"read:we*":                         "other than A-Z",
+		"read:wéb":                         "other than A-Z",
+		"read:web:x":                       "other than A-Z",
+		"read:../x":                        `an element starts with .`,
+		"read:a/-x":                        `an element starts with -`,
 		"read:/web":                        "empty element",
+		"read:team/deploy":                 "the element deploy is reserved",
 		"read:web/":                        "empty element",
 		"read:web.git":                     "ends in .git or .lock",
 		"read:a.lock/b":                    "ends in .git or .lock",
-		"read:" + strings.Repeat("x", 101): "101 bytes, the limit is 100",
+		"read:" + strings.Repeat("x", 101): "it is 101 bytes (limit 100)",
 	} {
 		t.Run(list, func(t *testing.T) {
 			rules, err := ParseRules(list)
@@ -90,7 +93,8 @@ func anyRule() *rapid.Generator[Rule] {
 		if action == Admin {
 			return Rule{Action: Admin}
 		}
-		return Rule{action, rapid.OneOf(rapid.Just("*"), rapid.StringMatching(`[a-z0-9_][a-z0-9_]{0,8}(/[A-Z][a-z.-]{0,3}x)?`)).Draw(t, "repository")}
+		return Rule{action, rapid.OneOf(rapid.Just("*"),
+			rapid.StringMatching(`[a-z0-9_][a-z0-9_]{0,8}(/[A-Z][a-z.-]{0,3}x)?`)).Draw(t, "repository")}
 	})
 }
 
@@ -122,14 +126,15 @@ func TestMoreRulesNeverTakeAway(t *testing.T) {
 }
 
 func FuzzParseRules(f *testing.F) {
-	for _, seed := range []string{"", "admin", "deploy:web,read:*", "push:a/b", "read:", ",", "force:x.git", "read:\x00"} {
+	for _, seed := range []string{"", "admin", "deploy:web,read:*", "push:a/b", "read:", ",", "force:x.git",
+		"read:\x00"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
 		rules, err := ParseRules(list)
 		if err != nil {
-			if rules != nil || hintOf(err) == "" {
-				t.Fatalf("%q: rules %v, hint %q with error %v", list, rules, hintOf(err), err)
+			if rules != nil || fault.RemedyOf(err) == "" {
+				t.Fatalf("%q: rules %v, remedy %q with error %v", list, rules, fault.RemedyOf(err), err)
 			}
 			return
 		}

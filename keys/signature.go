@@ -16,8 +16,8 @@ const (
 	armorEnd   = "\n-----END " + sshsig.PEMType + "-----\n"
 )
 
-// Sign makes an armored SSH signature (PROTOCOL.sshsig, sha512) that `ssh-keygen -Y verify -n namespace` accepts. The namespace
-// is not empty; it keeps a signature for one purpose from being taken for another.
+// Sign makes an armored SSH signature (PROTOCOL.sshsig, sha512) that `ssh-keygen -Y verify -n namespace` accepts. The
+// namespace is not empty; it keeps a signature for one purpose from being taken for another.
 func Sign(signer ssh.Signer, namespace string, message []byte) ([]byte, error) {
 	signature, err := sshsig.Sign(bytes.NewReader(message), signer, sshsig.HashSHA512, namespace)
 	if err != nil {
@@ -26,9 +26,10 @@ func Sign(signer ssh.Signer, namespace string, message []byte) ([]byte, error) {
 	return sshsig.Armor(signature), nil
 }
 
-// Verify checks an armored SSH signature, by sha256 or sha512 as PROTOCOL.sshsig allows, and gives the key that made it; whether that key is
-// trusted is the caller's question. Keys that authorized_keys may not hold (weak ones, certificates) are refused here too. Nothing may stand
-// around the armor, and only one text is accepted for a signature but for where its lines break.
+// Verify checks an armored SSH signature, by sha256 or sha512 as PROTOCOL.sshsig allows, and gives the key that made
+// it; whether that key is trusted is the caller's question. Keys that authorized_keys may not hold (weak ones,
+// certificates) are refused here too. Nothing may stand around the armor, and only one text is accepted for a
+// signature but for where its lines break.
 func Verify(namespace string, message, armored []byte) (ssh.PublicKey, error) {
 	signature, err := parseArmored(armored)
 	if err == nil {

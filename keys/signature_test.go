@@ -33,7 +33,8 @@ func stockVerify(t *testing.T, pub ssh.PublicKey, message, armored []byte) error
 	allowed, signature := filepath.Join(dir, "allowed_signers"), filepath.Join(dir, "signature")
 	writeFile(t, allowed, `server namespaces="refship" `+keyText(pub)+"\n", 0o600)
 	writeFile(t, signature, string(armored), 0o600)
-	cmd := exec.CommandContext(t.Context(), "ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "server", "-n", namespace, "-s", signature)
+	cmd := exec.CommandContext(t.Context(), "ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "server", "-n",
+		namespace, "-s", signature)
 	cmd.Stdin = bytes.NewReader(message)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -82,7 +83,8 @@ func TestVerifyStockSignatures(t *testing.T) {
 	}
 }
 
-// TestEveryFlippedByteIsRefused changes each byte of message and signature, one at a time; with ed25519 each bit of it and all of them.
+// TestEveryFlippedByteIsRefused changes each byte of message and signature, one at a time; with ed25519 each bit of
+// it and all of them.
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	message := []byte(`{"format":1,"id":7,"subject":"tune the cache"}`)
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
@@ -192,9 +194,11 @@ func TestVerifyRefuses(t *testing.T) {
 		Magic                                        [6]byte
 		Version                                      uint32
 		PublicKey, Namespace, Reserved, Hash, Signed string
-	}{[6]byte([]byte("SSHSIG")), 1, string(signer.PublicKey().Marshal()), namespace, "unsigned", "sha512", string(ssh.Marshal(unarmored.Signature))}
+	}{[6]byte([]byte("SSHSIG")), 1, string(signer.PublicKey().Marshal()), namespace, "unsigned", "sha512",
+		string(ssh.Marshal(unarmored.Signature))}
 	for what, c := range map[string]struct{ armored, message string }{
-		"reserved field":        {string(pem.EncodeToMemory(&pem.Block{Type: sshsig.PEMType, Bytes: ssh.Marshal(reserved)})), "not in canonical form"},
+		"reserved field": {string(pem.EncodeToMemory(&pem.Block{Type: sshsig.PEMType,
+			Bytes: ssh.Marshal(reserved)})), "not in canonical form"},
 		"other namespace":       {string(other), "namespace does not match"},
 		"weak key":              {string(weak), "too weak"},
 		"empty":                 {"", "no armored SSH signature"},

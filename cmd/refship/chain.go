@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy/etcd"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -19,7 +17,7 @@ import (
 // openChain is a chain and the connection it is read over.
 type openChain struct {
 	*store.Chain
-	client *clientv3.Client
+	client *etcd.Client
 }
 
 func (c *openChain) Close() error { return c.client.Close() }
@@ -50,7 +48,7 @@ func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, e
 	if err != nil {
 		return "", err
 	}
-	repos, err := dir.repos().List(ctx)
+	repos, err := dir.repos().List()
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +88,7 @@ func asUsage(flag string, err error) error {
 }
 
 // connect dials --endpoints, or else the etcd of the server that runs on the data directory.
-func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*clientv3.Client, error) {
+func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*etcd.Client, error) {
 	if len(f.Endpoints) > 0 {
 		return etcd.Dial(ctx, f.config(log))
 	}
@@ -98,16 +96,21 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*cl
 	if err != nil {
 		return nil, err
 	}
-	socket := etcd.Socket(dir.etcd())
-	// Asked first, since a client would go on dialling an absent socket until its timeout.
-	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
-	if err != nil {
+	if !dir.servesEtcd() {
 		return nil, noServer(dir)
 	}
-	if err := conn.Close(); err != nil {
-		return nil, fmt.Errorf("close %s: %w", socket, err)
+	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: log})
+}
+
+// servesEtcd tells whether a server with an embedded etcd is running. A client would go on dialling a socket that is not
+// there until its timeout.
+func (d dataDir) servesEtcd() bool {
+	conn, err := net.Dial("unix", etcd.SocketPath(d.etcd()))
+	if err != nil {
+		return false
 	}
-	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{socket}, Log: log})
+	conn.Close()
+	return true
 }
 
 func noServer(dir dataDir) error {

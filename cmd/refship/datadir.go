@@ -13,7 +13,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
@@ -68,7 +68,7 @@ func userDataDir(a *app) (string, error) {
 	}
 }
 
-func (d dataDir) repos() gitserver.Repos { return gitserver.Repos{Dir: filepath.Join(d.path, "repos")} }
+func (d dataDir) repos() repos.Dir { return repos.Dir{Path: filepath.Join(d.path, "repos")} }
 func (d dataDir) keys() keys.File {
 	return keys.File{Path: filepath.Join(d.path, "keys", "authorized_keys")}
 }

@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy"
+	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -287,7 +286,7 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 
 // dial says where the etcd is looked for, in this order: --endpoints, the repository's git config, the server on the
 // data directory.
-func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(string), log *slog.Logger) (*clientv3.Client, error) {
+func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(string), log *slog.Logger) (*etcd.Client, error) {
 	if len(c.Endpoints) > 0 || len(src.settings.Endpoints) == 0 {
 		return c.connect(ctx, a, log)
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
@@ -26,13 +25,13 @@ const maxPasswordFile = 64 << 10
 // openDeployer is a Deployer of one process, and what it hangs on.
 type openDeployer struct {
 	*hooks.Engine
-	client *clientv3.Client
+	client *etcd.Client
 	store  *deploy.Store
 }
 
 // deployerConfig is what a process of its own deploys with.
 type deployerConfig struct {
-	Client     *clientv3.Client
+	Client     *etcd.Client
 	SigningKey string // "": records stay unsigned
 	GitDir     string // "": a plain directory is deployed
 	Patient    bool   // wait for the quick restart of an etcd
@@ -98,7 +97,7 @@ func etcdOf(s target.Settings, log *slog.Logger) (etcd.Config, error) {
 }
 
 // dialPatiently waits for the quick restart of an etcd: a push need not fail for it.
-func dialPatiently(ctx context.Context, cfg etcd.Config) (*clientv3.Client, error) {
+func dialPatiently(ctx context.Context, cfg etcd.Config) (*etcd.Client, error) {
 	const patience, pause = 3 * time.Second, 200 * time.Millisecond
 	for start := time.Now(); ; {
 		client, err := etcd.Dial(ctx, cfg)

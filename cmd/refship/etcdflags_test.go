@@ -86,12 +86,12 @@ func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c.flags, err, c.want)
 		}
 		dir := filepath.Join(t.TempDir(), "etcd")
-		embedded, err := embedded.Start(t.Context(), embedded.Config{
+		e, err := embedded.Start(t.Context(), embedded.Config{
 			Dir: dir, Listen: c.flags.EtcdListen, Log: slog.New(slog.DiscardHandler),
 			CertFile: c.flags.EtcdCertFile, KeyFile: c.flags.EtcdKeyFile, TrustedCAFile: c.flags.EtcdTrustedCAFile,
 		})
 		if err == nil {
-			t.Errorf("%+v: etcd starts: %v", c.flags, embedded.Close())
+			t.Errorf("%+v: etcd starts: %v", c.flags, e.Close())
 		}
 	}
 	for _, address := range []string{"127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "[::ffff:127.0.0.1]:0", "localhost:0"} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"refship/deploy/fault"
-	"refship/gitserver"
 )
 
 // Exit statuses, a promise to scripts.
@@ -34,9 +33,8 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
 // exitCode says what kind of failure err is.
 func exitCode(err error) int {
 	var (
-		usage   *usageError
-		held    *heldError
-		unknown *gitserver.UnknownRepoError // over SSH it is told as "may not read it"
+		usage *usageError
+		held  *heldError
 	)
 	switch {
 	case err == nil:
@@ -45,8 +43,6 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &held):
 		return exitConflict
-	case errors.As(err, &unknown):
-		return exitRefused
 	case errors.Is(err, context.Canceled):
 		return exitFailed
 	}

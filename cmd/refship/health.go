@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
@@ -31,8 +29,6 @@ const (
 	leastDisk = 256 << 20
 	// leastQuota is what has to be left of etcd's quota: less has room for hardly any deploy.
 	leastQuota = 16 << 20
-	// healthKey is what etcd is asked for. It need not exist, nor be permitted.
-	healthKey = "refship"
 )
 
 // cached keeps what ask gave for cacheTime, errors too.
@@ -70,7 +66,7 @@ const (
 // health knows whether the server lives and whether it is ready.
 type health struct {
 	dir    dataDir
-	client *clientv3.Client
+	client *etcd.Client
 	phase  atomic.Int32
 	ssh    atomic.Pointer[net.Addr] // once it listens
 
@@ -80,7 +76,7 @@ type health struct {
 	greets  cached[struct{}] // the SSH port does
 }
 
-func newHealth(dir dataDir, client *clientv3.Client) *health {
+func newHealth(dir dataDir, client *etcd.Client) *health {
 	h := &health{dir: dir, client: client}
 	h.answers.ask = h.askEtcd
 	h.space.ask = func(ctx context.Context) (etcd.Space, error) { return etcd.ReadSpace(ctx, client) }
@@ -182,19 +178,10 @@ func (h *health) checkEtcd() error {
 	return err
 }
 
-// askEtcd makes a read that only an etcd with a leader answers. A txn, since the client repeats a get by itself until
-// its context has ended, and then says nothing of the reason.
 func (h *health) askEtcd(ctx context.Context) (struct{}, error) {
-	_, err := h.client.Txn(ctx).Then(clientv3.OpGet(healthKey, clientv3.WithCountOnly())).Commit()
-	switch {
-	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return struct{}{}, nil // etcd has read first, and looked at the user's rights then
-	case errors.Is(err, context.DeadlineExceeded):
-		return struct{}{}, fmt.Errorf("%w: no answer within %s", etcd.ErrUnreachable, checkTime)
-	}
-	err = etcd.Classify(err)
+	err := etcd.Ping(ctx, h.client)
 	if errors.Is(err, etcd.ErrDenied) {
-		return struct{}{}, fmt.Errorf("%w; %s", err, remedyOf(err))
+		err = fmt.Errorf("%w; %s", err, remedyOf(err))
 	}
 	return struct{}{}, err
 }

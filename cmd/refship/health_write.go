@@ -7,12 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 // partial is the error of a check that failed for some of what it looked at, which the rest can do without.
@@ -34,15 +32,15 @@ const maxQuestions = 8
 // together as a txn takes, and one of those that are. A group that is denied is asked for in halves. When a namespace is
 // not denied any more, the others may be permitted, too, and are asked for at once.
 type permissions struct {
-	repos  gitserver.Repos
-	client *clientv3.Client
+	repos  repos.Dir
+	client *etcd.Client
 	denied []record.Namespace   // the one that was not asked for the longest comes first
 	todo   [][]record.Namespace // groups that are left of this round
 }
 
 // ask goes on with the round. What etcd did not answer in time is asked for the next time.
 func (p *permissions) ask(ctx context.Context) (writable, error) {
-	repos, _ := p.repos.List(ctx) // with an error, those that can be read are there, and it is told elsewhere
+	repos, _ := p.repos.List() // with an error, those that can be read are there, and it is told elsewhere
 	all := namespaces(repos)
 	p.denied = slices.DeleteFunc(p.denied, func(ns record.Namespace) bool { return !slices.Contains(all, ns) })
 	if len(p.todo) == 0 {
@@ -87,7 +85,7 @@ func (p *permissions) learn(may bool) {
 }
 
 // namespaces are those of all targets, each once and sorted.
-func namespaces(repos []*gitserver.Repo) []record.Namespace {
+func namespaces(repos []*repos.Repository) []record.Namespace {
 	var all []record.Namespace
 	for _, repo := range repos {
 		for _, target := range repo.Targets {

@@ -15,7 +15,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -23,7 +23,7 @@ import (
 type permitted struct {
 	*testing.T
 	root     *clientv3.Client
-	repos    gitserver.Repos
+	repos    repos.Dir
 	ask      *permissions
 	requests atomic.Int32
 }
@@ -56,7 +56,7 @@ func newPermitted(t *testing.T) *permitted {
 			t.Fatal(err)
 		}
 	}
-	p := &permitted{T: t, root: dial("root"), repos: gitserver.Repos{Dir: t.TempDir()}}
+	p := &permitted{T: t, root: dial("root"), repos: repos.Dir{Path: t.TempDir()}}
 	client := dial("ship")
 	client.KV = etcd.Observed(client.KV, func(etcd.Request) { p.requests.Add(1) })
 	p.ask = &permissions{repos: p.repos, client: client}

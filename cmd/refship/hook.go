@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -188,7 +187,7 @@ func (c *hookInstallCmd) checkServer(a *app, home *install.Repository) error {
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
 	}
-	repos, err := filepath.EvalSymlinks(dir.repos().Dir)
+	repos, err := filepath.EvalSymlinks(dir.repos().Path)
 	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
 		return nil //nolint:nilerr // nor without its repositories
 	}
@@ -239,7 +238,7 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 	} else if s.Repository == "" {
 		s.Repository = name
 	}
-	if s.Repository, err = gitserver.ParseName(s.Repository); err != nil {
+	if err := repos.CheckName(s.Repository); err != nil {
 		return s, asUsage("--name", err)
 	}
 	if c.SigningKey != nil {
@@ -299,15 +298,13 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket := etcd.Socket(dir.etcd())
-	conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
-	if err != nil {
+	if !dir.servesEtcd() {
 		return nil, &usageError{
 			what:   "--endpoints is missing, and no server with an etcd of its own is running on " + dir.path,
 			remedy: "say where etcd is: --endpoints URL",
 		}
 	}
-	return []string{socket}, conn.Close()
+	return []string{etcd.Socket(dir.etcd())}, nil
 }
 
 // absolute is a file's name that is good in any directory; "" stays so.

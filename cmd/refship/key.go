@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/keys"
 )
 
@@ -65,21 +65,9 @@ func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	return tellUnknown(ctx, a, dir, rules)
 }
 
-// rules are those of --allow. A repository that no server can have is refused, too.
+// rules are those of --allow.
 func (c *keyAddCmd) rules() ([]keys.Rule, error) {
-	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
-	if err != nil {
-		return nil, err
-	}
-	for _, rule := range rules {
-		if rule.Repository == "" || rule.Repository == "*" {
-			continue
-		}
-		if _, err := gitserver.ParseName(rule.Repository); err != nil {
-			return nil, err
-		}
-	}
-	return rules, nil
+	return keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
 }
 
 // tellUnknown warns of rules for repositories that do not exist: they may come later, or be typing errors.
@@ -88,8 +76,7 @@ func tellUnknown(ctx context.Context, a *app, dir dataDir, rules []keys.Rule) er
 		if rule.Repository == "" || rule.Repository == "*" {
 			continue
 		}
-		var unknown *gitserver.UnknownRepoError
-		if _, err := dir.repos().Find(ctx, rule.Repository); errors.As(err, &unknown) {
+		if _, err := dir.repos().Find(rule.Repository); errors.Is(err, repos.ErrUnknown) {
 			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s", rule.Repository, rule.Repository, dir.flag())
 		} else if err != nil {
 			return err

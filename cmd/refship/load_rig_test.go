@@ -57,8 +57,9 @@ func host(i int) string { return fmt.Sprintf("127.1.0.%d", 1+i/clientsPerAddress
 
 // client gives the environment of client i of a crowd.
 func (w *loadWorld) client(i int) []string {
-	return append(slices.Clone(w.env), "GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
-		" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
+	return append(slices.Clone(w.env),
+		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
+			" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
 }
 
 // pushed is what became of one `git push`.
@@ -92,7 +93,8 @@ func (w *loadWorld) repositories(n int) (names []string) {
 		name := fmt.Sprintf("crowd-%03d", i)
 		dir := w.in("data/repos/" + name + ".git")
 		err := errors.Join(os.CopyFS(dir, os.DirFS(pattern)),
-			os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ReplaceAll(config, "/refship/pattern", "/refship/"+name)), 0o600))
+			os.WriteFile(filepath.Join(dir, "config"),
+				[]byte(strings.ReplaceAll(config, "/refship/pattern", "/refship/"+name)), 0o600))
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -101,19 +103,20 @@ func (w *loadWorld) repositories(n int) (names []string) {
 	return names
 }
 
-// dialSSH authenticates a connection that then does nothing by itself, from the address of client i.
-func (w *loadWorld) dialSSH(i int) (*ssh.Client, error) {
-	key, err := ssh.ParsePrivateKey([]byte(readFile(w.TB, w.in("crowd"))))
-	if err != nil {
-		return nil, err
-	}
+// dial connects to the server from the address of client i.
+func (w *loadWorld) dial(i int) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host(i))}, Timeout: patience}
-	conn, err := dialer.Dial("tcp", w.address())
+	return dialer.Dial("tcp", w.address())
+}
+
+// dialSSH gives a connection of client i that then does nothing by itself.
+func (w *loadWorld) dialSSH(i int, auth ssh.AuthMethod) (*ssh.Client, error) {
+	conn, err := w.dial(i)
 	if err != nil {
 		return nil, err
 	}
 	c, channels, requests, err := ssh.NewClientConn(conn, w.address(), &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, Timeout: patience,
+		User: "git", Auth: []ssh.AuthMethod{auth}, Timeout: patience,
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // the server is ours, on loopback
 	})
 	if err != nil {
@@ -216,14 +219,37 @@ func (u usage) String() string {
 var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 
 // goroutines is the server's profile of them: how many stand where.
-func (w *loadWorld) goroutines() ([]byte, error) {
-	resp, err := http.Get(w.http + "/debug/pprof/goroutine?debug=1")
+func (w *loadWorld) goroutines() ([]byte, error) { return w.monitor("/debug/pprof/goroutine?debug=1") }
+
+// monitor reads a page of the server's monitor.
+func (w *loadWorld) monitor(page string) ([]byte, error) {
+	resp, err := http.Get(w.http + page)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	return io.ReadAll(resp.Body)
 }
+
+// connections tells how many connections the server has.
+func (w *loadWorld) connections() int {
+	w.Helper()
+	text, err := w.monitor("/metrics")
+	if err != nil {
+		w.Fatal(err)
+	}
+	match := connectionTotal.FindSubmatch(text)
+	if match == nil {
+		w.Fatalf("no number of connections: %s", text)
+	}
+	n, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+var connectionTotal = regexp.MustCompile(`(?m)^refship_connections (\d+)$`)
 
 func (w *loadWorld) usage() (usage, error) {
 	text, err := w.goroutines()
@@ -261,7 +287,8 @@ func (w *loadWorld) settles(before usage) {
 	deadline := time.After(patience)
 	for {
 		now := w.mustUse()
-		if now.goroutines <= before.goroutines+little && now.files <= before.files+little && now.processes <= before.processes {
+		if now.goroutines <= before.goroutines+little && now.files <= before.files+little &&
+			now.processes <= before.processes {
 			w.Logf("before: %s; after: %s", before, now)
 			return
 		}

@@ -5,13 +5,16 @@ package main
 // detector, and nothing in them asserts how fast.
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +24,9 @@ import (
 )
 
 var (
-	loadRepositories = flag.Int("load.repositories", 500, "how many repositories TestLoadManyRepositories pushes to at once")
-	loadPushers      = flag.Int("load.pushers", 64, "how many pushers TestLoadOneRef has")
+	loadRepositories = flag.Int("load.repositories", 500,
+		"how many repositories TestLoadManyRepositories pushes to at once")
+	loadPushers = flag.Int("load.pushers", 64, "how many pushers TestLoadOneRef has")
 )
 
 // idleConnections is how many connections do nothing while others push.
@@ -88,7 +92,8 @@ func TestLoadOneRef(t *testing.T) {
 		t.Errorf("%d pushes landed at once, want 1", len(landed))
 	}
 	start, tries := time.Now(), w.catchUp(crowd, landed)
-	t.Logf("the other %d landed within %s, in %d pushes", len(crowd)-1, time.Since(start).Round(time.Millisecond), tries)
+	t.Logf("the other %d landed within %s, in %d pushes", len(crowd)-1, time.Since(start).Round(time.Millisecond),
+		tries)
 	w.bounded(stop(), maxMemoryOneRef)
 	if log := w.must("refship", "log", "--json"); strings.Count(log, "\n")+1 != len(crowd)+1 {
 		t.Errorf("want %d deploys, the log is\n%s", len(crowd)+1, log)
@@ -126,7 +131,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			return err
 		})
 		group.Go(func() error {
-			cmd := exec.CommandContext(w.Context(), "git", "-C", p.clone, "push", "--porcelain", w.world.url, p.tip+":refs/heads/main")
+			cmd := exec.CommandContext(w.Context(), "git", "-C", p.clone, "push", "--porcelain", w.world.url,
+				p.tip+":refs/heads/main")
 			cmd.Env = append(w.client(p.i), "GATE="+p.clone+"/gate")
 			out, err := cmd.CombinedOutput()
 			results[i] = pushed{string(out), err, time.Since(start)}
@@ -150,7 +156,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 		switch {
 		case r.err == nil:
 			landed = append(landed, crowd[i])
-		case strings.Contains(r.told, "remote: refship: refused: /refship/config is at deploy 2, ") && strings.Contains(r.told, "by crowd") &&
+		case strings.Contains(r.told, "remote: refship: refused: /refship/config is at deploy 2, ") &&
+			strings.Contains(r.told, "by crowd") &&
 			strings.Contains(r.told, "hint: git pull --rebase"):
 			told["who is at the head and how to catch up"]++
 		case strings.Contains(r.told, "[remote rejected]") && toldLost.MatchString(r.told):
@@ -159,7 +166,8 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 			w.Errorf("pusher %d: %v\n%s", i, r.err, r.told)
 		}
 	}
-	w.Logf("%d pushes at once: %d landed, others were told %v, all within %s", len(crowd), len(landed), told, took.Round(time.Millisecond))
+	w.Logf("%d pushes at once: %d landed, others were told %v, all within %s", len(crowd), len(landed), told,
+		took.Round(time.Millisecond))
 	return landed
 }
 
@@ -246,7 +254,8 @@ func TestLoadManyRepositories(t *testing.T) {
 			t.Errorf("%s: %v\n%s", names[i], r.err, r.told)
 		}
 	}
-	t.Logf("%d pushes in %s: median %s, last %s", len(names), took.Round(time.Millisecond), quantile(each, 0.5), quantile(each, 1))
+	t.Logf("%d pushes in %s: median %s, last %s", len(names), took.Round(time.Millisecond), quantile(each, 0.5),
+		quantile(each, 1))
 	w.bounded(peak, maxMemoryRepositories)
 	for _, i := range rand.Perm(len(names))[:min(10, len(names))] {
 		if head := w.head(names[i]); head != commit {
@@ -256,8 +265,9 @@ func TestLoadManyRepositories(t *testing.T) {
 	w.settles(before)
 }
 
-// TestLoadIdleConnections: many have connected, authenticated, and do nothing. Others push all the same, and when the
-// idle ones ask for something at last, they get it.
+// TestLoadIdleConnections: many have connected and do nothing: some have authenticated, some are in the middle of it, some
+// have sent nothing at all. Others push all the same, and when those that have authenticated ask for something at last,
+// they get it.
 func TestLoadIdleConnections(t *testing.T) {
 	t.Parallel()
 	w := newLoadWorld(t)
@@ -266,12 +276,17 @@ func TestLoadIdleConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.mustUse()
-	stop := w.watchMemory(fmt.Sprintf("%d idle connections", idleConnections))
+	stop := w.watchMemory(fmt.Sprintf("%d idle connections", 2*idleConnections))
 	const pushes = 10
 	alone := w.pushTimes(pushes)
 	idle := w.idle(idleConnections)
+	closeUnfinished := w.unfinished(idleConnections / 2)
 	beside := w.pushTimes(pushes)
-	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5), quantile(beside, 0.5), idleConnections, pushes)
+	if n := w.connections(); n < 2*idleConnections {
+		t.Errorf("%d connections are left of %d", n, 2*idleConnections)
+	}
+	t.Logf("a push takes %s alone, %s beside %d idle connections (medians of %d)", quantile(alone, 0.5),
+		quantile(beside, 0.5), 2*idleConnections, pushes)
 	for i, c := range idle {
 		if err := useIdle(c); err != nil {
 			t.Fatalf("idle connection %d: %v", i, err)
@@ -279,18 +294,23 @@ func TestLoadIdleConnections(t *testing.T) {
 		_ = c.Close()
 	}
 	w.bounded(stop(), maxMemoryIdle)
+	closeUnfinished()
 	w.settles(before)
 }
 
 // idle opens connections that authenticate and do nothing.
 func (w *loadWorld) idle(n int) []*ssh.Client {
 	w.Helper()
+	key, err := ssh.ParsePrivateKey([]byte(readFile(w.TB, w.in("crowd"))))
+	if err != nil {
+		w.Fatal(err)
+	}
 	clients := make([]*ssh.Client, n)
 	var group errgroup.Group
 	group.SetLimit(16)
 	for i := range n {
 		group.Go(func() (err error) {
-			clients[i], err = w.dialSSH(i)
+			clients[i], err = w.dialSSH(i, ssh.PublicKeys(key))
 			return err
 		})
 	}
@@ -303,6 +323,46 @@ func (w *loadWorld) idle(n int) []*ssh.Client {
 		}
 	})
 	return clients
+}
+
+// unfinished opens n connections that send nothing, and n that stop in the middle of authenticating, until they are closed.
+func (w *loadWorld) unfinished(n int) (closeAll func()) {
+	w.Helper()
+	ctx, cancel := context.WithCancel(w.Context())
+	reached := make(chan error)
+	stop := ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+		reached <- nil
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	var silent []net.Conn
+	var stopped sync.WaitGroup
+	for i := range n {
+		stopped.Go(func() {
+			_, err := w.dialSSH(idleConnections+i, stop)
+			select {
+			case reached <- err: // too early
+			case <-ctx.Done():
+			}
+		})
+		if err := <-reached; err != nil {
+			w.Fatal(err)
+		}
+		conn, err := w.dial(idleConnections + n + i)
+		if err != nil {
+			w.Fatal(err)
+		}
+		silent = append(silent, conn)
+	}
+	closeAll = func() {
+		cancel()
+		stopped.Wait()
+		for _, conn := range silent {
+			_ = conn.Close()
+		}
+	}
+	w.Cleanup(closeAll)
+	return closeAll
 }
 
 // useIdle runs a command on a connection that was idle.

@@ -22,7 +22,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/target"
 )
@@ -118,7 +118,7 @@ func TestSeriesAreBounded(t *testing.T) {
 type watched struct {
 	*testing.T
 	client  *clientv3.Client
-	repos   gitserver.Repos
+	repos   repos.Dir
 	hooks   *hooks.Server
 	watch   *refWatch
 	metrics *metrics
@@ -137,7 +137,7 @@ func newWatched(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: gitserver.Repos{Dir: filepath.Join(dir, "repos")}, metrics: newMetrics()}
+	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics()}
 	w.watch = newRefWatch(w.repos, w.metrics.statusFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
 	store := deploy.NewStore(w.client, lockTTL, log)
@@ -149,13 +149,13 @@ func newWatched(t *testing.T) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(w.repos.Dir, 0o700); err != nil {
+	if err := os.Mkdir(w.repos.Path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-func (w *watched) create(name string, targets ...string) *gitserver.Repo {
+func (w *watched) create(name string, targets ...string) *repos.Repository {
 	w.Helper()
 	var all []target.Target
 	for _, one := range targets {
@@ -171,7 +171,7 @@ func (w *watched) create(name string, targets ...string) *gitserver.Repo {
 }
 
 // write replaces a repository's config.
-func (w *watched) write(repo *gitserver.Repo, text string) {
+func (w *watched) write(repo *repos.Repository, text string) {
 	w.Helper()
 	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte(text), 0o600); err != nil {
 		w.Fatal(err)
@@ -179,7 +179,7 @@ func (w *watched) write(repo *gitserver.Repo, text string) {
 }
 
 // move puts a branch on a commit of its own.
-func (w *watched) move(repo *gitserver.Repo, branch string) {
+func (w *watched) move(repo *repos.Repository, branch string) {
 	w.Helper()
 	git := func(stdin string, args ...string) string {
 		w.Helper()

@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"refship/deploy/etcd"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 const monitoringDir = "../../contrib/monitoring"
@@ -27,7 +27,7 @@ const monitoringDir = "../../contrib/monitoring"
 func exported(t *testing.T) (labels map[string][]string, series map[string]float64) {
 	t.Helper()
 	m := newMetrics()
-	m.registry.MustRegister(newSpaceCollector(new(cached[etcd.Space])), newRefWatch(gitserver.Repos{}, m.statusFailed, slog.New(slog.DiscardHandler)))
+	m.registry.MustRegister(newSpaceCollector(new(cached[etcd.Space])), newRefWatch(repos.Dir{}, m.statusFailed, slog.New(slog.DiscardHandler)))
 	m.watchServer(nil)
 	descs := make(chan *prometheus.Desc)
 	go func() {

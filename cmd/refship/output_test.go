@@ -132,7 +132,7 @@ func TestDataDirIsForItsOwnerOnly(t *testing.T) {
 	if _, err := dir.lock(); !errors.As(err, &held) || held.pid == "" {
 		t.Errorf("a second lock: %v", err)
 	}
-	for _, path := range []string{dir.path, filepath.Join(dir.path, "keys"), dir.etcd(), dir.run(), dir.repos().Dir} {
+	for _, path := range []string{dir.path, filepath.Join(dir.path, "keys"), dir.etcd(), dir.run(), dir.repos().Path} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v, %v", path, info, err)

@@ -11,7 +11,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 )
 
@@ -25,7 +25,7 @@ const (
 // refWatch knows for each target whether its ref is what its chain deployed. It looks at one repository after the other,
 // at all of them in each round, and at one soon after a push or deploy.
 type refWatch struct {
-	repos  gitserver.Repos
+	repos  repos.Dir
 	failed prometheus.Counter // looks that found out nothing
 	log    *slog.Logger
 	desc   *prometheus.Desc
@@ -38,7 +38,7 @@ type refWatch struct {
 	wake  chan struct{}                 // has one element if any are due
 }
 
-func newRefWatch(repos gitserver.Repos, failed prometheus.Counter, log *slog.Logger) *refWatch {
+func newRefWatch(repos repos.Dir, failed prometheus.Counter, log *slog.Logger) *refWatch {
 	return &refWatch{
 		repos: repos, failed: failed, log: log,
 		desc: prometheus.NewDesc("refship_ref_ahead",
@@ -97,7 +97,7 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 	w.due = make(map[string]bool)
 	w.mu.Unlock()
 	for name := range due {
-		repo, err := w.repos.Find(ctx, name)
+		repo, err := w.repos.Find(name)
 		if err == nil {
 			err = w.look(ctx, hookServer, repo)
 		}
@@ -110,7 +110,7 @@ func (w *refWatch) catchUp(ctx context.Context, hookServer *hooks.Server) {
 // round looks at all repositories, and forgets those that are gone, if it knows them all. Where etcd does not answer it ends: each look would
 // wait for it.
 func (w *refWatch) round(ctx context.Context, hookServer *hooks.Server) {
-	repos, err := w.repos.List(ctx) // with an error, those that can be read are there
+	repos, err := w.repos.List() // with an error, those that can be read are there
 	w.noteList(ctx, err)
 	if err == nil {
 		w.keep(repos)
@@ -149,7 +149,7 @@ func (w *refWatch) noteList(ctx context.Context, err error) {
 }
 
 // keep drops the series of repositories that are gone.
-func (w *refWatch) keep(repos []*gitserver.Repo) {
+func (w *refWatch) keep(repos []*repos.Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := make(map[string]map[string]float64)
@@ -162,7 +162,7 @@ func (w *refWatch) keep(repos []*gitserver.Repo) {
 }
 
 // look compares the refs of one repository. Its targets that are gone are forgotten.
-func (w *refWatch) look(ctx context.Context, hookServer *hooks.Server, repo *gitserver.Repo) error {
+func (w *refWatch) look(ctx context.Context, hookServer *hooks.Server, repo *repos.Repository) error {
 	ctx, cancel := context.WithTimeout(ctx, refsTime)
 	defer cancel()
 	all, err := hookServer.Status(ctx, repo.Name, repo.Dir)

@@ -8,6 +8,9 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/gitserver"
+	"refship/gitserver/repos"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows: a reason, and
@@ -26,10 +29,22 @@ var remedies = map[fault.Reason]func(about []string) string{
 	embedded.ReasonPathLong: func(about []string) string {
 		return "give a --data-dir whose path is at least " + about[0] + " bytes shorter"
 	},
-	etcd.ReasonTLSFiles:       fixed("check --cacert, --cert and --key, and etcd's certificate"),
-	etcd.ReasonTLSFilesUnused: fixed("use https://, or leave out --cacert, --cert and --key"),
-	etcd.ReasonUserEmpty:      fixed("etcd has authentication on: give --user NAME:PASSWORD"),
-	etcd.ReasonUserMissing:    fixed("give --user NAME, too"),
+	etcd.ReasonTLSFiles:                   fixed("check --cacert, --cert and --key, and etcd's certificate"),
+	etcd.ReasonTLSFilesUnused:             fixed("use https://, or leave out --cacert, --cert and --key"),
+	etcd.ReasonUserEmpty:                  fixed("etcd has authentication on: give --user NAME:PASSWORD"),
+	etcd.ReasonUserMissing:                fixed("give --user NAME, too"),
+	gitserver.ReasonConnections:           fixed("raise --max-connections"),
+	gitserver.ReasonConnectionsPerAddress: fixed("raise --max-connections-per-address"),
+	gitserver.ReasonKeyUnknown: func(about []string) string {
+		return "echo " + text.Quote(about[0]) + " | refship key add NAME --key - --allow RULE"
+	},
+	gitserver.ReasonLoginGrace: fixed("raise --login-grace"),
+	gitserver.ReasonPackSize:   fixed("raise --max-pack-size"),
+	repos.ReasonExists:         func(about []string) string { return "refship repo show " + about[0] + " tells what it is" },
+	repos.ReasonOverlap:        fixed("give this target a namespace of its own with --namespace"),
+	repos.ReasonUnknown: func(about []string) string {
+		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
+	},
 }
 
 // fixed is a remedy that is about nothing in particular.
@@ -119,7 +134,7 @@ func wordRemedy(err error, deploy map[fault.Reason]func(about []string) string) 
 	if !errors.As(err, &hinter) {
 		return ""
 	}
-	if _, ok := hinter.(*fault.Error); !ok { //nolint:errorlint // errors.As has found the outermost one
+	if _, ok := hinter.(*fault.Error); !ok {
 		return hinter.Hint()
 	}
 	reason, about := fault.ReasonOf(err)

@@ -9,7 +9,7 @@ import (
 
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -33,7 +33,8 @@ const defaultTarget = "default"
 
 // Run makes the repository, and says how to push to it.
 func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
-	name, err := gitserver.ParseName(c.Name)
+	name := c.Name
+	err := repos.CheckName(name)
 	if err != nil {
 		return asUsage("", err)
 	}
@@ -188,7 +189,7 @@ type repoJSON struct {
 	Targets []target.Target `json:"targets"`
 }
 
-func newRepoJSON(r *gitserver.Repo) repoJSON {
+func newRepoJSON(r *repos.Repository) repoJSON {
 	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]target.Target{}, r.Targets...)}
 }
 
@@ -203,7 +204,7 @@ func (c *repoListCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	repos, err := dir.repos().List(ctx)
+	repos, err := dir.repos().List()
 	if err != nil {
 		return err
 	}

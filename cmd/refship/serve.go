@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -25,6 +24,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
 )
@@ -167,7 +167,7 @@ func findHookBinary(a *app) (string, error) {
 
 // etcdStore is the etcd in use.
 type etcdStore struct {
-	client   *clientv3.Client
+	client   *etcd.Client
 	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
@@ -180,20 +180,20 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 		}
 		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	embedded, err := embedded.Start(ctx, embedded.Config{
+	own, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
 		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &etcdStore{client: embedded.Client(), embedded: embedded}
+	s := &etcdStore{client: own.Client(), embedded: own}
 	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
-		return nil, errors.Join(err, embedded.Close())
+		return nil, errors.Join(err, own.Close())
 	}
 	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota))}
-	if addr := embedded.Addr(); addr != "" {
+	if addr := own.Addr(); addr != "" {
 		scheme := "http"
 		if c.EtcdCertFile != "" {
 			scheme = "https"
@@ -267,7 +267,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		ExitCode: exitCode, Limits: s.flags.limits(),
+		Remedy: serverRemedyOf, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -335,8 +335,10 @@ func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *h
 // recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
 // and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
 // keeps none of the others from being served.
-func (s *server) recover(ctx context.Context, hookServer *hooks.Server, store *deploy.Store, self string) ([]*gitserver.Repo, error) {
-	repos, err := s.dir.repos().List(ctx)
+func (s *server) recover(
+	ctx context.Context, hookServer *hooks.Server, store *deploy.Store, self string,
+) ([]*repos.Repository, error) {
+	repos, err := s.dir.repos().List()
 	if err != nil {
 		s.warn(err)
 	}
@@ -400,7 +402,7 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 
 // announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
 // has them all.
-func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*gitserver.Repo, more []string) error {
+func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repository, more []string) error {
 	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
 	lines = append(lines, s.store.lines...)
 	lines = append(lines, more...)
@@ -433,7 +435,7 @@ func (s *server) notify(state string) {
 // maxListed bounds the repositories that are named at start.
 const maxListed = 10
 
-func describeRepos(repos []*gitserver.Repo) string {
+func describeRepos(repos []*repos.Repository) string {
 	if len(repos) == 0 {
 		return "no repositories"
 	}

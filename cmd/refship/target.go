@@ -12,7 +12,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
-	"refship/gitserver"
+	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
@@ -41,8 +41,8 @@ func (*repoTargetAddCmd) Help() string {
 
 // Run adds the target.
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
-	name, err := gitserver.ParseName(c.Repo)
-	if err != nil {
+	name := c.Repo
+	if err := repos.CheckName(name); err != nil {
 		return asUsage("", err)
 	}
 	target, err := c.make(name, c.Name)
@@ -151,7 +151,7 @@ func pathWords(path string) string {
 
 // warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
 // the next push.
-func warnOfPath(ctx context.Context, a *app, repo *gitserver.Repo, t target.Target) {
+func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t target.Target) {
 	var none *tree.NoPathError
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
@@ -189,20 +189,19 @@ func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 }
 
 // findRepo finds a repository that the command line names.
-func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*gitserver.Repo, dataDir, error) {
-	name, err := gitserver.ParseName(name)
-	if err != nil {
+func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
+	if err := repos.CheckName(name); err != nil {
 		return nil, dataDir{}, asUsage("", err)
 	}
 	dir, err := flag.dir(a)
 	if err != nil {
 		return nil, dir, err
 	}
-	repo, err := dir.repos().Find(ctx, name)
+	repo, err := dir.repos().Find(name)
 	return repo, dir, err
 }
 
-func findTarget(repo *gitserver.Repo, name string) (target.Target, error) {
+func findTarget(repo *repos.Repository, name string) (target.Target, error) {
 	if err := newTarget(repo.Name, name).Validate(); err != nil {
 		return target.Target{}, asUsage("", err)
 	}

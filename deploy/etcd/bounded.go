@@ -8,16 +8,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Bounded gives client's KV with bounds: etcd's client by itself would wait for as long as its context lives while no
-// server answers. A Get or Txn is sent again while that may help (see requestTimeout); what goes through it must stand
-// being applied twice, also after a later request of somebody else: by its compares, because it puts what nobody puts
-// otherwise, or because its caller counts the tries and sees to it (CountTries). Put, Delete and Do are sent once.
-func Bounded(client *clientv3.Client) clientv3.KV {
+// Bounded gives client's KV with bounds: by itself etcd's client waits until its context ends while no server
+// answers. A Get or Txn is sent again while that may help (see "Trouble" in the package's documentation). So it may
+// be applied twice, even after a later request of another client. Send only what can stand that: by its compares,
+// because no other client puts anything else there, or because the caller counts the tries (CountTries). Put, Delete
+// and Do are sent once.
+func Bounded(client *Client) clientv3.KV {
 	return BoundedBelow(client, "")
 }
 
-// BoundedBelow is Bounded for keys that all begin with prefix: where etcd permits one of them not, the remedy names it.
-func BoundedBelow(client *clientv3.Client, prefix string) clientv3.KV {
+// BoundedBelow is Bounded for keys that all begin with prefix. If etcd denies one of them, the remedy names the prefix.
+func BoundedBelow(client *Client, prefix string) clientv3.KV {
 	return &boundedKV{KV: client.KV, patience: patience{client}, prefix: prefix}
 }
 
@@ -35,7 +36,9 @@ func (b *boundedKV) named(err error) error {
 	return classified(ErrDenied, err, adviceForPermission(b.prefix))
 }
 
-func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+func (b *boundedKV) Get(
+	ctx context.Context, key string, opts ...clientv3.OpOption,
+) (resp *clientv3.GetResponse, err error) {
 	err = b.patience.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = b.KV.Get(ctx, key, opts...)
 		return err
@@ -43,14 +46,18 @@ func (b *boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOpti
 	return resp, b.named(err)
 }
 
-func (b *boundedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+func (b *boundedKV) Put(
+	ctx context.Context, key, value string, opts ...clientv3.OpOption,
+) (*clientv3.PutResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := b.KV.Put(ctx, key, value, opts...)
 	return resp, b.named(err)
 }
 
-func (b *boundedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+func (b *boundedKV) Delete(
+	ctx context.Context, key string, opts ...clientv3.OpOption,
+) (*clientv3.DeleteResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := b.KV.Delete(ctx, key, opts...)
@@ -64,10 +71,10 @@ func (b *boundedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse
 	return resp, b.named(err)
 }
 
-// Txn starts the bound when the txn is committed.
+// Txn gives a txn whose time starts with its Commit.
 func (b *boundedKV) Txn(ctx context.Context) clientv3.Txn { return &boundedTxn{kv: b, ctx: ctx} }
 
-// boundedTxn keeps what a txn is made of: each try needs a new one.
+// boundedTxn keeps the parts of a txn: each try needs a new one.
 type boundedTxn struct {
 	kv    *boundedKV
 	ctx   context.Context
@@ -94,9 +101,9 @@ func (t *boundedTxn) Commit() (resp *clientv3.TxnResponse, err error) {
 	return resp, t.kv.named(err)
 }
 
-// Grant grants a lease that lives for ttl seconds, and is sent again as a request of Bounded is: a grant whose answer
+// Grant grants a lease that lives for ttl seconds. It is sent again as a request of Bounded is: a lease whose answer
 // was lost runs out unused. Errors are classified.
-func Grant(ctx context.Context, client *clientv3.Client, ttl int64) (id clientv3.LeaseID, err error) {
+func Grant(ctx context.Context, client *Client, ttl int64) (id clientv3.LeaseID, err error) {
 	err = patience{client}.try(ctx, func(ctx context.Context) error {
 		resp, err := client.Grant(ctx, ttl)
 		if err == nil {

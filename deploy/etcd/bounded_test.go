@@ -40,12 +40,16 @@ func (kv *deadlineKV) Get(ctx context.Context, key string, opts ...clientv3.OpOp
 	return kv.KV.Get(ctx, key, opts...)
 }
 
-func (kv *deadlineKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+func (kv *deadlineKV) Put(
+	ctx context.Context, key, value string, opts ...clientv3.OpOption,
+) (*clientv3.PutResponse, error) {
 	kv.note(ctx)
 	return kv.KV.Put(ctx, key, value, opts...)
 }
 
-func (kv *deadlineKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+func (kv *deadlineKV) Delete(
+	ctx context.Context, key string, opts ...clientv3.OpOption,
+) (*clientv3.DeleteResponse, error) {
 	kv.note(ctx)
 	return kv.KV.Delete(ctx, key, opts...)
 }

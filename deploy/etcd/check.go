@@ -10,9 +10,9 @@ import (
 	"refship/deploy/fault"
 )
 
-// Check finds what in c cannot be, without looking at files or dialling. etcd's client would take it for something else:
-// a missing port (443), mixed schemes (the first one counts for all), TLS files with http:// (ignored), a user without a
-// password (ignored). Errors are of the kind Usage.
+// Check finds what in c cannot be, without looking at files or dialling. etcd's client would take it for something
+// else: a missing port (443), mixed schemes (the first one counts for all), TLS files with http:// (ignored), a user
+// without a password (ignored). Errors are of the kind Usage.
 func (c Config) Check() error {
 	if err := c.checkEndpoints(); err != nil {
 		return err

@@ -30,7 +30,10 @@ func TestClassify(t *testing.T) {
 		{context.DeadlineExceeded, etcd.ErrUnreachable},
 		{status.Error(codes.Unavailable, "connection refused"), etcd.ErrUnreachable},
 		{status.Error(codes.Unknown, "context deadline exceeded"), etcd.ErrUnreachable}, // 3.4 without a leader
-		{status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate"`), etcd.ErrDenied},
+		{
+			status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: `+
+				`tls: failed to verify certificate"`), etcd.ErrDenied,
+		},
 		{status.Error(codes.ResourceExhausted, "trying to send message larger than max (3 vs. 2)"), nil},
 		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max (3 vs. 2)"), nil},
 		{rpctypes.ErrTooManyRequests, etcd.ErrUnreachable},

@@ -18,26 +18,25 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// How fast a dialled client notices that etcd is gone. A ping goes out when a
-// call finds the connection idle, and every 10 s while calls are under way (the
-// least that gRPC allows; etcd would end a connection that pings more often
-// than every 5 s); without an answer the connection counts as dead 3 s later.
+// How fast a dialled client notices that etcd is gone. It sends a ping when a call finds the connection idle, and every
+// 10 s while calls are under way: gRPC allows no less, and etcd would end a connection that pings more often than every
+// 5 s. Without an answer the connection counts as dead 3 s later.
 const (
 	defaultDialTimeout = 5 * time.Second
 	keepAliveTime      = 10 * time.Second
 	keepAliveTimeout   = 3 * time.Second
-	maxReconnectPause  = time.Second // gRPC's default is two minutes; well below downTime, which waits for a restart
-	clientTries        = 3           // of etcd's client itself: enough to log in again where a token has expired
+	maxReconnectPause  = time.Second // gRPC's default is two minutes; downTime, which waits for a restart, is longer
+	clientTries        = 3           // of etcd's client itself: enough to log in again after a token has expired
 	clientPause        = 100 * time.Millisecond
 )
 
-// probeKey is what Dial asks for. It need not exist, nor be permitted.
-const probeKey = "refship"
+// Client is etcd's own client.
+type Client = clientv3.Client
 
-// Config says how to reach an etcd; the fields are named as etcdctl's flags.
+// Config says how to reach an etcd. The fields are named as etcdctl's flags.
 type Config struct {
-	// Endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or
-	// unix:///ABSOLUTE/PATH, percent-encoded where a URL needs it.
+	// Endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///ABSOLUTE/PATH. Bytes that a URL cannot
+	// hold are percent-encoded.
 	Endpoints         []string
 	CACert, Cert, Key string        // files; with any of them TLS is used
 	User, Password    string        // User is NAME:PASSWORD if Password is empty
@@ -45,23 +44,20 @@ type Config struct {
 	Log               *slog.Logger  // gets the client's own warnings at debug level
 }
 
-// Dial connects and asks once for an answer, within DialTimeout; ctx bounds the
-// dialling only. Errors wrap ErrUnreachable or ErrDenied where they are one, name
-// the endpoints and mostly have a method Hint. A user who may not read anything
-// can dial.
+// Dial connects and waits for one answer, within DialTimeout. ctx bounds the dialling only. Errors name the endpoints
+// and are classified. A user who may not read anything can dial.
 //
-// Calls of the client do not wait for a connection where no endpoint can be
-// reached; those of Bounded are tried again. Watches and lease keepalives wait
-// and connect again. A token that has expired is renewed.
-func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
+// Calls of the client fail at once if no endpoint can be reached; those of Bounded are tried again. Watches and lease
+// keepalives wait and connect again. A token that has expired is renewed.
+func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	conf, err := clientConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
 	dialCtx, done := context.WithTimeout(ctx, conf.DialTimeout)
 	defer done()
-	// The client lives as long as the context it is made with: it gets its own,
-	// which dialCtx ends only until we return.
+	// The client lives as long as the context it is made with. It gets a context of its own, which dialCtx ends only
+	// until Dial returns.
 	var cancel context.CancelFunc
 	conf.Context, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(dialCtx, cancel)
@@ -91,10 +87,10 @@ func Dial(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 	return nil, fmt.Errorf("dial %s: %w", strings.Join(conf.Endpoints, ","), Classify(err))
 }
 
-// connect makes the client. A user logs in over a connection of its own: a token that has expired goes with every call of
-// the client, and etcd 3.4 (https://github.com/etcd-io/etcd/pull/12165) refuses even a login that comes with one, on
-// which the client would log in, and again, without end.
-func connect(conf clientv3.Config) (*clientv3.Client, error) {
+// connect makes the client. A user logs in over a connection of its own: every call of the client carries the token,
+// and etcd 3.4 refuses even a login that carries an expired one (https://github.com/etcd-io/etcd/pull/12165). The
+// client would then log in again without end.
+func connect(conf clientv3.Config) (*Client, error) {
 	if conf.Username == "" {
 		return clientv3.New(conf)
 	}
@@ -105,7 +101,9 @@ func connect(conf clientv3.Config) (*clientv3.Client, error) {
 		return nil, err
 	}
 	conf.DialOptions = append(slices.Clone(conf.DialOptions), grpc.WithChainUnaryInterceptor(
-		func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
+			invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+		) error {
 			if method == pb.Auth_Authenticate_FullMethodName {
 				conn = door.ActiveConnection()
 			}
@@ -120,23 +118,36 @@ func connect(conf clientv3.Config) (*clientv3.Client, error) {
 	return client, nil
 }
 
-// probe asks for a key in a way that the client does not repeat by itself, and
-// that only a member with a leader answers. An election is waited for, as long
-// as the rest of the time is enough to say that there was none.
-func probe(ctx context.Context, client *clientv3.Client) error {
-	kv := pb.NewKVClient(client.ActiveConnection())
+// probe waits for an answer, and for the end of an election while enough time is left to say that it did not end.
+func probe(ctx context.Context, client *Client) error {
 	end, _ := ctx.Deadline()
 	for {
-		_, err := kv.Range(clientv3.WithRequireLeader(ctx), &pb.RangeRequest{Key: []byte(probeKey), CountOnly: true})
-		switch {
-		case errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied):
-			return nil // authenticated, which is all that is asked here
-		case err == nil || isDown(err) || !isTransient(err):
-			return err
-		case time.Until(end) < askTimeout || !sleep(ctx, firstPause):
+		err := ask(ctx, client)
+		if err == nil || isDown(err) || !isTransient(err) || time.Until(end) < askTimeout || !sleep(ctx, firstPause) {
 			return err
 		}
 	}
+}
+
+// Ping asks once for an answer that only an etcd with a leader gives, and waits for it until ctx ends. The user need
+// not be allowed to read anything. Errors are classified.
+func Ping(ctx context.Context, client *Client) error {
+	start := time.Now()
+	err := ask(ctx, client)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return noAnswer(time.Since(start), false)
+	}
+	return Classify(err)
+}
+
+// ask reads a key that need not exist. It is a txn, which the client does not repeat by itself.
+func ask(ctx context.Context, client *Client) error {
+	get := clientv3.OpGet("refship", clientv3.WithCountOnly())
+	_, err := client.Txn(clientv3.WithRequireLeader(ctx)).Then(get).Commit()
+	if errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
+		return nil // etcd has answered: it reads first, and then looks at the user's permissions
+	}
+	return err
 }
 
 func clientConfig(cfg Config) (clientv3.Config, error) {
@@ -172,20 +183,20 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 	}, nil
 }
 
-// failFast makes calls fail when there is no connection. etcd's client lets them
-// wait until their context ends, and then says nothing about the reason.
+// failFast makes calls fail if there is no connection. etcd's client lets them wait until their context ends, and
+// then says nothing about the reason.
 func failFast(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
 	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
 }
 
-// Socket is the endpoint of an embedded etcd with this Dir: "unix:///…", where
-// bytes that a URL cannot hold are percent-encoded, as etcd's client wants it.
+// Socket is the endpoint of the etcd that a process runs inside, with its files in dir: "unix:///…", percent-encoded.
 func Socket(dir string) string {
 	return (&url.URL{Scheme: "unix", Path: SocketPath(dir)}).String()
 }
 
+// SocketPath is the path of that socket.
 func SocketPath(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs

@@ -69,7 +69,10 @@ func TestDialFails(t *testing.T) {
 		kind        error
 		words, hint string
 	}{
-		"closed port":          {closed, etcd.ErrUnreachable, "dial " + closed + ": etcd unreachable: dial tcp " + closed + ": connect: connection refused", "is etcd running"},
+		"closed port": {
+			closed, etcd.ErrUnreachable,
+			"dial " + closed + ": etcd unreachable: dial tcp " + closed + ": connect: connection refused", "is etcd running",
+		},
 		"closed port, URL":     {"http://" + closed, etcd.ErrUnreachable, "connection refused", "is etcd running"},
 		"two closed ports":     {closed + " 127.0.0.2:1", etcd.ErrUnreachable, closed + ",127.0.0.2:1", "is etcd running"},
 		"TLS to plain":         {"https://" + etcdAddr, etcd.ErrUnreachable, "https://" + etcdAddr, "use http://"},
@@ -120,7 +123,9 @@ func TestDialCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{silent(t)}, User: user, DialTimeout: time.Minute, Log: testLog(t)})
+		_, err := etcd.Dial(ctx, etcd.Config{
+			Endpoints: []string{silent(t)}, User: user, DialTimeout: time.Minute, Log: testLog(t),
+		})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
@@ -203,7 +208,10 @@ func TestAuthentication(t *testing.T) {
 		{"nobody:x", "", "authentication failed", "(etcd-login)"},
 		{"ship:pass:word", "other", "authentication failed", "(etcd-login)"}, // etcdctl: then all of it is the name
 	} {
-		_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: test.user, Password: test.password, DialTimeout: time.Minute, Log: testLog(t)})
+		_, err := etcd.Dial(ctx, etcd.Config{
+			Endpoints: []string{e.Addr()}, User: test.user, Password: test.password,
+			DialTimeout: time.Minute, Log: testLog(t),
+		})
 		checkError(t, err, etcd.ErrDenied, test.words, test.hint)
 	}
 	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: testLog(t)})

@@ -14,7 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// clientTLS gives nil where no file is given; https:// then means the system's CAs.
+// clientTLS gives nil if there is no file; https:// then means the system's CAs.
 func clientTLS(cfg Config) (*tls.Config, error) {
 	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
 		return nil, nil
@@ -25,18 +25,17 @@ func clientTLS(cfg Config) (*tls.Config, error) {
 		}
 	}
 	info := transport.TLSInfo{CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CACert}
-	conf, err := info.ClientConfig() // reads a renewed certificate at the next handshake
+	conf, err := info.ClientConfig() // it reads a renewed certificate at the next handshake
 	if err != nil {
 		return nil, fmt.Errorf("read client certificate %s and key %s: %w", cfg.Cert, cfg.Key, err)
 	}
 	return conf, nil
 }
 
-// tlsRefusal finds out whether the first endpoint refuses us in the TLS
-// handshake, after a connection has failed. With TLS 1.3 a server refuses a
-// client certificate only when the client's side of the handshake is over, and
-// whether gRPC, which writes at once, then reports that or a broken pipe is
-// chance; here nothing is written, so that the refusal can be read.
+// tlsRefusal finds out, after a connection has failed, whether the first endpoint refuses the client in the TLS
+// handshake. With TLS 1.3 a server refuses a client certificate only after the client's side of the handshake. gRPC
+// writes at once, and then reports either the refusal or a broken pipe. Here nothing is written, so the refusal can
+// be read.
 func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
 	scheme, addr, found := strings.Cut(conf.Endpoints[0], "://")
 	if !found {
@@ -49,7 +48,7 @@ func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
 	if conf.TLS != nil {
 		config = conf.TLS.Clone()
 	}
-	config.NextProtos = []string{"h2"} // then etcd greets first
+	config.NextProtos = []string{"h2"} // then etcd sends first
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", strings.TrimSuffix(addr, "/"))
 	if err == nil {
 		defer conn.Close()
@@ -69,7 +68,7 @@ func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
 	return nil
 }
 
-// CheckCA refuses a CA file without a certificate in PEM, which etcd would take for an empty list.
+// CheckCA refuses a CA file without a certificate in PEM. etcd would take it for an empty list.
 func CheckCA(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

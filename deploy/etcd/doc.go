@@ -1,31 +1,36 @@
-// Package etcd connects refship to etcd, runs one inside the process, and
-// writes and reads many keys below etcd's limits.
+// Package etcd connects to etcd, and writes and reads many keys below etcd's limits. It links no etcd server: the one
+// that refship serve runs inside is deploy/etcd/embedded.
 //
-//   - Start runs an Embedded etcd of one member; its Client needs no connection.
-//   - Dial connects to an etcd elsewhere, or to the socket of a running server.
-//   - Exist, Get and Writer batch; ReadSpace tells what is left of the quota.
-//   - Classify sorts the client's errors into ErrUnreachable, ErrFull and
-//     ErrDenied; what it and Dial return mostly has a method Hint() string.
-//   - Bounded gives each request a time limit, so that an etcd that hangs is told,
-//     and sends it again while a member that died or an election may explain why
-//     there was no answer.
-//   - Observed and ObservedLease tell of each request how long it took and how it
-//     ended.
+//   - [Dial] connects to an etcd, or to the [Socket] of a running server. [Ping] asks whether it answers.
+//   - [Bounded] gives each request a time limit, and sends it again while a dead member or an election may be the
+//     reason for no answer. [Grant] does the same for a lease.
+//   - [Exist], [Get] and [Writer] batch. [ReadSpace] tells how much of the quota is left.
+//   - [Classify] sorts the client's errors into [ErrUnreachable], [ErrFull] and [ErrDenied], with a remedy. If the
+//     remedy is a setting of [Config], the error has a Reason, too: a program with flags words it.
+//   - [Observed] and [ObservedLease] tell of each request how long it took and how it ended.
 //
 // # Trouble
 //
-// What a request meets, and how long it is waited for (RequestTimeout has the
-// whole list): an etcd that restarts or elects costs a push some seconds and
-// nothing else; one that stands still is noticed after 5 s; one that is slow is
-// waited for, for 30 s. Everything that goes through Bounded may be applied twice.
+// A restart of etcd or an election costs a push some seconds and nothing else:
 //
-// A user's token expires (after 5 minutes by default), and restarts and changed
-// roles end it: the client logs in again by itself, over a connection that carries
-// no token, since etcd 3.4 refuses a login that comes with an expired one.
+//	what happens                                            given up after
+//	no endpoint can be connected to                         3 s: a restart of etcd
+//	no member answers, on connections that stand            5 s
+//	members answer, and have no leader or are overloaded    10 s: an election takes one to three seconds
+//	members answer, and the request is slow                 30 s
 //
-// The role of a server needs readwrite on the prefix NAMESPACE/ of its namespaces
-// and nothing else, that of a reader read: leases and a member's status, which
-// names alarms and (from 3.6 on) the quota, are for every user who has logged in.
+// The first try is cut off after 3 s: the member that it went to may have died, or may stand still. If there are
+// several endpoints, it is cut off after 1 s, and a second try goes to the next member. After 3 s members are asked
+// whether they are there at all, for 2 s. Each try may take twice as long as the one before, so that a slow etcd is
+// not asked for the same too often. Each try requires a leader: by itself, a member without one would wait.
+//
+// A user's token expires (after 5 minutes by default). Restarts and changed roles end it, too. The client logs in
+// again by itself, over a connection that carries no token, since etcd 3.4 refuses a login that comes with an expired
+// one.
+//
+// The role of a server needs readwrite on the prefix NAMESPACE/ of each namespace and nothing else, that of a reader
+// read. Any user who has logged in may use leases, and may ask for a member's status, which has the alarms and (from
+// 3.6 on) the quota.
 //
 // # Limits
 //
@@ -36,53 +41,25 @@
 //	                                          MaxValue
 //	message sent         2 MiB                the same      clientv3 MaxCallSendMsgSize
 //	message received     2 GiB - 1            Get: 16 keys  clientv3 MaxCallRecvMsgSize
-//	quota                2 GiB; ours 8 GiB    ReadSpace     etcd --quota-backend-bytes
+//	quota                2 GiB; embedded      ReadSpace     etcd --quota-backend-bytes
+//	                     8 GiB
 //	client pings         one in 5 s           10 s          etcd --grpc-keepalive-min-time
-//	socket path          107 bytes            Start         unix(7), sun_path
 //
-// A txn that names one key twice is refused (ErrDuplicateKey); Writer puts such
-// a key once. Both ErrNoSpace and a message over the client's limit come as
-// gRPC's ResourceExhausted, so nothing is classified by that code.
-//
-// # The embedded etcd
-//
-// Everything lies in Dir, mode 0700: "member" is etcd's, "etcd.sock" the client
-// socket, which asks for no password, "lock" holds the pid of the process that
-// has locked it.
-//
-//   - No peer listener: a member alone has no peers, and etcd would make an
-//     abstract socket, open to every local user, of a unix peer URL. It has to
-//     advertise one, so that is port 0, where nobody can connect.
-//   - Our lock comes before etcd's start, because etcd unlinks a socket that
-//     another process listens on before it meets that process's own lock.
-//   - SnapshotCount 100 and SnapshotCatchUpEntries 20: etcd keeps the raft log in
-//     memory, here entries of up to 1 MiB. There is no follower to catch up. A
-//     start replays at most as many entries from the log.
-//   - Periodic compaction of 1 h: a watcher that was away for less can go on
-//     where it was; older revisions of overwritten and deleted keys go. What gc
-//     deletes becomes free inside the database file after that.
-//   - Ticks of 20 ms, election after 100 to 200 ms: nobody else can be elected,
-//     so waiting longer than for one's own disk has no use. A start takes about
-//     40 ms, 0.1 to 0.2 s with 40 MiB of log to replay.
-//   - Fsync is on: what etcd has acknowledged is on the disk.
-//   - Where etcd can only end the process (a full disk), Done tells instead.
-//   - Close ends the streams of remote clients, for whose end etcd would wait.
-//
-// Listen opens it to others: plain on loopback addresses, with client
-// certificates elsewhere, else Start refuses.
+// A txn that names one key twice is refused (ErrDuplicateKey); [Writer] puts such a key once. ErrNoSpace and a
+// message over the client's limit both come as gRPC's ResourceExhausted, so nothing is classified by that code.
 //
 // # Invariants
 //
-//   - When Barrier returns nil, every put before it is acknowledged, and so on
-//     the disk of an etcd with fsync.
+//   - When [Writer.Barrier] returns nil, every put before it is acknowledged, and so on the disk of an etcd with
+//     fsync.
 //   - No txn of a layer starts before the previous Barrier has returned nil.
 //   - After an error a Writer sends nothing more.
-//   - A write that failed may have been applied, whatever the error (with ErrFull
-//     too): only reading tells. Puts are repeated because they are idempotent.
+//   - A Get or Txn of Bounded may be applied twice. [CountTries] tells.
+//   - A write that failed may have been applied, even with ErrFull: only reading tells. Puts are repeated because
+//     they are idempotent.
 //
 // # Concurrency
 //
-// Clients, Embedded and all functions may be used from several goroutines; a
-// Writer by one at a time, except for Written. Nothing here outlives its ctx,
-// its client or its Embedded.
+// Clients and all functions may be used from several goroutines. A Writer is for one at a time, except for
+// [Writer.Written]. Nothing here outlives its context or its client.
 package etcd

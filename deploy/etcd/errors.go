@@ -24,8 +24,8 @@ var (
 )
 
 // Classify wraps an error of the client in ErrUnreachable, ErrFull or ErrDenied, with a remedy, if it is one of them.
-// It gives any other error back as it is. A write that failed with ErrFull or ErrUnreachable may have been applied: read
-// again before you rely on either.
+// It gives any other error back as it is. A write that failed with ErrFull or ErrUnreachable may have been applied:
+// read again before you rely on either.
 func Classify(err error) error {
 	if err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrFull) || errors.Is(err, ErrDenied) {
 		return err
@@ -92,8 +92,8 @@ func sortOf(err error) error {
 	return nil
 }
 
-// asEtcd finds the gRPC status in err's chain and gives etcd's named error for it. It gives the status itself if etcd has
-// no name for it, and err if there is no status.
+// asEtcd finds the gRPC status in err's chain and gives etcd's named error for it. It gives the status itself if etcd
+// has no name for it, and err if there is no status.
 func asEtcd(err error) error {
 	var named rpctypes.EtcdError
 	if errors.As(err, &named) {

@@ -9,11 +9,11 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Request is one request of an observed KV or Lease, at its end.
+// Request is one request of an observed KV or Lease that has ended.
 type Request struct {
 	Op   string // one of RequestOps
 	Took time.Duration
-	Code codes.Code // codes.OK, or what kind of error it ended with
+	Code codes.Code // codes.OK, or the code of its error
 }
 
 // RequestOps are all values of Request.Op.
@@ -21,7 +21,7 @@ func RequestOps() []string {
 	return []string{"get", "put", "delete", "txn", "compact", "lease_grant", "lease_revoke", "lease_keepalive"}
 }
 
-// Observed gives kv, and calls done at the end of each Get, Put, Delete, Compact, Do and Txn, in its goroutine.
+// Observed wraps kv. It calls done at the end of each Get, Put, Delete, Compact, Do and Txn, in the same goroutine.
 func Observed(kv clientv3.KV, done func(Request)) clientv3.KV { return observedKV{kv, done} }
 
 type observedKV struct {
@@ -40,21 +40,27 @@ func (o observedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOpti
 	return resp, err
 }
 
-func (o observedKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
+func (o observedKV) Put(
+	ctx context.Context, key, value string, opts ...clientv3.OpOption,
+) (*clientv3.PutResponse, error) {
 	began := time.Now()
 	resp, err := o.KV.Put(ctx, key, value, opts...)
 	o.observe("put", began, err)
 	return resp, err
 }
 
-func (o observedKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
+func (o observedKV) Delete(
+	ctx context.Context, key string, opts ...clientv3.OpOption,
+) (*clientv3.DeleteResponse, error) {
 	began := time.Now()
 	resp, err := o.KV.Delete(ctx, key, opts...)
 	o.observe("delete", began, err)
 	return resp, err
 }
 
-func (o observedKV) Compact(ctx context.Context, rev int64, opts ...clientv3.CompactOption) (*clientv3.CompactResponse, error) {
+func (o observedKV) Compact(
+	ctx context.Context, rev int64, opts ...clientv3.CompactOption,
+) (*clientv3.CompactResponse, error) {
 	began := time.Now()
 	resp, err := o.KV.Compact(ctx, rev, opts...)
 	o.observe("compact", began, err)
@@ -77,7 +83,7 @@ func (o observedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse
 	return resp, err
 }
 
-// Txn is observed from its Commit on, which is when it is sent.
+// Txn gives a txn that is observed from its Commit on, which sends it.
 func (o observedKV) Txn(ctx context.Context) clientv3.Txn { return observedTxn{o.KV.Txn(ctx), o} }
 
 type observedTxn struct {
@@ -102,10 +108,11 @@ func (t observedTxn) Commit() (*clientv3.TxnResponse, error) {
 	return resp, err
 }
 
-// ObservedLease gives lease, and calls done at the end of each Grant and Revoke, in its goroutine, and in another one
-// where a lease was lost that ought to be kept alive: Op is "lease_keepalive" then, Took is since its last renewal, and
-// Code is NotFound if etcd says that it is gone, DeadlineExceeded if etcd said nothing for longer than it lives. Renewals
-// share a stream, on which none can be timed, so those that succeed are not told.
+// ObservedLease wraps lease. It calls done at the end of each Grant and Revoke, in the same goroutine. It also calls
+// done, in another goroutine, when a lease is lost that KeepAlive was to keep: Op is "lease_keepalive", Took is the
+// time since its last renewal, and Code is NotFound if etcd says that it is gone, DeadlineExceeded if etcd said
+// nothing for longer than the lease lives. Renewals share a stream, on which none can be timed, so it does not tell
+// those that succeed.
 func ObservedLease(lease clientv3.Lease, done func(Request)) clientv3.Lease {
 	return observedLease{lease, done}
 }
@@ -129,7 +136,9 @@ func (o observedLease) Revoke(ctx context.Context, id clientv3.LeaseID) (*client
 	return resp, err
 }
 
-func (o observedLease) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+func (o observedLease) KeepAlive(
+	ctx context.Context, id clientv3.LeaseID,
+) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
 	began := time.Now()
 	renewals, err := o.Lease.KeepAlive(ctx, id)
 	if err != nil {
@@ -144,11 +153,11 @@ func (o observedLease) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-ch
 			renewed, lives = time.Now(), time.Duration(resp.TTL)*time.Second
 			select {
 			case passed <- resp:
-			default: // nobody reads them, as etcd's client has it, too
+			default: // the caller need not read them: etcd's client drops them, too
 			}
 		}
 		if ctx.Err() != nil {
-			return // nobody wants it any more
+			return // the caller has given it up
 		}
 		r := Request{Op: "lease_keepalive", Took: time.Since(renewed), Code: codes.NotFound}
 		if r.Took >= lives {
@@ -159,7 +168,7 @@ func (o observedLease) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-ch
 	return passed, nil
 }
 
-// requestCode is the gRPC code of an error of the client, which gives those of the caller's context as they are.
+// requestCode is the gRPC code of an error of the client. The client gives the context's errors as they are.
 func requestCode(err error) codes.Code {
 	switch {
 	case err == nil:

@@ -178,7 +178,7 @@ func observeLeases(t *testing.T, client *clientv3.Client) leases {
 	}
 	seen.want(t, "lease_revoke", codes.OK)
 	seen.wantNothing(t)
-	// Taken away by somebody else.
+	// Revoked by another client.
 	lost, err := etcd.Grant(ctx, client, 3)
 	if err != nil {
 		t.Fatal(err)

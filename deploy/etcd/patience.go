@@ -16,44 +16,31 @@ import (
 	"refship/deploy/fault"
 )
 
-// requestTimeout bounds one request with all of its tries. How long what is waited for:
-//
-//	what happens                                            given up after
-//	no endpoint can be connected to                         3 s: a restart of etcd
-//	no member answers, on connections that stand            5 s: firstTries + askTimeout
-//	members answer, and have no leader or are overloaded    10 s: an election takes one to three seconds
-//	members answer, and the request is slow                 30 s
-//
-// The first try is cut off early: the member that it went to may have died, or may stand still. If there are several
-// endpoints, it is cut off even earlier, and a second try goes to the next member. Then members are asked whether they are
-// there at all. Each try may take twice as long as the one before, so that a slow etcd is not asked for the same too often.
-//
-// Each try requires a leader: a member without one says so at once, where it would wait by itself.
+// How long a request is tried. The package's documentation tells what for.
 const (
-	requestTimeout = 30 * time.Second
-
-	downTime          = 3 * time.Second
-	electionTime      = 10 * time.Second
-	firstTries        = 3 * time.Second // one try, or two of several endpoints
+	requestTimeout    = 30 * time.Second // with all of its tries
+	downTime          = 3 * time.Second  // without a connection
+	electionTime      = 10 * time.Second // without a leader, or overloaded
+	firstTries        = 3 * time.Second  // one try, or two of several endpoints
 	firstTryOfSeveral = 1 * time.Second
-	askTimeout        = 2 * time.Second
-	firstPause        = 100 * time.Millisecond
+	askTimeout        = 2 * time.Second        // for members that are asked whether they are there
+	firstPause        = 100 * time.Millisecond // between two tries
 	maxPause          = time.Second
 )
 
-// patience sends requests again.
-type patience struct{ client *clientv3.Client }
+// patience sends requests again while that may help.
+type patience struct{ client *Client }
 
 // triesKey is where CountTries keeps its counter.
 type triesKey struct{}
 
-// CountTries gives a context under which tries counts how often a Get or Txn of Bounded was sent: what was sent more
-// than once may be applied once more later, after its answer. A counter is for one request.
+// CountTries gives a context that counts in tries how often a Get or Txn of Bounded was sent. A request that was sent
+// more than once may be applied once more after its answer. A counter is for one request.
 func CountTries(ctx context.Context, tries *int) context.Context {
 	return context.WithValue(ctx, triesKey{}, tries)
 }
 
-// try calls send until it succeeds, fails for good, or time is up. What may have been applied is sent again, too.
+// try calls send until it succeeds, fails for good, or time is up. It sends again what may have been applied, too.
 func (p patience) try(ctx context.Context, send func(context.Context) error) error {
 	start, limit, pause := time.Now(), firstTries, firstPause
 	tries, ok := ctx.Value(triesKey{}).(*int)
@@ -95,7 +82,7 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 	}
 }
 
-// noAnswer says that a request had no answer in time, while etcd answers otherwise (slow) or not.
+// noAnswer is the error of a request without an answer. slow: etcd answers other requests.
 func noAnswer(waited time.Duration, slow bool) error {
 	a := unknownTrouble
 	if slow {
@@ -110,13 +97,13 @@ func noAnswer(waited time.Duration, slow bool) error {
 // maxAsked is how many members are asked at once: more than half of a cluster of five.
 const maxAsked = 3
 
-// answers tells whether any of several members tells its status, which needs neither its disk nor a leader.
+// answers tells whether one of several members tells its status, which needs neither its disk nor a leader.
 func (p patience) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	asked := max(1, min(maxAsked, len(p.client.Endpoints())))
 	failures := make(chan error, asked)
-	for range asked { // the balancer takes one member after the other
+	for range asked { // the client takes one member after the other
 		go func() {
 			_, err := readStatus(ctx, p.client)
 			failures <- err
@@ -131,7 +118,7 @@ func (p patience) answers(ctx context.Context) bool {
 }
 
 // readStatus asks the member whose turn it is. An in-process client asks its own etcd.
-func readStatus(ctx context.Context, client *clientv3.Client) (*clientv3.StatusResponse, error) {
+func readStatus(ctx context.Context, client *Client) (*clientv3.StatusResponse, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {
 		return client.Status(ctx, "")
@@ -149,23 +136,24 @@ func isTransient(err error) bool {
 	return codeOf(named) == codes.Unavailable && !isTLS(named)
 }
 
-// isLate tells whether etcd says that time is up: it is told how long a request may take, and may notice before we do;
-// 3.4 says so in words only.
+// isLate tells whether etcd says that time is up. It knows how long a request may take, and may notice before the
+// client. 3.4 says so in words only.
 func isLate(err error) bool {
 	var grpcErr interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &grpcErr) {
 		return false
 	}
 	s := grpcErr.GRPCStatus()
-	return s.Code() == codes.DeadlineExceeded || s.Code() == codes.Unknown && s.Message() == context.DeadlineExceeded.Error()
+	return s.Code() == codes.DeadlineExceeded ||
+		s.Code() == codes.Unknown && s.Message() == context.DeadlineExceeded.Error()
 }
 
-// isDown tells whether no endpoint could be connected to; gRPC says so in words only.
+// isDown tells whether the client could connect to no endpoint. gRPC says so in words only.
 func isDown(err error) bool {
 	return strings.Contains(err.Error(), "connection error: desc = ")
 }
 
-// sleep waits and tells whether ctx is still open then.
+// sleep waits, and tells whether ctx is still open then.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

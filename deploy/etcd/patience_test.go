@@ -60,23 +60,45 @@ func (s *sick) Status(ctx context.Context, _ string) (*clientv3.StatusResponse, 
 // How long a request is tried depends on what is wrong. The clock is synctest's.
 func TestPatience(t *testing.T) {
 	const forever = time.Hour
-	down := status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`)
+	down := status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: `+
+		`dial tcp 127.0.0.1:1: connect: connection refused"`)
 	for name, test := range map[string]struct {
 		sick          sick
 		from, to      time.Duration // the request fails after this long
 		words, remedy string        // "" for words: it succeeds
 	}{
-		"down":            {sick{fails: down}, 1 * time.Second, 3 * time.Second, "connection refused", "is etcd running"},
-		"nobody answers":  {sick{takes: forever}, 4 * time.Second, 6 * time.Second, "no answer within 5s", "endpoint health"},
-		"no leader":       {sick{fails: rpctypes.ErrNoLeader}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
-		"waits, electing": {sick{takes: forever, answers: true, elects: true}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
-		"leader is lost":  {sick{takes: forever, answers: true, elects: true, hangs: 1}, 8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members"},
-		"overloaded":      {sick{fails: rpctypes.ErrTooManyRequests}, 8 * time.Second, 11 * time.Second, "too many requests", "overloaded"},
-		"stuck":           {sick{takes: forever, answers: true}, 30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow"},
-		"slow":            {sick{takes: 10 * time.Second, answers: true}, 19 * time.Second, 19 * time.Second, "", ""},
-		"refused":         {sick{fails: rpctypes.ErrPermissionDenied}, 0, 0, "permission denied", "grant-permission"},
-		"full":            {sick{fails: rpctypes.ErrNoSpace}, 0, 0, "space exceeded", "compact"},
-		"other":           {sick{fails: errors.New("other")}, 0, 0, "other", ""},
+		"down": {
+			sick{fails: down},
+			1 * time.Second, 3 * time.Second, "connection refused", "is etcd running",
+		},
+		"no answer": {
+			sick{takes: forever},
+			4 * time.Second, 6 * time.Second, "no answer within 5s", "endpoint health",
+		},
+		"no leader": {
+			sick{fails: rpctypes.ErrNoLeader},
+			8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members",
+		},
+		"waits, electing": {
+			sick{takes: forever, answers: true, elects: true},
+			8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members",
+		},
+		"leader is lost": {
+			sick{takes: forever, answers: true, elects: true, hangs: 1},
+			8 * time.Second, 11 * time.Second, "no leader", "most of etcd's members",
+		},
+		"overloaded": {
+			sick{fails: rpctypes.ErrTooManyRequests},
+			8 * time.Second, 11 * time.Second, "too many requests", "overloaded",
+		},
+		"stuck": {
+			sick{takes: forever, answers: true},
+			30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow",
+		},
+		"slow":    {sick{takes: 10 * time.Second, answers: true}, 19 * time.Second, 19 * time.Second, "", ""},
+		"refused": {sick{fails: rpctypes.ErrPermissionDenied}, 0, 0, "permission denied", "grant-permission"},
+		"full":    {sick{fails: rpctypes.ErrNoSpace}, 0, 0, "space exceeded", "compact"},
+		"other":   {sick{fails: errors.New("other")}, 0, 0, "other", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 // getOps is how many values one txn reads: large ones fill 24 MiB.
 const getOps = 16
 
-// Exist tells for each key whether it exists, in txns of MaxOps count-only gets,
-// inFlight at once. The txns see different revisions. Errors are classified.
+// Exist tells for each key whether it exists, in txns of MaxOps count-only gets, four at once. The txns see different
+// revisions. Errors are classified.
 func Exist(ctx context.Context, kv clientv3.KV, keys []string) ([]bool, error) {
 	exist := make([]bool, len(keys))
 	err := gets(ctx, kv, keys, MaxOps, func(i int, resp *clientv3.GetResponse) {
@@ -25,9 +25,8 @@ func Exist(ctx context.Context, kv clientv3.KV, keys []string) ([]bool, error) {
 	return exist, nil
 }
 
-// Get gives each key's value, nil where there is no such key (an empty value is
-// not nil), 16 keys a txn, inFlight txns at once. Values may be as large as
-// etcd takes them: callers bound the memory by the number of keys. The txns see
+// Get gives each key's value, nil if there is no such key (an empty value is not nil), in txns of 16 keys, four at
+// once. Values may be as large as etcd takes them: callers bound the memory by the number of keys. The txns see
 // different revisions. Errors are classified.
 func Get(ctx context.Context, kv clientv3.KV, keys []string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
@@ -42,8 +41,7 @@ func Get(ctx context.Context, kv clientv3.KV, keys []string) ([][]byte, error) {
 	return values, nil
 }
 
-// gets reads keys in txns and calls found with each key's index and response,
-// from several goroutines, never twice with one index.
+// gets reads keys in txns and calls found with each key's index and response, from several goroutines, once an index.
 func gets(ctx context.Context, kv clientv3.KV, keys []string, maxOps int,
 	found func(int, *clientv3.GetResponse), opts ...clientv3.OpOption,
 ) error {
@@ -64,8 +62,8 @@ func gets(ctx context.Context, kv clientv3.KV, keys []string, maxOps int,
 	return group.Wait()
 }
 
-// batchEnd tells where a txn of gets that starts with keys[start] ends: after
-// maxOps keys or BatchBytes of them, at least one.
+// batchEnd is where a txn of gets that starts with keys[start] ends: after maxOps keys or BatchBytes of them, at
+// least one.
 func batchEnd(keys []string, start, maxOps int) int {
 	size := 0
 	for end := start; end < len(keys); end++ {
@@ -77,7 +75,9 @@ func batchEnd(keys []string, start, maxOps int) int {
 	return len(keys)
 }
 
-func getTxn(ctx context.Context, kv clientv3.KV, keys []string, opts []clientv3.OpOption) ([]*clientv3.GetResponse, error) {
+func getTxn(
+	ctx context.Context, kv clientv3.KV, keys []string, opts []clientv3.OpOption,
+) ([]*clientv3.GetResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

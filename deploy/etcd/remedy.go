@@ -14,7 +14,7 @@ const (
 	ReasonCA                 fault.Reason = "etcd-ca"                  // the CA of etcd's certificate is not known
 	ReasonCertificateHalf    fault.Reason = "etcd-certificate-half"    // Cert without Key, or Key without Cert
 	ReasonCertificateMissing fault.Reason = "etcd-certificate-missing" // etcd wants a client certificate
-	ReasonCertificateRefused fault.Reason = "etcd-certificate-refused" // etcd does not know the CA of the client certificate
+	ReasonCertificateRefused fault.Reason = "etcd-certificate-refused" // etcd does not know its CA
 	ReasonEndpointsMissing   fault.Reason = "etcd-endpoints-missing"
 	ReasonLogin              fault.Reason = "etcd-login" // etcd refuses user and password
 	ReasonNotPlain           fault.Reason = "etcd-not-plain"
@@ -31,8 +31,8 @@ type advice struct {
 	reason fault.Reason
 }
 
-// tlsAdvice has the TLS errors as gRPC passes them on, in words only (crypto/tls, crypto/x509). The first that occurs in
-// an error counts.
+// tlsAdvice has the TLS errors as gRPC passes them on, in words only (crypto/tls, crypto/x509). The first that occurs
+// in an error counts.
 var tlsAdvice = [...]struct {
 	words string
 	advice
@@ -78,8 +78,8 @@ func adviceFor(sort, err error) advice {
 	case errors.Is(sort, ErrDenied):
 		return adviceForDenied(err)
 	case errors.Is(sort, ErrFull):
-		return advice{remedy: "free space: compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm); " +
-			"where that frees too little, raise etcd's quota first"}
+		return advice{remedy: "free space: compact, defragment and disarm the alarm " +
+			"(etcdctl compact, defrag, alarm disarm); where that frees too little, raise etcd's quota first"}
 	}
 	return adviceForUnreachable(err)
 }
@@ -134,7 +134,9 @@ func adviceForUnreachable(err error) advice {
 	case preface && has("use of closed network connection"): // closed by us, after waiting
 		return advice{remedy: "the endpoint takes connections and says nothing: is etcd stopped, or overloaded?"}
 	case preface:
-		return advice{"something else than etcd's plain port answers: if etcd wants TLS use https:// and its CA", ReasonNotPlain}
+		return advice{
+			"something else than etcd's plain port answers: if etcd wants TLS use https:// and its CA", ReasonNotPlain,
+		}
 	case has("connection refused"):
 		return advice{remedy: "nothing listens there: is etcd running, and the port right?"}
 	case has("no such file or directory"):

@@ -9,19 +9,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Space is what an etcd holds and may hold, in bytes. Used is the size of its
-// database file, which is what etcd compares with the quota: deleted keys count
-// until compaction and defragmentation.
+// Space is how much an etcd holds and may hold, in bytes. Used is the size of its database file, which etcd compares
+// with the quota: deleted keys count until compaction and defragmentation.
 type Space struct {
 	Used, Quota int64 // Quota 0: unknown (servers before 3.6) or none
 	NoSpace     bool  // the NOSPACE alarm is on
 }
 
-// ReadSpace asks one member; an in-process client its own etcd. A member's status
-// names the alarms of the whole cluster, and any user who has logged in may ask
-// for it, which does not hold for the list of alarms on every server. Errors are
+// ReadSpace asks one member; an in-process client asks its own etcd. A member's status names the alarms of the whole
+// cluster, and any user who has logged in may ask for it. (Not every server lets them list the alarms.) Errors are
 // classified.
-func ReadSpace(ctx context.Context, client *clientv3.Client) (Space, error) {
+func ReadSpace(ctx context.Context, client *Client) (Space, error) {
 	var status *clientv3.StatusResponse
 	err := patience{client}.try(ctx, func(ctx context.Context) (err error) {
 		status, err = readStatus(ctx, client)

@@ -29,7 +29,8 @@ func TestTLS(t *testing.T) {
 	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
 	e := etcdtest.Start(t, embedded.Config{
-		Listen: "0.0.0.0:0", CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
+		Listen:   "0.0.0.0:0",
+		CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})
 	_, port, err := net.SplitHostPort(e.Addr())
 	if err != nil {

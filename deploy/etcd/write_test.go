@@ -55,7 +55,7 @@ func barrier(t testing.TB, w *etcd.Writer) {
 	}
 }
 
-// Whatever is put is read back, whatever the sizes.
+// What is put is read back, of any size.
 func TestWriteReadBack(t *testing.T) {
 	e := etcdtest.New(t)
 	run := 0
@@ -371,7 +371,9 @@ func TestTransientErrors(t *testing.T) {
 
 func TestErrorEndsWriter(t *testing.T) {
 	e := etcdtest.New(t)
-	for _, fault := range []error{rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrTooManyOps, errors.New("other")} {
+	for _, fault := range []error{
+		rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrTooManyOps, errors.New("other"),
+	} {
 		var tries atomic.Int64
 		w := etcd.NewWriter(t.Context(), &faultyKV{KV: e.Client(), before: func() error {
 			if tries.Add(1) == 3 {

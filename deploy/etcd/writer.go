@@ -15,21 +15,18 @@ import (
 // etcd's limits, and how Exist, Get and Writer stay below them.
 const (
 	MaxOps     = 128              // operations in a txn of a stock etcd
-	BatchBytes = 1 << 20          // what a batch holds at most, unless one value alone is larger
+	BatchBytes = 1 << 20          // keys and values in a txn, unless one value alone is larger
 	MaxValue   = 1536*1024 - 4096 // the largest value that surely fits one request of 1.5 MiB
 	inFlight   = 4                // txns under way at once
 )
 
-// Writer puts keys in txns of at most MaxOps operations and BatchBytes, inFlight
-// at once. A layer is what is put between two Barriers: its puts may reach etcd
-// in any order. The same key twice within a layer is put once, with the first
-// value: keys are content addressed, so that a put can be repeated and no value
-// differs. Memory is bounded by inFlight+1 batches and the layer's keys.
+// Writer puts keys in txns of at most MaxOps operations and BatchBytes, four at once. A layer is what is put between
+// two Barriers: its puts may reach etcd in any order. The same key twice within a layer is put once, with the first
+// value: keys are content addressed, so a put can be repeated and no value differs. Memory is bounded by five batches
+// and the layer's keys.
 //
-// The first error of any txn is what a following Put or Barrier returns, and
-// everything after it; the same holds once ctx is done. After an error some of
-// the layer's keys may have been written, also by the txn that failed.
-// Not safe for concurrent use.
+// After the first error of a txn, and after the end of ctx, every Put and Barrier returns that error. Some of the
+// layer's keys may have been written then, even by the txn that failed. Not safe for concurrent use.
 type Writer struct {
 	ctx context.Context
 	kv  clientv3.KV
@@ -44,8 +41,7 @@ type Writer struct {
 	keys, bytes atomic.Int64
 }
 
-// NewWriter makes a writer whose txns all end with ctx. It needs no closing;
-// what no Barrier has acknowledged may not be written.
+// NewWriter makes a writer whose txns all end with ctx. It needs no closing. Puts without a later Barrier may get lost.
 func NewWriter(ctx context.Context, kv clientv3.KV) *Writer {
 	w := &Writer{ctx: ctx, kv: kv}
 	w.begin()
@@ -58,9 +54,8 @@ func (w *Writer) begin() {
 	w.seen = make(map[string]struct{})
 }
 
-// Put adds a put to the layer, and waits while inFlight txns are under way and
-// another is full. The writer keeps value until it is written. A value over
-// MaxValue is refused.
+// Put adds a put to the layer. It waits while four txns are under way and another one is full. The writer keeps value
+// until it is written. A value over MaxValue is refused.
 func (w *Writer) Put(key string, value []byte) error {
 	if w.err != nil {
 		return w.err
@@ -86,7 +81,7 @@ func (w *Writer) Put(key string, value []byte) error {
 	return nil
 }
 
-// Barrier ends the layer: when it returns nil etcd has acknowledged all puts so far.
+// Barrier ends the layer. When it returns nil, etcd has acknowledged all puts so far.
 func (w *Writer) Barrier() error {
 	if w.err != nil {
 		return w.err
@@ -99,8 +94,7 @@ func (w *Writer) Barrier() error {
 	return nil
 }
 
-// Written tells how many keys, and bytes of values, etcd has acknowledged so
-// far. Any goroutine may call it.
+// Written tells how many keys, and bytes of values, etcd has acknowledged so far. Any goroutine may call it.
 func (w *Writer) Written() (keys int, bytes int64) {
 	return int(w.keys.Load()), w.bytes.Load()
 }
@@ -122,7 +116,7 @@ func (w *Writer) fail(err error) error {
 	return err
 }
 
-// send hands the batch to a goroutine, as soon as fewer than inFlight are under way.
+// send gives the batch to a goroutine, and waits until fewer than inFlight are under way.
 func (w *Writer) send() {
 	if len(w.batch) == 0 {
 		return

@@ -9,16 +9,16 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapCore hands etcd's log records to slog. etcd says several hundred lines
-// at info level for one start and stop; only warnings and errors pass.
+// zapCore passes etcd's log records on to slog, warnings and errors only: etcd logs several hundred lines at info
+// level for one start and stop.
 type zapCore struct {
 	log *slog.Logger
 	max func() slog.Level // records above it are lowered to it
 }
 
-// NewZap gives etcd a logger that writes to log, at most at level max(). etcd
-// logs at fatal level where it can only stop, and zap would then exit the
-// process; onFatal replaces that and must not return.
+// NewZap makes a logger for etcd, client or server, that writes to log (nil: nowhere), at most at level max(). At
+// fatal level zap would exit the process: onFatal does something else, and must not return. A client logs nothing at
+// that level.
 func NewZap(log *slog.Logger, max func() slog.Level, onFatal zapcore.CheckWriteHook) *zap.Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -78,14 +78,14 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 	return list
 }
 
-// noise are words of records that ask nothing of anybody: settings of ours that
-// etcd finds unusual, and errors that the caller gets anyway.
+// noise are words of records that are dropped: etcd finds some of refship's settings unusual, and some errors reach the
+// caller anyway.
 var noise = [...]string{
 	"Running http and grpc server on single port",
 	"simple token is not cryptographically signed",
-	"scheme is http or unix while", // the socket beside a port with TLS
+	"scheme is http or unix while", // the socket has no TLS, and a port beside it may have
 	"failed to apply request",
-	"still pending configuration changes to apply", // a first election that came a tick too early
+	"still pending configuration changes to apply", // the first election came a tick too early
 }
 
 func isNoise(entry zapcore.Entry, fields []zapcore.Field) bool {
@@ -95,8 +95,7 @@ func isNoise(entry zapcore.Entry, fields []zapcore.Field) bool {
 		}
 	}
 	for _, field := range fields {
-		// The storage version is written with etcd's first snapshot; until then a
-		// new etcd complains that it is missing.
+		// A new etcd complains that its storage version is missing until its first snapshot.
 		if err, ok := field.Interface.(error); ok && strings.Contains(err.Error(), "missing term information") {
 			return true
 		}

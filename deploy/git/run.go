@@ -12,14 +12,21 @@ import (
 	"refship/deploy/disk"
 )
 
-// Run runs the system's git with an environment made from scratch, and gives its standard output.
+// Env is the whole environment of a git process in the repository at gitDir: nothing of this process's own but PATH,
+// and no configuration but the repository's. Replacement objects (git-replace(1)) are refs that anybody who may push
+// can push; git must not read one object for another because of them.
+func Env(gitDir string, more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1",
+	}, more...)
+}
+
+// Run runs the system's git with an environment made from scratch (Env), and gives its standard output.
 func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = gitDir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1",
-	}
+	cmd.Env = Env(gitDir)
 	var out, speech bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &speech
 	if err := cmd.Run(); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // Open gives the chain of a namespace in an etcd; it asks etcd nothing yet.
-func Open(client *clientv3.Client, ns record.Namespace) *Chain {
+func Open(client *etcd.Client, ns record.Namespace) *Chain {
 	return New(etcdReader{etcd.BoundedBelow(client, string(ns)+"/")}, ns)
 }
 

@@ -1,10 +1,9 @@
 package store
 
 import (
-	clientv3 "go.etcd.io/etcd/client/v3"
-
+	"refship/deploy/etcd"
 	"refship/deploy/record"
 )
 
 // EtcdReader is what Open reads with.
-func EtcdReader(client *clientv3.Client, ns record.Namespace) Reader { return Open(client, ns).reader }
+func EtcdReader(client *etcd.Client, ns record.Namespace) Reader { return Open(client, ns).reader }

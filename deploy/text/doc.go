@@ -12,4 +12,6 @@
 //	Quote       a word of a command that can be pasted into a shell
 //
 // Each is the text itself where nothing in it has to be escaped. Quote keeps control characters: it is for a command's meaning.
+//
+// [BadRepositoryName] is here because everybody may need it: keys for their rules, the repositories for themselves.
 package text

@@ -12,34 +12,34 @@ import (
 	"sync"
 	"time"
 
-	"refship/deploy/etcd"
-	"refship/deploy/fault"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 const (
 	defaultQuota = 8 << 30 // etcd's recommended maximum
-	maxSocket    = 107     // bytes of a unix socket's path: sun_path less its NUL
+	maxSocket    = 107     // bytes of a unix socket's path: sun_path without its NUL
 	closeTimeout = 15 * time.Second
 )
 
 // Reasons of errors whose remedy is a setting of the program that starts etcd.
 const (
-	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on etcd.Config.Listen
-	ReasonPathLong    fault.Reason = "etcd-path-long"    // etcd.Config.Dir is too long for a socket; About: by how many bytes
+	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on Config.Listen
+	ReasonPathLong    fault.Reason = "etcd-path-long"    // Config.Dir is too long for a socket; About: by how many bytes
 )
 
 // Config says how to run etcd inside this process.
 type Config struct {
-	Dir                              string       // for everything: member data, socket, lock; made 0700
-	Listen                           string       // "" for the socket only; HOST:PORT
-	CertFile, KeyFile, TrustedCAFile string       // required unless Listen is loopback
-	Quota                            int64        // bytes the backend may hold; 0: 8 GiB
+	Dir                              string       // holds the member's data, the socket and the lock; made 0700
+	Listen                           string       // HOST:PORT beside the socket; "": the socket only
+	CertFile, KeyFile, TrustedCAFile string       // required unless Listen is a loopback address
+	Quota                            int64        // bytes that the database may hold; 0: 8 GiB
 	Log                              *slog.Logger // nil: none
 }
 
@@ -47,21 +47,21 @@ type Config struct {
 type Etcd struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
-	remote *clientv3.Client // the client's watches go over it
-	unlock func()           // gives the lock on the directory back
+	remote *clientv3.Client // carries the client's watches
+	unlock func()           // of the directory
 	addr   string
 
-	closing context.Context // done when Close begins; ends remote streams
+	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
-	fatal   fatalHook // etcd cannot go on
+	fatal   fatalHook // gets the error if etcd cannot go on
 	done    chan error
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Start runs etcd in cfg.Dir and returns when it has elected itself and answers.
-// ctx bounds the start only. A Dir in use gives a *BusyError.
+// Start runs etcd in cfg.Dir and returns when it has elected itself and answers. ctx bounds the start only. A Dir in
+// use is a conflict.
 func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	dir, err := prepareDir(cfg.Dir)
 	if err != nil {
@@ -74,8 +74,8 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 			return nil, err
 		}
 	}
-	// etcd removes whatever lies at its socket's path before it binds, also a
-	// socket that another process listens on: the lock comes first.
+	// Before etcd binds its socket, it removes what is there, even a socket that another process listens on. So the
+	// lock comes first.
 	unlock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,11 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
 		err = fmt.Errorf("start etcd in %s: %w", dir, err)
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = &fault.Error{Remedy: "another program listens there: listen on another address", Reason: ReasonListenTaken, Cause: err}
+			err = &fault.Error{
+				Remedy: "another program listens there: listen on another address",
+				Reason: ReasonListenTaken,
+				Cause:  err,
+			}
 		}
 		return nil, errors.Join(err, e.Close())
 	}
@@ -102,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	return e, nil
 }
 
-// watchOverSocket gives the in-process client a connection for its watches: within the process, client and server wait for
+// watchOverSocket gives the in-process client a connection for its watches. Without one, client and server wait for
 // each other for good once a few dozen watches end at the same moment (issues 18879 and 20716 of etcd-io/etcd).
 func (e *Etcd) watchOverSocket(ctx context.Context, cfg Config) error {
 	var err error
@@ -139,15 +143,14 @@ func prepareDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// config is the one way that we run etcd; doc.go says why each setting is there.
+// config has the settings of etcd. doc.go says why each is there.
 func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "refship"
 	c.Dir = cfg.Dir
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.NewZap(cfg.Log, e.logLevel, e.fatal))
 
-	// A member must advertise a peer URL, nobody must be able to connect to it:
-	// no listener, and port 0, which cannot be connected to.
+	// A member must advertise a peer URL. There is no listener, and port 0 cannot be connected to.
 	c.ListenPeerUrls = nil
 	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
@@ -173,13 +176,11 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c.ElectionMs = 100
 	c.InitialElectionTickAdvance = true
 
-	// A batch of 1 MiB with its fsync takes longer than etcd's 100 ms on a slow
-	// disk, without anything being wrong.
+	// On a slow disk, a batch of 1 MiB with its fsync takes longer than etcd's 100 ms.
 	c.WarningApplyDuration = time.Second
 	c.WarningUnaryRequestDuration = 3 * time.Second
 
-	// Watches of remote clients have no end of their own, and etcd's shutdown
-	// waits for each of them until its timeout.
+	// Watches of remote clients do not end by themselves, and etcd's shutdown waits for each of them until its timeout.
 	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(e.endStream)}
 	return c
 }
@@ -188,7 +189,7 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 func (e *Etcd) run(ctx context.Context, cfg *embed.Config) error {
 	started := make(chan error, 1)
 	go func() {
-		err := errors.New("etcd gave up") // stays if the logger ends this goroutine
+		err := errors.New("etcd gave up") // stays if fatalHook ends this goroutine
 		defer func() { started <- err }()
 		e.etcd, err = embed.StartEtcd(cfg)
 	}()
@@ -214,8 +215,8 @@ func (e *Etcd) run(ctx context.Context, cfg *embed.Config) error {
 	}
 }
 
-// logLevel lowers what etcd says while we close it, one error for each listener
-// and server, to debug.
+// logLevel is the highest level of etcd's log records. While it is being closed, etcd logs an error for each listener
+// and server.
 func (e *Etcd) logLevel() slog.Level {
 	if e.closing.Err() != nil {
 		return slog.LevelDebug
@@ -223,7 +224,9 @@ func (e *Etcd) logLevel() slog.Level {
 	return slog.LevelError
 }
 
-func (e *Etcd) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (e *Etcd) endStream(
+	srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(e.closing, cancel)()
@@ -255,7 +258,7 @@ func (e *Etcd) watch() {
 	}
 }
 
-// listenerError is what etcd reports when one of its listeners ends, nil included.
+// listenerError is the error of a listener that has ended; etcd may report nil.
 func listenerError(err error) error {
 	if err == nil {
 		return errors.New("a listener ended")
@@ -263,19 +266,18 @@ func listenerError(err error) error {
 	return err
 }
 
-// Client is a client inside this process, without a connection. It belongs to
-// the Embedded and is closed with it.
+// Client is a client inside this process, without a connection except for watches. It belongs to the Etcd and is closed
+// with it.
 func (e *Etcd) Client() *clientv3.Client { return e.client }
 
-// Addr is HOST:PORT of Listen with the real port; "" if there is none.
+// Addr is HOST:PORT of Listen with the real port, "" without Listen.
 func (e *Etcd) Addr() string { return e.addr }
 
-// Done delivers one error if etcd fails while it runs, and is closed then and
-// by Close.
+// Done delivers one error if etcd fails while it runs. It is closed after that, and by Close.
 func (e *Etcd) Done() <-chan error { return e.done }
 
-// Close stops etcd and releases Dir. Calls under way and watches end with an
-// error. Where etcd does not end in time Dir stays locked until the process ends.
+// Close stops etcd and unlocks Dir. Calls under way and watches end with an error. If etcd does not end in time, Dir
+// stays locked until the process ends.
 func (e *Etcd) Close() error {
 	e.closeOnce.Do(func() { e.closeErr = e.close() })
 	return e.closeErr

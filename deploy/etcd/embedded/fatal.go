@@ -8,9 +8,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// fatalHook takes the error that etcd logs at fatal level, where it cannot go on
-// (a write that failed, mostly), and ends the goroutine that logged it. What that
-// had not acknowledged stays unacknowledged, and the program can end in order.
+// fatalHook takes the error that etcd logs at fatal level, because it cannot go on: mostly after a failed write. It
+// ends the goroutine that logged it, so etcd acknowledges nothing more, and the program can end in order.
 type fatalHook chan error
 
 // OnWrite implements zapcore.CheckWriteHook.

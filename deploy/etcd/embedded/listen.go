@@ -9,10 +9,10 @@ import (
 	"net/url"
 	"strconv"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
 // listener is Config.Listen, checked.
@@ -21,8 +21,8 @@ type listener struct {
 	tls transport.TLSInfo
 }
 
-// parseListen checks where etcd is to listen beside its socket. Whoever reaches
-// a plain port owns the data, so only loopback addresses may be plain.
+// parseListen checks where etcd is to listen beside its socket. A plain port asks for no password, so only loopback
+// addresses may be plain.
 func parseListen(ctx context.Context, cfg Config) (listener, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
@@ -63,9 +63,8 @@ func parseListen(ctx context.Context, cfg Config) (listener, error) {
 	return l, checkTLSFiles(cfg)
 }
 
-// resolve gives the address to bind. A name is resolved once, here, so that the
-// address that was checked is the one that etcd binds; several addresses must be
-// all loopback or it counts as none. No host means all addresses.
+// resolve gives the address to bind. A name is resolved here only, so that etcd binds the address that was checked.
+// If a name has several addresses, it counts as loopback only if all of them are. No host means all addresses.
 func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	if host == "" {
 		return netip.IPv4Unspecified(), nil
@@ -86,7 +85,7 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	return first, nil
 }
 
-// checkTLSFiles finds out early what etcd would find in one of its goroutines.
+// checkTLSFiles finds early what etcd would find in one of its goroutines.
 func checkTLSFiles(cfg Config) error {
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)

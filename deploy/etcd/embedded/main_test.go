@@ -109,7 +109,9 @@ func childWrite() {
 
 // childServe serves etcd in its first argument, listening on its second.
 func childServe() {
-	e, err := embedded.Start(context.Background(), embedded.Config{Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog()})
+	e, err := embedded.Start(context.Background(), embedded.Config{
+		Dir: os.Args[1], Listen: os.Args[2], Log: stderrLog(),
+	})
 	must(err)
 	fmt.Println("listening", e.Addr())
 	must(<-e.Done())

@@ -40,8 +40,8 @@ func NewAuthority(dir string) (*Authority, error) {
 // File is the path of one of its files.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Issue leaves NAME.crt and NAME.key for 127.0.0.1: a server's (which may also be a client, as etcd's gateway is) or only
-// a client's.
+// Issue leaves NAME.crt and NAME.key for 127.0.0.1: a server's (which may also be a client, as etcd's gateway is) or
+// only a client's.
 func (a *Authority) Issue(name string, server bool) error {
 	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if server {

@@ -14,8 +14,8 @@ func New(t testing.TB) *embedded.Etcd {
 	return Start(t, embedded.Config{})
 }
 
-// Serve starts an etcd that listens on a loopback port and gives its endpoint, "http://127.0.0.1:PORT". It is closed when
-// the test ends.
+// Serve starts an etcd that listens on a loopback port and gives its endpoint, "http://127.0.0.1:PORT". It is closed
+// when the test ends.
 func Serve(t testing.TB) (endpoint string) {
 	t.Helper()
 	return "http://" + Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()

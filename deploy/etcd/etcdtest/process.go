@@ -38,7 +38,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	said   *output
 	ended  chan struct{}
-	held   []net.PacketConn // keep others from the cluster's ports for as long as a member is known: dropped, they are closed
+	held   []net.PacketConn // keep the cluster's ports from others, until the garbage collector closes them
 }
 
 // Need skips a test where there is no etcd to run; where REFSHIP_REQUIRE_TOOLS says that everything must run, it fails.
@@ -81,7 +81,7 @@ func StartCluster(tb testing.TB, n int, flags ...string) []*Process {
 // Run runs a cluster of n members, m1 to mn, whose data lies in dir, and returns when all are ready. With TLS flags for
 // clients in flags its client URLs are https. The caller kills them.
 func Run(dir string, n int, flags ...string) ([]*Process, error) {
-	const tries = 3 // somebody else may take a port between our look at it and etcd's
+	const tries = 3 // another process may take a port before etcd does
 	for try := 1; ; try++ {
 		members, err := run(filepath.Join(dir, fmt.Sprint(try)), n, flags)
 		if err == nil {
@@ -107,7 +107,9 @@ func run(dir string, n int, flags []string) ([]*Process, error) {
 	var members []*Process
 	var cluster []string
 	for i := range n {
-		p := &Process{Name: fmt.Sprint("m", i+1), Client: addrs[2*i], peer: "http://" + addrs[2*i+1], scheme: "http", held: held}
+		p := &Process{
+			Name: fmt.Sprint("m", i+1), Client: addrs[2*i], peer: "http://" + addrs[2*i+1], scheme: "http", held: held,
+		}
 		for _, flag := range flags {
 			if strings.HasPrefix(flag, "--cert-file") {
 				p.scheme = "https"
@@ -135,10 +137,10 @@ func run(dir string, n int, flags []string) ([]*Process, error) {
 	return members, nil
 }
 
-// freeAddrs finds n addresses below the ports that the kernel hands out (Linux: 32768 and up), so that nobody who listens
-// on port 0 takes one while its etcd is being restarted. Nor does another of these, in this process or in one beside it, as
-// long as held is: whoever takes a TCP port here has the UDP port of the same number, which etcd has no use for. A server
-// whose etcd is dead would else publish into a stranger's.
+// freeAddrs finds n addresses below the ports that the kernel hands out (Linux: 32768 and up), so that no listener on
+// port 0 takes one while its etcd is being restarted. held keeps other callers away, in this process and in others:
+// each takes the UDP port of the same number, too, which etcd does not use. Else a server whose etcd is dead could
+// publish into the etcd of another test.
 func freeAddrs(n int) (addrs []string, held []net.PacketConn, err error) {
 	const first, end, tries = 12_000, 32_000, 1000
 	for range tries {

@@ -1,4 +1,4 @@
-package gitserver
+package repos
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/target"
 )
 
 // Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
-// appears whole or not at all. Errors: *NameError, *ExistsError, *OverlapError if a target's namespace overlaps that of
-// any other target of any repository.
-func (r Repos) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repo, error) {
-	name, err := ParseName(name)
-	if err != nil {
+// appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and
+// where a target's namespace overlaps that of any other target of any repository (ReasonOverlap).
+func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repository, error) {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	if err := checkHead(ref); err != nil {
 		return nil, err
 	}
-	git, err := findGit(ctx, r.Dir)
-	if err != nil {
+	if err := git.CheckInstalled(ctx); err != nil {
 		return nil, err
 	}
 	unlock, err := r.lock(ctx)
@@ -35,48 +35,48 @@ func (r Repos) Create(ctx context.Context, name, ref string, targets []target.Ta
 	}
 	defer unlock()
 	if _, err := os.Lstat(r.path(name)); err == nil {
-		return nil, &ExistsError{Name: name}
+		return nil, &fault.Error{
+			Kind: fault.Failed, What: fmt.Sprintf("repository %s exists already", name),
+			Reason: ReasonExists, About: []string{name},
+		}
 	}
-	if err := r.checkNamespaces(ctx, name, targets, ""); err != nil {
+	if err := r.checkNamespaces(name, targets, ""); err != nil {
 		return nil, err
 	}
-	if err := r.build(ctx, git, name, ref, targets); err != nil {
+	if err := r.build(ctx, name, ref, targets); err != nil {
 		return nil, fmt.Errorf("create repository %s: %w", name, err)
 	}
-	return r.Find(ctx, name)
+	return r.Find(name)
 }
 
 func checkHead(ref string) error {
 	if err := plumbing.ReferenceName(ref).Validate(); err != nil || !strings.HasPrefix(ref, "refs/heads/") {
-		return &usageError{
-			what:   fmt.Sprintf("%s is no branch's full ref name", text.Mention(ref)),
-			remedy: "write it as refs/heads/main",
-		}
+		return fault.New(fault.Usage, text.Mention(ref)+" is no branch's full ref name", "write it as refs/heads/main")
 	}
 	return nil
 }
 
-// lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked for in
-// all of them.
-func (r Repos) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+// lock keeps other processes from creating repositories and changing targets at the same time: overlaps are looked
+// for in all of them.
+func (r Dir) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(r.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make repositories directory: %w", err)
 	}
-	if unlock, err = disk.Lock(ctx, filepath.Join(r.Dir, ".lock")); err != nil {
+	if unlock, err = disk.Lock(ctx, filepath.Join(r.Path, ".lock")); err != nil {
 		return nil, fmt.Errorf("lock repositories: %w", err)
 	}
 	return unlock, nil
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
-func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, targets []target.Target) error {
+func (r Dir) build(ctx context.Context, name, ref string, targets []target.Target) error {
 	dst := r.path(name)
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return err
 	}
 	const unfinished = ".new-"
-	// We hold the lock, so whatever is unfinished was left by a process that died.
+	// The lock is held, so what is unfinished was left by a process that died.
 	stale, err := filepath.Glob(filepath.Join(globEscape(parent), unfinished+"*"))
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, target
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // nothing is there after the rename
-	if err := fill(ctx, git, tmp, name, ref, targets); err != nil {
+	if err := fill(ctx, tmp, name, ref, targets); err != nil {
 		return err
 	}
 	if err := disk.SyncTree(tmp); err != nil {
@@ -104,15 +104,15 @@ func (r Repos) build(ctx context.Context, git *gitTool, name, ref string, target
 		if err := disk.Sync(d); err != nil {
 			return err
 		}
-		if d == filepath.Clean(r.Dir) || d == filepath.Dir(d) {
+		if d == filepath.Clean(r.Path) || d == filepath.Dir(d) {
 			return nil
 		}
 	}
 }
 
-func fill(ctx context.Context, git *gitTool, dir, name, ref string, targets []target.Target) error {
-	_, err := git.output(ctx, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
-		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"), dir)
+func fill(ctx context.Context, dir, name, ref string, targets []target.Target) error {
+	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
+		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"))
 	if err != nil {
 		return err
 	}

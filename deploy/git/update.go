@@ -1,4 +1,4 @@
-package hooks
+package git
 
 import (
 	"bytes"
@@ -6,31 +6,30 @@ import (
 	"strings"
 
 	"refship/deploy/fault"
-	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
 const (
 	// maxUpdates bounds the ref updates of one push.
 	maxUpdates = 10_000
-	// maxInput bounds a hook's standard input, in bytes.
-	maxInput = 4 << 20
+	// MaxInput bounds a hook's standard input, in bytes.
+	MaxInput = 4 << 20
 )
 
 // RefUpdate is one line of a hook's standard input.
 type RefUpdate struct {
 	Ref      string
-	Old, New git.OID // zero: absent
+	Old, New OID // zero: absent
 }
 
 // Deletes tells whether the update takes the ref away.
 func (u RefUpdate) Deletes() bool { return u.New.IsZero() }
 
-// parseUpdates reads a hook's standard input strictly: lines of "<old> SP <new> SP <ref> LF", the oids as 40 or 64
+// ParseUpdates reads a hook's standard input strictly: lines of "<old> SP <new> SP <ref> LF", the oids as 40 or 64
 // lower-case hex digits (githooks(5), pre-receive), no ref twice.
-func parseUpdates(input []byte) ([]RefUpdate, error) {
-	if len(input) > maxInput {
-		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", text.Size(maxInput)))
+func ParseUpdates(input []byte) ([]RefUpdate, error) {
+	if len(input) > MaxInput {
+		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", text.Size(MaxInput)))
 	}
 	if n := bytes.Count(input, []byte{'\n'}); n > maxUpdates {
 		return nil, tooMany(fmt.Sprintf("a push updates %d refs, the limit is %d", n, maxUpdates))
@@ -68,15 +67,15 @@ func parseUpdate(line string) (RefUpdate, error) {
 	if len(fields) != 3 {
 		return RefUpdate{}, fmt.Errorf("read ref update %q: not <old> <new> <ref>", text.Clip(line))
 	}
-	from, err := git.ParseOID(fields[0])
+	from, err := ParseOID(fields[0])
 	if err != nil {
 		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", text.Clip(line), err)
 	}
-	to, err := git.ParseOID(fields[1])
+	to, err := ParseOID(fields[1])
 	if err != nil {
 		return RefUpdate{}, fmt.Errorf("read ref update %q: %w", text.Clip(line), err)
 	}
-	if err := git.CheckRef(fields[2]); err != nil {
+	if err := CheckRef(fields[2]); err != nil {
 		return RefUpdate{}, err
 	}
 	return RefUpdate{Ref: fields[2], Old: from, New: to}, nil

@@ -4,33 +4,33 @@ import "refship/keys"
 
 // greet answers a session without a command.
 func (x *session) greet(key *keys.Key) int {
-	names, err := x.s.cfg.Repos.names()
+	names, err := x.s.cfg.Repos.Names()
 	if err != nil {
 		return x.fail(err)
 	}
-	x.say("refship: hi %s, key %s may:", key.Name, key.Fingerprint())
+	x.print("refship: hi %s, key %s may:", key.Name, key.Fingerprint())
 	for _, r := range key.Rules {
-		x.say("  %s", r)
+		x.print("  %s", r)
 	}
 	if len(key.Rules) == 0 {
-		x.say("  nothing yet")
+		x.print("  nothing yet")
 	}
-	x.say("repositories:")
+	x.print("repositories:")
 	shown := 0
 	for _, n := range names {
-		if may := highest(key, n); may != "" {
-			x.say("  %-20s  %s", n, may)
+		if may := highestAction(key, n); may != "" {
+			x.print("  %-20s  %s", n, may)
 			shown++
 		}
 	}
 	if shown == 0 {
-		x.say("  none that this key may read")
+		x.print("  none that this key may read")
 	}
 	return exitDone
 }
 
-// highest is the strongest thing that a key may do with a repository, "" for nothing.
-func highest(key *keys.Key, repository string) keys.Action {
+// highestAction is the strongest action that a key may do with a repository, "" for none.
+func highestAction(key *keys.Key, repository string) keys.Action {
 	for _, a := range []keys.Action{keys.Admin, keys.Force, keys.Deploy, keys.Push, keys.Read} {
 		if key.May(a, repository) {
 			return a
@@ -48,6 +48,6 @@ ssh -p PORT git@HOST deploy REPO[:TARGET]          deploy what its refs have and
 ssh -p PORT git@HOST help                          this text`
 
 func (x *session) help() int {
-	x.say("%s", helpText)
+	x.print("%s", helpText)
 	return exitDone
 }

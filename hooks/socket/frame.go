@@ -1,4 +1,4 @@
-package hooks
+package socket
 
 import (
 	"bufio"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"refship/deploy/git"
 	"refship/deploy/text"
 )
 
@@ -23,24 +24,27 @@ const (
 )
 
 const (
-	varToken      = "REFSHIP_HOOK_TOKEN"
-	varSocket     = "REFSHIP_HOOK_SOCKET"
-	varHook       = "REFSHIP_HOOK"
-	varObjects    = "GIT_OBJECT_DIRECTORY"
-	varAlternates = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
-	varQuarantine = "GIT_QUARANTINE_PATH"
+	varToken  = "REFSHIP_HOOK_TOKEN"
+	varSocket = "REFSHIP_HOOK_SOCKET"
+	varHook   = "REFSHIP_HOOK"
 )
 
-// request is what a hook sent: variables and its whole standard input.
-type request struct {
-	vars  map[string]string
-	input []byte
+// Request is what a hook sent: variables and its whole standard input.
+type Request struct {
+	Vars  map[string]string
+	Input []byte
 }
 
+// Token is the token of the hook's push.
+func (r *Request) Token() string { return r.Vars[varToken] }
+
+// Hook is the hook's name: git.PreReceive or git.PostReceive.
+func (r *Request) Hook() string { return r.Vars[varHook] }
+
 // readRequest reads up to the end frame. Variables come first and none comes twice.
-func readRequest(r io.Reader) (*request, error) {
+func readRequest(r io.Reader) (*Request, error) {
 	in := bufio.NewReaderSize(r, 32<<10)
-	req := &request{vars: make(map[string]string)}
+	req := &Request{Vars: make(map[string]string)}
 	size := 0
 	for {
 		var head [5]byte
@@ -57,14 +61,14 @@ func readRequest(r io.Reader) (*request, error) {
 		}
 		size += len(payload)
 		switch {
-		case head[0] == frameVar && req.input == nil && size <= maxVars:
+		case head[0] == frameVar && req.Input == nil && size <= maxVars:
 			name, value, ok := strings.Cut(string(payload), "=")
-			if _, twice := req.vars[name]; !ok || twice {
+			if _, twice := req.Vars[name]; !ok || twice {
 				return nil, fmt.Errorf("read hook: bad variable %q", text.Clip(string(payload)))
 			}
-			req.vars[name] = value
-		case head[0] == frameInput && size <= maxVars+maxInput && len(req.input) <= maxInput:
-			req.input = append(req.input, payload...) // parseUpdates tells what is too much
+			req.Vars[name] = value
+		case head[0] == frameInput && size <= maxVars+git.MaxInput && len(req.Input) <= git.MaxInput:
+			req.Input = append(req.Input, payload...) // git.ParseUpdates tells what is too much
 		case head[0] == frameInput:
 			// Read to the end, so that the hook gets to hear why it is refused.
 		case head[0] == frameEnd && length == 0:

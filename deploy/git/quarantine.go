@@ -1,4 +1,4 @@
-package hooks
+package git
 
 import (
 	"fmt"
@@ -10,11 +10,18 @@ import (
 	"refship/deploy/text"
 )
 
+// The variables of a push's quarantine, as git sets them for pre-receive (git-receive-pack(1)).
+const (
+	varObjects    = "GIT_OBJECT_DIRECTORY"
+	varAlternates = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
+	varQuarantine = "GIT_QUARANTINE_PATH"
+)
+
 // incomingPrefixes start the names of the quarantine folders below objects, of git since 2.34 and before
 // (git-receive-pack(1), "quarantine environment"; tmp-objdir.c).
 var incomingPrefixes = []string{"tmp_objdir-incoming-", "incoming-"}
 
-func isIncoming(name string) bool {
+func IsQuarantine(name string) bool {
 	for _, prefix := range incomingPrefixes {
 		if strings.HasPrefix(name, prefix) {
 			return true
@@ -23,10 +30,10 @@ func isIncoming(name string) bool {
 	return false
 }
 
-// quarantineEnv gives the variables with which git sees the push's new objects, or none if the push brought none.
+// QuarantineEnv gives the variables with which git sees the push's new objects, or none if the push brought none.
 // The folder is what the hook says only if it is one that git makes for a push to this very repository; the
 // alternates are not taken from the hook at all, since there can be but one.
-func quarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
+func QuarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
 	folder := vars[varQuarantine]
 	if folder == "" && vars[varObjects] == "" && vars[varAlternates] == "" {
 		return nil, nil
@@ -44,7 +51,7 @@ func quarantineEnv(gitDir string, vars map[string]string) ([]string, error) {
 		return nil, wrong
 	}
 	real, err := filepath.EvalSymlinks(folder)
-	if err != nil || filepath.Dir(real) != objects || !isIncoming(filepath.Base(real)) {
+	if err != nil || filepath.Dir(real) != objects || !IsQuarantine(filepath.Base(real)) {
 		return nil, wrong
 	}
 	return []string{

@@ -1,0 +1,35 @@
+// Package embedded is the etcd inside refship serve: one member, in this process. No program but a server needs it.
+//
+// [Start] runs it. Its [Etcd.Client] needs no connection. Other processes use its socket, which deploy/etcd knows the
+// path of, or a port: plain on loopback addresses, with TLS and client certificates elsewhere.
+//
+// # Files
+//
+// Everything is in [Config].Dir, mode 0700. "member" is etcd's. "etcd.sock" is the client socket, which asks for no
+// password; a socket's path has at most 107 bytes (unix(7), sun_path). "lock" has the pid of the process that has
+// locked it.
+//
+// # Settings
+//
+//   - There is no peer listener: a single member has no peers, and etcd makes of a unix peer URL an abstract socket,
+//     which every local user can open. It has to advertise a peer URL, so that has port 0, where no connection is
+//     possible.
+//   - The lock on Dir comes before etcd's start: etcd unlinks a socket that another process listens on before it
+//     meets that process's own lock.
+//   - SnapshotCount is 100 and SnapshotCatchUpEntries 20: etcd keeps the raft log in memory, and here an entry may be
+//     1 MiB. There is no follower to catch up. A start replays at most as many entries from the log.
+//   - Periodic compaction of 1 h: a watcher that was away for less can go on where it was. Older revisions of
+//     overwritten and deleted keys go, and what they took becomes free inside the database file.
+//   - Ticks of 20 ms, election after 100 to 200 ms: there is no other member to be elected, so to wait longer than
+//     for the disk has no use. A start takes about 40 ms, and 0.1 to 0.2 s with 40 MiB of log to replay.
+//   - Fsync is on: what etcd has acknowledged is on the disk.
+//
+// # Failure
+//
+// A full disk makes etcd end the process. Here it makes [Etcd.Done] deliver the error instead.
+//
+// # Concurrency
+//
+// An Etcd and its client may be used from several goroutines. Close ends the streams of remote clients: etcd would
+// wait for each. Nothing outlives Close.
+package embedded
