@@ -19,14 +19,14 @@ type Store struct {
 	log    *slog.Logger
 }
 
-// NewStore makes a Store; it asks etcd nothing yet. leaseTTL (whole seconds) is how long the chains that the process has
-// locked stay locked when it dies. The client is not closed with the Store.
+// NewStore makes a Store; it asks etcd nothing yet. leaseTTL (whole seconds) is how long the chains that the process
+// has locked stay locked when it dies. The client is not closed with the Store.
 func NewStore(client *etcd.Client, leaseTTL time.Duration, log *slog.Logger) *Store {
 	return &Store{client: client, locker: newLocker(client, leaseTTL), log: log}
 }
 
-// Close gives back every lock that the Store's chains still have, by revoking their lease. If etcd cannot be told before
-// ctx ends, the lease runs out by itself.
+// Close gives back every lock that the Store's chains still have, by revoking their lease. If etcd cannot be told
+// before ctx ends, the lease runs out by itself.
 func (s *Store) Close(ctx context.Context) error { return s.locker.close(ctx) }
 
 // Chain is the chain of one namespace, to read and to deploy into.

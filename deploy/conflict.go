@@ -13,16 +13,16 @@ import (
 	"refship/deploy/text"
 )
 
-// Reasons of refusals, and what they are about. A job's kind is "push" or "deploy".
+// Reasons of refusals. A job's kind is "push" or "deploy".
 const (
-	ReasonCommitOlder    fault.Reason = "commit-older"      // the head's commit contains the job's; the job's kind
+	ReasonCommitOlder    fault.Reason = "commit-older"      // the head's commit contains the job's; About kind, head's id
 	ReasonFileLarge      fault.Reason = "file-large"        // a file is larger than MaxFile
-	ReasonHeadCommit     fault.Reason = "head-is-commit"    // and the job has a directory
-	ReasonHeadDirectory  fault.Reason = "head-is-directory" // and the job has a commit; the job's kind
-	ReasonHeadUnhashed   fault.Reason = "head-without-hash" // the job's kind
-	ReasonHeadUnknown    fault.Reason = "head-unknown"      // the repository lacks the head's commit; the job's kind, the head's id
-	ReasonNamespaceMixed fault.Reason = "namespace-mixed"   // it is mgmt's and the job is not, or the other way; repository, target or ""
-	ReasonPathMissing    fault.Reason = "path-missing"      // the commit does not have the job's path; repository, target or ""
+	ReasonHeadCommit     fault.Reason = "head-is-commit"    // and the job has a directory; About kind, head's id
+	ReasonHeadDirectory  fault.Reason = "head-is-directory" // and the job has a commit; About kind, head's id
+	ReasonHeadUnhashed   fault.Reason = "head-without-hash" // About kind, head's id
+	ReasonHeadUnknown    fault.Reason = "head-unknown"      // to the job's repository; About kind, head's id
+	ReasonNamespaceMixed fault.Reason = "namespace-mixed"   // one is mgmt's, job or head; About repository, target or ""
+	ReasonPathMissing    fault.Reason = "path-missing"      // in the job's commit; About repository, target or ""
 )
 
 // ErrLockLost: the chain's lock or head is not what it was when the deploy was prepared. Prepare again.
@@ -32,8 +32,7 @@ var ErrLockLost = errors.New("chain lock lost")
 type ConflictError struct {
 	Namespace record.Namespace
 	Head      *record.Deploy
-	Want      record.Hash
-	Why       string       // a sentence about Want and the head
+	Why       string       // a sentence about the job and the head
 	Remedy    string       // "": Reason's
 	Reason    fault.Reason // "": there is a Remedy
 	About     []string     // of Reason
@@ -61,7 +60,7 @@ func (e *ConflictError) At() string {
 
 // conflict says that the job may not replace the head.
 func (c *Chain) conflict(job *Job, head *record.Deploy, why, remedy string, reason fault.Reason) error {
-	e := &ConflictError{Namespace: c.ns, Head: head, Want: job.Hash(), Why: why, Remedy: remedy, Reason: reason}
+	e := &ConflictError{Namespace: c.ns, Head: head, Why: why, Remedy: remedy, Reason: reason}
 	if reason != "" {
 		e.About = []string{string(job.Kind), head.ID.String()}
 	}
@@ -82,8 +81,8 @@ func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string, r
 		if head.Record.Ref != "" {
 			branch = text.Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
 		}
-		return "it came from " + from + ", and " + why,
-			"catch up from there: git pull --rebase URL " + branch + ", with the URL of " + from + "; then " + job.pushAgain(), ""
+		pull := "git pull --rebase URL " + branch + ", with the URL of " + from
+		return "it came from " + from + ", and " + why, "catch up from there: " + pull + "; then " + job.pushAgain(), ""
 	}
 	if unknown {
 		return why, "", ReasonHeadUnknown
@@ -91,8 +90,8 @@ func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string, r
 	return why, strings.TrimSpace("git pull --rebase REMOTE "+branch) + ", then " + job.pushAgain(), ""
 }
 
-// elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one host
-// name are told apart by their signing keys.
+// elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one
+// host name are told apart by their signing keys.
 func elsewhere(job *Job, r *record.Record) string {
 	if r == nil {
 		return ""

@@ -29,8 +29,8 @@ type locker struct {
 	owned   map[string]bool    // namespace and value of the locks that are held or asked for
 }
 
-// keptLeases bounds locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock on one
-// that is too old to be among these is waited for until then.
+// keptLeases bounds locker.leases. A forgotten lease runs out within a minute or so, and its locks with it: a lock on
+// one that is too old to be among these is waited for until then.
 const keptLeases = 64
 
 func newLocker(client *etcd.Client, ttl time.Duration) *locker {
@@ -83,9 +83,9 @@ func (l *locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
 	return lease, nil
 }
 
-// abandon drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given back.
-// No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than that. A
-// lock of another push that goes with it is lost, and taken again.
+// abandon drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given
+// back. No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than
+// that. A lock of another push that goes with it is lost, and taken again.
 func (l *locker) abandon(id clientv3.LeaseID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -62,8 +62,9 @@ func (l *Lock) Unlock(ctx context.Context) error {
 }
 
 // markFree notes that the lock is not held any more. A stray put of it finds its compare true again, as the lock is
-// free: it cannot be told from a new one, and would leave a lock that is never given back. So its lease is abandoned with
-// it; to revoke that at once would take the locks of other pushes away, which have the time until it runs out this way.
+// free: it cannot be told from a new one, and would leave a lock that is never given back. So its lease is abandoned
+// with it; to revoke that at once would take the locks of other pushes away, which have the time until it runs out
+// this way.
 func (l *Lock) markFree() {
 	l.revision = 0
 	l.chain.locker.disown(l.chain.ns, l.value)

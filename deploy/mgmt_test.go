@@ -165,7 +165,7 @@ func TestFrontends(t *testing.T) {
 			d := f.get(1)
 			f.sameAsGit(d)
 			ran := f.runs()
-			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings[record.SettingEntry] != c.entry {
+			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings["entry"] != c.entry {
 				t.Errorf("frontend %s, mgmt runs %s, settings %v", d.Record.Frontend, ran.Name, d.Record.Settings)
 			}
 			if c.made != record.Empty {

@@ -13,8 +13,8 @@ import (
 // maxObjects bounds what one deploy's commits hold in memory, in bytes: 10,000 of the usual kind have 5 MiB.
 const maxObjects = 64 << 20
 
-// readObjects reads the commits from the previous hash on, and with a path the trees down to it, those that etcd lacks.
-// They prove which commit a tree belongs to with etcd alone.
+// readObjects reads the commits from the previous hash on, and with a path the trees down to it, those that etcd
+// lacks. They prove which commit a tree belongs to with etcd alone.
 func (p *Prepared) readObjects(ctx context.Context) error {
 	if p.job.Dir != nil {
 		return nil // its deploy hash is the tree's
@@ -45,8 +45,8 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 		size += len(raw)
 		switch {
 		case len(raw) > etcd.MaxValue:
-			return fault.New(fault.Refused,
-				fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, text.Size(int64(len(raw))), text.Size(etcd.MaxValue)),
+			is, limit := text.Size(int64(len(raw))), text.Size(etcd.MaxValue)
+			return fault.New(fault.Refused, fmt.Sprintf("git object %s is %s; one value in etcd holds %s", oid, is, limit),
 				"shorten the commit's message, or deploy a directory above with fewer entries beside it")
 		case size > maxObjects:
 			return fault.New(fault.Refused,

@@ -19,8 +19,9 @@ var neverKeys = [...]string{"/refship/never", "/deploy/0/never", "/storage/never
 const MaxAsked = etcd.MaxOps / len(neverKeys)
 
 // MayWrite tells, with one request, whether etcd's authentication lets the client read and write below all of the
-// namespaces. It does neither: etcd looks at the permissions for all that a txn names before it looks at what is so. It names
-// deletes, since etcd counts what a put takes against its quota, also of one that is not done, and refuses it when it is full.
+// namespaces. It does neither: etcd looks at the permissions for all that a txn names before it looks at what is so.
+// It names deletes, since etcd counts what a put takes against its quota, also of one that is not done, and refuses
+// it when it is full.
 func MayWrite(ctx context.Context, client *etcd.Client, namespaces []record.Namespace) (bool, error) {
 	var ifs []clientv3.Cmp
 	var thens []clientv3.Op

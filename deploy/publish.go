@@ -20,9 +20,9 @@ import (
 const resolveTimeout = 30 * time.Second
 
 // Publish makes the deploy visible in one txn that also gives the lock back. ErrLockLost says that nothing was
-// published, and that the deploy has to be prepared again. Where an answer never came the txn's result is read back: the
-// deploy, ErrLockLost, or what else kept it from being published. If even that fails, the error wraps
-// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Source is no longer used.
+// published, and that the deploy has to be prepared again. Where an answer never came the txn's result is read back:
+// the deploy, ErrLockLost, or what else kept it from being published. If even that fails, the error wraps
+// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there.
 func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	switch {
 	case p.lock == nil:

@@ -16,8 +16,8 @@ type Relation string
 const (
 	RelationEmpty Relation = "empty" // the chain has no deploy
 	RelationEqual Relation = "equal" // a deploy would change nothing: see Verdict's Already and Same
-	// RelationAhead: the commit contains what the head deployed, or is the same with another path or settings; or a directory
-	// differs from the head's.
+	// RelationAhead: the commit contains what the head deployed, or is the same with another path or settings; or a
+	// directory differs from the head's.
 	RelationAhead    Relation = "ahead"
 	RelationBehind   Relation = "behind"   // the head deployed a commit that contains this one
 	RelationDiverged Relation = "diverged" // neither contains the other, or one is a commit and the other is none

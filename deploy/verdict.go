@@ -27,8 +27,10 @@ type Verdict struct {
 	Same    bool           // the job has a path, and nothing below it differs from the head: there is nothing to do
 	Forced  *ConflictError // what Force overrode; nil if nothing had to be
 	Undoes  *record.Deploy // the head, if it is a rollback whose undone commit or directory comes back with this job
-	Commits []tree.OID     // from the head's (excluded) to the job's, newest first; forced: only the job's; none of a directory
-	More    bool           // there are more commits than are stored
+	// Commits are those from the head's (excluded) to the job's, newest first; of a forced deploy only the job's, of a
+	// directory none.
+	Commits []tree.OID
+	More    bool // there are more commits than are stored
 
 	subject string // of the commit, or a directory's name
 	author  string
@@ -50,9 +52,9 @@ func (v *Verdict) previous() record.Hash {
 // Check reads the chain's head and says whether the job may replace it: a *ConflictError or a fault.Refused if not.
 // It writes nothing and takes no lock, so the answer may be outdated; Prepare asks again.
 //
-// No deploy yet: the first deploy. The same commit or directory, path, frontend and settings: nothing to do. An ancestor
-// of the commit: the next deploy, or nothing to do if the job has a path below which nothing differs. A directory after
-// a directory: the next deploy. Anything else: refused, unless the job says Force.
+// No deploy yet: the first deploy. The same commit or directory, path, frontend and settings: nothing to do. An
+// ancestor of the commit: the next deploy, or nothing to do if the job has a path below which nothing differs. A
+// directory after a directory: the next deploy. Anything else: refused, unless the job says Force.
 func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err := job.validate(); err != nil {
 		return nil, err
@@ -107,8 +109,8 @@ func checkReason(job *Job) error {
 	return nil
 }
 
-// checkFrontend refuses what would make one chain both refship's own and mgmt's: mgmt takes the highest payload for the
-// newest deploy.
+// checkFrontend refuses what would make one chain both refship's own and mgmt's: mgmt takes the highest payload for
+// the newest deploy.
 func (c *Chain) checkFrontend(job *Job, head *record.Deploy) error {
 	whose := func(mgmt bool) string {
 		if mgmt {
@@ -164,7 +166,7 @@ func (v *Verdict) readSource(job *Job) error {
 
 // checkPrevious compares the job's hash with the head's.
 func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
-	head := v.Head
+	head, short := v.Head, job.Hash().Short()
 	switch {
 	case head.Hash == "":
 		return c.conflict(job, head, "that deploy has no hash, so nothing can be checked against it", "", ReasonHeadUnhashed)
@@ -173,10 +175,10 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 		if head.Record != nil && head.Record.Path != "" {
 			what = fmt.Sprintf("directory %q of %s", head.Record.Path, what)
 		}
-		why := fmt.Sprintf("that is %s, and your %s is a plain directory, which has no history to compare", what, job.Hash().Short())
+		why := "that is " + what + ", and your " + short + " is a plain directory, which has no history to compare"
 		return c.conflict(job, head, why, "", ReasonHeadCommit)
 	case job.Dir == nil && head.Hash.IsTree():
-		return c.conflict(job, head, "that is a plain directory, and your "+job.Hash().Short()+" is a commit", "", ReasonHeadDirectory)
+		return c.conflict(job, head, "that is a plain directory, and your "+short+" is a commit", "", ReasonHeadDirectory)
 	}
 	undoes, err := job.undoes(ctx, head)
 	if err != nil {

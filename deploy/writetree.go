@@ -25,10 +25,11 @@ const (
 	maxWritten = 1_000_000
 )
 
-// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source: no
-// attribute and no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules
-// are empty directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the
-// tree has. A tree that would take more than limit bytes on disk is a fault.Refused; some files are then written already.
+// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source:
+// no attribute and no filter of git's changes a byte, and there is no .git. Links are made and never followed,
+// submodules are empty directories, and paths go through os.Root: nothing is written outside of dir, whatever links
+// and names the tree has. A tree that would take more than limit bytes on disk is a fault.Refused; some files are
+// then written already.
 func (v *Verdict) WriteTree(
 	ctx context.Context, from Source, dir string, limit int64, progress func(text.Progress),
 ) error {

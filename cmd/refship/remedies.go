@@ -8,6 +8,7 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/gitserver/repos"
@@ -45,6 +46,8 @@ var remedies = map[fault.Reason]func(about []string) string{
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
+	store.ReasonNoPath: fixed("a path goes from the deploy's root, without a slash at its start, " +
+		"as refship ls --recursive prints it"),
 }
 
 // fixed is a remedy that is about nothing in particular.

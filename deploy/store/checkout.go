@@ -25,8 +25,8 @@ import (
 // filesAtOnce bounds how many small contents are read from etcd together.
 const filesAtOnce = 64
 
-// checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it, whatever
-// links and names the tree has.
+// checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it,
+// whatever links and names the tree has.
 type checkout struct {
 	chain *Chain
 	nodes *Nodes
@@ -45,7 +45,8 @@ type place struct {
 }
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
-// appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
+// appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty
+// directory.
 func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
@@ -93,7 +94,8 @@ func checkFree(dir string) error {
 		return err
 	default:
 		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Failed, fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), "make it first")
+			what := fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir))
+			return fault.New(fault.Failed, what, "make it first")
 		}
 		return nil
 	}

@@ -30,8 +30,8 @@ func (c Change) Clone() Change {
 	return Change{Path: strings.Clone(c.Path), Old: entry(c.Old), New: entry(c.New)}
 }
 
-// Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
-// that it reads is checked, contents are not read. fn's error ends it.
+// Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every
+// node that it reads is checked, contents are not read. fn's error ends it.
 func (c *Chain) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
 	for _, d := range []*record.Deploy{a, b} {
 		if d.Record == nil {
@@ -212,8 +212,8 @@ func inOrder(old, new []tree.Entry) int {
 	return strings.Compare(key(&old[0]), key(&new[0]))
 }
 
-// stepOf makes a step of an entry of the directory at where in the old tree and in the new: either may be nil, and both
-// are directories or none is.
+// stepOf makes a step of an entry of the directory at where in the old tree and in the new: either may be nil, and
+// both are directories or none is.
 func stepOf(where string, a, b *tree.Entry) step {
 	one := a
 	if one == nil {

@@ -41,7 +41,8 @@ func (c *Chain) State(ctx context.Context) (*record.State, error) {
 
 // marks reads hold and lock, and a hint at the head's id (0: no idea), and tells the revision.
 func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID, revision int64, err error) {
-	found, revision, err := c.reader.Read(ctx, 0, []Query{{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}})
+	keys := []Query{{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}}
+	found, revision, err := c.reader.Read(ctx, 0, keys)
 	if err != nil {
 		return nil, 0, 0, c.headError(err)
 	}

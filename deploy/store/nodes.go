@@ -39,7 +39,8 @@ func (c *Chain) NewNodes() *Nodes {
 // Node gives a directory's node, nil if it is not known.
 func (n *Nodes) Node(oid tree.OID) *tree.Node { return n.known[oid].node }
 
-// Entry gives a directory as the one above names it: its oid, and size and sha256 of its node's text; zero if it is not known.
+// Entry gives a directory as the one above names it: its oid, and size and sha256 of its node's text; zero if it is
+// not known.
 func (n *Nodes) Entry(oid tree.OID) tree.Entry { return n.known[oid].entry }
 
 // Load reads those of the nodes that are not known yet. A node that is missing, incomplete or broken stays unknown:
