@@ -88,8 +88,7 @@ func (p *Prepared) readContents(ctx context.Context, progress func(text.Progress
 
 // unread says which content could not be read, once.
 func (p *Prepared) unread(where string, err error) error {
-	var changed *tree.ChangedError
-	if errors.As(err, &changed) || fault.Is(err, fault.Refused) {
+	if errors.Is(err, tree.ErrChanged) || fault.Is(err, fault.Refused) {
 		return err
 	}
 	return fmt.Errorf("read %q: %w", where, err)

@@ -24,6 +24,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -43,7 +44,7 @@ type fixture struct {
 	chain  *deploy.Chain // of store
 	repo   gitRepo
 	signer ssh.Signer
-	opened *tree.Repository
+	opened *git.Repository
 	path   string // of every job
 	mgmts  bool   // every job is for mgmt, and can follow a foreign deploy
 }
@@ -210,7 +211,7 @@ func (r gitRepo) blob(content string) tree.OID {
 	return oid(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
 }
 
-func (f *fixture) open() *tree.Repository {
+func (f *fixture) open() *git.Repository {
 	f.Helper()
 	if f.opened == nil {
 		f.opened = f.openRepo(f.repo)
@@ -218,9 +219,9 @@ func (f *fixture) open() *tree.Repository {
 	return f.opened
 }
 
-func (f *fixture) openRepo(r gitRepo) *tree.Repository {
+func (f *fixture) openRepo(r gitRepo) *git.Repository {
 	f.Helper()
-	repo, err := tree.OpenRepository(f.Context(), r.dir, nil)
+	repo, err := git.OpenRepository(f.Context(), r.dir, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func (f *fixture) sameAsGit(d *record.Deploy) {
 		if err := f.chain.Cat(f.Context(), d, path, writers{h, sum}); err != nil {
 			return err
 		}
-		if tree.FromSHA1([20]byte(h.Sum(nil))) != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
+		if h.OID() != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {
 			f.Errorf("cat %q: other bytes than blob %s", path, e.OID)
 		}
 		return nil
@@ -448,14 +449,11 @@ func wantError[T error](t testing.TB, err error, message, hint string) T {
 
 // advice is an error's remedy, or its reason and what that is about, which the program words.
 func advice(err error) string {
-	var hinted interface{ Hint() string }
-	switch reason, about := fault.ReasonOf(err); {
-	case reason != "":
-		return strings.Join(append([]string{string(reason)}, about...), " ")
-	case errors.As(err, &hinted):
-		return hinted.Hint()
+	reason, about := fault.ReasonOf(err)
+	if reason == "" {
+		return fault.RemedyOf(err)
 	}
-	return ""
+	return strings.Join(append([]string{string(reason)}, about...), " ")
 }
 
 // wantFault wants an error of a kind, with these words in it and in its advice.

@@ -1,11 +1,14 @@
 package deploy
 
 import (
+	"context"
 	"errors"
+	"io"
 	"maps"
 
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -13,9 +16,9 @@ import (
 // Job asks for a deploy: put this commit, or this directory, into a chain.
 type Job struct {
 	Kind       record.Kind
-	Repo       *Repository     // with a Commit
+	Repo       *git.Repository // with a Commit
 	Commit     tree.OID        // of Repo
-	Dir        *Directory      // in place of Repo and Commit
+	Dir        *tree.Directory // in place of Repo and Commit
 	Path       string          // in the commit's tree; "" is all of it, as it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
 	Settings   record.Settings // of the frontend
@@ -36,6 +39,12 @@ func (j *Job) Hash() record.Hash {
 		return record.TreeHash(j.Dir.Root())
 	}
 	return record.CommitHash(j.Commit)
+}
+
+// Source is where a deploy's directories and contents come from: a *git.Repository or a *tree.Directory.
+type Source interface {
+	Tree(oid tree.OID) ([]tree.Entry, error)
+	Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error
 }
 
 // Source is the job's Dir or Repo.

@@ -33,7 +33,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 		Frontend: string(p.Frontend), Entry: p.job.Settings.Entry, MaxValue: etcd.MaxValue,
 	})
 	if err != nil {
-		return refuseTree(err)
+		return err
 	}
 	p.Frontend, p.Entry = record.Frontend(layout.Frontend), layout.Entry
 	uri := ""

@@ -204,7 +204,7 @@ func TestMgmtRefusals(t *testing.T) {
 		"no main":               {record.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
 		"no entry":              {record.Lang, files{"x.mcl": regular("")}, "main.mcl"},
 		"no start":              {record.YAML, files{"x.yaml": regular("")}, "start.yaml"},
-		"auto, nothing":         {record.Auto, files{"x": regular("")}, "neither"},
+		"auto, nothing":         {record.Auto, files{"x": regular("")}, "nothing that mgmt starts with"},
 		"auto, both":            {record.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,10 +58,10 @@ func (c *Chain) Prepare(
 	}
 	plans, err := p.planTree(ctx)
 	if err != nil {
-		return nil, refuseTree(err)
+		return nil, err
 	}
 	if err := p.readContents(ctx, progress); err != nil {
-		return nil, refuseTree(err)
+		return nil, err
 	}
 	p.finishNodes(plans)
 	for _, step := range []func(context.Context) error{p.layForMgmt, p.findMissing, p.readObjects, p.countFiles} {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/tree"
 )
 
 // Relation is how a job's commit or directory relates to its chain's head.
@@ -56,25 +56,25 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 
 // compare relates the job's commit to another by their history: ahead with the commits in between, behind, diverged or
 // unknown.
-func (j *Job) compare(ctx context.Context, with record.Hash) (Relation, tree.Range, error) {
+func (j *Job) compare(ctx context.Context, with record.Hash) (Relation, git.Range, error) {
 	other := with.OID()
 	between, err := j.Repo.Between(ctx, other, j.Commit, maxCommits)
 	switch {
-	case errors.Is(err, tree.ErrUnknownCommit):
-		return RelationUnknown, tree.Range{}, nil
+	case errors.Is(err, git.ErrUnknownCommit):
+		return RelationUnknown, git.Range{}, nil
 	case err != nil:
-		return "", tree.Range{}, fmt.Errorf("compare %s with %s: %w", with.Short(), j.Hash().Short(), err)
+		return "", git.Range{}, fmt.Errorf("compare %s with %s: %w", with.Short(), j.Hash().Short(), err)
 	case between.Related:
 		return RelationAhead, between, nil
 	}
 	back, err := j.Repo.Between(ctx, j.Commit, other, 0)
 	switch {
 	case err != nil:
-		return "", tree.Range{}, fmt.Errorf("compare %s with %s: %w", j.Hash().Short(), with.Short(), err)
+		return "", git.Range{}, fmt.Errorf("compare %s with %s: %w", j.Hash().Short(), with.Short(), err)
 	case back.Related:
-		return RelationBehind, tree.Range{}, nil
+		return RelationBehind, git.Range{}, nil
 	}
-	return RelationDiverged, tree.Range{}, nil
+	return RelationDiverged, git.Range{}, nil
 }
 
 // changesNothing tells whether nothing below the job's path differs from the head.
@@ -87,7 +87,7 @@ func (j *Job) changesNothing(head *record.Deploy) (bool, error) {
 		return false, fmt.Errorf("read commit: %w", err)
 	}
 	root, _, err := j.Repo.TreeAt(commit, j.Path)
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	switch {
 	case errors.As(err, &none): // a deploy will refuse it
 		return false, nil

@@ -13,6 +13,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -34,7 +35,7 @@ func newServer(t *testing.T, endpoint, name string) *server {
 
 // push deploys a commit as a server does that has just got it.
 func (s *server) push(commit tree.OID) (*record.Deploy, error) {
-	repo, err := tree.OpenRepository(s.Context(), s.repo.dir, nil)
+	repo, err := git.OpenRepository(s.Context(), s.repo.dir, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -137,20 +138,20 @@ func (v *Verdict) readSource(job *Job) error {
 		return nil
 	}
 	commit, err := job.Repo.Commit(job.Commit)
-	if errors.Is(err, tree.ErrNotFound) {
+	if errors.Is(err, git.ErrNotFound) {
 		return fault.New(fault.Refused,
 			fmt.Sprintf("%s of %s is no commit, and only a commit is deployed", job.Hash().Short(), text.Printable(job.Ref)),
 			"of an annotated tag, push the commit that it names: git push REMOTE TAG^{commit}:"+text.Printable(job.Ref))
 	}
 	if err != nil {
-		return refuseTree(fmt.Errorf("read commit: %w", err))
+		return fmt.Errorf("read commit: %w", err)
 	}
 	v.subject = record.SubjectOf(commit.Message)
 	v.author = record.Shorten(commit.Author)
 	v.tree, v.above, err = job.Repo.TreeAt(commit, job.Path)
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	if !errors.As(err, &none) {
-		return refuseTree(err)
+		return err
 	}
 	wanted := "is to be deployed"
 	if job.Target != "" {
@@ -203,7 +204,7 @@ func (j *Job) undoes(ctx context.Context, head *record.Deploy) (bool, error) {
 		return r.PreviousHash == j.Hash(), nil
 	}
 	between, err := j.Repo.Between(ctx, r.PreviousHash.OID(), j.Commit, 0)
-	if err != nil && !errors.Is(err, tree.ErrUnknownCommit) {
+	if err != nil && !errors.Is(err, git.ErrUnknownCommit) {
 		return false, fmt.Errorf("compare %s with %s: %w", r.PreviousHash.Short(), j.Commit, err)
 	}
 	return between.Related, nil

@@ -42,7 +42,7 @@ func (v *Verdict) WriteTree(
 		from: from, root: root, limit: limit, left: limit, entries: maxWritten,
 		buf: make([]byte, 128<<10), told: text.Progress{Step: "writing"}, tell: progress,
 	}
-	return refuseTree(w.write(ctx, v.tree))
+	return w.write(ctx, v.tree)
 }
 
 // written is a file, link or directory of the tree.
@@ -159,7 +159,7 @@ func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 	} else {
 		err = w.regular(p, content)
 	}
-	if err == nil && tree.FromSHA1([20]byte(sum.Sum(nil))) != p.entry.OID {
+	if err == nil && sum.OID() != p.entry.OID {
 		err = fmt.Errorf("something else than blob %s was handed over", p.entry.OID)
 	}
 	return err

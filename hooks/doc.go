@@ -1,131 +1,111 @@
-// Package hooks is what happens in a push between git's receive-pack and the chains: pre-receive prepares and can refuse,
-// post-receive publishes, and whatever was broken off in between is brought to its end.
+// Package hooks takes what is pushed into the chains: the delivery engine, and those who call it.
 //
 // # Words
 //
-// A ref update is {ref name, old oid, new oid}. A target is a named rule in a repository's git config (refship.<target>.ref,
-// .path, .namespace, .frontend, .check): what is pushed to one ref goes into one namespace. An intent is the promise, on disk,
-// to publish what pre-receive accepted.
+// A delivery is one target's commit, or a plain directory, on its way into one chain. An intent is the promise, on disk in
+// the repository, to publish what pre-receive accepted (package intent). A verdict is the result of comparing a delivery
+// with its chain's head (package deploy).
 //
-// # A push
+// # The engine
+//
+// A run (run.go) takes a list of deliveries through two halves:
+//
+//	prepare   verdict        is it allowed, and is there anything to do? (judge)
+//	          check          the target's own command, if it has one (checks.go)
+//	          lock           the chains, sorted by namespace; up to 30 s (locks.go)
+//	          verdict, read  again, under the lock; what cannot be deployed is refused (read)
+//	          room           what etcd has no room for is refused
+//	          upload         contents and nodes, which nobody sees yet
+//	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
+//	          tell           "deploy 7 published …" (outcome)
+//
+// A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is already
+// deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all runs together
+// (turn). A run waits for no lock while it has its turn, so no run waits in a circle.
+//
+// The callers are thin:
+//
+//	push        push.go        the two hooks of a push, of a [Server] or installed; the intent is written between the halves
+//	installed   installed.go   a hook in a repository of another server: [Engine.PreReceive], [Engine.PostReceive]
+//	requested   requested.go   ssh HOST deploy: [Engine.Deploy]
+//	manual      manual.go      a commit or directory that the command line names: [Engine.DeployManually]
+//	reconcile   reconcile.go, promises.go   what broken-off pushes left: [Engine.Reconcile]
+//
+// # A push through a server
 //
 // gitserver calls [Server.Begin], runs git receive-pack with core.hooksPath=[Server.HooksPath] and the variables of
-// [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs
-// refship-hook twice:
+// [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs refship-hook
+// twice. By file and function:
 //
-//	pre-receive   options       read strictly (below)
-//	              check all     permission of each ref update, previous hash, hold; where a target has a check of
-//	                            its own: whether all can be deployed, then that check
-//	              lock          the chains, sorted by namespace; up to 30 s
-//	              turn          at most 8 deploys are read and uploaded at a time, all pushes together
-//	              prepare       read what changed, refuse what cannot be deployed, look whether etcd has room
-//	              upload        contents and nodes, which nobody sees yet
-//	              intent        written and synced
-//	git           moves refs
-//	post-receive  publish       one etcd txn for each target whose ref moved; drop it from the intent
-//	End           settle        publish or drop what is left of the intent, release the locks
+//  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer (server.go),
+//     which finds the Session by its token. session.go: enter admits each hook once.
+//  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets. authorise.go:
+//     authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with targets.
+//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock takes the
+//     chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room (Store.CheckRoom);
+//     upload stores (Prepared.Upload).
+//  4. push.go: promise writes the intent, synced. refship-hook ends with 0, and git moves the refs.
+//  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and abandon
+//     for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that makes the
+//     deploy visible. Then drop takes the delivery out of the intent.
+//  6. session.go: End does what post-receive did not do (finishLate), gives the locks back, and reports (report.go).
 //
 // One refusal refuses the whole push, and leaves refs and chains as they are. Up to the intent, a hook that dies ends the
-// work, since git will refuse. From then on the refs decide, and nothing but them: where the ref is at the new oid the
-// deploy is published, by post-receive, by End, or, if the server died, by [Server.Reconcile] when it starts again; where
-// the ref is not, the intent is dropped. Both may find the deploy published already, which is no error.
+// work, since git will refuse. From then on only the refs decide: where the ref is at the new oid the deploy is published,
+// by post-receive, by End, or, if the server died, by [Engine.Reconcile] when it starts again; where the ref is not, the
+// intent is dropped. Each may find the deploy published already, which is no error.
 //
-// # Without a server
+// # Installed hooks
 //
-// A [Deployer] does the work of both: of a [Server]'s pushes, of pushes that somebody else's git server takes, and of
-// deploys that are asked for by hand ([Deployer.DeployByHand]).
+// In a repository of another git server a script runs as each hook (package install). It becomes a process of its own,
+// "refship hook run", which runs the earlier hook first. What differs from a server:
 //
-// Where a repository has another home, [install.Install] puts scripts beside the hooks that are there (install.go says how, and
-// what is on disk), git runs them, and each becomes a process of its own: "refship hook run". It runs the earlier hook
-// first, and then [Deployer.PreReceive] or [Deployer.PostReceive]. What differs from a server:
-//
-//   - Who pushes is what the environment says ([PusherFromEnv]), and may deploy what it may push. Nobody may force.
-//   - The locks go back at the end of pre-receive, since nobody tells it whether another hook refuses after it. So
-//     post-receive takes them again and prepares again, which finds stored what pre-receive has stored. If the chain went on
-//     meanwhile, the push is "pushed, not deployed".
-//   - Post-receive finds its intent by the ref update. One that was left is published by the next run of a hook, and by
-//     "refship deploy". An intent whose ref is still where it was may be that of a running push: its field process names
-//     the git receive-pack. Where that has ended, or cannot be looked at and an hour has passed, the intent is dropped.
-//   - A lock names its process, too: whoever waits for one whose process is dead, on this machine, takes it away.
+//   - The environment says who pushes ([PusherFromEnv]). Each pusher may deploy, and none may force.
+//   - The locks are given back at the end of pre-receive, since nothing tells it whether a later hook refuses. Post-receive
+//     takes them again and prepares again, which finds stored what pre-receive has stored. If the chain went on meanwhile,
+//     the push is "pushed, not deployed".
+//   - Post-receive finds its intent by the ref update. One that was left is published by the next run of a hook, and by a
+//     manual deploy. An intent whose ref has not moved may be that of a running push: its field process names the git
+//     receive-pack. If that has ended, or cannot be looked at and an hour has passed, the intent is dropped.
+//   - A lock names its process, too: a run that waits for the lock of a dead process of this machine breaks it.
 //   - Etcd is asked only if a target's ref is updated, or an intent is left.
 //
-// # A target's own check
+// # Checks
 //
-// refship.<target>.check is a command line for sh -c. It runs for each deploy that is about to be made: in pre-receive,
-// also of a dry run, and when a deploy is asked for; not for one that an intent promises, which has passed it. Where somebody
-// else made the deploy before its check began there is nothing to check, and it is not made again, whatever becomes of the
-// chain's head: nothing unchecked is deployed. What
-// does not end with exit status 0 in time ([Config.CheckLimit]) refuses; so does what cannot be started. At most 4
-// checks run at a time; those of one push run one after the other, so that all that is wrong is told.
-//
-// Each has a scratch directory of mode 0700 in Dir/checks with tree, the tree as git has it at the target's path, where
-// the command starts; home; and tmp. It goes when the check has ended, and what a killed server left goes at the next
-// start. A tree gets a fifth of what is free on the disk, so that four checks do not fill it. The environment is
-// PATH (the server's), HOME, TMPDIR, LANG=C.UTF-8, REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT,
-// REFSHIP_PREVIOUS (the head's deploy hash, or empty), REFSHIP_PUSHER and REFSHIP_FRONTEND. Standard input is
-// /dev/null; no other file is open. Output reaches the pusher line by line after "| ", 2,000 bytes of a line, 1,000
-// lines and the last 50.
-//
-// It is no sandbox: what is pushed runs with the server's rights. The command has a session of its own without a terminal.
-// When its time is over, its client or hook is gone, or the server stops (to a deploy that was asked for: begins to; a push
-// has its time to finish), its process group gets SIGTERM, and after 5 s SIGKILL. Nothing of the deploy was written by then;
-// a deploy whose check has passed goes on without its client. What is left of the group when the shell has ended is killed
-// at once, and so are processes that left it but kept a HOME below the check's directory in their environment. One that gave
-// up both is not found: only cgroups could, and making the server its children's subreaper is for the whole process. Should
-// the server itself be killed, the shell dies with it; what that has started is killed at the next start, before its
-// directories go, if its HOME is still in one of them.
+// A check runs for each delivery that has something to deploy, in pre-receive, also of a dry run, and in requested and
+// manual deploys. It does not run for what an intent promises, which has passed it. If the deploy was made by another
+// before the check began, nothing is left to check, and this run does not make it again: nothing unchecked is deployed.
+// The checks of one push run one after the other, so that all that is wrong is told. They end with the client; once they
+// have passed, the delivery goes on without it. Beside what every check has (package check), the environment holds
+// REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's deploy hash, or empty),
+// REFSHIP_PUSHER and REFSHIP_FRONTEND.
 //
 // # Push options
 //
-// "git push -o" hands them over; those that do not begin with "deploy." are others' and only kept in the intent. A misspelt
-// one, one that is there twice, and two that contradict each other refuse the push.
+// "git push -o" hands them over. Those that do not begin with "deploy." belong to other programs and are only kept in the
+// intent. A misspelt one, one that is there twice, and two that contradict each other refuse the push.
 //
 //	deploy.reason=TEXT   for the record: one line of UTF-8, at most 10,000 bytes
 //	deploy.force         override what the previous hash refuses; needs a reason, and the permission force
-//	deploy.dry-run       check and prepare without a lock, write nothing, say what would be deployed, refuse the push
+//	deploy.dry-run       check and read without a lock, write nothing, say what would be deployed, refuse the push
 //	deploy.skip          store, take no lock, deploy nothing
 //
-// Force overrides the one head that the push has named to its pusher. Where the chain has another once the lock is
-// held, or when the deploy is published later on, by post-receive after a lost lock or by reconcile, that is a conflict
-// again.
+// Force overrides the one head that its user was told of. If the chain has another head once the lock is held, or when the
+// deploy is published later on, that is a conflict again.
 //
 // # Invariants
 //
 //   - A ref of a target moves only after its intent is synced.
-//   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target is not in the
-//     repository's config any more.
+//   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target was changed or
+//     removed.
 //   - A deploy is published only for a ref that git has moved.
 //   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
 //   - From a server's hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which
 //     repository is what Begin was told.
 //
-// # Hook socket
-//
-// refship-hook connects to the unix socket REFSHIP_HOOK_SOCKET, in a directory of mode 0700. Both sides send frames: a
-// type byte, the payload's length in four bytes (big endian), the payload of at most 256 KiB.
-//
-//	v  to the server    NAME=VALUE, each name once, before any input:
-//	                    REFSHIP_HOOK_TOKEN   64 hex digits, 256 random bits
-//	                    REFSHIP_HOOK         "pre-receive" or "post-receive"
-//	                    GIT_QUARANTINE_PATH, GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES, GIT_PUSH_*
-//	                    as git set them (git-receive-pack(1), githooks(5))
-//	i  to the server    a piece of standard input
-//	e  to the server    its end; empty
-//	o  from the server  text for standard error
-//	x  from the server  one byte, the exit status; the last frame
-//
-// For example (NUL bytes as ".", lengths as numbers), where the first line of input is cut short:
-//
-//	> v 83 REFSHIP_HOOK_TOKEN=9f86d081…  v 24 REFSHIP_HOOK=pre-receive  i 99 0000… 5d6e… refs/heads/main LF  e 0
-//	< o 64 refship: config main → 5d6e7f8, the first deploy, by laptop LF  x 1 .
-//
-// The hook sends nothing after e and keeps the connection open: if it ends before x was sent, the hook has died. A hook
-// that gets anything else than frames up to an x refuses.
-//
 // # Concurrency
 //
-// A [Server] is safe for concurrent use, and its pushes run beside each other; chain locks put those to one namespace in
-// order. Locks are taken in the order of their namespaces, and the turn to read and upload after them: nobody waits in a
-// circle. Who waits for a lock asks the chain again whenever it has a new head, and is refused as soon as it would be. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the repository to
-// itself; it leaves the intents of running pushes alone.
+// An [Engine] and a [Server] are safe for concurrent use, and their pushes run beside each other; chain locks put those to
+// one namespace in order. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the
+// repository to itself; it leaves the intents of running pushes alone.
 package hooks

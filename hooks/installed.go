@@ -263,7 +263,7 @@ func (m *moved) drop(all []promise) error {
 // explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another process
 // has published it meanwhile, or pre-receive never ran, which is the error.
 func (m *moved) explainUnpromised(ctx context.Context) error {
-	repo, err := deploy.OpenRepository(ctx, m.call.GitDir, nil)
+	repo, err := git.OpenRepository(ctx, m.call.GitDir, nil)
 	if err != nil {
 		return err
 	}

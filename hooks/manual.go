@@ -84,7 +84,7 @@ func (m *Manual) checkRef(ctx context.Context) error {
 	if err != nil || at.IsZero() {
 		return err
 	}
-	repo, err := deploy.OpenRepository(ctx, m.GitDir, nil)
+	repo, err := git.OpenRepository(ctx, m.GitDir, nil)
 	if err != nil {
 		return err
 	}

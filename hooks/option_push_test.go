@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -283,7 +284,7 @@ func (s *site) cloned(on, content string) (gitDir, commit string) {
 func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 	s.Helper()
 	ctx := context.Background()
-	repo, err := deploy.OpenRepository(ctx, gitDir, nil)
+	repo, err := git.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -310,7 +311,7 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 }
 
 // jobOf is another server's, in the same chain.
-func jobOf(repo *deploy.Repository, commit string) *deploy.Job {
+func jobOf(repo *git.Repository, commit string) *deploy.Job {
 	return &deploy.Job{
 		Kind: record.KindPush, Repo: repo, Commit: hash(commit), Frontend: record.Files, Repository: "config", Target: "default",
 		Ref: "refs/heads/main", Pusher: record.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
@@ -117,7 +118,7 @@ func (r *run) openRepository(ctx context.Context) (close func(), err error) {
 	if r.gitDir == "" || len(r.deliveries) == 0 {
 		return func() {}, nil
 	}
-	repo, err := deploy.OpenRepository(ctx, r.gitDir, r.quarantine)
+	repo, err := git.OpenRepository(ctx, r.gitDir, r.quarantine)
 	if err != nil {
 		return nil, fmt.Errorf("read repository: %w", err)
 	}

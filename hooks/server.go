@@ -40,6 +40,9 @@ func NewServer(cfg Config) (*Server, error) {
 // HooksPath is what receive-pack needs as core.hooksPath.
 func (s *Server) HooksPath() string { return s.listener.HooksPath() }
 
+// Probe tells whether git can run the hooks, and whether they can reach the server.
+func (s *Server) Probe() error { return s.listener.Probe() }
+
 // Run answers hooks until ctx has ended and all pushes are done. No push may begin once ctx has ended.
 func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {

@@ -61,7 +61,7 @@ func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]TargetStatu
 type comparison struct {
 	engine *Engine
 	gitDir string
-	repo   *deploy.Repository
+	repo   *git.Repository
 }
 
 func (c *comparison) close() {
@@ -76,7 +76,7 @@ func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetSta
 		return err
 	}
 	if c.repo == nil && !plainlyEqual(job, st.State.Head) {
-		if c.repo, err = deploy.OpenRepository(ctx, c.gitDir, nil); err != nil {
+		if c.repo, err = git.OpenRepository(ctx, c.gitDir, nil); err != nil {
 			return fmt.Errorf("read repository: %w", err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -722,7 +723,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 				laptop.push("main").wants(t, true, "1 commit, by laptop", "waiting for other deploys", "is already deployed as 2")
 			default:
 				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-				repo, err := deploy.OpenRepository(t.Context(), s.bare, nil)
+				repo, err := git.OpenRepository(t.Context(), s.bare, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

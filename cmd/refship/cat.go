@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"refship/deploy/fault"
 )
 
 type catCmd struct {
 	chainFlags
 	ID   deployID `arg:"" name:"id" help:"The deploy's number, or head."`
-	Path string   `arg:"" help:"The file; of a link, what it points to is written."`
+	Path string   `arg:"" help:"The file. Of a symbolic link, the path that it holds is written."`
 }
 
 // Run writes the file's bytes as they are.
@@ -20,10 +22,9 @@ func (c *catCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if where == "" || strings.HasSuffix(where, "/") {
-		return &usageError{
-			what:   fmt.Sprintf("<path>: %q is a directory's, and cat writes a file", c.Path),
-			remedy: "to list the directory: refship ls ID PATH",
-		}
+		return fault.New(fault.Usage,
+			fmt.Sprintf("<path>: %q is a directory, and cat writes a file", c.Path),
+			"to list the directory: refship ls ID PATH")
 	}
 	chain, err := c.open(ctx, a)
 	if err != nil {

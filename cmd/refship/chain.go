@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
+	"refship/gitserver/repos"
+	"refship/hooks/target"
 )
 
 // openChain is a chain and the connection it is read over.
@@ -27,11 +29,11 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 	if err := f.etcdFlags.check(); err != nil {
 		return nil, err
 	}
-	ns, err := f.namespace(ctx, a)
+	ns, err := f.namespace(a)
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := quietLog(a)
 	client, err := f.connect(ctx, a, log)
 	if err != nil {
 		return nil, err
@@ -40,7 +42,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.
-func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, error) {
+func (f *chainFlags) namespace(a *app) (record.Namespace, error) {
 	if f.Namespace != "" {
 		return parseNamespace(f.Namespace)
 	}
@@ -48,25 +50,23 @@ func (f *chainFlags) namespace(ctx context.Context, a *app) (record.Namespace, e
 	if err != nil {
 		return "", err
 	}
-	repos, err := dir.repos().List()
+	listed, err := dir.repos().List()
 	if err != nil {
 		return "", err
 	}
-	var known []string
-	for _, repo := range repos {
-		for _, target := range repo.Targets {
-			known = append(known, string(target.Namespace))
-		}
-	}
-	slices.Sort(known)
-	switch known = slices.Compact(known); len(known) {
+	known := target.Namespaces(repos.AllTargets(listed))
+	switch len(known) {
 	case 0:
 		return "", usagef("--namespace is missing, and no repository in %s deploys to one", dir.path)
 	case 1:
 		a.say("namespace %s (the only one in %s)", known[0], dir.path)
-		return record.Namespace(known[0]), nil
+		return known[0], nil
 	}
-	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(known, ", "))
+	var names []string
+	for _, ns := range known {
+		names = append(names, string(ns))
+	}
+	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(names, ", "))
 }
 
 func parseNamespace(s string) (record.Namespace, error) {
@@ -75,16 +75,6 @@ func parseNamespace(s string) (record.Namespace, error) {
 		return "", asUsage("--namespace", err)
 	}
 	return ns, nil
-}
-
-// asUsage makes an error about a flag a usage error, and keeps its remedy; flag is "" where the error names the word.
-func asUsage(flag string, err error) error {
-	usage := usagef("%s", err)
-	if flag != "" {
-		usage.what = flag + ": " + usage.what
-	}
-	usage.remedy = remedyOf(err)
-	return usage
 }
 
 // connect dials --endpoints, or else the etcd of the server that runs on the data directory.
@@ -114,10 +104,11 @@ func (d dataDir) servesEtcd() bool {
 }
 
 func noServer(dir dataDir) error {
-	return &hintError{
-		err: fmt.Errorf("no server with an etcd of its own is running on %s: %w", dir.path, etcd.ErrUnreachable),
-		hint: "where its server runs with --endpoints, give the same here" +
-			"\nelse start it with: refship serve" + dir.flag(),
+	return &fault.Error{
+		What: "no server with an etcd of its own is running on " + dir.path + ": etcd unreachable",
+		Remedy: "if its server uses --endpoints, give the same here\n" +
+			"else start it with: refship serve" + dir.flag(),
+		Cause: etcd.ErrUnreachable,
 	}
 }
 

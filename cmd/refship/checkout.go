@@ -9,10 +9,10 @@ import (
 type checkoutCmd struct {
 	chainFlags
 	ID  deployID `arg:"" name:"id" help:"The deploy's number, or head."`
-	Dir string   `arg:"" help:"The directory to make. It must not exist yet, and appears whole or not at all."`
+	Dir string   `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
 }
 
-// Run writes the deploy's tree, every byte of it checked.
+// Run writes the deploy's tree. Every byte is verified.
 func (c *checkoutCmd) Run(ctx context.Context, a *app) (err error) {
 	chain, err := c.open(ctx, a)
 	if err != nil {

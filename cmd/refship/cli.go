@@ -11,11 +11,11 @@ import (
 
 // cli is the grammar; the order is the order of the help.
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with etcd embedded or somewhere else."`
+	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with an embedded etcd or one of your own."`
 	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
 	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
 	Deploy   deployCmd   `cmd:"" help:"Deploy a commit of a repository, or the files of a directory, without a push."`
-	Hook     hookCmd     `cmd:"" help:"Deploy what is pushed to a repository that another server has, by hooks."`
+	Hook     hookCmd     `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
 	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
 	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
 	Diff     diffCmd     `cmd:"" help:"List the files that differ between two deploys, as git diff --name-status."`
@@ -31,7 +31,7 @@ type dataFlag struct {
 	DataDir string `variable:"" placeholder:"DIR" help:"The server's data directory. Default: $$STATE_DIRECTORY, else $$XDG_DATA_HOME/refship, else ~/.local/share/refship."`
 }
 
-// storeFlags say which etcd: another one, or that of the server on the data directory.
+// storeFlags say which etcd: one of your own, or that of the server on the data directory.
 type storeFlags struct {
 	dataFlag
 	etcdFlags
@@ -40,7 +40,7 @@ type storeFlags struct {
 // chainFlags are on every command that reads a chain.
 type chainFlags struct {
 	storeFlags
-	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out where the data directory knows exactly one."`
+	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out if the data directory knows exactly one."`
 }
 
 func newParser(a *app) (*kong.Kong, error) {
@@ -52,7 +52,9 @@ func newParser(a *app) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(describeValue),
 		kong.KindMapper(reflect.String, kong.MapperFunc(rawString)),
-		kong.ExplicitGroups([]kong.Group{{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"}}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"},
+		}),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 			if value, ok := a.getenv(envName(flag)); ok && value != "" && flag.Tag.Has("variable") {
 				return value, nil
@@ -62,15 +64,15 @@ func newParser(a *app) (*kong.Kong, error) {
 	)
 }
 
-// envName is the environment variable that stands for a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag
-// "variable" have one: those for the connection to etcd, the data directory and serve. What somebody's profile says must
-// not decide what a command does.
+// envName is the environment variable of a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag "variable"
+// have one: those for the connection to etcd, the data directory and serve. A variable in a profile must not decide
+// what a command does.
 func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
-// rawString takes an argument's bytes as they are: kong's own mapper replaces what is no UTF-8, and names of files need
-// not be any.
+// rawString takes an argument's bytes as they are. kong's own mapper replaces bytes that are not UTF-8, and names of
+// files may have such.
 func rawString(ctx *kong.DecodeContext, target reflect.Value) error {
 	token, err := ctx.Scan.PopValue("string")
 	if err != nil {
@@ -88,10 +90,10 @@ func describeValue(value *kong.Value) string {
 	return strings.TrimSuffix(value.Help, ".") + " ($" + envName(value.Flag) + ")."
 }
 
-// count is how many there may be, given on the command line: a number from 1 on, or all, which is 0.
+// count is a limit: a number from 1 on, or all, which is 0.
 type count int
 
-// Decode takes the next word as it is: -1 is a wrong number, and no flag.
+// Decode takes the next word as it is, so that -1 is a wrong number and not a flag.
 func (n *count) Decode(ctx *kong.DecodeContext) error {
 	word := ctx.Scan.Pop()
 	if word.IsEOL() {

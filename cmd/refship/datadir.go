@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/keys"
@@ -30,7 +31,7 @@ import (
 // All of it is readable by its owner only: what is in etcd/ and run/ acts with the server's rights.
 type dataDir struct {
 	path    string
-	deduced bool // path is what a command without flags and environment takes
+	implied bool // a command without flags and environment takes this path
 }
 
 // dir resolves --data-dir.
@@ -50,22 +51,21 @@ func (f dataFlag) dir(a *app) (dataDir, error) {
 	if err != nil {
 		return dataDir{}, fmt.Errorf("find data directory: %w", err)
 	}
-	return dataDir{path: path, deduced: path == home}, nil
+	return dataDir{path: path, implied: path == home}, nil
 }
 
 // userDataDir is the data directory of a user who says nothing about it (XDG Base Directory Specification).
 func userDataDir(a *app) (string, error) {
-	// The specification: a relative path in it is to be ignored.
+	// The specification: a relative path in it must be ignored.
 	if xdg, ok := a.getenv("XDG_DATA_HOME"); ok && filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "refship"), nil
 	}
 	if home, ok := a.getenv("HOME"); ok && filepath.IsAbs(home) {
 		return filepath.Join(home, ".local", "share", "refship"), nil
 	}
-	return "", &usageError{
-		what:   "no data directory: neither --data-dir nor any of $STATE_DIRECTORY, $XDG_DATA_HOME and $HOME is set",
-		remedy: "say where: --data-dir DIR",
-	}
+	return "", fault.New(fault.Usage,
+		"no data directory: neither --data-dir nor any of $STATE_DIRECTORY, $XDG_DATA_HOME and $HOME is set",
+		"say where: --data-dir DIR")
 }
 
 func (d dataDir) repos() repos.Dir { return repos.Dir{Path: filepath.Join(d.path, "repos")} }
@@ -77,16 +77,16 @@ func (d dataDir) signingKey() string { return filepath.Join(d.path, "keys", "sig
 func (d dataDir) etcd() string       { return filepath.Join(d.path, "etcd") }
 func (d dataDir) run() string        { return filepath.Join(d.path, "run") }
 
-// flag is what a suggested command has to end with to use this data directory: " --data-dir DIR", or "".
+// flag is what a suggested command needs to use this data directory: " --data-dir DIR", or "".
 func (d dataDir) flag() string {
-	if d.deduced {
+	if d.implied {
 		return ""
 	}
 	return " --data-dir " + text.Quote(d.path)
 }
 
-// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. A new one is told:
-// its name may be a typing error.
+// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. It says so of
+// a new directory, whose name may be a typing error.
 func (d dataDir) prepare(a *app) error {
 	_, missing := os.Lstat(d.path)
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
@@ -100,10 +100,9 @@ func (d dataDir) prepare(a *app) error {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return &hintError{
-			err:  fmt.Errorf("data directory %s is writable by others", d.path),
-			hint: "chmod 700 " + text.Quote(d.path),
-		}
+		return fault.New(fault.Failed,
+			fmt.Sprintf("data directory %s is writable by others", d.path),
+			"chmod 700 "+text.Quote(d.path))
 	}
 	if err := d.checkOwner(); err != nil {
 		return err
@@ -120,8 +119,8 @@ func (d dataDir) prepare(a *app) error {
 	return nil
 }
 
-// checkOwner refuses to write into somebody else's data directory: what root makes there the server could not read. One
-// that is missing is nobody's.
+// checkOwner refuses to write into another user's data directory: the server could not read what root makes there. A
+// missing directory passes.
 func (d dataDir) checkOwner() error {
 	info, err := os.Stat(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,10 +133,9 @@ func (d dataDir) checkOwner() error {
 	if !ok || owner == os.Geteuid() {
 		return nil
 	}
-	return &hintError{
-		err:  fmt.Errorf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
-		hint: fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)),
-	}
+	return fault.New(fault.Failed,
+		fmt.Sprintf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
+		fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)))
 }
 
 // ownerOf is the id of the user whom a file belongs to.
@@ -149,7 +147,7 @@ func ownerOf(info fs.FileInfo) (int, bool) {
 	return int(stat.Uid), true
 }
 
-// userName is the name of a user, or the id of one who has none.
+// userName is the name of a user, or the id if there is no name.
 func userName(id int) string {
 	u, err := user.LookupId(strconv.Itoa(id))
 	if err != nil {
@@ -158,48 +156,19 @@ func userName(id int) string {
 	return u.Username
 }
 
-// heldError says that another server holds the data directory (exit 3).
-type heldError struct {
-	dir string
-	pid string // "" if it did not say
-}
-
-func (e *heldError) Error() string {
-	who := "another server"
-	if e.pid != "" {
-		who += ", process " + e.pid + ","
-	}
-	return fmt.Sprintf("data directory %s is held: %s is running on it", e.dir, who)
-}
-
-// Hint is the remedy.
-func (e *heldError) Hint() string {
-	return "stop that server first, or give this one a data directory of its own with --data-dir"
-}
-
-// lock takes the data directory for this process until unlock is called; *heldError if another one has it.
+// lock takes the data directory for this process until unlock is called. It is a conflict if another process has it.
 func (d dataDir) lock() (unlock func(), err error) {
 	unlock, err = disk.TryLock(filepath.Join(d.path, "lock"))
 	var locked *disk.LockedError
 	switch {
-	case errors.As(err, &locked) && locked.PID == 0:
-		return nil, &heldError{dir: d.path}
 	case errors.As(err, &locked):
-		return nil, &heldError{dir: d.path, pid: strconv.Itoa(locked.PID)}
+		what := fmt.Sprintf("another server uses the data directory %s", d.path)
+		if locked.PID != 0 {
+			what += fmt.Sprintf(": process %d", locked.PID)
+		}
+		return nil, fault.New(fault.Conflict, what, "stop that server, or give this one its own with --data-dir DIR")
 	case err != nil:
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
 	return unlock, nil
 }
-
-// hintError adds a remedy to an error.
-type hintError struct {
-	err  error
-	hint string
-}
-
-func (e *hintError) Error() string { return e.err.Error() }
-func (e *hintError) Unwrap() error { return e.err }
-
-// Hint is the remedy.
-func (e *hintError) Hint() string { return e.hint }

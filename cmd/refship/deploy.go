@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -25,25 +24,28 @@ type deployCmd struct {
 	Namespace  string   `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
 	Repo       string   `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
 	Rev        string   `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
-	Dir        string   `placeholder:"DIR" help:"Deploy the files below DIR as they are. No repository is looked for, git is not needed."`
+	Dir        string   `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`
 	Exclude    []string `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
-	Target     string   `placeholder:"NAME" help:"With --repo, the target of the repository's git config whose namespace, path, frontend and check are used. May be left out where it has one, or with --namespace."`
-	SigningKey string   `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Of a repository with a target: default refship.signing-key of its git config."`
-	Force      bool     `help:"Replace a head that the previous hash refuses; needs --reason, and the record keeps both."`
+	Target     string   `placeholder:"NAME" help:"With --repo, use the namespace, path, frontend and check of this target of the repository's git config. May be left out if there is only one, or with --namespace."`
+	SigningKey string   `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default with a target: refship.signing-key of the repository's git config."`
+	Force      bool     `help:"Replace the head even if it is not contained. Needs --reason; the record keeps both."`
 	Reason     string   `placeholder:"TEXT" help:"Why, for the record."`
-	DryRun     bool     `help:"Check and read everything, write nothing, say what would be deployed."`
+	DryRun     bool     `help:"Check everything, write nothing, and say what would be deployed."`
 	JSON       bool     `help:"Print one JSON object about the deploy."`
 	layoutFlags
 }
 
 // Help is the long help.
 func (*deployCmd) Help() string {
-	return "Either --repo and --rev: it says which repository, ref and commit it takes before it does anything, and takes what is committed, " +
-		"nothing else of a work tree. Or --dir and --namespace: it reads the files below that directory, and its deploy hash is tree: and the oid " +
-		"that git would give the tree.\n\n" +
-		"Each needs to know the chain: --namespace, or with --repo a target of the repository's git config, which also says what of the tree is deployed and how, " +
-		"and may name the etcd. The previous hash is the chain's head: it must be contained in the commit, or be another plain directory. " +
-		"For scripts: exit code 0 means deployed, or deployed already; 3 that the chain is somewhere else or locked; 4 that it is refused; 6 that etcd is not to be reached."
+	return "Give --repo and --rev to deploy a commit. refship says which repository, ref and commit it takes before it " +
+		"does anything. It takes what is committed, and nothing else of a work tree. " +
+		"Or give --dir and --namespace to deploy the files below a directory. " +
+		"The deploy hash is then tree: and the oid that git would give the tree.\n\n" +
+		"Both need a chain: --namespace, or with --repo a target of the repository's git config. " +
+		"A target also says what of the tree is deployed and how, and may name the etcd. " +
+		"The commit must contain the chain's head; a directory may replace only another directory. " +
+		"For scripts: exit code 0 means deployed, now or before; 3 that the head is not contained, or the chain is locked; " +
+		"4 refused; 6 that etcd cannot be reached."
 }
 
 // source is what is deployed, and with what settings.
@@ -52,12 +54,12 @@ type source struct {
 	target     target.Target
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
-	dir        *deploy.Directory
-	settings   target.Settings // of the repository's config; zero where they were not looked at
+	dir        *tree.Directory
+	settings   target.Settings // of the repository's config; zero if they were not read
 }
 
 // Run deploys.
-func (c *deployCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(ctx); err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func (c *deployCmd) check(ctx context.Context) error {
 	together := func(a, b string) error { return usagef("%s and %s can't be used together", a, b) }
 	switch {
 	case c.Repo == "" && c.Dir == "":
-		return c.explain(ctx)
+		return missingSource(ctx)
 	case c.Repo != "" && c.Dir != "":
 		return together("--repo", "--dir")
 	case c.Repo == "" && c.Rev != "":
@@ -116,31 +118,35 @@ func (c *deployCmd) check(ctx context.Context) error {
 	case c.Repo == "" && c.Target != "":
 		return together("--dir", "--target")
 	case c.Repo != "" && c.Rev == "":
-		return &usageError{what: "--rev is missing: which commit of the repository is to be deployed?", remedy: "say it as git does: --rev HEAD, --rev main, --rev OID"}
+		return fault.New(fault.Usage, "--rev is missing: it names the commit to deploy",
+			"name it as git does: --rev HEAD, --rev main, --rev OID")
 	case c.Repo != "" && len(c.Exclude) > 0:
-		return &usageError{what: "--exclude belongs to --dir", remedy: "of a commit, deploy a directory of it with --path, or take the files out of the commit"}
+		return fault.New(fault.Usage, "--exclude belongs to --dir",
+			"deploy one directory of the commit with --path, or take the files out of the commit")
 	case c.Dir != "" && c.Path != nil:
-		return &usageError{what: "--path belongs to --repo", remedy: "name the directory itself: --dir DIR/" + *c.Path}
+		return fault.New(fault.Usage, "--path belongs to --repo", "name the directory itself: --dir DIR/"+*c.Path)
 	case c.Dir != "" && c.Namespace == "":
-		return &usageError{what: "--namespace is missing: which chain is the directory for?", remedy: "such as --namespace " + c.suggestNamespace(c.Dir)}
+		return fault.New(fault.Usage, "--namespace is missing: it names the chain to deploy to",
+			"such as --namespace "+c.suggestNamespace(c.Dir))
 	case c.Target != "" && c.Namespace != "":
 		return together("--target", "--namespace")
 	case c.Target != "" && c.layoutFlags != (layoutFlags{}):
-		return &usageError{what: "--target has its own settings, and others are given", remedy: "leave --target out and give --namespace, or change the target"}
+		return fault.New(fault.Usage, "--target has its own settings, and others are given",
+			"give --namespace instead of --target, or change the target")
 	case c.Force && strings.TrimSpace(c.Reason) == "":
-		return &usageError{what: "--force needs --reason", remedy: "say why: --force --reason TEXT; the record keeps it"}
+		return fault.New(fault.Usage, "--force needs --reason", "say why: --force --reason TEXT; the record keeps it")
 	}
 	return nil
 }
 
-// explain is the usage error of a deploy of nothing, which tells of a repository that it would not take by itself.
-func (c *deployCmd) explain(ctx context.Context) error {
+// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken by itself.
+func missingSource(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
 	if home, err := install.Find(ctx, "."); err == nil {
-		remedy += fmt.Sprintf("\nyou are in the repository %s, which is not taken by itself: refship deploy --repo . --rev HEAD", home.Place())
+		remedy += "\nto deploy the repository that you are in, " + home.Place() + ": refship deploy --repo . --rev HEAD"
 	}
-	return &usageError{what: "what is to be deployed? neither --repo nor --dir is given", remedy: remedy}
+	return fault.New(fault.Usage, "nothing to deploy: neither --repo nor --dir is given", remedy)
 }
 
 // suggestNamespace names a chain for a directory.
@@ -173,7 +179,8 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if ref == "" {
 		ref = "no ref, " + c.Rev
 	}
-	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit, src.rev.Subject)))
+	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit,
+		src.rev.Subject)))
 	if home.WorkTree != "" {
 		if err := warnOfUncommitted(ctx, home.WorkTree, say); err != nil {
 			return nil, err
@@ -183,13 +190,15 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	if src.settings, err = target.ReadSettings(home.GitDir); err != nil {
+	config, err := target.Read(home.GitDir)
+	if err != nil {
 		return nil, err
 	}
+	src.settings = config.Settings
 	if src.settings.Repository != "" {
 		src.repository = src.settings.Repository
 	}
-	src.target, err = c.target(ctx, home.GitDir, say)
+	src.target, err = c.target(config.Targets, say)
 	return src, err
 }
 
@@ -206,42 +215,41 @@ func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 	if err := record.CheckPath(t.Path); err != nil {
 		return t, asUsage("--path", err)
 	}
-	if err := target.CheckTarget(t.Frontend, t.Settings, t.Namespace); err != nil {
+	if err := target.CheckFrontend(t.Frontend, t.Settings, t.Namespace); err != nil {
 		return t, asUsage("", err)
 	}
 	return t, nil
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(ctx context.Context, gitDir string, say func(string)) (target.Target, error) {
-	targets, err := target.ReadTargets(gitDir)
-	if err != nil {
-		return target.Target{}, err
-	}
-	var names []string
-	for _, t := range targets {
-		if t.Name == c.Target || c.Target == "" && len(targets) == 1 {
-			say("target " + t.Name + " of its git config: " + describeTarget(t))
-			if c.layoutFlags != (layoutFlags{}) {
-				return t, &usageError{what: "the target " + t.Name + " has its own settings, and others are given", remedy: "give --namespace, too, or change the target"}
-			}
-			return t, nil
-		}
-		names = append(names, t.Name)
-	}
+func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Target, error) {
+	name := c.Target
 	switch {
 	case len(targets) == 0:
-		return target.Target{}, &usageError{what: "--namespace is missing, and the repository's git config has no target", remedy: "such as --namespace " + c.suggestNamespace(c.Repo)}
-	case c.Target != "":
-		return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", c.Target), Remedy: "its targets: " + strings.Join(names, ", ")}
+		return target.Target{}, fault.New(fault.Usage, "--namespace is missing, and the repository's git config has no target",
+			"such as --namespace "+c.suggestNamespace(c.Repo))
+	case name == "" && len(targets) > 1:
+		return target.Target{}, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
+			"its targets: "+target.Names(targets))
+	case name == "":
+		name = targets[0].Name
 	}
-	return target.Target{}, &usageError{what: "--target is missing, and the repository's git config has several", remedy: "its targets: " + strings.Join(names, ", ")}
+	t, err := target.Find("the repository", targets, name)
+	if err != nil {
+		return t, err
+	}
+	say("target " + t.Name + " of its git config: " + describeTarget(t))
+	if c.layoutFlags != (layoutFlags{}) {
+		return t, fault.New(fault.Usage, "the target "+t.Name+" has its own settings, and others are given",
+			"give --namespace, too, or change the target")
+	}
+	return t, nil
 }
 
 // maxNamed is how many files a warning names.
 const maxNamed = 5
 
-// warnOfUncommitted says what of a work tree is not deployed.
+// warnOfUncommitted names the files of a work tree whose changes are not deployed.
 func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error {
 	names, err := git.Uncommitted(ctx, tree)
 	if err != nil || len(names) == 0 {
@@ -251,7 +259,7 @@ func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error
 	if more := len(names) - maxNamed; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	say(fmt.Sprintf("warning: not committed, so not deployed as %s: %s", map[bool]string{true: "it is", false: "they are"}[len(names) == 1], list))
+	say("warning: uncommitted changes are not deployed: " + list)
 	return nil
 }
 
@@ -261,17 +269,17 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	if err != nil {
 		return nil, err
 	}
-	dir, err := deploy.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
+	dir, err := tree.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
 		progress(text.Progress{Step: "reading", Files: files, Bytes: bytes})
 	})
-	var pattern *tree.PatternError
 	switch {
-	case errors.As(err, &pattern):
+	case fault.Is(err, fault.Usage):
 		return nil, asUsage("--exclude", err)
 	case err != nil:
 		return nil, err
 	case dir.Files == 0:
-		return nil, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("there is no file to deploy below %s", c.Dir), Remedy: "look whether what makes the files has run, and what --exclude leaves out"}
+		return nil, fault.New(fault.Refused, "there is no file to deploy below "+c.Dir,
+			"check that the files were built, and what --exclude leaves out")
 	}
 	abs, err := filepath.Abs(c.Dir)
 	if err != nil {
@@ -286,7 +294,9 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 
 // dial says where the etcd is looked for, in this order: --endpoints, the repository's git config, the server on the
 // data directory.
-func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(string), log *slog.Logger) (*etcd.Client, error) {
+func (c *deployCmd) dial(
+	ctx context.Context, a *app, src *source, say func(string), log *slog.Logger,
+) (*etcd.Client, error) {
 	if len(c.Endpoints) > 0 || len(src.settings.Endpoints) == 0 {
 		return c.connect(ctx, a, log)
 	}
@@ -294,16 +304,17 @@ func (c *deployCmd) dial(ctx context.Context, a *app, src *source, say func(stri
 	if err != nil {
 		return nil, err
 	}
-	say("etcd at " + strings.Join(src.settings.Endpoints, ", ") + ", as its git config says")
+	say("etcd at " + strings.Join(src.settings.Endpoints, ", ") + ", from its git config")
 	return dialPatiently(ctx, cfg)
 }
 
-// redeployCommand is what deploys what a target's ref has, where no server of refship's does.
+// redeployCommand deploys what a target's ref has, in a repository that refship's server does not serve.
 func redeployCommand(gitDir string, t target.Target) string {
-	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s", text.Quote(gitDir), text.Quote(shortRef(t.Ref)), t.Name)
+	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s",
+		text.Quote(gitDir), text.Quote(git.ShortRef(t.Ref)), t.Name)
 }
 
-// madeJSON is a deploy by hand for programs.
+// madeJSON is the result of a manual deploy, for programs.
 type madeJSON struct {
 	Result       string           `json:"result"` // "deployed", "already deployed", "unchanged" or "dry-run"
 	Namespace    record.Namespace `json:"namespace"`

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/hooks"
 	"refship/hooks/target"
 	"refship/keys"
@@ -22,14 +23,14 @@ import (
 // maxPasswordFile bounds what is read as a password, in bytes.
 const maxPasswordFile = 64 << 10
 
-// openDeployer is a Deployer of one process, and what it hangs on.
+// openDeployer is an engine for one process, and what must be closed after it.
 type openDeployer struct {
 	*hooks.Engine
 	client *etcd.Client
 	store  *deploy.Store
 }
 
-// deployerConfig is what a process of its own deploys with.
+// deployerConfig is what a process without a server deploys with.
 type deployerConfig struct {
 	Client     *etcd.Client
 	SigningKey string // "": records stay unsigned
@@ -38,7 +39,7 @@ type deployerConfig struct {
 	Log        *slog.Logger
 }
 
-// newDeployer makes a Deployer for a process that deploys and ends. Close must be called.
+// newDeployer makes an engine for a process that deploys and ends. Close must be called.
 func newDeployer(cfg deployerConfig) (*openDeployer, error) {
 	d := &openDeployer{client: cfg.Client, store: deploy.NewStore(cfg.Client, lockTTL, cfg.Log)}
 	signer, err := loadSigner(cfg.SigningKey)
@@ -64,12 +65,12 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 	return nil
 }
 
-// Close gives the lease back, and with it what locks there may be left; where etcd does not answer, they go by themselves.
-// What it did is done, so that nothing of this is an error.
+// Close gives the chain locks back. If etcd does not answer, they end with their lease. The work is done, so that
+// nothing of this is an error.
 func (d *openDeployer) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 	defer cancel()
-	_ = d.store.Close(ctx) // at worst the lease runs out
+	_ = d.store.Close(ctx)
 	_ = d.client.Close()
 }
 
@@ -80,7 +81,7 @@ func loadSigner(path string) (ssh.Signer, error) {
 	return keys.Load(path)
 }
 
-// quietLog is for commands whose errors are told anyway.
+// quietLog is for commands that print their errors themselves.
 func quietLog(a *app) *slog.Logger {
 	return slog.New(withFailpoint(a, slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 }
@@ -96,7 +97,7 @@ func etcdOf(s target.Settings, log *slog.Logger) (etcd.Config, error) {
 	return cfg, err
 }
 
-// dialPatiently waits for the quick restart of an etcd: a push need not fail for it.
+// dialPatiently waits for an etcd that is being restarted: a push need not fail for that.
 func dialPatiently(ctx context.Context, cfg etcd.Config) (*etcd.Client, error) {
 	const patience, pause = 3 * time.Second, 200 * time.Millisecond
 	for start := time.Now(); ; {
@@ -122,11 +123,12 @@ func readPassword(path string) (string, error) {
 		return "", fmt.Errorf("read password: %w", err)
 	}
 	if len(text) > maxPasswordFile {
-		return "", fmt.Errorf("read password: %s has %d bytes", path, len(text))
+		return "", fmt.Errorf("read password: %s is %d bytes (limit %d)", path, len(text), maxPasswordFile)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", &hintError{err: fmt.Errorf("read password: the first line of %s is empty", path), hint: "the file holds the password and nothing else"}
+		return "", fault.New(fault.Failed, fmt.Sprintf("read password: the first line of %s is empty", path),
+			"write the password into that file, and nothing else")
 	}
 	return line, nil
 }

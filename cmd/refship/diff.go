@@ -16,16 +16,17 @@ type diffCmd struct {
 	chainFlags
 	A    deployID `arg:"" name:"a" help:"The number of the older deploy, or head."`
 	B    deployID `arg:"" name:"b" help:"The number of the newer deploy, or head."`
-	JSON bool     `help:"Print one JSON object a line and file: status, path, and mode, oid, size and sha256 on both sides."`
+	JSON bool     `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
 // Help is the long help.
 func (*diffCmd) Help() string {
-	return "As git diff --name-status --no-renames: A for added, D for deleted, M for modified, T where the kind changed (file, link, submodule), " +
-		"a tab, the path. Both deploys are read from etcd, no repository is needed."
+	return "The format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
+		"T for another kind (file, link, submodule), then a tab and the path. " +
+		"Both deploys are read from etcd; no repository is needed."
 }
 
-// Run lists the files that differ, by path; every node that is read is checked against its record.
+// Run lists the files that differ, by path. Every node that is read is verified against its record.
 func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
 	chain, err := c.open(ctx, a)
 	if err != nil {
@@ -59,7 +60,8 @@ func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
 		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(text.Printable(before.Record.Path)),
 			after.ID, pathWords(text.Printable(after.Record.Path)))
 	}
-	a.say("deploy %d, %s → deploy %d, %s: %s", before.ID, before.Hash.Short(), after.ID, after.Hash.Short(), diffSummary(counts))
+	a.say("deploy %d, %s → deploy %d, %s: %s",
+		before.ID, before.Hash.Short(), after.ID, after.Hash.Short(), diffSummary(counts))
 	return nil
 }
 

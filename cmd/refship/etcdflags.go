@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 )
 
 // etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
@@ -16,7 +17,7 @@ type etcdFlags struct {
 	Cert         string   `variable:"" group:"etcd" placeholder:"FILE" help:"Client certificate for etcd."`
 	Key          string   `variable:"" group:"etcd" placeholder:"FILE" help:"Key of the client certificate."`
 	User         string   `variable:"" group:"etcd" placeholder:"NAME[:PASSWORD]" help:"User name for etcd."`
-	Password     string   `variable:"" group:"etcd" placeholder:"PASSWORD" help:"Password for etcd; better given in the environment, or in a file."`
+	Password     string   `variable:"" group:"etcd" placeholder:"PASSWORD" help:"Password for etcd. Better give it in the environment, or in a file."`
 	PasswordFile string   `variable:"" group:"etcd" placeholder:"FILE" help:"A file whose first line is the password for etcd."`
 
 	filed string // the password of PasswordFile, once check has read it
@@ -24,16 +25,18 @@ type etcdFlags struct {
 
 func (f *etcdFlags) config(log *slog.Logger) etcd.Config {
 	return etcd.Config{
-		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key, User: f.User, Password: f.Password + f.filed, Log: log,
+		Endpoints: f.Endpoints, CACert: f.CACert, Cert: f.Cert, Key: f.Key,
+		User: f.User, Password: f.Password + f.filed, Log: log,
 	}
 }
 
-// check refuses, as usage errors and before anything is done, what etcd.Dial would refuse without dialling. It reads the
-// password's file.
+// check gives usage errors for what etcd.Dial would refuse without dialling, so that nothing is done before. It reads
+// the password's file.
 func (f *etcdFlags) check() error {
 	if len(f.Endpoints) == 0 {
 		if f.CACert != "" || f.Cert != "" || f.Key != "" || f.User != "" || f.Password != "" || f.PasswordFile != "" {
-			return usagef("--cacert, --cert, --key, --user, --password and --password-file belong to --endpoints, which is missing")
+			return usagef("--cacert, --cert, --key, --user, --password and --password-file " +
+				"belong to --endpoints, which is missing")
 		}
 		return nil
 	}
@@ -52,7 +55,8 @@ func (f *etcdFlags) check() error {
 	return nil
 }
 
-// checkEtcdListen refuses what embedded.Start would refuse: a port that others reach needs TLS with client certificates.
+// checkEtcdListen refuses what embedded.Start would refuse: a port that others reach needs TLS with client
+// certificates.
 func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
 	given := 0
 	for _, file := range []string{c.EtcdCertFile, c.EtcdKeyFile, c.EtcdTrustedCAFile} {
@@ -74,16 +78,15 @@ func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
 	case given == 1 || given == 2:
 		return usagef(files+" belong together, and only %d of them are given", given)
 	case given == 0 && !isLoopback(ctx, c.EtcdListen):
-		return &usageError{
-			what:   "--etcd-listen " + c.EtcdListen + ": etcd needs TLS with client certificates there",
-			remedy: "give " + files + ", or listen on a loopback address such as 127.0.0.1:2379",
-		}
+		return fault.New(fault.Usage,
+			"--etcd-listen "+c.EtcdListen+": etcd needs TLS with client certificates there",
+			"give "+files+", or listen on a loopback address such as 127.0.0.1:2379")
 	}
 	return nil
 }
 
-// isLoopback tells whether nobody but this machine reaches HOST:PORT. A name that cannot be found now is left to etcd,
-// which looks again.
+// isLoopback tells whether only this machine can reach HOST:PORT. A name that cannot be resolved now is left to etcd,
+// which resolves it again.
 func isLoopback(ctx context.Context, address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "" {

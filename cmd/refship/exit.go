@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"refship/deploy/fault"
 )
 
-// Exit statuses, a promise to scripts.
+// Exit statuses, a promise to scripts. Those of failures are the kinds of faults.
 const (
 	exitDone     = 0
-	exitFailed   = 1
-	exitUsage    = 2
-	exitConflict = 3
-	exitRefused  = 4
-	exitCorrupt  = 5
-	exitEtcd     = 6
+	exitFailed   = int(fault.Failed)
+	exitConflict = int(fault.Conflict)
 )
 
 // exitCodesHelp is what `refship help exit-codes` prints.
@@ -24,27 +21,25 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   0  done
   1  failed
   2  usage: the command line is wrong, nothing was done
-  3  conflict: the chain's head is another deploy, somebody holds its lock, or another server holds the data directory
-  4  refused: no permission, a policy, a repository or target that is not there, or a tree that cannot be deployed
-  5  verification failed: what etcd holds does not prove itself
+  3  conflict: the chain's head is another deploy, the chain is locked, or another server uses the data directory
+  4  refused: no permission, a policy, a repository or target that does not exist, or a tree that cannot be deployed
+  5  verification failed: what etcd holds does not match its hashes or signatures
   6  etcd is unreachable or full
 `
 
-// exitCode says what kind of failure err is.
+// exitCode is the exit status for err: its kind, with two exceptions. An exitError is its own status. Work that was
+// interrupted has failed, no matter what it was waiting for: an interrupt is no trouble with etcd.
 func exitCode(err error) int {
-	var (
-		usage *usageError
-		held  *heldError
-	)
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.As(err, &usage):
-		return exitUsage
-	case errors.As(err, &held):
-		return exitConflict
-	case errors.Is(err, context.Canceled):
+	if status := exitError(0); errors.As(err, &status) {
+		return int(status)
+	}
+	if errors.Is(err, context.Canceled) {
 		return exitFailed
 	}
 	return int(fault.KindOf(err))
 }
+
+// exitError ends the program with a status and without a word: everything has been said already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT names
-// ("published", or "published:3" for the third time). With REFSHIP_FAILPOINT_FIFO it stands still there instead, until
-// somebody has opened that named pipe for writing and closed it again. Only tests build with the tag failpoint.
+// withFailpoint makes the process kill itself, as a power cut would, when it logs the step that REFSHIP_FAILPOINT
+// names ("published", or "published:3" for the third time). With REFSHIP_FAILPOINT_FIFO it stops there instead, until
+// that named pipe was opened for writing and closed again. Only tests build with the tag failpoint.
 func withFailpoint(a *app, handler slog.Handler) slog.Handler {
 	at, ok := a.getenv("REFSHIP_FAILPOINT")
 	if !ok || at == "" {
@@ -33,8 +33,8 @@ func withFailpoint(a *app, handler slog.Handler) slog.Handler {
 type failpointHandler struct {
 	slog.Handler
 	name string
-	left *atomic.Int64 // how many times the step is still to be logged
-	fifo string        // "": to be killed
+	left *atomic.Int64 // how many more times the step is logged
+	fifo string        // "": the process is killed
 }
 
 func (h *failpointHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -56,7 +56,7 @@ func (h *failpointHandler) Handle(ctx context.Context, r slog.Record) error {
 
 func (h *failpointHandler) hit() {
 	if h.fifo != "" {
-		_, _ = os.ReadFile(h.fifo) // opening waits for the writer, reading for its end; a test sees whether it was so
+		_, _ = os.ReadFile(h.fifo) // opening waits for the writer, reading for its end
 		return
 	}
 	// Nothing after this line runs: SIGKILL cannot be caught.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -23,8 +22,8 @@ func (c *helpCmd) Run(_ context.Context, a *app) error {
 	return printHelp(parser, c.Command)
 }
 
-// helpAsked tells whether args hold --help or -h, and for which command.
-// Looked for before parsing, so that `show --help` needs no ID.
+// helpAsked tells whether args hold --help or -h, and for which command. It comes before parsing, so that show --help
+// needs no ID.
 func helpAsked(root *kong.Node, args []string) (words []string, ok bool) {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]
@@ -65,7 +64,7 @@ func printHelp(parser *kong.Kong, words []string) error {
 			if node == parser.Model.Node {
 				names = append(names, "exit-codes")
 			}
-			return &usageError{what: fmt.Sprintf("no help on %s: it knows %s", strings.Join(words, " "), strings.Join(names, ", "))}
+			return usagef("no help on %s; there is help on %s", strings.Join(words, " "), strings.Join(names, ", "))
 		}
 		node = child
 	}

@@ -44,9 +44,12 @@ type hookInstallCmd struct {
 
 // Help is the long help.
 func (*hookInstallCmd) Help() string {
-	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, before refship's, and what they refuse is refused. " +
-		"Settings go into the repository's git config (refship.*), a password only as the name of a file. Git itself finds the repository: GIT_DIR and the like do not count. " +
-		"Installing again changes what is given and nothing else; another --target adds one. Without --endpoints, the etcd of the server on the data directory is used."
+	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, " +
+		"before refship's, and what they refuse is refused. " +
+		"Settings go into the repository's git config (refship.*), a password only as the name of a file. " +
+		"Git itself finds the repository: GIT_DIR and the like do not count. " +
+		"Installing again changes what is given and nothing else; another --target adds one. " +
+		"Without --endpoints, the etcd of the server on the data directory is used."
 }
 
 // Run installs, in one repository or in all.
@@ -59,8 +62,8 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	var taken []record.Namespace
-	return c.each(ctx, a, func(home *install.Repository, name string) error {
-		return c.install(ctx, a, home, name, program, &taken)
+	return c.each(ctx, a, func(repo *install.Repository, name string) error {
+		return c.install(ctx, a, repo, name, program, &taken)
 	})
 }
 
@@ -68,7 +71,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 func (c *hookInstallCmd) check() error {
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
-		return &usageError{what: "a password does not belong into a repository's git config", remedy: "write it into a file that others cannot read: --user NAME --password-file FILE"}
+		return fault.New(fault.Usage, "a password does not belong into a repository's git config", "write it into a file that others cannot read: --user NAME --password-file FILE")
 	case c.All && c.Name != nil:
 		return usagef("--all and --name can't be used together: each repository has a name of its own")
 	case c.All && c.Namespace != nil:
@@ -77,31 +80,32 @@ func (c *hookInstallCmd) check() error {
 	return nil
 }
 
-// each calls do for the repositories that are meant. With several, one that fails keeps none of the others.
-func (f *placeFlags) each(ctx context.Context, a *app, do func(home *install.Repository, name string) error) error {
+// each calls do for one repository or for all. With all, one that fails does not stop the others.
+func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Repository, name string) error) error {
 	if !f.All {
-		home, err := install.Find(ctx, f.Dir)
+		repo, err := install.Find(ctx, f.Dir)
 		if err != nil {
 			return err
 		}
-		return do(home, home.Name())
+		return do(repo, repo.Name())
 	}
 	places, err := install.FindAll(ctx, f.Dir)
 	if err != nil {
 		return err
 	}
 	if len(places) == 0 {
-		return &fault.Error{Kind: fault.Refused, What: "there is no repository below " + f.Dir, Remedy: "name the directory that holds repositories, such as ~git/repositories"}
+		return fault.New(fault.Refused, "there is no repository below "+f.Dir,
+			"name the directory that holds repositories, such as ~git/repositories")
 	}
 	worst, failed := error(nil), 0
 	for _, place := range places {
 		err := place.Err
-		var home *install.Repository
+		var repo *install.Repository
 		if err == nil {
-			home, err = install.Find(ctx, place.Path)
+			repo, err = install.Find(ctx, place.Path)
 		}
 		if err == nil {
-			err = do(home, place.Name)
+			err = do(repo, place.Name)
 		}
 		if ctx.Err() != nil {
 			return err
@@ -113,7 +117,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *install.Rep
 			}
 			var silent exitError
 			if !errors.As(err, &silent) {
-				a.fail(fmt.Errorf("%s: %w", place.Name, err))
+				a.fail(fmt.Errorf("%s: %w", place.Name, err), remedyOf(err))
 			}
 		}
 	}
@@ -124,110 +128,119 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(home *install.Rep
 	return exitError(exitCode(worst))
 }
 
-// gitoliteAdmin is the repository that gitolite keeps its configuration in: who cannot push to it cannot mend anything.
+// gitoliteAdmin is the repository that gitolite keeps its configuration in. Where pushes to it fail, nothing can be
+// repaired.
 const gitoliteAdmin = "gitolite-admin.git"
 
 // install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(ctx context.Context, a *app, home *install.Repository, name, program string, taken *[]record.Namespace) error {
-	if c.All && filepath.Base(home.GitDir) == gitoliteAdmin {
-		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s", name, text.Quote(home.GitDir))
+func (c *hookInstallCmd) install(
+	ctx context.Context, a *app, repo *install.Repository, name, program string, taken *[]record.Namespace,
+) error {
+	if c.All && filepath.Base(repo.GitDir) == gitoliteAdmin {
+		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s",
+			name, text.Quote(repo.GitDir))
 		return nil
 	}
-	if err := c.checkServer(a, home); err != nil {
+	if err := c.checkServer(a, repo); err != nil {
 		return err
 	}
-	have, err := install.Inspect(ctx, home, program)
+	have, err := target.Read(repo.GitDir)
 	if err != nil {
 		return err
-	}
-	if have.Config != nil {
-		return have.Config
 	}
 	settings, err := c.settings(a, have.Settings, name)
 	if err != nil {
 		return err
 	}
-	target, err := c.target(settings.Repository, have.Targets)
+	t, err := c.target(settings.Repository, have.Targets)
 	if err != nil {
 		return err
 	}
 	for _, ns := range *taken {
-		if target.Namespace.Overlaps(ns) {
-			return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("its namespace %s and %s of another repository overlap", target.Namespace, ns), Remedy: "install it by itself, with --namespace NS"}
+		if t.Namespace.Overlaps(ns) {
+			return fault.New(fault.Refused,
+				fmt.Sprintf("its namespace %s and %s of another repository overlap", t.Namespace, ns),
+				"install it by itself, with --namespace NS")
 		}
 	}
-	*taken = append(*taken, target.Namespace)
-	change, err := install.Install(ctx, home, install.InstallConfig{Program: program, Settings: &settings, Target: &target, Log: quietLog(a)})
-	if change != nil {
-		for _, line := range change.Done {
-			a.say("%s: %s", settings.Repository, text.Printable(line))
-		}
+	*taken = append(*taken, t.Namespace)
+	change, err := install.Install(ctx, repo, install.Config{
+		Program: program, Settings: settings, Target: t, Log: quietLog(a),
+	})
+	if err := sayChange(a, settings.Repository, change, err, "nothing to change"); err != nil {
+		return err
 	}
-	if err != nil {
-		return withDifference(a, err)
-	}
-	if !change.Changed() {
-		a.say("%s: all is so already", settings.Repository)
-	}
-	for _, line := range change.Warnings {
-		a.say("%s: warning: %s", settings.Repository, text.Printable(line))
-	}
-	a.say("%s: target %s: %s", settings.Repository, target.Name, describeTarget(target))
+	a.say("%s: target %s: %s", settings.Repository, t.Name, describeTarget(t))
 	if settings.SigningKey == "" {
 		a.say("%s: records are not signed: no --signing-key is given", settings.Repository)
 	}
-	warnOfNamespace(a, target)
-	c.tryEtcd(ctx, a, home, settings, target)
+	warnOfNamespace(a, t)
+	c.tryEtcd(ctx, a, repo, settings, t)
+	return nil
+}
+
+// sayChange tells what an install or uninstall did, and which change to a script stopped it.
+func sayChange(a *app, name string, change *install.Change, err error, unchanged string) error {
+	for _, line := range change.Done {
+		a.say("%s: %s", name, text.Printable(line))
+	}
+	if err != nil {
+		var edited *install.EditedError
+		if errors.As(err, &edited) {
+			for line := range strings.Lines(edited.Diff) {
+				fmt.Fprintf(a.stderr, "    %s\n", text.Printable(strings.TrimSuffix(line, "\n")))
+			}
+		}
+		return err
+	}
+	if !change.Changed() {
+		a.say("%s: %s", name, unchanged)
+	}
+	for _, line := range change.Warnings {
+		a.say("%s: warning: %s", name, text.Printable(line))
+	}
 	return nil
 }
 
 // checkServer refuses a repository of refship's own server, which runs its own hooks and none of the repository's.
-func (c *hookInstallCmd) checkServer(a *app, home *install.Repository) error {
+func (c *hookInstallCmd) checkServer(a *app, repo *install.Repository) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return nil //nolint:nilerr // without a data directory there is no such server
 	}
 	repos, err := filepath.EvalSymlinks(dir.repos().Path)
-	if err != nil || !strings.HasPrefix(home.GitDir, repos+string(filepath.Separator)) {
+	if err != nil || !strings.HasPrefix(repo.GitDir, repos+string(filepath.Separator)) {
 		return nil //nolint:nilerr // nor without its repositories
 	}
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it", home.GitDir, dir.path),
-		Remedy: "what of it is deployed is changed with: refship repo target",
-	}
-}
-
-// withDifference shows what somebody changed.
-func withDifference(a *app, err error) error {
-	var edited *install.EditedError
-	if errors.As(err, &edited) {
-		for line := range strings.Lines(edited.Diff) {
-			fmt.Fprintf(a.stderr, "    %s\n", text.Printable(strings.TrimSuffix(line, "\n")))
-		}
-	}
-	return err
+	return fault.New(fault.Refused,
+		fmt.Sprintf("repository %s is in the data directory %s: refship serve deploys what is pushed to it",
+			repo.GitDir, dir.path),
+		"what of it is deployed is changed with: refship repo target")
 }
 
 // tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
-func (c *hookInstallCmd) tryEtcd(ctx context.Context, a *app, home *install.Repository, settings target.Settings, target target.Target) {
-	d, err := openHook(ctx, home.GitDir, settings, deployerConfig{GitDir: home.GitDir, Log: quietLog(a)})
+func (c *hookInstallCmd) tryEtcd(
+	ctx context.Context, a *app, repo *install.Repository, settings target.Settings, t target.Target,
+) {
+	d, err := openHook(ctx, repo.GitDir, settings, deployerConfig{GitDir: repo.GitDir, Log: quietLog(a)})
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
 		return
 	}
 	defer d.Close()
-	all, err := d.Status(ctx, settings.Repository, home.GitDir)
+	all, err := d.Status(ctx, settings.Repository, repo.GitDir)
 	if err != nil {
 		a.warn(fmt.Errorf("look at the chains of %s: %w", settings.Repository, err))
 		return
 	}
 	for _, st := range all {
-		if st.Target != target || st.State == nil || st.State.Head == nil || st.Standing == deploy.RelationEqual || st.Standing == deploy.RelationAhead {
+		if st.Target != t || st.State == nil || st.State.Head == nil ||
+			st.Standing == deploy.RelationEqual || st.Standing == deploy.RelationAhead {
 			continue
 		}
 		head := st.State.Head
-		a.warn(fmt.Errorf("%s has %d deploys already, the last one %s by %s: a push has to contain that", target.Namespace, head.ID, head.Hash.Short(), head.By()))
+		a.warn(fmt.Errorf("%s has %d deploys already, the last one %s by %s: a push has to contain that",
+			t.Namespace, head.ID, head.Hash.Short(), head.By()))
 	}
 }
 
@@ -255,7 +268,7 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 	return s, nil
 }
 
-// etcdSettings changes how to reach etcd: another etcd has nothing in common with the one before.
+// etcdSettings changes how to reach etcd. Other endpoints are another etcd: the earlier settings go.
 func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 	if len(c.Endpoints) > 0 && !slices.Equal(c.Endpoints, s.Endpoints) {
 		s.Endpoints, s.CACert, s.Cert, s.Key, s.User, s.PasswordFile = c.Endpoints, "", "", "", "", ""
@@ -280,7 +293,7 @@ func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 		}
 	}
 	if s.User != "" && s.PasswordFile == "" {
-		return &usageError{what: "--user " + s.User + " has no password", remedy: "write it into a file that others cannot read, and give --password-file FILE"}
+		return fault.New(fault.Usage, "--user "+s.User+" has no password", "write it into a file that others cannot read, and give --password-file FILE")
 	}
 	conf, err := etcdOf(*s, nil)
 	if err != nil {
@@ -299,10 +312,9 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 		return nil, err
 	}
 	if !dir.servesEtcd() {
-		return nil, &usageError{
-			what:   "--endpoints is missing, and no server with an etcd of its own is running on " + dir.path,
-			remedy: "say where etcd is: --endpoints URL",
-		}
+		return nil, fault.New(fault.Usage,
+			"--endpoints is missing, and no server with an etcd of its own is running on "+dir.path,
+			"say where etcd is: --endpoints URL")
 	}
 	return []string{etcd.Socket(dir.etcd())}, nil
 }
@@ -321,10 +333,8 @@ func absolute(path string) (string, error) {
 
 // target is the one that is there with what the flags change, or a new one.
 func (c *hookInstallCmd) target(repository string, have []target.Target) (target.Target, error) {
-	for _, t := range have {
-		if t.Name == c.Target {
-			return c.change(t)
-		}
+	if t, err := target.Find(repository, have, c.Target); err == nil {
+		return c.change(t)
 	}
 	return c.make(repository, c.Target)
 }
@@ -356,28 +366,15 @@ type hookUninstallCmd struct {
 
 // Help is the long help.
 func (*hookUninstallCmd) Help() string {
-	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed in it. Chains stay in etcd. " +
+	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed " +
+		"in it. Chains stay in etcd. " +
 		"Where several repositories share a directory of hooks, they stay for the others."
 }
 
 // Run uninstalls.
 func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
-	return c.each(ctx, a, func(home *install.Repository, name string) error {
-		change, err := install.Uninstall(ctx, home, quietLog(a))
-		if change != nil {
-			for _, line := range change.Done {
-				a.say("%s: %s", name, text.Printable(line))
-			}
-		}
-		if err != nil {
-			return withDifference(a, err)
-		}
-		if !change.Changed() {
-			a.say("%s: nothing of refship is installed", name)
-		}
-		for _, line := range change.Warnings {
-			a.say("%s: warning: %s", name, text.Printable(line))
-		}
-		return nil
+	return c.each(ctx, a, func(repo *install.Repository, name string) error {
+		change, err := install.Uninstall(ctx, repo, quietLog(a))
+		return sayChange(a, name, change, err, "nothing of refship is installed")
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks"
@@ -30,33 +31,30 @@ type hookRunCmd struct {
 
 // Help is the long help.
 func (*hookRunCmd) Help() string {
-	return "Git calls it, by way of the hooks that refship hook install writes. It reads the repository's git config, its objects, " +
-		"GIT_DIR and the other variables that git sets for hooks, and, to say who pushes, GL_USER (gitolite), GITEA_PUSHER_NAME (Gitea) or SSH_CONNECTION."
+	return "Git calls it, by way of the hooks that refship hook install writes. " +
+		"It reads the repository's git config, its objects, GIT_DIR and the other variables that git sets for hooks, " +
+		"and, to say who pushes, GL_USER (gitolite), GITEA_PUSHER_NAME (Gitea) or SSH_CONNECTION."
 }
 
 // hookMaxInput bounds what git tells of a push, in bytes; more than refship takes, so that it can say so.
 const hookMaxInput = 16 << 20
 
-// exitError ends the program with a status and no word: somebody else has said why.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
 // Run runs the earlier hook, and then ours.
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
-		return &usageError{what: "GIT_DIR is not set: git calls this command, by way of a hook", remedy: "to put it there: refship hook install DIR"}
+		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook", "to put it there: refship hook install DIR")
 	}
 	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
 	if err != nil {
 		return fmt.Errorf("read git's ref updates: %w", err)
 	}
 	if len(input) > hookMaxInput {
-		return &hintError{err: fmt.Errorf("read git's ref updates: they have more than %s", text.Size(hookMaxInput)), hint: "push fewer refs at once"}
+		return fault.New(fault.Failed, "read git's ref updates: they have more than "+text.Size(hookMaxInput),
+			"push fewer refs at once")
 	}
-	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring the
-	// signal would ignore it in the earlier hook, too.
+	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring
+	// the signal would ignore it in the earlier hook, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	post := c.Hook == git.PostReceive
 	var said exitError
@@ -109,7 +107,9 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 // redeployHints say how to deploy what post-receive could not; call is nil if the config or the ref updates are broken.
 func redeployHints(gitDir string, call *hooks.HookCall) []string {
 	if call == nil {
-		return []string{"hint: when that is mended, deploy it with: refship deploy --repo " + text.Quote(gitDir) + " --rev REV"}
+		return []string{
+			"hint: when that is repaired, deploy it with: refship deploy --repo " + text.Quote(gitDir) + " --rev REV",
+		}
 	}
 	var lines []string
 	for _, t := range call.Targets() {
@@ -125,14 +125,12 @@ func (c *hookRunCmd) earlier(input []byte) error {
 	}
 	switch info, err := os.Stat(c.Earlier); {
 	case errors.Is(err, fs.ErrNotExist):
-		return &hintError{
-			err:  fmt.Errorf("refused: the hook that was here before refship's is gone: %s", c.Earlier),
-			hint: "who runs this repository puts it back, or takes refship's hooks out: refship hook uninstall",
-		}
+		return fault.New(fault.Failed, "refused: the hook that was here before refship's is gone: "+c.Earlier,
+			"for the operator of this repository: put it back, or take refship's hooks out: refship hook uninstall")
 	case err != nil:
 		return fmt.Errorf("look at the earlier hook: %w", err)
 	case info.Mode()&0o111 == 0:
-		return nil // git, too, runs none that is not to be run
+		return nil // git does not run it, either
 	}
 	run := func(name string, args ...string) error {
 		cmd := exec.Command(name, args...)
@@ -165,7 +163,9 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	log, settings := quietLog(a), call.Config.Settings
 	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
 	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
-		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log})
+		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{
+			GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log,
+		})
 		switch {
 		case err != nil && len(call.Targets()) > 0:
 			return 0, err
@@ -187,10 +187,8 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 // openHook connects to the etcd that a repository's config names.
 func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
-		return nil, &hintError{
-			err:  errors.New("the repository's git config does not say where etcd is"),
-			hint: "who runs this repository: refship hook install --endpoints URL " + text.Quote(gitDir),
-		}
+		return nil, fault.New(fault.Failed, "the repository's git config does not say where etcd is",
+			"for the operator of this repository: refship hook install --endpoints URL "+text.Quote(gitDir))
 	}
 	conf, err := etcdOf(s, cfg.Log)
 	if err != nil {

@@ -22,24 +22,26 @@ type hookStatusCmd struct {
 // Help is the long help.
 func (*hookStatusCmd) Help() string {
 	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
-		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, or does not exist yet. " +
-		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. 3: a ref and its chain have diverged, or the chain is ahead. " +
-		"4: not a repository, or etcd does not let its user in. 6: etcd is not to be reached."
+		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, " +
+		"or does not exist yet. " +
+		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. " +
+		"3: a ref and its chain have diverged, or the chain is ahead. " +
+		"4: not a repository, or etcd does not let its user in. 6: etcd is unreachable."
 }
 
-// Run prints how each repository stands.
+// Run prints the status of each repository.
 func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 	program, err := thisProgram(a)
 	if err != nil {
 		return err
 	}
 	first := true
-	return c.each(ctx, a, func(home *install.Repository, name string) error {
-		r := &repositoryStatus{home: home, name: name}
-		if r.installed, err = install.Inspect(ctx, home, program); err != nil {
+	return c.each(ctx, a, func(repo *install.Repository, name string) error {
+		r := &repositoryStatus{repo: repo, name: name}
+		if r.installed, err = install.Inspect(repo, program); err != nil {
 			return err
 		}
-		if s := r.installed.Settings; s.Repository != "" {
+		if s := r.installed.Config.Settings; s.Repository != "" {
 			r.name = s.Repository
 		}
 		r.ask(ctx, a)
@@ -62,30 +64,32 @@ func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// repositoryStatus is how one repository stands.
+// repositoryStatus is the status of one repository.
 type repositoryStatus struct {
-	home      *install.Repository
+	repo      *install.Repository
 	name      string
-	installed *install.Installed
+	installed *install.Status
 	targets   []hooks.TargetStatus
 	text      strings.Builder // of the targets
 	err       error           // why the targets' chains could not be asked
 	asked     bool
 }
 
-// ask holds the targets' refs against their chains.
+// ask compares the targets' refs with their chains.
 func (r *repositoryStatus) ask(ctx context.Context, a *app) {
-	if len(r.installed.Targets) == 0 || r.installed.Config != nil {
+	if len(r.installed.Config.Targets) == 0 || r.installed.ConfigErr != nil {
 		return
 	}
 	r.asked = true
-	d, err := openHook(ctx, r.home.GitDir, r.installed.Settings, deployerConfig{GitDir: r.home.GitDir, Log: quietLog(a)})
+	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, deployerConfig{
+		GitDir: r.repo.GitDir, Log: quietLog(a),
+	})
 	if r.err = err; err != nil {
 		return
 	}
 	defer d.Close()
-	if r.targets, r.err = d.Status(ctx, r.name, r.home.GitDir); r.err == nil {
-		r.err = d.WriteStatus(ctx, &r.text, r.name, r.home.GitDir)
+	if r.targets, r.err = d.Status(ctx, r.name, r.repo.GitDir); r.err == nil {
+		r.err = d.WriteStatus(ctx, &r.text, r.name, r.repo.GitDir)
 	}
 }
 
@@ -119,7 +123,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		fmt.Fprintf(&b, "%-7s %s\n", label, text.Printable(fmt.Sprintf(format, args...)))
 	}
 	i := r.installed
-	add(r.name, "%s", r.home.Place())
+	add(r.name, "%s", r.repo.Place())
 	problem := false
 	for _, h := range i.Hooks {
 		words := h.Name + " " + string(h.State) + ": " + h.Path
@@ -135,7 +139,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		}
 	}
 	if !i.Effective {
-		add("hook", "git looks for hooks in %s, and not there any more", r.home.HooksDir)
+		add("hook", "git looks for hooks in %s now, not there", r.repo.HooksDir)
 	}
 	if len(i.Shared) > 0 {
 		add("shared", "with %s", strings.Join(i.Shared, ", "))
@@ -143,20 +147,20 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	if i.Program != "" {
 		add("runs", "%s", i.Program)
 	}
-	if !i.Complete() && i.Config == nil && !problem {
-		add("hint", "refship hook install %s", text.Quote(r.home.GitDir))
+	if !i.Complete() && i.ConfigErr == nil && !problem {
+		add("hint", "refship hook install %s", text.Quote(r.repo.GitDir))
 	}
-	if i.Config != nil {
-		for _, line := range hooks.Explain(remedyOf, "config", i.Config) {
+	if i.ConfigErr != nil {
+		for _, line := range hooks.Explain(remedyOf, "config", i.ConfigErr) {
 			add("", "%s", line)
 		}
 	}
 	if r.asked {
-		add("etcd", "%s: %s", strings.Join(i.Settings.Endpoints, ", "), r.reached())
-		add("signed", "%s", signedWith(i.Settings))
+		add("etcd", "%s: %s", strings.Join(i.Config.Settings.Endpoints, ", "), r.reached())
+		add("signed", "%s", signedWith(i.Config.Settings))
 	}
 	if r.err != nil {
-		for _, t := range i.Targets {
+		for _, t := range i.Config.Targets {
 			fmt.Fprintf(&b, "%s: %s\n", t.Name, describeTarget(t))
 		}
 	}
@@ -208,7 +212,8 @@ type targetStatusJSON struct {
 
 func (r *repositoryStatus) describe() repositoryStatusJSON {
 	j := repositoryStatusJSON{
-		Repository: r.name, Dir: r.home.GitDir, Complete: r.installed.Complete(), Hooks: []hookStatusJSON{}, Targets: []targetStatusJSON{},
+		Repository: r.name, Dir: r.repo.GitDir, Complete: r.installed.Complete(),
+		Hooks: []hookStatusJSON{}, Targets: []targetStatusJSON{},
 	}
 	for _, h := range r.installed.Hooks {
 		j.Hooks = append(j.Hooks, hookStatusJSON{Name: h.Name, Path: h.Path, State: h.State, Earlier: h.Earlier})

@@ -19,29 +19,29 @@ import (
 type keyCmd struct {
 	Add    keyAddCmd    `cmd:"" help:"Let a public key use the server."`
 	List   keyListCmd   `cmd:"" help:"List the keys and what they may do."`
-	Remove keyRemoveCmd `cmd:"" help:"Take the keys of one name away."`
+	Remove keyRemoveCmd `cmd:"" help:"Remove the keys of one name."`
 }
 
 // maxKeyFile bounds what is read as a public key, in bytes.
 const maxKeyFile = 64 << 10
 
-// spaceAroundComma is natural in a list; a space inside of a rule is a mistake.
+// spaceAroundComma is allowed in a list of rules; a space inside a rule is a mistake.
 var spaceAroundComma = regexp.MustCompile(` *, *`)
 
 type keyAddCmd struct {
 	dataFlag
-	Name  string   `arg:"" help:"Who it is: the name that deploys are recorded under."`
+	Name  string   `arg:"" help:"The name that deploys are recorded under."`
 	Key   string   `required:"" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
 	Allow []string `required:"" placeholder:"RULE" help:"What it may do: read:REPO, push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
 }
 
-// Run adds the key; a running server sees it at once.
-func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
+// Run adds the key. A running server sees it at once.
+func (c *keyAddCmd) Run(_ context.Context, a *app) error {
 	if err := keys.CheckName(c.Name); err != nil {
 		return asUsage("", err)
 	}
 	if c.Key == "" {
-		return usagef("--key: it is empty")
+		return usagef("--key is empty")
 	}
 	rules, err := c.rules()
 	if err != nil {
@@ -62,7 +62,7 @@ func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, describeRules(rules))
-	return tellUnknown(ctx, a, dir, rules)
+	return warnOfUnknown(a, dir, rules)
 }
 
 // rules are those of --allow.
@@ -70,14 +70,15 @@ func (c *keyAddCmd) rules() ([]keys.Rule, error) {
 	return keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
 }
 
-// tellUnknown warns of rules for repositories that do not exist: they may come later, or be typing errors.
-func tellUnknown(ctx context.Context, a *app, dir dataDir, rules []keys.Rule) error {
+// warnOfUnknown warns of rules for repositories that do not exist: they may be made later, or be typing errors.
+func warnOfUnknown(a *app, dir dataDir, rules []keys.Rule) error {
 	for _, rule := range rules {
 		if rule.Repository == "" || rule.Repository == "*" {
 			continue
 		}
 		if _, err := dir.repos().Find(rule.Repository); errors.Is(err, repos.ErrUnknown) {
-			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s", rule.Repository, rule.Repository, dir.flag())
+			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s",
+				rule.Repository, rule.Repository, dir.flag())
 		} else if err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func describeRules(rules []keys.Rule) string {
 
 type keyListCmd struct {
 	dataFlag
-	JSON bool `help:"Print one JSON object a line and key."`
+	JSON bool `help:"Print one line of JSON per key."`
 }
 
 // keyJSON is a key for programs.
@@ -129,7 +130,7 @@ type keyJSON struct {
 	Line        int      `json:"line"` // in authorized_keys, from 1
 }
 
-// Run lists the usable keys; of lines that are not usable it warns, since the server goes on without them.
+// Run lists the usable keys. It warns of lines that are not usable, since the server goes on without them.
 func (c *keyListCmd) Run(_ context.Context, a *app) error {
 	dir, err := c.dir(a)
 	if err != nil {
@@ -158,7 +159,8 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 			}
 			err = writeJSON(a.stdout, keyJSON{key.Name, key.Fingerprint(), allow, key.Comment, key.Line})
 		} else {
-			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(), ruleWidth, describeRules(key.Rules), text.Printable(key.Comment))
+			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(),
+				ruleWidth, describeRules(key.Rules), text.Printable(key.Comment))
 			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 		}
 		if err != nil {
@@ -173,7 +175,7 @@ type keyRemoveCmd struct {
 	Name string `arg:"" help:"The name whose keys are removed."`
 }
 
-// Run removes the keys; a running server refuses them at their next attempt.
+// Run removes the keys. A running server refuses them from the next attempt on.
 func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
 	if err := keys.CheckName(c.Name); err != nil {
 		return asUsage("", err)

@@ -10,13 +10,13 @@ import (
 	"refship/gitserver"
 )
 
-// limitFlags bound what the clients of a server can take.
+// limitFlags bound what clients can use of a server.
 type limitFlags struct {
-	MaxConnections           amount   `variable:"" default:"1000" placeholder:"N" help:"How many connections there may be at a time. Default: 1000."`
-	MaxConnectionsPerAddress amount   `variable:"" default:"100" placeholder:"N" help:"How many of them one IP address may have; of IPv6, one network of 64 bits. Default: 100."`
+	MaxConnections           amount   `variable:"" default:"1000" placeholder:"N" help:"How many connections may be open at a time. Default: 1000."`
+	MaxConnectionsPerAddress amount   `variable:"" default:"100" placeholder:"N" help:"How many of them one IP address may have; with IPv6, one network of 64 bits. Default: 100."`
 	LoginGrace               duration `variable:"" default:"1m" placeholder:"TIME" help:"How long a client may take to authenticate. Default: 1m."`
 	MaxPackSize              size     `variable:"" default:"1GiB" placeholder:"SIZE" help:"The largest pack that one push may send, in bytes or such as 100MiB. Default: 1GiB."`
-	MaxFileSize              size     `variable:"" default:"512MiB" placeholder:"SIZE" help:"The largest file that is deployed. Default: 512MiB, a sixteenth of the embedded etcd's quota of 8 GiB, where each version of a file takes its size anew."`
+	MaxFileSize              size     `variable:"" default:"512MiB" placeholder:"SIZE" help:"The largest file that is deployed. Default: 512MiB. The embedded etcd's quota is 8 GiB, and each version of a file takes its full size of it."`
 	CheckLimit               duration `variable:"" default:"5m" placeholder:"TIME" help:"How long a target's check may take. Default: 5m."`
 }
 

@@ -10,7 +10,7 @@ import (
 type logCmd struct {
 	chainFlags
 	Limit count `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
-	JSON  bool  `help:"Print one JSON object a line and deploy."`
+	JSON  bool  `help:"Print one line of JSON per deploy."`
 }
 
 // Run lists the chain from the head down.

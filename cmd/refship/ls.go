@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -19,10 +20,10 @@ type lsCmd struct {
 	ID        deployID `arg:"" name:"id" help:"The deploy's number, or head."`
 	Path      string   `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
 	Recursive bool     `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
-	JSON      bool     `help:"Print one JSON object a line and entry, with the sha256 and with names as they are."`
+	JSON      bool     `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
 }
 
-// Run lists entries; every node that is read is checked against the record.
+// Run lists entries. Every node that is read is verified against the record.
 func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
 	where, err := treePath(c.Path)
 	if err != nil {
@@ -50,7 +51,7 @@ func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
 	})
 }
 
-// treePath is a path in a deploy as people write it: / and /web begin at the deploy's root, too.
+// treePath is a path in a deploy. It starts at the deploy's root with and without a leading slash.
 func treePath(arg string) (string, error) {
 	where := strings.TrimLeft(arg, "/")
 	if where == "" {
@@ -58,10 +59,9 @@ func treePath(arg string) (string, error) {
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(where, "/"), "/") {
 		if tree.CheckName(name) != nil {
-			return "", &usageError{
-				what:   fmt.Sprintf("<path>: %q is not a path inside a tree", arg),
-				remedy: "a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main",
-			}
+			return "", fault.New(fault.Usage,
+				fmt.Sprintf("<path>: %q is not a path inside a tree", arg),
+				"a path goes from the deploy's root and has no empty, '.', '..' or '.git' element, such as sites/main")
 		}
 	}
 	return where, nil

@@ -2,19 +2,43 @@
 //
 //	refship serve                     an SSH git server whose pushes become deploys
 //	refship repo, key                 the repositories and keys of a server's data directory
-//	refship hook                      the hooks of repositories that another server has
+//	refship hook                      hooks for the repositories of another git server
 //	refship deploy                    a commit or a directory, without a push
 //	refship log, show, diff           the chain of deploys
 //	refship ls, cat, checkout         what one deploy holds
 //
-// Each subcommand is one file of this package: its struct is the flags and arguments that kong parses, its Run does the
-// work. The packages below neither print nor exit; run does both, once:
+// # Map
 //
-//   - standard output is data, standard error is speech. A line of speech starts with "refship: ", an error with
-//     "refship: error: ", and the remedy, where the error has a method Hint() string, with "refship: hint: ".
-//   - the exit status says what kind of failure it was, see exitCode and `refship help exit-codes`.
-//   - flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG; the command line wins.
-//   - an interrupt (SIGINT, SIGTERM) ends the work in an orderly way; a second one ends the process at once.
+// Each subcommand is a file of its own: its struct has the flags and arguments that kong parses, its Run does the
+// work. The other files:
+//
+//	main.go          the process: arguments, streams, signals
+//	run.go           parses, runs one command, prints its error and remedy
+//	exit.go          the exit codes
+//	remedies.go      words remedies in flags and commands, which no package below knows
+//	cli.go           all commands in the order of the help, and the flags that several of them share
+//	etcdflags.go     the flags for an etcd of your own
+//	targetflags.go   the flags of a target
+//	datadir.go       a server's data directory
+//	chain.go         finds a chain and connects to its etcd, for the commands that read it
+//	deployer.go      what deploys without a server, for deploy and hook
+//	server.go        the server of serve: the wiring, from the start to the end
+//	limits.go        the limits of serve
+//	http.go          starts package monitor for serve --http
+//	output.go        JSON, and the logs of libraries
+//	progress.go      the progress of long work
+//	failpoint.go     kills the process at a step; only in tests
+//
+// # Manners
+//
+// The packages below neither print nor exit, and know no flag and no command; run does that, once:
+//
+//   - Standard output is data, standard error is speech. A line of speech starts with "refship: ", an error with
+//     "refship: error: ", its remedy with "refship: hint: ".
+//   - The exit code is the error's kind, see exitCode and refship help exit-codes.
+//   - Flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG. The command line
+//     wins.
+//   - An interrupt (SIGINT, SIGTERM) ends the work in an orderly way. A second one ends the process at once.
 package main
 
 import (
@@ -23,6 +47,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"refship/deploy/fault"
 )
 
 func main() {
@@ -32,8 +58,8 @@ func main() {
 	}))
 }
 
-// untilSignal ends the context at the first signal. Other than with signal.NotifyContext the second one has its default
-// effect from the very moment on at which the context ends.
+// untilSignal ends the context at the first signal. Unlike with signal.NotifyContext, a second signal has its default
+// effect as soon as the context has ended.
 func untilSignal(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -41,15 +67,7 @@ func untilSignal(ctx context.Context) context.Context {
 	go func() {
 		first := <-signals
 		signal.Stop(signals)
-		cancel(&interruptError{first})
+		cancel(&fault.Error{Kind: fault.Failed, What: "stopped by a signal: " + first.String(), Cause: context.Canceled})
 	}()
 	return ctx
 }
-
-// interruptError is why a context ended: a signal came.
-type interruptError struct{ signal os.Signal }
-
-func (e *interruptError) Error() string { return "stopped by a signal: " + e.signal.String() }
-
-// Is makes it a context.Canceled.
-func (e *interruptError) Is(target error) bool { return target == context.Canceled }

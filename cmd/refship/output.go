@@ -13,14 +13,14 @@ import (
 	"google.golang.org/grpc/grpclog"
 )
 
-// captureLogs sends into log what libraries say by way of loggers that the whole process shares: Go's log and slog, and
-// gRPC's, which by itself writes errors to standard error. It has to come before the first use of gRPC.
+// captureLogs sends into log what libraries say through loggers of the whole process: Go's log and slog, and gRPC's,
+// which otherwise writes errors to standard error. It must come before the first use of gRPC.
 func captureLogs(log *slog.Logger) {
 	slog.SetDefault(log)
 	grpclog.SetLoggerV2(grpcLogger{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard), log})
 }
 
-// grpcLogger takes gRPC's errors; its warnings and notes are about what callers learn anyway.
+// grpcLogger takes gRPC's errors. Its warnings are about what callers learn anyway.
 type grpcLogger struct {
 	grpclog.LoggerV2
 	log *slog.Logger
@@ -48,17 +48,17 @@ func flushInto(err *error, w *bufio.Writer) {
 	}
 }
 
-// writeJSON writes value as one line, and <, > and & as they are.
+// writeJSON writes value as one line, with <, > and & unescaped.
 func writeJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
 }
 
-// pathJSON is a path for programs: JSON holds no bytes that are not UTF-8.
+// pathJSON is a path for programs. JSON cannot hold bytes that are not UTF-8.
 type pathJSON struct {
 	Path       string `json:"path"`                  // invalid bytes replaced by U+FFFD
-	PathBase64 string `json:"path_base64,omitempty"` // the raw bytes, where path is not the same
+	PathBase64 string `json:"path_base64,omitempty"` // the raw bytes, if path is not the same
 }
 
 func newPathJSON(path string) pathJSON {

@@ -12,7 +12,8 @@ import (
 	"refship/deploy/text"
 )
 
-// progressBar shows long work on standard error: one line that is drawn over on a terminal, else now and then a line.
+// progressBar shows long work on standard error: on a terminal as one line that changes, else as a line from time to
+// time.
 type progressBar struct {
 	w        io.Writer
 	now      func() time.Time
@@ -21,7 +22,7 @@ type progressBar struct {
 	next     time.Time
 }
 
-// How often it is drawn. The first line of a log comes only after that time, so that short work is silent there.
+// How often it is drawn. In a log the first line comes after that time, so that short work is silent.
 const (
 	terminalInterval = 100 * time.Millisecond
 	logInterval      = 2 * time.Second
@@ -60,7 +61,7 @@ func (b *progressBar) update(p text.Progress) {
 		return
 	}
 	line := progressLine(p, barWidth)
-	// Short enough for one line of any terminal; what is left of a longer line before is blanked.
+	// Short enough for one line of any terminal. The rest of a longer line before it is blanked.
 	blank := max(0, b.drawn-len(line))
 	fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", blank))
 	b.drawn = len(line)

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
@@ -67,14 +66,14 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	if len(repo.Targets) == 0 {
 		a.say("no target: pushes are stored and not deployed")
 	}
-	a.say("to push to it, in a repository of yours:")
+	a.say("to push to it, run in your repository:")
 	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
 	fmt.Fprintf(a.stderr, "    git push deploy %s\n", text.Quote(pushSpec(ref)))
-	return c.tellKeys(a, dir, name)
+	return sayKeys(a, dir, name)
 }
 
-// tellKeys says how to let a key push, where none may.
-func (c *repoCreateCmd) tellKeys(a *app, dir dataDir, name string) error {
+// sayKeys says how to let a key push, if none may.
+func sayKeys(a *app, dir dataDir, name string) error {
 	all, _, err := dir.keys().List()
 	if err != nil {
 		return err
@@ -107,18 +106,18 @@ func (c *repoCreateCmd) targets(name string) ([]target.Target, error) {
 // fullRef is a ref as a full name: main is refs/heads/main.
 func fullRef(s string) (string, error) {
 	if s == "" {
-		return "", usagef("--ref: it is empty")
+		return "", usagef("--ref is empty")
 	}
 	if !strings.HasPrefix(s, "refs/") {
 		s = "refs/heads/" + s
 	}
-	if err := plumbing.ReferenceName(s).Validate(); err != nil {
+	if git.CheckRef(s) != nil {
 		return "", usagef("--ref: %q is not the name of one ref", s)
 	}
 	return s, nil
 }
 
-// headFor is what a clone checks out: the deployed branch, or main where no branch is deployed.
+// headFor is what a clone checks out: the deployed branch, or main if no branch is deployed.
 func headFor(ref string) string {
 	if strings.HasPrefix(ref, "refs/heads/") {
 		return ref
@@ -126,9 +125,7 @@ func headFor(ref string) string {
 	return "refs/heads/main"
 }
 
-func shortRef(ref string) string { return strings.TrimPrefix(ref, "refs/heads/") }
-
-// pushSpec is what to give to git push so that it updates ref.
+// pushSpec is the argument of git push that updates ref.
 func pushSpec(ref string) string {
 	if short, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
 		return short
@@ -136,7 +133,7 @@ func pushSpec(ref string) string {
 	return "HEAD:" + ref
 }
 
-// describeTarget is "main → /refship/config", and what else is not the default.
+// describeTarget is "main → /refship/config", and every setting that is not the default.
 func describeTarget(t target.Target) string {
 	words := t.Source() + " → " + string(t.Namespace)
 	if t.Frontend != record.Files {
@@ -167,7 +164,7 @@ func settingsOf(t target.Target) []string {
 	return all
 }
 
-// describeTargets names the targets, too, unless there is the default one alone.
+// describeTargets names each target, unless the default one is the only one.
 func describeTargets(targets []target.Target) string {
 	if len(targets) == 0 {
 		return "not deployed"
@@ -195,11 +192,11 @@ func newRepoJSON(r *repos.Repository) repoJSON {
 
 type repoListCmd struct {
 	dataFlag
-	JSON bool `help:"Print one JSON object a line and repository."`
+	JSON bool `help:"Print one line of JSON per repository."`
 }
 
 // Run lists the repositories by name.
-func (c *repoListCmd) Run(ctx context.Context, a *app) error {
+func (c *repoListCmd) Run(_ context.Context, a *app) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return err
@@ -235,8 +232,8 @@ type repoShowCmd struct {
 }
 
 // Run shows one repository.
-func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
-	repo, _, err := findRepo(ctx, a, c.dataFlag, c.Name)
+func (c *repoShowCmd) Run(_ context.Context, a *app) error {
+	repo, _, err := findRepo(a, c.dataFlag, c.Name)
 	if err != nil {
 		return err
 	}

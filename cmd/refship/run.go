@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -21,7 +22,7 @@ type app struct {
 	getenv         func(string) (string, bool)
 	executable     func() (string, error)
 	now            func() time.Time
-	speech         *slog.Logger // not nil: takes what is said on stderr, as JSON
+	speech         *slog.Logger // nil: speech goes to stderr as text; else here, as JSON
 }
 
 // say prints one line of speech.
@@ -44,9 +45,7 @@ func (a *app) tell(lines ...string) {
 	fmt.Fprint(a.stderr, words.String())
 }
 
-func (a *app) tellf(format string, args ...any) { a.tell(fmt.Sprintf(format, args...)) }
-
-// warn tells of an error that does not end the command; joined errors have a line each.
+// warn tells of an error that does not end the command. Joined errors have a line each.
 func (a *app) warn(err error) {
 	for line := range strings.Lines(err.Error()) {
 		line = text.Printable(strings.TrimSuffix(line, "\n"))
@@ -58,22 +57,21 @@ func (a *app) warn(err error) {
 	}
 }
 
-// fail tells of the error that ends the command, and its remedy.
-func (a *app) fail(err error) {
-	hint := remedyOf(err)
-	if a.speech != nil {
-		if hint == "" {
-			a.speech.Error(err.Error())
-		} else {
-			a.speech.Error(err.Error(), "hint", hint)
-		}
+// fail tells of an error and its remedy, which may be "".
+func (a *app) fail(err error, remedy string) {
+	if a.speech == nil {
+		a.sayLines("error", err.Error())
+		a.sayLines("hint", remedy)
 		return
 	}
-	a.sayLines("error", err.Error())
-	a.sayLines("hint", hint)
+	var attrs []any
+	if remedy != "" {
+		attrs = []any{"hint", remedy}
+	}
+	a.speech.Error(err.Error(), attrs...)
 }
 
-// sayLines prints text that may hold words from outside, and several lines, such as joined errors.
+// sayLines prints text that may have several lines, such as joined errors, and words from outside.
 func (a *app) sayLines(what, said string) {
 	for line := range strings.Lines(said) {
 		a.say("%s: %s", what, text.Printable(strings.TrimSuffix(line, "\n")))
@@ -87,102 +85,89 @@ type command interface {
 
 // run is the whole program: it parses args, runs the command, prints its error and gives the exit status.
 func run(ctx context.Context, args []string, a *app) int {
-	err := runCommand(ctx, args, a)
-	if err == nil {
-		return exitDone
-	}
-	if silent := exitError(0); errors.As(err, &silent) {
-		return int(silent)
+	path, err := runCommand(ctx, args, a)
+	if silent := exitError(0); err == nil || errors.As(err, &silent) {
+		return exitCode(err)
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	a.fail(err)
+	remedy := remedyOf(err)
+	if fault.Is(err, fault.Usage) {
+		remedy = strings.TrimLeft(remedy+"\nsee: "+strings.TrimSpace("refship help "+path), "\n")
+	}
+	a.fail(err, remedy)
 	return exitCode(err)
 }
 
-func runCommand(ctx context.Context, args []string, a *app) error {
+// runCommand gives the path of the command that it has run, such as "repo create", "" for the program itself.
+func runCommand(ctx context.Context, args []string, a *app) (path string, err error) {
 	parser, err := newParser(a)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if len(args) == 0 {
-		return printHelp(parser, nil) // as etcdctl does: help on stdout, exit 0
+		return "", printHelp(parser, nil) // as etcdctl does: help on stdout, exit 0
 	}
 	if args[0] == "--version" { // what people try first
 		args = []string{"version"}
 	}
 	if words, ok := helpAsked(parser.Model.Node, args); ok {
-		return printHelp(parser, words)
+		return "", printHelp(parser, words)
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		return explainUsage(parser, err)
 	}
+	path = parsed.Selected().Path()
 	selected, ok := parsed.Selected().Target.Addr().Interface().(command)
 	if !ok {
-		return fmt.Errorf("run %s: no such command", parsed.Command())
+		return path, fmt.Errorf("run %s: no such command", parsed.Command())
 	}
-	err = selected.Run(ctx, a)
-	if usage := (*usageError)(nil); errors.As(err, &usage) && usage.command == "" {
-		usage.command = parsed.Selected().Path()
-	}
-	return err
+	return path, selected.Run(ctx, a)
 }
 
-// usageError is a command line that cannot be carried out (exit 2).
-type usageError struct {
-	what    string
-	remedy  string // "": only the help is named
-	command string // "repo create"; "" for the program itself
-}
+// usagef makes the error of a command line that cannot be carried out.
+func usagef(format string, args ...any) error { return fault.Newf(fault.Usage, format, args...) }
 
-func usagef(format string, args ...any) *usageError {
-	return &usageError{what: fmt.Sprintf(format, args...)}
-}
-
-func (e *usageError) Error() string { return e.what }
-
-// Hint names the help of the command.
-func (e *usageError) Hint() string {
-	help := "see: refship help"
-	if e.command != "" {
-		help += " " + e.command
+// asUsage makes a usage error of an error about a flag, and keeps its remedy. flag is "" if the error names the word.
+func asUsage(flag string, err error) error {
+	what := err.Error()
+	if flag != "" {
+		what = flag + ": " + what
 	}
-	if e.remedy != "" {
-		return e.remedy + "\n" + help
-	}
-	return help
+	return fault.New(fault.Usage, what, remedyOf(err))
 }
 
-// explainUsage turns an error of kong's parser into a usageError, in words that say what is missing.
-func explainUsage(parser *kong.Kong, err error) error {
+// explainUsage turns an error of kong's parser into a usage error that says what is missing. It gives the path of the
+// command, too.
+func explainUsage(parser *kong.Kong, err error) (path string, _ error) {
 	parse := (*kong.ParseError)(nil)
 	if !errors.As(err, &parse) || parse.Context == nil {
-		return &usageError{what: err.Error()}
+		return "", fault.New(fault.Usage, err.Error(), "")
 	}
 	node := parse.Context.Selected()
 	if node == nil {
 		node = parser.Model.Node
 	}
-	usage := &usageError{what: err.Error(), command: node.Path()}
-	traced := parse.Context.Error != nil // else every word was understood, and something is missing or not allowed
+	what, remedy := err.Error(), ""
+	understood := parse.Context.Error == nil // every word was; something is missing, or not allowed
 	missing := missingArguments(node)
 	switch rest, unexpected := strings.CutPrefix(err.Error(), "unexpected argument "); {
 	case unexpected && len(node.Children) > 0:
-		usage.what = "unknown command " + rest
-	case !traced && len(missing) > 0:
-		usage.what = "missing argument: " + strings.Join(missing, " ")
-	case !traced && len(node.Children) > 0:
-		usage.what = fmt.Sprintf("%s needs a command: %s", node.Name, strings.Join(childNames(node), ", "))
+		what = "unknown command " + rest
+	case understood && len(missing) > 0:
+		what = "missing argument: " + strings.Join(missing, " ")
+	case understood && len(node.Children) > 0:
+		what = fmt.Sprintf("%s needs a command: %s", node.Name, strings.Join(childNames(node), ", "))
 	}
-	if flags := missingFlags(parse.Context); !traced && len(missing) == 0 && len(flags) > 0 {
-		usage.remedy = strings.Join(flags, "\n")
+	if understood && len(missing) == 0 {
+		remedy = strings.Join(missingFlags(parse.Context), "\n")
 	}
-	if env := resolvedFrom(parse.Context, err); env != "" && !traced {
-		usage.what += " (from $" + env + ")"
+	if env := resolvedFrom(parse.Context, err); env != "" && understood {
+		what += " (from $" + env + ")"
 	}
-	return usage
+	return node.Path(), fault.New(fault.Usage, what, remedy)
 }
 
 func missingArguments(node *kong.Node) []string {
@@ -195,7 +180,7 @@ func missingArguments(node *kong.Node) []string {
 	return names
 }
 
-// missingFlags gives what the help says of each flag that is required and not there.
+// missingFlags gives the help of each required flag that is missing.
 func missingFlags(parsed *kong.Context) []string {
 	var texts []string
 	for _, flag := range parsed.Flags() {
@@ -214,7 +199,7 @@ func childNames(node *kong.Node) []string {
 	return names
 }
 
-// resolvedFrom is the environment variable that gave the value which err complains about, or "".
+// resolvedFrom is the environment variable that gave the value that err is about, or "".
 func resolvedFrom(parsed *kong.Context, err error) string {
 	for _, flag := range parsed.Flags() {
 		name, _, _ := strings.Cut(err.Error(), " ")

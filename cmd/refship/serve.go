@@ -6,27 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/record"
+	"refship/deploy/fault"
 	"refship/deploy/text"
-	"refship/gitserver"
-	"refship/gitserver/repos"
-	"refship/hooks"
-	"refship/keys"
 )
 
 const (
@@ -45,11 +36,11 @@ type serveCmd struct {
 	dataFlag
 	etcdFlags
 	Listen            string `variable:"" default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
-	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let others reach the embedded etcd, too. Plain HTTP on a loopback address; elsewhere TLS with client certificates, so that the three files are needed."`
+	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let other programs reach the embedded etcd: over plain HTTP on a loopback address, elsewhere over TLS with client certificates, for which the three files are needed."`
 	EtcdCertFile      string `variable:"" placeholder:"FILE" help:"Certificate for --etcd-listen."`
 	EtcdKeyFile       string `variable:"" placeholder:"FILE" help:"Key of that certificate."`
 	EtcdTrustedCAFile string `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
-	HTTP              string `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. Whoever reaches it may ask: choose a loopback address or a private network."`
+	HTTP              string `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. There is no password: choose a loopback address or a private network."`
 	HTTPProfiles      bool   `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
 	limitFlags
 	LogLevel  string `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
@@ -58,7 +49,8 @@ type serveCmd struct {
 
 // Help is the long help.
 func (*serveCmd) Help() string {
-	return "SIGTERM or SIGINT lets running pushes finish, for at most " + pushGrace.String() + "; a second one ends the server at once."
+	return "After SIGTERM or SIGINT running pushes may finish, for at most " + pushGrace.String() + ". " +
+		"A second signal ends the server at once."
 }
 
 // Run serves until a signal comes or something breaks.
@@ -83,12 +75,14 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer unlock()
-	store, err := c.openStore(ctx, dir, log)
+	etcd, err := c.openEtcd(ctx, dir, log)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, store)
-	s := &server{app: a, dir: dir, log: log, store: store, flags: c}
+	defer closeInto(&err, etcd)
+	s := &server{
+		app: a, dir: dir, log: log, etcd: etcd, store: deploy.NewStore(etcd.client, lockTTL, log), flags: c,
+	}
 	return s.run(ctx, hook)
 }
 
@@ -107,7 +101,7 @@ func (c *serveCmd) check(ctx context.Context) error {
 	}
 	switch {
 	case len(c.Endpoints) > 0 && c.EtcdListen != "":
-		return usagef("--endpoints and --etcd-listen can't be used together: only the embedded etcd can be told where to listen")
+		return usagef("--endpoints and --etcd-listen can't be used together: --etcd-listen is about the embedded etcd")
 	case c.HTTPProfiles && c.HTTP == "":
 		return usagef("--http-profiles belongs to --http, which is missing")
 	}
@@ -127,7 +121,9 @@ func checkAddress(flag, address string) error {
 
 // logger makes the server's log. With JSON all that is said from here on goes that way, too.
 func (c *serveCmd) logger(a *app) *slog.Logger {
-	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[c.LogLevel]
+	level := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[c.LogLevel]
 	var handler slog.Handler = slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})
 	if c.LogFormat == "json" {
 		handler = slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: durationText})
@@ -157,28 +153,26 @@ func findHookBinary(a *app) (string, error) {
 	}
 	path := filepath.Join(filepath.Dir(self), hookBinary)
 	if err := unix.Access(path, unix.X_OK); err != nil {
-		return "", &hintError{
-			err:  fmt.Errorf("find %s: %s: %w", hookBinary, path, err),
-			hint: "git runs it as a hook: install refship and " + hookBinary + " side by side in one directory",
-		}
+		return "", fault.New(fault.Failed, fmt.Sprintf("find %s: %s: %v", hookBinary, path, err),
+			"git runs it as a hook: install refship and "+hookBinary+" side by side in one directory")
 	}
 	return path, nil
 }
 
-// etcdStore is the etcd in use.
-type etcdStore struct {
+// openEtcd is the etcd in use.
+type openEtcd struct {
 	client   *etcd.Client
 	embedded *embedded.Etcd // nil for --endpoints
 	lines    []string       // what to tell the operator
 }
 
-func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger) (*etcdStore, error) {
+func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) (*openEtcd, error) {
 	if len(c.Endpoints) > 0 {
 		client, err := etcd.Dial(ctx, c.config(log))
 		if err != nil {
 			return nil, err
 		}
-		return &etcdStore{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
+		return &openEtcd{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
 	own, err := embedded.Start(ctx, embedded.Config{
 		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
@@ -187,12 +181,14 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	s := &etcdStore{client: own.Client(), embedded: own}
+	s := &openEtcd{client: own.Client(), embedded: own}
 	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
 		return nil, errors.Join(err, own.Close())
 	}
-	s.lines = []string{fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota))}
+	s.lines = []string{
+		fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota)),
+	}
 	if addr := own.Addr(); addr != "" {
 		scheme := "http"
 		if c.EtcdCertFile != "" {
@@ -203,248 +199,18 @@ func (c *serveCmd) openStore(ctx context.Context, dir dataDir, log *slog.Logger)
 	return s, nil
 }
 
-// Close ends the connection, and etcd if it is ours. Embedded etcd bounds by itself how long that takes.
-func (s *etcdStore) Close() error {
+// Close ends the connection, and an embedded etcd, which bounds how long that takes.
+func (s *openEtcd) Close() error {
 	if s.embedded != nil {
 		return s.embedded.Close()
 	}
 	return s.client.Close()
 }
 
-// failed gives the error of an embedded etcd that cannot go on; it never does for another one.
-func (s *etcdStore) failed() <-chan error {
+// failed gives the error of an embedded etcd that cannot go on. It gives nothing for another etcd.
+func (s *openEtcd) failed() <-chan error {
 	if s.embedded == nil {
 		return nil
 	}
 	return s.embedded.Done()
-}
-
-// server is one run of `refship serve`.
-type server struct {
-	*app
-	dir   dataDir
-	log   *slog.Logger
-	store *etcdStore
-	flags *serveCmd
-}
-
-// run wires the parts, puts right what an earlier run left behind, and serves.
-func (s *server) run(ctx context.Context, hook string) (err error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find host name: %w", err)
-	}
-	hostKey, err := keys.LoadOrCreate(s.dir.hostKey(), "refship host key of "+host)
-	if err != nil {
-		return err
-	}
-	signer, err := keys.LoadOrCreate(s.dir.signingKey(), "refship signing key of "+host)
-	if err != nil {
-		return err
-	}
-	monitor, err := s.openMonitor(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, monitor)
-	store := deploy.NewStore(s.store.client, lockTTL, s.log)
-	defer s.release(store)
-	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: store, Remedy: serverRemedyOf, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: monitor.observe(),
-	})
-	if err != nil {
-		return err
-	}
-	repos, err := s.recover(ctx, hookServer, store, ssh.FingerprintSHA256(signer.PublicKey()))
-	if err != nil {
-		return err
-	}
-	s.warnDenied(ctx)
-	listener, err := listen(ctx, "--listen", s.flags.Listen)
-	if err != nil {
-		return err
-	}
-	git, err := gitserver.New(gitserver.Config{
-		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		Remedy: serverRemedyOf, Limits: s.flags.limits(),
-	})
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	if err := s.announce(listener.Addr(), hostKey, repos, monitor.lines()); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	monitor.serving(git, listener.Addr())
-	return s.serve(ctx, git, hookServer, monitor)
-}
-
-// release gives the chain locks back; where etcd does not answer, they go by themselves with their lease.
-func (s *server) release(store *deploy.Store) {
-	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
-	defer cancel()
-	if err := store.Close(ctx); err != nil {
-		s.log.Warn("release locks", "error", err)
-	}
-}
-
-// serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last pushes
-// need them.
-func (s *server) serve(ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, monitor *monitor) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopHooks()
-	group.Go(func() error {
-		defer stopHooks()
-		return git.Run(groupCtx, pushGrace)
-	})
-	group.Go(func() error { return hookServer.Run(hookCtx) })
-	group.Go(func() error { monitor.watch(groupCtx, hookServer); return nil })
-	group.Go(func() error {
-		<-groupCtx.Done()
-		monitor.stopping()
-		s.notify(daemon.SdNotifyStopping)
-		return nil
-	})
-	group.Go(func() error {
-		select {
-		case err := <-s.store.failed():
-			if err == nil {
-				return nil
-			}
-			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
-		case err := <-monitor.broken():
-			return err
-		case <-hookCtx.Done():
-			return nil
-		}
-	})
-	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case <-hookCtx.Done(): // nothing was running: it is told all the same
-		}
-		if ctx.Err() != nil {
-			s.tellf("%s: letting running pushes finish", context.Cause(ctx))
-		}
-		return nil
-	})
-	return group.Wait()
-}
-
-// recover puts right what an earlier run of this server left behind: its chain locks, and pushes whose ref has moved
-// and whose deploy was not published. The port is not open yet. A repository that cannot be put right is told, and
-// keeps none of the others from being served.
-func (s *server) recover(
-	ctx context.Context, hookServer *hooks.Server, store *deploy.Store, self string,
-) ([]*repos.Repository, error) {
-	repos, err := s.dir.repos().List()
-	if err != nil {
-		s.warn(err)
-	}
-	for _, repo := range repos {
-		for _, target := range repo.Targets {
-			unstuck, err := store.Chain(target.Namespace).BreakDeadLock(ctx, func(h record.Holder) bool { return h.Server == self })
-			switch {
-			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and that repository's pushes will
-			case err != nil:
-				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
-			}
-			if unstuck {
-				s.tellf("%s: removed the lock of an earlier run", target.Namespace)
-			}
-		}
-		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
-		if len(lines) > 0 {
-			s.tell(lines...)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case errors.Is(err, etcd.ErrUnreachable):
-			return nil, err
-		case err != nil:
-			s.warn(err)
-		}
-	}
-	return repos, nil
-}
-
-// listen opens the address that a flag names.
-func listen(ctx context.Context, flag, address string) (net.Listener, error) {
-	network := "tcp"
-	if host, err := netip.ParseAddrPort(address); err == nil && host.Addr().Is4() {
-		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every address of IPv6, too
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, network, address)
-	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: the address is taken by another program", address),
-			hint: "stop that program, or choose another address with " + flag + " HOST:PORT",
-		}
-	case errors.Is(err, unix.EACCES):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: no permission", address),
-			hint: "ports below 1024 need a privilege; choose another with " + flag + " HOST:PORT",
-		}
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return nil, &hintError{
-			err:  fmt.Errorf("listen on %s: this machine does not have that address", address),
-			hint: "choose one that it has with " + flag + " HOST:PORT, or all of them with " + flag + " :PORT",
-		}
-	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return listener, nil
-}
-
-// announce says that the port is open, and what a first user has to do. It is one write: who waits for the first line
-// has them all.
-func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repos []*repos.Repository, more []string) error {
-	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
-	lines = append(lines, s.store.lines...)
-	lines = append(lines, more...)
-	lines = append(lines, describeRepos(repos))
-	all, bad, err := s.dir.keys().List()
-	if err != nil {
-		return err
-	}
-	for _, line := range bad {
-		lines = append(lines, "warning: "+line.Error())
-	}
-	if len(all) == 0 {
-		lines = append(lines, "no keys; add yours with: refship key add NAME --key ~/.ssh/id_ed25519.pub --allow admin"+s.dir.flag())
-	}
-	if len(repos) == 0 {
-		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
-	}
-	s.tell(lines...)
-	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + text.Printable(lines[0]))
-	return nil
-}
-
-// notify tells systemd, where that started the server as Type=notify (sd_notify(3)).
-func (s *server) notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("tell systemd", "error", err)
-	}
-}
-
-// maxListed bounds the repositories that are named at start.
-const maxListed = 10
-
-func describeRepos(repos []*repos.Repository) string {
-	if len(repos) == 0 {
-		return "no repositories"
-	}
-	var names []string
-	for _, repo := range repos[:min(len(repos), maxListed)] {
-		names = append(names, fmt.Sprintf("%s (%s)", repo.Name, describeTargets(repo.Targets)))
-	}
-	if more := len(repos) - maxListed; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return text.Plural(len(repos), "repository", "repositories") + ": " + strings.Join(names, ", ")
 }

@@ -47,7 +47,7 @@ type deployJSON struct {
 	ID      record.ID       `json:"id"`
 	Hash    record.Hash     `json:"hash"`    // "" for a foreign deploy without one
 	Foreign bool            `json:"foreign"` // another writer made it
-	Signed  bool            `json:"signed"`  // there is a signature; whether it is right is not said
+	Signed  bool            `json:"signed"`  // there is a signature; it is not verified
 	Record  json.RawMessage `json:"record"`  // as stored; null for a foreign deploy
 }
 
@@ -61,7 +61,8 @@ func show(w io.Writer, d *record.Deploy, now time.Time) error {
 		if hash == "" {
 			hash = "none"
 		}
-		_, err := fmt.Fprintf(w, "id: %d\nhash: %s\nkind: foreign, made by another writer: there is no record\n", d.ID, text.Printable(hash))
+		_, err := fmt.Fprintf(w, "id: %d\nhash: %s\nkind: foreign, made by another writer: there is no record\n",
+			d.ID, text.Printable(hash))
 		return err
 	}
 	signature, sigErr := describeSignature(d)
@@ -127,16 +128,16 @@ func facts(r *record.Record, now time.Time) [][2]string {
 	}
 }
 
-// describeSignature says who signed the record. A signature that does not cover the record is an error (exit 5);
-// whether the key that made it is one to trust is not looked at.
+// describeSignature says who signed the record. A signature that does not cover the record is an error of kind
+// Corrupt. Whether the key can be trusted is not looked at.
 func describeSignature(d *record.Deploy) (string, error) {
 	if d.Signature == nil {
 		return "none", nil
 	}
 	key, err := keys.Verify("refship", d.RecordBytes, d.Signature)
 	if err != nil {
-		what := "signature does not cover the record: " + err.Error()
-		return "present, but it does not cover this record", fault.New(fault.Corrupt, "verify deploy "+d.ID.String()+": "+what, "")
+		return "present, but it does not cover this record",
+			fault.Newf(fault.Corrupt, "verify deploy %s: signature does not cover the record: %w", d.ID, err)
 	}
 	return "present, by " + ssh.FingerprintSHA256(key), nil
 }

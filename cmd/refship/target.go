@@ -4,28 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/deploy/tree"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
 
 type repoTargetCmd struct {
 	Add    repoTargetAddCmd    `cmd:"" help:"Deploy one more ref, path or namespace of a repository."`
-	Set    repoTargetSetCmd    `cmd:"" help:"Change settings of a target; those that are not given stay."`
-	Remove repoTargetRemoveCmd `cmd:"" help:"Deploy a target no more. Its chain stays in etcd."`
+	Set    repoTargetSetCmd    `cmd:"" help:"Change settings of a target. Others stay as they are."`
+	Remove repoTargetRemoveCmd `cmd:"" help:"Stop deploying a target. Its chain stays in etcd."`
 	List   repoTargetListCmd   `cmd:"" help:"List a repository's targets."`
 }
 
 // targetReads is what the long help of each of these commands ends with.
-const targetReads = "Only the repository's git config in the data directory is read and written, neither etcd nor a running server; " +
-	"a server sees the change at the next push."
+const targetReads = "Only the repository's git config in the data directory is read and written. " +
+	"A running server sees the change at the next push."
 
 type repoTargetAddCmd struct {
 	dataFlag
@@ -49,15 +46,14 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, name)
+	repo, dir, err := findRepo(a, c.dataFlag, name)
 	if err != nil {
 		return err
 	}
 	if was, err := findTarget(repo, c.Name); err == nil {
-		return &hintError{
-			err:  fmt.Errorf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
-			hint: fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name),
-		}
+		return fault.New(fault.Failed,
+			fmt.Sprintf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
+			fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name))
 	}
 	if err := dir.checkOwner(); err != nil {
 		return err
@@ -68,7 +64,9 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
 	warnOfPath(ctx, a, repo, target)
 	warnOfNamespace(a, target)
-	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(shortRef(target.Ref)), name, target.Name)
+	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(git.ShortRef(target.Ref)), name, target.Name)
+	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p PORT git@HOST deploy %s:%s",
+		text.Printable(git.ShortRef(target.Ref)), name, target.Name)
 	return nil
 }
 
@@ -81,7 +79,7 @@ type repoTargetSetCmd struct {
 
 // Help is the long help.
 func (*repoTargetSetCmd) Help() string {
-	return "What is deployed stays as it is; the next push meets the change. " + targetReads
+	return "What is deployed stays as it is until the next push. " + targetReads
 }
 
 // Run changes the target.
@@ -89,7 +87,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if c.targetFlags == (targetFlags{}) {
 		return usagef("nothing to set: no flag of the target is given")
 	}
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
@@ -102,7 +100,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if target == was {
-		a.say("target %s of %s is so already: %s", was.Name, repo.Name, describeTarget(was))
+		a.say("no change: target %s of %s is %s", was.Name, repo.Name, describeTarget(was))
 		return nil
 	}
 	if err := dir.checkOwner(); err != nil {
@@ -120,24 +118,27 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// consequences says what the next push meets after a target was changed.
+// consequences says what a change of a target means for the next push.
 func consequences(repo string, was, is target.Target) []string {
 	var lines []string
 	add := func(format string, args ...any) {
 		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
 	}
-	ref := shortRef(is.Ref)
+	ref := git.ShortRef(is.Ref)
 	if was.Namespace != is.Namespace {
-		add("the chain %s stays as it is, and gets no more deploys; the next push to %s goes on with the one in %s, or begins it", was.Namespace, ref, is.Namespace)
+		add("the chain in %s stays, and gets no more deploys; the next push to %s continues the one in %s, or begins it",
+			was.Namespace, ref, is.Namespace)
 	}
 	if was.Ref != is.Ref {
-		add("pushes to %s are stored and not deployed from now on; a push to %s must contain what %s deployed last", shortRef(was.Ref), ref, is.Namespace)
+		add("from now on pushes to %s are stored and not deployed; a push to %s must contain the head of %s",
+			git.ShortRef(was.Ref), ref, is.Namespace)
 	}
 	if was.Path != is.Path && was.Namespace == is.Namespace {
-		add("the next push to %s deploys %s, with the last deploy of %s as the one it replaces", ref, pathWords(is.Path), is.Namespace)
+		add("the next push to %s deploys %s, and replaces the head of %s", ref, pathWords(is.Path), is.Namespace)
 	}
 	if was.Namespace == is.Namespace && (was.Frontend != is.Frontend || was.Settings != is.Settings) {
-		add("the next push to %s deploys with these settings; at once does: ssh -p PORT git@HOST deploy %s:%s", ref, repo, is.Name)
+		add("the next push to %s deploys with these settings; to do it now: ssh -p PORT git@HOST deploy %s:%s",
+			ref, repo, is.Name)
 	}
 	return lines
 }
@@ -146,50 +147,49 @@ func pathWords(path string) string {
 	if path == "" {
 		return "the whole tree"
 	}
-	return "what is below " + path
+	return "the directory " + path
 }
 
-// warnOfPath warns of a path that what is pushed already does not have: it may be a typing error, and it may come with
-// the next push.
+// warnOfPath warns of a path that the ref does not have now. It may be a typing error, or come with the next push.
 func warnOfPath(ctx context.Context, a *app, repo *repos.Repository, t target.Target) {
-	var none *tree.NoPathError
+	var none *git.NoPathError
 	switch err := findPath(ctx, repo.Dir, t); {
 	case errors.As(err, &none):
-		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one brings that directory",
-			shortRef(t.Ref), record.Hash(none.Commit.String()).Short(), none.Found))
+		a.sayLines("warning", fmt.Sprintf("%s is at %s, where %s: pushes to it are refused until one adds that directory",
+			git.ShortRef(t.Ref), record.CommitHash(none.Commit).Short(), none.Found))
 	case err != nil:
 		a.warn(fmt.Errorf("look for %s: %w", t.Source(), err))
 	}
 }
 
-// warnOfNamespace warns of deploys for mgmt where no mgmt looks.
+// warnOfNamespace warns of deploys for mgmt in a namespace that mgmt does not read.
 func warnOfNamespace(a *app, t target.Target) {
 	if t.Frontend.IsMgmt() && t.Namespace != record.MgmtNamespace {
-		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and nothing in %s", record.MgmtNamespace, t.Namespace))
+		a.sayLines("warning", fmt.Sprintf("mgmt reads %s, and not %s", record.MgmtNamespace, t.Namespace))
 	}
 }
 
-// findPath looks for a target's path in what its ref has; without a ref there is nothing to find.
+// findPath looks for a target's path in the commit of its ref. It passes if there is no such ref.
 func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 	oid, err := git.ReadRef(ctx, gitDir, t.Ref)
 	if err != nil || oid.IsZero() || t.Path == "" {
 		return err
 	}
-	git, err := deploy.OpenRepository(ctx, gitDir, nil)
+	repository, err := git.OpenRepository(ctx, gitDir, nil)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, git)
-	commit, err := git.Commit(oid)
+	defer closeInto(&err, repository)
+	commit, err := repository.Commit(oid)
 	if err != nil {
 		return err
 	}
-	_, _, err = git.TreeAt(commit, t.Path)
+	_, _, err = repository.TreeAt(commit, t.Path)
 	return err
 }
 
 // findRepo finds a repository that the command line names.
-func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
+func findRepo(a *app, flag dataFlag, name string) (*repos.Repository, dataDir, error) {
 	if err := repos.CheckName(name); err != nil {
 		return nil, dataDir{}, asUsage("", err)
 	}
@@ -201,22 +201,12 @@ func findRepo(ctx context.Context, a *app, flag dataFlag, name string) (*repos.R
 	return repo, dir, err
 }
 
+// findTarget finds a target that the command line names.
 func findTarget(repo *repos.Repository, name string) (target.Target, error) {
-	if err := newTarget(repo.Name, name).Validate(); err != nil {
+	if err := target.CheckName(name); err != nil {
 		return target.Target{}, asUsage("", err)
 	}
-	var names []string
-	for _, target := range repo.Targets {
-		if target.Name == name {
-			return target, nil
-		}
-		names = append(names, target.Name)
-	}
-	hint := "it has none; to add it: refship repo target add " + repo.Name + " " + text.Quote(name)
-	if len(names) > 0 {
-		hint = "it has " + strings.Join(names, ", ")
-	}
-	return target.Target{}, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("repository %s has no target %q", repo.Name, name), Remedy: hint}
+	return target.Find(repo.Name, repo.Targets, name)
 }
 
 type repoTargetRemoveCmd struct {
@@ -227,12 +217,13 @@ type repoTargetRemoveCmd struct {
 
 // Help is the long help.
 func (*repoTargetRemoveCmd) Help() string {
-	return "The deploys stay in etcd, where log, show and checkout read them with --namespace, and pushes to the ref are stored as before. " + targetReads
+	return "The deploys stay in etcd, where log, show and checkout read them with --namespace. " +
+		"Pushes to the ref are stored as before. " + targetReads
 }
 
 // Run removes the target.
 func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
@@ -247,27 +238,28 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s go on being stored",
-		target.Name, repo.Name, target.Namespace, text.Printable(shortRef(target.Ref)))
+		target.Name, repo.Name, target.Namespace, text.Printable(git.ShortRef(target.Ref)))
 	return nil
 }
 
 type repoTargetListCmd struct {
 	dataFlag
 	Repo string `arg:"" help:"The repository's name."`
-	JSON bool   `help:"Print one JSON object a line and target."`
+	JSON bool   `help:"Print one line of JSON per target."`
 }
 
 // Help is the long help.
 func (*repoTargetListCmd) Help() string { return targetReads }
 
 // Run lists the targets by name.
-func (c *repoTargetListCmd) Run(ctx context.Context, a *app) error {
-	repo, dir, err := findRepo(ctx, a, c.dataFlag, c.Repo)
+func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
 	if len(repo.Targets) == 0 {
-		a.say("%s has no target: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s", repo.Name, repo.Name, dir.flag())
+		a.say("%s has no target: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s",
+			repo.Name, repo.Name, dir.flag())
 	}
 	width := 0
 	for _, target := range repo.Targets {

@@ -1,40 +1,44 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
 // targetFlags are a target's settings; nil: not given.
 type targetFlags struct {
-	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed; of a new target main."`
-	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix; of a new target /refship/REPO, or /refship/REPO-NAME for further ones, or /_mgmt with mgmt's frontends."`
+	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed. Default of a new target: main."`
+	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix. Default of a new target: /refship/REPO, for a second one /refship/REPO-NAME, with mgmt's frontends /_mgmt."`
 	layoutFlags
-	Check *string `placeholder:"CMD" help:"A command line for sh -c that has to pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+	Check *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
 }
 
 // layoutFlags say what of a tree is deployed and how the nodes read it.
 type layoutFlags struct {
 	Path        *string `placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Frontend    *string `placeholder:"F" help:"How the nodes read the tree: files; or lang, yaml or empty for mgmt, and auto for lang or yaml, as the tree has it. Of a new target files."`
+	Frontend    *string `placeholder:"F" help:"How the nodes read the tree: files, or for mgmt lang, yaml, empty, or auto, which is lang or yaml as the tree has it. Default of a new target: files."`
 	Entry       *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
-	Noop        *bool   `help:"mgmt changes nothing, and says what it would; --noop=false takes it back, as it does with the other flags of this kind."`
+	Noop        *bool   `help:"mgmt changes nothing, and says what it would change. --noop=false unsets it; likewise the other flags of this kind."`
 	Sema        *string `placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
 	NoAutoedges *bool   `help:"mgmt adds no edges by itself."`
 	NoAutogroup *bool   `help:"mgmt does not group resources by itself."`
 }
 
-// newTarget is a target that nothing is said about but its name. A repository's other targets have their namespaces
-// beside that of the default one, since no namespace lies inside another.
+// newTarget is a target without flags. The namespace of a second target is beside that of the default one, since no
+// namespace lies inside another.
 func newTarget(repo, name string) target.Target {
 	namespace := "/refship/" + repo
 	if name != defaultTarget {
 		namespace += "-" + name
 	}
-	return target.Target{Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files}
+	return target.Target{
+		Name: name, Ref: "refs/heads/main", Namespace: record.Namespace(namespace), Frontend: record.Files,
+	}
 }
 
 // make gives a new target. Its errors are usage errors.
@@ -50,10 +54,10 @@ func (f *targetFlags) make(repo, name string) (target.Target, error) {
 func (f *targetFlags) change(was target.Target) (target.Target, error) {
 	t, err := f.apply(was)
 	if err == nil && t.Frontend.IsMgmt() != was.Frontend.IsMgmt() && t.Namespace == was.Namespace {
-		return t, &usageError{
-			what:   "from " + string(was.Frontend) + " to " + string(t.Frontend) + " in " + string(was.Namespace) + ": a chain is either refship's own or mgmt's",
-			remedy: "give another --namespace, too; mgmt's is " + string(record.MgmtNamespace),
-		}
+		return t, fault.New(fault.Usage,
+			fmt.Sprintf("from %s to %s in %s: a chain is either refship's own or mgmt's",
+				was.Frontend, t.Frontend, was.Namespace),
+			"give another --namespace, too; mgmt's is "+string(record.MgmtNamespace))
 	}
 	return t, err
 }
@@ -98,7 +102,9 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 			return usagef("--sema: %q is not a whole number from 0", *f.Sema)
 		}
 	}
-	for flag, setting := range map[*bool]*bool{f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup} {
+	for flag, setting := range map[*bool]*bool{
+		f.Noop: &t.Noop, f.NoAutoedges: &t.NoAutoEdges, f.NoAutogroup: &t.NoAutoGroup,
+	} {
 		if flag != nil {
 			*setting = *flag
 		}

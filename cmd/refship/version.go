@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 )
 
 type versionCmd struct{}
@@ -14,6 +15,21 @@ func (versionCmd) Run(_ context.Context, a *app) error {
 	if revision != "" {
 		revision = " " + revision
 	}
-	_, err := fmt.Fprintf(a.stdout, "refship %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(a.stdout, "refship %s%s %s %s/%s\n",
+		version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
+}
+
+// buildVersion is the program's module version, and the commit it was built from; each may be unknown.
+func buildVersion() (version, revision string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", ""
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			revision = setting.Value
+		}
+	}
+	return info.Main.Version, revision
 }

@@ -1,7 +1,41 @@
-// Package git runs the system's git.
+// Package git is the system's git: it reads repositories, and runs git where that is the better reader.
+//
+// # Words
+//
+// Commit, tree, blob, oid, ref and revision are git's. gitDir is a repository's own directory, what git calls GIT_DIR:
+// config.git of a bare repository, .git of a work tree.
 //
 // # Oids
 //
-// An oid is an [OID]: tree.OID, declared in deploy/tree, which is below this package and whose nodes have oids. Packages
-// that import this one write git.OID; deploy and what is below it, which need not, write tree.OID.
+// An oid is an [OID]: tree.OID, which is declared in deploy/tree because entries have oids, and that package is below
+// this one. The packages that import this one write git.OID; deploy and what is below it write tree.OID.
+//
+// # Two environments
+//
+// [Run], [ReadRefs] and a [Repository] work for refship: their git has an environment made from scratch ([Env]),
+// reads no configuration but the repository's, and takes an oid for the bytes that hash to it, whatever refs/replace
+// says. [AsUser], [FindRevision] and [Uncommitted] work for the user who typed a command: git finds the repository
+// and reads the configuration as it would in the user's shell.
+//
+// # Reading objects
+//
+// A Repository reads commits, trees and blobs through one long-running `git cat-file`, which sees a push's quarantine
+// and alternates and is the fastest way to content. An object of another type or oid than was asked for is an error,
+// and whatever is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same
+// pass as the sha256.
+//
+// # Ancestry
+//
+// [Repository.Between] walks a linear history of up to 1,000 commits itself, and asks `git merge-base` about any other:
+// git has generation numbers and stops early.
+//
+// # Errors
+//
+// A git that fails is an [Error] with git's own words, in which the path of the repository is cut to its last element:
+// errors are told to pushers. What is in the repository and cannot be deployed (a tree that git itself would not have
+// written, an object that is too large, a path that is not there, SHA-256 objects) is a fault.Refused.
+//
+// # Concurrency
+//
+// A Repository may be used from many goroutines, which take turns. The functions may be called at any time.
 package git

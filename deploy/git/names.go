@@ -11,13 +11,13 @@ import (
 	"refship/deploy/tree"
 )
 
-// OID names a git object. Packages above this one know it by this name, those below by tree's.
+// OID names a git object; see the package documentation for its two names.
 type OID = tree.OID
 
 // ParseOID reads an oid as git prints it; see tree.ParseOID.
 func ParseOID(digits string) (OID, error) { return tree.ParseOID(digits) }
 
-// CheckRef takes full ref names as git-check-ref-format(1) describes them.
+// CheckRef refuses what is not a full ref name as git-check-ref-format(1) describes them (fault.Refused).
 func CheckRef(ref string) error {
 	name := plumbing.ReferenceName(ref)
 	if !strings.HasPrefix(ref, "refs/") || strings.Count(ref, "/") < 2 || len(ref) > 1000 || name.Validate() != nil {

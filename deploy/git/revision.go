@@ -9,19 +9,23 @@ import (
 	"refship/deploy/text"
 )
 
-// Revision is what a name of git's (gitrevisions(7)) means in a repository.
+// Revision is what a git revision (gitrevisions(7)) names in a repository.
 type Revision struct {
 	Commit  OID
 	Ref     string // full name of the ref that was named, also as HEAD; "" if none was
 	Subject string // of the commit
 }
 
-// FindRevision resolves rev where path is: HEAD is that of its work tree. It is git that resolves, as its user's.
+// FindRevision resolves rev where path is, as the user's git does: HEAD is that of path's work tree.
 func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
-	// In two steps: to some names (":/text") nothing can be appended.
-	out, err := AsUser(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", rev)
+	parse := func(args ...string) (string, error) {
+		out, err := AsUser(ctx, append([]string{"-C", path, "rev-parse", "--verify"}, args...)...)
+		return strings.TrimSuffix(out, "\n"), err
+	}
+	// In two steps: nothing can be appended to some names (":/text").
+	out, err := parse("--quiet", "--end-of-options", rev)
 	if err == nil {
-		out, err = AsUser(ctx, "-C", path, "rev-parse", "--verify", "--quiet", "--end-of-options", strings.TrimSuffix(out, "\n")+"^{commit}")
+		out, err = parse("--quiet", "--end-of-options", out+"^{commit}")
 	}
 	if err != nil {
 		return Revision{}, &fault.Error{
@@ -31,16 +35,15 @@ func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
 		}
 	}
 	r := Revision{}
-	if r.Commit, err = ParseOID(strings.TrimSuffix(out, "\n")); err != nil {
+	if r.Commit, err = ParseOID(out); err != nil {
 		return Revision{}, fmt.Errorf("resolve %q: %w", text.Clip(rev), err)
 	}
-	// A name that is no ref's, such as HEAD~1, has no full name; one that several refs have, git refuses to choose.
-	if out, err = AsUser(ctx, "-C", path, "rev-parse", "--verify", "--symbolic-full-name", "--end-of-options", rev); err == nil {
-		if ref := strings.TrimSuffix(out, "\n"); CheckRef(ref) == nil {
-			r.Ref = ref
-		}
+	// HEAD~1 and the like are no ref's name, and git does not choose between two refs of one name.
+	if ref, err := parse("--symbolic-full-name", "--end-of-options", rev); err == nil && CheckRef(ref) == nil {
+		r.Ref = ref
 	}
-	out, err = AsUser(ctx, "-C", path, "show", "--no-patch", "--no-show-signature", "--format=%s", "--end-of-options", r.Commit.String())
+	out, err = AsUser(ctx, "-C", path, "show", "--no-patch", "--no-show-signature", "--format=%s",
+		"--end-of-options", r.Commit.String())
 	if err != nil {
 		return Revision{}, fmt.Errorf("read commit %s: %w", r.Commit, err)
 	}
@@ -48,10 +51,11 @@ func FindRevision(ctx context.Context, path, rev string) (Revision, error) {
 	return r, nil
 }
 
-// Uncommitted lists the files of the work tree at path that are not as the commit HEAD has them, sorted as git has them,
-// also those that git does not know.
+// Uncommitted lists the files of the work tree at path that differ from the commit that HEAD names, also those that git
+// does not track, in git's order.
 func Uncommitted(ctx context.Context, path string) ([]string, error) {
-	out, err := AsUser(ctx, "-C", path, "--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal")
+	out, err := AsUser(ctx, "-C", path, "--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames",
+		"--untracked-files=normal")
 	if err != nil {
 		return nil, fmt.Errorf("look at work tree: %w", err)
 	}

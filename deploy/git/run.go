@@ -3,63 +3,145 @@ package git
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 )
 
-// Env is the whole environment of a git process in the repository at gitDir: nothing of this process's own but PATH,
-// and no configuration but the repository's. Replacement objects (git-replace(1)) are refs that anybody who may push
-// can push; git must not read one object for another because of them.
+// endGrace is how long a git that has closed its output, or was killed, may take to end.
+const endGrace = 5 * time.Second
+
+// maxSaid bounds what is kept of git's standard error, in bytes.
+const maxSaid = 4096
+
+// Env is the whole environment of a git that works for refship on the repository at gitDir: of this process's own only
+// PATH, and more. What decides which configuration and objects git sees comes last, so that more cannot change it: no
+// configuration but the repository's, and no replacement objects (git-replace(1)), which are refs that anybody who may
+// push can push.
 func Env(gitDir string, more ...string) []string {
-	return append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir, "LC_ALL=C", "GIT_DIR=" + gitDir,
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1",
-	}, more...)
+	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, more, []string{
+		"LC_ALL=C", "GIT_DIR=" + gitDir, "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_NO_REPLACE_OBJECTS=1",
+	})
 }
 
-// Run runs the system's git with an environment made from scratch (Env), and gives its standard output.
-func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
+// command is a git on the repository at gitDir that gets no signal of the caller's terminal: Ctrl-C must not end the
+// git of a push that is to finish.
+func command(ctx context.Context, gitDir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = gitDir
-	cmd.Env = Env(gitDir)
-	var out, speech bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &speech
-	if err := cmd.Run(); err != nil {
-		said := strings.ReplaceAll(speech.String(), gitDir, filepath.Base(gitDir)) // where it lies is not for those who push
-		return nil, fmt.Errorf("run git %s: %w: %s", args[0], disk.WithoutDir(err), strings.TrimSpace(said))
-	}
-	return out.Bytes(), nil
+	cmd.Dir, cmd.Env = gitDir, env
+	cmd.WaitDelay = endGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
 }
 
-// ReadRef gives the oid that a ref of the repository at gitDir has; zero: there is no such ref.
-func ReadRef(ctx context.Context, gitDir, ref string) (OID, error) {
-	found, err := ReadRefs(ctx, gitDir, []string{ref})
-	return found[ref], err
+// Run runs git on the repository at gitDir, in an environment made from scratch ([Env]), and gives its standard output.
+// Errors are *Error, and the cause that ended ctx.
+func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
+	return output(ctx, command(ctx, gitDir, Env(gitDir), args...), args[0])
 }
 
-// ReadRefs gives the oids of those refs that exist, loose or packed.
-func ReadRefs(ctx context.Context, gitDir string, refs []string) (map[string]OID, error) {
-	found := make(map[string]OID)
-	if len(refs) == 0 {
-		return found, nil
+// AsUser runs git as the user would, and gives its standard output. Errors are those of Run.
+func AsUser(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Env = userEnviron()
+	cmd.WaitDelay = endGrace
+	out, err := output(ctx, cmd, strings.Join(args, " "))
+	return string(out), err
+}
+
+// userEnviron is the caller's environment without what would lead git to another repository or change its rules. Which
+// files are the user's configuration, and how far git looks for a repository, is the user's choice; hooks run under the
+// same.
+func userEnviron() []string {
+	kept := []string{
+		"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES",
+		"GIT_DISCOVERY_ACROSS_FILESYSTEM",
 	}
-	args := append([]string{"for-each-ref", "--format=%(objectname) %(refname)", "--end-of-options"}, refs...)
-	out, err := Run(ctx, gitDir, args...)
-	if err != nil {
-		return nil, err
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name == "LC_ALL" || strings.HasPrefix(name, "GIT_") && !slices.Contains(kept, name)
+	})
+	return append(env, "LC_ALL=C")
+}
+
+// output runs a git that ends by itself and gives its standard output. name is for errors.
+func output(ctx context.Context, cmd *exec.Cmd, name string) ([]byte, error) {
+	var out bytes.Buffer
+	said := &speech{}
+	cmd.Stdout, cmd.Stderr = &out, said
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("run git %s: %w", name, context.Cause(ctx))
 	}
-	for line := range strings.Lines(string(out)) {
-		oid, ref, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		h, err := ParseOID(oid)
-		if err != nil {
-			return nil, fmt.Errorf("read ref %s: %w", ref, err)
-		}
-		found[ref] = h
+	return nil, &Error{Command: name, Said: said.text(cmd.Dir), Err: disk.WithoutDir(err)}
+}
+
+// Error is a git that failed.
+type Error struct {
+	Command string // its arguments, or the first
+	Said    string // what it said, may be ""
+	Err     error  // usually an *exec.ExitError
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("git %s: %v", e.Command, e.Err)
+	if e.Said != "" {
+		lines := strings.FieldsFunc(e.Said, func(r rune) bool { return r == '\n' })
+		s += ": " + strings.Join(lines, "; ")
 	}
-	return found, nil
+	return s
+}
+
+// Unwrap gives the remedy where one is known.
+func (e *Error) Unwrap() error {
+	remedy := ""
+	switch {
+	case strings.Contains(e.Said, "unknown option"), errors.Is(e.Err, exec.ErrNotFound):
+		remedy = installRemedy
+	case strings.Contains(e.Said, "not a git repository"):
+		remedy = "give the repository's git directory: git -C DIR rev-parse --absolute-git-dir prints it"
+	}
+	return &fault.Error{Remedy: remedy, Cause: e.Err}
+}
+
+// exitCode is git's, -1 if it was killed or did not run.
+func (e *Error) exitCode() int {
+	var exit *exec.ExitError
+	if errors.As(e.Err, &exit) {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// speech keeps the beginning of what git says.
+type speech struct{ buf bytes.Buffer }
+
+func (s *speech) Write(b []byte) (int, error) {
+	if room := maxSaid - s.buf.Len(); room > 0 {
+		s.buf.Write(b[:min(room, len(b))])
+	}
+	return len(b), nil
+}
+
+// text is what was said without the usage that follows a wrong option. Of the repository's path only the last element
+// stays: where it lies on the server is not for pushers.
+func (s *speech) text(gitDir string) string {
+	said, _, _ := strings.Cut(strings.ReplaceAll(s.buf.String(), "\r", "\n"), "\nusage:")
+	if gitDir != "" {
+		said = strings.ReplaceAll(said, gitDir, filepath.Base(gitDir))
+	}
+	return strings.TrimSpace(said)
 }

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// SharedMode is the mode of directories that refship makes in the repository at gitDir: that of its objects, since
-// whoever may put objects there (core.sharedRepository) may push.
+// SharedMode is the mode of directories that refship makes in the repository at gitDir: that of its objects. An account
+// that may write objects there (core.sharedRepository) may push.
 func SharedMode(gitDir string) (fs.FileMode, error) {
 	info, err := os.Stat(filepath.Join(gitDir, "objects"))
 	if err != nil {
@@ -16,8 +16,8 @@ func SharedMode(gitDir string) (fs.FileMode, error) {
 	return info.Mode().Perm() | info.Mode()&fs.ModeSetgid | 0o700, nil
 }
 
-// Readable takes from a directory's mode that of a file in it: whoever can look into the directory can read it, and only
-// its owner can write.
+// Readable is the mode of a file in a directory of this mode: those who can enter the directory can read the file, and
+// only its owner can write it.
 func Readable(dir fs.FileMode) fs.FileMode {
 	mode := fs.FileMode(0o600)
 	for _, x := range []fs.FileMode{0o010, 0o001} {
@@ -28,7 +28,7 @@ func Readable(dir fs.FileMode) fs.FileMode {
 	return mode
 }
 
-// Executable is the same of a program.
+// Executable is Readable of a program.
 func Executable(dir fs.FileMode) fs.FileMode {
 	mode := Readable(dir)
 	return mode | (mode&0o444)>>2

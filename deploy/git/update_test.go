@@ -11,7 +11,8 @@ import (
 )
 
 func TestParseUpdates(t *testing.T) {
-	got, err := ParseUpdates([]byte(firstOID + " " + secondOID + " refs/heads/main\n" + zeroOID + " " + firstOID + " refs/tags/v1\n"))
+	got, err := ParseUpdates([]byte(firstOID + " " + secondOID + " refs/heads/main\n" + zeroOID + " " + firstOID +
+		" refs/tags/v1\n"))
 	a, _ := ParseOID(firstOID)
 	b, _ := ParseOID(secondOID)
 	want := []RefUpdate{{Ref: "refs/heads/main", Old: a, New: b}, {Ref: "refs/tags/v1", New: a}}
@@ -19,13 +20,16 @@ func TestParseUpdates(t *testing.T) {
 		t.Errorf("updates (-want +got), %v:\n%s", err, diff)
 	}
 	for name, c := range map[string]struct{ input, says string }{
-		"nothing":        {"", "there are none"},
-		"no line end":    {firstOID + " " + secondOID + " refs/heads/main", "has no end"},
-		"empty line":     {"\n", "not <old> <new> <ref>"},
-		"two fields":     {firstOID + " " + secondOID + "\n", "not <old> <new> <ref>"},
-		"upper case":     {strings.ToUpper(firstOID) + " " + secondOID + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
-		"short oid":      {firstOID[:39] + " " + secondOID + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
-		"60 digits":      {firstOID + firstOID[:20] + " " + secondOID + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
+		"nothing":     {"", "there are none"},
+		"no line end": {firstOID + " " + secondOID + " refs/heads/main", "has no end"},
+		"empty line":  {"\n", "not <old> <new> <ref>"},
+		"two fields":  {firstOID + " " + secondOID + "\n", "not <old> <new> <ref>"},
+		"upper case": {strings.ToUpper(firstOID) + " " + secondOID + " refs/heads/main\n",
+			"not 40 or 64 lower-case hex digits"},
+		"short oid": {firstOID[:39] + " " + secondOID + " refs/heads/main\n",
+			"not 40 or 64 lower-case hex digits"},
+		"60 digits": {firstOID + firstOID[:20] + " " + secondOID + " refs/heads/main\n",
+			"not 40 or 64 lower-case hex digits"},
 		"two spaces":     {firstOID + "  " + secondOID + " refs/heads/main\n", "not 40 or 64 lower-case hex digits"},
 		"short ref":      {firstOID + " " + secondOID + " main\n", `ref name "main"`},
 		"refs alone":     {firstOID + " " + secondOID + " refs/stash\n", "ref name"},

@@ -6,10 +6,10 @@
 //
 // # Words
 //
-// A frontend is how mgmt reads a deploy: lang (its language, mcl), yaml (a graph in one file), empty (nothing is run).
-// The payload tells frontend, settings, and where the superblock is; the superblock is the list of files. NS is the
-// namespace that mgmt keeps everything in, /_mgmt. Its client adds and removes NS by itself, so what stands in values is
-// without NS. The entry file is the one that mgmt starts with.
+// A frontend is how mgmt reads a deploy: lang (its language, mcl), yaml (a graph in one file), empty (nothing is
+// run). The payload tells frontend, settings, and where the superblock is; the superblock is the list of files. NS is
+// the namespace that mgmt keeps everything in, /_mgmt. Its client adds and removes NS by itself, so what stands in
+// values is without NS. The entry file is the one that mgmt starts with.
 //
 // # Keys
 //
@@ -36,10 +36,10 @@
 //
 // # Format
 //
-// Payload and superblock are one value each in Go's gob (the documentation of encoding/gob specifies it). The payload is
-// written as one line of standard, padded base64. Fields are matched by name: their order, the names of the types and
-// their numbers differ from one writer to the next and mean nothing, so values are compared decoded, never as bytes.
-// The one name that counts is that of an interface's type. These are the structs:
+// Payload and superblock are one value each in Go's gob (the documentation of encoding/gob specifies it). The payload
+// is written as one line of standard, padded base64. Fields are matched by name: their order, the names of the types
+// and their numbers differ from one writer to the next and mean nothing, so values are compared decoded, never as
+// bytes. The one name that counts is that of an interface's type. These are the structs:
 //
 //	payload:     ID uint64         0: a reader takes N
 //	             Name string       "lang", "yaml" or "empty"; mgmt does not look at it [code]
@@ -62,11 +62,11 @@
 //	             Children []*File   of a directory
 //	             Hash string        sha256 of a file's content in lower-case hex; "" in a directory
 //
-// InputURI is "etcdfs://" and the superblock's key without NS, which makes three slashes. UnificationStrategy has to be
-// a map, which may be empty, and not nil: otherwise mgmt logs "lang struct was not built properly" and goes on with what
-// it ran before. Permission bits mean nothing to mgmt; we write 0644, 0755 for executable files and directories, and
-// none for the root. There are no links: `mgmt deploy` writes the content that a link leads to, with the mode of a
-// link, 0x080001ff. Whoever decodes has to take that for a file.
+// InputURI is "etcdfs://" and the superblock's key without NS, which makes three slashes. UnificationStrategy has to
+// be a map, which may be empty, and not nil: otherwise mgmt logs "lang struct was not built properly" and goes on
+// with what it ran before. Permission bits mean nothing to mgmt; we write 0644, 0755 for executable files and
+// directories, and none for the root. There are no links: `mgmt deploy` writes the content that a link leads to, with
+// the mode of a link, 0x080001ff. Whoever decodes has to take that for a file.
 //
 // A file is one value of etcd, and so is the superblock. A stock etcd takes 1.5 MiB a request. The superblock has about
 // 96 bytes a file with short names: some 16,000 files.
@@ -117,9 +117,9 @@
 //
 //	19 ff 85 02 01 01 0a 5b 5d 2a 66 73 2e 46 69 6c 65 01 ff 86 00 01 ff 82 00 00
 //
-// The value has 83 (hex) bytes: "/storage", "sha256", and the root. Of the root, Path is not there, Mode is 80000000, and
-// Children, two fields further, has one element: Path "start.yaml", Mode 1b6 (octal 666), ModTime with 0f bytes, and, two
-// fields further, Hash of 40 (hex) digits. Three zeros end that file, the root, and the superblock.
+// The value has 83 (hex) bytes: "/storage", "sha256", and the root. Of the root, Path is not there, Mode is 80000000,
+// and Children, two fields further, has one element: Path "start.yaml", Mode 1b6 (octal 666), ModTime with 0f bytes,
+// and, two fields further, Hash of 40 (hex) digits. Three zeros end that file, the root, and the superblock.
 //
 //	ff 83 ff 80 01 08 2f 73 74 6f 72 61 67 65 01 06 73 68 61 32 35 36 01 02 fc 80 00 00 00 02 01
 //	01 0a 73 74 61 72 74 2e 79 61 6d 6c 01 fe 01 b6 01 0f 01 00 00 00 0e e2 95 ef 76 38 7e eb af 00 00
@@ -128,10 +128,10 @@
 //
 // # Invariants
 //
-//   - What Lay gives, mgmt can read: every file is in Layout's Root with its sha256 and fits one value, and the entry file
-//     is one of them. Everything else is refused, with the path, what is wrong, and what to do.
-//   - A link is written as the file that it leads to, content and mode. It leads to a file inside the tree, or the tree is
-//     refused. Submodules are left out.
+//   - What Lay gives, mgmt can read: every file is in Layout's Root with its sha256 and fits one value, and the entry
+//     file is one of them. Everything else is refused, with the path, what is wrong, and what to do.
+//   - A link is written as the file that it leads to, content and mode. It leads to a file inside the tree, or the
+//     tree is refused. Submodules are left out.
 //   - The same tree and options give the same layout; in one process, also the same bytes.
 //   - No input makes a decoder panic, and what it takes of memory and stack is bounded.
 //   - No tree keeps Lay busy: its steps are bounded, whatever the tree has, and it ends early with its context. Each
@@ -139,7 +139,7 @@
 //
 // # Concurrency
 //
-// All functions may be called at the same time. Types are plain values. gob knows types by name for the whole process:
-// the first payload that is encoded or decoded registers mgmt's three names. In a program that holds mgmt itself they are
-// taken, and both are errors.
+// All functions may be called at the same time. Types are plain values. gob knows types by name for the whole
+// process: the first payload that is encoded or decoded registers mgmt's three names. In a program that holds mgmt
+// itself they are taken, and both are errors.
 package mgmt

@@ -4,25 +4,30 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dustin/go-humanize"
+	"refship/deploy/fault"
 )
 
-// Error says that mgmt could not run what is to be deployed.
-type Error struct {
-	Path   string // in the tree; "" if What is about all of it
-	What   string // a sentence; with a Path what follows it in one
-	Remedy string
-}
+// ReasonSettings is the reason of a refusal that other settings, frontend or entry, would end. It is about the remedy.
+const ReasonSettings fault.Reason = "mgmt-settings"
 
-func (e *Error) Error() string {
-	if e.Path == "" {
-		return e.What
+// refuse says that mgmt could not run what is to be deployed, because of what is at path: what follows that in a
+// sentence. Without a path it is about the whole tree.
+func refuse(path, what, remedy string) error {
+	if path != "" {
+		what = quote(path) + " " + what
 	}
-	return quote(e.Path) + " " + e.What
+	return fault.New(fault.Refused, what, remedy)
 }
 
-// Hint is the remedy.
-func (e *Error) Hint() string { return e.Remedy }
+// refuseSettings is refuse where other settings are the remedy.
+func refuseSettings(path, what, remedy string) error {
+	if path != "" {
+		what = quote(path) + " " + what
+	}
+	return &fault.Error{
+		Kind: fault.Refused, What: what, Remedy: remedy, Reason: ReasonSettings, About: []string{remedy},
+	}
+}
 
 // quote writes a path or a link's target, not more of it than fits a few lines.
 func quote(path string) string {
@@ -31,12 +36,4 @@ func quote(path string) string {
 		return fmt.Sprintf("%q…", strings.ToValidUTF8(path[:most], ""))
 	}
 	return fmt.Sprintf("%q", path)
-}
-
-// size writes a number of bytes for reading, and exactly.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(n)), n)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"go.uber.org/goleak"
 
+	"refship/deploy/fault"
+	"refship/deploy/git"
+	"refship/deploy/git/gittest"
 	"refship/deploy/mgmt"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/tree"
@@ -85,11 +87,11 @@ func (f *forest) plant(leaves map[string]leaf) tree.Entry {
 
 func (f *forest) leaf(name string, l leaf) tree.Entry {
 	if l.mode == filemode.Submodule {
-		return tree.Entry{Mode: l.mode, Name: name, OID: oid(strings.Repeat("5d", 20))}
+		return tree.Entry{Mode: l.mode, Name: name, OID: gittest.OID(strings.Repeat("5d", 20))}
 	}
-	h := tree.HashBlob(int64(len(l.content)))
-	h.Write([]byte(l.content))
-	e := tree.Entry{Mode: l.mode, Name: name, OID: tree.FromSHA1([20]byte(h.Sum(nil))), Size: int64(len(l.content)), SHA256: sum(l.content)}
+	e := tree.Entry{
+		Mode: l.mode, Name: name, OID: gittest.BlobOID(l.content), Size: int64(len(l.content)), SHA256: sum(l.content),
+	}
 	f.contents[e.OID] = l.content
 	if l.size > 0 {
 		e.Size = l.size
@@ -143,41 +145,19 @@ func lay(leaves map[string]leaf, o mgmt.Options) (*mgmt.Layout, error) {
 	return mgmt.Lay(context.Background(), f.source(f.plant(leaves).OID), o)
 }
 
-// commit makes a real repository of leaves, with git, and reads it through package tree into a forest.
-func oid(digits string) tree.OID {
-	o, err := tree.ParseOID(digits)
-	if err != nil {
-		panic(err)
-	}
-	return o
-}
-
-func commit(t *testing.T, leaves map[string]leaf) (*forest, tree.OID) {
+// commit makes a real repository of leaves, and reads it into a forest.
+func commit(t *testing.T, leaves map[string]leaf) (*forest, git.OID) {
 	t.Helper()
-	dir, env := t.TempDir(), []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
-	}
-	git := func(args ...string) string {
-		t.Helper()
-		cmd := exec.Command("git", args...)
-		cmd.Dir, cmd.Env = dir, env
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %q: %v: %s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	git("init", "-q")
+	dir := t.TempDir()
 	write(t, dir, leaves)
-	git("add", "-A")
-	git("commit", "-q", "-m", "all")
-	r, err := tree.OpenRepository(context.Background(), filepath.Join(dir, ".git"), nil)
+	work := gittest.New(t).With("GIT_WORK_TREE=" + dir)
+	work.Git("-c", "core.bare=false", "add", "-A")
+	r, err := git.OpenRepository(context.Background(), work.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	f, root := newForest(), oid(git("rev-parse", "HEAD^{tree}"))
+	f, root := newForest(), work.OID("write-tree")
 	f.read(t, r, root)
 	return f, root
 }
@@ -205,7 +185,7 @@ func write(t testing.TB, dir string, leaves map[string]leaf) {
 }
 
 // read takes a tree out of a repository.
-func (f *forest) read(t *testing.T, r *tree.Repository, oid tree.OID) tree.Entry {
+func (f *forest) read(t *testing.T, r *git.Repository, oid tree.OID) tree.Entry {
 	t.Helper()
 	entries, err := r.Tree(oid)
 	if err != nil {
@@ -260,14 +240,17 @@ func (f *forest) keys(t testing.TB, l *mgmt.Layout) map[string][]byte {
 	return keys
 }
 
-// refused wants an *Error about a path with a text in it and a remedy.
+// refused wants a refusal about a path with a text in it and a remedy.
 func refused(t testing.TB, err error, path, what string) {
 	t.Helper()
-	var e *mgmt.Error
-	switch {
-	case !errors.As(err, &e):
-		t.Errorf("got error %v, want an *Error that %q: %s", err, path, what)
-	case e.Path != path || !strings.Contains(e.Error(), what) || e.Hint() == "":
-		t.Errorf("refused with %q at %.300q, hint %q; want %q at %.300q", e, e.Path, e.Hint(), what, path)
+	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) == "" || !strings.Contains(err.Error(), what) ||
+		!isAbout(err, path) {
+		t.Errorf("error is %v, remedy %q; want a refusal about %.300q with %q", err, fault.RemedyOf(err), path, what)
 	}
+}
+
+// isAbout tells whether an error begins with a path; "" is none.
+func isAbout(err error, path string) bool {
+	quoted := fmt.Sprintf("%q", path[:min(300, len(path))])
+	return strings.HasPrefix(err.Error(), quoted) == (path != "")
 }

@@ -22,27 +22,25 @@ const (
 	startName    = "start.yaml"
 )
 
-// CheckFrontend accepts auto, lang, yaml and empty. What is returned otherwise is an *Error.
+// CheckFrontend accepts auto, lang, yaml and empty. Any other name is refused (fault.Refused).
 func CheckFrontend(name string) error {
 	switch name {
 	case Auto, Lang, YAML, Empty:
 		return nil
 	case "puppet", "langpuppet":
-		return &Error{
-			What:   fmt.Sprintf("frontend %s is none any more: mgmt dropped puppet and langpuppet in 2024", name),
-			Remedy: "translate the manifests to mcl and choose lang, or stay on an old mgmt and deploy with its own command",
-		}
+		return refuse("", fmt.Sprintf("frontend %s is gone: mgmt dropped puppet and langpuppet in 2024", name),
+			"translate the manifests to mcl and choose lang, or stay on an old mgmt and deploy with its own command")
 	}
-	return &Error{What: fmt.Sprintf("frontend %q is not known", name), Remedy: "the frontends of mgmt are lang, yaml and empty; auto picks lang or yaml"}
+	return refuse("", fmt.Sprintf("frontend %q is not known", name),
+		"the frontends of mgmt are lang, yaml and empty; auto picks lang or yaml")
 }
 
 // pick chooses a frontend by what stands at the root of the tree.
 func (l *layer) pick(ctx context.Context) (string, error) {
 	if l.o.Entry != "" {
-		return "", &Error{
-			What:   fmt.Sprintf("the entry file %q is set, and the frontend is auto, which looks for those that mgmt starts with by default", l.o.Entry),
-			Remedy: "name the frontend that it is for, lang or yaml, with --frontend, or take --entry away",
-		}
+		return "", refuseSettings("",
+			fmt.Sprintf("the entry file %q is set, and frontend auto looks for mgmt's default entry files", l.o.Entry),
+			"set the frontend that it is for, lang or yaml, or unset the entry file")
 	}
 	has := map[string]bool{}
 	n, err := l.visit(ctx, l.src.Root)
@@ -55,19 +53,17 @@ func (l *layer) pick(ctx context.Context) (string, error) {
 	}
 	switch lang, yaml := has[metadataName] || has[defaultMain], has[startName]; {
 	case lang && yaml:
-		return "", &Error{
-			What:   "the tree holds what two frontends start with: metadata.yaml or main.mcl is for lang, start.yaml for yaml",
-			Remedy: "set --frontend lang or --frontend yaml",
-		}
+		return "", refuseSettings("",
+			"the tree holds what two frontends start with: metadata.yaml or main.mcl is for lang, start.yaml for yaml",
+			"set the frontend to lang or yaml")
 	case lang:
 		return Lang, nil
 	case yaml:
 		return YAML, nil
 	}
-	return "", &Error{
-		What:   "the tree holds nothing that mgmt starts with: neither metadata.yaml nor main.mcl for lang, nor start.yaml for yaml",
-		Remedy: "add one of them, or set --frontend, and with lang or yaml --entry FILE where it has another name",
-	}
+	return "", refuseSettings("",
+		"the tree holds nothing that mgmt starts with: no metadata.yaml or main.mcl for lang, no start.yaml for yaml",
+		"add one of them, or set the frontend, and with lang or yaml the entry file if it has another name")
 }
 
 func isFileOrLink(e tree.Entry) bool { return isFile(e) || isLink(e) }

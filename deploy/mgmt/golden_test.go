@@ -110,7 +110,8 @@ var goldens = []struct {
 	made                  bool     // a metadata.yaml
 }{
 	{name: "lang", frontend: mgmt.Lang, entry: "hello.mcl", made: true},
-	{name: "lang-dir", frontend: mgmt.Lang, leftOut: []string{"README", "notes", "notes/deep", "notes/deep/n.txt"}, notInGit: []string{"files/emptydir"}},
+	{name: "lang-dir", frontend: mgmt.Lang, leftOut: []string{"README", "notes", "notes/deep", "notes/deep/n.txt"},
+		notInGit: []string{"files/emptydir"}},
 	{name: "yaml", frontend: mgmt.YAML, entry: "graph.yaml"},
 	{name: "empty", frontend: mgmt.Empty},
 }
@@ -177,7 +178,8 @@ func TestGoldenEncodes(t *testing.T) {
 		t.Run(g.name, func(t *testing.T) {
 			input := goldenInputOrNothing(t, g.name, g.frontend)
 			f, root := commit(t, input)
-			l, err := mgmt.Lay(context.Background(), f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+			l, err := mgmt.Lay(context.Background(), f.source(root),
+				mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +196,8 @@ func TestGoldenEncodes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want.InputURI, got.InputURI = want.InputURI[:min(len(want.InputURI), len("etcdfs:///fs/deploy/"))], got.InputURI[:min(len(got.InputURI), len("etcdfs:///fs/deploy/"))]
+			want.InputURI, got.InputURI = want.InputURI[:min(len(want.InputURI), len("etcdfs:///fs/deploy/"))],
+				got.InputURI[:min(len(got.InputURI), len("etcdfs:///fs/deploy/"))]
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("payload (-theirs +ours):\n%s", diff)
 			}
@@ -254,7 +257,8 @@ func TestGoldenReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			f, root := commit(t, goldenInputOrNothing(t, g.name, g.frontend))
-			l, err := mgmt.Lay(context.Background(), f.source(root), mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+			l, err := mgmt.Lay(context.Background(), f.source(root),
+				mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +266,8 @@ func TestGoldenReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if theirs.Name != g.frontend || ours.Name != g.frontend || theirs.ID != 1 || ours.ID != 3 || theirs.Entry != ours.Entry {
+			if theirs.Name != g.frontend || ours.Name != g.frontend || theirs.ID != 1 || ours.ID != 3 ||
+				theirs.Entry != ours.Entry {
 				t.Errorf("theirs is %+v, ours %+v", theirs, ours)
 			}
 			if g.frontend == mgmt.Empty {

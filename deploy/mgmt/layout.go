@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -26,7 +27,7 @@ type Source struct {
 // Options say what to make of a tree.
 type Options struct {
 	Frontend string // auto, lang, yaml or empty
-	Entry    string // the file that mgmt starts with, a path in the tree; "": the frontend's default, the only one with auto and empty
+	Entry    string // a path in the tree; "" is the frontend's default, and the only one with auto and empty
 	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
 }
 
@@ -75,18 +76,16 @@ func (n *node) find(name string) *tree.Entry {
 	return nil
 }
 
-// Lay makes what mgmt reads of a tree. What mgmt could not run is refused with an *Error, and so is what takes too many
-// steps to find out; other errors are those of src, and the cause that ended ctx, as it is. Nothing but the tree is
-// looked at: equal trees and options give equal layouts.
+// Lay makes what mgmt reads of a tree. What mgmt could not run is refused (fault.Refused), and so is what takes too
+// many steps to find out; other errors are those of src, and the cause that ended ctx. Nothing but the tree is looked
+// at: equal trees and options give equal layouts.
 func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 	if err := CheckFrontend(o.Frontend); err != nil {
 		return nil, err
 	}
 	if o.Entry != "" && (!fs.ValidPath(strings.ToValidUTF8(o.Entry, "?")) || o.Entry == ".") {
-		return nil, &Error{
-			What:   fmt.Sprintf("the entry file %q is no path in the tree", o.Entry),
-			Remedy: "name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it",
-		}
+		return nil, refuse("", fmt.Sprintf("the entry file %q is not a path in the tree", o.Entry),
+			"name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it")
 	}
 	l := &layer{
 		src: src, o: o, nodes: map[tree.OID]*node{}, targets: map[tree.OID]string{}, large: map[tree.SHA256]*Large{},
@@ -104,10 +103,8 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 		return l.yaml(ctx)
 	}
 	if o.Entry != "" {
-		return nil, &Error{
-			What:   fmt.Sprintf("the entry file %q is set, and frontend empty runs none", o.Entry),
-			Remedy: "take --entry away, or choose frontend lang or yaml",
-		}
+		return nil, refuseSettings("", fmt.Sprintf("the entry file %q is set, and frontend empty runs none", o.Entry),
+			"unset the entry file, or set the frontend to lang or yaml")
 	}
 	return &Layout{Frontend: Empty}, nil
 }
@@ -154,20 +151,17 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 		return "", nil, err
 	}
 	if l.o.Entry != "" && l.o.Entry != entry {
-		return "", nil, &Error{
-			Path: metadataName, What: fmt.Sprintf("names main %q, and the entry file is set to %q: with mgmt, metadata.yaml wins", entry, l.o.Entry),
-			Remedy: "take --entry away, or name the same file in metadata.yaml, and deploy again",
-		}
+		return "", nil, refuseSettings(metadataName,
+			fmt.Sprintf("names main %q, and the entry file is set to %q: mgmt follows metadata.yaml", entry, l.o.Entry),
+			"unset the entry file, or name the same file in metadata.yaml, and deploy again")
 	}
 	main, err := l.follow(ctx, root, entry, 0)
 	if err != nil {
 		return "", nil, err
 	}
 	if main.why != "" {
-		return "", nil, &Error{
-			Path: metadataName, What: fmt.Sprintf("names main %q, which %s", entry, main.why),
-			Remedy: "add that file, or name another as main, and deploy again",
-		}
+		return "", nil, refuse(metadataName, fmt.Sprintf("names main %q, which %s", entry, main.why),
+			"add that file, or name another as main, and deploy again")
 	}
 	return entry, nil, nil
 }
@@ -175,20 +169,20 @@ func (l *layer) langEntry(ctx context.Context) (entry string, made []byte, err e
 // readMetadata gives the entry file that the metadata.yaml in the tree names.
 func (l *layer) readMetadata(meta found) (entry string, err error) {
 	no := func(what string) error {
-		return &Error{Path: metadataName, What: what, Remedy: "correct it, or remove it and one is made; then deploy again"}
+		return refuse(metadataName, what, "correct it, or remove it and one is made; then deploy again")
 	}
 	if meta.why != "" {
 		return "", no(meta.why)
 	}
 	if meta.file.Size > maxMetadata {
-		return "", no(fmt.Sprintf("has %s, and at most %s are read", size(meta.file.Size), size(maxMetadata)))
+		return "", no(fmt.Sprintf("has %s (limit %s)", text.Size(meta.file.Size), text.Size(maxMetadata)))
 	}
-	text, err := l.content(meta.file, meta.path)
+	content, err := l.content(meta.file, meta.path)
 	if err != nil {
 		return "", err
 	}
-	if entry, err = parseMetadata(text); err != nil {
-		return "", no("can not be read by mgmt: " + err.Error())
+	if entry, err = parseMetadata(content); err != nil {
+		return "", no("cannot be read by mgmt: " + err.Error())
 	}
 	return entry, nil
 }
@@ -201,10 +195,8 @@ func (l *layer) entry(ctx context.Context, path, frontend string) (tree.Entry, e
 		if f.gone {
 			what = "is not in the tree"
 		}
-		err = &Error{
-			Path: path, What: fmt.Sprintf("%s, and frontend %s starts with it", what, frontend),
-			Remedy: "add it and deploy again, or name the file to start with: --entry FILE",
-		}
+		err = refuseSettings(path, fmt.Sprintf("%s, and frontend %s starts with it", what, frontend),
+			"add it and deploy again, or set the entry file to another")
 	}
 	return f.file, err
 }
@@ -235,10 +227,8 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 	dir := &File{Name: at.name, Mode: dirMode}
 	for _, e := range n.entries {
 		if n := at.length + len(e.Name); n > maxTarget {
-			return nil, &Error{
-				Path: at.path(e.Name), What: fmt.Sprintf("is a path of %s, and Linux has paths of at most %d", size(int64(n)), maxTarget),
-				Remedy: "shorten it and deploy again",
-			}
+			return nil, refuse(at.path(e.Name), fmt.Sprintf("is a path of %d bytes (limit %d on Linux)", n, maxTarget),
+				"shorten it and deploy again")
 		}
 		var below *File
 		switch {
@@ -270,10 +260,10 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 // file lays out a file.
 func (l *layer) file(ctx context.Context, e tree.Entry, name, path string) (*File, error) {
 	if e.Size > l.o.MaxValue {
-		return nil, &Error{
-			Path: path, What: fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s", size(e.Size), size(l.o.MaxValue)),
-			Remedy: "let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the tree and deploy again",
-		}
+		what := fmt.Sprintf("has %s, and mgmt reads a file as one value of etcd, of at most %s",
+			text.ExactSize(e.Size), text.ExactSize(l.o.MaxValue))
+		return nil, refuse(path, what,
+			"let mgmt fetch it from elsewhere, or cut it in pieces; take it out of the tree and deploy again")
 	}
 	if err := l.count(ctx, name, leastFile); err != nil {
 		return nil, err
@@ -306,7 +296,7 @@ func (l *layer) count(ctx context.Context, name string, least int) error {
 	if err != nil {
 		return err
 	}
-	return l.tooMany(files, fmt.Sprintf("more than %s", size(l.o.MaxValue)))
+	return l.tooMany(files, "more than "+text.ExactSize(l.o.MaxValue))
 }
 
 func (l *layer) tooMany(files uint64, superblock string) error {
@@ -314,11 +304,9 @@ func (l *layer) tooMany(files uint64, superblock string) error {
 	if files < maxCount {
 		counted = humanize.Comma(int64(files))
 	}
-	return &Error{
-		What: fmt.Sprintf("the tree has %s files, and mgmt's list of them %s: it is one value of etcd, of at most %s",
-			counted, superblock, size(l.o.MaxValue)),
-		Remedy: smaller,
-	}
+	what := fmt.Sprintf("the tree has %s files, and mgmt's list of them has %s: it is one value of etcd, of at most %s",
+		counted, superblock, text.ExactSize(l.o.MaxValue))
+	return refuse("", what, smaller)
 }
 
 const smaller = "deploy a part of it: give the target a path; or take files out of it and deploy again"
@@ -337,11 +325,9 @@ func (l *layer) visit(ctx context.Context, oid tree.OID) (*node, error) {
 		return nil, err
 	}
 	if l.visited += len(n.entries); l.visited > maxVisited {
-		return nil, &Error{
-			What: fmt.Sprintf("the tree is too large: more than %s files, directories and submodules in it, "+
-				"those of a directory counted as often as it is there", humanize.Comma(maxVisited)),
-			Remedy: smaller,
-		}
+		what := fmt.Sprintf("the tree has more than %s entries, those of a directory counted as often as it is there",
+			humanize.Comma(maxVisited))
+		return nil, refuse("", what, smaller)
 	}
 	return n, nil
 }
@@ -383,7 +369,7 @@ func (l *layer) finish(layout *Layout) (*Layout, error) {
 		return nil, err
 	}
 	if n := int64(len(layout.Superblock)); n > l.o.MaxValue {
-		return nil, l.tooMany(uint64(l.files), "has "+size(n))
+		return nil, l.tooMany(uint64(l.files), text.ExactSize(n))
 	}
 	layout.Files = l.files
 	for _, large := range l.large {
@@ -398,11 +384,11 @@ func (l *layer) node(oid tree.OID) (*node, error) {
 	if n := l.nodes[oid]; n != nil {
 		return n, nil
 	}
-	text, err := l.src.Node(oid)
+	dir, err := l.src.Node(oid)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", oid, err)
 	}
-	n := &node{entries: text.Entries, byName: make(map[string]int, len(text.Entries))}
+	n := &node{entries: dir.Entries, byName: make(map[string]int, len(dir.Entries))}
 	for i := range n.entries {
 		n.byName[n.entries[i].Name] = i
 	}

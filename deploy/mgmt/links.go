@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -89,7 +90,8 @@ func (l *layer) follow(ctx context.Context, at *place, target string, links int)
 		}
 		switch e := n.find(name); {
 		case e == nil:
-			return found{why: "leads nowhere: there is no " + quote(at.path(name)) + " in the tree", gone: links == before}, nil
+			why := "leads nowhere: there is no " + quote(at.path(name)) + " in the tree"
+			return found{why: why, gone: links == before}, nil
 		case e.Mode == filemode.Dir:
 			at = at.down(name, e.OID)
 		case e.Mode == filemode.Submodule:
@@ -117,14 +119,16 @@ func (l *layer) follow(ctx context.Context, at *place, target string, links int)
 	return no("is a directory")
 }
 
-// walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too much.
+// walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too
+// much.
 func (l *layer) walk(ctx context.Context, todo []string, path string) (all []string, why string, err error) {
 	if ctx.Err() != nil {
 		return nil, "", context.Cause(ctx)
 	}
 	if l.walked += len(path); l.walked > maxWalked {
-		return nil, fmt.Sprintf("leads too far: the targets of it, of the links before it, and of those that they lead to have more than %s",
-			size(maxWalked)), nil
+		why = "leads too far: its target, those of the links before it, and of those that they lead to " +
+			"have more than " + text.Size(maxWalked)
+		return nil, why, nil
 	}
 	return append(todo, elements(path)...), "", nil
 }
@@ -148,29 +152,28 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 	}
 	path := at.path(name)
 	if e.Size < 1 || e.Size > maxTarget {
-		return "", &Error{
-			Path: path, What: fmt.Sprintf("is a link with a target of %s; 1 to %d are possible", size(e.Size), maxTarget),
-			Remedy: "remove the link or correct it, and deploy again",
-		}
+		what := fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, maxTarget)
+		return "", refuse(path, what,
+			"remove the link or correct it, and deploy again")
 	}
-	text, err := l.content(e, path)
+	target, err := l.content(e, path)
 	if err != nil {
 		return "", err
 	}
-	l.targets[e.OID] = string(text)
-	return string(text), nil
+	l.targets[e.OID] = string(target)
+	return string(target), nil
 }
 
 // content reads a content that was found to be small.
 func (l *layer) content(e tree.Entry, path string) ([]byte, error) {
-	text, err := l.src.Content(e, path)
+	content, err := l.src.Content(e, path)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", path, err)
 	}
-	if int64(len(text)) != e.Size {
-		return nil, fmt.Errorf("read %q: %d bytes, not the %d that were promised", path, len(text), e.Size)
+	if int64(len(content)) != e.Size {
+		return nil, fmt.Errorf("read %q: it has %d bytes, and its entry says %d", path, len(content), e.Size)
 	}
-	return text, nil
+	return content, nil
 }
 
 // linked gives the file that a link leads to.
@@ -184,10 +187,9 @@ func (l *layer) linked(ctx context.Context, e tree.Entry, name string, at *place
 		return tree.Entry{}, err
 	}
 	if f.why != "" {
-		return tree.Entry{}, &Error{
-			Path: at.path(name), What: "is a link to " + quote(target) + ", which " + f.why,
-			Remedy: "mgmt gets the content that a link leads to, of a file in the deployed tree only: put a copy there, or remove the link",
-		}
+		return tree.Entry{}, refuse(at.path(name), "is a link to "+quote(target)+", which "+f.why,
+			"mgmt gets the content that a link leads to, if that is a file in the deployed tree: put a copy there, "+
+				"or remove the link")
 	}
 	return f.file, nil
 }

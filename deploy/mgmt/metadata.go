@@ -39,16 +39,17 @@ func parseMetadata(text []byte) (main string, err error) {
 	case m.Main == "":
 		return "", errors.New("its main is empty")
 	case strings.HasPrefix(m.Main, "/") || strings.HasSuffix(m.Main, "/"):
-		return "", fmt.Errorf("its main %q is no path of a file, relative to it", m.Main)
+		return "", fmt.Errorf("its main %q is not a file's relative path", m.Main)
 	}
 	for _, dir := range []struct{ key, value string }{{"path", m.Path}, {"files", m.Files}} {
 		if dir.value != "" && (strings.HasPrefix(dir.value, "/") || !strings.HasSuffix(dir.value, "/")) {
-			return "", fmt.Errorf("its %s %q is no path of a directory, relative to it and with a slash at its end", dir.key, dir.value)
+			const is = "a directory's relative path with a slash at its end"
+			return "", fmt.Errorf("its %s %q is not %s", dir.key, dir.value, is)
 		}
 	}
 	clean := path.Clean(m.Main) // as mgmt does
 	if clean == "." || clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", fmt.Errorf("its main %q is no file in the tree", m.Main)
+		return "", fmt.Errorf("its main %q is not a file in the tree", m.Main)
 	}
 	return clean, nil
 }
@@ -67,10 +68,7 @@ func brief(err error) string {
 // nothing else. The one that mgmt writes beside a lone file also empties `files`, and then files/ is not found.
 func makeMetadata(main string) ([]byte, error) {
 	if !utf8.ValidString(main) {
-		return nil, &Error{
-			Path: main, What: "is not UTF-8, and the metadata.yaml that names it has to be",
-			Remedy: "rename it",
-		}
+		return nil, refuse(main, "is not UTF-8, and the metadata.yaml that names it has to be", "rename it")
 	}
 	return []byte("main: " + strconv.Quote(main) + "\n"), nil // Go's escapes of valid UTF-8 are also YAML's
 }

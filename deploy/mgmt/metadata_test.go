@@ -40,37 +40,38 @@ func TestMetadata(t *testing.T) {
 // with is a tree with a metadata.yaml.
 func with(text string) map[string]leaf {
 	return map[string]leaf{
-		"metadata.yaml": file(text), "main.mcl": file("main\n"), "other.mcl": file("other\n"), "sub/m.mcl": file("sub\n"), "1": file("one\n"),
+		"metadata.yaml": file(text), "main.mcl": file("main\n"), "other.mcl": file("other\n"),
+		"sub/m.mcl": file("sub\n"), "1": file("one\n"),
 		"link.mcl": link("sub/m.mcl"), "sub/m": submodule(),
 	}
 }
 
 func TestMetadataRefused(t *testing.T) {
 	for text, what := range map[string]string{
-		"main: [":                          "can not be read by mgmt: line 1",
+		"main: [":                          "cannot be read by mgmt: line 1",
 		"main: missing.mcl":                `names main "missing.mcl", which leads nowhere: there is no "missing.mcl" in the tree`,
 		"main: sub":                        `names main "sub", which is a directory`,
 		"main: sub/m":                      "which leads into the submodule",
 		"main: main.mcl/x":                 `"main.mcl" is a file`,
-		"main: ../main.mcl":                "is no file in the tree",
-		"main: ..":                         "is no file in the tree",
-		"main: .":                          "is no file in the tree",
-		"main: /main.mcl":                  "is no path of a file",
-		"main: sub/":                       "is no path of a file",
+		"main: ../main.mcl":                "is not a file in the tree",
+		"main: ..":                         "is not a file in the tree",
+		"main: .":                          "is not a file in the tree",
+		"main: /main.mcl":                  "is not a file's relative path",
+		"main: sub/":                       "is not a file's relative path",
 		"main: \"\"":                       "its main is empty",
 		"main: [main.mcl]":                 "cannot unmarshal",
 		"main: main.mcl\nmain: other.mcl":  "already defined",
 		"- main.mcl":                       "cannot unmarshal",
 		"main.mcl":                         "cannot unmarshal",
-		"files: files":                     `its files "files" is no path of a directory`,
-		"files: /files/":                   "is no path of a directory",
-		"path: path":                       `its path "path" is no path of a directory`,
+		"files: files":                     `its files "files" is not a directory's relative path`,
+		"files: /files/":                   "is not a directory's relative path",
+		"path: path":                       `its path "path" is not a directory's relative path`,
 		"license: [MIT]":                   "cannot unmarshal",
 		"parentpathblock: perhaps":         "cannot unmarshal",
 		"metadata: text":                   "cannot unmarshal",
-		"main: &a [*a]":                    "can not be read by mgmt",
+		"main: &a [*a]":                    "cannot be read by mgmt",
 		"\xff":                             "is not UTF-8",
-		"# " + strings.Repeat("x", 32<<10): "at most 32 KiB (32768 bytes) are read",
+		"# " + strings.Repeat("x", 32<<10): "(limit 32 KiB)",
 	} {
 		_, err := lay(with(text), mgmt.Options{Frontend: mgmt.Lang})
 		refused(t, err, "metadata.yaml", what)
@@ -86,7 +87,8 @@ func TestMetadataKinds(t *testing.T) {
 		change     map[string]leaf
 		path, what string // "": it is laid out
 	}{
-		"link":            {map[string]leaf{"metadata.yaml": link("sub/meta"), "sub/meta": file("main: other.mcl\n")}, "", ""},
+		"link": {map[string]leaf{"metadata.yaml": link("sub/meta"), "sub/meta": file("main: other.mcl\n")},
+			"", ""},
 		"link to nothing": {map[string]leaf{"metadata.yaml": link("nothing")}, "metadata.yaml", "leads nowhere"},
 		"directory":       {map[string]leaf{"metadata.yaml": emptyDirectory()}, "metadata.yaml", "is a directory"},
 		"submodule":       {map[string]leaf{"metadata.yaml": submodule()}, "metadata.yaml", "submodule"},
@@ -110,7 +112,8 @@ func TestMetadataAndEntry(t *testing.T) {
 		t.Errorf("got %+v, error %v", l, err)
 	}
 	_, err = lay(with("main: other.mcl"), mgmt.Options{Frontend: mgmt.Lang, Entry: "main.mcl"})
-	refused(t, err, "metadata.yaml", `names main "other.mcl", and the entry file is set to "main.mcl": with mgmt, metadata.yaml wins`)
+	refused(t, err, "metadata.yaml",
+		`names main "other.mcl", and the entry file is set to "main.mcl": mgmt follows metadata.yaml`)
 	_, err = lay(with(""), mgmt.Options{Frontend: mgmt.Lang, Entry: "other.mcl"})
 	refused(t, err, "metadata.yaml", `names main "main.mcl"`)
 }
@@ -119,11 +122,13 @@ func TestMetadataAndEntry(t *testing.T) {
 func TestMadeMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.String().Filter(func(s string) bool {
-			return s != "" && s != "." && s != ".." && s != "metadata.yaml" && s != ".git" && !strings.ContainsAny(s, "/\x00")
+			return s != "" && s != "." && s != ".." && s != "metadata.yaml" && s != ".git" &&
+				!strings.ContainsAny(s, "/\x00")
 		}).Draw(t, "name")
 		f := newForest()
 		root := f.plant(map[string]leaf{name: file("code\n")})
-		l, err := mgmt.Lay(context.Background(), f.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), f.source(root.OID),
+			mgmt.Options{Frontend: mgmt.Lang, Entry: name, MaxValue: maxValue})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,11 +145,13 @@ func TestMadeMetadata(t *testing.T) {
 	}
 }
 
-// TestMetadataTime: none that is taken keeps the server busy: neither aliases of aliases, nor many keys, nor many levels.
+// TestMetadataTime: none that is taken keeps the server busy: neither aliases of aliases, nor many keys, nor many
+// levels.
 func TestMetadataTime(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'z'; c++ {
-		bomb += string(c) + ": &" + string(c) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(c-1)+",", 10), ",") + "]\n"
+		aliases := strings.TrimSuffix(strings.Repeat("*"+string(c-1)+",", 10), ",")
+		bomb += string(c) + ": &" + string(c) + " [" + aliases + "]\n"
 	}
 	var keys strings.Builder
 	for i := range 6_000 {
@@ -157,7 +164,7 @@ func TestMetadataTime(t *testing.T) {
 	} {
 		start := time.Now()
 		_, err := lay(with(text), mgmt.Options{Frontend: mgmt.Lang})
-		refused(t, err, "metadata.yaml", "can not be read by mgmt")
+		refused(t, err, "metadata.yaml", "cannot be read by mgmt")
 		if err != nil && len(err.Error()) > 500 {
 			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 		}
@@ -182,7 +189,8 @@ func FuzzMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		forest := newForest()
 		root := forest.plant(with(text))
-		l, err := mgmt.Lay(context.Background(), forest.source(root.OID), mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
+		l, err := mgmt.Lay(context.Background(), forest.source(root.OID),
+			mgmt.Options{Frontend: mgmt.Lang, MaxValue: maxValue})
 		if err != nil {
 			refused(t, err, "metadata.yaml", "")
 			return

@@ -99,12 +99,13 @@ func (p *Payload) Encode() ([]byte, error) {
 	}
 	value := base64.StdEncoding.AppendEncode(nil, b.Bytes())
 	if len(value) > maxPayload {
-		return nil, fmt.Errorf("encode payload: it has %d bytes, and %d are possible", len(value), maxPayload)
+		return nil, fmt.Errorf("encode payload: it has %d bytes (limit %d)", len(value), maxPayload)
 	}
 	return value, nil
 }
 
-// DecodePayload reads the value of deploy/<N>/payload, one of ours or of mgmt's. It refuses what mgmt would not run.
+// DecodePayload reads the value of deploy/<N>/payload, made by this package or by mgmt. It refuses what mgmt would
+// not run.
 func DecodePayload(value []byte) (*Payload, error) {
 	p, err := decodePayload(value)
 	if err != nil {
@@ -115,7 +116,7 @@ func DecodePayload(value []byte) (*Payload, error) {
 
 func decodePayload(value []byte) (*Payload, error) {
 	if len(value) > maxPayload {
-		return nil, fmt.Errorf("it has %d bytes, and %d are possible", len(value), maxPayload)
+		return nil, fmt.Errorf("it has %d bytes (limit %d)", len(value), maxPayload)
 	}
 	if bytes.ContainsAny(value, "\r\n") {
 		return nil, errors.New("more than one line of base64")
@@ -148,8 +149,8 @@ func decodePayload(value []byte) (*Payload, error) {
 		is = Empty
 	case nil:
 		return nil, errors.New("no frontend in it")
-	default: // somebody else's type in this process
-		return nil, fmt.Errorf("%T is no frontend of mgmt's", g)
+	default: // a type that another package of this process has registered
+		return nil, fmt.Errorf("%T is not one of mgmt's frontends", g)
 	}
 	if w.Name != is {
 		return nil, fmt.Errorf("it is called %q and holds frontend %s", w.Name, is)
@@ -174,8 +175,8 @@ func (p *Payload) check() error {
 	return nil
 }
 
-// decodeGob reads exactly one value. gob's reader turns bad input into errors, but makes no promise to: should it panic,
-// that is an error, too.
+// decodeGob reads exactly one value. gob's reader turns bad input into errors, but makes no promise to: should it
+// panic, that is an error, too.
 func decodeGob(raw []byte, into any) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

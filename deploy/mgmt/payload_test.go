@@ -74,7 +74,7 @@ func TestPayloadEncodeRefuses(t *testing.T) {
 		{mgmt.Payload{Frontend: mgmt.Auto, InputURI: uri}, `frontend "auto"`},
 		{mgmt.Payload{Frontend: "puppet", InputURI: uri}, `frontend "puppet"`},
 		{mgmt.Payload{}, `frontend ""`},
-		{mgmt.Payload{Frontend: mgmt.Lang, InputURI: uri + strings.Repeat("x", 64<<10)}, "are possible"},
+		{mgmt.Payload{Frontend: mgmt.Lang, InputURI: uri + strings.Repeat("x", 64<<10)}, "(limit "},
 	} {
 		if _, err := c.p.Encode(); err == nil || !strings.Contains(err.Error(), c.what) {
 			t.Errorf("%.60v: got error %v, want %q", c.p, err, c.what)
@@ -117,7 +117,7 @@ func TestPayloadDecodeRefuses(t *testing.T) {
 		"two lines":         {bytes.Join([][]byte{good[:40], good[40:]}, []byte("\r\n")), "more than one line"},
 		"cut off":           {good[:len(good)-8], "EOF"},
 		"more behind":       {base64.StdEncoding.AppendEncode(nil, append(bytes.Clone(raw), 0)), "after its end"},
-		"too long":          {bytes.Repeat([]byte("A"), 1<<20), "are possible"},
+		"too long":          {bytes.Repeat([]byte("A"), 1<<20), "(limit "},
 		"not gob":           {base64.StdEncoding.AppendEncode(nil, []byte("hello")), "decode payload"},
 		"puppet":            {swap("*gapi.GAPI", "*pupp.GAPI"), "not registered"},
 		"another name":      {swap("\x04lang", "\x04yaml"), `called "yaml" and holds frontend lang`},
@@ -131,9 +131,9 @@ func TestPayloadDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestPayloadWithoutStrategy: mgmt does not run lang without the map. The strict reader says it in mgmt's words. Taken is
-// a dump, because there the types' numbers are known: two bytes less are field and length of the empty map, and two
-// lengths count them.
+// TestPayloadWithoutStrategy: mgmt does not run lang without the map. The strict reader says it in mgmt's words.
+// Taken is a dump, because there the types' numbers are known: two bytes less are field and length of the empty map,
+// and two lengths count them.
 func TestPayloadWithoutStrategy(t *testing.T) {
 	_, value := one(t, golden(t, "lang"), "/deploy/1/", "payload")
 	raw, err := base64.StdEncoding.DecodeString(string(value))
@@ -145,8 +145,10 @@ func TestPayloadWithoutStrategy(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("the dump is another: % x", raw)
 	}
-	without := base64.StdEncoding.AppendEncode(nil, bytes.Join([][]byte{head, []byte("\x43\xff\x8a\x3f"), tail, {1, 0, 0, 0}}, nil))
-	if _, err := mgmt.DecodePayload(without); err == nil || !strings.Contains(err.Error(), "without a UnificationStrategy") {
+	joined := bytes.Join([][]byte{head, []byte("\x43\xff\x8a\x3f"), tail, {1, 0, 0, 0}}, nil)
+	without := base64.StdEncoding.AppendEncode(nil, joined)
+	_, err = mgmt.DecodePayload(without)
+	if err == nil || !strings.Contains(err.Error(), "without a UnificationStrategy") {
 		t.Errorf("got error %v", err)
 	}
 	_, err = mgmttest.Read(map[string][]byte{"/deploy/1/payload": without})

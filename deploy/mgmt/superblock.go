@@ -78,7 +78,8 @@ func EncodeSuperblock(root *File) ([]byte, error) {
 		return nil, fmt.Errorf("encode superblock: %w", err)
 	}
 	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(&wireSuperblock{DataPrefix: dataPrefix, Hash: hashName, Tree: top}); err != nil {
+	w := wireSuperblock{DataPrefix: dataPrefix, Hash: hashName, Tree: top}
+	if err := gob.NewEncoder(&b).Encode(&w); err != nil {
 		return nil, fmt.Errorf("encode superblock: %w", err)
 	}
 	return b.Bytes(), nil
@@ -86,7 +87,7 @@ func EncodeSuperblock(root *File) ([]byte, error) {
 
 func checkRoot(root *wireFile) error {
 	if root == nil || root.Path != "" || !root.Mode.IsDir() {
-		return errors.New("the root is no directory without a name")
+		return errors.New("the root is not a directory without a name")
 	}
 	return nil
 }
@@ -128,9 +129,10 @@ func checkTwice(sorted []*wireFile) error {
 	return nil
 }
 
-// DecodeSuperblock reads the value of a superblock, one of ours or of mgmt's, in the order in which it stands there. It
-// takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names are one
-// path element, but may be ".git", and modes any that mgmt writes: whoever makes files of them has to look.
+// DecodeSuperblock reads the value of a superblock, made by this package or by mgmt, in the order in which it stands
+// there. It takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names
+// are one path element, but may be ".git", and modes any that mgmt writes: a caller that makes files of them has to
+// look.
 func DecodeSuperblock(value []byte) (*File, error) {
 	f, err := decodeSuperblock(value)
 	if err != nil {
@@ -141,7 +143,7 @@ func DecodeSuperblock(value []byte) (*File, error) {
 
 func decodeSuperblock(value []byte) (*File, error) {
 	if len(value) > maxSuperblock {
-		return nil, fmt.Errorf("it has %d bytes, and %d are possible", len(value), maxSuperblock)
+		return nil, fmt.Errorf("it has %d bytes (limit %d)", len(value), maxSuperblock)
 	}
 	if err := checkNesting(value); err != nil {
 		return nil, err
@@ -151,7 +153,7 @@ func decodeSuperblock(value []byte) (*File, error) {
 		return nil, err
 	}
 	if w.DataPrefix != dataPrefix || w.Hash != hashName {
-		return nil, fmt.Errorf("contents are said to be at %q by %q, not at %q by %q", w.DataPrefix, w.Hash, dataPrefix, hashName)
+		return nil, fmt.Errorf("contents are at %q by %q, not at %q by %q", w.DataPrefix, w.Hash, dataPrefix, hashName)
 	}
 	if err := checkRoot(w.Tree); err != nil {
 		return nil, err

@@ -13,10 +13,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"refship/deploy/fault"
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -57,34 +60,40 @@ func read(tb testing.TB, dir string, exclude ...string) *tree.Directory {
 }
 
 // writeTree is what git makes of a directory.
-func (g *gitRepo) writeTree(dir string) tree.OID {
-	g.tb.Helper()
-	work := g.with("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.tb.TempDir(), "index"))
+func writeTree(g *gittest.Repository, dir string) tree.OID {
+	g.Helper()
+	work := g.With("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.TempDir(), "index"))
 	// A directory's own .gitattributes must change no byte.
-	attributes := filepath.Join(g.dir, "info", "attributes")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(attributes), 0o755), os.WriteFile(attributes, []byte("* -text -ident -filter\n"), 0o600)); err != nil {
-		g.tb.Fatal(err)
+	attributes := filepath.Join(g.Dir, "info", "attributes")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(attributes), 0o755),
+		os.WriteFile(attributes, []byte("* -text -ident -filter\n"), 0o600)); err != nil {
+		g.Fatal(err)
 	}
-	neutral := []string{"-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.bare=false"}
-	work.git("", append(neutral, "-C", dir, "add", "-A", "-f", ".")...)
-	return work.oid("", "write-tree")
+	neutral := []string{"-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c",
+		"core.bare=false"}
+	work.Git(append(neutral, "-C", dir, "add", "-A", "-f", ".")...)
+	return work.OID("write-tree")
 }
 
 // same checks that a directory is what git says: its oid, every tree's entries and every blob's content.
-func same(tb testing.TB, g *gitRepo, d *tree.Directory, want tree.OID) {
+func same(tb testing.TB, g *gittest.Repository, d *tree.Directory, want tree.OID) {
 	tb.Helper()
 	if d.Root() != want {
 		tb.Fatalf("tree %s, git says %s", d.Root(), want)
 	}
-	repo := g.open()
 	var blobs []tree.OID
 	for trees := []tree.OID{want}; len(trees) > 0; trees = trees[1:] {
-		theirs, err := repo.Tree(trees[0])
-		if err != nil {
-			tb.Fatal(err)
-		}
+		theirs := g.Git("ls-tree", "-z", trees[0].String())
 		ours, err := d.Tree(trees[0])
-		if diff := cmp.Diff(fmt.Sprint(theirs), fmt.Sprint(ours)); diff != "" || err != nil {
+		lines := ""
+		for _, e := range ours {
+			typ := "blob"
+			if e.Mode == filemode.Dir {
+				typ = "tree"
+			}
+			lines += fmt.Sprintf("%06o %s %s\t%s\x00", uint32(e.Mode), typ, e.OID, e.Name)
+		}
+		if diff := cmp.Diff(theirs, lines); diff != "" || err != nil {
 			tb.Fatalf("tree %s: %v (-git +ours)\n%s", trees[0], err, diff)
 		}
 		for _, e := range ours {
@@ -103,7 +112,7 @@ func same(tb testing.TB, g *gitRepo, d *tree.Directory, want tree.OID) {
 		text, err := io.ReadAll(content)
 		sum := tree.HashBlob(size)
 		_, _ = sum.Write(text)
-		if i != next || int64(len(text)) != size || tree.FromSHA1([20]byte(sum.Sum(nil))) != blobs[i] {
+		if i != next || int64(len(text)) != size || sum.OID() != blobs[i] {
 			tb.Errorf("blob %d of %d bytes: %q, %v", i, size, text, err)
 		}
 		next++
@@ -118,13 +127,17 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{
-		"a": "one\r\n", "a.b": "two", "a-b/x": "x", "a.d/y": "y", "run": "#!/bin/sh\n", "copy/run": "#!/bin/sh\n", "copy/run.txt": "#!/bin/sh\n",
-		"link": "-> ../outside", "dangling": "-> nowhere", "to dir": "-> copy", "empty": "", "none/at/all/": "", "none/else/": "", "copy/none/": "",
-		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd", "big": strings.Repeat("0123456789", 300_000),
+		"a": "one\r\n", "a.b": "two", "a-b/x": "x", "a.d/y": "y", "run": "#!/bin/sh\n", "copy/run": "#!/bin/sh\n",
+		"copy/run.txt": "#!/bin/sh\n",
+		"link":         "-> ../outside", "dangling": "-> nowhere", "to dir": "-> copy", "empty": "", "none/at/all/": "",
+		"none/else/": "", "copy/none/": "",
+		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd",
+		"big": strings.Repeat("0123456789", 300_000),
 	})
-	d, g := read(t, dir), newGitRepo(t)
-	same(t, g, d, g.writeTree(dir))
-	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil || d.Name != filepath.Base(dir) {
+	d, g := read(t, dir), gittest.New(t)
+	same(t, g, d, writeTree(g, dir))
+	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil ||
+		d.Name != filepath.Base(dir) {
 		t.Errorf("empty (-want +got):\n%s, unmatched %q, name %q", diff, d.Unmatched, d.Name)
 	}
 	link := filepath.Join(t.TempDir(), "current")
@@ -138,10 +151,12 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 
 func TestRandomDirectories(t *testing.T) {
 	t.Parallel()
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	name := rapid.OneOf(
-		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~", ".gitignore", ".gi", "git"}),
-		rapid.Map(rapid.SliceOfN(rapid.ByteRange(1, 255), 1, 4), func(b []byte) string { return strings.ReplaceAll(string(b), "/", "_") }),
+		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~",
+			".gitignore", ".gi", "git"}),
+		rapid.Map(rapid.SliceOfN(rapid.ByteRange(1, 255), 1, 4),
+			func(b []byte) string { return strings.ReplaceAll(string(b), "/", "_") }),
 	).Filter(func(s string) bool { return tree.CheckName(s) == nil })
 	path := rapid.Map(rapid.SliceOfN(name, 1, 4), func(s []string) string { return strings.Join(s, "/") })
 	rapid.Check(t, func(rt *rapid.T) {
@@ -151,7 +166,7 @@ func TestRandomDirectories(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		for i := range rapid.IntRange(0, 12).Draw(rt, "count") {
-			where := rapid.Custom(func(rt *rapid.T) string { return path.Draw(rt, "") }).Draw(rt, fmt.Sprint("path ", i))
+			where := path.Draw(rt, fmt.Sprint("path ", i))
 			content := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(rt, "content")
 			at := filepath.Join(dir, where)
 			if os.MkdirAll(filepath.Dir(at), 0o755) != nil {
@@ -168,7 +183,7 @@ func TestRandomDirectories(t *testing.T) {
 				_ = os.WriteFile(at, content, 0o645)
 			}
 		}
-		if d, want := read(t, dir), g.writeTree(dir); d.Root() != want {
+		if d, want := read(t, dir), writeTree(g, dir); d.Root() != want {
 			rt.Fatalf("tree %s, git says %s", d.Root(), want)
 		}
 	})
@@ -180,29 +195,30 @@ func TestEmptyDirectory(t *testing.T) {
 	fill(t, dir, map[string]string{"a/b/": "", "c/x.log": "x"})
 	d := read(t, dir, "*.log", "c/", "nothing")
 	entries, err := d.Tree(d.Root())
-	if d.Root().String() != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(entries) != 0 || err != nil || d.Files != 0 {
+	if d.Root().String() != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(entries) != 0 || err != nil ||
+		d.Files != 0 {
 		t.Errorf("tree %s, %v, %v", d.Root(), entries, err)
 	}
 	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
 		t.Errorf("empty, unmatched (-want +got):\n%s", diff)
 	}
-	if _, err := d.Tree(oidOf(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
+	if _, err := d.Tree(gittest.OID(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a tree that is not there: %v", err)
 	}
-	err = d.Blobs(t.Context(), []tree.OID{oidOf(strings.Repeat("ab", 20))}, nil)
+	err = d.Blobs(t.Context(), []tree.OID{gittest.OID(strings.Repeat("ab", 20))}, nil)
 	if !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
 }
 
-func directoryError(t *testing.T, dir string, exclude ...string) *tree.DirectoryError {
+// refused reads a directory that is refused, and gives its remedy and the error.
+func refused(t *testing.T, dir string, exclude ...string) (remedy string, err error) {
 	t.Helper()
-	_, err := tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
-	var bad *tree.DirectoryError
-	if !errors.As(err, &bad) {
+	_, err = tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
+	if !fault.Is(err, fault.Refused) {
 		t.Fatalf("error is %T %v", err, err)
 	}
-	return bad
+	return fault.RemedyOf(err), err
 }
 
 func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
@@ -220,13 +236,13 @@ func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
 	if err := unix.Bind(s, &unix.SockaddrUnix{Name: "socket"}); err != nil {
 		t.Fatal(err)
 	}
-	bad := directoryError(t, ".")
-	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; "sub/.GIT" is git's own name in any case; "sub/.git" is git's own name in any case`
-	hint := "only files, links and directories are deployed: leave it out with --exclude, or remove it; " +
-		"leave it out with --exclude .GIT, or deploy the commit: refship deploy --repo DIR --rev REV; " +
-		"leave it out with --exclude .git, or deploy the commit: refship deploy --repo DIR --rev REV"
-	if diff := cmp.Diff([]string{want, hint}, []string{bad.Error(), bad.Hint()}); diff != "" {
-		t.Errorf("error, hint (-want +got):\n%s", diff)
+	remedy, bad := refused(t, ".")
+	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; ` +
+		`"sub/.GIT" is git's own name in any case; "sub/.git" is git's own name in any case`
+	mend := "only files, links and directories are deployed: leave it out, or remove it; " +
+		"leave it out, or deploy the commit instead"
+	if diff := cmp.Diff([]string{want, mend}, []string{bad.Error(), remedy}); diff != "" {
+		t.Errorf("error, remedy (-want +got):\n%s", diff)
 	}
 	if d := read(t, ".", "pi?pe", "/socket", ".[gG][iI][tT]"); d.Files != 1 || d.Name != filepath.Base(dir) {
 		t.Errorf("%d files of %s", d.Files, d.Name)
@@ -241,9 +257,11 @@ func TestTenProblemsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bad := directoryError(t, dir)
-	if len(bad.Problems) != 10 || !strings.HasSuffix(bad.Error(), `"09" is a FIFO; perhaps more`) || strings.Count(bad.Hint(), "leave it out") != 1 {
-		t.Errorf("%v, hint: %s", bad, bad.Hint())
+	remedy, bad := refused(t, dir)
+	says := bad.Error()
+	if strings.Count(says, "is a FIFO") != 10 || !strings.HasSuffix(says, `"09" is a FIFO; perhaps more`) ||
+		strings.Count(remedy, "leave it out") != 1 {
+		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
 }
 
@@ -251,14 +269,15 @@ func TestNoDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"file": "x", "loop": "-> loop", "to file": "-> file"})
-	for name, says := range map[string]string{"missing": "no such file", "file": "not a directory", "loop": "too many links", "to file": "not a directory"} {
-		bad := directoryError(t, filepath.Join(dir, name))
-		if !strings.Contains(bad.Error(), says) || !strings.Contains(bad.Error(), name) || bad.Hint() == "" || bad.Err == nil {
-			t.Errorf("%s: %v, hint %q", name, bad, bad.Hint())
+	for name, says := range map[string]string{"missing": "no such file", "file": "not a directory",
+		"loop": "too many links", "to file": "not a directory"} {
+		remedy, bad := refused(t, filepath.Join(dir, name))
+		if !strings.Contains(bad.Error(), says) || !strings.Contains(bad.Error(), name) || remedy == "" {
+			t.Errorf("%s: %v, remedy %q", name, bad, remedy)
 		}
 	}
-	if bad := directoryError(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
-		t.Errorf("%v", bad.Err)
+	if _, bad := refused(t, filepath.Join(dir, "missing")); !errors.Is(bad, fs.ErrNotExist) {
+		t.Error(bad)
 	}
 }
 
@@ -266,7 +285,8 @@ func TestNoDirectory(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"file": "x", "secret": "x", "closed/x": "x", "other/closed/x": "x"})
-	for name, mode := range map[string]fs.FileMode{".": 0o755, "secret": 0o600, "closed": 0o700, "other/closed": 0o700, "file": 0o644} {
+	for name, mode := range map[string]fs.FileMode{".": 0o755, "secret": 0o600, "closed": 0o700, "other/closed": 0o700,
+		"file": 0o644} {
 		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
 			t.Fatal(err)
 		}
@@ -276,13 +296,15 @@ func TestUnreadable(t *testing.T) {
 	}
 	if os.Geteuid() == 0 {
 		becomeNobody(t)
-	} else if err := errors.Join(os.Chmod(filepath.Join(dir, "secret"), 0), os.Chmod(filepath.Join(dir, "closed"), 0), os.Chmod(filepath.Join(dir, "other/closed"), 0)); err != nil {
+	} else if err := errors.Join(os.Chmod(filepath.Join(dir, "secret"), 0), os.Chmod(filepath.Join(dir, "closed"), 0),
+		os.Chmod(filepath.Join(dir, "other/closed"), 0)); err != nil {
 		t.Fatal(err)
 	}
-	bad := directoryError(t, dir)
-	want := `: "secret" cannot be read: permission denied; "closed" cannot be read: permission denied; "other/closed" cannot be read: permission denied`
-	if !strings.HasSuffix(bad.Error(), want) || bad.Hint() != "let this user read it, or leave it out with --exclude" {
-		t.Errorf("%v, hint: %s", bad, bad.Hint())
+	remedy, bad := refused(t, dir)
+	want := `: "secret" cannot be read: permission denied; "closed" cannot be read: permission denied; ` +
+		`"other/closed" cannot be read: permission denied`
+	if !strings.HasSuffix(bad.Error(), want) || remedy != "let this user read it, or leave it out" {
+		t.Errorf("%v, remedy: %s", bad, remedy)
 	}
 	// What is left out need not be readable.
 	if d := read(t, dir, "secret", "closed/"); d.Files != 1 {
@@ -313,7 +335,7 @@ func TestChangedFiles(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, map[string]string{"sub/file": "before"})
 			d := read(t, dir)
-			before := []tree.OID{blobOID("before")}
+			before := []tree.OID{gittest.BlobOID("before")}
 			if err := change(filepath.Join(dir, "sub/file")); err != nil {
 				t.Fatal(err)
 			}
@@ -324,8 +346,8 @@ func TestChangedFiles(t *testing.T) {
 				got = got[:n]
 				return err
 			})
-			var changed *tree.ChangedError
-			if !errors.As(err, &changed) || changed.Path != "sub/file" || changed.Hint() == "" || len(got) == 6 {
+			says := `"sub/file" changed while it was read`
+			if !errors.Is(err, tree.ErrChanged) || err.Error() != says || fault.RemedyOf(err) == "" || len(got) == 6 {
 				t.Errorf("%v after %q", err, got)
 			}
 		})
@@ -333,14 +355,15 @@ func TestChangedFiles(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"link": "-> before"})
 	d := read(t, dir)
-	if err := errors.Join(os.Remove(filepath.Join(dir, "link")), os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(dir, "link")),
+		os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	err := d.Blobs(t.Context(), []tree.OID{blobOID("before")}, func(_ int, _ int64, r io.Reader) error {
+	err := d.Blobs(t.Context(), []tree.OID{gittest.BlobOID("before")}, func(_ int, _ int64, r io.Reader) error {
 		_, err := io.ReadAll(r)
 		return err
 	})
-	if changed := (*tree.ChangedError)(nil); !errors.As(err, &changed) {
+	if !errors.Is(err, tree.ErrChanged) {
 		t.Errorf("link: %v", err)
 	}
 }
@@ -367,7 +390,7 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"a": "a", "b": "b"})
 	d := read(t, dir)
-	a, b := blobOID("a"), blobOID("b")
+	a, b := gittest.BlobOID("a"), gittest.BlobOID("b")
 	calls, stop := 0, errors.New("stop")
 	var kept io.Reader
 	err := d.Blobs(t.Context(), []tree.OID{b, a, b}, func(_ int, _ int64, r io.Reader) error {
@@ -424,9 +447,13 @@ func TestFewFilesAreOpen(t *testing.T) {
 	}
 	var oids []tree.OID
 	for _, content := range all {
-		oids = append(oids, blobOID(content))
+		oids = append(oids, gittest.BlobOID(content))
 	}
-	if err := d.Blobs(t.Context(), oids, func(i int, _ int64, _ io.Reader) error { look(i, 0); return nil }); err != nil {
+	if err := d.Blobs(t.Context(), oids, func(i int, _ int64,
+		_ io.Reader) error {
+		look(i, 0)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if after := open(); after > before || most > before+4 || d.Files != 2001 {
@@ -438,22 +465,26 @@ func TestExcludes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	all := map[string]string{}
-	for _, name := range []string{"a.log", "keep.log", "b", "sub/a.log", "sub/keep.log", "sub/b", "sub/sub/b", "x/y/z/f", "x/z/f", "tmp/keep", "#a", "[b]", "sp ", "ü"} {
+	for _, name := range []string{"a.log", "keep.log", "b", "sub/a.log", "sub/keep.log", "sub/b", "sub/sub/b",
+		"x/y/z/f", "x/z/f", "tmp/keep", "#a", "[b]", "sp ", "ü"} {
 		all[name] = name
 	}
 	fill(t, dir, all)
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	for _, patterns := range [][]string{
-		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"}, {"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
-		{"x/**/z"}, {"**/z/f"}, {"s?b"}, {"[!a-s]*"}, {"[^b]"}, {"\\[b\\]"}, {"[[]b]"}, {"[]b]"}, {"#a"}, {"sp "}, {"sp"}, {"tmp/*", "!tmp/keep"},
-		{"[[:alpha:]]"}, {"[[:punct:]]*"}, {"*/*/f"}, {"*"}, {"/*", "!/sub"}, {"??"}, {"\\!b"}, {"x**y"}, {"***/f"}, {"/sub/**/b"}, {"\xc3?"},
+		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"},
+		{"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
+		{"x/**/z"}, {"**/z/f"}, {"s?b"}, {"[!a-s]*"}, {"[^b]"}, {"\\[b\\]"}, {"[[]b]"}, {"[]b]"}, {"#a"}, {"sp "},
+		{"sp"}, {"tmp/*", "!tmp/keep"},
+		{"[[:alpha:]]"}, {"[[:punct:]]*"}, {"*/*/f"}, {"*"}, {"/*", "!/sub"}, {"??"}, {"\\!b"}, {"x**y"}, {"***/f"},
+		{"/sub/**/b"}, {"\xc3?"},
 	} {
 		args := []string{"-C", dir, "-c", "core.bare=false", "ls-files", "-z", "--others"}
 		for _, p := range patterns {
 			args = append(args, "--exclude="+p)
 		}
-		work := g.with("GIT_WORK_TREE=" + dir)
-		want := strings.Split(strings.TrimSuffix(work.git("", args...), "\x00"), "\x00")
+		work := g.With("GIT_WORK_TREE=" + dir)
+		want := strings.Split(strings.TrimSuffix(work.Git(args...), "\x00"), "\x00")
 		got := paths(t, read(t, dir, patterns...))
 		if diff := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%q (-git +ours):\n%s", patterns, diff)
@@ -493,24 +524,27 @@ func TestRandomExcludes(t *testing.T) {
 		all[a] = "x"
 	}
 	fill(t, dir, all)
-	g := newGitRepo(t)
-	work := g.with("GIT_WORK_TREE=" + dir)
-	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]", "[]-]", "\\a", "."}), 1, 4),
+	g := gittest.New(t)
+	work := g.With("GIT_WORK_TREE=" + dir)
+	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]",
+		"[]-]", "\\a", "."}), 1, 4),
 		func(s []string) string { return strings.ReplaceAll(strings.Join(s, ""), "**", "*") })
 	pattern := rapid.Custom(func(t *rapid.T) string {
 		elements := rapid.SliceOfN(rapid.OneOf(element, element, rapid.Just("**")), 1, 3).Draw(t, "elements")
-		return rapid.SampledFrom([]string{"", "", "!", "/"}).Draw(t, "start") + strings.Join(elements, "/") + rapid.SampledFrom([]string{"", "", "/"}).Draw(t, "end")
+		return rapid.SampledFrom([]string{"", "", "!", "/"}).Draw(t, "start") + strings.Join(elements, "/") +
+			rapid.SampledFrom([]string{"", "", "/"}).Draw(t, "end")
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		patterns := rapid.SliceOfN(pattern, 1, 3).Draw(rt, "patterns")
 		args := []string{"-C", dir, "-c", "core.bare=false", "ls-files", "-z", "--others"}
 		for _, p := range patterns {
-			if at := "/" + strings.TrimPrefix(p, "!") + "/"; strings.Contains(at, "/./") || strings.Contains(at, "/../") {
+			if at := "/" + strings.TrimPrefix(p, "!") + "/"; strings.Contains(at, "/./") ||
+				strings.Contains(at, "/../") {
 				rt.SkipNow()
 			}
 			args = append(args, "--exclude="+p)
 		}
-		want := strings.TrimSuffix(work.git("", args...), "\x00")
+		want := strings.TrimSuffix(work.Git(args...), "\x00")
 		if got := strings.Join(paths(t, read(t, dir, patterns...)), "\x00"); got != want {
 			rt.Fatalf("%q: got %q, git has %q", patterns, got, want)
 		}
@@ -520,12 +554,15 @@ func TestRandomExcludes(t *testing.T) {
 func TestMalformedExcludes(t *testing.T) {
 	t.Parallel()
 	for pattern, says := range map[string]string{
-		"": "is empty", "!": "is empty", "/": "is empty", "a//b": "two slashes", "///": "two slashes", "./a": "element . or ..", "a/..": "element . or ..",
-		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end", "a\x00": "NUL",
+		"": "is empty", "!": "is empty", "/": "is empty", "a//b": "two slashes", "///": "two slashes",
+		"./a": "element . or ..", "a/..": "element . or ..",
+		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end",
+		"a\x00": "NUL",
 	} {
 		_, err := tree.ReadDirectory(t.Context(), t.TempDir(), []string{"fine", pattern}, nil)
-		var bad *tree.PatternError
-		if !errors.As(err, &bad) || bad.Pattern != pattern || bad.Hint() == "" || !strings.Contains(err.Error(), says) {
+		named := fmt.Sprintf("exclude pattern %q ", pattern)
+		if !fault.Is(err, fault.Usage) || fault.RemedyOf(err) == "" || !strings.HasPrefix(err.Error(), named) ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", pattern, err)
 		}
 	}

@@ -1,14 +1,18 @@
-// Package tree is the tree of a git commit or of a plain directory as entries and content, and the text that refship
-// stores of each directory.
+// Package tree holds what refship and git both know of a tree: oids, entries, the text that refship stores of a
+// directory, and a plain directory read as git would store it. It runs no git: deploy/git reads repositories.
 //
 // # Words
 //
 // Commit, tree, blob and oid are git's. A node is one directory as text: what a git tree says of each entry, and the
-// size and sha256 besides, so that whoever signs a node's sha256 has signed every byte below it by sha256, and not by
-// git's SHA-1 alone.
+// size and sha256 besides. So a signature over a node's sha256 covers every byte below it by sha256, and not by git's
+// SHA-1 alone.
 //
-// An oid is an [OID], of SHA-1 (20 bytes) or SHA-256 (32 bytes), parsed where it comes in and printed in hex. The type
-// stands here because nodes have oids; packages above deploy/git call it git.OID.
+// # Oids
+//
+// An [OID] has 20 bytes (SHA-1) or 32 (SHA-256). It is parsed where it comes in, compared with ==, and printed in
+// hex, in JSON, too. All zeros are the zero OID, which prints as 40 zeros. The type stands here because entries have
+// oids: the packages above deploy/git call it git.OID, deploy and what is below it tree.OID. Only hashes that are
+// computed here (HashObject, HashBlob) are SHA-1: repositories with SHA-256 objects are refused so far.
 //
 // # Format of a node
 //
@@ -49,20 +53,20 @@
 //
 //	100644 ce013625030ba8dba906f756967f9e9ca394464a 6 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03<TAB>motd<NUL>
 //
-// # Reading git
+// # A plain directory
 //
-// Repository reads commits, trees and blobs through one `git cat-file`, which sees a push's quarantine and alternates
-// and is the fastest way to content. What is handed out is what was asked for: an object of another type or another
-// oid is an error, and commits and trees are hashed again. A blob's bytes are the caller's to hash (HashBlob), in the
-// same pass as the sha256.
+// A [Directory] is a directory outside of git, as git would store it: the same oids, by a walk that follows no link and
+// needs no git. A file is executable if its owner may execute it. Directories without files are left out. Contents are
+// not kept: Blobs reads them again, and gives none that is not what its oid names. Exclude patterns are those of
+// gitignore(5), from the directory's root.
 //
-// # Reading a plain directory
+// # Errors
 //
-// Directory is a directory outside of git, as git would store it: the same oids, by a walk that follows no link and
-// needs no git. An executable file is one that its owner may execute; directories without files are left out. Contents
-// are not kept: Blobs reads them again, and gives none that is not what its oid names.
+// A directory that cannot be deployed is a fault.Refused that names what has to be mended, an exclude pattern that
+// cannot be understood a fault.Usage. What changes while it is read wraps [ErrChanged]. The errors of the parsers name
+// the entry, and have no kind: their callers know whether it is a pusher's or etcd's.
 //
 // # Concurrency
 //
-// A Repository may be used from many goroutines, which take turns, and a Directory from many at once. The other types are plain values.
+// A Directory may be used from many goroutines at once. All other types are plain values.
 package tree

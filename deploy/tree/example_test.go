@@ -7,15 +7,14 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 // file is an entry for content, hashed as git does and with sha256.
 func file(mode filemode.FileMode, name, content string) tree.Entry {
-	h := tree.HashBlob(int64(len(content)))
-	h.Write([]byte(content))
 	return tree.Entry{
-		Mode: mode, Name: name, OID: tree.FromSHA1([20]byte(h.Sum(nil))),
+		Mode: mode, Name: name, OID: tree.HashObject("blob", []byte(content)),
 		Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
 	}
 }
@@ -36,7 +35,7 @@ func exampleNode() *tree.Node {
 		file(filemode.Symlink, "README", "etc/motd"),
 		directory("etc", etc),
 		file(filemode.Executable, "run me", "#!/bin/sh\n"),
-		{Mode: filemode.Submodule, Name: "vendor", OID: oidOf("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
+		{Mode: filemode.Submodule, Name: "vendor", OID: gittest.OID("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
 	}}
 }
 
@@ -75,5 +74,5 @@ func ExampleParseNode() {
 	_, err := tree.ParseNode([]byte("100664 ce013625030ba8dba906f756967f9e9ca394464a 6 " +
 		"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\tmotd\x00"))
 	fmt.Println(err)
-	// Output: parse node: entry 1: mode "100664": not one of 100644 100755 120000 40000 160000
+	// Output: parse node: entry 1: mode "100664" is not one of 100644 100755 120000 40000 160000
 }

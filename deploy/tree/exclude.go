@@ -6,20 +6,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"refship/deploy/fault"
 )
-
-// PatternError: an exclude pattern that could match nothing.
-type PatternError struct {
-	Pattern string
-	Why     string
-}
-
-func (e *PatternError) Error() string { return fmt.Sprintf("exclude pattern %q %s", e.Pattern, e.Why) }
-
-// Hint is the remedy.
-func (e *PatternError) Hint() string {
-	return "a pattern is as in .gitignore: *.log, node_modules/, /build, docs/**/*.pdf, !keep.log; a backslash before a special character takes it as it is"
-}
 
 // excludes are patterns of gitignore(5), in order: the last one that matches a path decides. go-git's own matcher is
 // not used, since it takes a part of the language only: not [!a] and **/a/b, and its !a takes in all that is below a.
@@ -40,7 +29,9 @@ func parseExcludes(patterns []string) (excludes, error) {
 	for _, text := range patterns {
 		rule, err := parseExclude(text)
 		if err != nil {
-			return nil, &PatternError{Pattern: text, Why: err.Error()}
+			return nil, fault.New(fault.Usage, fmt.Sprintf("exclude pattern %q %v", text, err),
+				"a pattern is as in .gitignore: *.log, node_modules/, /build, docs/**/*.pdf, !keep.log; "+
+					"a backslash before a special character takes it as it is")
 		}
 		x = append(x, rule)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
@@ -42,7 +43,7 @@ func drawNode(t *rapid.T, digits int) *tree.Node {
 	n := &tree.Node{}
 	for _, s := range rapid.SliceOfNDistinct(name, 0, 12, rapid.ID[string]).Draw(t, "names") {
 		e := tree.Entry{Mode: rapid.SampledFrom(modes).Draw(t, "mode"), Name: s}
-		e.OID = oidOf(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
+		e.OID = gittest.OID(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
 		if e.Mode != filemode.Submodule {
 			e.Size = rapid.Int64Range(0, math.MaxInt64).Draw(t, "size")
 			copy(e.SHA256[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sha256"))
@@ -64,7 +65,7 @@ func TestNodeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("parse %q: %v", text, err)
 		}
-		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), sameOIDs); d != "" {
+		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		if !bytes.Equal(text, again.Text()) {
@@ -89,7 +90,7 @@ func TestNodeOrderMatters(t *testing.T) {
 }
 
 func TestNodeOIDIsGits(t *testing.T) {
-	g := newGitRepo(t)
+	g := gittest.New(t)
 	types := map[filemode.FileMode]string{filemode.Dir: "tree", filemode.Submodule: "commit"}
 	rapid.Check(t, func(rt *rapid.T) {
 		n := drawNode(rt, 40)
@@ -101,7 +102,7 @@ func TestNodeOIDIsGits(t *testing.T) {
 			}
 			fmt.Fprintf(&in, "%06o %s %s\t%s\x00", uint32(i.Mode), typ, i.OID, i.Name)
 		}
-		if want := g.oid(in.String(), "mktree", "-z", "--missing"); n.OID() != want {
+		if want := gittest.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID() != want {
 			rt.Fatalf("oid %s, git mktree says %s", n.OID(), want)
 		}
 	})
@@ -139,7 +140,8 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"short oid", strings.Replace(good, "ce01", "ce0", 1), "oid"},
 		{"oid of 60 digits", strings.Replace(good, oidA, oidA+oidA[:20], 1), "oid"},
 		{"64 zeros", strings.Replace(good, oidA, strings.Repeat("0", 64), 1), "oid"},
-		{"oids of two kinds", good + strings.Replace(entryText("100644", "b"), oidA, oidA+oidA[:24], 1), `entry "b": its oid`},
+		{"oids of two kinds", good + strings.Replace(entryText("100644", "b"), oidA, oidA+oidA[:24], 1),
+			`entry "b": its oid`},
 		{"long sha256", strings.Replace(good, "be03", "be030", 1), "sha256"},
 		{"sha256 of a file left out", strings.Replace(good, sumA, "-", 1), "sha256"},
 		{"padded size", strings.Replace(good, " 6 ", " 06 ", 1), "size"},
@@ -160,12 +162,15 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"twice", good + good, `entry "a": twice`},
 		{"twice, other mode", good + entryText("100755", "a"), `entry "a": twice`},
 		{"file and directory", good + entryText("40000", "a"), `entry "a": twice`},
-		{"file and directory, apart", good + entryText("100644", "a-") + entryText("100644", "a.") + entryText("40000", "a"),
+		{"file and directory, apart", good + entryText("100644", "a-") + entryText("100644", "a.") +
+			entryText("40000", "a"),
 			`entry "a": both as a file and as a directory`},
-		{"submodule and directory, apart", entryText("160000", "a") + entryText("40000", "a!") + entryText("40000", "a"),
+		{"submodule and directory, apart", entryText("160000", "a") + entryText("40000", "a!") +
+			entryText("40000", "a"),
 			`entry "a": both as a file and as a directory`},
 		{"order", entryText("100644", "b") + good, `entry "a": out of order after "b"`},
-		{"order of a directory", entryText("40000", "a") + entryText("100644", "a."), `entry "a.": out of order after "a"`},
+		{"order of a directory", entryText("40000", "a") + entryText("100644", "a."),
+			`entry "a.": out of order after "a"`},
 	} {
 		n, err := tree.ParseNode([]byte(c.text))
 		if err == nil {
@@ -175,7 +180,9 @@ func TestParseNodeRefuses(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", good, strings.Replace(good, oidA, oidA+oidA[:24], 1), strings.Replace(good, oidA, strings.Repeat("0", 40), 1), strings.Replace(good, " 6 ", " 0 ", 1), strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
+		"", good, strings.Replace(good, oidA, oidA+oidA[:24], 1),
+		strings.Replace(good, oidA, strings.Repeat("0", 40), 1), strings.Replace(good, " 6 ", " 0 ", 1),
+		strings.Replace(good, " 6 ", " 9223372036854775807 ", 1),
 		entryText("100644", "a.") + entryText("40000", "a") + entryText("100644", "a0"),
 		entryText("100644", "\n\t \xff"), entryText("160000", ".gitmodules"), entryText("100644", "..."),
 	} {
@@ -221,8 +228,8 @@ func TestParseSHA256(t *testing.T) {
 	}
 }
 
-// TestEveryByte flips every bit of a node, and puts every byte that means something into every place: what still parses must be another node with its own
-// text, and its git oid must differ exactly if what git hashes was touched.
+// TestEveryByte flips every bit of a node, and puts every byte that means something into every place: what still
+// parses must be another node with its own text, and its git oid must differ exactly if what git hashes was touched.
 func TestEveryByte(t *testing.T) {
 	n := exampleNode()
 	text, oid := n.Text(), n.OID()
@@ -288,7 +295,7 @@ func FuzzParseNode(f *testing.F) {
 		}
 		sorted := append([]tree.Entry(nil), n.Entries...)
 		sortAsGit(sorted)
-		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), sameOIDs); d != "" {
+		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		names := map[string]bool{}
@@ -315,7 +322,8 @@ func TestEmptyNode(t *testing.T) {
 func largeNode(n int) *tree.Node {
 	node := &tree.Node{}
 	for i := range n {
-		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: tree.FromSHA1([20]byte{byte(i)}), Size: int64(i)}
+		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: gittest.BlobOID(fmt.Sprint(i)),
+			Size: int64(i)}
 		if i%10 == 0 {
 			e.Mode = filemode.Dir
 		}

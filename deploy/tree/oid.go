@@ -14,17 +14,15 @@ type OID struct {
 	long bool     // SHA-256
 }
 
-// FromSHA1 is the oid of the object with this SHA-1.
-func FromSHA1(sum [20]byte) OID { return rawOID(sum[:]) }
-
 // ParseOID reads an oid as git prints it: 40 or 64 lower-case hex digits. All zeros, which git prints where there is no
 // object, are the zero OID.
 func ParseOID(digits string) (OID, error) {
-	sum := make([]byte, len(digits)/2)
-	if len(sum) != 20 && len(sum) != 32 || !decodeHex(sum, digits) {
+	var sum [32]byte
+	n := len(digits) / 2
+	if n != 20 && n != 32 || !decodeHex(sum[:n], digits) {
 		return OID{}, fmt.Errorf("oid %q is not 40 or 64 lower-case hex digits", text.Clip(digits))
 	}
-	return rawOID(sum), nil
+	return rawOID(sum[:n]), nil
 }
 
 // rawOID is the oid with these 20 or 32 bytes.

@@ -12,12 +12,14 @@ import (
 // inside, whatever flags it is given.
 
 // errNoFile: what was a file a moment ago is something else.
-var errNoFile = errors.New("no longer the file that it was")
+var errNoFile = errors.New("is not the file that it was")
+
+const readOnly = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 
 // openAt opens what is to be read. A link is ELOOP, or ENOTDIR where a directory is wanted; a FIFO is not waited for.
 func openAt(dir int, name string, flags int) (*os.File, error) {
 	for {
-		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC|flags, 0)
+		fd, err := unix.Openat(dir, name, flags|readOnly, 0)
 		switch {
 		case err == nil:
 			return os.NewFile(uintptr(fd), name), nil

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -50,7 +48,7 @@ func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Targ
 }
 
 func checkHead(ref string) error {
-	if err := plumbing.ReferenceName(ref).Validate(); err != nil || !strings.HasPrefix(ref, "refs/heads/") {
+	if git.CheckRef(ref) != nil || !strings.HasPrefix(ref, "refs/heads/") {
 		return fault.New(fault.Usage, text.Mention(ref)+" is no branch's full ref name", "write it as refs/heads/main")
 	}
 	return nil

@@ -29,6 +29,15 @@ type Repository struct {
 	Targets []target.Target // sorted by name
 }
 
+// AllTargets are the targets of repositories, one after the other.
+func AllTargets(repositories []*Repository) []target.Target {
+	var all []target.Target
+	for _, repository := range repositories {
+		all = append(all, repository.Targets...)
+	}
+	return all
+}
+
 func (r Dir) path(name string) string {
 	return filepath.Join(r.Path, filepath.FromSlash(name)+".git")
 }

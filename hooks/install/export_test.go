@@ -10,3 +10,10 @@ func Script(program, name string, earlier bool) string { return script(program, 
 func Exchange(hook, aside, temporary string, step func(string)) error {
 	return exchange(hook, aside, temporary, step)
 }
+
+// What a hook's text gives away.
+var (
+	RunsDirectory = runsDirectory
+	RunsSiblings  = runsSiblings
+	UsesName      = usesName
+)

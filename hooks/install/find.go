@@ -18,8 +18,8 @@ type Place struct {
 }
 
 // FindAll finds each repository in dir: bare ones, which have HEAD, objects and refs, and work trees, which have a
-// directory .git. It looks into no repository for others, and follows no symbolic link; a file .git, of a submodule or a
-// linked worktree, belongs to a repository elsewhere. Places are sorted by path.
+// directory .git. It looks into no repository for others, and follows no symbolic link; a file .git, of a submodule or
+// a linked worktree, belongs to a repository elsewhere. Places are sorted by path.
 func FindAll(ctx context.Context, dir string) ([]Place, error) {
 	root, err := filepath.Abs(dir)
 	if err != nil {

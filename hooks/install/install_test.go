@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ import (
 func TestInstallAndUninstall(t *testing.T) {
 	t.Parallel()
 	for _, earlier := range []bool{false, true} {
-		s := newHomeSite(t)
+		s := newSite(t)
 		if earlier {
 			s.withEarlier()
 			s.put(filepath.Join(s.hooks, "update"), "#!/bin/sh\necho update >>\"$EARLIER\"\n", 0o755)
@@ -41,7 +42,8 @@ func TestInstallAndUninstall(t *testing.T) {
 		if states := s.states(); states != "current, current" {
 			t.Errorf("hooks are %s", states)
 		}
-		if found := s.inspect(); !found.Complete() || found.Program != s.program || found.Settings.Repository != "config" {
+		if found := s.inspect(); !found.Complete() || found.Program != s.program ||
+			found.Config.Settings.Repository != "config" {
 			t.Errorf("installed is %+v", found)
 		}
 		installed := snapshot(t, s.gitDir)
@@ -62,7 +64,8 @@ func TestInstallAndUninstall(t *testing.T) {
 			wantStub[1] = strings.Replace(wantStub[1], "||", "|post-receive.before-refship|", 1)
 			wantEarlier = []string{"pre pre-receive 0 refs/heads/main .", "update", "post 0"}
 		}
-		if diff := cmp.Diff(wantStub, r.stub) + cmp.Diff(wantEarlier, r.earlier, cmpopts.EquateEmpty()); diff != "" || !r.ok {
+		if diff := cmp.Diff(wantStub, r.stub) + cmp.Diff(wantEarlier, r.earlier, cmpopts.EquateEmpty()); diff != "" ||
+			!r.ok {
 			t.Errorf("push (-want +got):\n%s%s", diff, r.said)
 		}
 		if r := s.push("no"); r.ok == earlier {
@@ -85,7 +88,7 @@ func TestInstallAndUninstall(t *testing.T) {
 func TestInstalledProgramGone(t *testing.T) {
 	t.Parallel()
 	for _, earlier := range []bool{false, true} {
-		s := newHomeSite(t)
+		s := newSite(t)
 		if earlier {
 			s.withEarlier()
 		}
@@ -94,7 +97,8 @@ func TestInstalledProgramGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.push("main")
-		if r.ok || !strings.Contains(r.said, "refship: refused: "+s.program+" is not there, or cannot be run") || !strings.Contains(r.said, "refship: hint: ") {
+		if r.ok || !strings.Contains(r.said, "refship: refused: "+s.program+" does not exist, or cannot be run") ||
+			!strings.Contains(r.said, "refship: hint: ") {
 			t.Errorf("push: %+v", r)
 		}
 		if states := s.states(); states != "program gone, program gone" {
@@ -105,7 +109,8 @@ func TestInstalledProgramGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		r = s.push("main")
-		if !r.ok || !strings.Contains(r.said, "refship: pushed, not deployed: "+s.program) || len(r.earlier) != map[bool]int{false: 0, true: 1}[earlier] {
+		if !r.ok || !strings.Contains(r.said, "refship: pushed, not deployed: "+s.program) ||
+			len(r.earlier) != map[bool]int{false: 0, true: 1}[earlier] {
 			t.Errorf("push: %+v", r)
 		}
 		s.uninstall()
@@ -118,30 +123,31 @@ func TestInstalledProgramGone(t *testing.T) {
 
 func TestInstallOtherTargetAndProgram(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
-	www := files("www", "refs/heads/main", "www")
+	www := target.Target{Name: "www", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/www", Frontend: "files"}
 	cfg := installConfig(t, s.program)
-	cfg.Target, cfg.Settings = &www, nil
-	c, err := install.Install(t.Context(), s.home(), cfg)
+	cfg.Target = www
+	c, err := install.Install(t.Context(), s.repository(), cfg)
 	if err != nil || len(c.Done) != 1 {
 		t.Errorf("change is %v, %v", c, err)
 	}
 	if diff := cmp.Diff([]target.Target{defaultTarget, www}, targetsOf(t, s.gitDir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
-	cfg.Settings = &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
+	cfg.Settings = target.Settings{Repository: "config",
+		Endpoints: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}}
 	cfg.Program = filepath.Join(s.dir, "bin2", "refship")
 	s.put(cfg.Program, stub, 0o755)
-	if c, err = install.Install(t.Context(), s.home(), cfg); err != nil || len(c.Done) != 3 {
+	if c, err = install.Install(t.Context(), s.repository(), cfg); err != nil || len(c.Done) != 3 {
 		t.Errorf("change is %v, %v", c, err)
 	}
 	if states := s.states(); states != "outdated, outdated" {
 		t.Errorf("hooks for another program are %s", states)
 	}
 	s.program = cfg.Program
-	if found := s.inspect(); !found.Complete() || len(found.Settings.Endpoints) != 2 {
+	if found := s.inspect(); !found.Complete() || len(found.Config.Settings.Endpoints) != 2 {
 		t.Errorf("installed is %+v", found)
 	}
 	if r := s.push("main"); !r.ok || len(r.stub) != 2 || len(r.earlier) != 2 {
@@ -156,16 +162,16 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 // What somebody changed stays as it is.
 func TestInstalledHookEdited(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	s.install()
 	pre := filepath.Join(s.hooks, "pre-receive")
 	ours := s.read(pre)
 	refuse := func(says, remedy string) error {
 		t.Helper()
 		now := snapshot(t, s.gitDir)
-		_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
+		_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
 		wantRefused(t, err, says, remedy)
-		_, err = install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+		_, err = install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
 		wantRefused(t, err, says, remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
@@ -175,14 +181,15 @@ func TestInstalledHookEdited(t *testing.T) {
 	s.put(pre, strings.Replace(ours, "exec ", "nice exec ", 1), 0o755)
 	err := refuse(pre+" was edited after refship wrote it", "mv ")
 	var edited *install.EditedError
-	if !errors.As(err, &edited) || !strings.Contains(edited.Diff, "+\tnice exec ") || !strings.Contains(edited.Diff, "-\texec ") {
+	if !errors.As(err, &edited) || !strings.Contains(edited.Diff, "+\tnice exec ") ||
+		!strings.Contains(edited.Diff, "-\texec ") {
 		t.Errorf("the difference is %+v", edited)
 	}
 	if states := s.states(); states != "edited, current" {
 		t.Errorf("hooks are %s", states)
 	}
 	s.put(pre, "#!/bin/sh\n# another\n", 0o755)
-	_ = refuse("somebody put another hook at "+pre, "mv ")
+	_ = refuse("there is another hook at "+pre, "mv ")
 	if states := s.states(); states != "replaced, current" {
 		t.Errorf("hooks are %s", states)
 	}
@@ -201,8 +208,8 @@ func TestInstalledHookEdited(t *testing.T) {
 	if states := s.states(); states != "earlier gone, current" {
 		t.Errorf("hooks are %s", states)
 	}
-	_, err = install.Install(t.Context(), s.home(), installConfig(t, s.program))
-	wantRefused(t, err, "is gone, which "+pre+" is to run first", "hook uninstall")
+	_, err = install.Install(t.Context(), s.repository(), installConfig(t, s.program))
+	wantRefused(t, err, "is gone, which "+pre+" is to run first", "hooks-earlier-gone "+s.gitDir)
 	if r := s.push("main"); r.ok {
 		t.Errorf("push: %+v", r)
 	}
@@ -217,7 +224,7 @@ func TestInstalledHookEdited(t *testing.T) {
 // As Gitea and others lay it out.
 func TestInstallInDispatcher(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	for _, name := range []string{"pre-receive", "post-receive"} {
 		s.put(filepath.Join(s.hooks, name), `#!/usr/bin/env bash
 data=$(cat)
@@ -233,7 +240,8 @@ for i in ${exitcodes}; do
 	[ ${i} -eq 0 ] || exit ${i}
 done
 `, 0o755)
-		s.put(filepath.Join(s.hooks, name+".d", "gitea"), "#!/bin/sh\ncat >/dev/null\necho gitea >>\"$EARLIER\"\n", 0o755)
+		s.put(filepath.Join(s.hooks, name+".d", "gitea"), "#!/bin/sh\ncat >/dev/null\necho gitea >>\"$EARLIER\"\n",
+			0o755)
 	}
 	before := snapshot(t, s.gitDir)
 	if c := s.install(); len(c.Warnings) != 0 {
@@ -243,17 +251,20 @@ done
 		t.Errorf("the second install: %q", c.Done)
 	}
 	r := s.push("main")
-	if !r.ok || len(r.stub) != 2 || !strings.HasPrefix(r.stub[0], "pre-receive||0|"+s.gitDir+"|") || len(r.earlier) != 2 {
+	if !r.ok || len(r.stub) != 2 || !strings.HasPrefix(r.stub[0], "pre-receive||0|"+s.gitDir+"|") ||
+		len(r.earlier) != 2 {
 		t.Errorf("push: %+v", r)
 	}
-	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") || h.State != install.HookCurrent || h.Earlier != "" {
+	if h := s.inspect().Hooks[0]; h.Path != filepath.Join(s.hooks, "pre-receive.d", "zz-refship") ||
+		h.State != install.HookCurrent || h.Earlier != "" {
 		t.Errorf("hook is %+v", h)
 	}
 	s.put(filepath.Join(s.hooks, "pre-receive"), "#!/bin/sh\n", 0o755)
 	if states := s.states(); states != "replaced, current" {
 		t.Errorf("hooks are %s", states)
 	}
-	s.put(filepath.Join(s.hooks, "pre-receive"), before["hooks/pre-receive"][strings.Index(before["hooks/pre-receive"], "#!"):], 0o755)
+	s.put(filepath.Join(s.hooks, "pre-receive"),
+		before["hooks/pre-receive"][strings.Index(before["hooks/pre-receive"], "#!"):], 0o755)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("not as before (-before +after):\n%s", diff)
@@ -263,21 +274,23 @@ done
 // As gitolite has them: hooks are symbolic links to elsewhere, and so is the directory.
 func TestInstallBesideSymbolicLinks(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	common := filepath.Join(s.dir, "common")
 	s.put(filepath.Join(common, "pre"), earlierPre, 0o755)
 	elsewhere := filepath.Join(s.dir, "elsewhere")
 	if err := os.Rename(s.hooks, elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{s.hooks: "../elsewhere", filepath.Join(elsewhere, "pre-receive"): "../common/pre", filepath.Join(elsewhere, "post-receive"): "nowhere"} {
+	for link, to := range map[string]string{s.hooks: "../elsewhere",
+		filepath.Join(elsewhere, "pre-receive"): "../common/pre", filepath.Join(elsewhere, "post-receive"): "nowhere"} {
 		if err := os.Symlink(to, link); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := []map[string]string{snapshot(t, s.gitDir), snapshot(t, elsewhere), snapshot(t, common)}
 	s.install()
-	if to, err := os.Readlink(filepath.Join(elsewhere, "pre-receive.before-refship")); err != nil || to != "../common/pre" {
+	if to, err := os.Readlink(filepath.Join(elsewhere, "pre-receive.before-refship")); err != nil ||
+		to != "../common/pre" {
 		t.Errorf("the earlier hook leads to %s, %v", to, err)
 	}
 	if r := s.push("no"); r.ok || len(r.earlier) != 1 || len(r.stub) != 1 {
@@ -294,10 +307,10 @@ func TestInstallBesideSymbolicLinks(t *testing.T) {
 func TestInstallSharedHooksPath(t *testing.T) {
 	t.Parallel()
 	shared := filepath.Join(realDir(t), "shared")
-	var sites []*homeSite
+	var sites []*site
 	var before []map[string]string
 	for range 3 {
-		s := newHomeSite(t)
+		s := newSite(t)
 		runGit(t, s.gitDir, "config", "core.hooksPath", shared)
 		s.hooks = shared
 		if len(sites) > 0 {
@@ -340,8 +353,9 @@ func TestInstallSharedHooksPath(t *testing.T) {
 	if err := os.RemoveAll(sites[1].repo); err != nil {
 		t.Fatal(err)
 	}
-	_, err := install.Uninstall(t.Context(), sites[2].home(), slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which is not there", "take it out of the repositories in "+filepath.Join(shared, "refship.json"))
+	_, err := install.Uninstall(t.Context(), sites[2].repository(), slog.New(slog.DiscardHandler))
+	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which does not exist",
+		"take it out of the repositories in "+filepath.Join(shared, "refship.json"))
 	manifest := filepath.Join(shared, "refship.json")
 	text, err := os.ReadFile(manifest)
 	if err != nil {
@@ -373,16 +387,16 @@ func TestInstallAtOnce(t *testing.T) {
 	if err := os.Symlink("real", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	var sites []*homeSite
+	var sites []*site
 	for range 4 {
-		s := newHomeSite(t)
+		s := newSite(t)
 		runGit(t, s.gitDir, "config", "core.hooksPath", filepath.Join(dir, "link", "hooks"))
 		if len(sites) > 0 {
 			s.program = sites[0].program
 		}
 		sites = append(sites, s)
 	}
-	all := func(do func(*homeSite) error) {
+	all := func(do func(*site) error) {
 		t.Helper()
 		var wait sync.WaitGroup
 		for _, s := range sites {
@@ -394,17 +408,17 @@ func TestInstallAtOnce(t *testing.T) {
 		}
 		wait.Wait()
 	}
-	inst := func(s *homeSite) error {
-		home, err := install.Find(t.Context(), s.repo)
+	inst := func(s *site) error {
+		repo, err := install.Find(t.Context(), s.repo)
 		if err == nil {
-			_, err = install.Install(t.Context(), home, installConfig(t, s.program))
+			_, err = install.Install(t.Context(), repo, installConfig(t, s.program))
 		}
 		return err
 	}
-	uninstall := func(s *homeSite) error {
-		home, err := install.Find(t.Context(), s.repo)
+	uninstall := func(s *site) error {
+		repo, err := install.Find(t.Context(), s.repo)
 		if err == nil {
-			_, err = install.Uninstall(t.Context(), home, slog.New(slog.DiscardHandler))
+			_, err = install.Uninstall(t.Context(), repo, slog.New(slog.DiscardHandler))
 		}
 		return err
 	}
@@ -414,7 +428,7 @@ func TestInstallAtOnce(t *testing.T) {
 			t.Errorf("installed is %+v", found)
 		}
 	}
-	all(func(s *homeSite) error {
+	all(func(s *site) error {
 		if s == sites[0] {
 			return inst(s)
 		}
@@ -432,7 +446,7 @@ func TestInstallAtOnce(t *testing.T) {
 // A repository can be moved with its hooks.
 func TestInstalledRepositoryMoved(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	s.put(filepath.Join(s.gitDir, "config"), strings.TrimSuffix(s.read(filepath.Join(s.gitDir, "config")), "\n"), 0o640)
 	before := snapshot(t, s.gitDir)
 	s.install()
@@ -459,15 +473,17 @@ func TestInstalledRepositoryMoved(t *testing.T) {
 // core.hooksPath was changed after the install.
 func TestInstalledElsewhere(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.hooks)
 	s.install()
 	runGit(t, s.gitDir, "config", "core.hooksPath", "others")
 	if found := s.inspect(); found.Effective || found.Complete() || found.HooksDir != s.hooks {
 		t.Errorf("installed is %+v", found)
 	}
-	_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
-	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+filepath.Join(s.gitDir, "others")+" now", "refship hook uninstall")
+	_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
+	others := filepath.Join(s.gitDir, "others")
+	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+others+" now",
+		"hooks-reinstall "+s.gitDir)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.hooks)); diff != "" {
 		t.Errorf("not as before (-before +after):\n%s", diff)
@@ -481,7 +497,7 @@ func TestInstalledElsewhere(t *testing.T) {
 // Where a group may push, its members can run and read what install makes.
 func TestInstallSharedRepository(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	shared := filepath.Join(s.dir, "shared.git")
 	runGit(t, s.dir, "init", "-q", "--bare", "--shared=0660", shared)
 	s.repo, s.gitDir, s.hooks = shared, shared, filepath.Join(shared, "hooks")
@@ -489,7 +505,7 @@ func TestInstallSharedRepository(t *testing.T) {
 	s.put(secret, "x", 0o600)
 	cfg := installConfig(t, s.program)
 	cfg.Settings.SigningKey = secret
-	c, err := install.Install(t.Context(), s.home(), cfg)
+	c, err := install.Install(t.Context(), s.repository(), cfg)
 	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "cannot read "+secret) {
 		t.Errorf("change is %+v, %v", c, err)
 	}
@@ -505,36 +521,38 @@ func TestInstallSharedRepository(t *testing.T) {
 
 func TestInstallRefuses(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	before := snapshot(t, s.gitDir)
 	for _, c := range []struct {
-		change       func(*install.InstallConfig)
+		change       func(*install.Config)
 		says, remedy string
 	}{
-		{func(c *install.InstallConfig) { c.Target = nil }, "hooks and no target", "--target"},
-		{func(c *install.InstallConfig) { c.Settings.Repository = "" }, "no name for records", "--name"},
-		{func(c *install.InstallConfig) { c.Settings.Endpoints = nil }, "would not know where etcd is", "--endpoints"},
-		{func(c *install.InstallConfig) { c.Settings.CACert = "/nonexistent/ca.pem" }, "refship.cacert = /nonexistent/ca.pem is not there", "name another"},
-		{func(c *install.InstallConfig) { c.Program = s.from }, "cannot be run", "executable"},
-		{func(c *install.InstallConfig) { c.Target.Name = "X" }, `target name "X"`, "1 to 32"},
+		{func(c *install.Config) { c.Target = target.Target{} }, `target name ""`, "1 to 32"},
+		{func(c *install.Config) { c.Settings.Repository = "" }, "no name for records", "give it a name"},
+		{func(c *install.Config) { c.Settings.Endpoints = nil }, "would not know where etcd is", "etcd's endpoints"},
+		{func(c *install.Config) { c.Settings.CACert = "/nonexistent/ca.pem" },
+			"refship.cacert = /nonexistent/ca.pem does not exist", "name another"},
+		{func(c *install.Config) { c.Program = s.from }, "cannot be run", "executable"},
+		{func(c *install.Config) { c.Target.Name = "X" }, `target name "X"`, "1 to 32"},
 	} {
 		cfg := installConfig(t, s.program)
 		c.change(&cfg)
-		_, err := install.Install(t.Context(), s.home(), cfg)
+		_, err := install.Install(t.Context(), s.repository(), cfg)
 		wantRefused(t, err, c.says, c.remedy)
 	}
 	s.put(filepath.Join(s.gitDir, "config.lock"), "", 0o644)
-	_, err := install.Install(t.Context(), s.home(), installConfig(t, s.program))
+	_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
 	wantRefused(t, err, "is being changed", "try again")
 	if err := os.Remove(filepath.Join(s.gitDir, "config.lock")); err != nil {
 		t.Fatal(err)
 	}
-	stranger := s.home()
+	stranger := s.repository()
 	stranger.Owner = os.Geteuid() + 4711
+	owner := strconv.Itoa(stranger.Owner)
 	_, err = install.Install(t.Context(), stranger, installConfig(t, s.program))
-	wantRefused(t, err, "belongs to #", "sudo -u '#")
+	wantRefused(t, err, "belongs to #", "hooks-owner #"+owner+" install "+s.gitDir)
 	_, err = install.Uninstall(t.Context(), stranger, slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "belongs to #", "refship hook uninstall")
+	wantRefused(t, err, "belongs to #", "hooks-owner #"+owner+" uninstall "+s.gitDir)
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("something changed (-before +after):\n%s", diff)
 	}
@@ -544,7 +562,8 @@ func TestInstallRefuses(t *testing.T) {
 func TestSetAsideByExchange(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	hook, aside, temporary := filepath.Join(dir, "pre-receive"), filepath.Join(dir, "pre-receive.before-refship"), filepath.Join(dir, ".tmp")
+	hook, temporary := filepath.Join(dir, "pre-receive"), filepath.Join(dir, ".tmp")
+	aside := hook + ".before-refship"
 	for path, text := range map[string]string{hook: "theirs", temporary: "ours"} {
 		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 			t.Fatal(err)

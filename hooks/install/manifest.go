@@ -10,10 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/hooks/target"
 )
 
@@ -22,56 +20,74 @@ const (
 	manifestFormat = 1
 )
 
-// manifest says what of a directory of hooks is ours.
+// manifest says what of a directory of hooks is refship's.
 type manifest struct {
 	Format       int             `json:"format"`
 	Program      string          `json:"program"`
-	Made         bool            `json:"made"` // the directory was not there before
+	Made         bool            `json:"made"` // the directory did not exist before
 	Hooks        []*manifestHook `json:"hooks"`
 	Repositories []string        `json:"repositories"` // git directories; one that the hooks lie in is relative to them
 }
 
-// manifestHook is one hook of ours.
+// manifestHook is one installed hook.
 type manifestHook struct {
-	Name   string   `json:"name"`   // "pre-receive"
-	File   string   `json:"file"`   // "pre-receive" or "pre-receive.d/zz-refship"
-	SHA256 []string `json:"sha256"` // what we wrote; while it is replaced also what comes, last
-	// Earlier is the hook that was there, nil if none was.
-	Earlier *earlierHook `json:"earlier,omitempty"`
+	Name    string       `json:"name"`              // "pre-receive"
+	File    string       `json:"file"`              // "pre-receive" or "pre-receive.d/zz-refship"
+	SHA256  []string     `json:"sha256"`            // of the script; while it is replaced of both, the new one last
+	Earlier *earlierHook `json:"earlier,omitempty"` // nil: there was no earlier hook
 }
 
 // earlierHook is what an earlier hook was like when it was set aside.
 type earlierHook struct {
-	SHA256 string `json:"sha256"`         // of its text, or of where a symbolic link points to
+	SHA256 string `json:"sha256"`         // of its text, or of where a symbolic link leads to
 	Mode   string `json:"mode"`           // "0755"
 	Link   bool   `json:"link,omitempty"` // it is a symbolic link
 }
 
+// installation is what <GIT_DIR>/refship/installed.json says.
+type installation struct {
+	Format int          `json:"format"`
+	Hooks  string       `json:"hooks"` // the directory, relative to the git directory if it is in there
+	Config configBefore `json:"config"`
+}
+
+// configBefore is what the git config was without refship's sections.
+type configBefore struct {
+	SHA256  string `json:"sha256"`
+	Newline bool   `json:"newline"` // it ended with a line feed, or was empty
+}
+
 // readManifest reads a directory's manifest; nil if it has none.
 func readManifest(dir string) (*manifest, error) {
+	path := filepath.Join(dir, manifestName)
 	var m manifest
-	switch found, err := readState(filepath.Join(dir, manifestName), &m); {
-	case err != nil || !found:
+	found, err := readState(path, &m, &m.Format)
+	if err != nil || !found {
 		return nil, err
-	case m.Format != manifestFormat:
-		return nil, unknownFormat(filepath.Join(dir, manifestName), m.Format)
 	}
 	if m.Program == "" || slices.Contains(m.Hooks, nil) {
-		return nil, fmt.Errorf("read %s: it is not whole", filepath.Join(dir, manifestName))
+		return nil, fmt.Errorf("read %s: it is not whole", path)
 	}
 	return &m, nil
 }
 
-func unknownFormat(path string, format int) error {
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("%s has format %d, which this refship does not know", path, format),
-		Remedy: "use the refship that wrote it",
-	}
+func installationPath(gitDir string) string {
+	return filepath.Join(gitDir, "refship", "installed.json")
 }
 
-// readState reads a JSON file of ours strictly; false: it is not there.
-func readState(path string, into any) (found bool, err error) {
+// readInstallation reads what install left in a git directory; nil if it left nothing.
+func readInstallation(gitDir string) (*installation, error) {
+	var i installation
+	found, err := readState(installationPath(gitDir), &i, &i.Format)
+	if err != nil || !found {
+		return nil, err
+	}
+	return &i, nil
+}
+
+// readState reads a JSON file strictly; false: it does not exist. format is the field in it that says which format it
+// has.
+func readState(path string, into any, format *int) (found bool, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -87,27 +103,29 @@ func readState(path string, into any) (found bool, err error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read %s: text after its end", path)
 	}
+	if *format != manifestFormat {
+		return false, refused("use the refship that wrote it",
+			"%s has format %d, which this refship does not know", path, *format)
+	}
 	return true, nil
 }
 
-// writeState writes a JSON file of ours, unless it says so already.
-func writeState(path string, state any, mode fs.FileMode) (changed bool, err error) {
+// writeState writes a JSON file, unless it says so already.
+func writeState(path string, state any, mode fs.FileMode) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	if err := e.Encode(state); err != nil {
-		return false, err
+		return err
 	}
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b.Bytes()) {
-		return false, nil
+		return nil
 	}
-	if err := disk.RemoveTemporary(path); err != nil { // of an install that died
-		return false, err
-	}
-	return true, disk.WriteFile(path, b.Bytes(), mode)
+	return disk.WriteFile(path, b.Bytes(), mode)
 }
 
+// hook gives what the manifest says of one; nil: nothing, or there is no manifest.
 func (m *manifest) hook(name string) *manifestHook {
 	if m == nil {
 		return nil
@@ -120,29 +138,53 @@ func (m *manifest) hook(name string) *manifestHook {
 	return nil
 }
 
-// setHook puts a hook in the place of the one of that name.
-func (m *manifest) setHook(h *manifestHook) {
-	if at := slices.IndexFunc(m.Hooks, func(o *manifestHook) bool { return o.Name == h.Name }); at >= 0 {
-		m.Hooks[at] = h
-		return
+// without gives the repositories of a directory of hooks without one, and without those that have no refship settings
+// any more. One that does not exist may have been moved, or its disk is not mounted: it keeps the hooks.
+func (m *manifest) without(dir, gitDir string) []string {
+	if m == nil {
+		return nil
 	}
-	m.Hooks = append(m.Hooks, h)
-	slices.SortFunc(m.Hooks, func(a, b *manifestHook) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// pathFrom names a file from a directory on, relative if it is in there or above: so both can be moved together.
-func pathFrom(dir, path string, inside bool) string {
-	if inside {
-		if relative, err := filepath.Rel(dir, path); err == nil {
-			return relative
+	return slices.DeleteFunc(slices.Clone(m.Repositories), func(r string) bool {
+		path := resolve(dir, r)
+		if path == gitDir {
+			return true
 		}
-	}
-	return path
+		text, err := os.ReadFile(filepath.Join(path, "config"))
+		if err != nil {
+			return false
+		}
+		rest, ok := target.WithoutSections(text)
+		return ok && bytes.Equal(rest, text)
+	})
 }
 
-func isInside(dir, path string) bool {
-	relative, err := filepath.Rel(dir, path)
-	return err == nil && relative != ".." && !strings.HasPrefix(relative, "../")
+// withoutMoved gives the repositories without the one that does not exist, if it is exactly one: the caller has found
+// it in another place.
+func (m *manifest) withoutMoved(dir string) []string {
+	there := slices.DeleteFunc(slices.Clone(m.Repositories), func(r string) bool { return isGone(resolve(dir, r)) })
+	if len(there) == len(m.Repositories)-1 {
+		return there
+	}
+	return m.Repositories
+}
+
+// isGone tells whether a file does not exist. One that cannot be looked at may exist.
+func isGone(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// names are how a git directory and its directory of hooks name each other. Where the hooks are in the git directory
+// both names are relative, and both can be moved together.
+func names(gitDir, hooks string) (hooksName, gitDirName string) {
+	hooksName, err := filepath.Rel(gitDir, hooks)
+	if err != nil || !filepath.IsLocal(hooksName) {
+		return hooks, gitDir
+	}
+	if gitDirName, err = filepath.Rel(hooks, gitDir); err != nil {
+		return hooks, gitDir
+	}
+	return hooksName, gitDirName
 }
 
 func resolve(dir, path string) string {
@@ -152,66 +194,15 @@ func resolve(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-// without gives the repositories of a directory of hooks but for one, and but for those that have no refship settings any
-// more. One that is not there may have been moved, or its disk is not mounted: it keeps the hooks.
-func (m *manifest) without(dir, gitDir string) []string {
-	return slices.DeleteFunc(slices.Clone(m.Repositories), func(r string) bool {
-		path := resolve(dir, r)
-		if path == gitDir {
-			return true
-		}
-		text, err := os.ReadFile(filepath.Join(path, "config"))
-		if err != nil {
-			return false // it cannot be told
-		}
-		rest, ok := target.WithoutSections(text)
-		return ok && bytes.Equal(rest, text)
-	})
-}
-
-// moved gives the repositories where one of them has come to another place: without the one that is not there, if it is one.
-func (m *manifest) moved(dir string) []string {
-	isThere := func(r string) bool {
-		_, err := os.Stat(resolve(dir, r))
-		return !errors.Is(err, fs.ErrNotExist)
+// sameDir tells two names of one directory.
+func sameDir(a, b string) bool {
+	if a == b {
+		return true
 	}
-	var there []string
-	for _, r := range m.Repositories {
-		if isThere(r) {
-			there = append(there, r)
-		}
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
 	}
-	if len(there) == len(m.Repositories)-1 {
-		return there
-	}
-	return m.Repositories
-}
-
-// installation is what <GIT_DIR>/refship/installed.json says.
-type installation struct {
-	Format int          `json:"format"`
-	Hooks  string       `json:"hooks"` // the directory, from the git directory on if it is in there
-	Config configBefore `json:"config"`
-}
-
-// configBefore is what the git config was without refship's sections.
-type configBefore struct {
-	SHA256  string `json:"sha256"`
-	Newline bool   `json:"newline"` // it ended with a line feed, or was empty
-}
-
-func installationPath(gitDir string) string {
-	return filepath.Join(gitDir, "refship", "installed.json")
-}
-
-// readInstallation reads what install left in a git directory; nil if it left nothing.
-func readInstallation(gitDir string) (*installation, error) {
-	var i installation
-	switch found, err := readState(installationPath(gitDir), &i); {
-	case err != nil || !found:
-		return nil, err
-	case i.Format != manifestFormat:
-		return nil, unknownFormat(installationPath(gitDir), i.Format)
-	}
-	return &i, nil
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }

@@ -18,11 +18,11 @@ import (
 	"refship/deploy/text"
 )
 
-// Repository is a repository that lives somewhere already, as git itself sees it.
+// Repository is a repository of another server, or of none, as git itself sees it.
 type Repository struct {
 	GitDir   string // the common directory, which linked worktrees share; absolute
 	WorkTree string // absolute; "" if the repository is bare
-	HooksDir string // where git-receive-pack looks for hooks, without symbolic links as far as it exists; absolute
+	HooksDir string // where git receive-pack looks for hooks, without symbolic links as far as it exists; absolute
 
 	// HooksPath is core.hooksPath as git expands it, "" if it is not set, and HooksScope whose setting it is: "local",
 	// "worktree", "global" or "system".
@@ -33,13 +33,14 @@ type Repository struct {
 }
 
 // Find finds the repository that path is in: a bare one, a work tree or any directory of it, a linked worktree, a
-// submodule, or the inside of a git directory. Git finds it, with the user's own configuration, since git's rules about
-// repositories that are not safe (safe.directory, safe.bareRepository) are there, and core.hooksPath may be. The
-// environment's GIT_DIR and the like do not count: path says which repository is meant.
+// submodule, or the inside of a git directory. Git finds it, with the user's own configuration: that has git's rules
+// about repositories that are not safe (safe.directory, safe.bareRepository), and may have core.hooksPath. GIT_DIR and
+// the like in the environment do not count: path says which repository is meant.
 //
-// Errors are fault.Refused with git's words for what is no repository, not safe or not usable.
+// Errors are fault.Refused, with git's words for what is not a repository, not safe or not usable.
 func Find(ctx context.Context, path string) (*Repository, error) {
-	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-inside-work-tree")
+	out, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute",
+		"--git-common-dir", "--is-inside-work-tree")
 	if err != nil {
 		return nil, fmt.Errorf("find repository: %w", notFound(path, err))
 	}
@@ -50,97 +51,92 @@ func Find(ctx context.Context, path string) (*Repository, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("find repository: %w", err)
 	}
-	h := &Repository{GitDir: dir}
+	r := &Repository{GitDir: dir}
 	if inside == "true" {
 		top, err := git.AsUser(ctx, "-C", path, "rev-parse", "--path-format=absolute", "--show-toplevel")
 		if err != nil {
 			return nil, fmt.Errorf("find work tree: %w", err)
 		}
-		h.WorkTree = strings.TrimSuffix(top, "\n")
+		r.WorkTree = strings.TrimSuffix(top, "\n")
 	}
-	if err := h.look(ctx); err != nil {
-		return nil, fmt.Errorf("find repository %s: %w", h.GitDir, err)
+	if err := r.read(ctx); err != nil {
+		return nil, fmt.Errorf("find repository %s: %w", r.GitDir, err)
 	}
-	return h, nil
+	return r, nil
 }
 
-// look fills in what the git directory says.
-func (h *Repository) look(ctx context.Context) error {
-	info, err := os.Stat(h.GitDir)
+// read fills in what the git directory says.
+func (r *Repository) read(ctx context.Context) error {
+	info, err := os.Stat(r.GitDir)
 	if err != nil {
 		return err
 	}
-	h.Owner = int(info.Sys().(*syscall.Stat_t).Uid)
-	format, err := h.git(ctx, "rev-parse", "--show-object-format")
+	r.Owner = int(info.Sys().(*syscall.Stat_t).Uid)
+	format, err := r.git(ctx, "rev-parse", "--show-object-format")
 	if err != nil {
 		return err
 	}
 	if format := strings.TrimSpace(format); format != "sha1" {
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("repository %s uses %s objects", h.GitDir, format),
-			Remedy: "only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it",
-		}
+		return refused("only sha1 repositories can be deployed: make one with git init --object-format=sha1 "+
+			"and push to it", "repository %s uses %s objects", r.GitDir, format)
 	}
-	if h.WorkTree == "" {
-		if err := h.lookForWorkTree(ctx); err != nil {
+	if r.WorkTree == "" {
+		if err := r.findWorkTree(ctx); err != nil {
 			return err
 		}
 	}
-	return h.lookForHooks(ctx)
+	return r.findHooks(ctx)
 }
 
-// lookForWorkTree finds the work tree of a git directory that was named itself.
-func (h *Repository) lookForWorkTree(ctx context.Context) error {
-	bare, err := h.config(ctx, "bool", "core.bare")
+// findWorkTree finds the work tree of a git directory that was named itself.
+func (r *Repository) findWorkTree(ctx context.Context) error {
+	bare, err := r.config(ctx, "bool", "core.bare")
 	if err != nil || bare.value == "true" {
 		return err
 	}
-	tree, err := h.config(ctx, "path", "core.worktree")
+	tree, err := r.config(ctx, "path", "core.worktree")
 	switch {
 	case err != nil:
 		return err
 	case tree.set && filepath.IsAbs(tree.value):
-		h.WorkTree = filepath.Clean(tree.value)
+		r.WorkTree = filepath.Clean(tree.value)
 	case tree.set:
-		h.WorkTree = filepath.Join(h.GitDir, tree.value)
-	case filepath.Base(h.GitDir) == ".git":
-		h.WorkTree = filepath.Dir(h.GitDir)
+		r.WorkTree = filepath.Join(r.GitDir, tree.value)
+	case filepath.Base(r.GitDir) == ".git":
+		r.WorkTree = filepath.Dir(r.GitDir)
 	}
 	return nil
 }
 
-// lookForHooks finds the directory that receive-pack runs hooks from. A relative core.hooksPath is relative to where
-// hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse --git-path
-// hooks" takes it as relative to where that is called.
-func (h *Repository) lookForHooks(ctx context.Context) error {
-	path, err := h.config(ctx, "path", "core.hooksPath")
+// findHooks finds the directory that receive-pack runs hooks from. A relative core.hooksPath is relative to where
+// hooks run, and receive-pack runs them in the git directory, also where there is a work tree; "git rev-parse
+// --git-path hooks" takes it as relative to where that is called.
+func (r *Repository) findHooks(ctx context.Context) error {
+	path, err := r.config(ctx, "path", "core.hooksPath")
 	if err != nil {
 		return err
 	}
-	h.HooksPath, h.HooksScope = path.value, path.scope
+	r.HooksPath, r.HooksScope = path.value, path.scope
 	switch {
 	case path.set && path.value == "":
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope),
-			Remedy: "take it out: git config --" + path.scope + " --unset core.hooksPath",
-		}
+		return refused("take it out: git config --"+path.scope+" --unset core.hooksPath",
+			"core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope)
 	case !path.set:
-		h.HooksDir = filepath.Join(h.GitDir, "hooks")
+		r.HooksDir = filepath.Join(r.GitDir, "hooks")
 	case filepath.IsAbs(path.value):
-		h.HooksDir = filepath.Clean(path.value)
+		r.HooksDir = filepath.Clean(path.value)
 	default:
-		h.HooksDir = filepath.Join(h.GitDir, path.value)
+		r.HooksDir = filepath.Join(r.GitDir, path.value)
 	}
-	real, err := filepath.EvalSymlinks(h.HooksDir)
+	real, err := filepath.EvalSymlinks(r.HooksDir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Lstat(h.HooksDir); err == nil {
-			return &fault.Error{Kind: fault.Refused, What: h.HooksDir + " is a symbolic link to nowhere", Remedy: "make the directory that it names, or remove the link"}
+		if info, err := os.Lstat(r.HooksDir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return refused("make the directory that it names, or remove the link",
+				"%s is a symbolic link to nowhere", r.HooksDir)
 		}
-		if parent, err := filepath.EvalSymlinks(filepath.Dir(h.HooksDir)); err == nil {
-			h.HooksDir = filepath.Join(parent, filepath.Base(h.HooksDir)) // its name once it is made
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(r.HooksDir)); err == nil {
+			r.HooksDir = filepath.Join(parent, filepath.Base(r.HooksDir)) // its name once it is made
 		}
 		return nil
 	case err != nil:
@@ -149,30 +145,26 @@ func (h *Repository) lookForHooks(ctx context.Context) error {
 	if info, err := os.Stat(real); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("%s, where git looks for hooks, is no directory", h.HooksDir),
-			Remedy: "git runs no hooks there: see git config --show-origin core.hooksPath",
-		}
+		return refused("git runs no hooks there: see git config --show-origin core.hooksPath",
+			"%s, where git looks for hooks, is not a directory", r.HooksDir)
 	}
-	h.HooksDir = real
+	r.HooksDir = real
 	return nil
 }
 
-// checkOwner refuses to change what is somebody else's: what root writes there would not be its owner's to change, and
-// what git runs there runs as whoever pushes.
-func (h *Repository) checkOwner(verb string) error {
-	if h.Owner == os.Geteuid() {
+// checkOwner refuses to change a repository of another user: what root wrote there would not be the owner's to change,
+// and what git runs there runs with the rights of each pusher. verb is the command that would change it.
+func (r *Repository) checkOwner(verb string) error {
+	if r.Owner == os.Geteuid() {
 		return nil
 	}
-	name := "#" + strconv.Itoa(h.Owner)
-	if u, err := user.LookupId(strconv.Itoa(h.Owner)); err == nil {
+	name := "#" + strconv.Itoa(r.Owner)
+	if u, err := user.LookupId(strconv.Itoa(r.Owner)); err == nil {
 		name = u.Username
 	}
 	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("repository %s belongs to %s", h.GitDir, name),
-		Remedy: fmt.Sprintf("sudo -u %s refship hook %s %s", text.Quote(name), verb, text.Quote(h.GitDir)),
+		Kind: fault.Refused, What: fmt.Sprintf("repository %s belongs to %s", r.GitDir, name),
+		Reason: ReasonOwner, About: []string{name, verb, r.GitDir},
 	}
 }
 
@@ -182,9 +174,9 @@ type setting struct {
 	set          bool
 }
 
-// config asks for a setting of whatever scope.
-func (h *Repository) config(ctx context.Context, kind, key string) (setting, error) {
-	out, err := h.git(ctx, "config", "-z", "--show-scope", "--type="+kind, "--get", key)
+// config asks for a setting, of any scope.
+func (r *Repository) config(ctx context.Context, kind, key string) (setting, error) {
+	out, err := r.git(ctx, "config", "-z", "--show-scope", "--type="+kind, "--get", key)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 {
 		return setting{}, nil
@@ -197,12 +189,11 @@ func (h *Repository) config(ctx context.Context, kind, key string) (setting, err
 }
 
 // git asks about the repository that was found, and looks for no other.
-func (h *Repository) git(ctx context.Context, args ...string) (string, error) {
-	return git.AsUser(ctx, append([]string{"-C", h.GitDir, "--git-dir=" + h.GitDir}, args...)...)
+func (r *Repository) git(ctx context.Context, args ...string) (string, error) {
+	return git.AsUser(ctx, append([]string{"-C", r.GitDir, "--git-dir=" + r.GitDir}, args...)...)
 }
 
-// notFound puts git's words about a directory that it takes for no repository, or for one that is not safe, into an error
-// with git's remedy.
+// notFound is what git says about a directory that is not a repository, or not a safe one, with git's remedy.
 func notFound(path string, err error) error {
 	var g *git.Error
 	if !errors.As(err, &g) {
@@ -232,19 +223,19 @@ func notFound(path string, err error) error {
 	return refused
 }
 
-// Name is the repository's name where nobody has given it one: that of its directory, without ".git".
-func (h *Repository) Name() string {
-	dir := h.GitDir
-	if h.WorkTree != "" && filepath.Base(dir) == ".git" {
-		dir = h.WorkTree
+// Name is the repository's name by default: that of its directory, without ".git".
+func (r *Repository) Name() string {
+	dir := r.GitDir
+	if r.WorkTree != "" && filepath.Base(dir) == ".git" {
+		dir = r.WorkTree
 	}
 	return strings.TrimSuffix(filepath.Base(dir), ".git")
 }
 
-// Place is where people look for the repository: its work tree, or the bare repository.
-func (h *Repository) Place() string {
-	if h.WorkTree != "" {
-		return h.WorkTree
+// Place is how people know the repository: by its work tree, or the bare repository's directory.
+func (r *Repository) Place() string {
+	if r.WorkTree != "" {
+		return r.WorkTree
 	}
-	return h.GitDir
+	return r.GitDir
 }

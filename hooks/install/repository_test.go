@@ -18,7 +18,8 @@ import (
 func runGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env = dir, gitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow", "GIT_CONFIG_VALUE_0=always")
+	cmd.Dir, cmd.Env = dir, gitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow",
+		"GIT_CONFIG_VALUE_0=always")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
@@ -58,14 +59,17 @@ func isolate(t testing.TB) string {
 	return config
 }
 
+// wantRefused wants a refusal with a remedy, or with a reason and what it is about.
 func wantRefused(t testing.TB, err error, says, remedy string) {
 	t.Helper()
-	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), remedy) {
-		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
+	reason, about := fault.ReasonOf(err)
+	hint := fault.RemedyOf(err) + strings.Join(append([]string{string(reason)}, about...), " ")
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(hint, remedy) {
+		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, hint, says, remedy)
 	}
 }
 
-func TestFindHome(t *testing.T) {
+func TestFind(t *testing.T) {
 	global := isolate(t)
 	dir := realDir(t)
 	bare, work := filepath.Join(dir, "bare.git"), filepath.Join(dir, "a work\ntree")
@@ -94,14 +98,22 @@ func TestFindHome(t *testing.T) {
 		path string
 		want install.Repository
 	}{
-		"bare":                    {bare, install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"inside bare":             {filepath.Join(bare, "refs", "heads"), install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
-		"work tree":               {work, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"sub directory":           {sub, install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"git directory":           {filepath.Join(git, "refs"), install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
-		"linked worktree":         {linked, install.Repository{GitDir: git, WorkTree: linked, HooksDir: filepath.Join(git, "hooks")}},
-		"submodule":               {filepath.Join(work, "lib"), install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
-		"submodule git directory": {module, install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"), HooksDir: filepath.Join(module, "hooks")}},
+		"bare": {bare, install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"inside bare": {filepath.Join(bare, "refs", "heads"),
+			install.Repository{GitDir: bare, HooksDir: filepath.Join(bare, "hooks")}},
+		"work tree": {work, install.Repository{GitDir: git, WorkTree: work,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"sub directory": {sub, install.Repository{GitDir: git, WorkTree: work,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"git directory": {filepath.Join(git, "refs"),
+			install.Repository{GitDir: git, WorkTree: work, HooksDir: filepath.Join(git, "hooks")}},
+		"linked worktree": {linked, install.Repository{GitDir: git, WorkTree: linked,
+			HooksDir: filepath.Join(git, "hooks")}},
+		"submodule": {filepath.Join(work, "lib"),
+			install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"),
+				HooksDir: filepath.Join(module, "hooks")}},
+		"submodule git directory": {module, install.Repository{GitDir: module, WorkTree: filepath.Join(work, "lib"),
+			HooksDir: filepath.Join(module, "hooks")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := install.Find(t.Context(), c.path)
@@ -109,7 +121,7 @@ func TestFindHome(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(&c.want, got, cmpopts.IgnoreFields(install.Repository{}, "Owner")); diff != "" {
-				t.Errorf("home (-want +got):\n%s", diff)
+				t.Errorf("repository (-want +got):\n%s", diff)
 			}
 			if got.Owner != os.Geteuid() {
 				t.Errorf("owner is %d", got.Owner)
@@ -130,13 +142,14 @@ func TestFindHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')", "safe.bareRepository all")
+	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')",
+		"safe.bareRepository all")
 	if _, err := install.Find(t.Context(), work); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestFindHomeOfSomebodyElse(t *testing.T) {
+func TestFindOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a repository that is somebody else's")
 	}
@@ -147,18 +160,19 @@ func TestFindHomeOfSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'", "git config --global --add safe.directory "+bare)
+	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'",
+		"git config --global --add safe.directory "+bare)
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	home, err := install.Find(t.Context(), bare)
-	if err != nil || home.Owner != 65534 {
-		t.Errorf("home is %+v, %v", home, err)
+	repo, err := install.Find(t.Context(), bare)
+	if err != nil || repo.Owner != 65534 {
+		t.Errorf("repository is %+v, %v", repo, err)
 	}
 }
 
 // Where core.hooksPath leads is where a real push finds its hook.
-func TestFindHomeHooksPath(t *testing.T) {
+func TestFindHooksPath(t *testing.T) {
 	global := isolate(t)
 	home := realDir(t)
 	t.Setenv("HOME", home)
@@ -168,11 +182,16 @@ func TestFindHomeHooksPath(t *testing.T) {
 		scope      string
 		want       func(gitDir string) string
 	}{
-		"absolute": {"core.hooksPath", filepath.Join(home, "abs"), false, "local", func(string) string { return filepath.Join(home, "abs") }},
-		"relative": {"core.hooksPath", "my/../hooks2", false, "local", func(g string) string { return filepath.Join(g, "hooks2") }},
-		"up":       {"core.hooksPath", "../githooks", false, "local", func(g string) string { return filepath.Join(g, "..", "githooks") }},
-		"tilde":    {"core.hooksPath", "~/tilde", false, "local", func(string) string { return filepath.Join(home, "tilde") }},
-		"global":   {"core.hooksPath", filepath.Join(home, "glob"), true, "global", func(string) string { return filepath.Join(home, "glob") }},
+		"absolute": {"core.hooksPath", filepath.Join(home, "abs"), false, "local",
+			func(string) string { return filepath.Join(home, "abs") }},
+		"relative": {"core.hooksPath", "my/../hooks2", false, "local",
+			func(g string) string { return filepath.Join(g, "hooks2") }},
+		"up": {"core.hooksPath", "../githooks", false, "local",
+			func(g string) string { return filepath.Join(g, "..", "githooks") }},
+		"tilde": {"core.hooksPath", "~/tilde", false, "local",
+			func(string) string { return filepath.Join(home, "tilde") }},
+		"global": {"core.hooksPath", filepath.Join(home, "glob"), true, "global",
+			func(string) string { return filepath.Join(home, "glob") }},
 	} {
 		for _, kind := range []string{"bare", "work"} {
 			t.Run(name+" "+kind, func(t *testing.T) {
@@ -204,14 +223,16 @@ func TestFindHomeHooksPath(t *testing.T) {
 				if err := os.MkdirAll(h.HooksDir, 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(h.HooksDir, "post-receive"), []byte("#!/bin/sh\necho was run\n"), 0o755); err != nil {
+				if err := os.WriteFile(filepath.Join(h.HooksDir, "post-receive"), []byte("#!/bin/sh\necho was run\n"),
+					0o755); err != nil {
 					t.Fatal(err)
 				}
 				from := filepath.Join(dir, "from")
 				workRepo(t, from)
 				push := exec.Command("git", "push", repo, "HEAD:refs/heads/other")
 				push.Dir = from
-				push.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_GLOBAL=" + global, "GIT_CONFIG_NOSYSTEM=1"}
+				push.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_GLOBAL=" + global,
+					"GIT_CONFIG_NOSYSTEM=1"}
 				if out, err := push.CombinedOutput(); err != nil || !strings.Contains(string(out), "was run") {
 					t.Errorf("push: %v\n%s", err, out)
 				}
@@ -220,14 +241,14 @@ func TestFindHomeHooksPath(t *testing.T) {
 	}
 }
 
-func TestFindHomeOddHooksDirectories(t *testing.T) {
+func TestFindOddHooksDirectories(t *testing.T) {
 	isolate(t)
 	dir := realDir(t)
 	bare := filepath.Join(dir, "bare.git")
 	runGit(t, dir, "init", "-q", "--bare", bare)
 	runGit(t, bare, "config", "core.hooksPath", "/dev/null")
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "/dev/null, where git looks for hooks, is no directory", "core.hooksPath")
+	wantRefused(t, err, "/dev/null, where git looks for hooks, is not a directory", "core.hooksPath")
 	runGit(t, bare, "config", "core.hooksPath", "")
 	_, err = install.Find(t.Context(), bare)
 	wantRefused(t, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
@@ -242,7 +263,7 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != elsewhere {
-		t.Errorf("home is %+v, %v", h, err)
+		t.Errorf("repository is %+v, %v", h, err)
 	}
 	if err := os.RemoveAll(elsewhere); err != nil {
 		t.Fatal(err)
@@ -253,11 +274,11 @@ func TestFindHomeOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := install.Find(t.Context(), bare); err != nil || h.HooksDir != filepath.Join(bare, "hooks") {
-		t.Errorf("home is %+v, %v", h, err)
+		t.Errorf("repository is %+v, %v", h, err)
 	}
 }
 
-func TestFindHomes(t *testing.T) {
+func TestFindAll(t *testing.T) {
 	t.Parallel()
 	dir := realDir(t)
 	for _, name := range []string{"b.git", "a/plain", "a/c.git/", "own"} {
@@ -281,7 +302,8 @@ func TestFindHomes(t *testing.T) {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
 	got, err = install.FindAll(t.Context(), filepath.Join(dir, "b.git"))
-	if diff := cmp.Diff([]install.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]install.Place{{Path: filepath.Join(dir, "b.git"), Name: "b"}}, got); diff != "" ||
+		err != nil {
 		t.Errorf("places (-want +got), %v:\n%s", err, diff)
 	}
 	if _, err := install.FindAll(t.Context(), filepath.Join(dir, "absent")); err == nil {

@@ -3,28 +3,24 @@ package install
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"refship/deploy/git"
 )
 
 const (
-	earlierSuffix  = ".before-refship" // of the hook that was there
+	earlierSuffix  = ".before-refship" // of the earlier hook
 	dispatchSuffix = ".d"              // of a dispatcher's directory
-	dispatched     = "zz-refship"      // our hook in there
+	dispatched     = "zz-refship"      // refship's hook in there
 )
 
-// hookNames are the hooks in the order in which they are installed. Taking them out goes the other way.
-var hookNames = []string{git.PostReceive, git.PreReceive}
-
-// scriptMark is in each of our scripts, of every format.
+// scriptMark is in every installed script, of whatever format.
 const scriptMark = "refship hook uninstall"
 
 // script is an installed hook's text: it becomes PROGRAM hook run --hook NAME [--earlier PATH] -- ARGUMENT…, in the
 // git directory, with git's standard input and environment. Where PROGRAM is gone it refuses, or, after the refs have
-// moved, says so and runs the earlier hook; a repository whose config says nothing of refship is let through as if the
-// hook were not there, since hook directories can be shared.
+// moved, says so and runs the earlier hook. A repository whose config says nothing of refship is let through as if the
+// hook did not exist, since hook directories can be shared.
 func script(program, name string, earlier bool) string {
 	quoted := "'" + strings.ReplaceAll(program, "'", `'\''`) + "'"
 	lines := []string{
@@ -45,16 +41,20 @@ func script(program, name string, earlier bool) string {
 		`git config --local --get-regexp '^refship\.' >/dev/null 2>&1`,
 		`if [ $? -ne 1 ]; then # 1: the repository has no refship settings, and nothing to deploy`,
 	)
+	const (
+		gone     = `: %s does not exist, or cannot be run\n' "$program" >&2`
+		operator = "\techo 'refship: hint: for the operator of this repository: put the program there, "
+	)
 	if name == git.PreReceive {
 		lines = append(lines,
-			"\tprintf 'refship: refused: %s is not there, or cannot be run\\n' \"$program\" >&2",
-			"\techo 'refship: hint: who runs this repository: put the program there, run refship hook install again, or refship hook uninstall' >&2",
+			"\tprintf 'refship: refused"+gone,
+			operator+"run refship hook install again, or refship hook uninstall' >&2",
 			"\texit 1",
 		)
 	} else {
 		lines = append(lines,
-			"\tprintf 'refship: pushed, not deployed: %s is not there, or cannot be run\\n' \"$program\" >&2",
-			"\techo 'refship: hint: who runs this repository: put the program there, then refship deploy --repo DIR --rev REV' >&2",
+			"\tprintf 'refship: pushed, not deployed"+gone,
+			operator+"then refship deploy --repo DIR --rev REV' >&2",
 		)
 		if !earlier {
 			lines = append(lines, "\texit 1")
@@ -63,18 +63,17 @@ func script(program, name string, earlier bool) string {
 	return strings.Join(append(lines, "fi", next), "\n") + "\n"
 }
 
-var programLine = regexp.MustCompile(`(?m)^program='((?:[^'\n]|'\\'')+)'$`)
-
-// scriptProgram gives the program that a script of ours runs, "" if it is none.
+// scriptProgram gives the program that an installed script runs, "" if the text is no such script.
 func scriptProgram(text string) string {
-	m := programLine.FindStringSubmatch(text)
-	if m == nil || !strings.Contains(text, scriptMark) {
+	_, rest, begins := strings.Cut(text, "\nprogram='")
+	quoted, _, ends := strings.Cut(rest, "'\n")
+	if !begins || !ends || !strings.Contains(text, scriptMark) {
 		return ""
 	}
-	return strings.ReplaceAll(m[1], `'\''`, "'")
+	return strings.ReplaceAll(quoted, `'\''`, "'")
 }
 
-// wantsEarlier tells whether a script of ours runs the hook that was there before.
+// wantsEarlier tells whether an installed script runs an earlier hook.
 func wantsEarlier(text string) bool { return strings.Contains(text, "\nearlier=") }
 
 // isScript tells a text that script writes.
@@ -83,12 +82,31 @@ func isScript(text, name string) bool {
 	return program != "" && text == script(program, name, wantsEarlier(text))
 }
 
-func sumOf(text []byte) string {
-	sum := sha256.Sum256(text)
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
-// siblingNames is in hooks that run others whose names begin with their own, such as gitolite's "for h in $0.*".
-var siblingNames = regexp.MustCompile(`\$0\.|\$\{0\}\.|\$0"\.`)
+// What other hooks do is read from their text by three plain rules. To run one and see would be dangerous, and the
+// operator need not be asked: what no rule decides is refused.
 
-var argumentZero = regexp.MustCompile(`\$0\b|\$\{0\b|BASH_SOURCE`)
+// code is a shell script without comments, quotes and braces: "${0##*/}.d"/* becomes $0##*/.d/*.
+func code(text string) string {
+	var lines strings.Builder
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(" "+strings.TrimSpace(line), " #")
+		lines.WriteString(line + "\n")
+	}
+	return strings.NewReplacer(`"`, "", "'", "", "{", "", "}", "").Replace(lines.String())
+}
+
+// runsDirectory tells a script that runs all programs of a directory such as pre-receive.d, as Gitea's hooks do.
+func runsDirectory(text string) bool { return strings.Contains(code(text), dispatchSuffix+"/*") }
+
+// runsSiblings tells a script that runs the programs beside it whose names begin with its own, as gitolite's hooks do.
+func runsSiblings(text string) bool { return strings.Contains(code(text), "$0.") }
+
+// usesName tells a script that may behave differently under another name.
+func usesName(text string) bool {
+	return strings.Contains(code(text), "$0") || strings.Contains(text, "BASH_SOURCE")
+}

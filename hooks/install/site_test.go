@@ -18,8 +18,8 @@ import (
 	"refship/hooks/target"
 )
 
-// stub stands for refship: it writes down how it was run, and runs the earlier hook as hook run does. What it was run as,
-// the arguments behind --, directory and standard input are in $STUB.
+// stub stands for refship: it writes down how it was run, and runs the earlier hook as hook run does. What it was run
+// as, the arguments behind --, directory and standard input are in $STUB.
 const stub = `#!/bin/sh
 [ "$1 $2 $3" = "hook run --hook" ] || { echo "stub: run as $*" >&2; exit 9; }
 hook=$4; shift 4
@@ -27,7 +27,8 @@ earlier=
 [ "$1" = --earlier ] && { earlier=$2; shift 2; }
 [ "$1" = -- ] && shift
 input=$(cat)
-git config --local --get-regexp '^refship\.' >/dev/null && printf '%s|%s|%s|%s|%s\n' "$hook" "${earlier##*/}" "$#" "$PWD" "$input" >> "$STUB"
+git config --local --get-regexp '^refship\.' >/dev/null &&
+	printf '%s|%s|%s|%s|%s\n' "$hook" "${earlier##*/}" "$#" "$PWD" "$input" >> "$STUB"
 [ -n "$earlier" ] && [ ! -e "$earlier" ] && { echo "refship: refused: $earlier is gone" >&2; exit 1; }
 [ -x "$earlier" ] || exit 0
 printf '%s\n' "$input" | "$earlier" "$@"
@@ -48,8 +49,8 @@ echo "post $#" >> "$EARLIER"
 `
 )
 
-// homeSite is a repository that lives somewhere, and somebody who pushes.
-type homeSite struct {
+// site is a repository without a server of refship's, and a pusher.
+type site struct {
 	testing.TB
 	dir     string
 	repo    string
@@ -60,10 +61,11 @@ type homeSite struct {
 	pushes  int
 }
 
-func newHomeSite(t testing.TB) *homeSite {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	dir := realDir(t)
-	s := &homeSite{TB: t, dir: dir, repo: filepath.Join(dir, "a repo's.git"), from: filepath.Join(dir, "from"), program: filepath.Join(dir, "it's bin", "refship")}
+	s := &site{TB: t, dir: dir, repo: filepath.Join(dir, "a repo's.git"), from: filepath.Join(dir, "from"),
+		program: filepath.Join(dir, "it's bin", "refship")}
 	s.gitDir, s.hooks = s.repo, filepath.Join(s.repo, "hooks")
 	runGit(t, dir, "init", "-q", "--bare", s.repo)
 	workRepo(t, s.from)
@@ -71,7 +73,7 @@ func newHomeSite(t testing.TB) *homeSite {
 	return s
 }
 
-func (s *homeSite) put(path, text string, mode fs.FileMode) {
+func (s *site) put(path, text string, mode fs.FileMode) {
 	s.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.Fatal(err)
@@ -84,7 +86,7 @@ func (s *homeSite) put(path, text string, mode fs.FileMode) {
 	}
 }
 
-func (s *homeSite) read(path string) string {
+func (s *site) read(path string) string {
 	s.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -94,13 +96,13 @@ func (s *homeSite) read(path string) string {
 }
 
 // withEarlier puts hooks of its own into the repository.
-func (s *homeSite) withEarlier() *homeSite {
+func (s *site) withEarlier() *site {
 	s.put(filepath.Join(s.hooks, "pre-receive"), earlierPre, 0o750)
 	s.put(filepath.Join(s.hooks, "post-receive"), earlierPost, 0o755)
 	return s
 }
 
-func (s *homeSite) home() *install.Repository {
+func (s *site) repository() *install.Repository {
 	s.Helper()
 	h, err := install.Find(s.Context(), s.repo)
 	if err != nil {
@@ -109,35 +111,34 @@ func (s *homeSite) home() *install.Repository {
 	return h
 }
 
-func installConfig(t testing.TB, program string) install.InstallConfig {
-	one := defaultTarget
-	return install.InstallConfig{
-		Program: program, Target: &one, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
+func installConfig(t testing.TB, program string) install.Config {
+	return install.Config{
+		Program: program, Target: defaultTarget, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Settings: target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 	}
 }
 
-func (s *homeSite) install() *install.Change {
+func (s *site) install() *install.Change {
 	s.Helper()
-	c, err := install.Install(s.Context(), s.home(), installConfig(s, s.program))
+	c, err := install.Install(s.Context(), s.repository(), installConfig(s, s.program))
 	if err != nil {
 		s.Fatal(err)
 	}
 	return c
 }
 
-func (s *homeSite) uninstall() *install.Change {
+func (s *site) uninstall() *install.Change {
 	s.Helper()
-	c, err := install.Uninstall(s.Context(), s.home(), slog.New(slog.NewTextHandler(s.Output(), nil)))
+	c, err := install.Uninstall(s.Context(), s.repository(), slog.New(slog.NewTextHandler(s.Output(), nil)))
 	if err != nil {
 		s.Fatal(err)
 	}
 	return c
 }
 
-func (s *homeSite) inspect() *install.Installed {
+func (s *site) inspect() *install.Status {
 	s.Helper()
-	found, err := install.Inspect(s.Context(), s.home(), s.program)
+	found, err := install.Inspect(s.repository(), s.program)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func (s *homeSite) inspect() *install.Installed {
 }
 
 // states are those of pre-receive and post-receive.
-func (s *homeSite) states() string {
+func (s *site) states() string {
 	s.Helper()
 	var states []string
 	for _, h := range s.inspect().Hooks {
@@ -163,7 +164,7 @@ type pushed struct {
 }
 
 // push makes a commit and pushes it to a branch.
-func (s *homeSite) push(branch string) pushed {
+func (s *site) push(branch string) pushed {
 	s.Helper()
 	s.pushes++
 	runGit(s, s.from, "commit", "-q", "--allow-empty", "-m", strconv.Itoa(s.pushes))
@@ -259,14 +260,13 @@ func installChild() int {
 	}
 	ctx := context.Background()
 	log := slog.New(&killer{Handler: slog.DiscardHandler, left: order.KillAt})
-	home, err := install.Find(ctx, order.Repo)
+	repo, err := install.Find(ctx, order.Repo)
 	if err == nil && order.Program == "" {
-		_, err = install.Uninstall(ctx, home, log)
+		_, err = install.Uninstall(ctx, repo, log)
 	} else if err == nil {
-		one := defaultTarget
-		_, err = install.Install(ctx, home, install.InstallConfig{
-			Program: order.Program, Target: &one, Log: log,
-			Settings: &target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
+		_, err = install.Install(ctx, repo, install.Config{
+			Program: order.Program, Target: defaultTarget, Log: log,
+			Settings: target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 		})
 	}
 	if err != nil {
@@ -277,7 +277,7 @@ func installChild() int {
 }
 
 // runChild gives the step at which the child killed itself; "" if it came to its end.
-func (s *homeSite) runChild(order childOrder) (step string) {
+func (s *site) runChild(order childOrder) (step string) {
 	s.Helper()
 	text, err := json.Marshal(order)
 	if err != nil {

@@ -1,151 +1,125 @@
 package install
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
-	"refship/deploy/git"
 	"refship/hooks/target"
 )
 
-// HookState says how an installed hook stands.
+// HookState says how an installed hook is.
 type HookState string
 
-// How a hook stands.
+// How a hook is.
 const (
 	HookCurrent     HookState = "current"
-	HookMissing     HookState = "missing"      // there is none of ours
-	HookOutdated    HookState = "outdated"     // ours, for another program or of another format, or not to be executed
-	HookEdited      HookState = "edited"       // somebody changed it
-	HookReplaced    HookState = "replaced"     // somebody's hook is where ours was, or it is run by nobody
-	HookProgramGone HookState = "program gone" // it is current, and what it runs is not there
-	HookEarlierGone HookState = "earlier gone" // the hook that it is to run first is not there
+	HookMissing     HookState = "missing"      // none is installed
+	HookOutdated    HookState = "outdated"     // it is for another program, of another format, or not executable
+	HookEdited      HookState = "edited"       // it was changed since
+	HookReplaced    HookState = "replaced"     // another hook is in its place, or nothing runs it
+	HookProgramGone HookState = "program gone" // it is current, and what it runs does not exist
+	HookEarlierGone HookState = "earlier gone" // the hook that it is to run first does not exist
 )
 
-// InstalledHook is one hook of a repository.
-type InstalledHook struct {
-	Name          string
-	Path          string // of our script
-	State         HookState
-	Problem       error  // what is wrong, with a Hint; nil where nothing is, or nothing of ours is there
-	Earlier       string // the hook that runs before, "" if there is none
-	EarlierEdited bool   // it is not what it was when it was set aside
+// Hook is one hook of a repository.
+type Hook struct {
+	Name    string
+	Path    string // of the script
+	State   HookState
+	Problem error  // what is wrong, with a remedy; nil where nothing is, or none is installed
+	Earlier string // the hook that runs before, "" if there is none
 }
 
-// Installed is what a repository has of refship.
-type Installed struct {
-	HooksDir  string // where hooks are installed, or would be
-	Effective bool   // git looks for hooks there
-	Program   string // what the hooks run, "" if none are installed
-	Hooks     []InstalledHook
+// Status is what a repository has of refship.
+type Status struct {
+	HooksDir  string   // where hooks are installed, or would be
+	Effective bool     // git looks for hooks there
+	Program   string   // what the hooks run, "" if none are installed
+	Hooks     []Hook   // pre-receive, post-receive
 	Shared    []string // other repositories that use the same hooks
-	Settings  target.Settings
-	Targets   []target.Target
-	Config    error // why settings and targets cannot be read
+	Config    target.Config
+	ConfigErr error // why Config cannot be read
 }
 
 // Complete tells whether pushes are handled as they should be, as far as hooks and config go.
-func (i *Installed) Complete() bool {
-	for _, h := range i.Hooks {
+func (s *Status) Complete() bool {
+	for _, h := range s.Hooks {
 		if h.State != HookCurrent {
 			return false
 		}
 	}
-	return i.Effective && i.Config == nil && len(i.Targets) > 0
+	return s.Effective && s.ConfigErr == nil && len(s.Config.Targets) > 0
 }
 
-// Inspect says what a repository has of refship, and changes nothing. program is the refship that hooks should run; "" is
-// whatever they run.
-func Inspect(_ context.Context, home *Repository, program string) (*Installed, error) {
-	found := &Installed{HooksDir: home.HooksDir, Effective: true}
-	installed, err := readInstallation(home.GitDir)
+// Inspect says what a repository has of refship, and changes nothing. program is the refship that hooks should run; ""
+// is whatever they run.
+func Inspect(repo *Repository, program string) (*Status, error) {
+	dir, err := installedDir(repo)
 	if err != nil {
 		return nil, fmt.Errorf("inspect hooks: %w", err)
 	}
-	if installed != nil {
-		found.HooksDir = resolve(home.GitDir, installed.Hooks)
-		found.Effective = sameDir(found.HooksDir, home.HooksDir)
-	}
-	r, err := target.ReadConfig(filepath.Join(home.GitDir, "config"))
-	found.Settings, found.Targets, found.Config = r.Settings, r.Targets, err
-	m, err := readManifest(found.HooksDir)
+	s, err := inspect(repo, dir)
 	if err != nil {
 		return nil, fmt.Errorf("inspect hooks: %w", err)
 	}
-	if m != nil {
-		found.Program = m.Program
-		for _, r := range m.without(found.HooksDir, home.GitDir) {
-			found.Shared = append(found.Shared, resolve(found.HooksDir, r))
-		}
+	found := &Status{HooksDir: dir, Effective: sameDir(dir, repo.HooksDir)}
+	found.Config, found.ConfigErr = target.Read(repo.GitDir)
+	if s.manifest != nil {
+		found.Program = s.manifest.Program
 	}
-	for _, name := range []string{git.PreReceive, git.PostReceive} {
-		s, err := look(found.HooksDir, name, m)
-		if err != nil {
-			return nil, fmt.Errorf("inspect hook %s: %w", name, err)
+	for _, r := range s.manifest.without(dir, repo.GitDir) {
+		found.Shared = append(found.Shared, resolve(dir, r))
+	}
+	for _, h := range []*hook{s.pre, s.post} {
+		one := Hook{Name: h.name, Path: h.at.path}
+		if h.isSetAside() {
+			one.Earlier = h.aside.path
 		}
-		h, err := s.inspect(m, program)
-		if err != nil {
-			return nil, fmt.Errorf("inspect hook %s: %w", name, err)
-		}
-		found.Hooks = append(found.Hooks, h)
+		one.State, one.Problem = h.status(s.manifest, program)
+		found.Hooks = append(found.Hooks, one)
 	}
 	return found, nil
 }
 
-// inspect says how one hook stands.
-func (s *hookState) inspect(m *manifest, program string) (InstalledHook, error) {
-	h := InstalledHook{Name: s.name, Path: s.at.path, State: HookCurrent}
-	if s.hasEarlier() {
-		h.Earlier = s.aside.path
-		if s.record != nil && s.record.Earlier != nil {
-			now, err := s.aside.describe()
-			if err != nil {
-				return h, err
-			}
-			h.EarlierEdited = *now != *s.record.Earlier
-		}
-	}
-	runs := scriptProgram(string(s.at.text))
+func (h *hook) status(m *manifest, program string) (HookState, error) {
+	runs := scriptProgram(h.at.text)
 	if program == "" {
 		program = runs
 	}
-	switch problem := s.conflict(m); {
-	case s.at.kind == edited:
-		h.State, h.Problem = HookEdited, problem
-	case s.at.kind == foreign && (problem != nil || s.record != nil && !s.linked() && !s.relinked() && !s.isEarlier()):
-		h.State, h.Problem = HookReplaced, problem
-	case s.at.kind != ours:
-		h.State = HookMissing
-	case s.deaf:
-		h.State = HookReplaced
-	case s.lostEarlier():
-		h.State = HookEarlierGone
-	case isGone(runs):
-		h.State = HookProgramGone
-	case string(s.at.text) != script(program, s.name, wantsEarlier(string(s.at.text))) || s.at.info.Mode().Perm()&0o100 == 0:
-		h.State = HookOutdated
+	problem := h.conflict(m)
+	switch {
+	case h.at.kind == edited:
+		return HookEdited, problem
+	case h.at.kind == foreign && problem != nil:
+		return HookReplaced, problem
+	case h.at.kind == foreign && h.record != nil && !h.isEarlier():
+		return HookReplaced, nil
+	case h.at.kind != ours:
+		return HookMissing, nil
+	case h.notRun:
+		return HookReplaced, nil
+	case h.lostEarlier():
+		return HookEarlierGone, nil
+	case !canRun(runs):
+		return HookProgramGone, nil
+	case h.at.text != script(program, h.name, wantsEarlier(h.at.text)) || h.at.mode.Perm()&0o100 == 0:
+		return HookOutdated, nil
 	}
-	return h, nil
+	return HookCurrent, nil
 }
 
-// isGone tells whether a hook cannot run its program; one that cannot be looked at may be there.
-func isGone(program string) bool {
+// isEarlier: the hook still is, or is again, the one that was there before refship's.
+func (h *hook) isEarlier() bool {
+	return h.hasBothNames() || h.record.Earlier != nil && h.at.is == *h.record.Earlier
+}
+
+// canRun tells whether a script can run its program; one that cannot be looked at may exist.
+func canRun(program string) bool {
 	info, err := os.Stat(program)
 	if err != nil {
-		return !errors.Is(err, fs.ErrPermission)
+		return errors.Is(err, fs.ErrPermission)
 	}
-	return !info.Mode().IsRegular() || info.Size() == 0 || info.Mode().Perm()&0o111 == 0
-}
-
-// isEarlier: the hook is still, or again, the one that was there before ours.
-func (s *hookState) isEarlier() bool {
-	if s.record == nil || s.record.Earlier == nil {
-		return false
-	}
-	now, err := s.at.describe()
-	return err == nil && *now == *s.record.Earlier
+	return info.Mode().IsRegular() && info.Size() > 0 && info.Mode().Perm()&0o111 != 0
 }

@@ -14,8 +14,8 @@ import (
 	"refship/hooks/install"
 )
 
-// Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is lost, a push
-// is what it was or is handled by refship, the next run finishes, and uninstall gives everything back.
+// Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is
+// lost, a push is what it was or is handled by refship, the next run finishes, and uninstall gives everything back.
 func TestInstallKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	for _, earlier := range []bool{true, false} {
@@ -31,11 +31,12 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 					steps = append(steps, step)
 				}
 				least := map[string][]string{
-					"install": {"config-locked", "install-recorded", "install-config", "install-manifest", "install-post-receive", "installed-post-receive",
-						"install-pre-receive", "installed-pre-receive"},
-					"upgrade": {"install-manifest", "install-post-receive", "installed-post-receive", "install-pre-receive", "installed-pre-receive", "install-manifest-last"},
-					"uninstall": {"uninstall-pre-receive", "uninstalled-pre-receive", "uninstall-post-receive", "uninstalled-post-receive", "config-locked",
-						"uninstall-config", "uninstall-state", "uninstalled-state", "uninstall-manifest", "uninstalled-manifest"},
+					"install": {"leftovers", "config", "config-locked", "recorded", "manifest", "post-receive",
+						"pre-receive", "manifest-last", "end"},
+					"upgrade": {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last",
+						"end"},
+					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked",
+						"pending", "state", "manifest", "end"},
 				}[verb]
 				if earlier && verb == "install" {
 					least = append(least, "post-receive-linked", "pre-receive-linked")
@@ -52,7 +53,7 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 
 // killOnce gives the step; "": the run has fewer steps.
 func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
-	s := newHomeSite(t)
+	s := newSite(t)
 	if earlier {
 		s.withEarlier()
 	}
@@ -95,7 +96,8 @@ func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
 		if c := s.install(); c.Changed() {
 			t.Errorf("%s, installed again and again: %q", where, c.Done)
 		}
-		if r := s.push("main"); !r.ok || len(r.stub) != 2 || len(r.earlier) != map[bool]int{false: 0, true: 2}[earlier] {
+		if r := s.push("main"); !r.ok || len(r.stub) != 2 ||
+			len(r.earlier) != map[bool]int{false: 0, true: 2}[earlier] {
 			t.Errorf("%s, installed again: %+v", where, r)
 		}
 	}
@@ -107,7 +109,7 @@ func killOnce(t *testing.T, verb string, earlier bool, n int) (step string) {
 }
 
 // wantWhole looks at each hook file.
-func (s *homeSite) wantWhole(where string, earlier bool) {
+func (s *site) wantWhole(where string, earlier bool) {
 	s.Helper()
 	for name, theirs := range map[string]string{"pre-receive": earlierPre, "post-receive": earlierPost} {
 		there := func(file string) string {
@@ -130,7 +132,7 @@ func (s *homeSite) wantWhole(where string, earlier bool) {
 }
 
 // wantHandled pushes: earlier hooks run once and can refuse, and what refship prepares it also publishes.
-func (s *homeSite) wantHandled(where string, earlier bool) {
+func (s *site) wantHandled(where string, earlier bool) {
 	s.Helper()
 	ran := func(lines []string, hook string) (n int) {
 		for _, l := range lines {

@@ -19,14 +19,15 @@ import (
 func promise(old, commit string, at time.Time) string {
 	return fmt.Sprintf(`{"format": 1, "push": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "time": %q, "repository": "config",
  "pusher": {"name": "laptop", "key": "", "via": "os"}, "options": [], "certificate": "", "deploys": [
-  {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config", "frontend": "files", "check": ""},
+  {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config",
+   "frontend": "files", "check": ""},
    "old": %q, "new": %q, "forced": false, "over": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), old, commit)
 }
 
 // What was promised is published before settings and promises go.
 func TestUninstallKeepsPromises(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
 	s.push("main")
@@ -34,13 +35,15 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	pending := filepath.Join(s.gitDir, "refship", "pending", strings.Repeat("0f", 16)+".json")
 	other := strings.Repeat("ab", 20)
 	for _, c := range []struct{ text, says, remedy string }{
-		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), "a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config", "--rev refs/heads/main --target default"},
+		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)),
+			"a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config",
+			"hooks-undeployed " + s.gitDir + " refs/heads/main default"},
 		{promise(head, other, time.Now()), "may still run", "try again"},
 		{"{", "cannot be read, and may be a promise", "mv "},
 	} {
 		s.put(pending, c.text, 0o600)
 		now := snapshot(t, s.gitDir)
-		_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+		_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
 		wantRefused(t, err, c.says, c.remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
@@ -51,9 +54,9 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	}
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
 	j := newJournal(t)
-	j.when("uninstalled-pre-receive", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
-	_, err := install.Uninstall(t.Context(), s.home(), slog.New(j))
-	wantRefused(t, err, "is not deployed yet", "refship deploy --repo ")
+	j.when("promises", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
+	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(j))
+	wantRefused(t, err, "is not deployed yet", "hooks-undeployed")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
 	}
@@ -68,7 +71,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 // A server's repository has refship's settings, too.
 func TestUninstallLeavesTheServersTargets(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	if err := target.AddTarget(t.Context(), s.gitDir, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
@@ -83,17 +86,18 @@ func TestUninstallLeavesTheServersTargets(t *testing.T) {
 
 func TestUninstallWithoutManifest(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t).withEarlier()
+	s := newSite(t).withEarlier()
 	before := snapshot(t, s.gitDir)
 	s.install()
 	manifest := filepath.Join(s.hooks, "refship.json")
 	text := s.read(manifest)
 	s.put(manifest, text+"x", 0o644)
-	if _, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "text after its end") {
+	if _, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "text after its end") {
 		t.Errorf("with a broken manifest the error is %v", err)
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
-	_, err := install.Uninstall(t.Context(), s.home(), slog.New(slog.DiscardHandler))
+	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
 	wantRefused(t, err, "has format 2", "the refship that wrote it")
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
@@ -112,17 +116,18 @@ func TestUninstallRestoresConfig(t *testing.T) {
 	t.Parallel()
 	const core = "[core]\n\trepositoryformatversion = 0\n\tbare = true"
 	for name, text := range map[string]string{
-		"no line feed":          core,
-		"CRLF":                  strings.ReplaceAll(core+"\n", "\n", "\r\n"),
-		"CRLF, no line feed":    strings.ReplaceAll(core, "\n", "\r\n"),
-		"comment at the end":    core + "\n# the end",
-		"empty lines":           core + "\n\n\n",
-		"odd":                   "\t[CORE] bare=true ; yes\n  repositoryformatversion\t=0\n[x \"[refship]\"]\ny=\"a\\\n b\"\n\n",
+		"no line feed":       core,
+		"CRLF":               strings.ReplaceAll(core+"\n", "\n", "\r\n"),
+		"CRLF, no line feed": strings.ReplaceAll(core, "\n", "\r\n"),
+		"comment at the end": core + "\n# the end",
+		"empty lines":        core + "\n\n\n",
+		"odd": "\t[CORE] bare=true ; yes\n  repositoryformatversion\t=0\n" +
+			"[x \"[refship]\"]\ny=\"a\\\n b\"\n\n",
 		"section without value": core + "\n[receive]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newHomeSite(t)
+			s := newSite(t)
 			config := filepath.Join(s.gitDir, "config")
 			s.put(config, text, 0o640)
 			before := snapshot(t, s.gitDir)
@@ -137,16 +142,17 @@ func TestUninstallRestoresConfig(t *testing.T) {
 			s.install()
 			runGit(t, s.gitDir, "config", "user.name", "Ada")
 			s.uninstall()
-			if got, want := s.read(config), "[user]\n\tname = Ada\n"; !strings.HasSuffix(got, want) || strings.Contains(got, "\n[refship]\n") {
+			if got, want := s.read(config), "[user]\n\tname = Ada\n"; !strings.HasSuffix(got, want) ||
+				strings.Contains(got, "\n[refship]\n") {
 				t.Errorf("config is %q", got)
 			}
 		})
 	}
-	s := newHomeSite(t)
+	s := newSite(t)
 	config := filepath.Join(s.gitDir, "config")
 	s.put(config, core+"\n[x]\n\ty = z\\", 0o640)
 	before := snapshot(t, s.gitDir)
-	if _, err := install.Install(t.Context(), s.home(), installConfig(t, s.program)); err == nil {
+	if _, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program)); err == nil {
 		t.Error("a config whose end goes on with what is appended was changed")
 	}
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
@@ -157,7 +163,7 @@ func TestUninstallRestoresConfig(t *testing.T) {
 // A hook that git does not run, since it is not executable, stays so.
 func TestInstallBesideHookThatIsNotRun(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	s.put(filepath.Join(s.hooks, "pre-receive"), earlierPre, 0o644)
 	before := snapshot(t, s.gitDir)
 	s.install()
@@ -173,12 +179,13 @@ func TestInstallBesideHookThatIsNotRun(t *testing.T) {
 // A repository with a work tree, installed from a linked worktree, with hooks in a directory that is relative.
 func TestInstallInWorkTree(t *testing.T) {
 	t.Parallel()
-	s := newHomeSite(t)
+	s := newSite(t)
 	work := filepath.Join(s.dir, "work")
 	workRepo(t, work)
 	runGit(t, work, "config", "core.hooksPath", "../.githooks")
 	runGit(t, work, "worktree", "add", "-q", filepath.Join(s.dir, "linked"))
-	s.repo, s.gitDir, s.hooks = filepath.Join(s.dir, "linked"), filepath.Join(work, ".git"), filepath.Join(work, ".githooks")
+	s.repo, s.gitDir = filepath.Join(s.dir, "linked"), filepath.Join(work, ".git")
+	s.hooks = filepath.Join(work, ".githooks")
 	before := snapshot(t, s.gitDir)
 	c := s.install()
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "linked worktrees") {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -77,6 +79,23 @@ func (l *Listener) copyHooks(program string) error {
 		if err := disk.WriteFile(path, text, 0o700); err != nil {
 			return fmt.Errorf("write hook: %w", err)
 		}
+	}
+	return nil
+}
+
+// Probe tells whether git can run the hooks, and whether they can reach the server.
+func (l *Listener) Probe() error {
+	for _, hook := range []string{git.PreReceive, git.PostReceive} {
+		path := filepath.Join(l.HooksPath(), hook)
+		if err := unix.Access(path, unix.X_OK); err != nil {
+			return fmt.Errorf("%s cannot be run: %w", path, err)
+		}
+	}
+	switch info, err := os.Lstat(l.path()); {
+	case err != nil:
+		return fmt.Errorf("hooks cannot reach the server: %w", err)
+	case info.Mode()&os.ModeSocket == 0:
+		return fmt.Errorf("hooks cannot reach the server: %s is not a socket", l.path())
 	}
 	return nil
 }

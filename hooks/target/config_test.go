@@ -19,14 +19,17 @@ func TestReadSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("[refship]\n\trepository = config\n\tendpoints = https://a:2379,https://b:2379\n\tcacert = /etc/ca.pem\n\tcert = /etc/c.pem\n\tkey = /etc/k.pem\n" +
-		"[Refship]\n\tUser = ada\n\tPassword-File = /etc/p\n\tsigning-key = \"/etc/a # key\"\n[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/config\n")
+	put("[refship]\n\trepository = config\n\tendpoints = https://a:2379,https://b:2379\n" +
+		"\tcacert = /etc/ca.pem\n\tcert = /etc/c.pem\n\tkey = /etc/k.pem\n" +
+		"[Refship]\n\tUser = ada\n\tPassword-File = /etc/p\n\tsigning-key = \"/etc/a # key\"\n" +
+		"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/config\n")
 	want := target.Settings{
-		Repository: "config", Endpoints: []string{"https://a:2379", "https://b:2379"}, CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/k.pem",
+		Repository: "config", Endpoints: []string{"https://a:2379", "https://b:2379"},
+		CACert: "/etc/ca.pem", Cert: "/etc/c.pem", Key: "/etc/k.pem",
 		User: "ada", PasswordFile: "/etc/p", SigningKey: "/etc/a # key",
 	}
-	got, err := target.ReadSettings(dir)
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+	got, err := target.Read(dir)
+	if diff := cmp.Diff(want, got.Settings); diff != "" || err != nil {
 		t.Errorf("settings (-want +got), %v:\n%s", err, diff)
 	}
 	if diff := cmp.Diff([]target.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
@@ -45,7 +48,7 @@ func TestReadSettings(t *testing.T) {
 		{"endpoints", "refship.endpoints is empty", "git config --unset refship.endpoints"},
 	} {
 		put("[refship]\n\t" + c.text + "\n")
-		_, err := target.ReadSettings(dir)
+		_, err := target.Read(dir)
 		wantRefused(t, err, c.says, c.remedy)
 		if _, err := target.ReadTargets(dir); err == nil {
 			t.Errorf("%s: targets are read", c.text)
@@ -67,12 +70,13 @@ func TestSettingsCheckFiles(t *testing.T) {
 		return path
 	}
 	secret, public := file("secret", 0o640), file("public key", 0o644)
-	if err := (target.Settings{CACert: public, Cert: public, Key: secret, User: "ada", PasswordFile: secret, SigningKey: secret}).CheckFiles(); err != nil {
+	if err := (target.Settings{CACert: public, Cert: public, Key: secret, User: "ada", PasswordFile: secret,
+		SigningKey: secret}).CheckFiles(); err != nil {
 		t.Error(err)
 	}
 	for _, s := range []target.Settings{{Key: public}, {PasswordFile: public}, {SigningKey: public}} {
 		wantRefused(t, s.CheckFiles(), "everybody on this machine can use: its mode is 0644", "chmod o= '"+public+"'")
 	}
 	wantRefused(t, (target.Settings{CACert: filepath.Join(dir, "x")}).CheckFiles(), "refship.cacert", "name another")
-	wantRefused(t, (target.Settings{Key: dir}).CheckFiles(), "is no file", "name a file")
+	wantRefused(t, (target.Settings{Key: dir}).CheckFiles(), "is not a file", "name a file")
 }

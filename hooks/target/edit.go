@@ -9,235 +9,206 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"refship/deploy/disk"
-	"refship/deploy/fault"
 	"refship/deploy/git"
-	"refship/deploy/record"
-	"refship/deploy/text"
 )
 
-// ConfigEdit is where a changed config is made, beside the config: git's own editing renames a file over it, and what is
-// renamed over the config must be the very file that is locked.
+// ConfigEdit is the name of the copy that an edit works on, beside the config. What is renamed over the config must be
+// the very file that is locked, and git's own edit renames another file over the one that it changes.
 const ConfigEdit = "config.refship"
+
+// MaxConfigEdit is longer than an edit of a git config takes: some milliseconds, and longer under load.
+const MaxConfigEdit = 10 * time.Second
 
 // AddTarget writes t into the git config of the repository at gitDir, whole or not at all.
 func AddTarget(ctx context.Context, gitDir string, t Target) error {
-	err := changeTargets(ctx, gitDir, func(targets []Target, config func(...string) error) ([]Target, error) {
-		want := append(targets, t)
-		if err := CheckTargets(want); err != nil {
-			return nil, err
-		}
-		return want, Write(t, config)
+	return editTargets(ctx, gitDir, "add target", func(targets []Target) ([]Target, error) {
+		return append(targets, t), nil
 	})
-	if err != nil {
-		return fmt.Errorf("add target: %w", err)
-	}
-	return nil
 }
 
 // SetTarget replaces the target of that name in the git config of the repository at gitDir, whole or not at all.
 func SetTarget(ctx context.Context, gitDir string, t Target) error {
-	err := changeTargets(ctx, gitDir, func(targets []Target, config func(...string) error) ([]Target, error) {
-		at, err := findTarget(targets, t.Name)
-		if err != nil {
-			return nil, err
+	return editTargets(ctx, gitDir, "set target", func(targets []Target) ([]Target, error) {
+		_, err := Find("the repository", targets, t.Name)
+		if err == nil {
+			targets[index(targets, t.Name)] = t
 		}
-		targets[at] = t
-		if err := CheckTargets(targets); err != nil {
-			return nil, err
-		}
-		return targets, Write(t, config)
+		return targets, err
 	})
-	if err != nil {
-		return fmt.Errorf("set target: %w", err)
-	}
-	return nil
 }
 
 // RemoveTarget takes a target out of the git config of the repository at gitDir, whole or not at all. What it deployed
 // stays in etcd.
 func RemoveTarget(ctx context.Context, gitDir, name string) error {
-	err := changeTargets(ctx, gitDir, func(targets []Target, config func(...string) error) ([]Target, error) {
-		at, err := findTarget(targets, name)
-		if err != nil {
-			return nil, err
+	return editTargets(ctx, gitDir, "remove target", func(targets []Target) ([]Target, error) {
+		_, err := Find("the repository", targets, name)
+		return slices.DeleteFunc(targets, func(t Target) bool { return t.Name == name }), err
+	})
+}
+
+// editTargets lets change say what the targets shall be.
+func editTargets(ctx context.Context, gitDir, what string, change func([]Target) ([]Target, error)) error {
+	_, err := EditConfig(ctx, gitDir, func(string) {}, func(e *Edit) (err error) {
+		want := Config{Settings: e.Have.Settings}
+		if want.Targets, err = change(slices.Clone(e.Have.Targets)); err != nil {
+			return err
 		}
-		return slices.Delete(targets, at, at+1), config("--remove-section", Section+"."+name)
+		return e.Set(want)
 	})
 	if err != nil {
-		return fmt.Errorf("remove target: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
 
-// findTarget gives the place of the target of that name.
-func findTarget(targets []Target, name string) (int, error) {
-	at := slices.IndexFunc(targets, func(t Target) bool { return t.Name == name })
-	if at >= 0 {
-		return at, nil
-	}
-	remedy := "there is no target yet: refship repo target add REPO NAME makes one"
-	if len(targets) > 0 {
-		remedy = "its targets: " + TargetNames(targets)
-	}
-	return 0, &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("the repository has no target %q", text.Clip(name)), Remedy: remedy}
+// Edit is one change of a repository's git config, on a copy of it and under its lock.
+type Edit struct {
+	Have   Config // what the config says
+	Before []byte // its text
+	After  []byte // the text that it gets; that of before until Set or SetText is called
+
+	want   Config // what After must say
+	copied string // the copy's name
+	config func(args ...string) error
 }
 
-func TargetNames(targets []Target) string {
-	var names []string
-	for _, t := range targets {
-		names = append(names, t.Name)
+// Set makes the config say what is wanted. Git writes it, and leaves alone what says so already.
+func (e *Edit) Set(want Config) error {
+	if want.sort(); want.equal(e.Have) {
+		return nil
 	}
-	return strings.Join(names, ", ")
-}
-
-// Write puts all settings of a target.
-func Write(t Target, config func(...string) error) error {
-	key := func(setting string) string { return Section + "." + t.Name + "." + setting }
-	settings := [][2]string{{"ref", t.Ref}, {"namespace", string(t.Namespace)}, {"frontend", string(t.Frontend)}, {"path", t.Path}, {"check", t.Check}}
-	for _, name := range record.SettingNames() {
-		settings = append(settings, [2]string{name, t.Settings.Text()[name]})
+	if err := want.Validate(); err != nil {
+		return err
 	}
-	for _, s := range settings {
-		name, value := key(s[0]), s[1]
-		if err := config("--replace-all", name, value); err != nil {
+	if err := write(e.config, Section+".", plainSettings, e.Have.Settings, want.Settings); err != nil {
+		return err
+	}
+	for _, t := range want.Targets {
+		var had Target
+		if at := index(e.Have.Targets, t.Name); at >= 0 {
+			had = e.Have.Targets[at]
+		}
+		if err := write(e.config, Section+"."+t.Name+".", targetSettings, had, t); err != nil {
 			return err
 		}
-		if value != "" {
+	}
+	for _, t := range e.Have.Targets {
+		if index(want.Targets, t.Name) >= 0 {
 			continue
 		}
-		// Unsetting what is not there is an error of git's: so it was set first.
-		if err := config("--unset-all", name); err != nil {
+		if err := e.config("--remove-section", Section+"."+t.Name); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// changeTargets edits the targets in the git config of a repository. edit gets the targets and what runs git config on a
-// copy, and gives the targets that there must be afterwards.
-func changeTargets(ctx context.Context, gitDir string, edit func([]Target, func(...string) error) ([]Target, error)) error {
-	_, err := EditConfig(ctx, gitDir, func(string) {}, func(e *Edit) (err error) {
-		e.Want = e.Rules
-		e.Want.Targets, err = edit(slices.Clone(e.Rules.Targets), e.Config)
-		return err
-	})
+	after, err := os.ReadFile(e.copied)
+	e.want, e.After = want, after
 	return err
 }
 
-// Edit is one change of a repository's git config, on a copy of it.
-type Edit struct {
-	Rules  Config                // what it says
-	Text   []byte                // and how
-	Copied string                // the copy's name
-	Config func(...string) error // runs git config on the copy
-	Want   Config                // what the copy must say in the end
-}
+// SetText makes text the config, which must have no refship section.
+func (e *Edit) SetText(text []byte) { e.want, e.After = Config{}, text }
 
-// EditConfig edits the git config of a repository in git's own way: config.lock is made, filled and renamed. The config's
-// mode, owner and group stay. An edit that changes no byte changes no file, and gives false. Whoever is killed meanwhile
-// leaves the lock, as git does; the next edit removes it if it is old and has an old copy, which only this makes, beside it.
-func EditConfig(ctx context.Context, gitDir string, step func(string), edit func(*Edit) error) (changed bool, err error) {
+// EditConfig edits the git config of the repository at gitDir as git does. The config's mode, owner and group stay. An
+// edit that changes no byte changes no file, and gives false. step is called where tests want to stop it.
+func EditConfig(
+	ctx context.Context, gitDir string, step func(string), edit func(*Edit) error,
+) (changed bool, err error) {
 	config, err := filepath.EvalSymlinks(filepath.Join(gitDir, "config"))
 	if err != nil {
 		return false, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
-	e := &Edit{Copied: filepath.Join(filepath.Dir(config), ConfigEdit)}
-	f, err := lockConfig(config, e.Copied)
+	copied := filepath.Join(filepath.Dir(config), ConfigEdit)
+	lock, err := lockConfig(config, copied)
 	if err != nil {
 		return false, err
 	}
-	renamed := false
 	defer func() {
-		defer f.Close()
-		if !renamed && disk.IsAt(f) {
-			removeCopies(e.Copied)
-			os.Remove(f.Name())
+		defer lock.Close()
+		if !changed && disk.IsAt(lock) {
+			removeCopies(copied)
+			os.Remove(lock.Name())
 		}
 	}()
-	removeCopies(e.Copied) // of an edit that died
+	removeCopies(copied) // of an edit that died
 	// Read under the lock: what another process added a moment ago counts.
-	if e.Rules, err = ReadConfig(config); err != nil {
+	text, err := os.ReadFile(config)
+	if err != nil {
 		return false, err
 	}
-	if e.Text, err = os.ReadFile(config); err != nil {
+	have, err := parse(text)
+	if err != nil {
 		return false, err
 	}
-	if err := os.WriteFile(e.Copied, e.Text, 0o600); err != nil {
+	if err := os.WriteFile(copied, text, 0o600); err != nil {
 		return false, err
 	}
-	e.Config = func(args ...string) error {
-		_, err := git.Run(ctx, gitDir, append([]string{"config", "--file", e.Copied}, args...)...)
+	e := &Edit{Have: have, Before: text, After: text, want: have, copied: copied, config: func(args ...string) error {
+		_, err := git.Run(ctx, gitDir, append([]string{"config", "--file", copied}, args...)...)
 		return err
-	}
+	}}
 	step("config-locked")
 	if err := edit(e); err != nil {
 		return false, err
 	}
-	renamed, err = e.replace(f, config)
-	return renamed, err
+	if err := e.check(config); err != nil || bytes.Equal(e.After, e.Before) {
+		return false, err
+	}
+	removeCopies(copied) // as long as the lock is held: afterwards they are somebody else's
+	return replace(config, lock, e.After)
 }
 
-// lockConfig makes config.lock, unless it is there; one that an edit of ours left when it died does not count.
+// check compares what the new text says with what it should say.
+func (e *Edit) check(config string) error {
+	says, err := parse(e.After)
+	if err == nil && !says.equal(e.want) {
+		err = refused("make the change by hand: git config --file "+config+" --edit",
+			"git config cannot change %s so that it has the targets %q: its sections are written in an unusual way",
+			config, Names(e.want.Targets))
+	}
+	return err
+}
+
+// lockConfig makes config.lock, unless it exists; one that an edit of refship's left when it died does not count.
 func lockConfig(config, copied string) (*os.File, error) {
-	lock := config + ".lock"
-	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) && isOld(lock) && isOld(copied) {
+	path := config + ".lock"
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) && isOld(path) && isOld(copied) {
 		removeCopies(copied)
-		os.Remove(lock)
-		f, err = os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		os.Remove(path)
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil, &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("%s is being changed: %s exists", config, lock),
-			Remedy: "try again; if no git command runs there, remove that file",
-		}
+		return nil, refused("try again; if no git command runs there, remove that file",
+			"%s is being changed: %s exists", config, path)
 	}
 	return f, err
 }
 
-// isOld tells a file that is there for longer than an edit takes.
+// isOld tells a file that has existed for longer than an edit takes.
 func isOld(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && time.Since(info.ModTime()) > MaxConfigEdit
 }
 
-// replace fills the locked file with the edited copy, if that says what it should, and renames it over the config.
-func (e *Edit) replace(f *os.File, config string) (renamed bool, err error) {
-	have, err := ReadConfig(e.Copied)
-	if err != nil {
+// replace fills the lock file and renames it over the config.
+func replace(config string, lock *os.File, text []byte) (done bool, err error) {
+	if err := keepMode(lock, config); err != nil {
 		return false, err
 	}
-	if slices.SortFunc(e.Want.Targets, byName); !have.equal(e.Want) {
-		return false, &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("git config cannot change %s so that it has the targets %q: its sections are written in an unusual way", config, TargetNames(e.Want.Targets)),
-			Remedy: "make the change by hand: git config --file " + config + " --edit",
-		}
-	}
-	text, err := os.ReadFile(e.Copied)
-	if err != nil || bytes.Equal(text, e.Text) {
+	if _, err := lock.Write(text); err != nil {
 		return false, err
 	}
-	removeCopies(e.Copied) // as long as the lock is held: afterwards they are somebody else's
-	if err := keepMode(f, config); err != nil {
+	if err := lock.Sync(); err != nil {
 		return false, err
 	}
-	if _, err := f.Write(text); err != nil {
-		return false, err
+	if !disk.IsAt(lock) {
+		return false, fmt.Errorf("another process removed %s while it was held", lock.Name())
 	}
-	if err := f.Sync(); err != nil {
-		return false, err
-	}
-	if !disk.IsAt(f) {
-		return false, fmt.Errorf("somebody removed %s while it was held", f.Name())
-	}
-	if err := os.Rename(f.Name(), config); err != nil {
+	if err := os.Rename(lock.Name(), config); err != nil {
 		return false, err
 	}
 	return true, disk.Sync(filepath.Dir(config))
@@ -266,6 +237,3 @@ func removeCopies(copied string) {
 	os.Remove(copied)
 	os.Remove(copied + ".lock") // git's own, while it edits
 }
-
-// MaxConfigEdit is longer than a change of a git config takes: some milliseconds, and longer under load.
-const MaxConfigEdit = 10 * time.Second

@@ -26,7 +26,8 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	}
 	two := readConfig(t, dir)
 	for _, changed := range []target.Target{
-		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www", Frontend: record.Files, Check: "--unset"},
+		{Name: "www", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/other/www",
+			Frontend: record.Files, Check: "--unset"},
 		{Name: "www", Ref: "refs/heads/main", Namespace: "/refship/www", Frontend: record.Files},
 		www,
 	} {
@@ -43,7 +44,9 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	}
 
 	// A section in two parts and with comments goes whole; what is not refship's stays.
-	text := strings.Replace(two, "[refship \"www\"]", "# a comment\n[other \"www\"]\n\tkey = value\n[refship \"www\"]\n\t# about www", 1) + "[refship \"www\"]\n\n# the end\n"
+	text := strings.Replace(two, "[refship \"www\"]",
+		"# a comment\n[other \"www\"]\n\tkey = value\n[refship \"www\"]\n\t# about www", 1) +
+		"[refship \"www\"]\n\n# the end\n"
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +56,8 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	if diff := cmp.Diff([]target.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
-	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) || !strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
+	if after := readConfig(t, dir); strings.Contains(strings.ToLower(after), `[refship "www"]`) ||
+		!strings.Contains(after, "[other \"www\"]\n\tkey = value\n") {
 		t.Errorf("config is\n%s", after)
 	}
 	// git config takes away no section that is spelt otherwise.
@@ -81,12 +85,14 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 	dir := bareRepo(t)
 	refused := func(err error, says, hint string) {
 		t.Helper()
-		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), hint) {
+		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) ||
+			!strings.Contains(fault.RemedyOf(err), hint) {
 			t.Errorf("error is %v (%v), want %q (%s)", err, fault.RemedyOf(err), says, hint)
 		}
 		tidy(t, dir)
 	}
-	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`, "there is no target yet")
+	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`,
+		"it has no target yet")
 	www := files("www", "refs/heads/main", "www")
 	for _, one := range []target.Target{defaultTarget, www} {
 		if err := target.AddTarget(t.Context(), dir, one); err != nil {
@@ -94,12 +100,16 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 		}
 	}
 	before := readConfig(t, dir)
-	refused(target.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`, "its targets: default, www")
-	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `set target: the repository has no target "x"`, "its targets: default, www")
+	refused(target.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`,
+		"its targets: default, www")
+	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")),
+		`set target: the repository has no target "x"`, "its targets: default, www")
 	overlapping := www
 	overlapping.Namespace = "/refship/config/www"
-	refused(target.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap", "namespace of its own")
-	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`, "in full")
+	refused(target.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap",
+		"namespace of its own")
+	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`,
+		"in full")
 	lock := filepath.Join(dir, "config.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)

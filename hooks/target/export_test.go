@@ -2,7 +2,7 @@ package target
 
 // ConfigEntries reads a config, as git config -z --list shows it.
 func ConfigEntries(text []byte) (entries string, ok bool) {
-	l := &configLexer{text: text}
+	l := &lexer{text: text}
 	for {
 		if _, more := l.header(); !more {
 			return entries, !l.failed

@@ -1,8 +1,6 @@
 package target
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 
@@ -16,34 +14,34 @@ func ParseFrontend(s string) (record.Frontend, error) {
 	if record.Frontend(s) == record.Files {
 		return record.Files, nil
 	}
-	var unknown *mgmt.Error
-	if err := mgmt.CheckFrontend(s); errors.As(err, &unknown) {
-		return "", &fault.Error{Kind: fault.Refused, What: unknown.Error(), Remedy: unknown.Hint() + "; refship's own is files"}
+	if err := mgmt.CheckFrontend(s); err != nil {
+		return "", &fault.Error{Remedy: fault.RemedyOf(err) + "; refship's own is files", Cause: err}
 	}
 	return record.Frontend(s), nil
 }
 
-// CheckTarget refuses settings that the frontend does not have, and namespaces that are not for it: a chain is either
-// refship's own or mgmt's, and a key of ours in the wrong place stops a running mgmt.
-func CheckTarget(f record.Frontend, s record.Settings, ns record.Namespace) error {
-	refuse := func(remedy, format string, args ...any) error {
-		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf(format, args...), Remedy: remedy}
-	}
-	if record.CheckPath(s.Entry) != nil || strings.ContainsFunc(s.Entry, unicode.IsControl) {
-		return refuse("give the path of a file in the tree, such as site/main.mcl; empty for the default", "entry %q is not a path inside a tree", s.Entry[:min(len(s.Entry), record.MaxPath)])
-	}
-	names := record.Settings{Noop: s.Noop, Sema: s.Sema, NoAutoEdges: s.NoAutoEdges, NoAutoGroup: s.NoAutoGroup}.Text()
+// CheckFrontend refuses settings that the frontend does not have, and namespaces that are not for it: a chain is either
+// refship's own or mgmt's, and a key of refship's in the wrong place stops a running mgmt.
+func CheckFrontend(f record.Frontend, s record.Settings, ns record.Namespace) error {
+	others := s
+	others.Entry = ""
 	switch {
+	case record.CheckPath(s.Entry) != nil || strings.ContainsFunc(s.Entry, unicode.IsControl):
+		return refused("give the path of a file in the tree, such as site/main.mcl; empty for the default",
+			"entry %q is not a path inside a tree", s.Entry[:min(len(s.Entry), record.MaxPath)])
 	case s.Sema < 0:
-		return refuse("give the number of resources that may run at a time, or 0 for no bound", "sema is %d", s.Sema)
+		return refused("give the number of resources that may run at a time, or 0 for no bound", "sema is %d", s.Sema)
 	case s.Entry != "" && f != record.Lang && f != record.YAML:
-		return refuse("with it say --frontend lang or yaml; or take it away: --entry ''", "the frontend %s has no entry file", f)
-	case !f.IsMgmt() && len(names) > 0:
-		return refuse("take them away, or choose lang, yaml or empty", "noop, sema, no-autoedges and no-autogroup are of mgmt's frontends, and this one is %s", f)
+		return refused("choose the frontend lang or yaml, or an empty entry", "the frontend %s has no entry file", f)
+	case !f.IsMgmt() && others != (record.Settings{}):
+		return refused("take them away, or choose lang, yaml or empty",
+			"noop, sema, no-autoedges and no-autogroup are of mgmt's frontends, and this one is %s", f)
 	case !f.IsMgmt() && ns == record.MgmtNamespace:
-		return refuse("choose lang, yaml, empty or auto, or another namespace", "the namespace %s is mgmt's, and the frontend %s is not", ns, f)
+		return refused("choose lang, yaml, empty or auto, or another namespace",
+			"the namespace %s is mgmt's, and the frontend %s is not", ns, f)
 	case strings.HasPrefix(string(ns), string(record.MgmtNamespace)+"/"):
-		return refuse("mgmt's own is "+string(record.MgmtNamespace)+"; for files choose one such as /refship/config", "the namespace %s lies within mgmt's keys", ns)
+		return refused("mgmt's own is "+string(record.MgmtNamespace)+"; for files choose one such as /refship/config",
+			"the namespace %s lies within mgmt's keys", ns)
 	}
 	return nil
 }

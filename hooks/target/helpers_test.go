@@ -37,19 +37,23 @@ func tidy(t testing.TB, dir string) {
 	}
 }
 
-var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
+var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config",
+	Frontend: record.Files}
 
 func files(name, ref, path string) target.Target {
-	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
+	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name),
+		Frontend: record.Files}
 }
 
 func gitEnv(home string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_CONFIG_GLOBAL=/dev/null"}
 }
 
 func wantRefused(t testing.TB, err error, says, remedy string) {
 	t.Helper()
-	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(fault.RemedyOf(err), remedy) {
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) ||
+		!strings.Contains(fault.RemedyOf(err), remedy) {
 		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes from the
-// beginning of its header's line to the end of its last entry's line: comments and empty lines behind that belong to what
-// follows. False: the text is none that git reads.
+// WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes
+// from the beginning of its header's line to the end of its last entry's line: comments and empty lines behind that
+// belong to what follows. False: the text is none that git reads.
 func WithoutSections(text []byte) (rest []byte, ok bool) {
-	l := &configLexer{text: text}
+	l := &lexer{text: text}
 	kept := 0
 	var out []byte
 	for {
@@ -32,10 +32,10 @@ func WithoutSections(text []byte) (rest []byte, ok bool) {
 	return append(out, text[kept:]...), !l.failed
 }
 
-// configLexer reads the text of a git config. The syntax is that of git-config(1), as git's config.c reads it: white space
+// lexer reads the text of a git config. The syntax is that of git-config(1), as git's config.c reads it: white space
 // is space, tab, line feed and carriage return; a carriage return before a line feed does not count; a header may be
 // followed by an entry or another header on its line; a value ends with its line unless a backslash is last.
-type configLexer struct {
+type lexer struct {
 	text   []byte
 	at     int
 	failed bool // git does not read it
@@ -46,7 +46,7 @@ type configLexer struct {
 }
 
 // next takes one character, and gives a line feed at the end of the text too.
-func (l *configLexer) next() byte {
+func (l *lexer) next() byte {
 	if l.at >= len(l.text) {
 		return '\n'
 	}
@@ -59,13 +59,13 @@ func (l *configLexer) next() byte {
 	return c
 }
 
-func (l *configLexer) fail() bool {
+func (l *lexer) fail() bool {
 	l.failed = true
 	return false
 }
 
 // line is the number of the line that was read last.
-func (l *configLexer) line() int { return 1 + bytes.Count(l.text[:max(l.at-1, 0)], []byte("\n")) }
+func (l *lexer) line() int { return 1 + bytes.Count(l.text[:max(l.at-1, 0)], []byte("\n")) }
 
 func isConfigSpace(c byte) bool { return strings.IndexByte(" \t\n\r", c) >= 0 }
 
@@ -74,7 +74,7 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isKeyChar(c byte) bool { return isLetter(c) || c >= '0' && c <= '9' || c == '-' }
 
 // space passes over white space and comments, up to an entry or a header; false: there is nothing else.
-func (l *configLexer) space() bool {
+func (l *lexer) space() bool {
 	if l.at == 0 && bytes.HasPrefix(l.text, []byte("\xef\xbb\xbf")) {
 		l.at = 3
 	}
@@ -92,7 +92,7 @@ func (l *configLexer) space() bool {
 }
 
 // rest passes over the rest of the line and its end.
-func (l *configLexer) rest() {
+func (l *lexer) rest() {
 	if n := bytes.IndexByte(l.text[l.at:], '\n'); n >= 0 {
 		l.at += n + 1
 		return
@@ -101,7 +101,7 @@ func (l *configLexer) rest() {
 }
 
 // blank gives the end of the line, if nothing but space and a comment is left of it.
-func (l *configLexer) blank() (end int, ok bool) {
+func (l *lexer) blank() (end int, ok bool) {
 	from := l.at
 	defer func() { l.at = from }()
 	for l.at < len(l.text) {
@@ -117,9 +117,9 @@ func (l *configLexer) blank() (end int, ok bool) {
 	return l.at, true
 }
 
-// header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it. False:
-// there is none.
-func (l *configLexer) header() (from int, ok bool) {
+// header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it.
+// False: there is none.
+func (l *lexer) header() (from int, ok bool) {
 	for l.entry() { // before the first header, where git allows entries that nobody can ask for
 	}
 	if l.failed || !l.space() {
@@ -139,7 +139,8 @@ func (l *configLexer) header() (from int, ok bool) {
 		case c == ']' && name.Len() == 0:
 			return 0, l.fail()
 		case c == ']':
-			l.section, l.sub, l.hasSub = strings.Cut(strings.ToLower(name.String()), ".") // the old way to write a subsection
+			// [a.b] is the old way to write a subsection.
+			l.section, l.sub, l.hasSub = strings.Cut(strings.ToLower(name.String()), ".")
 			return from, true
 		case c == ' ' || c == '\t' || c == '\r':
 			l.section = strings.ToLower(name.String())
@@ -153,7 +154,7 @@ func (l *configLexer) header() (from int, ok bool) {
 }
 
 // subsection reads a quoted name and the bracket behind it.
-func (l *configLexer) subsection() bool {
+func (l *lexer) subsection() bool {
 	c := l.next()
 	for c == ' ' || c == '\t' || c == '\r' {
 		c = l.next()
@@ -183,7 +184,7 @@ func (l *configLexer) subsection() bool {
 }
 
 // entry reads one entry and the end of its line, and what is before it; false: there is none before the next header.
-func (l *configLexer) entry() bool {
+func (l *lexer) entry() bool {
 	before := l.at
 	if l.failed || !l.space() || l.text[l.at] == '[' {
 		l.at = before
@@ -211,7 +212,7 @@ func (l *configLexer) entry() bool {
 }
 
 // parseValue reads up to the end of the line. White space at the value's ends does not count, unless it is quoted.
-func (l *configLexer) parseValue() bool {
+func (l *lexer) parseValue() bool {
 	var value strings.Builder
 	var space []byte
 	quoted := false

@@ -15,13 +15,17 @@ import (
 
 // configPieces are pieces of git configs, as git and people write them.
 var configPieces = []string{
-	"[core]\n\tbare = true\n", "[core]\r\n\tbare = true\r\n", "# a comment\n", "; [refship]\n", "\n", "   \n", "[a] b = c\n", "[a] # [refship]\n",
-	"[remote \"refship\"]\n\turl = x\n", "[x \"a]b\"]\n\ty = z\n", "[x \"a\\\"]\\\\\"]\n\ty\n", "[alias]\n\tl = \"!f() { [ x ]; }; f # [refship]\"\n",
-	"[alias]\n\tl = one \\\n[refship]\n", "[alias]\n\tl = \"one \\\n[refship]\\\" two\"\n", "[alias]\n\tl = one ; \"not open \\\n", "[A.B]\n\tc=d\n", "[refshipper]\n\ta = b\n",
+	"[core]\n\tbare = true\n", "[core]\r\n\tbare = true\r\n", "# a comment\n", "; [refship]\n", "\n", "   \n",
+	"[a] b = c\n", "[a] # [refship]\n",
+	"[remote \"refship\"]\n\turl = x\n", "[x \"a]b\"]\n\ty = z\n", "[x \"a\\\"]\\\\\"]\n\ty\n",
+	"[alias]\n\tl = \"!f() { [ x ]; }; f # [refship]\"\n",
+	"[alias]\n\tl = one \\\n[refship]\n", "[alias]\n\tl = \"one \\\n[refship]\\\" two\"\n",
+	"[alias]\n\tl = one ; \"not open \\\n", "[A.B]\n\tc=d\n", "[refshipper]\n\ta = b\n",
 	"\t[deep]\n\t\tx\n", "[e]\n", "[f][g]\n\th = i\n", "\tk = v\n",
 }
 
-// Git's own editor puts sections in, ours takes them out: the bytes are those of before, but for a line feed at the end.
+// Git's own editor puts sections in, ours takes them out: the bytes are those of before, but for a line feed at the
+// end.
 func TestWithoutRulesRestores(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -33,7 +37,8 @@ func TestWithoutRulesRestores(t *testing.T) {
 		return string(out), err
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		text := "[first]\n\tx = y\n" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(configPieces), 0, 8).Draw(t, "pieces"), "")
+		pieces := rapid.SliceOfN(rapid.SampledFrom(configPieces), 0, 8).Draw(t, "pieces")
+		text := "[first]\n\tx = y\n" + strings.Join(pieces, "")
 		if rapid.Bool().Draw(t, "no newline") {
 			text = strings.TrimRight(text, "\r\n")
 		}
@@ -47,7 +52,8 @@ func TestWithoutRulesRestores(t *testing.T) {
 		if rest, ok := target.WithoutSections([]byte(text)); !ok || string(rest) != text {
 			t.Fatalf("without refship sections %q became %q, %v", text, rest, ok)
 		}
-		for _, s := range [][2]string{{"refship.repository", "a"}, {"refship.default.ref", "refs/heads/main"}, {"refship.endpoints", "a # b"}, {"refship.x.check", "a \"b\" \\ [c]"}} {
+		for _, s := range [][2]string{{"refship.repository", "a"}, {"refship.default.ref", "refs/heads/main"},
+			{"refship.endpoints", "a # b"}, {"refship.x.check", "a \"b\" \\ [c]"}} {
 			if _, err := config(s[0], s[1]); err != nil {
 				t.Fatal(err)
 			}
@@ -79,8 +85,10 @@ func TestConfigIsReadAsGitDoes(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config")
 	pieces := append([]string{
-		"[", "]", "\"", "\\", "\\\"", "\n", "\r\n", "\r", " ", "=", "#", ";", "key", "[refship]", "[Ref.Ship]", "[a.b \"C\"]", "[a \"b\"] ", "\tk =  v  w \\t x  \n",
-		"K-1=\"  quoted \\\\ \" and not \n", "1k = 2\n", "é", "[é]", "k = é\x80\n", "\xef\xbb\xbf", "\\\r\n", "[a  \t\"b\" ]", ".",
+		"[", "]", "\"", "\\", "\\\"", "\n", "\r\n", "\r", " ", "=", "#", ";", "key", "[refship]",
+		"[Ref.Ship]", "[a.b \"C\"]", "[a \"b\"] ", "\tk =  v  w \\t x  \n",
+		"K-1=\"  quoted \\\\ \" and not \n", "1k = 2\n", "é", "[é]", "k = é\x80\n",
+		"\xef\xbb\xbf", "\\\r\n", "[a  \t\"b\" ]", ".",
 	}, configPieces...)
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(t, "pieces"), "")
@@ -103,7 +111,8 @@ func TestConfigIsReadAsGitDoes(t *testing.T) {
 			if entry != "" && !strings.Contains(entry, "\n") {
 				entry += "\n"
 			}
-			if name, _, _ := strings.Cut(entry, "\n"); strings.Contains(name, ".") { // else it is before the first section
+			// A name without a dot is before the first section.
+			if name, _, _ := strings.Cut(entry, "\n"); strings.Contains(name, ".") {
 				want += entry + "\x00"
 			}
 		}

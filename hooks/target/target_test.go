@@ -32,7 +32,8 @@ func TestTargetsRoundTrip(t *testing.T) {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
 	want := []target.Target{
-		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a", Frontend: record.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
+		{Name: "0-a", Ref: "refs/tags/prod", Path: `sites/a "b" #c;d\e ü`, Namespace: "/refship/a",
+			Frontend: record.Files, Check: ` -x "a b" 'c' # $HOME \ ;	"\"=[ü] `},
 		defaultTarget,
 	}
 	for _, one := range []target.Target{want[1], want[0]} {
@@ -71,7 +72,8 @@ func TestAddTargetRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(change func(*target.Target)) target.Target {
-		target := target.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other", Frontend: record.Files}
+		target := target.Target{Name: "other", Ref: "refs/heads/other", Namespace: "/refship/other",
+			Frontend: record.Files}
 		change(&target)
 		return target
 	}
@@ -79,8 +81,9 @@ func TestAddTargetRefuses(t *testing.T) {
 		target target.Target
 		says   string
 	}{
-		"same name":       {with(func(t *target.Target) { t.Name = "default" }), "target default exists"},
-		"same namespace":  {with(func(t *target.Target) { t.Namespace = "/refship/config" }), "namespaces of the targets default and other overlap"},
+		"same name": {with(func(t *target.Target) { t.Name = "default" }), "target default exists"},
+		"same namespace": {with(func(t *target.Target) { t.Namespace = "/refship/config" }),
+			"namespaces of the targets default and other overlap"},
 		"namespace in it": {with(func(t *target.Target) { t.Namespace = "/refship/config/x" }), "overlap"},
 		"name":            {with(func(t *target.Target) { t.Name = "Other" }), `target name "Other"`},
 		"long name":       {with(func(t *target.Target) { t.Name = strings.Repeat("a", 33) }), "target name"},
@@ -94,11 +97,13 @@ func TestAddTargetRefuses(t *testing.T) {
 		"path git":        {with(func(t *target.Target) { t.Path = "a/.git" }), "path"},
 		"namespace":       {with(func(t *target.Target) { t.Namespace = "refship" }), `namespace "refship"`},
 		"frontend":        {with(func(t *target.Target) { t.Frontend = "puppet" }), "mgmt dropped puppet"},
-		"blank check":     {with(func(t *target.Target) { t.Check = " \t" }), "target other: the check \" \\t\" is empty"},
+		"blank check": {with(func(t *target.Target) { t.Check = " \t" }),
+			"target other: the check \" \\t\" is empty"},
 		"two checks":      {with(func(t *target.Target) { t.Check = "make\nrm -r /" }), "is not one line of UTF-8"},
 		"check with NUL":  {with(func(t *target.Target) { t.Check = "make\x00" }), "is not one line of UTF-8"},
 		"check not UTF-8": {with(func(t *target.Target) { t.Check = "make \xff" }), "is not one line of UTF-8"},
-		"long check":      {with(func(t *target.Target) { t.Check = strings.Repeat("x", 4097) }), "has 4097 bytes, 4096 are possible"},
+		"long check": {with(func(t *target.Target) { t.Check = strings.Repeat("x", 4097) }),
+			"is 4097 bytes (limit 4096)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := target.AddTarget(t.Context(), dir, c.target)
@@ -130,27 +135,32 @@ func TestAddTargetRefuses(t *testing.T) {
 
 func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
-		"unknown setting": {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n\tchekc = make\n", "unknown setting refship.default.chekc"},
-		"no target":       {"[refship]\n\tref = refs/heads/main\n", "unknown setting refship.ref"},
-		"twice":           {"[refship \"default\"]\n\tref = refs/heads/main\n\tRef = refs/heads/x\n\tnamespace = /refship/a\n", "refship.default.ref is there twice"},
-		"no ref":          {"[refship \"default\"]\n\tnamespace = /refship/a\n", "ref name"},
-		"no namespace":    {"[refship \"default\"]\n\tref = refs/heads/main\n", "namespace"},
-		"no value":        {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace\n", "namespace"},
-		"same namespace":  {"[refship \"a\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n[refship \"b\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n", "overlap"},
-		"broken file":     {"[refship \"default\"\n", "config"},
+		"unknown setting": {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n\tchekc = make\n",
+			"unknown setting refship.default.chekc"},
+		"no target": {"[refship]\n\tref = refs/heads/main\n", "unknown setting refship.ref"},
+		"twice": {"[refship \"default\"]\n\tref = refs/heads/main\n\tRef = refs/heads/x\n\tnamespace = /refship/a\n",
+			"refship.default.ref is there twice"},
+		"no ref":       {"[refship \"default\"]\n\tnamespace = /refship/a\n", "ref name"},
+		"no namespace": {"[refship \"default\"]\n\tref = refs/heads/main\n", "namespace"},
+		"no value":     {"[refship \"default\"]\n\tref = refs/heads/main\n\tnamespace\n", "namespace"},
+		"same namespace": {"[refship \"a\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n" +
+			"[refship \"b\"]\n\tref = refs/heads/main\n\tnamespace = /refship/a\n", "overlap"},
+		"broken file": {"[refship \"default\"\n", "config"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "config"), []byte(c.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := target.ReadTargets(dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), dir) {
+			if got, err := target.ReadTargets(dir); err == nil || !strings.Contains(err.Error(), c.says) ||
+				strings.Contains(err.Error(), dir) {
 				t.Errorf("targets are %v, error is %v, want %q", got, err, c.says)
 			}
 		})
 	}
 	dir := t.TempDir()
-	text := "[REFSHIP \"default\"]\n\tReF = refs/heads/main ; a comment\n\tnamespace = \"/refship/config\"\n[other]\n\tref = x\n"
+	text := "[REFSHIP \"default\"]\n\tReF = refs/heads/main ; a comment\n\tnamespace = \"/refship/config\"\n" +
+		"[other]\n\tref = x\n"
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +168,8 @@ func TestReadTargetsRefusesHalfRules(t *testing.T) {
 	if diff := cmp.Diff([]target.Target{defaultTarget}, got); diff != "" || err != nil {
 		t.Errorf("targets (-want +got), %v:\n%s", err, diff)
 	}
-	if _, err := target.ReadTargets(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
+	if _, err := target.ReadTargets(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) ||
+		strings.Contains(err.Error(), dir) {
 		t.Errorf("of a repository that is not there the error is %v", err)
 	}
 }

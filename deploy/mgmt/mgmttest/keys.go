@@ -23,7 +23,7 @@ func Below(namespace string, values map[string][]byte) (map[string][]byte, error
 // mgmts are the first elements of the keys in which mgmt keeps its own state.
 var mgmts = []string{"scheduler", "resources", "strings", "converged", "chooser", "endpoints", "nominated", "volunteer"}
 
-// CheckKeys holds keys that somebody else than mgmt wrote to its rules: none of them makes a running mgmt ignore
+// CheckKeys holds keys that mgmt did not write to its rules: none of them makes a running mgmt ignore
 // deploys or a starting one exit, and none is where mgmt keeps its own state.
 func CheckKeys(keys []string) error {
 	for _, key := range keys {

@@ -33,8 +33,10 @@ func golden(t *testing.T, name string) map[string][]byte {
 func TestDangerousKeys(t *testing.T) {
 	for _, key := range []string{
 		"/deploy/latest", "/deploy/1/meta/x", "/deploy/x/payload", // as they were tried out
-		"/deploy", "/deploy/", "/deploy/1", "/deploy/1/", "/deploy//payload", "/deploy/1//payload", "/deploy/1/payload/",
-		"/deploy/0/payload", "/deploy/01/payload", "/deploy/+1/payload", "/deploy/-1/payload", "/deploy/1.0/payload", "/deploy/ 1/payload",
+		"/deploy", "/deploy/", "/deploy/1", "/deploy/1/", "/deploy//payload", "/deploy/1//payload",
+		"/deploy/1/payload/",
+		"/deploy/0/payload", "/deploy/01/payload", "/deploy/+1/payload", "/deploy/-1/payload", "/deploy/1.0/payload",
+		"/deploy/ 1/payload",
 		"/deploy/18446744073709551616/payload", "/deploy/record/1", "deploy/1/payload", "",
 	} {
 		if err := mgmttest.CheckKeys([]string{"/refship/head", key}); err == nil {
@@ -46,7 +48,8 @@ func TestDangerousKeys(t *testing.T) {
 			t.Errorf("with %q there is read %+v", key, d)
 		}
 	}
-	for _, key := range []string{"/scheduler/x", "/resources/x", "/strings", "/converged/x", "/chooser/x", "/endpoints/x", "/nominated/x", "/volunteer/x"} {
+	for _, key := range []string{"/scheduler/x", "/resources/x", "/strings", "/converged/x", "/chooser/x",
+		"/endpoints/x", "/nominated/x", "/volunteer/x"} {
 		if err := mgmttest.CheckKeys([]string{key}); err == nil {
 			t.Errorf("%q is taken", key)
 		}
@@ -55,7 +58,8 @@ func TestDangerousKeys(t *testing.T) {
 
 func TestHarmlessKeys(t *testing.T) {
 	harmless := []string{
-		"/deploy/1/payload", "/deploy/1/hash", "/deploy/1/record", "/deploy/12/signature", "/deploy/18446744073709551615/hash",
+		"/deploy/1/payload", "/deploy/1/hash", "/deploy/1/record", "/deploy/12/signature",
+		"/deploy/18446744073709551615/hash",
 		"/fs/deploy/1-x", "/storage/{sha256}00", "/refship/head", "/refship/tree/00/1", "/deployments",
 	}
 	if err := mgmttest.CheckKeys(harmless); err != nil {
@@ -80,10 +84,13 @@ func TestReadGoldens(t *testing.T) {
 	}{
 		"empty": {"empty", "", nil},
 		"yaml":  {"yaml", "start.yaml", map[string]string{"start.yaml": "---\ngraph: mygraph\n"}},
-		"lang":  {"lang", "hello.mcl", map[string]string{"hello.mcl": "file \"/tmp", "metadata.yaml": "main: hello.mcl\n"}},
+		"lang": {"lang", "hello.mcl", map[string]string{"hello.mcl": "file \"/tmp",
+			"metadata.yaml": "main: hello.mcl\n"}},
 		"lang-dir": {"lang", "main.mcl", map[string]string{
-			"main.mcl": "import", "metadata.yaml": "main: \"main.mcl\"\n", "files/hello.txt": "hello text\n", "files/link.txt": "hello text\n",
-			"files/run.sh": "#!/bin/sh\n", "files/sub/nested.txt": "nested text\n", "files/zero": "", "mymod/main.mcl": "class thing", "mymod/metadata.yaml": "main",
+			"main.mcl": "import", "metadata.yaml": "main: \"main.mcl\"\n", "files/hello.txt": "hello text\n",
+			"files/link.txt": "hello text\n",
+			"files/run.sh":   "#!/bin/sh\n", "files/sub/nested.txt": "nested text\n", "files/zero": "",
+			"mymod/main.mcl": "class thing", "mymod/metadata.yaml": "main",
 		}},
 	} {
 		d, err := mgmttest.Read(golden(t, name))
@@ -91,7 +98,8 @@ func TestReadGoldens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if d.ID != 1 || d.Name != want.frontend || d.Entry != want.entry || d.Sema != -1 || d.Noop || d.NoAutoEdges || d.NoAutoGroup || d.Hash != "" {
+		if d.ID != 1 || d.Name != want.frontend || d.Entry != want.entry || d.Sema != -1 || d.Noop || d.NoAutoEdges ||
+			d.NoAutoGroup || d.Hash != "" {
 			t.Errorf("%s: got %+v", name, d)
 		}
 		if want.files == nil {

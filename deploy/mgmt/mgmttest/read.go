@@ -70,7 +70,8 @@ func ReadID(values map[string][]byte, id uint64) (*Deploy, error) {
 		return d, nil
 	}
 	at, ok := strings.CutPrefix(d.InputURI, "etcdfs://")
-	if !ok || !regexp.MustCompile(fmt.Sprintf(`^/fs/deploy/%d-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, id)).MatchString(at) {
+	superblock := regexp.MustCompile(fmt.Sprintf(`^/fs/deploy/%d-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, id))
+	if !ok || !superblock.MatchString(at) {
 		return nil, fmt.Errorf("deploy %d: InputURI %q", id, d.InputURI)
 	}
 	block, ok := values[at]

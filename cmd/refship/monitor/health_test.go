@@ -1,0 +1,138 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/etcd/etcdtest"
+	"refship/gitserver/repos"
+)
+
+// However many ask at once, whether for an answer or an error: it is found out once.
+func TestCached(t *testing.T) {
+	t.Parallel()
+	for _, want := range []error{nil, errors.New("down")} {
+		var asked atomic.Int32
+		c := cached[int32]{ask: func(context.Context) (int32, error) { return asked.Add(1), want }}
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				if got, err := c.get(); got != 1 || !errors.Is(err, want) {
+					t.Errorf("%d, %v", got, err)
+				}
+			})
+		}
+		group.Wait()
+		c.at = c.at.Add(-cacheTime)
+		if got, err := c.get(); got != 2 || !errors.Is(err, want) {
+			t.Errorf("when the answer is old: %d, %v", got, err)
+		}
+	}
+}
+
+// get is what probes answer.
+func get(h http.HandlerFunc, url string) (status int, body string) {
+	recorder := httptest.NewRecorder()
+	h(recorder, httptest.NewRequest(http.MethodGet, url, nil))
+	return recorder.Code, recorder.Body.String()
+}
+
+// What an earlier run left behind may take long to put right. Meanwhile the server lives, and is not ready.
+func TestStarting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := newHealth(Config{
+		DataDir: dir, Repos: repos.Dir{Path: filepath.Join(dir, "repos")},
+		Store: deploy.NewStore(etcdtest.New(t).Client(), time.Minute, slog.New(slog.DiscardHandler)),
+	})
+	if status, body := get(answer("livez", h.live()), "/livez"); status != 200 || body != "ok\n" {
+		t.Errorf("livez: %d %s", status, body)
+	}
+	status, body := get(answer("readyz", h.ready()), "/readyz")
+	const want = "[+]ssh ok\n[+]hooks ok\n[+]etcd ok\n[+]etcd-space ok\n[+]etcd-write ok\n[+]disk ok\n" +
+		"[-]serving failed: starting: finishing what an earlier run left behind\nreadyz check failed\n"
+	if status != 503 || body != want {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	// The data directory's disk is gone, for all that can be seen.
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	_, body = get(answer("readyz", h.ready()), "/readyz")
+	if !strings.Contains(body, "\n[-]disk failed: look at "+dir+": no such file or directory\n") {
+		t.Errorf("readyz: %s", body)
+	}
+}
+
+// A port that takes connections, and nothing answers them.
+func TestDeafPort(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	h := newHealth(Config{})
+	h.serving(Server{Addr: listener.Addr()})
+	livez := answer("livez", []probe{{"ssh", h.probeSSH}})
+	status, body := get(livez, "/livez")
+	want := "[-]ssh failed: " + listener.Addr().String() + " accepts connections and sends nothing for 2s\nlivez check failed\n"
+	if status != 503 || body != want {
+		t.Errorf("%d %s", status, body)
+	}
+	// A port that closes them, as a server does that has too many, is alive.
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	h.ssh.at = h.ssh.at.Add(-cacheTime)
+	if status, body := get(livez, "/livez"); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	// At the end the port may be closed: running pushes are not to be ended for that.
+	listener.Close()
+	h.stop()
+	h.ssh.at = h.ssh.at.Add(-cacheTime)
+	if status, body := get(livez, "/livez"); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// With warnings the server is ready, and ?verbose tells them.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	probes := []probe{
+		{"write", func() error { return fmt.Errorf("so: %w", warnings{errors.New("/a\x1b"), errors.New("/b")}) }},
+		{"other", func() error { return nil }},
+	}
+	readyz := answer("readyz", probes)
+	if status, body := get(readyz, "/readyz"); status != 200 || body != "ok\n" {
+		t.Errorf("%d %s", status, body)
+	}
+	const lines = "[!]write warning: /a\\x1b\n[!]write warning: /b\n"
+	if status, body := get(readyz, "/readyz?verbose"); status != 200 || body != lines+"[+]other ok\nreadyz check passed\n" {
+		t.Errorf("%d %s", status, body)
+	}
+	probes[1].run = func() error { return errors.New("no") }
+	if status, body := get(readyz, "/readyz"); status != 503 || body != lines+"[-]other failed: no\nreadyz check failed\n" {
+		t.Errorf("%d %s", status, body)
+	}
+}

@@ -1,0 +1,227 @@
+package monitor
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
+
+	"refship/hooks"
+)
+
+// The results of hooks.Report that are treated differently here.
+const (
+	pushRefused     = "refused"
+	pushNothing     = "nothing"      // there was nothing to push
+	pushNotDeployed = "not deployed" // it should have been published
+)
+
+// pushResults are the results of pushes that have a series of their own, in the words of the log.
+var pushResults = [...]string{
+	"deployed", "already deployed", "unchanged", "skipped", "stored", pushRefused, "dry-run", pushNotDeployed, "not moved",
+	pushNothing,
+}
+
+// otherLabel counts what has no series of its own, so that there are never more series than these.
+const otherLabel = "other"
+
+// What asked for a deploy.
+const (
+	kindPush   = "push"
+	kindDeploy = "deploy"
+)
+
+// The results of deploys. A push that is refused counts as a push only.
+const (
+	deployPublished = "published"
+	deployFailed    = "failed"
+	deployRefused   = "refused"
+)
+
+// metrics are what /metrics shows of the server itself. The names keep to
+// https://prometheus.io/docs/practices/naming/.
+type metrics struct {
+	registry *prometheus.Registry
+
+	pushes         *prometheus.CounterVec // by result
+	deploys        *prometheus.CounterVec // by kind and result
+	pushTime       prometheus.Histogram
+	lockTime       prometheus.Histogram
+	stored         prometheus.Counter
+	requestTime    *prometheus.HistogramVec // by op
+	requestsFailed *prometheus.CounterVec   // by op and code
+	refsFailed     prometheus.Counter
+}
+
+// workBuckets are for what takes milliseconds to minutes, requestBuckets for single requests; in seconds.
+var (
+	workBuckets    = []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800}
+	requestBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+)
+
+// newMetrics makes all series that are known beforehand, so that they begin at 0.
+func newMetrics(etcdOps []string, version, revision string) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		pushes:   newCounters("pushes_total", "Pushes that have ended, by result as in the log.", "result"),
+		deploys: newCounters("deploys_total",
+			"Deploys by what asked for them, push or deploy, and what became of them.", "kind", "result"),
+		pushTime: newHistogram("push_duration_seconds",
+			"How long pushes took that had something to push, from git's start to its end.", workBuckets),
+		lockTime: newHistogram("lock_wait_seconds", "How long pushes and deploys waited for chain locks.", workBuckets),
+		stored:   newCounter("stored_bytes_total", "Bytes that pushes and deploys put into etcd."),
+		requestTime: prometheus.NewHistogramVec(histogramOpts("etcd_request_duration_seconds",
+			"How long etcd took to answer, by operation.", requestBuckets), []string{"op"}),
+		requestsFailed: newCounters("etcd_requests_failed_total",
+			"Requests to etcd that failed, by operation and gRPC code.", "op", "code"),
+		refsFailed: newCounter("ref_checks_failed_total", "Comparisons of refs with their chains that could not be made."),
+	}
+	for _, result := range pushResults {
+		m.pushes.WithLabelValues(result)
+	}
+	for _, kind := range []string{kindPush, kindDeploy} {
+		m.deploys.WithLabelValues(kind, deployPublished)
+		m.deploys.WithLabelValues(kind, deployFailed)
+	}
+	m.deploys.WithLabelValues(kindDeploy, deployRefused)
+	for _, op := range etcdOps {
+		m.requestTime.WithLabelValues(op)
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "refship", Name: "build_info", Help: "What this program was built from; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "revision": revision},
+	})
+	build.Set(1)
+	m.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
+		m.pushes, m.deploys, m.pushTime, m.lockTime, m.stored, m.requestTime, m.requestsFailed, m.refsFailed,
+	)
+	return m
+}
+
+func counterOpts(name, help string) prometheus.CounterOpts {
+	return prometheus.CounterOpts{Namespace: "refship", Name: name, Help: help}
+}
+
+func newCounter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(counterOpts(name, help))
+}
+
+func newCounters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(counterOpts(name, help), labels)
+}
+
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{Namespace: "refship", Name: name, Help: help, Buckets: buckets}
+}
+
+func newHistogram(name, help string, buckets []float64) prometheus.Histogram {
+	return prometheus.NewHistogram(histogramOpts(name, help, buckets))
+}
+
+// report counts a push or deploy at its end.
+func (m *metrics) report(r hooks.Report) {
+	result := r.Result
+	if !slices.Contains(pushResults[:], result) {
+		result = otherLabel
+	}
+	kind := string(r.Kind)
+	switch kind {
+	case kindPush:
+		m.pushes.WithLabelValues(result).Inc()
+		if result != pushNothing {
+			m.pushTime.Observe(r.Took.Seconds())
+		}
+	case kindDeploy:
+		if result == pushRefused {
+			m.deploys.WithLabelValues(kind, deployRefused).Inc()
+		}
+	default:
+		kind = otherLabel
+	}
+	m.deploys.WithLabelValues(kind, deployPublished).Add(float64(r.Deploys))
+	if result == pushNotDeployed {
+		m.deploys.WithLabelValues(kind, deployFailed).Inc()
+	}
+	m.stored.Add(float64(r.Stored))
+	if r.LockWait > 0 { // taking a lock that is free takes time, too
+		m.lockTime.Observe(r.LockWait.Seconds())
+	}
+}
+
+// EtcdRequest takes in the end of a request to etcd: what it was, how long it took, and how it ended.
+func (m *Monitor) EtcdRequest(op string, took time.Duration, code codes.Code) {
+	m.metrics.request(op, took, code)
+}
+
+func (m *metrics) request(op string, took time.Duration, code codes.Code) {
+	m.requestTime.WithLabelValues(op).Observe(took.Seconds())
+	if code == codes.OK {
+		return
+	}
+	if code > codes.Unauthenticated { // the last that gRPC knows
+		code = codes.Unknown
+	}
+	m.requestsFailed.WithLabelValues(op, code.String()).Inc()
+}
+
+// watch adds what the git server has right now.
+func (m *metrics) watch(stats func() (connections, sessions int)) {
+	gauge := func(name, help string, value func() int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help},
+			func() float64 { return float64(value()) },
+		))
+	}
+	gauge("connections", "SSH connections that are open, authenticated or not.",
+		func() int { connections, _ := stats(); return connections })
+	gauge("sessions", "Commands that run for SSH clients.",
+		func() int { _, sessions := stats(); return sessions })
+}
+
+// spaceCollector shows how full etcd is; nothing while it does not answer.
+type spaceCollector struct {
+	space       *cached[space]
+	size, quota *prometheus.Desc
+}
+
+func newSpaceCollector(space *cached[space]) prometheus.Collector {
+	return &spaceCollector{
+		space: space,
+		size: prometheus.NewDesc("refship_etcd_db_size_bytes",
+			"Size of etcd's database file, which its quota limits.", nil, nil),
+		quota: prometheus.NewDesc("refship_etcd_quota_bytes",
+			"etcd's quota; not there if etcd does not tell it (before 3.6).", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *spaceCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- c.size
+	out <- c.quota
+}
+
+// Collect implements prometheus.Collector.
+func (c *spaceCollector) Collect(out chan<- prometheus.Metric) {
+	space, err := c.space.get()
+	if err != nil {
+		return
+	}
+	out <- prometheus.MustNewConstMetric(c.size, prometheus.GaugeValue, float64(space.Used))
+	if space.Quota > 0 {
+		out <- prometheus.MustNewConstMetric(c.quota, prometheus.GaugeValue, float64(space.Quota))
+	}
+}
+
+// handler serves /metrics. A few scrapes run beside each other, no more.
+func (m *metrics) handler(log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
+		MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+	})
+}

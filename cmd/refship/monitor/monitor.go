@@ -1,0 +1,156 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"refship/deploy"
+	"refship/gitserver/repos"
+	"refship/hooks"
+)
+
+const (
+	// httpTime bounds a request and its answer. With profiles an answer may take profileTime.
+	httpTime    = 15 * time.Second
+	profileTime = 5 * time.Minute
+	// closeTime is how long running requests may take at the end.
+	closeTime = time.Second
+)
+
+// Config is what a Monitor watches.
+type Config struct {
+	Listener net.Listener // of the HTTP server; Close closes it
+	Profiles bool         // answer /debug/pprof, too
+	DataDir  string       // its disk must have room
+	Repos    repos.Dir
+	Store    *deploy.Store
+	EtcdOps  []string // the operations that EtcdRequest is told of
+	Version  string   // of the program
+	Revision string   // the commit that the program was built from; "": unknown
+	Log      *slog.Logger
+}
+
+// Server is the git server that a Monitor watches.
+type Server struct {
+	Addr  net.Addr                           // where it listens for SSH
+	Stats func() (connections, sessions int) // right now
+	Hooks *hooks.Server
+}
+
+// Monitor is an HTTP server that answers for a git server. It is there before that server and goes after it. Report,
+// Run and Close of a nil Monitor do nothing.
+type Monitor struct {
+	listener net.Listener
+	http     *http.Server
+	failed   chan error // gets the error of an HTTP server that cannot go on
+
+	health  *health
+	metrics *metrics
+	refs    *refWatch
+}
+
+// New makes a Monitor. Start must follow.
+func New(cfg Config) *Monitor {
+	m := &Monitor{
+		listener: cfg.Listener, failed: make(chan error, 1),
+		health: newHealth(cfg), metrics: newMetrics(cfg.EtcdOps, cfg.Version, cfg.Revision),
+	}
+	m.refs = newRefWatch(cfg.Repos, m.metrics.refsFailed, cfg.Log)
+	m.metrics.registry.MustRegister(newSpaceCollector(&m.health.space), m.refs)
+	m.http = &http.Server{
+		Handler:           m.handler(cfg),
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: httpTime, ReadTimeout: httpTime, WriteTimeout: httpTime, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}
+	if cfg.Profiles {
+		m.http.WriteTimeout = profileTime
+	}
+	return m
+}
+
+// Start begins to answer. Close ends that.
+func (m *Monitor) Start() {
+	go func() {
+		if err := m.http.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
+			m.failed <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	}()
+}
+
+// handler answers every path.
+func (m *Monitor) handler(cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	paths := []string{"/livez", "/readyz", "/metrics"}
+	mux.HandleFunc("GET /livez", answer("livez", m.health.live()))
+	mux.HandleFunc("GET /readyz", answer("readyz", m.health.ready()))
+	mux.Handle("GET /metrics", m.metrics.handler(cfg.Log))
+	if cfg.Profiles {
+		paths = append(paths, "/debug/pprof/")
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "nothing here; there is GET "+strings.Join(paths, ", "), http.StatusNotFound)
+	})
+	return mux
+}
+
+// Report takes in what became of a push or deploy.
+func (m *Monitor) Report(r hooks.Report) {
+	if m == nil {
+		return
+	}
+	m.metrics.report(r)
+	m.refs.changed(r.Repository)
+}
+
+// Run watches a server that serves from now on, until ctx ends. Its error is that of an HTTP server that cannot go
+// on.
+func (m *Monitor) Run(ctx context.Context, server Server) error {
+	if m == nil {
+		return nil
+	}
+	m.metrics.watch(server.Stats)
+	m.health.serving(server)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		m.refs.run(ctx, server.Hooks)
+		return nil
+	})
+	group.Go(func() error {
+		select {
+		case err := <-m.failed:
+			return err
+		case <-ctx.Done():
+			m.health.stop()
+			return nil
+		}
+	})
+	return group.Wait()
+}
+
+// Close ends the HTTP server.
+func (m *Monitor) Close() error {
+	if m == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	if err := m.http.Shutdown(ctx); err != nil {
+		return m.http.Close() // breaks off a profile, for example
+	}
+	return nil
+}

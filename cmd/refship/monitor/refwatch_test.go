@@ -1,0 +1,216 @@
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/record"
+	"refship/gitserver/repos"
+	"refship/hooks"
+	"refship/hooks/target"
+)
+
+// watched is a server's hooks without its SSH, and what watches its repositories.
+type watched struct {
+	*testing.T
+	client  *clientv3.Client
+	repos   repos.Dir
+	hooks   *hooks.Server
+	watch   *refWatch
+	metrics *metrics
+	logged  bytes.Buffer // by watch
+	commits int
+}
+
+func newWatched(t *testing.T) *watched {
+	dir, err := os.MkdirTemp("", "refship-watch-") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "refship-hook") // no push runs it
+	if err := os.WriteFile(program, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
+	w.watch = newRefWatch(w.repos, w.metrics.refsFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
+	w.metrics.registry.MustRegister(w.watch)
+	store := deploy.NewStore(w.client, time.Minute, log)
+	t.Cleanup(func() { store.Close(context.WithoutCancel(t.Context())) })
+	w.hooks, err = hooks.NewServer(hooks.Config{
+		Store: store, Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
+		Observe: func(r hooks.Report) { w.watch.changed(r.Repository) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.watch.hooks = w.hooks
+	if err := os.Mkdir(w.repos.Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *watched) create(name string, targets ...string) *repos.Repository {
+	w.Helper()
+	var all []target.Target
+	for _, one := range targets {
+		all = append(all, target.Target{
+			Name: one, Ref: "refs/heads/" + one, Namespace: record.Namespace("/" + name + "/" + one), Frontend: record.Files,
+		})
+	}
+	repo, err := w.repos.Create(w.Context(), name, "refs/heads/main", all)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return repo
+}
+
+// write replaces a repository's config.
+func (w *watched) write(repo *repos.Repository, text string) {
+	w.Helper()
+	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// move puts a branch on a commit of its own.
+func (w *watched) move(repo *repos.Repository, branch string) {
+	w.Helper()
+	git := func(stdin string, args ...string) string {
+		w.Helper()
+		cmd := exec.CommandContext(w.Context(), "git", append([]string{"--git-dir", repo.Dir, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.Output()
+		if err != nil {
+			w.Fatalf("git %q: %v", args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	w.commits++
+	commit := git(fmt.Sprintf("commit %d\n", w.commits), "commit-tree", git("", "mktree"))
+	git("", "update-ref", "refs/heads/"+branch, commit)
+}
+
+// sees checks what the gauge has.
+func (w *watched) sees(when string, want ...string) {
+	w.Helper()
+	var got []string
+	for name, value := range values(w.T, w.metrics.registry, "refship_ref_ahead") {
+		got = append(got, fmt.Sprint(strings.TrimPrefix(name, "refship_ref_ahead"), " ", value))
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("%s: %s", when, diff)
+	}
+}
+
+func (w *watched) failures() float64 {
+	return values(w.T, w.metrics.registry, "refship_ref_checks_failed_total")["refship_ref_checks_failed_total{}"]
+}
+
+func TestRefWatch(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	ctx := t.Context()
+	config := w.create("config", "main", "side")
+	other := w.create("other", "main")
+	w.create("store")
+	w.watch.compareAll(ctx)
+	w.sees("no ref", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 0")
+
+	w.move(config, "main")
+	w.move(other, "main")
+	w.watch.compareAll(ctx)
+	w.sees("refs that are not deployed", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+
+	// What is deployed is looked at out of turn.
+	who := record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+	if err := w.hooks.Deploy(ctx, nil, "config", config.Dir, "", who, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.compareDue(ctx)
+	w.sees("deployed", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.move(config, "main")
+	w.watch.compareAll(ctx)
+	w.sees("moved past the server", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	if n := w.failures(); n != 0 {
+		t.Errorf("%v failures", n)
+	}
+
+	// Where etcd is away everything stays as it was seen, and a round ends at the first look.
+	kv := w.client.KV
+	w.client.KV = downKV{kv}
+	w.watch.compareAll(ctx)
+	w.client.KV = kv
+	w.sees("etcd is away", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	if n := w.failures(); n != 1 {
+		t.Errorf("%v failures, want that of the first repository", n)
+	}
+
+	// Where one repository cannot be read, nothing is known of what is gone; it is told once, not in each round.
+	text, err := os.ReadFile(filepath.Join(config.Dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.write(config, "[core\n")
+		w.watch.compareAll(ctx)
+		w.sees("a repository cannot be read", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+		w.watch.compareAll(ctx)
+		w.write(config, string(text))
+		w.watch.compareAll(ctx)
+	}
+	if n := strings.Count(w.logged.String(), "level=WARN msg=\"some repositories cannot be listed"); n != 2 {
+		t.Errorf("told %d times that some repositories cannot be listed, want 2:\n%s", n, &w.logged)
+	}
+
+	// What is gone has no series.
+	if err := w.repos.RemoveTarget(ctx, "config", "side"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(other.Dir); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.compareAll(ctx)
+	w.sees("a target and a repository are gone", "{repository=config,target=main} 1")
+	w.watch.changed("other")
+	w.watch.compareDue(ctx)
+	w.sees("a repository that is gone was pushed to", "{repository=config,target=main} 1")
+}
+
+// downKV is an etcd that does not answer.
+type downKV struct{ clientv3.KV }
+
+func (downKV) Get(context.Context, string, ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return nil, context.DeadlineExceeded
+}
+
+func (downKV) Do(context.Context, clientv3.Op) (clientv3.OpResponse, error) {
+	return clientv3.OpResponse{}, context.DeadlineExceeded
+}
+
+func (kv downKV) Txn(ctx context.Context) clientv3.Txn { return downTxn{kv.KV.Txn(ctx)} }
+
+type downTxn struct{ clientv3.Txn }
+
+func (t downTxn) If(cs ...clientv3.Cmp) clientv3.Txn   { return downTxn{t.Txn.If(cs...)} }
+func (t downTxn) Then(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Then(ops...)} }
+func (t downTxn) Else(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Else(ops...)} }
+func (downTxn) Commit() (*clientv3.TxnResponse, error) { return nil, context.DeadlineExceeded }

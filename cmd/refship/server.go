@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"refship/cmd/refship/monitor"
+	"refship/deploy"
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/gitserver"
+	"refship/gitserver/repos"
+	"refship/hooks"
+	"refship/hooks/target"
+	"refship/keys"
+)
+
+// warnDenied warns of each namespace whose pushes will be refused, because etcd's role may not write there.
+func (s *server) warnDenied(ctx context.Context, listed []*repos.Repository) {
+	ctx, cancel := context.WithTimeout(ctx, permissionTime)
+	defer cancel()
+	denied, err := s.store.Denied(ctx, target.Namespaces(repos.AllTargets(listed)))
+	if err != nil {
+		s.warn(err)
+	}
+	for _, err := range denied {
+		s.warn(fmt.Errorf("%w; %s", err, fault.RemedyOf(err)))
+	}
+}
+
+// server is one run of `refship serve`.
+type server struct {
+	*app
+	dir   dataDir
+	log   *slog.Logger
+	etcd  *openEtcd
+	store *deploy.Store
+	flags *serveCmd
+}
+
+// run wires the parts, recovers from an earlier run, and serves.
+func (s *server) run(ctx context.Context, hook string) (err error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find host name: %w", err)
+	}
+	hostKey, err := keys.LoadOrCreate(s.dir.hostKey(), "refship host key of "+host)
+	if err != nil {
+		return err
+	}
+	signer, err := keys.LoadOrCreate(s.dir.signingKey(), "refship signing key of "+host)
+	if err != nil {
+		return err
+	}
+	watch, watchLines, err := s.openMonitor(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, watch)
+	defer s.release()
+	hookServer, err := hooks.NewServer(hooks.Config{
+		Store: s.store, Remedy: serverRemedyOf, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
+	})
+	if err != nil {
+		return err
+	}
+	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	if err != nil {
+		return err
+	}
+	s.warnDenied(ctx, repositories)
+	listener, err := listen(ctx, "--listen", s.flags.Listen)
+	if err != nil {
+		return err
+	}
+	git, err := gitserver.New(gitserver.Config{
+		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
+		Remedy: serverRemedyOf, Limits: s.flags.limits(),
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := s.announce(listener.Addr(), hostKey, repositories, watchLines); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	stats := func() (connections, sessions int) {
+		now := git.Stats()
+		return now.Connections, now.Sessions
+	}
+	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
+		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer})
+	})
+}
+
+// release gives the chain locks back. If etcd does not answer, they end with their lease.
+func (s *server) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
+	if err := s.store.Close(ctx); err != nil {
+		s.log.Warn("release locks", "error", err)
+	}
+}
+
+// serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last
+// pushes need them.
+func (s *server) serve(
+	ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, watch func(context.Context) error,
+) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHooks()
+	group.Go(func() error {
+		defer stopHooks()
+		return git.Run(groupCtx, pushGrace)
+	})
+	group.Go(func() error { return hookServer.Run(hookCtx) })
+	group.Go(func() error { return watch(groupCtx) })
+	group.Go(func() error {
+		<-groupCtx.Done()
+		s.notify(daemon.SdNotifyStopping)
+		return nil
+	})
+	group.Go(func() error {
+		select {
+		case err := <-s.etcd.failed():
+			if err == nil {
+				return nil
+			}
+			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
+		case <-hookCtx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-hookCtx.Done(): // no push was running: it is said all the same
+		}
+		if ctx.Err() != nil {
+			s.say("%s: letting running pushes finish", context.Cause(ctx))
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// recover finishes what an earlier run of this server left behind: it removes its chain locks, and publishes pushes
+// whose ref has moved and whose deploy was not published. The port is not open yet. If that fails for a repository,
+// it says so, and the others are served.
+func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self string) ([]*repos.Repository, error) {
+	repositories, err := s.dir.repos().List()
+	if err != nil {
+		s.warn(err)
+	}
+	for _, repo := range repositories {
+		for _, target := range repo.Targets {
+			removed, err := s.store.Chain(target.Namespace).BreakDeadLock(ctx,
+				func(h record.Holder) bool { return h.Server == self })
+			switch {
+			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and so will each push
+			case err != nil:
+				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
+			}
+			if removed {
+				s.say("%s: removed the lock of an earlier run", target.Namespace)
+			}
+		}
+		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
+		if len(lines) > 0 {
+			s.tell(lines...)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, etcd.ErrUnreachable):
+			return nil, err
+		case err != nil:
+			s.warn(err)
+		}
+	}
+	return repositories, nil
+}
+
+// listen opens the address that a flag names.
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	network := "tcp"
+	if host, err := netip.ParseAddrPort(address); err == nil && host.Addr().Is4() {
+		network = "tcp4" // with "tcp", Go takes 0.0.0.0 for every IPv6 address, too
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, network, address)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: the address is taken by another program", address),
+			"stop that program, or choose another address with "+flag+" HOST:PORT")
+	case errors.Is(err, unix.EACCES):
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: no permission", address),
+			"ports below 1024 need a privilege; choose another with "+flag+" HOST:PORT")
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, fault.New(fault.Failed,
+			fmt.Sprintf("listen on %s: this machine does not have that address", address),
+			"choose one that it has with "+flag+" HOST:PORT, or all of them with "+flag+" :PORT")
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// announce says that the port is open, and what a first user must do. It is one write: a program that waits for the
+// first line has them all.
+func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repositories []*repos.Repository, more []string) error {
+	lines := []string{fmt.Sprintf("listening on ssh://%s, host key %s", addr, ssh.FingerprintSHA256(hostKey.PublicKey()))}
+	lines = append(lines, s.etcd.lines...)
+	lines = append(lines, more...)
+	lines = append(lines, describeRepos(repositories))
+	all, bad, err := s.dir.keys().List()
+	if err != nil {
+		return err
+	}
+	for _, line := range bad {
+		lines = append(lines, "warning: "+line.Error())
+	}
+	if len(all) == 0 {
+		lines = append(lines,
+			"no keys; add yours with: refship key add NAME --key ~/.ssh/id_ed25519.pub --allow admin"+s.dir.flag())
+	}
+	if len(repositories) == 0 {
+		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
+	}
+	s.tell(lines...)
+	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + text.Printable(lines[0]))
+	return nil
+}
+
+// notify tells systemd, if that started the server as Type=notify (sd_notify(3)).
+func (s *server) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("tell systemd", "error", err)
+	}
+}
+
+// maxListed bounds the repositories that are named at the start.
+const maxListed = 10
+
+func describeRepos(repositories []*repos.Repository) string {
+	if len(repositories) == 0 {
+		return "no repositories"
+	}
+	var names []string
+	for _, repo := range repositories[:min(len(repositories), maxListed)] {
+		names = append(names, fmt.Sprintf("%s (%s)", repo.Name, describeTargets(repo.Targets)))
+	}
+	if more := len(repositories) - maxListed; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return text.Plural(len(repositories), "repository", "repositories") + ": " + strings.Join(names, ", ")
+}
+
+// permissionTime bounds the look at etcd's permissions at the start.
+const permissionTime = 2 * time.Second

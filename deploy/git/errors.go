@@ -1,0 +1,55 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+
+	"refship/deploy/fault"
+	"refship/deploy/tree"
+)
+
+var (
+	// ErrNotFound is wrapped where no object, or none of the wanted type, has an oid.
+	ErrNotFound = tree.ErrNotFound
+	// ErrClosed is wrapped by what is asked of a Repository after Close.
+	ErrClosed = errors.New("repository is closed")
+	// ErrCorrupt is wrapped when git hands over bytes that are not those that the oid names.
+	ErrCorrupt = errors.New("object is corrupt")
+	// ErrUnknownCommit is wrapped by Between when the repository has no commit with the ancestor's oid.
+	ErrUnknownCommit = errors.New("no such commit in this repository")
+)
+
+// NoPathError: a commit's tree has no directory at Path (fault.Refused).
+type NoPathError struct {
+	Commit OID
+	Path   string // as it was asked for
+	Found  string // what is there instead, such as `"a/b" is a file`
+}
+
+func (e *NoPathError) Error() string {
+	return fmt.Sprintf("commit %s has no directory %q: %s", e.Commit, e.Path, e.Found)
+}
+
+// Unwrap gives the kind.
+func (e *NoPathError) Unwrap() error { return &fault.Error{Kind: fault.Refused, What: e.Error()} }
+
+// CheckFormat refuses a repository at dir whose objects are not named by SHA-1. format is as git calls it: "sha256".
+func CheckFormat(dir, format string) error {
+	if format == "sha1" {
+		return nil
+	}
+	return fault.New(fault.Refused, fmt.Sprintf("repository %s uses %s objects", dir, format),
+		"only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it")
+}
+
+// badTree refuses a tree that git has and that is not as git itself writes trees; err names the entry.
+func badTree(oid OID, err error) error {
+	return fault.New(fault.Refused, fmt.Sprintf("tree %s: %v", oid, err),
+		"git fsck names such trees: write the commit again from a clean checkout with a current git")
+}
+
+// tooLarge refuses an object that would have to be read whole.
+func tooLarge(typ string, oid OID, size int64) error {
+	return fault.New(fault.Refused, fmt.Sprintf("%s %s has %d bytes (limit %d)", typ, oid, size, MaxObjectSize),
+		"make it smaller: fewer entries in one directory, a shorter commit message")
+}

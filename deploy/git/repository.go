@@ -1,0 +1,174 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"refship/deploy/tree"
+)
+
+// Repository reads one git repository through one long-running `git cat-file --batch-command --buffer` (git 2.36 or
+// newer).
+//
+// It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git
+// dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is
+// ended, and the next call starts a new one: the Repository stays usable until Close or the end of OpenRepository's
+// context.
+type Repository struct {
+	dir   string
+	env   []string
+	ctx   context.Context // of OpenRepository: it ends every git
+	close context.CancelCauseFunc
+	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
+	git   *catFile      // nil: to be started; guarded by turn
+}
+
+// OpenRepository starts reading the repository whose GIT_DIR is dir. env are extra variables, such as those of a
+// push's quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES). The processes live no longer than ctx;
+// Close must be called in any case. A repository with SHA-256 objects is refused (fault.Refused). If dir is no
+// repository, the error is an *Error with git's own words.
+func OpenRepository(ctx context.Context, dir string, env []string) (*Repository, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	// exec blames git's program for a missing working directory.
+	if info, err := os.Stat(abs); err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("open repository: %s is not a directory", abs)
+	}
+	r := &Repository{dir: abs, env: Env(abs, slices.Concat(env, asStored)...), turn: make(chan struct{}, 1)}
+	r.ctx, r.close = context.WithCancelCause(ctx)
+	if err := r.use(r.ctx, func(*catFile) error { return nil }); err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	return r, nil
+}
+
+// asStored makes git take history as the commits have it: no grafts and no word about that, and no fetching of what a
+// partial clone lacks.
+var asStored = []string{
+	"GIT_GRAFT_FILE=/dev/null", "GIT_NO_LAZY_FETCH=1",
+	"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=advice.graftFileDeprecated", "GIT_CONFIG_VALUE_0=false",
+}
+
+// IsShallow tells whether the repository lacks commits that its own ones name (git-clone(1), --depth).
+func (r *Repository) IsShallow() bool {
+	info, err := os.Stat(filepath.Join(r.dir, "shallow"))
+	return err == nil && info.Size() > 0
+}
+
+// Close ends git and every running call, and waits for them. It must not be called from a callback.
+func (r *Repository) Close() error {
+	r.close(ErrClosed)
+	r.turn <- struct{}{}
+	if r.git != nil {
+		_ = r.git.end() // it was killed: its exit status says nothing
+		r.git = nil
+	}
+	<-r.turn
+	return nil
+}
+
+// use lends the running git to fn, started if need be, and keeps it only if fn left no answer unread.
+func (r *Repository) use(ctx context.Context, fn func(*catFile) error) (err error) {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+	case <-r.ctx.Done():
+	}
+	if err := r.stopped(ctx); err != nil {
+		return err
+	}
+	if r.git == nil {
+		if r.git, err = startCatFile(r.ctx, r.dir, r.env); err != nil {
+			return err
+		}
+	}
+	p := r.git
+	keep := context.AfterFunc(ctx, p.kill)
+	defer func() { // deferred, since fn may panic
+		killed := !keep()
+		if !killed && p.pending == 0 && p.err == nil {
+			return
+		}
+		ended := p.end()
+		r.git = nil
+		if p.err != nil {
+			err = r.died(ctx, p, ended)
+		}
+	}()
+	if !p.greeted {
+		if err := r.greet(p); err != nil {
+			return err
+		}
+	}
+	return fn(p)
+}
+
+// stopped tells why nothing more may be asked.
+func (r *Repository) stopped(ctx context.Context) error {
+	for _, c := range []context.Context{ctx, r.ctx} {
+		if c.Err() != nil {
+			return fmt.Errorf("read repository: %w", context.Cause(c))
+		}
+	}
+	return nil
+}
+
+// died says why the answers broke off.
+func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
+	if err := r.stopped(ctx); err != nil {
+		return err
+	}
+	cause := p.err
+	if errors.Is(cause, io.ErrUnexpectedEOF) {
+		cause = ended
+		if ended == nil {
+			cause = errors.New("ended before it answered")
+		}
+	}
+	return &Error{Command: "cat-file", Said: p.stderr.text(r.dir), Err: cause}
+}
+
+// greet asks a new git for the one object that every SHA-1 repository has, even an empty one: the tree without entries.
+// It is the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository,
+// and means SHA-1 by 40 hex digits.
+func (r *Repository) greet(p *catFile) error {
+	oid := (&tree.Node{}).OID()
+	p.pending = 1
+	p.ask([]OID{oid})
+	h, err := p.readHeader(oid)
+	switch {
+	case err != nil:
+		return err
+	case !h.missing:
+		p.greeted = true
+		return (&content{p: p}).finish()
+	}
+	format, err := r.run(r.ctx, "rev-parse", "--show-object-format")
+	if err != nil {
+		return err
+	}
+	if err := CheckFormat(r.dir, strings.TrimSpace(string(format))); err != nil {
+		return err
+	}
+	return notFound("tree", oid, "")
+}
+
+// run runs a git that ends by itself, and gives its standard output.
+func (r *Repository) run(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
+	return output(ctx, command(ctx, r.dir, r.env, args...), args[0])
+}

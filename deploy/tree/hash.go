@@ -1,0 +1,107 @@
+package tree
+
+import (
+	"crypto"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"strconv"
+
+	githash "github.com/go-git/go-git/v5/plumbing/hash"
+)
+
+// SHA256 is the sha256 of a content or of a node's text.
+type SHA256 [32]byte
+
+// String gives 64 lower-case hex digits.
+func (s SHA256) String() string { return hex.EncodeToString(s[:]) }
+
+// ParseSHA256 reads 64 lower-case hex digits.
+func ParseSHA256(digits string) (SHA256, error) {
+	var s SHA256
+	if !decodeHex(s[:], digits) {
+		return SHA256{}, fmt.Errorf("sha256 %q is not 64 lower-case hex digits", digits)
+	}
+	return s, nil
+}
+
+// BlobHash takes the oid of a blob whose bytes are written to it. Write never fails.
+type BlobHash struct{ h hash.Hash }
+
+// HashBlob starts a BlobHash for a blob of size bytes. It is the plain SHA-1, without git's collision detection, which
+// `git receive-pack` ran over everything it let in: it finds damage, and the sha256 beside it proves the bytes.
+func HashBlob(size int64) *BlobHash { return startBlob(sha1.New(), size) }
+
+// hashNewBlob is HashBlob with git's collision detection, for what no git has let in.
+func hashNewBlob(size int64) *BlobHash { return startBlob(githash.New(crypto.SHA1), size) }
+
+func startBlob(h hash.Hash, size int64) *BlobHash {
+	h.Write(objectHeader("blob", size))
+	return &BlobHash{h}
+}
+
+func (h *BlobHash) Write(b []byte) (int, error) { return h.h.Write(b) }
+
+// OID is the blob's oid, when all its bytes are written.
+func (h *BlobHash) OID() OID { return rawOID(h.h.Sum(nil)) }
+
+// ContentHash takes a content's sha256 and its blob oid in one pass. Write never fails.
+type ContentHash struct {
+	*BlobHash
+	sum hash.Hash
+}
+
+// NewContentHash starts a ContentHash for a content of size bytes.
+func NewContentHash(size int64) *ContentHash { return &ContentHash{HashBlob(size), sha256.New()} }
+
+func (h *ContentHash) Write(b []byte) (int, error) {
+	_, _ = h.sum.Write(b)
+	return h.BlobHash.Write(b)
+}
+
+// SHA256 is that of what was written.
+func (h *ContentHash) SHA256() SHA256 { return SHA256(h.sum.Sum(nil)) }
+
+// HashObject is the oid of an object of git; typ is "blob", "tree", "commit" or "tag".
+func HashObject(typ string, data []byte) OID {
+	h := githash.New(crypto.SHA1)
+	h.Write(objectHeader(typ, int64(len(data))))
+	h.Write(data)
+	return rawOID(h.Sum(nil))
+}
+
+// objectHeader is what git puts before an object's bytes when it hashes them: type SP size NUL.
+func objectHeader(typ string, size int64) []byte {
+	b := make([]byte, 0, 32)
+	b = append(b, typ...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, size, 10)
+	return append(b, 0)
+}
+
+// decodeHex is stricter than encoding/hex: exactly len(dst) bytes, lower case only.
+func decodeHex(dst []byte, s string) bool {
+	if len(s) != 2*len(dst) {
+		return false
+	}
+	for i := range dst {
+		hi, lo := hexDigit(s[2*i]), hexDigit(s[2*i+1])
+		if hi|lo > 15 {
+			return false
+		}
+		dst[i] = hi<<4 | lo
+	}
+	return true
+}
+
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 0xff
+}

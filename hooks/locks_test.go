@@ -1,0 +1,185 @@
+package hooks_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/git"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/hooks/target"
+)
+
+// Somebody who waits for a lock is refused as soon as the chain has gone where the push cannot follow, however long the
+// lock is held.
+func TestNobodyWaitsInVain(t *testing.T) {
+	for _, same := range []bool{false, true} {
+		s := newSite(t, defaultTarget)
+		s.server.SetLockWait(time.Hour)
+		laptop := s.user("laptop")
+		first := s.commit("a.txt", "one\n")
+		laptop.push("main").wants(t, true)
+		mine := s.commit("a.txt", "mine\n")
+		chain := s.chain("/refship/config")
+		bob := record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
+		lock, err := chain.Lock(t.Context(), bob, time.Second, func(record.Holder, time.Duration) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.journal.when("checked", func() {
+			time.AfterFunc(300*time.Millisecond, func() {
+				// Another server deploys, and somebody has the lock at once again.
+				if same {
+					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), mine)
+				} else {
+					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), s.git(s.work, "commit-tree", "-p", first, "-m", "theirs", first+"^{tree}"))
+				}
+			})
+		})
+		r := laptop.push("main")
+		if same {
+			r.wants(t, true, "waiting for the chain lock of /refship/config: held by bob", "is already deployed as 2")
+		} else {
+			r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is at deploy 2", "this repository does not have that commit")
+		}
+		if _, held := s.dump()["/refship/config/refship/lock"]; !held {
+			t.Error("the lock was given back: this test shows nothing")
+		}
+		s.del("/refship/config/refship/lock")
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.settled()
+	}
+}
+
+// publishUnderLock publishes a commit and keeps the lock, as if somebody else had taken it in the same moment.
+func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
+	ctx := context.Background()
+	s.faults.breaks(once("publish", outage{keepLock: true}))
+	chain := s.chain("/refship/config")
+	repo, err := git.OpenRepository(ctx, gitDir, nil)
+	if err != nil {
+		s.Error(err)
+		return
+	}
+	defer repo.Close()
+	p, err := chain.Prepare(ctx, lock, jobOf(repo, commit), func(text.Progress) {})
+	if err == nil {
+		err = p.Upload(ctx, func(text.Progress) {})
+	}
+	if err == nil {
+		_, err = p.Publish(ctx)
+	}
+	if err != nil {
+		s.Error(err)
+	}
+}
+
+// While as many as may are reading and storing, the next push says that it waits, keeps its lock, and goes on when it is
+// its turn; who breaks off meanwhile gives everything back.
+func TestTurns(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	give, err := s.server.TakeTurns(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.journal.when("locked", func() { time.AfterFunc(1200*time.Millisecond, give) })
+	laptop.push("main").wants(t, true, "waiting for other deploys to be stored …", "deploy 1 published")
+	if at, _ := s.head("/refship/config"); at != head {
+		t.Errorf("chain is at %s", at)
+	}
+
+	if give, err = s.server.TakeTurns(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("a.txt", "two\n")
+	s.journal.when("locked", func() { time.AfterFunc(100*time.Millisecond, laptop.killHook) })
+	laptop.push("main").wants(t, false)
+	s.settled()
+	// Deploys that were asked for take their turn, too.
+	asked := make(chan error, 1)
+	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		asked <- s.server.Deploy(ctx, nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+	}()
+	eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
+	stop()
+	if err := <-asked; err == nil {
+		t.Error("a deploy did not wait for its turn")
+	}
+	s.settled()
+	give()
+	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Pushes that each take several of the same locks, in whatever order they name their refs, all come to an end.
+func TestManyLocksWithoutADeadlock(t *testing.T) {
+	var targets []target.Target
+	for _, name := range []string{"a", "b", "c", "d"} {
+		targets = append(targets, files(name, "refs/heads/"+name, ""))
+	}
+	s := newSite(t, targets...)
+	s.server.SetLockWait(time.Minute)
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main:a", "main:b", "main:c", "main:d").wants(t, true)
+	start := time.Now()
+	for round := range 3 {
+		var all sync.WaitGroup
+		var results [7]result
+		for i, refs := range [...][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"}, {"a", "b", "c", "d"}} {
+			tree := s.git(s.work, "rev-parse", "HEAD^{tree}")
+			commit := s.git(s.work, "commit-tree", "-p", "HEAD", "-m", fmt.Sprintf("%d of round %d", i, round), tree)
+			p := s.user(fmt.Sprintf("user%d", i))
+			var specs []string
+			for _, ref := range refs {
+				specs = append(specs, "+"+commit+":refs/heads/"+ref)
+			}
+			all.Go(func() { results[i] = p.push(specs...) })
+		}
+		all.Wait()
+		checkRound(t, round, results[:])
+		s.git(s.work, "fetch", "-q", s.bare, "+refs/heads/*:refs/remotes/there/*")
+		s.git(s.work, "merge", "-q", "--no-edit", "there/a", "there/b", "there/c", "there/d")
+	}
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, target := range targets {
+		if at, _ := s.head(target.Namespace); at != s.ref(target.Ref) {
+			t.Errorf("%s is at %s, its ref at %s", target.Namespace, at, s.ref(target.Ref))
+		}
+	}
+	s.settled()
+}
+
+// checkRound checks that of pushes to the same refs some landed, and that the others were refused for those.
+func checkRound(t *testing.T, round int, results []result) {
+	t.Helper()
+	landed := 0
+	for i, r := range results {
+		var conflict *deploy.ConflictError
+		switch {
+		case r.ok && len(r.outcome.Published) > 0:
+			landed++
+		case !r.ok && errors.As(r.outcome.Refused, &conflict):
+		case !r.ok && r.outcome.Refused == nil && len(r.outcome.Late) > 0: // git itself found its ref moved, after the hook
+		default:
+			t.Errorf("round %d: push %d ended with %+v\n%s", round, i, r.outcome, r.said)
+		}
+	}
+	if landed == 0 {
+		t.Errorf("round %d: no push landed", round)
+	}
+}

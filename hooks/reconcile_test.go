@@ -1,0 +1,323 @@
+package hooks_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy/record"
+	"refship/hooks/target"
+)
+
+// A post-receive that never runs: End publishes, and has something to say.
+func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	s.journal.when("intent-written", func() { os.Remove(filepath.Join(s.server.HooksPath(), "post-receive")) })
+	r := s.user("laptop").push("main")
+	r.wants(t, true)
+	if len(r.outcome.Late) != 1 || !strings.HasPrefix(r.outcome.Late[0], "refship: deploy 1 published in ") || r.outcome.Undeployed != nil {
+		t.Errorf("outcome is %+v", r.outcome)
+	}
+	if hash, _ := s.head("/refship/config"); hash != head || len(r.outcome.Published) != 1 {
+		t.Errorf("chain is at %q, want %s; outcome is %+v", hash, head, r.outcome)
+	}
+	s.settled()
+}
+
+// Somebody took the lock away between pre- and post-receive: the deploy is prepared again and published.
+func TestLockLostBeforePublish(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	head := s.commit("a.txt", "one\n")
+	s.journal.when("post-receive-start", func() { s.del("/refship/config/refship/lock") })
+	r := s.user("laptop").push("main")
+	r.wants(t, true, "deploy 1 published in ")
+	if hash, _ := s.head("/refship/config"); hash != head {
+		t.Errorf("chain is at %q, want %s", hash, head)
+	}
+	s.settled()
+}
+
+// leaveBehind makes a push whose ref moves and whose deploy is not published, and gives the pushed commit.
+func (s *site) leaveBehind(p *pusher, content string) (string, result) {
+	s.Helper()
+	head := s.commit("a.txt", content)
+	const hold = "/refship/config/refship/hold"
+	s.journal.when("post-receive-start", func() { s.put(hold, "not now") })
+	r := p.push("main")
+	s.del(hold)
+	return head, r
+}
+
+func TestFailedPublishLeavesTheIntentAndReconcilePublishesIt(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	head, r := s.leaveBehind(laptop, "one\n")
+	r.wants(t, true, "pushed, not deployed: publish to /refship/config: /refship/config is on hold", "hint: ", "ssh HOST deploy config")
+	if r.outcome.Undeployed == nil || len(r.outcome.Late) != 0 || len(r.outcome.Published) != 0 {
+		t.Errorf("outcome is %+v", r.outcome)
+	}
+	if hash, _ := s.head("/refship/config"); hash != "" || s.ref("refs/heads/main") != head {
+		t.Errorf("chain is at %q, ref at %q", hash, s.ref("refs/heads/main"))
+	}
+	s.git(s.bare, "pack-refs", "--all")
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"config main: left by a push of laptop: deploy 1 published: " + short(head) + " is the first"}
+	if diff := cmp.Diff(want, untimed(lines)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	d, err := s.chain("/refship/config").Head(t.Context())
+	if err != nil || string(d.Hash) != head || d.Record.Pusher.Name != "laptop" || d.Record.Pusher.Key != laptop.key.Fingerprint() {
+		t.Errorf("head is %+v, %v", d, err)
+	}
+	s.settled()
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
+		t.Errorf("a second time: %q, %v", lines, err)
+	}
+}
+
+// An intent whose deploy was published before the process died is only removed.
+func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	pending := filepath.Join(s.bare, "refship", "pending")
+	var name string
+	var text []byte
+	s.journal.when("published", func() {
+		files, err := filepath.Glob(filepath.Join(pending, "*.json"))
+		if err != nil || len(files) != 1 {
+			t.Errorf("intents are %q, %v", files, err)
+			return
+		}
+		name = files[0]
+		text, _ = os.ReadFile(name)
+	})
+	s.commit("a.txt", "one\n")
+	s.user("laptop").push("main").wants(t, true)
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := s.dump()
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: ") || !strings.HasSuffix(lines[0], " is already deployed as 1 of /refship/config") {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	if diff := cmp.Diff(before, s.dump()); diff != "" {
+		t.Errorf("etcd changed:\n%s", diff)
+	}
+	s.settled()
+}
+
+func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	head, _ := s.leaveBehind(laptop, "one\n")
+	s.git(s.bare, "update-ref", "-d", "refs/heads/main")
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	s.settled()
+	if hash, _ := s.head("/refship/config"); hash != "" {
+		t.Errorf("chain is at %q", hash)
+	}
+
+	// A ref that is ahead without an intent is told of, and left alone.
+	s.git(s.bare, "update-ref", "refs/heads/main", head)
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
+	want := []string{"refs/heads/main of config is at " + short(head) + ", /refship/config has no deploy: not deployed by itself; ssh HOST deploy config"}
+	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
+		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
+	}
+	laptop.push("main:refs/heads/other").wants(t, true)
+	next := s.commit("a.txt", "two\n")
+	laptop.push("main").wants(t, true)
+	s.git(s.bare, "update-ref", "refs/heads/main", head)
+	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
+	want = []string{"refs/heads/main of config is at " + short(head) + ", /refship/config is at deploy 1 " + short(next) + ": not deployed by itself; ssh HOST deploy config"}
+	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
+		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
+	}
+}
+
+// What cannot be published stays, and holds up nothing else.
+func TestReconcileGoesOnAfterTrouble(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	s.leaveBehind(laptop, "one\n")
+	pending := filepath.Join(s.bare, "refship", "pending")
+	bad := filepath.Join(pending, strings.Repeat("0", 32)+".json")
+	if err := os.WriteFile(bad, []byte(`{"format":1,`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(bad, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s.put("/refship/config/refship/hold", "not now")
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
+	if err == nil || !strings.Contains(err.Error(), "on hold") {
+		t.Errorf("error is %v", err)
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], "not readable, kept as "+filepath.Base(bad)+".bad") {
+		t.Errorf("lines are %q", lines)
+	}
+	s.del("/refship/config/refship/hold")
+	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
+	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: deploy 1 published in ") {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	if _, err := os.Stat(bad + ".bad"); err != nil {
+		t.Error(err)
+	}
+}
+
+// While a push runs, its intent is its own business.
+func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.commit("a.txt", "one\n")
+	s.journal.when("intent-written", func() { // the ref has not moved yet
+		if lines, err := s.server.Reconcile(context.Background(), "config", s.bare, false); err != nil || len(lines) != 0 {
+			t.Errorf("lines are %q, %v", lines, err)
+		}
+		if files, _ := filepath.Glob(filepath.Join(s.bare, "refship", "pending", "*.json")); len(files) != 1 {
+			t.Errorf("intents are %q", files)
+		}
+	})
+	s.journal.when("post-receive-start", func() { // the ref is ahead of its chain for a moment
+		if lines, err := s.server.Reconcile(context.Background(), "config", s.bare, false); err != nil || len(lines) != 0 {
+			t.Errorf("lines are %q, %v", lines, err)
+		}
+	})
+	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+}
+
+func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	s.commit("a.txt", "one\n")
+	laptop := s.user("laptop")
+	laptop.push("main").wants(t, true)
+	stale := []string{"HEAD.lock", "packed-refs.lock", "shallow.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock", "refship/pending/.x.1.refship-tmp"}
+	for _, name := range stale {
+		path := filepath.Join(s.bare, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"objects/tmp_objdir-incoming-Ab12cD", "objects/incoming-Ab12cD"} {
+		if err := os.MkdirAll(filepath.Join(s.bare, name, "pack"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		stale = append(stale, name)
+	}
+	s.commit("a.txt", "two\n")
+	laptop.push("main").wants(t, false) // git trips over them
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
+		t.Errorf("not exclusive: %q, %v", lines, err)
+	}
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != len(stale) {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	for _, name := range stale {
+		if _, err := os.Lstat(filepath.Join(s.bare, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	laptop.push("main").wants(t, true, "deploy 2 published")
+}
+
+// A target whose ref did not move is not deployed, and its lock is free again at once.
+func TestOnlyMovedRefsArePublished(t *testing.T) {
+	site := target.Target{Name: "site", Ref: "refs/heads/site", Namespace: "/refship/site", Frontend: record.Files}
+	s := newSite(t, defaultTarget, site)
+	head := s.commit("a.txt", "one\n")
+	lock := filepath.Join(s.bare, "refs", "heads", "site.lock")
+	s.journal.when("intent-written", func() {
+		if err := os.WriteFile(lock, nil, 0o644); err != nil { // git cannot move this one
+			t.Error(err)
+		}
+	})
+	r := s.user("laptop").push("main", "main:site")
+	r.wants(t, false, "/refship/config: deploy 1 published")
+	if hash, _ := s.head("/refship/config"); hash != head {
+		t.Errorf("config is at %q, want %s", hash, head)
+	}
+	if hash, _ := s.head("/refship/site"); hash != "" || s.ref("refs/heads/site") != "" {
+		t.Errorf("site is at %q, its ref at %q", hash, s.ref("refs/heads/site"))
+	}
+	s.settled()
+}
+
+func targetsOf(t testing.TB, dir string) []target.Target {
+	t.Helper()
+	targets, err := target.ReadTargets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}
+
+func readConfig(t testing.TB, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// tidy checks that nothing is left beside the config.
+func tidy(t testing.TB, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+// What a killed change left does not keep the next server's repositories from being changed.
+func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
+	s := newSite(t, defaultTarget)
+	left := []string{"config.lock", "config.refship", "config.refship.lock"}
+	for _, name := range left {
+		if err := os.WriteFile(filepath.Join(s.bare, name), []byte("[refship \"half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
+		t.Errorf("young ones, which may be in use: %q, %v", lines, err)
+	}
+	long := time.Now().Add(-time.Minute)
+	for _, name := range left {
+		if err := os.Chtimes(filepath.Join(s.bare, name), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
+		t.Errorf("not exclusive: %q, %v", lines, err)
+	}
+	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
+	if err != nil || len(lines) != len(left) || lines[0] != "config: removed config.lock, which a dead push left" {
+		t.Errorf("lines are %q, %v", lines, err)
+	}
+	tidy(t, s.bare)
+	if err := target.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
+		t.Error(err)
+	}
+	// Without the first of them the others are in nobody's way.
+	if err := os.WriteFile(filepath.Join(s.bare, "config.refship.lock"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
+		t.Error(err)
+	}
+	tidy(t, s.bare)
+}
