@@ -239,8 +239,8 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 		all           files
 		message, hint string
 	}{
-		"name":      {files{"dir/" + strings.Repeat("n", 256): regular("x")}, "a name of 256 bytes", "shorten the name"},
-		"path":      {files{long + "x": regular("x")}, "in a path of 40", "shorten the name"},
+		"name":      {files{"dir/" + strings.Repeat("n", 256): regular("x")}, "name is 256 bytes (limit 255)", "shorten the name"},
+		"path":      {files{long + "x": regular("x")}, " bytes (limit 4095)", "shorten the name"},
 		"long link": {files{"dir/l": {"120000", strings.Repeat("t", 4096)}}, `symbolic link "dir/l" has a target of 4096 bytes`, "remove the link"},
 		"NUL link":  {files{"dir/l": {"120000", "a\x00b"}}, `symbolic link "dir/l" has a NUL`, "remove the link"},
 		"no link":   {files{"dir/l": {"120000", ""}}, `symbolic link "dir/l" has a target of 0 bytes`, "remove the link"},
@@ -279,7 +279,7 @@ func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
 	high := strings.Repeat("h/", 700)
 	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, d.Hash.OID())))
-	wantFault(t, fault.Refused, err, "in a path of 4404", "shorten the name")
+	wantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
 }
 
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
@@ -339,7 +339,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	} {
 		f.path = path
 		_, _, err := f.do(f.job(d.Hash.OID()))
-		wantFault(t, fault.Refused, err, want, "another path")
+		wantFault(t, fault.Refused, err, want, "path-missing config default")
 	}
 }
 

@@ -197,7 +197,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 		f.unchanged(before)
 		job.Force = true
 		_, _, err = f.do(job)
-		wantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why: ")
+		wantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why")
 		job.Reason = "to be sure"
 		d, _, err := f.do(job)
 		if err != nil || !d.Record.Forced || d.Record.Reason != "to be sure" {
@@ -205,32 +205,31 @@ func TestDirectoriesAndCommits(t *testing.T) {
 		}
 	}
 	refused(job, `"one", by ada, just now; that is commit `+commit.String()[:7]+", and your "+short+" is a plain directory",
-		"or override it, by hand: refship deploy --dir DIR --force --reason TEXT")
+		"head-is-commit deploy")
 	if d := f.get(2); d.Record.Commits != 0 || f.objects() != 1 {
 		t.Errorf("record %s", d.RecordBytes)
 	}
 	f.write(dir, files{"a": regular("two")})
 	f.deployDir(dir)
 	push := f.job(commit)
-	refused(push, `"directory site", by ada, just now; that is a plain directory, and your `+commit.String()[:7]+" is a commit",
-		"refship deploy --dir DIR: give the repository a namespace of its own; or override it, with the force permission: git push -o deploy.force")
+	refused(push, `"directory site", by ada, just now; that is a plain directory, and your `+commit.String()[:7]+" is a commit", "head-is-directory push")
 	hand := f.dirJob(dir)
-	refused(hand, "is a plain directory", "a namespace of its own")
+	refused(hand, "is a plain directory", "head-is-commit deploy")
 	byHand := f.job(commit)
 	byHand.Kind = record.KindDeploy
-	refused(byHand, "is a commit", "by hand: refship deploy --repo DIR --rev REV --force --reason TEXT, or with the force permission git push -o deploy.force")
+	refused(byHand, "is a commit", "head-is-directory deploy")
 	f.provenChain(6)
 
 	f.clear()
 	f.foreign(1, "")
 	foreign := f.dirJob(dir)
 	foreign.Frontend = record.Empty
-	refused(foreign, "without a hash, by another writer; that deploy has no hash", "refship deploy --dir DIR --force --reason TEXT")
+	refused(foreign, "without a hash, by another writer; that deploy has no hash", "head-without-hash deploy")
 	// A chain is either refship's own or mgmt's, forced or not.
 	files := f.dirJob(dir)
 	files.Force, files.Reason = true, "because"
 	_, _, err := f.do(files)
-	wantFault(t, fault.Refused, err, "this one is of the frontend files", "--namespace NS")
+	wantFault(t, fault.Refused, err, "this one is of the frontend files", "namespace-mixed")
 }
 
 func TestDirectoryAfterARollback(t *testing.T) {
@@ -252,29 +251,29 @@ func TestDirectoryAfterARollback(t *testing.T) {
 	f.sameAsDirectory(d, dir)
 }
 
-func TestStandOfADirectory(t *testing.T) {
+func TestRelationOfADirectory(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
-	stands := func(want deploy.Standing) {
+	wantRelation := func(want deploy.Relation) {
 		t.Helper()
 		state, err := f.chain.State(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, ahead, err := f.chain.Stand(t.Context(), f.dirJob(dir), state.Head); s != want || ahead != 0 || err != nil {
+		if s, ahead, err := f.dirJob(dir).Relation(t.Context(), state.Head); s != want || ahead != 0 || err != nil {
 			t.Errorf("%s, %d ahead, %v; want %s", s, ahead, err, want)
 		}
 	}
-	stands(deploy.StandingEmpty)
+	wantRelation(deploy.RelationEmpty)
 	f.deployDir(dir)
-	stands(deploy.StandingEqual)
+	wantRelation(deploy.RelationEqual)
 	f.write(dir, files{"a": regular("two")})
-	stands(deploy.StandingAhead)
+	wantRelation(deploy.RelationAhead)
 	f.clear()
 	f.deploy(f.one())
-	stands(deploy.StandingDiverged)
+	wantRelation(deploy.RelationDiverged)
 }
 
 // A file that changes is never deployed as what it was, nor half of each.
@@ -359,7 +358,7 @@ func TestDirectoryIsRefused(t *testing.T) {
 	job := f.dirJob(dir, ".git")
 	job.MaxFile = 9
 	_, _, err = f.do(job)
-	wantFault(t, fault.Refused, err, `"large" has 10 B, and at most 9 B are deployed`, "leave it out with --exclude")
+	wantFault(t, fault.Refused, err, `"large" is 10 B; the limit is 9 B`, "file-large")
 	for name, change := range map[string]func(j *deploy.Job){
 		"and a commit": func(j *deploy.Job) { j.Commit = f.one() },
 		"and a path":   func(j *deploy.Job) { j.Path = "sub" },

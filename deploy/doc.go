@@ -1,57 +1,66 @@
-// Package deploy keeps the chain of deploys of one namespace in etcd.
+// Package deploy writes the chain of deploys of one namespace in etcd.
 //
 // # Words
 //
 // A namespace is the etcd prefix that holds one chain. A chain is a sequence of deploys numbered 1, 2, 3 … without
-// gaps; a deploy is immutable once it is published. Its deploy hash says what was deployed (a commit's oid, or "tree:" and
-// the tree oid of a plain directory), its record says who did it, when, and from where, and the previous hash is the
-// deploy hash of the deploy that it replaced. The head is the deploy with the highest id. A foreign deploy was put into
-// the chain by another writer (mgmt): it has a payload, and neither record nor signature.
+// gaps; a deploy is immutable once it is published. Its deploy hash says what was deployed: a commit's oid, or
+// "tree:" and the tree oid of a plain directory. Its record says who did it, when, and from where. Its previous hash
+// is the deploy hash of the deploy that it replaced. The head is the deploy with the highest id. A foreign deploy was
+// put into the chain by another writer (mgmt): it has a payload, and neither record nor signature. A job asks for a
+// deploy: of a commit in a [Repository], or of a plain [Directory].
+//
+// # The spine
+//
+//	chain.go    store.Chain(namespace)     the chain of one namespace in a Store: one etcd, one lease for all locks
+//	verdict.go  chain.Check(job)           may the job replace the head? is there anything to do?
+//	lock.go     chain.Lock(holder)         one writer at a time
+//	prepare.go  chain.Prepare(lock, job)   the verdict again, under the lock; what does etcd lack?
+//	room.go     store.CheckRoom(prepared)  does it fit into etcd?
+//	upload.go   prepared.Upload()          contents, then nodes, bottom-up; nobody sees them yet
+//	publish.go  prepared.Publish()         one txn: all of it or nothing; it gives the lock back
+//
+// Prepare without a lock tells what a deploy would do, and writes nothing. Its parts are plan.go (which directories
+// etcd lacks), contents.go (files), objects.go (commits), mgmt.go (what mgmt reads) and changes.go (what differs from
+// the head). hold.go refuses while a chain is on hold; relation.go relates a job to a head; conflict.go words why a job
+// may not replace it.
+//
+// Package store reads a chain, and a [Chain] does all that it does.
+//
+// # The verdict
+//
+// A commit may follow a commit that it contains, and a directory any other directory: a directory has no history.
+// Force overrides what this comparison refuses, and nothing else: not a hold, a lock or a damaged head. A job with a
+// path below which nothing differs from the head makes no deploy. After either, the head may be any number of commits
+// behind the next job's.
+//
+// The files of a directory are read again while it is prepared and uploaded. One that has changed since the directory
+// was read ends the deploy.
 //
 // # Format
 //
 // FORMAT.md beside this file gives every key and every value with a worked example.
 //
-// # How a deploy comes to be
-//
-//	chain := deploy.Open(client, namespace, log)
-//	verdict, err := chain.Check(ctx, job)                  // may this commit or directory replace the head? is there anything to do?
-//	lock, err := chain.Lock(ctx, locker, holder, wait, …)  // one writer at a time
-//	prepared, err := chain.Prepare(ctx, lock, job, …)      // check again; what does etcd lack?
-//	err = prepared.Upload(ctx, …)                          // contents, then nodes, bottom-up
-//	published, err := prepared.Publish(ctx)                // one txn: all of it or nothing
-//
-// Prepare without a lock tells what a deploy would do, and writes nothing.
-//
-// A job has a commit of a Repository, or a plain Directory. A directory has no history: it may follow any other
-// directory, and no commit. Its files are read again while it is prepared and uploaded, and one that has changed since
-// the directory was read ends the deploy.
-//
-// A job with Force overrides what the comparison with the previous hash refuses, and nothing else: not a hold, a lock
-// or a damaged head. A job with a path below which nothing differs from the head makes no deploy (Verdict.Same). After
-// either, the head may be any number of commits behind the next job's.
-//
-// # How a chain is looked at
-//
-// Chain.State gives head, hold and lock at one revision, Chain.Stand how a commit stands to the head, Chain.Log the
-// deploys from the newest down, Chain.Diff what differs between two; Chain.List, Chain.Cat and Chain.Checkout read one.
-//
 // # Invariants
 //
-//   - A deploy exists if its record or its payload does; both appear in one txn together with hash, signature and head.
-//   - A tree key exists ⇒ everything below it exists. Uploading goes bottom-up: contents are acknowledged before the
+//   - A deploy exists if its record or its payload does. Both appear in one txn together with hash, signature and head.
+//   - If a tree key exists, everything below it exists. Uploading goes bottom-up: contents are acknowledged before the
 //     node that names them, a node before the node above it, all of it before the publish. So a node that is there
 //     needs no look below it, and a deploy costs what changed.
 //   - Contents, nodes and git objects are addressed by their hash: nobody sees them before a record leads to them, and
 //     writing one twice changes nothing.
-//   - The head is compared in the publishing txn with what Check saw, and so is the lock's create revision. A publish
-//     whose answer was lost is settled by taking the lock away first: after that it can not be applied any more.
+//   - The publishing txn compares the head with what Check saw, and the lock's create revision. If its answer is lost,
+//     one txn takes the lock away and reads the record: after that the first can no longer be applied.
 //   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no
 //     longer kept alive: other processes wait for no longer than the lease's time.
 //   - Once a deploy is uploaded, nothing of its contents stays in memory.
-//   - Reading trusts nothing: a record's tree_sha256 covers the root node's text, a node covers its entries by sha256.
+//
+// # Errors
+//
+// A [ConflictError] says that the head may not be replaced, [ErrLockLost] that the deploy has to be prepared again.
+// Everything else is a fault.Error, or trouble with etcd (package etcd). Where the remedy is a command, the error has
+// one of the reasons of conflict.go, and the program words it.
 //
 // # Concurrency
 //
-// A Chain and a Locker may be used by many goroutines; a Lock and a Prepared belong to one at a time.
+// A [Store] and a [Chain] may be used by many goroutines. A [Lock] and a [Prepared] belong to one at a time.
 package deploy

@@ -4,7 +4,7 @@ import "weak"
 
 // What the tests of the package deploy_test look into.
 var (
-	Fits        = fits
+	Fits        = checkSpace
 	LockedError = lockedError
 )
 

@@ -147,9 +147,8 @@ func (f *fixture) afterFault(x outage, where string, commit tree.OID, d *record.
 
 func (f *fixture) wantClassified(x outage, where string, err error) {
 	f.Helper()
-	var hinted interface{ Hint() string }
 	switch {
-	case x.kind != nil && (!errors.Is(err, x.kind) || !errors.As(err, &hinted) || hinted.Hint() == ""):
+	case x.kind != nil && (!errors.Is(err, x.kind) || advice(err) == ""):
 		f.Errorf("%s: %v is not %q with a hint", where, err, x.kind)
 	case x.kind == nil && !errors.Is(err, x.err):
 		f.Errorf("%s: %v, want %v", where, err, x.err)

@@ -360,21 +360,26 @@ func wantError[T error](t testing.TB, err error, message, hint string) T {
 	if !strings.Contains(err.Error(), message) {
 		t.Errorf("error %q, want %q in it", err, message)
 	}
-	var hinted interface{ Hint() string }
-	if !errors.As(err, &hinted) {
-		t.Fatalf("error %q has no hint", err)
-	}
-	if !strings.Contains(hinted.Hint(), hint) {
-		t.Errorf("hint %q, want %q in it", hinted.Hint(), hint)
+	if said := advice(err); said == "" || !strings.Contains(said, hint) {
+		t.Errorf("remedy %q, want %q in it", said, hint)
 	}
 	return typed
 }
 
-// wantFault wants an error of a kind, with these words in it and in its remedy.
+// advice is an error's remedy, or its reason and what that is about, which the program words.
+func advice(err error) string {
+	reason, about := fault.ReasonOf(err)
+	if reason == "" {
+		return fault.RemedyOf(err)
+	}
+	return strings.Join(append([]string{string(reason)}, about...), " ")
+}
+
+// wantFault wants an error of a kind, with these words in it and in its advice.
 func wantFault(t testing.TB, kind fault.Kind, err error, message, remedy string) {
 	t.Helper()
-	if err == nil || fault.KindOf(err) != kind || !strings.Contains(err.Error(), message) || !strings.Contains(fault.RemedyOf(err), remedy) {
-		t.Fatalf("error of kind %d %v, remedy %q; want kind %d, %q, remedy %q", fault.KindOf(err), err, fault.RemedyOf(err), kind, message, remedy)
+	if err == nil || fault.KindOf(err) != kind || !strings.Contains(err.Error(), message) || !strings.Contains(advice(err), remedy) {
+		t.Fatalf("error of kind %d %v, remedy %q; want kind %d, %q, remedy %q", fault.KindOf(err), err, advice(err), kind, message, remedy)
 	}
 }
 

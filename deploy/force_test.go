@@ -105,9 +105,9 @@ func TestReasons(t *testing.T) {
 		force      bool
 		what, hint string
 	}{
-		"none":                {force: true, what: "a forced deploy needs a reason", hint: "git push -o deploy.force -o deploy.reason=TEXT"},
-		"blank":               {reason: " \t\n\u00a0", force: true, what: "needs a reason", hint: "-o deploy.reason=TEXT"},
-		"too long":            {reason: strings.Repeat("r", 10_001), what: "the reason has 10001 bytes, a record takes 10000", hint: "shorter"},
+		"none":                {force: true, what: "a forced deploy needs a reason", hint: "say why"},
+		"blank":               {reason: " \t\n\u00a0", force: true, what: "needs a reason", hint: "say why"},
+		"too long":            {reason: strings.Repeat("r", 10_001), what: "reason is 10001 bytes (limit 10000)", hint: "shorter"},
 		"too long and forced": {reason: strings.Repeat("r", 10_001), force: true, what: "10001 bytes", hint: "shorter"},
 		"not UTF-8":           {reason: "caf\xe9", what: "not UTF-8", hint: "UTF-8"},
 	} {

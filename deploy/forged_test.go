@@ -69,7 +69,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 		"/dir":        `there is no "" in the deploy's root`,
 		"dir/a.txt/x": `"dir/a.txt" is no directory`,
 	} {
-		wantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "without a slash at its start")
+		wantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "path-not-in-deploy")
 	}
 }
 

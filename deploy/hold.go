@@ -8,8 +8,8 @@ import (
 	"refship/deploy/text"
 )
 
-// held refuses while somebody holds the chain.
-func (c *Chain) held(h *record.Hold) error {
+// checkHold refuses while the chain is on hold.
+func (c *Chain) checkHold(h *record.Hold) error {
 	if h == nil {
 		return nil
 	}

@@ -13,42 +13,63 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
 // Lock is a held chain lock.
 type Lock struct {
 	chain    *Chain
-	locker   *locker
 	lease    clientv3.LeaseID
 	value    []byte
 	revision int64 // the lock key's create revision; 0 while it is not held
-	stray    bool  // a try of it may be applied later, or was, unknown to us
+	stray    bool  // a put of it may be applied later, or was, unknown to us
 }
 
-// Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd can not be told, this
+// Lock takes the chain's lock and waits for it up to wait, then gives a fault.Conflict. waiting is called as soon as
+// the lock turns out to be held by another, and about once a second from then on.
+func (c *Chain) Lock(
+	ctx context.Context, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration),
+) (*Lock, error) {
+	start := time.Now()
+	who.Since = start.UTC()
+	value, err := json.Marshal(who)
+	if err != nil {
+		return nil, fmt.Errorf("encode lock: %w", err)
+	}
+	l := &Lock{chain: c, value: value}
+	c.locker.own(c.ns, value)
+	if err := l.acquire(ctx, start, wait, waiting); err != nil {
+		l.markFree()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd cannot be told, this
 // process has no use for the lock any more: it removes it when it next comes across it, and lets the lease run out.
 func (l *Lock) Unlock(ctx context.Context) error {
 	if l.revision == 0 {
 		return nil
 	}
 	revision := l.revision
-	l.gone()
+	l.markFree()
 	if err := l.chain.deleteLock(ctx, revision); err != nil {
-		l.locker.forget(l.lease)
+		l.chain.locker.abandon(l.lease)
 		return fmt.Errorf("unlock %s: %w", l.chain.ns, etcd.Classify(err))
 	}
 	return nil
 }
 
-// gone notes that the lock is not held any more. A stray try of it finds its compare true again, as the lock is free: it
-// can not be told from a new one, and would put a lock that nobody gives back. So its lease is given up with it; revoking
-// that at once would take the locks of other pushes away, which have the time until it runs out this way.
-func (l *Lock) gone() {
+// markFree notes that the lock is not held any more. A stray put of it finds its compare true again, as the lock is
+// free: it cannot be told from a new one, and would leave a lock that is never given back. So its lease is abandoned
+// with it; to revoke that at once would take the locks of other pushes away, which have the time until it runs out
+// this way.
+func (l *Lock) markFree() {
 	l.revision = 0
-	l.locker.own(l.chain.ns, l.value, false)
+	l.chain.locker.disown(l.chain.ns, l.value)
 	if l.stray {
-		l.locker.forget(l.lease)
+		l.chain.locker.abandon(l.lease)
 	}
 }
 
@@ -60,37 +81,19 @@ func (c *Chain) deleteLock(ctx context.Context, revision int64) error {
 	return err
 }
 
-// Lock takes the chain's lock and waits for it up to wait, then gives a fault.Conflict. waiting is called as soon as
-// somebody else turns out to have it, and about once a second from then on.
-func (c *Chain) Lock(
-	ctx context.Context, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration),
-) (*Lock, error) {
-	start := time.Now()
-	who.Since = start.UTC()
-	value, err := json.Marshal(who)
-	if err != nil {
-		return nil, fmt.Errorf("encode lock: %w", err)
-	}
-	lock := &Lock{chain: c, locker: c.locker, value: value}
-	c.locker.own(c.ns, value, true)
-	if err := lock.take(ctx, start, wait, waiting); err != nil {
-		lock.gone()
-		return nil, err
-	}
-	return lock, nil
-}
-
-// take waits for the lock.
-func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, waiting func(record.Holder, time.Duration)) (err error) {
+// acquire puts the lock, and waits for that while another holds it.
+func (l *Lock) acquire(
+	ctx context.Context, start time.Time, wait time.Duration, waiting func(record.Holder, time.Duration),
+) (err error) {
 	c := l.chain
 	for {
-		if l.lease, err = l.locker.lease(ctx); err != nil {
+		if l.lease, err = c.locker.lease(ctx); err != nil {
 			return err
 		}
-		// Breaking a try off would not tell whether the lock was taken: it is bounded by itself.
-		held, err := l.try(context.WithoutCancel(ctx))
+		// Breaking a put off would not tell whether the lock was taken: it is bounded by itself.
+		held, err := l.put(context.WithoutCancel(ctx))
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			l.locker.forget(l.lease)
+			c.locker.abandon(l.lease)
 			continue
 		}
 		if err != nil {
@@ -99,8 +102,8 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 		if held == nil {
 			return nil
 		}
-		if l.locker.leftOver(c.ns, held) {
-			// A try whose answer was lost, or an unlock that did not reach etcd: nobody else could remove it.
+		if c.locker.isLeftOver(c.ns, held) {
+			// A put whose answer was lost, or an unlock that did not reach etcd: no other process could remove it.
 			if err := c.deleteLock(ctx, held.CreateRevision); err != nil {
 				return fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
 			}
@@ -116,15 +119,23 @@ func (l *Lock) take(ctx context.Context, start time.Time, wait time.Duration, wa
 	}
 }
 
-// try puts the lock if nobody has it, else gives the key as somebody else holds it.
-func (l *Lock) try(ctx context.Context) (*mvccpb.KeyValue, error) {
+// lockedError says that another kept the chain's lock for longer than the caller would wait.
+func lockedError(ns record.Namespace, holder record.Holder, waited time.Duration) error {
+	return fault.New(fault.Conflict,
+		fmt.Sprintf("%s is locked by %s; waited %s", ns, holder, waited.Round(time.Second)),
+		"try again when that deploy is done; the lock of a server that died goes away by itself within a minute")
+}
+
+// put puts the lock if it is free, else gives the key as another holds it.
+func (l *Lock) put(ctx context.Context) (*mvccpb.KeyValue, error) {
 	key, tries := l.chain.Key("lock"), 0
-	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).
+		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, string(l.value), clientv3.WithLease(l.lease))).
 		Else(clientv3.OpGet(key)).Commit()
 	l.stray = l.stray || tries > 1
 	if err != nil {
-		l.stray = l.stray || !l.isOut(ctx, err)
+		l.stray = l.stray || !l.isNeverPut(ctx, err)
 		return nil, err
 	}
 	if resp.Succeeded {
@@ -139,9 +150,9 @@ func (l *Lock) try(ctx context.Context) (*mvccpb.KeyValue, error) {
 	return held, nil
 }
 
-// isOut tells whether a try that failed did not put the lock, nor ever will: the lease that all of this process's locks
-// hang on must not go for what etcd refuses one chain.
-func (l *Lock) isOut(ctx context.Context, err error) bool {
+// isNeverPut tells whether a put that failed did not put the lock, nor ever will: the lease that all of this process's
+// locks hang on must not go for what etcd refuses one chain.
+func (l *Lock) isNeverPut(ctx context.Context, err error) bool {
 	err = etcd.Classify(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, etcd.ErrDenied): // asked before anything is done
@@ -185,9 +196,10 @@ func (c *Chain) awaitUnlock(ctx context.Context, held *mvccpb.KeyValue, deadline
 	}
 }
 
-// Unstick removes a lock whose holder is known to be dead, without waiting for its lease to run out: a server that has its
-// data directory to itself knows that of its own earlier process, and a process of others on its machine.
-func (c *Chain) Unstick(ctx context.Context, isDead func(record.Holder) bool) (bool, error) {
+// BreakDeadLock removes a lock whose holder is known to be dead, without waiting for its lease to run out, and tells
+// whether it did. A server that has its data directory to itself knows that of its own earlier process, and a process
+// of others on its machine. A lock that cannot be read is left.
+func (c *Chain) BreakDeadLock(ctx context.Context, isDead func(record.Holder) bool) (bool, error) {
 	key := c.Key("lock")
 	resp, err := c.kv.Get(ctx, key)
 	if err != nil {

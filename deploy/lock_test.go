@@ -250,7 +250,7 @@ func TestCloseFreesTheLock(t *testing.T) {
 func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
 	f := newFixture(t)
 	unstick := func(server string) bool {
-		removed, err := f.chain.Unstick(t.Context(), func(h record.Holder) bool { return h.Server == server })
+		removed, err := f.chain.BreakDeadLock(t.Context(), func(h record.Holder) bool { return h.Server == server })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -115,7 +115,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	job := f.job(first)
 	job.MaxFile = tree.ChunkSize
 	_, _, err := f.do(job)
-	wantFault(t, fault.Refused, err, `"dir/large\x1b" has 1 MiB (1048577 bytes), and at most 1 MiB (1048576 bytes) are deployed`, "--max-file-size")
+	wantFault(t, fault.Refused, err, `"dir/large\x1b" is 1 MiB (1048577 bytes); the limit is 1 MiB (1048576 bytes)`, "file-large")
 	if keys := f.dump(); len(keys) != 0 {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
@@ -132,7 +132,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	third := f.job(f.repo.commit("third", files{"dir/ok": regular(large[:101])}, second.Commit))
 	third.MaxFile = 100
 	_, _, err = f.do(third)
-	wantFault(t, fault.Refused, err, `"dir/ok" has 101 B, and at most 100 B are deployed`, "take it out")
+	wantFault(t, fault.Refused, err, `"dir/ok" is 101 B; the limit is 100 B`, "file-large")
 }
 
 // A file that is too large is refused by its size: its content is not read.
@@ -142,7 +142,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 	job.MaxFile = 1 << 20
 	read := int64(0)
 	_, err := f.chain.Prepare(t.Context(), nil, job, func(p text.Progress) { read = max(read, p.Bytes) })
-	wantFault(t, fault.Refused, err, `"large" has 8 MiB`, "")
+	wantFault(t, fault.Refused, err, `"large" is 8 MiB`, "")
 	if read > int64(len("small")) {
 		t.Errorf("%d bytes were read", read)
 	}

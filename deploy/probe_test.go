@@ -189,8 +189,7 @@ func TestMissingPermissionNamesTheNamespace(t *testing.T) {
 				e.Errorf("%s: %v", what, err)
 				return
 			}
-			var hinted interface{ Hint() string }
-			if !errors.As(err, &hinted) || !strings.HasSuffix(hinted.Hint(), remedy) {
+			if !strings.HasSuffix(fault.RemedyOf(err), remedy) {
 				e.Errorf("%s: %v has no such hint", what, err)
 			}
 			if !strings.HasSuffix(err.Error(), "etcd denied: etcdserver: permission denied") {

@@ -16,23 +16,23 @@ import (
 	"refship/deploy/record"
 )
 
-// settleTimeout bounds how long Publish tries to find out what became of a txn whose answer was lost.
-const settleTimeout = 30 * time.Second
+// resolveTimeout bounds how long Publish tries to find out what became of a txn whose answer was lost.
+const resolveTimeout = 30 * time.Second
 
 // Publish makes the deploy visible in one txn that also gives the lock back. ErrLockLost says that nothing was
-// published and that the chain is to be prepared for again. An answer that never came is settled by reading back: the
-// deploy, ErrLockLost or what else kept it from being published; if even that fails, the error wraps
-// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there. The job's Source is not used any more.
+// published, and that the deploy has to be prepared again. Where an answer never came the txn's result is read back:
+// the deploy, ErrLockLost, or what else kept it from being published. If even that fails, the error wraps
+// etcd.ErrUnreachable and not ErrLockLost, and the deploy may or may not be there.
 func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	switch {
 	case p.lock == nil:
 		return nil, errNoLock("publish", p.chain)
 	case p.Verdict.Idle():
-		return nil, fmt.Errorf("publish in %s: deploy %d is what is wanted already", p.chain.ns, p.Verdict.Head.ID)
+		return nil, fmt.Errorf("publish in %s: deploy %d is what was asked for already", p.chain.ns, p.Verdict.Head.ID)
 	case p.lock.revision == 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
-	d, err := p.compose(ctx)
+	d, err := p.composeDeploy(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,20 +40,20 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	resp, err := p.publishTxn(ctx, d)
 	switch {
 	case err != nil:
-		return p.settle(ctx, d, err)
+		return p.resolveLostAnswer(ctx, d, err)
 	case resp.Succeeded:
-		p.lock.gone()
+		p.lock.markFree()
 		return d, nil
 	}
-	return p.notPublished(d, resp)
+	return p.explainRefusal(d, resp)
 }
 
 func errNoLock(verb string, c *Chain) error {
 	return fmt.Errorf("%s in %s: it was prepared without a lock, only to be looked at", verb, c.ns)
 }
 
-// compose makes the deploy: its record and the signature over it.
-func (p *Prepared) compose(ctx context.Context) (*record.Deploy, error) {
+// composeDeploy makes the deploy: its record and the signature over it.
+func (p *Prepared) composeDeploy(ctx context.Context) (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
 	below, err := p.chain.NewestRecord(ctx, v.Head)
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *Prepared) compose(ctx context.Context) (*record.Deploy, error) {
 	r := &record.Record{
 		Format: record.Format, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
 		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
-		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous,
+		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous(),
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
 		Subject: v.subject, Author: v.author,
 		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
@@ -89,7 +89,8 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
 		if head := p.Verdict.Head; head != nil {
-			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.DeployKey(head.ID, which)), "=", head.Revisions[which]))
+			key := c.DeployKey(head.ID, which)
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(key), "=", head.Revisions[which]))
 		}
 	}
 	puts := []clientv3.Op{
@@ -108,63 +109,70 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
 }
 
-// notPublished says why the compares failed.
-func (p *Prepared) notPublished(d *record.Deploy, resp *clientv3.TxnResponse) (*record.Deploy, error) {
+// explainRefusal says why the compares failed.
+func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) (*record.Deploy, error) {
 	if isRecord(resp.Responses[0], d) {
-		p.lock.gone()
+		p.lock.markFree()
 		return d, nil // it was: etcd's client had asked twice
 	}
 	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 {
-		return nil, p.chain.held(record.ParseHold(hold[0].Value))
+		return nil, p.chain.checkHold(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
 }
 
-// settle finds out whether a txn without an answer was applied. It takes the lock away in the same txn that reads, so
-// that a publish which is still under way somewhere in etcd can not be applied afterwards.
-func (p *Prepared) settle(ctx context.Context, d *record.Deploy, cause error) (*record.Deploy, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+// resolveLostAnswer finds out whether a txn without an answer was applied.
+func (p *Prepared) resolveLostAnswer(ctx context.Context, d *record.Deploy, cause error) (*record.Deploy, error) {
+	fail := func(err error) error { return fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, err) }
+	cause = etcd.Classify(cause)
+	resp, err := p.readBack(ctx, d.ID)
+	p.lock.markFree()
+	if err != nil {
+		p.chain.locker.abandon(p.lock.lease)  // the lock may be there
+		if errors.Is(cause, etcd.ErrDenied) { // etcd looks at permissions before it does anything of a txn
+			return nil, fail(cause)
+		}
+		return nil, fail(fmt.Errorf("no answer, it may be there or not: %w", err))
+	}
+	switch {
+	case isRecord(resp.Responses[1], d):
+		return d, nil
+	case isPassing(cause):
+		return nil, fail(fmt.Errorf("%w: %w", ErrLockLost, cause))
+	}
+	return nil, fail(cause)
+}
+
+// readBack reads a deploy's record, the second answer of the txn. It takes the lock away in the same txn, so that a
+// publish which is still under way somewhere in etcd cannot be applied afterwards. It tries for resolveTimeout.
+func (p *Prepared) readBack(ctx context.Context, id record.ID) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTimeout)
 	defer cancel()
-	c := p.chain
-	lock, record := c.Key("lock"), clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord))
-	revision := p.lock.revision
+	lock, read := p.chain.Key("lock"), clientv3.OpGet(p.chain.DeployKey(id, record.KeyRecord))
 	for {
-		resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", revision)).
-			Then(clientv3.OpDelete(lock), record).Else(record, record).Commit()
+		resp, err := p.chain.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(lock), "=", p.lock.revision)).
+			Then(clientv3.OpDelete(lock), read).Else(read, read).Commit()
 		if err == nil {
-			p.lock.gone()
-			if isRecord(resp.Responses[1], d) {
-				return d, nil
-			}
-			if cause = etcd.Classify(cause); passing(cause) {
-				return nil, fmt.Errorf("publish deploy %d in %s: %w: %w", d.ID, c.ns, ErrLockLost, cause)
-			}
-			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
+			return resp, nil
 		}
-		err = etcd.Classify(err)
-		denied := errors.Is(err, etcd.ErrDenied) // nor will it be otherwise in a moment
-		if !denied {
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-				continue
+		if err = etcd.Classify(err); errors.Is(err, etcd.ErrDenied) {
+			return nil, err // it will be denied in a moment, too
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			if !errors.Is(err, etcd.ErrUnreachable) {
+				err = etcd.Classify(context.DeadlineExceeded)
 			}
+			return nil, err
 		}
-		p.lock.gone()
-		p.lock.locker.forget(p.lock.lease) // the lock may be there
-		switch cause = etcd.Classify(cause); {
-		case errors.Is(cause, etcd.ErrDenied): // etcd looks at permissions before it does anything of a txn
-			return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, c.ns, cause)
-		case !denied && !errors.Is(err, etcd.ErrUnreachable):
-			err = etcd.Classify(context.DeadlineExceeded)
-		}
-		return nil, fmt.Errorf("publish deploy %d in %s: no answer, it may be there or not: %w", d.ID, c.ns, err)
 	}
 }
 
-// passing tells whether what kept a txn out is over once etcd has answered another.
-func passing(err error) bool {
-	return errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, rpctypes.ErrTooManyRequests) || errors.Is(err, rpctypes.ErrAuthOldRevision)
+// isPassing tells whether what kept a txn out is over once etcd has answered another.
+func isPassing(err error) bool {
+	return errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, rpctypes.ErrTooManyRequests) ||
+		errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
 func isRecord(resp *etcdserverpb.ResponseOp, d *record.Deploy) bool {

@@ -27,16 +27,19 @@ func (s *Store) CheckRoom(ctx context.Context, all []*Prepared) error {
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}
-	return fits(need, space)
+	return checkSpace(need, space)
 }
 
-func fits(need int64, space etcd.Space) error {
+// checkSpace refuses what etcd's space has no room for.
+func checkSpace(need int64, space etcd.Space) error {
 	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
 	there, alarm := text.Size(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
 	if space.Quota > 0 {
-		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", text.Size(space.Used), text.Size(max(0, space.Quota-space.Used)), text.Size(space.Quota))
+		free := text.Size(max(0, space.Quota-space.Used))
+		quota := text.Size(space.Quota)
+		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", text.Size(space.Used), free, quota)
 	}
 	if space.NoSpace {
 		alarm = "; etcd's alarm NOSPACE is on, so it takes no writes"

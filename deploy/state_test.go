@@ -10,7 +10,6 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/deploy/text"
 )
 
 func (f *fixture) state() *record.State {
@@ -122,19 +121,4 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 	}
 	f.delete(own + "hold")
 	f.deploy(commit)
-}
-
-func FuzzHold(f *testing.F) {
-	for _, s := range []string{"", "text", "null", "{}", `{"user":"ops","since":"2026-01-02T03:04:05Z"}`, `{"user":"\u001b"}`, "\xff", `{"since":"9999-12-31T23:59:59+23:59"}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, value []byte) {
-		h := record.ParseHold(value)
-		if h == nil {
-			t.Fatal("whatever is there holds")
-		}
-		if words := h.String(); len(words) > 20_000 || text.Printable(words) != words {
-			t.Errorf("%q says %q", value, words)
-		}
-	})
 }

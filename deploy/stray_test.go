@@ -11,7 +11,6 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-	"refship/deploy/record"
 )
 
 // A member that was asked for the lock first, gave no answer, and puts it when all is over does not keep other servers
@@ -105,23 +104,5 @@ func TestCountTries(t *testing.T) {
 	f.inject(faults["leader changed"], 1, 2)
 	if _, err := kv.Txn(etcd.CountTries(t.Context(), &tries)).Then(clientv3.OpGet("/x")).Commit(); err != nil || tries != 3 {
 		t.Errorf("%d tries, %v", tries, err)
-	}
-}
-
-func TestHolderSaysWhatIsKnown(t *testing.T) {
-	since := `"since":"2026-01-02T03:04:05Z"`
-	for value, want := range map[string]string{
-		`{"user":"bob","ref":"refs/heads/fix","repository":"config","host":"h",` + since + `}`: "bob (refs/heads/fix of config, on h) since 2026-01-02T03:04:05Z",
-		`{"user":"x"}`:                     "x",
-		`{"user":"x","host":"h"}`:          "x (on h)",
-		`{"user":"x","ref":"r"}`:           "x (r)",
-		`{"repository":"c",` + since + `}`: "somebody (c) since 2026-01-02T03:04:05Z",
-		`{}`:                               "{}",
-		`not JSON`:                         "not JSON",
-		``:                                 "somebody",
-	} {
-		if got := record.ParseHolder([]byte(value)).String(); got != want {
-			t.Errorf("%s: %q, want %q", value, got, want)
-		}
 	}
 }

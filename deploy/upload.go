@@ -50,7 +50,7 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(tex
 	p.chain.log.DebugContext(ctx, "step", "at", "contents-put")
 	for _, level := range p.levels {
 		for _, oid := range level {
-			if err := store.PutChunks(w, p.chain.TreeKey(oid), p.nodes.Known[oid].Text()); err != nil {
+			if err := putNode(w, p.chain.TreeKey(oid), p.nodes.Node(oid).Text()); err != nil {
 				return err
 			}
 		}
@@ -68,6 +68,17 @@ func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(tex
 	err := w.Barrier()
 	tell()
 	return err
+}
+
+// putNode puts a node's text, cut into chunks.
+func putNode(w *etcd.Writer, key string, text []byte) error {
+	for i, k := range store.ChunkKeys(key, int64(len(text))) {
+		start := i * tree.ChunkSize
+		if err := w.Put(k, text[start:min(start+tree.ChunkSize, len(text))]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // putContents puts git objects and contents.

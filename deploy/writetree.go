@@ -25,11 +25,14 @@ const (
 	maxWritten = 1_000_000
 )
 
-// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source: no attribute and
-// no filter of git's changes a byte, and there is no .git. Links are made and never followed, submodules are empty
-// directories, and paths go through os.Root: nothing is written outside of dir, whatever links and names the tree has.
-// A tree that would take more than limit bytes on disk is a fault.Refused; files of it are then written already.
-func (v *Verdict) WriteTree(ctx context.Context, from Source, dir string, limit int64, progress func(text.Progress)) error {
+// WriteTree writes the tree that the verdict is about into the empty directory dir, straight from the job's Source:
+// no attribute and no filter of git's changes a byte, and there is no .git. Links are made and never followed,
+// submodules are empty directories, and paths go through os.Root: nothing is written outside of dir, whatever links
+// and names the tree has. A tree that would take more than limit bytes on disk is a fault.Refused; some files are
+// then written already.
+func (v *Verdict) WriteTree(
+	ctx context.Context, from Source, dir string, limit int64, progress func(text.Progress),
+) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -91,8 +94,8 @@ func (w *treeWriter) write(ctx context.Context, root tree.OID) error {
 	return w.flush(ctx)
 }
 
-// take counts what is about to be made.
-func (w *treeWriter) take(where string, size int64) error {
+// count takes what is about to be made off what is left.
+func (w *treeWriter) count(where string, size int64) error {
 	if w.entries--; w.entries < 0 {
 		return tooMuchToWrite(fmt.Sprintf("more than %d files and directories", maxWritten))
 	}
@@ -105,15 +108,12 @@ func (w *treeWriter) take(where string, size int64) error {
 }
 
 func tooMuchToWrite(what string) error {
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   "the tree is too large to be written out: it has " + what,
-		Remedy: "make it smaller, or ask who runs the server for more room on its disk",
-	}
+	return fault.New(fault.Refused, "the tree is too large to be written out: it has "+what,
+		"make it smaller, or ask the server's operator for more room on its disk")
 }
 
 func (w *treeWriter) mkdir(where string) error {
-	if err := w.take(where, 0); err != nil {
+	if err := w.count(where, 0); err != nil {
 		return err
 	}
 	return w.root.Mkdir(where, 0o777)
@@ -134,7 +134,7 @@ func (w *treeWriter) flush(ctx context.Context) error {
 	}
 	err := w.from.Blobs(ctx, oids, func(i int, size int64, content io.Reader) error {
 		p := w.batch[i]
-		if err := w.take(p.path, size); err != nil {
+		if err := w.count(p.path, size); err != nil {
 			return err
 		}
 		if err := w.content(p, size, content); err != nil {
@@ -179,7 +179,8 @@ func (w *treeWriter) regular(p written, content io.Reader) error {
 
 func (w *treeWriter) link(where string, size int64, content io.Reader) error {
 	if size > maxLink {
-		return badLink(where, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink), "then push or deploy again")
+		why := fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink)
+		return badLink(where, why, "then push or deploy again")
 	}
 	target, err := io.ReadAll(content)
 	if err != nil {

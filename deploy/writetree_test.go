@@ -89,7 +89,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			err := f.verdict(c.job).WriteTree(t.Context(), c.job.Repo, dir, 1<<20, quiet)
-			wantFault(t, fault.Refused, err, c.says, "make it smaller, or ask who runs the server for more room on its disk")
+			wantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
 			written := int64(0)
 			err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode().IsRegular() {

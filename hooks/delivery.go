@@ -60,6 +60,7 @@ func (d *delivery) take(v *deploy.Verdict) error {
 	head := forcedHead(v)
 	if d.judged && v.Forced != nil && head != d.forcedHead {
 		conflict := *v.Forced
+		conflict.Reason = ""
 		conflict.Remedy = fmt.Sprintf("force overrides only the deploy that it was told of, and deploy %d came after that: look at it, then push again", head)
 		return &conflict
 	}

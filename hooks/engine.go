@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/check"
@@ -33,6 +34,7 @@ type Config struct {
 	CheckLimit time.Duration              // how long a target's check may take; 0: check.DefaultLimit
 	CheckGrace time.Duration              // how long a check that is told to end may take; 0: check.DefaultGrace
 	Observe    func(Report)               // is told of each push and requested deploy at its end; may be nil
+	Remedy     func(error) string         // words what to do about an error; nil: fault.RemedyOf
 	Redeploy   func(target.Target) string // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
@@ -64,6 +66,9 @@ func newEngine(cfg Config, alone bool) *Engine {
 		loading:  semaphore.NewWeighted(maxLoading),
 		alone:    alone,
 		running:  make(map[string]string),
+	}
+	if cfg.Remedy == nil {
+		e.cfg.Remedy = fault.RemedyOf
 	}
 	if cfg.Signer != nil {
 		e.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
@@ -137,6 +142,6 @@ func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, co
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Elsewhere: !e.alone, Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile,
+		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile,
 	}
 }

@@ -109,7 +109,7 @@ func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output) {
 	r := e.reconciler(c.Config.Settings.Repository, c.GitDir, out)
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.lines(explain("left as it is", r.err))
+		out.lines(e.explain("left as it is", r.err))
 	}
 }
 
@@ -119,7 +119,7 @@ func (e *Engine) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.output(e, nil)
 	e.step(ctx, "post-receive-start")
 	if err := e.publishMoved(ctx, c, out); err != nil {
-		out.lines(explain("pushed, not deployed", err))
+		out.lines(e.explain("pushed, not deployed", err))
 		return 1
 	}
 	return 0
@@ -192,7 +192,11 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		return m.drop(all) // another process has published it, and the chain went on
 	}
 	if err != nil {
-		return &undeployedError{fmt.Errorf("publish to %s: %w", t.Namespace, err), "the ref has moved; deploy it with: " + m.redeploy()}
+		remedy := "the ref has moved; deploy it with: " + m.redeploy()
+		if first := e.cfg.Remedy(err); first != "" {
+			remedy = first + "; " + remedy
+		}
+		return &fault.Error{What: fmt.Sprintf("publish to %s: %v", t.Namespace, err), Remedy: remedy, Cause: err}
 	}
 	e.step(ctx, "published")
 	if err := m.drop(all); err != nil {
@@ -270,11 +274,11 @@ func (m *moved) explainUnpromised(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	relation, _, err := chain.Stand(ctx, job, head)
+	relation, _, err := job.Relation(ctx, head)
 	switch {
 	case err != nil:
 		return err
-	case relation == deploy.StandingEqual || relation == deploy.StandingBehind:
+	case relation == deploy.RelationEqual || relation == deploy.RelationBehind:
 		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID, head.Hash.Short())
 		return nil
 	}
@@ -284,19 +288,4 @@ func (m *moved) explainUnpromised(ctx context.Context) error {
 		Remedy: "the git server's operator checks the hooks, and deploys it with: " + m.redeploy(),
 		Reason: ReasonNotPrepared, About: []string{m.redeploy()},
 	}
-}
-
-// undeployedError adds to what kept a ref from being deployed how that is made up for.
-type undeployedError struct {
-	error
-	remedy string
-}
-
-// Unwrap gives the remedy after that of the error itself.
-func (e *undeployedError) Unwrap() error {
-	remedy := e.remedy
-	if first := fault.RemedyOf(e.error); first != "" {
-		remedy = first + "; " + e.remedy
-	}
-	return &fault.Error{What: e.error.Error(), Remedy: remedy, Cause: e.error}
 }

@@ -66,7 +66,7 @@ func (r *run) judgeAgain(ctx context.Context, d *delivery) error {
 // breakDeadLock removes the lock of a process of this machine that has died: an installed hook that was killed, or
 // another server. Where etcd does not take that, the lock goes with its lease.
 func (e *Engine) breakDeadLock(ctx context.Context, chain *deploy.Chain, dead record.Holder) {
-	_, err := chain.Unstick(ctx, func(h record.Holder) bool { return h.Process == dead.Process })
+	_, err := chain.BreakDeadLock(ctx, func(h record.Holder) bool { return h.Process == dead.Process })
 	if err != nil {
 		e.cfg.Log.WarnContext(ctx, "break the lock of a dead process", "namespace", chain.Namespace(), "error", err)
 	}

@@ -115,7 +115,7 @@ func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output) bool {
 	r.wanted = func(t target.Target) bool { return t.Name == m.Target.Name }
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.lines(explain("a push that was broken off is left as it is", r.err))
+		out.lines(e.explain("a push that was broken off is left as it is", r.err))
 	}
 	return len(r.published) > 0
 }

@@ -97,7 +97,7 @@ func TestPushOptionsRefused(t *testing.T) {
 		}
 	}
 	// Everything that is wrong is told at once, the remedy once.
-	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain("refused", err)) != 3 {
+	if _, err := pushOptions(varsOf("deploy.a", "deploy.b")); len(explain(fault.RemedyOf, "refused", err)) != 3 {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -112,7 +112,7 @@ func FuzzPushOptions(f *testing.F) {
 		given := strings.Split(data, "\x00")
 		o, err := pushOptions(varsOf(given...))
 		if err != nil {
-			for _, line := range explain("refused", err) {
+			for _, line := range explain(fault.RemedyOf, "refused", err) {
 				if !strings.HasPrefix(line, "refused: ") && !strings.HasPrefix(line, "hint: ") {
 					t.Errorf("line %q", line)
 				}

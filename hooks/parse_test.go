@@ -60,7 +60,7 @@ func TestExplainTellsEachRefusalOnce(t *testing.T) {
 		"refused: b may not",
 		"refused: /refship/config is at deploy 8, 1a2b3c4, by another writer", "your x does not contain it", "hint: pull",
 	}
-	if diff := cmp.Diff(want, explain("refused", all.err())); diff != "" {
+	if diff := cmp.Diff(want, explain(fault.RemedyOf, "refused", all.err())); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }

@@ -77,7 +77,7 @@ func (p *push) preReceive(hook context.Context, vars map[string]string, input []
 	if errors.Is(err, errDryRun) {
 		out.line("%v", err)
 	} else {
-		out.lines(explain("refused", err))
+		out.lines(p.engine.explain("refused", err))
 	}
 	return err
 }
@@ -224,7 +224,7 @@ func (p *push) finish(d *delivery) error {
 
 // undeployed says that a ref is ahead of its chain, and what to do.
 func (p *push) undeployed(t target.Target, err error) []string {
-	return append(explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+p.engine.redeploy(p.repository, t))
+	return append(p.engine.explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+p.engine.redeploy(p.repository, t))
 }
 
 // abandon drops a delivery whose ref did not move.

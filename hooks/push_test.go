@@ -166,7 +166,7 @@ func TestRefusedPushesChangeNothing(t *testing.T) {
 		{name: "below a target", by: writer, ref: "main:main/x", lines: []string{"refused: refs/heads/main/x of config would be in the way of refs/heads/main", "hint: "}},
 		{name: "a blob", by: laptop, ref: "+main:a.txt:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
 		{name: "a tree", by: laptop, ref: "+main^{tree}:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: "}},
-		{name: "an annotated tag", by: laptop, ref: "+v1:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: of an annotated tag, push what it stands on"}},
+		{name: "an annotated tag", by: laptop, ref: "+v1:main", lines: []string{"refused: ", "of refs/heads/main is no commit", "hint: of an annotated tag, push the commit that it names"}},
 		{name: "option", by: option, ref: "main", lines: []string{`refused: push option "deploy.forced" is not known`, "hint: known are deploy.force, deploy.reason=TEXT, deploy.dry-run and deploy.skip"}},
 		{
 			name: "on hold", by: laptop, ref: "main", lines: []string{"refused: /refship/config is on hold", "hint: "},

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"refship/deploy"
-	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -63,24 +62,26 @@ func (r *refusals) err() error {
 }
 
 // Explain puts an error into lines, as a pusher reads it: what became of the push ("refused", "pushed, not deployed"),
-// why, and what to do. Of many refusals it gives the first few, and no hint twice.
-func Explain(verb string, err error) []string {
-	lines := explain(verb, err)
+// why, and what to do, which remedy words. Of many refusals it gives the first few, and no hint twice.
+func Explain(remedy func(error) string, verb string, err error) []string {
+	lines := explain(remedy, verb, err)
 	for i, line := range lines {
 		lines[i] = text.Printable(line)
 	}
 	return lines
 }
 
-func explain(verb string, err error) []string {
+func (e *Engine) explain(verb string, err error) []string { return explain(e.cfg.Remedy, verb, err) }
+
+func explain(remedy func(error) string, verb string, err error) []string {
 	var all *refusals
 	if !errors.As(err, &all) {
-		return explainOne(verb, err, make(map[string]bool))
+		return explainOne(remedy, verb, err, make(map[string]bool))
 	}
 	var lines []string
 	hinted := make(map[string]bool)
 	for _, e := range all.first() {
-		lines = append(lines, explainOne(verb, e, hinted)...)
+		lines = append(lines, explainOne(remedy, verb, e, hinted)...)
 	}
 	if more := all.more(); more != "" {
 		lines = append(lines, more)
@@ -88,13 +89,13 @@ func explain(verb string, err error) []string {
 	return lines
 }
 
-func explainOne(verb string, err error, hinted map[string]bool) []string {
+func explainOne(remedy func(error) string, verb string, err error, hinted map[string]bool) []string {
 	lines := []string{verb + ": " + err.Error()}
 	var conflict *deploy.ConflictError
 	if errors.As(err, &conflict) {
 		lines = []string{verb + ": " + conflict.At(), conflict.Why}
 	}
-	if hint := fault.RemedyOf(err); hint != "" && !hinted[hint] {
+	if hint := remedy(err); hint != "" && !hinted[hint] {
 		hinted[hint] = true
 		lines = append(lines, "hint: "+hint)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks"
@@ -95,6 +96,7 @@ func (s *site) config() hooks.Config {
 	}
 	return hooks.Config{
 		Store:      s.store,
+		Remedy:     remedy,
 		Signer:     signer,
 		Host:       "ship.example.org",
 		Dir:        filepath.Join(s.dir, "run"),
@@ -102,6 +104,15 @@ func (s *site) config() hooks.Config {
 		Observe:    s.reports.add,
 		Log:        slog.New(s.journal),
 	}
+}
+
+// remedy is a program's words for an error: where it has no remedy, its reason and what that is about.
+func remedy(err error) string {
+	if said := fault.RemedyOf(err); said != "" {
+		return said
+	}
+	reason, about := fault.ReasonOf(err)
+	return strings.TrimSpace(strings.Join(append([]string{string(reason)}, about...), " "))
 }
 
 func (s *site) start() {

@@ -18,8 +18,8 @@ type TargetStatus struct {
 	Target   target.Target
 	Ref      git.OID         // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
-	Standing deploy.Standing // "" without Ref or with Err
-	Ahead    int             // commits; only with deploy.StandingAhead
+	Standing deploy.Relation // "" without Ref or with Err
+	Ahead    int             // commits; only with deploy.RelationAhead
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
 	Err      error           // what kept it from being found out
 	command  string          // that deploys what the ref has
@@ -82,7 +82,7 @@ func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetSta
 		}
 	}
 	job.Repo = c.repo
-	st.Standing, st.Ahead, err = chain.Stand(ctx, job, st.State.Head)
+	st.Standing, st.Ahead, err = job.Relation(ctx, st.State.Head)
 	return err
 }
 

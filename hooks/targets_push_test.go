@@ -134,15 +134,14 @@ func TestStaleForTheClient(t *testing.T) {
 	}
 }
 
-// A commit without a target's directory is refused; the pusher is told what to do, and what the operator can.
+// A commit without a target's directory is refused. What to do the program words.
 func TestPathIsNotThere(t *testing.T) {
 	s := newSite(t, files("www", "refs/heads/main", "site/www"))
 	laptop := s.user("laptop")
-	hint := "commit that directory and push again, or push to a ref that is not deployed; who runs the server gives the target another path with: refship repo target set config www --path PATH"
 	for _, name := range []string{"README", "site/README"} {
 		at := s.commit(name, "read me\n")
 		s.unchanged(func() {
-			laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www", which the target www of config deploys`, "hint: "+hint)
+			laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www", which the target www of config deploys`, "hint: path-missing config www")
 		})
 	}
 	at := s.commit("site/www", "a file\n")
@@ -152,7 +151,7 @@ func TestPathIsNotThere(t *testing.T) {
 
 	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
 	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-	if !fault.Is(err, fault.Refused) || fault.RemedyOf(err) != hint {
+	if !fault.Is(err, fault.Refused) || remedy(err) != "path-missing config www" {
 		t.Errorf("got %v", err)
 	}
 	s.git(s.work, "rm", "-q", "site/www")
@@ -186,7 +185,7 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	all, err := s.server.Status(t.Context(), "config", s.bare)
-	if err != nil || len(all) != 1 || all[0].Standing != deploy.StandingEqual {
+	if err != nil || len(all) != 1 || all[0].Standing != deploy.RelationEqual {
 		t.Errorf("status is %+v, %v", all, err)
 	}
 	var lines []string

@@ -97,11 +97,11 @@ func (st TargetStatus) inWords() string {
 		return "unknown"
 	case st.Ref.IsZero():
 		return "the ref does not exist"
-	case st.Standing == deploy.StandingEmpty:
+	case st.Standing == deploy.RelationEmpty:
 		return "no deploy yet"
-	case st.Standing == deploy.StandingAhead && st.Ahead > 0:
+	case st.Standing == deploy.RelationAhead && st.Ahead > 0:
 		return "ahead by " + text.Count(st.Ahead, "commit")
-	case st.Standing == deploy.StandingUnknown:
+	case st.Standing == deploy.RelationUnknown:
 		return "unknown: this repository does not have the commit that is deployed"
 	}
 	return string(st.Standing)
@@ -111,18 +111,18 @@ func (st TargetStatus) inWords() string {
 func (st TargetStatus) remedy() string {
 	t := st.Target
 	switch {
-	case st.Err != nil || st.Standing == deploy.StandingEqual:
+	case st.Err != nil || st.Standing == deploy.RelationEqual:
 		return ""
 	case st.Ref.IsZero():
 		return "push it: git push REMOTE BRANCH:" + t.Ref
 	case st.State.Hold != nil:
 		return "nothing is deployed while the chain is held"
-	case st.Standing == deploy.StandingEmpty || st.Standing == deploy.StandingAhead:
+	case st.Standing == deploy.RelationEmpty || st.Standing == deploy.RelationAhead:
 		return "deploy it with: " + st.command
-	case st.Standing == deploy.StandingBehind:
+	case st.Standing == deploy.RelationBehind:
 		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
 	}
-	if st.Standing == deploy.StandingUnknown {
+	if st.Standing == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
 	}
 	head := "what is deployed"

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -19,7 +18,7 @@ import (
 
 // openChain is a chain and the connection it is read over.
 type openChain struct {
-	*deploy.Chain
+	*store.Chain
 	client *etcd.Client
 }
 
@@ -39,7 +38,7 @@ func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openChain{Chain: deploy.NewStore(client, lockTTL, log).Chain(ns), client: client}, nil
+	return &openChain{Chain: store.Open(client, ns), client: client}, nil
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.

@@ -59,7 +59,7 @@ func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
 		return fmt.Errorf("find host name: %w", err)
 	}
 	d.Engine = hooks.NewEngine(hooks.Config{
-		Store: d.store, Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"),
+		Store: d.store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"),
 		Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
 	})
 	return nil

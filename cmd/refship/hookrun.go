@@ -81,7 +81,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	if !post { // before the config is read, which an uninstall takes away
 		leave, err := intent.Enter(gitDir)
 		if err != nil {
-			a.tell(hooks.Explain("refused", err)...)
+			a.tell(hooks.Explain(remedyOf, "refused", err)...)
 			return exitError(exitFailed)
 		}
 		defer leave()
@@ -93,10 +93,10 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	}
 	switch {
 	case err != nil && post:
-		a.tell(append(hooks.Explain("pushed, not deployed", err), redeployHints(gitDir, call)...)...)
+		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
-		a.tell(hooks.Explain("refused", err)...)
+		a.tell(hooks.Explain(remedyOf, "refused", err)...)
 		return exitError(exitFailed)
 	case status != 0:
 		return exitError(status)

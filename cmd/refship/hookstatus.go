@@ -107,9 +107,9 @@ func (r *repositoryStatus) code() int {
 			return exitConflict
 		}
 		switch st.Standing {
-		case deploy.StandingBehind, deploy.StandingDiverged, deploy.StandingUnknown:
+		case deploy.RelationBehind, deploy.RelationDiverged, deploy.RelationUnknown:
 			return exitConflict
-		case deploy.StandingEmpty, deploy.StandingAhead:
+		case deploy.RelationEmpty, deploy.RelationAhead:
 			code = exitFailed
 		}
 	}
@@ -133,7 +133,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hook", "%s", words)
 		if h.Problem != nil {
 			problem = true
-			for _, line := range hooks.Explain("problem", h.Problem) {
+			for _, line := range hooks.Explain(remedyOf, "problem", h.Problem) {
 				add("", "%s", line)
 			}
 		}
@@ -151,7 +151,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hint", "refship hook install %s", text.Quote(r.repo.GitDir))
 	}
 	if i.ConfigErr != nil {
-		for _, line := range hooks.Explain("config", i.ConfigErr) {
+		for _, line := range hooks.Explain(remedyOf, "config", i.ConfigErr) {
 			add("", "%s", line)
 		}
 	}
@@ -203,7 +203,7 @@ type hookStatusJSON struct {
 type targetStatusJSON struct {
 	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
-	Standing deploy.Standing `json:"standing"` // of the ref against the head; "": unknown
+	Standing deploy.Relation `json:"standing"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits
 	Head     record.ID       `json:"head"`     // 0: no deploy yet
 	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed

@@ -18,10 +18,10 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
 // arena is where pushers meet: servers, each with its own data directory, and their etcd.
@@ -175,7 +175,7 @@ func (a *arena) readHeads(ctx context.Context, client int) {
 		}
 		repo := a.repos[i%len(a.repos)]
 		call := a.history.now()
-		head, err := deploy.NewStore(conn, lockTTL, slog.New(slog.DiscardHandler)).Chain(record.Namespace(namespaceOf(repo))).Head(ctx)
+		head, err := store.Open(conn, record.Namespace(namespaceOf(repo))).Head(ctx)
 		if err != nil {
 			continue
 		}

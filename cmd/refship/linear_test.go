@@ -10,7 +10,6 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"syscall"
@@ -20,9 +19,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
-	"refship/deploy"
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
 var (
@@ -227,7 +226,7 @@ func (a *arena) checkChain(repo string) {
 	}
 	defer client.Close()
 	var chain []*record.Deploy
-	err = deploy.NewStore(client, lockTTL, slog.New(slog.DiscardHandler)).Chain(record.Namespace(namespaceOf(repo))).Log(a.Context(), 0, func(d *record.Deploy) error {
+	err = store.Open(client, record.Namespace(namespaceOf(repo))).Log(a.Context(), 0, func(d *record.Deploy) error {
 		chain = append([]*record.Deploy{d}, chain...)
 		return nil
 	})

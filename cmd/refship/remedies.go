@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"strings"
 
+	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
+	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/gitserver"
@@ -66,6 +69,8 @@ var remedies = map[fault.Reason]func(about []string) string{
 	repos.ReasonUnknown: func(about []string) string {
 		return "refship repo list shows those that exist, refship repo create " + about[0] + " makes this one"
 	},
+	store.ReasonNoPath: fixed("a path goes from the deploy's root, without a slash at its start, " +
+		"as refship ls --recursive prints it"),
 	target.ReasonNone: fixed("it has no target yet: refship repo target add REPO NAME makes one"),
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
@@ -89,10 +94,91 @@ var remedies = map[fault.Reason]func(about []string) string{
 // fixed is a remedy that is about nothing in particular.
 func fixed(remedy string) func([]string) string { return func([]string) string { return remedy } }
 
+// deployRemedies words what to do about a deploy that was refused: to users of refship's own server, or else of an
+// installed hook or a command on the machine of the repository. Sorted by reason.
+func deployRemedies(server bool) map[fault.Reason]func(about []string) string {
+	override := func(kind string) string { return "override it, " + overrideRemedy(server, kind) }
+	return map[fault.Reason]func(about []string) string{
+		deploy.ReasonCommitOlder: func(about []string) string {
+			return "to go back, git revert what came after it and " + pushWords(about[0]) + " that; or " + override(about[0])
+		},
+		deploy.ReasonFileLarge: fixed("take it out of the commit and push again, " +
+			"or ask the server's operator to raise its limit, --max-file-size"),
+		deploy.ReasonHeadCommit: func(about []string) string {
+			return "a chain of commits goes on with commits: deploy one that contains it, refship deploy --repo DIR --rev REV, " +
+				"or give the directory a namespace of its own; or " + override(about[0])
+		},
+		deploy.ReasonHeadDirectory: func(about []string) string {
+			return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR: " +
+				"give the repository a namespace of its own; or " + override(about[0])
+		},
+		deploy.ReasonHeadUnhashed: func(about []string) string {
+			return "deploy once with the tool that made it, with a hash; or " + override(about[0])
+		},
+		deploy.ReasonHeadUnknown: func(about []string) string {
+			return "bring it in from where it was deployed (see refship show " + about[1] + "), merge or rebase, then " +
+				pushWords(about[0]) + " again; or " + override(about[0])
+		},
+		deploy.ReasonNamespaceMixed: func(about []string) string {
+			if about[1] == "" {
+				return "deploy into a namespace of its own: --namespace NS"
+			}
+			return "give the target a namespace of its own: " + targetCommand(server, about) + " --namespace NS"
+		},
+		deploy.ReasonPathMissing: func(about []string) string {
+			if about[1] == "" {
+				return "commit that directory, or name another with --path"
+			}
+			return "commit that directory and push again, or push to a ref that is not deployed; " +
+				"the server's operator gives the target another path with: " + targetCommand(server, about) + " --path PATH"
+		},
+	}
+}
+
+// overrideRemedy is how a deploy of a kind overrides the chain's head.
+func overrideRemedy(server bool, kind string) string {
+	const byPush = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
+	const byCommand = "refship deploy --repo DIR --rev REV --force --reason TEXT"
+	isPush := kind == string(record.KindPush)
+	switch {
+	case server && isPush:
+		return byPush
+	case server:
+		return "by hand: " + byCommand + ", or " + byPush
+	case isPush:
+		return "on the git server: " + byCommand
+	}
+	return "with --force --reason TEXT"
+}
+
+// pushWords are what a user does with a new commit, to deploy it as before.
+func pushWords(kind string) string {
+	if kind == string(record.KindPush) {
+		return "push"
+	}
+	return "push or deploy"
+}
+
+// targetCommand is the command that changes a target, {repository, name}.
+func targetCommand(server bool, about []string) string {
+	if server {
+		return "refship repo target set " + about[0] + " " + about[1]
+	}
+	return "refship hook install DIR --target " + about[1]
+}
+
 // remedyOf is what to do about an error, "" if that is not known.
-func remedyOf(err error) string {
-	if reason, about := fault.ReasonOf(err); remedies[reason] != nil {
-		return remedies[reason](about)
+func remedyOf(err error) string { return wordRemedy(err, deployRemedies(false)) }
+
+// serverRemedyOf is remedyOf for users of refship's own server.
+func serverRemedyOf(err error) string { return wordRemedy(err, deployRemedies(true)) }
+
+func wordRemedy(err error, deploys map[fault.Reason]func(about []string) string) string {
+	reason, about := fault.ReasonOf(err)
+	for _, words := range []func([]string) string{remedies[reason], deploys[reason]} {
+		if words != nil {
+			return words(about)
+		}
 	}
 	return fault.RemedyOf(err)
 }

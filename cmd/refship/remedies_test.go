@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/hooks/install"
 	"refship/hooks/target"
@@ -27,6 +28,46 @@ func TestRemediesOfHooks(t *testing.T) {
 	} {
 		if got := remedyOf(fmt.Errorf("install hooks: %w", err)); got != want {
 			t.Errorf("%s: %q, want %q", err.Reason, got, want)
+		}
+	}
+}
+
+// What a refused deploy is told depends on where it is read, and on whether it was a push.
+func TestRemediesOfRefusedDeploys(t *testing.T) {
+	const command = "refship deploy --repo DIR --rev REV --force --reason TEXT"
+	const push = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
+	server, elsewhere := serverRemedyOf, remedyOf
+	for _, c := range []struct {
+		words  func(error) string
+		reason fault.Reason
+		about  []string
+		want   string
+	}{
+		{server, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; or override it, " + push},
+		{server, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
+			"or override it, by hand: " + command + ", or " + push},
+		{elsewhere, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; " +
+			"or override it, on the git server: " + command},
+		{elsewhere, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
+			"or override it, with --force --reason TEXT"},
+		{server, deploy.ReasonFileLarge, nil, "take it out of the commit and push again, or ask the server's operator to raise its limit, --max-file-size"},
+		{elsewhere, deploy.ReasonHeadCommit, []string{"deploy", "7"}, "a chain of commits goes on with commits: deploy one that contains it, " +
+			"refship deploy --repo DIR --rev REV, or give the directory a namespace of its own; or override it, with --force --reason TEXT"},
+		{server, deploy.ReasonHeadDirectory, []string{"push", "7"}, "a chain of plain directories goes on with plain directories, " +
+			"refship deploy --dir DIR: give the repository a namespace of its own; or override it, " + push},
+		{server, deploy.ReasonHeadUnhashed, []string{"push", "7"}, "deploy once with the tool that made it, with a hash; or override it, " + push},
+		{server, deploy.ReasonHeadUnknown, []string{"push", "7"}, "bring it in from where it was deployed (see refship show 7), merge or rebase, " +
+			"then push again; or override it, " + push},
+		{server, deploy.ReasonNamespaceMixed, []string{"config", "web"}, "give the target a namespace of its own: refship repo target set config web --namespace NS"},
+		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "web"}, "give the target a namespace of its own: refship hook install DIR --target web --namespace NS"},
+		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", ""}, "deploy into a namespace of its own: --namespace NS"},
+		{server, deploy.ReasonPathMissing, []string{"config", "web"}, "commit that directory and push again, or push to a ref that is not deployed; " +
+			"the server's operator gives the target another path with: refship repo target set config web --path PATH"},
+		{elsewhere, deploy.ReasonPathMissing, []string{"config", ""}, "commit that directory, or name another with --path"},
+	} {
+		err := fmt.Errorf("deploy: %w", &fault.Error{Kind: fault.Refused, Reason: c.reason, About: c.about})
+		if got := c.words(err); got != c.want {
+			t.Errorf("%s %q: got %q, want %q", c.reason, c.about, got, c.want)
 		}
 	}
 }

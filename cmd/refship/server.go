@@ -73,7 +73,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	defer closeInto(&err, watch)
 	defer s.release()
 	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: s.store, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Store: s.store, Remedy: serverRemedyOf, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
 		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
 	})
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		Remedy: remedyOf, Limits: s.flags.limits(),
+		Remedy: serverRemedyOf, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -169,14 +169,14 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 	}
 	for _, repo := range repositories {
 		for _, target := range repo.Targets {
-			unstuck, err := s.store.Chain(target.Namespace).Unstick(ctx,
+			removed, err := s.store.Chain(target.Namespace).BreakDeadLock(ctx,
 				func(h record.Holder) bool { return h.Server == self })
 			switch {
 			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and so will each push
 			case err != nil:
 				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
 			}
-			if unstuck {
+			if removed {
 				s.say("%s: removed the lock of an earlier run", target.Namespace)
 			}
 		}

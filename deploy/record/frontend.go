@@ -1,8 +1,8 @@
 package record
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,7 +32,8 @@ const MgmtNamespace Namespace = "/_mgmt"
 
 // Settings are of mgmt's frontends; the zero value is mgmt's defaults.
 type Settings struct {
-	Entry       string `json:"entry,omitempty"`        // the file that mgmt starts with, a path in the tree; "" is main.mcl (lang) or start.yaml (yaml)
+	// Entry is the file that mgmt starts with, a path in the tree; "" is main.mcl (lang) or start.yaml (yaml).
+	Entry       string `json:"entry,omitempty"`
 	Noop        bool   `json:"noop,omitempty"`         // change nothing, only say what would be
 	Sema        int    `json:"sema,omitempty"`         // how many resources run at a time; 0 is no bound
 	NoAutoEdges bool   `json:"no_autoedges,omitempty"` // of mgmt's --no-autoedges
@@ -41,48 +42,54 @@ type Settings struct {
 
 // The names of settings, in records, in a repository's config and on the command line.
 const (
-	SettingEntry       = "entry"
-	SettingNoop        = "noop"
-	SettingSema        = "sema"
-	SettingNoAutoEdges = "no-autoedges"
-	SettingNoAutoGroup = "no-autogroup"
+	settingEntry       = "entry"
+	settingNoop        = "noop"
+	settingSema        = "sema"
+	settingNoAutoEdges = "no-autoedges"
+	settingNoAutoGroup = "no-autogroup"
 )
 
 // SettingNames are all of them.
 func SettingNames() []string {
-	return []string{SettingEntry, SettingNoop, SettingSema, SettingNoAutoEdges, SettingNoAutoGroup}
+	return []string{settingEntry, settingNoop, settingSema, settingNoAutoEdges, settingNoAutoGroup}
 }
 
 // Text gives the settings that are not mgmt's defaults, by name, as text. It is never nil.
 func (s Settings) Text() map[string]string {
 	text := map[string]string{}
 	if s.Entry != "" {
-		text[SettingEntry] = s.Entry
+		text[settingEntry] = s.Entry
 	}
 	if s.Sema != 0 {
-		text[SettingSema] = strconv.Itoa(s.Sema)
+		text[settingSema] = strconv.Itoa(s.Sema)
 	}
-	for name, on := range map[string]bool{SettingNoop: s.Noop, SettingNoAutoEdges: s.NoAutoEdges, SettingNoAutoGroup: s.NoAutoGroup} {
-		if on {
+	for name, flag := range s.flags() {
+		if *flag {
 			text[name] = "true"
 		}
 	}
 	return text
 }
 
+// flags are the settings that are either true or false, by name.
+func (s *Settings) flags() map[string]*bool {
+	return map[string]*bool{
+		settingNoop: &s.Noop, settingNoAutoEdges: &s.NoAutoEdges, settingNoAutoGroup: &s.NoAutoGroup,
+	}
+}
+
 // Set reads one setting as Text writes it.
 func (s *Settings) Set(name, text string) error {
-	flags := map[string]*bool{SettingNoop: &s.Noop, SettingNoAutoEdges: &s.NoAutoEdges, SettingNoAutoGroup: &s.NoAutoGroup}
 	var err error
-	switch flag := flags[name]; {
-	case name == SettingEntry:
+	switch flag := s.flags()[name]; {
+	case name == settingEntry:
 		s.Entry = text
-	case name == SettingSema:
+	case name == settingSema:
 		s.Sema, err = strconv.Atoi(text)
 	case flag == nil:
 		return fmt.Errorf("setting %q is not known: there are %s", name, strings.Join(SettingNames(), ", "))
-	case !slices.Contains([]string{"true", "false"}, text):
-		err = fmt.Errorf("it is neither true nor false")
+	case text != "true" && text != "false":
+		err = errors.New("it is neither true nor false")
 	default:
 		*flag = text == "true"
 	}

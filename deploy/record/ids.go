@@ -28,7 +28,7 @@ func ParseNamespace(s string) (Namespace, error) {
 		}
 	}
 	if len(s) > MaxNamespace {
-		return bad(fmt.Sprintf("is longer than %d bytes", MaxNamespace))
+		return bad(fmt.Sprintf("is %d bytes (limit %d)", len(s), MaxNamespace))
 	}
 	rest, ok := strings.CutPrefix(s, "/")
 	if !ok {

@@ -12,7 +12,8 @@ import (
 // MaxPath is how long a path of a tree may be: what a Linux file system can hold, in bytes.
 const MaxPath = 4095
 
-// CheckPath takes what a Job's Path may be: "" or a clean relative path of UTF-8, elements joined with "/".
+// CheckPath checks a path in a tree as a user writes it: "", or a clean relative path of UTF-8, elements joined with
+// "/".
 func CheckPath(path string) error {
 	bad := !utf8.ValidString(path) || len(path) > MaxPath
 	for element := range strings.SplitSeq(path, "/") {
@@ -22,8 +23,9 @@ func CheckPath(path string) error {
 		return nil
 	}
 	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), MaxPath)]),
-		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; leave it out for the whole tree",
+		Kind: fault.Refused,
+		What: fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), MaxPath)]),
+		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; " +
+			"leave it out for the whole tree",
 	}
 }

@@ -54,7 +54,7 @@ type Record struct {
 	Repository      string            `json:"repository"`
 	Target          string            `json:"target"`
 	Ref             string            `json:"ref"`
-	Commits         int               `json:"commits"` // from the previous hash (excluded) to hash; 1 for a first or a forced deploy, 0 for a plain directory
+	Commits         int               `json:"commits"` // since previous_hash; 1 if first or forced, 0 of a directory
 	Subject         string            `json:"subject"` // the commit's, or "directory NAME"
 	Author          string            `json:"author"`  // "Name <mail>"; "" for a plain directory
 	Pusher          Pusher            `json:"pusher"`
@@ -65,7 +65,7 @@ type Record struct {
 	Time            time.Time         `json:"time"`             // UTC, milliseconds, never decreasing along a chain
 }
 
-// encode gives the record's bytes: JSON without HTML escaping and without a trailing newline.
+// Encode gives the record's bytes: JSON without HTML escaping and without a trailing newline.
 func (r *Record) Encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -112,6 +112,7 @@ func (r *Record) Root() tree.Entry {
 	return tree.Entry{Mode: filemode.Dir, OID: oid, Size: r.TreeSize, SHA256: sum}
 }
 
+// Sum is the sha256 of a record's bytes, in hex.
 func Sum(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -132,7 +133,7 @@ func SubjectOf(message string) string {
 	return Shorten(strings.TrimSpace(strings.Join(lines, " ")))
 }
 
-// Shorten makes valid UTF-8 of at most maxText bytes, and an ellipsis, of a text that a stranger may have made long.
+// Shorten makes a text from outside valid UTF-8 of at most 1,000 bytes, and an ellipsis.
 func Shorten(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) <= maxText {

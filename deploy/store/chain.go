@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"refship/deploy/etcd"
 	"refship/deploy/record"
 )
 
@@ -17,143 +13,19 @@ var ErrNotFound = errors.New("no such deploy")
 
 // Chain reads the chain of one namespace.
 type Chain struct {
-	kv clientv3.KV // with a bound on how long one request may take
-	ns record.Namespace
+	reader Reader
+	ns     record.Namespace
 }
 
-// Open gives what reads the chain of a namespace; it asks etcd nothing yet. kv bounds how long a request may take.
-func Open(kv clientv3.KV, ns record.Namespace) *Chain { return &Chain{kv: kv, ns: ns} }
+// New gives the chain of a namespace as a Reader has it.
+func New(reader Reader, ns record.Namespace) *Chain { return &Chain{reader: reader, ns: ns} }
 
 // Namespace is the chain's namespace.
 func (c *Chain) Namespace() record.Namespace { return c.ns }
 
-func (c *Chain) DeployKey(id record.ID, which int) string {
-	return fmt.Sprintf("%s/deploy/%d/%s", c.ns, id, record.KeyNames[which])
-}
-
-// Key gives a key of refship's own below the namespace.
-func (c *Chain) Key(name string) string { return string(c.ns) + "/refship/" + name }
-
-// maxProbes is how many ids one txn asks for: two operations each.
-const maxProbes = etcd.MaxOps / 2
-
-// deploysPerTxn is how many deploys one txn reads.
-const deploysPerTxn = etcd.MaxOps / record.NumKeys
-
-// Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
-// NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
-func (c *Chain) Head(ctx context.Context) (*record.Deploy, error) {
-	state, err := c.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return state.Head, nil
-}
-
-// headAt finds the head at a revision, knowing that it may be low.
-func (c *Chain) headAt(ctx context.Context, rev int64, low record.ID) (*record.Deploy, error) {
-	for {
-		head, next, err := c.top(ctx, low, rev)
-		switch {
-		case err != nil:
-			return nil, err
-		case next:
-			if low, err = c.gallop(ctx, rev, low+1); err != nil {
-				return nil, err
-			}
-		case head == nil && low > 0: // a hint beyond the chain
-			low = 0
-		default:
-			return head, nil
-		}
-	}
-}
-
-// top reads deploy low (nil if it is not there; there is no deploy 0) and tells whether the next one exists.
-func (c *Chain) top(ctx context.Context, low record.ID, rev int64) (d *record.Deploy, next bool, err error) {
-	ops := c.readOps(nil, low, rev)
-	for which := range record.KeyNames {
-		ops = append(ops, clientv3.OpGet(c.DeployKey(low+1, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
-	}
-	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
-	if err != nil {
-		return nil, false, fmt.Errorf("read head of %s: %w", c.ns, etcd.Classify(err))
-	}
-	var above [record.NumKeys]bool
-	for which := range record.KeyNames {
-		above[which] = resp.Responses[record.NumKeys+which].GetResponseRange().Count > 0
-	}
-	if next = above[record.KeyRecord] || above[record.KeyPayload]; next {
-		return nil, true, nil
-	}
-	if low > 0 {
-		if d, err = c.take(low, resp.Responses); d == nil || err != nil {
-			return nil, false, err
-		}
-	}
-	for which := range record.KeyNames {
-		if above[which] {
-			return nil, false, record.Corrupt(c.DeployKey(low+1, which), "it is there without the deploy's record")
-		}
-	}
-	return d, false, nil
-}
-
-// gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until one is missing, then halves.
-func (c *Chain) gallop(ctx context.Context, rev int64, low record.ID) (record.ID, error) {
-	var ids []record.ID
-	for step := record.ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
-		ids = append(ids, low+step)
-	}
-	there, err := c.probe(ctx, rev, ids)
-	if err != nil {
-		return 0, err
-	}
-	high := low + 1 // missing, in the end
-	for i, id := range ids {
-		if !there[i] {
-			high = id
-			break
-		}
-		low = id
-	}
-	for low+1 < high {
-		middle := low + (high-low)/2
-		there, err := c.probe(ctx, rev, []record.ID{middle})
-		if err != nil {
-			return 0, err
-		}
-		if there[0] {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
-}
-
-// probe tells which deploys exist at a revision.
-func (c *Chain) probe(ctx context.Context, rev int64, ids []record.ID) ([]bool, error) {
-	ops := make([]clientv3.Op, 0, 2*len(ids))
-	for _, id := range ids {
-		for _, which := range []int{record.KeyRecord, record.KeyPayload} {
-			ops = append(ops, clientv3.OpGet(c.DeployKey(id, which), clientv3.WithCountOnly(), clientv3.WithRev(rev)))
-		}
-	}
-	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
-	if err != nil {
-		return nil, fmt.Errorf("read head of %s: %w", c.ns, etcd.Classify(err))
-	}
-	there := make([]bool, len(ids))
-	for i := range ids {
-		there[i] = resp.Responses[2*i].GetResponseRange().Count+resp.Responses[2*i+1].GetResponseRange().Count > 0
-	}
-	return there, nil
-}
-
 // Get reads one deploy; ErrNotFound if the chain has none of that id.
 func (c *Chain) Get(ctx context.Context, id record.ID) (*record.Deploy, error) {
-	deploys, err := c.read(ctx, []record.ID{id}, 0)
+	deploys, err := c.deploys(ctx, []record.ID{id})
 	if err != nil {
 		return nil, err
 	}
@@ -169,20 +41,49 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*record.Deploy) erro
 	if err != nil || head == nil {
 		return err
 	}
-	left := int(head.ID)
-	if limit > 0 {
-		left = min(left, limit)
+	oldest := record.ID(1)
+	if limit > 0 && record.ID(limit) < head.ID {
+		oldest = head.ID - record.ID(limit) + 1
 	}
-	for next := head.ID; left > 0; {
-		var ids []record.ID
-		for ; left > 0 && len(ids) < deploysPerTxn; left-- {
-			ids = append(ids, next)
-			next--
+	return c.down(ctx, head.ID, oldest, fn)
+}
+
+// NewestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
+func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
+	if d == nil || d.Record != nil {
+		return d, nil
+	}
+	var newest *record.Deploy
+	err := c.down(ctx, d.ID-1, 1, func(d *record.Deploy) error {
+		if d.Record == nil {
+			return nil
 		}
-		deploys, err := c.read(ctx, ids, 0)
+		newest = d
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return newest, err
+}
+
+// errEnough ends a walk down a chain.
+var errEnough = errors.New("enough")
+
+// deploysPerRead is how many deploys are read together.
+const deploysPerRead = MaxQueries / record.NumKeys
+
+// down calls fn for each deploy from the newest down to the oldest; all of them must exist.
+func (c *Chain) down(ctx context.Context, newest, oldest record.ID, fn func(*record.Deploy) error) error {
+	for next := newest; next >= oldest; {
+		var ids []record.ID
+		for ; next >= oldest && len(ids) < deploysPerRead; next-- {
+			ids = append(ids, next)
+		}
+		deploys, err := c.deploys(ctx, ids)
 		for i, d := range deploys {
 			if d == nil {
-				return c.gapError(ids[i])
+				return record.Corrupt(c.DeployKey(ids[i], record.KeyRecord), "the deploy is missing, a later one is there")
 			}
 			if err := fn(d); err != nil {
 				return err
@@ -195,54 +96,50 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*record.Deploy) erro
 	return nil
 }
 
-// read gets deploys in one txn at a revision (0: now); nil for one that is not there. If one is corrupt, those before it
-// come with the error.
-func (c *Chain) read(ctx context.Context, ids []record.ID, rev int64) ([]*record.Deploy, error) {
-	ops := make([]clientv3.Op, 0, record.NumKeys*len(ids))
+// deploys reads deploys; nil for one that is not there. If one is corrupt, those before it come with the error.
+func (c *Chain) deploys(ctx context.Context, ids []record.ID) ([]*record.Deploy, error) {
+	var queries []Query
 	for _, id := range ids {
-		ops = c.readOps(ops, id, rev)
+		queries = c.askDeploy(queries, id)
 	}
-	resp, err := c.kv.Txn(ctx).Then(ops...).Commit()
+	found, _, err := c.reader.Read(ctx, 0, queries)
 	if err != nil {
-		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, etcd.Classify(err))
+		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, err)
 	}
 	deploys := make([]*record.Deploy, len(ids))
 	for i, id := range ids {
-		if deploys[i], err = c.take(id, resp.Responses[i*record.NumKeys:]); err != nil {
+		if deploys[i], err = c.parseDeploy(id, found[i*record.NumKeys:]); err != nil {
 			return deploys[:i], err
 		}
 	}
 	return deploys, nil
 }
 
-// readOps appends what reads one deploy; take reads the answers.
-func (c *Chain) readOps(ops []clientv3.Op, id record.ID, rev int64) []clientv3.Op {
+// askDeploy appends the queries for one deploy; parseDeploy reads the answers.
+func (c *Chain) askDeploy(queries []Query, id record.ID) []Query {
 	for which := range record.KeyNames {
-		opts := []clientv3.OpOption{clientv3.WithRev(rev)}
-		if which == record.KeyPayload {
-			opts = append(opts, clientv3.WithKeysOnly()) // it may be large, and only its revision is of use
-		}
-		ops = append(ops, clientv3.OpGet(c.DeployKey(id, which), opts...))
+		// The payload may be large, and only its revision is of use.
+		queries = append(queries, Query{Key: c.DeployKey(id, which), NoValue: which == record.KeyPayload})
 	}
-	return ops
+	return queries
 }
 
-// take makes a deploy of the answers to readOps; nil if there is none.
-func (c *Chain) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*record.Deploy, error) {
+// parseDeploy makes a deploy of the answers to askDeploy; nil if there is none.
+func (c *Chain) parseDeploy(id record.ID, found [][]KeyValue) (*record.Deploy, error) {
 	d := &record.Deploy{ID: id}
 	for which := range record.KeyNames {
-		kvs := answers[which].GetResponseRange().Kvs
-		if len(kvs) == 0 {
+		if len(found[which]) == 0 {
 			continue
 		}
-		d.Revisions[which] = kvs[0].ModRevision
+		kv := found[which][0]
+		d.Revisions[which] = kv.Revision
 		switch which {
 		case record.KeyHash:
-			d.Hash = record.Hash(kvs[0].Value)
+			d.Hash = record.Hash(kv.Value)
 		case record.KeyRecord:
-			d.RecordBytes = kvs[0].Value
+			d.RecordBytes = kv.Value
 		case record.KeySignature:
-			d.Signature = kvs[0].Value
+			d.Signature = kv.Value
 		}
 	}
 	switch {
@@ -262,34 +159,4 @@ func (c *Chain) take(id record.ID, answers []*etcdserverpb.ResponseOp) (*record.
 		return nil, record.Corrupt(c.DeployKey(id, record.KeyHash), "it is there without the deploy's record")
 	}
 	return nil, nil
-}
-
-// NewestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
-func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
-	if d == nil || d.Record != nil {
-		return d, nil
-	}
-	for next := d.ID - 1; next > 0; {
-		var ids []record.ID
-		for ; next > 0 && len(ids) < deploysPerTxn; next-- {
-			ids = append(ids, next)
-		}
-		deploys, err := c.read(ctx, ids, 0)
-		if err != nil {
-			return nil, err
-		}
-		for i, d := range deploys {
-			if d == nil {
-				return nil, c.gapError(ids[i])
-			}
-			if d.Record != nil {
-				return d, nil
-			}
-		}
-	}
-	return nil, nil
-}
-
-func (c *Chain) gapError(id record.ID) error {
-	return record.Corrupt(c.DeployKey(id, record.KeyRecord), "the deploy is missing, a later one is there")
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/disk"
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -26,8 +25,8 @@ import (
 // filesAtOnce bounds how many small contents are read from etcd together.
 const filesAtOnce = 64
 
-// checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it, whatever
-// links and names the tree has.
+// checkout writes one deploy's tree below root. Paths go through os.Root: nothing can be written outside of it,
+// whatever links and names the tree has.
 type checkout struct {
 	chain *Chain
 	nodes *Nodes
@@ -46,7 +45,8 @@ type place struct {
 }
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
-// appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty directory.
+// appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty
+// directory.
 func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
 	if d.Record == nil {
 		return c.noTreeError(d)
@@ -94,7 +94,8 @@ func checkFree(dir string) error {
 		return err
 	default:
 		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Failed, fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir)), "make it first")
+			what := fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir))
+			return fault.New(fault.Failed, what, "make it first")
 		}
 		return nil
 	}
@@ -107,7 +108,7 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		for i, p := range level {
 			entries[i] = p.entry
 		}
-		if err := w.nodes.verified(ctx, entries); err != nil {
+		if err := w.nodes.loadVerified(ctx, entries); err != nil {
 			return err
 		}
 		if w.dirs += len(level); w.dirs > maxDirs {
@@ -115,7 +116,7 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		}
 		var next []place
 		for _, p := range level {
-			for _, e := range w.nodes.Known[p.entry.OID].Entries {
+			for _, e := range w.nodes.Node(p.entry.OID).Entries {
 				at := place{path.Join(p.path, e.Name), e}
 				if e.Mode == dirMode {
 					next = append(next, at)
@@ -166,12 +167,12 @@ func (w *checkout) flush(ctx context.Context) error {
 	for i, p := range w.batch {
 		keys[i] = w.chain.ContentKey(p.entry.SHA256)
 	}
-	values, err := etcd.Get(ctx, w.chain.kv, keys)
+	found, err := w.chain.readKeys(ctx, keys)
 	if err != nil {
-		return fmt.Errorf("read contents: %w", etcd.Classify(err))
+		return err
 	}
 	for i, p := range w.batch {
-		if err := w.small(p, values[i], keys[i]); err != nil {
+		if err := w.small(p, keys[i], found[i]); err != nil {
 			return fmt.Errorf("%q: %w", p.path, err)
 		}
 		w.count(p.entry.Size)
@@ -180,9 +181,10 @@ func (w *checkout) flush(ctx context.Context) error {
 	return nil
 }
 
-func (w *checkout) small(p place, value []byte, key string) error {
-	if value == nil {
-		return record.Corrupt(key, "it is missing")
+func (w *checkout) small(p place, key string, found []KeyValue) error {
+	value, err := valueOf(key, found)
+	if err != nil {
+		return err
 	}
 	sum := tree.NewContentHash(p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails

@@ -30,8 +30,8 @@ func (c Change) Clone() Change {
 	return Change{Path: strings.Clone(c.Path), Old: entry(c.Old), New: entry(c.New)}
 }
 
-// Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every node
-// that it reads is checked, contents are not read. fn's error ends it.
+// Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every
+// node that it reads is checked, contents are not read. fn's error ends it.
 func (c *Chain) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
 	for _, d := range []*record.Deploy{a, b} {
 		if d.Record == nil {
@@ -212,8 +212,8 @@ func inOrder(old, new []tree.Entry) int {
 	return strings.Compare(key(&old[0]), key(&new[0]))
 }
 
-// stepOf makes a step of an entry of the directory at where in the old tree and in the new: either may be nil, and both
-// are directories or none is.
+// stepOf makes a step of an entry of the directory at where in the old tree and in the new: either may be nil, and
+// both are directories or none is.
 func stepOf(where string, a, b *tree.Entry) step {
 	one := a
 	if one == nil {
@@ -242,12 +242,12 @@ func (n *Nodes) named(dir tree.Entry) ([]tree.Entry, error) {
 	if dir.OID.IsZero() {
 		return nil, nil
 	}
-	node := n.Known[dir.OID]
-	if node == nil {
+	switch known, ok := n.known[dir.OID]; {
+	case !ok:
 		return nil, n.Unknown(dir.OID)
-	}
-	if text := n.Text[dir.OID]; text.SHA256 != dir.SHA256 || text.Size != dir.Size {
+	case !sameText(known.entry, dir):
 		return nil, record.Corrupt(n.chain.TreeKey(dir.OID), "it is not what the tree above it names")
+	default:
+		return known.node.Entries, nil
 	}
-	return node.Entries, nil
 }

@@ -29,7 +29,7 @@ func run(ctx context.Context, endpoint, namespace string) error {
 		return err
 	}
 	defer client.Close()
-	return store.Open(etcd.Bounded(client), ns).Log(ctx, 0, func(d *record.Deploy) error {
+	return store.Open(client, ns).Log(ctx, 0, func(d *record.Deploy) error {
 		_, err := fmt.Println(d.ID, d.Hash)
 		return err
 	})

@@ -47,7 +47,7 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 		p.Listed[i] = p.Listed[i].Clone()
 	}
 	if err == nil && long != "" {
-		err = badName(long, p.job.again())
+		err = badName(long, p.job.afterChange())
 	}
 	return err
 }

@@ -20,8 +20,8 @@ type superblock struct {
 	value []byte
 }
 
-// layForMgmt makes what mgmt reads of the tree, with one of its frontends: payload and superblock, and contents that it
-// wants otherwise than we store them. What mgmt could not run is refused here.
+// layForMgmt makes what mgmt reads of the tree, with one of its frontends: payload and superblock, and the contents
+// that it wants stored in another way. What mgmt could not run is refused here.
 func (p *Prepared) layForMgmt(ctx context.Context) error {
 	if !p.Frontend.IsMgmt() {
 		return nil
@@ -29,7 +29,7 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	if err := p.nodes.LoadBelow(ctx, p.root); err != nil {
 		return err
 	}
-	layout, err := mgmt.Lay(ctx, p.source(ctx), mgmt.Options{
+	layout, err := mgmt.Lay(ctx, p.mgmtSource(ctx), mgmt.Options{
 		Frontend: string(p.Frontend), Entry: p.job.Settings.Entry, MaxValue: etcd.MaxValue,
 	})
 	if err != nil {
@@ -50,7 +50,9 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 		p.keys++
 	}
 	for _, large := range layout.Large {
-		p.planned = append(p.planned, &content{oid: large.OID, size: large.Size, sum: large.SHA256, path: large.Path, uncut: true})
+		p.planned = append(p.planned, &content{
+			oid: large.OID, size: large.Size, sum: large.SHA256, path: large.Path, uncut: true,
+		})
 	}
 	s := p.job.Settings
 	payload := mgmt.Payload{
@@ -67,20 +69,12 @@ func (p *Prepared) layForMgmt(ctx context.Context) error {
 	return nil
 }
 
-// nextID is the id that the deploy will have.
-func (p *Prepared) nextID() record.ID {
-	if p.Verdict.Head == nil {
-		return 1
-	}
-	return p.Verdict.Head.ID + 1
-}
-
-// source gives the tree to be deployed. Its nodes are known.
-func (p *Prepared) source(ctx context.Context) mgmt.Source {
+// mgmtSource gives the tree to be deployed. Its nodes are known.
+func (p *Prepared) mgmtSource(ctx context.Context) mgmt.Source {
 	return mgmt.Source{
 		Root: p.Verdict.tree,
 		Node: func(oid tree.OID) (*tree.Node, error) {
-			if node := p.nodes.Known[oid]; node != nil {
+			if node := p.nodes.Node(oid); node != nil {
 				return node, nil
 			}
 			return nil, p.nodes.Unknown(oid)

@@ -16,9 +16,9 @@ import (
 	"refship/deploy/tree"
 )
 
-func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Standing, int) {
+func (f *fixture) relation(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
 	f.Helper()
-	s, ahead, err := f.chain.Stand(f.Context(), job, head)
+	s, ahead, err := job.Relation(f.Context(), head)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func (f *fixture) stand(job *deploy.Job, head *record.Deploy) (deploy.Standing, 
 }
 
 // How any two commits of a random history stand to each other, git says, too.
-func TestStandAgainstGit(t *testing.T) {
+func TestRelationAgainstGit(t *testing.T) {
 	f := newFixture(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		g := *f
@@ -49,17 +49,17 @@ func TestStandAgainstGit(t *testing.T) {
 			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.Git("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
-			standing, ahead := g.stand(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
-			want, wantAhead := g.gitStanding(head, at, path)
-			if standing != want || ahead != wantAhead {
-				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, standing, ahead, want, wantAhead)
+			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
+			want, wantAhead := g.gitRelation(head, at, path)
+			if relation != want || ahead != wantAhead {
+				rt.Fatalf("%s on %s (path %q): %s by %d, git says %s by %d", at, head, path, relation, ahead, want, wantAhead)
 			}
 		}
 		_ = g.opened.Close()
 	})
 }
 
-func (f *fixture) gitStanding(head, at tree.OID, path string) (deploy.Standing, int) {
+func (f *fixture) gitRelation(head, at tree.OID, path string) (deploy.Relation, int) {
 	ancestor := func(a, b tree.OID) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
 		cmd.Dir = f.repo.Dir
@@ -67,20 +67,20 @@ func (f *fixture) gitStanding(head, at tree.OID, path string) (deploy.Standing, 
 	}
 	switch {
 	case head == at:
-		return deploy.StandingEqual, 0
+		return deploy.RelationEqual, 0
 	case ancestor(head, at):
 		if path != "" && f.repo.Git("rev-parse", head.String()+":"+path) == f.repo.Git("rev-parse", at.String()+":"+path) {
-			return deploy.StandingEqual, 0
+			return deploy.RelationEqual, 0
 		}
 		n, _ := strconv.Atoi(f.repo.Git("rev-list", "--count", head.String()+".."+at.String()))
-		return deploy.StandingAhead, n
+		return deploy.RelationAhead, n
 	case ancestor(at, head):
-		return deploy.StandingBehind, 0
+		return deploy.RelationBehind, 0
 	}
-	return deploy.StandingDiverged, 0
+	return deploy.RelationDiverged, 0
 }
 
-func TestStand(t *testing.T) {
+func TestRelation(t *testing.T) {
 	f := newFixture(t)
 	line := f.line("main", 3)
 	lacking := strings.Repeat("ab", 20)
@@ -91,30 +91,30 @@ func TestStand(t *testing.T) {
 	for name, c := range map[string]struct {
 		head  *record.Deploy
 		path  string
-		want  deploy.Standing
+		want  deploy.Relation
 		ahead int
 	}{
-		"nothing yet":                         {want: deploy.StandingEmpty},
-		"the same":                            {head: head(line[2].String(), ""), want: deploy.StandingEqual},
-		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.StandingAhead, ahead: 2},
-		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.StandingAhead},
-		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.StandingAhead, ahead: 2},
-		"a commit that is not here":           {head: head(lacking, ""), want: deploy.StandingUnknown},
-		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.StandingDiverged},
-		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.StandingDiverged},
-		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.StandingAhead, ahead: 1},
-		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.StandingAhead},
+		"nothing yet":                         {want: deploy.RelationEmpty},
+		"the same":                            {head: head(line[2].String(), ""), want: deploy.RelationEqual},
+		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.RelationAhead, ahead: 2},
+		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.RelationAhead},
+		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.RelationAhead, ahead: 2},
+		"a commit that is not here":           {head: head(lacking, ""), want: deploy.RelationUnknown},
+		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.RelationDiverged},
+		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.RelationDiverged},
+		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.RelationAhead, ahead: 1},
+		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.RelationAhead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(line[2])
 			job.Path = c.path
-			if got, ahead := f.stand(job, c.head); got != c.want || ahead != c.ahead {
+			if got, ahead := f.relation(job, c.head); got != c.want || ahead != c.ahead {
 				t.Errorf("%s by %d, want %s by %d", got, ahead, c.want, c.ahead)
 			}
 		})
 	}
 	missing := f.job(gittest.OID(lacking))
-	if s, _, err := f.chain.Stand(t.Context(), missing, head(line[0].String(), "")); err == nil {
+	if s, _, err := missing.Relation(t.Context(), head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}
 }

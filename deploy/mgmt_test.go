@@ -165,7 +165,7 @@ func TestFrontends(t *testing.T) {
 			d := f.get(1)
 			f.sameAsGit(d)
 			ran := f.runs()
-			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings[record.SettingEntry] != c.entry {
+			if d.Record.Frontend != c.made || ran.Name != string(c.made) || d.Record.Settings["entry"] != c.entry {
 				t.Errorf("frontend %s, mgmt runs %s, settings %v", d.Record.Frontend, ran.Name, d.Record.Settings)
 			}
 			if c.made != record.Empty {
@@ -176,9 +176,9 @@ func TestFrontends(t *testing.T) {
 			if _, already, err := f.do(job); err != nil || !already {
 				t.Errorf("the same again: already %t, %v", already, err)
 			}
-			standing, _, err := f.chain.Stand(t.Context(), job, f.get(1))
-			if err != nil || standing != deploy.StandingEqual {
-				t.Errorf("it stands %s, %v", standing, err)
+			relation, _, err := job.Relation(t.Context(), f.get(1))
+			if err != nil || relation != deploy.RelationEqual {
+				t.Errorf("relation is %s, %v", relation, err)
 			}
 		})
 	}
@@ -204,7 +204,7 @@ func TestMgmtRefusals(t *testing.T) {
 		"no main":               {record.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
 		"no entry":              {record.Lang, files{"x.mcl": regular("")}, "main.mcl"},
 		"no start":              {record.YAML, files{"x.yaml": regular("")}, "start.yaml"},
-		"auto, nothing":         {record.Auto, files{"x": regular("")}, "neither"},
+		"auto, nothing":         {record.Auto, files{"x": regular("")}, "nothing that mgmt starts with"},
 		"auto, both":            {record.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 	}
 	foreign(6, "")
 	_, _, err := f.do(f.mgmtJob(record.Lang, line[5]))
-	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "with a hash")
+	wantError[*deploy.ConflictError](t, err, "is at deploy 6, without a hash, by another writer", "head-without-hash push")
 	var list []string
 	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		list = append(list, fmt.Sprintf("%d %t", d.ID, d.Record == nil))
@@ -269,7 +269,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
-	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace of its own")
+	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
 }
 
 // golden is a dump of what mgmt itself wrote.

@@ -1,0 +1,120 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/text"
+)
+
+// Reasons of refusals. A job's kind is "push" or "deploy".
+const (
+	ReasonCommitOlder    fault.Reason = "commit-older"      // the head's commit contains the job's; About kind, head's id
+	ReasonFileLarge      fault.Reason = "file-large"        // a file is larger than MaxFile
+	ReasonHeadCommit     fault.Reason = "head-is-commit"    // and the job has a directory; About kind, head's id
+	ReasonHeadDirectory  fault.Reason = "head-is-directory" // and the job has a commit; About kind, head's id
+	ReasonHeadUnhashed   fault.Reason = "head-without-hash" // About kind, head's id
+	ReasonHeadUnknown    fault.Reason = "head-unknown"      // to the job's repository; About kind, head's id
+	ReasonNamespaceMixed fault.Reason = "namespace-mixed"   // one is mgmt's, job or head; About repository, target or ""
+	ReasonPathMissing    fault.Reason = "path-missing"      // in the job's commit; About repository, target or ""
+)
+
+// ErrLockLost: the chain's lock or head is not what it was when the deploy was prepared. Prepare again.
+var ErrLockLost = errors.New("chain lock lost")
+
+// ConflictError says that the job may not replace the chain's head (fault.Conflict).
+type ConflictError struct {
+	Namespace record.Namespace
+	Head      *record.Deploy
+	Why       string       // a sentence about the job and the head
+	Remedy    string       // "": Reason's
+	Reason    fault.Reason // "": there is a Remedy
+	About     []string     // of Reason
+}
+
+func (e *ConflictError) Error() string { return e.At() + "; " + e.Why }
+
+// Unwrap gives kind, remedy and reason.
+func (e *ConflictError) Unwrap() error {
+	return &fault.Error{Kind: fault.Conflict, What: e.Error(), Remedy: e.Remedy, Reason: e.Reason, About: e.About}
+}
+
+// At says where the chain is: its head, who deployed it and when.
+func (e *ConflictError) At() string {
+	hash, subject, when := "without a hash", "", ""
+	if e.Head.Hash != "" {
+		hash = e.Head.Hash.Short()
+	}
+	if r := e.Head.Record; r != nil {
+		subject = ` "` + text.Printable(r.Subject) + `"`
+		when = ", " + text.Age(time.Since(r.Time))
+	}
+	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, hash, subject, e.Head.By(), when)
+}
+
+// conflict says that the job may not replace the head.
+func (c *Chain) conflict(job *Job, head *record.Deploy, why, remedy string, reason fault.Reason) error {
+	e := &ConflictError{Namespace: c.ns, Head: head, Why: why, Remedy: remedy, Reason: reason}
+	if reason != "" {
+		e.About = []string{string(job.Kind), head.ID.String()}
+	}
+	return e
+}
+
+// catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
+func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string, reason fault.Reason) {
+	branch := strings.TrimPrefix(job.Ref, "refs/heads/")
+	why = "your " + job.Hash().Short() + " does not contain it"
+	if unknown {
+		why = "this repository does not have that commit"
+	}
+	if job.Repo.IsShallow() {
+		return why + ", and is a shallow clone", "fetch what it lacks: git fetch --unshallow; then " + job.pushAgain(), ""
+	}
+	if from := elsewhere(job, head.Record); from != "" {
+		if head.Record.Ref != "" {
+			branch = text.Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
+		}
+		pull := "git pull --rebase URL " + branch + ", with the URL of " + from
+		return "it came from " + from + ", and " + why, "catch up from there: " + pull + "; then " + job.pushAgain(), ""
+	}
+	if unknown {
+		return why, "", ReasonHeadUnknown
+	}
+	return why, strings.TrimSpace("git pull --rebase REMOTE "+branch) + ", then " + job.pushAgain(), ""
+}
+
+// elsewhere names the repository and the server that a record is from, if they are not the job's own. Servers of one
+// host name are told apart by their signing keys.
+func elsewhere(job *Job, r *record.Record) string {
+	if r == nil {
+		return ""
+	}
+	differ := func(theirs, ours string) bool { return theirs != "" && ours != "" && theirs != ours }
+	signer := ""
+	if job.Signer != nil {
+		signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
+	}
+	var where []string
+	if r.Repository != "" {
+		where = append(where, "repository "+text.Printable(r.Repository))
+	}
+	switch {
+	case r.Kind == record.KindDeploy && r.Pusher.Via != "ssh" && !differ(r.Repository, job.Repository):
+		return "" // a manual deploy: the server is where that was made, and not where the repository is
+	case differ(r.Server, job.Server):
+		where = append(where, "server "+text.Printable(r.Server))
+	case differ(r.Signer, signer):
+		server := strings.TrimSpace("server " + text.Printable(r.Server))
+		where = append(where, server+" with the signing key "+text.Printable(r.Signer))
+	case !differ(r.Repository, job.Repository):
+		return ""
+	}
+	return strings.Join(where, " on ")
+}

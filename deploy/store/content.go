@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/record"
+	"refship/deploy/tree"
+)
+
+// Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
+// first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
+func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
+	if d.Record == nil {
+		return c.noTreeError(d)
+	}
+	e, err := c.NewNodes().find(ctx, d.Record.Root(), where)
+	if err != nil {
+		return fmt.Errorf("read deploy %d: %w", d.ID, err)
+	}
+	switch e.Mode {
+	case dirMode:
+		return fmt.Errorf("read deploy %d: %q is a directory", d.ID, where)
+	case filemode.Submodule:
+		return fmt.Errorf("read deploy %d: %q is a submodule at commit %s: its content is not deployed", d.ID, where, e.OID)
+	}
+	return c.content(ctx, e, w)
+}
+
+// chunksAtOnce is how many chunks of a content are read together.
+const chunksAtOnce = 4
+
+// content writes a file's content and checks it.
+func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
+	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
+	for first := int64(0); first < count; first += chunksAtOnce {
+		last := min(first+chunksAtOnce, count)
+		keys := make([]string, 0, chunksAtOnce)
+		for i := first; i < last; i++ {
+			keys = append(keys, chunkKey(c.ContentKey(e.SHA256), e.Size, i))
+		}
+		found, err := c.readKeys(ctx, keys)
+		if err != nil {
+			return err
+		}
+		values := make([][]byte, len(keys))
+		for i, key := range keys {
+			if values[i], err = valueOf(key, found[i]); err != nil {
+				return err
+			}
+			_, _ = sum.Write(values[i]) // a hash never fails
+		}
+		if last == count {
+			if err := c.checkContent(e, sum); err != nil {
+				return err
+			}
+		}
+		for _, value := range values {
+			if _, err := w.Write(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readKeys reads contents, or parts of one, at most MaxQueries of them.
+func (c *Chain) readKeys(ctx context.Context, keys []string) ([][]KeyValue, error) {
+	queries := make([]Query, len(keys))
+	for i, key := range keys {
+		queries[i].Key = key
+	}
+	found, _, err := c.reader.Read(ctx, 0, queries)
+	if err != nil {
+		return nil, fmt.Errorf("read contents: %w", err)
+	}
+	return found, nil
+}
+
+// valueOf is the value of a key that must exist.
+func valueOf(key string, found []KeyValue) ([]byte, error) {
+	if len(found) == 0 {
+		return nil, record.Corrupt(key, "it is missing")
+	}
+	return found[0].Value, nil
+}
+
+// checkContent checks that what was read is what its entry names.
+func (c *Chain) checkContent(e tree.Entry, sum *tree.ContentHash) error {
+	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
+		return nil
+	}
+	what := fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID())
+	return record.Corrupt(c.ContentKey(e.SHA256), what)
+}

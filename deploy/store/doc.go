@@ -1,0 +1,40 @@
+// Package store reads a chain: its head, its deploys, and the tree of each. It links neither git nor what writes a
+// chain.
+//
+// # Words
+//
+// A [Reader] has the keys of a namespace: an etcd, a bundle, or a map in a test. A [Chain] reads one namespace
+// through it. A node is the text that lists one directory (package tree). Content is what is in a file, and what a
+// symbolic link leads to. The hint at NS/refship/head is the id that the head had when refship last published.
+//
+//	chain := store.Open(client, "/refship/config")
+//	head, err := chain.Head(ctx)
+//	err = chain.Checkout(ctx, head, "/srv/config", progress)
+//
+// [Chain.State] gives head, hold and lock at one revision, [Chain.Log] the deploys from the newest down, [Chain.Diff]
+// what differs between two. [Chain.List], [Chain.Cat] and [Chain.Checkout] read one.
+//
+// # Format
+//
+// keys.go has the keys, and FORMAT.md of package deploy the values. A content or a node of more than [tree.ChunkSize]
+// bytes is cut into chunks of that size at key/0, key/1 …; it is complete if all of them are there.
+//
+// # How the head is found
+//
+// The hint, and then the deploy that it names and the one after that, at the revision of the first answer: two reads.
+// If the next deploy exists, another writer is ahead of the hint: id+1, id+2, id+4 … are probed until one is missing,
+// and the ids between the last two are halved. If the revision was compacted meanwhile, all of it is done again.
+//
+// # Invariants
+//
+//   - Nothing is believed that was not checked. A record's tree_sha256 covers the root node's text, and a node covers
+//     its entries by sha256. A content is compared with its sha256 and its oid. What differs is a fault.Corrupt that
+//     names the key.
+//   - A directory is written whole, under its name, or not at all; nothing is written outside of it.
+//   - A comparison or a walk is bounded: a few nodes that name each other can hold billions of files.
+//   - Whatever the Reader returns, paths and names are raw bytes: they are quoted before they are shown.
+//
+// # Concurrency
+//
+// A Chain may be used by many goroutines if its Reader may; a [Nodes] belongs to one.
+package store

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/tree"
+)
+
+// noTreeError says that a deploy has no tree to read: it is foreign.
+func (c *Chain) noTreeError(d *record.Deploy) error {
+	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
+}
+
+// ReasonNoPath: the deploy has nothing at a path.
+const ReasonNoPath fault.Reason = "path-not-in-deploy"
+
+// noPath says that a deploy has nothing at a path, which is raw bytes.
+func noPath(where, why string) error {
+	return &fault.Error{Kind: fault.Failed, What: fmt.Sprintf("path %q: %s", where, why), Reason: ReasonNoPath}
+}
+
+// inWords names a directory of a deploy.
+func inWords(dir string) string {
+	if dir == "" {
+		return "the deploy's root"
+	}
+	return strconv.Quote(dir)
+}
+
+// find walks from the root to what is at a path: "" is the root. The walk follows no symbolic link.
+func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.Entry, error) {
+	at := root
+	if where == "" {
+		return at, nil
+	}
+	var done string
+	for _, name := range strings.Split(where, "/") {
+		if at.Mode != dirMode {
+			return at, noPath(where, fmt.Sprintf("%q is no directory", done))
+		}
+		if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
+			return at, err
+		}
+		next := -1
+		entries := n.Node(at.OID).Entries
+		for i := range entries {
+			if entries[i].Name == name {
+				next = i
+			}
+		}
+		if next < 0 {
+			return at, noPath(where, fmt.Sprintf("there is no %q in %s", name, inWords(done)))
+		}
+		at, done = entries[next], path.Join(done, name)
+	}
+	return at, nil
+}
+
+// List calls fn for the entries of the directory at where ("" is the root), or for the one file that is there, with
+// their paths; recursive goes into directories, for which fn is then not called. Every node is checked on the way.
+// Paths are raw bytes, elements joined with "/".
+func (c *Chain) List(
+	ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error,
+) error {
+	if d.Record == nil {
+		return c.noTreeError(d)
+	}
+	n := c.NewNodes()
+	where, asDir := strings.CutSuffix(where, "/")
+	at, err := n.find(ctx, d.Record.Root(), where)
+	if err != nil {
+		return fmt.Errorf("list deploy %d: %w", d.ID, err)
+	}
+	switch {
+	case at.Mode == dirMode:
+	case asDir:
+		return fmt.Errorf("list deploy %d: %w", d.ID, noPath(where+"/", "it is no directory"))
+	default:
+		return fn(where, at)
+	}
+	l := &lister{nodes: n, recursive: recursive, fn: fn}
+	return l.list(ctx, where, at)
+}
+
+// lister lists directories.
+type lister struct {
+	nodes     *Nodes
+	recursive bool
+	fn        func(path string, e tree.Entry) error
+	dirs      int // so far
+}
+
+func (l *lister) list(ctx context.Context, where string, dir tree.Entry) error {
+	if l.dirs++; l.dirs > maxDirs {
+		return fmt.Errorf("list %q: more than %d directories", where, maxDirs)
+	}
+	if err := l.nodes.loadVerified(ctx, []tree.Entry{dir}); err != nil {
+		return err
+	}
+	entries := l.nodes.Node(dir.OID).Entries
+	if l.recursive {
+		if err := l.nodes.loadVerified(ctx, dirsOf(entries)); err != nil { // all of them at once
+			return err
+		}
+	}
+	for _, e := range entries {
+		tell := l.fn
+		if l.recursive && e.Mode == dirMode {
+			tell = func(path string, e tree.Entry) error { return l.list(ctx, path, e) }
+		}
+		if err := tell(path.Join(where, e.Name), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dirsOf gives those of the entries that are directories.
+func dirsOf(entries []tree.Entry) []tree.Entry {
+	var dirs []tree.Entry
+	for _, e := range entries {
+		if e.Mode == dirMode {
+			dirs = append(dirs, e)
+		}
+	}
+	return dirs
+}

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"refship/deploy/etcd"
+)
+
+// Reader reads the keys of chains: those in an etcd, or those in anything else that has them, such as a bundle.
+type Reader interface {
+	// Read gives what each query finds, all of it as of one revision: the given one, or the newest if that is 0. It also
+	// gives that revision. A query finds its key, if that exists, and then its chunks, sorted by key. There are at most
+	// MaxQueries. ErrCompacted says that the revision can no longer be read.
+	Read(ctx context.Context, revision int64, queries []Query) (found [][]KeyValue, at int64, err error)
+}
+
+// Query asks a Reader for a key.
+type Query struct {
+	Key     string
+	Chunks  bool // and for its chunks: Key/0, Key/1 …
+	NoValue bool // only for the revision
+}
+
+// KeyValue is a key that a Reader has found.
+type KeyValue struct {
+	Key      string
+	Value    []byte
+	Revision int64 // of its last change
+}
+
+// MaxQueries is how many queries one Read takes: as many as one txn of etcd.
+const MaxQueries = etcd.MaxOps
+
+// ErrCompacted: the revision can no longer be read.
+var ErrCompacted = errors.New("the revision is compacted")
