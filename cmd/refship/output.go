@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -38,13 +37,6 @@ func (g grpcLogger) Errorln(args ...any) {
 func closeInto(err *error, c io.Closer) {
 	if closeErr := c.Close(); *err == nil {
 		*err = closeErr
-	}
-}
-
-// flushInto is closeInto for buffered output.
-func flushInto(err *error, w *bufio.Writer) {
-	if flushErr := w.Flush(); *err == nil {
-		*err = flushErr
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -26,20 +27,13 @@ type showCmd struct {
 }
 
 // Run prints all that is recorded of one deploy.
-func (c *showCmd) Run(ctx context.Context, a *app) (err error) {
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	d, err := chain.deploy(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return writeJSON(a.stdout, describe(d))
-	}
-	return show(a.stdout, d, a.now())
+func (c *showCmd) Run(ctx context.Context, a *app) error {
+	return c.readDeploy(ctx, a, c.ID, func(_ *store.Chain, d *record.Deploy, out io.Writer) error {
+		if c.JSON {
+			return writeJSON(out, describe(d))
+		}
+		return show(out, d, a.now())
+	})
 }
 
 // deployJSON is a deploy for programs.
