@@ -83,7 +83,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if key == "" {
 		key = src.settings.SigningKey
 	}
-	d, err := newDeployer(deployerConfig{Client: client, SigningKey: key, GitDir: src.gitDir, Log: log})
+	d, err := newDeployer(client, src.gitDir, key, log)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,8 @@ func (c *deployCmd) check(ctx context.Context) error {
 	return nil
 }
 
-// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken by itself.
+// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken without
+// being asked for.
 func missingSource(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
@@ -226,7 +227,8 @@ func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Ta
 	name := c.Target
 	switch {
 	case len(targets) == 0:
-		return target.Target{}, fault.New(fault.Usage, "--namespace is missing, and the repository's git config has no target",
+		return target.Target{}, fault.New(fault.Usage,
+			"--namespace is missing, and the repository's git config has no target",
 			"such as --namespace "+c.suggestNamespace(c.Repo))
 	case name == "" && len(targets) > 1:
 		return target.Target{}, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",

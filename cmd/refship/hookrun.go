@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,7 +44,8 @@ const hookMaxInput = 16 << 20
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
-		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook", "to put it there: refship hook install DIR")
+		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook",
+			"to put it there: refship hook install DIR")
 	}
 	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
 	if err != nil {
@@ -61,7 +63,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	switch err := c.earlier(input); {
 	case err != nil && !post:
 		return err
-	case err != nil && !errors.As(err, &said): // git makes nothing of its status, and the deploy goes on
+	case err != nil && !errors.As(err, &said): // git ignores the status of post-receive, and the deploy goes on
 		a.warn(err)
 	}
 	if post {
@@ -160,12 +162,10 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	if err != nil {
 		return 0, err
 	}
-	log, settings := quietLog(a), call.Config.Settings
+	log := quietLog(a)
 	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
 	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
-		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{
-			GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log,
-		})
+		open, err := openHook(ctx, call.GitDir, call.Config.Settings, true, log)
 		switch {
 		case err != nil && len(call.Targets()) > 0:
 			return 0, err
@@ -184,24 +184,28 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	return int(e.PreReceive(ctx, call)), nil
 }
 
-// openHook connects to the etcd that a repository's config names.
-func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
+// openHook connects to the etcd that a repository's config names. To deploy, it waits for an etcd that is being
+// restarted, and loads the signing key.
+func openHook(
+	ctx context.Context, gitDir string, s target.Settings, toDeploy bool, log *slog.Logger,
+) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
 		return nil, fault.New(fault.Failed, "the repository's git config does not say where etcd is",
 			"for the operator of this repository: refship hook install --endpoints URL "+text.Quote(gitDir))
 	}
-	conf, err := etcdOf(s, cfg.Log)
+	cfg, err := etcdOf(s, log)
 	if err != nil {
 		return nil, err
 	}
-	dial := etcd.Dial
-	if cfg.Patient {
-		dial = dialPatiently
+	dial, key := etcd.Dial, ""
+	if toDeploy {
+		dial, key = dialPatiently, s.SigningKey
 	}
-	if cfg.Client, err = dial(ctx, conf); err != nil {
+	client, err := dial(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	return newDeployer(cfg)
+	return newDeployer(client, gitDir, key, log)
 }
 
 // gitVars are the variables that git sets for hooks.

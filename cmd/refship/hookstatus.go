@@ -81,9 +81,7 @@ func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 		return
 	}
 	r.asked = true
-	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, deployerConfig{
-		GitDir: r.repo.GitDir, Log: quietLog(a),
-	})
+	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, false, quietLog(a))
 	if r.err = err; err != nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"text/tabwriter"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/grpclog"
@@ -45,6 +46,23 @@ func writeJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
+}
+
+// writeList writes a line for each item: JSON, or its columns, which end with a tab except the last.
+func writeList[T any](w io.Writer, asJSON bool, items []T, value func(T) any, columns func(T) string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, item := range items {
+		var err error
+		if asJSON {
+			err = writeJSON(w, value(item))
+		} else {
+			_, err = fmt.Fprintln(table, columns(item))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return table.Flush()
 }
 
 // pathJSON is a path for programs. JSON cannot hold bytes that are not UTF-8.
