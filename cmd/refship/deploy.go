@@ -35,7 +35,6 @@ type deployCmd struct {
 	layoutFlags
 }
 
-// Help is the long help.
 func (*deployCmd) Help() string {
 	return "Give --repo and --rev to deploy a commit. refship says which repository, ref and commit it takes before it " +
 		"does anything. It takes what is committed, and nothing else of a work tree. " +
@@ -58,7 +57,6 @@ type source struct {
 	settings   target.Settings // of the repository's config; zero if they were not read
 }
 
-// Run deploys.
 func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(ctx); err != nil {
 		return err

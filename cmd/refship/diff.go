@@ -20,7 +20,6 @@ type diffCmd struct {
 	JSON bool     `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
-// Help is the long help.
 func (*diffCmd) Help() string {
 	return "The format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
 		"T for another kind (file, link, submodule), then a tab and the path. " +

@@ -39,7 +39,7 @@ func exitCode(err error) int {
 	return int(fault.KindOf(err))
 }
 
-// exitError ends the program with a status and without a word: everything has been said already.
+// exitError ends the program with a status. Nothing more is printed.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

@@ -45,7 +45,6 @@ type hookInstallCmd struct {
 	taken   []record.Namespace // by the targets of this run; no two may lie within each other
 }
 
-// Help is the long help.
 func (*hookInstallCmd) Help() string {
 	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, " +
 		"before refship's, and what they refuse is refused. " +
@@ -55,7 +54,6 @@ func (*hookInstallCmd) Help() string {
 		"Without --endpoints, the etcd of the server on the data directory is used."
 }
 
-// Run installs, in one repository or in all.
 func (c *hookInstallCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.check(); err != nil {
 		return err
@@ -363,14 +361,12 @@ type hookUninstallCmd struct {
 	placeFlags
 }
 
-// Help is the long help.
 func (*hookUninstallCmd) Help() string {
 	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed " +
 		"in it. Chains stay in etcd. " +
 		"Where several repositories share a directory of hooks, they stay for the others."
 }
 
-// Run uninstalls.
 func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
 	return c.each(ctx, a, func(repo *install.Repository, name string) error {
 		change, err := install.Uninstall(ctx, repo, quietLog(a))

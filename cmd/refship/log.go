@@ -14,7 +14,6 @@ type logCmd struct {
 	JSON  bool  `help:"Print one line of JSON per deploy."`
 }
 
-// Run lists the chain from the head down.
 func (c *logCmd) Run(ctx context.Context, a *app) error {
 	return c.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
 		table := record.NewTable(out, a.now())

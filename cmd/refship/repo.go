@@ -194,7 +194,6 @@ type repoListCmd struct {
 	JSON bool `help:"Print one line of JSON per repository."`
 }
 
-// Run lists the repositories by name.
 func (c *repoListCmd) Run(_ context.Context, a *app) error {
 	dir, err := c.dir(a)
 	if err != nil {
@@ -218,7 +217,6 @@ type repoShowCmd struct {
 	JSON bool   `help:"Print one JSON object."`
 }
 
-// Run shows one repository.
 func (c *repoShowCmd) Run(_ context.Context, a *app) error {
 	repo, _, err := findRepo(a, c.dataFlag, c.Name)
 	if err != nil {

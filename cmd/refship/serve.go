@@ -47,7 +47,6 @@ type serveCmd struct {
 	LogFormat string `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
 
-// Help is the long help.
 func (*serveCmd) Help() string {
 	return "After SIGTERM or SIGINT running pushes may finish, for at most " + pushGrace.String() + ". " +
 		"A second signal ends the server at once."

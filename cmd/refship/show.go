@@ -26,7 +26,6 @@ type showCmd struct {
 	JSON bool     `help:"Print one JSON object: id, hash, foreign, signed, and the record as it is stored."`
 }
 
-// Run prints all that is recorded of one deploy.
 func (c *showCmd) Run(ctx context.Context, a *app) error {
 	return c.readDeploy(ctx, a, c.ID, func(_ *store.Chain, d *record.Deploy, out io.Writer) error {
 		if c.JSON {

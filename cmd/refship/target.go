@@ -31,12 +31,10 @@ type repoTargetAddCmd struct {
 	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
 
-// Help is the long help.
 func (*repoTargetAddCmd) Help() string {
 	return "A push that updates refs of several targets deploys all of them or none. " + targetReads
 }
 
-// Run adds the target.
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err := repos.CheckName(c.Repo); err != nil {
 		return asUsage("", err)
@@ -73,12 +71,10 @@ type repoTargetSetCmd struct {
 	Name string `arg:"" help:"The target's name."`
 }
 
-// Help is the long help.
 func (*repoTargetSetCmd) Help() string {
 	return "What is deployed stays as it is until the next push. " + targetReads
 }
 
-// Run changes the target.
 func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if c.targetFlags == (targetFlags{}) {
 		return usagef("nothing to set: no flag of the target is given")
@@ -216,13 +212,11 @@ type repoTargetRemoveCmd struct {
 	Name string `arg:"" help:"The target's name."`
 }
 
-// Help is the long help.
 func (*repoTargetRemoveCmd) Help() string {
 	return "The deploys stay in etcd, where log, show and checkout read them with --namespace. " +
 		"Pushes to the ref are stored as before. " + targetReads
 }
 
-// Run removes the target.
 func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 	repo, dir, target, err := findTarget(a, c.dataFlag, c.Repo, c.Name)
 	if err != nil {
@@ -245,10 +239,8 @@ type repoTargetListCmd struct {
 	JSON bool   `help:"Print one line of JSON per target."`
 }
 
-// Help is the long help.
 func (*repoTargetListCmd) Help() string { return targetReads }
 
-// Run lists the targets by name.
 func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
 	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
