@@ -117,8 +117,8 @@ func send(server io.Writer, hook, token string) error {
 }
 
 func writeFrame(w *bufio.Writer, kind byte, payload []byte) {
-	w.Write(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload))))
-	w.Write(payload)
+	_, _ = w.Write(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload))))
+	_, _ = w.Write(payload)
 }
 
 // relay copies the server's words to standard error until it gives the exit status.

@@ -31,11 +31,10 @@ type repoCreateCmd struct {
 const defaultTarget = "default"
 
 // Run makes the repository, and says how to push to it.
-func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
+func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := repos.CheckName(c.Name); err != nil {
 		return asUsage("", err)
 	}
-	var err error
 	ref := "refs/heads/main"
 	if c.Ref != nil {
 		if ref, err = fullRef(*c.Ref); err != nil {
