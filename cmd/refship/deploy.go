@@ -65,7 +65,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	defer bar.clear()
 	say := func(line string) {
 		bar.clear()
-		a.say("%s", line)
+		a.tell(line)
 	}
 	src, err := c.source(ctx, say, bar.update)
 	if err != nil {
@@ -333,9 +333,6 @@ type madeJSON struct {
 func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJSON {
 	v := made.Verdict
 	j := madeJSON{Result: "dry-run", Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
-	if v.Head != nil {
-		j.PreviousHash = v.Head.Hash
-	}
 	switch {
 	case v.Already:
 		j.Result = "already deployed"
@@ -344,15 +341,14 @@ func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJS
 	case made.Deploy != nil:
 		j.Result = "deployed"
 	}
-	if v.Idle() {
-		j.ID, j.PreviousHash = v.Head.ID, ""
-		if r := v.Head.Record; r != nil {
-			j.PreviousHash = r.PreviousHash
-		}
-		return j
-	}
 	if made.Deploy != nil {
 		j.ID = made.Deploy.ID
+	}
+	switch {
+	case v.Idle() && v.Head.Record != nil:
+		j.PreviousHash = v.Head.Record.PreviousHash
+	case !v.Idle() && v.Head != nil:
+		j.PreviousHash = v.Head.Hash
 	}
 	if p := made.Prepared; p != nil {
 		j.Files, j.Added, j.Modified, j.Deleted = p.Files, p.Added, p.Modified, p.Deleted
