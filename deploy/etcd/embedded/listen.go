@@ -54,7 +54,9 @@ func (cfg *Config) parseListen(ctx context.Context) (listener, error) {
 		return l, nil
 	case given == 0:
 		return listener{}, &fault.Error{
-			Kind: fault.Usage, What: "etcd needs TLS with client certificates there", Reason: ReasonListenPlain,
+			Kind: fault.Usage, What: "etcd needs TLS with client certificates there",
+			Remedy: "give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379",
+			Reason: ReasonListenPlain,
 		}
 	case given < len(files):
 		return listener{}, fault.Newf(fault.Usage,

@@ -27,11 +27,11 @@ func TestListenTaken(t *testing.T) {
 
 func TestListenRefused(t *testing.T) {
 	for _, test := range []struct{ listen, words, hint string }{
-		{"0.0.0.0:0", "listen on 0.0.0.0:0: etcd needs TLS", ""},
-		{":0", "listen on :0: etcd needs TLS", ""},
-		{"[::]:0", "listen on [::]:0: etcd needs TLS", ""},
-		{"192.0.2.1:2379", "192.0.2.1:2379: etcd needs TLS with client certificates", ""},
-		{"[::ffff:192.0.2.1]:2379", "needs TLS", ""},
+		{"0.0.0.0:0", "listen on 0.0.0.0:0: etcd needs TLS", "127.0.0.1:2379"},
+		{":0", "listen on :0: etcd needs TLS", "loopback"},
+		{"[::]:0", "listen on [::]:0: etcd needs TLS", "loopback"},
+		{"192.0.2.1:2379", "192.0.2.1:2379: etcd needs TLS with client certificates", "trusted CA"},
+		{"[::ffff:192.0.2.1]:2379", "needs TLS", "loopback"},
 		{"127.0.0.1", "not HOST:PORT", "127.0.0.1:2379"},
 		{"127.0.0.1:http", `port "http" is not a number`, ""},
 		{"127.0.0.1:65536", `port "65536" is not a number up to 65535`, ""},
