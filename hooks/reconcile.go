@@ -91,6 +91,6 @@ func (r *reconciler) compare(ctx context.Context) error {
 func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
 	all, err := r.engine.Status(ctx, r.name, r.gitDir)
 	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Standing == deploy.RelationEqual || r.isSettled(st.Target)
+		return st.Ref.IsZero() || st.Relation == deploy.RelationEqual || r.isSettled(st.Target)
 	}), err
 }

@@ -18,7 +18,7 @@ type TargetStatus struct {
 	Target   target.Target
 	Ref      git.OID         // zero: the ref does not exist
 	State    *record.State   // nil: it could not be read, Err says why
-	Standing deploy.Relation // "" without Ref or with Err
+	Relation deploy.Relation // "" without Ref or with Err
 	Ahead    int             // commits; only with deploy.RelationAhead
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
 	Err      error           // what kept it from being found out
@@ -81,7 +81,7 @@ func (c *comparison) compare(ctx context.Context, job *deploy.Job, st *TargetSta
 		}
 	}
 	job.Repo = c.repo
-	st.Standing, st.Ahead, err = job.Relation(ctx, st.State.Head)
+	st.Relation, st.Ahead, err = job.Relation(ctx, st.State.Head)
 	return err
 }
 

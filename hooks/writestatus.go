@@ -97,32 +97,32 @@ func (st TargetStatus) inWords() string {
 		return "unknown"
 	case st.Ref.IsZero():
 		return "the ref does not exist"
-	case st.Standing == deploy.RelationEmpty:
+	case st.Relation == deploy.RelationEmpty:
 		return "no deploy yet"
-	case st.Standing == deploy.RelationAhead && st.Ahead > 0:
+	case st.Relation == deploy.RelationAhead && st.Ahead > 0:
 		return "ahead by " + text.Count(st.Ahead, "commit")
-	case st.Standing == deploy.RelationUnknown:
+	case st.Relation == deploy.RelationUnknown:
 		return "unknown: this repository does not have the commit that is deployed"
 	}
-	return string(st.Standing)
+	return string(st.Relation)
 }
 
 // remedy says how ref and chain come together; "" if they are.
 func (st TargetStatus) remedy() string {
 	t := st.Target
 	switch {
-	case st.Err != nil || st.Standing == deploy.RelationEqual:
+	case st.Err != nil || st.Relation == deploy.RelationEqual:
 		return ""
 	case st.Ref.IsZero():
 		return "push it: git push REMOTE BRANCH:" + t.Ref
 	case st.State.Hold != nil:
 		return "nothing is deployed while the chain is held"
-	case st.Standing == deploy.RelationEmpty || st.Standing == deploy.RelationAhead:
+	case st.Relation == deploy.RelationEmpty || st.Relation == deploy.RelationAhead:
 		return "deploy it with: " + st.command
-	case st.Standing == deploy.RelationBehind:
+	case st.Relation == deploy.RelationBehind:
 		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
 	}
-	if st.Standing == deploy.RelationUnknown {
+	if st.Relation == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
 	}
 	head := "what is deployed"

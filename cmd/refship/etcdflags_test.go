@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
 )
 
@@ -93,5 +95,22 @@ func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
 	all := &serveCmd{EtcdListen: "0.0.0.0:0", EtcdCertFile: "c", EtcdKeyFile: "k", EtcdTrustedCAFile: "a"}
 	if err := all.checkEtcdListen(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// The socket of a running server is found in directories with names that a URL encodes.
+func TestServesEtcd(t *testing.T) {
+	root, err := os.MkdirTemp("", "data") // t.TempDir's name is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	dir := dataDir{path: filepath.Join(root, "a b%41")}
+	if dir.servesEtcd() {
+		t.Error("before the start")
+	}
+	etcdtest.Start(t, embedded.Config{Dir: dir.etcd()})
+	if !dir.servesEtcd() {
+		t.Error("it runs")
 	}
 }

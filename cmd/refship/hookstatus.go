@@ -106,7 +106,7 @@ func (r *repositoryStatus) code() int {
 		if st.Ref.IsZero() && st.State != nil && st.State.Head != nil { // a chain without its ref
 			return exitConflict
 		}
-		switch st.Standing {
+		switch st.Relation {
 		case deploy.RelationBehind, deploy.RelationDiverged, deploy.RelationUnknown:
 			return exitConflict
 		case deploy.RelationEmpty, deploy.RelationAhead:
@@ -222,7 +222,7 @@ func (r *repositoryStatus) describe() repositoryStatusJSON {
 		j.Etcd = r.reached()
 	}
 	for _, st := range r.targets {
-		t := targetStatusJSON{Target: st.Target, Standing: st.Standing, Ahead: st.Ahead, Pending: st.Pending}
+		t := targetStatusJSON{Target: st.Target, Standing: st.Relation, Ahead: st.Ahead, Pending: st.Pending}
 		if !st.Ref.IsZero() {
 			t.Oid = st.Ref.String()
 		}

@@ -64,7 +64,6 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
 	warnOfPath(ctx, a, repo, target)
 	warnOfNamespace(a, target)
-	a.say("to deploy it, push to %s; where that is there already: ssh -p PORT git@HOST deploy %s:%s", text.Printable(git.ShortRef(target.Ref)), name, target.Name)
 	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p PORT git@HOST deploy %s:%s",
 		text.Printable(git.ShortRef(target.Ref)), name, target.Name)
 	return nil
@@ -237,7 +236,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.repos().RemoveTarget(ctx, repo.Name, target.Name); err != nil {
 		return err
 	}
-	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s go on being stored",
+	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s are still stored",
 		target.Name, repo.Name, target.Namespace, text.Printable(git.ShortRef(target.Ref)))
 	return nil
 }

@@ -118,12 +118,13 @@ func connect(conf clientv3.Config) (*Client, error) {
 	return client, nil
 }
 
-// probe waits for an answer, and for the end of an election while enough time is left to say that it did not end.
+// probe waits for an answer, and for the end of an election. It stops shortly before ctx ends, to tell that there is no
+// leader, and not only that time is up.
 func probe(ctx context.Context, client *Client) error {
 	end, _ := ctx.Deadline()
 	for {
 		err := ask(ctx, client)
-		if err == nil || isDown(err) || !isTransient(err) || time.Until(end) < askTimeout || !sleep(ctx, firstPause) {
+		if err == nil || isDown(err) || !isTransient(err) || time.Until(end) < 2*firstPause || !sleep(ctx, firstPause) {
 			return err
 		}
 	}

@@ -186,7 +186,7 @@ func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 }
 
 func aheadValue(status hooks.TargetStatus) float64 {
-	if status.Standing == deploy.RelationEqual || status.Ref.IsZero() && status.State.Head == nil {
+	if status.Relation == deploy.RelationEqual || status.Ref.IsZero() && status.State.Head == nil {
 		return 0
 	}
 	return 1

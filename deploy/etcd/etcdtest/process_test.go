@@ -36,6 +36,12 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	leader.Kill()
+	second, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: etcdtest.URLs(members)})
+	if err != nil {
+		t.Errorf("dialled during an election: %v", err)
+	} else {
+		second.Close()
+	}
 	put("leader killed")
 	if err := leader.Restart(); err != nil {
 		t.Fatal(err)
