@@ -287,7 +287,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			blob := f.repo.blob("x")
+			blob := f.repo.Blob("x")
 			var lines strings.Builder
 			for i := range leaf {
 				fmt.Fprintf(&lines, "100644 blob %s\tf%05d\x00", blob, i)
@@ -321,7 +321,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	f.sameAsGit(d)
 	keys := f.dump()
 	for _, rev := range []string{string(d.Hash), string(d.Hash) + ":", string(d.Hash) + ":srv"} {
-		oid := f.repo.oid("rev-parse", rev)
+		oid := f.repo.OID("rev-parse", rev)
 		raw := keys[own+"object/"+oid.String()]
 		_, body, _ := strings.Cut(raw, "\x00")
 		kind, _, _ := strings.Cut(raw, " ")

@@ -60,7 +60,7 @@ func TestOneFileChangedIn2000CostsItsPath(t *testing.T) {
 	}
 	asked()
 	p, _ := f.prepare(f.job(commit))
-	rev := func(what string) string { return f.repo.git("rev-parse", commit.String()+what) }
+	rev := func(what string) string { return f.repo.Git("rev-parse", commit.String()+what) }
 	want := []string{
 		commit.String(), rev(":"), rev(":dir 7"), rev(":dir 7/sub 3"), rev(":dir 7/sub 3/file 37"),
 	}

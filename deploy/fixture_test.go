@@ -25,6 +25,7 @@ import (
 	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
 	"refship/deploy/git"
+	"refship/deploy/git/gittest"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -88,53 +89,13 @@ func newSigner(t testing.TB, seed byte) ssh.Signer {
 }
 
 // gitRepo is a bare repository, driven by git itself.
-type gitRepo struct {
-	testing.TB
-	dir string
-}
+type gitRepo struct{ *gittest.Repository }
 
-func newGitRepo(t testing.TB) gitRepo {
-	r := gitRepo{t, t.TempDir()}
-	r.git("init", "-q", "--bare", "-b", "main")
-	return r
-}
-
-func (r gitRepo) git(args ...string) string {
-	r.Helper()
-	return strings.TrimSuffix(string(r.run(nil, args...)), "\n")
-}
+func newGitRepo(t testing.TB) gitRepo { return gitRepo{gittest.New(t)} }
 
 func (r gitRepo) run(stdin []byte, args ...string) []byte {
 	r.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = r.dir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
-		"GIT_AUTHOR_DATE=1767225600 +0000", "GIT_COMMITTER_DATE=1767225600 +0000",
-	}
-	cmd.Stdin = bytes.NewReader(stdin)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		r.Fatalf("git %q: %v\n%s", args, err, stderr.Bytes())
-	}
-	return out
-}
-
-// oid parses an oid.
-func oid(digits string) tree.OID {
-	o, err := tree.ParseOID(digits)
-	if err != nil {
-		panic(err)
-	}
-	return o
-}
-
-func (r gitRepo) oid(args ...string) tree.OID {
-	r.Helper()
-	return oid(r.git(args...))
+	return []byte(r.GitInput(string(stdin), args...))
 }
 
 // files are a tree's files by path: content, with a mode where it is not 100644.
@@ -150,65 +111,23 @@ func regular(content string) file { return file{content: content} }
 // commit makes a commit that holds exactly these files. No parents: a root.
 func (r gitRepo) commit(message string, all files, parents ...tree.OID) tree.OID {
 	r.Helper()
-	var b bytes.Buffer
-	b.WriteString("commit refs/heads/main\nauthor Ada <ada@example.org> 1767225600 +0000\n" +
-		"committer Ada <ada@example.org> 1767225600 +0000\n")
-	fmt.Fprintf(&b, "data %d\n%s\n", len(message), message)
-	for i, parent := range parents {
-		fmt.Fprintf(&b, "%s %s\n", []string{"from", "merge"}[min(i, 1)], parent)
-	}
-	b.WriteString("deleteall\n")
+	named := make(map[string]gittest.File, len(all))
 	for path, f := range all {
-		mode := f.mode
-		if mode == "" {
-			mode = "100644"
-		}
-		if mode == "160000" {
-			fmt.Fprintf(&b, "M 160000 %s %s\n", f.content, quotePath(path))
-			continue
-		}
-		fmt.Fprintf(&b, "M %s inline %s\ndata %d\n%s\n", mode, quotePath(path), len(f.content), f.content)
+		named[path] = gittest.File{Mode: f.mode, Content: f.content}
 	}
-	if len(parents) == 0 { // else fast-import would go on from the branch
-		b = *bytes.NewBuffer(append([]byte("reset refs/heads/main\n\n"), b.Bytes()...))
-	}
-	r.run(b.Bytes(), "-c", "core.compression=0", "fast-import", "--quiet", "--force")
-	return r.oid("rev-parse", "refs/heads/main")
+	return r.Commit(message, named, parents...)
 }
 
-// quotePath quotes a path for fast-import: C style, octal for whatever might be special.
-func quotePath(path string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range []byte(path) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			fmt.Fprintf(&b, "\\%03o", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
-// commitTree makes a commit of a tree that git mktree makes of lines "<mode> <type> <oid>\t<name>", NUL after each.
-func (r gitRepo) commitTree(tree tree.OID, parents ...tree.OID) tree.OID {
+// commitTree makes a commit of a tree.
+func (r gitRepo) commitTree(root tree.OID, parents ...tree.OID) tree.OID {
 	r.Helper()
-	args := []string{"commit-tree", "-m", "a commit", tree.String()}
-	for _, p := range parents {
-		args = append(args, "-p", p.String())
-	}
-	return r.oid(args...)
+	return r.CommitTree(root, "a commit", parents...)
 }
 
+// mktree makes a tree of lines "<mode> <type> <oid>\t<name>", NUL after each.
 func (r gitRepo) mktree(lines string) tree.OID {
 	r.Helper()
-	return oid(strings.TrimSpace(string(r.run([]byte(lines), "mktree", "-z", "--missing"))))
-}
-
-func (r gitRepo) blob(content string) tree.OID {
-	r.Helper()
-	return oid(strings.TrimSpace(string(r.run([]byte(content), "hash-object", "-w", "--stdin"))))
+	return gittest.OID(r.GitInput(lines, "mktree", "-z", "--missing"))
 }
 
 func (f *fixture) open() *git.Repository {
@@ -221,7 +140,7 @@ func (f *fixture) open() *git.Repository {
 
 func (f *fixture) openRepo(r gitRepo) *git.Repository {
 	f.Helper()
-	repo, err := git.OpenRepository(f.Context(), r.dir, nil)
+	repo, err := git.OpenRepository(f.Context(), r.Dir, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

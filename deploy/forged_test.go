@@ -77,8 +77,8 @@ func TestPathsThatAreNotThere(t *testing.T) {
 func TestWhatIsNoCommitIsRefused(t *testing.T) {
 	f := newFixture(t)
 	commit := f.repo.commit("one", files{"a.txt": regular("one\n")})
-	f.repo.git("tag", "-a", "-m", "live", "live", commit.String())
-	job := f.job(f.repo.oid("rev-parse", "live"))
+	f.repo.Git("tag", "-a", "-m", "live", "live", commit.String())
+	job := f.job(f.repo.OID("rev-parse", "live"))
 	job.Ref = "refs/tags/live"
 	_, _, err := f.do(job)
 	wantFault(t, fault.Refused, err, "is no commit", "TAG^{commit}:refs/tags/live")

@@ -147,7 +147,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 		t.Errorf("%d bytes were read", read)
 	}
 	// And the repository can be read on.
-	if err := job.Repo.Blobs(t.Context(), []tree.OID{f.repo.oid("rev-parse", "main:a")}, func(_ int, _ int64, r io.Reader) error {
+	if err := job.Repo.Blobs(t.Context(), []tree.OID{f.repo.OID("rev-parse", "main:a")}, func(_ int, _ int64, r io.Reader) error {
 		b, err := io.ReadAll(r)
 		if string(b) != "small" {
 			t.Errorf("read %q", b)

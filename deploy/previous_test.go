@@ -66,7 +66,7 @@ func TestPreviousHash(t *testing.T) {
 	fork := f.line("fork", 1, line[1])
 	merge := f.repo.commit("merge", files{"m": regular("m")}, other[1], line[4])
 	unknown := record.Hash(strings.Repeat("ab", 20))
-	blob := record.Hash(f.repo.blob("a blob's oid").String())
+	blob := record.Hash(f.repo.Blob("a blob's oid").String())
 	hash := func(h tree.OID) record.Hash { return record.Hash(h.String()) }
 	yesterday := time.Now().Add(-25 * time.Hour)
 	head := func(hash record.Hash) record.Record {
@@ -245,7 +245,7 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 		fmt.Fprintf(&b, "commit refs/heads/long\nmark :%d\ncommitter Ada <ada@example.org> %d +0000\ndata 1\nx\n%s\n", i+1, 1767225600+i, from)
 	}
 	f.repo.run([]byte(b.String()), "fast-import", "--quiet")
-	second := f.deploy(f.repo.oid("rev-parse", "refs/heads/long~1"))
+	second := f.deploy(f.repo.OID("rev-parse", "refs/heads/long~1"))
 	if n := f.objects(); n != 1+10_000 {
 		t.Errorf("%d objects are stored", n)
 	}
@@ -254,7 +254,7 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	}
 	f.clear()
 	f.deploy(first.Hash.OID())
-	third := f.deploy(f.repo.oid("rev-parse", "refs/heads/long"))
+	third := f.deploy(f.repo.OID("rev-parse", "refs/heads/long"))
 	if n := f.objects(); n != 2 {
 		t.Errorf("%d objects are stored, want the two deployed commits", n)
 	}

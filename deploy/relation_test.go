@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
+	"refship/deploy/git/gittest"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -45,7 +46,7 @@ func TestRelationAgainstGit(t *testing.T) {
 		for range 4 {
 			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
 			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
-			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.git("rev-parse", head.String()+":"+path)}
+			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.Git("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
 			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
@@ -61,17 +62,17 @@ func TestRelationAgainstGit(t *testing.T) {
 func (f *fixture) gitRelation(head, at tree.OID, path string) (deploy.Relation, int) {
 	ancestor := func(a, b tree.OID) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
-		cmd.Dir = f.repo.dir
+		cmd.Dir = f.repo.Dir
 		return cmd.Run() == nil
 	}
 	switch {
 	case head == at:
 		return deploy.RelationEqual, 0
 	case ancestor(head, at):
-		if path != "" && f.repo.git("rev-parse", head.String()+":"+path) == f.repo.git("rev-parse", at.String()+":"+path) {
+		if path != "" && f.repo.Git("rev-parse", head.String()+":"+path) == f.repo.Git("rev-parse", at.String()+":"+path) {
 			return deploy.RelationEqual, 0
 		}
-		n, _ := strconv.Atoi(f.repo.git("rev-list", "--count", head.String()+".."+at.String()))
+		n, _ := strconv.Atoi(f.repo.Git("rev-list", "--count", head.String()+".."+at.String()))
 		return deploy.RelationAhead, n
 	case ancestor(at, head):
 		return deploy.RelationBehind, 0
@@ -112,7 +113,7 @@ func TestRelation(t *testing.T) {
 			}
 		})
 	}
-	missing := f.job(oid(lacking))
+	missing := f.job(gittest.OID(lacking))
 	if s, _, err := missing.Relation(t.Context(), head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}

@@ -35,7 +35,7 @@ func newServer(t *testing.T, endpoint, name string) *server {
 
 // push deploys a commit as a server does that has just got it.
 func (s *server) push(commit tree.OID) (*record.Deploy, error) {
-	repo, err := git.OpenRepository(s.Context(), s.repo.dir, nil)
+	repo, err := git.OpenRepository(s.Context(), s.repo.Dir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +72,10 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 		other := servers[1-i]
 		group.Go(func() error {
 			base := root
-			s.repo.git("fetch", "-q", servers[0].repo.dir, root.String())
+			s.repo.Git("fetch", "-q", servers[0].repo.Dir, root.String())
 			for n := 0; n < each; {
 				name := fmt.Sprintf("%s %d", s.name, n)
-				commit := s.repo.commitTree(s.repo.mktree("100644 blob "+s.repo.blob(name).String()+"\tf\x00"), base)
+				commit := s.repo.commitTree(s.repo.mktree("100644 blob "+s.repo.Blob(name).String()+"\tf\x00"), base)
 				d, err := s.push(commit)
 				var conflict *deploy.ConflictError
 				switch {
@@ -85,7 +85,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 						!strings.Contains(conflict.Remedy, "with the URL of "+from) {
 						return fmt.Errorf("%w; %s", err, conflict.Remedy)
 					}
-					s.repo.git("fetch", "-q", other.repo.dir, string(conflict.Head.Hash))
+					s.repo.Git("fetch", "-q", other.repo.Dir, string(conflict.Head.Hash))
 					base = conflict.Head.Hash.OID()
 					mu.Lock()
 					conflicts++
@@ -137,7 +137,7 @@ func TestAServerThatWasCutOffPublishesNothing(t *testing.T) {
 	stale := a.repo.commit("stale", files{"f": regular("a")}, root)
 	p, _ := a.uploaded(stale)
 	a.revokeAll() // what etcd does with a server that is cut off for long
-	b.repo.git("fetch", "-q", a.repo.dir, root.String())
+	b.repo.Git("fetch", "-q", a.repo.Dir, root.String())
 	fresh := b.repo.commitTree(b.repo.mktree(""), root)
 	if _, err := b.push(fresh); err != nil {
 		t.Fatal(err)

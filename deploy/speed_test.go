@@ -25,7 +25,7 @@ func BenchmarkLarge(b *testing.B) {
 		all[fmt.Sprintf("d%d/d%d/f%d", i%40, i%2000/40, i)] = regular(fmt.Sprintf("%d\n", i) + pool[i*7:i*7+size])
 	}
 	first := repo.commit("first", all)
-	repo.git("repack", "-adq", "--depth=0", "--window=0")
+	repo.Git("repack", "-adq", "--depth=0", "--window=0")
 	changed := []tree.OID{first}
 	for i := range 8 {
 		all["d7/d3/f127"] = regular(fmt.Sprint("change ", i))
@@ -36,7 +36,7 @@ func BenchmarkLarge(b *testing.B) {
 	b.Run("cat-file", func(b *testing.B) {
 		for b.Loop() {
 			cmd := exec.Command("git", "cat-file", "--batch", "--buffer")
-			cmd.Dir, cmd.Stdin, cmd.Stdout = repo.dir, bytes.NewReader(oids), io.Discard
+			cmd.Dir, cmd.Stdin, cmd.Stdout = repo.Dir, bytes.NewReader(oids), io.Discard
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}

@@ -60,7 +60,7 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 // However small a tree is in git, it is written out only as far as it may.
 func TestWriteTreeIsBounded(t *testing.T) {
 	f := newFixture(t)
-	blob := f.repo.blob(strings.Repeat("x", 100_000))
+	blob := f.repo.Blob(strings.Repeat("x", 100_000))
 	tree := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", blob))
 	for range 5 {
 		var lines strings.Builder
@@ -113,7 +113,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 func TestWriteTreeOutside(t *testing.T) {
 	f := newFixture(t)
 	outside := t.TempDir()
-	link, file := f.repo.blob(outside), f.repo.blob("evil\n")
+	link, file := f.repo.Blob(outside), f.repo.Blob("evil\n")
 	below := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", file))
 	for name, lines := range map[string]string{
 		"link first": fmt.Sprintf("120000 blob %s\td\x00040000 tree %s\td\x00", link, below),

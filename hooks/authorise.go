@@ -15,81 +15,73 @@ import (
 // going to refuse, so that a push with this one in it can be refused whole, as any other.
 const notesRef = "refs/notes/deploys"
 
+// The remedies that a command of the program words.
+const (
+	// ReasonDeployedRef: a ref that a target deploys was to be deleted. About: repository and target.
+	ReasonDeployedRef fault.Reason = "push-deletes-deployed-ref"
+	// ReasonForceElsewhere: deploy.force was given to a repository of another git server.
+	ReasonForceElsewhere fault.Reason = "push-force-elsewhere"
+)
+
 // authorise asks for each ref update by itself whether the user may do it.
 func (p *push) authorise() error {
 	var refused refusals
-	if p.key == nil {
-		return p.authoriseStranger()
-	}
-	key, repository := p.key, p.repository
 	for _, u := range p.updates {
-		names := p.targetsOf(u.Ref)
-		switch {
-		case !key.May(keys.Push, repository):
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s may not push to %s", key.Name, repository),
-				Remedy: fmt.Sprintf("the rule push:%s would allow it", repository),
-			})
-		case len(names) == 0:
-			refused.add(p.checkStored(u))
-		case !key.May(keys.Deploy, repository):
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s may push to %s but not deploy, and %s is deployed", key.Name, repository, u.Ref),
-				Remedy: fmt.Sprintf("push to another branch, or be allowed to by the rule deploy:%s", repository),
-			})
-		case p.options.force && !key.May(keys.Force, repository):
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s may deploy %s of %s but not force it", key.Name, u.Ref, repository),
-				Remedy: fmt.Sprintf("push without deploy.force, or be allowed to by the rule force:%s", repository),
-			})
-		case u.Deletes():
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, repository, strings.Join(names, ", ")),
-				Remedy: fmt.Sprintf("to deploy it no more, who runs the server takes the target away: refship repo target remove %s %s", repository, names[0]),
-			})
+		err := p.authoriseUpdate(u)
+		if err == nil && len(p.targetsOf(u.Ref)) == 0 {
+			err = p.checkStored(u)
 		}
+		refused.add(err)
 	}
 	return refused.err()
 }
 
-// authoriseStranger is for the pushes that another server takes, which has let them in: who may push deploys. It has no
-// notion of refship's permissions, so nobody may force.
-func (p *push) authoriseStranger() error {
-	var refused refusals
-	for _, u := range p.updates {
-		names := p.targetsOf(u.Ref)
-		switch {
-		case len(names) == 0:
-			refused.add(p.checkStored(u))
-		case p.options.force:
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("deploy.force is not for pushes to %s: its git server does not say who may", p.repository),
-				Remedy: "who runs that server forces it: refship deploy --repo DIR --rev REV --force --reason TEXT",
-			})
-		case u.Deletes():
-			refused.add(&fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", ")),
-				Remedy: fmt.Sprintf("to deploy it no more, who runs the git server takes refship.%s out of the repository's git config", names[0]),
-			})
-		}
+// authoriseUpdate asks the rules of the key that authenticated. A push without a key was let in by another git server,
+// which knows none of refship's rules: each of its pushers may deploy, and none may force.
+func (p *push) authoriseUpdate(u git.RefUpdate) error {
+	names := p.targetsOf(u.Ref)
+	may := func(action keys.Action) bool { return p.key == nil || p.key.May(action, p.repository) }
+	switch {
+	case !may(keys.Push):
+		return refused("the rule push:"+p.repository+" would allow it", "%s may not push to %s", p.who.Name, p.repository)
+	case len(names) == 0:
+		return nil
+	case !may(keys.Deploy):
+		return refused("push to another branch; the rule deploy:"+p.repository+" would allow it",
+			"%s may push to %s but not deploy, and %s is deployed", p.who.Name, p.repository, u.Ref)
+	case p.options.force && p.key == nil:
+		err := refused("the git server's operator can force it", "deploy.force is not for pushes to %s: its git server does not say who may", p.repository)
+		err.Reason = ReasonForceElsewhere
+		return err
+	case p.options.force && !may(keys.Force):
+		return refused("push without deploy.force; the rule force:"+p.repository+" would allow it",
+			"%s may deploy %s of %s but not force it", p.who.Name, u.Ref, p.repository)
+	case u.Deletes() && p.key == nil:
+		return refused("to deploy it no more, the git server's operator removes refship."+names[0]+" from the repository's git config",
+			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
+	case u.Deletes():
+		err := refused("to deploy it no more, the server's operator removes the target",
+			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
+		err.Reason, err.About = ReasonDeployedRef, []string{p.repository, names[0]}
+		return err
 	}
-	return refused.err()
+	return nil
+}
+
+// refused is a refusal with a remedy.
+func refused(remedy, format string, args ...any) *fault.Error {
+	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
 }
 
 // maxSymbolic is how many symbolic refs git follows (refs.c, SYMREF_MAXDEPTH).
 const maxSymbolic = 5
 
-// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own (git-symbolic-ref(1)).
+// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own
+// (git-symbolic-ref(1)).
 func finalRef(gitDir, ref string) string {
 	for range maxSymbolic {
-		text, err := os.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)))
-		to, symbolic := strings.CutPrefix(string(text), "ref:")
+		content, err := os.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)))
+		to, symbolic := strings.CutPrefix(string(content), "ref:")
 		if err != nil || !symbolic || git.CheckRef(strings.TrimSpace(to)) != nil {
 			return ref
 		}
@@ -98,10 +90,10 @@ func finalRef(gitDir, ref string) string {
 	return ref
 }
 
-// checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells hooks
-// the name that was pushed and no other.
+// checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells
+// hooks the name that was pushed and no other.
 func (p *push) checkSymbolic() error {
-	var refused refusals
+	var all refusals
 	for _, u := range p.updates {
 		moves := finalRef(p.gitDir, u.Ref)
 		for _, t := range p.targets {
@@ -109,43 +101,32 @@ func (p *push) checkSymbolic() error {
 			switch {
 			case moves != at || u.Ref == t.Ref && at == t.Ref:
 			case at != t.Ref:
-				refused.add(&fault.Error{
-					Kind:   fault.Refused,
-					What:   fmt.Sprintf("%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, p.repository, t.Name, at),
-					Remedy: "who runs the git server makes it a branch of its own (git symbolic-ref --delete), or lets the target deploy " + git.ShortRef(at),
-				})
+				all.add(refused("the git server's operator makes it a branch of its own (git symbolic-ref --delete), "+
+					"or lets the target deploy "+git.ShortRef(at),
+					"%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, p.repository, t.Name, at))
 			default:
-				refused.add(&fault.Error{
-					Kind:   fault.Refused,
-					What:   fmt.Sprintf("%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name),
-					Remedy: "push to that by its own name: git push REMOTE BRANCH:" + t.Ref,
-				})
+				all.add(refused("push to that by its own name: git push REMOTE BRANCH:"+t.Ref,
+					"%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name))
 			}
 		}
 	}
-	return refused.err()
+	return all.err()
 }
 
-// checkStored refuses refs that are no target's and would do harm all the same.
+// checkStored refuses refs that no target deploys and that would do harm all the same.
 func (p *push) checkStored(u git.RefUpdate) error {
 	if u.Ref == notesRef {
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("%s of %s is refship's own", u.Ref, p.repository),
-			Remedy: "push again without it: name the branches that you want to push",
-		}
+		return refused("push again without it: name the branches that you want to push",
+			"%s of %s is refship's own", u.Ref, p.repository)
 	}
 	if u.Deletes() {
 		return nil
 	}
-	// git keeps no ref below another one: who may push but not deploy could keep a target's ref from ever being made.
+	// git keeps no ref below another one: a key that may push but not deploy could keep a target's ref from being made.
 	for _, t := range p.targets {
 		if strings.HasPrefix(u.Ref, t.Ref+"/") || strings.HasPrefix(t.Ref, u.Ref+"/") {
-			return &fault.Error{
-				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%s of %s would be in the way of %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name),
-				Remedy: "choose another name: git cannot have one ref below another",
-			}
+			return refused("choose another name: git cannot have one ref below another",
+				"%s of %s would be in the way of %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name)
 		}
 	}
 	return nil

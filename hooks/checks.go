@@ -16,8 +16,8 @@ type leftError struct{ error }
 
 func (e *leftError) Unwrap() error { return e.error }
 
-// withClient gives a context that ends with the run's client, too: with the client's cause if it has one of its own, else
-// with r.gone.
+// withClient gives a context that ends with the run's client, too: with the client's cause if it has one of its own,
+// else with r.gone.
 func (r *run) withClient(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if r.client == nil {
@@ -52,10 +52,10 @@ func (r *run) unchecked() []*delivery {
 	return all
 }
 
-// check runs the targets' own checks, one after the other, so that all that is wrong is told. What could not be deployed
-// anyway is refused before, so that a check never runs in vain. A delivery that was made by somebody else meanwhile is
-// idle from here on: it was not checked, so this run never deploys it. The checks end with the client: up to here nothing
-// of the deliveries was written.
+// check runs the targets' own checks, one after the other, so that all that is wrong is told. What could not be
+// deployed anyway is refused before, so that a check never runs in vain. A delivery that was made by somebody else
+// meanwhile is idle from here on: it was not checked, so this run never deploys it. The checks end with the client:
+// up to here nothing of the deliveries was written.
 func (r *run) check(ctx context.Context) error {
 	if len(r.unchecked()) == 0 {
 		return nil
@@ -79,8 +79,8 @@ func (r *run) check(ctx context.Context) error {
 	return refused.err()
 }
 
-// readUnchecked prepares the deliveries with a check without a lock. What was read is dropped: the content is stored under
-// the lock.
+// readUnchecked prepares the deliveries with a check without a lock. What was read is dropped: the content is stored
+// under the lock.
 func (r *run) readUnchecked(ctx context.Context) error {
 	give, err := r.turn(ctx)
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 	"refship/hooks/target"
 )
 
-// clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD, packed-refs,
-// shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written intents.
+// clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD,
+// packed-refs, shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written
+// intents.
 func (r *reconciler) clean() error {
 	var stale []string
 	for _, name := range []string{"HEAD.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock"} {

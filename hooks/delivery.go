@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -95,7 +96,7 @@ func concernsAll(err error) bool {
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (d *delivery) greeting() string {
 	v, job := d.verdict, d.job
-	to, start := job.Hash().Short(), d.label+job.Repository+" "+shortRef(job.Ref)
+	to, start := job.Hash().Short(), d.label+job.Repository+" "+git.ShortRef(job.Ref)
 	if v.Head == nil {
 		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
 	}
@@ -124,7 +125,8 @@ func (d *delivery) warnings(dryRun bool) []string {
 	return lines
 }
 
-// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)`.
+// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not
+// contain it)`.
 func overridden(c *deploy.ConflictError) string {
 	at := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
 	return fmt.Sprintf("%s (%s)", at, c.Why)
@@ -150,8 +152,8 @@ func (d *delivery) picked() []string {
 	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", d.prepared.Frontend, d.prepared.Entry)}
 }
 
-// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is in the
-// tree that is recorded: another one makes another deploy.
+// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is
+// in the tree that is recorded: another one makes another deploy.
 func changed(p *deploy.Prepared) string {
 	words := fmt.Sprintf("%d of %s", p.Changed, text.Count(p.Files+p.Deleted, "file"))
 	if n := len(p.Submodules); n > 0 {

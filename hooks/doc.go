@@ -2,9 +2,9 @@
 //
 // # Words
 //
-// A delivery is one target's commit, or a plain directory, on its way into one chain. An intent is the promise, on disk in
-// the repository, to publish what pre-receive accepted (package intent). A verdict is the result of comparing a delivery
-// with its chain's head (package deploy).
+// A delivery is one target's commit, or a plain directory, on its way into one chain. An intent is the promise, on
+// disk in the repository, to publish what pre-receive accepted (package intent). A verdict is the result of comparing
+// a delivery with its chain's head (package deploy).
 //
 // # The engine
 //
@@ -19,9 +19,9 @@
 //	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
 //	          tell           "deploy 7 published …" (outcome)
 //
-// A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is already
-// deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all runs together
-// (turn). A run waits for no lock while it has its turn, so no run waits in a circle.
+// A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is
+// already deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all
+// runs together (turn). A run waits for no lock while it has its turn, so no run waits in a circle.
 //
 // The callers are thin:
 //
@@ -34,26 +34,30 @@
 // # A push through a server
 //
 // gitserver calls [Server.Begin], runs git receive-pack with core.hooksPath=[Server.HooksPath] and the variables of
-// [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs refship-hook
-// twice. By file and function:
+// [Session.Env], and calls [Session.End] when receive-pack has ended, however it ended. In between git runs
+// refship-hook twice. By file and function:
 //
-//  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer (server.go),
+//  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
+//     (server.go),
 //     which finds the Session by its token. session.go: enter admits each hook once.
-//  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets. authorise.go:
+//  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets.
+//     authorise.go:
 //     authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with targets.
-//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock takes the
+//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
+//     takes the
 //     chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room (Store.CheckRoom);
 //     upload stores (Prepared.Upload).
 //  4. push.go: promise writes the intent, synced. refship-hook ends with 0, and git moves the refs.
-//  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and abandon
+//  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
+//     abandon
 //     for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that makes the
 //     deploy visible. Then drop takes the delivery out of the intent.
 //  6. session.go: End does what post-receive did not do (finishLate), gives the locks back, and reports (report.go).
 //
-// One refusal refuses the whole push, and leaves refs and chains as they are. Up to the intent, a hook that dies ends the
-// work, since git will refuse. From then on only the refs decide: where the ref is at the new oid the deploy is published,
-// by post-receive, by End, or, if the server died, by [Engine.Reconcile] when it starts again; where the ref is not, the
-// intent is dropped. Each may find the deploy published already, which is no error.
+// One refusal refuses the whole push, and leaves refs and chains as they are. Up to the intent, a hook that dies ends
+// the work, since git will refuse. From then on only the refs decide: where the ref is at the new oid the deploy is
+// published, by post-receive, by End, or, if the server died, by [Engine.Reconcile] when it starts again; where the
+// ref is not, the intent is dropped. Each may find the deploy published already, which is no error.
 //
 // # Installed hooks
 //
@@ -61,43 +65,43 @@
 // "refship hook run", which runs the earlier hook first. What differs from a server:
 //
 //   - The environment says who pushes ([PusherFromEnv]). Each pusher may deploy, and none may force.
-//   - The locks are given back at the end of pre-receive, since nothing tells it whether a later hook refuses. Post-receive
-//     takes them again and prepares again, which finds stored what pre-receive has stored. If the chain went on meanwhile,
-//     the push is "pushed, not deployed".
-//   - Post-receive finds its intent by the ref update. One that was left is published by the next run of a hook, and by a
-//     manual deploy. An intent whose ref has not moved may be that of a running push: its field process names the git
-//     receive-pack. If that has ended, or cannot be looked at and an hour has passed, the intent is dropped.
+//   - The locks are given back at the end of pre-receive, since nothing tells it whether a later hook refuses.
+//     Post-receive takes them again and prepares again, which finds stored what pre-receive has stored. If the chain
+//     went on meanwhile, the push is "pushed, not deployed".
+//   - Post-receive finds its intent by the ref update. One that was left is published by the next run of a hook, and
+//     by a manual deploy. An intent whose ref has not moved may be that of a running push: its field process names
+//     the git receive-pack. If that has ended, or cannot be looked at and an hour has passed, the intent is dropped.
 //   - A lock names its process, too: a run that waits for the lock of a dead process of this machine breaks it.
 //   - Etcd is asked only if a target's ref is updated, or an intent is left.
 //
 // # Checks
 //
-// A check runs for each delivery that has something to deploy, in pre-receive, also of a dry run, and in requested and
-// manual deploys. It does not run for what an intent promises, which has passed it. If the deploy was made by another
-// before the check began, nothing is left to check, and this run does not make it again: nothing unchecked is deployed.
-// The checks of one push run one after the other, so that all that is wrong is told. They end with the client; once they
-// have passed, the delivery goes on without it. Beside what every check has (package check), the environment holds
-// REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's deploy hash, or empty),
-// REFSHIP_PUSHER and REFSHIP_FRONTEND.
+// A check runs for each delivery that has something to deploy, in pre-receive, also of a dry run, and in requested
+// and manual deploys. It does not run for what an intent promises, which has passed it. If the deploy was made by
+// another before the check began, nothing is left to check, and this run does not make it again: nothing unchecked is
+// deployed. The checks of one push run one after the other, so that all that is wrong is told. They end with the
+// client; once they have passed, the delivery goes on without it. Beside what every check has (package check), the
+// environment holds REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's
+// deploy hash, or empty), REFSHIP_PUSHER and REFSHIP_FRONTEND.
 //
 // # Push options
 //
-// "git push -o" hands them over. Those that do not begin with "deploy." belong to other programs and are only kept in the
-// intent. A misspelt one, one that is there twice, and two that contradict each other refuse the push.
+// "git push -o" hands them over. Those that do not begin with "deploy." belong to other programs and are only kept in
+// the intent. A misspelt one, one that is there twice, and two that contradict each other refuse the push.
 //
 //	deploy.reason=TEXT   for the record: one line of UTF-8, at most 10,000 bytes
 //	deploy.force         override what the previous hash refuses; needs a reason, and the permission force
 //	deploy.dry-run       check and read without a lock, write nothing, say what would be deployed, refuse the push
 //	deploy.skip          store, take no lock, deploy nothing
 //
-// Force overrides the one head that its user was told of. If the chain has another head once the lock is held, or when the
-// deploy is published later on, that is a conflict again.
+// Force overrides the one head that its user was told of. If the chain has another head once the lock is held, or
+// when the deploy is published later on, that is a conflict again.
 //
 // # Invariants
 //
 //   - A ref of a target moves only after its intent is synced.
-//   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target was changed or
-//     removed.
+//   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target was
+//     changed or removed.
 //   - A deploy is published only for a ref that git has moved.
 //   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
 //   - From a server's hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which
@@ -105,7 +109,7 @@
 //
 // # Concurrency
 //
-// An [Engine] and a [Server] are safe for concurrent use, and their pushes run beside each other; chain locks put those to
-// one namespace in order. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told that it has the
-// repository to itself; it leaves the intents of running pushes alone.
+// An [Engine] and a [Server] are safe for concurrent use, and their pushes run beside each other; chain locks put
+// those to one namespace in order. A [Session] belongs to one push. Reconcile may run beside pushes unless it is told
+// that it has the repository to itself; it leaves the intents of running pushes alone.
 package hooks

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -42,7 +41,7 @@ type HookCall struct {
 func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer) (*HookCall, error) {
 	c := &HookCall{GitDir: gitDir, who: who, vars: vars, input: input, out: out}
 	var err error
-	if c.Config, err = target.ReadConfig(filepath.Join(gitDir, "config")); err != nil {
+	if c.Config, err = target.Read(gitDir); err != nil {
 		return nil, err
 	}
 	if !c.Concerns() {
@@ -52,8 +51,8 @@ func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, inpu
 	return c, err
 }
 
-// Concerns tells whether the repository has settings of refship's at all: hooks can be shared with repositories that have
-// none.
+// Concerns tells whether the repository has settings of refship's at all: hooks can be shared with repositories that
+// have none.
 func (c *HookCall) Concerns() bool { return len(c.Config.Targets) > 0 || !c.Config.Settings.IsZero() }
 
 // Targets are those whose ref is updated.
@@ -114,8 +113,8 @@ func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output) {
 	}
 }
 
-// PostReceive is an installed post-receive: it publishes what pre-receive has promised for the refs that have moved, and
-// gives the hook's exit status, which git ignores. It goes on when its reader is gone.
+// PostReceive is an installed post-receive: it publishes what pre-receive has promised for the refs that have moved,
+// and gives the hook's exit status, which git ignores. It goes on when its reader is gone.
 func (e *Engine) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.output(e, nil)
 	e.step(ctx, "post-receive-start")
@@ -213,8 +212,8 @@ func (m *moved) redeploy() string {
 
 func short(oid git.OID) string { return record.Hash(oid.String()).Short() }
 
-// promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the same
-// push before, or refuse it to another pusher right now.
+// promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the
+// same push before, or refuse it to another pusher right now.
 func (m *moved) promises() ([]promise, error) {
 	pushes, err := intent.List(m.call.GitDir)
 	if err != nil {
@@ -260,8 +259,8 @@ func (m *moved) drop(all []promise) error {
 	return nil
 }
 
-// explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another process
-// has published it meanwhile, or pre-receive never ran, which is the error.
+// explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another
+// process has published it meanwhile, or pre-receive never ran, which is the error.
 func (m *moved) explainUnpromised(ctx context.Context) error {
 	repo, err := git.OpenRepository(ctx, m.call.GitDir, nil)
 	if err != nil {

@@ -99,7 +99,8 @@ func (r *run) releaseIdle(ctx context.Context) {
 	}
 }
 
-// rehearse does all of a dry run that comes after the checks: it reads without a lock, and tells what the deploys would be.
+// rehearse does all of a dry run that comes after the checks: it reads without a lock, and tells what the deploys
+// would be.
 func (r *run) rehearse(ctx context.Context) error {
 	if len(r.open()) > 0 {
 		give, err := r.turn(ctx)

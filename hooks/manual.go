@@ -36,8 +36,8 @@ type Made struct {
 	Prepared *deploy.Prepared
 }
 
-// DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the one
-// head that was told.
+// DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the
+// one head that was told.
 func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 	out := &output{progress: m.Progress, send: func(line string) error { m.Say(line); return nil }}
 	if m.GitDir != "" {

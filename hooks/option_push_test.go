@@ -84,7 +84,7 @@ func TestForce(t *testing.T) {
 
 	s.unchanged(func() {
 		r := laptop.with(force...).push("+other:main")
-		r.wants(t, false, "refused: laptop may deploy refs/heads/main of config but not force it", "hint: push without deploy.force, or be allowed to by the rule force:config")
+		r.wants(t, false, "refused: laptop may deploy refs/heads/main of config but not force it", "hint: push without deploy.force; the rule force:config would allow it")
 		laptop.with(force[0]).push("+other:main").wants(t, false, "refused: deploy.force needs a reason", "hint: git push -o deploy.force -o deploy.reason='…'")
 	})
 	laptop.may("push:*,force:config")
@@ -140,7 +140,7 @@ func TestForceOverridesNothingElse(t *testing.T) {
 	s.git(s.work, "commit", "-q", "-m", "a link to nowhere")
 	s.unchanged(func() { force.push("+other:main").wants(t, false, `symbolic link "link" has a target of 0 bytes`) })
 	s.unchanged(func() {
-		force.push(":main").wants(t, false, "cannot be deleted", "hint: ", "refship repo target remove config default")
+		force.push(":main").wants(t, false, "cannot be deleted", "hint: ", "to deploy it no more, the server's operator removes the target")
 	})
 }
 

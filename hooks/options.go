@@ -66,8 +66,9 @@ func pushOptions(vars map[string]string) (options, error) {
 	return o, nil
 }
 
-// isOwn tells options of refship, and what was meant to be one, from those of others: "Deploy.force", "deploy-dry-run" and
-// "dryrun" would otherwise pass for others', and the push that was to be tried would be deployed.
+// isOwn tells options of refship, and what was meant to be one, from those of others: "Deploy.force",
+// "deploy-dry-run" and "dryrun" would otherwise pass for others', and the push that was to be tried would be
+// deployed.
 func isOwn(option string) bool {
 	name, _, _ := strings.Cut(strings.ToLower(option), "=")
 	letters := strings.Map(func(r rune) rune {

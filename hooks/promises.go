@@ -128,8 +128,8 @@ func (e *Engine) promised(repository string, in *intent.Intent, entry intent.Ent
 	return d
 }
 
-// isOutdated tells whether the chain has made an intent out of date since it was written: it has had the commit already, or
-// another was forced. A rollback that is undone is told, as with any push.
+// isOutdated tells whether the chain has made an intent out of date since it was written: it has had the commit
+// already, or another was forced. A rollback that is undone is told, as with any push.
 func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry intent.Entry) (bool, error) {
 	t, hash := entry.Target, record.Hash(entry.New.String())
 	chain := r.engine.cfg.Store.Chain(t.Namespace)
@@ -158,8 +158,8 @@ func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry in
 	return itself != nil || forced != nil, err
 }
 
-// dropSuperseded drops the intents of dead pushes whose refs a push has moved on since: if a ref came back to what one of
-// them promised, that promise would not count any more.
+// dropSuperseded drops the intents of dead pushes whose refs a push has moved on since: if a ref came back to what
+// one of them promised, that promise would not count any more.
 func (e *Engine) dropSuperseded(ctx context.Context, repository, gitDir string) {
 	r := e.reconciler(repository, gitDir, &output{send: func(line string) error {
 		e.cfg.Log.WarnContext(ctx, "drop superseded intents", "repository", repository, "line", line)

@@ -57,8 +57,8 @@ func (e *Engine) newPush(repository, gitDir string) *push {
 // step marks a failure point.
 func (p *push) step(name string) { p.engine.step(p.publishing, name) }
 
-// preReceive prepares the whole push, or refuses it and tells why. It ends with the hook, and with git: both mean that git
-// refuses the push.
+// preReceive prepares the whole push, or refuses it and tells why. It ends with the hook, and with git: both mean
+// that git refuses the push.
 func (p *push) preReceive(hook context.Context, vars map[string]string, input []byte, out *output) error {
 	ctx, cancel := context.WithCancelCause(hook)
 	defer cancel(nil)
@@ -203,8 +203,8 @@ func (p *push) promise(certificate string) error {
 	return nil
 }
 
-// finish publishes a delivery whose ref has moved, tells of it, and drops it from the intent. What fails is told with the
-// way to deploy it later.
+// finish publishes a delivery whose ref has moved, tells of it, and drops it from the intent. What fails is told with
+// the way to deploy it later.
 func (p *push) finish(d *delivery) error {
 	err := p.run.finish(p.publishing, d)
 	switch {

@@ -20,8 +20,8 @@ func PusherOf(key *keys.Key) record.Pusher {
 	return record.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
 }
 
-// PusherFromEnv says who deploys where refship's own server has authenticated nobody, as the environment has it. It is worth
-// as much as whoever made the environment; Via says who that was:
+// PusherFromEnv says who deploys where refship's own server has authenticated no key. It trusts the environment, and
+// so the program that made it; Via says which:
 //
 //	gitolite      GL_USER, which gitolite sets from the key that authenticated
 //	gitea         GITEA_PUSHER_NAME, which Gitea and Forgejo set
@@ -48,8 +48,8 @@ func PusherFromEnv(getenv func(string) (string, bool)) record.Pusher {
 	return record.Pusher{Name: name, Via: "os"}
 }
 
-// loginKey is the fingerprint of the key in the file that sshd writes with ExposeAuthInfo (sshd_config(5)): lines such as
-// "publickey ssh-ed25519 AAAA…". It is "" if there is none.
+// loginKey is the fingerprint of the key in the file that sshd writes with ExposeAuthInfo (sshd_config(5)): lines
+// such as "publickey ssh-ed25519 AAAA…". It is "" if there is none.
 func loginKey(path string) string {
 	if path == "" {
 		return ""

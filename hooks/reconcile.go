@@ -8,15 +8,17 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
-// Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published, as
-// their own user's; the others are dropped. A ref that is ahead of its chain without an intent is reported and never
-// deployed by itself. With exclusive (no push can be running) stale locks and quarantine folders of dead pushes are removed.
+// Reconcile brings one repository and its chains together again: intents whose ref is at their new oid are published,
+// as their own user's; the others are dropped. A ref that is ahead of its chain without an intent is reported and
+// never deployed by itself. With exclusive (no push can be running) stale locks and quarantine folders of dead pushes
+// are removed.
 //
-// Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be done;
-// everything else was done all the same.
+// Each line of the result is something to tell the operator, without "refship: ". The error joins what could not be
+// done; everything else was done all the same.
 func (e *Engine) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
 	var lines []string
 	r := e.reconciler(name, gitDir, collect(&lines))
@@ -74,7 +76,7 @@ func (r *reconciler) compare(ctx context.Context) error {
 	for _, st := range again {
 		t, ref := st.Target, record.Hash(st.Ref.String())
 		switch {
-		case !slices.ContainsFunc(all, func(o TargetStatus) bool { return o.Target == t && o.Ref == st.Ref }):
+		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
@@ -88,9 +90,9 @@ func (r *reconciler) compare(ctx context.Context) error {
 }
 
 // unequal are the targets whose refs are not what their chains have, but for those that an intent spoke about.
-func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
+func (r *reconciler) unequal(ctx context.Context) ([]status.Status, error) {
 	all, err := r.engine.Status(ctx, r.name, r.gitDir)
-	return slices.DeleteFunc(all, func(st TargetStatus) bool {
+	return slices.DeleteFunc(all, func(st status.Status) bool {
 		return st.Ref.IsZero() || st.Relation == deploy.RelationEqual || r.isSettled(st.Target)
 	}), err
 }

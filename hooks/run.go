@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// maxLoading is how many deliveries are read and stored at a time, all runs together: each keeps up to 32 MiB of new
-	// content between reading and storing it, and a few MiB of requests to etcd, so this bounds the memory for them to some
-	// 300 MiB. More at once would be no faster: git and etcd's disk are what everything waits for.
+	// maxLoading is how many deliveries are read and stored at a time, all runs together: each keeps up to 32 MiB of
+	// new content between reading and storing it, and a few MiB of requests to etcd, so this bounds the memory for
+	// them to some 300 MiB. More at once would be no faster: git and etcd's disk are what everything waits for.
 	maxLoading = 8
 	// lockTries is how often a deploy begins anew whose lock was lost on the way.
 	lockTries = 3

@@ -93,8 +93,8 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	return x, nil
 }
 
-// find gives the session of a token. The map's key is the token's hash: how long the search takes tells nothing about how
-// much of a guessed token is right.
+// find gives the session of a token. The map's key is the token's hash: how long the search takes tells nothing about
+// how much of a guessed token is right.
 func (s *Server) find(token string) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -130,8 +130,8 @@ func hasMoved(moved []git.RefUpdate, u git.RefUpdate) bool {
 	return false
 }
 
-// End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what moved
-// but was not published, and releases the locks. The end of ctx breaks off publishing.
+// End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what
+// moved but was not published, and releases the locks. The end of ctx breaks off publishing.
 func (x *Session) End(ctx context.Context) Outcome {
 	x.mu.Lock()
 	x.ended = true

@@ -166,7 +166,7 @@ func TestLogOfATarget(t *testing.T) {
 	if text, err := log("", 0); err != nil || text != "config has no target\n" {
 		t.Errorf("log is %q, %v", text, err)
 	}
-	want("x", `config has no target "x"`, "it has none yet")
+	want("x", `config has no target "x"`, "it has no target yet")
 	www := files("www", "refs/heads/main", "www")
 	if err := target.AddTarget(t.Context(), s.bare, www); err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ var (
 	toldNotMoved  = regexp.MustCompile(`(?m)^(?:remote: )?refship: \S+ did not move: nothing was deployed`)
 	toldLate      = regexp.MustCompile(`(?m)^remote: refship: pushed, not deployed: `)
 	toldNowhere   = regexp.MustCompile(`(?m)^(?:ssh: connect to host .*|kex_exchange_identification: .*)$`)
-	toldLost      = regexp.MustCompile(`cannot lock ref '\S+': is at ([0-9a-f]{40}) but expected ([0-9a-f]{40})`)
+	toldLost      = regexp.MustCompile(`cannot lock ref '\S+': is at ([0-9a-f]{40,64}) but expected ([0-9a-f]{40,64})`)
 	porcelainLine = regexp.MustCompile(`(?m)^([ +*=!])\t\S+\t(?:([0-9a-f]+)\.{2,3}([0-9a-f]+)|(\[[^\]]+\]))(.*)$`)
 )
 

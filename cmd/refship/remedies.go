@@ -75,6 +75,12 @@ var remedies = map[fault.Reason]func(about []string) string{
 	tree.ReasonUnfit: func(about []string) string {
 		return strings.Join(about, "; ") + " (--exclude PATTERN leaves files out)"
 	},
+	hooks.ReasonDeployedRef: func(about []string) string {
+		return "to deploy it no more, the server's operator removes the target: refship repo target remove " +
+			about[0] + " " + about[1]
+	},
+	hooks.ReasonForceElsewhere: fixed("the git server's operator can force it: " +
+		"refship deploy --repo DIR --rev REV --force --reason TEXT"),
 	hooks.ReasonNotPrepared: func(about []string) string {
 		return "the git server's operator checks the hooks (refship hook status), and deploys it with: " + about[0]
 	},

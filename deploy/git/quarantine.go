@@ -21,6 +21,7 @@ const (
 // (git-receive-pack(1), "quarantine environment"; tmp-objdir.c).
 var incomingPrefixes = []string{"tmp_objdir-incoming-", "incoming-"}
 
+// IsQuarantine tells whether a folder below objects has the name of a quarantine.
 func IsQuarantine(name string) bool {
 	for _, prefix := range incomingPrefixes {
 		if strings.HasPrefix(name, prefix) {

@@ -66,7 +66,7 @@
 // be a map, which may be empty, and not nil: otherwise mgmt logs "lang struct was not built properly" and goes on
 // with what it ran before. Permission bits mean nothing to mgmt; we write 0644, 0755 for executable files and
 // directories, and none for the root. There are no links: `mgmt deploy` writes the content that a link leads to, with
-// the mode of a link, 0x080001ff. Whoever decodes has to take that for a file.
+// the mode of a link, 0x080001ff. A decoder has to take that for a file.
 //
 // A file is one value of etcd, and so is the superblock. A stock etcd takes 1.5 MiB a request. The superblock has about
 // 96 bytes a file with short names: some 16,000 files.

@@ -62,7 +62,8 @@ func (l *layer) pick(ctx context.Context) (string, error) {
 		return YAML, nil
 	}
 	return "", refuseSettings("",
-		"the tree holds nothing that mgmt starts with: no metadata.yaml or main.mcl for lang, no start.yaml for yaml",
+		"the tree holds nothing that mgmt starts with: "+
+			"neither metadata.yaml nor main.mcl for lang, nor start.yaml for yaml",
 		"add one of them, or set the frontend, and with lang or yaml the entry file if it has another name")
 }
 

@@ -164,7 +164,7 @@ func isRepository(dir string) bool {
 	return true
 }
 
-// UsesSHA256 tells whether the repository at dir names its objects by SHA-256, which deploy hashes cannot express.
+// UsesSHA256 tells whether the repository at dir names its objects by SHA-256, which refship does not serve.
 func UsesSHA256(ctx context.Context, dir string) (bool, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config"))
 	if err != nil {

@@ -69,8 +69,8 @@ type Check struct {
 	During func(step string, fn func(progress func(text.Progress)) error) error
 }
 
-// Run runs a check and waits for its end. A check that does not pass is a fault.Refused. If ctx ends first, the error is
-// its cause.
+// Run runs a check and waits for its end. A check that does not pass is a fault.Refused. If ctx ends first, the error
+// is its cause.
 func (r *Runner) Run(ctx context.Context, c *Check) error {
 	err := c.During("waiting for other checks to end", func(func(text.Progress)) error { return r.turns.Acquire(ctx, 1) })
 	if err != nil {

@@ -71,8 +71,8 @@ func startCommand(line, dir string, env []string, stray string) (*command, error
 	return c, nil
 }
 
-// run starts the shell and waits for it. The kernel's "kill me when my parent is gone" looks at the thread that forked, so
-// that thread has to live on.
+// run starts the shell and waits for it. The kernel's "kill me when my parent is gone" looks at the thread that
+// forked, so that thread has to live on.
 func (c *command) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -95,8 +95,8 @@ func (c *command) signal(sig syscall.Signal) {
 	_ = syscall.Kill(-c.cmd.Process.Pid, sig) // the only error is that nobody is left
 }
 
-// watch tells what the command writes until it has ended, and ends it when ctx or its time does. Whatever it left running
-// is killed then. The error is the command's own, or the cause of its end.
+// watch tells what the command writes until it has ended, and ends it when ctx or its time does. Whatever it left
+// running is killed then. The error is the command's own, or the cause of its end.
 func (c *command) watch(ctx context.Context, limit, grace, every time.Duration, say func(string)) error {
 	out := &output{say: say, since: time.Now()}
 	tick := time.NewTicker(every)

@@ -20,15 +20,16 @@
 //
 // # The command
 //
-// Its whole environment is PATH (this process's), HOME, TMPDIR, LANG=C.UTF-8 and Check.Env. Standard input is /dev/null,
-// and no other file is open. Its output is told line by line after "| ": 2,000 bytes of a line, 1,000 lines, and the
-// last 50.
+// Its whole environment is PATH (this process's), HOME, TMPDIR, LANG=C.UTF-8 and Check.Env. Standard input is
+// /dev/null, and no other file is open. Its output is told line by line after "| ": 2,000 bytes of a line, 1,000
+// lines, and the last 50.
 //
 // This is no sandbox: what is pushed runs with this process's rights. The command has a session of its own without a
-// terminal. When its time is over, or the context ends, its process group gets SIGTERM, and SIGKILL 5 s later. When the
-// shell has ended, the rest of the group is killed at once. So is each process that left the group but kept a HOME in the
-// run's directory. A process that gave up both is not found: only cgroups could find it. If this process is killed, the
-// shell dies with it; what the shell has started is killed by the next Clear, if its HOME is still in a run's directory.
+// terminal. When its time is over, or the context ends, its process group gets SIGTERM, and SIGKILL 5 s later. When
+// the shell has ended, the rest of the group is killed at once. So is each process that left the group but kept a
+// HOME in the run's directory. A process that gave up both is not found: only cgroups could find it. If this process
+// is killed, the shell dies with it; what the shell has started is killed by the next Clear, if its HOME is still in
+// a run's directory.
 //
 // # Concurrency
 //

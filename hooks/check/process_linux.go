@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processAttr gives a check's command a session of its own: a process group that can be ended as a whole, and no terminal.
-// The shell dies with the thread that started it.
+// processAttr gives a check's command a session of its own: a process group that can be ended as a whole, and no
+// terminal. The shell dies with the thread that started it.
 func processAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
@@ -54,8 +54,9 @@ func freeSpace(dir string) (int64, error) {
 	return int64(disk.Bavail * uint64(disk.Bsize)), nil
 }
 
-// killStrays kills the processes that have a variable in their environment that begins like this, as they inherited it: those
-// of a check that left its process group. What gave up its environment, too, or runs as another user, is not found.
+// killStrays kills the processes that have a variable in their environment that begins like this, as they inherited
+// it: those of a check that left its process group. What gave up its environment, too, or runs as another user, is
+// not found.
 func killStrays(prefix string) error {
 	const rounds = 100 // they may have had children meanwhile; one that the kernel does not let go stays
 	const quiet = 3    // in the middle of an exec a process has no environment for a moment

@@ -88,8 +88,8 @@ func (r *Runner) makeParent(parent string) error {
 // homesBelow begins the variable by which processes of checks are found: HOME in a directory below dir.
 func homesBelow(dir string) string { return "HOME=" + dir + string(filepath.Separator) }
 
-// room is how many bytes a tree may take. Checks that run at the same time must leave the disk some free space: etcd and
-// the repositories are on it, too.
+// room is how many bytes a tree may take. Checks that run at the same time must leave the disk some free space: etcd
+// and the repositories are on it, too.
 func (d scratch) room() (int64, error) {
 	free, err := freeSpace(d.dir)
 	if err != nil {

@@ -97,7 +97,7 @@
 //     link(2), and then the script is renamed over the first name. On uninstall the second name is renamed over the
 //     first.
 //   - When a run is killed, the next install or uninstall finishes, and uninstall gives every byte and mode back.
-//   - What is not refship's is never changed. A script of refship's that somebody edited is not, either:
+//   - What is not refship's is never changed. A script of refship's that was edited is not, either:
 //     [EditedError]. The manifest is written before a script and names the old and the new one then, so that the two
 //     can be told from an edited one wherever a run ends. Without a manifest, a script is refship's if it is exactly
 //     what script writes.

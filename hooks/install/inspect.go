@@ -98,7 +98,7 @@ type hook struct {
 	record *manifestHook // what the manifest says; nil
 	at     file          // refship's script, or where it would be: the hook itself, or in a dispatcher's directory
 	aside  file          // the earlier hook's second name
-	notRun bool          // at is in a dispatcher's directory, and the hook is no dispatcher any more
+	notRun bool          // at is in a dispatcher's directory, and no dispatcher runs it
 	unsure bool          // at is the hook itself, and may run the programs in NAME.d
 }
 
@@ -184,7 +184,7 @@ func programsIn(dir string) (isThere, holds bool) {
 
 func (h *hook) inDispatcher() bool { return h.at.name != h.name }
 
-// earlier is the hook that refship's is to run first, under its own name still, or set aside; nil if there is none.
+// earlier is the hook that refship's is to run first, set aside or still under its own name; nil if there is none.
 func (h *hook) earlier() *file {
 	switch {
 	case h.inDispatcher():

@@ -69,7 +69,7 @@ func (c *Change) warn(format string, args ...any) {
 // format, replaces only the installed scripts. If the process is killed meanwhile, pushes are either as before or
 // handled by refship, and the next Install or Uninstall finishes. The Change is never nil.
 //
-// Errors are fault.Refused for what cannot or must not be changed; *EditedError for a script that somebody edited.
+// Errors are fault.Refused for what cannot or must not be changed; *EditedError for a script that was edited.
 func Install(ctx context.Context, repo *Repository, cfg Config) (*Change, error) {
 	change := new(Change)
 	err := cfg.check(repo)
@@ -191,7 +191,7 @@ func (h *hook) mayInstall(repo *Repository) error {
 	case h.notRun:
 		return &fault.Error{
 			Kind: fault.Refused,
-			What: fmt.Sprintf("nothing runs %s: %s does not run the hooks in %s any more",
+			What: fmt.Sprintf("nothing runs %s: %s does not run the hooks in %s",
 				h.at.path, strings.TrimSuffix(dir, dispatchSuffix), dir),
 			Reason: ReasonReinstall, About: []string{repo.GitDir},
 		}

@@ -159,7 +159,7 @@ func TestInstallOtherTargetAndProgram(t *testing.T) {
 	}
 }
 
-// What somebody changed stays as it is.
+// An edited script stays as it is.
 func TestInstalledHookEdited(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).withEarlier()
@@ -349,7 +349,7 @@ func TestInstallSharedHooksPath(t *testing.T) {
 	if r := sites[1].push("main"); !r.ok || len(r.stub) != 2 {
 		t.Errorf("push to another: %+v", r)
 	}
-	// A repository that is not there may have been moved: it keeps the hooks until somebody says that it is gone.
+	// A repository that is not there may have been moved: it keeps the hooks until the operator says that it is gone.
 	if err := os.RemoveAll(sites[1].repo); err != nil {
 		t.Fatal(err)
 	}

@@ -138,8 +138,8 @@ func (m *manifest) hook(name string) *manifestHook {
 	return nil
 }
 
-// without gives the repositories of a directory of hooks without one, and without those that have no refship settings
-// any more. One that does not exist may have been moved, or its disk is not mounted: it keeps the hooks.
+// without gives the repositories of a directory of hooks without one, and without those that no longer have refship
+// settings. One that does not exist may have been moved, or its disk is not mounted: it keeps the hooks.
 func (m *manifest) without(dir, gitDir string) []string {
 	if m == nil {
 		return nil

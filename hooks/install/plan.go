@@ -92,7 +92,7 @@ func (r *run) planHook(h *hook) []step {
 		return plan
 	}
 	if h.lostEarlier() {
-		r.warn("%s is gone, which ran before refship's hook: there is no hook %s any more", h.aside.path, h.name)
+		r.warn("%s is gone, which ran before refship's hook: now there is no hook %s", h.aside.path, h.name)
 	}
 	switch {
 	case h.isSetAside():

@@ -76,9 +76,8 @@ func (r *Repository) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if format := strings.TrimSpace(format); format != "sha1" {
-		return refused("only sha1 repositories can be deployed: make one with git init --object-format=sha1 "+
-			"and push to it", "repository %s uses %s objects", r.GitDir, format)
+	if err := git.CheckFormat(r.GitDir, strings.TrimSpace(format)); err != nil {
+		return err
 	}
 	if r.WorkTree == "" {
 		if err := r.findWorkTree(ctx); err != nil {

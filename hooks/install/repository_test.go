@@ -151,7 +151,7 @@ func TestFind(t *testing.T) {
 
 func TestFindOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a repository that is somebody else's")
+		t.Skip("only root can make a repository of another user")
 	}
 	global := isolate(t)
 	bare := filepath.Join(realDir(t), "bare.git")

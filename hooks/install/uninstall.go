@@ -17,7 +17,7 @@ import (
 )
 
 // Uninstall takes out what Install put in: scripts, earlier hooks get their names back, all refship sections leave the
-// git config, and what refship keeps in the repository goes. If nobody changed them otherwise, hooks and config have
+// git config, and what refship keeps in the repository goes. If nothing else changed them, hooks and config have
 // the bytes and modes that they had before. Hooks stay where another repository uses the same directory. Uninstalling
 // where nothing is installed changes nothing. The Change is never nil.
 //
@@ -112,7 +112,7 @@ func checkPromises(ctx context.Context, gitDir string, targets []target.Target) 
 		}
 		for _, entry := range in.Deploys {
 			if !slices.Contains(targets, entry.Target) {
-				continue // no target any more: it would not be published
+				continue // the target is gone: it would not be published
 			}
 			if err := checkPromise(ctx, gitDir, in, entry); err != nil {
 				return err

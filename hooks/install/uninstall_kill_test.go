@@ -14,7 +14,7 @@ import (
 	"refship/hooks/install"
 )
 
-// Whoever is killed at whatever step of install, upgrade and uninstall: no hook is half written, no earlier one is
+// When the process is killed at any step of install, upgrade and uninstall, no hook is half written, no earlier one is
 // lost, a push is what it was or is handled by refship, the next run finishes, and uninstall gives everything back.
 func TestInstallKilledAtEachStep(t *testing.T) {
 	t.Parallel()
@@ -43,7 +43,7 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 				}
 				for _, step := range least {
 					if !slices.Contains(steps, step) {
-						t.Errorf("nobody was killed at %s: %q", step, steps)
+						t.Errorf("no process was killed at %s: %q", step, steps)
 					}
 				}
 			})

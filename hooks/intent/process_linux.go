@@ -26,8 +26,8 @@ func processName(pid int) string {
 	return space + "/" + strconv.Itoa(pid) + "/" + start
 }
 
-// ReceivePack names the git receive-pack that this process is a hook of, so that another process can find out whether it
-// still runs. Without a receive-pack among the ancestors it is the parent.
+// ReceivePack names the git receive-pack that this process is a hook of, so that another process can find out whether
+// it still runs. Without a receive-pack among the ancestors it is the parent.
 func ReceivePack() string {
 	pid := os.Getppid()
 	for at, i := pid, 0; i < maxAncestors && at > 1; i++ {

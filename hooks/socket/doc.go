@@ -1,8 +1,8 @@
 // Package socket is the unix socket between git's hooks and a running server.
 //
-// git runs refship-hook as pre-receive and as post-receive of each push to a server's repository. refship-hook is tiny: it
-// hands what git gave it to the server, prints what the server says, and ends with the server's exit status. The copies of
-// refship-hook that git runs, and the socket, are in one directory of mode 0700:
+// git runs refship-hook as pre-receive and as post-receive of each push to a server's repository. refship-hook is
+// tiny: it hands what git gave it to the server, prints what the server says, and ends with the server's exit status.
+// The copies of refship-hook that git runs, and the socket, are in one directory of mode 0700:
 //
 //	DIR/hooks/pre-receive, DIR/hooks/post-receive   core.hooksPath of a server's pushes is DIR/hooks
 //	DIR/hook.sock

@@ -38,8 +38,8 @@ type Listener struct {
 	listener *net.UnixListener
 }
 
-// Answer answers one hook: say tells its user a line, and fails when the hook has died; ctx ends then, too. The result is
-// the hook's exit status.
+// Answer answers one hook: say tells its user a line, and fails when the hook has died; ctx ends then, too. The
+// result is the hook's exit status.
 type Answer func(ctx context.Context, req *Request, say func(line string) error) (status byte)
 
 // Listen makes dir and the hooks in it, which are copies of program, and listens. Serve must follow.
@@ -57,8 +57,9 @@ func Listen(dir, program string, log *slog.Logger) (*Listener, error) {
 	return l, l.listen()
 }
 
-// copyHooks makes both hooks anew, so that they are always those of this very program. They are copies: git takes a hook
-// that leads nowhere for none and would take every push unchecked, so nothing outside of Dir may be able to break them.
+// copyHooks makes both hooks anew, so that they are always those of this very program. They are copies: git takes a
+// hook that leads nowhere for none and would take every push unchecked, so nothing outside of Dir may be able to
+// break them.
 func (l *Listener) copyHooks(program string) error {
 	text, err := os.ReadFile(program)
 	if err != nil {

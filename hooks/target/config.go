@@ -19,10 +19,10 @@ type Config struct {
 
 // Read reads the git config of the repository at gitDir. Settings are zero and there are no targets where it has no
 // refship section. The files that it names are not looked at.
-func Read(gitDir string) (Config, error) { return ReadConfig(filepath.Join(gitDir, "config")) }
+func Read(gitDir string) (Config, error) { return readConfig(filepath.Join(gitDir, "config")) }
 
-// ReadConfig is Read for the config's own path.
-func ReadConfig(path string) (Config, error) {
+// readConfig is Read for the config's own path.
+func readConfig(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))

@@ -157,7 +157,7 @@ func EditConfig(
 	if err := e.check(config); err != nil || bytes.Equal(e.After, e.Before) {
 		return false, err
 	}
-	removeCopies(copied) // as long as the lock is held: afterwards they are somebody else's
+	removeCopies(copied) // as long as the lock is held: afterwards they are another edit's
 	return replace(config, lock, e.After)
 }
 

@@ -119,7 +119,7 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 			t.Errorf("error is %v", err)
 		}
 		if _, err := os.Stat(lock); err != nil {
-			t.Errorf("somebody else's lock: %v", err)
+			t.Errorf("another process's lock: %v", err)
 		}
 	}
 	if diff := cmp.Diff(before, readConfig(t, dir)); diff != "" {
@@ -127,7 +127,7 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 	}
 }
 
-// Who changes targets at the same time waits for nobody and loses nothing: it is done, or it is refused.
+// Changes of targets at the same time do not wait and lose nothing: each is made, or is refused.
 func TestTargetsChangedAtOnce(t *testing.T) {
 	dir := bareRepo(t)
 	const n = 8

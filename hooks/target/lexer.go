@@ -7,7 +7,7 @@ import (
 
 // WithoutSections gives a config's text without its refship sections, and every other byte as it was. A section goes
 // from the beginning of its header's line to the end of its last entry's line: comments and empty lines behind that
-// belong to what follows. False: the text is none that git reads.
+// belong to what follows. False: git does not read the text.
 func WithoutSections(text []byte) (rest []byte, ok bool) {
 	l := &lexer{text: text}
 	kept := 0
@@ -120,7 +120,7 @@ func (l *lexer) blank() (end int, ok bool) {
 // header reads the next section's header, and gives where it begins: at its line's begin, if nothing is before it.
 // False: there is none.
 func (l *lexer) header() (from int, ok bool) {
-	for l.entry() { // before the first header, where git allows entries that nobody can ask for
+	for l.entry() { // before the first header, where git allows entries that have no name to ask for
 	}
 	if l.failed || !l.space() {
 		return 0, false

@@ -1,0 +1,77 @@
+package git_test
+
+import (
+	"strings"
+	"testing"
+
+	"refship/deploy/git"
+	"refship/deploy/git/gittest"
+)
+
+// rawCommit stores any bytes as a commit, without git's checks.
+func rawCommit(g *gittest.Repository, raw string) git.OID {
+	g.Helper()
+	return gittest.OID(g.GitInput(raw, "hash-object", "-t", "commit", "--literally", "-w", "--stdin"))
+}
+
+// TestCommitIsAsGitReadsIt: headers that go on, unknown ones, and a message that looks like headers.
+func TestCommitIsAsGitReadsIt(t *testing.T) {
+	g := gittest.New(t)
+	r := open(g)
+	tree := g.Tree()
+	a, b := g.CommitTree(tree, "a"), g.CommitTree(tree, "b")
+	start := "tree " + tree.String() + "\n"
+	parents := "parent " + a.String() + "\nparent " + b.String() + "\n"
+	author := "author A U Thor  <author@example.com> 1700000000 +0100\n"
+	committer := "committer C <c@example.com> 1700000001 +0000\n"
+	signature := "gpgsig -----BEGIN SSH SIGNATURE-----\n parent " + a.String() + "\n \n -----END SSH SIGNATURE-----\n"
+	for name, raw := range map[string]string{
+		"root":            start + author + committer + "\nsubject\n",
+		"merge":           start + parents + author + committer + "\nsubject\n\nbody\n",
+		"signed":          start + parents + author + committer + signature + "\nsubject\n",
+		"encoding":        start + author + committer + "encoding ISO-8859-1\n\ncaf\xe9\n",
+		"headers in text": start + author + committer + "\nparent " + a.String() + "\nauthor X <x@example.com> 1 +0000\n",
+		"blank lines":     start + author + committer + "\n\n\nsubject\n",
+		"no message":      start + author + committer + "\n",
+		"cut off":         start + author + committer,
+		"two authors":     start + author + "author X <x@example.com> 1 +0000\n" + committer + "\nsubject\n",
+		"mail in name":    start + "author A <a@x> B <b@example.com> 1 +0000\n" + committer + "\nsubject\n",
+	} {
+		oid := rawCommit(g, raw)
+		c, err := r.Commit(oid)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_, message, _ := strings.Cut(raw, "\n\n")
+		wantParents := g.Git("show", "-s", "--format=%P", oid.String())
+		var gotParents []string
+		for _, p := range c.Parents {
+			gotParents = append(gotParents, p.String())
+		}
+		if c.OID != oid || c.Tree != tree || strings.Join(gotParents, " ") != wantParents || c.Message != message {
+			t.Errorf("%s: got %+v, git has the parents %q", name, c, wantParents)
+		}
+		if name != "mail in name" && c.Author != "A U Thor <author@example.com>" {
+			t.Errorf("%s: author %q", name, c.Author)
+		}
+	}
+}
+
+func TestMalformedCommits(t *testing.T) {
+	g := gittest.New(t)
+	r := open(g)
+	for _, raw := range []string{
+		"", "\n", "subject\n", "tree\n\nx", "tree 12\n\nx", "author A <a@x> 1 +0000\ntree " + g.Tree().String() + "\n\nx",
+		"tree " + g.Tree().String() + "\nparent 12\n\nx",
+	} {
+		oid := rawCommit(g, raw)
+		if c, err := r.Commit(oid); err == nil || !strings.Contains(err.Error(), oid.String()) {
+			t.Errorf("%q: got %+v, %v", raw, c, err)
+		}
+	}
+	odd := rawCommit(g, "tree "+g.Tree().String()+"\nauthor nobody\n\nx")
+	if c, err := r.Commit(odd); err != nil || c.Author != "" {
+		t.Errorf("an author without a mail: got %+v, %v", c, err)
+	}
+}
