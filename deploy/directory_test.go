@@ -20,7 +20,7 @@ import (
 )
 
 // write makes files below dir, as commit makes them in a commit.
-func (f *fixture) write(dir string, all files) {
+func (f *setup) write(dir string, all files) {
 	f.Helper()
 	for name, one := range all {
 		at := filepath.Join(dir, name)
@@ -41,7 +41,7 @@ func (f *fixture) write(dir string, all files) {
 }
 
 // dirJob is the job that deploys a directory as it is now.
-func (f *fixture) dirJob(dir string, exclude ...string) *deploy.Job {
+func (f *setup) dirJob(dir string, exclude ...string) *deploy.Job {
 	f.Helper()
 	d, err := tree.ReadDirectory(f.Context(), dir, exclude, func(int, int64) {})
 	if err != nil {
@@ -53,7 +53,7 @@ func (f *fixture) dirJob(dir string, exclude ...string) *deploy.Job {
 	}
 }
 
-func (f *fixture) deployDir(dir string) *record.Deploy {
+func (f *setup) deployDir(dir string) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.dirJob(dir))
 	if err != nil || already {
@@ -63,7 +63,7 @@ func (f *fixture) deployDir(dir string) *record.Deploy {
 }
 
 // sameAsDirectory checks that a deploy reads back as what lies in a directory, and proves it from etcd alone.
-func (f *fixture) sameAsDirectory(d *record.Deploy, dir string) {
+func (f *setup) sameAsDirectory(d *record.Deploy, dir string) {
 	f.Helper()
 	if d.Hash != record.Hash("tree:"+d.Record.Tree) {
 		f.Errorf("deploy hash %s of tree %s", d.Hash, d.Record.Tree)
@@ -99,7 +99,7 @@ func (f *fixture) sameAsDirectory(d *record.Deploy, dir string) {
 
 func TestDeploysOfADirectory(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := filepath.Join(t.TempDir(), "si\x1bte")
 	f.write(dir, files{
 		"a": regular("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": regular("one"), "sub/empty": regular(""),
@@ -157,7 +157,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 }
 
 // checkedOut checks a deploy out and gives where.
-func checkedOut(f *fixture, d *record.Deploy) string {
+func checkedOut(f *setup, d *record.Deploy) string {
 	f.Helper()
 	out := filepath.Join(f.TempDir(), "out")
 	if err := f.chain.Checkout(f.Context(), d, out, quiet); err != nil {
@@ -168,7 +168,7 @@ func checkedOut(f *fixture, d *record.Deploy) string {
 
 func TestEmptyDirectoryIsDeployed(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	d := f.deployDir(dir)
 	f.sameAsDirectory(d, dir)
@@ -182,7 +182,7 @@ func TestEmptyDirectoryIsDeployed(t *testing.T) {
 // Neither a commit follows a directory by itself nor the other way round, even where the content is the same.
 func TestDirectoriesAndCommits(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"a": regular("one")}
 	dir, commit := filepath.Join(t.TempDir(), "site"), f.repo.commit("one", all)
 	f.write(dir, all)
@@ -234,7 +234,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 
 func TestDirectoryAfterARollback(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	job := f.dirJob(dir)
@@ -253,7 +253,7 @@ func TestDirectoryAfterARollback(t *testing.T) {
 
 func TestRelationOfADirectory(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	wantRelation := func(want deploy.Relation) {
@@ -279,7 +279,7 @@ func TestRelationOfADirectory(t *testing.T) {
 // A file that changes is never deployed as what it was, nor half of each.
 func TestDirectoryThatChanges(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	large := strings.Repeat("0123456789", 250_000)
 	for name, change := range map[string]files{"another content": {"large": regular(strings.Replace(large, "9", "x", 1))}, "longer": {"large": regular(large + "0")}} {
 		dir := t.TempDir()
@@ -305,7 +305,7 @@ func TestDirectoryThatChanges(t *testing.T) {
 // The smaller ones are read once, and what was read is what is deployed.
 func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	p, _ := f.prepare(f.dirJob(dir))
@@ -323,7 +323,7 @@ func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 
 func TestDirectoryForMgmt(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir, out := t.TempDir(), t.TempDir()
 	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
 	job := f.dirJob(dir)
@@ -350,7 +350,7 @@ func TestDirectoryForMgmt(t *testing.T) {
 
 func TestDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{".git/config": regular("x"), "large": regular("0123456789")})
 	_, err := tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})

@@ -18,7 +18,7 @@ import (
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
 func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, other := f.line("main", 5), f.line("other", 2)
 	lacking := strings.Repeat("ab", 20)
 	rec := func(hash string) *record.Record {
@@ -78,7 +78,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 
 // The chain goes on normally from a forced deploy, and is proven over it.
 func TestAChainGoesOnAfterAForcedDeploy(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, other := f.line("main", 2), f.line("other", 2)
 	f.deploy(line[1])
 	job := f.job(other[0])
@@ -98,7 +98,7 @@ func TestAChainGoesOnAfterAForcedDeploy(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	for name, c := range map[string]struct {
 		reason     string
@@ -130,7 +130,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line := f.line("main", 2)
 	f.deploy(line[1])
 	before := f.dump()
@@ -172,7 +172,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 
 // Who deployed from elsewhere is named, and how to get what it has.
 func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, fork := f.line("main", 3), f.line("fork", 1)
 	for name, c := range map[string]struct {
 		repository, server, ref string
@@ -204,7 +204,7 @@ func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
 }
 
 func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, fork := f.line("main", 3), f.line("fork", 1)
 	job := f.job(fork[0])
 	job.Signer = newSigner(t, 2)
@@ -220,7 +220,7 @@ func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
 }
 
 func TestNothingToDoPublishesNothing(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	f.deploy(commit)
 	before := f.dump()

@@ -14,7 +14,7 @@ import (
 
 // A record that somebody wrote over is noticed by everything that reads it: the signature is not over those bytes.
 func TestForgedRecord(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	var parents []tree.OID
 	for _, content := range []string{"one\n", "two\n", "three\n"} {
 		parents = []tree.OID{f.repo.commit(content, files{"a.txt": regular(content)}, parents...)}
@@ -47,7 +47,7 @@ func TestForgedRecord(t *testing.T) {
 
 // A signature by another key than the record names proves nothing.
 func TestSignatureByAnotherKey(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	d := f.deploy(f.repo.commit("one", files{"a.txt": regular("one\n")}))
 	forged, err := keys.Sign(newSigner(t, 2), "refship", d.RecordBytes)
 	if err != nil {
@@ -61,7 +61,7 @@ func TestSignatureByAnotherKey(t *testing.T) {
 }
 
 func TestPathsThatAreNotThere(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	d := f.deploy(f.repo.commit("one", files{"dir/a.txt": regular("one\n")}))
 	for path, want := range map[string]string{
 		"nope":        `there is no "nope" in the deploy's root`,
@@ -75,7 +75,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 
 // Of an annotated tag only the commit can be deployed, and the message says how.
 func TestWhatIsNoCommitIsRefused(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.repo.commit("one", files{"a.txt": regular("one\n")})
 	f.repo.Git("tag", "-a", "-m", "live", "live", commit.String())
 	job := f.job(f.repo.OID("rev-parse", "live"))

@@ -20,7 +20,7 @@ import (
 )
 
 func TestPreparedCountsAndListsWhatChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.deploy(f.repo.commit("first", files{
 		"kept": regular("k"), "content": regular("1"), "mode": regular("m"), "kind": regular("target"), "gone": regular("g"), "dir/gone too": regular("g"),
 		"becomes a directory": regular("f"), "was/a/directory": regular("d"), "module": {"160000", oid160}, "module gone": {"160000", oid160},
@@ -65,7 +65,7 @@ func listed(changes []store.Change) []string {
 
 // Of very many changes the first by path are listed, however deep they lie.
 func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{}
 	var want []string
 	for i := range 3 * deploy.MaxListed {
@@ -84,7 +84,7 @@ func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
 }
 
 func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	first := f.deploy(f.repo.commit("first", files{"a": regular("1"), "b": regular("1")}))
 	second := f.repo.commit("second", files{"a": regular("2"), "c": regular("new content")}, first.Hash.OID())
 	f.put(own+"lock", "somebody pushes, and is not waited for")
@@ -109,7 +109,7 @@ func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 }
 
 func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	large := noise(tree.ChunkSize + 1)
 	first := f.repo.commit("first", files{"dir/ok": regular(large[:5000]), "dir/large\x1b": regular(large)})
 	job := f.job(first)
@@ -137,7 +137,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 
 // A file that is too large is refused by its size: its content is not read.
 func TestATooLargeFileIsNotRead(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	job := f.job(f.repo.commit("first", files{"a": regular("small"), "large": regular(noise(8 << 20))}))
 	job.MaxFile = 1 << 20
 	read := int64(0)
@@ -160,7 +160,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 
 // Pushes that wait to be published hold no content in memory.
 func TestUploadedContentIsNotKept(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.repo.commit("first", files{"a": regular(noise(300_000)), "d/b": regular(noise(200_000)), "d/c": regular("small")})
 	p, _ := f.prepare(f.job(commit))
 	kept := p.Contents()

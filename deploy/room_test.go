@@ -10,12 +10,12 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
-	f := newFixtureOn(t, etcdtest.Start(t, embedded.Config{Quota: 2 << 20}).Client())
+	f := newSetupOn(t, fixture.StartEtcd(t, embedded.Config{Quota: 2 << 20}).Client())
 	large := f.repo.commit("large", files{"a": regular(noise(1 << 20)), "b": regular(noise(1<<20 - 1))})
 	_, _, err := f.do(f.job(large))
 	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free", "raise its quota")

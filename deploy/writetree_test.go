@@ -16,7 +16,7 @@ import (
 )
 
 // verdict is the one on a commit that was not deployed yet.
-func (f *fixture) verdict(job *deploy.Job) *deploy.Verdict {
+func (f *setup) verdict(job *deploy.Job) *deploy.Verdict {
 	f.Helper()
 	v, err := f.chain.Check(f.Context(), job)
 	if err != nil {
@@ -27,7 +27,7 @@ func (f *fixture) verdict(job *deploy.Job) *deploy.Verdict {
 
 // What is written out of git is what a checkout of the same deploy out of etcd has.
 func TestWriteTreeEqualsCheckout(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	head := f.repo.commit("all kinds", files{
 		"a.txt": regular("one\n"), "empty": regular(""), "run": {"100755", "#!/bin/sh\n"}, "sub/large": regular(strings.Repeat("0123456789", 250_000)),
 		"sub/link": {"120000", "../../outside"}, "sub/deep/er/ü\n": regular("\xff\x00"), "module": {"160000", strings.Repeat("1", 40)},
@@ -59,7 +59,7 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 
 // However small a tree is in git, it is written out only as far as it may.
 func TestWriteTreeIsBounded(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	blob := f.repo.Blob(strings.Repeat("x", 100_000))
 	tree := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", blob))
 	for range 5 {
@@ -111,7 +111,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 
 // A link and a directory of the same name, which git would not write: nothing goes through the link.
 func TestWriteTreeOutside(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	outside := t.TempDir()
 	link, file := f.repo.Blob(outside), f.repo.Blob("evil\n")
 	below := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", file))

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks"
@@ -51,7 +51,7 @@ var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Names
 
 func newSite(t testing.TB, targets ...target.Target) *site {
 	t.Helper()
-	return newSiteOn(t, etcdtest.New(t).Client(), targets...)
+	return newSiteOn(t, fixture.NewEtcd(t).Client(), targets...)
 }
 
 // newSiteOn is newSite with an etcd of the caller's.

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
@@ -232,7 +232,7 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 // smallSite has an etcd with a quota of 16 MiB.
 func smallSite(t *testing.T) *site {
 	t.Helper()
-	return newSiteOn(t, etcdtest.Start(t, embedded.Config{Quota: 16 << 20}).Client(), defaultTarget)
+	return newSiteOn(t, fixture.StartEtcd(t, embedded.Config{Quota: 16 << 20}).Client(), defaultTarget)
 }
 
 // A quota that is used up is a refusal up front, with how much is needed: not the error of whatever met it first.

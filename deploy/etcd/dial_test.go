@@ -18,7 +18,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 func dial(t testing.TB, cfg etcd.Config) *clientv3.Client {
@@ -55,7 +55,7 @@ func silent(t *testing.T) string {
 }
 
 func TestDialFails(t *testing.T) {
-	etcdAddr := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()
+	etcdAddr := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	webAddr := web.Listener.Addr().String()
@@ -108,7 +108,7 @@ func TestDialFails(t *testing.T) {
 
 // One endpoint that answers is enough.
 func TestDialSomeEndpoints(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{closedPort(t), e.Addr()}})
 	if _, err := client.Put(t.Context(), "key", "value"); err != nil {
 		t.Error(err)
@@ -137,7 +137,7 @@ func TestDialCancelled(t *testing.T) {
 
 // The client outlives the context it was dialled with.
 func TestDialContext(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	ctx, cancel := context.WithCancel(t.Context())
 	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, Log: testLog(t)})
 	if err != nil {
@@ -155,7 +155,7 @@ func TestDialContext(t *testing.T) {
 
 func TestStderrStaysEmpty(t *testing.T) {
 	t.Parallel()
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestStderrStaysEmpty(t *testing.T) {
 // An etcd that stands still keeps its connections. The client notices that it does not answer, and soon.
 func TestEtcdPaused(t *testing.T) {
 	t.Parallel()
-	process := etcdtest.StartProcess(t)
+	process := fixture.StartProcess(t)
 	kv := etcd.Bounded(dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: time.Second}))
 	if err := process.Pause(); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestEtcdPaused(t *testing.T) {
 }
 
 func TestAuthentication(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	root := e.Client()
 	ctx := t.Context()
 	enableAuth(t, root)

@@ -7,13 +7,13 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // newAuthority makes a CA for one test, with certificates for servers and clients, by name.
-func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
+func newAuthority(t *testing.T, servers, clients []string) *fixture.Authority {
 	t.Helper()
-	ca, err := etcdtest.NewAuthority(t.TempDir())
+	ca, err := fixture.NewAuthority(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
 func TestTLS(t *testing.T) {
 	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
-	e := etcdtest.Start(t, embedded.Config{
+	e := fixture.StartEtcd(t, embedded.Config{
 		Listen:   "0.0.0.0:0",
 		CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})

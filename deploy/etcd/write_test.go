@@ -20,8 +20,8 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // bothClients runs a test with the in-process and with a dialled client.
@@ -31,7 +31,7 @@ func bothClients(t *testing.T, cfg embedded.Config, test func(*testing.T, *clien
 		t.Run(way, func(t *testing.T) {
 			cfg := cfg
 			cfg.Listen = "127.0.0.1:0"
-			e := etcdtest.Start(t, cfg)
+			e := fixture.StartEtcd(t, cfg)
 			if way == "in-process" {
 				test(t, e.Client())
 			} else {
@@ -57,7 +57,7 @@ func barrier(t testing.TB, w *etcd.Writer) {
 
 // What is put is read back, of any size.
 func TestWriteReadBack(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	run := 0
 	rapid.Check(t, func(r *rapid.T) {
 		run++
@@ -176,7 +176,7 @@ func TestValueLimit(t *testing.T) {
 }
 
 func TestSameKeyTwice(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
 	for range 3 {
 		put(t, w, "key", []byte("value"))
@@ -197,7 +197,7 @@ func TestSameKeyTwice(t *testing.T) {
 }
 
 func TestEmptyKey(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
 	checkError(t, w.Put("", nil), nil, "the key is empty", "")
 	_, err := etcd.Exist(t.Context(), e.Client(), []string{"a", ""})
@@ -337,7 +337,7 @@ func (txn *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 }
 
 func TestTransientErrors(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for _, fault := range []error{
 		rpctypes.ErrLeaderChanged, rpctypes.ErrGRPCNoLeader, rpctypes.ErrTooManyRequests,
 	} {
@@ -370,7 +370,7 @@ func TestTransientErrors(t *testing.T) {
 }
 
 func TestErrorEndsWriter(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for _, fault := range []error{
 		rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrTooManyOps, errors.New("other"),
 	} {
@@ -407,7 +407,7 @@ func TestErrorEndsWriter(t *testing.T) {
 // While etcd does not answer, no more than InFlight txns are under way and Put
 // lets one more batch gather.
 func TestWriterBounded(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	open := make(chan struct{})
 	kv := &faultyKV{KV: e.Client(), before: func() error { <-open; return nil }}
 	w := etcd.NewWriter(t.Context(), kv)
@@ -440,7 +440,7 @@ func TestWriterBounded(t *testing.T) {
 }
 
 func TestWriterCancelled(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for name, fault := range map[string]error{"under way": nil, "between tries": rpctypes.ErrLeaderChanged} {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := etcd.NewWriter(ctx, etcd.Bounded(clientOver(e, &faultyKV{KV: e.Client(), before: func() error {
@@ -474,7 +474,7 @@ func TestWriterCancelled(t *testing.T) {
 // A stopped etcd is unreachable, for reads and writes of a dialled client too.
 func TestStoppedEtcd(t *testing.T) {
 	t.Parallel()
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{e.Addr()}})
 	if err := e.Close(); err != nil {
 		t.Error(err)

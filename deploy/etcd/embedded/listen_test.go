@@ -8,7 +8,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 func TestListenTaken(t *testing.T) {
@@ -61,7 +61,7 @@ func TestListenLoopback(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	ca, err := etcdtest.NewAuthority(t.TempDir())
+	ca, err := fixture.NewAuthority(t.TempDir())
 	if err == nil {
 		err = ca.Issue("server", true)
 	}

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // childEnv names what the test binary does when a test runs it as a child.
@@ -157,7 +157,7 @@ func shortDir(t testing.TB) string {
 func start(t testing.TB, cfg embedded.Config) *embedded.Etcd {
 	t.Helper()
 	cfg.Log = testLog(t)
-	return etcdtest.Start(t, cfg)
+	return fixture.StartEtcd(t, cfg)
 }
 
 func closeEtcd(t testing.TB, e *embedded.Etcd) {
