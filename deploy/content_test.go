@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -248,7 +249,7 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.job(f.repo.commit(name, c.all)))
-			wantFault(t, fault.Refused, err, c.message, c.hint)
+			fixture.WantFault(t, fault.Refused, err, c.message, c.hint)
 			if all := f.dump(); len(all) != 0 {
 				t.Errorf("etcd has %d keys", len(all))
 			}
@@ -268,7 +269,7 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 		"elsewhere":  {"x": regular(bad), "dir/y": {"120000", bad}},
 	} {
 		_, _, err := f.do(f.job(f.repo.commit(name, all, head)))
-		wantFault(t, fault.Refused, err, "has a NUL", "remove the link")
+		fixture.WantFault(t, fault.Refused, err, "has a NUL", "remove the link")
 	}
 }
 
@@ -279,7 +280,7 @@ func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
 	high := strings.Repeat("h/", 700)
 	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, d.Hash.OID())))
-	wantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
+	fixture.WantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
 }
 
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
@@ -302,7 +303,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 			}
 			start := time.Now()
 			_, _, err := f.do(f.job(f.repo.commitTree(at)))
-			wantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
+			fixture.WantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
@@ -339,7 +340,7 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	} {
 		f.path = path
 		_, _, err := f.do(f.job(d.Hash.OID()))
-		wantFault(t, fault.Refused, err, want, "path-missing config default")
+		fixture.WantFault(t, fault.Refused, err, want, "path-missing config default")
 	}
 }
 
@@ -347,12 +348,12 @@ func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.repo.commit("all", files{"a": regular("a")}))
 	dir := t.TempDir()
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
@@ -164,10 +165,10 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 		i := strings.IndexByte(value, '\t') - 1 // the last digit of a sha256: the tree oid stays
 		f.put(key, value[:i]+string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", value[i])+1)%16])+value[i+1:])
 		err := f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
-		wantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
+		fixture.WantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
 		f.delete(key)
 		err = f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
-		wantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
+		fixture.WantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
 		f.put(key, value)
 	}
 	if checked != 6 {

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
@@ -197,7 +198,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 		f.unchanged(before)
 		job.Force = true
 		_, _, err = f.do(job)
-		wantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why")
+		fixture.WantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why")
 		job.Reason = "to be sure"
 		d, _, err := f.do(job)
 		if err != nil || !d.Record.Forced || d.Record.Reason != "to be sure" {
@@ -229,7 +230,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	files := f.dirJob(dir)
 	files.Force, files.Reason = true, "because"
 	_, _, err := f.do(files)
-	wantFault(t, fault.Refused, err, "this one is of the frontend files", "namespace-mixed")
+	fixture.WantFault(t, fault.Refused, err, "this one is of the frontend files", "namespace-mixed")
 }
 
 func TestDirectoryAfterARollback(t *testing.T) {
@@ -287,7 +288,7 @@ func TestDirectoryThatChanges(t *testing.T) {
 		job := f.dirJob(dir)
 		p, lock := f.prepare(job)
 		f.write(dir, change)
-		wantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`, "deploy again when nothing writes to it")
+		fixture.WantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`, "deploy again when nothing writes to it")
 		if err := lock.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -354,11 +355,11 @@ func TestDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	f.write(dir, files{".git/config": regular("x"), "large": regular("0123456789")})
 	_, err := tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
-	wantFault(t, fault.Refused, err, `".git" is git's own name`, "leave it out, or deploy the commit instead")
+	fixture.WantFault(t, fault.Refused, err, `".git" is git's own name`, "leave it out, or deploy the commit instead")
 	job := f.dirJob(dir, ".git")
 	job.MaxFile = 9
 	_, _, err = f.do(job)
-	wantFault(t, fault.Refused, err, `"large" is 10 B; the limit is 9 B`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"large" is 10 B; the limit is 9 B`, "file-large")
 	for name, change := range map[string]func(j *deploy.Job){
 		"and a commit": func(j *deploy.Job) { j.Commit = f.one() },
 		"and a path":   func(j *deploy.Job) { j.Path = "sub" },
@@ -375,5 +376,5 @@ func TestDirectoryIsRefused(t *testing.T) {
 	keys := f.dump()
 	f.put(namespace+"/deploy/1/record", strings.Replace(keys[namespace+"/deploy/1/record"], `"tree":"ab`, `"tree":"cd`, 1))
 	_, err = f.chain.Head(t.Context())
-	wantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
+	fixture.WantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
 }

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -148,7 +149,7 @@ func (f *setup) afterFault(x outage, where string, commit tree.OID, d *record.De
 func (f *setup) wantClassified(x outage, where string, err error) {
 	f.Helper()
 	switch {
-	case x.kind != nil && (!errors.Is(err, x.kind) || advice(err) == ""):
+	case x.kind != nil && (!errors.Is(err, x.kind) || fixture.Advice(err) == ""):
 		f.Errorf("%s: %v is not %q with a hint", where, err, x.kind)
 	case x.kind == nil && !errors.Is(err, x.err):
 		f.Errorf("%s: %v, want %v", where, err, x.err)
@@ -254,7 +255,7 @@ func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
 	}
 	f.tap.on(nil)
 	_, err = f.lock(f.store, 0) // has a new lease, and waits for the first all the same
-	wantFault(t, fault.Conflict, err, "is locked by ada", "")
+	fixture.WantFault(t, fault.Conflict, err, "is locked by ada", "")
 	if d, err := p.Publish(t.Context()); err != nil || d.ID != 1 {
 		t.Errorf("deploy %+v, %v", d, err)
 	}

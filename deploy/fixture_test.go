@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,7 +21,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -54,7 +52,7 @@ func newSetup(t testing.TB) *setup {
 }
 
 func newSetupOn(t testing.TB, client *clientv3.Client) *setup {
-	f := &setup{TB: t, client: client, repo: newGitRepo(t), signer: newSigner(t, 1)}
+	f := &setup{TB: t, client: client, repo: newGitRepo(t), signer: fixture.Signer(1)}
 	f.tap = &tap{KV: client.KV}
 	client.KV = f.tap
 	f.store = f.newStore()
@@ -76,16 +74,6 @@ func (f *setup) newStoreFor(ttl time.Duration) *deploy.Store {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// newSigner gives always the same key for the same seed.
-func newSigner(t testing.TB, seed byte) ssh.Signer {
-	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer
-}
 
 // gitRepo is a bare repository, driven by git itself.
 type gitRepo struct{ *fixture.Repository }
@@ -359,27 +347,10 @@ func wantError[T error](t testing.TB, err error, message, hint string) T {
 	if !strings.Contains(err.Error(), message) {
 		t.Errorf("error %q, want %q in it", err, message)
 	}
-	if said := advice(err); said == "" || !strings.Contains(said, hint) {
+	if said := fixture.Advice(err); said == "" || !strings.Contains(said, hint) {
 		t.Errorf("remedy %q, want %q in it", said, hint)
 	}
 	return typed
-}
-
-// advice is an error's remedy, or its reason and what that is about, which the program words.
-func advice(err error) string {
-	reason, about := fault.ReasonOf(err)
-	if reason == "" {
-		return fault.RemedyOf(err)
-	}
-	return strings.Join(append([]string{string(reason)}, about...), " ")
-}
-
-// wantFault wants an error of a kind, with these words in it and in its advice.
-func wantFault(t testing.TB, kind fault.Kind, err error, message, remedy string) {
-	t.Helper()
-	if err == nil || fault.KindOf(err) != kind || !strings.Contains(err.Error(), message) || !strings.Contains(advice(err), remedy) {
-		t.Fatalf("error of kind %d %v, remedy %q; want kind %d, %q, remedy %q", fault.KindOf(err), err, advice(err), kind, message, remedy)
-	}
 }
 
 func sha256Hex(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

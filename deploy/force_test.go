@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -115,7 +116,7 @@ func TestReasons(t *testing.T) {
 			job := f.job(commit)
 			job.Reason, job.Force = c.reason, c.force
 			_, err := f.chain.Check(t.Context(), job)
-			wantFault(t, fault.Refused, err, c.what, c.hint)
+			fixture.WantFault(t, fault.Refused, err, c.what, c.hint)
 		})
 	}
 	for i, reason := range []string{"because", strings.Repeat("ü", 5000), "two\nlines\x00", "  spaces stay  "} {
@@ -139,16 +140,16 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 		check      func(t *testing.T, err error)
 	}{
 		"hold": {own + "hold", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantFault(t, fault.Refused, err, "is on hold by ops", "ask ops")
+			fixture.WantFault(t, fault.Refused, err, "is on hold by ops", "ask ops")
 		}},
 		"lock": {own + "lock", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantFault(t, fault.Conflict, err, "is locked by ops", "try again")
+			fixture.WantFault(t, fault.Conflict, err, "is locked by ops", "try again")
 		}},
 		"damage": {namespace + "/deploy/1/record", "{}", func(t *testing.T, err error) {
-			wantFault(t, fault.Corrupt, err, "deploy/1/record", "backup")
+			fixture.WantFault(t, fault.Corrupt, err, "deploy/1/record", "backup")
 		}},
 		"another hash": {namespace + "/deploy/1/hash", line[0].String(), func(t *testing.T, err error) {
-			wantFault(t, fault.Corrupt, err, "deploy/1/hash", "backup")
+			fixture.WantFault(t, fault.Corrupt, err, "deploy/1/hash", "backup")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +208,7 @@ func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
 	f := newSetup(t)
 	line, fork := f.line("main", 3), f.line("fork", 1)
 	job := f.job(fork[0])
-	job.Signer = newSigner(t, 2)
+	job.Signer = fixture.Signer(2)
 	if _, _, err := f.do(job); err != nil {
 		t.Fatal(err)
 	}

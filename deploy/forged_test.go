@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 	"refship/keys"
@@ -33,13 +34,13 @@ func TestForgedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.chain.Get(t.Context(), 2)
-	wantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
+	fixture.WantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
 	var seen []record.ID
 	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		seen = append(seen, d.ID)
 		return nil
 	})
-	wantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
+	fixture.WantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
 	if len(seen) != 1 || seen[0] != 3 {
 		t.Errorf("before the error, Log told of %v, want 3 only", seen)
 	}
@@ -49,7 +50,7 @@ func TestForgedRecord(t *testing.T) {
 func TestSignatureByAnotherKey(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.repo.commit("one", files{"a.txt": regular("one\n")}))
-	forged, err := keys.Sign(newSigner(t, 2), "refship", d.RecordBytes)
+	forged, err := keys.Sign(fixture.Signer(2), "refship", d.RecordBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestSignatureByAnotherKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.chain.Get(t.Context(), 1)
-	wantFault(t, fault.Corrupt, err, "the record names the signer", "")
+	fixture.WantFault(t, fault.Corrupt, err, "the record names the signer", "")
 }
 
 func TestPathsThatAreNotThere(t *testing.T) {
@@ -69,7 +70,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 		"/dir":        `there is no "" in the deploy's root`,
 		"dir/a.txt/x": `"dir/a.txt" is no directory`,
 	} {
-		wantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "path-not-in-deploy")
+		fixture.WantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "path-not-in-deploy")
 	}
 }
 
@@ -81,7 +82,7 @@ func TestWhatIsNoCommitIsRefused(t *testing.T) {
 	job := f.job(f.repo.OID("rev-parse", "live"))
 	job.Ref = "refs/tags/live"
 	_, _, err := f.do(job)
-	wantFault(t, fault.Refused, err, "is no commit", "TAG^{commit}:refs/tags/live")
+	fixture.WantFault(t, fault.Refused, err, "is no commit", "TAG^{commit}:refs/tags/live")
 	if strings.Contains(err.Error(), "object not found") {
 		t.Errorf("error is %v", err)
 	}

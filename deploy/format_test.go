@@ -101,12 +101,7 @@ func lineEnd(key string) string {
 
 // The commands of FORMAT.md, with the stock programs, on a deploy and on damaged ones.
 func TestFormatDocumentVerifiesByHand(t *testing.T) {
-	if _, err := exec.LookPath("etcdctl"); err != nil {
-		if os.Getenv("REFSHIP_REQUIRE_TOOLS") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no etcdctl")
-	}
+	fixture.Need(t, "etcdctl")
 	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	f := newSetupOn(t, e.Client())
 	f.example()

@@ -38,7 +38,7 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 		}
 		told = append(told, d)
 	})
-	wantFault(t, fault.Conflict, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
+	fixture.WantFault(t, fault.Conflict, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
 	if len(told) != 2 || told[0] > time.Second || told[1] < time.Second {
 		t.Errorf("told to wait after %v, want at once and after a second", told)
 	}
@@ -126,7 +126,7 @@ func TestLockOfAServerThatDied(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = other.lock(other.store, long)
-	wantFault(t, fault.Conflict, err, "on dying.example.org", "the lock of a server that died goes away by itself")
+	fixture.WantFault(t, fault.Conflict, err, "on dying.example.org", "the lock of a server that died goes away by itself")
 	if err := dying.client.Close(); err != nil { // nothing is given back or revoked
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 	_ = resp // the watch from the lock's revision on finds it compacted
 	requests := f.tap.count(func() {
 		_, err := f.lock(f.store, time.Second)
-		wantFault(t, fault.Conflict, err, "locked by somebody", "")
+		fixture.WantFault(t, fault.Conflict, err, "locked by somebody", "")
 	})
 	if requests > 10 {
 		t.Errorf("%d requests in a second", requests)

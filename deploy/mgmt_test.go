@@ -18,6 +18,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -269,7 +270,7 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
-	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
+	fixture.WantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
 }
 
 // golden is a dump of what mgmt itself wrote.

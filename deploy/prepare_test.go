@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -115,7 +116,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	job := f.job(first)
 	job.MaxFile = tree.ChunkSize
 	_, _, err := f.do(job)
-	wantFault(t, fault.Refused, err, `"dir/large\x1b" is 1 MiB (1048577 bytes); the limit is 1 MiB (1048576 bytes)`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"dir/large\x1b" is 1 MiB (1048577 bytes); the limit is 1 MiB (1048576 bytes)`, "file-large")
 	if keys := f.dump(); len(keys) != 0 {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
@@ -132,7 +133,7 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	third := f.job(f.repo.commit("third", files{"dir/ok": regular(large[:101])}, second.Commit))
 	third.MaxFile = 100
 	_, _, err = f.do(third)
-	wantFault(t, fault.Refused, err, `"dir/ok" is 101 B; the limit is 100 B`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"dir/ok" is 101 B; the limit is 100 B`, "file-large")
 }
 
 // A file that is too large is refused by its size: its content is not read.
@@ -142,7 +143,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 	job.MaxFile = 1 << 20
 	read := int64(0)
 	_, err := f.chain.Prepare(t.Context(), nil, job, func(p text.Progress) { read = max(read, p.Bytes) })
-	wantFault(t, fault.Refused, err, `"large" is 8 MiB`, "")
+	fixture.WantFault(t, fault.Refused, err, `"large" is 8 MiB`, "")
 	if read > int64(len("small")) {
 		t.Errorf("%d bytes were read", read)
 	}

@@ -18,6 +18,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -225,7 +226,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	wantFault(t, fault.Refused, err, "is on hold: wait", "is gone from etcd")
+	fixture.WantFault(t, fault.Refused, err, "is on hold: wait", "is gone from etcd")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
@@ -110,7 +111,7 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 				t.Error("the state has no hold")
 			}
 			_, err := f.chain.Check(t.Context(), f.job(commit))
-			wantFault(t, fault.Refused, err, c.what, c.hint)
+			fixture.WantFault(t, fault.Refused, err, c.what, c.hint)
 			if len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("the refusal has %d bytes: %.3000q", len(err.Error()), err)
 			}

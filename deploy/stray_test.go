@@ -11,6 +11,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // A member that was asked for the lock first, gave no answer, and puts it when all is over does not keep other servers
@@ -32,7 +33,7 @@ func TestALockThatIsPutLate(t *testing.T) {
 			f.put(own+"lock", "somebody")
 			_, err := f.lock(s, 0)
 			f.delete(own + "lock")
-			wantFault(f, fault.Conflict, err, "locked by somebody", "")
+			fixture.WantFault(f, fault.Conflict, err, "locked by somebody", "")
 			return nil
 		},
 	} {

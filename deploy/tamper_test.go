@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
@@ -125,9 +126,9 @@ func TestRestsOfADeployAreReported(t *testing.T) {
 	for _, key := range []string{"hash", "signature"} {
 		f.put(namespace+"/deploy/1/"+key, oid160)
 		_, _, err := f.do(f.job(commit))
-		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "restore it from a backup")
+		fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "restore it from a backup")
 		_, err = f.chain.Get(t.Context(), 1)
-		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
+		fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
 		f.delete(namespace + "/deploy/1/" + key)
 	}
 	if _, err := f.chain.Get(t.Context(), 1); !errors.Is(err, store.ErrNotFound) {
@@ -167,6 +168,6 @@ func TestForgedSizes(t *testing.T) {
 		ID: 1, Hash: oid160, Tree: parsed.OID().String(), TreeSHA256: sha256Hex([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
-	wantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
-	wantFault(t, fault.Corrupt, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
+	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
+	fixture.WantFault(t, fault.Corrupt, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
 }

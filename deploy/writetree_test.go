@@ -12,6 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/text"
 )
 
@@ -89,7 +90,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			err := f.verdict(c.job).WriteTree(t.Context(), c.job.Repo, dir, 1<<20, quiet)
-			wantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
+			fixture.WantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
 			written := int64(0)
 			err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode().IsRegular() {
@@ -123,7 +124,7 @@ func TestWriteTreeOutside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(f.repo.commitTree(f.repo.mktree(lines)))
 			err := f.verdict(job).WriteTree(t.Context(), job.Repo, t.TempDir(), 1<<20, quiet)
-			wantFault(t, fault.Refused, err, "tree", "")
+			fixture.WantFault(t, fault.Refused, err, "tree", "")
 			if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 				t.Errorf("written outside of the tree: %v, %v", left, err)
 			}

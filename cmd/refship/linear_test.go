@@ -38,7 +38,7 @@ func TestLinearizableOneServer(t *testing.T) {
 // TestLinearizableTwoServers: two servers on one etcd, and all three of them are killed, paused and started again.
 func TestLinearizableTwoServers(t *testing.T) {
 	t.Parallel()
-	fixture.Need(t)
+	fixture.Need(t, fixture.Program)
 	testLinearizable(t, 2, []string{"config"}, 4)
 }
 

@@ -27,7 +27,7 @@ import (
 func TestScriptsHaveTheirTools(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{fixture.Program, "etcdctl"} {
-		needs(t, tool)
+		fixture.Need(t, tool)
 	}
 }
 

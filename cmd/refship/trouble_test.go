@@ -63,7 +63,7 @@ var troubleSteps = []struct {
 
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	fixture.Need(t)
+	fixture.Need(t, fixture.Program)
 	cases := slowCases()
 	for _, step := range troubleSteps {
 		cases = append(cases, troubleCase{

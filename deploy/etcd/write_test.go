@@ -154,7 +154,7 @@ func TestValueLimit(t *testing.T) {
 		barrier(t, w)
 
 		err := w.Put("large", make([]byte, etcd.MaxValue+1))
-		checkError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
+		fixture.WantError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
 		if !fault.Is(err, fault.Refused) {
 			t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 		}
@@ -199,9 +199,9 @@ func TestSameKeyTwice(t *testing.T) {
 func TestEmptyKey(t *testing.T) {
 	e := fixture.NewEtcd(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
-	checkError(t, w.Put("", nil), nil, "the key is empty", "")
+	fixture.WantError(t, w.Put("", nil), nil, "the key is empty", "")
 	_, err := etcd.Exist(t.Context(), e.Client(), []string{"a", ""})
-	checkError(t, err, nil, "the key is empty", "")
+	fixture.WantError(t, err, nil, "the key is empty", "")
 	if have, err := etcd.Get(t.Context(), e.Client(), nil); err != nil || len(have) != 0 {
 		t.Errorf("no keys: %v, %v", have, err)
 	}
@@ -257,7 +257,7 @@ func TestFull(t *testing.T) {
 				err = w.Barrier()
 			}
 		}
-		checkError(t, err, etcd.ErrFull, "database space exceeded", "compact")
+		fixture.WantError(t, err, etcd.ErrFull, "database space exceeded", "compact")
 		if again := w.Put("small", nil); !same(again, err) {
 			t.Errorf("after the error Put said %v", again)
 		}
@@ -278,7 +278,7 @@ func TestFull(t *testing.T) {
 		}
 		// The alarm stands against the smallest put; what was written can go.
 		_, err = client.Put(t.Context(), "small", "")
-		checkError(t, etcd.Classify(err), etcd.ErrFull, "", "")
+		fixture.WantError(t, etcd.Classify(err), etcd.ErrFull, "", "")
 		if _, err := client.Delete(t.Context(), "key/", clientv3.WithPrefix()); err != nil {
 			t.Error(err)
 		}
@@ -481,12 +481,12 @@ func TestStoppedEtcd(t *testing.T) {
 	}
 	kv := etcd.Bounded(client)
 	_, err := etcd.Get(t.Context(), kv, []string{"key"})
-	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
 	w := etcd.NewWriter(t.Context(), kv)
 	put(t, w, "key", nil)
-	checkError(t, w.Barrier(), etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, w.Barrier(), etcd.ErrUnreachable, "connection refused", "is etcd running")
 	_, err = etcd.ReadSpace(t.Context(), client)
-	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
 }
 
 // Many large values at once.
