@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
