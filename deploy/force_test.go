@@ -139,7 +139,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 		check      func(t *testing.T, err error)
 	}{
 		"hold": {own + "hold", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantFault(t, fault.Refused, err, "is on hold by ops", "ask ops")
+			wantFault(t, fault.Conflict, err, "is on hold by ops", "ask ops")
 		}},
 		"lock": {own + "lock", `{"user":"ops"}`, func(t *testing.T, err error) {
 			wantFault(t, fault.Conflict, err, "is locked by ops", "try again")

@@ -18,7 +18,7 @@ func (c *Chain) checkHold(h *record.Hold) error {
 		ask = "ask " + text.Printable(record.Shorten(h.User)) + ": "
 	}
 	return &fault.Error{
-		Kind:   fault.Refused,
+		Kind:   fault.Conflict,
 		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),
 		Remedy: ask + "it deploys again when the key " + c.Key("hold") + " is gone from etcd",
 	}

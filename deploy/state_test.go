@@ -110,7 +110,7 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 				t.Error("the state has no hold")
 			}
 			_, err := f.chain.Check(t.Context(), f.job(commit))
-			wantFault(t, fault.Refused, err, c.what, c.hint)
+			wantFault(t, fault.Conflict, err, c.what, c.hint)
 			if len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("the refusal has %d bytes: %.3000q", len(err.Error()), err)
 			}
