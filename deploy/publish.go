@@ -61,7 +61,7 @@ func (p *Prepared) composeDeploy(ctx context.Context) (*record.Deploy, error) {
 	}
 	r := &record.Record{
 		Format: record.Format, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
-		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
+		Tree: v.tree, TreeSHA256: p.root.SHA256, TreeSize: p.root.Size, Files: p.Files,
 		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous(),
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
 		Subject: v.subject, Author: v.author,
