@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git/gittest"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
@@ -112,7 +113,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 		Format: 1, ID: 1, Kind: record.KindDeploy, Files: 6, Frontend: record.Files, Settings: map[string]string{},
 		Subject: "directory si\x1bte", Pusher: record.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: r.Signer,
 	}
-	if diff := cmp.Diff(want, r); diff != "" {
+	if diff := cmp.Diff(want, r, gittest.EqualOIDs); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
 	f.sameAsDirectory(first, dir)

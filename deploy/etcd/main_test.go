@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
@@ -41,6 +42,22 @@ func childDial() {
 // testLog writes to the test's output.
 func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// valuesOf reads keys, one by one; nil for one that is not there.
+func valuesOf(t *testing.T, client *clientv3.Client, keys []string) [][]byte {
+	t.Helper()
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		resp, err := client.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(resp.Kvs) > 0 {
+			values[i] = append([]byte{}, resp.Kvs[0].Value...)
+		}
+	}
+	return values
 }
 
 // same tells whether two errors are one value, not only of one kind.

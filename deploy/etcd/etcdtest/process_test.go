@@ -70,7 +70,7 @@ func TestCluster(t *testing.T) {
 	}
 	members[0].Kill()
 	members[1].Kill()
-	_, err = etcd.Get(t.Context(), kv, []string{"all"})
+	_, err = etcd.Exist(t.Context(), kv, []string{"all"})
 	if !errors.Is(err, etcd.ErrUnreachable) || !strings.Contains(err.Error(), "no leader") {
 		t.Errorf("with two of three dead: %v", err)
 	}
