@@ -18,9 +18,6 @@ import (
 // read a second time.
 const keepBytes = 32 << 20
 
-// maxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
-const maxLink = 4095
-
 // content is a blob that the head's tree does not name.
 type content struct {
 	oid  tree.OID
@@ -102,7 +99,7 @@ func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
 		return err
 	}
 	if n != c.size || sum.OID() != c.oid {
-		return fmt.Errorf("something else than blob %s was handed over", c.oid)
+		return wrongBlob(c.oid)
 	}
 	if c.kept != nil {
 		c.kept = target.data
@@ -113,10 +110,14 @@ func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
 	if bytes.IndexByte(target.data, 0) >= 0 {
 		return badLink(c.path, "has a NUL byte in its target", then)
 	}
-	if c.size == 0 || c.size > maxLink {
-		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, maxLink), then)
+	if c.size == 0 || c.size > tree.MaxLink {
+		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, tree.MaxLink), then)
 	}
 	return nil
+}
+
+func wrongBlob(oid tree.OID) error {
+	return fmt.Errorf("something else than blob %s was handed over", oid)
 }
 
 func badLink(path, why, then string) error {
@@ -146,7 +147,7 @@ func (p *Prepared) findMissing(ctx context.Context) error {
 	}
 	there, err := etcd.Exist(ctx, p.chain.kv, keys)
 	if err != nil {
-		return fmt.Errorf("look up contents in %s: %w", p.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("look up contents in %s: %w", p.chain.ns, err)
 	}
 	first = append(first, len(keys))
 	for i, c := range p.planned {

@@ -124,7 +124,6 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 // resolveLostAnswer finds out whether a txn without an answer was applied.
 func (p *Prepared) resolveLostAnswer(ctx context.Context, d *record.Deploy, cause error) (*record.Deploy, error) {
 	fail := func(err error) error { return fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, err) }
-	cause = etcd.Classify(cause)
 	resp, err := p.readBack(ctx, d.ID)
 	p.lock.markFree()
 	if err != nil {
@@ -155,7 +154,7 @@ func (p *Prepared) readBack(ctx context.Context, id record.ID) (*clientv3.TxnRes
 		if err == nil {
 			return resp, nil
 		}
-		if err = etcd.Classify(err); errors.Is(err, etcd.ErrDenied) {
+		if errors.Is(err, etcd.ErrDenied) {
 			return nil, err // it will be denied in a moment, too
 		}
 		select {
