@@ -58,7 +58,7 @@ type Holder struct {
 // String says who, with what and since when, for a sentence: "bob (refs/heads/main of config, on host) since
 // 2026-01-02T03:04:05Z". What is not known is left out.
 func (h Holder) String() string {
-	words := "somebody"
+	words := "another deploy"
 	if h.User != "" {
 		words = text.Printable(h.User)
 	}
@@ -95,5 +95,5 @@ func ParseHolder(value []byte) *Holder {
 type State struct {
 	Head *Deploy // nil: no deploy yet
 	Hold *Hold   // nil: not held
-	Lock *Holder // nil: nobody deploys right now
+	Lock *Holder // nil: no deploy is under way
 }
