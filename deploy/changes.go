@@ -25,7 +25,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 	p.Files = head.Record.Files
 	err := p.countFrom(ctx, head.Record.Root())
 	if fault.Is(err, fault.Corrupt) || err == nil && p.Files < 0 {
-		// The head can not be compared with, and this deploy must not hang on it.
+		// The head cannot be compared with, and this deploy must not depend on it.
 		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
 		p.Files, p.Changed, p.Added, p.Modified, p.Deleted, p.Submodules, p.Listed = 0, 0, 0, 0, 0, nil, nil
 		return p.countFrom(ctx, tree.Entry{})

@@ -25,7 +25,7 @@ func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) err
 	}
 	w := etcd.NewWriter(ctx, p.chain.kv)
 	if err := p.upload(ctx, w, progress); err != nil {
-		return fmt.Errorf("store in %s: %w", p.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("store in %s: %w", p.chain.ns, err)
 	}
 	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects, p.block = nil, nil, nil, nil, nil, nil, superblock{}
 	return nil
@@ -121,7 +121,7 @@ func (p *Prepared) uploadAgain(ctx context.Context, w *etcd.Writer, list []*cont
 			}
 			_, _ = sum.Write(chunk) // a hash never fails
 			if k == len(keys)-1 && tree.SHA256(sum.Sum(nil)) != c.sum {
-				// The last chunk is what makes the content complete: without it nobody takes the others for it.
+				// The last chunk is what makes the content complete: without it no reader takes the others for it.
 				return fmt.Errorf("read %q: blob %s has other bytes than before", c.path, c.oid)
 			}
 			if err := w.Put(key, chunk); err != nil {
