@@ -176,8 +176,8 @@ func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
 		}
 		var next []tree.Entry
 		for _, dir := range level {
-			for _, e := range dirsOf(n.Node(dir.OID).Entries) {
-				if !seen[e.OID] {
+			for _, e := range n.Node(dir.OID).Entries {
+				if e.Mode == dirMode && !seen[e.OID] {
 					seen[e.OID] = true
 					next = append(next, e)
 				}
