@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -55,11 +54,7 @@ func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, prog
 	if err := checkFree(dir); err != nil {
 		return err
 	}
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return err
-	}
-	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+hex.EncodeToString(random[:]))
+	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+rand.Text())
 	if err := os.Mkdir(scratch, 0o777); err != nil {
 		return err
 	}
