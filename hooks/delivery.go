@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -95,7 +96,7 @@ func concernsAll(err error) bool {
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (d *delivery) greeting() string {
 	v, job := d.verdict, d.job
-	to, start := job.Hash().Short(), d.label+job.Repository+" "+shortRef(job.Ref)
+	to, start := job.Hash().Short(), d.label+job.Repository+" "+git.ShortRef(job.Ref)
 	if v.Head == nil {
 		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
 	}

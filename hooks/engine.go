@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"refship/deploy/record"
 	"refship/hooks/check"
 	"refship/hooks/intent"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -89,6 +91,31 @@ func (e *Engine) redeploy(repository string, t target.Target) string {
 		return e.cfg.Redeploy(t)
 	}
 	return "ssh HOST deploy " + repository
+}
+
+// Status compares every target's ref of a repository with its chain.
+func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
+	r := &status.Reader{Store: e.cfg.Store, IsRunning: e.isRunning, Redeploy: func(name string, t target.Target) string {
+		if e.cfg.Redeploy == nil {
+			return e.redeploy(name, t) + ":" + t.Name
+		}
+		return e.redeploy(name, t)
+	}}
+	return r.Read(ctx, name, gitDir)
+}
+
+// WriteStatus prints a repository's status for people.
+func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
+	all, err := e.Status(ctx, name, gitDir)
+	if err != nil {
+		return err
+	}
+	return status.Write(w, name, all)
+}
+
+// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
+func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) error {
+	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 
 // step marks a failure point.

@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -75,7 +76,7 @@ func (r *reconciler) compare(ctx context.Context) error {
 	for _, st := range again {
 		t, ref := st.Target, record.Hash(st.Ref.String())
 		switch {
-		case !slices.ContainsFunc(all, func(o TargetStatus) bool { return o.Target == t && o.Ref == st.Ref }):
+		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
@@ -89,9 +90,9 @@ func (r *reconciler) compare(ctx context.Context) error {
 }
 
 // unequal are the targets whose refs are not what their chains have, but for those that an intent spoke about.
-func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
+func (r *reconciler) unequal(ctx context.Context) ([]status.Status, error) {
 	all, err := r.engine.Status(ctx, r.name, r.gitDir)
-	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Standing == deploy.RelationEqual || r.isSettled(st.Target)
+	return slices.DeleteFunc(all, func(st status.Status) bool {
+		return st.Ref.IsZero() || st.Relation == deploy.RelationEqual || r.isSettled(st.Target)
 	}), err
 }

@@ -50,7 +50,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(q.name, targets, only); err != nil {
+	if targets, err = target.Choose(q.name, targets, only); err != nil {
 		return err
 	}
 	if len(targets) == 0 {
@@ -61,7 +61,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 	left.wanted = func(t target.Target) bool { return only == "" || t.Name == only }
 	left.publishLeft(ctx)
 	q.done.lines = append(q.done.lines, left.published...)
-	now, err := git.ReadRefs(ctx, q.gitDir, refsOf(targets))
+	now, err := git.ReadRefs(ctx, q.gitDir, target.Refs(targets))
 	if err != nil {
 		return errors.Join(left.err, err)
 	}
@@ -71,7 +71,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 			continue // it was told why; and it stays the deploy of the user who pushed it
 		}
 		if !exists {
-			q.out.line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, shortRef(t.Ref))
+			q.out.line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, git.ShortRef(t.Ref))
 			continue
 		}
 		if err := q.target(ctx, t, at, len(targets) > 1); err != nil {
