@@ -21,11 +21,8 @@ type Namespace string
 // ParseNamespace checks a namespace as a user writes it.
 func ParseNamespace(s string) (Namespace, error) {
 	bad := func(why string) (Namespace, error) {
-		return "", &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("namespace %q %s", s, why),
-			Remedy: "a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash",
-		}
+		return "", fault.New(fault.Refused, fmt.Sprintf("namespace %q %s", s, why),
+			"a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash")
 	}
 	if len(s) > MaxNamespace {
 		return bad(fmt.Sprintf("is %d bytes (limit %d)", len(s), MaxNamespace))
