@@ -78,16 +78,18 @@ func (w *treeWriter) write(ctx context.Context, root tree.OID) error {
 		for _, e := range entries {
 			at := written{path.Join(dir.path, e.Name), e}
 			switch e.Mode {
-			case filemode.Dir, filemode.Submodule:
+			case filemode.Dir:
+				dirs = append(dirs, at)
+				err = w.mkdir(at.path)
+			case filemode.Submodule:
 				err = w.mkdir(at.path)
 			default:
-				err = w.file(ctx, at)
+				if w.batch = append(w.batch, at); len(w.batch) == blobsAtOnce {
+					err = w.flush(ctx)
+				}
 			}
 			if err != nil {
 				return err
-			}
-			if e.Mode == filemode.Dir {
-				dirs = append(dirs, at)
 			}
 		}
 	}
@@ -117,13 +119,6 @@ func (w *treeWriter) mkdir(where string) error {
 		return err
 	}
 	return w.root.Mkdir(where, 0o777)
-}
-
-func (w *treeWriter) file(ctx context.Context, p written) error {
-	if w.batch = append(w.batch, p); len(w.batch) < blobsAtOnce {
-		return nil
-	}
-	return w.flush(ctx)
 }
 
 // flush writes the files that were not asked for yet.
