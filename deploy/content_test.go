@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -28,7 +29,7 @@ func noise(size int) string {
 }
 
 func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{
 		"file":                        regular("one\n"),
 		"executable":                  {"100755", "#!/bin/sh\n"},
@@ -82,7 +83,7 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 }
 
 func TestListTellsOneDirectoryOrOneFile(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	d := f.deploy(f.repo.commit("all", files{"a/b/c": regular("c"), "a/d": regular("d"), "e": regular("e")}))
 	for where, want := range map[string]string{
 		"": "a e", "/": "a e", "a": "a/b a/d", "a/": "a/b a/d", "a/b": "a/b/c", "a/b/c": "a/b/c", "e": "e",
@@ -103,7 +104,7 @@ func TestListTellsOneDirectoryOrOneFile(t *testing.T) {
 }
 
 func TestEmptyTrees(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	first := f.deploy(f.repo.commit("nothing", files{}))
 	f.sameAsGit(first)
 	empty := f.repo.mktree("")
@@ -126,7 +127,7 @@ func TestEmptyTrees(t *testing.T) {
 
 func TestSizesAroundAChunk(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{}
 	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize, 2*tree.ChunkSize + 1} {
 		all[fmt.Sprint(size)] = regular(noise(size))
@@ -152,7 +153,7 @@ func TestSizesAroundAChunk(t *testing.T) {
 
 func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	const wide = 4000 // long names: a node of more than one chunk
 	all := files{}
 	for i := range wide {
@@ -180,7 +181,7 @@ func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
 }
 
 func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{}
 	for i := range 50 {
 		all[fmt.Sprintf("copy/%d", i)] = regular("the same content")
@@ -208,7 +209,7 @@ func TestSameContentAndSameSubtreeInManyPlaces(t *testing.T) {
 }
 
 func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	other := file{content: "other"}
 	shapes := []files{
 		{"x": regular("target"), "o": other},
@@ -233,7 +234,7 @@ func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
 }
 
 func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	long := strings.Repeat("d/", 2050)
 	for name, c := range map[string]struct {
 		all           files
@@ -248,7 +249,7 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.job(f.repo.commit(name, c.all)))
-			wantFault(t, fault.Refused, err, c.message, c.hint)
+			fixture.WantFault(t, fault.Refused, err, c.message, c.hint)
 			if all := f.dump(); len(all) != 0 {
 				t.Errorf("etcd has %d keys", len(all))
 			}
@@ -258,7 +259,7 @@ func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 
 // A file's content that was deployed as a file is looked at again when a link has it.
 func TestALinkWhoseTargetWasAFile(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	bad := "a\x00b"
 	d := f.deploy(f.repo.commit("file", files{"x": regular(bad)}))
 	head := d.Hash.OID()
@@ -268,25 +269,25 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 		"elsewhere":  {"x": regular(bad), "dir/y": {"120000", bad}},
 	} {
 		_, _, err := f.do(f.job(f.repo.commit(name, all, head)))
-		wantFault(t, fault.Refused, err, "has a NUL", "remove the link")
+		fixture.WantFault(t, fault.Refused, err, "has a NUL", "remove the link")
 	}
 }
 
 // A subtree that etcd has already, moved to where its paths are too long.
 func TestAMovedSubtreeIsTooDeep(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	low := strings.Repeat("l/", 1500) + "file"
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
 	high := strings.Repeat("h/", 700)
 	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, d.Hash.OID())))
-	wantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
+	fixture.WantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
 }
 
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
 	for name, leaf := range map[string]int{"directories": 1, "files": 20_000} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t)
+			f := newSetup(t)
 			blob := f.repo.Blob("x")
 			var lines strings.Builder
 			for i := range leaf {
@@ -302,7 +303,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 			}
 			start := time.Now()
 			_, _, err := f.do(f.job(f.repo.commitTree(at)))
-			wantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
+			fixture.WantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
@@ -314,7 +315,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 }
 
 func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.path = "srv/web"
 	all := files{"README": regular("r"), "srv/other": regular("o"), "srv/web/index": regular("i"), "srv/web/css/a": regular("a")}
 	d := f.deploy(f.repo.commit("all", all))
@@ -339,20 +340,20 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	} {
 		f.path = path
 		_, _, err := f.do(f.job(d.Hash.OID()))
-		wantFault(t, fault.Refused, err, want, "path-missing config default")
+		fixture.WantFault(t, fault.Refused, err, want, "path-missing config default")
 	}
 }
 
 func TestCheckoutIntoWhatCannotBe(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	d := f.deploy(f.repo.commit("all", files{"a": regular("a")}))
 	dir := t.TempDir()
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	wantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}

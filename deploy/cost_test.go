@@ -43,7 +43,7 @@ func spyGit(t *testing.T) (asked func() []string) {
 
 func TestOneFileChangedIn2000CostsItsPath(t *testing.T) {
 	asked := spyGit(t)
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{}
 	for i := range 2000 {
 		all[fmt.Sprintf("dir %d/sub %d/file %d", i%10, i/10%20, i)] = regular(fmt.Sprint("content ", i))
@@ -124,7 +124,7 @@ func unique(list []string) []string {
 }
 
 func TestTheSameAgainCostsTwoRequestsAndWritesNothing(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	d := f.deploy(f.one())
 	before := f.dump()
 	requests := f.tap.count(func() {
@@ -141,7 +141,7 @@ func TestTheSameAgainCostsTwoRequestsAndWritesNothing(t *testing.T) {
 
 // What the announced bytes of a first deploy are: exactly what is written, in whatever way content repeats.
 func TestAnnouncedBytesAreWhatIsWritten(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"a": regular("same"), "b": regular("same"), "c/a": regular("same"), "big": regular(noise(tree.ChunkSize + 5)), "d/big": regular(noise(tree.ChunkSize + 5))}
 	p, _ := f.uploaded(f.repo.commit("all", all))
 	var bytes int64

@@ -12,13 +12,14 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
 // diff writes what differs between two deploys as git diff-tree --raw does.
-func (f *fixture) diff(a, b *record.Deploy) (lines []string) {
+func (f *setup) diff(a, b *record.Deploy) (lines []string) {
 	f.Helper()
 	err := f.chain.Diff(f.Context(), a, b, func(c store.Change) error {
 		side := func(e *tree.Entry) (string, string) {
@@ -39,7 +40,7 @@ func (f *fixture) diff(a, b *record.Deploy) (lines []string) {
 }
 
 // gitDiff is the same of git, without its letter for what happened.
-func (f *fixture) gitDiff(a, b string) (lines []string) {
+func (f *setup) gitDiff(a, b string) (lines []string) {
 	f.Helper()
 	fields := bytes.Split(bytes.TrimSuffix(f.repo.run(nil, "diff-tree", "-r", "-z", "--no-renames", "--raw", a, b), []byte{0}), []byte{0})
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -51,7 +52,7 @@ func (f *fixture) gitDiff(a, b string) (lines []string) {
 
 func TestDiffEqualsGits(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	draws := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
@@ -124,7 +125,7 @@ func TestDiffEqualsGits(t *testing.T) {
 }
 
 func TestDiffEndsWithItsCallersError(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	a := f.deploy(f.repo.commit("a", files{"x": regular("1"), "y": regular("1")}))
 	b := f.deploy(f.repo.commit("b", files{"x": regular("2"), "y": regular("2")}, a.Hash.OID()))
 	seen := 0
@@ -138,7 +139,7 @@ func TestDiffEndsWithItsCallersError(t *testing.T) {
 }
 
 func TestDiffOfAForeignDeploy(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	a := f.deploy(f.one())
 	f.foreign(2, "")
 	for _, pair := range [][2]*record.Deploy{{a, f.get(2)}, {f.get(2), a}} {
@@ -151,7 +152,7 @@ func TestDiffOfAForeignDeploy(t *testing.T) {
 
 // No node that was exchanged is believed, on either side.
 func TestDiffChecksEachNodeItReads(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"d/e/f": regular("1"), "d/g": regular("1"), "h": regular("1")}
 	a := f.deploy(f.repo.commit("a", all))
 	b := f.deploy(f.repo.commit("b", files{"d/e/f": regular("2"), "d/g": regular("1"), "h": regular("1")}, a.Hash.OID()))
@@ -164,10 +165,10 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 		i := strings.IndexByte(value, '\t') - 1 // the last digit of a sha256: the tree oid stays
 		f.put(key, value[:i]+string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", value[i])+1)%16])+value[i+1:])
 		err := f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
-		wantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
+		fixture.WantFault(t, fault.Corrupt, err, "compare deploys 1 and 2: verify "+key, "backup")
 		f.delete(key)
 		err = f.chain.Diff(t.Context(), a, b, func(store.Change) error { return nil })
-		wantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
+		fixture.WantFault(t, fault.Corrupt, err, key+": it is missing", "backup")
 		f.put(key, value)
 	}
 	if checked != 6 {

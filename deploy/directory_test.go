@@ -11,17 +11,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refship/deploy"
 	"refship/deploy/fault"
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
 // write makes files below dir, as commit makes them in a commit.
-func (f *fixture) write(dir string, all files) {
+func (f *setup) write(dir string, all files) {
 	f.Helper()
 	for name, one := range all {
 		at := filepath.Join(dir, name)
@@ -42,7 +43,7 @@ func (f *fixture) write(dir string, all files) {
 }
 
 // dirJob is the job that deploys a directory as it is now.
-func (f *fixture) dirJob(dir string, exclude ...string) *deploy.Job {
+func (f *setup) dirJob(dir string, exclude ...string) *deploy.Job {
 	f.Helper()
 	d, err := tree.ReadDirectory(f.Context(), dir, exclude, func(int, int64) {})
 	if err != nil {
@@ -54,7 +55,7 @@ func (f *fixture) dirJob(dir string, exclude ...string) *deploy.Job {
 	}
 }
 
-func (f *fixture) deployDir(dir string) *record.Deploy {
+func (f *setup) deployDir(dir string) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.dirJob(dir))
 	if err != nil || already {
@@ -64,7 +65,7 @@ func (f *fixture) deployDir(dir string) *record.Deploy {
 }
 
 // sameAsDirectory checks that a deploy reads back as what lies in a directory, and proves it from etcd alone.
-func (f *fixture) sameAsDirectory(d *record.Deploy, dir string) {
+func (f *setup) sameAsDirectory(d *record.Deploy, dir string) {
 	f.Helper()
 	if d.Hash != record.TreeHash(d.Record.Tree) {
 		f.Errorf("deploy hash %s of tree %s", d.Hash, d.Record.Tree)
@@ -100,7 +101,7 @@ func (f *fixture) sameAsDirectory(d *record.Deploy, dir string) {
 
 func TestDeploysOfADirectory(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := filepath.Join(t.TempDir(), "si\x1bte")
 	f.write(dir, files{
 		"a": regular("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": regular("one"), "sub/empty": regular(""),
@@ -113,7 +114,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 		Format: 1, ID: 1, Kind: record.KindDeploy, Files: 6, Frontend: record.Files, Settings: map[string]string{},
 		Subject: "directory si\x1bte", Pusher: record.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: r.Signer,
 	}
-	if diff := cmp.Diff(want, r, gittest.EqualOIDs); diff != "" {
+	if diff := cmp.Diff(want, r, cmpopts.EquateComparable(tree.OID{})); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
 	f.sameAsDirectory(first, dir)
@@ -158,7 +159,7 @@ func TestDeploysOfADirectory(t *testing.T) {
 }
 
 // checkedOut checks a deploy out and gives where.
-func checkedOut(f *fixture, d *record.Deploy) string {
+func checkedOut(f *setup, d *record.Deploy) string {
 	f.Helper()
 	out := filepath.Join(f.TempDir(), "out")
 	if err := f.chain.Checkout(f.Context(), d, out, quiet); err != nil {
@@ -169,7 +170,7 @@ func checkedOut(f *fixture, d *record.Deploy) string {
 
 func TestEmptyDirectoryIsDeployed(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	d := f.deployDir(dir)
 	f.sameAsDirectory(d, dir)
@@ -183,7 +184,7 @@ func TestEmptyDirectoryIsDeployed(t *testing.T) {
 // Neither a commit follows a directory by itself nor the other way round, even where the content is the same.
 func TestDirectoriesAndCommits(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"a": regular("one")}
 	dir, commit := filepath.Join(t.TempDir(), "site"), f.repo.commit("one", all)
 	f.write(dir, all)
@@ -198,7 +199,7 @@ func TestDirectoriesAndCommits(t *testing.T) {
 		f.unchanged(before)
 		job.Force = true
 		_, _, err = f.do(job)
-		wantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why")
+		fixture.WantFault(t, fault.Refused, err, "a forced deploy needs a reason", "say why")
 		job.Reason = "to be sure"
 		d, _, err := f.do(job)
 		if err != nil || !d.Record.Forced || d.Record.Reason != "to be sure" {
@@ -230,12 +231,12 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	files := f.dirJob(dir)
 	files.Force, files.Reason = true, "because"
 	_, _, err := f.do(files)
-	wantFault(t, fault.Refused, err, "this one is of the frontend files", "namespace-mixed")
+	fixture.WantFault(t, fault.Refused, err, "this one is of the frontend files", "namespace-mixed")
 }
 
 func TestDirectoryAfterARollback(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	job := f.dirJob(dir)
@@ -254,7 +255,7 @@ func TestDirectoryAfterARollback(t *testing.T) {
 
 func TestRelationOfADirectory(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	wantRelation := func(want deploy.Relation) {
@@ -280,7 +281,7 @@ func TestRelationOfADirectory(t *testing.T) {
 // A file that changes is never deployed as what it was, nor half of each.
 func TestDirectoryThatChanges(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	large := strings.Repeat("0123456789", 250_000)
 	for name, change := range map[string]files{"another content": {"large": regular(strings.Replace(large, "9", "x", 1))}, "longer": {"large": regular(large + "0")}} {
 		dir := t.TempDir()
@@ -288,7 +289,7 @@ func TestDirectoryThatChanges(t *testing.T) {
 		job := f.dirJob(dir)
 		p, lock := f.prepare(job)
 		f.write(dir, change)
-		wantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`, "deploy again when nothing writes to it")
+		fixture.WantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`, "deploy again when nothing writes to it")
 		if err := lock.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -306,7 +307,7 @@ func TestDirectoryThatChanges(t *testing.T) {
 // The smaller ones are read once, and what was read is what is deployed.
 func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{"a": regular("one")})
 	p, _ := f.prepare(f.dirJob(dir))
@@ -324,7 +325,7 @@ func TestDirectoryThatChangesAfterItWasRead(t *testing.T) {
 
 func TestDirectoryForMgmt(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir, out := t.TempDir(), t.TempDir()
 	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
 	job := f.dirJob(dir)
@@ -351,15 +352,15 @@ func TestDirectoryForMgmt(t *testing.T) {
 
 func TestDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{".git/config": regular("x"), "large": regular("0123456789")})
 	_, err := tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
-	wantFault(t, fault.Refused, err, `".git" is git's own name`, "leave it out, or deploy the commit instead")
+	fixture.WantFault(t, fault.Refused, err, `".git" is git's own name`, "leave it out, or deploy the commit instead")
 	job := f.dirJob(dir, ".git")
 	job.MaxFile = 9
 	_, _, err = f.do(job)
-	wantFault(t, fault.Refused, err, `"large" is 10 B; the limit is 9 B`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"large" is 10 B; the limit is 9 B`, "file-large")
 	for name, change := range map[string]func(j *deploy.Job){
 		"and a commit": func(j *deploy.Job) { j.Commit = f.one() },
 		"and a path":   func(j *deploy.Job) { j.Path = "sub" },
@@ -376,5 +377,5 @@ func TestDirectoryIsRefused(t *testing.T) {
 	keys := f.dump()
 	f.put(namespace+"/deploy/1/record", strings.Replace(keys[namespace+"/deploy/1/record"], `"tree":"ab`, `"tree":"cd`, 1))
 	_, err = f.chain.Head(t.Context())
-	wantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
+	fixture.WantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
 }

@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -46,7 +47,7 @@ var faults = map[string]outage{
 }
 
 // inject lets a fault happen to requests first, first+1, … up to last, counted from 1. What asks for the count gets it.
-func (f *fixture) inject(x outage, first, last int) (count func() int) {
+func (f *setup) inject(x outage, first, last int) (count func() int) {
 	var mu sync.Mutex
 	n := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -86,7 +87,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 	for name, x := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
-			f := newFixture(t)
+			f := newSetup(t)
 			all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c")}
 			first := f.repo.commit("first", all)
 			all["d/e/c"], all["d/new"] = regular("changed"), regular("new")
@@ -116,7 +117,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 }
 
 // afterFault checks the chain after a deploy of a commit that met a fault, and deploys it again.
-func (f *fixture) afterFault(x outage, where string, commit tree.OID, d *record.Deploy, err error) {
+func (f *setup) afterFault(x outage, where string, commit tree.OID, d *record.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
 	id, _ := f.head()
@@ -145,10 +146,10 @@ func (f *fixture) afterFault(x outage, where string, commit tree.OID, d *record.
 	f.provenChain(was + 1)
 }
 
-func (f *fixture) wantClassified(x outage, where string, err error) {
+func (f *setup) wantClassified(x outage, where string, err error) {
 	f.Helper()
 	switch {
-	case x.kind != nil && (!errors.Is(err, x.kind) || advice(err) == ""):
+	case x.kind != nil && (!errors.Is(err, x.kind) || fixture.Advice(err) == ""):
 		f.Errorf("%s: %v is not %q with a hint", where, err, x.kind)
 	case x.kind == nil && !errors.Is(err, x.err):
 		f.Errorf("%s: %v, want %v", where, err, x.err)
@@ -159,7 +160,7 @@ func (f *fixture) wantClassified(x outage, where string, err error) {
 func TestAFaultThatLasts(t *testing.T) {
 	for _, name := range []string{"full", "permission denied", "no answer", "no answer, applied"} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
+			f := newSetup(t)
 			x := faults[name]
 			first := f.one()
 			f.deploy(first)
@@ -185,7 +186,7 @@ func TestAFaultThatLasts(t *testing.T) {
 
 // onlyFrom lets a fault last from request k on until the publish, which only notes that it was reached; what is denied
 // lasts on.
-func (f *fixture) onlyFrom(x outage, k int, publishing, reached *bool) {
+func (f *setup) onlyFrom(x outage, k int, publishing, reached *bool) {
 	var mu sync.Mutex
 	n := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -208,7 +209,7 @@ func (f *fixture) onlyFrom(x outage, k int, publishing, reached *bool) {
 
 // A lock that could not be given back does not keep other servers out for longer than a lease lives.
 func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	short := f.newStoreFor(2 * time.Second)
 	lock, err := f.lock(short, 0)
 	if err != nil {
@@ -241,7 +242,7 @@ func TestALockThatCouldNotBeGivenBackRunsOut(t *testing.T) {
 
 // A lock that another goroutine of the process holds is no left-over, whatever became of its lease.
 func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	other := f.store.Chain("/refship/other")
 	lock, err := other.Lock(t.Context(), holder, 0, noWait)
@@ -254,7 +255,7 @@ func TestALostLeaseTakesNoLockAwayThatIsHeld(t *testing.T) {
 	}
 	f.tap.on(nil)
 	_, err = f.lock(f.store, 0) // has a new lease, and waits for the first all the same
-	wantFault(t, fault.Conflict, err, "is locked by ada", "")
+	fixture.WantFault(t, fault.Conflict, err, "is locked by ada", "")
 	if d, err := p.Publish(t.Context()); err != nil || d.ID != 1 {
 		t.Errorf("deploy %+v, %v", d, err)
 	}

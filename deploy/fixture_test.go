@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,10 +21,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/etcd/etcdtest"
-	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -36,8 +33,8 @@ const (
 	own       = namespace + "/refship/"
 )
 
-// fixture is one chain in a real etcd and one real git repository.
-type fixture struct {
+// setup is one chain in a real etcd and one real git repository.
+type setup struct {
 	testing.TB
 	client *clientv3.Client
 	tap    *tap // between client and etcd
@@ -50,12 +47,12 @@ type fixture struct {
 	mgmts  bool   // every job is for mgmt, and can follow a foreign deploy
 }
 
-func newFixture(t testing.TB) *fixture {
-	return newFixtureOn(t, etcdtest.New(t).Client())
+func newSetup(t testing.TB) *setup {
+	return newSetupOn(t, fixture.NewEtcd(t).Client())
 }
 
-func newFixtureOn(t testing.TB, client *clientv3.Client) *fixture {
-	f := &fixture{TB: t, client: client, repo: newGitRepo(t), signer: newSigner(t, 1)}
+func newSetupOn(t testing.TB, client *clientv3.Client) *setup {
+	f := &setup{TB: t, client: client, repo: newGitRepo(t), signer: fixture.Signer(1)}
 	f.tap = &tap{KV: client.KV}
 	client.KV = f.tap
 	f.store = f.newStore()
@@ -64,9 +61,9 @@ func newFixtureOn(t testing.TB, client *clientv3.Client) *fixture {
 }
 
 // newStore makes a Store as another process has it.
-func (f *fixture) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
+func (f *setup) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
 
-func (f *fixture) newStoreFor(ttl time.Duration) *deploy.Store {
+func (f *setup) newStoreFor(ttl time.Duration) *deploy.Store {
 	s := deploy.NewStore(f.client, ttl, discard())
 	f.Cleanup(func() {
 		if err := s.Close(context.WithoutCancel(f.Context())); err != nil {
@@ -78,20 +75,10 @@ func (f *fixture) newStoreFor(ttl time.Duration) *deploy.Store {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// newSigner gives always the same key for the same seed.
-func newSigner(t testing.TB, seed byte) ssh.Signer {
-	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer
-}
-
 // gitRepo is a bare repository, driven by git itself.
-type gitRepo struct{ *gittest.Repository }
+type gitRepo struct{ *fixture.Repository }
 
-func newGitRepo(t testing.TB) gitRepo { return gitRepo{gittest.New(t)} }
+func newGitRepo(t testing.TB) gitRepo { return gitRepo{fixture.NewRepository(t)} }
 
 func (r gitRepo) run(stdin []byte, args ...string) []byte {
 	r.Helper()
@@ -111,9 +98,9 @@ func regular(content string) file { return file{content: content} }
 // commit makes a commit that holds exactly these files. No parents: a root.
 func (r gitRepo) commit(message string, all files, parents ...tree.OID) tree.OID {
 	r.Helper()
-	named := make(map[string]gittest.File, len(all))
+	named := make(map[string]fixture.File, len(all))
 	for path, f := range all {
-		named[path] = gittest.File{Mode: f.mode, Content: f.content}
+		named[path] = fixture.File{Mode: f.mode, Content: f.content}
 	}
 	return r.Commit(message, named, parents...)
 }
@@ -127,10 +114,10 @@ func (r gitRepo) commitTree(root tree.OID, parents ...tree.OID) tree.OID {
 // mktree makes a tree of lines "<mode> <type> <oid>\t<name>", NUL after each.
 func (r gitRepo) mktree(lines string) tree.OID {
 	r.Helper()
-	return gittest.OID(r.GitInput(lines, "mktree", "-z", "--missing"))
+	return fixture.OID(r.GitInput(lines, "mktree", "-z", "--missing"))
 }
 
-func (f *fixture) open() *git.Repository {
+func (f *setup) open() *git.Repository {
 	f.Helper()
 	if f.opened == nil {
 		f.opened = f.openRepo(f.repo)
@@ -138,7 +125,7 @@ func (f *fixture) open() *git.Repository {
 	return f.opened
 }
 
-func (f *fixture) openRepo(r gitRepo) *git.Repository {
+func (f *setup) openRepo(r gitRepo) *git.Repository {
 	f.Helper()
 	repo, err := git.OpenRepository(f.Context(), r.Dir, nil)
 	if err != nil {
@@ -148,7 +135,7 @@ func (f *fixture) openRepo(r gitRepo) *git.Repository {
 	return repo
 }
 
-func (f *fixture) job(commit tree.OID) *deploy.Job {
+func (f *setup) job(commit tree.OID) *deploy.Job {
 	f.Helper()
 	frontend := record.Files
 	if f.mgmts {
@@ -165,12 +152,12 @@ var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/m
 
 func quiet(text.Progress) {}
 
-func (f *fixture) do(job *deploy.Job) (*record.Deploy, bool, error) {
+func (f *setup) do(job *deploy.Job) (*record.Deploy, bool, error) {
 	return f.chain.Do(f.Context(), holder, job, 10*time.Second, quiet)
 }
 
 // deploy publishes a commit and reads it back.
-func (f *fixture) deploy(commit tree.OID) *record.Deploy {
+func (f *setup) deploy(commit tree.OID) *record.Deploy {
 	f.Helper()
 	d, already, err := f.do(f.job(commit))
 	if err != nil || already {
@@ -183,7 +170,7 @@ func (f *fixture) deploy(commit tree.OID) *record.Deploy {
 	return back
 }
 
-func (f *fixture) get(id record.ID) *record.Deploy {
+func (f *setup) get(id record.ID) *record.Deploy {
 	f.Helper()
 	d, err := f.chain.Get(f.Context(), id)
 	if err != nil {
@@ -193,7 +180,7 @@ func (f *fixture) get(id record.ID) *record.Deploy {
 }
 
 // prepare takes the lock and prepares a job.
-func (f *fixture) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
+func (f *setup) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
 	f.Helper()
 	lock, err := f.chain.Lock(f.Context(), holder, 0, noWait)
 	if err != nil {
@@ -209,14 +196,14 @@ func (f *fixture) prepare(job *deploy.Job) (*deploy.Prepared, *deploy.Lock) {
 func noWait(record.Holder, time.Duration) {}
 
 // put writes a key behind the chain's back.
-func (f *fixture) put(key, value string) {
+func (f *setup) put(key, value string) {
 	f.Helper()
 	if _, err := f.tap.KV.Put(f.Context(), key, value); err != nil {
 		f.Fatal(err)
 	}
 }
 
-func (f *fixture) delete(key string) {
+func (f *setup) delete(key string) {
 	f.Helper()
 	if _, err := f.tap.KV.Delete(f.Context(), key); err != nil {
 		f.Fatal(err)
@@ -224,7 +211,7 @@ func (f *fixture) delete(key string) {
 }
 
 // dump gives every key with its value.
-func (f *fixture) dump() map[string]string {
+func (f *setup) dump() map[string]string {
 	f.Helper()
 	resp, err := f.tap.KV.Get(context.WithoutCancel(f.Context()), "/", clientv3.WithPrefix())
 	if err != nil {
@@ -239,7 +226,7 @@ func (f *fixture) dump() map[string]string {
 
 // sameAsGit checks that a deploy reads back as git has it: a checkout against git archive, the list against
 // git ls-tree, every content against its oid.
-func (f *fixture) sameAsGit(d *record.Deploy) {
+func (f *setup) sameAsGit(d *record.Deploy) {
 	f.Helper()
 	f.sameCheckout(d)
 	rev := string(d.Hash) + ":" + d.Record.Path
@@ -288,7 +275,7 @@ func (w writers) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (f *fixture) sameCheckout(d *record.Deploy) {
+func (f *setup) sameCheckout(d *record.Deploy) {
 	f.Helper()
 	scratch := f.TempDir()
 	dir := filepath.Join(scratch, "out")
@@ -360,34 +347,17 @@ func wantError[T error](t testing.TB, err error, message, hint string) T {
 	if !strings.Contains(err.Error(), message) {
 		t.Errorf("error %q, want %q in it", err, message)
 	}
-	if said := advice(err); said == "" || !strings.Contains(said, hint) {
+	if said := fixture.Advice(err); said == "" || !strings.Contains(said, hint) {
 		t.Errorf("remedy %q, want %q in it", said, hint)
 	}
 	return typed
-}
-
-// advice is an error's remedy, or its reason and what that is about, which the program words.
-func advice(err error) string {
-	reason, about := fault.ReasonOf(err)
-	if reason == "" {
-		return fault.RemedyOf(err)
-	}
-	return strings.Join(append([]string{string(reason)}, about...), " ")
-}
-
-// wantFault wants an error of a kind, with these words in it and in its advice.
-func wantFault(t testing.TB, kind fault.Kind, err error, message, remedy string) {
-	t.Helper()
-	if err == nil || fault.KindOf(err) != kind || !strings.Contains(err.Error(), message) || !strings.Contains(advice(err), remedy) {
-		t.Fatalf("error of kind %d %v, remedy %q; want kind %d, %q, remedy %q", fault.KindOf(err), err, advice(err), kind, message, remedy)
-	}
 }
 
 func sha256Hex(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
 func authorized(s ssh.Signer) string { return string(ssh.MarshalAuthorizedKey(s.PublicKey())) }
 
-func (f *fixture) writeFile(path, content string) {
+func (f *setup) writeFile(path, content string) {
 	f.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		f.Fatal(err)

@@ -12,13 +12,14 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // Whatever the table refuses can be forced, and nothing of the line below is taken for the new deploy's.
 func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, other := f.line("main", 5), f.line("other", 2)
 	lacking := strings.Repeat("ab", 20)
 	rec := func(hash string) *record.Record {
@@ -78,7 +79,7 @@ func TestForceOverridesWhatTheTableRefuses(t *testing.T) {
 
 // The chain goes on normally from a forced deploy, and is proven over it.
 func TestAChainGoesOnAfterAForcedDeploy(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, other := f.line("main", 2), f.line("other", 2)
 	f.deploy(line[1])
 	job := f.job(other[0])
@@ -98,7 +99,7 @@ func TestAChainGoesOnAfterAForcedDeploy(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	for name, c := range map[string]struct {
 		reason     string
@@ -115,7 +116,7 @@ func TestReasons(t *testing.T) {
 			job := f.job(commit)
 			job.Reason, job.Force = c.reason, c.force
 			_, err := f.chain.Check(t.Context(), job)
-			wantFault(t, fault.Refused, err, c.what, c.hint)
+			fixture.WantFault(t, fault.Refused, err, c.what, c.hint)
 		})
 	}
 	for i, reason := range []string{"because", strings.Repeat("ü", 5000), "two\nlines\x00", "  spaces stay  "} {
@@ -130,7 +131,7 @@ func TestReasons(t *testing.T) {
 }
 
 func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line := f.line("main", 2)
 	f.deploy(line[1])
 	before := f.dump()
@@ -139,16 +140,16 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 		check      func(t *testing.T, err error)
 	}{
 		"hold": {own + "hold", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantFault(t, fault.Conflict, err, "is on hold by ops", "ask ops")
+			fixture.WantFault(t, fault.Conflict, err, "is on hold by ops", "ask ops")
 		}},
 		"lock": {own + "lock", `{"user":"ops"}`, func(t *testing.T, err error) {
-			wantFault(t, fault.Conflict, err, "is locked by ops", "try again")
+			fixture.WantFault(t, fault.Conflict, err, "is locked by ops", "try again")
 		}},
 		"damage": {namespace + "/deploy/1/record", "{}", func(t *testing.T, err error) {
-			wantFault(t, fault.Corrupt, err, "deploy/1/record", "backup")
+			fixture.WantFault(t, fault.Corrupt, err, "deploy/1/record", "backup")
 		}},
 		"another hash": {namespace + "/deploy/1/hash", line[0].String(), func(t *testing.T, err error) {
-			wantFault(t, fault.Corrupt, err, "deploy/1/hash", "backup")
+			fixture.WantFault(t, fault.Corrupt, err, "deploy/1/hash", "backup")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +173,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 
 // Who deployed from elsewhere is named, and how to get what it has.
 func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, fork := f.line("main", 3), f.line("fork", 1)
 	for name, c := range map[string]struct {
 		repository, server, ref string
@@ -204,10 +205,10 @@ func TestConflictWithAnotherServerOrRepositorySaysHowToCatchUp(t *testing.T) {
 }
 
 func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line, fork := f.line("main", 3), f.line("fork", 1)
 	job := f.job(fork[0])
-	job.Signer = newSigner(t, 2)
+	job.Signer = fixture.Signer(2)
 	if _, _, err := f.do(job); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func TestConflictWithAServerOfTheSameHostName(t *testing.T) {
 }
 
 func TestNothingToDoPublishesNothing(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	f.deploy(commit)
 	before := f.dump()

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/keys"
 )
@@ -41,7 +41,7 @@ func between(t *testing.T, marker string) (before, inside, after string) {
 
 // example makes the deploy of FORMAT.md. Its record gets a fixed time, and is signed again: with the fixed key of
 // the fixture every byte is always the same.
-func (f *fixture) example() *record.Deploy {
+func (f *setup) example() *record.Deploy {
 	f.Helper()
 	d := f.deploy(f.repo.commit("greet\n", files{
 		"motd": regular("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": regular(""), "message": {"120000", "motd"},
@@ -62,7 +62,7 @@ func (f *fixture) example() *record.Deploy {
 }
 
 func TestFormatDocumentHasARealDeploy(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.sameAsGit(f.example())
 	var b strings.Builder
 	b.WriteString("```text\n")
@@ -101,14 +101,9 @@ func lineEnd(key string) string {
 
 // The commands of FORMAT.md, with the stock programs, on a deploy and on damaged ones.
 func TestFormatDocumentVerifiesByHand(t *testing.T) {
-	if _, err := exec.LookPath("etcdctl"); err != nil {
-		if os.Getenv("REFSHIP_REQUIRE_TOOLS") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no etcdctl")
-	}
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
-	f := newFixtureOn(t, e.Client())
+	fixture.Need(t, "etcdctl")
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
+	f := newSetupOn(t, e.Client())
 	f.example()
 	_, script, _ := between(t, "by hand")
 	script = strings.TrimSuffix(strings.TrimPrefix(script, "```sh\n"), "```\n")
@@ -132,7 +127,7 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 	}
 }
 
-func (f *fixture) byHand(script, addr string) (string, error) {
+func (f *setup) byHand(script, addr string) (string, error) {
 	dir := f.TempDir()
 	f.writeFile(filepath.Join(dir, "trusted"), "refship "+authorized(f.signer))
 	f.writeFile(filepath.Join(dir, "script"), "set -eu -o pipefail\n"+script)

@@ -9,7 +9,7 @@ import (
 	"refship/deploy/record"
 )
 
-func (f *fixture) head() (id record.ID, requests int) {
+func (f *setup) head() (id record.ID, requests int) {
 	f.Helper()
 	requests = f.tap.count(func() {
 		d, err := f.chain.Head(f.Context())
@@ -24,7 +24,7 @@ func (f *fixture) head() (id record.ID, requests int) {
 }
 
 func TestHeadWhileEtcdIsCompacted(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.foreign(1, "")
 	f.put(own+"head", "1")
 	compacted := 0

@@ -89,7 +89,7 @@ func deepTree() files {
 var errCut = errors.New("cut off")
 
 // cutAt lets n writing txns through and fails all after them; the first that fails is applied all the same every other time.
-func (f *fixture) cutAt(n int) (reached func() bool) {
+func (f *setup) cutAt(n int) (reached func() bool) {
 	seen := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 		if !txn.writes() {
@@ -118,7 +118,7 @@ func (f *fixture) cutAt(n int) (reached func() bool) {
 
 func TestInterruptedAtEveryTxn(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	all := deepTree()
 	commit := f.repo.commit("deep", all)
 	for n := 0; ; n++ {
@@ -175,7 +175,7 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 // The whole of Do, on top of an earlier deploy, with a txn failing anywhere: lock, upload, publish, unlock.
 // (There are three: lock, upload, publish.)
 func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c")}
 	first := f.deploy(f.repo.commit("first", all))
 	before := f.dump()
@@ -209,7 +209,7 @@ func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 }
 
 // failOnce fails the writing txn n+1 only.
-func (f *fixture) failOnce(n int, seen *int) (reached func() bool) {
+func (f *setup) failOnce(n int, seen *int) (reached func() bool) {
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 		if !txn.writes() {
 			return txn.send()
@@ -233,7 +233,7 @@ func (f *fixture) failOnce(n int, seen *int) (reached func() bool) {
 // A broken node is written again by the next deploy that has the directory, and nothing of it is signed again.
 func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 	all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c"), "d/e/g": regular("g")}
-	probe := newFixture(t)
+	probe := newSetup(t)
 	first := probe.deploy(probe.repo.commit("first", all))
 	whole := probe.dump()
 	for key := range whole {
@@ -268,7 +268,7 @@ func TestBrokenNodesOfTheHeadAreWrittenAgain(t *testing.T) {
 }
 
 func TestProgressOfReadingAndStoring(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.repo.commit("all", files{"a": regular("a"), "b": regular(noise(2*tree.ChunkSize + 1))})
 	var last map[string]text.Progress
 	tell := func(p text.Progress) {

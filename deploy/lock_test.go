@@ -12,19 +12,19 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
 // lock takes the fixture's chain's lock for a Store.
-func (f *fixture) lock(s *deploy.Store, wait time.Duration) (*deploy.Lock, error) {
+func (f *setup) lock(s *deploy.Store, wait time.Duration) (*deploy.Lock, error) {
 	f.Helper()
 	return s.Chain(f.chain.Namespace()).Lock(f.Context(), holder, wait, noWait)
 }
 
 func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	other := holder
 	other.User, other.Ref = "bob\x1b", "refs/heads/fix"
 	lock, err := f.chain.Lock(t.Context(), other, 0, noWait)
@@ -38,7 +38,7 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 		}
 		told = append(told, d)
 	})
-	wantFault(t, fault.Conflict, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
+	fixture.WantFault(t, fault.Conflict, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
 	if len(told) != 2 || told[0] > time.Second || told[1] < time.Second {
 		t.Errorf("told to wait after %v, want at once and after a second", told)
 	}
@@ -53,7 +53,7 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 }
 
 func TestLockComesWhenItIsGivenBack(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	first, err := f.lock(f.store, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestLockComesWhenItIsGivenBack(t *testing.T) {
 }
 
 func TestLockWaitEndsWithTheContext(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.put(own+"lock", "not JSON")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the pusher is gone")
@@ -95,7 +95,7 @@ func TestLockWaitEndsWithTheContext(t *testing.T) {
 }
 
 func TestLockOfAProcessThatDied(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	lease, err := f.client.Grant(t.Context(), 1) // nobody keeps it alive
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestLockOfAProcessThatDied(t *testing.T) {
 // A server that dies keeps its lock for as long as its lease lives, and no longer. While it lives it keeps it.
 func TestLockOfAServerThatDied(t *testing.T) {
 	t.Parallel()
-	endpoint := etcdtest.Serve(t)
+	endpoint := fixture.ServeEtcd(t)
 	dying, other := newServer(t, endpoint, "dying.example.org"), newServer(t, endpoint, "other.example.org")
 	const ttl = 6 * time.Second
 	const long = ttl + time.Second
@@ -126,7 +126,7 @@ func TestLockOfAServerThatDied(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = other.lock(other.store, long)
-	wantFault(t, fault.Conflict, err, "on dying.example.org", "the lock of a server that died goes away by itself")
+	fixture.WantFault(t, fault.Conflict, err, "on dying.example.org", "the lock of a server that died goes away by itself")
 	if err := dying.client.Close(); err != nil { // nothing is given back or revoked
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestLockOfAServerThatDied(t *testing.T) {
 // However often the lease is lost, what a Locker remembers of it is bounded, and a lock of a late one is still known.
 func TestLostLeasesAreBounded(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	for range 2 * deploy.KeptLeases {
 		if _, err := f.lock(f.store, 0); err != nil {
 			t.Fatal(err)
@@ -187,7 +187,7 @@ func TestLostLeasesAreBounded(t *testing.T) {
 }
 
 // revokeAll takes every lease away, as etcd does when a process was cut off for too long.
-func (f *fixture) revokeAll() int {
+func (f *setup) revokeAll() int {
 	f.Helper()
 	leases, err := f.client.Leases(f.Context())
 	if err != nil {
@@ -202,7 +202,7 @@ func (f *fixture) revokeAll() int {
 }
 
 func TestLeaseLostIsGrantedAgain(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	if n := f.revokeAll(); n != 1 {
 		t.Errorf("%d leases", n)
@@ -215,7 +215,7 @@ func TestLeaseLostIsGrantedAgain(t *testing.T) {
 }
 
 func TestDoTakesALostLockAgain(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	stolen := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 		if txn.puts(record1) && stolen < 2 {
@@ -231,7 +231,7 @@ func TestDoTakesALostLockAgain(t *testing.T) {
 }
 
 func TestCloseFreesTheLock(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	s := f.newStore()
 	if err := s.Close(t.Context()); err != nil { // nothing granted yet
 		t.Error(err)
@@ -248,7 +248,7 @@ func TestCloseFreesTheLock(t *testing.T) {
 }
 
 func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	unstick := func(server string) bool {
 		removed, err := f.chain.BreakDeadLock(t.Context(), func(h record.Holder) bool { return h.Server == server })
 		if err != nil {
@@ -283,7 +283,7 @@ func TestLockedErrorSaysHowLong(t *testing.T) {
 
 // A watch that fails at once must not become a busy loop.
 func TestLockWaitWithABrokenWatch(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	resp, err := f.tap.KV.Put(t.Context(), own+"lock", "somebody")
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 	_ = resp // the watch from the lock's revision on finds it compacted
 	requests := f.tap.count(func() {
 		_, err := f.lock(f.store, time.Second)
-		wantFault(t, fault.Conflict, err, "locked by somebody", "")
+		fixture.WantFault(t, fault.Conflict, err, "locked by somebody", "")
 	})
 	if requests > 10 {
 		t.Errorf("%d requests in a second", requests)
@@ -308,7 +308,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 // However many wait for one lock, it comes to all of them: etcd's in-process client once stopped telling anybody.
 func TestLockOfManyWaiters(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	for range 10 {
 		first, err := f.lock(f.store, 0)
 		if err != nil {

@@ -18,18 +18,19 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
 // onMgmt makes a chain in mgmt's namespace of the fixture's.
-func (f *fixture) onMgmt() *fixture {
+func (f *setup) onMgmt() *setup {
 	f.chain = f.store.Chain(record.MgmtNamespace)
 	return f
 }
 
-func (f *fixture) mgmtJob(frontend record.Frontend, commit tree.OID) *deploy.Job {
+func (f *setup) mgmtJob(frontend record.Frontend, commit tree.OID) *deploy.Job {
 	f.Helper()
 	job := f.job(commit)
 	job.Frontend = frontend
@@ -37,7 +38,7 @@ func (f *fixture) mgmtJob(frontend record.Frontend, commit tree.OID) *deploy.Job
 }
 
 // asMgmt gives the keys below mgmt's namespace as mgmt's client sees them, held to mgmt's rules.
-func (f *fixture) asMgmt() map[string][]byte {
+func (f *setup) asMgmt() map[string][]byte {
 	f.Helper()
 	all := map[string][]byte{}
 	for key, value := range f.dump() {
@@ -54,7 +55,7 @@ func (f *fixture) asMgmt() map[string][]byte {
 }
 
 // runs reads the newest deploy as a strict mgmt does.
-func (f *fixture) runs() *mgmttest.Deploy {
+func (f *setup) runs() *mgmttest.Deploy {
 	f.Helper()
 	d, err := mgmttest.Read(f.asMgmt())
 	if err != nil {
@@ -74,7 +75,7 @@ func readAll(t testing.TB, fsys fs.FS, name string) string {
 
 // What is pushed is what a running mgmt runs, deploy after deploy, and refship reads the same back.
 func TestMgmtRunsWhatIsDeployed(t *testing.T) {
-	f := newFixture(t).onMgmt()
+	f := newSetup(t).onMgmt()
 	all := files{
 		"main.mcl": regular("import \"fmt\"\n"), "files/motd": regular("hello\n"), "files/run": {mode: "100755", content: "#!/bin/sh\n"},
 		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": regular(noise(1<<20 + 7)), "empty": regular(""),
@@ -156,7 +157,7 @@ func TestFrontends(t *testing.T) {
 		"auto: module":   {record.Auto, "", module, record.Lang, "# a\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t).onMgmt()
+			f := newSetup(t).onMgmt()
 			job := f.mgmtJob(c.frontend, f.repo.commit("first", c.files))
 			job.Settings.Entry = c.entry
 			if _, _, err := f.do(job); err != nil {
@@ -186,7 +187,7 @@ func TestFrontends(t *testing.T) {
 
 // What mgmt could not run is refused before anything is written.
 func TestMgmtRefusals(t *testing.T) {
-	f := newFixture(t).onMgmt()
+	f := newSetup(t).onMgmt()
 	many := files{"main.mcl": regular("")}
 	for i := range 17_000 {
 		many[fmt.Sprintf("d%02d/file-with-a-name-%05d", i%100, i)] = regular("")
@@ -222,7 +223,7 @@ func TestMgmtRefusals(t *testing.T) {
 // A chain is shared with mgmt's own command: its deploys are found and followed, and a publish of its kind, which
 // compares what mgmt compares, goes on after ours.
 func TestChainSharedWithMgmtDeploy(t *testing.T) {
-	f := newFixture(t).onMgmt()
+	f := newSetup(t).onMgmt()
 	line := f.line("main.mcl", 6)
 	golden := f.golden("lang")
 	foreign := func(id int, hash string) {
@@ -269,11 +270,11 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
-	wantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
+	fixture.WantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
 }
 
 // golden is a dump of what mgmt itself wrote.
-func (f *fixture) golden(name string) map[string]string {
+func (f *setup) golden(name string) map[string]string {
 	f.Helper()
 	text, err := os.ReadFile(filepath.Join("mgmt", "testdata", "golden", name+".json"))
 	if err != nil {
@@ -293,7 +294,7 @@ func (f *fixture) golden(name string) map[string]string {
 // No key that was ever written below mgmt's namespace, and be it for a moment, is one that a running mgmt stumbles over:
 // contents cut and whole, nodes, objects, locks, records, payloads of every frontend.
 func TestNoKeyStopsARunningMgmt(t *testing.T) {
-	f := newFixture(t).onMgmt()
+	f := newSetup(t).onMgmt()
 	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
 	var last []tree.OID
 	for i, frontend := range []record.Frontend{record.Lang, record.YAML, record.Empty, record.Lang} {

@@ -11,7 +11,7 @@ import (
 
 // A push that changes nothing below the path makes no deploy; the next one that does follows the same head.
 func TestPathBelowWhichNothingChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.path = "web"
 	all := files{"web/index": regular("1"), "web/sub/page": regular("p"), "other": regular("o")}
 	step := func(parent ...tree.OID) tree.OID { return f.repo.commit("step", all, parent...) }
@@ -58,7 +58,7 @@ func TestPathBelowWhichNothingChanges(t *testing.T) {
 }
 
 func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{"web/index": regular("1"), "web/sub": regular("x"), "copy/index": regular("1"), "copy/sub": regular("x")}
 	first := f.repo.commit("first", all)
 	empty := f.repo.commit("empty", all, first)
@@ -103,7 +103,7 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 
 // A mode is part of what is deployed.
 func TestPathBelowWhichAModeChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.path = "web"
 	first := f.deploy(f.repo.commit("first", files{"web/run": regular("x")}))
 	second := f.deploy(f.repo.commit("second", files{"web/run": {"100755", "x"}}, first.Hash.OID()))
@@ -114,7 +114,7 @@ func TestPathBelowWhichAModeChanges(t *testing.T) {
 
 // A conflict stays one: the same files from another history are not the same deploy.
 func TestPathWithTheSameBelowOnAnotherHistoryIsRefused(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.path = "web"
 	f.deploy(f.repo.commit("first", files{"web/a": regular("x")}))
 	fork := f.repo.commit("fork", files{"web/a": regular("x")})

@@ -14,13 +14,14 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
 func TestPreparedCountsAndListsWhatChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.deploy(f.repo.commit("first", files{
 		"kept": regular("k"), "content": regular("1"), "mode": regular("m"), "kind": regular("target"), "gone": regular("g"), "dir/gone too": regular("g"),
 		"becomes a directory": regular("f"), "was/a/directory": regular("d"), "module": {"160000", oid160}, "module gone": {"160000", oid160},
@@ -65,7 +66,7 @@ func listed(changes []store.Change) []string {
 
 // Of very many changes the first by path are listed, however deep they lie.
 func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{}
 	var want []string
 	for i := range 3 * deploy.MaxListed {
@@ -84,7 +85,7 @@ func TestPreparedListsTheFirstOfManyChanges(t *testing.T) {
 }
 
 func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	first := f.deploy(f.repo.commit("first", files{"a": regular("1"), "b": regular("1")}))
 	second := f.repo.commit("second", files{"a": regular("2"), "c": regular("new content")}, first.Hash.OID())
 	f.put(own+"lock", "somebody pushes, and is not waited for")
@@ -109,13 +110,13 @@ func TestPrepareWithoutALockIsOnlyToBeLookedAt(t *testing.T) {
 }
 
 func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	large := noise(tree.ChunkSize + 1)
 	first := f.repo.commit("first", files{"dir/ok": regular(large[:5000]), "dir/large\x1b": regular(large)})
 	job := f.job(first)
 	job.MaxFile = tree.ChunkSize
 	_, _, err := f.do(job)
-	wantFault(t, fault.Refused, err, `"dir/large\x1b" is 1 MiB (1048577 bytes); the limit is 1 MiB (1048576 bytes)`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"dir/large\x1b" is 1 MiB (1048577 bytes); the limit is 1 MiB (1048576 bytes)`, "file-large")
 	if keys := f.dump(); len(keys) != 0 {
 		t.Errorf("etcd has %d keys", len(keys))
 	}
@@ -132,17 +133,17 @@ func TestAFileOverTheServersLimitIsRefused(t *testing.T) {
 	third := f.job(f.repo.commit("third", files{"dir/ok": regular(large[:101])}, second.Commit))
 	third.MaxFile = 100
 	_, _, err = f.do(third)
-	wantFault(t, fault.Refused, err, `"dir/ok" is 101 B; the limit is 100 B`, "file-large")
+	fixture.WantFault(t, fault.Refused, err, `"dir/ok" is 101 B; the limit is 100 B`, "file-large")
 }
 
 // A file that is too large is refused by its size: its content is not read.
 func TestATooLargeFileIsNotRead(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	job := f.job(f.repo.commit("first", files{"a": regular("small"), "large": regular(noise(8 << 20))}))
 	job.MaxFile = 1 << 20
 	read := int64(0)
 	_, err := f.chain.Prepare(t.Context(), nil, job, func(p text.Progress) { read = max(read, p.Bytes) })
-	wantFault(t, fault.Refused, err, `"large" is 8 MiB`, "")
+	fixture.WantFault(t, fault.Refused, err, `"large" is 8 MiB`, "")
 	if read > int64(len("small")) {
 		t.Errorf("%d bytes were read", read)
 	}
@@ -160,7 +161,7 @@ func TestATooLargeFileIsNotRead(t *testing.T) {
 
 // Pushes that wait to be published hold no content in memory.
 func TestUploadedContentIsNotKept(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.repo.commit("first", files{"a": regular(noise(300_000)), "d/b": regular(noise(200_000)), "d/c": regular("small")})
 	p, _ := f.prepare(f.job(commit))
 	kept := p.Contents()

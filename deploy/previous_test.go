@@ -14,7 +14,7 @@ import (
 )
 
 // handwritten puts a deploy's record as another refship could have published it, unsigned.
-func (f *fixture) handwritten(r record.Record) {
+func (f *setup) handwritten(r record.Record) {
 	f.Helper()
 	if r.Frontend == "" {
 		r.Frontend = record.Files
@@ -41,7 +41,7 @@ func (f *fixture) handwritten(r record.Record) {
 const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // foreign puts a deploy as mgmt does; hash may be "".
-func (f *fixture) foreign(id int, hash string) {
+func (f *setup) foreign(id int, hash string) {
 	f.Helper()
 	f.put(fmt.Sprintf("%s/deploy/%d/payload", namespace, id), "payload")
 	if hash != "" {
@@ -50,7 +50,7 @@ func (f *fixture) foreign(id int, hash string) {
 }
 
 // line is a linear history of n commits, oldest first.
-func (f *fixture) line(name string, n int, onto ...tree.OID) []tree.OID {
+func (f *setup) line(name string, n int, onto ...tree.OID) []tree.OID {
 	f.Helper()
 	var line []tree.OID
 	for i := range n {
@@ -61,7 +61,7 @@ func (f *fixture) line(name string, n int, onto ...tree.OID) []tree.OID {
 }
 
 func TestPreviousHash(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line := f.line("main", 5)
 	other := f.line("other", 2)
 	fork := f.line("fork", 1, line[1])
@@ -200,7 +200,7 @@ func wantID(v *deploy.Verdict) record.ID {
 }
 
 // headKeys are the keys of a chain of seven foreign deploys or of a record above six of them.
-func (f *fixture) headKeys(head *record.Record, foreign string) map[string]string {
+func (f *setup) headKeys(head *record.Record, foreign string) map[string]string {
 	f.Helper()
 	f.clear()
 	for id := range 7 {
@@ -223,7 +223,7 @@ func (f *fixture) headKeys(head *record.Record, foreign string) map[string]strin
 }
 
 // clear removes all keys of the fixture's namespace.
-func (f *fixture) clear() {
+func (f *setup) clear() {
 	f.Helper()
 	for key := range f.dump() {
 		if strings.HasPrefix(key, namespace+"/") {
@@ -234,7 +234,7 @@ func (f *fixture) clear() {
 
 func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	first := f.deploy(f.repo.commit("first", files{"a": regular("a")}))
 	// 10,001 commits by one fast-import.
 	var b strings.Builder
@@ -262,7 +262,7 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	f.sameAsGit(third)
 }
 
-func (f *fixture) objects() (n int) {
+func (f *setup) objects() (n int) {
 	for key := range f.dump() {
 		if strings.HasPrefix(key, own+"object/") {
 			n++

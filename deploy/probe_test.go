@@ -12,8 +12,8 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
@@ -27,8 +27,8 @@ type authEtcd struct {
 // bothEtcds runs a test against the etcd that refship has inside, and against the one that is installed.
 func bothEtcds(t *testing.T, run func(*authEtcd)) {
 	for name, serve := range map[string]func(*testing.T) string{
-		"embedded": func(t *testing.T) string { return etcdtest.Serve(t) },
-		"stock":    func(t *testing.T) string { return etcdtest.StartProcess(t, "--bcrypt-cost=4").URL() },
+		"embedded": func(t *testing.T) string { return fixture.ServeEtcd(t) },
+		"stock":    func(t *testing.T) string { return fixture.StartProcess(t, "--bcrypt-cost=4").URL() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +147,7 @@ func TestDenied(t *testing.T) {
 
 // Asking costs one request for many namespaces.
 func TestDeniedIsCheap(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	store := deploy.NewStore(f.client, time.Minute, nil)
 	for n, want := range map[int]int{0: 0, 1: 1, 42: 1, 43: 2} {
 		all := make([]record.Namespace, n)
@@ -167,7 +167,7 @@ func TestDeniedIsCheap(t *testing.T) {
 
 // What is wrong otherwise is no denial.
 func TestDeniedFails(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	for _, name := range []string{"full", "invalid token"} {
 		f.inject(faults[name], 0, 1000)
 		denied, err := deploy.NewStore(f.client, time.Minute, nil).Denied(t.Context(), []record.Namespace{"/a", "/b"})
@@ -181,7 +181,7 @@ func TestDeniedFails(t *testing.T) {
 func TestMissingPermissionNamesTheNamespace(t *testing.T) {
 	t.Parallel()
 	bothEtcds(t, func(e *authEtcd) {
-		f := newFixtureOn(e.T, e.dial("ship"))
+		f := newSetupOn(e.T, e.dial("ship"))
 		const remedy = "etcdctl role grant-permission ROLE --prefix=true readwrite /refship/config/ (read is enough for reading)"
 		wants := func(what string, err error) {
 			e.Helper()

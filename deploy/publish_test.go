@@ -18,6 +18,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -25,7 +26,7 @@ import (
 const record1 = namespace + "/deploy/1/record"
 
 // uploaded gives a deploy of one file that only its publish keeps from being there.
-func (f *fixture) uploaded(commit tree.OID) (*deploy.Prepared, *deploy.Lock) {
+func (f *setup) uploaded(commit tree.OID) (*deploy.Prepared, *deploy.Lock) {
 	f.Helper()
 	p, lock := f.prepare(f.job(commit))
 	if err := p.Upload(f.Context(), quiet); err != nil {
@@ -34,13 +35,13 @@ func (f *fixture) uploaded(commit tree.OID) (*deploy.Prepared, *deploy.Lock) {
 	return p, lock
 }
 
-func (f *fixture) one() tree.OID {
+func (f *setup) one() tree.OID {
 	f.Helper()
 	return f.repo.commit("one", files{"a": regular("a")})
 }
 
 // lose makes the publishing txn's answer get lost, the first time.
-func (f *fixture) lose(key string, applied bool, then func()) {
+func (f *setup) lose(key string, applied bool, then func()) {
 	lost := false
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 		if lost || !txn.puts(key) {
@@ -58,7 +59,7 @@ func (f *fixture) lose(key string, applied bool, then func()) {
 }
 
 func TestAnswerLostAfterApplying(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, lock := f.uploaded(f.one())
 	f.lose(record1, true, func() {})
 	d, err := p.Publish(t.Context())
@@ -73,7 +74,7 @@ func TestAnswerLostAfterApplying(t *testing.T) {
 
 // The pusher's context may have ended: what became of the txn is found out all the same.
 func TestAnswerLostWithTheContext(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	ctx, cancel := context.WithCancel(t.Context())
 	f.lose(record1, true, cancel)
@@ -83,7 +84,7 @@ func TestAnswerLostWithTheContext(t *testing.T) {
 }
 
 func TestAnswerLostAndNotApplied(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, lock := f.uploaded(f.one())
 	var late *tapTxn
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -111,13 +112,13 @@ func TestAnswerLostAndNotApplied(t *testing.T) {
 }
 
 func TestDoPublishesAgainWhenTheAnswerWasLostAndNotApplied(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.lose(record1, false, func() {})
 	f.sameAsGit(f.deploy(f.one()))
 }
 
 func TestEtcdIsFullAtThePublish(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 		if txn.puts(record1) {
@@ -134,13 +135,13 @@ func TestEtcdIsFullAtThePublish(t *testing.T) {
 }
 
 func TestLockStolenBeforeThePublish(t *testing.T) {
-	steal := map[string]func(*fixture){
-		"deleted": func(f *fixture) { f.delete(own + "lock") },
-		"retaken": func(f *fixture) { f.delete(own + "lock"); f.put(own+"lock", "somebody else") },
+	steal := map[string]func(*setup){
+		"deleted": func(f *setup) { f.delete(own + "lock") },
+		"retaken": func(f *setup) { f.delete(own + "lock"); f.put(own+"lock", "somebody else") },
 	}
 	for name, fn := range steal {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
+			f := newSetup(t)
 			p, lock := f.uploaded(f.one())
 			fn(f)
 			before := f.dump()
@@ -158,7 +159,7 @@ func TestLockStolenBeforeThePublish(t *testing.T) {
 }
 
 func TestGivenBackLockPublishesNothing(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, lock := f.uploaded(f.one())
 	if err := lock.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
@@ -168,7 +169,7 @@ func TestGivenBackLockPublishesNothing(t *testing.T) {
 	}
 }
 
-func (f *fixture) unchanged(before map[string]string) {
+func (f *setup) unchanged(before map[string]string) {
 	f.Helper()
 	after := f.dump()
 	for key, value := range before {
@@ -184,7 +185,7 @@ func (f *fixture) unchanged(before map[string]string) {
 }
 
 func TestHeadMovesBeforeThePublish(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	first := f.deploy(f.one())
 	next := f.repo.commit("two", files{"a": regular("b")}, first.Hash.OID())
 	for name, move := range map[string]func(){
@@ -212,7 +213,7 @@ func TestHeadMovesBeforeThePublish(t *testing.T) {
 }
 
 func TestAnotherWriterIsFirstOnAnEmptyChain(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	f.foreign(1, "")
 	if _, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
@@ -221,11 +222,11 @@ func TestAnotherWriterIsFirstOnAnEmptyChain(t *testing.T) {
 }
 
 func TestHoldBetweenPrepareAndPublish(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	wantFault(t, fault.Conflict, err, "is on hold: wait", "is gone from etcd")
+	fixture.WantFault(t, fault.Conflict, err, "is on hold: wait", "is gone from etcd")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}
@@ -234,7 +235,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 func TestClockThatWasSetBack(t *testing.T) {
 	for name, foreign := range map[string]bool{"record": false, "below a foreign deploy": true} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
+			f := newSetup(t)
 			f.mgmts = foreign
 			commit := f.one()
 			future := time.Date(2199, 1, 2, 3, 4, 5, 678e6, time.UTC)
@@ -255,7 +256,7 @@ func TestClockThatWasSetBack(t *testing.T) {
 
 // Two processes at once on one chain: as many numbers as deploys, none twice, and each on top of the one below.
 func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	const each = 15
 	line := f.line("main", 2*each)
 	f.open()
@@ -298,7 +299,7 @@ func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
 }
 
 // provenChain checks hashes, previous records and signatures from the head down to deploy 1.
-func (f *fixture) provenChain(head record.ID) {
+func (f *setup) provenChain(head record.ID) {
 	f.Helper()
 	var above *record.Deploy
 	n := 0
@@ -322,7 +323,7 @@ func (f *fixture) provenChain(head record.ID) {
 }
 
 // sshVerify lets stock ssh-keygen check a signature over a record.
-func (f *fixture) sshVerify(record, signature []byte) error {
+func (f *setup) sshVerify(record, signature []byte) error {
 	f.Helper()
 	dir := f.TempDir()
 	allowed, sig := filepath.Join(dir, "allowed"), filepath.Join(dir, "sig")
@@ -337,7 +338,7 @@ func (f *fixture) sshVerify(record, signature []byte) error {
 }
 
 func TestStockProgramVerifiesEachRecord(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	for _, commit := range f.line("<&>é", 4) {
 		f.deploy(commit)
 	}

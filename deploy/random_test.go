@@ -18,7 +18,7 @@ import (
 // counts. Everything is drawn from one seed; etcd and repository are the same for all draws, a namespace is new.
 func TestRandomHistories(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newSetup(t)
 	draws := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
@@ -28,7 +28,7 @@ func TestRandomHistories(t *testing.T) {
 	})
 }
 
-func (f *fixture) history(rt *rapid.T) {
+func (f *setup) history(rt *rapid.T) {
 	all := files{}
 	var parents []tree.OID
 	var deploys []*record.Deploy
@@ -67,7 +67,7 @@ func (f *fixture) history(rt *rapid.T) {
 }
 
 // changedAgain prepares a commit as it was prepared, on a chain that ends where the deploys end.
-func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit tree.OID) int {
+func (f *setup) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit tree.OID) int {
 	g := *f
 	g.chain = f.store.Chain(f.chain.Namespace() + "/again" + record.Namespace(fmt.Sprint("-", commit)))
 	if len(deploys) > 0 {
@@ -83,7 +83,7 @@ func (f *fixture) changedAgain(rt *rapid.T, deploys []*record.Deploy, commit tre
 }
 
 // gitCounts counts files and links of a commit, and those that differ from an earlier one ("": nothing).
-func (f *fixture) gitCounts(before, after string) (total, changed int) {
+func (f *setup) gitCounts(before, after string) (total, changed int) {
 	files := func(rev string) map[string]string {
 		all := map[string]string{}
 		if rev == "" {

@@ -11,12 +11,12 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy"
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
 
-func (f *fixture) relation(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
+func (f *setup) relation(job *deploy.Job, head *record.Deploy) (deploy.Relation, int) {
 	f.Helper()
 	s, ahead, err := job.Relation(f.Context(), head)
 	if err != nil {
@@ -27,7 +27,7 @@ func (f *fixture) relation(job *deploy.Job, head *record.Deploy) (deploy.Relatio
 
 // How any two commits of a random history stand to each other, git says, too.
 func TestRelationAgainstGit(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		g := *f
 		g.opened = nil // of a repository that has just got more commits
@@ -46,7 +46,7 @@ func TestRelationAgainstGit(t *testing.T) {
 		for range 4 {
 			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
 			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
-			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: gittest.OID(g.repo.Git("rev-parse", head.String()+":"+path))}
+			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.OID("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
 			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
@@ -59,7 +59,7 @@ func TestRelationAgainstGit(t *testing.T) {
 	})
 }
 
-func (f *fixture) gitRelation(head, at tree.OID, path string) (deploy.Relation, int) {
+func (f *setup) gitRelation(head, at tree.OID, path string) (deploy.Relation, int) {
 	ancestor := func(a, b tree.OID) bool {
 		cmd := exec.Command("git", "merge-base", "--is-ancestor", a.String(), b.String())
 		cmd.Dir = f.repo.Dir
@@ -81,7 +81,7 @@ func (f *fixture) gitRelation(head, at tree.OID, path string) (deploy.Relation, 
 }
 
 func TestRelation(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line := f.line("main", 3)
 	lacking := strings.Repeat("ab", 20)
 	head := func(hash, path string) *record.Deploy {
@@ -113,7 +113,7 @@ func TestRelation(t *testing.T) {
 			}
 		})
 	}
-	missing := f.job(gittest.OID(lacking))
+	missing := f.job(fixture.OID(lacking))
 	if s, _, err := missing.Relation(t.Context(), head(line[0].String(), "")); err == nil {
 		t.Errorf("a job's commit that does not exist stands %s", s)
 	}

@@ -10,15 +10,15 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
-	f := newFixtureOn(t, etcdtest.Start(t, embedded.Config{Quota: 2 << 20}).Client())
+	f := newSetupOn(t, fixture.StartEtcd(t, embedded.Config{Quota: 2 << 20}).Client())
 	large := f.repo.commit("large", files{"a": regular(noise(1 << 20)), "b": regular(noise(1<<20 - 1))})
 	_, _, err := f.do(f.job(large))
-	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free", "raise its quota")
+	fixture.WantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free", "raise its quota")
 	if !deploy.IsFull(err) || strings.Contains(err.Error(), "alarm") {
 		t.Errorf("%v is not etcd full", err)
 	}
@@ -39,7 +39,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Error(err)
 	}
 	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{p, p})
-	wantFault(t, fault.Unavailable, err, "this needs 2 MiB in etcd", "")
+	fixture.WantFault(t, fault.Unavailable, err, "this needs 2 MiB in etcd", "")
 	if err := f.store.CheckRoom(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
@@ -51,7 +51,7 @@ func TestWhatEtcdHasNoRoomForIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	err = f.store.CheckRoom(t.Context(), []*deploy.Prepared{small})
-	wantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
+	fixture.WantFault(t, fault.Unavailable, err, " of the quota of 2 MiB are free; etcd's alarm NOSPACE is on", "disarm the alarm")
 	if !deploy.IsFull(err) || !strings.HasPrefix(err.Error(), "this needs ") {
 		t.Error(err)
 	}
@@ -64,6 +64,6 @@ func TestRoomOfAnUnknownQuota(t *testing.T) {
 		t.Error(err)
 	}
 	space.NoSpace = true
-	wantFault(t, fault.Unavailable, deploy.Fits(1<<20, space),
+	fixture.WantFault(t, fault.Unavailable, deploy.Fits(1<<20, space),
 		"this needs 1 MiB in etcd, where 3 MiB are used and the quota is unknown; etcd's alarm NOSPACE is on", "quota")
 }

@@ -12,7 +12,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -20,7 +20,7 @@ import (
 
 // server is one of several that publish into one chain: it has a connection, a lease, a repository and a name of its own.
 type server struct {
-	*fixture
+	*setup
 	name string
 }
 
@@ -30,7 +30,7 @@ func newServer(t *testing.T, endpoint, name string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	return &server{newFixtureOn(t, client), name}
+	return &server{newSetupOn(t, client), name}
 }
 
 // push deploys a commit as a server does that has just got it.
@@ -56,7 +56,7 @@ func (s *server) push(commit tree.OID) (*record.Deploy, error) {
 // Two servers with a repository each and one etcd: whoever is stale is told who was faster, catches up as the hint says,
 // and goes on. Each deploy that was accepted follows the one before, none is lost, none is there twice.
 func TestTwoServersOnOneEtcd(t *testing.T) {
-	endpoint := etcdtest.Serve(t)
+	endpoint := fixture.ServeEtcd(t)
 	servers := []*server{newServer(t, endpoint, "a.example.org"), newServer(t, endpoint, "b.example.org")}
 	root := servers[0].repo.commit("root", files{"f": regular("0")})
 	if _, err := servers[0].push(root); err != nil {
@@ -109,7 +109,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	f := servers[0].fixture
+	f := servers[0].setup
 	const all = 1 + 2*each
 	if head, _ := f.head(); head != all || len(accepted) != all || conflicts == 0 {
 		t.Errorf("head %d, %d accepted, %d conflicts", head, len(accepted), conflicts)
@@ -128,7 +128,7 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 
 // A server that loses its connection while it holds the lock, and comes back after another has deployed, publishes nothing.
 func TestAServerThatWasCutOffPublishesNothing(t *testing.T) {
-	endpoint := etcdtest.Serve(t)
+	endpoint := fixture.ServeEtcd(t)
 	a, b := newServer(t, endpoint, "a"), newServer(t, endpoint, "b")
 	root := a.repo.commit("root", files{"f": regular("0")})
 	if _, err := a.push(root); err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/tree"
 )
 
@@ -42,8 +42,8 @@ func BenchmarkLarge(b *testing.B) {
 			}
 		}
 	})
-	start := func(b *testing.B) *fixture {
-		f := newFixtureOn(b, etcdtest.New(b).Client())
+	start := func(b *testing.B) *setup {
+		f := newSetupOn(b, fixture.NewEtcd(b).Client())
 		f.repo = repo
 		return f
 	}

@@ -9,10 +9,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
-func (f *fixture) state() *record.State {
+func (f *setup) state() *record.State {
 	f.Helper()
 	s, err := f.chain.State(f.Context())
 	if err != nil {
@@ -22,7 +23,7 @@ func (f *fixture) state() *record.State {
 }
 
 func TestStateOfAChain(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	if s := f.state(); s.Head != nil || s.Hold != nil || s.Lock != nil {
 		t.Errorf("of nothing: %+v", s)
 	}
@@ -58,7 +59,7 @@ func TestStateOfAChain(t *testing.T) {
 
 // All of a state is of one revision: what comes between its two requests is not half seen.
 func TestStateIsOfOneRevision(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	line := f.line("main", 2)
 	f.deploy(line[0])
 	requests := 0
@@ -79,7 +80,7 @@ func TestStateIsOfOneRevision(t *testing.T) {
 }
 
 func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	since := time.Now().Add(-12 * time.Minute).UTC().Truncate(time.Second)
 	stamp := since.Format(time.RFC3339)
@@ -110,7 +111,7 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 				t.Error("the state has no hold")
 			}
 			_, err := f.chain.Check(t.Context(), f.job(commit))
-			wantFault(t, fault.Conflict, err, c.what, c.hint)
+			fixture.WantFault(t, fault.Conflict, err, c.what, c.hint)
 			if len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("the refusal has %d bytes: %.3000q", len(err.Error()), err)
 			}

@@ -11,34 +11,35 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // A member that was asked for the lock first, gave no answer, and puts it when all is over does not keep other servers
 // out for longer than a lease lives, though the process that it is from lives on.
 func TestALockThatIsPutLate(t *testing.T) {
-	for name, use := range map[string]func(*fixture, *deploy.Store) error{
-		"after unlock": func(f *fixture, s *deploy.Store) error {
+	for name, use := range map[string]func(*setup, *deploy.Store) error{
+		"after unlock": func(f *setup, s *deploy.Store) error {
 			lock, err := f.lock(s, 0)
 			if err != nil {
 				return err
 			}
 			return lock.Unlock(f.Context())
 		},
-		"after a deploy": func(f *fixture, s *deploy.Store) error {
+		"after a deploy": func(f *setup, s *deploy.Store) error {
 			_, _, err := s.Chain(namespace).Do(f.Context(), holder, f.job(f.one()), 0, quiet)
 			return err
 		},
-		"after waiting in vain": func(f *fixture, s *deploy.Store) error {
+		"after waiting in vain": func(f *setup, s *deploy.Store) error {
 			f.put(own+"lock", "somebody")
 			_, err := f.lock(s, 0)
 			f.delete(own + "lock")
-			wantFault(f, fault.Conflict, err, "locked by somebody", "")
+			fixture.WantFault(f, fault.Conflict, err, "locked by somebody", "")
 			return nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t)
+			f := newSetup(t)
 			var late *tapTxn
 			f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
 				if late == nil && txn.puts(own+"lock") {
@@ -70,7 +71,7 @@ func TestARefusedLockKeepsTheLease(t *testing.T) {
 	for _, name := range []string{"full", "full, applied", "permission denied", "invalid token"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t)
+			f := newSetup(t)
 			held, err := f.lock(f.store, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -99,7 +100,7 @@ func TestARefusedLockKeepsTheLease(t *testing.T) {
 }
 
 func TestCountTries(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	kv, tries := etcd.Bounded(f.client), 0
 	f.inject(faults["leader changed"], 1, 2)
 	if _, err := kv.Txn(etcd.CountTries(t.Context(), &tries)).Then(clientv3.OpGet("/x")).Commit(); err != nil || tries != 3 {

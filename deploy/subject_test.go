@@ -8,7 +8,7 @@ import (
 )
 
 func TestSubjectIsGitsSubject(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	for _, message := range []string{
 		"one line", "one line\n", "\n\nblank lines first", "subject\n\nbody\n\nmore", "a subject\non two lines\n\nbody",
 		"trailing space  \nnext\n\nbody", "  leading", "tab\tinside", "carriage return\r\n\r\nbody", "a\n \nblank is blank", "\n", "",
@@ -23,7 +23,7 @@ func TestSubjectIsGitsSubject(t *testing.T) {
 
 // A stranger's commit may hold anything; a record stays small and valid UTF-8.
 func TestRecordOfAnOutsizedCommit(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	tree := f.repo.mktree("")
 	raw := "tree " + tree.String() + "\nauthor " + strings.Repeat("Ä", 800_000) + " <a\xff@b> 1767225600 +0000\ncommitter C <c@d> 1767225600 +0000\n\n" +
 		strings.Repeat("ß", 3000) + "\xff\n"

@@ -13,13 +13,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
 // everything reads a whole deploy: its record, the list, each content, and a checkout.
-func (f *fixture) everything(id record.ID) (map[string]string, error) {
+func (f *setup) everything(id record.ID) (map[string]string, error) {
 	f.Helper()
 	d, err := f.chain.Get(f.Context(), id)
 	if err != nil {
@@ -64,7 +65,7 @@ func (f *fixture) everything(id record.ID) (map[string]string, error) {
 var errSignature = errors.New("the signature does not verify")
 
 func TestEveryKeyTamperedWith(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	all := files{
 		"a": regular("one\n"), "empty": regular(""), "d/link": {"120000", "../a"}, "d/e/run": {"100755", "#!"}, "d/e/big": regular(noise(2*tree.ChunkSize + 7)),
 		"module": {"160000", oid160},
@@ -121,14 +122,14 @@ func TestEveryKeyTamperedWith(t *testing.T) {
 
 // What is left of a deploy whose record is gone keeps the next one out, by name, and not as a lost lock.
 func TestRestsOfADeployAreReported(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	commit := f.one()
 	for _, key := range []string{"hash", "signature"} {
 		f.put(namespace+"/deploy/1/"+key, oid160)
 		_, _, err := f.do(f.job(commit))
-		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "restore it from a backup")
+		fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "restore it from a backup")
 		_, err = f.chain.Get(t.Context(), 1)
-		wantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
+		fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/", "")
 		f.delete(namespace + "/deploy/1/" + key)
 	}
 	if _, err := f.chain.Get(t.Context(), 1); !errors.Is(err, store.ErrNotFound) {
@@ -137,7 +138,7 @@ func TestRestsOfADeployAreReported(t *testing.T) {
 }
 
 func TestForeignDeployHasNoTreeToRead(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	f.foreign(1, oid160)
 	d := f.get(1)
 	if d.Record != nil || d.Hash != oid160 || d.By() != "another writer" {
@@ -157,7 +158,7 @@ func TestForeignDeployHasNoTreeToRead(t *testing.T) {
 
 // A record that another program signed may name a content of any size: nothing is allocated for it.
 func TestForgedSizes(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	node := fmt.Sprintf("100644 %s 9223372036854775807 %s\tf\x00", oid160, emptySHA256)
 	parsed, err := tree.ParseNode([]byte(node))
 	if err != nil {
@@ -168,6 +169,6 @@ func TestForgedSizes(t *testing.T) {
 		ID: 1, Hash: oid160, Tree: parsed.OID(), TreeSHA256: sha256.Sum256([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
-	wantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
-	wantFault(t, fault.Corrupt, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
+	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
+	fixture.WantFault(t, fault.Corrupt, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet), "is missing", "")
 }

@@ -12,11 +12,12 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/text"
 )
 
 // verdict is the one on a commit that was not deployed yet.
-func (f *fixture) verdict(job *deploy.Job) *deploy.Verdict {
+func (f *setup) verdict(job *deploy.Job) *deploy.Verdict {
 	f.Helper()
 	v, err := f.chain.Check(f.Context(), job)
 	if err != nil {
@@ -27,7 +28,7 @@ func (f *fixture) verdict(job *deploy.Job) *deploy.Verdict {
 
 // What is written out of git is what a checkout of the same deploy out of etcd has.
 func TestWriteTreeEqualsCheckout(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	head := f.repo.commit("all kinds", files{
 		"a.txt": regular("one\n"), "empty": regular(""), "run": {"100755", "#!/bin/sh\n"}, "sub/large": regular(strings.Repeat("0123456789", 250_000)),
 		"sub/link": {"120000", "../../outside"}, "sub/deep/er/ü\n": regular("\xff\x00"), "module": {"160000", strings.Repeat("1", 40)},
@@ -59,7 +60,7 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 
 // However small a tree is in git, it is written out only as far as it may.
 func TestWriteTreeIsBounded(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	blob := f.repo.Blob(strings.Repeat("x", 100_000))
 	tree := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", blob))
 	for range 5 {
@@ -89,7 +90,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			err := f.verdict(c.job).WriteTree(t.Context(), c.job.Repo, dir, 1<<20, quiet)
-			wantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
+			fixture.WantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
 			written := int64(0)
 			err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode().IsRegular() {
@@ -111,7 +112,7 @@ func TestWriteTreeIsBounded(t *testing.T) {
 
 // A link and a directory of the same name, which git would not write: nothing goes through the link.
 func TestWriteTreeOutside(t *testing.T) {
-	f := newFixture(t)
+	f := newSetup(t)
 	outside := t.TempDir()
 	link, file := f.repo.Blob(outside), f.repo.Blob("evil\n")
 	below := f.repo.mktree(fmt.Sprintf("100644 blob %s\tfile\x00", file))
@@ -123,7 +124,7 @@ func TestWriteTreeOutside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(f.repo.commitTree(f.repo.mktree(lines)))
 			err := f.verdict(job).WriteTree(t.Context(), job.Repo, t.TempDir(), 1<<20, quiet)
-			wantFault(t, fault.Refused, err, "tree", "")
+			fixture.WantFault(t, fault.Refused, err, "tree", "")
 			if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 				t.Errorf("written outside of the tree: %v, %v", left, err)
 			}

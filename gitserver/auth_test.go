@@ -172,7 +172,7 @@ func TestUnknownKey(t *testing.T) {
 	stranger := e.user("stranger", "")
 	e.ssh(stranger, "eve@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 	e.stop() // the log line comes after the connection's end
-	log := e.log.text()
+	log := e.log.Text()
 	for _, want := range []string{
 		"key is not known", ssh.FingerprintSHA256(stranger.signer.PublicKey()), "user=eve", "address=127.0.0.1:",
 		"remedy=key-unknown ssh-ed25519 ",
@@ -319,7 +319,7 @@ func TestRemovedBeforePush(t *testing.T) {
 				[]byte(strings.Replace(string(text), "deploy:config", "read:config", 1)), 0o600)
 		}, "key other may read repository config, but has no permission to push"},
 	} {
-		e.log.at("receive-start", func() {
+		e.log.When("receive-start", func() {
 			if err := c.change(); err != nil {
 				t.Error(err)
 			}
@@ -390,7 +390,7 @@ func TestRefusedOffers(t *testing.T) {
 		"Permission denied (publickey)")
 	e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 	e.stop()
-	log := e.log.text()
+	log := e.log.Text()
 	for _, want := range []string{
 		"authorized_keys:3: RSA key of 1024 bits is too weak, the least is 2048 remedy=make a new key with ssh-keygen -t ed25519\n",
 		"reason=parse public key: RSA key of 1025 bits is too weak, the least is 2048",
@@ -482,26 +482,26 @@ func TestKeyOfAPush(t *testing.T) {
 		}
 	}
 	work := e.work()
-	e.log.at("receive-start", rename("after", "deploy:config")) // the client was not asked for anything yet
+	e.log.When("receive-start", rename("after", "deploy:config")) // the client was not asked for anything yet
 	e.git(before, work, "push", e.url("config"), "main").want(t, 0, "the first deploy, by after")
 	if d := e.head("config"); d == nil || d.Record.Pusher.Name != "after" {
 		t.Errorf("head is %+v, want one by after", d)
 	}
-	if log := e.log.text(); !strings.Contains(log, "repository=config user=after") {
+	if log := e.log.Text(); !strings.Contains(log, "repository=config user=after") {
 		t.Error("log does not say who pushed")
 	}
 	e.commit(work, "file", "two\n")
-	e.log.at("receive-start", rename("later", "push:config"))
+	e.log.When("receive-start", rename("later", "push:config"))
 	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "later may push to config but not deploy")
 	e.commit(work, "file", "three\n")
-	e.log.at("receive-start", rename("last", "read:config"))
+	e.log.When("receive-start", rename("last", "read:config"))
 	e.git(before, work, "push", e.url("config"), "main").want(t, 128,
 		"key last may read repository config, but has no permission to push")
 	e.stop()
 
 	// Every line about a push names the same user.
 	users := map[string][]string{}
-	for line := range strings.Lines(e.log.text()) {
+	for line := range strings.Lines(e.log.Text()) {
 		for _, start := range []string{"INFO push ", "DEBUG push ended ", "INFO command failed "} {
 			if _, rest, found := strings.Cut(line, " user="); found && strings.HasPrefix(line, start) {
 				user, rest, _ := strings.Cut(rest, " ")
@@ -563,7 +563,7 @@ func TestPlacesAreNotTold(t *testing.T) {
 			}
 		}
 		back(x.path)
-		if !strings.Contains(e.log.text(), x.path) {
+		if !strings.Contains(e.log.Text(), x.path) {
 			t.Errorf("log does not name %s", x.path)
 		}
 	}

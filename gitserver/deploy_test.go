@@ -30,7 +30,7 @@ func TestDeployCommand(t *testing.T) {
 		return len(found)
 	}
 	hold := string(e.namespace("config")) + "/refship/hold"
-	e.log.at("post-receive-start", func() { // after pre-receive has accepted
+	e.log.When("post-receive-start", func() { // after pre-receive has accepted
 		if _, err := store.Client().Put(context.Background(), hold, "maintenance"); err != nil {
 			t.Error(err)
 		}
@@ -74,7 +74,7 @@ func TestReceivePackKilled(t *testing.T) {
 	}
 	line := strings.Repeat("0", 40) + " " + strings.Repeat("1", 40) + " refs/heads/main\x00report-status"
 	s.Stdin = strings.NewReader(pktLine(line) + "0000")
-	e.log.at("receive-start", func() {
+	e.log.When("receive-start", func() {
 		git := receivePack(t, repo.Dir)
 		if git == nil {
 			t.Error("no receive-pack runs")

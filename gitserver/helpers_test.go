@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +20,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -53,10 +52,8 @@ func runTests(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	hookBinary = filepath.Join(dir, "refship-hook")
-	if out, err := exec.Command("go", "build", "-o", hookBinary,
-		"refship/cmd/refship-hook").CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build refship-hook: %w: %s", err, out)
+	if hookBinary, err = fixture.BuildHook(dir); err != nil {
+		return 0, err
 	}
 	store, err = embedded.Start(context.Background(), embedded.Config{
 		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler),
@@ -82,7 +79,7 @@ type env struct {
 	hostKey ssh.Signer
 	keys    keys.File
 	repos   repos.Dir
-	log     *recorder
+	log     *fixture.Journal
 	srv     *Server
 	cancel  context.CancelFunc
 	ended   chan error
@@ -96,21 +93,18 @@ func start(t *testing.T, change ...func(*Server)) *env {
 
 func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gs") // t.TempDir is too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := fixture.ShortDir(t)
 	e := &env{
 		t: t, dir: dir,
 		keys:  keys.File{Path: filepath.Join(dir, "keys", "authorized_keys")},
 		repos: repos.Dir{Path: filepath.Join(dir, "repos")},
-		log:   &recorder{},
+		log:   fixture.NewJournal(t),
 		ended: make(chan error, 1),
 	}
 	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if e.hostKey, err = keys.LoadOrCreate(filepath.Join(dir, "host"), "host"); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +124,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
 		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
-		Remedy: remedy,
+		Remedy: fixture.Advice,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -153,19 +147,8 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		if err := chains.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if t.Failed() {
-			t.Log(e.log.text())
-		}
 	})
 	return e
-}
-
-// remedy stands for the program's: it gives the reason where there is one.
-func remedy(err error) string {
-	if reason, about := fault.ReasonOf(err); reason != "" {
-		return strings.Join(append([]string{string(reason)}, about...), " ")
-	}
-	return fault.RemedyOf(err)
 }
 
 // killGroup ends a client and what it started.
@@ -386,69 +369,6 @@ func (r result) want(t *testing.T, status int, texts ...string) {
 	for _, text := range texts {
 		if !strings.Contains(r.stderr, text) {
 			t.Errorf("stderr has no %q:\n%s", text, r.stderr)
-		}
-	}
-}
-
-// recorder is a log handler that keeps everything and can stop at a step.
-type recorder struct {
-	mu     sync.Mutex
-	buf    strings.Builder
-	onStep func(at string)
-	attrs  []slog.Attr
-	parent *recorder
-}
-
-func (r *recorder) root() *recorder {
-	if r.parent != nil {
-		return r.parent
-	}
-	return r
-}
-
-func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
-func (r *recorder) WithGroup(string) slog.Handler            { return r }
-func (r *recorder) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &recorder{parent: r.root(), attrs: append(r.attrs[:len(r.attrs):len(r.attrs)], attrs...)}
-}
-
-func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
-	root := r.root()
-	line := rec.Level.String() + " " + rec.Message
-	add := func(a slog.Attr) bool { line += " " + a.String(); return true }
-	for _, a := range r.attrs {
-		add(a)
-	}
-	at := ""
-	rec.Attrs(func(a slog.Attr) bool {
-		if rec.Message == "step" && a.Key == "at" {
-			at = a.Value.String()
-		}
-		return add(a)
-	})
-	root.mu.Lock()
-	fmt.Fprintln(&root.buf, line)
-	step := root.onStep
-	root.mu.Unlock()
-	if at != "" && step != nil {
-		step(at)
-	}
-	return nil
-}
-
-func (r *recorder) text() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
-}
-
-// at calls f whenever a step is reached.
-func (r *recorder) at(step string, f func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.onStep = func(at string) {
-		if at == step {
-			f()
 		}
 	}
 }

@@ -91,7 +91,7 @@ func TestIdleClientStays(t *testing.T) {
 		t.Error("ssh was not killed")
 	}
 	e.stop()
-	if log := e.log.text(); strings.Contains(log, "client does not answer") {
+	if log := e.log.Text(); strings.Contains(log, "client does not answer") {
 		t.Errorf("somebody counts as gone: %s", log)
 	}
 }
@@ -114,7 +114,7 @@ func TestSilentClientGoes(t *testing.T) {
 		t.Errorf("ended after %v", took)
 	}
 	e.stop()
-	if log := e.log.text(); !strings.Contains(log, "WARN client does not answer address=127.0.0.1:") {
+	if log := e.log.Text(); !strings.Contains(log, "WARN client does not answer address=127.0.0.1:") {
 		t.Errorf("log does not tell: %s", log)
 	}
 }
@@ -223,7 +223,7 @@ func TestStalledUpload(t *testing.T) {
 	}
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0) // another attempt is not in the way of anything
 	e.stop()
-	if log := e.log.text(); !strings.Contains(log, "client does not answer") ||
+	if log := e.log.Text(); !strings.Contains(log, "client does not answer") ||
 		!strings.Contains(log, "push not taken by git") {
 		t.Errorf("log does not tell: %s", log)
 	}

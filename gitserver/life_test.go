@@ -33,13 +33,9 @@ func until(t *testing.T, what string, ok func() bool) {
 // halt makes the server stop at a step, once: reached is closed there, and release lets it go on.
 func (e *env) halt(step string) (reached chan struct{}, release func()) {
 	reached, goOn := make(chan struct{}), make(chan struct{})
-	done := false
-	e.log.at(step, func() {
-		if !done {
-			done = true
-			close(reached)
-			<-goOn
-		}
+	e.log.When(step, func() {
+		close(reached)
+		<-goOn
 	})
 	return reached, func() { close(goOn) }
 }
@@ -115,7 +111,7 @@ func TestClientDiesInPack(t *testing.T) {
 	if d := e.head("config"); d != nil {
 		t.Errorf("something was deployed: %+v", d)
 	}
-	if !strings.Contains(e.log.text(), "push not taken by git") {
+	if !strings.Contains(e.log.Text(), "push not taken by git") {
 		t.Error("log does not tell")
 	}
 }
@@ -167,7 +163,7 @@ func TestSlowReader(t *testing.T) {
 	if d := e.head("config"); d == nil || string(d.Hash) != second {
 		t.Errorf("head is %+v, want %s", d, second)
 	}
-	if !strings.Contains(e.log.text(), "client reads nothing") {
+	if !strings.Contains(e.log.Text(), "client reads nothing") {
 		t.Error("log does not tell")
 	}
 }

@@ -78,7 +78,7 @@ func TestConnectionLimits(t *testing.T) {
 			until(t, "a free place", func() bool { return e.srv.Stats().Connections < 3 })
 			e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 			e.stop()
-			log := e.log.text()
+			log := e.log.Text()
 			if !strings.Contains(log, "WARN connection refused: too many are open address=127.0.0.1:") ||
 				!strings.Contains(log, "remedy="+string(c.reason)+" ") {
 				t.Errorf("log does not tell: %s", log)
@@ -105,7 +105,7 @@ func TestFlood(t *testing.T) {
 	e.exec(c, "help").want(t, 0)
 	until(t, "the last farewell", func() bool { return len(e.srv.farewells) == 0 })
 	e.stop()
-	if n := strings.Count(e.log.text(), "connection refused"); n != floodLines {
+	if n := strings.Count(e.log.Text(), "connection refused"); n != floodLines {
 		t.Errorf("%d lines in the log, want %d", n, floodLines)
 	}
 }
@@ -216,9 +216,9 @@ func TestLoginGrace(t *testing.T) {
 	}
 	e.exec(c, "help").want(t, 0)
 	e.stop()
-	if n := strings.Count(e.log.text(), "INFO no login in time address=127.0.0.1:"); n != 2 ||
-		!strings.Contains(e.log.text(), "limit=4s remedy=login-grace-limit") {
-		t.Errorf("log does not tell: %s", e.log.text())
+	if n := strings.Count(e.log.Text(), "INFO no login in time address=127.0.0.1:"); n != 2 ||
+		!strings.Contains(e.log.Text(), "limit=4s remedy=login-grace-limit") {
+		t.Errorf("log does not tell: %s", e.log.Text())
 	}
 }
 
@@ -292,8 +292,8 @@ func TestMaxPack(t *testing.T) {
 	s.Stdin = strings.NewReader(pktLine(line) + "0000" + "PACKthis is no pack at all, whatever it says")
 	e.execIn(s, "git-receive-pack '/config'").want(t, 1, "git refused what was pushed")
 	e.stop()
-	if !strings.Contains(e.log.text(), "push is too large") ||
-		!strings.Contains(e.log.text(), "remedy=pack-size-limit") {
+	if !strings.Contains(e.log.Text(), "push is too large") ||
+		!strings.Contains(e.log.Text(), "remedy=pack-size-limit") {
 		t.Error("log does not tell")
 	}
 }

@@ -152,7 +152,7 @@ func TestSHA256(t *testing.T) {
 	e.commit(sha256, "file", "one\n")
 	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "fatal: ")
 	e.stop()
-	if !strings.Contains(e.log.text(), "client sent nothing") {
+	if !strings.Contains(e.log.Text(), "client sent nothing") {
 		t.Error("log does not tell")
 	}
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
@@ -213,7 +213,7 @@ func TestMissingHook(t *testing.T) {
 	work := e.work()
 	hook := filepath.Join(e.dir, "run", "hooks", "pre-receive")
 	// It goes away during the push: too late to keep the ref, but the pusher hears it.
-	e.log.at("receive-start", func() {
+	e.log.When("receive-start", func() {
 		if err := os.Remove(hook); err != nil {
 			t.Error(err)
 		}
@@ -221,7 +221,6 @@ func TestMissingHook(t *testing.T) {
 	e.git(laptop, work, "push", e.url("config"), "main:refs/heads/other").want(t, 1,
 		"refship: error: git may have stored what was pushed to config without asking its hooks", "refship: hint: ")
 	// It is not there before.
-	e.log.at("", nil)
 	e.git(laptop, work, "push", e.url("config"), "main").want(t, 128,
 		"refship: error: hook pre-receive cannot be run: no such file or directory", "refship: hint: ")
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref", "refs/heads/main"); refs != "" {

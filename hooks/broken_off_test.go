@@ -27,7 +27,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				old := s.ref("refs/heads/main")
 				head := s.commit("a.txt", fmt.Sprintf("%d %s\n", i, victim.name))
 				var done atomic.Bool
-				s.journal.when(step, func() { victim.kill(); done.Store(true) })
+				s.journal.When(step, func() { victim.kill(); done.Store(true) })
 				r := laptop.push("main")
 				if !done.Load() {
 					t.Fatalf("the push did not come to %s", step)

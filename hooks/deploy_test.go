@@ -107,7 +107,7 @@ func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
 				}
 			default:
 				s.commit("a.txt", "three\n")
-				s.journal.when("post-receive-start", func() {
+				s.journal.When("post-receive-start", func() {
 					s.del("/refship/config/refship/lock")
 					rollback()
 				})

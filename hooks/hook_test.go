@@ -287,7 +287,7 @@ func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
-	s.journal.when("checked", s.stop)
+	s.journal.When("checked", s.stop)
 	laptop.push("main").wants(t, true, "deploy 1 published")
 	s.wait()
 	if _, err := s.server.Begin(hooks.Push{}); err == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -32,7 +33,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.journal.when("checked", func() {
+		s.journal.When("checked", func() {
 			time.AfterFunc(300*time.Millisecond, func() {
 				// Another server deploys, and somebody has the lock at once again.
 				if same {
@@ -92,7 +93,7 @@ func TestTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.journal.when("locked", func() { time.AfterFunc(1200*time.Millisecond, give) })
+	s.journal.When("locked", func() { time.AfterFunc(1200*time.Millisecond, give) })
 	laptop.push("main").wants(t, true, "waiting for other deploys to be stored …", "deploy 1 published")
 	if at, _ := s.head("/refship/config"); at != head {
 		t.Errorf("chain is at %s", at)
@@ -102,7 +103,7 @@ func TestTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.commit("a.txt", "two\n")
-	s.journal.when("locked", func() { time.AfterFunc(100*time.Millisecond, laptop.killHook) })
+	s.journal.When("locked", func() { time.AfterFunc(100*time.Millisecond, laptop.killHook) })
 	laptop.push("main").wants(t, false)
 	s.settled()
 	// Deploys that were asked for take their turn, too.
@@ -112,7 +113,7 @@ func TestTurns(t *testing.T) {
 	go func() {
 		asked <- s.server.Deploy(ctx, nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}()
-	eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
+	fixture.Eventually(t, func() bool { return s.dump()["/refship/config/refship/lock"] != "" })
 	stop()
 	if err := <-asked; err == nil {
 		t.Error("a deploy did not wait for its turn")

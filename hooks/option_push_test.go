@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -60,7 +61,7 @@ func (s *site) unchanged(fn func()) {
 // lastPush is the log line of the last push.
 func (s *site) lastPush() map[string]any {
 	s.Helper()
-	lines := s.journal.pushes()
+	lines := s.journal.About("push")
 	if len(lines) == 0 {
 		s.Fatal("no push in the log")
 	}
@@ -178,7 +179,7 @@ func TestForceAcrossABrokenOffPush(t *testing.T) {
 			laptop.push("main").wants(t, true)
 			other := s.diverge("other", "two\n")
 			const hold = "/refship/config/refship/hold"
-			s.journal.when("post-receive-start", func() { s.put(hold, "not now") })
+			s.journal.When("post-receive-start", func() { s.put(hold, "not now") })
 			r := laptop.with("deploy.force", "deploy.reason=why").push("+other:main")
 			r.wants(t, true, "warning: forced over deploy 1", "pushed, not deployed: ", "on hold")
 			s.del(hold)
@@ -225,7 +226,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.journal.when("checked", func() {
+		s.journal.When("checked", func() {
 			if locked {
 				time.AfterFunc(300*time.Millisecond, func() { s.publishUnderLock(lock, dir, theirs) })
 				return
@@ -313,7 +314,7 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 // jobOf is another server's, in the same chain.
 func jobOf(repo *git.Repository, commit string) *deploy.Job {
 	return &deploy.Job{
-		Kind: record.KindPush, Repo: repo, Commit: hash(commit), Frontend: record.Files, Repository: "config", Target: "default",
+		Kind: record.KindPush, Repo: repo, Commit: fixture.OID(commit), Frontend: record.Files, Repository: "config", Target: "default",
 		Ref: "refs/heads/main", Pusher: record.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
 	}
 }
@@ -463,7 +464,7 @@ func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
 	if _, err := os.Stat(bad + ".bad"); err != nil {
 		t.Error(err)
 	}
-	lines := s.journal.about("drop superseded intents")
+	lines := s.journal.About("drop superseded intents")
 	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["line"]), "not readable, kept as "+filepath.Base(bad)+".bad") {
 		t.Errorf("log lines are %v", lines)
 	}

@@ -51,7 +51,7 @@ func TestPushDeploys(t *testing.T) {
 	}
 	steps := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written", "post-receive-start", "published", "intent-removed"}
 	var mine []string
-	for _, step := range s.journal.passed() {
+	for _, step := range s.journal.Steps() {
 		if strings.Contains(strings.Join(steps, " "), step) && step != "publishing" {
 			mine = append(mine, step)
 		}
@@ -59,7 +59,7 @@ func TestPushDeploys(t *testing.T) {
 	if diff := cmp.Diff(append(steps, steps...), mine); diff != "" {
 		t.Errorf("failure points (-want +got):\n%s", diff)
 	}
-	line := s.journal.pushes()[1]
+	line := s.journal.About("push")[1]
 	for _, varies := range []string{"ms", "lock_wait_ms", "push"} {
 		delete(line, varies)
 	}
@@ -365,7 +365,7 @@ func TestWaitingForTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.journal.when("checked", func() {
+	s.journal.When("checked", func() {
 		time.AfterFunc(1500*time.Millisecond, func() {
 			if err := lock.Unlock(context.Background()); err != nil {
 				t.Error(err)

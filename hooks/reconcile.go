@@ -45,8 +45,8 @@ type reconciler struct {
 
 func (e *Engine) reconciler(name, gitDir string, out *output) *reconciler {
 	return &reconciler{
-		engine: e, name: name, gitDir: gitDir, wanted: func(target.Target) bool { return true }, out: out, cost: new(cost),
-		settled: make(map[record.Namespace]bool),
+		engine: e, name: name, gitDir: gitDir, out: out, cost: new(cost),
+		wanted: func(target.Target) bool { return true }, settled: make(map[record.Namespace]bool),
 	}
 }
 
@@ -80,7 +80,8 @@ func (r *reconciler) compare(ctx context.Context) error {
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
-			r.out.line("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref, r.name, ref.Short(), t.Namespace, r.name)
+			r.out.line("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref,
+				r.name, ref.Short(), t.Namespace, r.name)
 		default:
 			r.out.line("%s of %s is at %s, %s is at deploy %d %s: not deployed by itself; ssh HOST deploy %s",
 				t.Ref, r.name, ref.Short(), t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), r.name)

@@ -18,7 +18,7 @@ import (
 func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
-	s.journal.when("intent-written", func() { os.Remove(filepath.Join(s.server.HooksPath(), "post-receive")) })
+	s.journal.When("intent-written", func() { os.Remove(filepath.Join(s.server.HooksPath(), "post-receive")) })
 	r := s.user("laptop").push("main")
 	r.wants(t, true)
 	if len(r.outcome.Late) != 1 || !strings.HasPrefix(r.outcome.Late[0], "refship: deploy 1 published in ") || r.outcome.Undeployed != nil {
@@ -34,7 +34,7 @@ func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
 func TestLockLostBeforePublish(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
-	s.journal.when("post-receive-start", func() { s.del("/refship/config/refship/lock") })
+	s.journal.When("post-receive-start", func() { s.del("/refship/config/refship/lock") })
 	r := s.user("laptop").push("main")
 	r.wants(t, true, "deploy 1 published in ")
 	if hash, _ := s.head("/refship/config"); hash != head {
@@ -48,7 +48,7 @@ func (s *site) leaveBehind(p *pusher, content string) (string, result) {
 	s.Helper()
 	head := s.commit("a.txt", content)
 	const hold = "/refship/config/refship/hold"
-	s.journal.when("post-receive-start", func() { s.put(hold, "not now") })
+	s.journal.When("post-receive-start", func() { s.put(hold, "not now") })
 	r := p.push("main")
 	s.del(hold)
 	return head, r
@@ -90,7 +90,7 @@ func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
 	pending := filepath.Join(s.bare, "refship", "pending")
 	var name string
 	var text []byte
-	s.journal.when("published", func() {
+	s.journal.When("published", func() {
 		files, err := filepath.Glob(filepath.Join(pending, "*.json"))
 		if err != nil || len(files) != 1 {
 			t.Errorf("intents are %q, %v", files, err)
@@ -181,7 +181,7 @@ func TestReconcileGoesOnAfterTrouble(t *testing.T) {
 func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
-	s.journal.when("intent-written", func() { // the ref has not moved yet
+	s.journal.When("intent-written", func() { // the ref has not moved yet
 		if lines, err := s.server.Reconcile(context.Background(), "config", s.bare, false); err != nil || len(lines) != 0 {
 			t.Errorf("lines are %q, %v", lines, err)
 		}
@@ -189,7 +189,7 @@ func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
 			t.Errorf("intents are %q", files)
 		}
 	})
-	s.journal.when("post-receive-start", func() { // the ref is ahead of its chain for a moment
+	s.journal.When("post-receive-start", func() { // the ref is ahead of its chain for a moment
 		if lines, err := s.server.Reconcile(context.Background(), "config", s.bare, false); err != nil || len(lines) != 0 {
 			t.Errorf("lines are %q, %v", lines, err)
 		}
@@ -241,7 +241,7 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 	s := newSite(t, defaultTarget, site)
 	head := s.commit("a.txt", "one\n")
 	lock := filepath.Join(s.bare, "refs", "heads", "site.lock")
-	s.journal.when("intent-written", func() {
+	s.journal.When("intent-written", func() {
 		if err := os.WriteFile(lock, nil, 0o644); err != nil { // git cannot move this one
 			t.Error(err)
 		}
@@ -255,24 +255,6 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 		t.Errorf("site is at %q, its ref at %q", hash, s.ref("refs/heads/site"))
 	}
 	s.settled()
-}
-
-func targetsOf(t testing.TB, dir string) []target.Target {
-	t.Helper()
-	targets, err := target.ReadTargets(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return targets
-}
-
-func readConfig(t testing.TB, dir string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "config"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // tidy checks that nothing is left beside the config.

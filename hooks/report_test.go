@@ -90,7 +90,7 @@ func TestReports(t *testing.T) {
 		t.Error(err)
 	}
 	want("deployed", 1, false) // it was stored by the push
-	s.journal.when("checked", func() {
+	s.journal.When("checked", func() {
 		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Error(err)
@@ -114,7 +114,7 @@ func (s *site) leaveBehindIn(p *pusher, target target.Target, content string) (s
 	s.Helper()
 	head := s.commit(target.Path+"/a.txt", content)
 	hold := string(target.Namespace) + "/refship/hold"
-	s.journal.when("post-receive-start", func() { s.put(hold, "not now") })
+	s.journal.When("post-receive-start", func() { s.put(hold, "not now") })
 	r := p.push("main")
 	s.del(hold)
 	return head, r

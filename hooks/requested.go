@@ -22,7 +22,8 @@ var errAskerGone = errors.New("the client is gone, and the deploy was not yet be
 // The targets' own checks, before which nothing of a deploy was written, end with client as well, and their deploys are
 // not made; the error is client's cause, if it has one of its own. What has passed, or has no check, goes on without
 // client. A nil client does not leave.
-func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher, say func(string)) error {
+func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher,
+	say func(string)) error {
 	q := &requested{
 		engine: e, client: client, name: name, gitDir: gitDir, who: who, cost: new(cost),
 		out: &output{every: e.every, send: func(line string) error { say(line); return nil }},
@@ -114,7 +115,8 @@ func (q *requested) report(ctx context.Context, only string, took time.Duration,
 		result = resultUnchanged
 	}
 	attrs := []slog.Attr{
-		slog.String("repository", q.name), slog.String("target", cut(only, maxLoggedValue)), slog.String("user", q.who.Name),
+		slog.String("repository", q.name), slog.String("target", cut(only, maxLoggedValue)),
+		slog.String("user", q.who.Name),
 		slog.String("key", q.who.Key), slog.String("result", result), slog.Any("deploys", bounded(q.done.lines)),
 		slog.Int64("stored_bytes", q.cost.stored), slog.Int64("lock_wait_ms", q.cost.lockWait.Milliseconds()),
 		slog.Int64("ms", took.Milliseconds()),

@@ -3,7 +3,6 @@ package hooks_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,12 +18,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
-	"refship/deploy/etcd/etcdtest"
-	"refship/deploy/fault"
-	"refship/deploy/git"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks"
 	"refship/hooks/target"
@@ -38,7 +34,7 @@ type site struct {
 	faults  *faultKV // client's
 	store   *deploy.Store
 	server  *hooks.Server
-	journal *journal
+	journal *fixture.Journal
 	reports reports
 	dir     string // short, for the socket
 	bare    string
@@ -51,19 +47,15 @@ var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Names
 
 func newSite(t testing.TB, targets ...target.Target) *site {
 	t.Helper()
-	return newSiteOn(t, etcdtest.New(t).Client(), targets...)
+	return newSiteOn(t, fixture.NewEtcd(t).Client(), targets...)
 }
 
 // newSiteOn is newSite with an etcd of the caller's.
 func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) *site {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hooks") // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := fixture.ShortDir(t)
 	s := &site{
-		TB: t, client: client, journal: newJournal(t), dir: dir,
+		TB: t, client: client, journal: fixture.NewJournal(t), dir: dir,
 		bare: filepath.Join(dir, "config.git"), work: filepath.Join(dir, "work"),
 	}
 	s.faults = newFaultKV(s.client.KV)
@@ -86,33 +78,16 @@ func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) 
 }
 
 func (s *site) config() hooks.Config {
-	_, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		s.Fatal(err)
-	}
 	return hooks.Config{
 		Store:      s.store,
-		Remedy:     remedy,
-		Signer:     signer,
+		Remedy:     fixture.Advice,
+		Signer:     fixture.Signer(1),
 		Host:       "ship.example.org",
 		Dir:        filepath.Join(s.dir, "run"),
 		HookBinary: hookBinary,
 		Observe:    s.reports.add,
 		Log:        slog.New(s.journal),
 	}
-}
-
-// remedy is a program's words for an error: where it has no remedy, its reason and what that is about.
-func remedy(err error) string {
-	if said := fault.RemedyOf(err); said != "" {
-		return said
-	}
-	reason, about := fault.ReasonOf(err)
-	return strings.TrimSpace(strings.Join(append([]string{string(reason)}, about...), " "))
 }
 
 func (s *site) start() {
@@ -135,24 +110,9 @@ func (s *site) start() {
 	})
 }
 
-func gitEnv(home string, more ...string) []string {
-	return append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
-	}, more...)
-}
-
 func (s *site) git(dir string, args ...string) string {
 	s.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env = dir, gitEnv(s.dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		s.Fatalf("git %q: %v\n%s", args, err, stderr.Bytes())
-	}
-	return strings.TrimSpace(string(out))
+	return fixture.Git(s, dir, fixture.GitEnv(s.dir), args...)
 }
 
 // commit makes a commit that changes one file, and gives its oid.
@@ -175,19 +135,11 @@ func short(oid string) string { return oid[:7] }
 // key makes a user's key; its rules are what the push asks for.
 func (s *site) key(name, rules string) *keys.Key {
 	s.Helper()
-	public, _, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	pub, err := ssh.NewPublicKey(public)
-	if err != nil {
-		s.Fatal(err)
-	}
 	parsed, err := keys.ParseRules(rules)
 	if err != nil {
 		s.Fatal(err)
 	}
-	return &keys.Key{Name: name, Rules: parsed, PublicKey: pub}
+	return &keys.Key{Name: name, Rules: parsed, PublicKey: fixture.PublicKey()}
 }
 
 // pusher is one user with a clone to push from.
@@ -259,7 +211,7 @@ func (p *pusher) push(refs ...string) result {
 	p.begun = session
 	args := append([]string{"push", "--receive-pack=sh " + p.wrapper(session)}, p.args...)
 	cmd := exec.Command("git", append(append(args, p.bare), refs...)...)
-	cmd.Dir, cmd.Env = p.from, gitEnv(p.dir)
+	cmd.Dir, cmd.Env = p.from, fixture.GitEnv(p.dir)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if p.heard != nil {
@@ -306,7 +258,7 @@ func (p *pusher) await() {
 	if _, err := os.Stat(p.pid); err != nil {
 		return
 	}
-	eventually(p, func() bool {
+	fixture.Eventually(p, func() bool {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.receivePack()))
 		return err != nil || bytes.Contains(state, []byte(") Z "))
 	})
@@ -348,16 +300,6 @@ func (p *pusher) killClient() {
 	defer p.mu.Unlock()
 	if err := p.client.Kill(); err != nil {
 		p.Error(err)
-	}
-}
-
-// eventually polls for what another process does.
-func eventually(t testing.TB, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited for too long")
-		}
 	}
 }
 
@@ -423,14 +365,6 @@ func (r result) wants(t testing.TB, ok bool, lines ...string) {
 	if at < len(lines) {
 		t.Errorf("no line with %q (in this order: %q) in\n%s", lines[at], lines, r.said)
 	}
-}
-
-func hash(digits string) git.OID {
-	oid, err := git.ParseOID(digits)
-	if err != nil {
-		panic(err)
-	}
-	return oid
 }
 
 // reports are what a site's server has told.

@@ -206,7 +206,7 @@ func TestDeployOneTarget(t *testing.T) {
 	for _, hold := range []string{"/refship/config/refship/hold", "/refship/site/refship/hold"} {
 		defer s.del(hold)
 	}
-	s.journal.when("post-receive-start", func() {
+	s.journal.When("post-receive-start", func() {
 		s.put("/refship/config/refship/hold", "not now")
 		s.put("/refship/site/refship/hold", "not now")
 	})

@@ -36,7 +36,8 @@ func (p *push) tellStored(moved []git.RefUpdate, out *output) {
 	}
 	if len(skipped) > 0 {
 		p.skipped = true
-		out.line("%s stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy %s", countRefs(skipped), p.repository)
+		out.line("%s stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy %s", countRefs(skipped),
+			p.repository)
 	}
 	if len(stored) > 0 {
 		out.line("%s", p.whyStored(stored))
@@ -65,7 +66,8 @@ func (p *push) tellFirst(stored string, out *output) {
 	}
 	for _, t := range p.targets {
 		if _, exists := now[t.Ref]; !exists {
-			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, git.ShortRef(stored), git.ShortRef(t.Ref))
+			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, git.ShortRef(stored),
+				git.ShortRef(t.Ref))
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -87,7 +88,7 @@ func TestStaleRefAmongSeveral(t *testing.T) {
 		moved := s.commit("a.txt", "theirs\n")
 		s.git(s.work, "push", "-q", s.bare, moved+":refs/heads/there") // without hooks: the object is in the repository
 		next := s.commit("a.txt", "two\n")
-		s.journal.when("intent-written", func() { s.git(s.bare, "update-ref", "refs/heads/other", moved) })
+		s.journal.When("intent-written", func() { s.git(s.bare, "update-ref", "refs/heads/other", moved) })
 		if atomic {
 			laptop.args = []string{"--atomic"}
 		}
@@ -151,7 +152,7 @@ func TestPathIsNotThere(t *testing.T) {
 
 	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
 	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-	if !fault.Is(err, fault.Refused) || remedy(err) != "path-missing config www" {
+	if !fault.Is(err, fault.Refused) || fixture.Advice(err) != "path-missing config www" {
 		t.Errorf("got %v", err)
 	}
 	s.git(s.work, "rm", "-q", "site/www")

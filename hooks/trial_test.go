@@ -22,6 +22,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
@@ -105,7 +106,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 			ran("laptop")
 		})
 	}
-	if lines := s.journal.about("check"); len(lines) != 3 || lines[0]["passed"] != false || lines[0]["target"] != "default" || lines[0]["user"] != "laptop" {
+	if lines := s.journal.About("check"); len(lines) != 3 || lines[0]["passed"] != false || lines[0]["target"] != "default" || lines[0]["user"] != "laptop" {
 		t.Errorf("log lines are %v", lines)
 	}
 	laptop.with("deploy.skip").push("main").wants(t, true, "deploy.skip")
@@ -143,7 +144,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	s.commit("a.txt", "good, with a lost lock\n")
-	s.journal.when("post-receive-start", func() { s.del("/refship/config/refship/lock") })
+	s.journal.When("post-receive-start", func() { s.del("/refship/config/refship/lock") })
 	laptop.push("main").wants(t, true, "deploy 4 published")
 	ran("laptop")
 	// With another check that promise is none.
@@ -265,7 +266,7 @@ func (s *site) ended(pids []string) {
 		s.Fatalf("process numbers are %q", pids)
 	}
 	for _, pid := range pids {
-		eventually(s, func() bool {
+		fixture.Eventually(s, func() bool {
 			state, err := os.ReadFile("/proc/" + pid + "/stat")
 			return err != nil || bytes.Contains(state, []byte(") Z "))
 		})
@@ -483,7 +484,7 @@ func TestTreeOfACheck(t *testing.T) {
 		_, oid, _ := strings.Cut(rest, " ")
 		if want[name] = mode; mode != "160000" {
 			cmd := exec.Command("git", "cat-file", "blob", oid)
-			cmd.Dir, cmd.Env = s.work, gitEnv(s.dir)
+			cmd.Dir, cmd.Env = s.work, fixture.GitEnv(s.dir)
 			content, err := cmd.Output()
 			if err != nil {
 				t.Fatal(err)
@@ -686,8 +687,8 @@ func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 	ask := func() error {
 		return s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}
-	if err := ask(); err == nil || !strings.Contains(err.Error(), "the client is gone") || len(s.journal.about("check")) != 1 {
-		t.Errorf("error is %v, checks %v", err, s.journal.about("check"))
+	if err := ask(); err == nil || !strings.Contains(err.Error(), "the client is gone") || len(s.journal.About("check")) != 1 {
+		t.Errorf("error is %v, checks %v", err, s.journal.About("check"))
 	}
 	s.setCheck("")
 	err = ask()
@@ -719,7 +720,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 					t.Fatal(err)
 				}
 				laptop.heard = &listener{what: "waiting for other deploys to be stored …", act: func() { again(); give() }}
-				s.journal.when("checked", back)
+				s.journal.When("checked", back)
 				laptop.push("main").wants(t, true, "1 commit, by laptop", "waiting for other deploys", "is already deployed as 2")
 			default:
 				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
@@ -758,7 +759,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 			if d, err := s.chain("/refship/config").Head(t.Context()); err != nil || d.Record.Pusher.Name == "laptop" || d.Record.Pusher.Name == "ops" || id < 2 {
 				t.Errorf("chain is at %d %s, %v", id, at, err)
 			}
-			if runs := s.journal.about("check"); len(runs) != 0 {
+			if runs := s.journal.About("check"); len(runs) != 0 {
 				t.Errorf("checks ran: %v", runs)
 			}
 			s.settled()
@@ -782,7 +783,7 @@ func TestDeploySaysWhatAutoPicked(t *testing.T) {
 		t.Errorf("said %q, %v", said, err)
 	}
 	s.commit("start.yaml", "graph: three\n")
-	s.journal.when("post-receive-start", func() { s.put("/_mgmt/refship/hold", "not now") })
+	s.journal.When("post-receive-start", func() { s.put("/_mgmt/refship/hold", "not now") })
 	laptop.push("main")
 	s.del("/_mgmt/refship/hold")
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
@@ -790,7 +791,7 @@ func TestDeploySaysWhatAutoPicked(t *testing.T) {
 		t.Errorf("reconcile: %q, %v", lines, err)
 	}
 	s.commit("start.yaml", "graph: four\n")
-	s.journal.when("post-receive-start", func() { s.del("/_mgmt/refship/lock") })
+	s.journal.When("post-receive-start", func() { s.del("/_mgmt/refship/lock") })
 	if r := laptop.push("main"); !r.ok || strings.Count(r.said, line) != 1 {
 		t.Errorf("said %s", r.said)
 	}

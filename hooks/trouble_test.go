@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
@@ -139,7 +139,7 @@ func (s *site) suffer(c trouble) []string {
 	laptop := s.user("laptop")
 	before := s.ref("refs/heads/main")
 	next := s.commit("a.txt", fmt.Sprintf("%s after %s\n", c.name, s.git(s.work, "rev-parse", "HEAD")))
-	s.journal.when(c.at, func() {
+	s.journal.When(c.at, func() {
 		if strings.HasPrefix(c.name, "lock lost") {
 			s.del("/refship/config/refship/lock")
 		}
@@ -211,7 +211,7 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 	s := newSite(t, files("a", "refs/heads/main", ""), files("b", "refs/heads/main", ""), files("c", "refs/heads/main", ""))
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
-	s.journal.when("post-receive-start", func() { s.faults.breaks(always(errFull, "publish")) })
+	s.journal.When("post-receive-start", func() { s.faults.breaks(always(errFull, "publish")) })
 	r := laptop.push("main")
 	s.faults.heal()
 	r.wants(t, true, "pushed, not deployed: publish to /refship/a: ", "etcd full", "pushed, not deployed: /refship/b was not attempted after the failure above", "pushed, not deployed: /refship/c was not attempted after the failure above")
@@ -232,7 +232,7 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 // smallSite has an etcd with a quota of 16 MiB.
 func smallSite(t *testing.T) *site {
 	t.Helper()
-	return newSiteOn(t, etcdtest.Start(t, embedded.Config{Quota: 16 << 20}).Client(), defaultTarget)
+	return newSiteOn(t, fixture.StartEtcd(t, embedded.Config{Quota: 16 << 20}).Client(), defaultTarget)
 }
 
 // A quota that is used up is a refusal up front, with how much is needed: not the error of whatever met it first.

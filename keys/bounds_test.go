@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/fixture"
 )
 
 // usable is a line that lets a key in.
@@ -34,7 +36,7 @@ func allocated(fn func()) uint64 {
 // nobody out whose line is good.
 func TestMonsters(t *testing.T) {
 	const lines = 1_000_000
-	alice, bob := mustPublicKey(t), mustPublicKey(t)
+	alice, bob := fixture.PublicKey(), fixture.PublicKey()
 	for _, c := range []struct {
 		name, middle, message string
 		bad, bobs             int // LineErrors, and the line that bob has
@@ -44,7 +46,7 @@ func TestMonsters(t *testing.T) {
 		{"a million empty lines", strings.Repeat("\n", lines), "", 0, lines + 2},
 		{"one line of 10 MB", strings.Repeat("x", 10_000_000) + "\n", ":2: line is longer than 16384 bytes", 1, 3},
 		{"one comment of 10 MB", "#" + strings.Repeat("x", 10_000_000) + "\n", "", 0, 3},
-		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", mustPublicKey(t)),
+		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", fixture.PublicKey()),
 			":2: line is longer", 1, 3},
 		{"a line of NUL bytes", strings.Repeat("\x00", 10_000_000) + "\n", ":2: line is longer", 1, 3},
 		{"zeros to the end of the line before bob", strings.Repeat("\x00", 5000) + "\n",
@@ -59,10 +61,10 @@ func TestMonsters(t *testing.T) {
 				t.Fatalf("keys %v, %d bad lines, %v", keys, len(bad), err)
 			}
 			if c.bad > 0 {
-				wantError(t, bad[0], f.Path+c.message, "")
+				fixture.WantError(t, bad[0], nil, f.Path+c.message, "")
 			}
 			if c.bad > maxBad {
-				wantError(t, bad[maxBad],
+				fixture.WantError(t, bad[maxBad], nil,
 					fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
 			}
 			start := time.Now()
@@ -70,7 +72,7 @@ func TestMonsters(t *testing.T) {
 				if key, err := f.Find(bob); err != nil || key == nil || key.Line != c.bobs {
 					t.Errorf("bob is %v, %v", key, err)
 				}
-				if key, err := f.Find(mustPublicKey(t)); err != nil || key != nil {
+				if key, err := f.Find(fixture.PublicKey()); err != nil || key != nil {
 					t.Errorf("a stranger is %v, %v", key, err)
 				}
 			})
@@ -82,7 +84,7 @@ func TestMonsters(t *testing.T) {
 				return // each change would parse all of it again
 			}
 			// What is changed is changed beside it.
-			mustAdd(t, f, "carol", mustPublicKey(t), Rule{Read, "*"})
+			mustAdd(t, f, "carol", fixture.PublicKey(), Rule{Read, "*"})
 			if n, err := f.Remove("carol"); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
@@ -96,7 +98,7 @@ func TestMonsters(t *testing.T) {
 // TestFileThatIsTooLarge is refused whole: what is in it nobody has ever read.
 func TestFileThatIsTooLarge(t *testing.T) {
 	f := newFile(t)
-	alice := mustPublicKey(t)
+	alice := fixture.PublicKey()
 	writeFile(t, f.Path, usable("alice", alice), 0o600)
 	if err := os.Truncate(f.Path, maxFile+1); err != nil {
 		t.Fatal(err)
@@ -104,16 +106,16 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	message, remedy := fmt.Sprintf("%s: %d bytes are more than the limit of %d", f.Path, maxFile+1, maxFile),
 		"remove lines"
 	_, _, err := f.List()
-	wantError(t, err, message, remedy)
+	fixture.WantError(t, err, nil, message, remedy)
 	_, err = f.Find(alice)
-	wantError(t, err, message, remedy)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
+	fixture.WantError(t, err, nil, message, remedy)
+	fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, message, remedy)
 	_, err = f.Remove("alice")
-	wantError(t, err, message, remedy)
+	fixture.WantError(t, err, nil, message, remedy)
 	// A change does not make it so.
 	text := usable("alice", alice) + strings.Repeat("#", maxFile-len(usable("alice", alice))-10) + "\n"
 	writeFile(t, f.Path, text, 0o600)
-	wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), "are more than the limit", remedy)
+	fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, "are more than the limit", remedy)
 	if key, err := f.Find(alice); err != nil || key == nil {
 		t.Errorf("alice is %v, %v", key, err)
 	}
@@ -122,13 +124,13 @@ func TestFileThatIsTooLarge(t *testing.T) {
 // TestLongestLine: what Add writes is read again, and one rule more is refused.
 func TestLongestLine(t *testing.T) {
 	f := newFile(t)
-	pub := mustPublicKey(t)
+	pub := fixture.PublicKey()
 	var rules []Rule
 	for i := 0; ; i++ {
 		next := append(rules, Rule{Read, strings.Repeat("a", 90) + fmt.Sprint(i)})
 		key := &Key{Name: "alice", Rules: next, PublicKey: pub}
 		if err := key.check(); err != nil {
-			wantError(t, f.Add("alice", pub, "", next), "line is longer than 16384 bytes", "use * for")
+			fixture.WantError(t, f.Add("alice", pub, "", next), nil, "line is longer than 16384 bytes", "use * for")
 			break
 		}
 		rules = next
@@ -146,7 +148,7 @@ func TestLongestLine(t *testing.T) {
 // TestFindNamesTheLine that keeps a key out.
 func TestFindNamesTheLine(t *testing.T) {
 	f := newFile(t)
-	alice, bob := mustPublicKey(t), mustPublicKey(t)
+	alice, bob := fixture.PublicKey(), fixture.PublicKey()
 	for _, c := range []struct{ text, message string }{
 		{`name="alice",allow="admin",restrict ` + keyText(alice), `:2: unknown option "restrict"`},
 		{`name="alice",allow="admin ` + keyText(alice), ":2: parse key"},
@@ -154,7 +156,7 @@ func TestFindNamesTheLine(t *testing.T) {
 	} {
 		writeFile(t, f.Path, "# team\n"+c.text+"\n"+usable("bob", bob)+c.text+"\n", 0o600)
 		key, err := f.Find(alice)
-		wantError(t, err, f.Path+c.message, "")
+		fixture.WantError(t, err, nil, f.Path+c.message, "")
 		if key != nil {
 			t.Errorf("%s lets %v in", c.text, key)
 		}
@@ -191,7 +193,7 @@ func TestOneSpellingOfAKey(t *testing.T) {
 	if err != nil || len(bad) != 1 {
 		t.Fatalf("%v, %v", bad, err)
 	}
-	wantError(t, bad[0], "the key's base64 is not as ssh-keygen writes it", "copy the key again")
+	fixture.WantError(t, bad[0], nil, "the key's base64 is not as ssh-keygen writes it", "copy the key again")
 	if key, err := f.Find(pub); key != nil || err != nil {
 		t.Errorf("found %v, %v", key, err)
 	}

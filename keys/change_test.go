@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"refship/deploy/fixture"
 )
 
 // TestProcessesExcludeEachOther has several processes and goroutines add keys to one file at once: none is lost.
@@ -25,7 +27,7 @@ func TestProcessesExcludeEachOther(t *testing.T) {
 			var err error
 			for range each {
 				if err == nil {
-					err = f.Add(fmt.Sprint("goroutine", i), mustPublicKey(t), "", []Rule{{Read, "*"}})
+					err = f.Add(fmt.Sprint("goroutine", i), fixture.PublicKey(), "", []Rule{{Read, "*"}})
 				}
 			}
 			done <- err
@@ -87,7 +89,7 @@ func TestKilledWhileAdding(t *testing.T) {
 		if before < total {
 			t.Fatalf("%d keys are there, %d were reported", before, total)
 		}
-		mustAdd(t, f, "after", mustPublicKey(t), Rule{Read, "*"})
+		mustAdd(t, f, "after", fixture.PublicKey(), Rule{Read, "*"})
 		if after := names(t, f); len(after) != before+1 || after[before] != "after" {
 			t.Fatalf("%d keys, then %v", before, after)
 		}
@@ -121,7 +123,7 @@ func TestKilledWhileCreating(t *testing.T) {
 // TestSyncsInOrder watches the system calls: a file is on disk before it gets its name, and its name before the call
 // returns.
 func TestSyncsInOrder(t *testing.T) {
-	need(t, "strace")
+	fixture.Need(t, "strace")
 	for _, job := range []string{"add", "load"} {
 		t.Run(job, func(t *testing.T) {
 			root, err := filepath.EvalSymlinks(t.TempDir())

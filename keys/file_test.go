@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
+
+	"refship/deploy/fixture"
 )
 
 func newFile(t *testing.T) File {
@@ -43,7 +45,7 @@ func names(t *testing.T, f File) []string {
 
 func TestMissingFileHasNoKeys(t *testing.T) {
 	f := newFile(t)
-	key, err := f.Find(mustPublicKey(t))
+	key, err := f.Find(fixture.PublicKey())
 	if got := names(t, f); got != nil || key != nil || err != nil {
 		t.Fatalf("%v, %v, %v", got, key, err)
 	}
@@ -51,12 +53,12 @@ func TestMissingFileHasNoKeys(t *testing.T) {
 		t.Errorf("reading made the directory: %v", err)
 	}
 	_, err = f.Remove("alice")
-	wantError(t, err, `no line of user "alice"`, "there are no keys yet")
+	fixture.WantError(t, err, nil, `no line of user "alice"`, "there are no keys yet")
 }
 
 func TestAddFindRemove(t *testing.T) {
 	f := newFile(t)
-	alice, laptop, bob := mustPublicKey(t), mustPublicKey(t), mustPublicKey(t)
+	alice, laptop, bob := fixture.PublicKey(), fixture.PublicKey(), fixture.PublicKey()
 	mustAdd(t, f, "alice", alice, Rule{Deploy, "web"}, Rule{Read, "*"})
 	mustAdd(t, f, "bob", bob, Rule{Action: Admin})
 	mustAdd(t, f, "alice", laptop, Rule{Read, "web"})
@@ -74,7 +76,7 @@ func TestAddFindRemove(t *testing.T) {
 	if diff := cmp.Diff(want, key, cmp.Comparer(sameKey)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if key, err := f.Find(mustPublicKey(t)); key != nil || err != nil {
+	if key, err := f.Find(fixture.PublicKey()); key != nil || err != nil {
 		t.Errorf("unknown key is %v, %v", key, err)
 	}
 	// Each key of a user has its own rules.
@@ -82,7 +84,7 @@ func TestAddFindRemove(t *testing.T) {
 		t.Errorf("laptop is %v, %v", key, err)
 	}
 	_, err = f.Remove("carol")
-	wantError(t, err, `no line of user "carol"`, "there are keys of alice, bob")
+	fixture.WantError(t, err, nil, `no line of user "carol"`, "there are keys of alice, bob")
 	if n, err := f.Remove("alice"); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -99,7 +101,7 @@ func TestStockProgramReadsIt(t *testing.T) {
 	f := newFile(t)
 	var want []string
 	for i := range 5 {
-		pub := mustPublicKey(t)
+		pub := fixture.PublicKey()
 		mustAdd(t, f, fmt.Sprint("user", i), pub, Rule{Deploy, "web"}, Rule{Read, "*"})
 		want = append(want, fmt.Sprintf("256 %s user%d@home (ED25519)", ssh.FingerprintSHA256(pub), i))
 	}
@@ -111,11 +113,11 @@ func TestStockProgramReadsIt(t *testing.T) {
 
 func TestBadLinesLeaveTheOthersAlone(t *testing.T) {
 	f := newFile(t)
-	alice, bob := mustPublicKey(t), mustPublicKey(t)
+	alice, bob := fixture.PublicKey(), fixture.PublicKey()
 	weak := readFile(t, keygen(t, "rsa", "-b", "1024")+".pub")
 	text := "# the team\n\n" +
 		`name="alice",allow="admin" ` + keyText(alice) + "\n" +
-		`name="eve",allow="admin",restrict ` + keyText(mustPublicKey(t)) + "\n" +
+		`name="eve",allow="admin",restrict ` + keyText(fixture.PublicKey()) + "\n" +
 		"garbage\n" +
 		`name="weak",allow="admin" ` + weak +
 		`name="mallory",allow="admin" ` + keyText(alice) + " the same key\n" +
@@ -137,14 +139,14 @@ func TestBadLinesLeaveTheOthersAlone(t *testing.T) {
 		if bad[i].Line != w.line || bad[i].Path != f.Path {
 			t.Errorf("%v, want line %d", bad[i], w.line)
 		}
-		wantError(t, bad[i], fmt.Sprintf("%s:%d: %s", f.Path, w.line, w.message), "")
+		fixture.WantError(t, bad[i], nil, fmt.Sprintf("%s:%d: %s", f.Path, w.line, w.message), "")
 	}
 	if key, err := f.Find(alice); err != nil || key.Name != "alice" {
 		t.Errorf("alice is %v, %v", key, err)
 	}
 
 	// A change keeps all of it, and ends the last line first.
-	carol := mustPublicKey(t)
+	carol := fixture.PublicKey()
 	mustAdd(t, f, "carol", carol, Rule{Read, "*"})
 	wantText := text + "\n" + `name="carol",allow="read:*" ` + keyText(carol) + " carol@home\n"
 	if diff := cmp.Diff(wantText, readFile(t, f.Path)); diff != "" {
@@ -161,12 +163,12 @@ func TestBadLinesLeaveTheOthersAlone(t *testing.T) {
 // TestRemoveNeverLetsAKeyBackIn: the second line of a removed key would become usable.
 func TestRemoveNeverLetsAKeyBackIn(t *testing.T) {
 	f := newFile(t)
-	shared, own := mustPublicKey(t), mustPublicKey(t)
+	shared, own := fixture.PublicKey(), fixture.PublicKey()
 	line := func(name string, pub ssh.PublicKey) string {
 		return fmt.Sprintf("name=%q,allow=\"admin\" %s\n", name, keyText(pub))
 	}
 	text := line("alice", shared) + line("bob", shared) + line("bob", own) +
-		`name="alice",allow="admin",restrict ` + keyText(mustPublicKey(t)) + "\n"
+		`name="alice",allow="admin",restrict ` + keyText(fixture.PublicKey()) + "\n"
 	writeFile(t, f.Path, text, 0o600)
 	if n, err := f.Remove("alice"); n != 3 || err != nil {
 		t.Fatal(n, err)
@@ -187,7 +189,7 @@ func TestRemoveNeverLetsAKeyBackIn(t *testing.T) {
 // TestUnusableLineDoesNotTakeTheKey: only a usable line makes a later one with the same key a duplicate.
 func TestUnusableLineDoesNotTakeTheKey(t *testing.T) {
 	f := newFile(t)
-	pub := mustPublicKey(t)
+	pub := fixture.PublicKey()
 	writeFile(t, f.Path, `name="alice",allow="admin",restrict `+keyText(pub)+"\n"+`name="alice",allow="read:web" `+keyText(pub)+"\n", 0o600)
 	_, bad, err := f.List()
 	if err != nil || len(bad) != 1 || bad[0].Line != 1 {
@@ -200,7 +202,7 @@ func TestUnusableLineDoesNotTakeTheKey(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	f := newFile(t)
-	alice, broken, fresh := mustPublicKey(t), mustPublicKey(t), mustPublicKey(t)
+	alice, broken, fresh := fixture.PublicKey(), fixture.PublicKey(), fixture.PublicKey()
 	text := `name="alice",allow="read:web" ` + keyText(alice) + "\n" +
 		`name="bob",allow="read:web",restrict ` + keyText(broken) + "\n"
 	writeFile(t, f.Path, text, 0o600)
@@ -235,7 +237,7 @@ func TestAddRefuses(t *testing.T) {
 		{"carol", weak, "", read, "too weak", "ssh-keygen"},
 	} {
 		t.Run(c.name+" "+c.message, func(t *testing.T) {
-			wantError(t, f.Add(c.name, c.pub, c.comment, c.rules), c.message, c.remedy)
+			fixture.WantError(t, f.Add(c.name, c.pub, c.comment, c.rules), nil, c.message, c.remedy)
 			if diff := cmp.Diff(text, readFile(t, f.Path)); diff != "" {
 				t.Errorf("the file changed:\n%s", diff)
 			}
@@ -245,7 +247,7 @@ func TestAddRefuses(t *testing.T) {
 
 func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 	f := newFile(t)
-	alice := mustPublicKey(t)
+	alice := fixture.PublicKey()
 	mustAdd(t, f, "alice", alice, Rule{Action: Admin})
 	for _, mode := range []fs.FileMode{0o620, 0o602, 0o666} {
 		if err := os.Chmod(f.Path, mode); err != nil {
@@ -253,15 +255,15 @@ func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 		}
 		message, remedy := fmt.Sprintf("%s has mode %04o", f.Path, mode), "chmod 600 "+f.Path
 		_, _, err := f.List()
-		wantError(t, err, message, remedy)
+		fixture.WantError(t, err, nil, message, remedy)
 		key, err := f.Find(alice)
-		wantError(t, err, message, remedy)
+		fixture.WantError(t, err, nil, message, remedy)
 		if key != nil {
 			t.Error("found a key in it")
 		}
 		_, err = f.Remove("alice")
-		wantError(t, err, message, remedy)
-		wantError(t, f.Add("bob", mustPublicKey(t), "", []Rule{{Read, "*"}}), message, remedy)
+		fixture.WantError(t, err, nil, message, remedy)
+		fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, message, remedy)
 	}
 	if err := os.Chmod(f.Path, 0o644); err != nil {
 		t.Fatal(err)
@@ -274,12 +276,12 @@ func TestFileThatOthersMayWriteIsRefused(t *testing.T) {
 func TestNotAFile(t *testing.T) {
 	dir := t.TempDir()
 	_, _, err := File{Path: dir}.List()
-	wantError(t, err, dir+" is not a regular file", "")
+	fixture.WantError(t, err, nil, dir+" is not a regular file", "")
 	below := File{Path: filepath.Join(dir, "file", "authorized_keys")}
 	writeFile(t, filepath.Dir(below.Path), "", 0o600)
-	_, err = below.Find(mustPublicKey(t))
-	wantError(t, err, "not a directory", "")
-	wantError(t, below.Add("alice", mustPublicKey(t), "", []Rule{{Read, "*"}}), "not a directory", "")
+	_, err = below.Find(fixture.PublicKey())
+	fixture.WantError(t, err, nil, "not a directory", "")
+	fixture.WantError(t, below.Add("alice", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, "not a directory", "")
 }
 
 func TestSymbolicLinkStays(t *testing.T) {
@@ -292,7 +294,7 @@ func TestSymbolicLinkStays(t *testing.T) {
 	if err := os.Symlink(real, f.Path); err != nil {
 		t.Fatal(err)
 	}
-	mustAdd(t, f, "alice", mustPublicKey(t), Rule{Action: Admin})
+	mustAdd(t, f, "alice", fixture.PublicKey(), Rule{Action: Admin})
 	if target, err := os.Readlink(f.Path); err != nil || target != real {
 		t.Errorf("link is %q, %v", target, err)
 	}
@@ -312,7 +314,7 @@ type model struct {
 func TestAgainstModel(t *testing.T) {
 	pool := make([]ssh.PublicKey, 6)
 	for i := range pool {
-		pool[i] = mustPublicKey(t)
+		pool[i] = fixture.PublicKey()
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
+
+	"refship/deploy/fixture"
 )
 
 // keyText is a public key's type and base64.
@@ -19,7 +21,7 @@ func keyText(pub ssh.PublicKey) string {
 }
 
 func TestParseLine(t *testing.T) {
-	pub := mustPublicKey(t)
+	pub := fixture.PublicKey()
 	for _, text := range []string{
 		`name="alice",allow="deploy:web,read:*" ` + keyText(pub) + " alice@laptop, the old one",
 		`allow="deploy:web,read:*",name="alice" ` + keyText(pub) + " alice@laptop, the old one\r\n",
@@ -48,7 +50,7 @@ func TestParseLine(t *testing.T) {
 }
 
 func TestParseLineRefuses(t *testing.T) {
-	key := keyText(mustPublicKey(t))
+	key := keyText(fixture.PublicKey())
 	for _, c := range []struct{ line, message, remedy string }{
 		{key + " alice", `option "name" is missing`, `name="…"`},
 		{`allow="admin" ` + key, `option "name" is missing`, `name="…"`},
@@ -105,7 +107,7 @@ func TestParseLineRefuses(t *testing.T) {
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			_, err := parseLine([]byte(c.line))
-			wantError(t, err, c.message, c.remedy)
+			fixture.WantError(t, err, nil, c.message, c.remedy)
 			if strings.Contains(err.Error(), "ssh: ") || strings.Contains(err.Error(), "illegal base64") {
 				t.Errorf("%v is in the library's words", err)
 			}
@@ -130,8 +132,8 @@ func TestParseLineRefusesKinds(t *testing.T) {
 			key, err := parseLine([]byte(`name="alice",allow="admin" ` + text))
 			_, _, fileErr := ParsePublicKey([]byte(text))
 			if c.message != "" {
-				wantError(t, err, c.message, c.remedy)
-				wantError(t, fileErr, c.message, c.remedy)
+				fixture.WantError(t, err, nil, c.message, c.remedy)
+				fixture.WantError(t, fileErr, nil, c.message, c.remedy)
 			} else if err != nil || fileErr != nil || key.Comment != "me@home" {
 				t.Errorf("%v, %v, key %+v", err, fileErr, key)
 			}
@@ -150,9 +152,9 @@ const dsaKey = "ssh-dss " +
 
 func TestParseLineRefusesDSA(t *testing.T) {
 	_, err := parseLine([]byte(`name="alice",allow="admin" ` + dsaKey))
-	wantError(t, err, `key type "ssh-dss" is not supported`, "ssh-keygen -t ed25519")
+	fixture.WantError(t, err, nil, `key type "ssh-dss" is not supported`, "ssh-keygen -t ed25519")
 	_, _, err = ParsePublicKey([]byte(dsaKey))
-	wantError(t, err, `key type "ssh-dss" is not supported`, "ssh-keygen -t ed25519")
+	fixture.WantError(t, err, nil, `key type "ssh-dss" is not supported`, "ssh-keygen -t ed25519")
 }
 
 func TestParseLineRefusesCertificate(t *testing.T) {
@@ -160,9 +162,9 @@ func TestParseLineRefusesCertificate(t *testing.T) {
 	sshKeygen(t, "-q", "-s", ca, "-I", "alice", "-n", "alice", user+".pub")
 	text := readFile(t, user+"-cert.pub")
 	_, err := parseLine([]byte(`name="alice",allow="admin" ` + text))
-	wantError(t, err, "is a certificate", "without -cert")
+	fixture.WantError(t, err, nil, "is a certificate", "without -cert")
 	_, _, err = ParsePublicKey([]byte(text))
-	wantError(t, err, "is a certificate", "without -cert")
+	fixture.WantError(t, err, nil, "is a certificate", "without -cert")
 }
 
 // anyKey draws a key that Add would accept.
@@ -176,7 +178,7 @@ func anyKey(t *rapid.T, pub ssh.PublicKey) *Key {
 }
 
 func TestLineRoundTrip(t *testing.T) {
-	pub := mustPublicKey(t)
+	pub := fixture.PublicKey()
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyKey(t, pub)
 		if err := want.check(); err != nil {
@@ -193,7 +195,7 @@ func TestLineRoundTrip(t *testing.T) {
 }
 
 func FuzzParseLine(f *testing.F) {
-	key := keyText(mustPublicKey(f))
+	key := keyText(fixture.PublicKey())
 	for _, seed := range []string{
 		"", "# comment", key, `name="alice",allow="deploy:web,read:*" ` + key + " me",
 		`name="a\"b",allow="admin" ` + key,
@@ -229,7 +231,7 @@ func FuzzParseLine(f *testing.F) {
 // FuzzFile holds the two ways of reading the same file against each other: whom List lets in, Find lets in by the
 // same line, and nobody else.
 func FuzzFile(f *testing.F) {
-	alice, stranger := mustPublicKey(f), mustPublicKey(f)
+	alice, stranger := fixture.PublicKey(), fixture.PublicKey()
 	a, s := keyText(alice), keyText(stranger)
 	for _, seed := range []string{
 		"", usable("alice", alice), usable("alice", alice) + usable("bob", alice),

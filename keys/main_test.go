@@ -1,8 +1,6 @@
 package keys
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"flag"
 	"fmt"
 	"os"
@@ -12,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"refship/deploy/fault"
-
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/fixture"
 )
 
 // childVariable turns the test's own binary into a real second process that changes keys.
@@ -47,10 +45,7 @@ func child(job string, args []string) error {
 		var err error
 		switch job {
 		case "add":
-			var pub ssh.PublicKey
-			if pub, err = newPublicKey(); err == nil {
-				err = File{Path: path}.Add(user, pub, fmt.Sprint(i), []Rule{{Read, "*"}})
-			}
+			err = File{Path: path}.Add(user, fixture.PublicKey(), fmt.Sprint(i), []Rule{{Read, "*"}})
 		case "create":
 			_, err = LoadOrCreate(fmt.Sprintf("%s/%d/key", path, i), user)
 		case "load":
@@ -84,22 +79,10 @@ func childCommand(t *testing.T, job, path, user string, times int, wrapper ...st
 	return cmd
 }
 
-// need skips the test when a program is missing, and fails it where everything has to be there.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("REFSHIP_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is not installed, and REFSHIP_REQUIRE_TOOLS is set", program)
-	}
-	t.Skipf("%s is not installed", program)
-}
-
 // sshKeygen runs the stock program and gives its standard output.
 func sshKeygen(t *testing.T, args ...string) string {
 	t.Helper()
-	need(t, "ssh-keygen")
+	fixture.Need(t, "ssh-keygen")
 	cmd := exec.CommandContext(t.Context(), "ssh-keygen", args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -121,26 +104,6 @@ func keygen(t *testing.T, kind string, args ...string) string {
 	return path
 }
 
-func newPublicKey() (ssh.PublicKey, error) {
-	pub, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return ssh.NewPublicKey(pub)
-}
-
-func mustPublicKey(t interface {
-	Helper()
-	Fatal(...any)
-}) ssh.PublicKey {
-	t.Helper()
-	pub, err := newPublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pub
-}
-
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -160,19 +123,5 @@ func writeFile(t *testing.T, path, text string, mode os.FileMode) {
 	}
 	if err := os.Chmod(path, mode); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// wantError checks that an error and its remedy say what they must. An empty remedy means that none is asked for.
-func wantError(t *testing.T, err error, message, remedy string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one with %q", message)
-	}
-	if !strings.Contains(err.Error(), message) {
-		t.Errorf("error is %q, want %q in it", err, message)
-	}
-	if !strings.Contains(fault.RemedyOf(err), remedy) {
-		t.Errorf("remedy is %q, want %q in it", fault.RemedyOf(err), remedy)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"refship/deploy/fixture"
 )
 
 func TestLoadOrCreate(t *testing.T) {
@@ -73,7 +75,7 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
 			writeFile(t, path, c.text, c.mode)
 			signer, err := LoadOrCreate(path, "")
-			wantError(t, err, c.message, c.remedy)
+			fixture.WantError(t, err, nil, c.message, c.remedy)
 			if signer != nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v, error %q without the path", signer, err)
 			}

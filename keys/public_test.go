@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 func TestParsePublicKey(t *testing.T) {
@@ -58,7 +59,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			key, comment, err := ParsePublicKey([]byte(c.text))
-			wantError(t, err, c.message, c.remedy)
+			fixture.WantError(t, err, nil, c.message, c.remedy)
 			if key != nil || comment != "" {
 				t.Errorf("gave %v %q all the same", key, comment)
 			}

@@ -4,10 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"refship/deploy/fault"
-
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 func TestParseRules(t *testing.T) {
@@ -46,7 +47,7 @@ func TestParseRulesRefuses(t *testing.T) {
 	} {
 		t.Run(list, func(t *testing.T) {
 			rules, err := ParseRules(list)
-			wantError(t, err, message, "deploy:web,read:*")
+			fixture.WantError(t, err, nil, message, "deploy:web,read:*")
 			if rules != nil {
 				t.Errorf("gave rules %v all the same", rules)
 			}

@@ -12,6 +12,8 @@ import (
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
+
+	"refship/deploy/fixture"
 )
 
 const namespace = "refship"
@@ -28,7 +30,7 @@ func loadSigner(t *testing.T, path string) ssh.Signer {
 // stockVerify runs ssh-keygen -Y verify as a reader of a deploy would.
 func stockVerify(t *testing.T, pub ssh.PublicKey, message, armored []byte) error {
 	t.Helper()
-	need(t, "ssh-keygen")
+	fixture.Need(t, "ssh-keygen")
 	dir := t.TempDir()
 	allowed, signature := filepath.Join(dir, "allowed_signers"), filepath.Join(dir, "signature")
 	writeFile(t, allowed, `server namespaces="refship" `+keyText(pub)+"\n", 0o600)
@@ -140,7 +142,7 @@ func TestUnusedBitsAreRefused(t *testing.T) {
 	}
 	armored[last]++
 	_, err = Verify("refship1", nil, armored)
-	wantError(t, err, "illegal base64", "")
+	fixture.WantError(t, err, nil, "illegal base64", "")
 }
 
 // TestAnyOtherByteIsRefused puts any byte in any place of an ed25519 signature.
@@ -217,7 +219,7 @@ func TestVerifyRefuses(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			pub, err := Verify(namespace, message, []byte(c.armored))
-			wantError(t, err, c.message, "")
+			fixture.WantError(t, err, nil, c.message, "")
 			if pub != nil {
 				t.Error("gave a key all the same")
 			}

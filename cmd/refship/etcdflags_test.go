@@ -10,8 +10,8 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // TestEtcdFlagsAreCheckedAsDialDoes: what Dial refuses without dialling is a usage error before anything is done, and
@@ -109,7 +109,7 @@ func TestServesEtcd(t *testing.T) {
 	if dir.servesEtcd() {
 		t.Error("before the start")
 	}
-	etcdtest.Start(t, embedded.Config{Dir: dir.etcd()})
+	fixture.StartEtcd(t, embedded.Config{Dir: dir.etcd()})
 	if !dir.servesEtcd() {
 		t.Error("it runs")
 	}

@@ -5,29 +5,18 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-)
 
-// needs skips a test whose tool is not there; where everything must run, REFSHIP_REQUIRE_TOOLS makes that a failure.
-func needs(t testing.TB, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("REFSHIP_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is not installed", tool)
-	}
-	t.Skipf("%s is not installed", tool)
-}
+	"refship/deploy/fixture"
+)
 
 func TestAcknowledgedIsOnDisk(t *testing.T) {
 	t.Parallel()
-	needs(t, "strace")
+	fixture.Need(t, "strace")
 	w := newWorld(t)
 	trace := w.in("trace")
 	w.serveUnder([]string{"strace", "-f", "-y", "--seccomp-bpf", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat", "-o", trace})

@@ -19,7 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -29,7 +29,7 @@ type arena struct {
 	*testing.T
 	dir     string
 	servers []*arenaServer
-	etcd    *etcdtest.Process // nil: embedded in the only server
+	etcd    *fixture.Process // nil: embedded in the only server
 	repos   []string
 	history *history
 
@@ -69,7 +69,7 @@ func newArena(t *testing.T, servers int, repos []string, users ...string) *arena
 		a.servers[0].must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", a.key(user))
 	}
 	if servers > 1 {
-		a.etcd = etcdtest.StartProcess(t, "--heartbeat-interval=10", "--election-timeout=100") // a member alone need not wait for others
+		a.etcd = fixture.StartProcess(t, "--heartbeat-interval=10", "--election-timeout=100") // a member alone need not wait for others
 	}
 	for _, s := range a.servers {
 		if a.etcd != nil {

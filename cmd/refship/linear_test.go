@@ -19,7 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -38,7 +38,7 @@ func TestLinearizableOneServer(t *testing.T) {
 // TestLinearizableTwoServers: two servers on one etcd, and all three of them are killed, paused and started again.
 func TestLinearizableTwoServers(t *testing.T) {
 	t.Parallel()
-	etcdtest.Need(t)
+	fixture.Need(t, fixture.Program)
 	testLinearizable(t, 2, []string{"config"}, 4)
 }
 

@@ -20,18 +20,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // A script skips itself where it lacks a tool; where everything must run, this fails.
 func TestScriptsHaveTheirTools(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{etcdtest.Program, "etcdctl"} {
-		needs(t, tool)
+	for _, tool := range []string{fixture.Program, "etcdctl"} {
+		fixture.Need(t, tool)
 	}
 }
 
-// membersKey is where a script's etcd is, a *[]*etcdtest.Process.
+// membersKey is where a script's etcd is, a *[]*fixture.Process.
 type membersKey struct{}
 
 func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
@@ -39,19 +39,19 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf(usage)
 	}
-	members := ts.Value(membersKey{}).(*[]*etcdtest.Process)
+	members := ts.Value(membersKey{}).(*[]*fixture.Process)
 	switch {
 	case args[0] == "run" && len(args) > 1:
 		n, err := strconv.Atoi(args[1])
 		ts.Check(err)
-		*members, err = etcdtest.Run(ts.MkAbs("etcd"), n, args[2:]...)
+		*members, err = fixture.RunCluster(ts.MkAbs("etcd"), n, args[2:]...)
 		ts.Check(err)
 		ts.Defer(func() {
 			for _, p := range *members {
 				p.Kill()
 			}
 		})
-		urls := etcdtest.URLs(*members)
+		urls := fixture.URLs(*members)
 		ts.Setenv("ETCD", urls[0])
 		ts.Setenv("ETCDS", strings.Join(urls, ","))
 		ts.Setenv("ETCDCTL_ENDPOINTS", strings.Join(urls, ","))
@@ -71,7 +71,7 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func etcdAct(ts *testscript.TestScript, p *etcdtest.Process, what string) error {
+func etcdAct(ts *testscript.TestScript, p *fixture.Process, what string) error {
 	switch what {
 	case "kill":
 		p.Kill()
@@ -87,12 +87,12 @@ func etcdAct(ts *testscript.TestScript, p *etcdtest.Process, what string) error 
 	return nil
 }
 
-func findLeader(ts *testscript.TestScript, members []*etcdtest.Process) string {
+func findLeader(ts *testscript.TestScript, members []*fixture.Process) string {
 	ctx := context.Background()
-	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: etcdtest.URLs(members), Log: slog.New(slog.DiscardHandler)})
+	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: fixture.URLs(members), Log: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
 	defer client.Close()
-	leader, err := etcdtest.Leader(ctx, client, members)
+	leader, err := fixture.Leader(ctx, client, members)
 	ts.Check(err)
 	return leader.Name
 }
@@ -103,7 +103,7 @@ func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
-	ca, err := etcdtest.NewAuthority(dir)
+	ca, err := fixture.NewAuthority(dir)
 	ts.Check(err)
 	ts.Check(ca.Issue("server", true))
 	ts.Check(ca.Issue("client", false))

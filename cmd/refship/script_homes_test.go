@@ -36,6 +36,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"refship/deploy/fixture"
 )
 
 // privilegeDir is where an sshd that root runs stays without privileges; Debian has compiled it in.
@@ -68,7 +70,7 @@ func sshdMissing() error {
 func TestScriptsHaveTheirHomes(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"gitolite", "sshd"} {
-		needs(t, tool)
+		fixture.Need(t, tool)
 	}
 	if err := sshdMissing(); err == nil {
 		return

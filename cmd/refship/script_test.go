@@ -46,7 +46,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // patience bounds every wait for something that takes milliseconds.
@@ -139,7 +139,7 @@ func setupScript(env *testscript.Env) error {
 		return err
 	}
 	env.Values[serversKey{}] = map[string]*background{}
-	env.Values[membersKey{}] = new([]*etcdtest.Process)
+	env.Values[membersKey{}] = new([]*fixture.Process)
 	env.Values[snapshotsKey{}] = map[string]snapshot{}
 	// Servers run with the race detector, all else that a script runs is plain: starting alone takes ten times as long.
 	programs, err := exec.LookPath("refship")

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"refship/deploy/fixture"
 )
 
 const unitDir = "../../contrib/systemd"
@@ -52,7 +54,7 @@ func unitFor(t *testing.T) string {
 
 func TestUnit(t *testing.T) {
 	t.Parallel()
-	needs(t, "systemd-analyze")
+	fixture.Need(t, "systemd-analyze")
 	unit := unitFor(t)
 	out, err := analyze(t, "verify", unit)
 	if err != nil {
@@ -80,8 +82,8 @@ func TestUnit(t *testing.T) {
 // The unit lets no system call through that its filter does not name; a push, and the git that runs for it, need none.
 func TestUnitAllowsWhatAPushCalls(t *testing.T) {
 	t.Parallel()
-	needs(t, "systemd-analyze")
-	needs(t, "strace")
+	fixture.Need(t, "systemd-analyze")
+	fixture.Need(t, "strace")
 	allowed := map[string]bool{}
 	for _, match := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.+)$`).FindAllStringSubmatch(readFile(t, unitFor(t)), -1) {
 		for call := range systemCalls(t, strings.Fields(match[2])) {

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // fate is what becomes of a push that meets trouble.
@@ -63,7 +63,7 @@ var troubleSteps = []struct {
 
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	etcdtest.Need(t)
+	fixture.Need(t, fixture.Program)
 	cases := slowCases()
 	for _, step := range troubleSteps {
 		cases = append(cases, troubleCase{
@@ -226,8 +226,8 @@ func (w *trouble) checkSaid(c troubleCase, said string, err error) {
 // trouble is a world whose etcd is a program of its own.
 type trouble struct {
 	*world
-	members []*etcdtest.Process
-	etcd    *etcdtest.Process // the member that something is done to
+	members []*fixture.Process
+	etcd    *fixture.Process // the member that something is done to
 	fifo    string
 	timer   sync.WaitGroup
 }
@@ -238,9 +238,9 @@ func newTrouble(t *testing.T, c troubleCase) *trouble {
 	if err := unix.Mkfifo(w.fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.members = etcdtest.StartCluster(t, max(1, c.members), "--quota-backend-bytes=33554432", "--bcrypt-cost=4")
+	w.members = fixture.StartCluster(t, max(1, c.members), "--quota-backend-bytes=33554432", "--bcrypt-cost=4")
 	w.etcd = w.members[0]
-	urls := strings.Join(etcdtest.URLs(w.members), ",")
+	urls := strings.Join(fixture.URLs(w.members), ",")
 	w.env = append(w.env, "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+urls, "REFSHIP_ENDPOINTS="+urls)
 	if strings.HasPrefix(c.name, "permission") {
 		w.switchAuthOn()
@@ -338,7 +338,7 @@ func (w *trouble) check(err error) {
 
 func (w *trouble) dial() *clientv3.Client {
 	w.Helper()
-	client, err := etcd.Dial(w.Context(), etcd.Config{Endpoints: etcdtest.URLs(w.members)})
+	client, err := etcd.Dial(w.Context(), etcd.Config{Endpoints: fixture.URLs(w.members)})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -346,11 +346,11 @@ func (w *trouble) dial() *clientv3.Client {
 }
 
 // choose makes the member that leads, or one that does not, the one that something is done to.
-func (w *trouble) choose(leads bool) *etcdtest.Process {
+func (w *trouble) choose(leads bool) *fixture.Process {
 	w.Helper()
 	client := w.dial()
 	defer client.Close()
-	leader, err := etcdtest.Leader(w.Context(), client, w.members)
+	leader, err := fixture.Leader(w.Context(), client, w.members)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 var publishedLine = regexp.MustCompile(`(?m)^remote: refship: deploy (\d+) published in \S+ m?s: ([0-9a-f]+)`)
@@ -16,7 +16,7 @@ var publishedLine = regexp.MustCompile(`(?m)^remote: refship: deploy (\d+) publi
 func TestTwoServersAtOnce(t *testing.T) {
 	t.Parallel()
 	const rounds = 8
-	members := etcdtest.StartCluster(t, 1)
+	members := fixture.StartCluster(t, 1)
 	var pushers [2]*trouble
 	for i := range pushers {
 		w := &trouble{world: newWorld(t)}

@@ -8,7 +8,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 // BenchmarkWrite compares Writer with one Put after another; the keys are the
 // same in each round, so that the database stays small.
 func BenchmarkWrite(b *testing.B) {
-	e := etcdtest.Start(b, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(b, embedded.Config{Listen: "127.0.0.1:0"})
 	value := make([]byte, benchValue)
 	for _, client := range []struct {
 		name string

@@ -9,7 +9,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // clientOver is an in-process client with another KV.
@@ -46,7 +46,7 @@ func (kv *deadlineKV) Txn(ctx context.Context) clientv3.Txn {
 }
 
 func TestBounded(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	recorder := &deadlineKV{KV: e.Client(), t: t}
 	kv := etcd.Bounded(clientOver(e, recorder))
 	ctx := t.Context()

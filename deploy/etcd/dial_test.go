@@ -18,12 +18,12 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 func dial(t testing.TB, cfg etcd.Config) *clientv3.Client {
 	t.Helper()
-	cfg.Log = testLog(t)
+	cfg.Log = fixture.Log(t)
 	client, err := etcd.Dial(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func silent(t *testing.T) string {
 }
 
 func TestDialFails(t *testing.T) {
-	etcdAddr := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()
+	etcdAddr := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	webAddr := web.Listener.Addr().String()
@@ -81,7 +81,7 @@ func TestDialFails(t *testing.T) {
 		"no socket":            {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock", "is the server running"},
 		"file, not a socket":   {"unix://" + file, etcd.ErrUnreachable, "connection refused", "is etcd running"},
 		"unknown host":         {"host.invalid:2379", etcd.ErrUnreachable, "host.invalid", "host name"},
-		"no endpoint":          {"", nil, "no endpoint", "(etcd-endpoints-missing)"},
+		"no endpoint":          {"", nil, "no endpoint", "etcd-endpoints-missing"},
 		"no port":              {"http://127.0.0.1", nil, "not HOST:PORT", "https://HOST:PORT"},
 		"no host":              {":2379", nil, "not HOST:PORT", "HOST:PORT"},
 		"path":                 {"http://127.0.0.1:1/path", nil, `"http://127.0.0.1:1/path"`, "HOST:PORT"},
@@ -93,12 +93,12 @@ func TestDialFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			client, err := etcd.Dial(t.Context(), etcd.Config{
-				Endpoints: strings.Fields(test.endpoints), DialTimeout: 500 * time.Millisecond, Log: testLog(t),
+				Endpoints: strings.Fields(test.endpoints), DialTimeout: 500 * time.Millisecond, Log: fixture.Log(t),
 			})
 			if err == nil {
 				client.Close()
 			}
-			checkError(t, err, test.kind, test.words, test.hint)
+			fixture.WantError(t, err, test.kind, test.words, test.hint)
 			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("Dial took %s", took)
 			}
@@ -108,7 +108,7 @@ func TestDialFails(t *testing.T) {
 
 // One endpoint that answers is enough.
 func TestDialSomeEndpoints(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{closedPort(t), e.Addr()}})
 	if _, err := client.Put(t.Context(), "key", "value"); err != nil {
 		t.Error(err)
@@ -124,7 +124,7 @@ func TestDialCancelled(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		_, err := etcd.Dial(ctx, etcd.Config{
-			Endpoints: []string{silent(t)}, User: user, DialTimeout: time.Minute, Log: testLog(t),
+			Endpoints: []string{silent(t)}, User: user, DialTimeout: time.Minute, Log: fixture.Log(t),
 		})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -137,9 +137,9 @@ func TestDialCancelled(t *testing.T) {
 
 // The client outlives the context it was dialled with.
 func TestDialContext(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	ctx, cancel := context.WithCancel(t.Context())
-	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, Log: testLog(t)})
+	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, Log: fixture.Log(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestDialContext(t *testing.T) {
 
 func TestStderrStaysEmpty(t *testing.T) {
 	t.Parallel()
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -178,14 +178,14 @@ func TestStderrStaysEmpty(t *testing.T) {
 // An etcd that stands still keeps its connections. The client notices that it does not answer, and soon.
 func TestEtcdPaused(t *testing.T) {
 	t.Parallel()
-	process := etcdtest.StartProcess(t)
+	process := fixture.StartProcess(t)
 	kv := etcd.Bounded(dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: time.Second}))
 	if err := process.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	_, err := etcd.Exist(t.Context(), kv, []string{"key/0"})
-	checkError(t, err, etcd.ErrUnreachable, "no answer within", "etcdctl endpoint health")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "no answer within", "etcdctl endpoint health")
 	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("noticed after %s", took)
 	}
@@ -198,24 +198,24 @@ func TestEtcdPaused(t *testing.T) {
 }
 
 func TestAuthentication(t *testing.T) {
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	root := e.Client()
 	ctx := t.Context()
 	enableAuth(t, root)
 	for _, test := range []struct{ user, password, words, hint string }{
-		{"", "", "user name is empty", "(etcd-user-empty)"},
-		{"ship:wrong", "", "authentication failed", "(etcd-login)"},
-		{"nobody:x", "", "authentication failed", "(etcd-login)"},
-		{"ship:pass:word", "other", "authentication failed", "(etcd-login)"}, // etcdctl: then all of it is the name
+		{"", "", "user name is empty", "etcd-user-empty"},
+		{"ship:wrong", "", "authentication failed", "etcd-login"},
+		{"nobody:x", "", "authentication failed", "etcd-login"},
+		{"ship:pass:word", "other", "authentication failed", "etcd-login"}, // etcdctl: then all of it is the name
 	} {
 		_, err := etcd.Dial(ctx, etcd.Config{
 			Endpoints: []string{e.Addr()}, User: test.user, Password: test.password,
-			DialTimeout: time.Minute, Log: testLog(t),
+			DialTimeout: time.Minute, Log: fixture.Log(t),
 		})
-		checkError(t, err, etcd.ErrDenied, test.words, test.hint)
+		fixture.WantError(t, err, etcd.ErrDenied, test.words, test.hint)
 	}
-	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: testLog(t)})
-	checkError(t, err, nil, `no password for user "ship"`, "(etcd-password-missing)")
+	_, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{e.Addr()}, User: "ship", Log: fixture.Log(t)})
+	fixture.WantError(t, err, nil, `no password for user "ship"`, "etcd-password-missing")
 
 	for _, user := range []etcd.Config{{User: "ship", Password: "pass:word"}, {User: "ship:pass:word"}} {
 		user.Endpoints, user.DialTimeout = []string{e.Addr()}, time.Minute // bcrypt is slow under the race detector
@@ -235,9 +235,9 @@ func checkShip(t *testing.T, client *clientv3.Client) {
 		t.Errorf("%v, %v", exist, err)
 	}
 	put(t, w, "/theirs", nil)
-	checkError(t, w.Barrier(), etcd.ErrDenied, "/theirs", "role")
+	fixture.WantError(t, w.Barrier(), etcd.ErrDenied, "/theirs", "role")
 	_, err := etcd.Exist(ctx, client, []string{"/theirs"})
-	checkError(t, err, etcd.ErrDenied, "permission denied", "role")
+	fixture.WantError(t, err, etcd.ErrDenied, "permission denied", "role")
 	if space, err := etcd.ReadSpace(ctx, client); err != nil || space.Quota != 8<<30 || space.NoSpace {
 		t.Errorf("%+v, %v", space, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // enableAuth makes the user ship, who may do anything below /ours/.
@@ -44,7 +44,7 @@ func enableAuth(t *testing.T, root *clientv3.Client) {
 func TestExpiredToken(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, []string{"server"}, nil)
-	p := etcdtest.StartProcess(t, "--bcrypt-cost=4",
+	p := fixture.StartProcess(t, "--bcrypt-cost=4",
 		"--auth-token=jwt,sign-method=ES256,ttl=1s,pub-key="+ca.File("server.crt")+",priv-key="+ca.File("server.key"))
 	root := dial(t, etcd.Config{Endpoints: []string{p.URL()}})
 	enableAuth(t, root)
@@ -127,7 +127,7 @@ func awaitExpiry(t *testing.T, addr string) {
 // A token that etcd has forgotten is renewed, too.
 func TestForgottenToken(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProcess(t, "--bcrypt-cost=4")
+	p := fixture.StartProcess(t, "--bcrypt-cost=4")
 	root := dial(t, etcd.Config{Endpoints: []string{p.URL()}})
 	enableAuth(t, root)
 	kv := etcd.Bounded(dial(t, etcd.Config{Endpoints: []string{p.URL()}, User: "ship", Password: "pass:word"}))

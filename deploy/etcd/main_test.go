@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
-	"refship/deploy/fault"
 )
 
 // childEnv names what the test binary does when a test runs it as a child.
@@ -39,11 +37,6 @@ func childDial() {
 	}
 }
 
-// testLog writes to the test's output.
-func testLog(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
 // valuesOf reads keys, one by one; nil for one that is not there.
 func valuesOf(t *testing.T, client *clientv3.Client, keys []string) [][]byte {
 	t.Helper()
@@ -62,24 +55,3 @@ func valuesOf(t *testing.T, client *clientv3.Client, keys []string) [][]byte {
 
 // same tells whether two errors are one value, not only of one kind.
 func same(a, b error) bool { return a == b } //nolint:errorlint // the identity is what is asked
-
-// checkError wants err to be sort (nil: any error), and wants words in its message and in its remedy or reason.
-func checkError(t *testing.T, err, sort error, words, remedy string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one with %q", words)
-	}
-	if sort != nil && !errors.Is(err, sort) {
-		t.Errorf("%v is not %q", err, sort)
-	}
-	if !strings.Contains(err.Error(), words) {
-		t.Errorf("error %q lacks %q", err, words)
-	}
-	reason, _ := fault.ReasonOf(err)
-	if got := fmt.Sprintf("%s (%s)", fault.RemedyOf(err), reason); !strings.Contains(got, remedy) {
-		t.Errorf("remedy %q of %q lacks %q", got, err, remedy)
-	}
-	if strings.Contains(err.Error(), "rpc error") {
-		t.Errorf("error %q speaks gRPC", err)
-	}
-}

@@ -14,7 +14,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 func TestObserved(t *testing.T) {
@@ -30,7 +30,7 @@ func TestObserved(t *testing.T) {
 		got = append(got, seen{r.Op, r.Code})
 	}
 	// Dialled: in process, etcd may answer although the context has ended.
-	client := dial(t, etcd.Config{Endpoints: []string{etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()}})
+	client := dial(t, etcd.Config{Endpoints: []string{fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()}})
 	client.KV = etcd.Observed(client.KV, done)
 	ctx := t.Context()
 	ended, cancel := context.WithCancel(ctx)
@@ -126,8 +126,8 @@ func (l leases) wantNothing(t *testing.T) {
 // With an etcd of its own, which can be killed, and with the one in this process, which is not asked over a connection.
 func TestObservedLease(t *testing.T) {
 	t.Parallel()
-	process := etcdtest.StartProcess(t)
-	t.Run("in process", func(t *testing.T) { observeLeases(t, etcdtest.New(t).Client()) })
+	process := fixture.StartProcess(t)
+	t.Run("in process", func(t *testing.T) { observeLeases(t, fixture.NewEtcd(t).Client()) })
 	t.Run("process", func(t *testing.T) {
 		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}})
 		seen := observeLeases(t, client)

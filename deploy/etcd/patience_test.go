@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fixture"
 )
 
 // sick is an etcd in trouble: every request takes some time, and ends with an error or without.
@@ -111,7 +112,7 @@ func TestPatience(t *testing.T) {
 					t.Errorf("took %s, want %s to %s", took, test.from, test.to)
 				}
 				if test.words != "" {
-					checkError(t, etcd.Classify(err), nil, test.words, test.remedy)
+					fixture.WantError(t, etcd.Classify(err), nil, test.words, test.remedy)
 				} else if err != nil {
 					t.Error(err)
 				}

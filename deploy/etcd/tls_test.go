@@ -7,13 +7,13 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 // newAuthority makes a CA for one test, with certificates for servers and clients, by name.
-func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
+func newAuthority(t *testing.T, servers, clients []string) *fixture.Authority {
 	t.Helper()
-	ca, err := etcdtest.NewAuthority(t.TempDir())
+	ca, err := fixture.NewAuthority(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func newAuthority(t *testing.T, servers, clients []string) *etcdtest.Authority {
 func TestTLS(t *testing.T) {
 	ca, other := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, nil, []string{"client"})
 	// All addresses: only possible with TLS.
-	e := etcdtest.Start(t, embedded.Config{
+	e := fixture.StartEtcd(t, embedded.Config{
 		Listen:   "0.0.0.0:0",
 		CertFile: ca.File("server.crt"), KeyFile: ca.File("server.key"), TrustedCAFile: ca.File("ca.crt"),
 	})
@@ -38,7 +38,7 @@ func TestTLS(t *testing.T) {
 	}
 	good := etcd.Config{
 		Endpoints: []string{"https://127.0.0.1:" + port},
-		CACert:    ca.File("ca.crt"), Cert: ca.File("client.crt"), Key: ca.File("client.key"), Log: testLog(t),
+		CACert:    ca.File("ca.crt"), Cert: ca.File("client.crt"), Key: ca.File("client.key"), Log: fixture.Log(t),
 	}
 	for _, endpoint := range []string{good.Endpoints[0], "127.0.0.1:" + port} {
 		cfg := good
@@ -63,15 +63,15 @@ func TestTLS(t *testing.T) {
 	}{
 		"wrong CA": {
 			func(c *etcd.Config) { c.CACert = other.File("ca.crt") },
-			etcd.ErrDenied, "signed by unknown authority", "(etcd-ca)",
+			etcd.ErrDenied, "signed by unknown authority", "etcd-ca",
 		},
 		"no client certificate": {
 			func(c *etcd.Config) { c.Cert, c.Key = "", "" },
-			etcd.ErrDenied, "certificate required", "(etcd-certificate-missing)",
+			etcd.ErrDenied, "certificate required", "etcd-certificate-missing",
 		},
 		"client certificate of another CA": {
 			func(c *etcd.Config) { c.Cert, c.Key = other.File("client.crt"), other.File("client.key") },
-			etcd.ErrDenied, "tls: ", "(etcd-certificate-refused)",
+			etcd.ErrDenied, "tls: ", "etcd-certificate-refused",
 		},
 		"name that is not in the certificate": {
 			func(c *etcd.Config) { c.Endpoints = []string{"https://127.0.0.2:" + port} },
@@ -85,10 +85,10 @@ func TestTLS(t *testing.T) {
 		},
 		"plain with TLS files": {
 			func(c *etcd.Config) { c.Endpoints = []string{"http://127.0.0.1:" + port} },
-			nil, "is plain HTTP", "(etcd-tls-files-unused)",
+			nil, "is plain HTTP", "etcd-tls-files-unused",
 		},
 		"certificate without key": {
-			func(c *etcd.Config) { c.Key = "" }, nil, "together", "(etcd-certificate-half)",
+			func(c *etcd.Config) { c.Key = "" }, nil, "together", "etcd-certificate-half",
 		},
 		"no CA file": {
 			func(c *etcd.Config) { c.CACert = ca.File("none") }, nil, ca.File("none"), "",
@@ -107,7 +107,7 @@ func TestTLS(t *testing.T) {
 			if err == nil {
 				client.Close()
 			}
-			checkError(t, err, test.kind, test.words, test.hint)
+			fixture.WantError(t, err, test.kind, test.words, test.hint)
 		})
 	}
 }

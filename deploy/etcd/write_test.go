@@ -20,8 +20,8 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // bothClients runs a test with the in-process and with a dialled client.
@@ -31,7 +31,7 @@ func bothClients(t *testing.T, cfg embedded.Config, test func(*testing.T, *clien
 		t.Run(way, func(t *testing.T) {
 			cfg := cfg
 			cfg.Listen = "127.0.0.1:0"
-			e := etcdtest.Start(t, cfg)
+			e := fixture.StartEtcd(t, cfg)
 			if way == "in-process" {
 				test(t, e.Client())
 			} else {
@@ -57,7 +57,7 @@ func barrier(t testing.TB, w *etcd.Writer) {
 
 // What is put is read back, of any size.
 func TestWriteReadBack(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	run := 0
 	rapid.Check(t, func(r *rapid.T) {
 		run++
@@ -151,7 +151,7 @@ func TestValueLimit(t *testing.T) {
 		barrier(t, w)
 
 		err := w.Put("large", make([]byte, etcd.MaxValue+1))
-		checkError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
+		fixture.WantError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
 		if !fault.Is(err, fault.Refused) {
 			t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 		}
@@ -173,7 +173,7 @@ func TestValueLimit(t *testing.T) {
 }
 
 func TestSameKeyTwice(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
 	for range 3 {
 		put(t, w, "key", []byte("value"))
@@ -191,11 +191,11 @@ func TestSameKeyTwice(t *testing.T) {
 }
 
 func TestEmptyKey(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	w := etcd.NewWriter(t.Context(), e.Client())
-	checkError(t, w.Put("", nil), nil, "the key is empty", "")
+	fixture.WantError(t, w.Put("", nil), nil, "the key is empty", "")
 	_, err := etcd.Exist(t.Context(), e.Client(), []string{"a", ""})
-	checkError(t, err, nil, "the key is empty", "")
+	fixture.WantError(t, err, nil, "the key is empty", "")
 	if have, err := etcd.Exist(t.Context(), e.Client(), nil); err != nil || len(have) != 0 {
 		t.Errorf("no keys: %v, %v", have, err)
 	}
@@ -248,7 +248,7 @@ func TestFull(t *testing.T) {
 				err = w.Barrier()
 			}
 		}
-		checkError(t, err, etcd.ErrFull, "database space exceeded", "compact")
+		fixture.WantError(t, err, etcd.ErrFull, "database space exceeded", "compact")
 		if again := w.Put("small", nil); !same(again, err) {
 			t.Errorf("after the error Put said %v", again)
 		}
@@ -268,7 +268,7 @@ func TestFull(t *testing.T) {
 		}
 		// The alarm stands against the smallest put; what was written can go.
 		_, err = client.Put(t.Context(), "small", "")
-		checkError(t, etcd.Classify(err), etcd.ErrFull, "", "")
+		fixture.WantError(t, etcd.Classify(err), etcd.ErrFull, "", "")
 		if _, err := client.Delete(t.Context(), "key/", clientv3.WithPrefix()); err != nil {
 			t.Error(err)
 		}
@@ -327,7 +327,7 @@ func (txn *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 }
 
 func TestTransientErrors(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for _, fault := range []error{
 		rpctypes.ErrLeaderChanged, rpctypes.ErrGRPCNoLeader, rpctypes.ErrTooManyRequests,
 	} {
@@ -360,7 +360,7 @@ func TestTransientErrors(t *testing.T) {
 }
 
 func TestErrorEndsWriter(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for _, fault := range []error{
 		rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrTooManyOps, errors.New("other"),
 	} {
@@ -397,7 +397,7 @@ func TestErrorEndsWriter(t *testing.T) {
 // While etcd does not answer, no more than InFlight txns are under way and Put
 // lets one more batch gather.
 func TestWriterBounded(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	open := make(chan struct{})
 	kv := &faultyKV{KV: e.Client(), before: func() error { <-open; return nil }}
 	w := etcd.NewWriter(t.Context(), kv)
@@ -430,7 +430,7 @@ func TestWriterBounded(t *testing.T) {
 }
 
 func TestWriterCancelled(t *testing.T) {
-	e := etcdtest.New(t)
+	e := fixture.NewEtcd(t)
 	for name, fault := range map[string]error{"under way": nil, "between tries": rpctypes.ErrLeaderChanged} {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := etcd.NewWriter(ctx, etcd.Bounded(clientOver(e, &faultyKV{KV: e.Client(), before: func() error {
@@ -459,19 +459,19 @@ func TestWriterCancelled(t *testing.T) {
 // A stopped etcd is unreachable, for reads and writes of a dialled client too.
 func TestStoppedEtcd(t *testing.T) {
 	t.Parallel()
-	e := etcdtest.Start(t, embedded.Config{Listen: "127.0.0.1:0"})
+	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{e.Addr()}})
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
 	kv := etcd.Bounded(client)
 	_, err := etcd.Exist(t.Context(), kv, []string{"key"})
-	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
 	w := etcd.NewWriter(t.Context(), kv)
 	put(t, w, "key", nil)
-	checkError(t, w.Barrier(), etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, w.Barrier(), etcd.ErrUnreachable, "connection refused", "is etcd running")
 	_, err = etcd.ReadSpace(t.Context(), client)
-	checkError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
 }
 
 // Many large values at once.

@@ -7,15 +7,15 @@ import (
 	"strings"
 	"testing"
 
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 // BenchmarkBlobs reads 20,000 files of 9.8 KB (196 MB), beside git alone, whose output is thrown away.
 func BenchmarkBlobs(b *testing.B) {
 	const count, size = 20_000, 9_800
-	g := gittest.New(b)
+	g := fixture.NewRepository(b)
 	_, oids := g.ManyFiles(count, size)
 	buf := make([]byte, 64<<10)
 
@@ -64,7 +64,7 @@ func BenchmarkBlobs(b *testing.B) {
 	})
 }
 
-func benchBlobs(b *testing.B, g *gittest.Repository, oids []git.OID, size int64, fn func(int64, io.Reader) error) {
+func benchBlobs(b *testing.B, g *fixture.Repository, oids []git.OID, size int64, fn func(int64, io.Reader) error) {
 	b.Helper()
 	r := open(g)
 	b.SetBytes(int64(len(oids)) * size)
@@ -79,7 +79,7 @@ func benchBlobs(b *testing.B, g *gittest.Repository, oids []git.OID, size int64,
 
 // BenchmarkOpen is what a push pays for: open, one commit, close.
 func BenchmarkOpen(b *testing.B) {
-	g := gittest.New(b)
+	g := fixture.NewRepository(b)
 	commit := g.CommitTree(g.Tree(), "one")
 	for b.Loop() {
 		r, err := git.OpenRepository(b.Context(), g.Dir, nil)
@@ -97,7 +97,7 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkBetween walks the longest history that is walked, and asks git for one that is one longer.
 func BenchmarkBetween(b *testing.B) {
-	g := gittest.New(b)
+	g := fixture.NewRepository(b)
 	c := g.Line("main", 1200, git.OID{})
 	r := open(g)
 	for name, n := range map[string]int{"1": 1, "1000": 1000, "1001": 1001} {

@@ -4,19 +4,19 @@ import (
 	"strings"
 	"testing"
 
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 )
 
 // rawCommit stores any bytes as a commit, without git's checks.
-func rawCommit(g *gittest.Repository, raw string) git.OID {
+func rawCommit(g *fixture.Repository, raw string) git.OID {
 	g.Helper()
-	return gittest.OID(g.GitInput(raw, "hash-object", "-t", "commit", "--literally", "-w", "--stdin"))
+	return fixture.OID(g.GitInput(raw, "hash-object", "-t", "commit", "--literally", "-w", "--stdin"))
 }
 
 // TestCommitIsAsGitReadsIt: headers that go on, unknown ones, and a message that looks like headers.
 func TestCommitIsAsGitReadsIt(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	r := open(g)
 	tree := g.Tree()
 	a, b := g.CommitTree(tree, "a"), g.CommitTree(tree, "b")
@@ -59,7 +59,7 @@ func TestCommitIsAsGitReadsIt(t *testing.T) {
 }
 
 func TestMalformedCommits(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	r := open(g)
 	for _, raw := range []string{
 		"", "\n", "subject\n", "tree\n\nx", "tree 12\n\nx", "author A <a@x> 1 +0000\ntree " + g.Tree().String() + "\n\nx",

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 )
 
 func newestFirst(oids []git.OID) []git.OID {
@@ -26,7 +26,7 @@ func newestFirst(oids []git.OID) []git.OID {
 }
 
 func TestBetweenLinear(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	c := g.Line("main", 1200, git.OID{})
 	side := g.Line("side", 3, c[1100])
 	other := g.Line("other", 2, git.OID{})
@@ -61,7 +61,7 @@ func TestBetweenLinear(t *testing.T) {
 		got, err := r.Between(t.Context(), q.ancestor, q.descendant, q.limit)
 		if err != nil {
 			t.Errorf("%s: %v", q.why, err)
-		} else if d := cmp.Diff(q.want, got, gittest.EqualOIDs); d != "" {
+		} else if d := cmp.Diff(q.want, got, fixture.EqualOIDs); d != "" {
 			t.Errorf("%s: %s", q.why, d)
 		}
 	}
@@ -69,7 +69,7 @@ func TestBetweenLinear(t *testing.T) {
 
 // TestBetweenMerges: a criss-cross history, where two commits have two best common ancestors.
 func TestBetweenMerges(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	empty := g.Tree()
 	base := g.CommitTree(empty, "base")
 	a, b := g.CommitTree(empty, "a", base), g.CommitTree(empty, "b", base)
@@ -113,7 +113,7 @@ func TestBetweenMerges(t *testing.T) {
 
 // TestBetweenRandomHistory compares every pair of a random history with reachability computed here.
 func TestBetweenRandomHistory(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	r := open(g)
 	empty := g.Tree()
 	round := 0
@@ -166,9 +166,9 @@ func TestBetweenRandomHistory(t *testing.T) {
 }
 
 func TestBetweenUnknown(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	commit := g.CommitTree(g.Tree(), "one")
-	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	none := fixture.OID("00112233445566778899aabbccddeeff00112233")
 	r := open(g)
 	for _, ancestor := range []git.OID{none, g.Tree()} {
 		if _, err := r.Between(t.Context(), ancestor, commit, 5); !errors.Is(err, git.ErrUnknownCommit) ||
@@ -192,7 +192,7 @@ func TestBetweenUnknown(t *testing.T) {
 
 // TestBetweenGitFails: git's own words, when git was asked and could not answer.
 func TestBetweenGitFails(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	empty := g.Tree()
 	base := g.CommitTree(empty, "base")
 	lost := g.CommitTree(empty, "lost", base)
@@ -210,7 +210,7 @@ func TestBetweenGitFails(t *testing.T) {
 
 // TestBetweenGrafts: what a repository says of parents elsewhere than in the commits does not count.
 func TestBetweenGrafts(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	empty := g.Tree()
 	a, b := g.CommitTree(empty, "a"), g.CommitTree(empty, "b")
 	top := g.CommitTree(empty, "top", b, g.CommitTree(empty, "c"))
@@ -231,16 +231,16 @@ func TestBetweenGrafts(t *testing.T) {
 
 // TestBetweenShallow: a parent that a shallow repository lacks is the end of what can be known.
 func TestBetweenShallow(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	c := g.Line("main", 10, git.OID{})
 	other := g.Line("other", 1, git.OID{})
-	shallow := gittest.New(t)
+	shallow := fixture.NewRepository(t)
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/main")
 	shallow.Git("fetch", "-q", "--depth=3", "file://"+g.Dir, "refs/heads/other")
 	r := open(shallow)
 	got, err := r.Between(t.Context(), c[7], c[9], 5)
 	if want := (git.Range{Related: true, Commits: newestFirst(c[8:])}); err != nil ||
-		!cmp.Equal(got, want, gittest.EqualOIDs) {
+		!cmp.Equal(got, want, fixture.EqualOIDs) {
 		t.Error(got, err)
 	}
 	if got, err := r.Between(t.Context(), other[0], c[9], 5); err != nil || got.Related {

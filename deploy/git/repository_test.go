@@ -21,14 +21,14 @@ import (
 	"go.uber.org/goleak"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(g *gittest.Repository, env ...string) *git.Repository {
+func open(g *fixture.Repository, env ...string) *git.Repository {
 	g.Helper()
 	r, err := git.OpenRepository(context.Background(), g.Dir, env)
 	if err != nil {
@@ -86,7 +86,7 @@ func build(t *testing.T, r *git.Repository, oid git.OID) *tree.Node {
 
 // TestTreeOfWorkTree commits a real directory with everything that is odd in it, and reads it back.
 func TestTreeOfWorkTree(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	work := t.TempDir()
 	files := map[string]string{
 		"empty": "", "with space": "1", "line\nfeed": "2", "tab\t": "3", "caf\xe9 not utf-8": "4", "日本": "5",
@@ -115,7 +115,7 @@ func TestTreeOfWorkTree(t *testing.T) {
 	}
 	w := g.With("GIT_WORK_TREE=" + work)
 	w.Git("-c", "core.bare=false", "add", "--all", "--force")
-	sub := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	sub := fixture.OID("00112233445566778899aabbccddeeff00112233")
 	w.Git("-c", "core.bare=false", "update-index", "--add", "--cacheinfo", "160000,"+sub.String()+",vendor/lib")
 	root := w.OID("write-tree")
 
@@ -145,7 +145,7 @@ func TestTreeOfWorkTree(t *testing.T) {
 	}
 	vendor := build(t, r, entry("vendor").OID).Entries
 	want := []tree.Entry{{Mode: filemode.Submodule, Name: "lib", OID: sub}}
-	if d := cmp.Diff(want, vendor, gittest.EqualOIDs); d != "" {
+	if d := cmp.Diff(want, vendor, fixture.EqualOIDs); d != "" {
 		t.Error(d)
 	}
 }
@@ -168,9 +168,9 @@ func listNode(t *testing.T, r *git.Repository, n *tree.Node, prefix string) stri
 }
 
 func TestEmptyRepository(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	r := open(g)
-	empty := gittest.OID("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+	empty := fixture.OID("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 	if entries, err := r.Tree(empty); err != nil || len(entries) != 0 {
 		t.Errorf("empty tree: %v, %v", entries, err)
 	}
@@ -191,7 +191,7 @@ func TestEmptyRepository(t *testing.T) {
 }
 
 func TestLargeDirectory(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	blob := g.Blob("x")
 	lines := make([]string, 20_000)
 	for i := range lines {
@@ -205,7 +205,7 @@ func TestLargeDirectory(t *testing.T) {
 }
 
 func TestTreeRefuses(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	r := open(g)
 	blob, dir := g.Blob("x"), g.Tree()
 	for _, c := range []struct{ why, raw, want string }{
@@ -246,13 +246,13 @@ func TestTreeRefuses(t *testing.T) {
 }
 
 func TestWrongTypeAndMissing(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	blob := g.Blob("x")
 	dir := g.Tree("100644 blob " + blob.String() + "\tx")
 	commit := g.CommitTree(dir, "one")
 	g.Git("tag", "-a", "-m", "tagged", "v1", commit.String())
 	tag := g.OID("rev-parse", "v1")
-	none := gittest.OID("00112233445566778899aabbccddeeff00112233")
+	none := fixture.OID("00112233445566778899aabbccddeeff00112233")
 	r := open(g)
 	ctx := t.Context()
 	for _, c := range []struct {
@@ -286,7 +286,7 @@ func TestWrongTypeAndMissing(t *testing.T) {
 func readNothing(int, int64, io.Reader) error { return nil }
 
 func TestRaw(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	blob := g.Blob("push certificate")
 	dir := g.Tree("100644 blob " + blob.String() + "\tx")
 	commit := g.CommitTree(dir, "one")
@@ -301,7 +301,7 @@ func TestRaw(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	oid := g.Blob(strings.Repeat("x", git.MaxObjectSize+1))
 	r := open(g)
 	want := fmt.Sprintf("blob %s has %d bytes (limit %d)", oid, git.MaxObjectSize+1, git.MaxObjectSize)
@@ -323,7 +323,7 @@ func TestTooLarge(t *testing.T) {
 }
 
 func TestTreeAt(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	blob := g.Blob("x")
 	deep := g.Tree("100644 blob " + blob.String() + "\tfile")
 	mid := g.Tree("40000 tree "+deep.String()+"\td e\xff", "120000 blob "+blob.String()+"\tlink",
@@ -366,7 +366,7 @@ func TestTreeAt(t *testing.T) {
 
 // TestQuarantine reads objects that are in another object directory, as a pre-receive hook's are.
 func TestQuarantine(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	old := g.Blob("old")
 	quarantine := t.TempDir()
 	env := []string{
@@ -391,7 +391,7 @@ func TestQuarantine(t *testing.T) {
 }
 
 func TestReplaceIsIgnored(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	blob, other := g.Blob("one"), g.Blob("two")
 	g.Git("replace", blob.String(), other.String())
 	err := open(g).Blobs(t.Context(), []git.OID{blob}, func(_ int, _ int64, r io.Reader) error {
@@ -407,7 +407,7 @@ func TestReplaceIsIgnored(t *testing.T) {
 }
 
 // overwrite puts an object's file in the place of another's: bytes that are a good object, but not the one named.
-func overwrite(t *testing.T, g *gittest.Repository, oid git.OID, file []byte) {
+func overwrite(t *testing.T, g *fixture.Repository, oid git.OID, file []byte) {
 	t.Helper()
 	path := filepath.Join(g.Dir, "objects", oid.String()[:2], oid.String()[2:])
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -448,7 +448,7 @@ func TestCorruptObject(t *testing.T) {
 			return errors.Is(err, git.ErrCorrupt) && strings.Contains(err.Error(), "is empty")
 		}},
 		{"cut off", func(t *testing.T) []byte {
-			b := loose(t, "tree 5000\x00"+gittest.Content(1, 5000))
+			b := loose(t, "tree 5000\x00"+fixture.Content(1, 5000))
 			return b[:len(b)/2]
 		},
 			func(err error) bool {
@@ -456,7 +456,7 @@ func TestCorruptObject(t *testing.T) {
 			}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			g := gittest.New(t)
+			g := fixture.NewRepository(t)
 			good := g.Tree("100644 blob " + g.Blob("x").String() + "\tx")
 			bad := g.Tree("100644 blob " + g.Blob("x").String() + "\ty")
 			overwrite(t, g, bad, c.file(t))
@@ -475,7 +475,7 @@ func TestCorruptObject(t *testing.T) {
 
 // TestCorruptBlob: git does not hash what it hands over, HashBlob does.
 func TestCorruptBlob(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	oid := g.Blob("one")
 	overwrite(t, g, oid, loose(t, "blob 3\x00two"))
 	hash := func() git.OID {
@@ -502,7 +502,7 @@ func TestCorruptBlob(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Run("sha256", func(t *testing.T) {
-		g := gittest.New(t, "--object-format=sha256")
+		g := fixture.NewRepository(t, "--object-format=sha256")
 		_, err := git.OpenRepository(t.Context(), g.Dir, nil)
 		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), g.Dir+" uses sha256 objects") ||
 			fault.RemedyOf(err) == "" {
@@ -536,7 +536,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 	t.Run("unknown extension", func(t *testing.T) {
-		g := gittest.New(t)
+		g := fixture.NewRepository(t)
 		g.Git("config", "core.repositoryFormatVersion", "1")
 		g.Git("config", "extensions.fromTheFuture", "true")
 		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); err == nil ||
@@ -545,7 +545,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 	t.Run("context over", func(t *testing.T) {
-		g := gittest.New(t)
+		g := fixture.NewRepository(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cause := errors.New("server stops")
 		cancel(cause)
@@ -554,14 +554,14 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 	t.Run("no git", func(t *testing.T) {
-		g := gittest.New(t)
+		g := fixture.NewRepository(t)
 		t.Setenv("PATH", t.TempDir())
 		if _, err := git.OpenRepository(t.Context(), g.Dir, nil); !errors.Is(err, exec.ErrNotFound) {
 			t.Error(err)
 		}
 	})
 	t.Run("old git", func(t *testing.T) {
-		g := gittest.New(t)
+		g := fixture.NewRepository(t)
 		system, err := exec.LookPath("git")
 		if err != nil {
 			t.Fatal(err)
@@ -584,7 +584,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestLinkedWorktree: the git directory of a linked worktree has its objects and its config elsewhere.
 func TestLinkedWorktree(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	commit := g.CommitTree(g.Tree(), "one")
 	g.Git("worktree", "add", "-q", "--detach", filepath.Join(t.TempDir(), "w"), commit.String())
 	r, err := git.OpenRepository(t.Context(), filepath.Join(g.Dir, "worktrees", "w"), nil)

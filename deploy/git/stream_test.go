@@ -15,14 +15,14 @@ import (
 	"syscall"
 	"testing"
 
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 	"refship/deploy/tree"
 )
 
 // TestBlobs reads 3,000 blobs whole, in part and not at all, and each is the one that was asked for.
 func TestBlobs(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(3000, 700)
 	r := open(g)
 	next := 0
@@ -31,7 +31,7 @@ func TestBlobs(t *testing.T) {
 			return fmt.Errorf("blob %d of size %d where %d was to come", i, size, next)
 		}
 		next++
-		want := gittest.Content(i, 700)[:[]int{700, 0, 1, 699}[i%4]]
+		want := fixture.Content(i, 700)[:[]int{700, 0, 1, 699}[i%4]]
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(content, got); err != nil {
 			return err
@@ -50,7 +50,7 @@ func TestBlobs(t *testing.T) {
 }
 
 func TestBlobsOfNothing(t *testing.T) {
-	r := open(gittest.New(t))
+	r := open(fixture.NewRepository(t))
 	if err := r.Blobs(t.Context(), nil, readNothing); err != nil {
 		t.Error(err)
 	}
@@ -59,8 +59,8 @@ func TestBlobsOfNothing(t *testing.T) {
 // TestFullPipes asks for far more than fits the pipe to git, of which each answer is larger than the pipe from git:
 // whoever wrote all requests before reading, or the other way round, would hang here.
 func TestFullPipes(t *testing.T) {
-	g := gittest.New(t)
-	large := g.Blob(gittest.Content(1, 100_000))
+	g := fixture.NewRepository(t)
+	large := g.Blob(fixture.Content(1, 100_000))
 	oids := make([]git.OID, 2500) // 125 KB of requests, where a pipe holds 64
 	for i := range oids {
 		oids[i] = large
@@ -78,8 +78,8 @@ func TestFullPipes(t *testing.T) {
 
 func TestLargeBlobInBoundedMemory(t *testing.T) {
 	const size = 50 << 20
-	g := gittest.New(t)
-	content := strings.Repeat(gittest.Content(1, 1<<20), size>>20)
+	g := fixture.NewRepository(t)
+	content := strings.Repeat(fixture.Content(1, 1<<20), size>>20)
 	oid := g.Blob(content)
 	want := sha256.Sum256([]byte(content))
 	r := open(g)
@@ -109,7 +109,7 @@ func works(t *testing.T, r *git.Repository, oids []git.OID) {
 	err := r.Blobs(context.Background(), oids, func(i int, size int64, content io.Reader) error {
 		n++
 		b, err := io.ReadAll(content)
-		if string(b) != gittest.Content(i, int(size)) {
+		if string(b) != fixture.Content(i, int(size)) {
 			return fmt.Errorf("blob %d has other bytes", i)
 		}
 		return err
@@ -120,7 +120,7 @@ func works(t *testing.T, r *git.Repository, oids []git.OID) {
 }
 
 func TestBlobsStopped(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(2500, 3000)
 	stop := errors.New("enough")
 	for _, at := range []int{0, 1, 499, 500, 2499} {
@@ -211,7 +211,7 @@ func TestBlobsStopped(t *testing.T) {
 		works(t, r, oids)
 	})
 	t.Run("pack gone bad", func(t *testing.T) {
-		bad := gittest.New(t)
+		bad := fixture.NewRepository(t)
 		_, oids := bad.ManyFiles(300, 3000)
 		packs, err := filepath.Glob(filepath.Join(bad.Dir, "objects/pack/*.pack"))
 		if err != nil || len(packs) != 1 {
@@ -244,7 +244,7 @@ func TestBlobsStopped(t *testing.T) {
 }
 
 func TestContentAfterCallback(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(2, 3000)
 	var kept io.Reader
 	err := open(g).Blobs(t.Context(), oids, func(i int, _ int64, content io.Reader) error {
@@ -263,7 +263,7 @@ func TestContentAfterCallback(t *testing.T) {
 
 // TestCloseWhileReading: Close ends a running call, which says so, and leaves no process.
 func TestCloseWhileReading(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(2500, 3000)
 	r, err := git.OpenRepository(t.Context(), g.Dir, nil)
 	if err != nil {
@@ -303,7 +303,7 @@ func TestCloseWhileReading(t *testing.T) {
 }
 
 func TestContextOfOpenEndsGit(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(2500, 3000)
 	stop := errors.New("server stops")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -328,7 +328,7 @@ func TestContextOfOpenEndsGit(t *testing.T) {
 
 // TestWaitingForATurnEnds: a call that waits for another leaves when its own context ends.
 func TestWaitingForATurnEnds(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	_, oids := g.ManyFiles(2, 10)
 	r := open(g)
 	err := r.Blobs(t.Context(), oids, func(int, int64, io.Reader) error {
@@ -349,7 +349,7 @@ func TestWaitingForATurnEnds(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	commit, oids := g.ManyFiles(600, 900)
 	r := open(g)
 	var wg sync.WaitGroup
@@ -365,7 +365,7 @@ func TestConcurrentUse(t *testing.T) {
 						return io.ErrClosedPipe
 					}
 					b, err := io.ReadAll(content)
-					if string(b) != gittest.Content(i, 900) {
+					if string(b) != fixture.Content(i, 900) {
 						t.Errorf("blob %d has other bytes", i)
 					}
 					return err

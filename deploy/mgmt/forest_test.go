@@ -17,8 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/git/gittest"
 	"refship/deploy/mgmt"
 	"refship/deploy/mgmt/mgmttest"
 	"refship/deploy/tree"
@@ -87,10 +87,10 @@ func (f *forest) plant(leaves map[string]leaf) tree.Entry {
 
 func (f *forest) leaf(name string, l leaf) tree.Entry {
 	if l.mode == filemode.Submodule {
-		return tree.Entry{Mode: l.mode, Name: name, OID: gittest.OID(strings.Repeat("5d", 20))}
+		return tree.Entry{Mode: l.mode, Name: name, OID: fixture.OID(strings.Repeat("5d", 20))}
 	}
 	e := tree.Entry{
-		Mode: l.mode, Name: name, OID: gittest.BlobOID(l.content), Size: int64(len(l.content)), SHA256: sum(l.content),
+		Mode: l.mode, Name: name, OID: fixture.BlobOID(l.content), Size: int64(len(l.content)), SHA256: sum(l.content),
 	}
 	f.contents[e.OID] = l.content
 	if l.size > 0 {
@@ -150,7 +150,7 @@ func commit(t *testing.T, leaves map[string]leaf) (*forest, git.OID) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, leaves)
-	work := gittest.New(t).With("GIT_WORK_TREE=" + dir)
+	work := fixture.NewRepository(t).With("GIT_WORK_TREE=" + dir)
 	work.Git("-c", "core.bare=false", "add", "-A")
 	r, err := git.OpenRepository(context.Background(), work.Dir, nil)
 	if err != nil {

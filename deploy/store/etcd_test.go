@@ -6,13 +6,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/store"
 )
 
 // What a Reader finds in etcd.
 func TestReadingEtcd(t *testing.T) {
-	client := etcdtest.New(t).Client()
+	client := fixture.NewEtcd(t).Client()
 	var revisions []int64
 	for _, kv := range [][2]string{
 		{"/n/a", "old"}, {"/n/a", "new"}, {"/n/a0", "next to a"}, {"/n/b/1", "one"}, {"/n/b/0", ""}, {"/n/a/x", "below"},

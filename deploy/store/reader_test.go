@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -43,7 +43,7 @@ func TestReader(t *testing.T) {
 	}
 
 	// And it reads.
-	endpoint := etcdtest.Serve(t)
+	endpoint := fixture.ServeEtcd(t)
 	client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{endpoint}})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"refship/deploy/fault"
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/tree"
 )
 
@@ -60,7 +60,7 @@ func read(tb testing.TB, dir string, exclude ...string) *tree.Directory {
 }
 
 // writeTree is what git makes of a directory.
-func writeTree(g *gittest.Repository, dir string) tree.OID {
+func writeTree(g *fixture.Repository, dir string) tree.OID {
 	g.Helper()
 	work := g.With("GIT_WORK_TREE="+dir, "GIT_INDEX_FILE="+filepath.Join(g.TempDir(), "index"))
 	// A directory's own .gitattributes must change no byte.
@@ -76,7 +76,7 @@ func writeTree(g *gittest.Repository, dir string) tree.OID {
 }
 
 // same checks that a directory is what git says: its oid, every tree's entries and every blob's content.
-func same(tb testing.TB, g *gittest.Repository, d *tree.Directory, want tree.OID) {
+func same(tb testing.TB, g *fixture.Repository, d *tree.Directory, want tree.OID) {
 	tb.Helper()
 	if d.Root() != want {
 		tb.Fatalf("tree %s, git says %s", d.Root(), want)
@@ -134,7 +134,7 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 		".gitignore": "a\n*.txt\n", ".gitattributes": "* text eol=crlf\n", ".gitmodules": "", "ü\n\xff\x01": "odd",
 		"big": strings.Repeat("0123456789", 300_000),
 	})
-	d, g := read(t, dir), gittest.New(t)
+	d, g := read(t, dir), fixture.NewRepository(t)
 	same(t, g, d, writeTree(g, dir))
 	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil ||
 		d.Name != filepath.Base(dir) {
@@ -151,7 +151,7 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 
 func TestRandomDirectories(t *testing.T) {
 	t.Parallel()
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	name := rapid.OneOf(
 		rapid.SampledFrom([]string{"a", "a.b", "a-b", "a0", "a!", "A", "b", " ", "-", "*", "\\", "\n", "~",
 			".gitignore", ".gi", "git"}),
@@ -202,10 +202,10 @@ func TestEmptyDirectory(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
 		t.Errorf("empty, unmatched (-want +got):\n%s", diff)
 	}
-	if _, err := d.Tree(gittest.OID(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
+	if _, err := d.Tree(fixture.OID(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a tree that is not there: %v", err)
 	}
-	err = d.Blobs(t.Context(), []tree.OID{gittest.OID(strings.Repeat("ab", 20))}, nil)
+	err = d.Blobs(t.Context(), []tree.OID{fixture.OID(strings.Repeat("ab", 20))}, nil)
 	if !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
@@ -335,7 +335,7 @@ func TestChangedFiles(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, map[string]string{"sub/file": "before"})
 			d := read(t, dir)
-			before := []tree.OID{gittest.BlobOID("before")}
+			before := []tree.OID{fixture.BlobOID("before")}
 			if err := change(filepath.Join(dir, "sub/file")); err != nil {
 				t.Fatal(err)
 			}
@@ -359,7 +359,7 @@ func TestChangedFiles(t *testing.T) {
 		os.Symlink("after!", filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	err := d.Blobs(t.Context(), []tree.OID{gittest.BlobOID("before")}, func(_ int, _ int64, r io.Reader) error {
+	err := d.Blobs(t.Context(), []tree.OID{fixture.BlobOID("before")}, func(_ int, _ int64, r io.Reader) error {
 		_, err := io.ReadAll(r)
 		return err
 	})
@@ -390,7 +390,7 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"a": "a", "b": "b"})
 	d := read(t, dir)
-	a, b := gittest.BlobOID("a"), gittest.BlobOID("b")
+	a, b := fixture.BlobOID("a"), fixture.BlobOID("b")
 	calls, stop := 0, errors.New("stop")
 	var kept io.Reader
 	err := d.Blobs(t.Context(), []tree.OID{b, a, b}, func(_ int, _ int64, r io.Reader) error {
@@ -447,7 +447,7 @@ func TestFewFilesAreOpen(t *testing.T) {
 	}
 	var oids []tree.OID
 	for _, content := range all {
-		oids = append(oids, gittest.BlobOID(content))
+		oids = append(oids, fixture.BlobOID(content))
 	}
 	if err := d.Blobs(t.Context(), oids, func(i int, _ int64,
 		_ io.Reader) error {
@@ -470,7 +470,7 @@ func TestExcludes(t *testing.T) {
 		all[name] = name
 	}
 	fill(t, dir, all)
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	for _, patterns := range [][]string{
 		{"*.log", "!keep.log"}, {"*.log", "!sub"}, {"sub", "!sub/b"}, {"/b"}, {"sub/b"}, {"b/"}, {"sub/"},
 		{"**/sub/b"}, {"x/**/f"}, {"x/**"}, {"**"},
@@ -524,7 +524,7 @@ func TestRandomExcludes(t *testing.T) {
 		all[a] = "x"
 	}
 	fill(t, dir, all)
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	work := g.With("GIT_WORK_TREE=" + dir)
 	element := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "d", "*", "?", "[ab]", "[!a]", "[a-c]",
 		"[]-]", "\\a", "."}), 1, 4),

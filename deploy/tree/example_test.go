@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/tree"
 )
 
@@ -35,7 +35,7 @@ func exampleNode() *tree.Node {
 		file(filemode.Symlink, "README", "etc/motd"),
 		directory("etc", etc),
 		file(filemode.Executable, "run me", "#!/bin/sh\n"),
-		{Mode: filemode.Submodule, Name: "vendor", OID: gittest.OID("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
+		{Mode: filemode.Submodule, Name: "vendor", OID: fixture.OID("5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80")},
 	}}
 }
 

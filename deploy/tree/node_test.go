@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/tree"
 )
 
@@ -43,7 +43,7 @@ func drawNode(t *rapid.T, digits int) *tree.Node {
 	n := &tree.Node{}
 	for _, s := range rapid.SliceOfNDistinct(name, 0, 12, rapid.ID[string]).Draw(t, "names") {
 		e := tree.Entry{Mode: rapid.SampledFrom(modes).Draw(t, "mode"), Name: s}
-		e.OID = gittest.OID(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
+		e.OID = fixture.OID(rapid.StringMatching(fmt.Sprintf("[0-9a-f]{%d}", digits)).Draw(t, "oid"))
 		if e.Mode != filemode.Submodule {
 			e.Size = rapid.Int64Range(0, math.MaxInt64).Draw(t, "size")
 			copy(e.SHA256[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sha256"))
@@ -65,7 +65,7 @@ func TestNodeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("parse %q: %v", text, err)
 		}
-		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
+		if d := cmp.Diff(n, again, cmpopts.EquateEmpty(), fixture.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		if !bytes.Equal(text, again.Text()) {
@@ -90,7 +90,7 @@ func TestNodeOrderMatters(t *testing.T) {
 }
 
 func TestNodeOIDIsGits(t *testing.T) {
-	g := gittest.New(t)
+	g := fixture.NewRepository(t)
 	types := map[filemode.FileMode]string{filemode.Dir: "tree", filemode.Submodule: "commit"}
 	rapid.Check(t, func(rt *rapid.T) {
 		n := drawNode(rt, 40)
@@ -102,7 +102,7 @@ func TestNodeOIDIsGits(t *testing.T) {
 			}
 			fmt.Fprintf(&in, "%06o %s %s\t%s\x00", uint32(i.Mode), typ, i.OID, i.Name)
 		}
-		if want := gittest.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID() != want {
+		if want := fixture.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID() != want {
 			rt.Fatalf("oid %s, git mktree says %s", n.OID(), want)
 		}
 	})
@@ -295,7 +295,7 @@ func FuzzParseNode(f *testing.F) {
 		}
 		sorted := append([]tree.Entry(nil), n.Entries...)
 		sortAsGit(sorted)
-		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), gittest.EqualOIDs); d != "" {
+		if d := cmp.Diff(sorted, n.Entries, cmpopts.EquateEmpty(), fixture.EqualOIDs); d != "" {
 			t.Fatal(d)
 		}
 		names := map[string]bool{}
@@ -322,7 +322,7 @@ func TestEmptyNode(t *testing.T) {
 func largeNode(n int) *tree.Node {
 	node := &tree.Node{}
 	for i := range n {
-		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: gittest.BlobOID(fmt.Sprint(i)),
+		e := tree.Entry{Mode: filemode.Regular, Name: fmt.Sprintf("file%d", i), OID: fixture.BlobOID(fmt.Sprint(i)),
 			Size: int64(i)}
 		if i%10 == 0 {
 			e.Mode = filemode.Dir

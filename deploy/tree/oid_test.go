@@ -7,15 +7,15 @@ import (
 
 	"pgregory.net/rapid"
 
-	"refship/deploy/git/gittest"
+	"refship/deploy/fixture"
 	"refship/deploy/tree"
 )
 
 func TestOIDRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		digits := rapid.StringMatching(`[0-9a-f]{39}[1-9a-f]([0-9a-f]{24})?`).Draw(t, "digits")
-		oid := gittest.OID(digits)
-		if oid.String() != digits || oid.IsZero() || len(oid.Bytes()) != len(digits)/2 || oid != gittest.OID(digits) {
+		oid := fixture.OID(digits)
+		if oid.String() != digits || oid.IsZero() || len(oid.Bytes()) != len(digits)/2 || oid != fixture.OID(digits) {
 			t.Errorf("%q became %s with %d bytes", digits, oid, len(oid.Bytes()))
 		}
 		text, err := json.Marshal(map[tree.OID]tree.OID{oid: oid})
@@ -31,7 +31,7 @@ func TestOIDRoundTrip(t *testing.T) {
 
 // An oid of SHA-256 that ends with zeros is not that of SHA-1.
 func TestOIDsOfTwoKindsDiffer(t *testing.T) {
-	if a, b := gittest.OID(oidA), gittest.OID(oidA+strings.Repeat("0", 24)); a == b || a.String() == b.String() {
+	if a, b := fixture.OID(oidA), fixture.OID(oidA+strings.Repeat("0", 24)); a == b || a.String() == b.String() {
 		t.Errorf("%s and %s are the same", a, b)
 	}
 }
@@ -39,7 +39,7 @@ func TestOIDsOfTwoKindsDiffer(t *testing.T) {
 func TestZeroOID(t *testing.T) {
 	zeros := strings.Repeat("0", 40)
 	for _, digits := range []string{zeros, strings.Repeat("0", 64)} {
-		if oid := gittest.OID(digits); oid != (tree.OID{}) || !oid.IsZero() || oid.String() != zeros {
+		if oid := fixture.OID(digits); oid != (tree.OID{}) || !oid.IsZero() || oid.String() != zeros {
 			t.Errorf("%q became %s", digits, oid)
 		}
 	}

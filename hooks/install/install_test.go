@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -170,9 +172,9 @@ func TestInstalledHookEdited(t *testing.T) {
 		t.Helper()
 		now := snapshot(t, s.gitDir)
 		_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
-		wantRefused(t, err, says, remedy)
+		fixture.WantFault(t, fault.Refused, err, says, remedy)
 		_, err = install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
-		wantRefused(t, err, says, remedy)
+		fixture.WantFault(t, fault.Refused, err, says, remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
 		}
@@ -209,7 +211,7 @@ func TestInstalledHookEdited(t *testing.T) {
 		t.Errorf("hooks are %s", states)
 	}
 	_, err = install.Install(t.Context(), s.repository(), installConfig(t, s.program))
-	wantRefused(t, err, "is gone, which "+pre+" is to run first", "hooks-earlier-gone "+s.gitDir)
+	fixture.WantFault(t, fault.Refused, err, "is gone, which "+pre+" is to run first", "hooks-earlier-gone "+s.gitDir)
 	if r := s.push("main"); r.ok {
 		t.Errorf("push: %+v", r)
 	}
@@ -354,7 +356,7 @@ func TestInstallSharedHooksPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Uninstall(t.Context(), sites[2].repository(), slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "are also those of "+sites[1].gitDir+", which does not exist",
+	fixture.WantFault(t, fault.Refused, err, "are also those of "+sites[1].gitDir+", which does not exist",
 		"take it out of the repositories in "+filepath.Join(shared, "refship.json"))
 	manifest := filepath.Join(shared, "refship.json")
 	text, err := os.ReadFile(manifest)
@@ -482,7 +484,7 @@ func TestInstalledElsewhere(t *testing.T) {
 	}
 	_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
 	others := filepath.Join(s.gitDir, "others")
-	wantRefused(t, err, "are installed in "+s.hooks+", and git looks for them in "+others+" now",
+	fixture.WantFault(t, fault.Refused, err, "are installed in "+s.hooks+", and git looks for them in "+others+" now",
 		"hooks-reinstall "+s.gitDir)
 	s.uninstall()
 	if diff := cmp.Diff(before, snapshot(t, s.hooks)); diff != "" {
@@ -538,11 +540,11 @@ func TestInstallRefuses(t *testing.T) {
 		cfg := installConfig(t, s.program)
 		c.change(&cfg)
 		_, err := install.Install(t.Context(), s.repository(), cfg)
-		wantRefused(t, err, c.says, c.remedy)
+		fixture.WantFault(t, fault.Refused, err, c.says, c.remedy)
 	}
 	s.put(filepath.Join(s.gitDir, "config.lock"), "", 0o644)
 	_, err := install.Install(t.Context(), s.repository(), installConfig(t, s.program))
-	wantRefused(t, err, "is being changed", "try again")
+	fixture.WantFault(t, fault.Refused, err, "is being changed", "try again")
 	if err := os.Remove(filepath.Join(s.gitDir, "config.lock")); err != nil {
 		t.Fatal(err)
 	}
@@ -550,9 +552,9 @@ func TestInstallRefuses(t *testing.T) {
 	stranger.Owner = os.Geteuid() + 4711
 	owner := strconv.Itoa(stranger.Owner)
 	_, err = install.Install(t.Context(), stranger, installConfig(t, s.program))
-	wantRefused(t, err, "belongs to #", "hooks-owner #"+owner+" install "+s.gitDir)
+	fixture.WantFault(t, fault.Refused, err, "belongs to #", "hooks-owner #"+owner+" install "+s.gitDir)
 	_, err = install.Uninstall(t.Context(), stranger, slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "belongs to #", "hooks-owner #"+owner+" uninstall "+s.gitDir)
+	fixture.WantFault(t, fault.Refused, err, "belongs to #", "hooks-owner #"+owner+" uninstall "+s.gitDir)
 	if diff := cmp.Diff(before, snapshot(t, s.gitDir)); diff != "" {
 		t.Errorf("something changed (-before +after):\n%s", diff)
 	}

@@ -11,22 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/hooks/install"
 )
 
 // runGit runs git in a directory and gives its standard output.
 func runGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir, cmd.Env = dir, gitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow",
-		"GIT_CONFIG_VALUE_0=always")
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("git %q: %v\n%s", args, err, said.String())
-	}
-	return strings.TrimSuffix(string(out), "\n")
+	return fixture.Git(t, dir, fixture.GitEnv(t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=protocol.file.allow",
+		"GIT_CONFIG_VALUE_0=always"), args...)
 }
 
 // realDir is a temporary directory without symbolic links in its name.
@@ -57,16 +50,6 @@ func isolate(t testing.TB) string {
 	t.Setenv("GIT_CONFIG_GLOBAL", config)
 	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	return config
-}
-
-// wantRefused wants a refusal with a remedy, or with a reason and what it is about.
-func wantRefused(t testing.TB, err error, says, remedy string) {
-	t.Helper()
-	reason, about := fault.ReasonOf(err)
-	hint := fault.RemedyOf(err) + strings.Join(append([]string{string(reason)}, about...), " ")
-	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) || !strings.Contains(hint, remedy) {
-		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, hint, says, remedy)
-	}
 }
 
 func TestFind(t *testing.T) {
@@ -129,20 +112,20 @@ func TestFind(t *testing.T) {
 		})
 	}
 	_, err := install.Find(t.Context(), other)
-	wantRefused(t, err, other+" is in no git repository", "name a repository")
+	fixture.WantFault(t, fault.Refused, err, other+" is in no git repository", "name a repository")
 	_, err = install.Find(t.Context(), filepath.Join(dir, "absent"))
-	wantRefused(t, err, "cannot change to", "name a directory")
+	fixture.WantFault(t, fault.Refused, err, "cannot change to", "name a directory")
 
 	sha256 := filepath.Join(dir, "sha256.git")
 	runGit(t, dir, "init", "-q", "--bare", "--object-format=sha256", sha256)
 	_, err = install.Find(t.Context(), sha256)
-	wantRefused(t, err, "repository "+sha256+" uses sha256 objects", "--object-format=sha1")
+	fixture.WantFault(t, fault.Refused, err, "repository "+sha256+" uses sha256 objects", "--object-format=sha1")
 
 	if err := os.WriteFile(global, []byte("[safe]\n\tbareRepository = explicit\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	wantRefused(t, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')",
+	fixture.WantFault(t, fault.Refused, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')",
 		"safe.bareRepository all")
 	if _, err := install.Find(t.Context(), work); err != nil {
 		t.Error(err)
@@ -160,7 +143,7 @@ func TestFindOfAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "dubious ownership in repository at '"+bare+"'",
+	fixture.WantFault(t, fault.Refused, err, "dubious ownership in repository at '"+bare+"'",
 		"git config --global --add safe.directory "+bare)
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -248,10 +231,10 @@ func TestFindOddHooksDirectories(t *testing.T) {
 	runGit(t, dir, "init", "-q", "--bare", bare)
 	runGit(t, bare, "config", "core.hooksPath", "/dev/null")
 	_, err := install.Find(t.Context(), bare)
-	wantRefused(t, err, "/dev/null, where git looks for hooks, is not a directory", "core.hooksPath")
+	fixture.WantFault(t, fault.Refused, err, "/dev/null, where git looks for hooks, is not a directory", "core.hooksPath")
 	runGit(t, bare, "config", "core.hooksPath", "")
 	_, err = install.Find(t.Context(), bare)
-	wantRefused(t, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
+	fixture.WantFault(t, fault.Refused, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
 	runGit(t, bare, "config", "--unset", "core.hooksPath")
 
 	// As gitolite has them: a link to a directory of its own.
@@ -269,7 +252,7 @@ func TestFindOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	wantRefused(t, err, "is a symbolic link to nowhere", "remove the link")
+	fixture.WantFault(t, fault.Refused, err, "is a symbolic link to nowhere", "remove the link")
 	if err := os.Remove(filepath.Join(bare, "hooks")); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"refship/deploy/fixture"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -113,7 +114,7 @@ func (s *site) repository() *install.Repository {
 
 func installConfig(t testing.TB, program string) install.Config {
 	return install.Config{
-		Program: program, Target: defaultTarget, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Program: program, Target: defaultTarget, Log: fixture.Log(t),
 		Settings: target.Settings{Repository: "config", Endpoints: []string{"http://127.0.0.1:2379"}},
 	}
 }
@@ -129,7 +130,7 @@ func (s *site) install() *install.Change {
 
 func (s *site) uninstall() *install.Change {
 	s.Helper()
-	c, err := install.Uninstall(s.Context(), s.repository(), slog.New(slog.NewTextHandler(s.Output(), nil)))
+	c, err := install.Uninstall(s.Context(), s.repository(), fixture.Log(s))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func (s *site) push(branch string) pushed {
 	os.Remove(stubbed)
 	os.Remove(earlier)
 	cmd := exec.Command("git", "push", "-f", s.repo, "HEAD:refs/heads/"+branch)
-	cmd.Dir, cmd.Env = s.from, gitEnv(s.dir, "STUB="+stubbed, "EARLIER="+earlier)
+	cmd.Dir, cmd.Env = s.from, fixture.GitEnv(s.dir, "STUB="+stubbed, "EARLIER="+earlier)
 	out, err := cmd.CombinedOutput()
 	lines := func(path string) []string {
 		text, _ := os.ReadFile(path)
@@ -284,7 +285,7 @@ func (s *site) runChild(order childOrder) (step string) {
 		s.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = gitEnv(s.dir, installChildVariable+"="+string(text))
+	cmd.Env = fixture.GitEnv(s.dir, installChildVariable+"="+string(text))
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -44,7 +46,7 @@ func TestUninstallKeepsPromises(t *testing.T) {
 		s.put(pending, c.text, 0o600)
 		now := snapshot(t, s.gitDir)
 		_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
-		wantRefused(t, err, c.says, c.remedy)
+		fixture.WantFault(t, fault.Refused, err, c.says, c.remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
 		}
@@ -53,10 +55,10 @@ func TestUninstallKeepsPromises(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
-	j := newJournal(t)
-	j.when("promises", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
+	j := fixture.NewJournal(t)
+	j.When("promises", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
 	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(j))
-	wantRefused(t, err, "is not deployed yet", "hooks-undeployed")
+	fixture.WantFault(t, fault.Refused, err, "is not deployed yet", "hooks-undeployed")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
 	}
@@ -98,7 +100,7 @@ func TestUninstallWithoutManifest(t *testing.T) {
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
 	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
-	wantRefused(t, err, "has format 2", "the refship that wrote it")
+	fixture.WantFault(t, fault.Refused, err, "has format 2", "the refship that wrote it")
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/hooks/target"
 )
 
@@ -49,7 +51,7 @@ func TestReadSettings(t *testing.T) {
 	} {
 		put("[refship]\n\t" + c.text + "\n")
 		_, err := target.Read(dir)
-		wantRefused(t, err, c.says, c.remedy)
+		fixture.WantFault(t, fault.Refused, err, c.says, c.remedy)
 		if _, err := target.ReadTargets(dir); err == nil {
 			t.Errorf("%s: targets are read", c.text)
 		}
@@ -75,8 +77,8 @@ func TestSettingsCheckFiles(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range []target.Settings{{Key: public}, {PasswordFile: public}, {SigningKey: public}} {
-		wantRefused(t, s.CheckFiles(), "everybody on this machine can use: its mode is 0644", "chmod o= '"+public+"'")
+		fixture.WantFault(t, fault.Refused, s.CheckFiles(), "everybody on this machine can use: its mode is 0644", "chmod o= '"+public+"'")
 	}
-	wantRefused(t, (target.Settings{CACert: filepath.Join(dir, "x")}).CheckFiles(), "refship.cacert", "name another")
-	wantRefused(t, (target.Settings{Key: dir}).CheckFiles(), "is not a file", "name a file")
+	fixture.WantFault(t, fault.Refused, (target.Settings{CACert: filepath.Join(dir, "x")}).CheckFiles(), "refship.cacert", "name another")
+	fixture.WantFault(t, fault.Refused, (target.Settings{Key: dir}).CheckFiles(), "is not a file", "name a file")
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
 func TestSetAndRemoveTarget(t *testing.T) {
-	dir := bareRepo(t)
+	dir := fixture.NewRepository(t).Dir
 	www := files("www", "refs/heads/main", "www")
 	original := readConfig(t, dir)
 	for _, one := range []target.Target{defaultTarget, www} {
@@ -82,7 +83,7 @@ func TestSetAndRemoveTarget(t *testing.T) {
 }
 
 func TestSetAndRemoveTargetRefuse(t *testing.T) {
-	dir := bareRepo(t)
+	dir := fixture.NewRepository(t).Dir
 	refused := func(err error, says, hint string) {
 		t.Helper()
 		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) ||
@@ -129,7 +130,7 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 
 // Changes of targets at the same time do not wait and lose nothing: each is made, or is refused.
 func TestTargetsChangedAtOnce(t *testing.T) {
-	dir := bareRepo(t)
+	dir := fixture.NewRepository(t).Dir
 	const n = 8
 	done := make([]bool, n)
 	var all sync.WaitGroup

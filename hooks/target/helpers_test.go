@@ -3,10 +3,8 @@ package target_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -43,17 +41,4 @@ var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Names
 func files(name, ref, path string) target.Target {
 	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name),
 		Frontend: record.Files}
-}
-
-func gitEnv(home string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_CONFIG_GLOBAL=/dev/null"}
-}
-
-func wantRefused(t testing.TB, err error, says, remedy string) {
-	t.Helper()
-	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) ||
-		!strings.Contains(fault.RemedyOf(err), remedy) {
-		t.Errorf("error is %v (hint: %s), want %q (hint: %q)", err, fault.RemedyOf(err), says, remedy)
-	}
 }

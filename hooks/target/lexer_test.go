@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refship/deploy/fixture"
 	"refship/hooks/target"
 )
 
@@ -32,7 +33,7 @@ func TestWithoutRulesRestores(t *testing.T) {
 	file := filepath.Join(dir, "config")
 	config := func(args ...string) (string, error) {
 		cmd := exec.Command("git", append([]string{"config", "--file", file}, args...)...)
-		cmd.Env = gitEnv(dir)
+		cmd.Env = fixture.GitEnv(dir)
 		out, err := cmd.Output()
 		return string(out), err
 	}
@@ -96,7 +97,7 @@ func TestConfigIsReadAsGitDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("git", "config", "-z", "--list", "--file", file)
-		cmd.Env = gitEnv(dir)
+		cmd.Env = fixture.GitEnv(dir)
 		out, err := cmd.Output()
 		got, ok := target.ConfigEntries([]byte(text))
 		if ok != (err == nil) {

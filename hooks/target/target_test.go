@@ -12,23 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
-func bareRepo(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "config.git")
-	cmd := exec.Command("git", "init", "-q", "--bare", dir)
-	cmd.Env = gitEnv(t.TempDir())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git init: %v\n%s", err, out)
-	}
-	return dir
-}
-
 func TestTargetsRoundTrip(t *testing.T) {
-	dir := bareRepo(t)
+	dir := fixture.NewRepository(t).Dir
 	if got, err := target.ReadTargets(dir); err != nil || len(got) != 0 {
 		t.Fatalf("targets are %v, %v", got, err)
 	}
@@ -55,7 +45,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 	// Git reads the same.
 	for setting, value := range map[string]string{"path": want[0].Path, "check": want[0].Check} {
 		cmd := exec.Command("git", "config", "refship.0-a."+setting)
-		cmd.Dir, cmd.Env = dir, gitEnv(dir)
+		cmd.Dir, cmd.Env = dir, fixture.GitEnv(dir)
 		if out, err := cmd.Output(); err != nil || strings.TrimSuffix(string(out), "\n") != value {
 			t.Errorf("git reads %q, %v", out, err)
 		}
@@ -63,7 +53,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 }
 
 func TestAddTargetRefuses(t *testing.T) {
-	dir := bareRepo(t)
+	dir := fixture.NewRepository(t).Dir
 	if err := target.AddTarget(t.Context(), dir, defaultTarget); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"refship/deploy"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/gitserver/repos"
 )
 
@@ -56,7 +56,7 @@ func TestStarting(t *testing.T) {
 	dir := t.TempDir()
 	h := newHealth(Config{
 		DataDir: dir, Repos: repos.Dir{Path: filepath.Join(dir, "repos")},
-		Store: deploy.NewStore(etcdtest.New(t).Client(), time.Minute, slog.New(slog.DiscardHandler)),
+		Store: deploy.NewStore(fixture.NewEtcd(t).Client(), time.Minute, slog.New(slog.DiscardHandler)),
 	})
 	if status, body := get(answer("livez", h.live()), "/livez"); status != 200 || body != "ok\n" {
 		t.Errorf("livez: %d %s", status, body)

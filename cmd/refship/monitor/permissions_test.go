@@ -13,7 +13,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
@@ -28,7 +28,7 @@ type permitted struct {
 }
 
 func newPermitted(t *testing.T) *permitted {
-	url := etcdtest.Serve(t)
+	url := fixture.ServeEtcd(t)
 	ctx := t.Context()
 	dial := func(user string) *clientv3.Client {
 		conf := etcd.Config{Endpoints: []string{url}, DialTimeout: time.Minute} // bcrypt is slow under the race detector

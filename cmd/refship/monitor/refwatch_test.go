@@ -18,7 +18,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -48,7 +48,7 @@ func newWatched(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := &watched{T: t, client: etcdtest.New(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
+	w := &watched{T: t, client: fixture.NewEtcd(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
 	w.watch = newRefWatch(w.repos, w.metrics.refsFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
 	store := deploy.NewStore(w.client, time.Minute, log)

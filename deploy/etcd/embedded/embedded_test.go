@@ -19,10 +19,11 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 func TestStartAgain(t *testing.T) {
-	dir := filepath.Join(shortDir(t), "new")
+	dir := filepath.Join(fixture.ShortDir(t), "new")
 	for i := range 3 {
 		began := time.Now()
 		e := start(t, embedded.Config{Dir: dir})
@@ -46,7 +47,7 @@ func TestStartAgain(t *testing.T) {
 }
 
 func TestDirIsPrivate(t *testing.T) {
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +66,12 @@ func TestSocket(t *testing.T) {
 	for _, name := range []string{"plain", "a b", "100%", "%41", "a?b", "a#b", "ü", "a:b", "@a", "a+b&c"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := filepath.Join(shortDir(t), name)
+			dir := filepath.Join(fixture.ShortDir(t), name)
 			e := start(t, embedded.Config{Dir: dir})
 			if _, err := e.Client().Put(t.Context(), "name", name); err != nil {
 				t.Fatal(err)
 			}
-			client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: testLog(t)})
+			client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: fixture.Log(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,12 +88,12 @@ func TestSocket(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	e := start(t, embedded.Config{Dir: dir})
-	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: testLog(t)})
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: fixture.Log(t)})
 	checkBusy(t, err, dir, os.Getpid())
 	// The second start must not have taken the first one's socket away.
-	client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: testLog(t)})
+	client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{etcd.Socket(dir)}, Log: fixture.Log(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestBusy(t *testing.T) {
 
 func checkBusy(t *testing.T, err error, dir string, pid int) {
 	t.Helper()
-	checkError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid), "use another directory")
+	fixture.WantError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid), "use another directory")
 	if !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 	}
@@ -111,19 +112,19 @@ func checkBusy(t *testing.T, err error, dir string, pid int) {
 
 func TestBusyOtherProcess(t *testing.T) {
 	t.Parallel()
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	c := startChild(t, "serve", dir, "")
 	c.line(t, "listening")
-	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: testLog(t)})
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Log: fixture.Log(t)})
 	checkBusy(t, err, dir, c.Process.Pid)
 }
 
 func TestLongPath(t *testing.T) {
-	root := shortDir(t)
+	root := fixture.ShortDir(t)
 	fits := filepath.Join(root, strings.Repeat("d", 107-len(root)-len("//etcd.sock")))
 	start(t, embedded.Config{Dir: fits})
-	_, err := embedded.Start(t.Context(), embedded.Config{Dir: fits + "d", Log: testLog(t)})
-	checkError(t, err, nil, fits+"d/etcd.sock is 108 bytes (limit 107)", "shorter path")
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: fits + "d", Log: fixture.Log(t)})
+	fixture.WantError(t, err, nil, fits+"d/etcd.sock is 108 bytes (limit 107)", "shorter path")
 	checkReason(t, err, embedded.ReasonPathLong, "1")
 	if _, err := os.Stat(fits + "d"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory was made: %v", err)
@@ -139,7 +140,7 @@ func checkReason(t *testing.T, err error, want fault.Reason, wantAbout ...string
 
 func TestKill(t *testing.T) {
 	t.Parallel()
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	for round := range 3 {
 		c := startChild(t, "write", dir)
 		c.line(t, "started")
@@ -173,7 +174,7 @@ func TestKill(t *testing.T) {
 // A disk that takes no more must end in Done, not in etcd's own os.Exit.
 func TestDiskFails(t *testing.T) {
 	t.Parallel()
-	c := startChild(t, "full disk", shortDir(t))
+	c := startChild(t, "full disk", fixture.ShortDir(t))
 	said := c.line(t, "done run etcd: ")
 	if !strings.Contains(said, "file too large") {
 		t.Errorf("Done said %q", said)
@@ -188,7 +189,7 @@ func TestStopsWhileRunning(t *testing.T) {
 		t.Errorf("got %v, %t", err, ok)
 	}
 	_, err = etcd.Exist(t.Context(), e.Client(), []string{"key"})
-	checkError(t, err, etcd.ErrUnreachable, "server stopped", "")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "server stopped", "")
 }
 
 func TestDoneClosedByClose(t *testing.T) {
@@ -201,10 +202,10 @@ func TestDoneClosedByClose(t *testing.T) {
 }
 
 func TestStartCancelled(t *testing.T) {
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	e, err := embedded.Start(ctx, embedded.Config{Dir: dir, Log: testLog(t)})
+	e, err := embedded.Start(ctx, embedded.Config{Dir: dir, Log: fixture.Log(t)})
 	if err == nil { // ready before we looked
 		closeEtcd(t, e)
 	} else if !errors.Is(err, context.Canceled) {
@@ -216,11 +217,11 @@ func TestStartCancelled(t *testing.T) {
 // Close must not wait for watches and keepalives of anybody, and leave nothing.
 func TestCloseEndsStreams(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	e := start(t, embedded.Config{Dir: dir, Listen: "127.0.0.1:0"})
 	clients := []*clientv3.Client{e.Client()}
 	for _, endpoint := range []string{etcd.Socket(dir), e.Addr()} {
-		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{endpoint}, Log: testLog(t)})
+		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{endpoint}, Log: fixture.Log(t)})
 		if err != nil {
 			t.Fatal(err)
 		}

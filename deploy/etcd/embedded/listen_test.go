@@ -8,7 +8,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
+	"refship/deploy/fixture"
 )
 
 func TestListenTaken(t *testing.T) {
@@ -17,9 +17,9 @@ func TestListenTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	dir := shortDir(t)
-	_, err = embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: taken.Addr().String(), Log: testLog(t)})
-	checkError(t, err, nil, taken.Addr().String()+": bind: address already in use", "another address")
+	dir := fixture.ShortDir(t)
+	_, err = embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: taken.Addr().String(), Log: fixture.Log(t)})
+	fixture.WantError(t, err, nil, taken.Addr().String()+": bind: address already in use", "another address")
 	checkReason(t, err, embedded.ReasonListenTaken)
 	start(t, embedded.Config{Dir: dir}) // the failed start has left nothing behind
 }
@@ -36,9 +36,9 @@ func TestListenRefused(t *testing.T) {
 		{"127.0.0.1:65536", `port "65536" is not a number up to 65535`, ""},
 		{"127.0.0.1:", `port "" is not a number`, ""},
 	} {
-		dir := shortDir(t)
-		_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: test.listen, Log: testLog(t)})
-		checkError(t, err, nil, test.words, test.hint)
+		dir := fixture.ShortDir(t)
+		_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, Listen: test.listen, Log: fixture.Log(t)})
+		fixture.WantError(t, err, nil, test.words, test.hint)
 		if _, err := os.Stat(filepath.Join(dir, "member")); err == nil {
 			t.Errorf("%s: etcd has been started", test.listen)
 		}
@@ -52,7 +52,7 @@ func TestListenLoopback(t *testing.T) {
 		if err != nil || port == "0" || !net.ParseIP(host).IsLoopback() {
 			t.Errorf("%s: listens on %s, %v", listen, e.Addr(), err)
 		}
-		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{"http://" + e.Addr()}, Log: testLog(t)})
+		client, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{"http://" + e.Addr()}, Log: fixture.Log(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestListenLoopback(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	ca, err := etcdtest.NewAuthority(t.TempDir())
+	ca, err := fixture.NewAuthority(t.TempDir())
 	if err == nil {
 		err = ca.Issue("server", true)
 	}
@@ -78,9 +78,9 @@ func TestTLSFiles(t *testing.T) {
 		{cert, key, key, "no PEM certificate"},
 	} {
 		_, err := embedded.Start(t.Context(), embedded.Config{
-			Dir: shortDir(t), Listen: "127.0.0.1:0", Log: testLog(t),
+			Dir: fixture.ShortDir(t), Listen: "127.0.0.1:0", Log: fixture.Log(t),
 			CertFile: test.cert, KeyFile: test.key, TrustedCAFile: test.ca,
 		})
-		checkError(t, err, nil, test.words, "")
+		fixture.WantError(t, err, nil, test.words, "")
 	}
 }

@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,8 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd/embedded"
-	"refship/deploy/etcd/etcdtest"
-	"refship/deploy/fault"
+	"refship/deploy/fixture"
 )
 
 // childEnv names what the test binary does when a test runs it as a child.
@@ -138,52 +136,15 @@ func childFullDisk() {
 	}
 }
 
-// testLog writes to the test's output.
-func testLog(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// shortDir is a fresh directory with a path short enough for a socket.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "etcd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func start(t testing.TB, cfg embedded.Config) *embedded.Etcd {
 	t.Helper()
-	cfg.Log = testLog(t)
-	return etcdtest.Start(t, cfg)
+	cfg.Log = fixture.Log(t)
+	return fixture.StartEtcd(t, cfg)
 }
 
 func closeEtcd(t testing.TB, e *embedded.Etcd) {
 	t.Helper()
 	if err := e.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// checkError wants err to be sort (nil: any error), and wants words in its message and in its remedy or reason.
-func checkError(t *testing.T, err, sort error, words, remedy string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one with %q", words)
-	}
-	if sort != nil && !errors.Is(err, sort) {
-		t.Errorf("%v is not %q", err, sort)
-	}
-	if !strings.Contains(err.Error(), words) {
-		t.Errorf("error %q lacks %q", err, words)
-	}
-	reason, _ := fault.ReasonOf(err)
-	if got := fmt.Sprintf("%s (%s)", fault.RemedyOf(err), reason); !strings.Contains(got, remedy) {
-		t.Errorf("remedy %q of %q lacks %q", got, err, remedy)
-	}
-	if strings.Contains(err.Error(), "rpc error") {
-		t.Errorf("error %q speaks gRPC", err)
 	}
 }

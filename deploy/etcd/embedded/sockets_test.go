@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fixture"
 )
 
 // Nothing but the socket, and the port if one is asked for: no peer port, and
@@ -19,7 +20,7 @@ func TestListensOnlyWhereAsked(t *testing.T) {
 	if have := listening(t); len(have) > 0 {
 		t.Fatalf("before the start: %q", have)
 	}
-	dir := shortDir(t)
+	dir := fixture.ShortDir(t)
 	socket := "unix " + filepath.Join(dir, "etcd.sock")
 	for _, listen := range []string{"", "127.0.0.1:0"} {
 		e := start(t, embedded.Config{Dir: dir, Listen: listen})
