@@ -24,31 +24,6 @@ func BoundedBelow(client *Client, prefix string) clientv3.KV {
 	return b
 }
 
-// doKV is a KV whose Get, Put and Delete are its Do, as they are those of etcd's client.
-type doKV struct {
-	clientv3.KV
-	do func(context.Context, clientv3.Op) (clientv3.OpResponse, error)
-}
-
-func (d doKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
-	return d.do(ctx, op)
-}
-
-func (d doKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	resp, err := d.do(ctx, clientv3.OpGet(key, opts...))
-	return resp.Get(), err
-}
-
-func (d doKV) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
-	resp, err := d.do(ctx, clientv3.OpPut(key, value, opts...))
-	return resp.Put(), err
-}
-
-func (d doKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {
-	resp, err := d.do(ctx, clientv3.OpDelete(key, opts...))
-	return resp.Del(), err
-}
-
 type boundedKV struct {
 	doKV
 	patience patience
@@ -65,10 +40,10 @@ func (b *boundedKV) classify(err error) error {
 
 func (b *boundedKV) do(ctx context.Context, op clientv3.Op) (resp clientv3.OpResponse, err error) {
 	send := func(ctx context.Context) (err error) {
-		resp, err = b.KV.Do(ctx, op)
+		resp, err = b.send(ctx, op)
 		return err
 	}
-	if op.IsGet() {
+	if op.IsGet() || op.IsTxn() {
 		err = b.patience.try(ctx, send)
 	} else {
 		once, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -76,36 +51,6 @@ func (b *boundedKV) do(ctx context.Context, op clientv3.Op) (resp clientv3.OpRes
 		err = send(once)
 	}
 	return resp, b.classify(err)
-}
-
-// Txn gives a txn whose time starts with its Commit.
-func (b *boundedKV) Txn(ctx context.Context) clientv3.Txn { return &boundedTxn{kv: b, ctx: ctx} }
-
-// boundedTxn keeps the parts of a txn: each try needs a new one.
-type boundedTxn struct {
-	kv    *boundedKV
-	ctx   context.Context
-	ifs   []clientv3.Cmp
-	thens []clientv3.Op
-	elses []clientv3.Op
-}
-
-func (t *boundedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { t.ifs = append(t.ifs, cs...); return t }
-func (t *boundedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
-	t.thens = append(t.thens, ops...)
-	return t
-}
-func (t *boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
-	t.elses = append(t.elses, ops...)
-	return t
-}
-
-func (t *boundedTxn) Commit() (resp *clientv3.TxnResponse, err error) {
-	err = t.kv.patience.try(t.ctx, func(ctx context.Context) (err error) {
-		resp, err = t.kv.KV.Txn(ctx).If(t.ifs...).Then(t.thens...).Else(t.elses...).Commit()
-		return err
-	})
-	return resp, t.kv.classify(err)
 }
 
 // Grant grants a lease that lives for ttl seconds. It is sent again as a request of Bounded is: a lease whose answer

@@ -48,7 +48,7 @@ func (o *observedKV) do(ctx context.Context, op clientv3.Op) (clientv3.OpRespons
 		name = "delete"
 	}
 	began := time.Now()
-	resp, err := o.KV.Do(ctx, op)
+	resp, err := o.send(ctx, op)
 	o.observe(name, began, err)
 	return resp, err
 }
@@ -59,31 +59,6 @@ func (o *observedKV) Compact(
 	began := time.Now()
 	resp, err := o.KV.Compact(ctx, rev, opts...)
 	o.observe("compact", began, err)
-	return resp, err
-}
-
-// Txn gives a txn that is observed from its Commit on, which sends it.
-func (o *observedKV) Txn(ctx context.Context) clientv3.Txn { return observedTxn{o.KV.Txn(ctx), o} }
-
-type observedTxn struct {
-	txn clientv3.Txn
-	kv  *observedKV
-}
-
-func (t observedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { return observedTxn{t.txn.If(cs...), t.kv} }
-
-func (t observedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
-	return observedTxn{t.txn.Then(ops...), t.kv}
-}
-
-func (t observedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
-	return observedTxn{t.txn.Else(ops...), t.kv}
-}
-
-func (t observedTxn) Commit() (*clientv3.TxnResponse, error) {
-	began := time.Now()
-	resp, err := t.txn.Commit()
-	t.kv.observe("txn", began, err)
 	return resp, err
 }
 
