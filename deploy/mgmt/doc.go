@@ -66,7 +66,7 @@
 // be a map, which may be empty, and not nil: otherwise mgmt logs "lang struct was not built properly" and goes on
 // with what it ran before. Permission bits mean nothing to mgmt; we write 0644, 0755 for executable files and
 // directories, and none for the root. There are no links: `mgmt deploy` writes the content that a link leads to, with
-// the mode of a link, 0x080001ff. A decoder has to take that for a file.
+// the mode of a link, 0x080001ff. A reader has to take that for a file.
 //
 // A file is one value of etcd, and so is the superblock. A stock etcd takes 1.5 MiB a request. The superblock has about
 // 96 bytes a file with short names: some 16,000 files.
@@ -133,13 +133,12 @@
 //   - A link is written as the file that it leads to, content and mode. It leads to a file inside the tree, or the
 //     tree is refused. Submodules are left out.
 //   - The same tree and options give the same layout; in one process, also the same bytes.
-//   - No input makes a decoder panic, and what it takes of memory and stack is bounded.
 //   - No tree keeps Lay busy: its steps are bounded, whatever the tree has, and it ends early with its context. Each
 //     directory is read once.
 //
 // # Concurrency
 //
 // All functions may be called at the same time. Types are plain values. gob knows types by name for the whole
-// process: the first payload that is encoded or decoded registers mgmt's three names. In a program that holds mgmt
+// process: the first payload that is encoded registers mgmt's three names. In a program that holds mgmt
 // itself they are taken, and both are errors.
 package mgmt

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/gob"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -25,16 +24,15 @@ type Payload struct {
 	InputURI string // InputURI of the superblock's path; "" with empty, which has none
 }
 
-// maxPayload bounds what is decoded, in bytes of the value: a payload has some hundred. gob's reader is not hardened
-// against hostile input, and the stack that it takes grows with the input.
-const maxPayload = 64 << 10
-
 // The names under which mgmt registers its frontends' types with gob: short ones, no import paths.
 const (
 	langName  = "*gapi.GAPI"
 	yamlName  = "*yamlgraph.GAPI"
 	emptyName = "*empty.GAPI"
 )
+
+// maxPayload is the most bytes of a payload: one has some hundred.
+const maxPayload = 64 << 10
 
 // wirePayload is mgmt's Deploy. gob matches fields by name, and types not at all.
 type wirePayload struct {
@@ -104,60 +102,6 @@ func (p *Payload) Encode() ([]byte, error) {
 	return value, nil
 }
 
-// DecodePayload reads the value of deploy/<N>/payload, made by this package or by mgmt. It refuses what mgmt would
-// not run.
-func DecodePayload(value []byte) (*Payload, error) {
-	p, err := decodePayload(value)
-	if err != nil {
-		return nil, fmt.Errorf("decode payload: %w", err)
-	}
-	return p, nil
-}
-
-func decodePayload(value []byte) (*Payload, error) {
-	if len(value) > maxPayload {
-		return nil, fmt.Errorf("it has %d bytes (limit %d)", len(value), maxPayload)
-	}
-	if bytes.ContainsAny(value, "\r\n") {
-		return nil, errors.New("more than one line of base64")
-	}
-	raw := make([]byte, base64.StdEncoding.DecodedLen(len(value)))
-	n, err := base64.StdEncoding.Strict().Decode(raw, value)
-	if err != nil {
-		return nil, err
-	}
-	if err := register(); err != nil {
-		return nil, err
-	}
-	var w wirePayload
-	if err := decodeGob(raw[:n], &w); err != nil {
-		return nil, err
-	}
-	p := &Payload{Frontend: w.Name, Settings: Settings{
-		Noop: w.Noop, Sema: w.Sema, NoAutoEdges: w.NoAutoEdges, NoAutoGroup: w.NoAutoGroup,
-	}}
-	is := "" // the frontend by what mgmt dispatches on
-	switch g := w.GAPI.(type) {
-	case *langGAPI:
-		if g.Data == nil || g.Data.UnificationStrategy == nil {
-			return nil, errors.New("lang without a UnificationStrategy, which mgmt does not run")
-		}
-		is, p.InputURI = Lang, g.InputURI
-	case *yamlGAPI:
-		is, p.InputURI = YAML, g.InputURI
-	case *emptyGAPI:
-		is = Empty
-	case nil:
-		return nil, errors.New("no frontend in it")
-	default: // a type that another package of this process has registered
-		return nil, fmt.Errorf("%T is not one of mgmt's frontends", g)
-	}
-	if w.Name != is {
-		return nil, fmt.Errorf("it is called %q and holds frontend %s", w.Name, is)
-	}
-	return p, p.check()
-}
-
 // check holds the payload to what mgmt needs.
 func (p *Payload) check() error {
 	switch p.Frontend {
@@ -171,24 +115,6 @@ func (p *Payload) check() error {
 		}
 	default:
 		return fmt.Errorf("frontend %q is not one of lang, yaml, empty", p.Frontend)
-	}
-	return nil
-}
-
-// decodeGob reads exactly one value. gob's reader turns bad input into errors, but makes no promise to: should it
-// panic, that is an error, too.
-func decodeGob(raw []byte, into any) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("gob: %v", r)
-		}
-	}()
-	r := bytes.NewReader(raw)
-	if err := gob.NewDecoder(r).Decode(into); err != nil {
-		return err
-	}
-	if r.Len() > 0 {
-		return fmt.Errorf("%d bytes after its end", r.Len())
 	}
 	return nil
 }

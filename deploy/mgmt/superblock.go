@@ -27,7 +27,7 @@ type File struct {
 	Name     string // one path element, without any slash; "" for the root
 	Mode     fs.FileMode
 	SHA256   tree.SHA256 // of the content; zero for a directory
-	Size     int64       // bytes of the content; not stored: 0 after DecodeSuperblock
+	Size     int64       // bytes of the content; not stored
 	Children []*File     // of a directory
 }
 
@@ -37,8 +37,7 @@ const (
 	dataPrefix       = "/storage"
 	hashName         = "sha256"
 
-	maxSuperblock = 2 << 20 // bytes that are decoded: more than mgmt's etcd client could send
-	maxDepth      = 2048    // directories in each other: more than Linux has in a path of 4,095 bytes
+	maxDepth = 2048 // directories in each other: more than Linux has in a path of 4,095 bytes
 )
 
 // SuperblockPath is where the superblock of a deploy stands, as values have it: without the namespace.
@@ -127,68 +126,4 @@ func checkTwice(sorted []*wireFile) error {
 		}
 	}
 	return nil
-}
-
-// DecodeSuperblock reads the value of a superblock, made by this package or by mgmt, in the order in which it stands
-// there. It takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names
-// are one path element, but may be ".git", and modes any that mgmt writes: a caller that makes files of them has to
-// look.
-func DecodeSuperblock(value []byte) (*File, error) {
-	f, err := decodeSuperblock(value)
-	if err != nil {
-		return nil, fmt.Errorf("decode superblock: %w", err)
-	}
-	return f, nil
-}
-
-func decodeSuperblock(value []byte) (*File, error) {
-	if len(value) > maxSuperblock {
-		return nil, fmt.Errorf("it has %d bytes (limit %d)", len(value), maxSuperblock)
-	}
-	if err := checkNesting(value); err != nil {
-		return nil, err
-	}
-	var w wireSuperblock
-	if err := decodeGob(value, &w); err != nil {
-		return nil, err
-	}
-	if w.DataPrefix != dataPrefix || w.Hash != hashName {
-		return nil, fmt.Errorf("contents are at %q by %q, not at %q by %q", w.DataPrefix, w.Hash, dataPrefix, hashName)
-	}
-	if err := checkRoot(w.Tree); err != nil {
-		return nil, err
-	}
-	return fromWire(w.Tree)
-}
-
-// fromWire goes as deep as checkNesting let it be.
-func fromWire(w *wireFile) (*File, error) {
-	f := &File{Name: w.Path, Mode: w.Mode}
-	if !w.Mode.IsDir() {
-		sum, err := tree.ParseSHA256(w.Hash)
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", w.Path, err)
-		}
-		if len(w.Children) > 0 {
-			return nil, fmt.Errorf("%q: a file with children", w.Path)
-		}
-		f.SHA256 = sum
-		return f, nil
-	}
-	if w.Hash != "" {
-		return nil, fmt.Errorf("%q: a directory with a hash", w.Path)
-	}
-	for _, child := range w.Children {
-		if err := tree.CheckName(child.Path); err != nil && !strings.EqualFold(child.Path, ".git") {
-			return nil, fmt.Errorf("%q: %w", child.Path, err)
-		}
-		below, err := fromWire(child)
-		if err != nil {
-			return nil, err
-		}
-		f.Children = append(f.Children, below)
-	}
-	sorted := slices.Clone(w.Children)
-	slices.SortFunc(sorted, func(a, b *wireFile) int { return strings.Compare(a.Path, b.Path) })
-	return f, checkTwice(sorted)
 }
