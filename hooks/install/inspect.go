@@ -159,7 +159,7 @@ func inspectHook(dir, name string, m *manifest) (*hook, error) {
 		h.aside.kind = foreign // whatever it says, it is the earlier hook
 	}
 	isThere, holds := programsIn(plain.path + dispatchSuffix)
-	dispatcher := isThere && plain.kind == foreign && runsDirectory(plain.text)
+	dispatcher := isThere && plain.kind == foreign && runsDirectory(plain.text, name)
 	switch {
 	case plain.kind == ours || plain.kind == edited:
 		h.at = plain

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"unicode"
 
 	"refship/deploy/git"
 )
@@ -100,11 +101,28 @@ func code(text string) string {
 	return strings.NewReplacer(`"`, "", "'", "", "{", "", "}", "").Replace(lines.String())
 }
 
-// runsDirectory tells a script that runs all programs of a directory such as pre-receive.d, as Gitea's hooks do.
-func runsDirectory(text string) bool { return strings.Contains(code(text), dispatchSuffix+"/*") }
+// runsDirectory tells a script that runs all programs of the directory NAME.d: by a glob, as Gitea's hooks do, or by
+// run-parts. NAME stands there itself, or a variable or command gives it.
+func runsDirectory(text, name string) bool {
+	for line := range strings.Lines(strings.ReplaceAll(code(text), "$0##*/", "$0")) {
+		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || r == ';' }) {
+			dir, all := strings.CutSuffix(word, dispatchSuffix+"/*")
+			if !all && strings.Contains(line, "run-parts") {
+				dir, all = strings.CutSuffix(strings.TrimSuffix(word, "/"), dispatchSuffix)
+			}
+			last := dir[strings.LastIndexByte(dir, '/')+1:]
+			if all && (last == name || strings.HasPrefix(last, "$") || strings.HasSuffix(last, ")")) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // runsSiblings tells a script that runs the programs beside it whose names begin with its own, as gitolite's hooks do.
-func runsSiblings(text string) bool { return strings.Contains(code(text), "$0.") }
+func runsSiblings(text string) bool {
+	return strings.Contains(strings.ReplaceAll(code(text), "$0"+dispatchSuffix, ""), "$0.")
+}
 
 // usesName tells a script that may behave differently under another name.
 func usesName(text string) bool {

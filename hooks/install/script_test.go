@@ -16,7 +16,14 @@ func TestWhatTextsGiveAway(t *testing.T) {
 		"Gitea":            {"hookname=$(basename $0)\nfor hook in ${GIT_DIR}/hooks/${hookname}.d/*; do\n", rules{true, false, true}},
 		"quoted":           {"for p in \"$GIT_DIR/hooks/$name.d\"/*; do\n", rules{true, false, false}},
 		"own name":         {"for p in \"${0##*/}.d/\"*; do\n", rules{true, false, true}},
-		"own path":         {"for p in \"$0.d\"/*; do\n", rules{true, true, true}},
+		"own path":         {"for p in \"$0.d\"/*; do\n", rules{true, false, true}},
+		"run-parts":        {"exec run-parts --arg=x \"$0.d\"\n", rules{true, false, true}},
+		"run-parts fixed":  {"run-parts hooks/pre-receive.d/\n", rules{true, false, false}},
+		"command":          {"for p in hooks/\"$(basename \"$0\")\".d/*; do\n", rules{true, false, true}},
+		"another's":        {"for f in /etc/git-site.d/*; do . \"$f\"; done\n", rules{}},
+		"another's parts":  {"run-parts /etc/git-site.d\n", rules{}},
+		"another hook's":   {"for p in hooks/post-receive.d/*; do\n", rules{}},
+		"some of it":       {"for p in \"$0.d\"/*.sh; do\n", rules{false, false, true}},
 		"fixed name":       {"for p in hooks/pre-receive.d/*; do\n", rules{true, false, false}},
 		"gitolite":         {"for h in $0.*; do\n    [ -x $h ] || continue\n", rules{false, true, true}},
 		"braces":           {"for h in \"${0}\".*; do\n", rules{false, true, true}},
@@ -27,7 +34,7 @@ func TestWhatTextsGiveAway(t *testing.T) {
 		"asks bash":        {"cd \"${BASH_SOURCE%/*}\"\n", rules{false, false, true}},
 		"no script at all": {"\x7fELF\x00", rules{}},
 	} {
-		got := rules{install.RunsDirectory(c.text), install.RunsSiblings(c.text), install.UsesName(c.text)}
+		got := rules{install.RunsDirectory(c.text, "pre-receive"), install.RunsSiblings(c.text), install.UsesName(c.text)}
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
