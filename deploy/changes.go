@@ -25,7 +25,7 @@ func (p *Prepared) countFiles(ctx context.Context) error {
 	p.Files = head.Record.Files
 	err := p.countFrom(ctx, head.Record.Root())
 	if fault.Is(err, fault.Corrupt) || err == nil && p.Files < 0 {
-		// The head can not be compared with, and this deploy must not hang on it.
+		// The head cannot be compared with, and this deploy must not depend on it.
 		p.chain.log.WarnContext(ctx, "count all files", "deploy", head.ID, "error", err)
 		p.Files, p.Changed, p.Added, p.Modified, p.Deleted, p.Submodules, p.Listed = 0, 0, 0, 0, 0, nil, nil
 		return p.countFrom(ctx, tree.Entry{})
@@ -38,11 +38,11 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	long := ""
 	err := p.nodes.Diff(ctx, old, p.root, func(c store.Change) {
 		if c.New != nil && len(c.Path) > record.MaxPath {
-			long = c.Path // a directory that lies deeper than where it was checked
+			long = c.Path // in a directory that is deeper in this tree than where its paths were checked
 		}
-		p.count(c)
+		p.countChange(c)
 	})
-	p.list()
+	p.trimListed()
 	for i := range p.Listed {
 		p.Listed[i] = p.Listed[i].Clone()
 	}
@@ -52,7 +52,8 @@ func (p *Prepared) countFrom(ctx context.Context, old tree.Entry) error {
 	return err
 }
 
-func (p *Prepared) count(c store.Change) {
+// countChange counts a change, and lists it.
+func (p *Prepared) countChange(c store.Change) {
 	file := func(e *tree.Entry) bool { return e != nil && e.Mode != filemode.Submodule }
 	switch was, is := file(c.Old), file(c.New); {
 	case was && is:
@@ -72,12 +73,12 @@ func (p *Prepared) count(c store.Change) {
 		return
 	}
 	if p.Listed = append(p.Listed, c); len(p.Listed) == 2*maxListed {
-		p.list()
+		p.trimListed()
 	}
 }
 
-// list keeps the first of the changes so far.
-func (p *Prepared) list() {
+// trimListed keeps the first of the changes so far.
+func (p *Prepared) trimListed() {
 	slices.SortFunc(p.Listed, func(a, b store.Change) int { return strings.Compare(a.Path, b.Path) })
 	if len(p.Listed) > maxListed {
 		clear(p.Listed[maxListed:])

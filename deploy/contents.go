@@ -29,11 +29,11 @@ type content struct {
 	link bool   // a symbolic link's target
 	path string // one of its places
 	kept []byte // nil: to be read again
-	// uncut: the content stands at one key whatever its size, beside the chunks that refship reads. mgmt reads no chunks.
+	// uncut: the content is at one key whatever its size, beside the chunks that refship reads. mgmt reads no chunks.
 	uncut bool
 }
 
-// keys are the keys that the content stands at.
+// keys are the keys that hold the content.
 func (c *content) keys(chain *Chain) []string {
 	if c.uncut {
 		return []string{chain.ContentKey(c.sum)}
@@ -119,6 +119,7 @@ func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
 	return nil
 }
 
+// badLink refuses a symbolic link.
 func badLink(path, why, then string) error {
 	return fault.New(fault.Refused, fmt.Sprintf("symbolic link %q %s", path, why), "remove the link or correct it, "+then)
 }

@@ -16,7 +16,7 @@
 //	lock.go     chain.Lock(holder)         one writer at a time
 //	prepare.go  chain.Prepare(lock, job)   the verdict again, under the lock; what does etcd lack?
 //	room.go     store.CheckRoom(prepared)  does it fit into etcd?
-//	upload.go   prepared.Upload()          contents, then nodes, bottom-up; nobody sees them yet
+//	upload.go   prepared.Upload()          contents, then nodes, bottom-up; they are not visible yet
 //	publish.go  prepared.Publish()         one txn: all of it or nothing; it gives the lock back
 //
 // Prepare without a lock tells what a deploy would do, and writes nothing. Its parts are plan.go (which directories
@@ -46,8 +46,8 @@
 //   - If a tree key exists, everything below it exists. Uploading goes bottom-up: contents are acknowledged before the
 //     node that names them, a node before the node above it, all of it before the publish. So a node that is there
 //     needs no look below it, and a deploy costs what changed.
-//   - Contents, nodes and git objects are addressed by their hash: nobody sees them before a record leads to them, and
-//     writing one twice changes nothing.
+//   - Contents, nodes and git objects are addressed by their hash: they are not visible before a record leads to
+//     them, and writing one twice changes nothing.
 //   - The publishing txn compares the head with what Check saw, and the lock's create revision. If its answer is lost,
 //     one txn takes the lock away and reads the record: after that the first can no longer be applied.
 //   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no

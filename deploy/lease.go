@@ -44,14 +44,14 @@ func (l *locker) own(ns record.Namespace, value []byte) {
 	l.owned[string(ns)+string(value)] = true
 }
 
-// disown notes that a lock is neither held nor asked for any more.
+// disown notes that a lock is no longer held or asked for.
 func (l *locker) disown(ns record.Namespace, value []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.owned, string(ns)+string(value))
 }
 
-// isLeftOver tells whether a lock is of this process, and nothing in it has a use for it any more.
+// isLeftOver tells whether a lock is of this process, and nothing in it uses it any longer.
 func (l *locker) isLeftOver(ns record.Namespace, held *mvccpb.KeyValue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +83,7 @@ func (l *locker) lease(ctx context.Context) (clientv3.LeaseID, error) {
 	return lease, nil
 }
 
-// abandon drops a lease: one that etcd does not know any more, or that a lock may hang on which could not be given
+// abandon drops a lease: one that etcd no longer knows, or that a lock may hang on which could not be given
 // back. No longer kept alive, it runs out and takes that lock with it, so that other servers wait for no longer than
 // that. A lock of another push that goes with it is lost, and taken again.
 func (l *locker) abandon(id clientv3.LeaseID) {

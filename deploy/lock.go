@@ -47,7 +47,7 @@ func (c *Chain) Lock(
 }
 
 // Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd cannot be told, this
-// process has no use for the lock any more: it removes it when it next comes across it, and lets the lease run out.
+// process no longer uses the lock: it removes it when it next comes across it, and lets the lease run out.
 func (l *Lock) Unlock(ctx context.Context) error {
 	if l.revision == 0 {
 		return nil
@@ -61,7 +61,7 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// markFree notes that the lock is not held any more. A stray put of it finds its compare true again, as the lock is
+// markFree notes that the lock is no longer held. A stray put of it finds its compare true again, as the lock is
 // free: it cannot be told from a new one, and would leave a lock that is never given back. So its lease is abandoned
 // with it; to revoke that at once would take the locks of other pushes away, which have the time until it runs out
 // this way.

@@ -14,7 +14,7 @@ import (
 	"refship/deploy/tree"
 )
 
-// superblock is mgmt's list of a deploy's files, and the key that it stands at; zero if there is none.
+// superblock is mgmt's list of a deploy's files, and its key; zero if there is none.
 type superblock struct {
 	key   string
 	value []byte

@@ -47,10 +47,10 @@ func (p *Prepared) planTree(ctx context.Context) ([]*dirPlan, error) {
 		if err := p.nodes.Load(ctx, oids); err != nil {
 			return nil, err
 		}
-		var next []*dirPlan
 		for _, d := range level {
 			p.nodes.Distrust(d.prev)
 		}
+		var next []*dirPlan
 		for _, d := range level {
 			if p.nodes.Node(d.oid) != nil {
 				continue

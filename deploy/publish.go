@@ -49,7 +49,7 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 }
 
 func errNoLock(verb string, c *Chain) error {
-	return fmt.Errorf("%s in %s: it was prepared without a lock, only to be looked at", verb, c.ns)
+	return fmt.Errorf("%s in %s: it was prepared without a lock, for a dry run", verb, c.ns)
 }
 
 // composeDeploy makes the deploy: its record and the signature over it.

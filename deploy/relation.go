@@ -20,7 +20,7 @@ const (
 	// directory differs from the head's.
 	RelationAhead    Relation = "ahead"
 	RelationBehind   Relation = "behind"   // the head deployed a commit that contains this one
-	RelationDiverged Relation = "diverged" // neither contains the other, or one is a commit and the other is none
+	RelationDiverged Relation = "diverged" // neither contains the other, or only one is a commit
 	RelationUnknown  Relation = "unknown"  // the repository does not have the commit that the head deployed
 )
 

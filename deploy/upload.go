@@ -121,7 +121,7 @@ func (p *Prepared) uploadAgain(ctx context.Context, w *etcd.Writer, list []*cont
 			}
 			_, _ = sum.Write(chunk) // a hash never fails
 			if k == len(keys)-1 && tree.SHA256(sum.Sum(nil)) != c.sum {
-				// The last chunk is what makes the content complete: without it nobody takes the others for it.
+				// The last chunk makes the content complete: without it the others are not taken for it.
 				return fmt.Errorf("read %q: blob %s has other bytes than before", c.path, c.oid)
 			}
 			if err := w.Put(key, chunk); err != nil {

@@ -130,7 +130,7 @@ func (c *Chain) checkFrontend(job *Job, head *record.Deploy) error {
 	}
 }
 
-// readSource takes in the commit or directory, and finds the tree at the job's path.
+// readSource reads the commit or directory, and finds the tree at the job's path.
 func (v *Verdict) readSource(job *Job) error {
 	if job.Dir != nil {
 		// No more than the last element of the directory's path: the others tell of the machine that it is on.

@@ -55,8 +55,9 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	}
 	since := time.Now()
 	received, gitErr := x.runGit(x.s.killing, gitProcess{
-		dir:     dir,
-		args:    append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options", dir),
+		dir: dir,
+		args: append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options",
+			dir),
 		env:     push.Env(),
 		stdin:   in,
 		stdout:  x.out,
@@ -71,7 +72,8 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	} else {
 		status = x.report(name, dir, received, gitErr, outcome)
 	}
-	x.log().Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took", time.Since(since),
+	x.log().Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took",
+		time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())
 	return status
 }
@@ -198,7 +200,8 @@ func (x *session) tellTooLarge(name string, bytes int64) {
 	x.log().Info("push is too large",
 		"repository", name, "bytes", bytes, "limit", limit, "remedy", x.s.words(ReasonPackSize))
 	x.tellError(fault.New(fault.Failed,
-		fmt.Sprintf("nothing was stored: what was pushed to %s is more than %s, the most that this server takes at once",
+		fmt.Sprintf("nothing was stored: what was pushed to %s is more than %s, the most that this server takes at "+
+			"once",
 			name, inBytes(limit)),
 		"push it in parts, older commits first: git push REMOTE COMMIT:BRANCH; or "+x.s.askOperator(ReasonPackSize)))
 }

@@ -193,7 +193,8 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 	switch {
 	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
 		return "", fault.New(fault.Refused,
-			fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name), x.reachable(key, need))
+			fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name), x.reachable(key,
+				need))
 	case err != nil:
 		return "", err
 	case !key.May(need, name):
@@ -237,7 +238,8 @@ func (x *session) reachable(key *keys.Key, need keys.Action) string {
 	case len(may) == 0:
 		return fmt.Sprintf("there is no repository that this key may %s", what)
 	case len(may) > maxListed:
-		return fmt.Sprintf("this key may %s %s and %d more", what, strings.Join(may[:maxListed], ", "), len(may)-maxListed)
+		return fmt.Sprintf("this key may %s %s and %d more", what, strings.Join(may[:maxListed], ", "),
+			len(may)-maxListed)
 	}
 	return fmt.Sprintf("this key may %s %s", what, strings.Join(may, ", "))
 }

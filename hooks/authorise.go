@@ -43,24 +43,28 @@ func (p *push) authoriseUpdate(u git.RefUpdate) error {
 	may := func(action keys.Action) bool { return p.key == nil || p.key.May(action, p.repository) }
 	switch {
 	case !may(keys.Push):
-		return refused("the rule push:"+p.repository+" would allow it", "%s may not push to %s", p.who.Name, p.repository)
+		return refused("the rule push:"+p.repository+" would allow it",
+			"%s may not push to %s", p.who.Name, p.repository)
 	case len(names) == 0:
 		return nil
 	case !may(keys.Deploy):
 		return refused("push to another branch; the rule deploy:"+p.repository+" would allow it",
 			"%s may push to %s but not deploy, and %s is deployed", p.who.Name, p.repository, u.Ref)
 	case p.options.force && p.key == nil:
-		err := refused("", "deploy.force is not for pushes to %s: its git server does not say who may", p.repository)
+		err := refused("the git server's operator can force it",
+			"deploy.force is not for pushes to %s: its git server does not say who may", p.repository)
 		err.Reason = ReasonForceElsewhere
 		return err
 	case p.options.force && !may(keys.Force):
 		return refused("push without deploy.force; the rule force:"+p.repository+" would allow it",
 			"%s may deploy %s of %s but not force it", p.who.Name, u.Ref, p.repository)
 	case u.Deletes() && p.key == nil:
-		return refused("to deploy it no more, the git server's operator removes refship."+names[0]+" from the repository's git config",
+		return refused("to deploy it no more, the git server's operator removes refship."+names[0]+
+			" from the repository's git config",
 			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
 	case u.Deletes():
-		err := refused("", "%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
+		err := refused("to deploy it no more, the server's operator removes the target",
+			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
 		err.Reason, err.About = ReasonDeployedRef, []string{p.repository, names[0]}
 		return err
 	}

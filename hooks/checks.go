@@ -53,7 +53,7 @@ func (r *run) unchecked() []*delivery {
 }
 
 // check runs the targets' own checks, one after the other, so that all that is wrong is told. What could not be
-// deployed anyway is refused before, so that a check never runs in vain. A delivery that was made by somebody else
+// deployed anyway is refused before, so that a check never runs in vain. A delivery that another push made
 // meanwhile is idle from here on: it was not checked, so this run never deploys it. The checks end with the client:
 // up to here nothing of the deliveries was written.
 func (r *run) check(ctx context.Context) error {
@@ -123,8 +123,10 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		},
 	})
 	attrs := []slog.Attr{
-		slog.String("repository", d.job.Repository), slog.String("target", d.target.Name), slog.String("user", d.job.Pusher.Name),
-		slog.String("commit", d.job.Commit.String()), slog.Bool("passed", err == nil), slog.Int64("ms", time.Since(start).Milliseconds()),
+		slog.String("repository", d.job.Repository), slog.String("target", d.target.Name),
+		slog.String("user", d.job.Pusher.Name),
+		slog.String("commit", d.job.Commit.String()), slog.Bool("passed", err == nil),
+		slog.Int64("ms", time.Since(start).Milliseconds()),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))

@@ -27,7 +27,8 @@ func (r *reconciler) clean() error {
 	}
 	for _, name := range []string{"config.lock", target.ConfigEdit, target.ConfigEdit + ".lock"} {
 		// Targets may be changed while no server runs: what is young may be in use.
-		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && time.Since(info.ModTime()) > target.MaxConfigEdit {
+		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil &&
+			time.Since(info.ModTime()) > target.MaxConfigEdit {
 			stale = append(stale, name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -61,7 +62,8 @@ func (d *delivery) take(v *deploy.Verdict) error {
 	if d.judged && v.Forced != nil && head != d.forcedHead {
 		conflict := *v.Forced
 		conflict.Reason = ""
-		conflict.Remedy = fmt.Sprintf("force overrides only the deploy that it was told of, and deploy %d came after that: look at it, then push again", head)
+		conflict.Remedy = fmt.Sprintf("force overrides only the deploy that it was told of, and deploy %d came after "+
+			"that: look at it, then push again", head)
 		return &conflict
 	}
 	d.verdict, d.judged, d.forcedHead = v, true, head
@@ -95,7 +97,7 @@ func concernsAll(err error) bool {
 // greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
 func (d *delivery) greeting() string {
 	v, job := d.verdict, d.job
-	to, start := job.Hash().Short(), d.label+job.Repository+" "+shortRef(job.Ref)
+	to, start := job.Hash().Short(), d.label+job.Repository+" "+git.ShortRef(job.Ref)
 	if v.Head == nil {
 		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
 	}
@@ -115,7 +117,8 @@ func (d *delivery) warnings(dryRun bool) []string {
 	v := d.verdict
 	var lines []string
 	if r := v.Undoes; r != nil {
-		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s %s back what it undid",
+		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s %s back what it "+
+			"undid",
 			r.ID, r.By(), r.Record.Reason, d.job.Kind, brings))
 	}
 	if c := v.Forced; c != nil {
@@ -134,7 +137,8 @@ func overridden(c *deploy.ConflictError) string {
 // amounts say what a deploy changes and how much there is to store.
 func (d *delivery) amounts() []string {
 	p := d.prepared
-	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", changed(p), text.Count(p.NewContents, "content"), text.Size(p.NewBytes))}
+	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", changed(p), text.Count(p.NewContents, "content"),
+		text.Size(p.NewBytes))}
 	lines = append(lines, d.picked()...)
 	if n := len(p.Submodules); n > 0 {
 		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s",

@@ -15,7 +15,7 @@
 //	          lock           the chains, sorted by namespace; up to 30 s (locks.go)
 //	          verdict, read  again, under the lock; what cannot be deployed is refused (read)
 //	          room           what etcd has no room for is refused
-//	          upload         contents and nodes, which nobody sees yet
+//	          upload         contents and nodes, which no reader sees yet
 //	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
 //	          tell           "deploy 7 published …" (outcome)
 //
@@ -25,7 +25,7 @@
 //
 // The callers are thin:
 //
-//	push        push.go        the two hooks of a push, of a [Server] or installed; the intent is written between the halves
+//	push        push.go        the two hooks of a push, of a [Server] or installed; between them it writes the intent
 //	installed   installed.go   a hook in a repository of another server: [Engine.PreReceive], [Engine.PostReceive]
 //	requested   requested.go   ssh HOST deploy: [Engine.Deploy]
 //	manual      manual.go      a commit or directory that the command line names: [Engine.DeployManually]
@@ -38,20 +38,17 @@
 // refship-hook twice. By file and function:
 //
 //  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
-//     (server.go),
-//     which finds the Session by its token. session.go: enter admits each hook once.
+//     (server.go), which finds the Session by its token. session.go: enter admits each hook once.
 //  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets.
-//     authorise.go:
-//     authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with targets.
+//     authorise.go: authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with
+//     targets.
 //  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
-//     takes the
-//     chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room (Store.CheckRoom);
-//     upload stores (Prepared.Upload).
+//     takes the chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room
+//     (Store.CheckRoom); upload stores (Prepared.Upload).
 //  4. push.go: promise writes the intent, synced. refship-hook ends with 0, and git moves the refs.
 //  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
-//     abandon
-//     for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that makes the
-//     deploy visible. Then drop takes the delivery out of the intent.
+//     abandon for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that
+//     makes the deploy visible. Then drop takes the delivery out of the intent.
 //  6. session.go: End does what post-receive did not do (finishLate), gives the locks back, and reports (report.go).
 //
 // One refusal refuses the whole push, and leaves refs and chains as they are. Up to the intent, a hook that dies ends

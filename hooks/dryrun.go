@@ -26,7 +26,8 @@ func (d *delivery) wouldDo() []string {
 	}
 	lines := []string{
 		fmt.Sprintf("dry run: previous hash %s, new hash %s", previous, d.job.Hash()),
-		fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", text.Count(p.Added, "file"), p.Modified, p.Deleted, recorded),
+		fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", text.Count(p.Added, "file"), p.Modified,
+			p.Deleted, recorded),
 	}
 	files := 0
 	for _, c := range p.Listed[:min(len(p.Listed), maxChanges)] {

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"refship/deploy/record"
 	"refship/hooks/check"
 	"refship/hooks/intent"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -34,8 +36,8 @@ type Config struct {
 	CheckLimit time.Duration              // how long a target's check may take; 0: check.DefaultLimit
 	CheckGrace time.Duration              // how long a check that is told to end may take; 0: check.DefaultGrace
 	Observe    func(Report)               // is told of each push and requested deploy at its end; may be nil
-	Remedy     func(error) string         // words what to do about an error; nil: fault.RemedyOf
-	Redeploy   func(target.Target) string // the command that deploys what a target's ref has, for hints; nil: ssh HOST deploy
+	Remedy     func(error) string         // words a remedy; nil: fault.RemedyOf
+	Redeploy   func(target.Target) string // the command that deploys a target's ref; nil: ssh HOST deploy
 	Log        *slog.Logger
 }
 
@@ -74,7 +76,8 @@ func newEngine(cfg Config, alone bool) *Engine {
 		e.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
 	}
 	checks := check.Config{
-		Dir: filepath.Join(cfg.Dir, checksDir), Limit: cfg.CheckLimit, Grace: cfg.CheckGrace, Every: e.every, Log: cfg.Log,
+		Dir: filepath.Join(cfg.Dir, checksDir), Limit: cfg.CheckLimit, Grace: cfg.CheckGrace,
+		Every: e.every, Log: cfg.Log,
 	}
 	if !alone { // Dir is <GIT_DIR>/refship
 		checks.Shared = func() (fs.FileMode, error) { return git.SharedMode(filepath.Dir(cfg.Dir)) }
@@ -89,6 +92,32 @@ func (e *Engine) redeploy(repository string, t target.Target) string {
 		return e.cfg.Redeploy(t)
 	}
 	return "ssh HOST deploy " + repository
+}
+
+// Status compares every target's ref of a repository with its chain.
+func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
+	r := &status.Reader{Store: e.cfg.Store, IsRunning: e.isRunning,
+		Redeploy: func(name string, t target.Target) string {
+			if e.cfg.Redeploy == nil {
+				return e.redeploy(name, t) + ":" + t.Name
+			}
+			return e.redeploy(name, t)
+		}}
+	return r.Read(ctx, name, gitDir)
+}
+
+// WriteStatus prints a repository's status for people.
+func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
+	all, err := e.Status(ctx, name, gitDir)
+	if err != nil {
+		return err
+	}
+	return status.Write(w, name, all)
+}
+
+// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
+func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) error {
+	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 
 // step marks a failure point.
@@ -138,7 +167,8 @@ func (e *Engine) holder(job *deploy.Job) record.Holder {
 
 // NewJob makes the wish to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
 // target's settings.
-func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID, who record.Pusher) *deploy.Job {
+func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID,
+	who record.Pusher) *deploy.Job {
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,

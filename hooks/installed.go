@@ -38,7 +38,9 @@ type HookCall struct {
 
 // ReadHookCall reads the repository's git config and git's ref updates. vars are the variables that git sets for hooks,
 // input is standard input, out is what the pusher reads.
-func ReadHookCall(gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer) (*HookCall, error) {
+func ReadHookCall(
+	gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer,
+) (*HookCall, error) {
 	c := &HookCall{GitDir: gitDir, who: who, vars: vars, input: input, out: out}
 	var err error
 	if c.Config, err = target.Read(gitDir); err != nil {
@@ -279,7 +281,8 @@ func (m *moved) explainUnpromised(ctx context.Context) error {
 	case err != nil:
 		return err
 	case relation == deploy.RelationEqual || relation == deploy.RelationBehind:
-		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID, head.Hash.Short())
+		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID,
+			head.Hash.Short())
 		return nil
 	}
 	return &fault.Error{

@@ -21,7 +21,7 @@ const ReasonOutsideRef fault.Reason = "commit-outside-ref"
 // Manual is one deploy that a user asks for by naming what: a commit of a repository, or a plain directory.
 type Manual struct {
 	GitDir   string        // of the repository; "" for a plain directory
-	Target   target.Target // its check is run, and its broken-off pushes are deployed first; without a name there are none
+	Target   target.Target // its check is run, its broken-off pushes are deployed first; no name: no target
 	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
 	DryRun   bool          // write nothing, say what would be deployed
 	Say      func(string)

@@ -141,7 +141,7 @@ func TestForceOverridesNothingElse(t *testing.T) {
 	s.git(s.work, "commit", "-q", "-m", "a link to nowhere")
 	s.unchanged(func() { force.push("+other:main").wants(t, false, `symbolic link "link" has a target of 0 bytes`) })
 	s.unchanged(func() {
-		force.push(":main").wants(t, false, "cannot be deleted", "hint: ", "refship repo target remove config default")
+		force.push(":main").wants(t, false, "cannot be deleted", "hint: ", "to deploy it no more, the server's operator removes the target")
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
-	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -77,7 +76,8 @@ func isOwn(option string) bool {
 		}
 		return -1
 	}, name)
-	return strings.HasPrefix(letters, "deploy") || slices.Contains([]string{"force", "reason", "dryrun", "skip"}, letters)
+	return strings.HasPrefix(letters, "deploy") ||
+		slices.Contains([]string{"force", "reason", "dryrun", "skip"}, letters)
 }
 
 // take reads one option of refship's.
@@ -89,20 +89,17 @@ func (o *options) take(option string, seen map[string]bool) error {
 	seen[name] = true
 	switch {
 	case !known && name != optionReason:
-		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push option %q is not known", text.Clip(option)), Remedy: knownOptions}
+		return refused(knownOptions, "push option %q is not known", text.Clip(option))
 	case twice:
-		return &fault.Error{Kind: fault.Refused, What: "push option " + name + " is there twice", Remedy: "give it once"}
+		return refused("give it once", "push option %s is there twice", name)
 	case known && valued:
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("push option %s takes no value, and has %q", name, text.Clip(value)),
-			Remedy: "give it alone: git push -o " + name,
-		}
+		return refused("give it alone: git push -o "+name,
+			"push option %s takes no value, and has %q", name, text.Clip(value))
 	case known:
 		*flag = true
 		return nil
 	case !valued:
-		return &fault.Error{Kind: fault.Refused, What: "push option deploy.reason has no text", Remedy: "git push -o deploy.reason='…'"}
+		return refused("git push -o deploy.reason='…'", "push option deploy.reason has no text")
 	}
 	o.reason = value
 	return checkReason(value)
@@ -113,19 +110,13 @@ func checkReason(reason string) error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case strings.TrimSpace(reason) == "":
-		return &fault.Error{Kind: fault.Refused, What: "the reason of deploy.reason is empty", Remedy: "say why: git push -o deploy.reason='…'"}
+		return refused("say why: git push -o deploy.reason='…'", "the reason of deploy.reason is empty")
 	case len(reason) > deploy.MaxReason:
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("the reason of deploy.reason has %d bytes, a record takes %d", len(reason), deploy.MaxReason),
-			Remedy: "say it shorter",
-		}
+		return refused("say it shorter",
+			"the reason of deploy.reason has %d bytes, a record takes %d", len(reason), deploy.MaxReason)
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("the reason of deploy.reason has characters that cannot be printed: %q", text.Clip(reason)),
-			Remedy: "say it in UTF-8 on one line",
-		}
+		return refused("say it in UTF-8 on one line",
+			"the reason of deploy.reason has characters that cannot be printed: %q", text.Clip(reason))
 	}
 	return nil
 }
@@ -133,17 +124,19 @@ func checkReason(reason string) error {
 // check holds the options against each other.
 func (o *options) check(seen map[string]bool) error {
 	contradiction := func(a, b, remedy string) error {
-		return &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("push options %s and %s contradict each other", a, b), Remedy: remedy}
+		return refused(remedy, "push options %s and %s contradict each other", a, b)
 	}
 	switch {
 	case o.force && o.skip:
 		return contradiction(optionForce, optionSkip, "with "+optionSkip+" nothing is deployed: leave one of them out")
 	case o.skip && seen[optionReason]:
-		return contradiction(optionReason, optionSkip, "with "+optionSkip+" there is no record to keep a reason: leave one of them out")
+		return contradiction(optionReason, optionSkip,
+			"with "+optionSkip+" there is no record to keep a reason: leave one of them out")
 	case o.dryRun && o.skip:
-		return contradiction(optionDryRun, optionSkip, "with "+optionSkip+" there is nothing to try: leave one of them out")
+		return contradiction(optionDryRun, optionSkip,
+			"with "+optionSkip+" there is nothing to try: leave one of them out")
 	case o.force && !seen[optionReason]:
-		return &fault.Error{Kind: fault.Refused, What: "deploy.force needs a reason", Remedy: forceUsage}
+		return refused(forceUsage, "deploy.force needs a reason")
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, entry inten
 	}
 	r.published = append(r.published, one.results().lines...)
 	r.engine.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key,
-		"push", in.Push, "ref", entry.Target.Ref, "to", d.deploy.Hash, "namespace", entry.Target.Namespace, "deploy", d.deploy.ID,
+		"push", in.Push, "ref", entry.Target.Ref, "to", d.deploy.Hash,
+		"namespace", entry.Target.Namespace, "deploy", d.deploy.ID,
 		"already", d.idle(), "forced", entry.Forced, "reason", cut(entry.Reason, maxLoggedValue))
 	return nil
 }

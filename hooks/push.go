@@ -99,7 +99,8 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	}
 	p.run = &run{
 		engine: p.engine, gitDir: p.gitDir, quarantine: quarantine, out: out, client: p.client, gone: errClientGone,
-		greet: true, announce: true, dryRun: p.options.dryRun, began: time.Now(), cost: new(cost), deliveries: p.deliveries(),
+		greet: true, announce: true, dryRun: p.options.dryRun, began: time.Now(), cost: new(cost),
+		deliveries: p.deliveries(),
 	}
 	if err := p.run.prepare(ctx); err != nil {
 		return err
@@ -224,7 +225,8 @@ func (p *push) finish(d *delivery) error {
 
 // undeployed says that a ref is ahead of its chain, and what to do.
 func (p *push) undeployed(t target.Target, err error) []string {
-	return append(p.engine.explain("pushed, not deployed", err), "hint: the ref has moved; deploy it with: "+p.engine.redeploy(p.repository, t))
+	return append(p.engine.explain("pushed, not deployed", err),
+		"hint: the ref has moved; deploy it with: "+p.engine.redeploy(p.repository, t))
 }
 
 // abandon drops a delivery whose ref did not move.

@@ -25,7 +25,7 @@ func PusherOf(key *keys.Key) record.Pusher {
 //
 //	gitolite      GL_USER, which gitolite sets from the key that authenticated
 //	gitea         GITEA_PUSHER_NAME, which Gitea and Forgejo set
-//	sshd from IP  the account that sshd logged in (SSH_CONNECTION), and with its ExposeAuthInfo the key (SSH_USER_AUTH)
+//	sshd from IP  the account that sshd logged in (SSH_CONNECTION); with ExposeAuthInfo the key (SSH_USER_AUTH)
 //	os            the account that the process runs as
 func PusherFromEnv(getenv func(string) (string, bool)) record.Pusher {
 	env := func(name string) string {

@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -44,8 +45,8 @@ type reconciler struct {
 
 func (e *Engine) reconciler(name, gitDir string, out *output) *reconciler {
 	return &reconciler{
-		engine: e, name: name, gitDir: gitDir, wanted: func(target.Target) bool { return true }, out: out, cost: new(cost),
-		settled: make(map[record.Namespace]bool),
+		engine: e, name: name, gitDir: gitDir, out: out, cost: new(cost),
+		wanted: func(target.Target) bool { return true }, settled: make(map[record.Namespace]bool),
 	}
 }
 
@@ -75,11 +76,12 @@ func (r *reconciler) compare(ctx context.Context) error {
 	for _, st := range again {
 		t, ref := st.Target, record.Hash(st.Ref.String())
 		switch {
-		case !slices.ContainsFunc(all, func(o TargetStatus) bool { return o.Target == t && o.Ref == st.Ref }):
+		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
-			r.out.line("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref, r.name, ref.Short(), t.Namespace, r.name)
+			r.out.line("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref,
+				r.name, ref.Short(), t.Namespace, r.name)
 		default:
 			r.out.line("%s of %s is at %s, %s is at deploy %d %s: not deployed by itself; ssh HOST deploy %s",
 				t.Ref, r.name, ref.Short(), t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), r.name)
@@ -89,9 +91,9 @@ func (r *reconciler) compare(ctx context.Context) error {
 }
 
 // unequal are the targets whose refs are not what their chains have, but for those that an intent spoke about.
-func (r *reconciler) unequal(ctx context.Context) ([]TargetStatus, error) {
+func (r *reconciler) unequal(ctx context.Context) ([]status.Status, error) {
 	all, err := r.engine.Status(ctx, r.name, r.gitDir)
-	return slices.DeleteFunc(all, func(st TargetStatus) bool {
-		return st.Ref.IsZero() || st.Standing == deploy.RelationEqual || r.isSettled(st.Target)
+	return slices.DeleteFunc(all, func(st status.Status) bool {
+		return st.Ref.IsZero() || st.Relation == deploy.RelationEqual || r.isSettled(st.Target)
 	}), err
 }

@@ -257,24 +257,6 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 	s.settled()
 }
 
-func targetsOf(t testing.TB, dir string) []target.Target {
-	t.Helper()
-	targets, err := target.ReadTargets(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return targets
-}
-
-func readConfig(t testing.TB, dir string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "config"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 // tidy checks that nothing is left beside the config.
 func tidy(t testing.TB, dir string) {
 	t.Helper()

@@ -22,7 +22,8 @@ var errAskerGone = errors.New("the client is gone, and the deploy was not yet be
 // The targets' own checks, before which nothing of a deploy was written, end with client as well, and their deploys are
 // not made; the error is client's cause, if it has one of its own. What has passed, or has no check, goes on without
 // client. A nil client does not leave.
-func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher, say func(string)) error {
+func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher,
+	say func(string)) error {
 	q := &requested{
 		engine: e, client: client, name: name, gitDir: gitDir, who: who, cost: new(cost),
 		out: &output{every: e.every, send: func(line string) error { say(line); return nil }},
@@ -50,7 +51,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(q.name, targets, only); err != nil {
+	if targets, err = target.Choose(q.name, targets, only); err != nil {
 		return err
 	}
 	if len(targets) == 0 {
@@ -61,7 +62,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 	left.wanted = func(t target.Target) bool { return only == "" || t.Name == only }
 	left.publishLeft(ctx)
 	q.done.lines = append(q.done.lines, left.published...)
-	now, err := git.ReadRefs(ctx, q.gitDir, refsOf(targets))
+	now, err := git.ReadRefs(ctx, q.gitDir, target.Refs(targets))
 	if err != nil {
 		return errors.Join(left.err, err)
 	}
@@ -71,7 +72,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 			continue // it was told why; and it stays the deploy of the user who pushed it
 		}
 		if !exists {
-			q.out.line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, shortRef(t.Ref))
+			q.out.line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, git.ShortRef(t.Ref))
 			continue
 		}
 		if err := q.target(ctx, t, at, len(targets) > 1); err != nil {
@@ -114,7 +115,8 @@ func (q *requested) report(ctx context.Context, only string, took time.Duration,
 		result = resultUnchanged
 	}
 	attrs := []slog.Attr{
-		slog.String("repository", q.name), slog.String("target", cut(only, maxLoggedValue)), slog.String("user", q.who.Name),
+		slog.String("repository", q.name), slog.String("target", cut(only, maxLoggedValue)),
+		slog.String("user", q.who.Name),
 		slog.String("key", q.who.Key), slog.String("result", result), slog.Any("deploys", bounded(q.done.lines)),
 		slog.Int64("stored_bytes", q.cost.stored), slog.Int64("lock_wait_ms", q.cost.lockWait.Milliseconds()),
 		slog.Int64("ms", took.Milliseconds()),

@@ -43,7 +43,7 @@ type run struct {
 	quarantine []string // the variables with which git sees a push's new objects; nil: they are in the repository
 	deliveries []*delivery
 	out        *output
-	client     context.Context // ends when the client is gone; only a check ends with it; nil: there is none
+	client     context.Context // ends when the client is gone; only a check ends with it; nil: there is no client
 	gone       error           // what a check then ends with
 	greet      bool            // tell who deploys what
 	announce   bool            // tell how much there is to store, and that force was not needed
@@ -184,7 +184,9 @@ func (r *run) load(ctx context.Context) error {
 	}
 	r.engine.step(ctx, "prepared")
 	for _, d := range r.open() {
-		err := r.out.during(d.label, "storing", func(progress func(text.Progress)) error { return r.upload(ctx, d, progress) })
+		err := r.out.during(d.label, "storing", func(progress func(text.Progress)) error {
+			return r.upload(ctx, d, progress)
+		})
 		if err != nil {
 			return err
 		}
@@ -232,7 +234,9 @@ func (r *run) read(ctx context.Context) error {
 	for _, d := range r.open() {
 		all = append(all, d.prepared)
 	}
-	err := r.out.during("", "checking", func(func(text.Progress)) error { return r.engine.cfg.Store.CheckRoom(ctx, all) })
+	err := r.out.during("", "checking", func(func(text.Progress)) error {
+		return r.engine.cfg.Store.CheckRoom(ctx, all)
+	})
 	if err != nil {
 		return err
 	}

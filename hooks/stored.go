@@ -9,23 +9,12 @@ import (
 	"refship/hooks/target"
 )
 
-func shortRef(ref string) string { return git.ShortRef(ref) }
-
 // countRefs names one ref, or counts several.
 func countRefs(refs []string) string {
 	if len(refs) == 1 {
 		return refs[0]
 	}
 	return fmt.Sprintf("%d refs (%s)", len(refs), text.FirstFew(refs))
-}
-
-// refsOf are the refs that targets deploy.
-func refsOf(targets []target.Target) []string {
-	var refs []string
-	for _, t := range targets {
-		refs = append(refs, t.Ref)
-	}
-	return refs
 }
 
 // tellStored names the refs that no target deploys, and those that the pusher wanted stored only.
@@ -47,7 +36,8 @@ func (p *push) tellStored(moved []git.RefUpdate, out *output) {
 	}
 	if len(skipped) > 0 {
 		p.skipped = true
-		out.line("%s stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy %s", countRefs(skipped), p.repository)
+		out.line("%s stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy %s", countRefs(skipped),
+			p.repository)
 	}
 	if len(stored) > 0 {
 		out.line("%s", p.whyStored(stored))
@@ -70,13 +60,14 @@ func (p *push) whyStored(stored []string) string {
 // tellFirst says how to begin, where a target's ref was never pushed: a first push often brings a branch of another
 // name.
 func (p *push) tellFirst(stored string, out *output) {
-	now, err := git.ReadRefs(p.publishing, p.gitDir, refsOf(p.targets))
+	now, err := git.ReadRefs(p.publishing, p.gitDir, target.Refs(p.targets))
 	if err != nil {
 		return // it is a hint only
 	}
 	for _, t := range p.targets {
 		if _, exists := now[t.Ref]; !exists {
-			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, shortRef(stored), shortRef(t.Ref))
+			out.line("hint: %s does not exist yet; to deploy: git push REMOTE %s:%s", t.Ref, git.ShortRef(stored),
+				git.ShortRef(t.Ref))
 			return
 		}
 	}

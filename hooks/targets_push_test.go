@@ -186,7 +186,7 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	all, err := s.server.Status(t.Context(), "config", s.bare)
-	if err != nil || len(all) != 1 || all[0].Standing != deploy.RelationEqual {
+	if err != nil || len(all) != 1 || all[0].Relation != deploy.RelationEqual {
 		t.Errorf("status is %+v, %v", all, err)
 	}
 	var lines []string

@@ -86,7 +86,8 @@ func parseLine(text []byte) (*Key, error) {
 	}
 	// The library takes some other spellings, too; one for each key lets Find look for it.
 	if !bytes.Contains(text, keyBase64(pub)) {
-		return key, withRemedy("copy the key again from its .pub file", "the key's base64 is not as ssh-keygen writes it")
+		return key, withRemedy("copy the key again from its .pub file",
+			"the key's base64 is not as ssh-keygen writes it")
 	}
 	return key, nil
 }
@@ -166,7 +167,8 @@ func CheckName(name string) error {
 	wrong := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("._@+-", r) }
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, wrong) || !isAlnum(rune(name[0])) {
 		return withRemedy(
-			fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit", maxName),
+			fmt.Sprintf("a name is 1 to %d letters, digits and . _ @ + -, and begins with a letter or a digit",
+				maxName),
 			"user name %q is not allowed", name)
 	}
 	return nil

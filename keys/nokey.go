@@ -56,7 +56,8 @@ func brokenKeyError(kind, text string) error {
 	case err != nil || !isKeyType(head.Kind):
 		return withRemedy(copyRemedy, "what follows %s is no key, or cut short", clip(kind))
 	case head.Kind != kind:
-		return withRemedy(copyRemedy, "the line says %s, and the key in it is of the type %s", clip(kind), clip(head.Kind))
+		return withRemedy(copyRemedy, "the line says %s, and the key in it is of the type %s", clip(kind),
+			clip(head.Kind))
 	}
 	if _, err := ssh.ParsePublicKey(blob); err != nil && isSupported(kind) {
 		return withRemedy(copyRemedy, "the key of the type %s is damaged, or cut short", kind)

@@ -72,7 +72,8 @@ func refuseOtherFormat(text []byte) error {
 	case has("BEGIN SSH2 PUBLIC KEY"):
 		return withRemedy("convert it with ssh-keygen -i -f FILE", "parse public key: this is the format of RFC 4716")
 	case has("BEGIN PUBLIC KEY-----"):
-		return withRemedy("convert it with ssh-keygen -i -m PKCS8 -f FILE", "parse public key: this is a PKCS8 public key")
+		return withRemedy("convert it with ssh-keygen -i -m PKCS8 -f FILE",
+			"parse public key: this is a PKCS8 public key")
 	case has("BEGIN RSA PUBLIC KEY-----"):
 		return withRemedy("convert it with ssh-keygen -i -m PEM -f FILE", "parse public key: this is a PEM public key")
 	case has("BEGIN CERTIFICATE-----"):

@@ -36,7 +36,8 @@ func Verify(namespace string, message, armored []byte) (ssh.PublicKey, error) {
 		err = checkPublicKey(signature.PublicKey)
 	}
 	if err == nil {
-		err = sshsig.Verify(bytes.NewReader(message), signature, signature.PublicKey, signature.HashAlgorithm, namespace)
+		err = sshsig.Verify(bytes.NewReader(message), signature, signature.PublicKey, signature.HashAlgorithm,
+			namespace)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("verify signature: %w", err)

@@ -235,7 +235,7 @@ func (c *hookInstallCmd) tryEtcd(
 	}
 	for _, st := range all {
 		if st.Target != t || st.State == nil || st.State.Head == nil ||
-			st.Standing == deploy.RelationEqual || st.Standing == deploy.RelationAhead {
+			st.Relation == deploy.RelationEqual || st.Relation == deploy.RelationAhead {
 			continue
 		}
 		head := st.State.Head

@@ -11,6 +11,7 @@ import (
 	"refship/deploy/text"
 	"refship/hooks"
 	"refship/hooks/install"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -69,7 +70,7 @@ type repositoryStatus struct {
 	repo      *install.Repository
 	name      string
 	installed *install.Status
-	targets   []hooks.TargetStatus
+	targets   []status.Status
 	text      strings.Builder // of the targets
 	err       error           // why the targets' chains could not be asked
 	asked     bool
@@ -89,7 +90,7 @@ func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 	}
 	defer d.Close()
 	if r.targets, r.err = d.Status(ctx, r.name, r.repo.GitDir); r.err == nil {
-		r.err = d.WriteStatus(ctx, &r.text, r.name, r.repo.GitDir)
+		r.err = status.Write(&r.text, r.name, r.targets)
 	}
 }
 
@@ -106,7 +107,7 @@ func (r *repositoryStatus) code() int {
 		if st.Ref.IsZero() && st.State != nil && st.State.Head != nil { // a chain without its ref
 			return exitConflict
 		}
-		switch st.Standing {
+		switch st.Relation {
 		case deploy.RelationBehind, deploy.RelationDiverged, deploy.RelationUnknown:
 			return exitConflict
 		case deploy.RelationEmpty, deploy.RelationAhead:
@@ -222,7 +223,7 @@ func (r *repositoryStatus) describe() repositoryStatusJSON {
 		j.Etcd = r.reached()
 	}
 	for _, st := range r.targets {
-		t := targetStatusJSON{Target: st.Target, Standing: st.Standing, Ahead: st.Ahead, Pending: st.Pending}
+		t := targetStatusJSON{Target: st.Target, Standing: st.Relation, Ahead: st.Ahead, Pending: st.Pending}
 		if !st.Ref.IsZero() {
 			t.Oid = st.Ref.String()
 		}

@@ -105,8 +105,8 @@ func deployRemedies(server bool) map[fault.Reason]func(about []string) string {
 		deploy.ReasonFileLarge: fixed("take it out of the commit and push again, " +
 			"or ask the server's operator to raise its limit, --max-file-size"),
 		deploy.ReasonHeadCommit: func(about []string) string {
-			return "a chain of commits goes on with commits: deploy one that contains it, refship deploy --repo DIR --rev REV, " +
-				"or give the directory a namespace of its own; or " + override(about[0])
+			return "a chain of commits goes on with commits: deploy one that contains it, " +
+				"refship deploy --repo DIR --rev REV, or give the directory a namespace of its own; or " + override(about[0])
 		},
 		deploy.ReasonHeadDirectory: func(about []string) string {
 			return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR: " +

@@ -50,9 +50,6 @@ func (e *Error) Error() string {
 	return e.What
 }
 
-// Hint is RemedyOf, for those that still ask errors for it.
-func (e *Error) Hint() string { return RemedyOf(e) }
-
 // Unwrap gives Cause.
 func (e *Error) Unwrap() error { return e.Cause }
 

@@ -20,9 +20,10 @@
 // # Reading objects
 //
 // A Repository reads commits, trees and blobs through one long-running `git cat-file`, which sees a push's quarantine
-// and alternates and is the fastest way to content. An object of another type or oid than was asked for is an error,
-// and whatever is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same
-// pass as the sha256.
+// and alternates and is the fastest way to content. Commits are read by go-git (seam.go), whose oids have 20 bytes
+// and appear nowhere else; trees by package tree, which takes only what git itself would have written. An object of
+// another type or oid than was asked for is an error, and whatever is read whole is hashed again. A blob's bytes are
+// hashed by the caller (tree.HashBlob), in the same pass as the sha256.
 //
 // # Ancestry
 //
@@ -31,8 +32,9 @@
 //
 // # Pushes
 //
-// What git tells a hook is not trusted: [ParseUpdates] reads its standard input strictly, and [QuarantineEnv] takes only
-// a quarantine that belongs to the repository. [CheckRef] is the one place that knows which ref names are usable.
+// What git tells a hook is not trusted: [ParseUpdates] reads its standard input strictly, and [QuarantineEnv] takes
+// only a quarantine that belongs to the repository. [CheckRef] is the one place that knows which ref names are
+// usable.
 //
 // # Errors
 //

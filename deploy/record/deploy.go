@@ -54,9 +54,8 @@ func NewDeploy(r *Record, signer ssh.Signer) (*Deploy, error) {
 	return d, nil
 }
 
-// Decode reads a deploy's record and holds it against the keys it stands at, and against its signature, which must be
-// by the key that the record names. Whether that key is to be trusted is not asked here. key names the keys in errors,
-// which are fault.Corrupt.
+// Decode reads a deploy's record and compares it with its keys, and with its signature, which must be by the key that
+// the record names. It does not ask whether that key is trusted. key names the keys in errors, which are fault.Corrupt.
 func (d *Deploy) Decode(key func(which int) string) error {
 	r, err := Decode(d.RecordBytes)
 	bad := func(which int, what string) error { return Corrupt(key(which), what) }

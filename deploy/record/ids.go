@@ -46,7 +46,7 @@ func ParseNamespace(s string) (Namespace, error) {
 	return Namespace(s), nil
 }
 
-// Overlaps tells whether n and o are the same or one lies inside the other.
+// Overlaps tells whether n and o are the same, or one is inside the other.
 func (n Namespace) Overlaps(o Namespace) bool {
 	return strings.HasPrefix(string(n)+"/", string(o)+"/") || strings.HasPrefix(string(o)+"/", string(n)+"/")
 }

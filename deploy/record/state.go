@@ -16,7 +16,7 @@ type Hold struct {
 	Since  time.Time `json:"since"`
 }
 
-// ParseHold reads a hold: whatever is there holds the chain, and what is no JSON is its reason.
+// ParseHold reads a hold. Any value holds the chain; if it is not JSON, it is the reason.
 func ParseHold(value []byte) *Hold {
 	h := new(Hold)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Hold{}) {
@@ -25,8 +25,8 @@ func ParseHold(value []byte) *Hold {
 	return h
 }
 
-// String says who holds since when, and why, for a sentence: "by ops (on host) since 2026-01-02T03:04:05Z, 12 minutes
-// ago: login is broken". What is not known is left out.
+// String says who holds the chain, since when and why, for a sentence: "by ops (on host) since 2026-01-02T03:04:05Z,
+// 12 minutes ago: login is broken". What is not known is left out.
 func (h *Hold) String() string {
 	words := ""
 	if h.User != "" {
@@ -58,7 +58,7 @@ type Holder struct {
 // String says who, with what and since when, for a sentence: "bob (refs/heads/main of config, on host) since
 // 2026-01-02T03:04:05Z". What is not known is left out.
 func (h Holder) String() string {
-	words := "somebody"
+	words := "an unknown user"
 	if h.User != "" {
 		words = text.Printable(h.User)
 	}
@@ -82,7 +82,7 @@ func (h Holder) String() string {
 	return words
 }
 
-// ParseHolder reads a lock: whatever is there keeps others out.
+// ParseHolder reads a lock. Any value locks the chain; if it is not JSON, it is the user.
 func ParseHolder(value []byte) *Holder {
 	h := new(Holder)
 	if err := json.Unmarshal(value, h); err != nil || *h == (Holder{}) {
@@ -95,5 +95,5 @@ func ParseHolder(value []byte) *Holder {
 type State struct {
 	Head *Deploy // nil: no deploy yet
 	Hold *Hold   // nil: not held
-	Lock *Holder // nil: nobody deploys right now
+	Lock *Holder // nil: no deploy is under way
 }

@@ -14,10 +14,10 @@ func TestHolderSaysWhatIsKnown(t *testing.T) {
 		`{"user":"x"}`:                     "x",
 		`{"user":"x","host":"h"}`:          "x (on h)",
 		`{"user":"x","ref":"r"}`:           "x (r)",
-		`{"repository":"c",` + since + `}`: "somebody (c) since 2026-01-02T03:04:05Z",
+		`{"repository":"c",` + since + `}`: "an unknown user (c) since 2026-01-02T03:04:05Z",
 		`{}`:                               "{}",
 		`not JSON`:                         "not JSON",
-		``:                                 "somebody",
+		``:                                 "an unknown user",
 	} {
 		if got := record.ParseHolder([]byte(value)).String(); got != want {
 			t.Errorf("%s: %q, want %q", value, got, want)

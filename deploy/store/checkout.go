@@ -148,7 +148,7 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 // large writes a file chunk by chunk.
 func (w *checkout) large(ctx context.Context, p place) error {
 	if p.entry.Mode == filemode.Symlink {
-		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target can not be so long")
+		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target cannot be so long")
 	}
 	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, Permissions(p.entry.Mode))
 	if err != nil {

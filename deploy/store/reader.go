@@ -9,9 +9,9 @@ import (
 
 // Reader reads the keys of chains: those in an etcd, or those in anything else that has them, such as a bundle.
 type Reader interface {
-	// Read gives what each query finds, all of it as of one revision: the given one, or the newest if that is 0. It also
-	// gives that revision. A query finds its key, if that exists, and then its chunks, sorted by key. There are at most
-	// MaxQueries. ErrCompacted says that the revision can no longer be read.
+	// Read gives what each query finds, all of it as of one revision: the given one, or the newest if that is 0. It
+	// also gives that revision. A query finds its key, if that exists, and then its chunks, sorted by key. There are
+	// at most MaxQueries. ErrCompacted says that the revision can no longer be read.
 	Read(ctx context.Context, revision int64, queries []Query) (found [][]KeyValue, at int64, err error)
 }
 

@@ -33,7 +33,7 @@ const ReasonTooSlow fault.Reason = "check-too-slow"
 // Config is what a Runner needs.
 type Config struct {
 	Dir    string                      // where scratch directories are made
-	Shared func() (fs.FileMode, error) // the mode of Dir where other processes use it, too; nil: Dir is for this process alone
+	Shared func() (fs.FileMode, error) // the mode of Dir if other processes use it; nil: none does
 	Limit  time.Duration               // how long a check may take; 0: DefaultLimit
 	Grace  time.Duration               // how long a check that is told to end may take to end; 0: DefaultGrace
 	Every  time.Duration               // how often a check that says nothing is told to run still
@@ -72,7 +72,9 @@ type Check struct {
 // Run runs a check and waits for its end. A check that does not pass is a fault.Refused. If ctx ends first, the error
 // is its cause.
 func (r *Runner) Run(ctx context.Context, c *Check) error {
-	err := c.During("waiting for other checks to end", func(func(text.Progress)) error { return r.turns.Acquire(ctx, 1) })
+	err := c.During("waiting for other checks to end", func(func(text.Progress)) error {
+		return r.turns.Acquire(ctx, 1)
+	})
 	if err != nil {
 		return context.Cause(ctx)
 	}

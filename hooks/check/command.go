@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// strayOutput is how long output is waited for of a process that nobody found when the check was ended.
+	// strayOutput is how long output is waited for from a process that the end of the check did not find.
 	strayOutput = time.Second
 
 	maxLine   = 2000 // bytes of a line that are told
@@ -34,7 +34,7 @@ type command struct {
 	cmd    *exec.Cmd
 	stray  string        // how the variable begins by which processes are found that left the group
 	output *os.File      // the end of the pipe to read from
-	lines  chan string   // closed when nobody has the pipe's other end any more
+	lines  chan string   // closed when no process has the other end of the pipe open
 	exited chan struct{} // closed when the shell has ended; it is not waited for yet
 	reap   chan struct{} // closed when nothing has to be sent to its process group any more
 	done   chan error    // how it ended, once it was waited for
@@ -92,7 +92,7 @@ func (c *command) run(started chan<- error) {
 
 // signal reaches the whole process group.
 func (c *command) signal(sig syscall.Signal) {
-	_ = syscall.Kill(-c.cmd.Process.Pid, sig) // the only error is that nobody is left
+	_ = syscall.Kill(-c.cmd.Process.Pid, sig) // the only error is that no process is left
 }
 
 // watch tells what the command writes until it has ended, and ends it when ctx or its time does. Whatever it left
@@ -110,7 +110,7 @@ func (c *command) watch(ctx context.Context, limit, grace, every time.Duration, 
 		cause, stop, over, kill = why, nil, nil, time.After(grace)
 		c.signal(syscall.SIGTERM)
 	}
-	// Once told to end, those that the shell leaves behind have their time as well: as long as somebody can write.
+	// Once told to end, those that the shell leaves behind have their time as well: as long as one of them can write.
 	for !ended && (exited != nil || cause != nil && lines != nil) {
 		select {
 		case line, more := <-lines:
@@ -197,7 +197,8 @@ func (o *output) line(said string) {
 		return
 	}
 	if o.lines == maxLines+1 {
-		o.say(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxLines, lastLines))
+		o.say(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxLines,
+			lastLines))
 	}
 	if len(o.latest) == lastLines {
 		o.latest = append(o.latest[:0], o.latest[1:]...)

@@ -19,8 +19,8 @@ func processAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitEnd waits for a child's end and leaves it to be waited for: until then its number is nobody else's, neither as a
-// process nor as a group.
+// awaitEnd waits for a child's end and leaves it to be waited for: until then no other process gets its number,
+// neither as a process nor as a group.
 func awaitEnd(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

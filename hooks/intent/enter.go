@@ -21,7 +21,8 @@ func Enter(gitDir string) (leave func(), err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return func() {}, nil // nothing is installed, and the config says what that means
 	case errors.As(err, &locked):
-		return nil, &fault.Error{Kind: fault.Refused, What: "refship's hooks are being removed from this repository", Remedy: "try again when that is done"}
+		return nil, &fault.Error{Kind: fault.Refused, What: "refship's hooks are being removed from this repository",
+			Remedy: "try again when that is done"}
 	case err != nil:
 		return nil, fmt.Errorf("enter push: %w", disk.WithoutDir(err))
 	}

@@ -34,7 +34,7 @@ type Intent struct {
 	Format      int           `json:"format"`
 	Push        string        `json:"push"`
 	Time        time.Time     `json:"time"`    // when pre-receive accepted
-	Process     string        `json:"process"` // git receive-pack, of an installed hook; "" of a server, or if it is not known
+	Process     string        `json:"process"` // git receive-pack, of an installed hook; "": a server, or not known
 	Repository  string        `json:"repository"`
 	Pusher      record.Pusher `json:"pusher"`
 	Options     []string      `json:"options"`
@@ -224,7 +224,7 @@ type Bad struct {
 func (e *Bad) Error() string { return fmt.Sprintf("%s: %v", filepath.Base(e.Path), e.Err) }
 func (e *Bad) Unwrap() error { return e.Err }
 
-// Aside moves the file out of the way and keeps it for whoever wants to look.
+// Aside moves the file out of the way and keeps it for the operator to look at.
 func (e *Bad) Aside() error {
 	if err := disk.Rename(e.Path, e.Path+BadSuffix); err != nil {
 		return fmt.Errorf("move intent aside: %w", disk.WithoutDir(err))

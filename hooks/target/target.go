@@ -163,3 +163,21 @@ func Names(targets []Target) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// Choose gives the target of that name, or all if no name is given.
+func Choose(repository string, all []Target, name string) ([]Target, error) {
+	if name == "" {
+		return all, nil
+	}
+	t, err := Find(repository, all, name)
+	return []Target{t}, err
+}
+
+// Refs are the refs that targets deploy.
+func Refs(targets []Target) []string {
+	var refs []string
+	for _, t := range targets {
+		refs = append(refs, t.Ref)
+	}
+	return refs
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
@@ -114,8 +115,7 @@ func TestAddTargetRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = target.AddTarget(t.Context(), dir, with(func(*target.Target) {}))
-	var hint interface{ Hint() string }
-	if err == nil || !strings.Contains(err.Error(), "is being changed") || !errors.As(err, &hint) {
+	if err == nil || !strings.Contains(err.Error(), "is being changed") || fault.RemedyOf(err) == "" {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := os.Stat(config + ".lock"); err != nil {

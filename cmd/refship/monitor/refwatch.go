@@ -13,6 +13,7 @@ import (
 	"refship/deploy/fault"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/status"
 )
 
 const (
@@ -170,13 +171,13 @@ func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before, now := w.ahead[repo.Name], make(map[string]float64)
-	for _, status := range all {
-		name := status.Target.Name
-		if status.Err == nil {
-			now[name] = aheadValue(status)
+	for _, st := range all {
+		name := st.Target.Name
+		if st.Err == nil {
+			now[name] = aheadValue(st)
 			continue
 		}
-		err = errors.Join(err, status.Err)
+		err = errors.Join(err, st.Err)
 		if value, ok := before[name]; ok {
 			now[name] = value
 		}
@@ -185,8 +186,8 @@ func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 	return err
 }
 
-func aheadValue(status hooks.TargetStatus) float64 {
-	if status.Standing == deploy.RelationEqual || status.Ref.IsZero() && status.State.Head == nil {
+func aheadValue(st status.Status) float64 {
+	if st.Relation == deploy.RelationEqual || st.Ref.IsZero() && st.State.Head == nil {
 		return 0
 	}
 	return 1

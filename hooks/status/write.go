@@ -1,8 +1,9 @@
-package hooks
+package status
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -14,18 +15,14 @@ import (
 	"refship/hooks/target"
 )
 
-// WriteStatus prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is
-// no error: errors say what could not be found out, or that w does not take it.
-func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
-	all, err := e.Status(ctx, name, gitDir)
-	if err != nil {
-		return err
-	}
+// Write prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is no
+// error: errors say what could not be read, or that w does not take it.
+func Write(w io.Writer, name string, all []Status) error {
 	var words bytes.Buffer
 	if len(all) == 0 {
 		fmt.Fprintf(&words, "%s has no target\n", name)
 	}
-	var failed refusals
+	var failed error
 	for i, st := range all {
 		if i > 0 {
 			words.WriteByte('\n')
@@ -34,17 +31,17 @@ func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 			words.WriteString(text.Printable(line) + "\n")
 		}
 		if st.Err != nil {
-			failed.add(fmt.Errorf("read status of %s: %w", st.Target.Name, st.Err))
+			failed = errors.Join(failed, fmt.Errorf("read status of %s: %w", st.Target.Name, st.Err))
 		}
 	}
 	if _, err := w.Write(words.Bytes()); err != nil {
 		return err
 	}
-	return failed.err()
+	return failed
 }
 
 // lines are one target's status in words.
-func (st TargetStatus) lines(now time.Time) []string {
+func (st Status) lines(now time.Time) []string {
 	t := st.Target
 	lines := []string{fmt.Sprintf("%s: %s → %s", t.Name, t.Source(), t.Namespace)}
 	add := func(label, words string) {
@@ -91,45 +88,46 @@ func headInWords(d *record.Deploy, now time.Time) string {
 }
 
 // inWords says how the ref stands.
-func (st TargetStatus) inWords() string {
+func (st Status) inWords() string {
 	switch {
 	case st.Err != nil:
 		return "unknown"
 	case st.Ref.IsZero():
 		return "the ref does not exist"
-	case st.Standing == deploy.RelationEmpty:
+	case st.Relation == deploy.RelationEmpty:
 		return "no deploy yet"
-	case st.Standing == deploy.RelationAhead && st.Ahead > 0:
+	case st.Relation == deploy.RelationAhead && st.Ahead > 0:
 		return "ahead by " + text.Count(st.Ahead, "commit")
-	case st.Standing == deploy.RelationUnknown:
+	case st.Relation == deploy.RelationUnknown:
 		return "unknown: this repository does not have the commit that is deployed"
 	}
-	return string(st.Standing)
+	return string(st.Relation)
 }
 
 // remedy says how ref and chain come together; "" if they are.
-func (st TargetStatus) remedy() string {
+func (st Status) remedy() string {
 	t := st.Target
 	switch {
-	case st.Err != nil || st.Standing == deploy.RelationEqual:
+	case st.Err != nil || st.Relation == deploy.RelationEqual:
 		return ""
 	case st.Ref.IsZero():
 		return "push it: git push REMOTE BRANCH:" + t.Ref
 	case st.State.Hold != nil:
 		return "nothing is deployed while the chain is held"
-	case st.Standing == deploy.RelationEmpty || st.Standing == deploy.RelationAhead:
+	case st.Relation == deploy.RelationEmpty || st.Relation == deploy.RelationAhead:
 		return "deploy it with: " + st.command
-	case st.Standing == deploy.RelationBehind:
+	case st.Relation == deploy.RelationBehind:
 		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
 	}
-	if st.Standing == deploy.RelationUnknown {
+	if st.Relation == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
 	}
 	head := "what is deployed"
 	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
 		head = h.Short()
 	}
-	return fmt.Sprintf("merge %s or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'", head)
+	return fmt.Sprintf("merge %s or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o "+
+		"deploy.reason='…'", head)
 }
 
 // origin names where a deploy came from; "" if nothing says so.
@@ -142,12 +140,12 @@ func origin(r *record.Record) string {
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
 // deploys (0: all).
-func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one string, limit int) error {
+func WriteLog(ctx context.Context, w io.Writer, store *deploy.Store, name, gitDir, only string, limit int) error {
 	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
 		return err
 	}
-	if targets, err = chooseTargets(name, targets, one); err != nil {
+	if targets, err = target.Choose(name, targets, only); err != nil {
 		return err
 	}
 	switch {
@@ -161,7 +159,7 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one st
 			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.Names(targets)),
 		}
 	}
-	chain, table := e.cfg.Store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
+	chain, table := store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
 	empty := true
 	err = chain.Log(ctx, limit, func(d *record.Deploy) error {
 		empty = false
@@ -175,13 +173,4 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, one st
 		return err
 	}
 	return table.Flush()
-}
-
-// chooseTargets gives the target of that name, or all if no name is given.
-func chooseTargets(repository string, all []target.Target, name string) ([]target.Target, error) {
-	if name == "" {
-		return all, nil
-	}
-	t, err := target.Find(repository, all, name)
-	return []target.Target{t}, err
 }
