@@ -18,9 +18,6 @@ import (
 // read a second time.
 const keepBytes = 32 << 20
 
-// maxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
-const maxLink = 4095
-
 // content is a blob that the head's tree does not name.
 type content struct {
 	oid  tree.OID
@@ -96,45 +93,36 @@ func (p *Prepared) unread(where string, err error) error {
 
 // read takes a content in and checks that it is what its oid names.
 func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
-	target := sliceWriter{keep: c.kept != nil || c.link, data: c.kept}
-	n, err := io.Copy(io.MultiWriter(sum, &target), r)
+	if c.link && (c.size == 0 || c.size > tree.MaxLink) {
+		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, tree.MaxLink), then)
+	}
+	whole, to := bytes.NewBuffer(c.kept), io.Writer(sum)
+	if c.kept != nil || c.link {
+		to = io.MultiWriter(sum, whole)
+	}
+	n, err := io.Copy(to, io.LimitReader(r, c.size+1))
 	if err != nil {
 		return err
 	}
 	if n != c.size || sum.OID() != c.oid {
-		return fmt.Errorf("something else than blob %s was handed over", c.oid)
+		return wrongBlob(c.oid)
 	}
 	if c.kept != nil {
-		c.kept = target.data
+		c.kept = whole.Bytes()
 	}
-	if !c.link {
-		return nil
-	}
-	if bytes.IndexByte(target.data, 0) >= 0 {
+	if c.link && bytes.IndexByte(whole.Bytes(), 0) >= 0 {
 		return badLink(c.path, "has a NUL byte in its target", then)
 	}
-	if c.size == 0 || c.size > maxLink {
-		return badLink(c.path, fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, maxLink), then)
-	}
 	return nil
+}
+
+func wrongBlob(oid tree.OID) error {
+	return fmt.Errorf("something else than blob %s was handed over", oid)
 }
 
 // badLink refuses a symbolic link.
 func badLink(path, why, then string) error {
 	return fault.New(fault.Refused, fmt.Sprintf("symbolic link %q %s", path, why), "remove the link or correct it, "+then)
-}
-
-// sliceWriter keeps what is written, if it is to.
-type sliceWriter struct {
-	keep bool
-	data []byte
-}
-
-func (w *sliceWriter) Write(b []byte) (int, error) {
-	if w.keep && len(w.data) <= tree.ChunkSize {
-		w.data = append(w.data, b...)
-	}
-	return len(b), nil
 }
 
 // findMissing asks etcd which of the planned contents it has.
@@ -147,7 +135,7 @@ func (p *Prepared) findMissing(ctx context.Context) error {
 	}
 	there, err := etcd.Exist(ctx, p.chain.kv, keys)
 	if err != nil {
-		return fmt.Errorf("look up contents in %s: %w", p.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("look up contents in %s: %w", p.chain.ns, err)
 	}
 	first = append(first, len(keys))
 	for i, c := range p.planned {

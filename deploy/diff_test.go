@@ -74,7 +74,7 @@ func TestDiffEqualsGits(t *testing.T) {
 		}
 		a, b := rapid.SampledFrom(deploys).Draw(rt, "a"), rapid.SampledFrom(deploys).Draw(rt, "b")
 		got := g.diff(a, b)
-		if diff := cmp.Diff(g.gitDiff(a.Record.Tree, b.Record.Tree), got); diff != "" {
+		if diff := cmp.Diff(g.gitDiff(a.Record.Tree.String(), b.Record.Tree.String()), got); diff != "" {
 			rt.Fatalf("deploys %d and %d (-git +diff):\n%s", a.ID, b.ID, diff)
 		}
 		// What the push said of it then is the same.

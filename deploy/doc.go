@@ -7,7 +7,7 @@
 // "tree:" and the tree oid of a plain directory. Its record says who did it, when, and from where. Its previous hash
 // is the deploy hash of the deploy that it replaced. The head is the deploy with the highest id. A foreign deploy was
 // put into the chain by another writer (mgmt): it has a payload, and neither record nor signature. A job asks for a
-// deploy: of a commit in a [Repository], or of a plain [Directory].
+// deploy: of a commit in a git.Repository, or of a plain tree.Directory.
 //
 // # The spine
 //

@@ -140,7 +140,7 @@ func TestForceOverridesNeitherHoldNorLockNorDamage(t *testing.T) {
 		check      func(t *testing.T, err error)
 	}{
 		"hold": {own + "hold", `{"user":"ops"}`, func(t *testing.T, err error) {
-			fixture.WantFault(t, fault.Refused, err, "is on hold by ops", "ask ops")
+			fixture.WantFault(t, fault.Conflict, err, "is on hold by ops", "ask ops")
 		}},
 		"lock": {own + "lock", `{"user":"ops"}`, func(t *testing.T, err error) {
 			fixture.WantFault(t, fault.Conflict, err, "is locked by ops", "try again")

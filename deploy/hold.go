@@ -17,9 +17,6 @@ func (c *Chain) checkHold(h *record.Hold) error {
 	if h.User != "" {
 		ask = "ask " + text.Printable(record.Shorten(h.User)) + ": "
 	}
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("%s is on hold%s", c.ns, h),
-		Remedy: ask + "it deploys again when the key " + c.Key("hold") + " is gone from etcd",
-	}
+	return fault.New(fault.Conflict, fmt.Sprintf("%s is on hold%s", c.ns, h),
+		ask+"it deploys again when the key "+c.Key("hold")+" is gone from etcd")
 }

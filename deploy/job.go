@@ -67,7 +67,7 @@ func (j *Job) sameSettings(d *record.Deploy) bool {
 // sameBelow tells whether the job deploys a path, and d has the same tree there. A commit that changes nothing in a
 // whole tree is deployed all the same: it was made for that.
 func (j *Job) sameBelow(d *record.Deploy, tree tree.OID) bool {
-	return j.Path != "" && j.sameSettings(d) && d.Record.Tree == tree.String()
+	return j.Path != "" && j.sameSettings(d) && d.Record.Tree == tree
 }
 
 // validate refuses a job that contradicts itself.

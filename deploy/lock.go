@@ -56,7 +56,7 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	l.markFree()
 	if err := l.chain.deleteLock(ctx, revision); err != nil {
 		l.chain.locker.abandon(l.lease)
-		return fmt.Errorf("unlock %s: %w", l.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("unlock %s: %w", l.chain.ns, err)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (l *Lock) acquire(
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+			return fmt.Errorf("lock %s: %w", c.ns, err)
 		}
 		if held == nil {
 			return nil
@@ -105,7 +105,7 @@ func (l *Lock) acquire(
 		if c.locker.isLeftOver(c.ns, held) {
 			// A put whose answer was lost, or an unlock that did not reach etcd: no other process could remove it.
 			if err := c.deleteLock(ctx, held.CreateRevision); err != nil {
-				return fmt.Errorf("lock %s: %w", c.ns, etcd.Classify(err))
+				return fmt.Errorf("lock %s: %w", c.ns, err)
 			}
 			continue
 		}
@@ -153,7 +153,6 @@ func (l *Lock) put(ctx context.Context) (*mvccpb.KeyValue, error) {
 // isNeverPut tells whether a put that failed did not put the lock, nor ever will: the lease that all of this process's
 // locks hang on must not go for what etcd refuses one chain.
 func (l *Lock) isNeverPut(ctx context.Context, err error) bool {
-	err = etcd.Classify(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, etcd.ErrDenied): // asked before anything is done
 		return true
@@ -203,14 +202,14 @@ func (c *Chain) BreakDeadLock(ctx context.Context, isDead func(record.Holder) bo
 	key := c.Key("lock")
 	resp, err := c.kv.Get(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("read lock of %s: %w", c.ns, etcd.Classify(err))
+		return false, fmt.Errorf("read lock of %s: %w", c.ns, err)
 	}
 	var holder record.Holder
 	if len(resp.Kvs) == 0 || json.Unmarshal(resp.Kvs[0].Value, &holder) != nil || !isDead(holder) {
 		return false, nil
 	}
 	if err := c.deleteLock(ctx, resp.Kvs[0].CreateRevision); err != nil {
-		return false, fmt.Errorf("unlock %s: %w", c.ns, etcd.Classify(err))
+		return false, fmt.Errorf("unlock %s: %w", c.ns, err)
 	}
 	return true, nil
 }

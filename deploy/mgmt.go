@@ -85,7 +85,7 @@ func (p *Prepared) mgmtSource(ctx context.Context) mgmt.Source {
 				return err
 			})
 			if err == nil && sha256.Sum256(text) != e.SHA256 {
-				err = fmt.Errorf("something else than blob %s was handed over", e.OID)
+				err = wrongBlob(e.OID)
 			}
 			if err != nil {
 				return nil, p.unread(path, err)

@@ -30,7 +30,7 @@ func (p *Prepared) readObjects(ctx context.Context) error {
 	}
 	there, err := etcd.Exist(ctx, p.chain.kv, keys)
 	if err != nil {
-		return fmt.Errorf("look up commits in %s: %w", p.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("look up commits in %s: %w", p.chain.ns, err)
 	}
 	size := 0
 	for i, oid := range oids {

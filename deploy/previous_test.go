@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -19,11 +20,11 @@ func (f *setup) handwritten(r record.Record) {
 		r.Frontend = record.Files
 	}
 	r.Format, r.Signer = 1, ""
-	if oid, plain := strings.CutPrefix(string(r.Hash), "tree:"); plain {
-		r.Tree, r.TreeSHA256 = oid, emptySHA256
-	}
-	if r.Tree == "" {
-		r.Tree, r.TreeSHA256 = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", emptySHA256
+	switch empty := sha256.Sum256(nil); {
+	case r.Hash.IsTree():
+		r.Tree, r.TreeSHA256 = r.Hash.OID(), empty
+	case r.Tree.IsZero():
+		r.Tree, r.TreeSHA256 = tree.HashObject("tree", nil), empty
 	}
 	b, err := json.Marshal(r)
 	if err != nil {

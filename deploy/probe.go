@@ -91,7 +91,7 @@ func (s *Store) isDenied(ctx context.Context, namespaces []record.Namespace) (bo
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return true, nil
 	case err != nil:
-		return false, fmt.Errorf("ask for permission to write %s: %w", namespaces[0], etcd.Classify(err))
+		return false, fmt.Errorf("ask for permission to write %s: %w", namespaces[0], err)
 	}
 	return false, nil
 }

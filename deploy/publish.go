@@ -61,7 +61,7 @@ func (p *Prepared) composeDeploy(ctx context.Context) (*record.Deploy, error) {
 	}
 	r := &record.Record{
 		Format: record.Format, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
-		Tree: v.tree.String(), TreeSHA256: p.root.SHA256.String(), TreeSize: p.root.Size, Files: p.Files,
+		Tree: v.tree, TreeSHA256: p.root.SHA256, TreeSize: p.root.Size, Files: p.Files,
 		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous(),
 		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
 		Subject: v.subject, Author: v.author,
@@ -124,7 +124,6 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 // resolveLostAnswer finds out whether a txn without an answer was applied.
 func (p *Prepared) resolveLostAnswer(ctx context.Context, d *record.Deploy, cause error) (*record.Deploy, error) {
 	fail := func(err error) error { return fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, err) }
-	cause = etcd.Classify(cause)
 	resp, err := p.readBack(ctx, d.ID)
 	p.lock.markFree()
 	if err != nil {
@@ -155,7 +154,7 @@ func (p *Prepared) readBack(ctx context.Context, id record.ID) (*clientv3.TxnRes
 		if err == nil {
 			return resp, nil
 		}
-		if err = etcd.Classify(err); errors.Is(err, etcd.ErrDenied) {
+		if errors.Is(err, etcd.ErrDenied) {
 			return nil, err // it will be denied in a moment, too
 		}
 		select {

@@ -226,7 +226,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	fixture.WantFault(t, fault.Refused, err, "is on hold: wait", "is gone from etcd")
+	fixture.WantFault(t, fault.Conflict, err, "is on hold: wait", "is gone from etcd")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}

@@ -46,7 +46,7 @@ func TestRelationAgainstGit(t *testing.T) {
 		for range 4 {
 			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
 			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
-			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.Git("rev-parse", head.String()+":"+path)}
+			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.OID("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
 			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})

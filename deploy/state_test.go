@@ -111,7 +111,7 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 				t.Error("the state has no hold")
 			}
 			_, err := f.chain.Check(t.Context(), f.job(commit))
-			fixture.WantFault(t, fault.Refused, err, c.what, c.hint)
+			fixture.WantFault(t, fault.Conflict, err, c.what, c.hint)
 			if len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("the refusal has %d bytes: %.3000q", len(err.Error()), err)
 			}

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -165,7 +166,7 @@ func TestForgedSizes(t *testing.T) {
 	}
 	f.put(own+"tree/"+parsed.OID().String(), node)
 	f.handwritten(record.Record{
-		ID: 1, Hash: oid160, Tree: parsed.OID().String(), TreeSHA256: sha256Hex([]byte(node)), TreeSize: int64(len(node)),
+		ID: 1, Hash: oid160, Tree: parsed.OID(), TreeSHA256: sha256.Sum256([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
 	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")

@@ -34,11 +34,11 @@ func (t *tap) on(fn func(*tapTxn) (*clientv3.TxnResponse, error)) {
 	t.onTxn = fn
 }
 
-func (t *tap) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+func (t *tap) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
 	t.mu.Lock()
 	t.requests++
 	t.mu.Unlock()
-	return t.KV.Get(ctx, key, opts...)
+	return t.KV.Do(ctx, op)
 }
 
 func (t *tap) Txn(ctx context.Context) clientv3.Txn { return &tapTxn{tap: t, ctx: ctx} }

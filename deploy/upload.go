@@ -25,7 +25,7 @@ func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) err
 	}
 	w := etcd.NewWriter(ctx, p.chain.kv)
 	if err := p.upload(ctx, w, progress); err != nil {
-		return fmt.Errorf("store in %s: %w", p.chain.ns, etcd.Classify(err))
+		return fmt.Errorf("store in %s: %w", p.chain.ns, err)
 	}
 	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects, p.block = nil, nil, nil, nil, nil, nil, superblock{}
 	return nil

@@ -78,16 +78,18 @@ func (w *treeWriter) write(ctx context.Context, root tree.OID) error {
 		for _, e := range entries {
 			at := written{path.Join(dir.path, e.Name), e}
 			switch e.Mode {
-			case filemode.Dir, filemode.Submodule:
+			case filemode.Dir:
+				dirs = append(dirs, at)
+				err = w.mkdir(at.path)
+			case filemode.Submodule:
 				err = w.mkdir(at.path)
 			default:
-				err = w.file(ctx, at)
+				if w.batch = append(w.batch, at); len(w.batch) == blobsAtOnce {
+					err = w.flush(ctx)
+				}
 			}
 			if err != nil {
 				return err
-			}
-			if e.Mode == filemode.Dir {
-				dirs = append(dirs, at)
 			}
 		}
 	}
@@ -119,13 +121,6 @@ func (w *treeWriter) mkdir(where string) error {
 	return w.root.Mkdir(where, 0o777)
 }
 
-func (w *treeWriter) file(ctx context.Context, p written) error {
-	if w.batch = append(w.batch, p); len(w.batch) < blobsAtOnce {
-		return nil
-	}
-	return w.flush(ctx)
-}
-
 // flush writes the files that were not asked for yet.
 func (w *treeWriter) flush(ctx context.Context) error {
 	oids := make([]tree.OID, len(w.batch))
@@ -151,40 +146,17 @@ func (w *treeWriter) flush(ctx context.Context) error {
 
 // content writes one file or link, and checks that it is what its oid names.
 func (w *treeWriter) content(p written, size int64, content io.Reader) error {
+	if p.entry.Mode == filemode.Symlink && size > tree.MaxLink {
+		why := fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, tree.MaxLink)
+		return badLink(p.path, why, "then push or deploy again")
+	}
 	sum := tree.HashBlob(size)
-	content = io.TeeReader(content, sum)
-	var err error
-	if p.entry.Mode == filemode.Symlink {
-		err = w.link(p.path, size, content)
-	} else {
-		err = w.regular(p, content)
-	}
+	err := store.WriteFile(w.root, p.path, p.entry.Mode, func(f io.Writer) error {
+		_, err := io.CopyBuffer(io.MultiWriter(f, sum), content, w.buf)
+		return err
+	})
 	if err == nil && sum.OID() != p.entry.OID {
-		err = fmt.Errorf("something else than blob %s was handed over", p.entry.OID)
+		err = wrongBlob(p.entry.OID)
 	}
 	return err
-}
-
-func (w *treeWriter) regular(p written, content io.Reader) error {
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, store.Permissions(p.entry.Mode))
-	if err != nil {
-		return err
-	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, content, w.buf)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
-}
-
-func (w *treeWriter) link(where string, size int64, content io.Reader) error {
-	if size > maxLink {
-		why := fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, maxLink)
-		return badLink(where, why, "then push or deploy again")
-	}
-	target, err := io.ReadAll(content)
-	if err != nil {
-		return err
-	}
-	return w.root.Symlink(string(target), where)
 }

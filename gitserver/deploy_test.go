@@ -41,7 +41,7 @@ func TestDeployCommand(t *testing.T) {
 		pending() != 1 {
 		t.Fatalf("ref is %s, head %+v, %d intents", got, e.head("config"), pending())
 	}
-	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 4, "refship: error: ", "is on hold: maintenance",
+	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 3, "refship: error: ", "is on hold: maintenance",
 		"refship: hint: ")
 	if e.head("config") != nil || pending() != 1 {
 		t.Fatalf("on hold: head %+v, %d intents", e.head("config"), pending())

@@ -67,9 +67,9 @@ func (f *faultKV) do(ctx context.Context, stage string, what outage, send func()
 	return what.after
 }
 
-func (f *faultKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+func (f *faultKV) Do(ctx context.Context, op clientv3.Op) (resp clientv3.OpResponse, err error) {
 	err = f.do(ctx, "read", f.fault("read"), func() (err error) {
-		resp, err = f.KV.Get(ctx, key, opts...)
+		resp, err = f.KV.Do(ctx, op)
 		return err
 	})
 	return resp, err

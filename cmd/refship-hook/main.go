@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -23,6 +24,8 @@ const (
 	maxFrame    = 256 << 10
 )
 
+const sameVersion = "are refship and refship-hook of one version?"
+
 const (
 	pre  = "pre-receive"
 	post = "post-receive"
@@ -30,7 +33,7 @@ const (
 
 func main() { os.Exit(run(filepath.Base(os.Args[0]))) }
 
-// run gives the exit status. Whatever goes wrong refuses the push: nothing is stored that nobody checked.
+// run gives the exit status. Every failure refuses the push: only what the server has checked is stored.
 func run(hook string) int {
 	if hook != pre && hook != post {
 		return fail(hook, "git runs this program as "+pre+" and "+post+", not as "+hook, "start it by a git push")
@@ -89,38 +92,33 @@ func send(server io.Writer, hook, token string) error {
 			vars = append(vars, v)
 		}
 	}
-	var message []byte
+	w := bufio.NewWriterSize(server, 128<<10) // it keeps its first error, and Flush gives that
 	for _, v := range vars {
-		message = appendFrame(message, frameVar, []byte(v))
+		writeFrame(w, frameVar, []byte(v))
 	}
 	input := make([]byte, 64<<10)
 	for {
 		n, err := os.Stdin.Read(input)
 		if n > 0 {
-			message = appendFrame(message, frameInput, input[:n])
+			writeFrame(w, frameInput, input[:n])
 		}
-		if err != nil && err != io.EOF {
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
 			return errors.New("read git's ref updates: " + err.Error())
 		}
-		if err == io.EOF {
-			message = appendFrame(message, frameEnd, nil)
-		}
-		if err == io.EOF || len(message) > len(input) {
-			if _, err := server.Write(message); err != nil {
-				return errors.New("send to the refship server: " + err.Error())
-			}
-			message = message[:0]
-		}
-		if err == io.EOF {
-			return nil
-		}
 	}
+	writeFrame(w, frameEnd, nil)
+	if err := w.Flush(); err != nil {
+		return errors.New("send to the refship server: " + err.Error())
+	}
+	return nil
 }
 
-func appendFrame(b []byte, kind byte, payload []byte) []byte {
-	b = append(b, kind)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
-	return append(b, payload...)
+func writeFrame(w *bufio.Writer, kind byte, payload []byte) {
+	_, _ = w.Write(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload))))
+	_, _ = w.Write(payload)
 }
 
 // relay copies the server's words to standard error until it gives the exit status.
@@ -132,7 +130,7 @@ func relay(server io.Reader) (int, error) {
 		}
 		size := binary.BigEndian.Uint32(head[1:])
 		if size > maxFrame || (head[0] == frameExit && size != 1) {
-			return 0, errors.New("the refship server sent a frame that is too large: are refship and refship-hook of one version?")
+			return 0, errors.New("the refship server sent a frame that is too large: " + sameVersion)
 		}
 		payload := make([]byte, size)
 		if _, err := io.ReadFull(server, payload); err != nil {
@@ -140,11 +138,11 @@ func relay(server io.Reader) (int, error) {
 		}
 		switch head[0] {
 		case frameOutput:
-			_, _ = os.Stderr.Write(payload) // nobody there to tell, if this fails
+			_, _ = os.Stderr.Write(payload) // a failure could not be told either
 		case frameExit:
 			return int(payload[0]), nil
 		default:
-			return 0, errors.New("the refship server sent an unknown frame: are refship and refship-hook of one version?")
+			return 0, errors.New("the refship server sent an unknown frame: " + sameVersion)
 		}
 	}
 }

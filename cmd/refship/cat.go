@@ -1,12 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
 type catCmd struct {
@@ -16,7 +18,7 @@ type catCmd struct {
 }
 
 // Run writes the file's bytes as they are.
-func (c *catCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *catCmd) Run(ctx context.Context, a *app) error {
 	where, err := treePath(c.Path)
 	if err != nil {
 		return err
@@ -26,16 +28,7 @@ func (c *catCmd) Run(ctx context.Context, a *app) (err error) {
 			fmt.Sprintf("<path>: %q is a directory, and cat writes a file", c.Path),
 			"to list the directory: refship ls ID PATH")
 	}
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	d, err := chain.deploy(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	out := bufio.NewWriterSize(a.stdout, 1<<16)
-	defer flushInto(&err, out)
-	return chain.Cat(ctx, d, where, out)
+	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
+		return chain.Cat(ctx, d, where, out)
+	})
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -16,29 +18,40 @@ import (
 	"refship/hooks/target"
 )
 
-// openChain is a chain and the connection it is read over.
-type openChain struct {
-	*store.Chain
-	client *etcd.Client
-}
-
-func (c *openChain) Close() error { return c.client.Close() }
-
-// open finds the namespace, then connects to the etcd that holds it.
-func (f *chainFlags) open(ctx context.Context, a *app) (*openChain, error) {
+// read opens the chain for do, which writes to standard output.
+func (f *chainFlags) read(ctx context.Context, a *app, do func(chain *store.Chain, out io.Writer) error) (err error) {
 	if err := f.etcdFlags.check(); err != nil {
-		return nil, err
+		return err
 	}
 	ns, err := f.namespace(a)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	log := quietLog(a)
-	client, err := f.connect(ctx, a, log)
+	client, err := f.connect(ctx, a, quietLog(a))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &openChain{Chain: store.Open(client, ns), client: client}, nil
+	defer closeInto(&err, client)
+	out := bufio.NewWriterSize(a.stdout, 64<<10)
+	defer func() {
+		if flushErr := out.Flush(); err == nil {
+			err = flushErr
+		}
+	}()
+	return do(store.Open(client, ns), out)
+}
+
+// readDeploy is read, with one deploy of the chain.
+func (f *chainFlags) readDeploy(
+	ctx context.Context, a *app, id deployID, do func(chain *store.Chain, d *record.Deploy, out io.Writer) error,
+) error {
+	return f.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
+		d, err := id.find(ctx, chain)
+		if err != nil {
+			return err
+		}
+		return do(chain, d, out)
+	})
 }
 
 // namespace is --namespace, or the only one that the data directory's repositories deploy to.
@@ -92,8 +105,8 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*et
 	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: log})
 }
 
-// servesEtcd tells whether a server with an embedded etcd is running. A client would go on dialling a socket that is not
-// there until its timeout.
+// servesEtcd tells whether a server with an embedded etcd is running. A client would dial a socket that is not there
+// until its timeout.
 func (d dataDir) servesEtcd() bool {
 	conn, err := net.Dial("unix", etcd.SocketPath(d.etcd()))
 	if err != nil {
@@ -130,24 +143,24 @@ func (d *deployID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// deploy reads the deploy that the user named.
-func (c *openChain) deploy(ctx context.Context, want deployID) (*record.Deploy, error) {
-	if !want.head {
-		d, err := c.Get(ctx, want.id)
+// find reads the deploy from its chain.
+func (d *deployID) find(ctx context.Context, chain *store.Chain) (*record.Deploy, error) {
+	if !d.head {
+		found, err := chain.Get(ctx, d.id)
 		if err == nil || !errors.Is(err, store.ErrNotFound) {
-			return d, err
+			return found, err
 		}
 	}
-	head, err := c.Head(ctx)
+	head, err := chain.Head(ctx)
 	switch {
 	case err != nil:
 		return nil, err
-	case head == nil && want.head:
-		return nil, fmt.Errorf("no head in %s: the chain is empty", c.Namespace())
+	case head == nil && d.head:
+		return nil, fmt.Errorf("no head in %s: the chain is empty", chain.Namespace())
 	case head == nil:
-		return nil, fmt.Errorf("no deploy %d in %s: the chain is empty", want.id, c.Namespace())
-	case want.head:
+		return nil, fmt.Errorf("no deploy %d in %s: the chain is empty", d.id, chain.Namespace())
+	case d.head:
 		return head, nil
 	}
-	return nil, fmt.Errorf("no deploy %d in %s: the head is %d", want.id, c.Namespace(), head.ID)
+	return nil, fmt.Errorf("no deploy %d in %s: the head is %d", d.id, chain.Namespace(), head.ID)
 }

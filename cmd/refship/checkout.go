@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 
+	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 )
 
@@ -13,27 +16,20 @@ type checkoutCmd struct {
 }
 
 // Run writes the deploy's tree. Every byte is verified.
-func (c *checkoutCmd) Run(ctx context.Context, a *app) (err error) {
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	d, err := chain.deploy(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	bar := newProgressBar(a.stderr, a.now)
-	var last text.Progress
-	err = chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
-		last = p
-		bar.update(p)
+func (c *checkoutCmd) Run(ctx context.Context, a *app) error {
+	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, _ io.Writer) error {
+		bar := newProgressBar(a.stderr, a.now)
+		var last text.Progress
+		err := chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
+			last = p
+			bar.update(p)
+		})
+		bar.clear()
+		if err != nil {
+			return err
+		}
+		a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), text.Printable(c.Dir),
+			text.Count(last.Files, "file"), text.Size(last.Bytes))
+		return nil
 	})
-	bar.clear()
-	if err != nil {
-		return err
-	}
-	a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), text.Printable(c.Dir),
-		text.Count(last.Files, "file"), text.Size(last.Bytes))
-	return nil
 }

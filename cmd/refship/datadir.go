@@ -85,8 +85,8 @@ func (d dataDir) flag() string {
 	return " --data-dir " + text.Quote(d.path)
 }
 
-// prepare makes the directory and its parts, each accessible by its owner only, whatever the umask is. It says so of
-// a new directory, whose name may be a typing error.
+// prepare makes the directory and its parts, each accessible by its owner only, no matter what the umask is. It says
+// so of a new directory, whose name may be a typing error.
 func (d dataDir) prepare(a *app) error {
 	_, missing := os.Lstat(d.path)
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
@@ -109,10 +109,11 @@ func (d dataDir) prepare(a *app) error {
 	}
 	for _, name := range []string{"repos", "keys", "etcd", "run"} {
 		path := filepath.Join(d.path, name)
-		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("make data directory: %w", err)
+		err := os.Mkdir(path, 0o700)
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			err = os.Chmod(path, 0o700)
 		}
-		if err := os.Chmod(path, 0o700); err != nil {
+		if err != nil {
 			return fmt.Errorf("make data directory: %w", err)
 		}
 	}
@@ -129,22 +130,14 @@ func (d dataDir) checkOwner() error {
 	if err != nil {
 		return fmt.Errorf("look at data directory: %w", err)
 	}
-	owner, ok := ownerOf(info)
-	if !ok || owner == os.Geteuid() {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Uid) == os.Geteuid() {
 		return nil
 	}
+	owner := userName(int(stat.Uid))
 	return fault.New(fault.Failed,
-		fmt.Sprintf("data directory %s belongs to %s, and you are %s", d.path, userName(owner), userName(os.Geteuid())),
-		fmt.Sprintf("run this as its owner: sudo -u %s refship …", userName(owner)))
-}
-
-// ownerOf is the id of the user whom a file belongs to.
-func ownerOf(info fs.FileInfo) (int, bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(stat.Uid), true
+		fmt.Sprintf("data directory %s belongs to %s, and you are %s", d.path, owner, userName(os.Geteuid())),
+		"run this as its owner: sudo -u "+owner+" refship …")
 }
 
 // userName is the name of a user, or the id if there is no name.

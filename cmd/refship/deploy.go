@@ -35,7 +35,6 @@ type deployCmd struct {
 	layoutFlags
 }
 
-// Help is the long help.
 func (*deployCmd) Help() string {
 	return "Give --repo and --rev to deploy a commit. refship says which repository, ref and commit it takes before it " +
 		"does anything. It takes what is committed, and nothing else of a work tree. " +
@@ -58,7 +57,6 @@ type source struct {
 	settings   target.Settings // of the repository's config; zero if they were not read
 }
 
-// Run deploys.
 func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(ctx); err != nil {
 		return err
@@ -67,7 +65,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	defer bar.clear()
 	say := func(line string) {
 		bar.clear()
-		a.say("%s", line)
+		a.tell(line)
 	}
 	src, err := c.source(ctx, say, bar.update)
 	if err != nil {
@@ -83,7 +81,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if key == "" {
 		key = src.settings.SigningKey
 	}
-	d, err := newDeployer(deployerConfig{Client: client, SigningKey: key, GitDir: src.gitDir, Log: log})
+	d, err := newDeployer(client, src.gitDir, key, log)
 	if err != nil {
 		return err
 	}
@@ -139,7 +137,8 @@ func (c *deployCmd) check(ctx context.Context) error {
 	return nil
 }
 
-// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken by itself.
+// missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken without
+// being asked for.
 func missingSource(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
 		"--dir DIR --namespace NS deploys plain files, without any repository"
@@ -226,7 +225,8 @@ func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Ta
 	name := c.Target
 	switch {
 	case len(targets) == 0:
-		return target.Target{}, fault.New(fault.Usage, "--namespace is missing, and the repository's git config has no target",
+		return target.Target{}, fault.New(fault.Usage,
+			"--namespace is missing, and the repository's git config has no target",
 			"such as --namespace "+c.suggestNamespace(c.Repo))
 	case name == "" && len(targets) > 1:
 		return target.Target{}, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
@@ -333,9 +333,6 @@ type madeJSON struct {
 func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJSON {
 	v := made.Verdict
 	j := madeJSON{Result: "dry-run", Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
-	if v.Head != nil {
-		j.PreviousHash = v.Head.Hash
-	}
 	switch {
 	case v.Already:
 		j.Result = "already deployed"
@@ -344,15 +341,14 @@ func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJS
 	case made.Deploy != nil:
 		j.Result = "deployed"
 	}
-	if v.Idle() {
-		j.ID, j.PreviousHash = v.Head.ID, ""
-		if r := v.Head.Record; r != nil {
-			j.PreviousHash = r.PreviousHash
-		}
-		return j
-	}
 	if made.Deploy != nil {
 		j.ID = made.Deploy.ID
+	}
+	switch {
+	case v.Idle() && v.Head.Record != nil:
+		j.PreviousHash = v.Head.Record.PreviousHash
+	case !v.Idle() && v.Head != nil:
+		j.PreviousHash = v.Head.Hash
 	}
 	if p := made.Prepared; p != nil {
 		j.Files, j.Added, j.Modified, j.Deleted = p.Files, p.Added, p.Modified, p.Deleted

@@ -30,39 +30,20 @@ type openDeployer struct {
 	store  *deploy.Store
 }
 
-// deployerConfig is what a process without a server deploys with.
-type deployerConfig struct {
-	Client     *etcd.Client
-	SigningKey string // "": records stay unsigned
-	GitDir     string // "": a plain directory is deployed
-	Patient    bool   // wait for the quick restart of an etcd
-	Log        *slog.Logger
-}
-
-// newDeployer makes an engine for a process that deploys and ends. Close must be called.
-func newDeployer(cfg deployerConfig) (*openDeployer, error) {
-	d := &openDeployer{client: cfg.Client, store: deploy.NewStore(cfg.Client, lockTTL, cfg.Log)}
-	signer, err := loadSigner(cfg.SigningKey)
-	if err == nil {
-		err = d.open(cfg, signer)
-	}
-	if err != nil {
-		d.Close()
+// newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory, signingKey ""
+// for unsigned records. The deployer closes the client, an error closes it, too.
+func newDeployer(client *etcd.Client, gitDir, signingKey string, log *slog.Logger) (*openDeployer, error) {
+	signer, err := loadSigner(signingKey)
+	host, hostErr := os.Hostname()
+	if err = errors.Join(err, hostErr); err != nil {
+		_ = client.Close()
 		return nil, err
 	}
-	return d, nil
-}
-
-func (d *openDeployer) open(cfg deployerConfig, signer ssh.Signer) error {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find host name: %w", err)
-	}
-	d.Engine = hooks.NewEngine(hooks.Config{
-		Store: d.store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(cfg.GitDir, "refship"),
-		Redeploy: func(t target.Target) string { return redeployCommand(cfg.GitDir, t) }, Log: cfg.Log,
-	})
-	return nil
+	store := deploy.NewStore(client, lockTTL, log)
+	return &openDeployer{client: client, store: store, Engine: hooks.NewEngine(hooks.Config{
+		Store: store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
+		Redeploy: func(t target.Target) string { return redeployCommand(gitDir, t) }, Log: log,
+	})}, nil
 }
 
 // Close gives the chain locks back. If etcd does not answer, they end with their lease. The work is done, so that

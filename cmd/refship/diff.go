@@ -1,12 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -19,7 +20,6 @@ type diffCmd struct {
 	JSON bool     `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
-// Help is the long help.
 func (*diffCmd) Help() string {
 	return "The format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
 		"T for another kind (file, link, submodule), then a tab and the path. " +
@@ -27,24 +27,21 @@ func (*diffCmd) Help() string {
 }
 
 // Run lists the files that differ, by path. Every node that is read is verified against its record.
-func (c *diffCmd) Run(ctx context.Context, a *app) (err error) {
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	before, err := chain.deploy(ctx, c.A)
-	if err != nil {
-		return err
-	}
-	after, err := chain.deploy(ctx, c.B)
-	if err != nil {
-		return err
-	}
-	out := bufio.NewWriter(a.stdout)
-	defer flushInto(&err, out)
+func (c *diffCmd) Run(ctx context.Context, a *app) error {
+	return c.readDeploy(ctx, a, c.A, func(chain *store.Chain, before *record.Deploy, out io.Writer) error {
+		after, err := c.B.find(ctx, chain)
+		if err != nil {
+			return err
+		}
+		return c.diff(ctx, a, chain, before, after, out)
+	})
+}
+
+func (c *diffCmd) diff(
+	ctx context.Context, a *app, chain *store.Chain, before, after *record.Deploy, out io.Writer,
+) error {
 	counts := map[string]int{}
-	err = chain.Diff(ctx, before, after, func(change store.Change) error {
+	err := chain.Diff(ctx, before, after, func(change store.Change) error {
 		status := changeStatus(change)
 		counts[status]++
 		if c.JSON {

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"log/slog"
-	"net"
-	"net/netip"
 
 	"refship/deploy/etcd"
-	"refship/deploy/fault"
 )
 
 // etcdFlags say how to reach an etcd that is not the embedded one; named as etcdctl names them.
@@ -53,56 +49,4 @@ func (f *etcdFlags) check() error {
 		return asUsage("", err)
 	}
 	return nil
-}
-
-// checkEtcdListen refuses what embedded.Start would refuse: a port that others reach needs TLS with client
-// certificates.
-func (c *serveCmd) checkEtcdListen(ctx context.Context) error {
-	given := 0
-	for _, file := range []string{c.EtcdCertFile, c.EtcdKeyFile, c.EtcdTrustedCAFile} {
-		if file != "" {
-			given++
-		}
-	}
-	const files = "--etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file"
-	if c.EtcdListen == "" {
-		if given > 0 {
-			return usagef(files + " belong to --etcd-listen, which is missing")
-		}
-		return nil
-	}
-	if err := checkAddress("--etcd-listen", c.EtcdListen); err != nil {
-		return err
-	}
-	switch {
-	case given == 1 || given == 2:
-		return usagef(files+" belong together, and only %d of them are given", given)
-	case given == 0 && !isLoopback(ctx, c.EtcdListen):
-		return fault.New(fault.Usage,
-			"--etcd-listen "+c.EtcdListen+": etcd needs TLS with client certificates there",
-			"give "+files+", or listen on a loopback address such as 127.0.0.1:2379")
-	}
-	return nil
-}
-
-// isLoopback tells whether only this machine can reach HOST:PORT. A name that cannot be resolved now is left to etcd,
-// which resolves it again.
-func isLoopback(ctx context.Context, address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		return false
-	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.Unmap().IsLoopback()
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return true
-	}
-	for _, addr := range addrs {
-		if !addr.Unmap().IsLoopback() {
-			return false
-		}
-	}
-	return true
 }

@@ -62,41 +62,6 @@ func TestEtcdFlagsAreCheckedAsDialDoes(t *testing.T) {
 	}
 }
 
-// TestEtcdListenIsCheckedAsStartDoes: the same for the embedded etcd's port.
-func TestEtcdListenIsCheckedAsStartDoes(t *testing.T) {
-	for _, flags := range []serveCmd{
-		{EtcdListen: "0.0.0.0:0"},
-		{EtcdListen: ":0"},
-		{EtcdListen: "[::]:0"},
-		{EtcdListen: "[::ffff:192.0.2.1]:0"},
-		{EtcdListen: "127.0.0.1:0", EtcdKeyFile: "k"},
-		{EtcdListen: "0.0.0.0:0", EtcdKeyFile: "k", EtcdCertFile: "c"},
-		{EtcdListen: "127.0.0.1"},
-		{EtcdListen: "127.0.0.1:x"},
-	} {
-		if err := flags.checkEtcdListen(t.Context()); !fault.Is(err, fault.Usage) {
-			t.Errorf("%+v: %v", flags, err)
-		}
-		dir := filepath.Join(t.TempDir(), "etcd")
-		e, err := embedded.Start(t.Context(), embedded.Config{
-			Dir: dir, Listen: flags.EtcdListen, Log: slog.New(slog.DiscardHandler),
-			CertFile: flags.EtcdCertFile, KeyFile: flags.EtcdKeyFile, TrustedCAFile: flags.EtcdTrustedCAFile,
-		})
-		if err == nil {
-			t.Errorf("%+v: etcd starts: %v", flags, e.Close())
-		}
-	}
-	for _, address := range []string{"127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "[::ffff:127.0.0.1]:0", "localhost:0"} {
-		if err := (&serveCmd{EtcdListen: address}).checkEtcdListen(t.Context()); err != nil {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-	all := &serveCmd{EtcdListen: "0.0.0.0:0", EtcdCertFile: "c", EtcdKeyFile: "k", EtcdTrustedCAFile: "a"}
-	if err := all.checkEtcdListen(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
 // The socket of a running server is found in directories with names that a URL encodes.
 func TestServesEtcd(t *testing.T) {
 	root := fixture.ShortDir(t)

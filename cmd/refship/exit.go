@@ -21,7 +21,7 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   0  done
   1  failed
   2  usage: the command line is wrong, nothing was done
-  3  conflict: the chain's head is another deploy, the chain is locked, or another server uses the data directory
+  3  conflict: the chain's head is another deploy, the chain is locked or on hold, or another server uses the data directory
   4  refused: no permission, a policy, a repository or target that does not exist, or a tree that cannot be deployed
   5  verification failed: what etcd holds does not match its hashes or signatures
   6  etcd is unreachable or full
@@ -39,7 +39,7 @@ func exitCode(err error) int {
 	return int(fault.KindOf(err))
 }
 
-// exitError ends the program with a status and without a word: everything has been said already.
+// exitError ends the program with a status. Nothing more is printed.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

@@ -40,9 +40,11 @@ type hookInstallCmd struct {
 	Target     string  `default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
 	SigningKey *string `placeholder:"FILE" help:"Sign records with this private key in OpenSSH's format, which others must not be able to read; empty for unsigned records."`
 	targetFlags
+
+	program string             // that the hooks call
+	taken   []record.Namespace // by the targets of this run; no two may lie within each other
 }
 
-// Help is the long help.
 func (*hookInstallCmd) Help() string {
 	return "The repository's pre-receive and post-receive are written; hooks that are there go on running, " +
 		"before refship's, and what they refuse is refused. " +
@@ -52,18 +54,15 @@ func (*hookInstallCmd) Help() string {
 		"Without --endpoints, the etcd of the server on the data directory is used."
 }
 
-// Run installs, in one repository or in all.
-func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
+func (c *hookInstallCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	program, err := thisProgram(a)
-	if err != nil {
+	if c.program, err = thisProgram(a); err != nil {
 		return err
 	}
-	var taken []record.Namespace
 	return c.each(ctx, a, func(repo *install.Repository, name string) error {
-		return c.install(ctx, a, repo, name, program, &taken)
+		return c.install(ctx, a, repo, name)
 	})
 }
 
@@ -71,7 +70,8 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) error {
 func (c *hookInstallCmd) check() error {
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
-		return fault.New(fault.Usage, "a password does not belong into a repository's git config", "write it into a file that others cannot read: --user NAME --password-file FILE")
+		return fault.New(fault.Usage, "a password does not belong into a repository's git config",
+			"write it into a file that others cannot read: --user NAME --password-file FILE")
 	case c.All && c.Name != nil:
 		return usagef("--all and --name can't be used together: each repository has a name of its own")
 	case c.All && c.Namespace != nil:
@@ -97,7 +97,7 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Rep
 		return fault.New(fault.Refused, "there is no repository below "+f.Dir,
 			"name the directory that holds repositories, such as ~git/repositories")
 	}
-	worst, failed := error(nil), 0
+	worst, failed := exitDone, 0
 	for _, place := range places {
 		err := place.Err
 		var repo *install.Repository
@@ -110,32 +110,28 @@ func (f *placeFlags) each(ctx context.Context, a *app, do func(repo *install.Rep
 		if ctx.Err() != nil {
 			return err
 		}
-		if err != nil {
-			failed++
-			if worst == nil || exitCode(err) > exitCode(worst) {
-				worst = err
-			}
-			var silent exitError
-			if !errors.As(err, &silent) {
-				a.fail(fmt.Errorf("%s: %w", place.Name, err), remedyOf(err))
-			}
+		if err == nil {
+			continue
+		}
+		failed++
+		worst = max(worst, exitCode(err))
+		if silent := exitError(0); !errors.As(err, &silent) {
+			a.fail(fmt.Errorf("%s: %w", place.Name, err), remedyOf(err))
 		}
 	}
-	if worst == nil {
+	if failed == 0 {
 		return nil
 	}
 	a.say("%d of %s failed", failed, text.Plural(len(places), "repository", "repositories"))
-	return exitError(exitCode(worst))
+	return exitError(worst)
 }
 
 // gitoliteAdmin is the repository that gitolite keeps its configuration in. Where pushes to it fail, nothing can be
 // repaired.
 const gitoliteAdmin = "gitolite-admin.git"
 
-// install installs in one repository. No two of a run may have chains that lie within each other.
-func (c *hookInstallCmd) install(
-	ctx context.Context, a *app, repo *install.Repository, name, program string, taken *[]record.Namespace,
-) error {
+// install installs in one repository.
+func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repository, name string) error {
 	if c.All && filepath.Base(repo.GitDir) == gitoliteAdmin {
 		a.say("%s: left out, it is gitolite's own; if it is meant: refship hook install %s",
 			name, text.Quote(repo.GitDir))
@@ -156,16 +152,16 @@ func (c *hookInstallCmd) install(
 	if err != nil {
 		return err
 	}
-	for _, ns := range *taken {
+	for _, ns := range c.taken {
 		if t.Namespace.Overlaps(ns) {
 			return fault.New(fault.Refused,
 				fmt.Sprintf("its namespace %s and %s of another repository overlap", t.Namespace, ns),
 				"install it by itself, with --namespace NS")
 		}
 	}
-	*taken = append(*taken, t.Namespace)
+	c.taken = append(c.taken, t.Namespace)
 	change, err := install.Install(ctx, repo, install.Config{
-		Program: program, Settings: settings, Target: t, Log: quietLog(a),
+		Program: c.program, Settings: settings, Target: t, Log: quietLog(a),
 	})
 	if err := sayChange(a, settings.Repository, change, err, "nothing to change"); err != nil {
 		return err
@@ -222,7 +218,7 @@ func (c *hookInstallCmd) checkServer(a *app, repo *install.Repository) error {
 func (c *hookInstallCmd) tryEtcd(
 	ctx context.Context, a *app, repo *install.Repository, settings target.Settings, t target.Target,
 ) {
-	d, err := openHook(ctx, repo.GitDir, settings, deployerConfig{GitDir: repo.GitDir, Log: quietLog(a)})
+	d, err := openHook(ctx, repo.GitDir, settings, false, quietLog(a))
 	if err != nil {
 		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
 		return
@@ -293,7 +289,8 @@ func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 		}
 	}
 	if s.User != "" && s.PasswordFile == "" {
-		return fault.New(fault.Usage, "--user "+s.User+" has no password", "write it into a file that others cannot read, and give --password-file FILE")
+		return fault.New(fault.Usage, "--user "+s.User+" has no password",
+			"write it into a file that others cannot read, and give --password-file FILE")
 	}
 	conf, err := etcdOf(*s, nil)
 	if err != nil {
@@ -347,14 +344,14 @@ func thisProgram(a *app) (string, error) {
 		return "", fmt.Errorf("find refship: %w", err)
 	}
 	found, err := exec.LookPath("refship")
-	if err != nil {
+	if err != nil || !filepath.IsAbs(found) {
 		return self, nil
 	}
 	here, err := os.Stat(self)
 	if err != nil {
 		return "", fmt.Errorf("find refship: %w", err)
 	}
-	if there, err := os.Stat(found); err == nil && os.SameFile(here, there) && filepath.IsAbs(found) {
+	if there, err := os.Stat(found); err == nil && os.SameFile(here, there) {
 		return found, nil
 	}
 	return self, nil
@@ -364,14 +361,12 @@ type hookUninstallCmd struct {
 	placeFlags
 }
 
-// Help is the long help.
 func (*hookUninstallCmd) Help() string {
 	return "Hooks that were there get their names back, and git's config is as it was, but for what others changed " +
 		"in it. Chains stay in etcd. " +
 		"Where several repositories share a directory of hooks, they stay for the others."
 }
 
-// Run uninstalls.
 func (c *hookUninstallCmd) Run(ctx context.Context, a *app) error {
 	return c.each(ctx, a, func(repo *install.Repository, name string) error {
 		change, err := install.Uninstall(ctx, repo, quietLog(a))

@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from this test: whoever else pushes to a repository with installed hooks, and whatever is killed
-// meanwhile, what a push was told is true, and in the end refs and chains agree.
+// What a user gains from this test: with many pushers of a repository with installed hooks, and processes that are
+// killed meanwhile, what a push was told is true, and in the end refs and chains agree.
 
 import (
 	"bytes"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,39 +30,35 @@ type hookRunCmd struct {
 	Args    []string `arg:"" optional:"" help:"Git's own."`
 }
 
-// Help is the long help.
 func (*hookRunCmd) Help() string {
 	return "Git calls it, by way of the hooks that refship hook install writes. " +
 		"It reads the repository's git config, its objects, GIT_DIR and the other variables that git sets for hooks, " +
 		"and, to say who pushes, GL_USER (gitolite), GITEA_PUSHER_NAME (Gitea) or SSH_CONNECTION."
 }
 
-// hookMaxInput bounds what git tells of a push, in bytes; more than refship takes, so that it can say so.
+// hookMaxInput bounds git's ref updates, in bytes. It is above the limit of package hooks, whose error says more.
 const hookMaxInput = 16 << 20
 
 // Run runs the earlier hook, and then ours.
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
-		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook", "to put it there: refship hook install DIR")
+		return fault.New(fault.Usage, "GIT_DIR is not set: git calls this command, by way of a hook",
+			"to put it there: refship hook install DIR")
 	}
-	input, err := io.ReadAll(io.LimitReader(a.stdin, hookMaxInput+1))
+	input, err := readHookInput(a.stdin)
 	if err != nil {
-		return fmt.Errorf("read git's ref updates: %w", err)
+		return err
 	}
-	if len(input) > hookMaxInput {
-		return fault.New(fault.Failed, "read git's ref updates: they have more than "+text.Size(hookMaxInput),
-			"push fewer refs at once")
-	}
-	// A client that is gone must not end this process in the midst of something: writing to it fails instead. Ignoring
-	// the signal would ignore it in the earlier hook, too.
+	// A client that is gone must not end this process: writing to it fails instead. Ignoring the signal would ignore it
+	// in the earlier hook, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	post := c.Hook == git.PostReceive
 	var said exitError
 	switch err := c.earlier(input); {
 	case err != nil && !post:
 		return err
-	case err != nil && !errors.As(err, &said): // git makes nothing of its status, and the deploy goes on
+	case err != nil && !errors.As(err, &said): // git ignores the status of post-receive, and the deploy goes on
 		a.warn(err)
 	}
 	if post {
@@ -81,8 +78,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	if !post { // before the config is read, which an uninstall takes away
 		leave, err := intent.Enter(gitDir)
 		if err != nil {
-			a.tell(hooks.Explain(remedyOf, "refused", err)...)
-			return exitError(exitFailed)
+			return refuse(a, err)
 		}
 		defer leave()
 	}
@@ -96,12 +92,28 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
-		a.tell(hooks.Explain(remedyOf, "refused", err)...)
-		return exitError(exitFailed)
+		return refuse(a, err)
 	case status != 0:
 		return exitError(status)
 	}
 	return nil
+}
+
+func refuse(a *app, err error) error {
+	a.tell(hooks.Explain(remedyOf, "refused", err)...)
+	return exitError(exitFailed)
+}
+
+func readHookInput(stdin io.Reader) ([]byte, error) {
+	input, err := io.ReadAll(io.LimitReader(stdin, hookMaxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("read git's ref updates: %w", err)
+	}
+	if len(input) > hookMaxInput {
+		return nil, fault.New(fault.Failed, "read git's ref updates: they have more than "+text.Size(hookMaxInput),
+			"push fewer refs at once")
+	}
+	return input, nil
 }
 
 // redeployHints say how to deploy what post-receive could not; call is nil if the config or the ref updates are broken.
@@ -138,7 +150,7 @@ func (c *hookRunCmd) earlier(input []byte) error {
 		return cmd.Run()
 	}
 	err := run(c.Earlier, c.Args...)
-	if errors.Is(err, syscall.ENOEXEC) { // a script without its first line, which git gives to the shell, too
+	if errors.Is(err, syscall.ENOEXEC) { // a script without "#!", which git gives to the shell, too
 		err = run("sh", append([]string{c.Earlier}, c.Args...)...)
 	}
 	var exit *exec.ExitError
@@ -160,12 +172,10 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	if err != nil {
 		return 0, err
 	}
-	log, settings := quietLog(a), call.Config.Settings
+	log := quietLog(a)
 	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
 	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
-		open, err := openHook(ctx, call.GitDir, settings, deployerConfig{
-			GitDir: call.GitDir, SigningKey: settings.SigningKey, Patient: true, Log: log,
-		})
+		open, err := openHook(ctx, call.GitDir, call.Config.Settings, true, log)
 		switch {
 		case err != nil && len(call.Targets()) > 0:
 			return 0, err
@@ -184,24 +194,28 @@ func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (st
 	return int(e.PreReceive(ctx, call)), nil
 }
 
-// openHook connects to the etcd that a repository's config names.
-func openHook(ctx context.Context, gitDir string, s target.Settings, cfg deployerConfig) (*openDeployer, error) {
+// openHook connects to the etcd that a repository's config names. To deploy, it waits for an etcd that is being
+// restarted, and loads the signing key.
+func openHook(
+	ctx context.Context, gitDir string, s target.Settings, toDeploy bool, log *slog.Logger,
+) (*openDeployer, error) {
 	if len(s.Endpoints) == 0 {
 		return nil, fault.New(fault.Failed, "the repository's git config does not say where etcd is",
 			"for the operator of this repository: refship hook install --endpoints URL "+text.Quote(gitDir))
 	}
-	conf, err := etcdOf(s, cfg.Log)
+	cfg, err := etcdOf(s, log)
 	if err != nil {
 		return nil, err
 	}
-	dial := etcd.Dial
-	if cfg.Patient {
-		dial = dialPatiently
+	dial, key := etcd.Dial, ""
+	if toDeploy {
+		dial, key = dialPatiently, s.SigningKey
 	}
-	if cfg.Client, err = dial(ctx, conf); err != nil {
+	client, err := dial(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	return newDeployer(cfg)
+	return newDeployer(client, gitDir, key, log)
 }
 
 // gitVars are the variables that git sets for hooks.
@@ -215,7 +229,7 @@ func gitVars() map[string]string {
 	return vars
 }
 
-// whileParent ends the context when receive-pack is gone: what it does not hear is not deployed.
+// whileParent ends the context when receive-pack is gone, which then moves no ref.
 func whileParent(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	parent := os.Getppid()

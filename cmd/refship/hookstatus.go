@@ -20,7 +20,6 @@ type hookStatusCmd struct {
 	JSON bool `help:"Print one JSON object a line and repository."`
 }
 
-// Help is the long help.
 func (*hookStatusCmd) Help() string {
 	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
 		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, " +
@@ -30,7 +29,6 @@ func (*hookStatusCmd) Help() string {
 		"4: not a repository, or etcd does not let its user in. 6: etcd is unreachable."
 }
 
-// Run prints the status of each repository.
 func (c *hookStatusCmd) Run(ctx context.Context, a *app) error {
 	program, err := thisProgram(a)
 	if err != nil {
@@ -82,9 +80,7 @@ func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 		return
 	}
 	r.asked = true
-	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, deployerConfig{
-		GitDir: r.repo.GitDir, Log: quietLog(a),
-	})
+	d, err := openHook(ctx, r.repo.GitDir, r.installed.Config.Settings, false, quietLog(a))
 	if r.err = err; err != nil {
 		return
 	}
@@ -94,7 +90,7 @@ func (r *repositoryStatus) ask(ctx context.Context, a *app) {
 	}
 }
 
-// code is the exit status: what has to be looked at first decides.
+// code is the exit status. The most urgent problem decides.
 func (r *repositoryStatus) code() int {
 	switch {
 	case r.err != nil:

@@ -43,7 +43,7 @@ func (c *keyAddCmd) Run(_ context.Context, a *app) error {
 	if c.Key == "" {
 		return usagef("--key is empty")
 	}
-	rules, err := c.rules()
+	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
 	if err != nil {
 		return asUsage("--allow", err)
 	}
@@ -65,11 +65,6 @@ func (c *keyAddCmd) Run(_ context.Context, a *app) error {
 	return warnOfUnknown(a, dir, rules)
 }
 
-// rules are those of --allow.
-func (c *keyAddCmd) rules() ([]keys.Rule, error) {
-	return keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
-}
-
 // warnOfUnknown warns of rules for repositories that do not exist: they may be made later, or be typing errors.
 func warnOfUnknown(a *app, dir dataDir, rules []keys.Rule) error {
 	for _, rule := range rules {
@@ -87,7 +82,7 @@ func warnOfUnknown(a *app, dir dataDir, rules []keys.Rule) error {
 }
 
 // read gives the public key that --key names.
-func (c *keyAddCmd) read(a *app) (ssh.PublicKey, string, error) {
+func (c *keyAddCmd) read(a *app) (pub ssh.PublicKey, comment string, err error) {
 	source, name := a.stdin, "standard input"
 	if c.Key != "-" {
 		file, err := os.Open(c.Key)
@@ -98,23 +93,24 @@ func (c *keyAddCmd) read(a *app) (ssh.PublicKey, string, error) {
 		source, name = file, c.Key
 	}
 	data, err := io.ReadAll(io.LimitReader(source, maxKeyFile))
-	if err != nil {
-		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
+	if err == nil {
+		pub, comment, err = keys.ParsePublicKey(data)
 	}
-	pub, comment, err := keys.ParsePublicKey(data)
 	if err != nil {
 		return nil, "", fmt.Errorf("read public key from %s: %w", name, err)
 	}
 	return pub, comment, nil
 }
 
-func describeRules(rules []keys.Rule) string {
-	var all []string
-	for _, rule := range rules {
-		all = append(all, rule.String())
+func ruleTexts(rules []keys.Rule) []string {
+	all := make([]string, len(rules))
+	for i, rule := range rules {
+		all[i] = rule.String()
 	}
-	return strings.Join(all, ",")
+	return all
 }
+
+func describeRules(rules []keys.Rule) string { return strings.Join(ruleTexts(rules), ",") }
 
 type keyListCmd struct {
 	dataFlag
@@ -128,6 +124,10 @@ type keyJSON struct {
 	Allow       []string `json:"allow"`
 	Comment     string   `json:"comment"`
 	Line        int      `json:"line"` // in authorized_keys, from 1
+}
+
+func newKeyJSON(key *keys.Key) any {
+	return keyJSON{key.Name, key.Fingerprint(), ruleTexts(key.Rules), key.Comment, key.Line}
 }
 
 // Run lists the usable keys. It warns of lines that are not usable, since the server goes on without them.
@@ -147,27 +147,14 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 	if len(all) == 0 {
 		a.say("no keys in %s; to add one: refship key add NAME --key FILE --allow RULE,...%s", dir.path, dir.flag())
 	}
-	nameWidth, ruleWidth := 0, 0
+	width := 0
 	for _, key := range all {
-		nameWidth, ruleWidth = max(nameWidth, len(key.Name)), max(ruleWidth, len(describeRules(key.Rules)))
+		width = max(width, len(describeRules(key.Rules)))
 	}
-	for _, key := range all {
-		if c.JSON {
-			allow := make([]string, len(key.Rules))
-			for i, rule := range key.Rules {
-				allow[i] = rule.String()
-			}
-			err = writeJSON(a.stdout, keyJSON{key.Name, key.Fingerprint(), allow, key.Comment, key.Line})
-		} else {
-			line := fmt.Sprintf("%-*s  %s  %-*s  %s", nameWidth, key.Name, key.Fingerprint(),
-				ruleWidth, describeRules(key.Rules), text.Printable(key.Comment))
-			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeList(a.stdout, c.JSON, all, newKeyJSON, func(key *keys.Key) string {
+		rules := fmt.Sprintf("%-*s  %s", width, describeRules(key.Rules), text.Printable(key.Comment))
+		return key.Name + "\t" + key.Fingerprint() + "\t" + strings.TrimRight(rules, " ")
+	})
 }
 
 type keyRemoveCmd struct {

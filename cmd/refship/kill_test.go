@@ -106,7 +106,7 @@ func TestKillAtRandom(t *testing.T) {
 		select {
 		case err := <-pushed:
 			if err != nil {
-				t.Fatalf("round %d: a push that nobody disturbed: %v", round, err)
+				t.Fatalf("round %d: an undisturbed push: %v", round, err)
 			}
 			span = time.Since(start)
 			continue

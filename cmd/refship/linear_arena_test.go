@@ -33,7 +33,7 @@ type arena struct {
 	repos   []string
 	history *history
 
-	deployed chan struct{} // has one if a push was published since somebody looked
+	deployed chan struct{} // has one if a push was published since the last look
 
 	mu     sync.Mutex
 	counts map[string]int

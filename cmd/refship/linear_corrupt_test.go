@@ -116,7 +116,7 @@ func (h *history) checkCorrupted(t *testing.T) (told int) {
 	return told
 }
 
-// TestLinearizableFindsLies checks the check, on a history made by hand: three deploys with a refusal, an unknown push
+// TestLinearizableFindsLies checks the check, on a written history: three deploys with a refusal, an unknown push
 // and reads among them.
 func TestLinearizableFindsLies(t *testing.T) {
 	t.Parallel()
@@ -151,10 +151,10 @@ func TestLinearizableFindsLies(t *testing.T) {
 		t.Errorf("%d lies of %d were tried", told, len(corruptions))
 	}
 
-	// A ref that goes back, and a deploy that nobody pushed.
+	// A ref that goes back, and a deploy without a push.
 	for name, fact := range map[string]observation{
 		"a ref that went back":         {Object: ref, What: factRef, Hash: oid(3)},
-		"a deploy that nobody pushed":  {Object: chain, What: factHead, ID: 6, Hash: oid(2)},
+		"a deploy without a push":      {Object: chain, What: factHead, ID: 6, Hash: oid(2)},
 		"an oid that stands for none":  {Object: chain, What: factHead, ID: 5, Hash: h.commits.full("abcdef0")},
 		"a chain that lost its newest": {Object: chain, What: factHead, ID: 4, Hash: oid(5)},
 	} {

@@ -23,7 +23,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// What somebody learned of an object, or did to it.
+// What a client learned of an object, or did to it.
 const (
 	factHead      = "head"      // chain: it is at deploy ID, Hash ("" and 0: empty)
 	factPublished = "published" // chain: Commit became deploy ID and replaced Hash ("": nothing, or not said)
@@ -94,14 +94,14 @@ func (h *history) add(client int, did string, call int64, told string, facts ...
 	h.operations = append(h.operations, operation{Client: client, Did: did, Call: call, Return: back, Told: told, Facts: facts})
 }
 
-// resolve says what became of the pushes to a chain of which nobody was told: the whole chain, read when all is over, has
-// a commit once or never. That it was there then is all that is known of the time.
+// resolve says what became of the pushes to a chain whose result was not told: the whole chain, read at the end, has a
+// commit once or never. That it was there then is all that is known of the time.
 func (h *history) resolve(chain string, at map[string]int) {
 	resolved := map[string]bool{}
 	for _, op := range h.operations {
 		for _, fact := range op.Facts {
 			if fact.Object == chain && fact.What == factPublished {
-				resolved[fact.Commit] = true // by whoever was told
+				resolved[fact.Commit] = true // by the client that was told
 			}
 		}
 	}

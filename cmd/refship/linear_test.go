@@ -216,7 +216,7 @@ func (a *arena) finish(ctx context.Context, p *pusher) {
 	}
 }
 
-// checkChain reads a whole chain: no gap, each deploy on top of the one before, every deploy that somebody was told of
+// checkChain reads a whole chain: no gap, each deploy on top of the one before, every deploy that a client was told of
 // there, once.
 func (a *arena) checkChain(repo string) {
 	a.Helper()
@@ -265,5 +265,5 @@ func (a *arena) checkChain(repo string) {
 		}
 	}
 	a.history.resolve(namespaceOf(repo), at)
-	a.Logf("%s: %d deploys, of %d somebody was told at once", repo, len(chain), told)
+	a.Logf("%s: %d deploys, of %d a client was told at once", repo, len(chain), told)
 }

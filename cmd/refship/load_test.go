@@ -142,7 +142,7 @@ func (w *loadWorld) together(crowd []*crowdPusher) (landed []*crowdPusher) {
 	if err := arrived.Wait(); err != nil {
 		w.Fatal(err)
 	}
-	start = time.Now() // nobody reads it before the gates are open
+	start = time.Now() // it is read after the gates are open
 	for _, gate := range gates {
 		_ = gate.Close() // nothing was written
 	}

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"io"
 
 	"refship/deploy/record"
+	"refship/deploy/store"
 )
 
 type logCmd struct {
@@ -13,29 +14,23 @@ type logCmd struct {
 	JSON  bool  `help:"Print one line of JSON per deploy."`
 }
 
-// Run lists the chain from the head down.
-func (c *logCmd) Run(ctx context.Context, a *app) (err error) {
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	out := bufio.NewWriter(a.stdout)
-	defer flushInto(&err, out)
-	table := record.NewTable(out, a.now())
-	empty := true
-	err = chain.Log(ctx, int(c.Limit), func(d *record.Deploy) error {
-		empty = false
-		if c.JSON {
-			return writeJSON(out, describe(d))
+func (c *logCmd) Run(ctx context.Context, a *app) error {
+	return c.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
+		table := record.NewTable(out, a.now())
+		empty := true
+		err := chain.Log(ctx, int(c.Limit), func(d *record.Deploy) error {
+			empty = false
+			if c.JSON {
+				return writeJSON(out, describe(d))
+			}
+			return table.Add(d)
+		})
+		if err != nil {
+			return err
 		}
-		return table.Add(d)
+		if empty {
+			a.say("%s has no deploys yet", chain.Namespace())
+		}
+		return table.Flush()
 	})
-	if err != nil {
-		return err
-	}
-	if empty {
-		a.say("%s has no deploys yet", chain.Namespace())
-	}
-	return table.Flush()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -24,30 +25,21 @@ type lsCmd struct {
 }
 
 // Run lists entries. Every node that is read is verified against the record.
-func (c *lsCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *lsCmd) Run(ctx context.Context, a *app) error {
 	where, err := treePath(c.Path)
 	if err != nil {
 		return err
 	}
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	d, err := chain.deploy(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	out := bufio.NewWriter(a.stdout)
-	defer flushInto(&err, out)
-	return chain.List(ctx, d, where, c.Recursive, func(path string, e tree.Entry) error {
-		if c.Recursive && e.Mode == filemode.Dir {
-			return nil
-		}
-		if c.JSON {
-			return writeJSON(out, newEntryJSON(path, e))
-		}
-		return writeEntry(out, path, e)
+	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
+		return chain.List(ctx, d, where, c.Recursive, func(path string, e tree.Entry) error {
+			switch {
+			case c.Recursive && e.Mode == filemode.Dir:
+				return nil
+			case c.JSON:
+				return writeJSON(out, newEntryJSON(path, e))
+			}
+			return writeEntry(out, path, e)
+		})
 	})
 }
 

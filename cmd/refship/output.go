@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+	"text/tabwriter"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/grpclog"
@@ -41,18 +41,28 @@ func closeInto(err *error, c io.Closer) {
 	}
 }
 
-// flushInto is closeInto for buffered output.
-func flushInto(err *error, w *bufio.Writer) {
-	if flushErr := w.Flush(); *err == nil {
-		*err = flushErr
-	}
-}
-
 // writeJSON writes value as one line, with <, > and & unescaped.
 func writeJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
+}
+
+// writeList writes a line for each item: JSON, or its columns, which end with a tab except the last.
+func writeList[T any](w io.Writer, asJSON bool, items []T, value func(T) any, columns func(T) string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, item := range items {
+		var err error
+		if asJSON {
+			err = writeJSON(w, value(item))
+		} else {
+			_, err = fmt.Fprintln(table, columns(item))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return table.Flush()
 }
 
 // pathJSON is a path for programs. JSON cannot hold bytes that are not UTF-8.

@@ -49,7 +49,7 @@ func TestProgressOnTerminalAndInLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var terminal, log strings.Builder
 		bars := []*progressBar{newProgressBar(&terminal, time.Now), newProgressBar(&log, time.Now)}
-		bars[0].terminal = true
+		bars[0].terminal, bars[0].interval = true, terminalInterval
 		bars[0].next = time.Now()
 		for _, bar := range bars {
 			bar.update(half)
@@ -101,7 +101,7 @@ func TestDataDirDefault(t *testing.T) {
 	}
 }
 
-func TestSomebodyElsesDataDirIsNotWrittenTo(t *testing.T) {
+func TestDataDirOfAnotherUserIsNotWrittenTo(t *testing.T) {
 	dir := dataDir{path: string(filepath.Separator)} // root's
 	if os.Geteuid() == 0 {
 		dir.path = t.TempDir()

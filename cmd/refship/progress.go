@@ -18,7 +18,8 @@ type progressBar struct {
 	w        io.Writer
 	now      func() time.Time
 	terminal bool
-	drawn    int // runes on the terminal's line
+	interval time.Duration
+	drawn    int // bytes on the terminal's line
 	next     time.Time
 }
 
@@ -29,16 +30,12 @@ const (
 )
 
 func newProgressBar(w io.Writer, now func() time.Time) *progressBar {
-	b := &progressBar{w: w, now: now, terminal: isTerminal(w)}
-	b.next = now().Add(b.interval())
-	return b
-}
-
-func (b *progressBar) interval() time.Duration {
+	b := &progressBar{w: w, now: now, terminal: isTerminal(w), interval: logInterval}
 	if b.terminal {
-		return terminalInterval
+		b.interval = terminalInterval
 	}
-	return logInterval
+	b.next = now().Add(b.interval)
+	return b
 }
 
 func isTerminal(w io.Writer) bool {
@@ -55,7 +52,7 @@ func (b *progressBar) update(p text.Progress) {
 	if now.Before(b.next) {
 		return
 	}
-	b.next = now.Add(b.interval())
+	b.next = now.Add(b.interval)
 	if !b.terminal {
 		fmt.Fprintf(b.w, "refship: %s\n", progressLine(p, 0))
 		return

@@ -2,6 +2,14 @@ package main
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"refship/deploy"
@@ -45,7 +53,7 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 	}{
 		{server, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; or override it, " + push},
 		{server, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
-			"or override it, by hand: " + command + ", or " + push},
+			"or override it, on the server: " + command + ", or " + push},
 		{elsewhere, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; " +
 			"or override it, on the git server: " + command},
 		{elsewhere, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
@@ -70,4 +78,86 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 			t.Errorf("%s %q: got %q, want %q", c.reason, c.about, got, c.want)
 		}
 	}
+}
+
+// Every reason of the tree has words, with and without a server of refship's own.
+func TestEveryReasonHasWords(t *testing.T) {
+	t.Parallel()
+	const root = "../.."
+	found := 0
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for name, reason := range reasonsIn(t, path) {
+			found++
+			err := &fault.Error{Reason: reason, About: []string{"one", "two", "three"}}
+			for _, words := range []string{remedyOf(err), serverRemedyOf(err)} {
+				if words == "" || strings.Contains(words, "$") {
+					t.Errorf("%s: %s: remedy %q", path, name, words)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < len(remedies) {
+		t.Errorf("%d reasons found, and there are remedies for %d", found, len(remedies))
+	}
+}
+
+// reasonsIn finds constants of type fault.Reason in a file.
+func reasonsIn(t *testing.T, path string) map[string]fault.Reason {
+	t.Helper()
+	reasons := map[string]fault.Reason{}
+	ast.Inspect(parse(t, path), func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Type == nil || qualified(spec.Type) != "fault.Reason" {
+			return true
+		}
+		for i, name := range spec.Names {
+			value, err := strconv.Unquote(spec.Values[i].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reasons[name.Name] = fault.Reason(value)
+		}
+		return false
+	})
+	return reasons
+}
+
+func TestRemediesAreSorted(t *testing.T) {
+	t.Parallel()
+	var names []string
+	ast.Inspect(parse(t, "remedies.go"), func(n ast.Node) bool {
+		if entry, ok := n.(*ast.KeyValueExpr); ok {
+			names = append(names, qualified(entry.Key))
+		}
+		return true
+	})
+	if len(names) != len(remedies) || !slices.IsSorted(names) {
+		t.Errorf("remedies are not sorted by package and name: %q", names)
+	}
+}
+
+func parse(t *testing.T, path string) *ast.File {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// qualified is package.Name, or "" for another expression.
+func qualified(e ast.Expr) string {
+	if selector, ok := e.(*ast.SelectorExpr); ok {
+		if pkg, ok := selector.X.(*ast.Ident); ok {
+			return pkg.Name + "." + selector.Sel.Name
+		}
+	}
+	return ""
 }

@@ -31,10 +31,8 @@ type repoCreateCmd struct {
 const defaultTarget = "default"
 
 // Run makes the repository, and says how to push to it.
-func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
-	name := c.Name
-	err := repos.CheckName(name)
-	if err != nil {
+func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
+	if err := repos.CheckName(c.Name); err != nil {
 		return asUsage("", err)
 	}
 	ref := "refs/heads/main"
@@ -43,7 +41,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	targets, err := c.targets(name)
+	targets, err := c.targets()
 	if err != nil {
 		return err
 	}
@@ -54,7 +52,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.prepare(a); err != nil {
 		return err
 	}
-	repo, err := dir.repos().Create(ctx, name, headFor(ref), targets)
+	repo, err := dir.repos().Create(ctx, c.Name, headFor(ref), targets)
 	if err != nil {
 		return err
 	}
@@ -69,7 +67,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) error {
 	a.say("to push to it, run in your repository:")
 	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
 	fmt.Fprintf(a.stderr, "    git push deploy %s\n", text.Quote(pushSpec(ref)))
-	return sayKeys(a, dir, name)
+	return sayKeys(a, dir, repo.Name)
 }
 
 // sayKeys says how to let a key push, if none may.
@@ -89,14 +87,14 @@ func sayKeys(a *app, dir dataDir, name string) error {
 }
 
 // targets is the default target, or none.
-func (c *repoCreateCmd) targets(name string) ([]target.Target, error) {
+func (c *repoCreateCmd) targets() ([]target.Target, error) {
 	if c.NoTarget {
 		if c.targetFlags != (targetFlags{Ref: c.Ref}) {
 			return nil, usagef("--no-target and the flags of a target can't be used together")
 		}
 		return nil, nil
 	}
-	one, err := c.make(name, defaultTarget)
+	one, err := c.make(c.Name, defaultTarget)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +184,7 @@ type repoJSON struct {
 	Targets []target.Target `json:"targets"`
 }
 
-func newRepoJSON(r *repos.Repository) repoJSON {
+func newRepoJSON(r *repos.Repository) any {
 	return repoJSON{Name: r.Name, Dir: r.Dir, Targets: append([]target.Target{}, r.Targets...)}
 }
 
@@ -195,34 +193,21 @@ type repoListCmd struct {
 	JSON bool `help:"Print one line of JSON per repository."`
 }
 
-// Run lists the repositories by name.
 func (c *repoListCmd) Run(_ context.Context, a *app) error {
 	dir, err := c.dir(a)
 	if err != nil {
 		return err
 	}
-	repos, err := dir.repos().List()
+	listed, err := dir.repos().List()
 	if err != nil {
 		return err
 	}
-	if len(repos) == 0 {
+	if len(listed) == 0 {
 		a.say("no repositories in %s; to make one: refship repo create NAME%s", dir.path, dir.flag())
 	}
-	width := 0
-	for _, repo := range repos {
-		width = max(width, len(repo.Name))
-	}
-	for _, repo := range repos {
-		if c.JSON {
-			err = writeJSON(a.stdout, newRepoJSON(repo))
-		} else {
-			_, err = fmt.Fprintf(a.stdout, "%-*s  %s\n", width, repo.Name, describeTargets(repo.Targets))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeList(a.stdout, c.JSON, listed, newRepoJSON, func(r *repos.Repository) string {
+		return r.Name + "\t" + describeTargets(r.Targets)
+	})
 }
 
 type repoShowCmd struct {
@@ -231,7 +216,6 @@ type repoShowCmd struct {
 	JSON bool   `help:"Print one JSON object."`
 }
 
-// Run shows one repository.
 func (c *repoShowCmd) Run(_ context.Context, a *app) error {
 	repo, _, err := findRepo(a, c.dataFlag, c.Name)
 	if err != nil {

@@ -3,7 +3,7 @@ package main
 // Scripts about repositories that live elsewhere have these commands, too:
 //
 //	sshd DIR                     a real sshd, one process for each connection to a port of its own; $PORT is the port and
-//	                             $URL is ssh://ACCOUNT@127.0.0.1:PORT, where ACCOUNT is whoever runs the test. DIR is the
+//	                             $URL is ssh://ACCOUNT@127.0.0.1:PORT, where ACCOUNT runs the test. DIR is the
 //	                             home directory of who logs in, DIR/.ssh/authorized_keys says who may and to do what
 //	gitolite-setup CONF NAME...  a real gitolite in $GITOLITE, reached through such an sshd; what has been put there before,
 //	                             hooks in $GITOLITE/local/hooks above all, is its LOCAL_CODE. It is set up with the key of
@@ -172,7 +172,7 @@ func startSSHD(ts *testscript.TestScript, home string) {
 		d.run()
 	}()
 	ts.Defer(func() {
-		_ = listener.Close() // nobody else does
+		_ = listener.Close() // no other code does
 		<-done
 		cancel()
 		d.servers.Wait()

@@ -47,7 +47,6 @@ type serveCmd struct {
 	LogFormat string `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
 
-// Help is the long help.
 func (*serveCmd) Help() string {
 	return "After SIGTERM or SIGINT running pushes may finish, for at most " + pushGrace.String() + ". " +
 		"A second signal ends the server at once."
@@ -105,7 +104,27 @@ func (c *serveCmd) check(ctx context.Context) error {
 	case c.HTTPProfiles && c.HTTP == "":
 		return usagef("--http-profiles belongs to --http, which is missing")
 	}
-	return c.checkEtcdListen(ctx)
+	if c.EtcdListen == "" {
+		if c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != "" {
+			return usagef("--etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file " +
+				"belong to --etcd-listen, which is missing")
+		}
+		return nil
+	}
+	if err := checkAddress("--etcd-listen", c.EtcdListen); err != nil {
+		return err
+	}
+	if err := c.embedded().CheckListen(ctx); err != nil {
+		return fmt.Errorf("--etcd-listen %s: %w", c.EtcdListen, err)
+	}
+	return nil
+}
+
+// embedded is where the embedded etcd listens.
+func (c *serveCmd) embedded() *embedded.Config {
+	return &embedded.Config{
+		Listen: c.EtcdListen, CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
+	}
 }
 
 func checkAddress(flag, address string) error {
@@ -174,10 +193,9 @@ func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) 
 		}
 		return &openEtcd{client: client, lines: []string{"etcd at " + strings.Join(c.Endpoints, ", ")}}, nil
 	}
-	own, err := embedded.Start(ctx, embedded.Config{
-		Dir: dir.etcd(), Listen: c.EtcdListen, Log: log,
-		CertFile: c.EtcdCertFile, KeyFile: c.EtcdKeyFile, TrustedCAFile: c.EtcdTrustedCAFile,
-	})
+	cfg := c.embedded()
+	cfg.Dir, cfg.Log = dir.etcd(), log
+	own, err := embedded.Start(ctx, *cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -29,19 +29,6 @@ import (
 	"refship/keys"
 )
 
-// warnDenied warns of each namespace whose pushes will be refused, because etcd's role may not write there.
-func (s *server) warnDenied(ctx context.Context, listed []*repos.Repository) {
-	ctx, cancel := context.WithTimeout(ctx, permissionTime)
-	defer cancel()
-	denied, err := s.store.Denied(ctx, target.Namespaces(repos.AllTargets(listed)))
-	if err != nil {
-		s.warn(err)
-	}
-	for _, err := range denied {
-		s.warn(fmt.Errorf("%w; %s", err, fault.RemedyOf(err)))
-	}
-}
-
 // server is one run of `refship serve`.
 type server struct {
 	*app
@@ -133,28 +120,21 @@ func (s *server) serve(
 	group.Go(func() error {
 		<-groupCtx.Done()
 		s.notify(daemon.SdNotifyStopping)
+		if ctx.Err() != nil {
+			s.say("%s: letting running pushes finish", context.Cause(ctx))
+		}
 		return nil
 	})
 	group.Go(func() error {
 		select {
 		case err := <-s.etcd.failed():
-			if err == nil {
-				return nil
+			if err != nil {
+				err = fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
 			}
-			return fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
+			return err
 		case <-hookCtx.Done():
 			return nil
 		}
-	})
-	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case <-hookCtx.Done(): // no push was running: it is said all the same
-		}
-		if ctx.Err() != nil {
-			s.say("%s: letting running pushes finish", context.Cause(ctx))
-		}
-		return nil
 	})
 	return group.Wait()
 }
@@ -171,9 +151,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 		for _, target := range repo.Targets {
 			removed, err := s.store.Chain(target.Namespace).BreakDeadLock(ctx,
 				func(h record.Holder) bool { return h.Server == self })
-			switch {
-			case errors.Is(err, etcd.ErrDenied): // Reconcile says so, and so will each push
-			case err != nil:
+			if err != nil && !errors.Is(err, etcd.ErrDenied) { // Reconcile tells that, and so will each push
 				return nil, fmt.Errorf("repository %s: %w", repo.Name, err)
 			}
 			if removed {
@@ -181,9 +159,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 			}
 		}
 		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
-		if len(lines) > 0 {
-			s.tell(lines...)
-		}
+		s.tell(lines...)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -194,6 +170,22 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 		}
 	}
 	return repositories, nil
+}
+
+// permissionTime bounds the look at etcd's permissions at the start.
+const permissionTime = 2 * time.Second
+
+// warnDenied warns of each namespace whose pushes will be refused, because etcd's role may not write there.
+func (s *server) warnDenied(ctx context.Context, listed []*repos.Repository) {
+	ctx, cancel := context.WithTimeout(ctx, permissionTime)
+	defer cancel()
+	denied, err := s.store.Denied(ctx, target.Namespaces(repos.AllTargets(listed)))
+	if err != nil {
+		s.warn(err)
+	}
+	for _, err := range denied {
+		s.warn(fmt.Errorf("%w; %s", err, fault.RemedyOf(err)))
+	}
 }
 
 // listen opens the address that a flag names.
@@ -272,6 +264,3 @@ func describeRepos(repositories []*repos.Repository) string {
 	}
 	return text.Plural(len(repositories), "repository", "repositories") + ": " + strings.Join(names, ", ")
 }
-
-// permissionTime bounds the look at etcd's permissions at the start.
-const permissionTime = 2 * time.Second

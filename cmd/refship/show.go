@@ -15,6 +15,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -25,21 +26,13 @@ type showCmd struct {
 	JSON bool     `help:"Print one JSON object: id, hash, foreign, signed, and the record as it is stored."`
 }
 
-// Run prints all that is recorded of one deploy.
-func (c *showCmd) Run(ctx context.Context, a *app) (err error) {
-	chain, err := c.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, chain)
-	d, err := chain.deploy(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return writeJSON(a.stdout, describe(d))
-	}
-	return show(a.stdout, d, a.now())
+func (c *showCmd) Run(ctx context.Context, a *app) error {
+	return c.readDeploy(ctx, a, c.ID, func(_ *store.Chain, d *record.Deploy, out io.Writer) error {
+		if c.JSON {
+			return writeJSON(out, describe(d))
+		}
+		return show(out, d, a.now())
+	})
 }
 
 // deployJSON is a deploy for programs.
@@ -105,8 +98,8 @@ func facts(r *record.Record, now time.Time) [][2]string {
 		{"forced", strconv.FormatBool(r.Forced)},
 		{"hash", string(r.Hash)},
 		{"path", path},
-		{"tree", r.Tree},
-		{"tree_sha256", r.TreeSHA256},
+		{"tree", r.Tree.String()},
+		{"tree_sha256", r.TreeSHA256.String()},
 		{"tree_size", strconv.FormatInt(r.TreeSize, 10)},
 		{"files", strconv.Itoa(r.Files)},
 		{"frontend", string(r.Frontend)},

@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// cmdTamper does to etcd what somebody with a client of his own can do.
+// cmdTamper does to etcd what a client of etcd can do.
 func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: tamper PREFIX")

@@ -31,41 +31,36 @@ type repoTargetAddCmd struct {
 	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
 
-// Help is the long help.
 func (*repoTargetAddCmd) Help() string {
 	return "A push that updates refs of several targets deploys all of them or none. " + targetReads
 }
 
-// Run adds the target.
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
-	name := c.Repo
-	if err := repos.CheckName(name); err != nil {
+	if err := repos.CheckName(c.Repo); err != nil {
 		return asUsage("", err)
 	}
-	target, err := c.make(name, c.Name)
+	t, err := c.make(c.Repo, c.Name)
 	if err != nil {
 		return err
 	}
-	repo, dir, err := findRepo(a, c.dataFlag, name)
+	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
 		return err
 	}
-	if was, err := findTarget(repo, c.Name); err == nil {
+	if was, err := target.Find(repo.Name, repo.Targets, t.Name); err == nil {
 		return fault.New(fault.Failed,
-			fmt.Sprintf("repository %s has a target %s already: %s", name, was.Name, describeTarget(was)),
-			fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", name, was.Name))
+			fmt.Sprintf("repository %s has a target %s already: %s", repo.Name, was.Name, describeTarget(was)),
+			fmt.Sprintf("to change it: refship repo target set %s %s; to have both, choose another name", repo.Name, was.Name))
 	}
 	if err := dir.checkOwner(); err != nil {
 		return err
 	}
-	if err := dir.repos().AddTarget(ctx, name, target); err != nil {
+	if err := dir.repos().AddTarget(ctx, repo.Name, t); err != nil {
 		return err
 	}
-	a.say("target %s of %s: %s", target.Name, name, describeTarget(target))
-	warnOfPath(ctx, a, repo, target)
-	warnOfNamespace(a, target)
+	sayTarget(ctx, a, repo, t)
 	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p PORT git@HOST deploy %s:%s",
-		text.Printable(git.ShortRef(target.Ref)), name, target.Name)
+		text.Printable(git.ShortRef(t.Ref)), repo.Name, t.Name)
 	return nil
 }
 
@@ -76,21 +71,15 @@ type repoTargetSetCmd struct {
 	Name string `arg:"" help:"The target's name."`
 }
 
-// Help is the long help.
 func (*repoTargetSetCmd) Help() string {
 	return "What is deployed stays as it is until the next push. " + targetReads
 }
 
-// Run changes the target.
 func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if c.targetFlags == (targetFlags{}) {
 		return usagef("nothing to set: no flag of the target is given")
 	}
-	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
-	if err != nil {
-		return err
-	}
-	was, err := findTarget(repo, c.Name)
+	repo, dir, was, err := findTarget(a, c.dataFlag, c.Repo, c.Name)
 	if err != nil {
 		return err
 	}
@@ -108,13 +97,16 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.repos().SetTarget(ctx, repo.Name, target); err != nil {
 		return err
 	}
-	a.say("target %s of %s: %s", target.Name, repo.Name, describeTarget(target))
-	for _, line := range consequences(repo.Name, was, target) {
-		a.say("%s", line)
-	}
-	warnOfPath(ctx, a, repo, target)
-	warnOfNamespace(a, target)
+	sayTarget(ctx, a, repo, target, consequences(repo.Name, was, target)...)
 	return nil
+}
+
+// sayTarget says what is deployed from now on, and warns of what may be a mistake.
+func sayTarget(ctx context.Context, a *app, repo *repos.Repository, t target.Target, more ...string) {
+	a.say("target %s of %s: %s", t.Name, repo.Name, describeTarget(t))
+	a.tell(more...)
+	warnOfPath(ctx, a, repo, t)
+	warnOfNamespace(a, t)
 }
 
 // consequences says what a change of a target means for the next push.
@@ -201,11 +193,17 @@ func findRepo(a *app, flag dataFlag, name string) (*repos.Repository, dataDir, e
 }
 
 // findTarget finds a target that the command line names.
-func findTarget(repo *repos.Repository, name string) (target.Target, error) {
-	if err := target.CheckName(name); err != nil {
-		return target.Target{}, asUsage("", err)
+func findTarget(a *app, flag dataFlag, repository, name string) (
+	repo *repos.Repository, dir dataDir, t target.Target, err error,
+) {
+	if repo, dir, err = findRepo(a, flag, repository); err != nil {
+		return repo, dir, t, err
 	}
-	return target.Find(repo.Name, repo.Targets, name)
+	if err := target.CheckName(name); err != nil {
+		return repo, dir, t, asUsage("", err)
+	}
+	t, err = target.Find(repo.Name, repo.Targets, name)
+	return repo, dir, t, err
 }
 
 type repoTargetRemoveCmd struct {
@@ -214,19 +212,13 @@ type repoTargetRemoveCmd struct {
 	Name string `arg:"" help:"The target's name."`
 }
 
-// Help is the long help.
 func (*repoTargetRemoveCmd) Help() string {
 	return "The deploys stay in etcd, where log, show and checkout read them with --namespace. " +
 		"Pushes to the ref are stored as before. " + targetReads
 }
 
-// Run removes the target.
 func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
-	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
-	if err != nil {
-		return err
-	}
-	target, err := findTarget(repo, c.Name)
+	repo, dir, target, err := findTarget(a, c.dataFlag, c.Repo, c.Name)
 	if err != nil {
 		return err
 	}
@@ -247,10 +239,8 @@ type repoTargetListCmd struct {
 	JSON bool   `help:"Print one line of JSON per target."`
 }
 
-// Help is the long help.
 func (*repoTargetListCmd) Help() string { return targetReads }
 
-// Run lists the targets by name.
 func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
 	repo, dir, err := findRepo(a, c.dataFlag, c.Repo)
 	if err != nil {
@@ -260,19 +250,7 @@ func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
 		a.say("%s has no target: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s",
 			repo.Name, repo.Name, dir.flag())
 	}
-	width := 0
-	for _, target := range repo.Targets {
-		width = max(width, len(target.Name))
-	}
-	for _, target := range repo.Targets {
-		if c.JSON {
-			err = writeJSON(a.stdout, target)
-		} else {
-			_, err = fmt.Fprintf(a.stdout, "%-*s  %s\n", width, target.Name, describeTarget(target))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeList(a.stdout, c.JSON, repo.Targets, func(t target.Target) any { return t }, func(t target.Target) string {
+		return t.Name + "\t" + describeTarget(t)
+	})
 }

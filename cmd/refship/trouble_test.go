@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from these tests: whatever happens to etcd while somebody pushes, git and the chain agree in the end,
-// what went wrong is said once and by its name, and the server goes on without a restart.
+// What a user gains from these tests: no matter what happens to etcd during a push, git and the chain agree in the
+// end, what went wrong is said once and by its name, and the server goes on without a restart.
 
 import (
 	"cmp"
@@ -292,7 +292,7 @@ func (w *trouble) pushAt(act func()) (said string, err error) {
 	return said, err
 }
 
-// reached waits until the server stands at its step: until then nobody reads from the pipe.
+// reached waits until the server stands at its step: until then the pipe is not read.
 func (w *trouble) reached(pushed <-chan struct{}) *os.File {
 	w.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -61,7 +61,7 @@ func TestTwoServersAtOnce(t *testing.T) {
 			}
 		}
 		if landed < 0 {
-			t.Fatalf("round %d: nobody has deployed", round)
+			t.Fatalf("round %d: no server has deployed", round)
 		}
 		// Who lost catches up, as a pusher would.
 		other := pushers[1-landed]

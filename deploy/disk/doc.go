@@ -2,21 +2,24 @@
 //
 // # Writing
 //
-// What a function of this package has returned without an error is on disk: the content, the mode and the name. A file is
-// synced before it gets its name, and its directory after that. Deletions and new directories are synced in the same way.
+// What a function of this package has returned without an error is on disk: the content, the mode and the name. A file
+// is synced before it gets its name, and its directory after that. Deletions and new directories are synced in the same
+// way.
 //
-// At every moment of [WriteFile], for every reader and after every crash, the path leads to the old file or to the new one,
-// never to a part of one. A crash can leave a temporary file beside it. Its name is ".NAME.RANDOM.refship-tmp": it begins with
-// a dot, so that programs which run all files of a directory leave it out. [RemoveTemporary] removes it later.
+// At every moment of [WriteFile], for every reader and after every crash, the path leads to the old file or to the new
+// one, never to a part of one. A crash can leave a temporary file beside it. Its name is ".NAME.RANDOM.refship-tmp": it
+// begins with a dot, so that programs which run all files of a directory leave it out. [RemoveTemporary] removes it
+// later.
 //
-// Modes are exact: the process's umask takes nothing away. New files belong to the process's user, and never replace what a
-// symbolic link points to: the link itself is replaced.
+// Modes are exact: the process's umask takes nothing away. New files belong to the process's user, and never replace
+// what a symbolic link points to: the link itself is replaced.
 //
 // # Locks
 //
-// Locks are flocks (flock(2)). The kernel gives a lock back when its process ends, however it ends, so no lock is ever stale.
-// Two locks of one process exclude each other as those of two processes do. A lock is on a lock file, which is made (0600)
-// where it is missing and stays for ever, or on a directory itself. A lock file that is a symbolic link is refused.
+// Locks are flocks (flock(2)). The kernel gives a lock back when its process ends, however it ends, so no lock is ever
+// stale. Two locks of one process exclude each other as those of two processes do. A lock is on a lock file, which is
+// made (0600) where it is missing and stays for ever, or on a directory itself. A lock file that is a symbolic link is
+// refused.
 //
 // All functions may be called at the same time, from several goroutines and processes. Errors are *fs.PathError or
 // *os.LinkError, or they wrap one, unless a function says something else.

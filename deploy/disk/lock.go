@@ -47,14 +47,14 @@ func TryLock(path string) (unlock func(), err error) {
 	return release(f), nil
 }
 
-// LockDir waits until it has the lock on a directory, which must exist: fs.ErrNotExist. It ends with the context's cause if
-// the context ends first.
+// LockDir waits until it has the lock on a directory, which must exist: fs.ErrNotExist. It ends with the context's
+// cause if the context ends first.
 func LockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	return wait(ctx, func() (*os.File, error) { return os.Open(dir) })
 }
 
-// TryShareDir takes a shared lock on a directory, which must exist: fs.ErrNotExist. Shared locks exclude only [LockDir];
-// *LockedError if that has it.
+// TryShareDir takes a shared lock on a directory, which must exist: fs.ErrNotExist. Shared locks exclude only
+// [LockDir]; *LockedError if that has it.
 func TryShareDir(dir string) (unlock func(), err error) {
 	f, err := try(unix.LOCK_SH, func() (*os.File, error) { return os.Open(dir) })
 	if err != nil {
@@ -63,14 +63,16 @@ func TryShareDir(dir string) (unlock func(), err error) {
 	return release(f), nil
 }
 
-// release makes what gives a lock back. Closing does that, and its error changes nothing: the lock is gone with the descriptor.
+// release makes what gives a lock back. Closing does that, and its error changes nothing: the lock is gone with the
+// descriptor.
 func release(f *os.File) func() { return func() { _ = f.Close() } }
 
 func openLock(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 }
 
-// Waiting for a lock is trying it again: flock(2) itself knows no context. The pause grows from the first to the second.
+// Waiting for a lock is trying it again: flock(2) itself knows no context. The pause grows from the first to the
+// second.
 const (
 	shortestPause = time.Millisecond
 	longestPause  = 20 * time.Millisecond
@@ -93,8 +95,8 @@ func wait(ctx context.Context, open func() (*os.File, error)) (unlock func(), er
 	}
 }
 
-// try takes a lock or gives *LockedError. A file that is no longer at its name when its lock is taken excludes nobody: then the
-// one that is there now is opened.
+// try takes a lock or gives *LockedError. A file that is no longer at its name when its lock is taken excludes no other
+// process: then the one that is there now is opened.
 func try(how int, open func() (*os.File, error)) (*os.File, error) {
 	for {
 		f, err := open()

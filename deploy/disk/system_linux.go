@@ -29,8 +29,8 @@ func RenameNew(from, to string) error {
 	return Sync(filepath.Dir(to))
 }
 
-// Swap exchanges two files of one directory in one step. With *os.LinkError nothing has changed; it is errors.ErrUnsupported
-// where the system cannot.
+// Swap exchanges two files of one directory in one step. With *os.LinkError nothing has changed; it is
+// errors.ErrUnsupported where the system cannot.
 func Swap(a, b string) error {
 	if err := renameat2("exchange", a, b, unix.RENAME_EXCHANGE); err != nil {
 		return err

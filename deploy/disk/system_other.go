@@ -19,8 +19,8 @@ func SyncTree(dir string) error {
 	})
 }
 
-// RenameNew gives a file or directory a name that must not exist: fs.ErrExist if it does. Here one that another process makes
-// at the same moment is replaced.
+// RenameNew gives a file or directory a name that must not exist: fs.ErrExist if it does. Here one that another process
+// makes at the same moment is replaced.
 func RenameNew(from, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}

@@ -29,8 +29,8 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// WriteTemporary is the first half of [WriteFile]: it writes a new file beside path, on disk when it returns, and gives its
-// name. The caller renames or removes it.
+// WriteTemporary is the first half of [WriteFile]: it writes a new file beside path, on disk when it returns, and gives
+// its name. The caller renames or removes it.
 func WriteTemporary(path string, data []byte, mode fs.FileMode) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+temporarySuffix)
 	if err != nil {
@@ -50,8 +50,8 @@ func WriteTemporary(path string, data []byte, mode fs.FileMode) (name string, er
 	return f.Name(), nil
 }
 
-// RemoveTemporary removes the temporary files that crashes left beside path. The caller makes sure that nobody else writes
-// path meanwhile. Nothing happens if the directory does not exist.
+// RemoveTemporary removes the temporary files that crashes left beside path. The caller makes sure that no other
+// process writes path meanwhile. Nothing happens if the directory does not exist.
 func RemoveTemporary(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {

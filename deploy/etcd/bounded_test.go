@@ -35,25 +35,6 @@ func (kv *deadlineKV) note(ctx context.Context) {
 	}
 }
 
-func (kv *deadlineKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	kv.note(ctx)
-	return kv.KV.Get(ctx, key, opts...)
-}
-
-func (kv *deadlineKV) Put(
-	ctx context.Context, key, value string, opts ...clientv3.OpOption,
-) (*clientv3.PutResponse, error) {
-	kv.note(ctx)
-	return kv.KV.Put(ctx, key, value, opts...)
-}
-
-func (kv *deadlineKV) Delete(
-	ctx context.Context, key string, opts ...clientv3.OpOption,
-) (*clientv3.DeleteResponse, error) {
-	kv.note(ctx)
-	return kv.KV.Delete(ctx, key, opts...)
-}
-
 func (kv *deadlineKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
 	kv.note(ctx)
 	return kv.KV.Do(ctx, op)

@@ -45,7 +45,7 @@ type Config struct {
 }
 
 // Dial connects and waits for one answer, within DialTimeout. ctx bounds the dialling only. Errors name the endpoints
-// and are classified. A user who may not read anything can dial.
+// and are classified. A user without any permission can dial.
 //
 // Calls of the client fail at once if no endpoint can be reached; those of Bounded are tried again. Watches and lease
 // keepalives wait and connect again. A token that has expired is renewed.

@@ -184,7 +184,7 @@ func TestEtcdPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	_, err := etcd.Get(t.Context(), kv, []string{"key/0"})
+	_, err := etcd.Exist(t.Context(), kv, []string{"key/0"})
 	fixture.WantError(t, err, etcd.ErrUnreachable, "no answer within", "etcdctl endpoint health")
 	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("noticed after %s", took)
@@ -192,7 +192,7 @@ func TestEtcdPaused(t *testing.T) {
 	if err := process.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = etcd.Get(t.Context(), kv, []string{"key/0"}); err != nil {
+	if _, err = etcd.Exist(t.Context(), kv, []string{"key/0"}); err != nil {
 		t.Errorf("the client did not come back: %v", err)
 	}
 }
@@ -236,7 +236,7 @@ func checkShip(t *testing.T, client *clientv3.Client) {
 	}
 	put(t, w, "/theirs", nil)
 	fixture.WantError(t, w.Barrier(), etcd.ErrDenied, "/theirs", "role")
-	_, err := etcd.Get(ctx, client, []string{"/theirs"})
+	_, err := etcd.Exist(ctx, client, []string{"/theirs"})
 	fixture.WantError(t, err, etcd.ErrDenied, "permission denied", "role")
 	if space, err := etcd.ReadSpace(ctx, client); err != nil || space.Quota != 8<<30 || space.NoSpace {
 		t.Errorf("%+v, %v", space, err)

@@ -4,9 +4,10 @@
 //   - [Dial] connects to an etcd, or to the [Socket] of a running server. [Ping] asks whether it answers.
 //   - [Bounded] gives each request a time limit, and sends it again while a dead member or an election may be the
 //     reason for no answer. [Grant] does the same for a lease.
-//   - [Exist], [Get] and [Writer] batch. [ReadSpace] tells how much of the quota is left.
-//   - [Classify] sorts the client's errors into [ErrUnreachable], [ErrFull] and [ErrDenied], with a remedy. If the
-//     remedy is a setting of [Config], the error has a Reason, too: a program with flags words it.
+//   - [Exist] and [Writer] batch. [ReadSpace] tells how much of the quota is left.
+//   - [Classify] sorts the client's errors into [ErrUnreachable], [ErrFull] and [ErrDenied], with a remedy. Those of
+//     everything above are sorted already. If the remedy is a setting of [Config], the error has a Reason, too: a
+//     program with flags words it.
 //   - [Observed] and [ObservedLease] tell of each request how long it took and how it ended.
 //
 // # Trouble
@@ -40,7 +41,7 @@
 //	request              1.5 MiB              BatchBytes,   etcd --max-request-bytes
 //	                                          MaxValue
 //	message sent         2 MiB                the same      clientv3 MaxCallSendMsgSize
-//	message received     2 GiB - 1            Get: 16 keys  clientv3 MaxCallRecvMsgSize
+//	message received     2 GiB - 1            the same      clientv3 MaxCallRecvMsgSize
 //	quota                2 GiB; embedded      ReadSpace     etcd --quota-backend-bytes
 //	                     8 GiB
 //	client pings         one in 5 s           10 s          etcd --grpc-keepalive-min-time

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
@@ -34,6 +35,22 @@ func childDial() {
 		})
 		fmt.Println("dialled", endpoint, errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrDenied))
 	}
+}
+
+// valuesOf reads keys, one by one; nil for one that is not there.
+func valuesOf(t *testing.T, client *clientv3.Client, keys []string) [][]byte {
+	t.Helper()
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		resp, err := client.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(resp.Kvs) > 0 {
+			values[i] = append([]byte{}, resp.Kvs[0].Value...)
+		}
+	}
+	return values
 }
 
 // same tells whether two errors are one value, not only of one kind.

@@ -22,89 +22,43 @@ func RequestOps() []string {
 }
 
 // Observed wraps kv. It calls done at the end of each Get, Put, Delete, Compact, Do and Txn, in the same goroutine.
-func Observed(kv clientv3.KV, done func(Request)) clientv3.KV { return observedKV{kv, done} }
+func Observed(kv clientv3.KV, done func(Request)) clientv3.KV {
+	o := &observedKV{done: done}
+	o.doKV = doKV{kv, o.do}
+	return o
+}
 
 type observedKV struct {
-	clientv3.KV
+	doKV
 	done func(Request)
 }
 
-func (o observedKV) observe(op string, began time.Time, err error) {
+func (o *observedKV) observe(op string, began time.Time, err error) {
 	o.done(Request{Op: op, Took: time.Since(began), Code: requestCode(err)})
 }
 
-func (o observedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+func (o *observedKV) do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
+	name := "txn"
+	switch {
+	case op.IsGet():
+		name = "get"
+	case op.IsPut():
+		name = "put"
+	case op.IsDelete():
+		name = "delete"
+	}
 	began := time.Now()
-	resp, err := o.KV.Get(ctx, key, opts...)
-	o.observe("get", began, err)
+	resp, err := o.send(ctx, op)
+	o.observe(name, began, err)
 	return resp, err
 }
 
-func (o observedKV) Put(
-	ctx context.Context, key, value string, opts ...clientv3.OpOption,
-) (*clientv3.PutResponse, error) {
-	began := time.Now()
-	resp, err := o.KV.Put(ctx, key, value, opts...)
-	o.observe("put", began, err)
-	return resp, err
-}
-
-func (o observedKV) Delete(
-	ctx context.Context, key string, opts ...clientv3.OpOption,
-) (*clientv3.DeleteResponse, error) {
-	began := time.Now()
-	resp, err := o.KV.Delete(ctx, key, opts...)
-	o.observe("delete", began, err)
-	return resp, err
-}
-
-func (o observedKV) Compact(
+func (o *observedKV) Compact(
 	ctx context.Context, rev int64, opts ...clientv3.CompactOption,
 ) (*clientv3.CompactResponse, error) {
 	began := time.Now()
 	resp, err := o.KV.Compact(ctx, rev, opts...)
 	o.observe("compact", began, err)
-	return resp, err
-}
-
-func (o observedKV) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
-	began := time.Now()
-	resp, err := o.KV.Do(ctx, op)
-	switch {
-	case op.IsGet():
-		o.observe("get", began, err)
-	case op.IsPut():
-		o.observe("put", began, err)
-	case op.IsDelete():
-		o.observe("delete", began, err)
-	default:
-		o.observe("txn", began, err)
-	}
-	return resp, err
-}
-
-// Txn gives a txn that is observed from its Commit on, which sends it.
-func (o observedKV) Txn(ctx context.Context) clientv3.Txn { return observedTxn{o.KV.Txn(ctx), o} }
-
-type observedTxn struct {
-	txn clientv3.Txn
-	kv  observedKV
-}
-
-func (t observedTxn) If(cs ...clientv3.Cmp) clientv3.Txn { return observedTxn{t.txn.If(cs...), t.kv} }
-
-func (t observedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
-	return observedTxn{t.txn.Then(ops...), t.kv}
-}
-
-func (t observedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
-	return observedTxn{t.txn.Else(ops...), t.kv}
-}
-
-func (t observedTxn) Commit() (*clientv3.TxnResponse, error) {
-	began := time.Now()
-	resp, err := t.txn.Commit()
-	t.kv.observe("txn", began, err)
 	return resp, err
 }
 

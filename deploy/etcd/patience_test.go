@@ -37,16 +37,16 @@ func (s *sick) leaderless(ctx context.Context) error {
 	return nil
 }
 
-func (s *sick) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+func (s *sick) Do(ctx context.Context, _ clientv3.Op) (clientv3.OpResponse, error) {
 	s.tries++
 	if err := s.leaderless(ctx); err != nil && s.tries > s.hangs {
-		return nil, err
+		return clientv3.OpResponse{}, err
 	}
 	select {
 	case <-time.After(s.takes):
-		return &clientv3.GetResponse{}, s.fails
+		return clientv3.OpResponse{}, s.fails
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return clientv3.OpResponse{}, ctx.Err()
 	}
 }
 

@@ -86,10 +86,7 @@ func TestWriteReadBack(t *testing.T) {
 		if n, size := w.Written(); n != len(sizes) || size != int64(total) {
 			r.Fatalf("wrote %d keys, %d bytes; want %d, %d", n, size, len(sizes), total)
 		}
-		have, err := etcd.Get(t.Context(), e.Client(), append(keys, "missing"))
-		if err != nil {
-			r.Fatal(err)
-		}
+		have := valuesOf(t, e.Client(), append(keys, "missing"))
 		for i, value := range append(values, nil) {
 			if !bytes.Equal(have[i], value) || (have[i] == nil) != (value == nil) {
 				r.Fatalf("value %d has %d bytes (nil: %t), want %d", i, len(have[i]), have[i] == nil, len(value))
@@ -187,10 +184,7 @@ func TestSameKeyTwice(t *testing.T) {
 	}
 	put(t, w, "key", []byte("next layer"))
 	barrier(t, w)
-	values, err := etcd.Get(t.Context(), e.Client(), []string{"key", "key"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	values := valuesOf(t, e.Client(), []string{"key", "key"})
 	if diff := cmp.Diff([][]byte{[]byte("next layer"), []byte("next layer")}, values); diff != "" {
 		t.Error(diff)
 	}
@@ -202,7 +196,7 @@ func TestEmptyKey(t *testing.T) {
 	fixture.WantError(t, w.Put("", nil), nil, "the key is empty", "")
 	_, err := etcd.Exist(t.Context(), e.Client(), []string{"a", ""})
 	fixture.WantError(t, err, nil, "the key is empty", "")
-	if have, err := etcd.Get(t.Context(), e.Client(), nil); err != nil || len(have) != 0 {
+	if have, err := etcd.Exist(t.Context(), e.Client(), nil); err != nil || len(have) != 0 {
 		t.Errorf("no keys: %v, %v", have, err)
 	}
 }
@@ -236,10 +230,7 @@ func TestConcurrentWriters(t *testing.T) {
 		for i := range keys {
 			names = append(names, fmt.Sprintf("key/%d", i))
 		}
-		values, err := etcd.Get(t.Context(), client, names)
-		if err != nil {
-			t.Fatal(err)
-		}
+		values := valuesOf(t, client, names)
 		for i, value := range values {
 			if len(value) != i*10 {
 				t.Errorf("key %d has %d bytes", i, len(value))
@@ -265,9 +256,8 @@ func TestFull(t *testing.T) {
 		if n < 1 {
 			t.Fatal("nothing was written before it was full")
 		}
-		values, err := etcd.Get(t.Context(), client, []string{"key/0"})
-		if err != nil || len(values[0]) != 1<<20 {
-			t.Errorf("a full etcd reads %d bytes, %v", len(values[0]), err)
+		if have := valuesOf(t, client, []string{"key/0"})[0]; len(have) != 1<<20 {
+			t.Errorf("a full etcd reads %d bytes", len(have))
 		}
 		space, err := etcd.ReadSpace(t.Context(), client)
 		for err == nil && (!space.NoSpace || space.Used < int64(n)<<20) { // etcd notes both just after it has refused
@@ -461,13 +451,8 @@ func TestWriterCancelled(t *testing.T) {
 	if err := w.Barrier(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Barrier said %v", err)
 	}
-	for _, read := range []func() error{
-		func() error { _, err := etcd.Exist(ctx, e.Client(), []string{"key"}); return err },
-		func() error { _, err := etcd.Get(ctx, e.Client(), []string{"key"}); return err },
-	} {
-		if err := read(); !errors.Is(err, context.Canceled) {
-			t.Errorf("read said %v", err)
-		}
+	if _, err := etcd.Exist(ctx, e.Client(), []string{"key"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("read said %v", err)
 	}
 }
 
@@ -480,7 +465,7 @@ func TestStoppedEtcd(t *testing.T) {
 		t.Error(err)
 	}
 	kv := etcd.Bounded(client)
-	_, err := etcd.Get(t.Context(), kv, []string{"key"})
+	_, err := etcd.Exist(t.Context(), kv, []string{"key"})
 	fixture.WantError(t, err, etcd.ErrUnreachable, "connection refused", "is etcd running")
 	w := etcd.NewWriter(t.Context(), kv)
 	put(t, w, "key", nil)
@@ -499,10 +484,7 @@ func TestGetLarge(t *testing.T) {
 			put(t, w, keys[i], bytes.Repeat([]byte{byte(i)}, etcd.MaxValue))
 		}
 		barrier(t, w)
-		values, err := etcd.Get(t.Context(), client, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		values := valuesOf(t, client, keys)
 		for i, value := range values {
 			if !bytes.Equal(value, bytes.Repeat([]byte{byte(i)}, etcd.MaxValue)) {
 				t.Errorf("value %d differs, %d bytes", i, len(value))

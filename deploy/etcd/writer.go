@@ -12,7 +12,7 @@ import (
 	"refship/deploy/fault"
 )
 
-// etcd's limits, and how Exist, Get and Writer stay below them.
+// etcd's limits, and how Exist and Writer stay below them.
 const (
 	MaxOps     = 128              // operations in a txn of a stock etcd
 	BatchBytes = 1 << 20          // keys and values in a txn, unless one value alone is larger

@@ -20,8 +20,8 @@
 // # Branching
 //
 // A caller that needs to know more than the kind compares sentinel errors with errors.Is, or finds a typed error with
-// errors.As. Both wrap or are wrapped by an Error. [KindOf], [RemedyOf] and [ReasonOf] look through any wrapping; of joined
-// errors they take the first that says something.
+// errors.As. Both wrap or are wrapped by an Error. [KindOf], [RemedyOf] and [ReasonOf] look through any wrapping; of
+// joined errors they take the first that says something.
 //
 // An Error does not change once it is made, so goroutines may share it.
 package fault

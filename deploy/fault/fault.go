@@ -75,8 +75,8 @@ func RemedyOf(err error) string {
 	return ""
 }
 
-// ReasonOf is the reason of the first Error that has one or a remedy, in err and in what it wraps, and what it is about: a
-// remedy above a reason is the better one. "" if there is none.
+// ReasonOf is the reason of the first Error that has one or a remedy, in err and in what it wraps, and what it is
+// about: a remedy above a reason is the better one. "" if there is none.
 func ReasonOf(err error) (Reason, []string) {
 	if e := find(err, func(e *Error) bool { return e.Reason != "" || e.Remedy != "" }); e != nil {
 		return e.Reason, e.About

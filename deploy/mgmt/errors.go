@@ -12,7 +12,7 @@ const ReasonSettings fault.Reason = "mgmt-settings"
 
 // refuse says that mgmt could not run what is to be deployed, because of what is at path: what follows that in a
 // sentence. Without a path it is about the whole tree.
-func refuse(path, what, remedy string) error {
+func refuse(path, what, remedy string) *fault.Error {
 	if path != "" {
 		what = quote(path) + " " + what
 	}
@@ -20,13 +20,10 @@ func refuse(path, what, remedy string) error {
 }
 
 // refuseSettings is refuse where other settings are the remedy.
-func refuseSettings(path, what, remedy string) error {
-	if path != "" {
-		what = quote(path) + " " + what
-	}
-	return &fault.Error{
-		Kind: fault.Refused, What: what, Remedy: remedy, Reason: ReasonSettings, About: []string{remedy},
-	}
+func refuseSettings(path, what, remedy string) *fault.Error {
+	err := refuse(path, what, remedy)
+	err.Reason, err.About = ReasonSettings, []string{remedy}
+	return err
 }
 
 // quote writes a path or a link's target, not more of it than fits a few lines.

@@ -226,8 +226,8 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 	}
 	dir := &File{Name: at.name, Mode: dirMode}
 	for _, e := range n.entries {
-		if n := at.length + len(e.Name); n > maxTarget {
-			return nil, refuse(at.path(e.Name), fmt.Sprintf("is a path of %d bytes (limit %d on Linux)", n, maxTarget),
+		if n := at.length + len(e.Name); n > maxPath {
+			return nil, refuse(at.path(e.Name), fmt.Sprintf("is a path of %d bytes (limit %d on Linux)", n, maxPath),
 				"shorten it and deploy again")
 		}
 		var below *File

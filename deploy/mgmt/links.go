@@ -14,8 +14,8 @@ import (
 
 // What Linux follows and takes, too.
 const (
-	maxLinks  = 40   // links from one path to a file
-	maxTarget = 4095 // bytes of a link's target, and of a path
+	maxLinks = 40   // links from one path to a file
+	maxPath  = 4095 // bytes of a path
 )
 
 func isFile(e tree.Entry) bool { return e.Mode == filemode.Regular || e.Mode == filemode.Executable }
@@ -151,8 +151,8 @@ func (l *layer) target(e tree.Entry, name string, at *place) (string, error) {
 		return t, nil
 	}
 	path := at.path(name)
-	if e.Size < 1 || e.Size > maxTarget {
-		what := fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, maxTarget)
+	if e.Size < 1 || e.Size > tree.MaxLink {
+		what := fmt.Sprintf("is a link with a target of %d bytes; 1 to %d are possible", e.Size, tree.MaxLink)
 		return "", refuse(path, what,
 			"remove the link or correct it, and deploy again")
 	}

@@ -31,12 +31,9 @@ func (d *Deploy) By() string {
 
 // Corrupt says that a value in etcd is not what leads to it promises.
 func Corrupt(key, what string) error {
-	return &fault.Error{
-		Kind: fault.Corrupt,
-		What: fmt.Sprintf("verify %s: %s", key, what),
-		Remedy: "etcd was changed by something else than refship, or restored in part: restore it from a backup, " +
-			"or deploy the repository into a new namespace",
-	}
+	return fault.New(fault.Corrupt, fmt.Sprintf("verify %s: %s", key, what),
+		"etcd was changed by something else than refship, or restored in part: restore it from a backup, "+
+			"or deploy the repository into a new namespace")
 }
 
 // NewDeploy makes a deploy of a record: it encodes it and, with a signer, signs it. The record's Signer must say who.

@@ -21,11 +21,8 @@ type Namespace string
 // ParseNamespace checks a namespace as a user writes it.
 func ParseNamespace(s string) (Namespace, error) {
 	bad := func(why string) (Namespace, error) {
-		return "", &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("namespace %q %s", s, why),
-			Remedy: "a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash",
-		}
+		return "", fault.New(fault.Refused, fmt.Sprintf("namespace %q %s", s, why),
+			"a namespace looks like /refship/config: elements of letters, digits, '.', '_' and '-', each after a slash")
 	}
 	if len(s) > MaxNamespace {
 		return bad(fmt.Sprintf("is %d bytes (limit %d)", len(s), MaxNamespace))
@@ -65,8 +62,8 @@ func ParseID(s string) (ID, error) {
 
 func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
 
-// TreePrefix starts the deploy hash of a plain directory.
-const TreePrefix = "tree:"
+// treePrefix starts the deploy hash of a plain directory.
+const treePrefix = "tree:"
 
 // Hash is a deploy hash: a commit's oid in hex, or "tree:" and a tree's oid. "" is "none".
 type Hash string
@@ -75,30 +72,30 @@ type Hash string
 func CommitHash(commit tree.OID) Hash { return Hash(commit.String()) }
 
 // TreeHash is the deploy hash of a plain directory.
-func TreeHash(root tree.OID) Hash { return Hash(TreePrefix + root.String()) }
+func TreeHash(root tree.OID) Hash { return Hash(treePrefix + root.String()) }
 
 // ParseHash reads a deploy hash.
 func ParseHash(s string) (Hash, error) {
-	if _, err := tree.ParseOID(strings.TrimPrefix(s, TreePrefix)); err != nil {
-		return "", fmt.Errorf("deploy hash %q is neither an oid nor %q and an oid", s, TreePrefix)
+	if _, err := tree.ParseOID(strings.TrimPrefix(s, treePrefix)); err != nil {
+		return "", fmt.Errorf("deploy hash %q is neither an oid nor %q and an oid", s, treePrefix)
 	}
 	return Hash(s), nil
 }
 
 // OID is the commit's oid, or that of the directory's tree; zero of "".
 func (h Hash) OID() tree.OID {
-	oid, _ := tree.ParseOID(strings.TrimPrefix(string(h), TreePrefix)) // ParseHash has checked it
+	oid, _ := tree.ParseOID(strings.TrimPrefix(string(h), treePrefix)) // ParseHash has checked it
 	return oid
 }
 
 // IsTree tells whether a plain directory was deployed.
-func (h Hash) IsTree() bool { return strings.HasPrefix(string(h), TreePrefix) }
+func (h Hash) IsTree() bool { return strings.HasPrefix(string(h), treePrefix) }
 
 // Short is the hash for reading: 7 digits of the oid, "tree:" kept.
 func (h Hash) Short() string {
 	prefix, oid := "", string(h)
 	if h.IsTree() {
-		prefix, oid = TreePrefix, oid[len(TreePrefix):]
+		prefix, oid = treePrefix, oid[len(treePrefix):]
 	}
 	return prefix + oid[:min(7, len(oid))]
 }

@@ -22,10 +22,7 @@ func CheckPath(path string) error {
 	if !bad {
 		return nil
 	}
-	return &fault.Error{
-		Kind: fault.Refused,
-		What: fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), MaxPath)]),
-		Remedy: "a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; " +
-			"leave it out for the whole tree",
-	}
+	return fault.New(fault.Refused, fmt.Sprintf("path %q is not a path inside a tree", path[:min(len(path), MaxPath)]),
+		"a path is relative and has no empty, '.', '..' or '.git' element, such as sites/main; "+
+			"leave it out for the whole tree")
 }

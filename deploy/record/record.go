@@ -43,8 +43,8 @@ type Record struct {
 	Forced          bool              `json:"forced"` // the previous-hash check said no and was overridden
 	Hash            Hash              `json:"hash"`
 	Path            string            `json:"path"`        // what part of the commit's tree; "" is all of it
-	Tree            string            `json:"tree"`        // oid of the tree at path
-	TreeSHA256      string            `json:"tree_sha256"` // of the root node's text, 64 hex digits
+	Tree            tree.OID          `json:"tree"`        // at path
+	TreeSHA256      tree.SHA256       `json:"tree_sha256"` // of the root node's text
 	TreeSize        int64             `json:"tree_size"`   // of the root node's text, bytes
 	Files           int               `json:"files"`       // files and links in the tree
 	Frontend        Frontend          `json:"frontend"`
@@ -93,23 +93,19 @@ func Decode(text []byte) (*Record, error) {
 			return nil, err
 		}
 	}
-	if _, err := tree.ParseOID(r.Tree); err != nil || r.TreeSize < 0 || r.Files < 0 {
-		return nil, fmt.Errorf("record has tree %q of %d bytes and %d files", r.Tree, r.TreeSize, r.Files)
+	if r.Tree.IsZero() || r.TreeSHA256 == (tree.SHA256{}) || r.TreeSize < 0 || r.Files < 0 {
+		return nil, fmt.Errorf("record has tree %s of %d bytes and sha256 %s, and %d files",
+			r.Tree, r.TreeSize, r.TreeSHA256, r.Files)
 	}
-	if r.Hash.IsTree() && r.Hash != Hash(TreePrefix+r.Tree) {
+	if r.Hash.IsTree() && r.Hash != TreeHash(r.Tree) {
 		return nil, fmt.Errorf("record has the deploy hash %s and the tree %s", r.Hash, r.Tree)
-	}
-	if _, err := tree.ParseSHA256(r.TreeSHA256); err != nil {
-		return nil, fmt.Errorf("record has tree_sha256: %w", err)
 	}
 	return r, nil
 }
 
 // Root is the record's tree as an entry, for reading it like any other directory.
 func (r *Record) Root() tree.Entry {
-	oid, _ := tree.ParseOID(r.Tree) // both are checked by Decode
-	sum, _ := tree.ParseSHA256(r.TreeSHA256)
-	return tree.Entry{Mode: filemode.Dir, OID: oid, Size: r.TreeSize, SHA256: sum}
+	return tree.Entry{Mode: filemode.Dir, OID: r.Tree, Size: r.TreeSize, SHA256: r.TreeSHA256}
 }
 
 // Sum is the sha256 of a record's bytes, in hex.

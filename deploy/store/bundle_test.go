@@ -107,8 +107,8 @@ func (b *bundle) deploy(t *testing.T, chain *store.Chain, id record.ID, files in
 	t.Helper()
 	root := b.put(t, chain, d)
 	made, err := record.NewDeploy(&record.Record{
-		Format: record.Format, ID: id, Hash: record.Hash(record.TreePrefix + root.OID.String()), Tree: root.OID.String(),
-		TreeSHA256: root.SHA256.String(), TreeSize: root.Size, Files: files, Frontend: record.Files,
+		Format: record.Format, ID: id, Hash: record.TreeHash(root.OID), Tree: root.OID,
+		TreeSHA256: root.SHA256, TreeSize: root.Size, Files: files, Frontend: record.Files,
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"refship/deploy/record"
 )
@@ -45,7 +46,15 @@ func (c *Chain) Log(ctx context.Context, limit int, fn func(*record.Deploy) erro
 	if limit > 0 && record.ID(limit) < head.ID {
 		oldest = head.ID - record.ID(limit) + 1
 	}
-	return c.down(ctx, head.ID, oldest, fn)
+	for d, err := range c.down(ctx, head.ID, oldest) {
+		if err == nil {
+			err = fn(d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NewestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
@@ -53,47 +62,42 @@ func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (*record.Dep
 	if d == nil || d.Record != nil {
 		return d, nil
 	}
-	var newest *record.Deploy
-	err := c.down(ctx, d.ID-1, 1, func(d *record.Deploy) error {
-		if d.Record == nil {
-			return nil
+	for below, err := range c.down(ctx, d.ID-1, 1) {
+		if err != nil || below.Record != nil {
+			return below, err
 		}
-		newest = d
-		return errEnough
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
 	}
-	return newest, err
+	return nil, nil
 }
-
-// errEnough ends a walk down a chain.
-var errEnough = errors.New("enough")
 
 // deploysPerRead is how many deploys are read together.
 const deploysPerRead = MaxQueries / record.NumKeys
 
-// down calls fn for each deploy from the newest down to the oldest; all of them must exist.
-func (c *Chain) down(ctx context.Context, newest, oldest record.ID, fn func(*record.Deploy) error) error {
-	for next := newest; next >= oldest; {
-		var ids []record.ID
-		for ; next >= oldest && len(ids) < deploysPerRead; next-- {
-			ids = append(ids, next)
-		}
-		deploys, err := c.deploys(ctx, ids)
-		for i, d := range deploys {
-			if d == nil {
-				return record.Corrupt(c.DeployKey(ids[i], record.KeyRecord), "the deploy is missing, a later one is there")
+// down gives each deploy from the newest down to the oldest; all of them must exist. An error is the last.
+func (c *Chain) down(ctx context.Context, newest, oldest record.ID) iter.Seq2[*record.Deploy, error] {
+	return func(yield func(*record.Deploy, error) bool) {
+		for next := newest; next >= oldest; {
+			var ids []record.ID
+			for ; next >= oldest && len(ids) < deploysPerRead; next-- {
+				ids = append(ids, next)
 			}
-			if err := fn(d); err != nil {
-				return err
+			deploys, err := c.deploys(ctx, ids)
+			for i, d := range deploys {
+				if d == nil {
+					key := c.DeployKey(ids[i], record.KeyRecord)
+					yield(nil, record.Corrupt(key, "the deploy is missing, a later one is there"))
+					return
+				}
+				if !yield(d, nil) {
+					return
+				}
 			}
-		}
-		if err != nil {
-			return err
+			if err != nil {
+				yield(nil, err)
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // deploys reads deploys; nil for one that is not there. If one is corrupt, those before it come with the error.

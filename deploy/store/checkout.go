@@ -1,10 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
@@ -55,11 +54,7 @@ func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, prog
 	if err := checkFree(dir); err != nil {
 		return err
 	}
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return err
-	}
-	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+hex.EncodeToString(random[:]))
+	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+rand.Text())
 	if err := os.Mkdir(scratch, 0o777); err != nil {
 		return err
 	}
@@ -135,30 +130,21 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 	switch {
 	case p.entry.Mode == dirMode, p.entry.Mode == filemode.Submodule:
 		return w.root.Mkdir(p.path, 0o777)
+	case p.entry.Size > tree.ChunkSize && p.entry.Mode == filemode.Symlink:
+		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target cannot be so long")
 	case p.entry.Size > tree.ChunkSize:
-		return w.large(ctx, p)
+		content := func(f io.Writer) error { return w.chain.content(ctx, p.entry, f) }
+		if err := WriteFile(w.root, p.path, p.entry.Mode, content); err != nil {
+			return err
+		}
+		w.count(p.entry.Size)
+		return nil
 	}
 	w.batch = append(w.batch, p)
 	if w.held += p.entry.Size; len(w.batch) < filesAtOnce && w.held < 4*tree.ChunkSize {
 		return nil
 	}
 	return w.flush(ctx)
-}
-
-// large writes a file chunk by chunk.
-func (w *checkout) large(ctx context.Context, p place) error {
-	if p.entry.Mode == filemode.Symlink {
-		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target cannot be so long")
-	}
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, Permissions(p.entry.Mode))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(w.chain.content(ctx, p.entry, f), f.Close()); err != nil {
-		return err
-	}
-	w.count(p.entry.Size)
-	return nil
 }
 
 // flush writes the files whose contents are read together.
@@ -191,15 +177,10 @@ func (w *checkout) small(p place, key string, found []KeyValue) error {
 	if err := w.chain.checkContent(p.entry, sum); err != nil {
 		return err
 	}
-	if p.entry.Mode == filemode.Symlink {
-		return w.root.Symlink(string(value), p.path)
-	}
-	f, err := w.root.OpenFile(p.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, Permissions(p.entry.Mode))
-	if err != nil {
+	return WriteFile(w.root, p.path, p.entry.Mode, func(f io.Writer) error {
+		_, err := f.Write(value)
 		return err
-	}
-	_, err = io.Copy(f, bytes.NewReader(value))
-	return errors.Join(err, f.Close())
+	})
 }
 
 func (w *checkout) count(size int64) {
@@ -208,10 +189,23 @@ func (w *checkout) count(size int64) {
 	w.tell(w.told)
 }
 
-// Permissions are git's: the umask takes its share.
-func Permissions(mode filemode.FileMode) fs.FileMode {
-	if mode == filemode.Executable {
-		return 0o777
+// WriteFile makes a file or a symbolic link at a path below root; content writes what is in it, or where the link leads
+// to. Permissions are git's: the umask takes its share.
+func WriteFile(root *os.Root, path string, mode filemode.FileMode, content func(io.Writer) error) error {
+	if mode == filemode.Symlink {
+		var target strings.Builder
+		if err := content(&target); err != nil {
+			return err
+		}
+		return root.Symlink(target.String(), path)
 	}
-	return 0o666
+	permissions := fs.FileMode(0o666)
+	if mode == filemode.Executable {
+		permissions = 0o777
+	}
+	f, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions)
+	if err != nil {
+		return err
+	}
+	return errors.Join(content(f), f.Close())
 }

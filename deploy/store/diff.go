@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"refship/deploy/fault"
@@ -78,11 +79,7 @@ const (
 )
 
 func tooLarge(what string) error {
-	return &fault.Error{
-		Kind:   fault.Refused,
-		What:   fmt.Sprintf("the tree holds more than %s", what),
-		Remedy: "deploy a part of it: give the target a path",
-	}
+	return fault.New(fault.Refused, "the tree holds more than "+what, "deploy a part of it: give the target a path")
 }
 
 // diffSorted compares a directory that is loaded, and all below it, in the order of the paths.
@@ -168,11 +165,14 @@ type step struct {
 
 // diffPair compares one directory and gives what differs in it, in git's order, which is that of the whole paths.
 func (n *Nodes) diffPair(p pair) ([]step, error) {
-	old, err := n.named(p.old)
-	if err != nil {
-		return nil, err
+	var old, new []tree.Entry
+	var err error
+	if !p.old.OID.IsZero() {
+		old, err = n.entries(p.old)
 	}
-	new, err := n.named(p.new)
+	if !p.new.OID.IsZero() && err == nil {
+		new, err = n.entries(p.new)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -219,10 +219,7 @@ func stepOf(where string, a, b *tree.Entry) step {
 	if one == nil {
 		one = b
 	}
-	at := one.Name
-	if where != "" {
-		at = where + "/" + at
-	}
+	at := path.Join(where, one.Name)
 	if one.Mode != dirMode {
 		return step{Change: Change{Path: at, Old: a, New: b}}
 	}
@@ -234,20 +231,4 @@ func stepOf(where string, a, b *tree.Entry) step {
 		below.new = *b
 	}
 	return step{below: below}
-}
-
-// named gives the entries of a directory that was loaded and must be what the directory above, or the record, names;
-// none for the zero oid.
-func (n *Nodes) named(dir tree.Entry) ([]tree.Entry, error) {
-	if dir.OID.IsZero() {
-		return nil, nil
-	}
-	switch known, ok := n.known[dir.OID]; {
-	case !ok:
-		return nil, n.Unknown(dir.OID)
-	case !sameText(known.entry, dir):
-		return nil, record.Corrupt(n.chain.TreeKey(dir.OID), "it is not what the tree above it names")
-	default:
-		return known.node.Entries, nil
-	}
 }

@@ -39,7 +39,7 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return nil, 0, fmt.Errorf("%w: %w", ErrCompacted, err)
 	case err != nil:
-		return nil, 0, etcd.Classify(err)
+		return nil, 0, err
 	}
 	found := make([][]KeyValue, len(queries))
 	for i, one := range resp.Responses {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,13 +48,8 @@ func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 		if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
 			return at, err
 		}
-		next := -1
 		entries := n.Node(at.OID).Entries
-		for i := range entries {
-			if entries[i].Name == name {
-				next = i
-			}
-		}
+		next := slices.IndexFunc(entries, func(e tree.Entry) bool { return e.Name == name })
 		if next < 0 {
 			return at, noPath(where, fmt.Sprintf("there is no %q in %s", name, inWords(done)))
 		}
@@ -78,56 +74,22 @@ func (c *Chain) List(
 		return fmt.Errorf("list deploy %d: %w", d.ID, err)
 	}
 	switch {
-	case at.Mode == dirMode:
-	case asDir:
+	case at.Mode != dirMode && asDir:
 		return fmt.Errorf("list deploy %d: %w", d.ID, noPath(where+"/", "it is no directory"))
-	default:
+	case at.Mode != dirMode:
 		return fn(where, at)
 	}
-	l := &lister{nodes: n, recursive: recursive, fn: fn}
-	return l.list(ctx, where, at)
-}
-
-// lister lists directories.
-type lister struct {
-	nodes     *Nodes
-	recursive bool
-	fn        func(path string, e tree.Entry) error
-	dirs      int // so far
-}
-
-func (l *lister) list(ctx context.Context, where string, dir tree.Entry) error {
-	if l.dirs++; l.dirs > maxDirs {
-		return fmt.Errorf("list %q: more than %d directories", where, maxDirs)
-	}
-	if err := l.nodes.loadVerified(ctx, []tree.Entry{dir}); err != nil {
+	if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
 		return err
 	}
-	entries := l.nodes.Node(dir.OID).Entries
-	if l.recursive {
-		if err := l.nodes.loadVerified(ctx, dirsOf(entries)); err != nil { // all of them at once
-			return err
-		}
+	if recursive { // what differs from nothing
+		dirs := 1
+		return n.diffSorted(ctx, pair{path: where, new: at}, &dirs, func(c Change) error { return fn(c.Path, *c.New) })
 	}
-	for _, e := range entries {
-		tell := l.fn
-		if l.recursive && e.Mode == dirMode {
-			tell = func(path string, e tree.Entry) error { return l.list(ctx, path, e) }
-		}
-		if err := tell(path.Join(where, e.Name), e); err != nil {
+	for _, e := range n.Node(at.OID).Entries {
+		if err := fn(path.Join(where, e.Name), e); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// dirsOf gives those of the entries that are directories.
-func dirsOf(entries []tree.Entry) []tree.Entry {
-	var dirs []tree.Entry
-	for _, e := range entries {
-		if e.Mode == dirMode {
-			dirs = append(dirs, e)
-		}
-	}
-	return dirs
 }

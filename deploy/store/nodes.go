@@ -145,15 +145,26 @@ func (n *Nodes) loadVerified(ctx context.Context, dirs []tree.Entry) error {
 		return err
 	}
 	for _, e := range dirs {
-		switch known, ok := n.known[e.OID]; {
-		case !ok:
-			return n.Unknown(e.OID)
-		case !sameText(known.entry, e):
-			return record.Corrupt(n.chain.TreeKey(e.OID), fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed",
-				known.entry.Size, known.entry.SHA256, e.Size, e.SHA256))
+		if _, err := n.entries(e); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// entries gives the entries of a directory that was loaded, and checks that it is what the directory above, or the
+// record, names.
+func (n *Nodes) entries(dir tree.Entry) ([]tree.Entry, error) {
+	switch known, ok := n.known[dir.OID]; {
+	case !ok:
+		return nil, n.Unknown(dir.OID)
+	case !sameText(known.entry, dir):
+		what := fmt.Sprintf("%d bytes of sha256 %s are there, %d of %s were deployed",
+			known.entry.Size, known.entry.SHA256, dir.Size, dir.SHA256)
+		return nil, record.Corrupt(n.chain.TreeKey(dir.OID), what)
+	default:
+		return known.node.Entries, nil
+	}
 }
 
 // LoadBelow loads a directory and all directories below it, and checks that each is what the one above names.
@@ -165,8 +176,8 @@ func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
 		}
 		var next []tree.Entry
 		for _, dir := range level {
-			for _, e := range dirsOf(n.Node(dir.OID).Entries) {
-				if !seen[e.OID] {
+			for _, e := range n.Node(dir.OID).Entries {
+				if e.Mode == dirMode && !seen[e.OID] {
 					seen[e.OID] = true
 					next = append(next, e)
 				}

@@ -12,6 +12,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // A program that only reads a chain links no etcd server, no SSH server, and nothing that receives a push.
@@ -50,8 +51,8 @@ func TestReader(t *testing.T) {
 	defer client.Close()
 	hash := record.Hash(strings.Repeat("1", 40))
 	d, err := record.NewDeploy(&record.Record{
-		Format: record.Format, ID: 1, Kind: record.KindPush, Hash: hash, Tree: strings.Repeat("2", 40),
-		TreeSHA256: strings.Repeat("3", 64), Frontend: record.Files, Time: time.Unix(0, 0).UTC(),
+		Format: record.Format, ID: 1, Kind: record.KindPush, Hash: hash, Tree: hash.OID(),
+		TreeSHA256: tree.SHA256{3}, Frontend: record.Files, Time: time.Unix(0, 0).UTC(),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

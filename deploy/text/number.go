@@ -20,7 +20,8 @@ func Size(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + units[:1] + "iB"
 }
 
-// ExactSize writes a number of bytes for reading, and to the byte where that may round: "712 B", "3.1 KiB (3174 bytes)".
+// ExactSize writes a number of bytes for reading, and to the byte where that may round: "712 B", "3.1 KiB (3174
+// bytes)".
 func ExactSize(n int64) string {
 	if n < 1024 {
 		return Size(n)

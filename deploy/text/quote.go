@@ -28,8 +28,8 @@ func Printable(s string) string {
 	return b.String()
 }
 
-// Mention makes text from outside safe within a sentence that talks about it. It is a Go string in ASCII, with its quotes, if
-// it is empty or holds what is not printable; else it is the text as it is.
+// Mention makes text from outside safe within a sentence that talks about it. It is a Go string in ASCII, with its
+// quotes, if it is empty or holds what is not printable; else it is the text as it is.
 func Mention(s string) string {
 	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) && s != "" {
 		return s

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxTarget is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
-const maxTarget = 4095
+// MaxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
+const MaxLink = 4095
 
 // Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without
 // git and its settings. It holds names, oids and places, and no contents: Blobs reads those again, and gives only

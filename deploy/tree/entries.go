@@ -10,23 +10,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// parseMode reads a mode as git writes it.
-func parseMode(s string) (filemode.FileMode, bool) {
-	switch s {
-	case "100644":
-		return filemode.Regular, true
-	case "100755":
-		return filemode.Executable, true
-	case "120000":
-		return filemode.Symlink, true
-	case "40000":
-		return filemode.Dir, true
-	case "160000":
-		return filemode.Submodule, true
-	}
-	return filemode.Empty, false
-}
-
 // knownModes are the modes for a sentence.
 const knownModes = "100644 100755 120000 40000 160000"
 
@@ -36,6 +19,13 @@ func knownMode(m filemode.FileMode) bool {
 		return true
 	}
 	return false
+}
+
+// parseMode reads a mode as git writes it: octal, without leading zeros.
+func parseMode(s string) (filemode.FileMode, bool) {
+	n, err := strconv.ParseUint(s, 8, 32)
+	mode := filemode.FileMode(n)
+	return mode, err == nil && s[0] != '0' && knownMode(mode)
 }
 
 // checkEntries holds entries to the rules that git trees and nodes share.

@@ -27,6 +27,15 @@ func ParseSHA256(digits string) (SHA256, error) {
 	return s, nil
 }
 
+// MarshalText is String.
+func (s SHA256) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is ParseSHA256.
+func (s *SHA256) UnmarshalText(digits []byte) (err error) {
+	*s, err = ParseSHA256(string(digits))
+	return err
+}
+
 // BlobHash takes the oid of a blob whose bytes are written to it. Write never fails.
 type BlobHash struct{ h hash.Hash }
 

@@ -86,9 +86,9 @@ func kindName(kind uint64) string {
 	return "no file"
 }
 
-// readLink gives where a link points to, or more than maxTarget bytes of it.
+// readLink gives where a link points to, or more than MaxLink bytes of it.
 func readLink(dir int, name string) ([]byte, error) {
-	target := make([]byte, maxTarget+1)
+	target := make([]byte, MaxLink+1)
 	for {
 		n, err := unix.Readlinkat(dir, name, target)
 		switch {

@@ -136,8 +136,8 @@ func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
 	if err != nil {
 		return Entry{}, w.unread(where, err)
 	}
-	if len(target) == 0 || len(target) > maxTarget {
-		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), maxTarget)
+	if len(target) == 0 || len(target) > MaxLink {
+		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), MaxLink)
 		return Entry{}, w.refuse(where, what, "remove the link or correct it, or leave it out")
 	}
 	oid := HashObject("blob", target)

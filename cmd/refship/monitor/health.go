@@ -31,7 +31,7 @@ type health struct {
 	store   *deploy.Store
 
 	server   atomic.Pointer[Server] // nil: it starts
-	stopping atomic.Bool
+	stopping atomic.Bool            // it takes no new pushes
 
 	etcd        cached[struct{}]
 	space       cached[space]
@@ -44,12 +44,6 @@ func newHealth(cfg Config) *health {
 	h.etcd.ask, h.space.ask, h.permissions.ask, h.ssh.ask = h.pingEtcd, h.readSpace, h.readPermissions, h.dialSSH
 	return h
 }
-
-// serving says that the server listens.
-func (h *health) serving(s Server) { h.server.Store(&s) }
-
-// stop says that the server takes no new pushes.
-func (h *health) stop() { h.stopping.Store(true) }
 
 // live are the probes whose failure only a restart of the server ends.
 func (h *health) live() []probe {

@@ -86,7 +86,7 @@ func TestDeafPort(t *testing.T) {
 	}
 	defer listener.Close()
 	h := newHealth(Config{})
-	h.serving(Server{Addr: listener.Addr()})
+	h.server.Store(&Server{Addr: listener.Addr()})
 	livez := answer("livez", []probe{{"ssh", h.probeSSH}})
 	status, body := get(livez, "/livez")
 	want := "[-]ssh failed: " + listener.Addr().String() + " accepts connections and sends nothing for 2s\nlivez check failed\n"
@@ -109,7 +109,7 @@ func TestDeafPort(t *testing.T) {
 	}
 	// At the end the port may be closed: running pushes are not to be ended for that.
 	listener.Close()
-	h.stop()
+	h.stopping.Store(true)
 	h.ssh.at = h.ssh.at.Add(-cacheTime)
 	if status, body := get(livez, "/livez"); status != 200 {
 		t.Errorf("%d %s", status, body)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 
@@ -50,8 +51,8 @@ type metrics struct {
 
 	pushes         *prometheus.CounterVec // by result
 	deploys        *prometheus.CounterVec // by kind and result
-	pushTime       prometheus.Histogram
-	lockTime       prometheus.Histogram
+	pushTime       prometheus.Observer
+	lockTime       prometheus.Observer
 	stored         prometheus.Counter
 	requestTime    *prometheus.HistogramVec // by op
 	requestsFailed *prometheus.CounterVec   // by op and code
@@ -66,20 +67,32 @@ var (
 
 // newMetrics makes all series that are known beforehand, so that they begin at 0.
 func newMetrics(etcdOps []string, version, revision string) *metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	auto := promauto.With(registry)
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return auto.NewCounterVec(prometheus.CounterOpts{Namespace: "refship", Name: name, Help: help}, labels)
+	}
+	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return auto.NewHistogramVec(
+			prometheus.HistogramOpts{Namespace: "refship", Name: name, Help: help, Buckets: buckets}, labels)
+	}
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		pushes:   newCounters("pushes_total", "Pushes that have ended, by result as in the log.", "result"),
-		deploys: newCounters("deploys_total",
+		registry: registry,
+		pushes:   counters("pushes_total", "Pushes that have ended, by result as in the log.", "result"),
+		deploys: counters("deploys_total",
 			"Deploys by what asked for them, push or deploy, and what became of them.", "kind", "result"),
-		pushTime: newHistogram("push_duration_seconds",
-			"How long pushes took that had something to push, from git's start to its end.", workBuckets),
-		lockTime: newHistogram("lock_wait_seconds", "How long pushes and deploys waited for chain locks.", workBuckets),
-		stored:   newCounter("stored_bytes_total", "Bytes that pushes and deploys put into etcd."),
-		requestTime: prometheus.NewHistogramVec(histogramOpts("etcd_request_duration_seconds",
-			"How long etcd took to answer, by operation.", requestBuckets), []string{"op"}),
-		requestsFailed: newCounters("etcd_requests_failed_total",
+		pushTime: histograms("push_duration_seconds",
+			"How long pushes took that had something to push, from git's start to its end.", workBuckets).WithLabelValues(),
+		lockTime: histograms("lock_wait_seconds",
+			"How long pushes and deploys waited for chain locks.", workBuckets).WithLabelValues(),
+		stored: counters("stored_bytes_total", "Bytes that pushes and deploys put into etcd.").WithLabelValues(),
+		requestTime: histograms("etcd_request_duration_seconds",
+			"How long etcd took to answer, by operation.", requestBuckets, "op"),
+		requestsFailed: counters("etcd_requests_failed_total",
 			"Requests to etcd that failed, by operation and gRPC code.", "op", "code"),
-		refsFailed: newCounter("ref_checks_failed_total", "Comparisons of refs with their chains that could not be made."),
+		refsFailed: counters("ref_checks_failed_total",
+			"Comparisons of refs with their chains that could not be made.").WithLabelValues(),
 	}
 	for _, result := range pushResults {
 		m.pushes.WithLabelValues(result)
@@ -92,36 +105,11 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 	for _, op := range etcdOps {
 		m.requestTime.WithLabelValues(op)
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
+	auto.NewGauge(prometheus.GaugeOpts{
 		Namespace: "refship", Name: "build_info", Help: "What this program was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision},
-	})
-	build.Set(1)
-	m.registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.pushes, m.deploys, m.pushTime, m.lockTime, m.stored, m.requestTime, m.requestsFailed, m.refsFailed,
-	)
+	}).Set(1)
 	return m
-}
-
-func counterOpts(name, help string) prometheus.CounterOpts {
-	return prometheus.CounterOpts{Namespace: "refship", Name: name, Help: help}
-}
-
-func newCounter(name, help string) prometheus.Counter {
-	return prometheus.NewCounter(counterOpts(name, help))
-}
-
-func newCounters(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(counterOpts(name, help), labels)
-}
-
-func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
-	return prometheus.HistogramOpts{Namespace: "refship", Name: name, Help: help, Buckets: buckets}
-}
-
-func newHistogram(name, help string, buckets []float64) prometheus.Histogram {
-	return prometheus.NewHistogram(histogramOpts(name, help, buckets))
 }
 
 // report counts a push or deploy at its end.
@@ -173,10 +161,8 @@ func (m *metrics) request(op string, took time.Duration, code codes.Code) {
 // watch adds what the git server has right now.
 func (m *metrics) watch(stats func() (connections, sessions int)) {
 	gauge := func(name, help string, value func() int) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(
-			prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help},
-			func() float64 { return float64(value()) },
-		))
+		promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help},
+			func() float64 { return float64(value()) })
 	}
 	gauge("connections", "SSH connections that are open, authenticated or not.",
 		func() int { connections, _ := stats(); return connections })

@@ -124,7 +124,7 @@ func (m *Monitor) Run(ctx context.Context, server Server) error {
 		return nil
 	}
 	m.metrics.watch(server.Stats)
-	m.health.serving(server)
+	m.health.server.Store(&server)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		m.refs.run(ctx, server.Hooks)
@@ -135,7 +135,7 @@ func (m *Monitor) Run(ctx context.Context, server Server) error {
 		case err := <-m.failed:
 			return err
 		case <-ctx.Done():
-			m.health.stop()
+			m.health.stopping.Store(true)
 			return nil
 		}
 	})

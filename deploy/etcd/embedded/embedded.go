@@ -30,6 +30,7 @@ const (
 
 // Reasons of errors whose remedy is a setting of the program that starts etcd.
 const (
+	ReasonListenPlain fault.Reason = "etcd-listen-plain" // Config.Listen needs TLS
 	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on Config.Listen
 	ReasonPathLong    fault.Reason = "etcd-path-long"    // Config.Dir is too long for a socket; About: by how many bytes
 )
@@ -70,8 +71,8 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	cfg.Dir = dir
 	var listen listener
 	if cfg.Listen != "" {
-		if listen, err = parseListen(ctx, cfg); err != nil {
-			return nil, err
+		if listen, err = cfg.parseListen(ctx); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 		}
 	}
 	// Before etcd binds its socket, it removes what is there, even a socket that another process listens on. So the

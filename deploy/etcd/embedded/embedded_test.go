@@ -28,11 +28,15 @@ func TestStartAgain(t *testing.T) {
 		began := time.Now()
 		e := start(t, embedded.Config{Dir: dir})
 		t.Logf("start %d took %s", i+1, time.Since(began))
-		values, err := etcd.Get(t.Context(), e.Client(), []string{"key"})
+		resp, err := e.Client().Get(t.Context(), "key")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have := len(values[0]); have != i*1000 {
+		have := 0
+		for _, kv := range resp.Kvs {
+			have = len(kv.Value)
+		}
+		if have != i*1000 {
 			t.Errorf("start %d found %d bytes, want %d", i+1, have, i*1000)
 		}
 		if _, err := e.Client().Put(t.Context(), "key", strings.Repeat("x", (i+1)*1000)); err != nil {
@@ -72,9 +76,9 @@ func TestSocket(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			values, err := etcd.Get(t.Context(), client, []string{"name"})
-			if err != nil || string(values[0]) != name {
-				t.Errorf("got %q, %v", values, err)
+			resp, err := client.Get(t.Context(), "name")
+			if err != nil || len(resp.Kvs) != 1 || string(resp.Kvs[0].Value) != name {
+				t.Errorf("got %v, %v", resp, err)
 			}
 			if _, err := etcd.ReadSpace(t.Context(), client); err != nil {
 				t.Error(err)

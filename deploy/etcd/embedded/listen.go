@@ -21,21 +21,25 @@ type listener struct {
 	tls transport.TLSInfo
 }
 
+// CheckListen checks Listen and the files as Start does. Its errors do not name Listen.
+func (cfg *Config) CheckListen(ctx context.Context) error {
+	_, err := cfg.parseListen(ctx)
+	return err
+}
+
 // parseListen checks where etcd is to listen beside its socket. A plain port asks for no password, so only loopback
 // addresses may be plain.
-func parseListen(ctx context.Context, cfg Config) (listener, error) {
+func (cfg *Config) parseListen(ctx context.Context) (listener, error) {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return listener{}, fault.New(fault.Usage,
-			fmt.Sprintf("parse etcd listen address %q: not HOST:PORT", cfg.Listen), "for example 127.0.0.1:2379")
+		return listener{}, fault.New(fault.Usage, "not HOST:PORT", "for example 127.0.0.1:2379")
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return listener{}, fault.Newf(fault.Usage,
-			"parse etcd listen address %q: port %q is not a number up to 65535", cfg.Listen, port)
+		return listener{}, fault.Newf(fault.Usage, "port %q is not a number up to 65535", port)
 	}
 	addr, err := resolve(ctx, host)
 	if err != nil {
-		return listener{}, fmt.Errorf("parse etcd listen address %q: %w", cfg.Listen, err)
+		return listener{}, err
 	}
 	l := listener{url: url.URL{Scheme: "http", Host: net.JoinHostPort(addr.String(), port)}}
 	files := []string{cfg.CertFile, cfg.KeyFile, cfg.TrustedCAFile}
@@ -48,10 +52,15 @@ func parseListen(ctx context.Context, cfg Config) (listener, error) {
 	switch {
 	case given == 0 && addr.IsLoopback():
 		return l, nil
+	case given == 0:
+		return listener{}, &fault.Error{
+			Kind: fault.Usage, What: "etcd needs TLS with client certificates there",
+			Remedy: "give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379",
+			Reason: ReasonListenPlain,
+		}
 	case given < len(files):
-		return listener{}, fault.New(fault.Usage,
-			fmt.Sprintf("listen on %s: etcd needs TLS with client certificates there", cfg.Listen),
-			"give a certificate, its key and a trusted CA file, or listen on a loopback address such as 127.0.0.1:2379")
+		return listener{}, fault.Newf(fault.Usage,
+			"certificate, key and trusted CA file belong together, and only %d of them are given", given)
 	}
 	l.url.Scheme = "https"
 	l.tls = transport.TLSInfo{
@@ -60,7 +69,7 @@ func parseListen(ctx context.Context, cfg Config) (listener, error) {
 		TrustedCAFile:  cfg.TrustedCAFile,
 		ClientCertAuth: true,
 	}
-	return l, checkTLSFiles(cfg)
+	return l, cfg.checkTLSFiles()
 }
 
 // resolve gives the address to bind. A name is resolved here only, so that etcd binds the address that was checked.
@@ -86,7 +95,7 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 }
 
 // checkTLSFiles finds early what etcd would find in one of its goroutines.
-func checkTLSFiles(cfg Config) error {
+func (cfg *Config) checkTLSFiles() error {
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)
 	}
