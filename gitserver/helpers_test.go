@@ -276,8 +276,7 @@ func (e *env) ssh(u *user, args ...string) result {
 func (e *env) gitCommand(u *user, dir string, args ...string) *exec.Cmd {
 	e.t.Helper()
 	cmd := exec.Command("git", append([]string{"-C", dir, "-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "LC_ALL=C",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@test", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@test"}
+	cmd.Env = fixture.GitEnv(e.dir)
 	if u != nil {
 		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh "+strings.Join(e.sshArgs(u.path), " "))
 	}

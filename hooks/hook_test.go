@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks"
 )
@@ -74,11 +75,7 @@ func TestHookWithoutServerRefuses(t *testing.T) {
 // oddServer answers one hook with these bytes and goes away.
 func oddServer(t testing.TB, answer []byte) []string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "odd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := fixture.ShortDir(t)
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -65,11 +64,7 @@ func TestEtcdFlagsAreCheckedAsDialDoes(t *testing.T) {
 
 // The socket of a running server is found in directories with names that a URL encodes.
 func TestServesEtcd(t *testing.T) {
-	root, err := os.MkdirTemp("", "data") // t.TempDir's name is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(root) })
+	root := fixture.ShortDir(t)
 	dir := dataDir{path: filepath.Join(root, "a b%41")}
 	if dir.servesEtcd() {
 		t.Error("before the start")

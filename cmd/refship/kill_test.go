@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"refship/deploy/fixture"
 )
 
 // killSteps are the failure points from reception to publish, and what must be true of a push that died there: "before",
@@ -147,19 +149,11 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	// t.TempDir carries the test's name: too long for a unix socket's path.
-	dir, err := os.MkdirTemp("", "refship-kill-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := fixture.ShortDir(t)
 	w := &world{TB: t, dir: dir}
-	w.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "REFSHIP_DATA_DIR=" + w.in("data"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
-		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no" +
-			" -o UserKnownHostsFile=/dev/null -i " + w.in("id"),
-	}
+	w.env = fixture.GitEnv(dir, "REFSHIP_DATA_DIR="+w.in("data"),
+		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
+			" -o UserKnownHostsFile=/dev/null -i "+w.in("id"))
 	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.in("id"))
 	w.must("refship", "key", "add", "ada", "--key", w.in("id.pub"), "--allow", "deploy:config")
 	w.must("refship", "repo", "create", "config")

@@ -11,28 +11,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
-var sameOIDs = cmpopts.EquateComparable(git.OID{})
-
 const (
 	firstOID  = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 	secondOID = "5d6e7f80a1b2c3d4e5f60718293a4b5c6d7e8f90"
 )
-
-func oid(digits string) git.OID {
-	o, err := git.ParseOID(digits)
-	if err != nil {
-		panic(err)
-	}
-	return o
-}
 
 func anIntent() *Intent {
 	return &Intent{
@@ -40,7 +30,7 @@ func anIntent() *Intent {
 		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []Entry{{
 			Target: target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files, Check: "make check"},
-			Old:    oid(firstOID), New: oid(secondOID), Head: 7,
+			Old:    fixture.OID(firstOID), New: fixture.OID(secondOID), Head: 7,
 			Forced: true, Over: 7, Reason: "the old line is given up",
 		}},
 	}
@@ -49,7 +39,7 @@ func anIntent() *Intent {
 func TestIntentsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		hash := func(name string) git.OID {
-			return oid(rapid.StringMatching(`1[0-9a-f]{39}([0-9a-f]{24})?`).Draw(t, name))
+			return fixture.OID(rapid.StringMatching(`1[0-9a-f]{39}([0-9a-f]{24})?`).Draw(t, name))
 		}
 		in := anIntent()
 		in.Pusher.Name = rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}`).Draw(t, "user")
@@ -77,7 +67,7 @@ func TestIntentsRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if diff := cmp.Diff(in, got, sameOIDs); diff != "" {
+		if diff := cmp.Diff(in, got, fixture.EqualOIDs); diff != "" {
 			t.Errorf("intent (-want +got):\n%s", diff)
 		}
 	})
@@ -143,7 +133,7 @@ func checkParsed(t *testing.T, text []byte) {
 	if err != nil {
 		t.Fatalf("%q: %v", again, err)
 	}
-	if diff := cmp.Diff(in, got, sameOIDs); diff != "" {
+	if diff := cmp.Diff(in, got, fixture.EqualOIDs); diff != "" {
 		t.Errorf("intent (-want +got):\n%s", diff)
 	}
 }

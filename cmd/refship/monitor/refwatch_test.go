@@ -38,21 +38,18 @@ type watched struct {
 }
 
 func newWatched(t *testing.T) *watched {
-	dir, err := os.MkdirTemp("", "refship-watch-") // t.TempDir is too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := fixture.ShortDir(t)
 	program := filepath.Join(dir, "refship-hook") // no push runs it
 	if err := os.WriteFile(program, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	log := fixture.Log(t)
 	w := &watched{T: t, client: fixture.NewEtcd(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
 	w.watch = newRefWatch(w.repos, w.metrics.refsFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
 	store := deploy.NewStore(w.client, time.Minute, log)
 	t.Cleanup(func() { store.Close(context.WithoutCancel(t.Context())) })
+	var err error
 	w.hooks, err = hooks.NewServer(hooks.Config{
 		Store: store, Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
 		Observe: func(r hooks.Report) { w.watch.changed(r.Repository) },
