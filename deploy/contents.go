@@ -117,7 +117,7 @@ func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
 }
 
 func wrongBlob(oid tree.OID) error {
-	return fmt.Errorf("something else than blob %s was handed over", oid)
+	return fmt.Errorf("something other than blob %s was handed over", oid)
 }
 
 // badLink refuses a symbolic link.

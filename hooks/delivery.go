@@ -48,10 +48,16 @@ func sortDeliveries(all []*delivery) {
 	slices.SortFunc(all, func(a, b *delivery) int { return cmp.Compare(a.target.Namespace, b.target.Namespace) })
 	if len(all) > 1 {
 		for _, d := range all {
-			d.label = string(d.target.Namespace) + ": "
+			d.label = labelOf(d.target)
 		}
 	}
 }
+
+// labelOf starts a line about one of several deliveries.
+func labelOf(t target.Target) string { return string(t.Namespace) + ": " }
+
+// ReasonHeadSince: a head has come after the one that force was told of. About: its id.
+const ReasonHeadSince fault.Reason = "head-since"
 
 // idle tells whether there is nothing to deploy.
 func (d *delivery) idle() bool { return d.verdict != nil && d.verdict.Idle() }
@@ -61,9 +67,7 @@ func (d *delivery) take(v *deploy.Verdict) error {
 	head := forcedHead(v)
 	if d.judged && v.Forced != nil && head != d.forcedHead {
 		conflict := *v.Forced
-		conflict.Reason = ""
-		conflict.Remedy = fmt.Sprintf("force overrides only the deploy that it was told of, and deploy %d came after "+
-			"that: look at it, then push again", head)
+		conflict.Reason, conflict.About, conflict.Remedy = ReasonHeadSince, []string{fmt.Sprint(head)}, ""
 		return &conflict
 	}
 	d.verdict, d.judged, d.forcedHead = v, true, head

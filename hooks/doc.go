@@ -98,7 +98,7 @@
 //
 //   - A ref of a target moves only after its intent is synced.
 //   - An intent is removed only after its deploy was published, or its ref was seen elsewhere, or its target was
-//     changed or removed.
+//     changed or removed, or the chain has made it out of date (package intent), or the push had deploy.skip.
 //   - A deploy is published only for a ref that git has moved.
 //   - A token is good for the two hooks of one push, each once, post-receive only after a pre-receive that accepted.
 //   - From a server's hook only standard input, the quarantine folder and GIT_PUSH_* are taken; who pushes to which

@@ -94,15 +94,28 @@ func (e *Engine) redeploy(repository string, t target.Target) string {
 	return "ssh HOST deploy " + repository
 }
 
+// redeployTarget is redeploy of this target alone.
+func (e *Engine) redeployTarget(repository string, t target.Target) string {
+	command := e.redeploy(repository, t)
+	if e.cfg.Redeploy == nil {
+		command += ":" + t.Name
+	}
+	return command
+}
+
+// override says how a target's ref replaces a head that it does not contain. An installed hook lets no push force.
+func (e *Engine) override(t target.Target) string {
+	if e.cfg.Redeploy != nil {
+		return "replace it: " + e.cfg.Redeploy(t) + " --force --reason TEXT"
+	}
+	return "push what shall replace it with: -o deploy.force -o deploy.reason='…'"
+}
+
 // Status compares every target's ref of a repository with its chain.
 func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
-	r := &status.Reader{Store: e.cfg.Store, IsRunning: e.isRunning,
-		Redeploy: func(name string, t target.Target) string {
-			if e.cfg.Redeploy == nil {
-				return e.redeploy(name, t) + ":" + t.Name
-			}
-			return e.redeploy(name, t)
-		}}
+	r := &status.Reader{
+		Store: e.cfg.Store, Redeploy: e.redeployTarget, Override: e.override, IsRunning: e.isRunning,
+	}
 	return r.Read(ctx, name, gitDir)
 }
 

@@ -49,8 +49,10 @@ func ReadHookCall(
 	if !c.Concerns() {
 		return c, nil
 	}
-	c.updates, err = git.ParseUpdates(input)
-	return c, err
+	if c.updates, err = git.ParseUpdates(input); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Concerns tells whether the repository has settings of refship's at all: hooks can be shared with repositories that
@@ -133,13 +135,18 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) err
 	if err != nil {
 		return err
 	}
-	var failed error
+	var all []*moved
 	for _, t := range c.Config.Targets {
 		i := slices.IndexFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
-		if i < 0 {
-			continue
+		if i >= 0 {
+			all = append(all, &moved{engine: e, call: c, target: t, update: c.updates[i], out: out})
 		}
-		m := &moved{engine: e, call: c, target: t, update: c.updates[i], out: out}
+	}
+	var failed error
+	for _, m := range all {
+		if len(all) > 1 {
+			m.label = labelOf(m.target)
+		}
 		failed = errors.Join(failed, m.publish(ctx, options.skip))
 	}
 	if failed == nil {
@@ -155,6 +162,7 @@ type moved struct {
 	target target.Target
 	update git.RefUpdate
 	out    *output
+	label  string // starts each line about it
 }
 
 // promise is one entry of an intent.
@@ -175,7 +183,7 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		return m.drop(all)
 	}
 	if len(all) == 0 {
-		return m.explainUnpromised(ctx)
+		return m.checkUnpromised(ctx)
 	}
 	now, err := git.ReadRef(ctx, m.call.GitDir, t.Ref)
 	if err != nil {
@@ -185,20 +193,20 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		m.out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
 		return m.drop(all)
 	}
+	d := e.promised(m.call.Config.Settings.Repository, all[0].in, all[0].entry)
+	d.label = m.label
 	one := &run{
-		engine: e, gitDir: m.call.GitDir, out: m.out, began: time.Now(), cost: new(cost),
-		deliveries: []*delivery{e.promised(m.call.Config.Settings.Repository, all[0].in, all[0].entry)},
+		engine: e, gitDir: m.call.GitDir, deliveries: []*delivery{d}, out: m.out, told: true,
+		began: time.Now(), cost: new(cost),
 	}
-	err = one.deliver(ctx)
-	if isRefusal(err) && m.explainUnpromised(ctx) == nil {
-		return m.drop(all) // another process has published it, and the chain went on
-	}
-	if err != nil {
-		remedy := "the ref has moved; deploy it with: " + m.redeploy()
-		if first := e.cfg.Remedy(err); first != "" {
-			remedy = first + "; " + remedy
+	if err := one.deliver(ctx); err != nil {
+		head, problem := m.deployed(ctx)
+		if isRefusal(err) && problem == nil && head != nil { // another process has published it, and the chain went on
+			m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(u.New), t.Namespace, head.ID,
+				head.Hash.Short())
+			return m.drop(all)
 		}
-		return &fault.Error{What: fmt.Sprintf("publish to %s: %v", t.Namespace, err), Remedy: remedy, Cause: err}
+		return m.explainFailed(d, err)
 	}
 	e.step(ctx, "published")
 	if err := m.drop(all); err != nil {
@@ -261,29 +269,25 @@ func (m *moved) drop(all []promise) error {
 	return nil
 }
 
-// explainUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already, another
-// process has published it meanwhile, or pre-receive never ran, which is the error.
-func (m *moved) explainUnpromised(ctx context.Context) error {
-	repo, err := git.OpenRepository(ctx, m.call.GitDir, nil)
-	if err != nil {
-		return err
+// explainFailed words what kept a promise from being published.
+func (m *moved) explainFailed(d *delivery, err error) error {
+	what := err.Error()
+	if !d.finished { // else it says so
+		what = fmt.Sprintf("publish to %s: %s", m.target.Namespace, what)
 	}
-	defer repo.Close()
-	job := m.engine.NewJob(record.KindPush, m.call.Config.Settings.Repository, m.target, m.update.New, m.call.who)
-	job.Repo = repo
-	chain := m.engine.cfg.Store.Chain(m.target.Namespace)
-	head, err := chain.Head(ctx)
-	if err != nil {
-		return err
+	remedy := "the ref has moved; deploy it with: " + m.redeploy()
+	if first := m.engine.cfg.Remedy(err); first != "" {
+		remedy = first + "; " + remedy
 	}
-	relation, _, err := job.Relation(ctx, head)
-	switch {
-	case err != nil:
+	return &fault.Error{What: what, Remedy: remedy, Cause: err}
+}
+
+// checkUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already and said so,
+// another process has published it meanwhile, or pre-receive never ran, which is the error.
+func (m *moved) checkUnpromised(ctx context.Context) error {
+	head, err := m.deployed(ctx)
+	if err != nil || head != nil {
 		return err
-	case relation == deploy.RelationEqual || relation == deploy.RelationBehind:
-		m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(m.update.New), m.target.Namespace, head.ID,
-			head.Hash.Short())
-		return nil
 	}
 	return &fault.Error{
 		Kind:   fault.Refused,
@@ -291,4 +295,24 @@ func (m *moved) explainUnpromised(ctx context.Context) error {
 		Remedy: "the git server's operator checks the hooks, and deploys it with: " + m.redeploy(),
 		Reason: ReasonNotPrepared, About: []string{m.redeploy()},
 	}
+}
+
+// deployed is the chain's head if it is or contains the ref's commit; else nil.
+func (m *moved) deployed(ctx context.Context) (*record.Deploy, error) {
+	repo, err := git.OpenRepository(ctx, m.call.GitDir, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer repo.Close()
+	job := m.engine.NewJob(record.KindPush, m.call.Config.Settings.Repository, m.target, m.update.New, m.call.who)
+	job.Repo = repo
+	head, err := m.engine.cfg.Store.Chain(m.target.Namespace).Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	relation, _, err := job.Relation(ctx, head)
+	if err != nil || relation != deploy.RelationEqual && relation != deploy.RelationBehind {
+		return nil, err
+	}
+	return head, nil
 }

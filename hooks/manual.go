@@ -30,10 +30,9 @@ type Manual struct {
 
 // Made is what became of a manual deploy.
 type Made struct {
-	Deploy  *record.Deploy // published, or the head where there was nothing to do; nil: a dry run
-	Verdict *deploy.Verdict
-	// Prepared is nil where there was nothing to do.
-	Prepared *deploy.Prepared
+	Deploy   *record.Deploy // published, or the head where there was nothing to do; nil: neither, a dry run
+	Verdict  *deploy.Verdict
+	Prepared *deploy.Prepared // nil: nothing was read
 }
 
 // DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the

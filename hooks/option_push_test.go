@@ -238,7 +238,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
 		r := force.push("+other:main")
-		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: ", "deploy 2 came after that", "push again")
+		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: head-since 2")
 		if strings.Contains(r.said, "forced over deploy 2") {
 			t.Error("it says that it was forced")
 		}

@@ -46,6 +46,7 @@ type run struct {
 	client     context.Context // ends when the client is gone; only a check ends with it; nil: there is no client
 	gone       error           // what a check then ends with
 	greet      bool            // tell who deploys what
+	told       bool            // an earlier run has told what there is to tell before the outcome
 	announce   bool            // tell how much there is to store, and that force was not needed
 	dryRun     bool            // write nothing
 	began      time.Time
@@ -69,6 +70,7 @@ func (r *run) deliver(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
+	defer r.releaseAll(ctx)
 	for _, d := range r.open() {
 		if err := r.finish(ctx, d); err != nil {
 			return err
@@ -158,7 +160,7 @@ func (r *run) judged(d *delivery, v *deploy.Verdict) error {
 	case v.Idle():
 		d.deploy = v.Head
 		r.out.line("%s", d.label+d.nothingToDo())
-	case before != nil && !isNewer(v, before):
+	case r.told, before != nil && !isNewer(v, before):
 		return nil
 	case r.greet:
 		r.out.line("%s", d.greeting())
@@ -248,7 +250,7 @@ func (r *run) read(ctx context.Context) error {
 
 // tellAmounts says once how much there is to store.
 func (r *run) tellAmounts(d *delivery) {
-	if d.amountsTold {
+	if d.amountsTold || r.told {
 		return
 	}
 	d.amountsTold = true

@@ -21,7 +21,7 @@ import (
 
 type deployCmd struct {
 	storeFlags
-	Namespace  string   `placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
+	Namespace  string   `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
 	Repo       string   `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
 	Rev        string   `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
 	Dir        string   `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`

@@ -70,7 +70,7 @@ func (c *hookInstallCmd) Run(ctx context.Context, a *app) (err error) {
 func (c *hookInstallCmd) check() error {
 	switch {
 	case c.Password != "" || strings.Contains(c.User, ":"):
-		return fault.New(fault.Usage, "a password does not belong into a repository's git config",
+		return fault.New(fault.Usage, "a password does not belong in a repository's git config",
 			"write it into a file that others cannot read: --user NAME --password-file FILE")
 	case c.All && c.Name != nil:
 		return usagef("--all and --name can't be used together: each repository has a name of its own")

@@ -116,7 +116,7 @@ func readHookInput(stdin io.Reader) ([]byte, error) {
 	return input, nil
 }
 
-// redeployHints say how to deploy what post-receive could not; call is nil if the config or the ref updates are broken.
+// redeployHints say how to deploy what post-receive could not; call is nil if it could not be read.
 func redeployHints(gitDir string, call *hooks.HookCall) []string {
 	if call == nil {
 		return []string{

@@ -156,7 +156,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("etcd", "%s: %s", strings.Join(i.Config.Settings.Endpoints, ", "), r.reached())
 		add("signed", "%s", signedWith(i.Config.Settings))
 	}
-	if r.err != nil {
+	if r.err != nil && r.text.Len() == 0 {
 		for _, t := range i.Config.Targets {
 			fmt.Fprintf(&b, "%s: %s\n", t.Name, describeTarget(t))
 		}

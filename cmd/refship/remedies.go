@@ -35,7 +35,7 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonCertificateRefused: "etcd refuses the client certificate: give --cert and --key signed by its trusted CA",
 	etcd.ReasonEndpointsMissing:   "give --endpoints HOST:PORT",
 	etcd.ReasonLogin:              "check --user and --password",
-	etcd.ReasonNotPlain: "something else than etcd's plain port answers: " +
+	etcd.ReasonNotPlain: "something other than etcd's plain port answers: " +
 		"if etcd wants TLS use https:// with --cacert",
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
@@ -52,6 +52,8 @@ var remedies = map[fault.Reason]string{
 		"refship repo target remove $1 $2",
 	hooks.ReasonForceElsewhere: "the git server's operator can force it: " +
 		"refship deploy --repo DIR --rev REV --force --reason TEXT",
+	hooks.ReasonHeadSince: "force overrides only the deploy that it was told of, and deploy $1 came after that: " +
+		"look at it (refship show $1), then try again",
 	hooks.ReasonNotPrepared: "the git server's operator checks the hooks (refship hook status), and deploys it with: $1",
 	hooks.ReasonOutsideRef: "bring it into $1 first; or give it a chain of its own, with --namespace NS; " +
 		"or --force --reason TEXT",

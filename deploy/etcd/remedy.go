@@ -135,7 +135,7 @@ func adviceForUnreachable(err error) advice {
 		return advice{remedy: "the endpoint takes connections and says nothing: is etcd stopped, or overloaded?"}
 	case preface:
 		return advice{
-			"something else than etcd's plain port answers: if etcd wants TLS use https:// and its CA", ReasonNotPlain,
+			"something other than etcd's plain port answers: if etcd wants TLS use https:// and its CA", ReasonNotPlain,
 		}
 	case has("connection refused"):
 		return advice{remedy: "nothing listens there: is etcd running, and the port right?"}

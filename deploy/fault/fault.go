@@ -53,15 +53,37 @@ func (e *Error) Error() string {
 // Unwrap gives Cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// KindOf is the kind of the first Error that has one, in err and in what it wraps; Failed if none does, 0 for nil.
+// KindOf is the kind of the outermost Error that has one, in err and in what it wraps; Failed if none does, 0 for nil.
+// Of joined errors the order does not count: it is the first of usage, conflict, refused, corrupt, unavailable, failed.
 func KindOf(err error) Kind {
 	if err == nil {
 		return 0
 	}
-	if e := find(err, func(e *Error) bool { return e.Kind != 0 }); e != nil {
-		return e.Kind
+	return max(kindOf(err), Failed)
+}
+
+// kindOf is KindOf, and 0 if no Error has a kind.
+func kindOf(err error) Kind {
+	for err != nil {
+		if e, ok := err.(*Error); ok && e.Kind != 0 { //nolint:errorlint // this is the walk down the chain itself
+			return e.Kind
+		}
+		switch wrapper := err.(type) { //nolint:errorlint // as above
+		case interface{ Unwrap() error }:
+			err = wrapper.Unwrap()
+		case interface{ Unwrap() []error }:
+			var first Kind
+			for _, below := range wrapper.Unwrap() {
+				if kind := kindOf(below); first <= Failed && kind > first || kind > Failed && kind < first {
+					first = kind
+				}
+			}
+			return first
+		default:
+			return 0
+		}
 	}
-	return Failed
+	return 0
 }
 
 // Is tells whether err is of a kind.

@@ -34,7 +34,16 @@ func TestFindsThroughWrapping(t *testing.T) {
 		"a remedy over a reason": {
 			&fault.Error{Remedy: "wait", Cause: unknown}, found{fault.Refused, "wait", "", nil},
 		},
-		"joined, first comes":   {errors.Join(plain, refused, fault.New(fault.Usage, "x", "y")), found{fault.Refused, "shorten it", "", nil}},
+		"joined": {
+			errors.Join(plain, refused, fault.New(fault.Usage, "x", "y")), found{fault.Usage, "shorten it", "", nil},
+		},
+		"joined the other way round": {
+			errors.Join(fault.New(fault.Usage, "x", "y"), refused, plain), found{fault.Usage, "y", "", nil},
+		},
+		"joined, one says only that it failed": {
+			errors.Join(fault.New(fault.Failed, "x", "y"), fault.New(fault.Unavailable, "z", "")),
+			found{fault.Unavailable, "y", "", nil},
+		},
 		"two causes of one":     {fmt.Errorf("%w: %w", plain, refused), found{fault.Refused, "shorten it", "", nil}},
 		"a formatted one's own": {fault.Newf(fault.Corrupt, "read: %w", refused), found{fault.Corrupt, "shorten it", "", nil}},
 	} {

@@ -32,7 +32,7 @@ func (d *Deploy) By() string {
 // Corrupt says that a value in etcd is not what leads to it promises.
 func Corrupt(key, what string) error {
 	return fault.New(fault.Corrupt, fmt.Sprintf("verify %s: %s", key, what),
-		"etcd was changed by something else than refship, or restored in part: restore it from a backup, "+
+		"etcd was changed by something other than refship, or restored in part: restore it from a backup, "+
 			"or deploy the repository into a new namespace")
 }
 

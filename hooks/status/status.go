@@ -23,12 +23,14 @@ type Status struct {
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
 	Err      error           // why the rest is not known
 	command  string          // that deploys what the ref has
+	override string          // what to do so that the ref's commit replaces the head
 }
 
 // Reader reads the status of repositories.
 type Reader struct {
 	Store     *deploy.Store
 	Redeploy  func(repository string, t target.Target) string // the command that deploys what a target's ref has
+	Override  func(t target.Target) string                    // what to do so that its commit replaces the head
 	IsRunning func(push string) bool                          // whether a push runs, and so settles its own intent
 }
 
@@ -51,7 +53,7 @@ func (r *Reader) Read(ctx context.Context, name, gitDir string) ([]Status, error
 	defer c.close()
 	all := make([]Status, len(targets))
 	for i, t := range targets {
-		st := Status{Target: t, Ref: now[t.Ref], command: r.Redeploy(name, t)}
+		st := Status{Target: t, Ref: now[t.Ref], command: r.Redeploy(name, t), override: r.Override(t)}
 		for _, entry := range left {
 			st.Pending = st.Pending || entry.Target == t && entry.New == st.Ref
 		}

@@ -126,8 +126,7 @@ func (st Status) remedy() string {
 	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
 		head = h.Short()
 	}
-	return fmt.Sprintf("merge %s or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o "+
-		"deploy.reason='…'", head)
+	return fmt.Sprintf("merge %s or rebase onto it, and push; or %s", head, st.override)
 }
 
 // origin names where a deploy came from; "" if nothing says so.

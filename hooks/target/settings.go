@@ -79,7 +79,7 @@ func (s Settings) Validate() error {
 	case s.PasswordFile != "" && s.User == "":
 		return half("password-file", "user")
 	case strings.Contains(s.User, ":"):
-		return refused(passwordRemedy, "refship.user has a colon: passwords do not belong into git's config")
+		return refused(passwordRemedy, "refship.user has a colon: passwords do not belong in git's config")
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refship/deploy"
-	"refship/deploy/fault"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/status"
@@ -118,7 +117,7 @@ func (w *refWatch) compareAll(ctx context.Context) {
 	for _, repo := range repos {
 		err := w.compare(ctx, repo)
 		w.countFailure(ctx, repo.Name, err)
-		if fault.Is(err, fault.Unavailable) || ctx.Err() != nil {
+		if deploy.IsEtcd(err) || ctx.Err() != nil {
 			return
 		}
 		w.compareDue(ctx)
