@@ -76,7 +76,7 @@ func TestDialFails(t *testing.T) {
 		"closed port, URL":     {"http://" + closed, etcd.ErrUnreachable, "connection refused", "is etcd running"},
 		"two closed ports":     {closed + " 127.0.0.2:1", etcd.ErrUnreachable, closed + ",127.0.0.2:1", "is etcd running"},
 		"TLS to plain":         {"https://" + etcdAddr, etcd.ErrUnreachable, "https://" + etcdAddr, "use http://"},
-		"web server":           {webAddr, etcd.ErrUnreachable, webAddr, "something else"},
+		"web server":           {webAddr, etcd.ErrUnreachable, webAddr, "something other"},
 		"silence":              {quiet, etcd.ErrUnreachable, quiet, ""},
 		"no socket":            {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock", "is the server running"},
 		"file, not a socket":   {"unix://" + file, etcd.ErrUnreachable, "connection refused", "is etcd running"},
