@@ -118,7 +118,7 @@ func (d dataDir) servesEtcd() bool {
 
 func noServer(dir dataDir) error {
 	return &fault.Error{
-		What: "no server with an etcd of its own is running on " + dir.path + ": etcd unreachable",
+		What: "no server with an embedded etcd is running on " + dir.path + ": etcd unreachable",
 		Remedy: "if its server uses --endpoints, give the same here\n" +
 			"else start it with: refship serve" + dir.flag(),
 		Cause: etcd.ErrUnreachable,

@@ -310,7 +310,7 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 	}
 	if !dir.servesEtcd() {
 		return nil, fault.New(fault.Usage,
-			"--endpoints is missing, and no server with an etcd of its own is running on "+dir.path,
+			"--endpoints is missing, and no server with an embedded etcd is running on "+dir.path,
 			"say where etcd is: --endpoints URL")
 	}
 	return []string{etcd.Socket(dir.etcd())}, nil

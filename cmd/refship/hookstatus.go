@@ -154,6 +154,9 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	}
 	if r.asked {
 		add("etcd", "%s: %s", strings.Join(i.Config.Settings.Endpoints, ", "), r.reached())
+		if hint := remedyOf(r.err); hint != "" {
+			add("hint", "%s", hint)
+		}
 		add("signed", "%s", signedWith(i.Config.Settings))
 	}
 	if r.err != nil && r.text.Len() == 0 {

@@ -69,7 +69,7 @@ var remedies = map[fault.Reason]string{
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	target.ReasonNone: "it has no target yet: refship repo target add REPO NAME makes one",
-	tree.ReasonUnfit:  "$* (--exclude PATTERN leaves files out)",
+	tree.ReasonUnfit:  "$* (--exclude GLOB leaves files out)",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own

@@ -64,8 +64,10 @@ func (d *Deploy) Decode(key func(which int) string) error {
 		return bad(KeyRecord, fmt.Sprintf("the record is that of deploy %d", r.ID))
 	case r.Hash != d.Hash:
 		return bad(KeyHash, fmt.Sprintf("the record says %s", r.Hash))
-	case signed != (r.Signer != ""):
-		return bad(KeySignature, fmt.Sprintf("a signature is there: %t; the record names the signer %q", signed, r.Signer))
+	case signed && r.Signer == "":
+		return bad(KeySignature, "there is a signature, and the record names no signer")
+	case !signed && r.Signer != "":
+		return bad(KeySignature, "there is no signature, and the record names the signer "+r.Signer)
 	}
 	if signed {
 		by, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)

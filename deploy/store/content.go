@@ -93,6 +93,6 @@ func (c *Chain) checkContent(e tree.Entry, sum *tree.ContentHash) error {
 	if sum.SHA256() == e.SHA256 && sum.OID() == e.OID {
 		return nil
 	}
-	what := fmt.Sprintf("the content is another: sha256 %s, blob %s", sum.SHA256(), sum.OID())
+	what := fmt.Sprintf("the content does not match: it is sha256 %s, blob %s", sum.SHA256(), sum.OID())
 	return record.Corrupt(c.ContentKey(e.SHA256), what)
 }

@@ -143,7 +143,7 @@ func CheckName(name string) error {
 	case name == "." || name == "..":
 		return errors.New("names a directory relative to itself")
 	case strings.EqualFold(name, ".git"):
-		return errors.New("is git's own name in any case")
+		return errors.New("is git's own name, in upper or lower case")
 	case strings.IndexByte(name, '/') >= 0:
 		return errors.New("a name with a slash")
 	case strings.IndexByte(name, 0) >= 0:

@@ -92,10 +92,13 @@ const mgmtNamespace = "/_mgmt"
 
 // overlapError: a new target's namespace is, contains, or lies inside that of another target.
 func overlapError(t target.Target, other owner) error {
+	user := fmt.Sprintf("target %s of repository %s deploys to", other.target.Name, other.repository)
 	err := &fault.Error{
 		Kind: fault.Failed,
-		What: fmt.Sprintf("namespace %s overlaps %s, where target %s of repository %s deploys to",
-			t.Namespace, other.target.Namespace, other.target.Name, other.repository),
+		What: fmt.Sprintf("namespace %s overlaps %s, which %s", t.Namespace, other.target.Namespace, user),
+	}
+	if t.Namespace == other.target.Namespace {
+		err.What = fmt.Sprintf("namespace %s is taken: it is what %s", t.Namespace, user)
 	}
 	if t.Namespace == mgmtNamespace && other.target.Namespace == mgmtNamespace {
 		err.Remedy = "a cluster of mgmt has one chain: deploy all of it from one repository, " +
