@@ -249,27 +249,27 @@ func TestCloseFreesTheLock(t *testing.T) {
 
 func TestUnstickRemovesOnlyItsOwnServersLock(t *testing.T) {
 	f := newSetup(t)
-	unstick := func(server string) bool {
+	breakDead := func(server string) bool {
 		removed, err := f.chain.BreakDeadLock(t.Context(), func(h record.Holder) bool { return h.Server == server })
 		if err != nil {
 			t.Fatal(err)
 		}
 		return removed
 	}
-	if unstick(holder.Server) {
+	if breakDead(holder.Server) {
 		t.Error("removed what is not there")
 	}
 	if _, err := f.lock(f.store, 0); err != nil {
 		t.Fatal(err)
 	}
-	if unstick("SHA256:another") || f.dump()[own+"lock"] == "" {
+	if breakDead("SHA256:another") || f.dump()[own+"lock"] == "" {
 		t.Error("removed another server's lock")
 	}
-	if !unstick(holder.Server) || f.dump()[own+"lock"] != "" {
+	if !breakDead(holder.Server) || f.dump()[own+"lock"] != "" {
 		t.Error("did not remove its own lock")
 	}
 	f.put(own+"lock", "garbage")
-	if unstick(holder.Server) || unstick("") {
+	if breakDead(holder.Server) || breakDead("") {
 		t.Error("removed a lock that nobody can read")
 	}
 }

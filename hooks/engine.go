@@ -178,7 +178,7 @@ func (e *Engine) holder(job *deploy.Job) record.Holder {
 	}
 }
 
-// NewJob makes the wish to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
+// NewJob makes the job to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
 // target's settings.
 func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID,
 	who record.Pusher) *deploy.Job {

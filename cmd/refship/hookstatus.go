@@ -203,7 +203,7 @@ type hookStatusJSON struct {
 type targetStatusJSON struct {
 	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
-	Standing deploy.Relation `json:"standing"` // of the ref against the head; "": unknown
+	Relation deploy.Relation `json:"relation"` // of the ref against the head; "": unknown
 	Ahead    int             `json:"ahead"`    // commits
 	Head     record.ID       `json:"head"`     // 0: no deploy yet
 	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed
@@ -222,7 +222,7 @@ func (r *repositoryStatus) describe() repositoryStatusJSON {
 		j.Etcd = r.reached()
 	}
 	for _, st := range r.targets {
-		t := targetStatusJSON{Target: st.Target, Standing: st.Relation, Ahead: st.Ahead, Pending: st.Pending}
+		t := targetStatusJSON{Target: st.Target, Relation: st.Relation, Ahead: st.Ahead, Pending: st.Pending}
 		if !st.Ref.IsZero() {
 			t.Oid = st.Ref.String()
 		}
