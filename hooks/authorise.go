@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,37 +42,32 @@ func (p *push) authoriseUpdate(u git.RefUpdate) error {
 	may := func(action keys.Action) bool { return p.key == nil || p.key.May(action, p.repository) }
 	switch {
 	case !may(keys.Push):
-		return refused("the rule push:"+p.repository+" would allow it",
+		return fault.Refuse("the rule push:"+p.repository+" would allow it",
 			"%s may not push to %s", p.who.Name, p.repository)
 	case len(names) == 0:
 		return nil
 	case !may(keys.Deploy):
-		return refused("push to another branch; the rule deploy:"+p.repository+" would allow it",
+		return fault.Refuse("push to another branch; the rule deploy:"+p.repository+" would allow it",
 			"%s may push to %s but not deploy, and %s is deployed", p.who.Name, p.repository, u.Ref)
 	case p.options.force && p.key == nil:
-		err := refused("the git server's operator can force it",
+		err := fault.Refuse("the git server's operator can force it",
 			"deploy.force is not for pushes to %s: its git server does not say who may", p.repository)
 		err.Reason = ReasonForceElsewhere
 		return err
 	case p.options.force && !may(keys.Force):
-		return refused("push without deploy.force; the rule force:"+p.repository+" would allow it",
+		return fault.Refuse("push without deploy.force; the rule force:"+p.repository+" would allow it",
 			"%s may deploy %s of %s but not force it", p.who.Name, u.Ref, p.repository)
 	case u.Deletes() && p.key == nil:
-		return refused("to deploy it no more, the git server's operator removes refship."+names[0]+
+		return fault.Refuse("to deploy it no more, the git server's operator removes refship."+names[0]+
 			" from the repository's git config",
 			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
 	case u.Deletes():
-		err := refused("to deploy it no more, the server's operator removes the target",
+		err := fault.Refuse("to deploy it no more, the server's operator removes the target",
 			"%s of %s is deployed by %s and cannot be deleted", u.Ref, p.repository, strings.Join(names, ", "))
 		err.Reason, err.About = ReasonDeployedRef, []string{p.repository, names[0]}
 		return err
 	}
 	return nil
-}
-
-// refused is a refusal with a remedy.
-func refused(remedy, format string, args ...any) *fault.Error {
-	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
 }
 
 // maxSymbolic is how many symbolic refs git follows (refs.c, SYMREF_MAXDEPTH).
@@ -104,11 +98,11 @@ func (p *push) checkSymbolic() error {
 			switch {
 			case moves != at || u.Ref == t.Ref && at == t.Ref:
 			case at != t.Ref:
-				all.add(refused("the git server's operator makes it a branch of its own (git symbolic-ref --delete), "+
+				all.add(fault.Refuse("the git server's operator makes it a branch of its own (git symbolic-ref --delete), "+
 					"or lets the target deploy "+git.ShortRef(at),
 					"%s of %s, which %s deploys, is a symbolic ref to %s", t.Ref, p.repository, t.Name, at))
 			default:
-				all.add(refused("push to that by its own name: git push REMOTE BRANCH:"+t.Ref,
+				all.add(fault.Refuse("push to that by its own name: git push REMOTE BRANCH:"+t.Ref,
 					"%s of %s is a symbolic ref to %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name))
 			}
 		}
@@ -119,7 +113,7 @@ func (p *push) checkSymbolic() error {
 // checkStored refuses refs that no target deploys and that would do harm all the same.
 func (p *push) checkStored(u git.RefUpdate) error {
 	if u.Ref == notesRef {
-		return refused("push again without it: name the branches that you want to push",
+		return fault.Refuse("push again without it: name the branches that you want to push",
 			"%s of %s is refship's own", u.Ref, p.repository)
 	}
 	if u.Deletes() {
@@ -128,7 +122,7 @@ func (p *push) checkStored(u git.RefUpdate) error {
 	// git keeps no ref below another one: a key that may push but not deploy could keep a target's ref from being made.
 	for _, t := range p.targets {
 		if strings.HasPrefix(u.Ref, t.Ref+"/") || strings.HasPrefix(t.Ref, u.Ref+"/") {
-			return refused("choose another name: git cannot have one ref below another",
+			return fault.Refuse("choose another name: git cannot have one ref below another",
 				"%s of %s would be in the way of %s, which %s deploys", u.Ref, p.repository, t.Ref, t.Name)
 		}
 	}

@@ -220,7 +220,7 @@ func (m *moved) redeploy() string {
 	return m.engine.redeploy(m.call.Config.Settings.Repository, m.target)
 }
 
-func short(oid git.OID) string { return record.Hash(oid.String()).Short() }
+func short(oid git.OID) string { return record.CommitHash(oid).Short() }
 
 // promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the
 // same push before, or refuse it to another pusher right now.

@@ -481,7 +481,7 @@ func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
 	}
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
 	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "left by a push of laptop: not deployed: the target default was changed or removed since") ||
-		!strings.Contains(lines[1], "/refship/other has no deploy: not deployed by itself") {
+		!strings.Contains(lines[1], "/refship/other has no deploy: it is not deployed by itself") {
 		t.Errorf("lines are %q, %v", lines, err)
 	}
 	s.settled()

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -89,17 +90,17 @@ func (o *options) take(option string, seen map[string]bool) error {
 	seen[name] = true
 	switch {
 	case !known && name != optionReason:
-		return refused(knownOptions, "push option %q is not known", text.Clip(option))
+		return fault.Refuse(knownOptions, "push option %q is not known", text.Clip(option))
 	case twice:
-		return refused("give it once", "push option %s is there twice", name)
+		return fault.Refuse("give it once", "push option %s is there twice", name)
 	case known && valued:
-		return refused("give it alone: git push -o "+name,
+		return fault.Refuse("give it alone: git push -o "+name,
 			"push option %s takes no value, and has %q", name, text.Clip(value))
 	case known:
 		*flag = true
 		return nil
 	case !valued:
-		return refused("git push -o deploy.reason='…'", "push option deploy.reason has no text")
+		return fault.Refuse("git push -o deploy.reason='…'", "push option deploy.reason has no text")
 	}
 	o.reason = value
 	return checkReason(value)
@@ -110,12 +111,12 @@ func checkReason(reason string) error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case strings.TrimSpace(reason) == "":
-		return refused("say why: git push -o deploy.reason='…'", "the reason of deploy.reason is empty")
+		return fault.Refuse("say why: git push -o deploy.reason='…'", "the reason of deploy.reason is empty")
 	case len(reason) > deploy.MaxReason:
-		return refused("say it shorter",
+		return fault.Refuse("say it shorter",
 			"the reason of deploy.reason has %d bytes, a record takes %d", len(reason), deploy.MaxReason)
 	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unprintable):
-		return refused("say it in UTF-8 on one line",
+		return fault.Refuse("say it in UTF-8 on one line",
 			"the reason of deploy.reason has characters that cannot be printed: %q", text.Clip(reason))
 	}
 	return nil
@@ -124,7 +125,7 @@ func checkReason(reason string) error {
 // check holds the options against each other.
 func (o *options) check(seen map[string]bool) error {
 	contradiction := func(a, b, remedy string) error {
-		return refused(remedy, "push options %s and %s contradict each other", a, b)
+		return fault.Refuse(remedy, "push options %s and %s contradict each other", a, b)
 	}
 	switch {
 	case o.force && o.skip:
@@ -136,7 +137,7 @@ func (o *options) check(seen map[string]bool) error {
 		return contradiction(optionDryRun, optionSkip,
 			"with "+optionSkip+" there is nothing to try: leave one of them out")
 	case o.force && !seen[optionReason]:
-		return refused(forceUsage, "deploy.force needs a reason")
+		return fault.Refuse(forceUsage, "deploy.force needs a reason")
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (e *Engine) promised(repository string, in *intent.Intent, entry intent.Ent
 // isOutdated tells whether the chain has made an intent out of date since it was written: it has had the commit
 // already, or another was forced. A rollback that is undone is told, as with any push.
 func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry intent.Entry) (bool, error) {
-	t, hash := entry.Target, record.Hash(entry.New.String())
+	t, hash := entry.Target, record.CommitHash(entry.New)
 	chain := r.engine.cfg.Store.Chain(t.Namespace)
 	head, err := chain.Head(ctx)
 	if err != nil || head == nil || head.ID <= entry.Head {

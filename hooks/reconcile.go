@@ -68,23 +68,23 @@ func (r *reconciler) compare(ctx context.Context) error {
 	if err != nil || len(all) == 0 || r.engine.isPushing(r.gitDir) {
 		return err
 	}
-	// A push may have ended between looking at the ref and at the chain: what stands unequal a second time does so.
+	// A push may have ended between looking at the ref and at the chain: what is unequal a second time stays so.
 	again, err := r.unequal(ctx)
 	if err != nil {
 		return err
 	}
 	for _, st := range again {
-		t, ref := st.Target, record.Hash(st.Ref.String())
+		t := st.Target
+		hint := "it is not deployed by itself; deploy it with: " + r.engine.redeploy(r.name, t)
 		switch {
 		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
-			r.out.line("%s of %s is at %s, %s has no deploy: not deployed by itself; ssh HOST deploy %s", t.Ref,
-				r.name, ref.Short(), t.Namespace, r.name)
+			r.out.line("%s of %s is at %s, and %s has no deploy: %s", t.Ref, r.name, short(st.Ref), t.Namespace, hint)
 		default:
-			r.out.line("%s of %s is at %s, %s is at deploy %d %s: not deployed by itself; ssh HOST deploy %s",
-				t.Ref, r.name, ref.Short(), t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), r.name)
+			r.out.line("%s of %s is at %s, and %s is at deploy %d, %s: %s", t.Ref, r.name, short(st.Ref),
+				t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), hint)
 		}
 	}
 	return nil

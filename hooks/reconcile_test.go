@@ -131,7 +131,7 @@ func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
 	// A ref that is ahead without an intent is told of, and left alone.
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
 	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
-	want := []string{"refs/heads/main of config is at " + short(head) + ", /refship/config has no deploy: not deployed by itself; ssh HOST deploy config"}
+	want := []string{"refs/heads/main of config is at " + short(head) + ", and /refship/config has no deploy: it is not deployed by itself; deploy it with: ssh HOST deploy config"}
 	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
 		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
 	}
@@ -140,7 +140,7 @@ func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
 	laptop.push("main").wants(t, true)
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
 	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
-	want = []string{"refs/heads/main of config is at " + short(head) + ", /refship/config is at deploy 1 " + short(next) + ": not deployed by itself; ssh HOST deploy config"}
+	want = []string{"refs/heads/main of config is at " + short(head) + ", and /refship/config is at deploy 1, " + short(next) + ": it is not deployed by itself; deploy it with: ssh HOST deploy config"}
 	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
 		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
 	}

@@ -36,6 +36,11 @@ func New(kind Kind, what, remedy string) *Error {
 	return &Error{Kind: kind, What: what, Remedy: remedy}
 }
 
+// Refuse makes an Error of the kind Refused, with a remedy.
+func Refuse(remedy, format string, args ...any) *Error {
+	return New(Refused, fmt.Sprintf(format, args...), remedy)
+}
+
 // Newf makes an Error without a remedy; %w in format gives the cause.
 func Newf(kind Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)

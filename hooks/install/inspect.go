@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 )
@@ -220,10 +221,10 @@ func (h *hook) conflict(m *manifest) error {
 	case h.at.kind == edited:
 		return h.editedError(m)
 	case h.inDispatcher() && h.at.kind == foreign:
-		return refused("give it another name", "%s is not refship's", h.at.path)
+		return fault.Refuse("give it another name", "%s is not refship's", h.at.path)
 	case h.at.kind == foreign && h.aside.kind == foreign && !h.hasBothNames():
 		aside := text.Quote(h.aside.path)
-		return refused("decide which is to stay: mv "+aside+" "+text.Quote(h.at.path)+" gives back the old one; "+
+		return fault.Refuse("decide which is to stay: mv "+aside+" "+text.Quote(h.at.path)+" gives back the old one; "+
 			"rm "+aside+" keeps the new one; then try again",
 			"there is another hook at %s, while %s still is the one that refship set aside", h.at.path, h.aside.path)
 	}
@@ -241,7 +242,7 @@ func (e *EditedError) Error() string { return e.Path + " was edited after refshi
 // Unwrap makes it a refusal.
 func (e *EditedError) Unwrap() error {
 	aside := filepath.Join(filepath.Dir(e.Path), "edited-"+filepath.Base(e.Path))
-	return refused("keep what was added in a hook of its own, and take this away: mv "+text.Quote(e.Path)+" "+
+	return fault.Refuse("keep what was added in a hook of its own, and take this away: mv "+text.Quote(e.Path)+" "+
 		text.Quote(aside)+"; then try again", "%v", e)
 }
 

@@ -30,11 +30,6 @@ const (
 	ReasonUndeployed fault.Reason = "hooks-undeployed"
 )
 
-// refused is a refusal with a remedy.
-func refused(remedy, format string, args ...any) error {
-	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
-}
-
 // Config is what an installed hook is to do.
 type Config struct {
 	Program  string          // absolute path of refship
@@ -92,13 +87,13 @@ func (cfg *Config) check(repo *Repository) error {
 	if info, err := os.Stat(cfg.Program); err != nil {
 		return fmt.Errorf("look for the program: %w", err)
 	} else if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return refused("install refship there, and make it executable", "%s cannot be run", cfg.Program)
+		return fault.Refuse("install refship there, and make it executable", "%s cannot be run", cfg.Program)
 	}
 	switch {
 	case cfg.Settings.Repository == "":
-		return refused("give it a name", "the repository has no name for records")
+		return fault.Refuse("give it a name", "the repository has no name for records")
 	case len(cfg.Settings.Endpoints) == 0:
-		return refused("give etcd's endpoints", "hooks would not know where etcd is")
+		return fault.Refuse("give etcd's endpoints", "hooks would not know where etcd is")
 	}
 	return cfg.Target.Validate()
 }
@@ -196,16 +191,16 @@ func (h *hook) mayInstall(repo *Repository) error {
 			Reason: ReasonReinstall, About: []string{repo.GitDir},
 		}
 	case h.at.kind == foreign && runsSiblings(h.at.text):
-		return refused("let another hook run those: with gitolite, take option hook."+h.name+
+		return fault.Refuse("let another hook run those: with gitolite, take option hook."+h.name+
 			" out of its configuration and call them from a hook in LOCAL_CODE/hooks/common",
 			"%s runs the hooks beside it whose names begin with its own ($0.…), and would find none under "+
 				"another name; gitolite writes such a hook for repository %s", h.at.path, repo.Name())
 	case h.unsure:
-		return refused("if it does, let it say so: for hook in \"$0.d\"/*; "+
+		return fault.Refuse("if it does, let it say so: for hook in \"$0.d\"/*; "+
 			"if it does not, remove that directory, or make nothing in it executable",
 			"it cannot be told whether %s runs the hooks in %s%s", h.at.path, h.at.path, dispatchSuffix)
 	case h.at.kind == foreign && h.at.mode.IsDir():
-		return refused("git runs no such hook: move it away", "%s is a directory", h.at.path)
+		return fault.Refuse("git runs no such hook: move it away", "%s is a directory", h.at.path)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/intent"
@@ -139,7 +140,7 @@ func (r *run) putSections(e *target.Edit) error {
 	before, ok := target.WithoutSections(e.Before)
 	after, okAfter := target.WithoutSections(e.After)
 	if !ok || !okAfter || !bytes.Equal(before, after) && !bytes.Equal(slices.Concat(before, []byte("\n")), after) {
-		return refused("put each section and setting on a line of its own: git config --edit",
+		return fault.Refuse("put each section and setting on a line of its own: git config --edit",
 			"%s is written in an unusual way, so that refship's sections could not be taken out again", r.configPath())
 	}
 	if err := want.Settings.CheckFiles(); err != nil {
@@ -168,7 +169,7 @@ func (r *run) putSections(e *target.Edit) error {
 func (r *run) takeSections(e *target.Edit) error {
 	rest, ok := target.WithoutSections(e.Before)
 	if !ok {
-		return refused("take them out by hand: git config --file "+text.Quote(r.configPath())+" --edit",
+		return fault.Refuse("take them out by hand: git config --file "+text.Quote(r.configPath())+" --edit",
 			"the refship sections of %s cannot be told from the others: it is written in an unusual way",
 			r.configPath())
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/hooks/target"
 )
 
@@ -104,7 +105,7 @@ func readState(path string, into any, format *int) (found bool, err error) {
 		return false, fmt.Errorf("read %s: text after its end", path)
 	}
 	if *format != manifestFormat {
-		return false, refused("use the refship that wrote it",
+		return false, fault.Refuse("use the refship that wrote it",
 			"%s has format %d, which this refship does not know", path, *format)
 	}
 	return true, nil

@@ -118,7 +118,7 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	r.HooksPath, r.HooksScope = path.value, path.scope
 	switch {
 	case path.set && path.value == "":
-		return refused("take it out: git config --"+path.scope+" --unset core.hooksPath",
+		return fault.Refuse("take it out: git config --"+path.scope+" --unset core.hooksPath",
 			"core.hooksPath is empty (%s configuration), so that git finds no hooks", path.scope)
 	case !path.set:
 		r.HooksDir = filepath.Join(r.GitDir, "hooks")
@@ -131,7 +131,7 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if info, err := os.Lstat(r.HooksDir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return refused("make the directory that it names, or remove the link",
+			return fault.Refuse("make the directory that it names, or remove the link",
 				"%s is a symbolic link to nowhere", r.HooksDir)
 		}
 		if parent, err := filepath.EvalSymlinks(filepath.Dir(r.HooksDir)); err == nil {
@@ -144,7 +144,7 @@ func (r *Repository) findHooks(ctx context.Context) error {
 	if info, err := os.Stat(real); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return refused("git runs no hooks there: see git config --show-origin core.hooksPath",
+		return fault.Refuse("git runs no hooks there: see git config --show-origin core.hooksPath",
 			"%s, where git looks for hooks, is not a directory", r.HooksDir)
 	}
 	r.HooksDir = real

@@ -85,7 +85,7 @@ func (s *state) checkOthers(others []string) error {
 	if len(others) == 0 || slices.ContainsFunc(others, exists) {
 		return nil
 	}
-	return refused("if it was moved, install its hooks again first; "+
+	return fault.Refuse("if it was moved, install its hooks again first; "+
 		"if it is gone for good, take it out of the repositories in "+s.manifestPath()+"; then try again",
 		"the hooks in %s are also those of %s, which does not exist", s.dir, resolve(s.dir, others[0]))
 }
@@ -104,7 +104,7 @@ func checkPromises(ctx context.Context, gitDir string, targets []target.Target) 
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.As(err, &bad):
-			return refused("look at it, and put it aside: "+
+			return fault.Refuse("look at it, and put it aside: "+
 				"mv "+text.Quote(bad.Path)+" "+text.Quote(bad.Path+intent.BadSuffix),
 				"%s cannot be read, and may be a promise to deploy: %v", bad.Path, bad.Err)
 		case err != nil:
@@ -137,7 +137,7 @@ func checkPromise(ctx context.Context, gitDir string, in *intent.Intent, entry i
 			Reason: ReasonUndeployed, About: []string{gitDir, t.Ref, t.Name},
 		}
 	case in.MayRun(now == entry.Old):
-		return refused("try again when it has ended",
+		return fault.Refuse("try again when it has ended",
 			"a push by %s to %s began %s and may still run", in.Pusher.Name, t.Ref, text.Age(time.Since(in.Time)))
 	}
 	return nil

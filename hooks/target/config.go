@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
@@ -92,7 +93,7 @@ func parseSections(text []byte) (Config, error) {
 		}
 	}
 	if l.failed {
-		return c, refused("git config --list says what is wrong there", "line %d cannot be read", l.line())
+		return c, fault.Refuse("git config --list says what is wrong there", "line %d cannot be read", l.line())
 	}
 	for _, t := range targets {
 		c.Targets = append(c.Targets, *t.into)
@@ -110,9 +111,9 @@ func checkPlain(key, value string) error {
 	name := Section + "." + key
 	switch {
 	case key == "password":
-		return refused(passwordRemedy, "%s is a secret in git's config, which everybody can read", name)
+		return fault.Refuse(passwordRemedy, "%s is a secret in git's config, which everybody can read", name)
 	case value == "":
-		return refused("give it a value, or take it out: git config --unset "+name, "%s is empty", name)
+		return fault.Refuse("give it a value, or take it out: git config --unset "+name, "%s is empty", name)
 	}
 	return nil
 }

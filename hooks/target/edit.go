@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 )
 
@@ -165,7 +166,7 @@ func EditConfig(
 func (e *Edit) check(config string) error {
 	says, err := parse(e.After)
 	if err == nil && !says.equal(e.want) {
-		err = refused("make the change by hand: git config --file "+config+" --edit",
+		err = fault.Refuse("make the change by hand: git config --file "+config+" --edit",
 			"git config cannot change %s so that it has the targets %q: its sections are written in an unusual way",
 			config, Names(e.want.Targets))
 	}
@@ -182,7 +183,7 @@ func lockConfig(config, copied string) (*os.File, error) {
 		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil, refused("try again; if no git command runs there, remove that file",
+		return nil, fault.Refuse("try again; if no git command runs there, remove that file",
 			"%s is being changed: %s exists", config, path)
 	}
 	return f, err

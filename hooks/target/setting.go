@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 )
 
@@ -92,7 +93,7 @@ func newSection[T any](prefix string, into *T, settings []setting[T]) *section[T
 func (s *section[T]) take(key, value string) error {
 	name := s.prefix + key
 	if s.seen[key] {
-		return refused("take one out: git config --edit", "%s is there twice", name)
+		return fault.Refuse("take one out: git config --edit", "%s is there twice", name)
 	}
 	s.seen[key] = true
 	for _, known := range s.settings {
@@ -104,7 +105,7 @@ func (s *section[T]) take(key, value string) error {
 		}
 		return nil
 	}
-	return refused("known are refship.<target>."+names(targetSettings)+" and refship."+names(plainSettings)+
+	return fault.Refuse("known are refship.<target>."+names(targetSettings)+" and refship."+names(plainSettings)+
 		"; take it out: git config --unset-all "+name, "it has the unknown setting %s", name)
 }
 

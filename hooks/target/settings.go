@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
@@ -56,18 +57,18 @@ func (s Settings) Validate() error {
 		case !isOneLine(value):
 			return fmt.Errorf("refship.%s = %q is not one line of printable UTF-8", known.name, text.Clip(value))
 		case known.file != noFile && value != "" && !filepath.IsAbs(value):
-			return refused("hooks run in another directory: name the file from the root on",
+			return fault.Refuse("hooks run in another directory: name the file from the root on",
 				"refship.%s = %s is not absolute", known.name, value)
 		}
 	}
 	for _, e := range s.Endpoints {
 		if e == "" || strings.ContainsAny(e, ", \t") {
-			return refused("addresses are separated by single commas: https://a:2379,https://b:2379",
+			return fault.Refuse("addresses are separated by single commas: https://a:2379,https://b:2379",
 				"refship.endpoints has the address %q", text.Clip(e))
 		}
 	}
 	half := func(set, unset string) error {
-		return refused("set both, or none", "refship.%s is set, and refship.%s is not", set, unset)
+		return fault.Refuse("set both, or none", "refship.%s is set, and refship.%s is not", set, unset)
 	}
 	switch {
 	case s.Cert != "" && s.Key == "":
@@ -79,7 +80,7 @@ func (s Settings) Validate() error {
 	case s.PasswordFile != "" && s.User == "":
 		return half("password-file", "user")
 	case strings.Contains(s.User, ":"):
-		return refused(passwordRemedy, "refship.user has a colon: passwords do not belong in git's config")
+		return fault.Refuse(passwordRemedy, "refship.user has a colon: passwords do not belong in git's config")
 	}
 	return nil
 }
@@ -97,7 +98,7 @@ func (s Settings) CheckFiles() error {
 			continue
 		}
 		refuse := func(remedy, what string) error {
-			return refused(remedy, "refship.%s = %s %s", known.name, path, what)
+			return fault.Refuse(remedy, "refship.%s = %s %s", known.name, path, what)
 		}
 		info, err := os.Stat(path)
 		switch {

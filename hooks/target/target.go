@@ -40,7 +40,7 @@ func CheckName(name string) error {
 	if targetName.MatchString(name) {
 		return nil
 	}
-	return refused("a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
+	return fault.Refuse("a target's name is 1 to 32 of a-z, 0-9 and '-', first a letter or digit",
 		"target name %q is not usable", text.Clip(name))
 }
 
@@ -70,7 +70,7 @@ func (t Target) checkRef() error {
 		return fmt.Errorf("ref %q is not UTF-8", t.Ref)
 	}
 	if strings.HasPrefix(t.Ref, "refs/namespaces/") {
-		return refused("deploy a ref outside of refs/namespaces: git tells hooks other names of those",
+		return fault.Refuse("deploy a ref outside of refs/namespaces: git tells hooks other names of those",
 			"ref %s is in a namespace of git's", t.Ref)
 	}
 	return git.CheckRef(t.Ref)
@@ -95,7 +95,7 @@ func (t Target) checkCheck() error {
 	default:
 		return nil
 	}
-	return refused("a check is one command line for sh -c; put what is longer into a script",
+	return fault.Refuse("a check is one command line for sh -c; put what is longer into a script",
 		"the check %q %s", text.Clip(t.Check), bad)
 }
 
@@ -107,10 +107,10 @@ func CheckTargets(targets []Target) error {
 		}
 		for _, o := range targets[:i] {
 			if t.Name == o.Name {
-				return refused("choose another name", "target %s exists", t.Name)
+				return fault.Refuse("choose another name", "target %s exists", t.Name)
 			}
 			if t.Namespace.Overlaps(o.Namespace) {
-				return refused("give each target a namespace of its own",
+				return fault.Refuse("give each target a namespace of its own",
 					"the namespaces of the targets %s and %s overlap: %s, %s", o.Name, t.Name, o.Namespace, t.Namespace)
 			}
 		}
@@ -126,11 +126,6 @@ func Namespaces(targets []Target) []record.Namespace {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// refused is a refusal with a remedy.
-func refused(remedy, format string, args ...any) error {
-	return fault.New(fault.Refused, fmt.Sprintf(format, args...), remedy)
 }
 
 // ReasonNone: the repository has no target at all.
