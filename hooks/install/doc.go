@@ -102,7 +102,8 @@
 //     can be told from an edited one wherever a run ends. Without a manifest, a script is refship's if it is exactly
 //     what script writes.
 //   - What another hook does is read from its text by plain rules, and it is never run to find out. It is a dispatcher
-//     if it has a pattern such as "$name.d"/*. Where no rule decides, and a hook could be lost, install refuses.
+//     if it has a pattern such as "$name.d"/*, or gives that directory to run-parts. If it only speaks of such a
+//     directory, and one with hooks in it exists, install refuses.
 //
 // # The earlier hook
 //
