@@ -33,20 +33,7 @@ func bothEtcds(t *testing.T, run func(*authEtcd)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := &authEtcd{T: t, url: serve(t)}
-			open := e.dial("")
-			ctx := t.Context()
-			for _, step := range []func() error{
-				func() error { _, err := open.UserAdd(ctx, "root", "secret"); return err },
-				func() error { _, err := open.UserGrantRole(ctx, "root", "root"); return err },
-				func() error { _, err := open.UserAdd(ctx, "ship", "secret"); return err },
-				func() error { _, err := open.RoleAdd(ctx, "ship"); return err },
-				func() error { _, err := open.UserGrantRole(ctx, "ship", "ship"); return err },
-				func() error { _, err := open.AuthEnable(ctx); return err },
-			} {
-				if err := step(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			fixture.EnableAuth(t, e.dial(""))
 			e.root = e.dial("root")
 			run(e)
 		})

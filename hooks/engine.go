@@ -38,6 +38,7 @@ type Config struct {
 	Observe    func(Report)               // is told of each push and requested deploy at its end; may be nil
 	Remedy     func(error) string         // words a remedy; nil: fault.RemedyOf
 	Redeploy   func(target.Target) string // the command that deploys a target's ref; nil: ssh HOST deploy
+	Override   func(target.Target) string // with Redeploy: the same, over a head that the ref does not contain
 	Log        *slog.Logger
 }
 
@@ -106,7 +107,7 @@ func (e *Engine) redeployTarget(repository string, t target.Target) string {
 // override says how a target's ref replaces a head that it does not contain. An installed hook lets no push force.
 func (e *Engine) override(t target.Target) string {
 	if e.cfg.Redeploy != nil {
-		return "replace it: " + e.cfg.Redeploy(t) + " --force --reason TEXT"
+		return "replace it: " + e.cfg.Override(t)
 	}
 	return "push what shall replace it with: -o deploy.force -o deploy.reason='…'"
 }

@@ -86,7 +86,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 func (q *requested) target(ctx context.Context, t target.Target, at git.OID, several bool) error {
 	d := q.engine.newDelivery(t, q.engine.NewJob(record.KindDeploy, q.name, t, at, q.who))
 	if several {
-		d.label = string(t.Namespace) + ": "
+		d.label = labelOf(t)
 	}
 	one := &run{
 		engine: q.engine, gitDir: q.gitDir, deliveries: []*delivery{d}, out: q.out, client: q.client, gone: errAskerGone,

@@ -42,7 +42,8 @@ func newDeployer(client *etcd.Client, gitDir, signingKey string, log *slog.Logge
 	store := deploy.NewStore(client, lockTTL, log)
 	return &openDeployer{client: client, store: store, Engine: hooks.NewEngine(hooks.Config{
 		Store: store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
-		Redeploy: func(t target.Target) string { return redeployCommand(gitDir, t) }, Log: log,
+		Redeploy: func(t target.Target) string { return redeployCommand(gitDir, t) },
+		Override: func(t target.Target) string { return redeployCommand(gitDir, t) + " --force --reason TEXT" }, Log: log,
 	})}, nil
 }
 

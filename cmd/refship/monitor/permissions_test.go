@@ -42,19 +42,7 @@ func newPermitted(t *testing.T) *permitted {
 		t.Cleanup(func() { client.Close() })
 		return client
 	}
-	open := dial("")
-	for _, step := range []func() error{
-		func() error { _, err := open.UserAdd(ctx, "root", "secret"); return err },
-		func() error { _, err := open.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := open.UserAdd(ctx, "ship", "secret"); return err },
-		func() error { _, err := open.RoleAdd(ctx, "ship"); return err },
-		func() error { _, err := open.UserGrantRole(ctx, "ship", "ship"); return err },
-		func() error { _, err := open.AuthEnable(ctx); return err },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	fixture.EnableAuth(t, dial(""))
 	p := &permitted{T: t, root: dial("root"), repos: repos.Dir{Path: t.TempDir()}}
 	p.health = newHealth(Config{
 		Repos: p.repos, Store: deploy.NewStore(dial("ship"), time.Minute, slog.New(slog.DiscardHandler)),
