@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build demo test fuzz lint vuln clean
+.PHONY: help build demo test torture fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -24,10 +24,15 @@ demo: build ## push this repository into a server of its own and read it back
 # The race detector needs cgo, and so a C compiler; CI has one.
 RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 
-# -count=1: tests run git, ssh and etcd, and Go's test cache does not see whether those have changed.
-test: ## run all tests, unit and end-to-end, with the race detector
+# -count=1: tests run git, ssh and etcd, and Go's test cache does not see whether those have changed. contrib/gotest is go test with the
+# skipped tests named at the end.
+test: ## run all tests, unit and end-to-end, with the race detector; name those that were skipped
 	$(if $(RACE),,@echo 'no C compiler: testing without the race detector')
-	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) ./...
+	CGO_ENABLED=$(if $(RACE),1,0) go run ./contrib/gotest $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) ./...
+
+# What only runs when it is asked for, because it is long; ends with a summary. contrib/torture.sh NAME... runs some of it.
+torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: some half an hour
+	TEST_TIMEOUT=$(TEST_TIMEOUT) contrib/torture.sh
 
 # go test fuzzes one target of one package at a time, so they are asked for first. Without the bound on minimizing, most of a short run
 # goes into making what was found smaller. What fails is kept below testdata/fuzz of its package, where make test runs it from then on.

@@ -13,18 +13,20 @@ require (
 	github.com/dustin/go-humanize v1.0.1
 	// the SSH server: sessions, channels and requests above x/crypto, which stops at the bare protocol
 	github.com/gliderlabs/ssh v0.3.8
-	// git's objects, parsed: commits, trees, modes, oids. It never receives a push: the system's git does
+	// git's objects, parsed: commits, trees, modes. It never receives a push: the system's git does. In tests, a client
 	github.com/go-git/go-git/v5 v5.19.3
 	// tests: says how two values differ, readably
 	github.com/google/go-cmp v0.7.0
 	// makes the UUIDs in the names of mgmt's superblocks, as mgmt does
 	github.com/google/uuid v1.6.0
-	// signatures as ssh-keygen -Y makes them, so that stock tools can check ours
+	// signatures as ssh-keygen -Y makes them, so that stock tools can check refship's
 	github.com/hiddeco/sshsig v0.2.0
 	// /metrics: its text format, histograms, and the metrics of Go and the process
 	github.com/prometheus/client_golang v1.25.0
-	// the diff between a hook of ours and its edited form; in tests, the scripts that run the program
+	// the diff between a refship hook and its edited form; in tests, the scripts that run the program
 	github.com/rogpeppe/go-internal v1.16.0
+	// the file of etcd's database, looked at before etcd opens it: what is damaged there ends the process
+	go.etcd.io/bbolt v1.5.0
 	// etcd's requests and errors by type; matching their text would break with its next version
 	go.etcd.io/etcd/api/v3 v3.7.3
 	// etcd's own TLS settings, for its client and its server
@@ -33,6 +35,8 @@ require (
 	go.etcd.io/etcd/client/v3 v3.7.3
 	// the etcd inside refship serve; nothing else to install for a first push
 	go.etcd.io/etcd/server/v3 v3.7.3
+	// the entries of etcd's log, looked at before etcd opens it
+	go.etcd.io/raft/v3 v3.7.0
 	// tests: finds goroutines that were left behind
 	go.uber.org/goleak v1.3.0
 	// the embedded etcd logs with it and with nothing else; carried over into log/slog
@@ -45,13 +49,19 @@ require (
 	golang.org/x/sync v0.24.0
 	// Linux calls that the standard library lacks, such as openat2, waitid and statfs
 	golang.org/x/sys v0.49.0
+	// subject and author of a commit in another encoding than UTF-8; tables that are never our own
+	golang.org/x/text v0.43.0
 	// the codes of the errors that etcd's client hands on, and how it dials
 	google.golang.org/grpc v1.83.2
+	// reads those entries
+	google.golang.org/protobuf v1.36.12
 	// tests: random inputs, shrunk to small ones when they fail
 	pgregory.net/rapid v1.3.0
 )
 
 require (
+	dario.cat/mergo v1.0.0 // indirect
+	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/ProtonMail/go-crypto v1.1.6 // indirect
 	github.com/anmitsu/go-shlex v0.0.0-20200514113438-38f4b401e2be // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -66,6 +76,7 @@ require (
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus v1.1.0 // indirect
@@ -73,6 +84,7 @@ require (
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
 	github.com/jbenet/go-context v0.0.0-20150711004518-d14ea06fba99 // indirect
 	github.com/jonboulle/clockwork v0.5.0 // indirect
+	github.com/kevinburke/ssh_config v1.2.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/pjbgf/sha1cd v0.7.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
@@ -80,13 +92,13 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/sergi/go-diff v1.3.2-0.20230802210424-5b0b94c5c0d3 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
+	github.com/skeema/knownhosts v1.3.1 // indirect
 	github.com/soheilhy/cmux v0.1.5 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/tmc/grpc-websocket-proxy v0.0.0-20220101234140-673ab2c3ae75 // indirect
+	github.com/xanzy/ssh-agent v0.3.3 // indirect
 	github.com/xiang90/probing v0.0.0-20221125231312-a49e3df8f510 // indirect
-	go.etcd.io/bbolt v1.5.0 // indirect
 	go.etcd.io/etcd/pkg/v3 v3.7.3 // indirect
-	go.etcd.io/raft/v3 v3.7.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.68.0 // indirect
 	go.opentelemetry.io/otel v1.45.0 // indirect
@@ -99,12 +111,10 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	golang.org/x/net v0.61.0 // indirect
-	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260803160001-6ac0973c030d // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 	k8s.io/utils v0.0.0-20260108192941-914a6e750570 // indirect

@@ -26,9 +26,21 @@ fail() {
 	exit 1
 }
 
+# show prints a command as it can be pasted: what a shell would read otherwise is quoted.
+show() {
+	line=
+	for word in "$@"; do
+		case $word in
+		'' | *[!A-Za-z0-9_./:=@%+,-]*) word="'$(printf '%s\n' "$word" | sed "s/'/'\\\\''/g")'" ;;
+		esac
+		line="$line $word"
+	done
+	printf '\n$%s\n' "$line"
+}
+
 # run prints a command and runs it.
 run() {
-	printf '\n$ %s\n' "$*"
+	show "$@"
 	"$@"
 }
 
@@ -91,16 +103,15 @@ for id in 1 2; do
 	commit=$early
 	[ "$id" = 1 ] || commit=$newest
 	run refship checkout "$id" "$scratch/out-$id"
-	printf '\n$ git archive %s | tar -x -C %s\n' "$commit" "$scratch/git-$id"
-	mkdir "$scratch/git-$id"
-	git archive --format=tar "$commit" >"$scratch/git-$id.tar"
-	tar -x -f "$scratch/git-$id.tar" -C "$scratch/git-$id"
+	run mkdir "$scratch/git-$id"
+	run git archive --format=tar --output="$scratch/git-$id.tar" "$commit"
+	run tar -x -f "$scratch/git-$id.tar" -C "$scratch/git-$id"
 	run diff -r "$scratch/git-$id" "$scratch/out-$id"
 done
 
 echo
 echo "== a rewound branch is refused, and nothing moves"
-printf '\n$ git push --force deploy %s:refs/heads/main\n' "$early"
+show git push --force deploy "$early:refs/heads/main"
 if git push --force deploy "$early:refs/heads/main"; then
 	fail "the rewound branch was taken"
 fi

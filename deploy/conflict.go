@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,67 +10,96 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
 // Reasons of refusals. A job's kind is "push" or "deploy".
 const (
-	ReasonCommitOlder    fault.Reason = "commit-older"      // the head's commit contains the job's; About kind, head's id
-	ReasonFileLarge      fault.Reason = "file-large"        // a file is larger than MaxFile
-	ReasonHeadCommit     fault.Reason = "head-is-commit"    // and the job has a directory; About kind, head's id
-	ReasonHeadDirectory  fault.Reason = "head-is-directory" // and the job has a commit; About kind, head's id
-	ReasonHeadUnhashed   fault.Reason = "head-without-hash" // About kind, head's id
-	ReasonHeadUnknown    fault.Reason = "head-unknown"      // to the job's repository; About kind, head's id
-	ReasonNamespaceMixed fault.Reason = "namespace-mixed"   // one is mgmt's, job or head; About repository, target or ""
-	ReasonPathMissing    fault.Reason = "path-missing"      // in the job's commit; About repository, target or ""
+	ReasonCommitOlder fault.Reason = "commit-older" // the head's commit contains the job's; About kind, head's id
+	// and the job has a directory; About kind, head's id, namespace
+	ReasonHeadCommit  fault.Reason = "head-is-commit"
+	ReasonHeadDamaged fault.Reason = "head-damaged" // About kind, head's id
+	// and the job has a commit; About kind, head's id, namespace
+	ReasonHeadDirectory fault.Reason = "head-is-directory"
+	// mgmt's, it seems, and the job's is not; About kind, head's id, namespace
+	ReasonHeadForeign   fault.Reason = "head-foreign"
+	ReasonHeadNewer     fault.Reason = "head-newer"         // a later refship's; About kind, head's id
+	ReasonHeadUnhashed  fault.Reason = "head-without-hash"  // About kind, head's id, namespace
+	ReasonHeadUntrusted fault.Reason = "head-untrusted"     // About kind, head's id and signer, or ""
+	ReasonHeadUnknown   fault.Reason = "head-unknown"       // to the job's repository; About kind, head's id
+	ReasonNotAllowed    fault.Reason = "signer-not-allowed" // the job's; About its fingerprint, or ""
+	// one is mgmt's, job or head; About repository, target or "", namespace
+	ReasonNamespaceMixed fault.Reason = "namespace-mixed"
+	ReasonPathMissing    fault.Reason = "path-missing" // in the job's commit; About repository, target or ""
 )
 
 // ErrLockLost: the chain's lock or head is not what it was when the deploy was prepared. Prepare again.
 var ErrLockLost = errors.New("chain lock lost")
 
-// ConflictError says that the job may not replace the chain's head (fault.Conflict).
+// ConflictError says that the job may not replace the chain's head.
 type ConflictError struct {
+	Kind      fault.Kind // Corrupt: the head cannot be believed; 0 is Conflict
 	Namespace record.Namespace
 	Head      *record.Deploy
 	Why       string       // a sentence about the job and the head
 	Remedy    string       // "": Reason's
 	Reason    fault.Reason // "": there is a Remedy
 	About     []string     // of Reason
+	Rewinds   bool         // the job's ref would lose commits: git wants its own force, too
+	NoForce   string       // the repository that the job's pusher may not force; "": it may, or nobody knows
 }
 
 func (e *ConflictError) Error() string { return e.At() + "; " + e.Why }
 
 // Unwrap gives kind, remedy and reason.
 func (e *ConflictError) Unwrap() error {
-	return &fault.Error{Kind: fault.Conflict, What: e.Error(), Remedy: e.Remedy, Reason: e.Reason, About: e.About}
+	return &fault.Error{Kind: cmp.Or(e.Kind, fault.Conflict), What: e.Error(), Remedy: e.Remedy, Reason: e.Reason,
+		About: e.About}
 }
 
 // At says where the chain is: its head, who deployed it and when.
 func (e *ConflictError) At() string {
-	hash, subject, when := "without a hash", "", ""
-	if e.Head.Hash != "" {
-		hash = e.Head.Hash.Short()
-	}
+	subject, when := "", ""
 	if r := e.Head.Record; r != nil {
 		subject = ` "` + text.Printable(r.Subject) + `"`
 		when = ", " + text.Age(time.Since(r.Time))
 	}
-	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, hash, subject, e.Head.By(), when)
+	return fmt.Sprintf("%s is at deploy %d, %s%s, by %s%s", e.Namespace, e.Head.ID, e.Head.ShortHash(), subject,
+		e.Head.By(), when)
 }
 
 // conflict says that the job may not replace the head.
 func (c *Chain) conflict(job *Job, head *record.Deploy, why, remedy string, reason fault.Reason) error {
 	e := &ConflictError{Namespace: c.ns, Head: head, Why: why, Remedy: remedy, Reason: reason}
 	if reason != "" {
-		e.About = []string{string(job.Kind), head.ID.String()}
+		e.About = []string{string(job.Kind), head.ID.String(), string(c.ns)}
 	}
 	return e
 }
 
+// distrust says that the job may not replace the head, since that cannot be believed.
+func (c *Chain) distrust(job *Job, head *record.Deploy, why string, reason fault.Reason) error {
+	about := []string{string(job.Kind), head.ID.String()}
+	if head.Record != nil {
+		about = append(about, head.Record.Signer)
+	}
+	kind := fault.Corrupt
+	if reason == ReasonHeadNewer {
+		kind = fault.Failed
+	}
+	return &ConflictError{
+		Kind: kind, Namespace: c.ns, Head: head, Why: why, Reason: reason, About: about,
+	}
+}
+
 // catchUp says why the job's commit cannot follow the head's, and where to get what it lacks.
 func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string, reason fault.Reason) {
-	branch := strings.TrimPrefix(job.Ref, "refs/heads/")
+	branch := ""
+	if job.Ref != "" {
+		branch = git.RefArg(job.Ref)
+	}
 	why = "your " + job.Hash().Short() + " does not contain it"
 	if unknown {
 		why = "this repository does not have that commit"
@@ -79,13 +109,20 @@ func catchUp(job *Job, head *record.Deploy, unknown bool) (why, remedy string, r
 	}
 	if from := elsewhere(job, head.Record); from != "" {
 		if head.Record.Ref != "" {
-			branch = text.Printable(strings.TrimPrefix(head.Record.Ref, "refs/heads/"))
+			branch = text.Printable(git.RefArg(head.Record.Ref))
 		}
-		pull := "git pull --rebase URL " + branch + ", with the URL of " + from
+		how := "--rebase"
+		if job.Moved { // what it has would not be in a rebased branch
+			how = "--no-rebase"
+		}
+		pull := "git pull " + how + " URL " + branch + ", with the URL of " + from
 		return "it came from " + from + ", and " + why, "catch up from there: " + pull + "; then " + job.pushAgain(), ""
 	}
 	if unknown {
 		return why, "", ReasonHeadUnknown
+	}
+	if job.Moved {
+		return why, "merge " + head.Hash.Short() + ", which its repository has, then " + job.pushAgain(), ""
 	}
 	return why, strings.TrimSpace("git pull --rebase REMOTE "+branch) + ", then " + job.pushAgain(), ""
 }

@@ -52,7 +52,8 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 		"back\\slash":                 regular("\\"),
 		"$(id)":                       regular("shell"),
 		".hidden/..three":             regular("dots"),
-		"a.b":                         regular("order"), "a/x": regular("order"), "a0": regular("order"), "a-": regular("order"),
+		"a.b":                         regular("order"), "a/x": regular("order"), "a0": regular("order"),
+		"a-":                     regular("order"),
 		strings.Repeat("n", 255): regular("a name of 255 bytes"),
 		"sub/module":             {"160000", oid160},
 	}
@@ -74,7 +75,8 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"to a directory/empty too": "is no directory", "dir": "is a directory", "sub/module": oid160,
-		"none": `no "none"`, "file/x": "is no directory", "../file": `no ".."`, "dir//empty too": `no ""`, "": "is a directory",
+		"none": `no "none"`, "file/x": "is no directory", "../file": `no ".."`, "dir//empty too": `no ""`,
+		"": "is a directory",
 	} {
 		if err := f.chain.Cat(t.Context(), d, path, &b); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("cat %q: %v, want %q", path, err, want)
@@ -98,7 +100,8 @@ func TestListTellsOneDirectoryOrOneFile(t *testing.T) {
 		}
 	}
 	stop := errors.New("stop")
-	if err := f.chain.List(t.Context(), d, "", true, func(string, tree.Entry) error { return stop }); !errors.Is(err, stop) {
+	if err := f.chain.List(t.Context(), d, "", true, func(string, tree.Entry) error { return stop }); !errors.Is(err,
+		stop) {
 		t.Errorf("list: %v, want the callback's error", err)
 	}
 }
@@ -129,7 +132,8 @@ func TestSizesAroundAChunk(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	all := files{}
-	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize, 2*tree.ChunkSize + 1} {
+	for _, size := range []int{tree.ChunkSize - 1, tree.ChunkSize, tree.ChunkSize + 1, 2 * tree.ChunkSize,
+		2*tree.ChunkSize + 1} {
 		all[fmt.Sprint(size)] = regular(noise(size))
 	}
 	all["9.5 MB"] = regular(noise(9_500_000))
@@ -235,17 +239,21 @@ func TestAFileBecomesSomethingElseAndBack(t *testing.T) {
 
 func TestTreesThatNoFileSystemHoldsAreRefused(t *testing.T) {
 	f := newSetup(t)
-	long := strings.Repeat("d/", 2050)
+	long := strings.Repeat(strings.Repeat("d", 99)+"/", 41)
 	for name, c := range map[string]struct {
 		all           files
 		message, hint string
 	}{
-		"name":      {files{"dir/" + strings.Repeat("n", 256): regular("x")}, "name is 256 bytes (limit 255)", "shorten the name"},
-		"path":      {files{long + "x": regular("x")}, " bytes (limit 4095)", "shorten the name"},
-		"long link": {files{"dir/l": {"120000", strings.Repeat("t", 4096)}}, `symbolic link "dir/l" has a target of 4096 bytes`, "remove the link"},
-		"NUL link":  {files{"dir/l": {"120000", "a\x00b"}}, `symbolic link "dir/l" has a NUL`, "remove the link"},
-		"no link":   {files{"dir/l": {"120000", ""}}, `symbolic link "dir/l" has a target of 0 bytes`, "remove the link"},
-		"huge link": {files{"dir/l": {"120000", strings.Repeat("t", 3<<20)}}, `symbolic link "dir/l" has a target of 3145728 bytes`, "remove the link"},
+		"name": {files{"dir/" + strings.Repeat("n", 256): regular("x")}, "name is 256 bytes (limit 255)",
+			"shorten the name"},
+		"path":  {files{long + "x": regular("x")}, " bytes (limit 4095)", "shorten the name"},
+		"depth": {files{strings.Repeat("d/", 200) + "x": regular("x")}, " has 201 elements (limit 200)", "shorten the name"},
+		"long link": {files{"dir/l": {"120000", strings.Repeat("t", 4096)}},
+			`symbolic link "dir/l" has a target of 4096 bytes`, "remove the link"},
+		"NUL link": {files{"dir/l": {"120000", "a\x00b"}}, `symbolic link "dir/l" has a NUL`, "remove the link"},
+		"no link":  {files{"dir/l": {"120000", ""}}, `symbolic link "dir/l" has a target of 0 bytes`, "remove the link"},
+		"huge link": {files{"dir/l": {"120000", strings.Repeat("t", 3<<20)}},
+			`symbolic link "dir/l" has a target of 3145728 bytes`, "remove the link"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.job(f.repo.commit(name, c.all)))
@@ -276,11 +284,11 @@ func TestALinkWhoseTargetWasAFile(t *testing.T) {
 // A subtree that etcd has already, moved to where its paths are too long.
 func TestAMovedSubtreeIsTooDeep(t *testing.T) {
 	f := newSetup(t)
-	low := strings.Repeat("l/", 1500) + "file"
+	low := strings.Repeat(strings.Repeat("l", 99)+"/", 30) + "file"
 	d := f.deploy(f.repo.commit("low", files{"a/" + low: regular("x")}))
-	high := strings.Repeat("h/", 700)
+	high := strings.Repeat(strings.Repeat("h", 99)+"/", 14)
 	_, _, err := f.do(f.job(f.repo.commit("high", files{high + low: regular("x")}, d.Hash.OID())))
-	fixture.WantFault(t, fault.Refused, err, "is 4404 bytes (limit 4095)", "shorten the name")
+	fixture.WantFault(t, fault.Refused, err, "is 4099 bytes (limit 4095)", "shorten the name")
 }
 
 func TestTreeBombIsRefusedQuickly(t *testing.T) {
@@ -303,7 +311,7 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 			}
 			start := time.Now()
 			_, _, err := f.do(f.job(f.repo.commitTree(at)))
-			fixture.WantFault(t, fault.Refused, err, "the tree holds more than", "give the target a path")
+			fixture.WantFault(t, fault.Refused, err, "the tree has at least ", "give the target a path")
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
@@ -317,7 +325,8 @@ func TestTreeBombIsRefusedQuickly(t *testing.T) {
 func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 	f := newSetup(t)
 	f.path = "srv/web"
-	all := files{"README": regular("r"), "srv/other": regular("o"), "srv/web/index": regular("i"), "srv/web/css/a": regular("a")}
+	all := files{"README": regular("r"), "srv/other": regular("o"), "srv/web/index": regular("i"),
+		"srv/web/css/a": regular("a")}
 	d := f.deploy(f.repo.commit("all", all))
 	f.sameAsGit(d)
 	keys := f.dump()
@@ -348,17 +357,21 @@ func TestCheckoutIntoWhatCannotBe(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.repo.commit("all", files{"a": regular("a")}))
 	dir := t.TempDir()
-	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already", "does not exist yet")
-	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet), `to make "where" in`, "make it first")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, dir, quiet), "is there already",
+		"does not exist yet")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "no", "where"), quiet),
+		`to make "where" in`, "make it first")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet), "is there already", "")
+	fixture.WantFault(t, fault.Failed, f.chain.Checkout(t.Context(), d, filepath.Join(dir, "link"), quiet),
+		"is there already", "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("checkout left %v, %v", left, err)
 	}
 	var progress []text.Progress
-	if err := f.chain.Checkout(t.Context(), d, filepath.Join(dir, "new")+"/", func(p text.Progress) { progress = append(progress, p) }); err != nil {
+	if err := f.chain.Checkout(t.Context(), d, filepath.Join(dir, "new")+"/",
+		func(p text.Progress) { progress = append(progress, p) }); err != nil {
 		t.Fatal(err)
 	}
 	want := text.Progress{Step: "writing", Files: 1, FilesTotal: 1, Bytes: 1}

@@ -42,7 +42,8 @@ func (f *setup) diff(a, b *record.Deploy) (lines []string) {
 // gitDiff is the same of git, without its letter for what happened.
 func (f *setup) gitDiff(a, b string) (lines []string) {
 	f.Helper()
-	fields := bytes.Split(bytes.TrimSuffix(f.repo.run(nil, "diff-tree", "-r", "-z", "--no-renames", "--raw", a, b), []byte{0}), []byte{0})
+	fields := bytes.Split(bytes.TrimSuffix(f.repo.run(nil, "diff-tree", "-r", "-z", "--no-renames", "--raw", a, b),
+		[]byte{0}), []byte{0})
 	for i := 0; i+1 < len(fields); i += 2 {
 		what := string(fields[i])
 		lines = append(lines, what[:strings.LastIndex(what, " ")]+" "+string(fields[i+1]))
@@ -140,13 +141,12 @@ func TestDiffEndsWithItsCallersError(t *testing.T) {
 
 func TestDiffOfAForeignDeploy(t *testing.T) {
 	f := newSetup(t)
+	f.mgmts = true
 	a := f.deploy(f.one())
 	f.foreign(2, "")
 	for _, pair := range [][2]*record.Deploy{{a, f.get(2)}, {f.get(2), a}} {
 		err := f.chain.Diff(t.Context(), pair[0], pair[1], func(store.Change) error { return nil })
-		if err == nil || !strings.Contains(err.Error(), "it is foreign") {
-			t.Errorf("got %v", err)
-		}
+		fixture.WantFault(t, fault.Corrupt, err, "read deploy 2: it is foreign: verify ", "backup")
 	}
 }
 
@@ -174,7 +174,8 @@ func TestDiffChecksEachNodeItReads(t *testing.T) {
 	if checked != 6 {
 		t.Errorf("%d nodes", checked)
 	}
-	if got := f.diff(a, b); len(got) != 1 || !slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, " d/e/f") }) {
+	if got := f.diff(a, b); len(got) != 1 ||
+		!slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, " d/e/f") }) {
 		t.Errorf("diff %q", got)
 	}
 }

@@ -104,14 +104,16 @@ func TestDeploysOfADirectory(t *testing.T) {
 	f := newSetup(t)
 	dir := filepath.Join(t.TempDir(), "si\x1bte")
 	f.write(dir, files{
-		"a": regular("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": regular("one"), "sub/empty": regular(""),
-		"large": regular(strings.Repeat("0123456789", 250_000)),
+		"a": regular("one"), "run": {"100755", "#!/bin/sh\n"}, "sub/link": {"120000", "../a"}, "sub/same": regular("one"),
+		"sub/empty": regular(""),
+		"large":     regular(strings.Repeat("0123456789", 250_000)),
 	})
 	first := f.deployDir(dir)
 	r := *first.Record
-	r.Time, r.TreeSHA256, r.TreeSize, r.Tree, r.Hash = time.Time{}, tree.SHA256{}, 0, tree.OID{}, ""
+	r.Chain, r.Time, r.TreeSHA256, r.TreeSize, r.Tree, r.Hash = "", time.Time{}, tree.SHA256{}, 0, tree.OID{}, ""
 	want := record.Record{
-		Format: 1, ID: 1, Kind: record.KindDeploy, Files: 6, Frontend: record.Files, Settings: map[string]string{},
+		Format: 1, Namespace: namespace, ID: 1, Kind: record.KindDeploy, Undone: []record.Undone{}, Files: 6,
+		Frontend: record.Files, Settings: map[string]string{},
 		Subject: "directory si\x1bte", Pusher: record.Pusher{Name: "ada", Via: "os"}, Server: "host", Signer: r.Signer,
 	}
 	if diff := cmp.Diff(want, r, cmpopts.EquateComparable(tree.OID{})); diff != "" {
@@ -131,7 +133,8 @@ func TestDeploysOfADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	dry, err := f.chain.Prepare(t.Context(), nil, f.dirJob(dir), quiet)
-	if err != nil || dry.Modified != 1 || dry.Changed != 1 || dry.NewContents != 0 || dry.Files != 7 || len(dry.Verdict.Commits) != 0 {
+	if err != nil || dry.Modified != 1 || dry.Changed != 1 || dry.NewContents != 0 || dry.Files != 7 ||
+		len(dry.Verdict.Commits) != 0 {
 		t.Errorf("dry run: %+v, %v", dry, err)
 	}
 	moded := f.deployDir(dir)
@@ -206,7 +209,8 @@ func TestDirectoriesAndCommits(t *testing.T) {
 			t.Fatalf("forced: %+v, %v", d, err)
 		}
 	}
-	refused(job, `"one", by ada, just now; that is commit `+commit.String()[:7]+", and your "+short+" is a plain directory",
+	refused(job, `"one", by ada, just now; that is commit `+commit.String()[:7]+", and your "+short+
+		" is a plain directory",
 		"head-is-commit deploy")
 	if d := f.get(2); d.Record.Commits != 0 || f.objects() != 1 {
 		t.Errorf("record %s", d.RecordBytes)
@@ -214,7 +218,8 @@ func TestDirectoriesAndCommits(t *testing.T) {
 	f.write(dir, files{"a": regular("two")})
 	f.deployDir(dir)
 	push := f.job(commit)
-	refused(push, `"directory site", by ada, just now; that is a plain directory, and your `+commit.String()[:7]+" is a commit", "head-is-directory push")
+	refused(push, `"directory site", by ada, just now; that is a plain directory, and your `+commit.String()[:7]+
+		" is a commit", "head-is-directory push")
 	hand := f.dirJob(dir)
 	refused(hand, "is a plain directory", "head-is-commit deploy")
 	byHand := f.job(commit)
@@ -242,14 +247,25 @@ func TestDirectoryAfterARollback(t *testing.T) {
 	job := f.dirJob(dir)
 	for previous, undoes := range map[string]bool{job.Dir.Root().String(): true, strings.Repeat("cd", 20): false} {
 		f.headKeys(&record.Record{
-			ID: 7, Kind: record.KindRollback, Hash: record.Hash("tree:" + strings.Repeat("ab", 20)), PreviousHash: record.Hash("tree:" + previous),
+			ID: 7, Kind: record.KindRollback, Hash: record.Hash("tree:" + strings.Repeat("ab", 20)),
+			PreviousHash: record.Hash("tree:" + previous),
+			Undone:       []record.Undone{{ID: 6, Hash: record.Hash("tree:" + previous)}},
 		}, "")
+		job.Again = 0
+		if undoes {
+			_, err := f.chain.Check(t.Context(), job)
+			fixture.WantFault(t, fault.Conflict, err, "is that of deploy 6, which", "head-undone deploy 7")
+			job.Again = 7
+		}
 		v := f.verdict(job)
-		if (v.Undoes != nil) != undoes || v.Forced != nil {
-			t.Errorf("undoes %v, want %t", v.Undoes, undoes)
+		if (len(v.Back) != 0) != undoes || v.Forced != nil {
+			t.Errorf("brings back %v, want %t", v.Back, undoes)
 		}
 	}
-	d := f.deployDir(dir)
+	d, _, err := f.do(job)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.sameAsDirectory(d, dir)
 }
 
@@ -283,13 +299,15 @@ func TestDirectoryThatChanges(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	large := strings.Repeat("0123456789", 250_000)
-	for name, change := range map[string]files{"another content": {"large": regular(strings.Replace(large, "9", "x", 1))}, "longer": {"large": regular(large + "0")}} {
+	for name, change := range map[string]files{"another content": {"large": regular(strings.Replace(large, "9", "x", 1))},
+		"longer": {"large": regular(large + "0")}} {
 		dir := t.TempDir()
 		f.write(dir, files{"a": regular("one"), "large": regular(large)})
 		job := f.dirJob(dir)
 		p, lock := f.prepare(job)
 		f.write(dir, change)
-		fixture.WantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`, "deploy again when nothing writes to it")
+		fixture.WantFault(t, fault.Failed, p.Upload(t.Context(), quiet), `"large" changed while it was read`,
+			"deploy again when nothing writes to it")
 		if err := lock.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -327,7 +345,8 @@ func TestDirectoryForMgmt(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	dir, out := t.TempDir(), t.TempDir()
-	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)), "link": {"120000", "files/large"}})
+	f.write(dir, files{"main.mcl": regular("print \"hello\" {}\n"), "files/large": regular(strings.Repeat("x", 1_100_000)),
+		"link": {"120000", "files/large"}})
 	job := f.dirJob(dir)
 	job.Frontend = record.Auto
 	if err := f.verdict(job).WriteTree(t.Context(), job.Source(), out, 1<<30, quiet); err != nil {
@@ -377,5 +396,5 @@ func TestDirectoryIsRefused(t *testing.T) {
 	keys := f.dump()
 	f.put(namespace+"/deploy/1/record", strings.Replace(keys[namespace+"/deploy/1/record"], `"tree":"ab`, `"tree":"cd`, 1))
 	_, err = f.chain.Head(t.Context())
-	fixture.WantFault(t, fault.Corrupt, err, "the deploy hash tree:abab", "restore it from a backup")
+	fixture.WantFault(t, fault.Corrupt, err, "hash is out of bounds: tree:abab", "restore it from a backup")
 }

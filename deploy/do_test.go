@@ -9,10 +9,12 @@ import (
 	"refship/deploy/text"
 )
 
-// Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload, publish, and again if the lock was
-// lost on the way. The lock is waited for up to wait. already says that nothing was written, since the head, which is
-// returned, was this very deploy (Verdict.Already) or, with another commit, has the same below the job's path (Same).
-func (c *Chain) Do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (d *record.Deploy, already bool, err error) {
+// Do is the whole way for a job, as package hooks goes it with its own say in between: check, lock, prepare, upload,
+// publish, and again if the lock was lost on the way. The lock is waited for up to wait. already says that nothing was
+// written, since the head, which is returned, was this very deploy (Verdict.Already) or, with another commit, has the
+// same below the job's path (Same).
+func (c *Chain) Do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (
+	d *record.Deploy, already bool, err error) {
 	const tries = 3
 	for range tries {
 		if d, already, err = c.do(ctx, who, job, wait, progress); !errors.Is(err, ErrLockLost) {
@@ -22,7 +24,8 @@ func (c *Chain) Do(ctx context.Context, who record.Holder, job *Job, wait time.D
 	return d, already, err
 }
 
-func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (*record.Deploy, bool, error) {
+func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.Duration, progress func(text.Progress)) (
+	*record.Deploy, bool, error) {
 	v, err := c.Check(ctx, job)
 	if err != nil {
 		return nil, false, err
@@ -39,12 +42,15 @@ func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.D
 	if err != nil {
 		return nil, false, err
 	}
+	defer p.Drop()
 	if p.Verdict.Idle() {
 		return p.Verdict.Head, true, nil
 	}
-	if err := (&Store{client: c.client}).CheckRoom(ctx, []*Prepared{p}); err != nil {
+	give, err := (&Store{client: c.client}).TakeRoom(ctx, []*Prepared{p})
+	if err != nil {
 		return nil, false, err
 	}
+	defer give()
 	if err := p.Upload(ctx, progress); err != nil {
 		return nil, false, err
 	}

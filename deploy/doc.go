@@ -15,23 +15,27 @@
 //	verdict.go  chain.Check(job)           may the job replace the head? is there anything to do?
 //	lock.go     chain.Lock(holder)         one writer at a time
 //	prepare.go  chain.Prepare(lock, job)   the verdict again, under the lock; what does etcd lack?
-//	room.go     store.CheckRoom(prepared)  does it fit into etcd?
+//	room.go     store.TakeRoom(prepared)   does it fit into etcd, and below the namespace's limit?
 //	upload.go   prepared.Upload()          contents, then nodes, bottom-up; they are not visible yet
 //	publish.go  prepared.Publish()         one txn: all of it or nothing; it gives the lock back
 //
-// Prepare without a lock tells what a deploy would do, and writes nothing. Its parts are plan.go (which directories
-// etcd lacks), contents.go (files), objects.go (commits), mgmt.go (what mgmt reads) and changes.go (what differs from
-// the head). hold.go refuses while a chain is on hold; relation.go relates a job to a head; conflict.go words why a job
-// may not replace it.
+// Prepare without a lock tells what a deploy would do, and writes nothing. Package plan is what it and Upload do: the
+// tree, what etcd lacks of it, and the order in which that is put. hold.go holds chains and resumes them;
+// rollback.go publishes an earlier deploy again; undone.go keeps what was taken back from coming back unseen;
+// relation.go relates a job to a head; conflict.go words why a job may not replace it. stored.go counts what a
+// namespace holds.
+//
+// mend.go writes single keys again, and mgmtparts.go says what mgmt needs of a stored deploy: both for package scrub.
 //
 // Package store reads a chain, and a [Chain] does all that it does.
 //
 // # The verdict
 //
 // A commit may follow a commit that it contains, and a directory any other directory: a directory has no history.
-// Force overrides what this comparison refuses, and nothing else: not a hold, a lock or a damaged head. A job with a
-// path below which nothing differs from the head makes no deploy. After either, the head may be any number of commits
-// behind the next job's.
+// Force overrides what this comparison refuses, and a head that is damaged or not trusted; it overrides no hold and no
+// lock. What a rollback or a forced deploy took back is named by every later record, and comes back only with a job
+// that names the head. A job with a path below which nothing differs from the head makes no deploy. After either, the
+// head may be any number of commits behind the next job's.
 //
 // The files of a directory are read again while it is prepared and uploaded. One that has changed since the directory
 // was read ends the deploy.
@@ -42,16 +46,18 @@
 //
 // # Invariants
 //
-//   - A deploy exists if its record or its payload does. Both appear in one txn together with hash, signature and head.
-//   - If a tree key exists, everything below it exists. Uploading goes bottom-up: contents are acknowledged before the
-//     node that names them, a node before the node above it, all of it before the publish. So a node that is there
-//     needs no look below it, and a deploy costs what changed.
+//   - A deploy exists if any of its keys does: hash, record, signature and payload appear in one txn, together with
+//     head. Without record and payload it is damaged.
+//   - If a tree key exists, everything below it exists (package plan), and all of it is there before the publish. So a
+//     node that is there needs no look below it, and a deploy costs what changed.
 //   - Contents, nodes and git objects are addressed by their hash: they are not visible before a record leads to
 //     them, and writing one twice changes nothing.
 //   - The publishing txn compares the head with what Check saw, and the lock's create revision. If its answer is lost,
 //     one txn takes the lock away and reads the record: after that the first can no longer be applied.
 //   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no
 //     longer kept alive: other processes wait for no longer than the lease's time.
+//   - NS/refship/stored never tells less than what deploys of refship have in the namespace (stored.go): what an upload
+//     brings is counted before it is there, by who holds the lock, and an upload stops where the lock is lost.
 //   - Once a deploy is uploaded, nothing of its contents stays in memory.
 //
 // # Errors

@@ -29,24 +29,29 @@ type outage struct {
 }
 
 var faults = map[string]outage{
-	"slow":                        {passes: true},
-	"unavailable":                 {err: status.Error(codes.Unavailable, "transport is closing"), kind: etcd.ErrUnreachable, passes: true},
-	"unavailable, applied":        {err: status.Error(codes.Unavailable, "transport is closing"), applied: true, kind: etcd.ErrUnreachable, passes: true},
-	"no answer":                   {err: context.DeadlineExceeded, kind: etcd.ErrUnreachable},
-	"no answer, applied":          {err: context.DeadlineExceeded, applied: true, kind: etcd.ErrUnreachable},
-	"no leader":                   {err: rpctypes.ErrNoLeader, kind: etcd.ErrUnreachable, passes: true},
-	"leader changed":              {err: rpctypes.ErrLeaderChanged, kind: etcd.ErrUnreachable, passes: true},
-	"leader changed, applied":     {err: rpctypes.ErrLeaderChanged, applied: true, kind: etcd.ErrUnreachable, passes: true},
+	"slow": {passes: true},
+	"unavailable": {err: status.Error(codes.Unavailable, "transport is closing"),
+		kind: etcd.ErrUnreachable, passes: true},
+	"unavailable, applied": {err: status.Error(codes.Unavailable, "transport is closing"), applied: true,
+		kind: etcd.ErrUnreachable, passes: true},
+	"no answer":          {err: context.DeadlineExceeded, kind: etcd.ErrUnreachable},
+	"no answer, applied": {err: context.DeadlineExceeded, applied: true, kind: etcd.ErrUnreachable},
+	"no leader":          {err: rpctypes.ErrNoLeader, kind: etcd.ErrUnreachable, passes: true},
+	"leader changed":     {err: rpctypes.ErrLeaderChanged, kind: etcd.ErrUnreachable, passes: true},
+	"leader changed, applied": {err: rpctypes.ErrLeaderChanged, applied: true, kind: etcd.ErrUnreachable,
+		passes: true},
 	"too many requests":           {err: rpctypes.ErrTooManyRequests, passes: true},
 	"old revision of permissions": {err: rpctypes.ErrAuthOldRevision, passes: true},
 	"full":                        {err: rpctypes.ErrNoSpace, kind: etcd.ErrFull},
-	"full, applied":               {err: rpctypes.ErrNoSpace, applied: true, kind: etcd.ErrFull}, // etcd's quota is asked after it has applied
-	"permission denied":           {err: rpctypes.ErrPermissionDenied, kind: etcd.ErrDenied},
-	"invalid token":               {err: rpctypes.ErrInvalidAuthToken, kind: etcd.ErrDenied},
-	"compacted":                   {err: rpctypes.ErrCompacted},
+	// etcd's quota is asked after it has applied
+	"full, applied":     {err: rpctypes.ErrNoSpace, applied: true, kind: etcd.ErrFull},
+	"permission denied": {err: rpctypes.ErrPermissionDenied, kind: etcd.ErrDenied},
+	"invalid token":     {err: rpctypes.ErrInvalidAuthToken, kind: etcd.ErrDenied},
+	"compacted":         {err: rpctypes.ErrCompacted},
 }
 
-// inject lets a fault happen to requests first, first+1, … up to last, counted from 1. What asks for the count gets it.
+// inject lets a fault happen to requests first, first+1, … up to last, counted from 1. What asks for the count gets
+// it.
 func (f *setup) inject(x outage, first, last int) (count func() int) {
 	var mu sync.Mutex
 	n := 0
@@ -81,8 +86,8 @@ func (f *setup) inject(x outage, first, last int) (count func() int) {
 	}
 }
 
-// A fault at any one request of a deploy leaves the old chain or the new one, whole; it is named, and the next deploy of
-// the same process works.
+// A fault at any one request of a deploy leaves the old chain or the new one, whole; it is named, and the next deploy
+// of the same process works.
 func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 	for name, x := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +125,7 @@ func TestAFaultAtEveryRequestOfADeploy(t *testing.T) {
 func (f *setup) afterFault(x outage, where string, commit tree.OID, d *record.Deploy, err error) {
 	f.Helper()
 	complete(f.TB, f.dump())
-	id, _ := f.head()
+	id := f.head()
 	var was record.ID
 	if id > 0 && f.get(id).Hash == record.Hash(commit.String()) {
 		was = id - 1

@@ -64,7 +64,7 @@ func newSetupOn(t testing.TB, client *clientv3.Client) *setup {
 func (f *setup) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
 
 func (f *setup) newStoreFor(ttl time.Duration) *deploy.Store {
-	s := deploy.NewStore(f.client, ttl, discard())
+	s := deploy.NewStore(f.client, deploy.Config{LeaseTTL: ttl, Log: discard()})
 	f.Cleanup(func() {
 		if err := s.Close(context.WithoutCancel(f.Context())); err != nil {
 			f.Errorf("close store: %v", err)
@@ -148,7 +148,8 @@ func (f *setup) job(commit tree.OID) *deploy.Job {
 	}
 }
 
-var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host", Server: "SHA256:server"}
+var holder = record.Holder{User: "ada", Repository: "config", Ref: "refs/heads/main", Host: "host",
+	Server: "SHA256:server"}
 
 func quiet(text.Progress) {}
 
@@ -210,18 +211,23 @@ func (f *setup) delete(key string) {
 	}
 }
 
-// dump gives every key with its value.
-func (f *setup) dump() map[string]string {
+// value reads a key, "" if it is not there.
+func (f *setup) value(key string) string {
 	f.Helper()
-	resp, err := f.tap.KV.Get(context.WithoutCancel(f.Context()), "/", clientv3.WithPrefix())
+	resp, err := f.tap.KV.Get(f.Context(), key)
 	if err != nil {
 		f.Fatal(err)
 	}
-	all := map[string]string{}
-	for _, kv := range resp.Kvs {
-		all[string(kv.Key)] = string(kv.Value)
+	if len(resp.Kvs) == 0 {
+		return ""
 	}
-	return all
+	return string(resp.Kvs[0].Value)
+}
+
+// dump gives every key with its value.
+func (f *setup) dump() map[string]string {
+	f.Helper()
+	return fixture.Dump(f.TB, f.tap.KV)
 }
 
 // sameAsGit checks that a deploy reads back as git has it: a checkout against git archive, the list against

@@ -35,14 +35,20 @@ func TestForgedRecord(t *testing.T) {
 	}
 	_, err = f.chain.Get(t.Context(), 2)
 	fixture.WantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
-	var seen []record.ID
+	var seen, damaged []record.ID
 	err = f.chain.Log(t.Context(), 0, func(d *record.Deploy) error {
 		seen = append(seen, d.ID)
+		if d.Damage != nil {
+			damaged = append(damaged, d.ID)
+			fixture.WantFault(t, fault.Corrupt, d.Damage, "deploy/2/signature", "")
+		}
 		return nil
 	})
-	fixture.WantFault(t, fault.Corrupt, err, "deploy/2/signature", "")
-	if len(seen) != 1 || seen[0] != 3 {
-		t.Errorf("before the error, Log told of %v, want 3 only", seen)
+	if err != nil {
+		t.Error(err)
+	}
+	if len(seen) != 3 || len(damaged) != 1 || damaged[0] != 2 {
+		t.Errorf("Log told of %v, damaged %v", seen, damaged)
 	}
 }
 
@@ -74,16 +80,48 @@ func TestPathsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// Of an annotated tag only the commit can be deployed, and the message says how.
+// An annotated tag of anything but a commit is refused, and the message says what to push.
 func TestWhatIsNoCommitIsRefused(t *testing.T) {
 	f := newSetup(t)
 	commit := f.repo.commit("one", files{"a.txt": regular("one\n")})
-	f.repo.Git("tag", "-a", "-m", "live", "live", commit.String())
+	f.repo.Git("tag", "-a", "-m", "live", "live", commit.String()+"^{tree}")
 	job := f.job(f.repo.OID("rev-parse", "live"))
 	job.Ref = "refs/tags/live"
+	if err := job.Peel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	_, _, err := f.do(job)
-	fixture.WantFault(t, fault.Refused, err, "is no commit", "TAG^{commit}:refs/tags/live")
+	fixture.WantFault(t, fault.Refused, err, "is no commit", "an annotated tag of a commit")
 	if strings.Contains(err.Error(), "object not found") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestPeel: an annotated tag is for the record, and the commit that it names for everything else.
+func TestPeel(t *testing.T) {
+	f := newSetup(t)
+	commit := f.repo.commit("one", files{"a.txt": regular("one\n")})
+	f.repo.Git("tag", "-a", "-m", "live", "live", commit.String())
+	tag := f.repo.OID("rev-parse", "live")
+	branch := f.job(tag)
+	if err := branch.Peel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := f.do(branch)
+	fixture.WantFault(t, fault.Refused, err, "is no commit", "push a commit") // git takes no tag there
+	job := f.job(tag)
+	job.Ref = "refs/tags/live"
+	for range 2 { // a deploy that begins anew peels again
+		if err := job.Peel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, _, err := f.do(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := record.Tag{OID: tag.String()}
+	if d.Hash != record.CommitHash(commit) || d.Record.Tag != want {
+		t.Errorf("got %s, %+v", d.Hash, d.Record.Tag)
 	}
 }

@@ -44,9 +44,11 @@ func between(t *testing.T, marker string) (before, inside, after string) {
 func (f *setup) example() *record.Deploy {
 	f.Helper()
 	d := f.deploy(f.repo.commit("greet\n", files{
-		"motd": regular("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": regular(""), "message": {"120000", "motd"},
+		"motd": regular("hello\n"), "bin/run": {"100755", "#!/bin/sh\ncat motd\n"}, "empty": regular(""),
+		"message": {"120000", "motd"},
 	}))
 	r := *d.Record
+	r.Chain = "c0ffee00c0ffee00c0ffee00c0ffee00"
 	r.Time = time.Date(2026, 1, 1, 12, 0, 0, 345e6, time.UTC)
 	record, err := (*record.Record).Encode(&r)
 	if err != nil {
@@ -58,6 +60,7 @@ func (f *setup) example() *record.Deploy {
 	}
 	f.put(namespace+"/deploy/1/record", string(record))
 	f.put(namespace+"/deploy/1/signature", string(signature))
+	f.put(own+"stored", fmt.Sprintf(`{"bytes":%d,"unsure":0,"deploy":1}`, f.holds()))
 	return f.get(1)
 }
 
@@ -106,12 +109,23 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 	f := newSetupOn(t, e.Client())
 	f.example()
 	_, script, _ := between(t, "by hand")
+	first := f.dump()
+	f.deploy(f.repo.commit("second", files{"motd": regular("hello\n")}, f.get(1).Hash.OID()))
 	script = strings.TrimSuffix(strings.TrimPrefix(script, "```sh\n"), "```\n")
-	if out, err := f.byHand(script, e.Addr()); err != nil || strings.Count(out, ": OK") != 2+4 || !strings.Contains(out, "Good \"refship\" signature") {
-		t.Fatalf("%v\n%s", err, out)
+	for n, good := range map[int]int{1: 2 + 4, 2: 1 + 1 + 1} { // nodes, contents, the record below
+		if out, err := f.byHand(script, e.Addr(), n); err != nil || strings.Count(out, ": OK") != good ||
+			!strings.Contains(out, "Good \"refship\" signature") {
+			t.Fatalf("deploy %d: %v\n%s", n, err, out)
+		}
 	}
+	below := f.dump()[namespace+"/deploy/1/record"]
+	f.put(namespace+"/deploy/1/record", strings.Replace(below, "c0ffee", "decade", 1))
+	if out, err := f.byHand(script, e.Addr(), 2); err == nil {
+		t.Errorf("the record below is another, and the commands did not notice:\n%s", out)
+	}
+	f.put(namespace+"/deploy/1/record", below)
 	for key, value := range f.dump() {
-		if key == own+"head" {
+		if _, ok := first[key]; !ok || key == own+"head" || key == own+"stored" { // not of deploy 1
 			continue
 		}
 		damaged := []byte(value + "x")
@@ -120,14 +134,14 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 			damaged[len(damaged)/2] ^= 1
 		}
 		f.put(key, string(damaged))
-		if out, err := f.byHand(script, e.Addr()); err == nil {
+		if out, err := f.byHand(script, e.Addr(), 1); err == nil {
 			t.Errorf("%s is damaged, and the commands did not notice:\n%s", key, out)
 		}
 		f.put(key, value)
 	}
 }
 
-func (f *setup) byHand(script, addr string) (string, error) {
+func (f *setup) byHand(script, addr string, n int) (string, error) {
 	dir := f.TempDir()
 	f.writeFile(filepath.Join(dir, "trusted"), "refship "+authorized(f.signer))
 	f.writeFile(filepath.Join(dir, "script"), "set -eu -o pipefail\n"+script)
@@ -135,7 +149,7 @@ func (f *setup) byHand(script, addr string) (string, error) {
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=http://" + addr,
-		"ns=" + namespace, "n=1", "trusted=trusted", "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
+		"ns=" + namespace, fmt.Sprint("n=", n), "trusted=trusted", "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
 	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

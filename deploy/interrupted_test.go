@@ -88,7 +88,8 @@ func deepTree() files {
 
 var errCut = errors.New("cut off")
 
-// cutAt lets n writing txns through and fails all after them; the first that fails is applied all the same every other time.
+// cutAt lets n writing txns through and fails all after them; the first that fails is applied all the same every other
+// time.
 func (f *setup) cutAt(n int) (reached func() bool) {
 	seen := 0
 	f.tap.on(func(txn *tapTxn) (*clientv3.TxnResponse, error) {
@@ -144,7 +145,7 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 				t.Errorf("cut at txn %d: %s is there", n+1, key)
 			}
 		}
-		if id, _ := f.head(); id != 0 {
+		if id := f.head(); id != 0 {
 			t.Errorf("cut at txn %d: deploy %d is visible", n+1, id)
 		}
 		if n%2 == 0 { // go on where it stopped, or begin again
@@ -197,7 +198,7 @@ func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 			break
 		}
 		complete(t, f.dump())
-		if head, _ := f.head(); (head == 2) != (err == nil) || err != nil && !errors.Is(err, errCut) {
+		if head := f.head(); (head == 2) != (err == nil) || err != nil && !errors.Is(err, errCut) {
 			t.Fatalf("txn %d: head %d, %v", n+1, head, err)
 		}
 		if err != nil {

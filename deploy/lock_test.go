@@ -32,13 +32,15 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []time.Duration
-	_, err = f.newStore().Chain(namespace).Lock(t.Context(), holder, 1200*time.Millisecond, func(h record.Holder, d time.Duration) {
-		if h.User != other.User || h.Since.IsZero() {
-			t.Errorf("waiting for %+v", h)
-		}
-		told = append(told, d)
-	})
-	fixture.WantFault(t, fault.Conflict, err, `/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
+	_, err = f.newStore().Chain(namespace).Lock(t.Context(), holder, 1200*time.Millisecond,
+		func(h record.Holder, d time.Duration) {
+			if h.User != other.User || h.Since.IsZero() {
+				t.Errorf("waiting for %+v", h)
+			}
+			told = append(told, d)
+		})
+	fixture.WantFault(t, fault.Conflict, err,
+		`/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
 	if len(told) != 2 || told[0] > time.Second || told[1] < time.Second {
 		t.Errorf("told to wait after %v, want at once and after a second", told)
 	}
@@ -121,7 +123,8 @@ func TestLockOfAServerThatDied(t *testing.T) {
 	const long = ttl + time.Second
 	who := holder
 	who.Host = dying.name
-	held, err := deploy.NewStore(dying.client, ttl, discard()).Chain(namespace).Lock(t.Context(), who, 0, noWait)
+	held, err := deploy.NewStore(dying.client, deploy.Config{LeaseTTL: ttl, Log: discard()}).Chain(namespace).Lock(
+		t.Context(), who, 0, noWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +312,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 func TestLockOfManyWaiters(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
-	for range 10 {
+	for range 5 {
 		first, err := f.lock(f.store, 0)
 		if err != nil {
 			t.Fatal(err)

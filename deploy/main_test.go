@@ -7,10 +7,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The race detector makes a draw several times as dear; what it is there for shows in a few.
+// What is set here holds before the command line is read: make torture draws ten times as many.
 func TestMain(m *testing.M) {
-	if race {
-		_ = flag.Set("rapid.checks", "30") // before -rapid.checks of the command line is read
-	}
+	_ = flag.Set("rapid.checks", "30")
+	_ = flag.Set("test.parallel", "4") // most tests wait: for git, etcd, a disk, a lease that runs out
 	goleak.VerifyTestMain(m)
 }

@@ -77,8 +77,10 @@ func readAll(t testing.TB, fsys fs.FS, name string) string {
 func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 	f := newSetup(t).onMgmt()
 	all := files{
-		"main.mcl": regular("import \"fmt\"\n"), "files/motd": regular("hello\n"), "files/run": {mode: "100755", content: "#!/bin/sh\n"},
-		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": regular(noise(1<<20 + 7)), "empty": regular(""),
+		"main.mcl": regular("import \"fmt\"\n"), "files/motd": regular("hello\n"),
+		"files/run":  {mode: "100755", content: "#!/bin/sh\n"},
+		"files/link": {mode: "120000", content: "../main.mcl"}, "files/large": regular(noise(1<<20 + 7)),
+		"empty": regular(""),
 	}
 	commit := f.repo.commit("first", all)
 	d, _, err := f.do(f.mgmtJob(record.Lang, commit))
@@ -87,11 +89,13 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 	}
 	f.sameAsGit(f.get(d.ID))
 	ran := f.runs()
-	if ran.ID != 1 || ran.Name != "lang" || ran.Entry != "main.mcl" || ran.Hash != commit.String() || ran.Sema != -1 || ran.Noop {
+	if ran.ID != 1 || ran.Name != "lang" || ran.Entry != "main.mcl" || ran.Hash != commit.String() || ran.Sema != -1 ||
+		ran.Noop {
 		t.Errorf("mgmt runs %+v", ran)
 	}
 	for name, want := range map[string]string{
-		"main.mcl": all["main.mcl"].content, "files/link": all["main.mcl"].content, "files/large": all["files/large"].content, "empty": "",
+		"main.mcl": all["main.mcl"].content, "files/link": all["main.mcl"].content, "files/large": all["files/large"].content,
+		"empty":         "",
 		"metadata.yaml": "main: \"main.mcl\"\n",
 	} {
 		if got := readAll(t, ran.FS, name); got != want {
@@ -122,7 +126,8 @@ func TestMgmtRunsWhatIsDeployed(t *testing.T) {
 		t.Errorf("contents stored (-want +got):\n%s", diff)
 	}
 	ran = f.runs()
-	if ran.ID != 2 || !ran.Noop || ran.Sema != 3 || !ran.NoAutoEdges || !ran.NoAutoGroup || readAll(t, ran.FS, "files/motd") != "hello again\n" {
+	if ran.ID != 2 || !ran.Noop || ran.Sema != 3 || !ran.NoAutoEdges || !ran.NoAutoGroup ||
+		readAll(t, ran.FS, "files/motd") != "hello again\n" {
 		t.Errorf("mgmt runs %+v", ran)
 	}
 	want := map[string]string{"noop": "true", "sema": "3", "no-autoedges": "true", "no-autogroup": "true"}
@@ -151,6 +156,7 @@ func TestFrontends(t *testing.T) {
 		"lang":           {record.Lang, "", code, record.Lang, "# main\n"},
 		"lang, entry":    {record.Lang, "lib.mcl", code, record.Lang, "# lib\n"},
 		"lang, metadata": {record.Lang, "", module, record.Lang, "# a\n"},
+		"puppet":         {record.Puppet, "", files{"site.pp": regular("# pp\n")}, record.Puppet, "# pp\n"},
 		"empty":          {record.Empty, "", graph, record.Empty, ""},
 		"auto: yaml":     {record.Auto, "", graph, record.YAML, "graph: mygraph\n"},
 		"auto: lang":     {record.Auto, "", code, record.Lang, "# main\n"},
@@ -197,16 +203,23 @@ func TestMgmtRefusals(t *testing.T) {
 		files    files
 		says     string
 	}{
-		"a large file":          {record.Lang, files{"main.mcl": regular(""), "big": regular(noise(1600 << 10))}, `"big" has 1.6 MiB`},
-		"many files":            {record.Lang, many, "17,001 files"},
-		"a link out":            {record.Lang, files{"main.mcl": regular(""), "l": {mode: "120000", content: "../x"}}, `"l" is a link to "../x"`},
-		"a link to a directory": {record.Lang, files{"main.mcl": regular(""), "d/x": regular(""), "l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
-		"broken metadata":       {record.Lang, files{"metadata.yaml": regular("main: [")}, "metadata.yaml"},
-		"no main":               {record.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
-		"no entry":              {record.Lang, files{"x.mcl": regular("")}, "main.mcl"},
-		"no start":              {record.YAML, files{"x.yaml": regular("")}, "start.yaml"},
-		"auto, nothing":         {record.Auto, files{"x": regular("")}, "nothing that mgmt starts with"},
-		"auto, both":            {record.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
+		"a large file": {record.Lang, files{"main.mcl": regular(""), "big": regular(noise(1600 << 10))},
+			`"big" has 1.6 MiB`},
+		"many files": {record.Lang, many, "17,001 files"},
+		"a link out": {record.Lang, files{"main.mcl": regular(""), "l": {mode: "120000", content: "../x"}},
+			`"l" is a link to "../x"`},
+		"a link to a directory": {record.Lang, files{"main.mcl": regular(""), "d/x": regular(""),
+			"l": {mode: "120000", content: "d"}}, `"l" is a link to "d"`},
+		"a submodule": {record.Lang, files{"main.mcl": regular(""),
+			"lib": {mode: "160000", content: strings.Repeat("5d", 20)}}, `1 submodule is in the tree: "lib"; `},
+		"auto, a submodule": {record.Auto, files{"main.mcl": regular(""),
+			"lib": {mode: "160000", content: strings.Repeat("5d", 20)}}, `1 submodule is in the tree: "lib"; `},
+		"broken metadata": {record.Lang, files{"metadata.yaml": regular("main: [")}, "metadata.yaml"},
+		"no main":         {record.Lang, files{"metadata.yaml": regular("main: x.mcl\n")}, "x.mcl"},
+		"no entry":        {record.Lang, files{"x.mcl": regular("")}, "main.mcl"},
+		"no start":        {record.YAML, files{"x.yaml": regular("")}, "start.yaml"},
+		"auto, nothing":   {record.Auto, files{"x": regular("")}, "nothing that mgmt starts with"},
+		"auto, both":      {record.Auto, files{"main.mcl": regular(""), "start.yaml": regular("")}, "two frontends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := f.do(f.mgmtJob(c.frontend, f.repo.commit(name, c.files)))
@@ -255,7 +268,8 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 	}
 	// What mgmt compares when it publishes deploy 6.
 	all := f.asMgmt()
-	if all["/deploy/5/payload"] == nil || string(all["/deploy/5/hash"]) != line[4].String() || all["/deploy/6/payload"] != nil {
+	if all["/deploy/5/payload"] == nil || string(all["/deploy/5/hash"]) != line[4].String() ||
+		all["/deploy/6/payload"] != nil {
 		t.Error("mgmt's own publish could not follow")
 	}
 	foreign(6, "")
@@ -266,11 +280,71 @@ func TestChainSharedWithMgmtDeploy(t *testing.T) {
 		list = append(list, fmt.Sprintf("%d %t", d.ID, d.Record == nil))
 		return nil
 	})
-	if diff := cmp.Diff([]string{"6 true", "5 false", "4 true", "3 true", "2 false", "1 true"}, list); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"6 true", "5 false", "4 true", "3 true", "2 false", "1 true"}, list); diff != "" ||
+		err != nil {
 		t.Errorf("log, foreign (-want +got), %v:\n%s", err, diff)
 	}
 	_, _, err = f.do(f.job(line[5]))
 	fixture.WantFault(t, fault.Refused, err, "the deploys in /_mgmt are mgmt's", "namespace-mixed config default")
+}
+
+// What mgmt itself has deployed of the very commit, with the files that we would publish, is not deployed again.
+func TestAlreadyDeployedByMgmt(t *testing.T) {
+	graph, err := os.ReadFile(filepath.Join("mgmt", "testdata", "golden", "yaml.input", "graph.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := files{"graph.yaml": regular(string(graph)), "README": regular("# read me\n")}
+	for name, c := range map[string]struct {
+		golden string
+		change func(f *setup, job *deploy.Job)
+		want   bool
+	}{
+		"the same":         {"yaml", func(*setup, *deploy.Job) {}, true},
+		"forced":           {"yaml", func(_ *setup, job *deploy.Job) { job.Force, job.Reason = true, "because" }, true},
+		"another frontend": {"lang", func(*setup, *deploy.Job) {}, false},
+		"another file":     {"yaml", func(_ *setup, job *deploy.Job) { job.Settings.Entry = "README" }, false},
+		"other settings":   {"yaml", func(_ *setup, job *deploy.Job) { job.Settings.Noop = true }, false},
+		"no superblock": {"yaml", func(f *setup, _ *deploy.Job) {
+			for key := range f.dump() {
+				if strings.Contains(key, "/fs/deploy/") {
+					f.delete(key)
+				}
+			}
+		}, false},
+		"a broken payload": {"yaml", func(f *setup, _ *deploy.Job) { f.put("/_mgmt/deploy/1/payload", "x") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newSetup(t).onMgmt()
+			commit := f.repo.commit("first", all)
+			for key, value := range f.golden(c.golden) {
+				f.put(key, value)
+			}
+			f.put("/_mgmt/deploy/1/hash", commit.String())
+			job := f.mgmtJob(record.YAML, commit)
+			job.Settings.Entry = "graph.yaml"
+			c.change(f, job)
+			before := f.dump()
+			d, already, err := f.do(job)
+			if err != nil || already != c.want {
+				t.Fatalf("deploy %+v, already %t, %v", d, already, err)
+			}
+			if !c.want {
+				if d.ID != 2 || f.runs().ID != 2 {
+					t.Errorf("deploy %d", d.ID)
+				}
+				return
+			}
+			for key := range f.dump() {
+				if _, ok := before[key]; !ok && !strings.Contains(key, "/refship/lock") {
+					t.Errorf("%s was written", key)
+				}
+			}
+			if p, err := f.chain.Prepare(t.Context(), nil, job, quiet); err != nil || !p.Verdict.Already || p.Files != 0 {
+				t.Errorf("a dry run: %+v, %v", p, err)
+			}
+		})
+	}
 }
 
 // golden is a dump of what mgmt itself wrote.
@@ -291,11 +365,12 @@ func (f *setup) golden(name string) map[string]string {
 	return values
 }
 
-// No key that was ever written below mgmt's namespace, and be it for a moment, is one that a running mgmt stumbles over:
-// contents cut and whole, nodes, objects, locks, records, payloads of every frontend.
+// No key that was ever written below mgmt's namespace, and be it for a moment, is one that a running mgmt stumbles
+// over: contents cut and whole, nodes, objects, locks, records, payloads of every frontend.
 func TestNoKeyStopsARunningMgmt(t *testing.T) {
 	f := newSetup(t).onMgmt()
-	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"), "deploy/latest": regular(noise(3<<20/2 - 8192))}
+	deep := files{"main.mcl": regular("# main\n"), "start.yaml": regular("graph: g\n"), "a/deploy/1/meta/x": regular("x"),
+		"deploy/latest": regular(noise(3<<20/2 - 8192))}
 	var last []tree.OID
 	for i, frontend := range []record.Frontend{record.Lang, record.YAML, record.Empty, record.Lang} {
 		deep["n"] = regular(fmt.Sprint(i))
@@ -343,7 +418,8 @@ func TestNoKeyStopsARunningMgmt(t *testing.T) {
 			break
 		}
 	}
-	for _, want := range []string{"/deploy/1", "/deploy/5", "/fs/deploy", "/refship/tree", "/refship/object", "/refship/head", "/refship/lock"} {
+	for _, want := range []string{"/deploy/1", "/deploy/5", "/fs/deploy", "/refship/tree", "/refship/object",
+		"/refship/head", "/refship/lock"} {
 		if !kinds[want] {
 			t.Errorf("no key %s… was written", want)
 		}

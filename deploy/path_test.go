@@ -69,9 +69,12 @@ func TestPathWithTheSameBelowIsDeployedAllTheSame(t *testing.T) {
 		force  bool
 		forced bool
 	}{
-		"the whole tree":           {commit: empty, old: func(j *deploy.Job) { j.Path = "" }},
-		"it was another path":      {commit: empty, old: func(j *deploy.Job) { j.Path = "copy" }},
-		"it had another setting":   {commit: empty, old: func(j *deploy.Job) { j.Frontend, j.Settings.Noop = record.Empty, true }},
+		"the whole tree":      {commit: empty, old: func(j *deploy.Job) { j.Path = "" }},
+		"it was another path": {commit: empty, old: func(j *deploy.Job) { j.Path = "copy" }},
+		"it had another setting": {commit: empty, old: func(j *deploy.Job) {
+			j.Frontend, j.Settings.Noop = record.Empty,
+				true
+		}},
 		"it is on another history": {commit: fork, old: func(*deploy.Job) {}, force: true, forced: true},
 	} {
 		t.Run(name, func(t *testing.T) {

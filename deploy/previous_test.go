@@ -1,12 +1,15 @@
 package deploy_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
 	"refship/deploy/record"
@@ -19,7 +22,15 @@ func (f *setup) handwritten(r record.Record) {
 	if r.Frontend == "" {
 		r.Frontend = record.Files
 	}
-	r.Format, r.Signer = 1, ""
+	r.Format, r.Signer, r.Namespace = 1, "", namespace
+	r.Chain = cmp.Or(r.Chain, "00112233445566778899aabbccddeeff")
+	r.Kind = cmp.Or(r.Kind, record.KindPush)
+	if r.Undone == nil {
+		r.Undone = []record.Undone{}
+	}
+	if r.Time.IsZero() {
+		r.Time = time.Now().UTC()
+	}
 	switch empty := sha256.Sum256(nil); {
 	case r.Hash.IsTree():
 		r.Tree, r.TreeSHA256 = r.Hash.OID(), empty
@@ -78,6 +89,7 @@ func TestPreviousHash(t *testing.T) {
 	rollback := func(to, undone record.Hash) record.Record {
 		r := head(to)
 		r.Kind, r.PreviousHash, r.Reason = record.KindRollback, undone, "cache broke login"
+		r.Undone = []record.Undone{{ID: 6, Hash: undone}}
 		return r
 	}
 	const at = `/refship/config is at deploy 7, `
@@ -90,47 +102,75 @@ func TestPreviousHash(t *testing.T) {
 
 		commits  int // of the next deploy
 		already  bool
-		undoes   bool
+		again    record.ID
+		back     int // what was undone and comes back
 		why      string
 		hint     string
 		previous record.Hash
 	}{
-		"nothing yet":      {commit: line[4], commits: 1},
-		"the same":         {head: new(head(hash(line[4]))), commit: line[4], already: true},
-		"the parent":       {head: new(head(hash(line[3]))), commit: line[4], commits: 1},
-		"far older":        {head: new(head(hash(line[0]))), commit: line[4], commits: 4},
-		"under a merge":    {head: new(head(hash(line[2]))), commit: merge, commits: 5},
-		"another path":     {head: new(head(hash(line[4]))), commit: line[4], path: "sub", commits: 0},
-		"another setting":  {head: new(head(hash(line[4]))), commit: line[4], noop: true, commits: 0},
-		"rollback, undone": {head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4], undoes: true, commits: 3},
+		"nothing yet":     {commit: line[4], commits: 1},
+		"the same":        {head: new(head(hash(line[4]))), commit: line[4], already: true},
+		"the parent":      {head: new(head(hash(line[3]))), commit: line[4], commits: 1},
+		"far older":       {head: new(head(hash(line[0]))), commit: line[4], commits: 4},
+		"under a merge":   {head: new(head(hash(line[2]))), commit: merge, commits: 5},
+		"another path":    {head: new(head(hash(line[4]))), commit: line[4], path: "sub", commits: 0},
+		"another setting": {head: new(head(hash(line[4]))), commit: line[4], noop: true, commits: 0},
+		"rollback, undone": {
+			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4],
+			why: "your " + hash(line[4]).Short() + " contains " + hash(line[3]).Short() +
+				" of deploy 6, which ops undid with deploy 7, yesterday: cache broke login", hint: "head-undone push 7",
+		},
+		"rollback, undone, that was seen": {
+			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4], again: 7, back: 1, commits: 3,
+		},
+		"rollback, undone, another was seen": {
+			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[4], again: 6,
+			why: "you have seen deploy 6, and the head is 7", hint: "head-undone push 7",
+		},
 		"rollback, the very commit again": {
-			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[3], undoes: true, commits: 2,
+			head: new(rollback(hash(line[1]), hash(line[3]))), commit: line[3],
+			why: "your " + hash(line[3]).Short() + " is that of deploy 6, which ops undid", hint: "head-undone push 7",
 		},
 		"rollback, another line goes on": {head: new(rollback(hash(line[1]), hash(line[3]))), commit: fork[0], commits: 1},
-		"rollback across lines, undone":  {head: new(rollback(hash(other[1]), hash(line[3]))), commit: line[4], undoes: true, commits: 1},
+		"rollback across lines, undone": {
+			head: new(rollback(hash(other[1]), hash(line[3]))), commit: line[4], again: 7,
+			why: "does not contain it", hint: "git pull --rebase",
+		},
 		"rollback across lines, not undone": {
 			head: new(rollback(hash(other[1]), hash(line[3]))), commit: fork[0],
-			why: at + hash(other[1]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(fork[0]).Short() + " does not contain it", hint: "git pull --rebase",
+			why: at + hash(other[1]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(fork[0]).Short() +
+				" does not contain it", hint: "git pull --rebase",
 		},
 		"rollback of an unknown": {head: new(rollback(hash(line[1]), unknown)), commit: line[4], commits: 3},
 		"rollback of a tree":     {head: new(rollback(hash(line[1]), "tree:"+unknown)), commit: line[4], commits: 3},
 		"rewound": {
 			head: new(head(hash(line[4]))), commit: line[3],
-			why: at + hash(line[4]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(line[3]).Short() + " does not contain it", hint: "commit-older push 7",
+			why: at + hash(line[4]).Short() + ` "hot\x1bfix", by ops, yesterday; your ` + hash(line[3]).Short() +
+				" does not contain it", hint: "commit-older push 7",
 		},
-		"another line": {head: new(head(hash(fork[0]))), commit: line[4], why: "does not contain it", hint: "git pull --rebase"},
+		"another line": {head: new(head(hash(fork[0]))), commit: line[4], why: "does not contain it",
+			hint: "git pull --rebase"},
 		"a hash this repository lacks": {
-			head: new(head(unknown)), commit: line[4], why: at + `abababa "hot\x1bfix", by ops, yesterday; this repository does not have that commit`, hint: "head-unknown push 7",
+			head: new(head(unknown)), commit: line[4],
+			why:  at + `abababa "hot\x1bfix", by ops, yesterday; this repository does not have that commit`,
+			hint: "head-unknown push 7",
 		},
-		"a hash that is no commit":   {head: new(head(blob)), commit: line[4], why: "this repository does not have that commit", hint: "head-unknown push 7"},
-		"a plain directory":          {head: new(head("tree:" + unknown)), commit: line[4], why: at + "tree:abababa", hint: "head-is-directory push"},
-		"foreign without a hash":     {foreign: "-", commit: line[4], why: at + "without a hash, by another writer; that deploy has no hash", hint: "head-without-hash push"},
-		"foreign with garbage":       {foreign: "v1.2", commit: line[4], why: at + "without a hash, by another writer; that deploy has no hash", hint: "head-without-hash push"},
-		"foreign with an ancestor":   {foreign: line[2].String(), commit: line[4], commits: 2},
-		"foreign with the same":      {foreign: line[4].String(), commit: line[4], commits: 0},
-		"foreign with an unknown":    {foreign: string(unknown), commit: line[4], why: at + "abababa, by another writer; this repository does not have", hint: "head-unknown push 7"},
-		"foreign with another line":  {foreign: other[1].String(), commit: line[4], why: "by another writer; your " + hash(line[4]).Short() + " does not contain it", hint: "pull"},
-		"foreign with a plain tree:": {foreign: "tree:" + string(unknown), commit: line[4], why: "plain directory", hint: "head-is-directory push"},
+		"a hash that is no commit": {head: new(head(blob)), commit: line[4],
+			why: "this repository does not have that commit", hint: "head-unknown push 7"},
+		"a plain directory": {head: new(head("tree:" + unknown)), commit: line[4], why: at + "tree:abababa",
+			hint: "head-is-directory push"},
+		"foreign without a hash": {foreign: "-", commit: line[4],
+			why: at + "without a hash, by another writer; that deploy has no hash", hint: "head-without-hash push"},
+		"foreign with garbage": {foreign: "v1.2", commit: line[4],
+			why: at + "without a hash, by another writer; that deploy has no hash", hint: "head-without-hash push"},
+		"foreign with an ancestor": {foreign: line[2].String(), commit: line[4], commits: 2},
+		"foreign with the same":    {foreign: line[4].String(), commit: line[4], commits: 0},
+		"foreign with an unknown": {foreign: string(unknown), commit: line[4],
+			why: at + "abababa, by another writer; this repository does not have", hint: "head-unknown push 7"},
+		"foreign with another line": {foreign: other[1].String(), commit: line[4], why: "by another writer; your " +
+			hash(line[4]).Short() + " does not contain it", hint: "pull"},
+		"foreign with a plain tree:": {foreign: "tree:" + string(unknown), commit: line[4], why: "plain directory",
+			hint: "head-is-directory push"},
 	}
 	with := f.repo.commit("sub", files{"sub/x": regular("x")}, line[4]) // has the directory sub
 	n := 0
@@ -144,11 +184,12 @@ func TestPreviousHash(t *testing.T) {
 			}
 			if c.head != nil || c.foreign != "" {
 				for key, value := range f.headKeys(c.head, c.foreign) {
+					value = strings.Replace(value, `"namespace":"`+namespace, `"namespace":"`+string(ns), 1)
 					f.put(strings.Replace(key, namespace, string(ns), 1), value)
 				}
 			}
 			job := f.job(c.commit)
-			job.Path, job.Settings.Noop = c.path, c.noop
+			job.Path, job.Settings.Noop, job.Again = c.path, c.noop, c.again
 			if c.noop || c.foreign != "" {
 				job.Frontend = record.Empty
 			}
@@ -168,11 +209,8 @@ func TestPreviousHash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v.Already != c.already || (v.Undoes != nil) != c.undoes || len(v.Commits) != c.commits || v.More {
-				t.Errorf("already %t, undoes %v, %d commits, more %t", v.Already, v.Undoes, len(v.Commits), v.More)
-			}
-			if c.undoes && v.Undoes.Record.Reason != "cache broke login" {
-				t.Errorf("undoes %+v", v.Undoes)
+			if v.Already != c.already || len(v.Back) != c.back || v.Again != c.again || len(v.Commits) != c.commits || v.More {
+				t.Errorf("already %t, brings back %v, %d commits, more %t", v.Already, v.Back, len(v.Commits), v.More)
 			}
 			// What Check allows can be published, and follows the head.
 			d, already, err := chain.Do(t.Context(), holder, job, time.Second, quiet)
@@ -225,10 +263,8 @@ func (f *setup) headKeys(head *record.Record, foreign string) map[string]string 
 // clear removes all keys of the fixture's namespace.
 func (f *setup) clear() {
 	f.Helper()
-	for key := range f.dump() {
-		if strings.HasPrefix(key, namespace+"/") {
-			f.delete(key)
-		}
+	if _, err := f.tap.KV.Delete(f.Context(), namespace+"/", clientv3.WithPrefix()); err != nil {
+		f.Fatal(err)
 	}
 }
 
@@ -243,7 +279,8 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 		if i == 0 {
 			from = "from " + string(first.Hash) + "\n"
 		}
-		fmt.Fprintf(&b, "commit refs/heads/long\nmark :%d\ncommitter Ada <ada@example.org> %d +0000\ndata 1\nx\n%s\n", i+1, 1767225600+i, from)
+		fmt.Fprintf(&b, "commit refs/heads/long\nmark :%d\ncommitter Ada <ada@example.org> %d +0000\ndata 1\nx\n%s\n", i+1,
+			1767225600+i, from)
 	}
 	f.repo.run([]byte(b.String()), "fast-import", "--quiet")
 	second := f.deploy(f.repo.OID("rev-parse", "refs/heads/long~1"))
@@ -256,6 +293,9 @@ func TestCommitsBeyondWhatIsStored(t *testing.T) {
 	f.clear()
 	f.deploy(first.Hash.OID())
 	third := f.deploy(f.repo.OID("rev-parse", "refs/heads/long"))
+	if got := record.CountCommits(third.Record.Commits); got != "more than 10,000 commits" {
+		t.Errorf("the record has %d commits, %q", third.Record.Commits, got)
+	}
 	if n := f.objects(); n != 2 {
 		t.Errorf("%d objects are stored, want the two deployed commits", n)
 	}

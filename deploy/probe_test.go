@@ -57,7 +57,8 @@ func (e *authEtcd) dial(user string) *clientv3.Client {
 // grant gives the role ship a permission for what begins with prefix.
 func (e *authEtcd) grant(prefix string, kind clientv3.PermissionType) {
 	e.Helper()
-	if _, err := e.root.RoleGrantPermission(e.Context(), "ship", prefix, clientv3.GetPrefixRangeEnd(prefix), kind); err != nil {
+	if _, err := e.root.RoleGrantPermission(e.Context(), "ship", prefix, clientv3.GetPrefixRangeEnd(prefix),
+		kind); err != nil {
 		e.Fatal(err)
 	}
 }
@@ -66,7 +67,7 @@ func (e *authEtcd) grant(prefix string, kind clientv3.PermissionType) {
 func (e *authEtcd) wantDenied(client *clientv3.Client, all []record.Namespace, want ...record.Namespace) {
 	e.Helper()
 	before := e.everything()
-	denied, err := deploy.NewStore(client, time.Minute, nil).Denied(e.Context(), all)
+	denied, err := deploy.NewStore(client, deploy.Config{LeaseTTL: time.Minute, Log: nil}).Denied(e.Context(), all)
 	if err != nil {
 		e.Error(err)
 	}
@@ -117,7 +118,7 @@ func TestDenied(t *testing.T) {
 		e.wantDenied(ship, []record.Namespace{"/a", "/b", "/a2"}, "/b", "/a2")
 		e.grant("/b/storage/", clientv3.PermissionType(clientv3.PermReadWrite))
 		e.wantDenied(ship, []record.Namespace{"/a", "/b", "/a2"}, "/a2")
-		// More than go into one txn, and who may do anything.
+		// More than go into one txn, by a user that may do anything.
 		var many, odd []record.Namespace
 		for i := range 100 {
 			ns := record.Namespace(fmt.Sprint("/a/", i))
@@ -135,7 +136,7 @@ func TestDenied(t *testing.T) {
 // Asking costs one request for many namespaces.
 func TestDeniedIsCheap(t *testing.T) {
 	f := newSetup(t)
-	store := deploy.NewStore(f.client, time.Minute, nil)
+	store := deploy.NewStore(f.client, deploy.Config{LeaseTTL: time.Minute, Log: nil})
 	for n, want := range map[int]int{0: 0, 1: 1, 42: 1, 43: 2} {
 		all := make([]record.Namespace, n)
 		for i := range all {
@@ -157,8 +158,10 @@ func TestDeniedFails(t *testing.T) {
 	f := newSetup(t)
 	for _, name := range []string{"full", "invalid token"} {
 		f.inject(faults[name], 0, 1000)
-		denied, err := deploy.NewStore(f.client, time.Minute, nil).Denied(t.Context(), []record.Namespace{"/a", "/b"})
-		if denied != nil || !errors.Is(err, faults[name].kind) || !strings.Contains(err.Error(), "ask for permission to write /a: ") {
+		denied, err := deploy.NewStore(f.client, deploy.Config{LeaseTTL: time.Minute, Log: nil}).Denied(t.Context(),
+			[]record.Namespace{"/a", "/b"})
+		if denied != nil || !errors.Is(err, faults[name].kind) ||
+			!strings.Contains(err.Error(), "ask for permission to write /a: ") {
 			t.Errorf("%s: %v, %v", name, denied, err)
 		}
 	}
@@ -169,7 +172,8 @@ func TestMissingPermissionNamesTheNamespace(t *testing.T) {
 	t.Parallel()
 	bothEtcds(t, func(e *authEtcd) {
 		f := newSetupOn(e.T, e.dial("ship"))
-		const remedy = "etcdctl role grant-permission ROLE --prefix=true readwrite /refship/config/ (read is enough for reading)"
+		const remedy = "etcdctl role grant-permission ROLE --prefix=true readwrite /refship/config/ (read is enough for " +
+			"reading)"
 		wants := func(what string, err error) {
 			e.Helper()
 			if !errors.Is(err, etcd.ErrDenied) {

@@ -32,7 +32,7 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	case p.lock.revision == 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
-	d, err := p.composeDeploy(ctx)
+	d, err := p.composeDeploy()
 	if err != nil {
 		return nil, err
 	}
@@ -53,21 +53,21 @@ func errNoLock(verb string, c *Chain) error {
 }
 
 // composeDeploy makes the deploy: its record and the signature over it.
-func (p *Prepared) composeDeploy(ctx context.Context) (*record.Deploy, error) {
+func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
-	below, err := p.chain.NewestRecord(ctx, v.Head)
-	if err != nil {
-		return nil, err
-	}
 	r := &record.Record{
-		Format: record.Format, ID: p.nextID(), Kind: job.Kind, Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
-		Tree: v.tree, TreeSHA256: p.root.SHA256, TreeSize: p.root.Size, Files: p.Files,
+		Format: record.Format, Namespace: p.chain.ns, Chain: record.NewChainID(), ID: p.nextID(), Kind: job.Kind,
+		Forced: v.Forced != nil, Hash: job.Hash(), Path: job.Path,
+		Tree: v.tree, TreeSHA256: p.plan.Root.SHA256, TreeSize: p.plan.Root.Size, Files: p.Files,
 		Frontend: p.Frontend, Settings: job.Settings.Text(), PreviousHash: v.previous(),
-		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Commits: len(v.Commits),
+		Repository: job.Repository, Target: job.Target, Ref: job.Ref, Tag: job.Tag,
+		Commits: v.Counted(),
 		Subject: v.subject, Author: v.author,
-		Pusher: job.Pusher, Reason: job.Reason, Server: job.Server, Time: time.Now().UTC().Truncate(time.Millisecond),
+		Pusher: job.Pusher, Reason: job.Reason, Again: v.Again, Undone: v.undone, Server: job.Server,
+		Time: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	if below != nil {
+	if below := v.newest; below != nil {
+		r.Chain = below.Record.Chain
 		r.PreviousRecord = record.Ref{ID: below.ID, SHA256: record.Sum(below.RecordBytes)}
 		if r.Time.Before(below.Record.Time) {
 			r.Time = below.Record.Time.UTC() // a clock that was set back
@@ -84,7 +84,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 	c := p.chain
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
-		clientv3.Compare(clientv3.CreateRevision(c.Key("hold")), "=", 0),
+		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", p.Verdict.holdAt), // 0, but of a rollback
 	}
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
@@ -99,12 +99,16 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 		clientv3.OpPut(c.Key("head"), d.ID.String()),
 		clientv3.OpDelete(c.Key("lock")),
 	}
-	if p.payload != nil {
-		puts = append(puts, clientv3.OpPut(c.DeployKey(d.ID, record.KeyPayload), string(p.payload)))
+	if p.plan.Payload != nil {
+		puts = append(puts, clientv3.OpPut(c.DeployKey(d.ID, record.KeyPayload), string(p.plan.Payload)))
 	}
 	if d.Signature != nil {
 		puts = append(puts, clientv3.OpPut(c.DeployKey(d.ID, record.KeySignature), string(d.Signature)))
 	}
+	if h := p.job.Hold; h != nil && p.Verdict.Held == nil {
+		puts = append(puts, c.holdPuts(h)...)
+	}
+	puts = append(puts, p.countPublish(puts)...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
 }
@@ -115,8 +119,8 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 		p.lock.markFree()
 		return d, nil // it was: etcd's client had asked twice
 	}
-	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 {
-		return nil, p.chain.checkHold(record.ParseHold(hold[0].Value))
+	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && p.job.To == nil {
+		return nil, p.chain.heldError(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)
 }

@@ -226,7 +226,7 @@ func TestHoldBetweenPrepareAndPublish(t *testing.T) {
 	p, _ := f.uploaded(f.one())
 	f.put(own+"hold", "wait")
 	_, err := p.Publish(t.Context())
-	fixture.WantFault(t, fault.Conflict, err, "is on hold: wait", "is gone from etcd")
+	fixture.WantFault(t, fault.Conflict, err, "is on hold: wait", "chain-held /refship/config")
 	if f.dump()[record1] != "" {
 		t.Error("published on hold")
 	}
@@ -238,13 +238,22 @@ func TestClockThatWasSetBack(t *testing.T) {
 			f := newSetup(t)
 			f.mgmts = foreign
 			commit := f.one()
-			future := time.Date(2199, 1, 2, 3, 4, 5, 678e6, time.UTC)
-			f.handwritten(record.Record{ID: 1, Hash: record.Hash(commit.String()), Time: future})
+			future := time.Now().UTC().AddDate(9, 0, 0).Truncate(time.Second).Add(678 * time.Millisecond)
+			r := record.Record{ID: 1, Hash: record.Hash(commit.String()), Time: future}
+			if foreign {
+				r.Frontend = record.Empty
+			}
+			f.handwritten(r)
 			if foreign {
 				f.foreign(2, commit.String())
 			}
-			d := f.deploy(f.repo.commit("two", files{"a": regular("b")}, commit))
-			if !d.Record.Time.Equal(future) || !strings.Contains(string(d.RecordBytes), `"time":"2199-01-02T03:04:05.678Z"`) {
+			two := f.repo.commit("two", files{"a": regular("b")}, commit)
+			if v, err := f.chain.Check(t.Context(), f.job(two)); err != nil || len(v.Odd) != 1 ||
+				!strings.Contains(v.Odd[0], "is 9 years ahead of this machine's clock") {
+				t.Errorf("verdict %+v, %v", v, err)
+			}
+			d := f.deploy(two)
+			if !d.Record.Time.Equal(future) || !strings.Contains(string(d.RecordBytes), `.678Z"}`) {
 				t.Errorf("record %s", d.RecordBytes)
 			}
 			if d.Record.PreviousRecord.ID != 1 {
@@ -291,7 +300,7 @@ func TestTwoWritersNeverPublishTheSameID(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	head, _ := f.head()
+	head := f.head()
 	if int(head) != len(ids) || len(ids) < each {
 		t.Errorf("head %d, %d deploys were published", head, len(ids))
 	}
@@ -307,7 +316,8 @@ func (f *setup) provenChain(head record.ID) {
 		n++
 		if above != nil {
 			want := record.Ref{ID: d.ID, SHA256: sha256Hex(d.RecordBytes)}
-			if above.Record.PreviousHash != d.Hash || above.Record.PreviousRecord != want || above.Record.Time.Before(d.Record.Time) {
+			if above.Record.PreviousHash != d.Hash || above.Record.PreviousRecord != want ||
+				above.Record.Time.Before(d.Record.Time) {
 				f.Errorf("deploy %d does not follow %d: %s", above.ID, d.ID, above.RecordBytes)
 			}
 		}

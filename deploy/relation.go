@@ -15,7 +15,9 @@ type Relation string
 // The relations.
 const (
 	RelationEmpty Relation = "empty" // the chain has no deploy
-	RelationEqual Relation = "equal" // a deploy would change nothing: see Verdict's Already and Same
+	// RelationEqual: a deploy would change nothing, see Verdict's Already and Same; or mgmt itself has deployed the
+	// commit, and only Prepare tells whether with the same files.
+	RelationEqual Relation = "equal"
 	// RelationAhead: the commit contains what the head deployed, or is the same with another path or settings; or a
 	// directory differs from the head's.
 	RelationAhead    Relation = "ahead"
@@ -30,7 +32,7 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 	switch {
 	case head == nil:
 		return RelationEmpty, 0, nil
-	case j.Is(head):
+	case j.Is(head), j.mgmtHas(head):
 		return RelationEqual, 0, nil
 	case j.Dir != nil && head.Hash.IsTree():
 		return RelationAhead, 0, nil
@@ -52,6 +54,20 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 		ahead++
 	}
 	return r, ahead, nil
+}
+
+// Undone gives those of a record's undone deploys that the job would bring back, the newest last.
+func (j *Job) Undone(ctx context.Context, newest *record.Record) (back []record.Undone, err error) {
+	for _, u := range newest.Undone {
+		is, err := j.bringsBack(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			back = append(back, u)
+		}
+	}
+	return back, nil
 }
 
 // compare relates the job's commit to another by their history: ahead with the commits in between, behind, diverged or

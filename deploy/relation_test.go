@@ -27,6 +27,7 @@ func (f *setup) relation(job *deploy.Job, head *record.Deploy) (deploy.Relation,
 
 // How any two commits of a random history stand to each other, git says, too.
 func TestRelationAgainstGit(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		g := *f
@@ -46,7 +47,8 @@ func TestRelationAgainstGit(t *testing.T) {
 		for range 4 {
 			head, at := rapid.SampledFrom(commits).Draw(rt, "head"), rapid.SampledFrom(commits).Draw(rt, "at")
 			path := rapid.SampledFrom([]string{"", "web"}).Draw(rt, "path")
-			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files, Tree: g.repo.OID("rev-parse", head.String()+":"+path)}
+			rec := &record.Record{Hash: record.Hash(head.String()), Path: path, Frontend: record.Files,
+				Tree: g.repo.OID("rev-parse", head.String()+":"+path)}
 			job := g.job(at)
 			job.Path = path
 			relation, ahead := g.relation(job, &record.Deploy{ID: 1, Hash: rec.Hash, Record: rec})
@@ -94,16 +96,19 @@ func TestRelation(t *testing.T) {
 		want  deploy.Relation
 		ahead int
 	}{
-		"nothing yet":                         {want: deploy.RelationEmpty},
-		"the same":                            {head: head(line[2].String(), ""), want: deploy.RelationEqual},
-		"an ancestor":                         {head: head(line[0].String(), ""), want: deploy.RelationAhead, ahead: 2},
-		"the same commit, another path":       {head: head(line[2].String(), "x"), want: deploy.RelationAhead},
-		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.RelationAhead, ahead: 2},
-		"a commit that is not here":           {head: head(lacking, ""), want: deploy.RelationUnknown},
-		"a plain directory":                   {head: head("tree:"+lacking, ""), want: deploy.RelationDiverged},
-		"foreign without a hash":              {head: &record.Deploy{ID: 1}, want: deploy.RelationDiverged},
-		"foreign with an ancestor":            {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())}, want: deploy.RelationAhead, ahead: 1},
-		"foreign with the same":               {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}, want: deploy.RelationAhead},
+		"nothing yet":                   {want: deploy.RelationEmpty},
+		"the same":                      {head: head(line[2].String(), ""), want: deploy.RelationEqual},
+		"an ancestor":                   {head: head(line[0].String(), ""), want: deploy.RelationAhead, ahead: 2},
+		"the same commit, another path": {head: head(line[2].String(), "x"), want: deploy.RelationAhead},
+		"an ancestor, and the path is not in": {head: head(line[0].String(), "x"), path: "x", want: deploy.RelationAhead,
+			ahead: 2},
+		"a commit that is not here": {head: head(lacking, ""), want: deploy.RelationUnknown},
+		"a plain directory":         {head: head("tree:"+lacking, ""), want: deploy.RelationDiverged},
+		"foreign without a hash":    {head: &record.Deploy{ID: 1}, want: deploy.RelationDiverged},
+		"foreign with an ancestor": {head: &record.Deploy{ID: 1, Hash: record.Hash(line[1].String())},
+			want: deploy.RelationAhead, ahead: 1},
+		"foreign with the same": {head: &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())},
+			want: deploy.RelationAhead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := f.job(line[2])
@@ -112,6 +117,10 @@ func TestRelation(t *testing.T) {
 				t.Errorf("%s by %d, want %s by %d", got, ahead, c.want, c.ahead)
 			}
 		})
+	}
+	job := f.mgmtJob(record.Lang, line[2])
+	if got, _ := f.relation(job, &record.Deploy{ID: 1, Hash: record.Hash(line[2].String())}); got != deploy.RelationEqual {
+		t.Errorf("what mgmt itself has deployed is %s", got)
 	}
 	missing := f.job(fixture.OID(lacking))
 	if s, _, err := missing.Relation(t.Context(), head(line[0].String(), "")); err == nil {

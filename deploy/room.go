@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/text"
@@ -14,20 +15,73 @@ import (
 // bucket's value and, with the index, in its page), revision, leases and the page's headers, rounded up.
 const keyOverhead = 400
 
-// CheckRoom refuses what etcd's quota has no room for, all of one push together, before any of it is written.
-func (s *Store) CheckRoom(ctx context.Context, all []*Prepared) error {
+// need is how much of etcd's space the deploy takes, but for its record, in bytes.
+func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*keyOverhead }
+
+// TakeRoom refuses what etcd's quota or its disk has no room for, all of one push together, and what would take a
+// namespace beyond its limit, before any of it is written. Nobody else gets the room on the disk until give is called:
+// when all is uploaded, or will not be.
+func (s *Store) TakeRoom(ctx context.Context, all []*Prepared) (give func(), err error) {
+	share := s.cfg.Room.Share(s.cfg.EtcdDir)
+	if len(all) == 0 {
+		return share.GiveBack, nil
+	}
 	var need int64
 	for _, p := range all {
-		need += p.NewBytes + int64(p.keys)*keyOverhead
+		need += p.need()
 	}
-	if need == 0 {
-		return nil
+	if s.cfg.EtcdDir != "" {
+		err = takeDisk(share, need)
 	}
+	if err == nil && need > 0 {
+		err = s.checkRoom(ctx, all, need)
+	}
+	if err != nil {
+		share.GiveBack()
+		return nil, err
+	}
+	return share.GiveBack, nil
+}
+
+// checkRoom is about etcd's quota, and the namespaces' limits.
+func (s *Store) checkRoom(ctx context.Context, all []*Prepared, need int64) error {
 	space, err := etcd.ReadSpace(ctx, s.client)
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}
-	return checkSpace(need, space)
+	if err := checkSpace(need, space); err != nil {
+		return err
+	}
+	for _, p := range all {
+		if err := p.checkLimit(ctx, space.Quota); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logRoom is what is kept free on etcd's disk for the files of its log.
+const logRoom = 2 * etcd.LogFile
+
+// takeDisk refuses what the disk of an etcd on this machine has no room for: etcd that meets a full disk ends. It
+// stores everything twice, in its log and in its database, and takes the room for a file of its log at once. A push's
+// pack is on the disk by now.
+func takeDisk(share *disk.Share, need int64) error {
+	err := share.Take(2 * need)
+	var full *disk.FullError
+	switch {
+	case errors.As(err, &full):
+		return &fault.Error{
+			Kind: fault.Unavailable,
+			What: fmt.Sprintf("this needs %s on the disk of the server's etcd, where %s", text.Size(full.Need),
+				text.Free(full.Free, full.Taken)),
+			Remedy: "the server's operator must free some space on its disk; then push again",
+			Cause:  etcd.ErrFull,
+		}
+	case err != nil:
+		return fmt.Errorf("look at etcd's disk: %w", disk.WithoutDir(err))
+	}
+	return nil
 }
 
 // checkSpace refuses what etcd's space has no room for.
@@ -48,6 +102,7 @@ func checkSpace(need int64, space etcd.Space) error {
 		Kind:   fault.Unavailable,
 		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", text.Size(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
+		Reason: etcd.ReasonQuota,
 		Cause:  etcd.ErrFull,
 	}
 }

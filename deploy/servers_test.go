@@ -18,7 +18,8 @@ import (
 	"refship/deploy/tree"
 )
 
-// server is one of several that publish into one chain: it has a connection, a lease, a repository and a name of its own.
+// server is one of several that publish into one chain: it has a connection, a lease, a repository and a name of its
+// own.
 type server struct {
 	*setup
 	name string
@@ -53,8 +54,8 @@ func (s *server) push(commit tree.OID) (*record.Deploy, error) {
 	return d, err
 }
 
-// Two servers with a repository each and one etcd: whoever is stale is told who was faster, catches up as the hint says,
-// and goes on. Each deploy that was accepted follows the one before, none is lost, none is there twice.
+// Two servers with a repository each and one etcd: the slower user is told who was faster, catches up as the hint
+// says, and goes on. Each deploy that was accepted follows the one before, none is lost, none is there twice.
 func TestTwoServersOnOneEtcd(t *testing.T) {
 	endpoint := fixture.ServeEtcd(t)
 	servers := []*server{newServer(t, endpoint, "a.example.org"), newServer(t, endpoint, "b.example.org")}
@@ -111,13 +112,14 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 	}
 	f := servers[0].setup
 	const all = 1 + 2*each
-	if head, _ := f.head(); head != all || len(accepted) != all || conflicts == 0 {
+	if head := f.head(); head != all || len(accepted) != all || conflicts == 0 {
 		t.Errorf("head %d, %d accepted, %d conflicts", head, len(accepted), conflicts)
 	}
 	for id := record.ID(1); id <= all; id++ {
 		d := f.get(id)
 		if string(d.Hash) != accepted[id] || string(d.Record.PreviousHash) != parents[accepted[id]] || d.Record.Forced {
-			t.Errorf("deploy %d of %s, accepted was %s on %s: %s", id, d.Hash, accepted[id], parents[accepted[id]], d.RecordBytes)
+			t.Errorf("deploy %d of %s, accepted was %s on %s: %s", id, d.Hash, accepted[id], parents[accepted[id]],
+				d.RecordBytes)
 		}
 	}
 	f.provenChain(all)
@@ -126,7 +128,8 @@ func TestTwoServersOnOneEtcd(t *testing.T) {
 	}
 }
 
-// A server that loses its connection while it holds the lock, and comes back after another has deployed, publishes nothing.
+// A server that loses its connection while it holds the lock, and comes back after another has deployed, publishes
+// nothing.
 func TestAServerThatWasCutOffPublishesNothing(t *testing.T) {
 	endpoint := fixture.ServeEtcd(t)
 	a, b := newServer(t, endpoint, "a"), newServer(t, endpoint, "b")
@@ -147,7 +150,8 @@ func TestAServerThatWasCutOffPublishesNothing(t *testing.T) {
 		t.Errorf("deploy %+v, %v", d, err)
 	}
 	_, err := a.push(stale)
-	wantError[*deploy.ConflictError](t, err, `/refship/config is at deploy 2, `+fresh.String()[:7]+` "a commit", by b, just now; it came from repository config on server b`, "with the URL of")
+	wantError[*deploy.ConflictError](t, err, `/refship/config is at deploy 2, `+fresh.String()[:7]+
+		` "a commit", by b, just now; it came from repository config on server b`, "with the URL of")
 	if _, err := p.Publish(t.Context()); !errors.Is(err, deploy.ErrLockLost) {
 		t.Errorf("again: %v", err)
 	}

@@ -84,24 +84,24 @@ func TestHoldSaysWhoSinceWhenAndWhy(t *testing.T) {
 	commit := f.one()
 	since := time.Now().Add(-12 * time.Minute).UTC().Truncate(time.Second)
 	stamp := since.Format(time.RFC3339)
-	const gone = "it deploys again when the key /refship/config/refship/hold is gone from etcd"
+	const held = "chain-held /refship/config"
 	for name, c := range map[string]struct{ value, what, hint string }{
 		"all": {
 			`{"user":"ops","host":"desk","reason":"login is broken","since":"` + stamp + `"}`,
-			"/refship/config is on hold by ops (on desk) since " + stamp + ", 12 minutes ago: login is broken", "ask ops: " + gone,
+			"/refship/config is on hold by ops (on desk) since " + stamp + ", 12 minutes ago: login is broken", held + " ops",
 		},
 		"a terminal's escapes": {
 			`{"user":"o\u001bps","host":"d\nesk","reason":"x\u001b[2J","since":"` + stamp + `"}`,
-			`by o\x1bps (on d\nesk) since ` + stamp + `, 12 minutes ago: x\x1b[2J`, `ask o\x1bps: `,
+			`by o\x1bps (on d\nesk) since ` + stamp + `, 12 minutes ago: x\x1b[2J`, held + ` o\x1bps`,
 		},
-		"a reason only":         {`{"reason":"because"}`, "/refship/config is on hold: because", gone},
-		"unknown fields":        {`{"user":"ops","until":"noon"}`, "is on hold by ops", "ask ops: "},
-		"text":                  {"ops: login is broken\x1b[2J\xff", `is on hold: ops: login is broken\x1b[2J`, gone},
-		"another kind of JSON":  {`"closed"`, `is on hold: "closed"`, gone},
-		"an object that is not": {`{"closed":true}`, `is on hold: {"closed":true}`, gone},
-		"a broken date":         {`{"user":"ops","since":"noon"}`, `is on hold: {"user":"ops","since":"noon"}`, gone},
-		"empty":                 {"", "/refship/config is on hold", gone},
-		"very long":             {strings.Repeat("h", 100_000), "hhh…", gone},
+		"a reason only":         {`{"reason":"because"}`, "/refship/config is on hold: because", held},
+		"unknown fields":        {`{"user":"ops","until":"noon"}`, "is on hold by ops", held + " ops"},
+		"text":                  {"ops: login is broken\x1b[2J\xff", `is on hold: ops: login is broken\x1b[2J`, held},
+		"another kind of JSON":  {`"closed"`, `is on hold: "closed"`, held},
+		"an object that is not": {`{"closed":true}`, `is on hold: {"closed":true}`, held},
+		"a broken date":         {`{"user":"ops","since":"noon"}`, `is on hold: {"user":"ops","since":"noon"}`, held},
+		"empty":                 {"", "/refship/config is on hold", held},
+		"very long":             {strings.Repeat("h", 100_000), "hhh…", held},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := *f

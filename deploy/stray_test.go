@@ -103,7 +103,8 @@ func TestCountTries(t *testing.T) {
 	f := newSetup(t)
 	kv, tries := etcd.Bounded(f.client), 0
 	f.inject(faults["leader changed"], 1, 2)
-	if _, err := kv.Txn(etcd.CountTries(t.Context(), &tries)).Then(clientv3.OpGet("/x")).Commit(); err != nil || tries != 3 {
+	if _, err := kv.Txn(etcd.CountTries(t.Context(), &tries)).Then(clientv3.OpGet("/x")).Commit(); err != nil ||
+		tries != 3 {
 		t.Errorf("%d tries, %v", tries, err)
 	}
 }

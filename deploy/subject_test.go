@@ -11,7 +11,8 @@ func TestSubjectIsGitsSubject(t *testing.T) {
 	f := newSetup(t)
 	for _, message := range []string{
 		"one line", "one line\n", "\n\nblank lines first", "subject\n\nbody\n\nmore", "a subject\non two lines\n\nbody",
-		"trailing space  \nnext\n\nbody", "  leading", "tab\tinside", "carriage return\r\n\r\nbody", "a\n \nblank is blank", "\n", "",
+		"trailing space  \nnext\n\nbody", "  leading", "tab\tinside", "carriage return\r\n\r\nbody", "a\n \nblank is blank",
+		"\n", "",
 	} {
 		commit := f.repo.commit(message, files{"a": regular("a")})
 		want := strings.TrimSpace(f.repo.Git("log", "-1", "--format=%s", commit.String()))
@@ -25,7 +26,8 @@ func TestSubjectIsGitsSubject(t *testing.T) {
 func TestRecordOfAnOutsizedCommit(t *testing.T) {
 	f := newSetup(t)
 	tree := f.repo.mktree("")
-	raw := "tree " + tree.String() + "\nauthor " + strings.Repeat("Ä", 800_000) + " <a\xff@b> 1767225600 +0000\ncommitter C <c@d> 1767225600 +0000\n\n" +
+	raw := "tree " + tree.String() + "\nauthor " + strings.Repeat("Ä", 800_000) +
+		" <a\xff@b> 1767225600 +0000\ncommitter C <c@d> 1767225600 +0000\n\n" +
 		strings.Repeat("ß", 3000) + "\xff\n"
 	commit := strings.TrimSpace(string(f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
 	oid := f.repo.OID("rev-parse", commit)
@@ -35,7 +37,8 @@ func TestRecordOfAnOutsizedCommit(t *testing.T) {
 	raw = strings.Replace(raw, strings.Repeat("Ä", 800_000), strings.Repeat("Ä", 300_000), 1)
 	commit = strings.TrimSpace(string(f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
 	d := f.deploy(f.repo.OID("rev-parse", commit))
-	if len(d.RecordBytes) > 4000 || !strings.HasSuffix(d.Record.Subject, "ß…") || !strings.HasSuffix(d.Record.Author, "Ä…") {
+	if len(d.RecordBytes) > 4000 || !strings.HasSuffix(d.Record.Subject, "ß…") ||
+		!strings.HasSuffix(d.Record.Author, "Ä…") {
 		t.Errorf("record of %d bytes: %s", len(d.RecordBytes), d.RecordBytes)
 	}
 }

@@ -2,133 +2,45 @@ package deploy
 
 import (
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
-	"io"
 
 	"refship/deploy/etcd"
-	"refship/deploy/record"
-	"refship/deploy/store"
 	"refship/deploy/text"
-	"refship/deploy/tree"
 )
 
-// maxKey is more than a key of a chain is long, in bytes.
-const maxKey = record.MaxNamespace + 100
-
-// Upload writes what etcd lacks, bottom-up: contents and git objects first, then the nodes a level at a time, so that
-// a node never names what is not there; or all of it in one txn, if it fits. It may be called again after an error;
-// when it has succeeded, nothing of what it wrote stays in memory.
+// Upload writes what etcd lacks, bottom-up: see package plan. What the namespace holds is counted before it holds it.
+// It may be called again after an error; when it has succeeded, nothing of what it wrote stays in memory. ErrLockLost
+// says that the upload stopped there, and that Publish would say the same.
 func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) error {
 	if p.lock == nil {
 		return errNoLock("store", p.chain)
 	}
-	w := etcd.NewWriter(ctx, p.chain.kv)
-	if err := p.upload(ctx, w, progress); err != nil {
+	switch {
+	case p.uploaded:
+		return nil
+	case p.dropped:
+		return fmt.Errorf("store in %s: what was read is dropped", p.chain.ns)
+	}
+	w, err := p.newWriter(ctx)
+	if err == nil {
+		err = p.plan.Put(ctx, w, func(unsure bool) error { return p.countUpload(w, unsure) }, progress)
+	}
+	if errors.Is(err, etcd.ErrCompare) {
+		err = ErrLockLost
+	}
+	if err != nil {
 		return fmt.Errorf("store in %s: %w", p.chain.ns, err)
 	}
-	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects, p.block = nil, nil, nil, nil, nil, nil, superblock{}
+	p.uploaded = true
 	return nil
 }
 
-func (p *Prepared) upload(ctx context.Context, w *etcd.Writer, progress func(text.Progress)) error {
-	tell := func() {
-		_, bytes := w.Written()
-		progress(text.Progress{Step: "storing", Bytes: bytes, BytesTotal: p.NewBytes})
+// Drop forgets what was read, so that others have the memory. It must be called if Upload is not, or fails for good,
+// and may be called at any time.
+func (p *Prepared) Drop() {
+	p.dropped = true
+	if p.plan != nil {
+		p.plan.Drop()
 	}
-	barrier := w.Barrier
-	if p.keys <= etcd.MaxOps && p.NewBytes+int64(p.keys)*maxKey <= etcd.BatchBytes {
-		// What is one txn anyhow needs no order, and no wait for etcd's disk at each level.
-		barrier = func() error { return nil }
-	}
-	if err := p.putContents(ctx, w, tell); err != nil {
-		return err
-	}
-	if err := barrier(); err != nil {
-		return err
-	}
-	p.chain.log.DebugContext(ctx, "step", "at", "contents-put")
-	for _, level := range p.levels {
-		for _, oid := range level {
-			if err := putNode(w, p.chain.TreeKey(oid), p.nodes.Node(oid).Text()); err != nil {
-				return err
-			}
-		}
-		if err := barrier(); err != nil {
-			return err
-		}
-		tell()
-	}
-	if p.block.value != nil {
-		// mgmt writes an empty one where it misses one, so it is there before the payload that names it.
-		if err := w.Put(p.block.key, p.block.value); err != nil {
-			return err
-		}
-	}
-	err := w.Barrier()
-	tell()
-	return err
-}
-
-// putNode puts a node's text, cut into chunks.
-func putNode(w *etcd.Writer, key string, text []byte) error {
-	for i, k := range store.ChunkKeys(key, int64(len(text))) {
-		start := i * tree.ChunkSize
-		if err := w.Put(k, text[start:min(start+tree.ChunkSize, len(text))]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// putContents puts git objects and contents.
-func (p *Prepared) putContents(ctx context.Context, w *etcd.Writer, tell func()) error {
-	for key, raw := range p.objects {
-		if err := w.Put(key, raw); err != nil {
-			return err
-		}
-	}
-	var again []*content
-	for _, c := range p.missing {
-		if c.kept == nil {
-			again = append(again, c)
-			continue
-		}
-		if err := w.Put(p.chain.ContentKey(c.sum), c.kept); err != nil {
-			return err
-		}
-		tell()
-	}
-	return p.uploadAgain(ctx, w, again, tell)
-}
-
-// uploadAgain reads contents a second time and writes them, large ones chunk by chunk.
-func (p *Prepared) uploadAgain(ctx context.Context, w *etcd.Writer, list []*content, tell func()) error {
-	oids := make([]tree.OID, len(list))
-	for i, c := range list {
-		oids[i] = c.oid
-	}
-	return p.job.Source().Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
-		c, sum := list[i], sha256.New()
-		keys := c.keys(p.chain)
-		for k, key := range keys {
-			chunk := make([]byte, min(tree.ChunkSize, size-int64(k)*tree.ChunkSize))
-			if c.uncut {
-				chunk = make([]byte, size)
-			}
-			if _, err := io.ReadFull(r, chunk); err != nil {
-				return p.unread(c.path, err)
-			}
-			_, _ = sum.Write(chunk) // a hash never fails
-			if k == len(keys)-1 && tree.SHA256(sum.Sum(nil)) != c.sum {
-				// The last chunk makes the content complete: without it the others are not taken for it.
-				return fmt.Errorf("read %q: blob %s has other bytes than before", c.path, c.oid)
-			}
-			if err := w.Put(key, chunk); err != nil {
-				return err
-			}
-			tell()
-		}
-		return nil
-	})
 }

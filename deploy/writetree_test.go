@@ -30,8 +30,10 @@ func (f *setup) verdict(job *deploy.Job) *deploy.Verdict {
 func TestWriteTreeEqualsCheckout(t *testing.T) {
 	f := newSetup(t)
 	head := f.repo.commit("all kinds", files{
-		"a.txt": regular("one\n"), "empty": regular(""), "run": {"100755", "#!/bin/sh\n"}, "sub/large": regular(strings.Repeat("0123456789", 250_000)),
-		"sub/link": {"120000", "../../outside"}, "sub/deep/er/ü\n": regular("\xff\x00"), "module": {"160000", strings.Repeat("1", 40)},
+		"a.txt": regular("one\n"), "empty": regular(""), "run": {"100755", "#!/bin/sh\n"},
+		"sub/large": regular(strings.Repeat("0123456789", 250_000)),
+		"sub/link":  {"120000", "../../outside"}, "sub/deep/er/ü\n": regular("\xff\x00"),
+		"module":         {"160000", strings.Repeat("1", 40)},
 		".gitattributes": regular("* text eol=crlf\n"),
 	})
 	for _, path := range []string{"", "sub"} {
@@ -41,7 +43,8 @@ func TestWriteTreeEqualsCheckout(t *testing.T) {
 			f.chain = f.store.Chain("/refship/sub")
 		}
 		dir, last := t.TempDir(), text.Progress{}
-		if err := f.verdict(job).WriteTree(t.Context(), job.Repo, dir, 1<<30, func(p text.Progress) { last = p }); err != nil {
+		if err := f.verdict(job).WriteTree(t.Context(), job.Repo, dir, 1<<30,
+			func(p text.Progress) { last = p }); err != nil {
 			t.Fatal(err)
 		}
 		out := filepath.Join(t.TempDir(), "out")
@@ -90,7 +93,8 @@ func TestWriteTreeIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			err := f.verdict(c.job).WriteTree(t.Context(), c.job.Repo, dir, 1<<20, quiet)
-			fixture.WantFault(t, fault.Refused, err, c.says, "make it smaller, or ask the server's operator for more room on its disk")
+			fixture.WantFault(t, fault.Refused, err, c.says,
+				"make it smaller, or ask the server's operator for more room on its disk")
 			written := int64(0)
 			err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 				if err == nil && info.Mode().IsRegular() {

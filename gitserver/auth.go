@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"io"
+	"net"
 	"slices"
+	"syscall"
 
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/gitserver/conns"
 	"refship/keys"
 )
 
@@ -19,6 +23,46 @@ type verifiedKey struct{}
 
 // connKey is where a connection's context has its *conn.
 type connKey struct{}
+
+// conn is a client's connection, and why it could not log in.
+type conn struct {
+	*conns.Conn
+
+	// Used by the handshake's goroutine only:
+	refused []refusedKey
+	asked   bool  // mayAuthenticate was asked about the key that is being offered
+	failed  error // that ended the handshake
+
+	// Written by the handshake's goroutine, which reads the first line itself:
+	version []byte // the client's: its first line, or the beginning of it
+	named   bool   // version has all of that line
+}
+
+// maxVersion is how much of a client's first line is kept, in bytes: as much as SSH allows (RFC 4253, section 4.2).
+const maxVersion = 255
+
+// Read keeps the client's version, of which the library tells only when the login has begun.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.named {
+		line, _, ended := bytes.Cut(p[:max(n, 0)], []byte("\n"))
+		c.version = append(c.version, line[:min(len(line), maxVersion-len(c.version))]...)
+		c.named = ended || len(c.version) == maxVersion
+	}
+	return n, err
+}
+
+// clientAddr is a connection's address for the library, which hands nothing else of the connection to some callbacks.
+type clientAddr struct {
+	net.Addr
+	of *conn
+}
+
+// RemoteAddr is the client's address; connOf knows it.
+func (c *conn) RemoteAddr() net.Addr { return clientAddr{c.Conn.RemoteAddr(), c} }
+
+// connOf gives the connection that is inside one of the library's.
+func connOf(nc net.Conn) *conn { return nc.RemoteAddr().(clientAddr).of }
 
 // maxAuthTries leaves room for users whose agent offers many keys.
 const maxAuthTries = 20
@@ -38,9 +82,8 @@ func (s *Server) mayAuthenticate(ctx glssh.Context, pub glssh.PublicKey) bool {
 		return refuse(unusableKeyError(pub.Type() + " is a certificate, and those are not supported"))
 	}
 	key, err := s.cfg.Keys.Find(pub)
-	var line *keys.LineError
 	switch {
-	case errors.As(err, &line):
+	case errors.Is(err, keys.ErrLine):
 		return refuse(err)
 	case err != nil:
 		s.log.ErrorContext(ctx, "keys cannot be read", "error", err)
@@ -84,7 +127,7 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 		},
 		PublicKeyAuthAlgorithms: algorithms.PublicKeyAuths,
 		MaxAuthTries:            maxAuthTries,
-		PreAuthConnCallback:     func(login gossh.ServerPreAuthConn) { c.login.Store(&login) },
+		PreAuthConnCallback:     c.SetLogin,
 		AuthLogCallback: func(meta gossh.ConnMetadata, method string, err error) {
 			// The library itself refuses keys of algorithms that are not in the list: mayAuthenticate is not asked
 			// then.
@@ -104,10 +147,20 @@ func (s *Server) serverConfig(ctx glssh.Context) *gossh.ServerConfig {
 			if key == nil {
 				return nil, errUnknownKey
 			}
-			c.setAuthenticated()
-			s.watchSilence(c, ctx)
+			if !c.SetAuthenticated(func() { askClient(ctx) }) {
+				return nil, net.ErrClosed
+			}
 			return &gossh.Permissions{ExtraData: map[any]any{verifiedKey{}: pub}}, nil
 		},
+	}
+}
+
+const keepAliveRequest = "keepalive@openssh.com"
+
+// askClient asks a client whether it is there. Any answer counts as input, even a refusal.
+func askClient(ctx glssh.Context) {
+	if sc, ok := ctx.Value(glssh.ContextKeyConn).(*gossh.ServerConn); ok {
+		_, _, _ = sc.SendRequest(keepAliveRequest, true, nil)
 	}
 }
 
@@ -124,18 +177,19 @@ func authenticatedBy(conn *gossh.ServerConn) (gossh.PublicKey, error) {
 // maxUnusableLines is how many unusable lines of the keys file a log line names.
 const maxUnusableLines = 3
 
-// logRefused tells the operator why a client could not log in, and what to do: the client itself learns nothing but
+// logFailed tells the operator why a client could not log in, and what to do: the client itself learns nothing but
 // "Permission denied (publickey)".
-func (s *Server) logRefused(c *conn) {
+func (s *Server) logFailed(c *conn) {
+	s.logHandshake(c)
 	log := s.log.With("address", c.RemoteAddr().String())
-	if c.late.Load() {
-		if more, ok := s.floods.lateLogins.next(); ok {
+	if c.IsLate() {
+		if more, ok := s.floods.lateLogins.Next(); ok {
 			log.Info("no login in time",
 				"limit", s.cfg.Limits.LoginGrace, "remedy", s.words(ReasonLoginGrace), "also_late", more)
 		}
 	}
 	for _, r := range c.refused {
-		more, ok := s.floods.refusedKeys.next()
+		more, ok := s.floods.refusedKeys.Next()
 		if !ok {
 			continue
 		}
@@ -152,6 +206,28 @@ func (s *Server) logRefused(c *conn) {
 			"remedy", cmp.Or(s.cfg.Remedy(r.why), "correct that line"))
 	}
 }
+
+// logHandshake logs why a handshake failed that no other line of the log tells of. A client that has sent nothing, such
+// as a probe of the port, is nothing to tell of.
+func (s *Server) logHandshake(c *conn) {
+	if c.failed == nil || len(c.version) == 0 || len(c.refused) > 0 || c.IsLate() || c.IsDropped() ||
+		s.stopping.Err() != nil {
+		return
+	}
+	why := c.failed.Error()
+	if errors.Is(c.failed, io.EOF) || errors.Is(c.failed, syscall.ECONNRESET) {
+		why = "the client closed the connection"
+	}
+	if more, ok := s.floods.handshakes.Next(); ok {
+		s.log.Info("handshake failed", "address", c.RemoteAddr().String(),
+			"client", text.Printable(string(bytes.TrimRight(c.version, "\r"))),
+			"reason", text.Printable(text.Shorten(why, maxReason)), "also_failed", more)
+	}
+}
+
+// maxReason is how much of the reason of a failed handshake is logged, in bytes: it holds lists of what the client
+// offers.
+const maxReason = 1000
 
 // unusableLines names lines of the keys file that give no access: the key may be in one of them.
 func (s *Server) unusableLines() []string {

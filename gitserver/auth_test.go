@@ -2,6 +2,7 @@ package gitserver
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/fault"
 	"refship/keys"
 )
 
@@ -60,11 +62,14 @@ func TestOfferedKey(t *testing.T) {
 					t.Errorf("user is not %s: %s", c.used, r.stdout)
 				}
 			}
-			// And a push is that user's too, who may not.
+			// And a push is that user's too, and is refused.
 			work := e.work()
 			cmd := e.gitCommand(nil, work, "push", e.url("config"), "main")
 			cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh "+strings.Join(e.sshArgs(offered.path, used.path), " "))
-			e.run(cmd).want(t, 128, "key "+c.used+" may read repository config, but has no permission to push")
+			e.fails(e.run(cmd), 128, fault.Refused)
+			if line := e.last("command failed"); line["user"] != c.used {
+				t.Errorf("log line is %v", line)
+			}
 		})
 	}
 }
@@ -172,14 +177,11 @@ func TestUnknownKey(t *testing.T) {
 	stranger := e.user("stranger", "")
 	e.ssh(stranger, "eve@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 	e.stop() // the log line comes after the connection's end
-	log := e.log.Text()
-	for _, want := range []string{
-		"key is not known", ssh.FingerprintSHA256(stranger.signer.PublicKey()), "user=eve", "address=127.0.0.1:",
-		"remedy=key-unknown ssh-ed25519 ",
-	} {
-		if !strings.Contains(log, want) {
-			t.Errorf("log has no %q:\n%s", want, log)
-		}
+	line := e.last("key is not known")
+	if line["fingerprint"] != ssh.FingerprintSHA256(stranger.signer.PublicKey()) || line["user"] != "eve" ||
+		!strings.HasPrefix(fmt.Sprint(line["address"]), "127.0.0.1:") ||
+		!strings.HasPrefix(fmt.Sprint(line["remedy"]), "key-unknown ssh-ed25519 ") {
+		t.Errorf("log line is %v", line)
 	}
 }
 
@@ -280,14 +282,12 @@ func TestRemovedKey(t *testing.T) {
 	if err := os.WriteFile(e.keys.Path, []byte(less), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "deploy config").want(t, 4, "key laptop may read repository config, but has no permission to deploy")
+	e.fails(e.exec(c, "deploy config"), 4, fault.Refused)
 
-	if _, err := e.keys.Remove("laptop"); err != nil {
+	if _, err := e.keys.Remove("laptop", ""); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "help").want(t, 4,
-		"refship: error: key "+ssh.FingerprintSHA256(laptop.signer.PublicKey())+" is not known here any more",
-		"refship: hint: ")
+	e.fails(e.exec(c, "help"), 4, fault.Refused)
 	e.ssh(laptop, "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 
 	// A file that cannot be trusted lets nobody in.
@@ -295,7 +295,7 @@ func TestRemovedKey(t *testing.T) {
 	if err := os.Chmod(e.keys.Path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "help").want(t, 1, "refship: error: read keys: ")
+	e.exec(c, "help").want(t, 1, "refship: error: ")
 	e.ssh(e.user("other", ""), "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 }
 
@@ -307,9 +307,8 @@ func TestRemovedBeforePush(t *testing.T) {
 	for _, c := range []struct {
 		user   *user
 		change func() error
-		say    string
 	}{
-		{laptop, func() error { _, err := e.keys.Remove("laptop"); return err }, " is not known here any more"},
+		{laptop, func() error { _, err := e.keys.Remove("laptop", ""); return err }},
 		{other, func() error {
 			text, err := os.ReadFile(e.keys.Path)
 			if err != nil {
@@ -317,14 +316,14 @@ func TestRemovedBeforePush(t *testing.T) {
 			}
 			return os.WriteFile(e.keys.Path,
 				[]byte(strings.Replace(string(text), "deploy:config", "read:config", 1)), 0o600)
-		}, "key other may read repository config, but has no permission to push"},
+		}},
 	} {
 		e.log.When("receive-start", func() {
 			if err := c.change(); err != nil {
 				t.Error(err)
 			}
 		})
-		e.git(c.user, e.work(), "push", e.url("config"), "main").want(t, 128, "refship: error: ", c.say)
+		e.fails(e.git(c.user, e.work(), "push", e.url("config"), "main"), 128, fault.Refused)
 	}
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
@@ -390,18 +389,21 @@ func TestRefusedOffers(t *testing.T) {
 		"Permission denied (publickey)")
 	e.ssh(laptop, "git@127.0.0.1", "help").want(t, 0)
 	e.stop()
-	log := e.log.Text()
-	for _, want := range []string{
-		"authorized_keys:3: RSA key of 1024 bits is too weak, the least is 2048 remedy=make a new key with ssh-keygen -t ed25519\n",
-		"reason=parse public key: RSA key of 1025 bits is too weak, the least is 2048",
-		`reason=ssh: algorithm "ssh-rsa" not accepted`,
-		"reason=ssh-ed25519-cert-v01@openssh.com is a certificate, and those are not supported",
-		"remedy=make a new key with ssh-keygen -t ed25519, and use it without a certificate",
-		"key is not known", "authorized_keys:3: RSA key of 1024 bits is too weak",
-	} {
-		if !strings.Contains(log, want) {
-			t.Errorf("log has no %q", want)
+	var reasons []string
+	for _, line := range e.log.About("key is refused") {
+		reasons = append(reasons, fmt.Sprint(line["reason"]))
+		if line["remedy"] == "" {
+			t.Errorf("log line without a remedy: %v", line)
 		}
+	}
+	for _, names := range []string{"authorized_keys:3: RSA key of 1024 bits", "RSA key of 1025 bits", `"ssh-rsa"`,
+		"ssh-ed25519-cert-v01@openssh.com"} {
+		if !strings.Contains(strings.Join(reasons, "\n"), names) {
+			t.Errorf("log has no key refused for %q: %q", names, reasons)
+		}
+	}
+	if lines := fmt.Sprint(e.last("key is not known")["unusable_lines"]); !strings.Contains(lines, "authorized_keys:3") {
+		t.Errorf("unusable lines are %s", lines)
 	}
 }
 
@@ -439,17 +441,16 @@ func TestRemovedKeyShared(t *testing.T) {
 	}
 	go func() { pushed <- e.run(push) }()
 	<-reached
-	if _, err := e.keys.Remove("laptop"); err != nil {
+	if _, err := e.keys.Remove("laptop", ""); err != nil {
 		t.Fatal(err)
 	}
-	const gone = " is not known here any more"
-	ssh("status", "config").want(t, 4, gone)
-	ssh("deploy", "config").want(t, 4, gone)
-	ssh("git-receive-pack", "config").want(t, 4, gone)
+	for _, command := range []string{"status", "deploy", "git-receive-pack"} {
+		e.fails(ssh(command, "config"), 4, fault.Refused)
+	}
 	e.ssh(laptop, "git@127.0.0.1").want(t, 255, "Permission denied (publickey)")
 	release()
-	(<-pushed).want(t, 0, "deploy 1 published")
-	ssh("git-upload-pack", "config").want(t, 4, gone)
+	e.deployed(<-pushed, 1)
+	e.fails(ssh("git-upload-pack", "config"), 4, fault.Refused)
 	if got, want := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"),
 		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
 		t.Errorf("ref is %s, want %s", got, want)
@@ -475,7 +476,7 @@ func TestKeyOfAPush(t *testing.T) {
 				return
 			}
 			parsed, err := keys.ParseRules(rules)
-			_, err2 := e.keys.Remove(list[0].Name)
+			_, err2 := e.keys.Remove(list[0].Name, "")
 			if err := errors.Join(err, err2, e.keys.Add(name, before.signer.PublicKey(), "test", parsed)); err != nil {
 				t.Error(err)
 			}
@@ -483,7 +484,7 @@ func TestKeyOfAPush(t *testing.T) {
 	}
 	work := e.work()
 	e.log.When("receive-start", rename("after", "deploy:config")) // the client was not asked for anything yet
-	e.git(before, work, "push", e.url("config"), "main").want(t, 0, "the first deploy, by after")
+	e.git(before, work, "push", e.url("config"), "main").want(t, 0)
 	if d := e.head("config"); d == nil || d.Record.Pusher.Name != "after" {
 		t.Errorf("head is %+v, want one by after", d)
 	}
@@ -492,11 +493,13 @@ func TestKeyOfAPush(t *testing.T) {
 	}
 	e.commit(work, "file", "two\n")
 	e.log.When("receive-start", rename("later", "push:config"))
-	e.git(before, work, "push", e.url("config"), "main").want(t, 1, "later may push to config but not deploy")
+	e.git(before, work, "push", e.url("config"), "main").want(t, 1)
+	if e.result() != "refused" {
+		t.Errorf("the push is %q", e.result())
+	}
 	e.commit(work, "file", "three\n")
 	e.log.When("receive-start", rename("last", "read:config"))
-	e.git(before, work, "push", e.url("config"), "main").want(t, 128,
-		"key last may read repository config, but has no permission to push")
+	e.fails(e.git(before, work, "push", e.url("config"), "main"), 128, fault.Refused)
 	e.stop()
 
 	// Every line about a push names the same user.

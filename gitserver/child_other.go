@@ -8,6 +8,3 @@ import "syscall"
 func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
-
-// limitMemory is for Linux only.
-func limitMemory(int, uint64) error { return nil }

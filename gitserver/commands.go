@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"refship/gitserver/command"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/keys"
@@ -61,19 +62,19 @@ func (x *session) listRepos(key *keys.Key) int {
 }
 
 // printLog prints the latest deploys of one chain.
-func (x *session) printLog(key *keys.Key, c command) int {
-	dir, err := x.findRepository(key, c.repository, keys.Read)
+func (x *session) printLog(key *keys.Key, c command.Command) int {
+	dir, err := x.findRepository(key, c.Repository, keys.Read)
 	if err != nil {
 		return x.fail(err)
 	}
 	last := &lastLine{}
 	status := x.stream(func(w io.Writer) error {
-		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.repository, dir, c.target, c.limit)
+		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.Repository, dir, c.Target, c.Limit)
 	})
 	// A line begins with the deploy's id, and a chain's first is 1.
-	full := c.limit == defaultLimit && last.number == defaultLimit
+	full := c.Limit == command.DefaultLimit && last.number >= command.DefaultLimit
 	if status == exitDone && full && !strings.HasPrefix(last.text, "1 ") {
-		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", defaultLimit))
+		x.tell(fmt.Sprintf("these are the latest %d deploys; -n N shows N of them, -n all shows all", command.DefaultLimit))
 	}
 	return status
 }
@@ -96,12 +97,12 @@ func (l *lastLine) Write(p []byte) (int, error) {
 
 // printStatus compares refs with chains.
 func (x *session) printStatus(key *keys.Key, name string) int {
-	dir, _, release, err := x.enter(x.s.fetches, key, name, keys.Read) // it runs git to compare commits
+	v, err := x.enter(x.s.fetches, key, name, keys.Read, x.s.fetchNeeds) // it runs git to compare commits
 	if err != nil {
 		return x.fail(err)
 	}
-	defer release()
-	return x.stream(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, dir) })
+	defer v.leave()
+	return x.stream(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, v.dir) })
 }
 
 // stream gives what write writes to the client, which may read it as slowly as it likes and may leave.
@@ -124,17 +125,31 @@ func (x *session) stream(write func(io.Writer) error) int {
 // deploy publishes what pushes to a repository left unfinished, then deploys what its refs have and its chains have
 // not.
 func (x *session) deploy(key *keys.Key, name, target string) int {
-	dir, key, release, err := x.enter(x.s.pushes, key, name, keys.Deploy)
+	return x.deliver(key, name, func(client context.Context, v *visit, tell func(string)) error {
+		return x.s.cfg.Hooks.Deploy(x.s.killing, client, name, v.dir, target, hooks.PusherOf(v.key), tell)
+	})
+}
+
+// check tells what the push of a commit would deploy. It needs the rule deploy: a target's own check is run.
+func (x *session) check(key *keys.Key, c command.Command) int {
+	return x.deliver(key, c.Repository, func(client context.Context, v *visit, tell func(string)) error {
+		return x.s.cfg.Hooks.DryRun(x.s.killing, client, c.Repository, v.dir, c.Target, c.Commit, hooks.PusherOf(v.key), tell)
+	})
+}
+
+// deliver runs what is as much work as a push. A target's own check ends with its client, and when the server begins to
+// stop; the deploy does not.
+func (x *session) deliver(key *keys.Key, name string,
+	work func(client context.Context, v *visit, tell func(string)) error) int {
+	v, err := x.enter(x.s.pushes, key, name, keys.Deploy, pushNeeds)
 	if err != nil {
 		return x.fail(err)
 	}
-	defer release()
-	say := func(line string) { x.print("refship: %s", line) }
-	// A target's own check ends with its client, and when the server begins to stop; the deploy does not.
+	defer v.leave()
 	client, leave := context.WithCancelCause(x.ctx)
 	defer leave(nil)
 	defer context.AfterFunc(x.s.stopping, func() { leave(errShuttingDown) })()
-	if err := x.s.cfg.Hooks.Deploy(x.s.killing, client, name, dir, target, hooks.PusherOf(key), say); err != nil {
+	if err := work(client, v, func(line string) { x.print("refship: %s", line) }); err != nil {
 		return x.fail(err)
 	}
 	return exitDone

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
+	"refship/gitserver/command"
 	"refship/hooks/target"
 )
 
@@ -16,7 +19,7 @@ func TestReposCommand(t *testing.T) {
 	e := start(t)
 	laptop := e.user("laptop", "deploy:config,read:site,push:notes")
 	r := e.ssh(laptop, "git@127.0.0.1", "repos")
-	r.want(t, 0, "refship: there is no repository that this key may read\n")
+	r.want(t, 0, "refship: ")
 	if r.stdout != "" {
 		t.Errorf("got %q", r.stdout)
 	}
@@ -49,7 +52,7 @@ func TestReposCommand(t *testing.T) {
 		}
 	}
 	r = e.ssh(laptop, "git@127.0.0.1", "repos")
-	r.want(t, 4, "refship: error: read targets of repository site: ")
+	e.fails(r, 4, fault.Refused)
 	if !strings.HasPrefix(r.stdout, "config  deploy  ") || strings.Contains(r.stderr, "secret") {
 		t.Errorf("got %s\n%s", r.stdout, r.stderr)
 	}
@@ -62,16 +65,16 @@ func TestLogCommand(t *testing.T) {
 	laptop, reader := e.user("laptop", "deploy:config"), e.user("reader", "read:*")
 	e.ssh(reader, "git@127.0.0.1", "log", "config").want(t, 0)
 	work := e.work()
-	const deploys = defaultLimit + 2
+	const deploys = command.DefaultLimit + 2
 	c := e.dial(reader)
 	for i := range deploys {
 		e.commit(work, "file", fmt.Sprintf("change %d\n", i))
 		e.mustGit(laptop, work, "push", "-q", e.url("config"), "main")
-		if i+1 == defaultLimit { // that is all there is
-			for _, command := range []string{"log config", "log config -n 20"} {
-				if r := e.exec(c, command); r.status != 0 || strings.Count(r.stdout, "\n") != defaultLimit ||
+		if i+1 == command.DefaultLimit { // that is all there is
+			for _, ask := range []string{"log config", "log config -n 20"} {
+				if r := e.exec(c, ask); r.status != 0 || strings.Count(r.stdout, "\n") != command.DefaultLimit ||
 					r.stderr != "" {
-					t.Errorf("%s of %d deploys: %+v", command, defaultLimit, r)
+					t.Errorf("%s of %d deploys: %+v", ask, command.DefaultLimit, r)
 				}
 			}
 		}
@@ -81,8 +84,8 @@ func TestLogCommand(t *testing.T) {
 		lines   int
 		cut     bool
 	}{
-		{"log config", defaultLimit, true},
-		{"log config:default", defaultLimit, true},
+		{"log config", command.DefaultLimit, true},
+		{"log config:default", command.DefaultLimit, true},
 		{"log -n all config", deploys, false},
 		{"log config.git -n 3", 3, false},
 		{"log config -n 100", deploys, false},
@@ -94,8 +97,7 @@ func TestLogCommand(t *testing.T) {
 			!strings.Contains(lines[0], "laptop") {
 			t.Errorf("%s: %d lines: %s", x.command, len(lines), r.stdout)
 		}
-		if got := strings.Contains(r.stderr,
-			"refship: these are the latest 20 deploys; -n N shows N of them, -n all shows all\n"); got != x.cut {
+		if got := r.stderr != ""; got != x.cut { // that there are more
 			t.Errorf("%s: stderr is %q", x.command, r.stderr)
 		}
 	}
@@ -105,15 +107,19 @@ func TestLogCommand(t *testing.T) {
 	if err := e.repos.AddTarget(t.Context(), "config", second); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 4, "refship: error: ", "refship: hint: ", "default")
-	e.exec(c, "log config:nope").want(t, 4, "refship: error: ", "nope", "refship: hint: ")
+	r := e.exec(c, "log config")
+	e.fails(r, 4, fault.Refused)
+	r.want(t, 4, "default") // the targets that there are
+	r = e.exec(c, "log config:nope")
+	e.fails(r, 4, fault.Refused)
+	r.want(t, 4, "nope", "default")
 	if r := e.exec(c, "log config:default -n 1"); r.status != 0 || strings.Count(r.stdout, "\n") != 1 {
 		t.Errorf("got %+v", r)
 	}
 	if err := os.WriteFile(filepath.Join(repo.Dir, "config"), []byte("[core\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e.exec(c, "log config").want(t, 4, "refship: error: ")
+	e.fails(e.exec(c, "log config"), 4, fault.Refused)
 }
 
 // TestStatusCommand: ref against chain, before and after.
@@ -141,7 +147,8 @@ func TestStatusCommand(t *testing.T) {
 	status(e.mustGit(nil, work, "rev-parse", "HEAD"), head, "ahead by 1 commit")
 	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:default").want(t, 0)
 	status("equal")
-	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 4, "refship: error: ", "docs")
+	e.ssh(laptop, "git@127.0.0.1", "deploy", "config:docs").want(t, 4, "docs")
+	fixture.WantReason(t, fault.Refused, e.failure(), "")
 }
 
 // TestAdmin: the rule admin is for everything on every repository, over SSH too.
@@ -167,17 +174,23 @@ func TestAdmin(t *testing.T) {
 	e.commit(clone, "file", "wrong\n")
 	e.mustGit(root, clone, "push", "-q", "origin", "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
-	e.git(root, clone, "push", "--force", "origin", "main").want(t, 1, "refship: refused")
+	refused := func(r result) {
+		t.Helper()
+		if r.want(t, 1); e.result() != "refused" {
+			t.Errorf("the push is %q", e.result())
+		}
+	}
+	refused(e.git(root, clone, "push", "--force", "origin", "main"))
 	e.git(root, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", "origin",
-		"main").want(t, 0, "deploy 3 published")
+		"main").want(t, 0)
 	if d := e.head("team/site"); d == nil || d.ID != 3 || !d.Record.Forced || d.Record.Pusher.Name != "root" {
 		t.Errorf("head is %+v", d)
 	}
-	// Who may deploy may not.
+	// A key with the rule deploy may not.
 	laptop := e.user("laptop", "deploy:*")
 	e.commit(clone, "file", "wrong again\n")
 	e.mustGit(laptop, clone, "push", "-q", e.url("team/site"), "main")
 	e.mustGit(nil, clone, "reset", "-q", "--hard", "HEAD~1")
-	e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong", e.url("team/site"),
-		"main").want(t, 1, "refship: refused")
+	refused(e.git(laptop, clone, "push", "--force", "-o", "deploy.force", "-o", "deploy.reason=wrong",
+		e.url("team/site"), "main"))
 }

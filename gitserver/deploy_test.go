@@ -3,6 +3,7 @@ package gitserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/hooks/target"
 )
 
@@ -29,20 +32,26 @@ func TestDeployCommand(t *testing.T) {
 		}
 		return len(found)
 	}
-	hold := string(e.namespace("config")) + "/refship/hold"
+	hold, held := string(e.namespace("config"))+"/refship/hold", "chain-held "+string(e.namespace("config"))
 	e.log.When("post-receive-start", func() { // after pre-receive has accepted
 		if _, err := store.Client().Put(context.Background(), hold, "maintenance"); err != nil {
 			t.Error(err)
 		}
 	})
 	r := e.git(laptop, work, "push", e.url("config"), "main")
-	r.want(t, 1, "remote: refship: pushed, not deployed: ", "is on hold: maintenance", "ssh HOST deploy config")
+	r.want(t, 1, "ssh -p "+e.port()+" git@HOST deploy config",
+		"! [remote rejected] main -> main (pushed, not deployed: the ref has moved; ")
+	if lines := e.log.About("pushed, not deployed"); len(lines) != 1 || e.result() != "not deployed" {
+		t.Errorf("log lines are %v, the push is %q", lines, e.result())
+	} else {
+		fixture.WantReason(t, fault.Conflict, lines[0]["error"].(error), held)
+	}
 	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != commit || e.head("config") != nil ||
 		pending() != 1 {
 		t.Fatalf("ref is %s, head %+v, %d intents", got, e.head("config"), pending())
 	}
-	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 3, "refship: error: ", "is on hold: maintenance",
-		"refship: hint: ")
+	e.ssh(ops, "git@127.0.0.1", "deploy", "config").want(t, 3, "refship: error: ")
+	fixture.WantReason(t, fault.Conflict, e.failure(), held)
 	if e.head("config") != nil || pending() != 1 {
 		t.Fatalf("on hold: head %+v, %d intents", e.head("config"), pending())
 	}
@@ -50,12 +59,11 @@ func TestDeployCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A second time there is nothing to do.
-	for _, text := range []string{"left by a push of laptop: deploy 1 published in ",
-		commit[:7] + " is already deployed as 1 of "} {
+	for i, result := range []string{"deployed", "already deployed"} {
 		r = e.ssh(ops, "git@127.0.0.1", "deploy", "config")
 		r.want(t, 0)
-		if !strings.Contains(r.stdout, text) {
-			t.Errorf("stdout is %s", r.stdout)
+		if line := e.log.About("deploy")[i+1]; line["result"] != result || r.stdout == "" {
+			t.Errorf("log line is %v, stdout is %s", line, r.stdout)
 		}
 		d := e.head("config")
 		if d == nil || d.ID != 1 || string(d.Hash) != commit || d.Record.Pusher.Name != "laptop" || pending() != 0 {
@@ -83,8 +91,7 @@ func TestReceivePackKilled(t *testing.T) {
 		}
 	})
 	r := e.execIn(s, "git-receive-pack '/config'")
-	r.want(t, 1, "refship: error: git receive-pack was ended by a signal: killed",
-		"refship: hint: nothing was stored: push again")
+	r.want(t, 1, "refship: error: git receive-pack ", "killed", "refship: hint: ")
 	if strings.Contains(r.stderr, "fsck") {
 		t.Errorf("stderr is %s", r.stderr)
 	}
@@ -108,8 +115,9 @@ func TestBrokenRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := e.execIn(s, "git-receive-pack '/config'")
-	r.want(t, 128, "fatal: bad config",
-		"refship: hint: tell the server's operator that git cannot work with repository config")
+	if r.want(t, 128, "refship: hint: ", "repository config"); !e.logged("git cannot serve repository") {
+		t.Error("log does not tell")
+	}
 	if strings.Contains(r.stderr, "sha1") {
 		t.Errorf("stderr is %s", r.stderr)
 	}
@@ -178,7 +186,9 @@ func TestDeployEndsItsCheck(t *testing.T) {
 				t.Errorf("that took %s", took)
 			}
 			if way == "server stops" {
-				(<-done).want(t, 1, "refship: error: deploy refs/heads/main of config: the server is shutting down, try again later")
+				if (<-done).want(t, 1, "refship: error: "); !errors.Is(e.failure(), errShuttingDown) {
+					t.Errorf("the deploy ended with %v", e.failure())
+				}
 			}
 			pid, err := os.ReadFile(began)
 			if err != nil {
@@ -191,5 +201,33 @@ func TestDeployEndsItsCheck(t *testing.T) {
 				t.Errorf("head is %+v", d)
 			}
 		})
+	}
+}
+
+// TestRepositoryOfAnotherAccount: the operator is told what to do, and the client no more than that it is not to blame.
+func TestRepositoryOfAnotherAccount(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a repository to another account")
+	}
+	e := start(t)
+	repo := e.repo("config")
+	if err := os.Chown(repo.Dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	laptop, work := e.user("laptop", "deploy:config"), e.work()
+	for _, r := range []result{
+		e.git(laptop, work, "push", e.url("config"), "main"),
+		e.git(laptop, work, "fetch", e.url("config")),
+	} {
+		if r.status == 0 || !strings.Contains(r.stderr, "config: it belongs to another account there") ||
+			strings.Contains(r.stderr, "safe.directory") || strings.Contains(r.stderr, repo.Dir) {
+			t.Errorf("status %d, stderr is %s", r.status, r.stderr)
+		}
+	}
+	for _, line := range e.log.About("git cannot serve repository") {
+		fixture.WantFault(t, fault.Failed, line["error"].(error), "the account ", "chown -R ")
+	}
+	if n := len(e.log.About("git cannot serve repository")); n != 2 {
+		t.Errorf("%d log lines", n)
 	}
 }

@@ -14,78 +14,63 @@ import (
 	"refship/deploy/git"
 )
 
-// maxMemory bounds the memory that one git process takes for itself. A few kilobytes can unpack to gigabytes: git
-// puts together in memory a commit, a tree, and whatever comes as a delta. So such a push costs one process and not
-// the server. A stock git sends no deltas of files over 512 MiB (core.bigFileThreshold); for one of that size git
-// needs two such pieces.
-const maxMemory = 2 << 30
-
-// memorySettings keep git from taking more memory than it needs for one client among many. A file over bigFileThreshold
-// goes through in pieces instead of as a whole, unless it comes as a delta. Packs are read through windows instead of
-// being mapped as a whole.
-func memorySettings() []string {
-	return []string{
-		"-c", "core.bigFileThreshold=16m",
-		"-c", "core.packedGitWindowSize=16m",
-		"-c", "core.packedGitLimit=64m",
-		"-c", "pack.threads=1",
-		"-c", "pack.windowMemory=64m",
-		"-c", "pack.deltaCacheSize=64m",
-	}
-}
-
 // gitProcess is one git process that talks to a client.
 type gitProcess struct {
 	dir     string   // of the repository
-	args    []string // after memorySettings
+	memory  int64    // that it may take for itself, in bytes
+	nice    int      // steps of git.Lower
+	args    []string // after git.MemorySettings
 	env     []string // besides git.Env and GIT_PROTOCOL
-	stdin   io.Reader
+	feed    func(g *processGroup, stdin io.Writer)
 	stdout  io.Writer
-	started func() // nil: nothing to do then
+	watch   *git.WordWatch // on what it writes
+	started func()         // nil: nothing to do then
 }
 
 // runGit runs git until it ends. If ctx ends first, git and what it started are told to end, then killed. Git dies with
-// this process. The copying from stdin may go on afterwards: it ends with the reader, and session.wait waits for it.
-func (x *session) runGit(ctx context.Context, p gitProcess) (input, error) {
-	cmd := exec.Command("git", append(memorySettings(), p.args...)...)
+// this process. The feeding may go on afterwards: it ends with the client's input, and session.wait waits for it.
+func (x *session) runGit(ctx context.Context, p gitProcess) error {
+	cmd := exec.Command("git", append(git.MemorySettings(), p.args...)...)
 	cmd.Dir = p.dir
 	cmd.Env = git.Env(p.dir, p.env...)
 	if x.protocol != "" {
 		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+x.protocol)
 	}
-	cmd.Stdout, cmd.Stderr = p.stdout, x.err
+	cmd.Stdout, cmd.Stderr = p.watch.On(p.stdout), p.watch.On(x.err)
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return input{}, err
+		return err
 	}
 	// The kernel's "kill me when my parent is gone" looks at the thread that forked, so that thread has to live on.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return input{}, errors.Join(err, stdin.Close())
+		return errors.Join(err, stdin.Close())
 	}
-	// git has not started anything yet: it waits for what the client wants.
-	if err := limitMemory(cmd.Process.Pid, x.s.gitMemory); err != nil {
-		err = fmt.Errorf("limit git's memory: %w", err)
-		return input{}, errors.Join(err, stdin.Close(), cmd.Process.Kill(), cmd.Wait())
+	// git has not started anything yet, and has read nothing: it waits for what the client wants.
+	if err := errors.Join(git.LimitMemory(cmd.Process.Pid, p.memory), git.Lower(cmd.Process.Pid, p.nice)); err != nil {
+		return errors.Join(err, stdin.Close(), cmd.Process.Kill(), cmd.Wait())
 	}
 	if p.started != nil {
 		p.started()
 	}
-	in := &inputCounter{r: p.stdin}
+	group := newProcessGroup(cmd.Process.Pid)
 	x.copying.Go(func() {
-		// Neither side's error matters here: a client that is gone is an end of input for git, and a git that has
-		// ended shows in its exit status.
-		_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, in, make([]byte, 64<<10))
+		p.feed(group, stdin)
 		_ = stdin.Close()
 	})
-	group := newProcessGroup(cmd.Process.Pid)
 	stop := context.AfterFunc(ctx, group.terminate)
 	err = cmd.Wait()
 	stop()
 	group.markEnded()
-	return in.soFar(), err
+	return err
+}
+
+// copyInput hands a client's input to git. Neither side's error matters: a client that is gone is an end of input for
+// git, and a git that has ended shows in its exit status.
+func copyInput(stdin io.Writer, in io.Reader) {
+	_, _ = io.CopyBuffer(struct{ io.Writer }{stdin}, in, make([]byte, 64<<10))
 }
 
 // killAfter is how long git has to remove its lock files when it is told to end.
@@ -125,42 +110,22 @@ func (g *processGroup) signal(sig syscall.Signal) {
 	}
 }
 
+// limitMemory bounds what the process, and each one that it starts from now on, may take for itself.
+func (g *processGroup) limitMemory(bytes int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-g.ended:
+		return nil
+	default:
+		return git.LimitMemory(g.pid, bytes)
+	}
+}
+
 func (g *processGroup) markEnded() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	close(g.ended)
-}
-
-// input is what a client sent to git.
-type input struct {
-	bytes int64
-	first [4]byte // of them
-	ended bool    // the client's input was at its end before git was
-}
-
-// inputCounter notes what git was given.
-type inputCounter struct {
-	r  io.Reader
-	mu sync.Mutex
-	in input
-}
-
-func (c *inputCounter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.mu.Lock()
-	if c.in.bytes < int64(len(c.in.first)) {
-		copy(c.in.first[c.in.bytes:], p[:n])
-	}
-	c.in.bytes += int64(n)
-	c.in.ended = err != nil
-	c.mu.Unlock()
-	return n, err
-}
-
-func (c *inputCounter) soFar() input {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.in
 }
 
 // gitStatus is the exit status for how a git process ended. git has told its own errors by itself.

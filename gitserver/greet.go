@@ -1,6 +1,10 @@
 package gitserver
 
-import "refship/keys"
+import (
+	"slices"
+
+	"refship/keys"
+)
 
 // greet answers a session without a command.
 func (x *session) greet(key *keys.Key) int {
@@ -31,7 +35,7 @@ func (x *session) greet(key *keys.Key) int {
 
 // highestAction is the strongest action that a key may do with a repository, "" for none.
 func highestAction(key *keys.Key, repository string) keys.Action {
-	for _, a := range []keys.Action{keys.Admin, keys.Force, keys.Deploy, keys.Push, keys.Read} {
+	for _, a := range slices.Backward(keys.Actions()) {
 		if key.May(a, repository) {
 			return a
 		}
@@ -44,7 +48,11 @@ ssh -p PORT git@HOST                               who you are and what your key
 ssh -p PORT git@HOST repos                         the repositories, what you may do with them, what they deploy
 ssh -p PORT git@HOST log REPO[:TARGET] [-n N|all]  the latest deploys
 ssh -p PORT git@HOST status REPO                   what is deployed, against what was pushed
+ssh -p PORT git@HOST check REPO[:TARGET] COMMIT    what the push of a commit would deploy, and its exit status
 ssh -p PORT git@HOST deploy REPO[:TARGET]          deploy what its refs have and its chains have not
+ssh -p PORT git@HOST rollback REPO[:TARGET] ID REASON   go back to an earlier deploy, with --hold: and stay there
+ssh -p PORT git@HOST hold REPO[:TARGET] REASON     keep it from going on, but by rollbacks
+ssh -p PORT git@HOST resume REPO[:TARGET] [REASON] let it go on
 ssh -p PORT git@HOST help                          this text`
 
 func (x *session) help() int {

@@ -20,6 +20,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
@@ -56,7 +57,7 @@ func runTests(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	store, err = embedded.Start(context.Background(), embedded.Config{
-		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler), NoSync: true,
 	})
 	if err != nil {
 		return 0, err
@@ -73,7 +74,7 @@ func runTests(m *testing.M) (status int, err error) {
 
 // env is a running server and a place for clients.
 type env struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	addr    string
 	hostKey ssh.Signer
@@ -86,12 +87,12 @@ type env struct {
 }
 
 // start runs a server until the test ends; change may set more of it first.
-func start(t *testing.T, change ...func(*Server)) *env {
+func start(t testing.TB, change ...func(*Server)) *env {
 	t.Helper()
 	return startGrace(t, 20*time.Second, change...)
 }
 
-func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env {
+func startGrace(t testing.TB, grace time.Duration, change ...func(*Server)) *env {
 	t.Helper()
 	dir := fixture.ShortDir(t)
 	e := &env{
@@ -105,11 +106,11 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 		t.Fatal(err)
 	}
 	var err error
-	if e.hostKey, err = keys.LoadOrCreate(filepath.Join(dir, "host"), "host"); err != nil {
+	if e.hostKey, err = keys.LoadOrCreate(filepath.Join(dir, "host"), "host", keys.Ed25519); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(e.log)
-	chains := deploy.NewStore(store.Client(), time.Minute, log)
+	chains := deploy.NewStore(store.Client(), deploy.Config{LeaseTTL: time.Minute, Log: log})
 	hookServer, err := hooks.NewServer(hooks.Config{
 		Store: chains, Signer: e.hostKey, Host: "test", Dir: filepath.Join(dir, "run"), HookBinary: hookBinary,
 		Log: log,
@@ -123,7 +124,7 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	}
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
-		Listener: listener, HostKey: e.hostKey, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
+		Listener: listener, HostKeys: []ssh.Signer{e.hostKey}, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
 		Remedy: fixture.Advice,
 	})
 	if err != nil {
@@ -132,12 +133,13 @@ func startGrace(t *testing.T, grace time.Duration, change ...func(*Server)) *env
 	for _, c := range change {
 		c(e.srv)
 	}
+	e.srv.conns = e.srv.newConns() // by the limits that were changed
 	hookCtx, stopHooks := context.WithCancel(context.Background())
 	hooksEnded := make(chan error, 1)
 	go func() { hooksEnded <- hookServer.Run(hookCtx) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
-	go func() { e.ended <- e.srv.Run(ctx, grace) }()
+	go func() { e.ended <- e.srv.Run(ctx, func() time.Duration { return grace }) }()
 	t.Cleanup(func() {
 		e.stop()
 		stopHooks()
@@ -190,7 +192,8 @@ func (e *env) repo(name string) *repos.Repository {
 
 func (e *env) head(name string) *record.Deploy {
 	e.t.Helper()
-	d, err := deploy.NewStore(store.Client(), time.Minute, slog.New(e.log)).Chain(e.namespace(name)).Head(e.t.Context())
+	d, err := deploy.NewStore(store.Client(), deploy.Config{LeaseTTL: time.Minute, Log: slog.New(e.log)}).Chain(
+		e.namespace(name)).Head(e.t.Context())
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -207,7 +210,7 @@ type user struct {
 func (e *env) user(name, rules string) *user {
 	e.t.Helper()
 	path := filepath.Join(e.dir, "id_"+name)
-	signer, err := keys.LoadOrCreate(path, name+"@test")
+	signer, err := keys.LoadOrCreate(path, name+"@test", keys.Ed25519)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -264,12 +267,17 @@ func (e *env) run(cmd *exec.Cmd) result {
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// ssh runs an OpenSSH client with a remote command.
-func (e *env) ssh(u *user, args ...string) result {
+// sshCommand is an OpenSSH client with a remote command.
+func (e *env) sshCommand(u *user, args ...string) *exec.Cmd {
 	e.t.Helper()
 	cmd := exec.Command("ssh", append(e.sshArgs(u.path), args...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir}
-	return e.run(cmd)
+	return cmd
+}
+
+func (e *env) ssh(u *user, args ...string) result {
+	e.t.Helper()
+	return e.run(e.sshCommand(u, args...))
 }
 
 // gitCommand is git as a user runs it, in dir.
@@ -359,8 +367,47 @@ func (e *env) execIn(s *ssh.Session, command string) result {
 	return r
 }
 
-// want checks the exit status and that standard error has all these texts.
-func (r result) want(t *testing.T, status int, texts ...string) {
+// fails wants a client that ended with a status, and the error of the last command, as the log has it, to be of a kind;
+// see fixture.WantReason.
+func (e *env) fails(r result, status int, kind fault.Kind) {
+	e.t.Helper()
+	r.want(e.t, status, "refship: error: ")
+	fixture.WantReason(e.t, kind, e.failure(), "")
+}
+
+// failure is the error of the last command that failed, as the log has it; nil if there is none.
+func (e *env) failure() error {
+	err, _ := e.last("command failed")["error"].(error)
+	return err
+}
+
+// last is the last line of the log with this message, nil if there is none.
+func (e *env) last(message string) map[string]any {
+	lines := e.log.About(message)
+	if len(lines) == 0 {
+		return nil
+	}
+	return lines[len(lines)-1]
+}
+
+// logged tells whether the log has a line with this message.
+func (e *env) logged(message string) bool { return e.last(message) != nil }
+
+// result is what became of the last push, as the log has it.
+func (e *env) result() any { return e.last("push")["result"] }
+
+// deployed wants a push that went well, and the chain of config at this deploy.
+func (e *env) deployed(r result, id record.ID) {
+	e.t.Helper()
+	r.want(e.t, 0)
+	if d := e.head("config"); d == nil || d.ID != id {
+		e.t.Errorf("head of config is %+v, want deploy %d", d, id)
+	}
+}
+
+// want checks the exit status and that standard error has all these texts, of which no kind tells: those of git and
+// OpenSSH, and names.
+func (r result) want(t testing.TB, status int, texts ...string) {
 	t.Helper()
 	if r.status != status {
 		t.Errorf("status %d, want %d\nstdout: %s\nstderr: %s", r.status, status, r.stdout, r.stderr)

@@ -1,11 +1,15 @@
 package gitserver
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"refship/deploy/fault"
+	"refship/deploy/git"
 )
 
 func TestPushCloneFetch(t *testing.T) {
@@ -16,7 +20,8 @@ func TestPushCloneFetch(t *testing.T) {
 	work := e.work()
 
 	r := e.git(laptop, work, "push", e.url("config"), "main")
-	r.want(t, 0, "remote: refship: deploy 1 published", "main -> main")
+	r.want(t, 0, "main -> main")
+	e.deployed(r, 1)
 	commit := e.mustGit(nil, work, "rev-parse", "HEAD")
 	if d := e.head("config"); d == nil || string(d.Hash) != commit || d.Record.Pusher.Name != "laptop" {
 		t.Fatalf("head is %+v, want %s by laptop", d, commit)
@@ -32,7 +37,7 @@ func TestPushCloneFetch(t *testing.T) {
 	}
 
 	e.commit(work, "file", "two\n")
-	e.git(laptop, work, "push", e.url("config"), "main").want(t, 0, "deploy 2 published")
+	e.deployed(e.git(laptop, work, "push", e.url("config"), "main"), 2)
 	e.mustGit(reader, clone, "fetch", "-q")
 	if got, want := e.mustGit(nil, clone, "rev-parse", "origin/main"),
 		e.mustGit(nil, work, "rev-parse", "HEAD"); got != want {
@@ -54,10 +59,8 @@ func TestPushCloneFetch(t *testing.T) {
 	}
 	// A push with push options reaches the hooks.
 	e.git(laptop, work, "push", "-o", "ci.skip", e.url("config"), "main:refs/heads/other").want(t, 0, "other")
-	// Who may only read may not push, and the ref stays.
-	e.git(reader, clone, "push", e.url("config"), "HEAD:refs/heads/x").want(t, 128,
-		"refship: error: key reader may read repository config, but has no permission to push",
-		"refship: hint: ask the server's operator for the rule push:config")
+	// A key that may only read may not push, and the ref stays.
+	e.fails(e.git(reader, clone, "push", e.url("config"), "HEAD:refs/heads/x"), 128, fault.Refused)
 }
 
 // TestUnreadable pushes what git itself refuses.
@@ -74,8 +77,10 @@ func TestUnreadable(t *testing.T) {
 		tree := e.run(mktree)
 		commit := e.mustGit(nil, work, "commit-tree", "-m", "bad", strings.TrimSpace(tree.stdout))
 		e.git(laptop, work, "push", e.url("config"), commit+":refs/heads/main").want(t, 1,
-			"hasDotgit", "refship: error: nothing was stored: git refused what was pushed to config",
-			"refship: hint: git fsck --strict")
+			"hasDotgit", "refship: error: ", "refship: hint: push-has-flaw config hasDotgit")
+		if !e.logged("push not taken by git") {
+			t.Error("log does not tell")
+		}
 	})
 	t.Run("garbage", func(t *testing.T) {
 		c := e.dial(laptop)
@@ -85,7 +90,9 @@ func TestUnreadable(t *testing.T) {
 		}
 		line := strings.Repeat("0", 40) + " " + strings.Repeat("1", 40) + " refs/heads/main\x00report-status"
 		s.Stdin = strings.NewReader(pktLine(line) + "0000" + "PACKthis is no pack at all, whatever it says")
-		e.execIn(s, "git-receive-pack '/config'").want(t, 1, "nothing was stored")
+		if e.execIn(s, "git-receive-pack '/config'").want(t, 1); len(e.log.About("push not taken by git")) != 2 {
+			t.Error("log does not tell")
+		}
 	})
 	t.Run("cut", func(t *testing.T) {
 		c := e.dial(laptop)
@@ -104,6 +111,27 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestListLimits: a push of too many refs, or of one whose name is too long, is refused before git keeps it in memory.
+func TestListLimits(t *testing.T) {
+	e := start(t)
+	repo := e.repo("config")
+	laptop := e.user("laptop", "deploy:config")
+	zero, one := strings.Repeat("0", 40), strings.Repeat("1", 40)
+	var many strings.Builder
+	for i := range git.MaxUpdates + 1 {
+		many.WriteString(pktLine(fmt.Sprintf("%s %s refs/heads/%d", zero, one, i)))
+	}
+	for want, list := range map[string]string{
+		"10000": many.String(), "8 KiB": pktLine(zero + " " + one + " refs/heads/" + strings.Repeat("x", 9000)),
+	} {
+		e.fails(e.push(laptop, "config", []byte(list+"0000")), 4, fault.Refused)
+		if err := e.failure(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("failed with %v", err)
+		}
+	}
+	e.nothingMoved(t, repo)
+}
+
 // TestReplacementObjects: a pushed refs/replace/ changes nothing of what the server's git reads (git-replace(1)): who
 // may push but not deploy can neither make the repository unusable nor have another tree deployed.
 func TestReplacementObjects(t *testing.T) {
@@ -120,12 +148,12 @@ func TestReplacementObjects(t *testing.T) {
 	e.mustGit(pusher, work, "push", e.url("config"), two+":refs/heads/x", one+":refs/replace/"+one,
 		"evil:refs/replace/"+two)
 	e.mustGit(laptop, work, "push", e.url("config"), one+":refs/heads/main")
-	e.git(laptop, work, "push", e.url("config"), two+":refs/heads/main").want(t, 0, one[:7]+" → "+two[:7]+", 1 commit,")
+	e.deployed(e.git(laptop, work, "push", e.url("config"), two+":refs/heads/main"), 2)
 	if got := e.mustGit(nil, repo.Dir, "rev-parse", "refs/heads/main"); got != two {
 		t.Errorf("ref is %s, want %s", got, two)
 	}
-	if d := e.head("config"); d == nil || d.ID != 2 || string(d.Hash) != two {
-		t.Errorf("head is %+v, want %s", d, two)
+	if d := e.head("config"); string(d.Hash) != two || string(d.Record.PreviousHash) != one || d.Record.Commits != 1 {
+		t.Errorf("head is %+v, want %s after %s", d, two, one)
 	}
 	e.mustGit(laptop, e.dir, "clone", "-q", e.url("config"), "clone")
 }
@@ -142,8 +170,7 @@ func TestSHA256(t *testing.T) {
 	dir := filepath.Join(e.repos.Path, "new.git")
 	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
 	work := e.work()
-	e.git(laptop, work, "push", e.url("new"), "main").want(t, 128,
-		"refship: error: repository new uses SHA-256 object names, refship works with SHA-1 only", "refship: hint: ")
+	e.fails(e.git(laptop, work, "push", e.url("new"), "main"), 128, fault.Refused)
 
 	// The other way round the client's git gives up; whether its ssh stays to show our hint is up to chance.
 	repo := e.repo("config")
@@ -152,7 +179,7 @@ func TestSHA256(t *testing.T) {
 	e.commit(sha256, "file", "one\n")
 	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "fatal: ")
 	e.stop()
-	if !strings.Contains(e.log.Text(), "client sent nothing") {
+	if !e.logged("client sent nothing") {
 		t.Error("log does not tell")
 	}
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
@@ -195,11 +222,10 @@ func TestNothingSent(t *testing.T) {
 	// The very same over a connection of which nothing gets lost.
 	c := e.dial(laptop)
 	empty := e.repo("empty")
-	const hint = `hint: if your git says "unexpected capabilities^{}", your repository uses SHA-256 object names; `
 	if r := e.exec(c, "git-receive-pack '/config'"); r.status == 0 || strings.Contains(r.stderr, "refship:") {
 		t.Errorf("got %+v", r)
 	}
-	e.exec(c, "git-receive-pack '/empty'").want(t, 128, "refship: "+hint)
+	e.exec(c, "git-receive-pack '/empty'").want(t, 128, "refship: hint: ", "SHA-256")
 	if refs := e.mustGit(nil, empty.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}
@@ -218,11 +244,12 @@ func TestMissingHook(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	e.git(laptop, work, "push", e.url("config"), "main:refs/heads/other").want(t, 1,
-		"refship: error: git may have stored what was pushed to config without asking its hooks", "refship: hint: ")
+	e.fails(e.git(laptop, work, "push", e.url("config"), "main:refs/heads/other"), 1, fault.Failed)
+	if !e.logged("hooks disappeared during a push") {
+		t.Error("log does not tell")
+	}
 	// It is not there before.
-	e.git(laptop, work, "push", e.url("config"), "main").want(t, 128,
-		"refship: error: hook pre-receive cannot be run: no such file or directory", "refship: hint: ")
+	e.fails(e.git(laptop, work, "push", e.url("config"), "main"), 128, fault.Failed)
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref", "refs/heads/main"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}
@@ -236,7 +263,8 @@ func TestGitEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := "#!/bin/sh\ncase \"$*\" in *receive-pack*|*upload-pack*) { env; echo args: \"$@\"; } >>" + seen + ";; esac\nexec " + real + " \"$@\"\n"
+	script := "#!/bin/sh\ncase \"$*\" in *receive-pack*|*upload-pack*) { env; echo args: \"$@\"; } >>" + seen +
+		";; esac\nexec " + real + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -258,8 +286,9 @@ func TestGitEnvironment(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		name, _, _ := strings.Cut(line, "=")
 		switch name {
-		case "PATH", "HOME", "LC_ALL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS",
-			"GIT_PROTOCOL", "GIT_TERMINAL_PROMPT",
+		case "PATH", "HOME", "LC_ALL", "MALLOC_ARENA_MAX",
+			"GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS",
+			"GIT_PROTOCOL", "GIT_TERMINAL_PROMPT", "GIT_NO_LAZY_FETCH", "GIT_ALLOW_PROTOCOL",
 			"REFSHIP_HOOK_SOCKET", "REFSHIP_HOOK_TOKEN", "PWD", "OLDPWD", "SHLVL", "_": // the last four are the shell's
 		case "GIT_DIR":
 			if line != "GIT_DIR="+filepath.Join(e.repos.Path, "config.git") {
@@ -278,6 +307,7 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",
+		"receive.hideRefs=refs/refship/",
 		"core.hooksPath=" + filepath.Join(e.dir, "run", "hooks"),
 		"--end-of-options " + filepath.Join(e.repos.Path, "config.git")} {
 		if !strings.Contains(args[0], want) {
@@ -291,9 +321,7 @@ func TestPushByPath(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")
 	work := e.work()
-	e.git(nil, work, "push", repo.Dir, "main").want(t, 1,
-		"remote: refship: error: repository config belongs to a refship server, a push by path is refused",
-		"remote: refship: hint: push over ssh, as in: git push ssh://git@HOST:PORT/config")
+	e.git(nil, work, "push", repo.Dir, "main").want(t, 1, "remote: refship: error: ", "ssh://git@HOST:PORT/config")
 	if refs := e.mustGit(nil, repo.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}

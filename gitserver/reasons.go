@@ -1,15 +1,20 @@
 package gitserver
 
-import "refship/deploy/fault"
+import (
+	"refship/deploy/fault"
+	"refship/gitserver/command"
+	"refship/hooks"
+)
 
 // Reasons for what clients and the log are told. The program words the remedies: as something that the server's
 // operator does, "raise --max-connections".
 const (
-	ReasonConnections           fault.Reason = "connections-limit"
-	ReasonConnectionsPerAddress fault.Reason = "connections-per-address-limit"
-	ReasonKeyUnknown            fault.Reason = "key-unknown" // about the key, as a public key file has it
-	ReasonLoginGrace            fault.Reason = "login-grace-limit"
-	ReasonPackSize              fault.Reason = "pack-size-limit"
+	ReasonFlaw       fault.Reason = "push-has-flaw" // about the repository and the id of git's message
+	ReasonGitMemory  fault.Reason = hooks.ReasonMemory
+	ReasonKeyUnknown fault.Reason = "key-unknown"     // about the key, as a public key file has it
+	ReasonLFS        fault.Reason = command.ReasonLFS // about the repository
+	ReasonLoginGrace fault.Reason = "login-grace-limit"
+	ReasonPackSize   fault.Reason = "pack-size-limit"
 )
 
 // words is the program's remedy for a reason.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,26 +14,35 @@ import (
 	glssh "github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
+	"refship/gitserver/admit"
+	"refship/gitserver/conns"
+	"refship/gitserver/incoming"
 	"refship/gitserver/repos"
+	"refship/gitserver/upkeep"
 	"refship/hooks"
 	"refship/keys"
 )
 
 // Config is what a Server needs.
 type Config struct {
-	Listener net.Listener // Run closes it
-	HostKey  gossh.Signer
+	Listener net.Listener   // Run closes it
+	HostKeys []gossh.Signer // of different kinds, those that clients should prefer first
 	Keys     keys.File
 	Repos    repos.Dir
 	Hooks    *hooks.Server
+	Room     *disk.Room // of this machine's disks, for all of the process; nil: only pushes write
 	Log      *slog.Logger
 	// Remedy words what to do about an error, in the program's commands and flags where the error has a reason. nil:
 	// fault.RemedyOf
 	Remedy func(error) string
 	Limits Limits
 }
+
+// askAfter is how long a client is silent before it is asked whether it is there.
+const askAfter = 30 * time.Second
 
 // goodbyeTime is how long clients have to close their connections after their last session, at the server's end.
 const goodbyeTime = time.Second
@@ -48,8 +56,10 @@ type Server struct {
 	hooksPath string // absolute
 	hidePaths *strings.Replacer
 	ssh       *glssh.Server
-	pushes    *pool
-	fetches   *pool
+	pushes    *admit.Pool // what each takes while it waits
+	packs     *admit.Pool // what git takes to store them
+	fetches   *admit.Pool
+	keeper    *upkeep.Keeper
 
 	stopping  context.Context // ends when the server begins to shut down
 	beginStop context.CancelFunc
@@ -57,25 +67,28 @@ type Server struct {
 	kill      context.CancelFunc
 
 	// Constants, but for tests:
-	gitMemory   uint64        // that one git process may take, in bytes
+	packNeeds   func(incoming.Pack) int64
+	packWait    time.Duration // how long a push waits for its pack's memory
 	readTimeout time.Duration // how long a client may read nothing before it counts as gone
 	askAfter    time.Duration // how long a client may be silent before it is asked
 
-	farewells chan struct{} // one for each client that is being turned away
+	conns     *conns.Table
 	floods    floods
+	shortages shortages
 
 	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	networks map[netip.Prefix]int // connections of each
-	running  int                  // commands
-	handlers sync.WaitGroup       // connections
-	channels sync.WaitGroup       // session channels
-	commands sync.WaitGroup       // commands that run
+	running  int            // commands
+	handlers sync.WaitGroup // connections
+	channels sync.WaitGroup // session channels
+	commands sync.WaitGroup // commands that run
 }
 
 // New makes a server. It checks what that needs from the system: git, 2.36 or newer.
 func New(cfg Config) (*Server, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Room == nil {
+		cfg.Room = new(disk.Room)
+	}
 	if cfg.Remedy == nil {
 		cfg.Remedy = fault.RemedyOf
 	}
@@ -89,16 +102,19 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, hooksPath: hooksPath,
-		gitMemory: maxMemory, readTimeout: readTimeout, askAfter: askAfter,
+		packNeeds: packNeeds, packWait: packWait, readTimeout: readTimeout, askAfter: askAfter,
 		hidePaths: pathHider(cfg.Repos.Path, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
-		pushes:    newPool("push", "pushes", maxPushes), fetches: newPool("fetch", "fetches", maxFetches),
-		farewells: make(chan struct{}, maxFarewells), conns: map[*conn]struct{}{}, networks: map[netip.Prefix]int{},
 	}
+	if addr, ok := cfg.Listener.Addr().(*net.TCPAddr); ok {
+		cfg.Hooks.ListensOn(addr.Port)
+	}
+	s.conns = s.newConns()
+	s.shareMemory(cfg.Limits.GitMemory)
+	s.keeper = upkeep.New(upkeep.Config{Memory: s.upkeepMemory, Log: cfg.Log})
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.killing, s.kill = context.WithCancel(context.Background())
 	s.ssh = &glssh.Server{
-		Version:     "refship",
-		HostSigners: []glssh.Signer{cfg.HostKey},
+		Version: "refship",
 		// Without this handler the library lets every client in.
 		PublicKeyHandler:     s.mayAuthenticate,
 		ServerConfigCallback: s.serverConfig,
@@ -107,24 +123,44 @@ func New(cfg Config) (*Server, error) {
 			return c
 		},
 		// Everything that is not named here (port forwarding, X11, agent, subsystems) is refused.
-		ChannelHandlers: map[string]glssh.ChannelHandler{"session": s.serveChannel},
-		RequestHandlers: map[string]glssh.RequestHandler{},
-		ConnectionFailedCallback: func(c net.Conn, err error) {
-			s.log.Debug("handshake failed", "address", c.RemoteAddr().String(), "error", err)
-		},
+		ChannelHandlers:          map[string]glssh.ChannelHandler{"session": s.serveChannel},
+		RequestHandlers:          map[string]glssh.RequestHandler{},
+		ConnectionFailedCallback: func(c net.Conn, err error) { connOf(c).failed = err },
+	}
+	for _, key := range cfg.HostKeys {
+		s.ssh.AddHostKey(key)
 	}
 	return s, nil
 }
 
+// newConns makes the table of connections.
+func (s *Server) newConns() *conns.Table {
+	l := s.cfg.Limits
+	return conns.New(conns.Config{
+		Limits: conns.Limits{
+			Connections: l.Connections, PerAddress: l.ConnectionsPerAddress, LoginGrace: l.LoginGrace, AskAfter: s.askAfter,
+		},
+		Log:         s.log,
+		Remedy:      func(r fault.Reason) string { return s.words(r) },
+		AskOperator: s.askOperator,
+	})
+}
+
 // Run serves until ctx ends, then lets running commands finish for at most grace, then ends them. It returns when
 // all of the server has ended, and works once.
-func (s *Server) Run(ctx context.Context, grace time.Duration) error {
+func (s *Server) Run(ctx context.Context, grace func() time.Duration) error {
 	defer s.kill()
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
 	defer s.beginStop()
+	keeping.Go(func() {
+		s.keepAll()
+		s.keeper.Run(s.stopping)
+	})
 	stop := context.AfterFunc(ctx, func() { _ = s.cfg.Listener.Close() })
 	err := s.accept(ctx)
 	stop()
-	s.shutdown(grace)
+	s.shutdown(grace())
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("accept connections: %w", err)
 	}
@@ -139,12 +175,14 @@ func (s *Server) accept(ctx context.Context) error {
 		nc, err := s.cfg.Listener.Accept()
 		switch {
 		case err == nil:
-			s.admit(nc)
+			if c := s.conns.Enter(nc); c != nil {
+				s.handlers.Go(func() { s.serveConn(&conn{Conn: c}) })
+			}
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
 			// Too many open files, or a connection that broke early: these pass.
-			if more, ok := s.floods.notAccepted.next(); ok {
+			if more, ok := s.floods.notAccepted.Next(); ok {
 				s.log.ErrorContext(ctx, "connection not accepted", "error", err, "also_not_accepted", more)
 			}
 			select {
@@ -157,24 +195,38 @@ func (s *Server) accept(ctx context.Context) error {
 
 func (s *Server) serveConn(c *conn) {
 	s.ssh.HandleConn(c) // until the connection is closed
-	c.stopTimers()
-	s.forget(c)
-	if !c.authenticated.Load() {
-		s.logRefused(c)
+	c.End()
+	if !c.IsAuthenticated() {
+		s.logFailed(c)
 	}
 }
 
 // Stats are counts of this moment.
 type Stats struct {
-	Connections int // authenticated or not
-	Sessions    int // commands that run
+	Connections   int   // authenticated or not
+	WithoutLogin  int   // of them
+	Sessions      int   // commands that run
+	Dropped       int   // connections without a login that were closed for another, since the start
+	TurnedAway    int   // connections that were not taken, since the start
+	GitMemory     int64 // of Limits.GitMemory, that git processes may take right now
+	UpkeepsDone   int   // repositories that were packed anew, since the start
+	UpkeepsFailed int   // repositories where that failed, since the start
+	UpkeepTime    time.Duration
+	StaleLocks    int // of git, that were removed, since the start
 }
 
 // Stats counts connections and sessions.
 func (s *Server) Stats() Stats {
+	kept := s.keeper.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Connections: len(s.conns), Sessions: s.running}
+	n := s.conns.Count()
+	return Stats{
+		Connections: n.All, WithoutLogin: n.WithoutLogin, Sessions: s.running,
+		Dropped: n.Dropped, TurnedAway: n.TurnedAway,
+		GitMemory:   s.pushes.Taken() + s.packs.Taken() + s.fetches.Taken(),
+		UpkeepsDone: kept.Done, UpkeepsFailed: kept.Failed, UpkeepTime: kept.Took, StaleLocks: kept.Locks,
+	}
 }
 
 // openChannel counts a session channel, or says why there cannot be one more.
@@ -184,18 +236,15 @@ func (s *Server) openChannel(c *conn) (refusal string) {
 	switch {
 	case s.stopping.Err() != nil:
 		return "refship: " + errShuttingDown.Error()
-	case c.channels >= maxSessions:
-		return fmt.Sprintf("refship: a connection may have %d sessions at a time", maxSessions)
+	case !c.OpenSession():
+		return fmt.Sprintf("refship: a connection may have %d sessions at a time", conns.MaxSessions)
 	}
-	c.channels++
 	s.channels.Add(1)
 	return ""
 }
 
 func (s *Server) closeChannel(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.channels--
+	c.CloseSession()
 	s.channels.Done()
 }
 
@@ -223,13 +272,7 @@ func (s *Server) endCommand() {
 func (s *Server) shutdown(grace time.Duration) {
 	s.mu.Lock()
 	s.beginStop()
-	sessions := 0
-	for c := range s.conns {
-		sessions += c.channels
-		if c.channels == 0 {
-			_ = c.Close()
-		}
-	}
+	sessions := s.conns.CloseIdle()
 	s.mu.Unlock()
 	if sessions > 0 {
 		s.log.Info("waiting for running sessions", "sessions", sessions, "at_most", grace)
@@ -237,23 +280,16 @@ func (s *Server) shutdown(grace time.Duration) {
 	if !waitFor(&s.commands, grace) {
 		s.log.Warn("running sessions are ended", "after", grace)
 		s.kill()
-		s.closeConns() // a command may wait for its client
+		s.conns.CloseAll() // a command may wait for its client
 		s.commands.Wait()
 	}
 	// Closing at once could throw away an exit status that the client has not read yet.
 	if !waitFor(&s.handlers, goodbyeTime) {
-		s.closeConns()
+		s.conns.CloseAll()
 	}
 	s.handlers.Wait()
+	s.conns.Wait()
 	s.channels.Wait()
-}
-
-func (s *Server) closeConns() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.Close()
-	}
 }
 
 // waitFor tells whether all of a group has ended within d. Its goroutine ends with the group.

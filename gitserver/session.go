@@ -15,6 +15,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
+	"refship/deploy/text"
+	"refship/gitserver/command"
 	"refship/gitserver/repos"
 	"refship/keys"
 )
@@ -49,7 +51,7 @@ type session struct {
 	client *client
 	in     io.Reader
 	out    *clientWriter // standard output
-	err    *clientWriter // standard error
+	err    *hidingWriter // standard error
 	raw    io.Writer     // standard output for a process that may end with the client
 }
 
@@ -86,7 +88,8 @@ func (x *session) handle(gs glssh.Session) {
 		}
 	})
 	x.in, x.raw = gs, gs
-	x.out, x.err = x.client.writer(gs), x.client.writer(gs.Stderr())
+	x.out = x.client.writer(gs)
+	x.err = &hidingWriter{to: x.client.writer(gs.Stderr()), hide: x.s.hidePaths}
 	status := x.runUnlessStopping(gs.RawCommand())
 	x.out.Close()
 	x.err.Close()
@@ -111,36 +114,43 @@ func (x *session) run(raw string) int {
 	for _, line := range x.notTaken {
 		x.tell(line)
 	}
-	cmd, err := parseCommand(raw)
+	cmd, err := command.Parse(raw)
 	if err != nil {
 		return x.fail(err)
 	}
-	switch cmd.verb {
-	case verbGreet:
+	switch cmd.Verb {
+	case command.Greet:
 		return x.greet(key)
-	case verbHelp:
+	case command.Help:
 		return x.help()
-	case verbRepos:
+	case command.Repos:
 		return x.listRepos(key)
-	case verbLog:
+	case command.Log:
 		return x.printLog(key, cmd)
-	case verbStatus:
-		return x.printStatus(key, cmd.repository)
-	case verbDeploy:
-		return x.deploy(key, cmd.repository, cmd.target)
-	case verbReceivePack:
-		return x.receivePack(key, cmd.repository)
-	case verbUploadPack:
-		return x.uploadPack(key, cmd.repository)
+	case command.Status:
+		return x.printStatus(key, cmd.Repository)
+	case command.Deploy:
+		return x.deploy(key, cmd.Repository, cmd.Target)
+	case command.Check:
+		return x.check(key, cmd)
+	case command.Rollback:
+		return x.rollback(key, cmd)
+	case command.Hold:
+		return x.hold(key, cmd)
+	case command.Resume:
+		return x.resume(key, cmd)
+	case command.ReceivePack:
+		return x.receivePack(key, cmd.Repository)
+	case command.UploadPack:
+		return x.uploadPack(key, cmd.Repository)
 	}
-	return x.fail(fmt.Errorf("no handler for %s", cmd.verb))
+	return x.fail(fmt.Errorf("no handler for %s", cmd.Verb))
 }
 
 // lookUpKey finds the session's key in the file as it is now, and makes the log name its user.
 func (x *session) lookUpKey() (*keys.Key, error) {
 	key, err := x.s.cfg.Keys.Find(x.pub)
-	var line *keys.LineError
-	if err != nil && !errors.As(err, &line) {
+	if err != nil && !errors.Is(err, keys.ErrLine) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	if key == nil { // or its line became unusable: which line it is concerns the operator alone
@@ -202,16 +212,7 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 			fmt.Sprintf("key %s may read repository %s, but has no permission to %s", key.Name, name, need),
 			fmt.Sprintf("ask the server's operator for the rule %s:%s", need, name))
 	}
-	sha256, err := repos.UsesSHA256(x.ctx, dir)
-	switch {
-	case err != nil:
-		return "", err
-	case sha256:
-		return "", fault.New(fault.Refused,
-			fmt.Sprintf("repository %s uses SHA-256 object names, refship works with SHA-1 only", name),
-			"ask the server's operator to create it again, and push from a repository with SHA-1 object names")
-	}
-	return dir, nil
+	return dir, repos.CheckFormat(x.ctx, name, dir)
 }
 
 // maxListed is how many repositories a hint names.
@@ -234,12 +235,8 @@ func (x *session) reachable(key *keys.Key, need keys.Action) string {
 			may = append(may, n)
 		}
 	}
-	switch {
-	case len(may) == 0:
+	if len(may) == 0 {
 		return fmt.Sprintf("there is no repository that this key may %s", what)
-	case len(may) > maxListed:
-		return fmt.Sprintf("this key may %s %s and %d more", what, strings.Join(may[:maxListed], ", "),
-			len(may)-maxListed)
 	}
-	return fmt.Sprintf("this key may %s %s", what, strings.Join(may, ", "))
+	return fmt.Sprintf("this key may %s %s", what, text.First(maxListed, may))
 }

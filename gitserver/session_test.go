@@ -4,6 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
+	"refship/gitserver/conns"
+
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 )
@@ -46,83 +50,74 @@ func TestBadCommands(t *testing.T) {
 	for _, x := range []struct {
 		command string
 		status  int
-		say     string
-		hint    string
+		names   string // in the error
+		others  string // in the remedy
 	}{
-		{"rm -rf /", 2, "unknown command rm", "the commands are help"},
-		{"git", 2, "unknown command git", "the commands are"},
-		{"\x1b[31mred", 2, `unknown command "\x1b[31mred"`, "the commands are"},
-		{"git-upload-archive '/config'", 4, "git-upload-archive is not served here",
-			"clone or fetch, then run git archive"},
-		{"git upload-archive '/config'", 4, "git-upload-archive is not served here",
-			"clone or fetch, then run git archive"},
-		{"git-receive-pack", 2, "git-receive-pack takes one repository, not 0 arguments", ""},
-		{"git-receive-pack 'a' 'b'", 2, "takes one repository, not 2 arguments", ""},
-		{"git-upload-pack --upload-pack=evil '/config'", 2, "takes no option: --upload-pack=evil",
-			"the commands are help"},
-		{"git-upload-pack '--upload-pack=evil'", 2, "takes no option: --upload-pack=evil", ""},
-		{"git-receive-pack '-x'", 2, "takes no option: -x", ""},
-		{"git-receive-pack 'config", 2, "cannot read the quotes", ""},
-		{"git-receive-pack \"config\"", 2, "cannot read the quotes", ""},
+		{"rm -rf /", 2, "rm", "help"},
+		{"git", 2, "git", ""},
+		{"\x1b[31mred", 2, `"\x1b[31mred"`, ""},
+		{"git-upload-archive '/config'", 4, "git-upload-archive", "git archive"},
+		{"git upload-archive '/config'", 4, "git-upload-archive", "git archive"},
+		{"git-receive-pack", 2, "0 arguments", ""},
+		{"git-receive-pack 'a' 'b'", 2, "2 arguments", ""},
+		{"git-upload-pack --upload-pack=evil '/config'", 2, "--upload-pack=evil", ""},
+		{"git-upload-pack '--upload-pack=evil'", 2, "--upload-pack=evil", ""},
+		{"git-receive-pack '-x'", 2, "-x", ""},
+		{"git-receive-pack 'config", 2, "quotes", ""},
+		{"git-receive-pack \"config", 2, "quotes", ""},
 		{"git-receive-pack 'con\x00fig'", 2, "NUL", ""},
 		{"git-receive-pack '/config\n'", 2, "newline", ""},
-		{"git-receive-pack '../config'", 2, "../config is no repository name: an element starts with .",
-			"a name looks like"},
-		{"git-receive-pack '/../../etc'", 2, "/../../etc is no repository name", ""},
-		{"git-receive-pack '//config'", 2, "//config is no repository name: it has an empty element", ""},
-		{"git-receive-pack 'config/'", 2, "config/ is no repository name", ""},
-		{"git-receive-pack '/'", 2, "/ is no repository name", ""},
-		{"git-receive-pack ''", 2, "\"\" is no repository name", ""},
-		{"git-receive-pack '~/config'", 2, "there are no home directories here", ""},
-		{"git-receive-pack '/~git/config'", 2, "there are no home directories here", ""},
-		{"git-receive-pack 'config.git.git'", 2, "config.git.git is no repository name", ""},
-		{"git-receive-pack 'a/.git'", 2, "is no repository name", ""},
-		{"git-receive-pack 'con*'", 2, "it has a character other than", ""},
-		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "it is 101 bytes (limit 100)", ""},
-		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "bytes (limit 1000)", ""},
-		{"git-receive-pack '/conifg'", 4, "repository conifg does not exist, or key laptop may not read it",
-			"this key may push to config\n"},
-		{"git-receive-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it",
-			"this key may push to config\n"},
-		{"git-upload-pack '/secret'", 4, "repository secret does not exist, or key laptop may not read it",
-			"this key may read config, site\n"},
-		{"git-receive-pack '/site'", 4, "key laptop may read repository site, but has no permission to push",
-			"ask the server's operator for the rule push:site"},
-		{"deploy", 2, "deploy takes one repository, not 0 arguments", ""},
-		{"deploy config", 4, "key laptop may read repository config, but has no permission to deploy",
-			"ask the server's operator for the rule deploy:config"},
-		{"deploy nowhere", 4, "repository nowhere does not exist", "there is no repository that this key may deploy"},
-		{"help me", 2, "help takes no argument", "the commands are help, repos, log REPO[:TARGET]"},
-		{"repos all", 2, "repos takes no argument", ""},
-		{"log", 2, "log takes one repository, not 0 arguments", ""},
-		{"log a b", 2, "log takes one repository, not 2 arguments", ""},
-		{"log --all config", 2, "log takes no option: --all",
-			"the commands are help, repos, log REPO[:TARGET] [-n N|all]"},
-		{"log config -n", 2, "-n: a number from 1 on is missing, or all", ""},
-		{"log -n 0 config", 2, "-n: 0 is neither a number from 1 on nor all", ""},
-		{"log -n -1 config", 2, "-n: -1 is neither a number from 1 on nor all", ""},
-		{"log -n 99999999999 config", 2, "-n: 99999999999 is neither a number from 1 on nor all", ""},
-		{"log -n 1 -n 2 config", 2, "log takes no option: -n", ""},
-		{"log -x", 2, "log takes no option: -x", ""},
-		{"log config:", 2, "log: the target's name is missing after config:\n", "the commands are help, "},
-		{"log config:De", 4, "config has no target \"De\"", "its targets: default\n"},
-		{"log :default", 2, `"" is no repository name`, ""},
-		{"log config:a:b", 4, "config has no target \"a:b\"", ""},
-		{"log secret", 4, "repository secret does not exist, or key laptop may not read it",
-			"this key may read config, site\n"},
-		{"log nowhere:x", 4, "repository nowhere does not exist", ""},
-		{"status", 2, "status takes one repository, not 0 arguments", ""},
-		{"status config:default", 2, "status takes no target: config:default", "give it the repository alone"},
-		{"status secret", 4, "repository secret does not exist, or key laptop may not read it", ""},
-		{"deploy config:default", 4, "key laptop may read repository config, but has no permission to deploy", ""},
-		{"log config:\x1b", 4, "config has no target \"\\x1b\"", ""},
-		{"deploy -n 1 config", 2, "deploy takes no option: -n", ""},
-		{"git-receive-pack '/config:default'", 2, "config:default is no repository name", ""},
-		{"rollback config 1 reason", 2, "unknown command rollback", ""},
+		{"git-receive-pack '../config'", 2, "../config", "a name looks like"},
+		{"git-receive-pack '/../../etc'", 2, "/../../etc", ""},
+		{"git-receive-pack '//config'", 2, "//config", ""},
+		{"git-receive-pack 'config/'", 2, "config/", ""},
+		{"git-receive-pack '/'", 2, "/ is", ""},
+		{"git-receive-pack ''", 2, `""`, ""},
+		{"git-receive-pack '~/config'", 2, "home", ""},
+		{"git-receive-pack '/~git/config'", 2, "home", ""},
+		{"git-receive-pack 'config.git.git'", 2, "config.git.git", ""},
+		{"git-receive-pack 'a/.git'", 2, "a/.git", ""},
+		{"git-receive-pack 'con*'", 2, "character", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 101) + "'", 2, "101 bytes", ""},
+		{"git-receive-pack '" + strings.Repeat("a", 2000) + "'", 2, "limit 1000", ""},
+		{"git-receive-pack '/conifg'", 4, "conifg", "push to config"},
+		{"git-receive-pack '/secret'", 4, "secret", "push to config"},
+		{"git-upload-pack '/secret'", 4, "secret", "read config, site"},
+		{"git-receive-pack '/site'", 4, "site", "push:site"},
+		{"deploy", 2, "0 arguments", ""},
+		{"deploy config", 4, "config", "deploy:config"},
+		{"deploy nowhere", 4, "nowhere", "no repository"},
+		{"help me", 2, "help", ""},
+		{"repos all", 2, "repos", ""},
+		{"log", 2, "0 arguments", ""},
+		{"log a b", 2, "2 arguments", ""},
+		{"log --all config", 2, "--all", "[-n N|all]"},
+		{"log config -n", 2, "-n", ""},
+		{"log -n 0 config", 2, "-n: 0", ""},
+		{"log -n -1 config", 2, "-n: -1", ""},
+		{"log -n 99999999999 config", 2, "-n: 99999999999", ""},
+		{"log -n 1 -n 2 config", 2, "option: -n", ""},
+		{"log -x", 2, "-x", ""},
+		{"log config:", 2, "config:", ""},
+		{"log config:De", 4, `"De"`, "default"},
+		{"log :default", 2, `""`, ""},
+		{"log config:a:b", 4, `"a:b"`, ""},
+		{"log secret", 4, "secret", "read config, site"},
+		{"log nowhere:x", 4, "nowhere", ""},
+		{"status", 2, "0 arguments", ""},
+		{"status config:default", 2, "config:default", ""},
+		{"status secret", 4, "secret", ""},
+		{"deploy config:default", 4, "config", "deploy:config"},
+		{"log config:\x1b", 4, `"\x1b"`, ""},
+		{"deploy -n 1 config", 2, "-n", ""},
+		{"git-receive-pack '/config:default'", 2, "config:default", ""},
+		{"roll config 1 reason", 2, "roll", ""},
+		{"rollback config 1 reason", 4, "config", "deploy:config"},
 	} {
 		r := e.exec(c, x.command)
-		r.want(t, x.status, "refship: error: ", x.say, "refship: hint: "+x.hint)
-		if r.stdout != "" {
+		e.fails(r, x.status, fault.Kind(x.status))
+		r.want(t, x.status, "refship: hint: ", x.names)
+		if fixture.WantFault(t, fault.Kind(x.status), e.failure(), "", x.others); r.stdout != "" {
 			t.Errorf("%s: stdout has %q", x.command, r.stdout)
 		}
 	}
@@ -199,15 +194,14 @@ func TestSessionLimit(t *testing.T) {
 	e := start(t)
 	c := e.dial(e.user("laptop", "admin"))
 	var open []*ssh.Session
-	for range maxSessions {
+	for range conns.MaxSessions {
 		s, err := c.NewSession()
 		if err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, s)
 	}
-	if _, err := c.NewSession(); err == nil ||
-		!strings.Contains(err.Error(), "a connection may have 10 sessions at a time") {
+	if _, err := c.NewSession(); err == nil || !strings.Contains(err.Error(), "10 sessions") {
 		t.Errorf("got %v", err)
 	}
 	for _, s := range open {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A hook, git receive-pack or the client is killed at each step of a push: afterwards ref and chain agree, and nothing is
-// left. (cmd/refship kills the server.)
+// A hook, git receive-pack or the client is killed at each step of a push: afterwards ref and chain agree, and nothing
+// is left. (cmd/refship kills the server.)
 func TestKilledAtEachStep(t *testing.T) {
 	before := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written"}
 	after := []string{"post-receive-start", "published", "intent-removed"}
@@ -48,6 +48,6 @@ func TestKilledAtEachStep(t *testing.T) {
 			})
 		}
 	}
-	laptop.push("main").wants(t, true)
+	laptop.push("main").ended(t, true, "nothing")
 	s.settled()
 }

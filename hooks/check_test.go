@@ -22,6 +22,7 @@ import (
 	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/hooks/socket"
 	"refship/hooks/target"
 )
 
@@ -60,11 +61,12 @@ func (s *site) tidied() {
 	}
 }
 
-// A deploy has to pass its target's check, whichever way it comes; what is not deployed, or has passed, is not checked.
+// Every way to deploy has to pass the target's check; what is not deployed, or has passed, is not checked.
 func TestCheckBeforeDeploy(t *testing.T) {
 	s := newSite(t)
 	runs := s.outside("runs")
-	if err := target.AddTarget(t.Context(), s.bare, checked("echo $REFSHIP_PUSHER >>"+runs+"; cat a.txt; echo oh dear >&2; grep -q good a.txt")); err != nil {
+	if err := target.AddTarget(t.Context(), s.bare,
+		checked("echo $REFSHIP_PUSHER >>"+runs+"; cat a.txt; echo oh dear >&2; grep -q good a.txt")); err != nil {
 		t.Fatal(err)
 	}
 	ran := func(want ...string) {
@@ -75,72 +77,73 @@ func TestCheckBeforeDeploy(t *testing.T) {
 		os.Remove(runs)
 		s.tidied()
 	}
-	ask := func() (said []string, err error) {
-		err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
-		return said, err
-	}
 	laptop := s.user("laptop")
 	s.commit("a.txt", "bad\n")
-	for _, p := range []*pusher{laptop, laptop.with("deploy.dry-run"), laptop.may("force:*").with("deploy.force", "deploy.reason=now")} {
+	for _, p := range []*pusher{laptop, laptop.with("deploy.dry-run"),
+		laptop.may("force:*").with("deploy.force", "deploy.reason=now")} {
 		s.unchanged(func() {
 			r := p.push("main")
-			r.wants(t, false, "config main → ", "running the check of target default", "| bad", "| oh dear",
-				"refused: the check of target default failed with exit status 1", "hint: it says above what is wrong: correct it, commit, push again")
-			if !fault.Is(r.outcome.Refused, fault.Refused) || s.lastPush()["result"] != "refused" {
-				t.Errorf("refused with %v, log line is %v", r.outcome.Refused, s.lastPush())
-			}
+			r.refused(t, fault.Refused, "")
+			r.says(t, "| bad", "| oh dear")
 			ran("laptop")
 		})
 	}
-	if lines := s.journal.About("check"); len(lines) != 3 || lines[0]["passed"] != false || lines[0]["target"] != "default" || lines[0]["user"] != "laptop" {
+	if lines := s.journal.About("check"); len(lines) != 3 || lines[0]["passed"] != false ||
+		lines[0]["target"] != "default" || lines[0]["user"] != "laptop" {
 		t.Errorf("log lines are %v", lines)
 	}
-	laptop.with("deploy.skip").push("main").wants(t, true, "deploy.skip")
-	laptop.push("main:aside").wants(t, true, "refs/heads/aside stored")
+	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
+	laptop.push("main:aside").ended(t, true, "stored")
 	ran()
-	said, err := ask()
-	if err == nil || !strings.Contains(err.Error(), "the check of target default failed with exit status 1") || !slices.Contains(said, "| oh dear") || len(s.dump()) != 0 {
+	said, err := s.ask("")
+	fixture.WantReason(t, fault.Refused, err, "")
+	if !slices.Contains(said, "| oh dear") || s.last("check")["passed"] != false || len(s.dump()) != 0 {
 		t.Errorf("asked for: %v, said %q, etcd holds %v", err, said, s.dump())
 	}
 	ran("ops")
 
 	head := s.commit("a.txt", "good\n")
 	s.unchanged(func() {
-		laptop.with("deploy.dry-run").push("main").wants(t, false, "| good", "the check passed in ", "dry run: previous hash none, new hash "+head)
+		r := laptop.with("deploy.dry-run").push("main")
+		r.ended(t, false, "dry-run")
+		r.says(t, "| good", head)
 	})
 	ran("laptop")
-	laptop.push("main").wants(t, true, "config main → ", "running the check", "| good", "| oh dear", "the check passed in ", "1 of 1 file changed", "deploy 1 published")
+	r := laptop.push("main")
+	r.published(t, 1)
+	r.says(t, "| good", "| oh dear")
+	if line := s.last("check"); line["passed"] != true || line["commit"] != head {
+		t.Errorf("log line is %v", line)
+	}
 	ran("laptop")
-	laptop.push("main:main", "+main:aside").wants(t, true)
-	if said, err := ask(); err != nil || len(said) != 1 || !strings.Contains(said[0], "is already deployed as 1") {
-		t.Errorf("asked for: %v, said %q", err, said)
+	laptop.push("main:main", "+main:aside").ended(t, true, "stored")
+	if said := s.asked("", "already deployed"); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
 	ran()
 	s.commit("a.txt", "good again\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-	if said, err := ask(); err != nil || !strings.HasPrefix(said[len(said)-1], "deploy 2 published") {
-		t.Errorf("asked for: %v, said %q", err, said)
-	}
+	s.asked("", "deployed", "/refship/config 2")
 	ran("ops")
 
 	// What an intent promises has passed; so has what lost its lock afterwards.
 	head, _ = s.leaveBehind(laptop, "good, and left behind\n")
 	ran("laptop")
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 1 || !strings.Contains(lines[0], ": deploy 3 published in ") {
-		t.Errorf("reconcile: %q, %v", lines, err)
+	if said := s.reconcile(true, 3); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
 	s.commit("a.txt", "good, with a lost lock\n")
 	s.journal.When("post-receive-start", func() { s.del("/refship/config/refship/lock") })
-	laptop.push("main").wants(t, true, "deploy 4 published")
+	laptop.push("main").published(t, 4)
 	ran("laptop")
 	// With another check that promise is none.
 	s.leaveBehind(laptop, "good, for the old check\n")
 	ran("laptop")
 	s.setCheck("echo another; false")
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 2 || !strings.Contains(lines[0], "not deployed: the target default was changed or removed since") {
-		t.Errorf("reconcile: %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 2 { // the intent that is out of date, and the ref that is ahead
+		t.Errorf("said %q", said)
 	}
-	if said, err := ask(); err == nil || !slices.Contains(said, "| another") {
+	if said, err := s.ask(""); err == nil || !slices.Contains(said, "| another") {
 		t.Errorf("asked for: %v, said %q", err, said)
 	}
 	if at, id := s.head("/refship/config"); id != 4 || at == head {
@@ -151,16 +154,17 @@ func TestCheckBeforeDeploy(t *testing.T) {
 
 // Of several targets each is checked with its own part of the tree, and all that is wrong is told at once.
 func TestChecksOfSeveralTargets(t *testing.T) {
-	whole, www, plain := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"), files("plain", "refs/heads/main", "")
+	whole, www, plain := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"),
+		files("plain", "refs/heads/main", "")
 	whole.Check, www.Check = "echo $REFSHIP_TARGET: *; kill $$", "echo $REFSHIP_TARGET: *; exit 3"
 	s := newSite(t, whole, www, plain)
 	s.commit("a.txt", "one\n")
 	s.commit("www/index.html", "hello\n")
 	laptop := s.user("laptop")
 	s.unchanged(func() {
-		laptop.push("main").wants(t, false, "/refship/whole: running the check of target whole", "/refship/whole: | whole: a.txt www",
-			"/refship/www: running the check of target www", "/refship/www: | www: index.html",
-			"refused: the check of target whole was ended by a signal: terminated", "refused: the check of target www failed with exit status 3")
+		r := laptop.push("main")
+		r.refused(t, fault.Refused, "", "")
+		r.says(t, "/refship/whole: | whole: a.txt www", "/refship/www: | www: index.html")
 	})
 	for _, one := range []target.Target{whole, www} {
 		one.Check = "true"
@@ -168,11 +172,18 @@ func TestChecksOfSeveralTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	laptop.push("main").wants(t, true, "/refship/whole: the check passed in ", "/refship/www: the check passed in ", "/refship/plain: deploy 1")
+	checks := func() (targets []any) {
+		for _, line := range s.journal.About("check") {
+			targets = append(targets, line["target"])
+		}
+		return targets
+	}
+	laptop.push("main").published(t, 1, 1, 1)
 	// What is below www did not change: that target is not checked.
 	s.commit("a.txt", "two\n")
-	if r := laptop.push("main"); !r.ok || strings.Contains(r.said, "running the check of target www") || !strings.Contains(r.said, "running the check of target whole") {
-		t.Errorf("said %s", r.said)
+	laptop.push("main").published(t, 2, 2)
+	if diff := cmp.Diff([]any{"whole", "www", "whole", "www", "whole"}, checks()); diff != "" {
+		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 	s.tidied()
 }
@@ -196,7 +207,7 @@ func (l *listener) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// fifo makes a named pipe: who reads it waits until somebody opens it to write.
+// fifo makes a named pipe: a reader waits until a writer opens it.
 func (s *site) fifo(name string) string {
 	s.Helper()
 	path := s.outside(name)
@@ -222,9 +233,11 @@ func TestCheckIsHeardAsItRuns(t *testing.T) {
 	}
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
-	quiet := &listener{what: "refship: the check has been running for 2s", act: write(second, "at last\n")}
+	quiet := &listener{what: "running for 2s", act: write(second, "at last\n")} // check.txtar has the whole line
 	laptop.heard = io.MultiWriter(&listener{what: "| begun", act: write(first, "gone on\n")}, quiet)
-	laptop.push("main").wants(t, true, "| begun", "| gone on", "the check has been running for ", "| at last", "the check passed", "deploy 1 published")
+	r := laptop.push("main")
+	r.published(t, 1)
+	r.says(t, "| begun", "| gone on", "running for 2s", "| at last")
 }
 
 // git's receive-pack and its hook live on without a client. The server notices, and ends the check. So it does for a
@@ -234,7 +247,8 @@ func TestCheckEndsWithoutItsClient(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t)
 			pid := s.outside("pid")
-			if err := target.AddTarget(t.Context(), s.bare, checked("echo $$ >"+pid+"; echo begun; exec sleep 1000")); err != nil {
+			if err := target.AddTarget(t.Context(), s.bare,
+				checked("echo $$ >"+pid+"; echo begun; exec sleep 1000")); err != nil {
 				t.Fatal(err)
 			}
 			s.commit("a.txt", "one\n")
@@ -251,16 +265,17 @@ func TestCheckEndsWithoutItsClient(t *testing.T) {
 					if way == "asked for" {
 						run, client = ctx, nil
 					}
-					why, want := stopping, "the server stops"
+					why := stopping
 					if way == "asker gone" {
-						why, want = nil, "the client is gone, and the deploy was not yet begun"
+						why = nil
 					}
-					err := s.server.Deploy(run, client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
-						if line == "| begun" {
-							lose(why)
-						}
-					})
-					if err == nil || !strings.HasSuffix(err.Error(), want) {
+					err := s.server.Deploy(run, client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"},
+						func(line string) {
+							if line == "| begun" {
+								lose(why)
+							}
+						})
+					if err == nil || errors.Is(err, stopping) != (why != nil) {
 						t.Errorf("error is %v", err)
 					}
 					if result := s.reports.take()[0].Result; client != nil && result != "refused" {
@@ -273,8 +288,10 @@ func TestCheckEndsWithoutItsClient(t *testing.T) {
 				laptop.heard = &listener{what: "| begun", act: map[string]func(){
 					"hook killed": laptop.killHook, "client gone": func() { lose(nil) },
 				}[way]}
-				if r := laptop.push("main"); r.ok || way == "client gone" && !strings.Contains(r.said, "refused: the client is gone") {
-					t.Errorf("pushed: %v\n%s", r.ok, r.said)
+				r := laptop.push("main")
+				r.ended(t, false, "refused")
+				if errors.Is(r.outcome.Refused, socket.ErrGone) != (way == "hook killed") {
+					t.Errorf("refused by %v", r.outcome.Refused)
 				}
 			})
 			fixture.Eventually(t, func() bool {
@@ -290,10 +307,11 @@ func TestCheckEndsWithoutItsClient(t *testing.T) {
 func TestEnvironmentOfACheck(t *testing.T) {
 	s := newSite(t, checked("env | grep ^REFSHIP_ | sort >../home/env; cat ../home/env"))
 	previous := ""
-	for range 2 {
+	for i := range 2 {
 		head := s.commit("a.txt", previous+"one\n")
 		r := s.user("laptop").push("main")
-		r.wants(t, true, "| REFSHIP_COMMIT="+head, "| REFSHIP_FRONTEND=files", "| REFSHIP_PREVIOUS="+previous,
+		r.ended(t, true, "deployed", record.ID(i+1))
+		r.says(t, "| REFSHIP_COMMIT="+head, "| REFSHIP_FRONTEND=files", "| REFSHIP_PREVIOUS="+previous,
 			"| REFSHIP_PUSHER=laptop", "| REFSHIP_REF=refs/heads/main", "| REFSHIP_REPOSITORY=config",
 			"| REFSHIP_TARGET=default")
 		if !slices.Contains(r.lines, "| REFSHIP_PREVIOUS="+previous) {
@@ -318,7 +336,8 @@ func TestScratchOfAKilledServer(t *testing.T) {
 	}
 }
 
-// The command sees what git has: bytes, modes, links, whatever attributes and names there are; and nothing of git's own.
+// The command sees what git has: bytes, modes, links, whatever attributes and names there are; and nothing of git's
+// own.
 func TestTreeOfACheck(t *testing.T) {
 	s := newSite(t)
 	outside := s.outside("outside")
@@ -331,7 +350,8 @@ func TestTreeOfACheck(t *testing.T) {
 	}
 	s.commit(".gitattributes", "*.txt text eol=crlf ident filter=rot13\nhidden export-ignore\n")
 	for name, content := range map[string]string{
-		"a.txt": "$Id$\nline\n", "hidden": "x", "empty": "", "sub/deep/er/file": strings.Repeat("0123456789abcdef", 200_000), "sub/-rf": "\x00\xff",
+		"a.txt": "$Id$\nline\n", "hidden": "x", "empty": "", "sub/deep/er/file": strings.Repeat("0123456789abcdef", 200_000),
+		"sub/-rf":     "\x00\xff",
 		"ünï\tcode\n": "odd\n", "sub/run.sh": "#!/bin/sh\n", ".hidden/.gitignore": "*\n", "$(touch x)": "quoted\n",
 	} {
 		path := filepath.Join(s.work, name)
@@ -341,19 +361,25 @@ func TestTreeOfACheck(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s.git(s.work, "-c", "core.autocrlf=false", "update-index", "--add", "--cacheinfo", "100644,"+s.git(s.work, "hash-object", "-w", "--no-filters", "--", name)+","+name)
+		s.git(s.work, "-c", "core.autocrlf=false", "update-index", "--add", "--cacheinfo", "100644,"+
+			s.git(s.work, "hash-object", "-w", "--no-filters", "--", name)+","+name)
 	}
 	s.git(s.work, "update-index", "--chmod=+x", "sub/run.sh")
-	for name, to := range map[string]string{"in": "sub/deep", "out": outside, "up": "../../../../outside", "sub/nowhere": "a b\n$c"} {
+	for name, to := range map[string]string{"in": "sub/deep", "out": outside, "up": "../../../../outside",
+		"sub/nowhere": "a b\n$c"} {
 		link := s.outside("link")
 		if err := os.WriteFile(link, []byte(to), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+s.git(s.work, "hash-object", "-w", "--no-filters", link)+","+name)
+		s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+s.git(s.work, "hash-object", "-w", "--no-filters",
+			link)+","+name)
 	}
 	s.git(s.work, "update-index", "--add", "--cacheinfo", "160000,"+s.git(s.work, "rev-parse", "HEAD")+",module")
 	s.git(s.work, "commit", "-q", "-m", "all kinds")
-	s.user("laptop").push("main").wants(t, true, "the check passed")
+	s.user("laptop").push("main").published(t, 1)
+	if line := s.last("check"); line["passed"] != true {
+		t.Errorf("log line is %v", line)
+	}
 
 	want, got := make(map[string]string), make(map[string]string)
 	for entry := range strings.SplitSeq(strings.TrimSuffix(s.git(s.work, "ls-tree", "-r", "-z", "main"), "\x00"), "\x00") {
@@ -415,7 +441,7 @@ func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
 	s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+empty+",link")
 	s.git(s.work, "commit", "-q", "-m", "a link to nowhere")
 	laptop := s.user("laptop")
-	laptop.push("main").wants(t, false, `symbolic link "link" has a target of 0 bytes`)
+	laptop.push("main").refused(t, fault.Refused, "")
 	if got := s.lines(runs); len(got) > 0 || len(s.dump()) != 0 || s.refs() != "" {
 		t.Errorf("checks: %q, refs: %s", got, s.refs())
 	}
@@ -431,36 +457,41 @@ func TestCheckOfWhatIsDeployedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	laptop := s.user("laptop")
-	laptop.heard = &listener{what: "waiting for other deploys to be stored", act: func() {
+	laptop.heard = &listener{what: "waiting", act: func() {
 		s.publish(filepath.Join(s.work, ".git"), head)
 		give()
 	}}
-	laptop.push("main").wants(t, true, "the first deploy, by laptop", "is already deployed as 1")
+	laptop.push("main").ended(t, true, "already deployed")
+	if at, id := s.head("/refship/config"); at != head || id != 1 || len(s.journal.About("check")) != 0 {
+		t.Errorf("chain is at %d %s, checks: %v", id, at, s.journal.About("check"))
+	}
 	s.settled()
 }
 
-// Once its check has passed a deploy goes on without whoever asked for it.
+// Once its check has passed a deploy goes on without the user who asked for it.
 func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 	s := newSite(t, checked("true"))
 	head := s.commit("a.txt", "one\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 	client, leave := context.WithCancel(t.Context())
-	err := s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) {
-		if strings.HasPrefix(line, "the check passed in ") {
-			leave()
-		}
-	})
+	err := s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"},
+		func(line string) {
+			if strings.Contains(line, "passed") {
+				leave()
+			}
+		})
 	if at, id := s.head("/refship/config"); err != nil || client.Err() == nil || id != 1 || at != head {
 		t.Errorf("chain is at %d %s, %v", id, at, err)
 	}
-	// Who has left before gets no check, and a deploy that has none.
+	// A user who has left before gets no check, and gets a deploy that has none.
 	s.commit("a.txt", "two\n")
 	s.git(s.work, "push", "-q", s.bare, "main")
 	ask := func() error {
-		return s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		return s.server.Deploy(t.Context(), client, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"},
+			func(string) {})
 	}
-	if err := ask(); err == nil || !strings.Contains(err.Error(), "the client is gone") || len(s.journal.About("check")) != 1 {
-		t.Errorf("error is %v, checks %v", err, s.journal.About("check"))
+	if err := ask(); err == nil || s.last("deploy")["result"] != "refused" || len(s.journal.About("check")) != 1 {
+		t.Errorf("error is %v, log line is %v, checks %v", err, s.last("deploy"), s.journal.About("check"))
 	}
 	s.setCheck("")
 	err = ask()
@@ -470,20 +501,20 @@ func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 	s.settled()
 }
 
-// Somebody else deploys the same commit before its check begins, so that it is not checked, and then takes it back: it is not
-// deployed a second time, unchecked.
+// Somebody else deploys the same commit before its check begins, so that it is not checked, and then takes it back: it
+// is not deployed a second time, unchecked.
 func TestNothingUncheckedIsDeployed(t *testing.T) {
 	for _, way := range []string{"push", "asked for"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t, defaultTarget)
 			laptop := s.user("laptop")
 			first := s.commit("a.txt", "one\n")
-			laptop.push("main").wants(t, true)
+			laptop.push("main").published(t, 1)
 			s.setCheck("false")
 			head := s.commit("a.txt", "two\n")
 			again := func() { s.publish(filepath.Join(s.work, ".git"), head) }
 			back := func() {
-				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = record.KindRollback, true, "not yet" })
+				s.publish(s.bare, first, func(j *deploy.Job) { j.Force, j.Reason = true, "not yet" })
 			}
 			switch way {
 			case "push":
@@ -491,9 +522,9 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				laptop.heard = &listener{what: "waiting for other deploys to be stored …", act: func() { again(); give() }}
+				laptop.heard = &listener{what: "waiting", act: func() { again(); give() }}
 				s.journal.When("checked", back)
-				laptop.push("main").wants(t, true, "1 commit, by laptop", "waiting for other deploys", "is already deployed as 2")
+				laptop.push("main").ended(t, true, "already deployed")
 			default:
 				s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
 				repo, err := git.OpenRepository(t.Context(), s.bare, nil)
@@ -520,15 +551,14 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 					}
 					return outage{}
 				})
-				var said []string
-				err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
-				if err != nil || len(said) != 1 || !strings.Contains(said[0], "is already deployed as 2") {
-					t.Errorf("said %q, %v", said, err)
+				if said := s.asked("", "already deployed"); len(said) != 1 {
+					t.Errorf("said %q", said)
 				}
 				s.faults.heal()
 			}
 			at, id := s.head("/refship/config")
-			if d, err := s.chain("/refship/config").Head(t.Context()); err != nil || d.Record.Pusher.Name == "laptop" || d.Record.Pusher.Name == "ops" || id < 2 {
+			if d, err := s.chain("/refship/config").Head(t.Context()); err != nil || d.Record.Pusher.Name == "laptop" ||
+				d.Record.Pusher.Name == "ops" || id < 2 {
 				t.Errorf("chain is at %d %s, %v", id, at, err)
 			}
 			if runs := s.journal.About("check"); len(runs) != 0 {
@@ -539,32 +569,33 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 	}
 }
 
-// Whichever way it comes, a deploy says what the frontend auto has picked.
+// Every way to deploy says what the frontend auto has picked.
 func TestDeploySaysWhatAutoPicked(t *testing.T) {
 	auto := target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: record.Auto}
 	s := newSite(t, auto)
 	const line = "frontend auto: yaml, it starts with start.yaml"
 	laptop := s.user("laptop")
 	s.commit("start.yaml", "graph: one\n")
-	laptop.push("main").wants(t, true, line, "deploy 1 published")
+	r := laptop.push("main")
+	r.published(t, 1)
+	r.says(t, line)
 	s.commit("start.yaml", "graph: two\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-	var said []string
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
-	if err != nil || len(said) != 2 || said[0] != line || !strings.HasPrefix(said[1], "deploy 2 published") {
-		t.Errorf("said %q, %v", said, err)
+	if said := s.asked("", "deployed", "/_mgmt 2"); len(said) != 2 || said[0] != line {
+		t.Errorf("said %q", said)
 	}
 	s.commit("start.yaml", "graph: three\n")
 	s.journal.When("post-receive-start", func() { s.put("/_mgmt/refship/hold", "not now") })
 	laptop.push("main")
 	s.del("/_mgmt/refship/hold")
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || lines[0] != "config main: left by a push of laptop: "+line || !strings.Contains(lines[1], ": deploy 3 published in ") {
-		t.Errorf("reconcile: %q, %v", lines, err)
+	if said := s.reconcile(true, 3); len(said) != 2 || !strings.HasSuffix(said[0], line) {
+		t.Errorf("said %q", said)
 	}
 	s.commit("start.yaml", "graph: four\n")
 	s.journal.When("post-receive-start", func() { s.del("/_mgmt/refship/lock") })
-	if r := laptop.push("main"); !r.ok || strings.Count(r.said, line) != 1 {
+	r = laptop.push("main")
+	r.published(t, 4)
+	if strings.Count(r.said, line) != 1 {
 		t.Errorf("said %s", r.said)
 	}
 }

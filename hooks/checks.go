@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/text"
 	"refship/hooks/check"
 )
@@ -62,51 +61,26 @@ func (r *run) check(ctx context.Context) error {
 	}
 	ctx, stop := r.withClient(ctx)
 	defer stop()
-	if err := r.readUnchecked(ctx); err != nil {
+	if err := r.inTurn(ctx, r.readUnchecked); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return err
 	}
-	var refused refusals
-	for _, d := range r.unchecked() {
-		err := r.runCheck(ctx, d)
-		if err != nil && !isRefusal(err) {
-			return err
-		}
-		refused.add(err)
-	}
-	return refused.err()
+	return forEach(r.unchecked(), func(d *delivery) error { return r.runCheck(ctx, d) })
 }
 
 // readUnchecked prepares the deliveries with a check without a lock. What was read is dropped: the content is stored
 // under the lock.
 func (r *run) readUnchecked(ctx context.Context) error {
-	give, err := r.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer give()
-	var refused refusals
-	var all []*deploy.Prepared
-	for _, d := range r.unchecked() {
-		err := r.out.during(d.label, "reading", func(progress func(text.Progress)) error {
-			p, err := d.chain.Prepare(ctx, nil, d.job, progress)
-			if err != nil {
-				return err
-			}
-			all, d.frontend = append(all, p), p.Frontend
-			return r.judged(d, p.Verdict)
-		})
-		if err != nil && !isRefusal(err) {
-			return err
+	err := r.readAll(ctx, r.unchecked)
+	for _, d := range r.deliveries {
+		if d.prepared != nil {
+			d.prepared.Drop()
+			d.frontend, d.prepared, d.read = d.prepared.Frontend, nil, nil
 		}
-		refused.add(err)
 	}
-	if err := refused.err(); err != nil {
-		return err
-	}
-	return r.engine.cfg.Store.CheckRoom(ctx, all)
+	return err
 }
 
 // runCheck runs one target's check, and logs how it went.
@@ -117,9 +91,9 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		WriteTree: func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error {
 			return d.verdict.WriteTree(ctx, d.job.Source(), dir, limit, progress)
 		},
-		Say: func(line string) { r.out.line("%s%s", d.label, line) },
+		Tell: func(line string) { r.out.Line("%s%s", d.label, line) },
 		During: func(step string, fn func(func(text.Progress)) error) error {
-			return r.out.during(d.label, step, fn)
+			return r.out.During(d.label, step, fn)
 		},
 	})
 	attrs := []slog.Attr{
@@ -129,7 +103,7 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		slog.Int64("ms", time.Since(start).Milliseconds()),
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))
+		attrs = append(attrs, slog.String("error", text.Shorten(err.Error(), maxLoggedError)))
 	}
 	r.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 	d.checked = err == nil

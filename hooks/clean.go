@@ -6,44 +6,38 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
-// clean removes what git processes that died leave behind and later ones trip over: lock files of refs, HEAD,
-// packed-refs, shallow and config (git's lockfile API names each <file>.lock), quarantine folders, and half-written
-// intents.
+// clean removes what git processes that died leave behind and later ones trip over: lock files (git.Lock), quarantine
+// folders, and half-written intents. What it cannot mend, it tells: refs that a broken disk has emptied.
+//
+// Locks of refs go whatever their age: this server's gits died with the last server, and a person's git holds one for
+// moments, but a lock that stayed for a minute more would have all pushes to that ref refused for it. Only a config is
+// edited while no server runs, so its young lock stays.
 func (r *reconciler) clean() error {
-	var stale []string
-	for _, name := range []string{"HEAD.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock"} {
-		if _, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil {
-			stale = append(stale, name)
-		}
-	}
-	for _, name := range []string{"config.lock", target.ConfigEdit, target.ConfigEdit + ".lock"} {
-		// Targets may be changed while no server runs: what is young may be in use.
-		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil &&
-			time.Since(info.ModTime()) > target.MaxConfigEdit {
-			stale = append(stale, name)
-		}
-	}
-	err := filepath.WalkDir(filepath.Join(r.gitDir, "refs"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if !e.IsDir() && strings.HasSuffix(path, ".lock") { // no ref's name ends so
-			relative, _ := filepath.Rel(r.gitDir, path)
-			stale = append(stale, relative)
-		}
-		return nil
-	})
+	loose, err := git.ReadLoose(r.gitDir)
 	if err != nil {
-		return fmt.Errorf("look for stale locks: %w", err)
+		return err
+	}
+	var stale []string
+	// Targets may be changed while no server runs: what is young may be in use.
+	isOld := func(since time.Time) bool { return time.Since(since) > target.MaxConfigEdit }
+	for _, lock := range loose.Locks {
+		if lock.Path != "config.lock" || isOld(lock.Since) {
+			stale = append(stale, lock.Path)
+		}
+	}
+	for _, name := range []string{target.ConfigEdit, target.ConfigEdit + ".lock"} {
+		if info, err := os.Lstat(filepath.Join(r.gitDir, name)); err == nil && isOld(info.ModTime()) {
+			stale = append(stale, name)
+		}
 	}
 	objects, err := os.ReadDir(filepath.Join(r.gitDir, "objects"))
 	if err != nil {
@@ -63,12 +57,16 @@ func (r *reconciler) clean() error {
 			stale = append(stale, filepath.Join("refship", "pending", e.Name()))
 		}
 	}
+	for _, ref := range loose.Empty {
+		err := git.EmptyRefError(r.gitDir, ref)
+		r.out.Line("warning: %s: %v; %s", r.name, err, fault.RemedyOf(err))
+	}
 	for _, name := range stale {
 		if err := os.RemoveAll(filepath.Join(r.gitDir, name)); err != nil {
 			r.note(fmt.Errorf("remove stale %s: %w", name, err))
 			continue
 		}
-		r.out.line("%s: removed %s, which a dead push left", r.name, name)
+		r.out.Line("%s: removed %s, which a dead push left", r.name, name)
 	}
 	return nil
 }

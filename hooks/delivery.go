@@ -24,6 +24,7 @@ type delivery struct {
 
 	checked    bool      // its check has passed, or it has none
 	judged     bool      // the verdict was told; before that, forcedHead says nothing
+	seenHead   record.ID // the head of the first verdict; 0: none
 	forcedHead record.ID // the one head that the job's Force may override: that which its user was told of; 0: none
 
 	verdict     *deploy.Verdict
@@ -62,24 +63,28 @@ const ReasonHeadSince fault.Reason = "head-since"
 // idle tells whether there is nothing to deploy.
 func (d *delivery) idle() bool { return d.verdict != nil && d.verdict.Idle() }
 
-// take takes a new verdict in. Force overrides nothing but the head that its user was told of.
-func (d *delivery) take(v *deploy.Verdict) error {
-	head := forcedHead(v)
+// takeVerdict takes a new verdict in. Force overrides nothing but the head that its user was told of.
+func (d *delivery) takeVerdict(v *deploy.Verdict) error {
+	head := record.ID(0)
+	if v.Forced != nil {
+		head = v.Forced.Head.ID
+	}
 	if d.judged && v.Forced != nil && head != d.forcedHead {
 		conflict := *v.Forced
 		conflict.Reason, conflict.About, conflict.Remedy = ReasonHeadSince, []string{fmt.Sprint(head)}, ""
 		return &conflict
 	}
+	if d.judged && v.Again != 0 && v.Again != d.job.Again && v.Again != d.seenHead {
+		return &deploy.ConflictError{
+			Namespace: d.target.Namespace, Head: v.Head, Reason: ReasonHeadSince, About: []string{fmt.Sprint(v.Again)},
+			Why: "that took back what comes back with this " + string(d.job.Kind),
+		}
+	}
+	if !d.judged && v.Head != nil {
+		d.seenHead = v.Head.ID
+	}
 	d.verdict, d.judged, d.forcedHead = v, true, head
 	return nil
-}
-
-// forcedHead is the head that a verdict overrides, 0 if none.
-func forcedHead(v *deploy.Verdict) record.ID {
-	if v.Forced == nil {
-		return 0
-	}
-	return v.Forced.Head.ID
 }
 
 // isNewer tells whether a verdict has another head than the one before.
@@ -89,7 +94,9 @@ func isNewer(v, before *deploy.Verdict) bool {
 
 // isRefusal tells a refusal of one delivery from trouble that concerns all.
 func isRefusal(err error) bool {
-	return !deploy.IsEtcd(err) && (fault.Is(err, fault.Conflict) || fault.Is(err, fault.Refused))
+	var conflict *deploy.ConflictError
+	return errors.As(err, &conflict) ||
+		!deploy.IsEtcd(err) && (fault.Is(err, fault.Conflict) || fault.Is(err, fault.Refused))
 }
 
 // concernsAll tells trouble with etcd, the repository or the server from what is wrong with one delivery.
@@ -105,11 +112,12 @@ func (d *delivery) greeting() string {
 	if v.Head == nil {
 		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
 	}
-	commits := text.Count(len(v.Commits), "commit")
-	if v.More {
-		commits = "more than " + commits
+	commits := record.CountCommits(v.Counted())
+	from := v.Head.Hash.Short()
+	if from == "" {
+		from = "unknown"
 	}
-	return fmt.Sprintf("%s %s → %s, %s, by %s", start, v.Head.Hash.Short(), to, commits, job.Pusher.Name)
+	return fmt.Sprintf("%s %s → %s, %s, by %s", start, from, to, commits, job.Pusher.Name)
 }
 
 // warnings say what is unusual about the verdict; a dry run does not do it.
@@ -120,22 +128,29 @@ func (d *delivery) warnings(dryRun bool) []string {
 	}
 	v := d.verdict
 	var lines []string
-	if r := v.Undoes; r != nil {
-		lines = append(lines, fmt.Sprintf("warning: deploy %d by %s was a rollback (%q), and this %s %s back what it "+
-			"undid",
-			r.ID, r.By(), r.Record.Reason, d.job.Kind, brings))
+	for _, u := range v.Back {
+		lines = append(lines, fmt.Sprintf("warning: this %s %s back %s of deploy %d, which was undone", d.job.Kind, brings,
+			u.Hash.Short(), u.ID))
+	}
+	switch {
+	case v.Held == nil:
+	case d.job.To != nil:
+		lines = append(lines, fmt.Sprintf("warning: %s stays on hold%s", d.target.Namespace, v.Held))
+	default: // a dry run
+		lines = append(lines, fmt.Sprintf("warning: %s is on hold%s, and takes no deploy", d.target.Namespace, v.Held))
 	}
 	if c := v.Forced; c != nil {
-		lines = append(lines, fmt.Sprintf("warning: %s over %s, reason: %s", forced, overridden(c), d.job.Reason))
+		// such as: forced over deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)
+		head := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
+		lines = append(lines, fmt.Sprintf("warning: %s over %s (%s), reason: %s", forced, head, c.Why, d.job.Reason))
+	}
+	if v.Restarts() {
+		lines = append(lines, "warning: no sound record is left: the chain restarts with this deploy")
+	}
+	for _, odd := range v.Odd {
+		lines = append(lines, "warning: "+odd)
 	}
 	return lines
-}
-
-// overridden names what force overrides: `deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not
-// contain it)`.
-func overridden(c *deploy.ConflictError) string {
-	at := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
-	return fmt.Sprintf("%s (%s)", at, c.Why)
 }
 
 // amounts say what a deploy changes and how much there is to store.

@@ -1,53 +1,50 @@
 package hooks_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
+	"refship/hooks"
 )
 
-// Whoever asks for a deploy gets what pushes left behind published as theirs, and the rest as their own.
+// A deploy that a user asks for first publishes what pushes left, as their own users', and then the rest as that
+// user's.
 func TestDeployOnDemand(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
-	ops := record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
-	ask := func() ([]string, error) {
-		var said []string
-		err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", ops, func(line string) { said = append(said, line) })
-		return said, err
-	}
-	said, err := ask()
-	if diff := cmp.Diff([]string{"refs/heads/main of config does not exist yet: git push REMOTE BRANCH:main"}, said); diff != "" || err != nil {
-		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	if said := s.asked("", "nothing"); len(said) != 1 { // that there is no ref
+		t.Errorf("said %q", said)
 	}
 
 	head, _ := s.leaveBehind(laptop, "one\n")
-	said, err = ask()
-	if diff := cmp.Diff([]string{
-		"config main: left by a push of laptop: deploy 1 published: " + short(head) + " is the first",
-		short(head) + " is already deployed as 1 of /refship/config",
-	}, untimed(said)); diff != "" || err != nil {
-		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	if said := s.asked("", "deployed", "/refship/config 1"); len(said) != 2 { // of the push, and that there is no more
+		t.Errorf("said %q", said)
+	}
+	if r := s.record("/refship/config"); string(r.Hash) != head || r.Pusher.Name != "laptop" || r.Kind != record.KindPush {
+		t.Errorf("record is %+v", r)
 	}
 
 	next := s.commit("a.txt", "two\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-	said, err = ask()
-	if len(said) != 1 || !strings.HasPrefix(said[0], "deploy 2 published in ") || err != nil {
-		t.Errorf("said %q, %v", said, err)
+	if said := s.asked("", "deployed", "/refship/config 2"); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
-	d, err := s.chain("/refship/config").Head(t.Context())
-	if err != nil || string(d.Hash) != next || d.Record.Pusher != ops || d.Record.Kind != record.KindDeploy {
-		t.Errorf("head is %+v, %v", d, err)
+	if r := s.record("/refship/config"); string(r.Hash) != next || r.Pusher != ops || r.Kind != record.KindDeploy {
+		t.Errorf("record is %+v", r)
 	}
 
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
 	before := s.dump()
-	if said, err = ask(); err == nil || !strings.Contains(err.Error(), "/refship/config is at deploy 2") || len(said) != 0 {
+	said, err := s.ask("")
+	var conflict *deploy.ConflictError
+	if !errors.As(err, &conflict) || conflict.Head.ID != 2 || s.last("deploy")["result"] != "refused" || len(said) != 0 {
 		t.Errorf("said %q, %v", said, err)
 	}
 	if diff := cmp.Diff(before, s.dump()); diff != "" {
@@ -56,68 +53,82 @@ func TestDeployOnDemand(t *testing.T) {
 	s.settled()
 }
 
-// What a line is made of can do nothing to the terminal of whoever asked.
+// What a line is made of can do nothing to the terminal of the user who asked.
 func TestDeploySpeaksPlainly(t *testing.T) {
 	odd := files("odd", "refs/heads/main", "w\aw")
 	s := newSite(t, odd)
 	s.commit("w\aw/a.txt", "one\n")
-	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+	s.user("laptop").push("main").published(t, 1)
 	s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-	var said []string
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
-	if diff := cmp.Diff([]string{`nothing below w\aw changed: no deploy, /refship/odd stays at deploy 1`}, said); diff != "" || err != nil {
-		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	if said := s.asked("", "unchanged"); len(said) != 1 || !strings.Contains(said[0], `w\aw`) {
+		t.Errorf("said %q", said)
 	}
 }
 
-// Who brings a commit back that was rolled back is told so, loudly, whichever way it comes.
-func TestWhatWasRolledBackComesBackLoudly(t *testing.T) {
-	for _, way := range []string{"push", "deploy", "reconcile", "after a lost lock"} {
+// rollback goes back to the first deploy, as ops.
+func (s *site) rollback() {
+	s.Helper()
+	_, err := s.server.Rollback(s.Context(), &hooks.Rollback{
+		Place: hooks.Place{Repository: "config", GitDir: s.bare, Target: defaultTarget}, Deploy: "1",
+		Who: record.Pusher{Name: "ops"}, Reason: "cache broke login", Tell: func(string) {},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// What was rolled back comes back only when somebody says so, whatever way it is deployed.
+func TestWhatWasRolledBackStaysUndone(t *testing.T) {
+	for _, way := range []string{"push", "force", "deploy", "reconcile", "after a lost lock"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t, defaultTarget)
 			laptop := s.user("laptop")
-			first := s.commit("a.txt", "one\n")
-			laptop.push("main").wants(t, true)
+			s.commit("a.txt", "one\n")
+			laptop.push("main").published(t, 1)
 			s.commit("a.txt", "two\n")
-			laptop.push("main").wants(t, true)
-			rollback := func() {
-				s.publish(s.bare, first, func(j *deploy.Job) { j.Kind, j.Force, j.Reason = record.KindRollback, true, "cache broke login" })
-			}
-			const warning = "warning: deploy 3 by bob was a rollback (\"cache broke login\"), and this "
-			var said []string
+			laptop.push("main").published(t, 2)
+			const undid = "which ops undid with deploy 3, just now: cache broke login"
 			switch way {
 			case "push":
-				rollback()
+				s.rollback()
 				s.commit("a.txt", "three\n")
-				laptop.with("deploy.dry-run").push("main").wants(t, false, warning+"push would bring back what it undid")
-				said = laptop.push("main").lines
+				r := laptop.push("main")
+				r.conflicts(t, "/refship/config 3")
+				r.says(t, undid)
+				r = laptop.with("deploy.dry-run", "deploy.again=3").push("main")
+				r.ended(t, false, "dry-run")
+				r.says(t, "would bring back")
+				r = laptop.with("deploy.again=3").push("main")
+				r.published(t, 4)
+				r.says(t, "of deploy 2, which was undone")
+			case "force":
+				s.commit("a.txt", "three\n")
+				s.journal.When("checked", func() { s.rollback() })
+				r := laptop.may("force:*").with("deploy.force", "deploy.reason=why").push("main")
+				r.conflicts(t, "/refship/config 3")
+				r.says(t, "head-since 3")
 			case "deploy":
-				rollback()
-				err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(line string) { said = append(said, line) })
-				if err != nil {
-					t.Error(err)
-				}
+				s.rollback()
+				_, err := s.ask("")
+				fixture.WantFault(t, fault.Conflict, err, undid, "head-undone deploy 3")
 			case "reconcile":
 				s.leaveBehind(laptop, "three\n")
-				rollback()
-				var err error
-				if said, err = s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil {
-					t.Error(err)
+				s.rollback()
+				const since = "ops has rolled back with deploy 3 since: cache broke"
+				if said := strings.Join(s.reconcile(true), "\n"); !strings.Contains(said, since) {
+					t.Errorf("said %q", said)
 				}
 			default:
 				s.commit("a.txt", "three\n")
 				s.journal.When("post-receive-start", func() {
 					s.del("/refship/config/refship/lock")
-					rollback()
+					s.rollback()
 				})
-				said = laptop.push("main").lines
-			}
-			if text := strings.Join(said, "\n"); strings.Count(text, warning) != 1 || !strings.Contains(text, "brings back what it undid") {
-				t.Errorf("said %q", said)
-			}
-			if at, id := s.head("/refship/config"); at != s.ref("refs/heads/main") || id != 4 {
-				t.Errorf("chain is at %d %s", id, at)
+				r := laptop.push("main")
+				r.ended(t, true, "not deployed")
+				r.says(t, undid)
+				s.reconcile(true) // the intent is out of date
 			}
 			s.settled()
 		})

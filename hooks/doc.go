@@ -21,7 +21,8 @@
 //
 // A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is
 // already deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all
-// runs together (turn). A run waits for no lock while it has its turn, so no run waits in a circle.
+// runs together, and 4 of one key (hooks/turns; inTurn in memory.go bounds what git takes for it, too). A run waits for
+// no lock while it has its turn, so no run waits in a circle.
 //
 // The callers are thin:
 //
@@ -29,7 +30,7 @@
 //	installed   installed.go   a hook in a repository of another server: [Engine.PreReceive], [Engine.PostReceive]
 //	requested   requested.go   ssh HOST deploy: [Engine.Deploy]
 //	manual      manual.go      a commit or directory that the command line names: [Engine.DeployManually]
-//	reconcile   reconcile.go, promises.go   what broken-off pushes left: [Engine.Reconcile]
+//	reconcile   reconcile.go, leftover.go   what broken-off pushes left: [Engine.Reconcile]
 //
 // # A push through a server
 //
@@ -39,13 +40,12 @@
 //
 //  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
 //     (server.go), which finds the Session by its token. session.go: enter admits each hook once.
-//  2. push.go: preReceive calls prepare. read takes in ref updates, push options (options.go) and targets.
-//     authorise.go: authorise asks for each ref update whether the key may do it. deliveries pairs ref updates with
-//     targets.
+//  2. push.go: preReceive calls prepare. permit/permit.go: Read takes in ref updates, push options and targets, and
+//     Check asks for each ref update whether the key may do it. push.go: deliveries pairs ref updates with targets.
 //  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
-//     takes the chains' locks (Chain.Lock). load takes its turn; read prepares (Chain.Prepare) and asks for room
-//     (Store.CheckRoom); upload stores (Prepared.Upload).
-//  4. push.go: promise writes the intent, synced. refship-hook ends with 0, and git moves the refs.
+//     takes the chains' locks (Chain.Lock). load, in its turn: readAll prepares (Chain.Prepare) and takes room
+//     (Store.TakeRoom); upload stores (Prepared.Upload).
+//  4. push.go: writeIntent writes the intent, synced. refship-hook ends with 0, and git moves the refs.
 //  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
 //     abandon for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that
 //     makes the deploy visible. Then drop takes the delivery out of the intent.
@@ -61,7 +61,7 @@
 // In a repository of another git server a script runs as each hook (package install). It becomes a process of its own,
 // "refship hook run", which runs the earlier hook first. What differs from a server:
 //
-//   - The environment says who pushes ([PusherFromEnv]). Each pusher may deploy, and none may force.
+//   - The environment says who pushes ([permit.PusherFromEnv]). Each pusher may deploy, and none may force.
 //   - The locks are given back at the end of pre-receive, since nothing tells it whether a later hook refuses.
 //     Post-receive takes them again and prepares again, which finds stored what pre-receive has stored. If the chain
 //     went on meanwhile, the push is "pushed, not deployed".
@@ -81,18 +81,10 @@
 // environment holds REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's
 // deploy hash, or empty), REFSHIP_PUSHER and REFSHIP_FRONTEND.
 //
-// # Push options
+// # Force
 //
-// "git push -o" hands them over. Those that do not begin with "deploy." belong to other programs and are only kept in
-// the intent. A misspelt one, one that is there twice, and two that contradict each other refuse the push.
-//
-//	deploy.reason=TEXT   for the record: one line of UTF-8, at most 10,000 bytes
-//	deploy.force         override what the previous hash refuses; needs a reason, and the permission force
-//	deploy.dry-run       check and read without a lock, write nothing, say what would be deployed, refuse the push
-//	deploy.skip          store, take no lock, deploy nothing
-//
-// Force overrides the one head that its user was told of. If the chain has another head once the lock is held, or
-// when the deploy is published later on, that is a conflict again.
+// Push options are read by package permit. deploy.force overrides the one head that its user was told of. If the chain
+// has another head once the lock is held, or when the deploy is published later on, that is a conflict again.
 //
 // # Invariants
 //

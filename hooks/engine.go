@@ -2,15 +2,18 @@ package hooks
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sync/semaphore"
 
 	"refship/deploy"
 	"refship/deploy/fault"
@@ -20,26 +23,25 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/status"
 	"refship/hooks/target"
+	"refship/hooks/turns"
 )
-
-// checksDir is where checks run, below Config.Dir.
-const checksDir = "checks"
 
 // Config is what an Engine needs, and a Server.
 type Config struct {
 	Store      *deploy.Store
-	Signer     ssh.Signer                 // signs records; nil: they stay unsigned
-	Host       string                     // host name, for records and locks
-	Dir        string                     // where checks run; of a Server also for the socket and the hooks, made 0700
-	HookBinary string                     // path of refship-hook; only a Server needs it
-	MaxFile    int64                      // the largest file that is deployed, in bytes; 0: any
-	CheckLimit time.Duration              // how long a target's check may take; 0: check.DefaultLimit
-	CheckGrace time.Duration              // how long a check that is told to end may take; 0: check.DefaultGrace
-	Observe    func(Report)               // is told of each push and requested deploy at its end; may be nil
-	Remedy     func(error) string         // words a remedy; nil: fault.RemedyOf
-	Redeploy   func(target.Target) string // the command that deploys a target's ref; nil: ssh HOST deploy
-	Override   func(target.Target) string // with Redeploy: the same, over a head that the ref does not contain
-	Log        *slog.Logger
+	Signer     ssh.Signer         // signs records; nil: they stay unsigned
+	Host       string             // host name, for records and locks
+	Dir        string             // where checks run; of a Server also for the socket and the hooks, made 0700
+	HookBinary string             // path of refship-hook; only a Server needs it
+	MaxFile    int64              // the largest file that is deployed, in bytes; 0: any
+	GitMemory  int64              // what git may take to read for all deploys together, in bytes; 0: any
+	CheckLimit time.Duration      // how long a target's check may take; 0: 5 minutes
+	Observe    func(Report)       // is told of each push and requested deploy at its end; may be nil
+	Remedy     func(error) string // words a remedy; nil: fault.RemedyOf
+	// Redeploy is the command that deploys a target's ref, with force over a head that the ref does not contain; nil:
+	// ssh HOST deploy, and no command forces.
+	Redeploy func(t target.Target, force bool) string
+	Log      *slog.Logger
 }
 
 // Engine takes deliveries into their chains. Safe for concurrent use.
@@ -49,12 +51,11 @@ type Engine struct {
 	process  string        // this one, for other processes on the machine
 	every    time.Duration // how often long work shows progress
 	lockWait time.Duration // how long a push waits for all its chain locks together
-	loading  *semaphore.Weighted
+	loading  *turns.Turns  // of deliveries that are read and stored
 	checks   *check.Runner
-	alone    bool // no other process takes pushes to the repositories
-
-	mu      sync.Mutex
-	running map[string]string // push ids, and their repositories' directories
+	alone    bool     // no other process takes pushes to the repositories
+	running  sync.Map // push ids → their repositories' directories
+	sshPort  atomic.Int32
 }
 
 // NewEngine makes an Engine for a process that shares its repositories with others. It asks etcd nothing yet.
@@ -66,9 +67,8 @@ func newEngine(cfg Config, alone bool) *Engine {
 		process:  intent.ThisProcess(),
 		every:    time.Second,
 		lockWait: 30 * time.Second,
-		loading:  semaphore.NewWeighted(maxLoading),
+		loading:  turns.New(turnsWithin(cfg.GitMemory)),
 		alone:    alone,
-		running:  make(map[string]string),
 	}
 	if cfg.Remedy == nil {
 		e.cfg.Remedy = fault.RemedyOf
@@ -77,7 +77,7 @@ func newEngine(cfg Config, alone bool) *Engine {
 		e.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
 	}
 	checks := check.Config{
-		Dir: filepath.Join(cfg.Dir, checksDir), Limit: cfg.CheckLimit, Grace: cfg.CheckGrace,
+		Dir: filepath.Join(cfg.Dir, "checks"), Limit: cfg.CheckLimit,
 		Every: e.every, Log: cfg.Log,
 	}
 	if !alone { // Dir is <GIT_DIR>/refship
@@ -87,12 +87,24 @@ func newEngine(cfg Config, alone bool) *Engine {
 	return e
 }
 
+// ListensOn tells on which port the SSH server takes commands; hints name it, unless it is SSH's own.
+func (e *Engine) ListensOn(port int) { e.sshPort.Store(int32(port)) }
+
+// SSH is how a user of the SSH server begins a command.
+func (e *Engine) SSH() string {
+	const ownPort = 22
+	if port := e.sshPort.Load(); port != 0 && port != ownPort {
+		return fmt.Sprintf("ssh -p %d git@HOST", port)
+	}
+	return "ssh HOST"
+}
+
 // redeploy is the command that deploys what a target's ref has, for hints.
 func (e *Engine) redeploy(repository string, t target.Target) string {
 	if e.cfg.Redeploy != nil {
-		return e.cfg.Redeploy(t)
+		return e.cfg.Redeploy(t, false)
 	}
-	return "ssh HOST deploy " + repository
+	return e.SSH() + " deploy " + repository
 }
 
 // redeployTarget is redeploy of this target alone.
@@ -107,7 +119,7 @@ func (e *Engine) redeployTarget(repository string, t target.Target) string {
 // override says how a target's ref replaces a head that it does not contain. An installed hook lets no push force.
 func (e *Engine) override(t target.Target) string {
 	if e.cfg.Redeploy != nil {
-		return "replace it: " + e.cfg.Override(t)
+		return "replace it: " + e.cfg.Redeploy(t, true)
 	}
 	return "push what shall replace it with: -o deploy.force -o deploy.reason='…'"
 }
@@ -116,6 +128,7 @@ func (e *Engine) override(t target.Target) string {
 func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
 	r := &status.Reader{
 		Store: e.cfg.Store, Redeploy: e.redeployTarget, Override: e.override, IsRunning: e.isRunning,
+		Memory: e.memoryOf(0),
 	}
 	return r.Read(ctx, name, gitDir)
 }
@@ -126,7 +139,10 @@ func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 	if err != nil {
 		return err
 	}
-	return status.Write(w, name, all)
+	empty, err := status.EmptyRefs(gitDir, func(ref string) bool {
+		return slices.ContainsFunc(all, func(st status.Status) bool { return st.Target.Ref == ref })
+	})
+	return errors.Join(status.Write(w, name, all), errors.Join(empty...), err)
 }
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
@@ -140,35 +156,22 @@ func (e *Engine) step(ctx context.Context, name string) {
 }
 
 // begin registers a push: until its end it alone touches its intent.
-func (e *Engine) begin(push, gitDir string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.running[push] = gitDir
-}
+func (e *Engine) begin(push, gitDir string) { e.running.Store(push, gitDir) }
 
-func (e *Engine) end(push string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.running, push)
-}
+func (e *Engine) end(push string) { e.running.Delete(push) }
 
 func (e *Engine) isRunning(push string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, running := e.running[push]
+	_, running := e.running.Load(push)
 	return running
 }
 
 // isPushing tells whether a push to the repository at gitDir runs.
-func (e *Engine) isPushing(gitDir string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, dir := range e.running {
-		if dir == gitDir {
-			return true
-		}
-	}
-	return false
+func (e *Engine) isPushing(gitDir string) (pushing bool) {
+	e.running.Range(func(_, dir any) bool {
+		pushing = dir == gitDir
+		return !pushing
+	})
+	return pushing
 }
 
 // holder says who holds the lock for a job.
@@ -186,6 +189,6 @@ func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, co
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile,
+		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile, AllowPointers: t.LFS == target.DeployPointers,
 	}
 }

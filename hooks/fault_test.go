@@ -10,7 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// faultKV stands between deploy and a real etcd. Each request has a stage: "read", "lock", "unlock", "upload" or "publish".
+// faultKV stands between deploy and a real etcd. Each request has a stage: "read", "lock", "unlock", "upload" or
+// "publish".
 type faultKV struct {
 	clientv3.KV
 
@@ -50,7 +51,7 @@ func (f *faultKV) fault(stage string) outage {
 	return rule(stage)
 }
 
-func (f *faultKV) do(ctx context.Context, stage string, what outage, send func() error) error {
+func (f *faultKV) do(ctx context.Context, what outage, send func() error) error {
 	if what.delay > 0 {
 		select {
 		case <-time.After(what.delay):
@@ -68,7 +69,7 @@ func (f *faultKV) do(ctx context.Context, stage string, what outage, send func()
 }
 
 func (f *faultKV) Do(ctx context.Context, op clientv3.Op) (resp clientv3.OpResponse, err error) {
-	err = f.do(ctx, "read", f.fault("read"), func() (err error) {
+	err = f.do(ctx, f.fault("read"), func() (err error) {
 		resp, err = f.KV.Do(ctx, op)
 		return err
 	})
@@ -100,7 +101,7 @@ func (t *faultTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 }
 
 func (t *faultTxn) Commit() (resp *clientv3.TxnResponse, err error) {
-	err = t.kv.do(t.ctx, t.stage, t.what, func() (err error) {
+	err = t.kv.do(t.ctx, t.what, func() (err error) {
 		resp, err = t.Txn.Commit()
 		return err
 	})

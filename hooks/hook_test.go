@@ -43,33 +43,25 @@ func runHook(t testing.TB, name, input string, env ...string) (status int, said 
 
 const zero = "0000000000000000000000000000000000000000"
 
-func refused(t testing.TB, status int, said string, parts ...string) {
+// refuses runs a hook that has to fail, and to tell why and what to do.
+func refuses(t testing.TB, name, input string, env ...string) (said string) {
 	t.Helper()
-	if status != 1 {
-		t.Errorf("status is %d, want 1\n%s", status, said)
+	status, said := runHook(t, name, input, env...)
+	if status != 1 || !strings.Contains(said, "refship: ") || !strings.Contains(said, "\nrefship: hint: ") {
+		t.Errorf("status is %d, want 1, and a hint\n%s", status, said)
 	}
-	for _, part := range parts {
-		if !strings.Contains(said, part) {
-			t.Errorf("no %q in\n%s", part, said)
-		}
-	}
+	return said
 }
 
 func TestHookWithoutServerRefuses(t *testing.T) {
-	status, said := runHook(t, "pre-receive", "")
-	refused(t, status, said, "refship: refused: this repository is served by refship: push through its ssh server\n", "refship: hint: ")
-	status, said = runHook(t, "post-receive", "")
-	refused(t, status, said, "refship: pushed, not deployed: ")
-	status, said = runHook(t, "update", "")
-	refused(t, status, said, "refship: refused: git runs this program as pre-receive and post-receive, not as update\n")
-	gone := []string{"REFSHIP_HOOK_SOCKET=" + filepath.Join(t.TempDir(), "s"), "REFSHIP_HOOK_TOKEN=x"}
-	status, said = runHook(t, "pre-receive", "", gone...)
-	refused(t, status, said, "refship: refused: the refship server does not answer at ", "no such file or directory", "refship: hint: ")
-	status, said = runHook(t, "post-receive", "", gone...)
-	refused(t, status, said, "refship: pushed, not deployed: the refship server does not answer at ", "ssh HOST deploy")
-	gone[0] = "REFSHIP_HOOK_SOCKET=/" + strings.Repeat("x", 200)
-	status, said = runHook(t, "pre-receive", "", gone...)
-	refused(t, status, said, "refship: refused: the refship server does not answer at /xxx")
+	for _, name := range []string{"pre-receive", "post-receive", "update"} {
+		refuses(t, name, "")
+	}
+	for _, socket := range []string{filepath.Join(t.TempDir(), "s"), "/" + strings.Repeat("x", 200)} {
+		for _, name := range []string{"pre-receive", "post-receive"} {
+			refuses(t, name, "", "REFSHIP_HOOK_SOCKET="+socket, "REFSHIP_HOOK_TOKEN=x")
+		}
+	}
 }
 
 // oddServer answers one hook with these bytes and goes away.
@@ -115,23 +107,26 @@ func oddServer(t testing.TB, answer []byte) []string {
 
 func TestHookDoesNotTakeAnOddAnswerForConsent(t *testing.T) {
 	for _, c := range []struct{ name, answer, says string }{
-		{"nothing", "", "the refship server went away before it answered"},
-		{"half a frame head", "x\x00", "went away before it answered"},
-		{"words only", "o\x00\x00\x00\x06hello\n", "went away before it answered"},
-		{"half a frame", "o\x00\x00\x00\x09hello", "went away while it answered"},
+		{"nothing", "", "went away"},
+		{"half a frame head", "x\x00", "went away"},
+		{"words only", "o\x00\x00\x00\x06hello\n", "went away"},
+		{"half a frame", "o\x00\x00\x00\x09hello", "went away"},
 		{"unknown frame", "y\x00\x00\x00\x01\x00", "unknown frame"},
 		{"long exit", "x\x00\x00\x00\x02\x00\x00", "too large"},
 		{"empty exit", "x\x00\x00\x00\x00", "too large"},
 		{"huge frame", "o\xff\xff\xff\xff", "too large"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, said := runHook(t, "pre-receive", "line\n", oddServer(t, []byte(c.answer))...)
-			refused(t, status, said, "refship: refused: ", c.says, "refship: hint: ")
-			status, said = runHook(t, "post-receive", "line\n", oddServer(t, []byte(c.answer))...)
-			refused(t, status, said, "refship: pushed, not deployed: ", c.says, "refship: hint: ")
+			for _, name := range []string{"pre-receive", "post-receive"} {
+				said := refuses(t, name, "line\n", oddServer(t, []byte(c.answer))...)
+				if !strings.Contains(said, c.says) {
+					t.Errorf("no %q in\n%s", c.says, said)
+				}
+			}
 		})
 	}
-	status, said := runHook(t, "pre-receive", strings.Repeat("line\n", 100_000), oddServer(t, []byte("o\x00\x00\x00\x03hi\nx\x00\x00\x00\x01\x07"))...)
+	status, said := runHook(t, "pre-receive", strings.Repeat("line\n", 100_000),
+		oddServer(t, []byte("o\x00\x00\x00\x03hi\nx\x00\x00\x00\x01\x07"))...)
 	if status != 7 || said != "hi\n" {
 		t.Errorf("status is %d, said %q", status, said)
 	}
@@ -145,40 +140,41 @@ func TestTokenIsGoodForEachHookOnce(t *testing.T) {
 	input := zero + " " + head + " refs/heads/x\n"
 
 	session := laptop.begin()
-	none := "no running push has this token"
-	status, said := runHook(t, "post-receive", input, session.Env()...)
-	refused(t, status, said, "refship: refused: ", none)
+	noPush := 0
+	unknown := func(name string, env ...string) { // the server has no push that waits for this hook
+		t.Helper()
+		refuses(t, name, input, env...)
+		if noPush++; len(s.journal.About("hook without a push")) != noPush {
+			t.Errorf("%s was answered", name)
+		}
+	}
+	unknown("post-receive", session.Env()...)
 	if status, said := runHook(t, "pre-receive", input, session.Env()...); status != 0 {
 		t.Errorf("pre-receive: %d %s", status, said)
 	}
-	status, said = runHook(t, "pre-receive", input, session.Env()...)
-	refused(t, status, said, none)
-	if status, said := runHook(t, "post-receive", input, session.Env()...); status != 0 || !strings.Contains(said, "refs/heads/x stored, not deployed") {
+	unknown("pre-receive", session.Env()...)
+	if status, said := runHook(t, "post-receive", input, session.Env()...); status != 0 || said == "" {
 		t.Errorf("post-receive: %d %s", status, said)
 	}
-	status, said = runHook(t, "post-receive", input, session.Env()...)
-	refused(t, status, said, none)
+	unknown("post-receive", session.Env()...)
 	session.End(t.Context())
 
 	ended := laptop.begin()
 	ended.End(t.Context())
-	status, said = runHook(t, "pre-receive", input, ended.Env()...)
-	refused(t, status, said, none)
+	unknown("pre-receive", ended.Env()...)
 
 	other := laptop.begin()
-	forged := []string{other.Env()[0], "REFSHIP_HOOK_TOKEN=" + strings.Repeat("0", 64)}
-	status, said = runHook(t, "pre-receive", input, forged...)
-	refused(t, status, said, none)
+	unknown("pre-receive", other.Env()[0], "REFSHIP_HOOK_TOKEN="+strings.Repeat("0", 64))
 	if outcome := other.End(t.Context()); outcome.Reached {
 		t.Errorf("outcome is %+v", outcome)
 	}
 
 	// post-receive of a push that was refused
 	refusedPush := laptop.begin()
-	status, said = runHook(t, "pre-receive", "nonsense\n", refusedPush.Env()...)
-	refused(t, status, said, "refship: refused: read ref update")
-	status, said = runHook(t, "post-receive", input, refusedPush.Env()...)
-	refused(t, status, said, none)
+	if status, said := runHook(t, "pre-receive", "nonsense\n", refusedPush.Env()...); status != 1 {
+		t.Errorf("pre-receive: %d %s", status, said)
+	}
+	unknown("post-receive", refusedPush.Env()...)
 	if outcome := refusedPush.End(t.Context()); outcome.Refused == nil || !outcome.Reached {
 		t.Errorf("outcome is %+v", outcome)
 	}
@@ -216,10 +212,13 @@ func TestForeignQuarantineIsRefused(t *testing.T) {
 		{filepath.Join(objects, "incoming-absent"), filepath.Join(objects, "incoming-absent")},
 	} {
 		session := laptop.begin()
-		env := append(session.Env(), "GIT_QUARANTINE_PATH="+c.quarantine, "GIT_OBJECT_DIRECTORY="+c.objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+objects)
+		env := append(session.Env(), "GIT_QUARANTINE_PATH="+c.quarantine, "GIT_OBJECT_DIRECTORY="+c.objects,
+			"GIT_ALTERNATE_OBJECT_DIRECTORIES="+objects)
 		status, said := runHook(t, "pre-receive", zero+" "+head+" refs/heads/main\n", env...)
-		refused(t, status, said, "refship: refused: quarantine ", "is not one of this repository")
-		session.End(t.Context())
+		if refused := session.End(t.Context()).Refused; status != 1 || refused == nil ||
+			!strings.Contains(refused.Error(), "quarantine") {
+			t.Errorf("%q: status is %d, refused by %v\n%s", c, status, refused, said)
+		}
 	}
 	if len(s.dump()) != 0 {
 		t.Errorf("etcd holds %v", s.dump())
@@ -232,7 +231,8 @@ func TestServerRefusesNonsense(t *testing.T) {
 	session := s.user("laptop").begin()
 	defer session.End(t.Context())
 	socket := strings.TrimPrefix(session.Env()[0], "REFSHIP_HOOK_SOCKET=")
-	for _, sent := range []string{"", "x\x00\x00\x00\x00", "v\xff\xff\xff\xff", "v\x00\x00\x00\x03abc", "e\x00\x00\x00\x01a", "i\x00\x00\x00\x01av\x00\x00\x00\x03a=b"} {
+	for _, sent := range []string{"", "x\x00\x00\x00\x00", "v\xff\xff\xff\xff", "v\x00\x00\x00\x03abc",
+		"e\x00\x00\x00\x01a", "i\x00\x00\x00\x01av\x00\x00\x00\x03a=b"} {
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
 			t.Fatal(err)
@@ -245,7 +245,8 @@ func TestServerRefusesNonsense(t *testing.T) {
 		}
 		answer, err := io.ReadAll(conn)
 		conn.Close()
-		if err != nil || !bytes.Contains(answer, []byte("refship: refused: read hook: ")) || !bytes.HasSuffix(answer, []byte("x\x00\x00\x00\x01\x01")) {
+		if err != nil || !bytes.HasPrefix(answer, []byte("o\x00")) ||
+			!bytes.HasSuffix(answer, []byte("x\x00\x00\x00\x01\x01")) {
 			t.Errorf("%q: answer is %q, %v", sent, answer, err)
 		}
 	}
@@ -253,14 +254,11 @@ func TestServerRefusesNonsense(t *testing.T) {
 
 func TestTooManyRefUpdates(t *testing.T) {
 	s := newSite(t, defaultTarget)
-	session := s.user("laptop").begin()
-	status, said := runHook(t, "pre-receive", strings.Repeat("x\n", 10_001), session.Env()...)
-	refused(t, status, said, "a push updates 10001 refs, the limit is 10000", "hint: push fewer refs at once")
-	session.End(t.Context())
-	session = s.user("laptop").begin()
-	status, said = runHook(t, "pre-receive", strings.Repeat("x", 40<<20), session.Env()...)
-	refused(t, status, said, "a push names its refs in more than 4 MiB", "hint: push fewer refs at once")
-	session.End(t.Context())
+	for _, input := range []string{strings.Repeat("x\n", 10_001), strings.Repeat("x", 40<<20)} {
+		session := s.user("laptop").begin()
+		refuses(t, "pre-receive", input, session.Env()...)
+		fixture.WantReason(t, fault.Refused, session.End(t.Context()).Refused, "")
+	}
 }
 
 // A push with thousands of reasons against it hears some of them, and how many more there are.
@@ -272,12 +270,14 @@ func TestManyRefusalsAreToldInFewLines(t *testing.T) {
 	for i := range 9000 {
 		fmt.Fprintf(&input, "%s %s refs/heads/main/%d\n", zero, head, i)
 	}
-	status, said := runHook(t, "pre-receive", input.String(), session.Env()...)
-	refused(t, status, said, "refs/heads/main/0 of config would be in the way of refs/heads/main", "hint: choose another name", "refs/heads/main/9 of", "… and 8990 more refusals")
-	if n := strings.Count(said, "\n"); n != 12 || strings.Count(said, "hint: ") != 1 {
+	said := refuses(t, "pre-receive", input.String(), session.Env()...)
+	if n := strings.Count(said, "\n"); n != 12 || strings.Count(said, "hint: ") != 1 ||
+		!strings.Contains(said, "refs/heads/main/9 of") || !strings.Contains(said, "… and 8990 more") {
 		t.Errorf("%d lines are\n%s", n, said)
 	}
-	session.End(t.Context())
+	if n := len(refusals(session.End(t.Context()).Refused)); n != 9000 {
+		t.Errorf("%d refusals", n)
+	}
 }
 
 func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
@@ -285,7 +285,7 @@ func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
 	s.journal.When("checked", s.stop)
-	laptop.push("main").wants(t, true, "deploy 1 published")
+	laptop.push("main").published(t, 1)
 	s.wait()
 	if _, err := s.server.Begin(hooks.Push{}); err == nil {
 		t.Error("a push begins after the end")
@@ -294,20 +294,19 @@ func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
 
 func TestNewServerRefuses(t *testing.T) {
 	s := newSite(t, defaultTarget)
-	check := func(cfg hooks.Config, says string) {
+	check := func(cfg hooks.Config, names string) {
 		t.Helper()
 		_, err := hooks.NewServer(cfg)
-		if err == nil || !strings.Contains(err.Error(), says) || fault.RemedyOf(err) == "" {
-			t.Errorf("error is %v, want %q and a hint", err, says)
-		}
+		fixture.WantFault(t, fault.Refused, err, names, "")
+		fixture.WantReason(t, fault.Refused, err, "")
 	}
-	check(s.config(), "another server answers at ")
+	check(s.config(), filepath.Join(s.dir, "run")) // another server is there
 	long := s.config()
 	long.Dir = filepath.Join(s.dir, strings.Repeat("d", 100))
-	check(long, "107 are possible")
+	check(long, "107") // bytes are possible
 	missing := s.config()
 	missing.Dir, missing.HookBinary = filepath.Join(s.dir, "else"), filepath.Join(s.dir, "absent")
-	check(missing, "cannot be made git's hooks")
+	check(missing, missing.HookBinary)
 }
 
 // A server that died leaves its socket; the next one takes over, with hooks of its own.
@@ -344,7 +343,7 @@ func TestServerAfterACrash(t *testing.T) {
 		t.Errorf("directory is %v, %v", info, err)
 	}
 	s.commit("a.txt", "one\n")
-	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+	s.user("laptop").push("main").published(t, 1)
 }
 
 // A lock that nobody gives back in time refuses the push.
@@ -352,15 +351,14 @@ func TestLockedForTooLong(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.server.SetLockWait(50 * time.Millisecond)
 	s.commit("a.txt", "one\n")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+		func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := s.user("laptop").push("main")
-	r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is locked by bob", "hint: ")
-	if !fault.Is(r.outcome.Refused, fault.Conflict) {
-		t.Errorf("refused by %v", r.outcome.Refused)
-	}
+	r.refused(t, fault.Conflict, "")
+	r.says(t, "held by bob", "locked by bob") // whom it waits for, and whose lock refuses it
 	if err := lock.Unlock(context.Background()); err != nil {
 		t.Error(err)
 	}

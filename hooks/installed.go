@@ -6,15 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
-	"time"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/output"
+	"refship/hooks/permit"
 	"refship/hooks/socket"
 	"refship/hooks/target"
 )
@@ -72,8 +72,8 @@ func (c *HookCall) HasLeft() (bool, error) {
 	return len(left) > 0, err
 }
 
-func (c *HookCall) output(e *Engine, gone func(error)) *output {
-	return &output{every: e.every, gone: gone, send: func(line string) error {
+func (c *HookCall) output(e *Engine, gone func(error)) *output.Output {
+	return &output.Output{Every: e.every, Gone: gone, Send: func(line string) error {
 		if _, err := io.WriteString(c.out, "refship: "+line+"\n"); err != nil {
 			return fmt.Errorf("tell git: %w", err)
 		}
@@ -90,12 +90,12 @@ func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
 	defer cancel(nil)
 	out := c.output(e, func(error) { cancel(socket.ErrGone) })
 	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
-	p.who, p.process, p.updates, p.targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
+	p.Who, p.process, p.Updates, p.Targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
 	e.begin(p.id, c.GitDir)
 	defer e.end(p.id)
 	defer p.abort(nil)
 	defer p.cancel(nil)
-	if o, err := pushOptions(c.vars); err == nil && !o.dryRun { // a dry run writes nothing
+	if o, err := permit.ReadOptions(c.vars); err == nil && !o.DryRun { // a dry run writes nothing
 		e.settleLeft(ctx, c, out)
 	}
 	if err := p.preReceive(ctx, c.vars, c.input, out); err != nil {
@@ -106,32 +106,44 @@ func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
 }
 
 // settleLeft deploys what broken-off pushes left, as far as possible: a push does not fail by what another one left.
-func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output) {
+func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output.Output) {
 	if c.Offline {
 		return
 	}
 	r := e.reconciler(c.Config.Settings.Repository, c.GitDir, out)
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.lines(e.explain("left as it is", r.err))
+		out.Lines(output.Explain(e.cfg.Remedy, "left as it is", r.err))
 	}
 }
 
-// PostReceive is an installed post-receive: it publishes what pre-receive has promised for the refs that have moved,
+// PostReceive is an installed post-receive: it publishes the entries of the intent whose refs have moved,
 // and gives the hook's exit status, which git ignores. It goes on when its reader is gone.
 func (e *Engine) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.output(e, nil)
 	e.step(ctx, "post-receive-start")
+	e.tellStored(c, out)
 	if err := e.publishMoved(ctx, c, out); err != nil {
-		out.lines(e.explain("pushed, not deployed", err))
+		out.Lines(output.Explain(e.cfg.Remedy, "pushed, not deployed", err))
 		return 1
 	}
 	return 0
 }
 
+// tellStored names the refs that no target deploys.
+func (e *Engine) tellStored(c *HookCall, out *output.Output) {
+	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
+	defer p.abort(nil)
+	defer p.cancel(nil)
+	p.Targets = c.Config.Targets
+	p.tellStored(slices.DeleteFunc(slices.Clone(c.updates), func(u git.RefUpdate) bool {
+		return len(p.TargetsOf(u.Ref)) > 0 // moved.publish tells of those
+	}), out)
+}
+
 // publishMoved publishes for each target whose ref has moved.
-func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) error {
-	options, err := pushOptions(c.vars)
+func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output.Output) error {
+	options, err := permit.ReadOptions(c.vars)
 	if err != nil {
 		return err
 	}
@@ -147,7 +159,7 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output) err
 		if len(all) > 1 {
 			m.label = labelOf(m.target)
 		}
-		failed = errors.Join(failed, m.publish(ctx, options.skip))
+		failed = errors.Join(failed, m.publish(ctx, options.Skip))
 	}
 	if failed == nil {
 		e.settleLeft(ctx, c, out)
@@ -161,49 +173,46 @@ type moved struct {
 	call   *HookCall
 	target target.Target
 	update git.RefUpdate
-	out    *output
+	out    *output.Output
 	label  string // starts each line about it
 }
 
-// promise is one entry of an intent.
-type promise struct {
+// leftEntry is one entry of an intent that a push left.
+type leftEntry struct {
 	in    *intent.Intent
 	entry intent.Entry
 }
 
-// publish publishes what was promised for the ref.
+// publish publishes the entry of the ref.
 func (m *moved) publish(ctx context.Context, skip bool) error {
 	t, u, e := m.target, m.update, m.engine
-	all, err := m.promises()
+	all, err := m.entries()
 	if err != nil {
 		return err
 	}
 	if skip {
-		m.out.line("%s stored, not deployed: deploy.skip; deploy it with: %s", u.Ref, m.redeploy())
+		m.out.Line("%s", skippedWords(u.Ref, m.redeploy()))
 		return m.drop(all)
 	}
 	if len(all) == 0 {
-		return m.checkUnpromised(ctx)
+		return m.checkWithoutIntent(ctx)
 	}
 	now, err := git.ReadRef(ctx, m.call.GitDir, t.Ref)
 	if err != nil {
 		return err
 	}
 	if now != u.New {
-		m.out.line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
+		m.out.Line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
 		return m.drop(all)
 	}
-	d := e.promised(m.call.Config.Settings.Repository, all[0].in, all[0].entry)
+	d := e.entryDelivery(m.call.Config.Settings.Repository, all[0].in, all[0].entry)
 	d.label = m.label
-	one := &run{
-		engine: e, gitDir: m.call.GitDir, deliveries: []*delivery{d}, out: m.out, told: true,
-		began: time.Now(), cost: new(cost),
-	}
+	one := e.newRun(m.call.GitDir, m.out, d)
+	one.told = true
 	if err := one.deliver(ctx); err != nil {
 		head, problem := m.deployed(ctx)
 		if isRefusal(err) && problem == nil && head != nil { // another process has published it, and the chain went on
-			m.out.line("%s needs no deploy: %s is at deploy %d, %s", short(u.New), t.Namespace, head.ID,
-				head.Hash.Short())
+			m.out.Line("%s", alreadyDeployed(record.CommitHash(all[0].entry.Deploys()), head, t.Namespace))
 			return m.drop(all)
 		}
 		return m.explainFailed(d, err)
@@ -222,44 +231,39 @@ func (m *moved) redeploy() string {
 
 func short(oid git.OID) string { return record.CommitHash(oid).Short() }
 
-// promises finds the intents of the ref update, this push's first, then the newest: another hook may have refused the
+// entries finds those of the ref update, this push's first, then the newest: another hook may have refused the
 // same push before, or refuse it to another pusher right now.
-func (m *moved) promises() ([]promise, error) {
-	pushes, err := intent.List(m.call.GitDir)
-	if err != nil {
-		return nil, err
-	}
-	var all []promise
-	for _, push := range pushes {
-		in, err := intent.Read(m.call.GitDir, push)
+func (m *moved) entries() ([]leftEntry, error) {
+	var all []leftEntry
+	for in, err := range intent.All(m.call.GitDir) {
 		var bad *intent.Bad
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad): // published by another process; told by settleLeft
+		case errors.As(err, &bad): // settleLeft tells it
 			continue
 		case err != nil:
 			return nil, err
 		}
 		for _, entry := range in.Deploys {
 			if entry.Target == m.target && entry.Old == m.update.Old && entry.New == m.update.New {
-				all = append(all, promise{in, entry})
+				all = append(all, leftEntry{in, entry})
 			}
 		}
 	}
 	own := intent.ReceivePack()
-	others := func(p promise) int {
+	others := func(p leftEntry) int {
 		if own != "" && p.in.Process == own {
 			return 0
 		}
 		return 1
 	}
-	slices.SortFunc(all, func(a, b promise) int {
+	slices.SortFunc(all, func(a, b leftEntry) int {
 		return cmp.Or(others(a)-others(b), b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
 	})
 	return all, nil
 }
 
-// drop takes promises that were kept out of their intents.
-func (m *moved) drop(all []promise) error {
+// drop takes entries that are done out of their intents.
+func (m *moved) drop(all []leftEntry) error {
 	r := m.engine.reconciler(m.call.Config.Settings.Repository, m.call.GitDir, m.out)
 	for _, p := range all {
 		if err := r.drop(p.in, p.entry.Target.Name); err != nil {
@@ -269,22 +273,26 @@ func (m *moved) drop(all []promise) error {
 	return nil
 }
 
-// explainFailed words what kept a promise from being published.
+// explainFailed words what kept an entry from being published.
 func (m *moved) explainFailed(d *delivery, err error) error {
 	what := err.Error()
 	if !d.finished { // else it says so
 		what = fmt.Sprintf("publish to %s: %s", m.target.Namespace, what)
 	}
-	remedy := "the ref has moved; deploy it with: " + m.redeploy()
-	if first := m.engine.cfg.Remedy(err); first != "" {
+	remedy := MovedWords(m.redeploy())
+	first := m.engine.cfg.Remedy(err)
+	switch {
+	case isFinal(err):
+		remedy = first
+	case first != "":
 		remedy = first + "; " + remedy
 	}
 	return &fault.Error{What: what, Remedy: remedy, Cause: err}
 }
 
-// checkUnpromised is for a ref that has moved without an intent: pre-receive found it deployed already and said so,
+// checkWithoutIntent is for a ref that has moved without an intent: pre-receive found it deployed already and said so,
 // another process has published it meanwhile, or pre-receive never ran, which is the error.
-func (m *moved) checkUnpromised(ctx context.Context) error {
+func (m *moved) checkWithoutIntent(ctx context.Context) error {
 	head, err := m.deployed(ctx)
 	if err != nil || head != nil {
 		return err
@@ -306,6 +314,9 @@ func (m *moved) deployed(ctx context.Context) (*record.Deploy, error) {
 	defer repo.Close()
 	job := m.engine.NewJob(record.KindPush, m.call.Config.Settings.Repository, m.target, m.update.New, m.call.who)
 	job.Repo = repo
+	if err := job.Peel(ctx); err != nil {
+		return nil, err
+	}
 	head, err := m.engine.cfg.Store.Chain(m.target.Namespace).Head(ctx)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (r *run) lockOne(ctx context.Context, d *delivery, until time.Time) error {
 			r.engine.breakDeadLock(ctx, d.chain, holder)
 			return
 		}
-		r.out.line("waiting for the chain lock of %s: held by %s", d.target.Namespace, holder)
+		r.out.Line("waiting for the chain lock of %s: held by %s", d.target.Namespace, holder)
 		if err := r.judgeAgain(ctx, d); isRefusal(err) {
 			stop(err)
 		} else if err == nil && d.idle() {
@@ -52,8 +52,8 @@ func (r *run) lockOne(ctx context.Context, d *delivery, until time.Time) error {
 
 // judgeAgain asks for the verdict again if the chain has a new head.
 func (r *run) judgeAgain(ctx context.Context, d *delivery) error {
-	head, err := d.chain.Head(ctx)
-	if err != nil || head == nil || d.verdict.Head != nil && head.ID == d.verdict.Head.ID {
+	state, err := d.chain.State(ctx)
+	if err != nil || state.Head == nil || d.verdict.Head != nil && state.Head.ID == d.verdict.Head.ID {
 		return err
 	}
 	v, err := d.chain.Check(ctx, d.job)
@@ -88,37 +88,4 @@ func (r *run) releaseAll(ctx context.Context) {
 	for _, d := range r.deliveries {
 		r.release(ctx, d)
 	}
-}
-
-// releaseIdle gives the locks of those back that have nothing to deploy any more.
-func (r *run) releaseIdle(ctx context.Context) {
-	for _, d := range r.deliveries {
-		if d.idle() {
-			r.release(ctx, d)
-		}
-	}
-}
-
-// rehearse does all of a dry run that comes after the checks: it reads without a lock, and tells what the deploys
-// would be.
-func (r *run) rehearse(ctx context.Context) error {
-	if len(r.open()) > 0 {
-		give, err := r.turn(ctx)
-		if err != nil {
-			return err
-		}
-		defer give()
-		if err := r.read(ctx); err != nil {
-			return err
-		}
-	}
-	if len(r.open()) == 0 {
-		r.out.line("dry run: nothing would be deployed")
-	}
-	for _, d := range r.open() {
-		for _, line := range d.wouldDo() {
-			r.out.line("%s%s", d.label, line)
-		}
-	}
-	return errDryRun
 }

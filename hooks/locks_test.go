@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -25,7 +27,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 		s.server.SetLockWait(time.Hour)
 		laptop := s.user("laptop")
 		first := s.commit("a.txt", "one\n")
-		laptop.push("main").wants(t, true)
+		laptop.push("main").published(t, 1)
 		mine := s.commit("a.txt", "mine\n")
 		chain := s.chain("/refship/config")
 		bob := record.Holder{User: "bob", Repository: "config", Ref: "refs/heads/main", Host: "h"}
@@ -39,15 +41,17 @@ func TestNobodyWaitsInVain(t *testing.T) {
 				if same {
 					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), mine)
 				} else {
-					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), s.git(s.work, "commit-tree", "-p", first, "-m", "theirs", first+"^{tree}"))
+					s.publishUnderLock(lock, filepath.Join(s.work, ".git"), s.git(s.work, "commit-tree", "-p", first, "-m", "theirs",
+						first+"^{tree}"))
 				}
 			})
 		})
 		r := laptop.push("main")
+		r.says(t, "held by bob")
 		if same {
-			r.wants(t, true, "waiting for the chain lock of /refship/config: held by bob", "is already deployed as 2")
+			r.ended(t, true, "already deployed")
 		} else {
-			r.wants(t, false, "waiting for the chain lock of /refship/config: held by bob", "refused: /refship/config is at deploy 2", "this repository does not have that commit")
+			r.conflicts(t, "/refship/config 2") // it came from another server: the remedy names that
 		}
 		if _, held := s.dump()["/refship/config/refship/lock"]; !held {
 			t.Error("the lock was given back: this test shows nothing")
@@ -83,8 +87,8 @@ func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
 	}
 }
 
-// While as many as may are reading and storing, the next push says that it waits, keeps its lock, and goes on when it is
-// its turn; who breaks off meanwhile gives everything back.
+// While as many as may are reading and storing, the next push says that it waits, keeps its lock, and goes on when it
+// is its turn; who breaks off meanwhile gives everything back.
 func TestTurns(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
@@ -94,7 +98,9 @@ func TestTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.journal.When("locked", func() { time.AfterFunc(1200*time.Millisecond, give) })
-	laptop.push("main").wants(t, true, "waiting for other deploys to be stored …", "deploy 1 published")
+	r := laptop.push("main")
+	r.published(t, 1)
+	r.says(t, "waiting")
 	if at, _ := s.head("/refship/config"); at != head {
 		t.Errorf("chain is at %s", at)
 	}
@@ -104,7 +110,7 @@ func TestTurns(t *testing.T) {
 	}
 	s.commit("a.txt", "two\n")
 	s.journal.When("locked", func() { time.AfterFunc(100*time.Millisecond, laptop.killHook) })
-	laptop.push("main").wants(t, false)
+	laptop.push("main").ended(t, false, "refused")
 	s.settled()
 	// Deploys that were asked for take their turn, too.
 	asked := make(chan error, 1)
@@ -120,9 +126,7 @@ func TestTurns(t *testing.T) {
 	}
 	s.settled()
 	give()
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
-		t.Error(err)
-	}
+	s.asked("", "deployed", "/refship/config 2")
 }
 
 // Pushes that each take several of the same locks, in whatever order they name their refs, all come to an end.
@@ -134,12 +138,13 @@ func TestManyLocksWithoutADeadlock(t *testing.T) {
 	s := newSite(t, targets...)
 	s.server.SetLockWait(time.Minute)
 	s.commit("a.txt", "one\n")
-	s.user("laptop").push("main:a", "main:b", "main:c", "main:d").wants(t, true)
+	s.user("laptop").push("main:a", "main:b", "main:c", "main:d").published(t, 1, 1, 1, 1)
 	start := time.Now()
 	for round := range 3 {
 		var all sync.WaitGroup
 		var results [7]result
-		for i, refs := range [...][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"}, {"a", "b", "c", "d"}} {
+		for i, refs := range [...][]string{{"a", "b"}, {"b", "a"}, {"c", "a", "d"}, {"d", "c"}, {"b", "c", "a"}, {"d", "b"},
+			{"a", "b", "c", "d"}} {
 			tree := s.git(s.work, "rev-parse", "HEAD^{tree}")
 			commit := s.git(s.work, "commit-tree", "-p", "HEAD", "-m", fmt.Sprintf("%d of round %d", i, round), tree)
 			p := s.user(fmt.Sprintf("user%d", i))
@@ -182,5 +187,56 @@ func checkRound(t *testing.T, round int, results []result) {
 	}
 	if landed == 0 {
 		t.Errorf("round %d: no push landed", round)
+	}
+}
+
+// A push whose ref has moved when the chain went another way is told how to bring both together, and nothing that would
+// be refused for the same reason.
+func TestMovedAndOvertaken(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		for _, left := range []bool{false, true} {
+			t.Run(fmt.Sprintf("known %t, left %t", known, left), func(t *testing.T) {
+				s := newSite(t, defaultTarget)
+				laptop := s.user("laptop")
+				first := s.commit("a.txt", "one\n")
+				laptop.push("main").published(t, 1)
+				theirs := s.git(s.work, "commit-tree", "-p", first, "-m", "theirs", first+"^{tree}")
+				gitDir, from := filepath.Join(s.work, ".git"), "elsewhere.example.org"
+				if known {
+					s.git(s.work, "push", "-q", s.bare, theirs+":refs/heads/other")
+					gitDir, from = s.bare, ""
+				}
+				overtake := func() {
+					s.publish(gitDir, theirs, func(j *deploy.Job) { j.Server = from })
+				}
+				want := "hint: catch up from there: git pull --no-rebase URL main, with the URL of "
+				if known {
+					want = "hint: merge " + theirs[:7] + ", which its repository has, then push"
+				}
+				var lines []string
+				if left {
+					s.leaveBehind(laptop, "mine\n")
+					overtake()
+					_, err := s.ask("")
+					lines = []string{"hint: " + fault.RemedyOf(err)}
+				} else {
+					s.commit("a.txt", "mine\n")
+					s.journal.When("post-receive-start", func() {
+						s.del("/refship/config/refship/lock")
+						overtake()
+					})
+					lines = laptop.push("main").lines
+				}
+				said := strings.Join(lines, "\n")
+				if !strings.Contains(said, want) || strings.Contains(said, "HOST deploy") ||
+					strings.Contains(said, "--rebase") {
+					t.Errorf("said %s\nwant %q", said, want)
+				}
+
+				// That helps.
+				s.git(s.work, "merge", "-q", "-m", "both", theirs)
+				laptop.push("main").published(t, 3)
+			})
+		}
 	}
 }

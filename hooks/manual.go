@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"refship/deploy"
 	"refship/deploy/fault"
@@ -12,6 +11,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/intent"
+	"refship/hooks/output"
 	"refship/hooks/target"
 )
 
@@ -24,7 +24,7 @@ type Manual struct {
 	Target   target.Target // its check is run, its broken-off pushes are deployed first; no name: no target
 	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
 	DryRun   bool          // write nothing, say what would be deployed
-	Say      func(string)
+	Tell     func(string)
 	Progress func(text.Progress)
 }
 
@@ -38,7 +38,7 @@ type Made struct {
 // DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the
 // one head that was told.
 func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
-	out := &output{progress: m.Progress, send: func(line string) error { m.Say(line); return nil }}
+	out := &output.Output{Progress: m.Progress, Send: func(line string) error { m.Tell(line); return nil }}
 	if m.GitDir != "" {
 		leave, err := intent.Enter(m.GitDir)
 		if err != nil {
@@ -58,13 +58,11 @@ func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 			return nil, err
 		}
 	}
-	one := &run{
-		engine: e, gitDir: m.GitDir, deliveries: []*delivery{d}, out: out,
-		announce: true, dryRun: m.DryRun, began: time.Now(), cost: new(cost),
-	}
+	one := e.newRun(m.GitDir, out, d)
+	one.announce, one.dryRun = true, m.DryRun
 	switch err := one.deliver(ctx); {
 	case errors.Is(err, errDryRun) && !d.idle():
-		out.line("dry run: nothing was deployed")
+		out.Line("dry run: nothing was deployed")
 	case err != nil && !errors.Is(err, errDryRun):
 		return nil, err
 	}
@@ -88,9 +86,16 @@ func (m *Manual) checkRef(ctx context.Context) error {
 		return err
 	}
 	defer repo.Close()
-	between, err := repo.Between(ctx, m.Job.Commit, at, 0)
+	_, commit, err := repo.Peel(ctx, m.Job.Commit)
+	if err == nil {
+		_, at, err = repo.Peel(ctx, at)
+	}
 	if err != nil {
-		return fmt.Errorf("compare %s with %s: %w", m.Job.Hash().Short(), m.Target.Ref, err)
+		return err
+	}
+	between, err := repo.Between(ctx, commit, at, 0)
+	if err != nil {
+		return fmt.Errorf("compare %s with %s: %w", short(commit), m.Target.Ref, err)
 	}
 	if between.Related {
 		return nil
@@ -99,14 +104,14 @@ func (m *Manual) checkRef(ctx context.Context) error {
 	return &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
-			m.Job.Hash().Short(), ref, m.Target.Name, ref),
+			short(commit), ref, m.Target.Name, ref),
 		Remedy: "bring it into " + ref + " first",
 		Reason: ReasonOutsideRef, About: []string{ref},
 	}
 }
 
 // settleFor deploys what pushes to the target left, as far as possible, and tells whether it deployed any.
-func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output) bool {
+func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output.Output) bool {
 	if m.Target.Name == "" || m.GitDir == "" || m.DryRun {
 		return false
 	}
@@ -114,23 +119,24 @@ func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output) bool {
 	r.wanted = func(t target.Target) bool { return t.Name == m.Target.Name }
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.lines(e.explain("a push that was broken off is left as it is", r.err))
+		out.Lines(output.Explain(e.cfg.Remedy, "a push that was broken off is left as it is", r.err))
 	}
 	return len(r.published) > 0
 }
 
 // tellPrevious says what a deploy is compared with.
-func tellPrevious(ctx context.Context, chain *deploy.Chain, out *output) error {
-	head, err := chain.Head(ctx)
-	switch {
-	case err != nil:
+func tellPrevious(ctx context.Context, chain *deploy.Chain, out *output.Output) error {
+	state, err := chain.State(ctx)
+	if err != nil {
 		return err
+	}
+	switch head := state.Head; {
 	case head == nil:
-		out.line("previous hash: none, %s has no deploy yet", chain.Namespace())
+		out.Line("previous hash: none, %s", chain.Namespace().Undeployed())
 	case head.Hash == "":
-		out.line("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
+		out.Line("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
 	default:
-		out.line("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
+		out.Line("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package hooks_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,16 +59,6 @@ func (s *site) unchanged(fn func()) {
 	s.settled()
 }
 
-// lastPush is the log line of the last push.
-func (s *site) lastPush() map[string]any {
-	s.Helper()
-	lines := s.journal.About("push")
-	if len(lines) == 0 {
-		s.Fatal("no push in the log")
-	}
-	return lines[len(lines)-1]
-}
-
 // diverge commits another line of history beside what main has, and gives its head.
 func (s *site) diverge(branch, content string) string {
 	s.Helper()
@@ -79,29 +70,26 @@ func TestForce(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1)
 	other := s.diverge("other", "two\n")
 	force := []string{"deploy.force", "deploy.reason=the old line is given up"}
 
 	s.unchanged(func() {
-		r := laptop.with(force...).push("+other:main")
-		r.wants(t, false, "refused: laptop may deploy refs/heads/main of config but not force it", "hint: push without deploy.force; the rule force:config would allow it")
-		laptop.with(force[0]).push("+other:main").wants(t, false, "refused: deploy.force needs a reason", "hint: git push -o deploy.force -o deploy.reason='…'")
+		laptop.with(force...).push("+other:main").refused(t, fault.Refused, "")
 	})
 	laptop.may("push:*,force:config")
 	s.unchanged(func() {
+		laptop.with(force[0]).push("+other:main").refused(t, fault.Refused, "")
 		r := laptop.with(append(force, "deploy.dry-run")...).push("+other:main")
-		r.wants(t, false,
-			"warning: would be forced over deploy 1, "+short(first), "dry run: previous hash "+first+", new hash "+other, "dry run: nothing was pushed or deployed")
-		if strings.Contains(r.said, "warning: forced") {
-			t.Errorf("said %s", r.said)
-		}
+		r.ended(t, false, "dry-run")
+		r.says(t, "warning: ", first, other) // what would be overridden
 	})
 	r := laptop.with(append(force, "ci.skip")...).push("+other:main")
-	r.wants(t, true, "warning: forced over deploy 1, "+short(first)+` "change a.txt", by laptop, just now (your `+short(other)+" does not contain it), reason: the old line is given up",
-		"deploy 2 published in ")
+	r.published(t, 2)
+	r.says(t, "warning: ")
 	record := s.record("/refship/config")
-	if !record.Forced || record.Reason != "the old line is given up" || string(record.Hash) != other || string(record.PreviousHash) != first {
+	if !record.Forced || record.Reason != "the old line is given up" || string(record.Hash) != other ||
+		string(record.PreviousHash) != first {
 		t.Errorf("record is %+v", record)
 	}
 	line := s.lastPush()
@@ -111,15 +99,18 @@ func TestForce(t *testing.T) {
 	}
 	s.settled()
 
-	// Where nothing has to be overridden it says so, and the record is that of any other push.
+	// Where nothing has to be overridden there is no warning, and the record is that of any other push.
 	s.commit("a.txt", "three\n")
 	r = laptop.with(force...).push("other:main")
-	r.wants(t, true, "force was not needed", "deploy 3 published in ")
+	r.published(t, 3)
+	if strings.Contains(r.said, "warning") {
+		t.Errorf("said %s", r.said)
+	}
 	if record := s.record("/refship/config"); record.Forced || record.Reason != "the old line is given up" {
 		t.Errorf("record is %+v", record)
 	}
 	s.commit("a.txt", "four\n")
-	laptop.with("deploy.reason=a reason alone").push("other:main").wants(t, true, "deploy 4 published in ")
+	laptop.with("deploy.reason=a reason alone").push("other:main").published(t, 4)
 	if record := s.record("/refship/config"); record.Forced || record.Reason != "a reason alone" {
 		t.Errorf("record is %+v", record)
 	}
@@ -130,27 +121,27 @@ func TestForceOverridesNothingElse(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop").may("force:*")
 	s.commit("a.txt", "one\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1)
 	s.diverge("other", "two\n")
 	force := laptop.with("deploy.force", "deploy.reason=now")
 	s.put("/refship/config/refship/hold", "wait")
-	s.unchanged(func() { force.push("+other:main").wants(t, false, "refused: /refship/config is on hold") })
+	s.unchanged(func() { force.push("+other:main").refused(t, fault.Conflict, heldReason) })
 	s.del("/refship/config/refship/hold")
 	empty := s.git(s.work, "hash-object", "-w", "-t", "blob", "/dev/null")
 	s.git(s.work, "update-index", "--add", "--cacheinfo", "120000,"+empty+",link")
 	s.git(s.work, "commit", "-q", "-m", "a link to nowhere")
-	s.unchanged(func() { force.push("+other:main").wants(t, false, `symbolic link "link" has a target of 0 bytes`) })
+	s.unchanged(func() { force.push("+other:main").refused(t, fault.Refused, "") })
 	s.unchanged(func() {
-		force.push(":main").wants(t, false, "cannot be deleted", "hint: ", "to deploy it no more, the server's operator removes the target")
+		force.push(":main").refused(t, fault.Refused, "push-deletes-deployed-ref config default")
 	})
 }
 
 // promised is the intent that stands in the repository.
 func (s *site) promised() (intent struct {
 	Deploys []struct {
-		Forced bool
-		Over   int
-		Reason string
+		Forced     bool
+		ForcedHead int `json:"forced_head"`
+		Reason     string
 	}
 }) {
 	s.Helper()
@@ -168,42 +159,43 @@ func (s *site) promised() (intent struct {
 	return intent
 }
 
-// A forced push whose deploy failed is published later with its own force, reason and user; but only over the deploy that
-// its user was told of.
+// A forced push whose deploy failed is published later with its own force, reason and user; but only over the deploy
+// that its user was told of.
 func TestForceAcrossABrokenOffPush(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		t.Run(fmt.Sprintf("chain moved on %t", moved), func(t *testing.T) {
 			s := newSite(t, defaultTarget)
 			laptop := s.user("laptop").may("force:*")
 			first := s.commit("a.txt", "one\n")
-			laptop.push("main").wants(t, true)
+			laptop.push("main").published(t, 1)
 			other := s.diverge("other", "two\n")
 			const hold = "/refship/config/refship/hold"
 			s.journal.When("post-receive-start", func() { s.put(hold, "not now") })
-			r := laptop.with("deploy.force", "deploy.reason=why").push("+other:main")
-			r.wants(t, true, "warning: forced over deploy 1", "pushed, not deployed: ", "on hold")
+			laptop.with("deploy.force", "deploy.reason=why").push("+other:main").undeployed(t, fault.Conflict, heldReason)
 			s.del(hold)
-			if w := s.promised().Deploys[0]; !w.Forced || w.Over != 1 || w.Reason != "why" {
+			if w := s.promised().Deploys[0]; !w.Forced || w.ForcedHead != 1 || w.Reason != "why" {
 				t.Errorf("promised is %+v", w)
 			}
-			if line := s.lastPush(); line["result"] != "not deployed" || line["reason"] != "why" {
+			if line := s.lastPush(); line["reason"] != "why" {
 				t.Errorf("log line is %v", line)
 			}
 			if moved {
 				s.elsewhere(first, "three\n")
 			}
-			lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
 			if moved {
-				if err == nil || !strings.Contains(err.Error(), "/refship/config is at deploy 2") || s.promised().Deploys[0].Over != 1 {
-					t.Errorf("lines are %q, error is %v", lines, err)
+				said, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
+				var conflict *deploy.ConflictError
+				if !errors.As(err, &conflict) || conflict.Head.ID != 2 || s.promised().Deploys[0].ForcedHead != 1 {
+					t.Errorf("said %q, error is %v", said, err)
 				}
 				return
 			}
-			if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "warning: forced over deploy 1") {
-				t.Errorf("lines are %q, error is %v", lines, err)
+			if said := s.reconcile(false, 2); len(said) != 2 || !strings.Contains(said[0], "warning: ") {
+				t.Errorf("said %q", said)
 			}
 			record := s.record("/refship/config")
-			if !record.Forced || record.Reason != "why" || string(record.Hash) != other || record.Pusher.Name != "laptop" || record.ID != 2 {
+			if !record.Forced || record.Reason != "why" || string(record.Hash) != other || record.Pusher.Name != "laptop" ||
+				record.ID != 2 {
 				t.Errorf("record is %+v", record)
 			}
 			s.settled()
@@ -218,7 +210,7 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		s := newSite(t, defaultTarget)
 		laptop := s.user("laptop").may("force:*")
 		first := s.commit("a.txt", "one\n")
-		laptop.push("main").wants(t, true)
+		laptop.push("main").published(t, 1)
 		other := s.diverge("other", "two\n")
 		dir, theirs := s.cloned(first, "theirs\n")
 		chain := s.chain("/refship/config")
@@ -238,9 +230,10 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
 		r := force.push("+other:main")
-		r.wants(t, false, "warning: forced over deploy 1", "refused: /refship/config is at deploy 2, "+short(theirs), "hint: head-since 2")
-		if strings.Contains(r.said, "forced over deploy 2") {
-			t.Error("it says that it was forced")
+		r.conflicts(t, "/refship/config 2")
+		fixture.WantReason(t, fault.Conflict, r.outcome.Refused, "head-since 2")
+		if strings.Count(r.said, "warning: ") != 1 {
+			t.Error("it says that the second head was forced, too")
 		}
 		if at, id := s.head("/refship/config"); at != theirs || id != 2 || s.ref("refs/heads/main") != first {
 			t.Errorf("chain is at %d %s, the ref at %s", id, at, s.ref("refs/heads/main"))
@@ -250,9 +243,9 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 			t.Error(err)
 		}
 		s.settled()
-		force.push("+other:main").wants(t, true, "warning: forced over deploy 2", "deploy 3 published")
-		if at, _ := s.head("/refship/config"); at != other {
-			t.Errorf("chain is at %s", at)
+		force.push("+other:main").published(t, 3)
+		if r := s.record("/refship/config"); string(r.Hash) != other || string(r.PreviousHash) != theirs || !r.Forced {
+			t.Errorf("record is %+v", r)
 		}
 	}
 }
@@ -314,27 +307,25 @@ func (s *site) publish(gitDir, commit string, change ...func(*deploy.Job)) {
 // jobOf is another server's, in the same chain.
 func jobOf(repo *git.Repository, commit string) *deploy.Job {
 	return &deploy.Job{
-		Kind: record.KindPush, Repo: repo, Commit: fixture.OID(commit), Frontend: record.Files, Repository: "config", Target: "default",
-		Ref: "refs/heads/main", Pusher: record.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
+		Kind: record.KindPush, Repo: repo, Commit: fixture.OID(commit), Frontend: record.Files, Repository: "config",
+		Target: "default",
+		Ref:    "refs/heads/main", Pusher: record.Pusher{Name: "bob", Via: "ssh"}, Server: "elsewhere.example.org",
 	}
 }
 
 func TestDryRun(t *testing.T) {
-	site := target.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site", Frontend: record.Files}
+	site := target.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site",
+		Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")
 	s.commit("www/index.html", "hello\n")
 	dry := laptop.with("deploy.dry-run")
 	s.unchanged(func() {
 		r := dry.push("main", "main:other")
-		r.wants(t, false, "/refship/config: config main → ", "/refship/site: config main → ",
-			"/refship/config: dry run: previous hash none, new hash ", "/refship/config: dry run: 1 file added, 0 modified, 0 deleted", "/refship/config: A www/index.html",
-			"/refship/site: dry run: 1 file added", "/refship/site: A index.html", "dry run: nothing was pushed or deployed")
-		if last := r.lines[len(r.lines)-1]; last != "dry run: nothing was pushed or deployed" || strings.Contains(r.said, "refused") {
-			t.Errorf("last line is %q", last)
-		}
-		if line := s.lastPush(); line["result"] != "dry-run" || r.outcome.Refused == nil || line["stored_bytes"] != int64(0) {
-			t.Errorf("log line is %v", line)
+		r.ended(t, false, "dry-run")
+		r.says(t, "/refship/config: A www/index.html", "/refship/site: A index.html")
+		if strings.Contains(r.said, "refused") || r.log["stored_bytes"] != int64(0) {
+			t.Errorf("log line is %v", r.log)
 		}
 	})
 	if _, err := os.Stat(filepath.Join(s.bare, "refship")); err == nil {
@@ -342,7 +333,7 @@ func TestDryRun(t *testing.T) {
 	}
 	s.commit("b.txt", "two\n")
 	first := s.commit("c.txt", "three\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1, 1)
 
 	s.git(s.work, "rm", "-q", "b.txt")
 	for i := range 60 {
@@ -351,45 +342,46 @@ func TestDryRun(t *testing.T) {
 	head := s.commit("c.txt", "four\n")
 	s.unchanged(func() {
 		r := dry.push("main")
-		r.wants(t, false, "/refship/config: config main "+short(first)+" → "+short(head)+", 61 commits, by laptop", "/refship/site: ", "62 of 63 files changed, 61 contents new, ",
-			"/refship/config: dry run: previous hash "+first+", new hash "+head, "dry run: 60 files added, 1 modified, 1 deleted", "D b.txt", "M c.txt", "A many/00", "… and ", " more",
-			"dry run: nothing was pushed or deployed")
+		r.ended(t, false, "dry-run")
+		r.says(t, "/refship/config: ", "62 of 63", first, head, "60 ", "D b.txt", "M c.txt", "A many/00", "12 more")
 		listed := 0
 		for _, l := range r.lines {
-			if strings.HasPrefix(l, "/refship/config: A ") || strings.HasPrefix(l, "/refship/config: M ") || strings.HasPrefix(l, "/refship/config: D ") {
+			if strings.HasPrefix(l, "/refship/config: A ") || strings.HasPrefix(l, "/refship/config: M ") ||
+				strings.HasPrefix(l, "/refship/config: D ") {
 				listed++
 			}
 		}
-		if listed != 50 || !strings.Contains(r.said, "… and 12 more") {
+		if listed != 50 {
 			t.Errorf("%d files are listed", listed)
 		}
 	})
-	// What would be refused is refused in the same words; nothing waits for a lock.
+	// What would be refused is refused in the same way; nothing waits for a lock.
 	s.diverge("other", "two\n")
 	s.unchanged(func() {
-		dry.push("+other:main").wants(t, false, "refused: /refship/config is at deploy 1")
-		if line := s.lastPush(); line["result"] != "refused" {
-			t.Errorf("log line is %v", line)
+		r := dry.push("+other:main")
+		r.ended(t, false, "refused")
+		var conflict *deploy.ConflictError
+		if all := refusals(r.outcome.Refused); !errors.As(all[0], &conflict) || conflict.Head.ID != 1 {
+			t.Errorf("refused by %v", r.outcome.Refused)
 		}
 	})
-	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+		func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := dry.push("main")
-	r.wants(t, false, "dry run: nothing was pushed or deployed")
-	if strings.Contains(r.said, "waiting for the chain lock") {
-		t.Errorf("a dry run waited for a lock")
+	if r := dry.push("main"); r.log["result"] != "dry-run" || strings.Contains(r.said, "held by bob") {
+		t.Errorf("a dry run waited for a lock: %v", r.log)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
 		t.Error(err)
 	}
-	laptop.with("deploy.dry-run").may("push:*").push("main").wants(t, false, "refused: laptop may push to config but not deploy")
-	laptop.push("main").wants(t, true, "/refship/config: deploy 2 published")
+	laptop.with("deploy.dry-run").may("push:*").push("main").refused(t, fault.Refused, "")
+	laptop.push("main").published(t, 2)
 	s.git(s.bare, "update-ref", "-d", "refs/heads/main")
 	s.unchanged(func() {
-		dry.push("main").wants(t, false, "is already deployed as 2", "dry run: nothing would be deployed", "dry run: nothing was pushed or deployed")
-		dry.push("main:elsewhere").wants(t, false, "dry run: nothing would be deployed", "dry run: nothing was pushed or deployed")
+		dry.push("main").ended(t, false, "dry-run")
+		dry.push("main:elsewhere").ended(t, false, "dry-run")
 	})
 }
 
@@ -398,37 +390,35 @@ func TestSkip(t *testing.T) {
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
 	skip := laptop.with("deploy.skip", "ci.skip")
-	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+		func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := skip.push("main", "main:refs/heads/x")
-	r.wants(t, true, "refs/heads/main stored, not deployed: deploy.skip; deploy it with: ssh HOST deploy config", "refs/heads/x stored, not deployed: default deploys refs/heads/main")
-	if strings.Contains(r.said, "waiting") || s.ref("refs/heads/main") != head {
+	r.ended(t, true, "skipped")
+	if strings.Contains(r.said, "held by bob") || s.ref("refs/heads/main") != head || s.ref("refs/heads/x") != head {
 		t.Errorf("ref is at %q", s.ref("refs/heads/main"))
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if line := s.lastPush(); line["result"] != "skipped" || len(s.dump()) != 0 {
-		t.Errorf("log line is %v, etcd holds %v", line, s.dump())
-	}
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "not deployed by itself") || len(s.dump()) != 0 {
-		t.Errorf("lines are %q, %v; etcd holds %v", lines, err, s.dump())
+	if said := s.reconcile(true); len(said) != 1 || len(s.dump()) != 0 { // that the ref is ahead
+		t.Errorf("said %q; etcd holds %v", said, s.dump())
 	}
 	next := s.commit("a.txt", "two\n")
 	s.unchanged(func() {
-		laptop.with("deploy.skip").may("push:*").push("main").wants(t, false, "refused: laptop may push to config but not deploy")
+		laptop.with("deploy.skip").may("push:*").push("main").refused(t, fault.Refused, "")
 	})
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
-		t.Error(err)
-	}
+	s.asked("", "deployed", "/refship/config 1")
 	if at, id := s.head("/refship/config"); at != head || id != 1 {
 		t.Errorf("chain is at %d %s", id, at)
 	}
-	laptop.may("deploy:*").push("main").wants(t, true, "deploy 2 published", short(next)+" replaces "+short(head))
-	s.unchanged(func() { skip.push(":main").wants(t, false, "cannot be deleted") })
+	laptop.may("deploy:*").push("main").published(t, 2)
+	if r := s.record("/refship/config"); string(r.Hash) != next || string(r.PreviousHash) != head {
+		t.Errorf("record is %+v", r)
+	}
+	s.unchanged(func() { skip.push(":main").refused(t, fault.Refused, "push-deletes-deployed-ref config default") })
 }
 
 // A ref that came back to what a dead push had promised is not deployed for that.
@@ -437,12 +427,11 @@ func TestSupersededIntentsAreDropped(t *testing.T) {
 	laptop := s.user("laptop")
 	head, _ := s.leaveBehind(laptop, "one\n")
 	s.commit("a.txt", "two\n")
-	laptop.with("deploy.skip").push("main").wants(t, true, "deploy.skip")
+	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
 	s.settled()
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "not deployed by itself") {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 1 { // that the ref is ahead
+		t.Errorf("said %q", said)
 	}
 	if at, _ := s.head("/refship/config"); at != "" {
 		t.Errorf("chain is at %s", at)
@@ -454,18 +443,18 @@ func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	s.commit("a.txt", "one\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1)
 	bad := filepath.Join(s.bare, "refship", "pending", strings.Repeat("0", 32)+".json")
 	if err := os.WriteFile(bad, []byte(`{"format":1,`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.commit("a.txt", "two\n")
-	laptop.push("main").wants(t, true, "deploy 2 published")
+	laptop.push("main").published(t, 2)
 	if _, err := os.Stat(bad + ".bad"); err != nil {
 		t.Error(err)
 	}
 	lines := s.journal.About("drop superseded intents")
-	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["line"]), "not readable, kept as "+filepath.Base(bad)+".bad") {
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["line"]), filepath.Base(bad)+".bad") {
 		t.Errorf("log lines are %v", lines)
 	}
 }
@@ -474,24 +463,14 @@ func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
 func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.leaveBehind(s.user("laptop"), "one\n")
+	before := s.dump()
 	changed := defaultTarget
 	changed.Namespace = "/refship/other"
 	if err := target.SetTarget(t.Context(), s.bare, changed); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 2 || !strings.Contains(lines[0], "left by a push of laptop: not deployed: the target default was changed or removed since") ||
-		!strings.Contains(lines[1], "/refship/other has no deploy: it is not deployed by itself") {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 2 || len(s.dump()) != len(before) { // of the intent, and of the ref
+		t.Errorf("said %q", said)
 	}
 	s.settled()
-}
-
-func TestRefusalsAreErrors(t *testing.T) {
-	s := newSite(t, defaultTarget)
-	s.commit("a.txt", "one\n")
-	r := s.user("laptop").with("deploy.nonsense").push("main")
-	if !fault.Is(r.outcome.Refused, fault.Refused) || fault.RemedyOf(r.outcome.Refused) == "" {
-		t.Errorf("refused by %v", r.outcome.Refused)
-	}
 }

@@ -9,9 +9,12 @@ import (
 	"os"
 	"time"
 
+	"refship/deploy"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/intent"
+	"refship/hooks/output"
+	"refship/hooks/permit"
 	"refship/hooks/socket"
 	"refship/hooks/target"
 	"refship/keys"
@@ -22,33 +25,29 @@ var errClientGone = errors.New("the client is gone, and its push was not yet tak
 // push is what the two hooks of one push share, of a server's or of an installed hook's. Its run stands still between
 // pre-receive, which prepares it and writes the intent, and post-receive, which finishes it.
 type push struct {
-	engine     *Engine
-	repository string // name
-	gitDir     string
-	who        record.Pusher
-	key        *keys.Key       // what authenticated; nil: another server let the push in
-	client     context.Context // ends when the client is gone; nil: that is not known
-	id         string          // names the intent
-	process    string          // git receive-pack, of an installed hook
-	began      time.Time
+	permit.Push
+	engine  *Engine
+	client  context.Context // ends when the client is gone; nil: that is not known
+	id      string          // names the intent
+	process string          // git receive-pack, of an installed hook
+	began   time.Time
+	nice    int // see Push
 
 	preparing  context.Context // of pre-receive; ends when git has ended
 	publishing context.Context // of what comes after; goes on without a client
 	cancel     context.CancelCauseFunc
 	abort      context.CancelCauseFunc
 
-	updates []git.RefUpdate
-	targets []target.Target // of the repository, sorted by name
-	options options
 	run     *run           // nil: pre-receive has not got so far
-	intent  *intent.Intent // nil: nothing is promised
+	intent  *intent.Intent // nil: none is written
 	skipped bool           // a target's ref was stored only, as asked for
 }
 
 func (e *Engine) newPush(repository, gitDir string) *push {
 	id := make([]byte, 16)
 	rand.Read(id)
-	p := &push{engine: e, repository: repository, gitDir: gitDir, id: hex.EncodeToString(id), began: time.Now()}
+	p := &push{engine: e, id: hex.EncodeToString(id), began: time.Now()}
+	p.Repository, p.GitDir = repository, gitDir
 	p.preparing, p.cancel = context.WithCancelCause(context.Background())
 	p.publishing, p.abort = context.WithCancelCause(context.Background())
 	return p
@@ -59,7 +58,7 @@ func (p *push) step(name string) { p.engine.step(p.publishing, name) }
 
 // preReceive prepares the whole push, or refuses it and tells why. It ends with the hook, and with git: both mean
 // that git refuses the push.
-func (p *push) preReceive(hook context.Context, vars map[string]string, input []byte, out *output) error {
+func (p *push) preReceive(hook context.Context, vars map[string]string, input []byte, out *output.Output) error {
 	ctx, cancel := context.WithCancelCause(hook)
 	defer cancel(nil)
 	defer context.AfterFunc(p.preparing, func() { cancel(socket.ErrGone) })()
@@ -75,84 +74,55 @@ func (p *push) preReceive(hook context.Context, vars map[string]string, input []
 		err = cause
 	}
 	if errors.Is(err, errDryRun) {
-		out.line("%v", err)
+		out.Line("%v", err)
+		if hint := p.honestDryRun(); hint != "" {
+			out.Line("%s", hint)
+		}
 	} else {
-		out.lines(p.engine.explain("refused", err))
+		out.Lines(output.Explain(p.engine.cfg.Remedy, "refused", err))
 	}
 	return err
 }
 
 // prepare is pre-receive in its order: look at everything, prepare the deliveries, write the intent.
-func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte, out *output) error {
-	if err := p.read(vars, input); err != nil {
+func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte, out *output.Output) error {
+	if err := p.Read(vars, input); err != nil {
 		return err
 	}
-	quarantine, err := git.QuarantineEnv(p.gitDir, vars)
+	quarantine, err := git.QuarantineEnv(p.GitDir, vars)
 	if err != nil {
 		return err
 	}
-	if err := p.authorise(); err != nil {
+	if err := p.Check(); err != nil {
 		return err
 	}
-	if err := p.checkSymbolic(); err != nil {
-		return err
-	}
-	p.run = &run{
-		engine: p.engine, gitDir: p.gitDir, quarantine: quarantine, out: out, client: p.client, gone: errClientGone,
-		greet: true, announce: true, dryRun: p.options.dryRun, began: time.Now(), cost: new(cost),
-		deliveries: p.deliveries(),
-	}
+	p.run = p.engine.newRun(p.GitDir, out, p.deliveries()...)
+	p.run.quarantine, p.run.client, p.run.gone, p.run.nice = quarantine, p.client, errClientGone, p.nice
+	p.run.greet, p.run.announce, p.run.dryRun = true, true, p.Options.DryRun
 	if err := p.run.prepare(ctx); err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); err != nil || len(p.run.open()) == 0 {
+	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return p.promise(vars["GIT_PUSH_CERT"])
-}
-
-// read reads what is not read yet: ref updates, push options, targets.
-func (p *push) read(vars map[string]string, input []byte) (err error) {
-	if p.updates == nil {
-		if p.updates, err = git.ParseUpdates(input); err != nil {
-			return err
-		}
-	}
-	if p.options, err = pushOptions(vars); err != nil {
+	if err := p.keepReplaced(ctx, quarantine); err != nil || len(p.run.open()) == 0 {
 		return err
 	}
-	if p.targets == nil {
-		if p.targets, err = target.ReadTargets(p.gitDir); err != nil {
-			return fmt.Errorf("read targets of repository %s: %w", p.repository, err)
-		}
-	}
-	return nil
-}
-
-// targetsOf names the targets that deploy a ref.
-func (p *push) targetsOf(ref string) []string {
-	var names []string
-	for _, t := range p.targets {
-		if t.Ref == ref {
-			names = append(names, t.Name)
-		}
-	}
-	return names
+	return p.writeIntent(vars["GIT_PUSH_CERT"])
 }
 
 // deliveries pairs ref updates with targets.
 func (p *push) deliveries() []*delivery {
-	if p.options.skip {
+	if p.Options.Skip {
 		return nil
 	}
 	var all []*delivery
-	for _, u := range p.updates {
-		for _, t := range p.targets {
-			if t.Ref == u.Ref {
-				job := p.engine.NewJob(record.KindPush, p.repository, t, u.New, p.who)
-				job.Force, job.Reason = p.options.force, p.options.reason
-				all = append(all, p.engine.newDelivery(t, job))
-			}
+	for _, u := range p.Updates {
+		for _, t := range p.TargetsOf(u.Ref) {
+			job := p.engine.NewJob(record.KindPush, p.Repository, t, u.New, p.Who)
+			job.Force, job.Reason, job.Again = p.Options.Force, p.Options.Reason, p.Options.Again
+			job.Was, job.NoForce = u.Old, p.Key != nil && !p.Key.May(keys.Force, p.Repository)
+			all = append(all, p.engine.newDelivery(t, job))
 		}
 	}
 	sortDeliveries(all)
@@ -161,7 +131,7 @@ func (p *push) deliveries() []*delivery {
 
 // updateOf is the ref update of a delivery.
 func (p *push) updateOf(d *delivery) git.RefUpdate {
-	for _, u := range p.updates {
+	for _, u := range p.Updates {
 		if u.Ref == d.target.Ref {
 			return u
 		}
@@ -169,8 +139,8 @@ func (p *push) updateOf(d *delivery) git.RefUpdate {
 	return git.RefUpdate{}
 }
 
-// promise writes the intent: from here on each delivery is published if its ref moves, whatever process dies.
-func (p *push) promise(certificate string) error {
+// writeIntent writes the intent: from here on each delivery is published if its ref moves, whatever process dies.
+func (p *push) writeIntent(certificate string) error {
 	if certificate != "" {
 		oid, err := git.ParseOID(certificate)
 		if err != nil {
@@ -181,22 +151,25 @@ func (p *push) promise(certificate string) error {
 		}
 	}
 	in := &intent.Intent{
-		Format: intent.Format, Push: p.id, Time: time.Now().UTC(), Process: p.process, Repository: p.repository,
-		Pusher: p.who, Options: p.options.all, Certificate: certificate,
+		Format: intent.Format, Push: p.id, Time: time.Now().UTC(), Process: p.process, Repository: p.Repository,
+		Pusher: p.Who, Options: p.Options.All, Certificate: certificate,
 	}
 	for _, d := range p.run.open() {
 		u := p.updateOf(d)
 		entry := intent.Entry{
-			Target: d.target, Old: u.Old, New: u.New, Reason: p.options.reason,
-			Forced: d.forcedHead != 0, Over: d.forcedHead,
+			Target: d.target, Old: u.Old, New: u.New, Reason: p.Options.Reason,
+			Forced: d.forcedHead != 0, ForcedHead: d.forcedHead, Again: d.verdict.Again,
+		}
+		if d.job.Commit != u.New {
+			entry.Commit = d.job.Commit
 		}
 		if head := d.verdict.Head; head != nil {
 			entry.Head = head.ID
 		}
 		in.Deploys = append(in.Deploys, entry)
 	}
-	if err := in.Write(p.gitDir); err != nil {
-		_ = os.Remove(intent.Path(p.gitDir, p.id)) // it may be there, unsynced; the push is refused
+	if err := in.Write(p.GitDir); err != nil {
+		_ = os.Remove(intent.Path(p.GitDir, p.id)) // it may be there, unsynced; the push is refused
 		return err
 	}
 	p.intent = in
@@ -207,13 +180,14 @@ func (p *push) promise(certificate string) error {
 // finish publishes a delivery whose ref has moved, tells of it, and drops it from the intent. What fails is told with
 // the way to deploy it later.
 func (p *push) finish(d *delivery) error {
+	d.job.Moved = true
 	err := p.run.finish(p.publishing, d)
 	switch {
 	case errors.Is(err, errNotAttempted):
-		p.run.out.line("pushed, not deployed: %s was not attempted after the failure above", d.target.Namespace)
+		p.run.out.Line("pushed, not deployed: %s was not attempted after the failure above", d.target.Namespace)
 		return err
 	case err != nil:
-		p.run.out.lines(p.undeployed(d.target, err))
+		p.run.out.Lines(p.engine.undeployed(p.Repository, d.target, err))
 		return err
 	}
 	p.step("published")
@@ -223,10 +197,23 @@ func (p *push) finish(d *delivery) error {
 	return nil
 }
 
+// undeployed is what became of a push whose ref has moved and whose deploy failed.
+const undeployed = "pushed, not deployed"
+
 // undeployed says that a ref is ahead of its chain, and what to do.
-func (p *push) undeployed(t target.Target, err error) []string {
-	return append(p.engine.explain("pushed, not deployed", err),
-		"hint: the ref has moved; deploy it with: "+p.engine.redeploy(p.repository, t))
+func (e *Engine) undeployed(repository string, t target.Target, err error) []string {
+	lines := output.Explain(e.cfg.Remedy, undeployed, err)
+	if isFinal(err) {
+		return lines
+	}
+	return append(lines, "hint: "+MovedWords(e.redeploy(repository, t)))
+}
+
+// isFinal tells whether a deploy that failed would fail again as it is: its chain has gone on without it. The error's
+// own remedy is the only one then.
+func isFinal(err error) bool {
+	var conflict *deploy.ConflictError
+	return errors.As(err, &conflict)
 }
 
 // abandon drops a delivery whose ref did not move.
@@ -238,7 +225,7 @@ func (p *push) abandon(d *delivery) {
 
 // drop takes a delivery out of the intent. If that fails, reconcile finds the deploy published, or the ref elsewhere.
 func (p *push) drop(d *delivery) bool {
-	err := p.intent.Drop(p.gitDir, d.target.Name)
+	err := p.intent.Drop(p.GitDir, d.target.Name)
 	if err != nil {
 		p.engine.cfg.Log.ErrorContext(p.publishing, "drop intent", "push", p.id, "error", err)
 	}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"refship/deploy"
 	"refship/deploy/record"
+	"refship/hooks/output"
 	"refship/hooks/status"
 	"refship/hooks/target"
 )
@@ -21,7 +23,7 @@ import (
 // done; everything else was done all the same.
 func (e *Engine) Reconcile(ctx context.Context, name, gitDir string, exclusive bool) ([]string, error) {
 	var lines []string
-	r := e.reconciler(name, gitDir, collect(&lines))
+	r := e.reconciler(name, gitDir, output.Collect(&lines))
 	if exclusive {
 		r.note(r.clean())
 	}
@@ -35,15 +37,17 @@ type reconciler struct {
 	engine    *Engine
 	name      string // of the repository
 	gitDir    string
-	wanted    func(target.Target) bool // whose intents are published; others stay while their ref is what they promise
-	out       *output
+	wanted    func(target.Target) bool   // whose intents are published; others stay while their ref is at what they have
+	failed    func(target.Target, error) // is told of each deploy that could not be published; may be nil
+	out       *output.Output
 	cost      *cost
 	published []string // "/refship/config 7"
 	err       error
+	givenUp   error                     // what was dropped undeployed while its ref had it
 	settled   map[record.Namespace]bool // chains that an intent was about; false: it was not published
 }
 
-func (e *Engine) reconciler(name, gitDir string, out *output) *reconciler {
+func (e *Engine) reconciler(name, gitDir string, out *output.Output) *reconciler {
 	return &reconciler{
 		engine: e, name: name, gitDir: gitDir, out: out, cost: new(cost),
 		wanted: func(target.Target) bool { return true }, settled: make(map[record.Namespace]bool),
@@ -76,15 +80,19 @@ func (r *reconciler) compare(ctx context.Context) error {
 	for _, st := range again {
 		t := st.Target
 		hint := "it is not deployed by itself; deploy it with: " + r.engine.redeploy(r.name, t)
+		if st.Undone != nil {
+			hint = st.UndoneInWords(time.Now())
+		}
 		switch {
 		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
+		case st.Empty: // clean told it
 		case st.Err != nil:
 			r.note(st.Err)
 		case st.State.Head == nil:
-			r.out.line("%s of %s is at %s, and %s has no deploy: %s", t.Ref, r.name, short(st.Ref), t.Namespace, hint)
+			r.out.Line("%s of %s is at %s, and %s: %s", t.Ref, r.name, short(st.Ref), t.Namespace.Undeployed(), hint)
 		default:
-			r.out.line("%s of %s is at %s, and %s is at deploy %d, %s: %s", t.Ref, r.name, short(st.Ref),
-				t.Namespace, st.State.Head.ID, st.State.Head.Hash.Short(), hint)
+			r.out.Line("%s of %s is at %s, and %s is at deploy %d, %s: %s", t.Ref, r.name, short(st.Ref),
+				t.Namespace, st.State.Head.ID, st.State.Head.ShortHash(), hint)
 		}
 	}
 	return nil

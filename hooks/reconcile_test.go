@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -20,12 +22,12 @@ func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
 	head := s.commit("a.txt", "one\n")
 	s.journal.When("intent-written", func() { os.Remove(filepath.Join(s.server.HooksPath(), "post-receive")) })
 	r := s.user("laptop").push("main")
-	r.wants(t, true)
-	if len(r.outcome.Late) != 1 || !strings.HasPrefix(r.outcome.Late[0], "refship: deploy 1 published in ") || r.outcome.Undeployed != nil {
+	r.published(t, 1)
+	if len(r.outcome.Late) != 1 || r.outcome.Undeployed != nil {
 		t.Errorf("outcome is %+v", r.outcome)
 	}
-	if hash, _ := s.head("/refship/config"); hash != head || len(r.outcome.Published) != 1 {
-		t.Errorf("chain is at %q, want %s; outcome is %+v", hash, head, r.outcome)
+	if hash, _ := s.head("/refship/config"); hash != head {
+		t.Errorf("chain is at %q, want %s", hash, head)
 	}
 	s.settled()
 }
@@ -35,8 +37,7 @@ func TestLockLostBeforePublish(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	s.journal.When("post-receive-start", func() { s.del("/refship/config/refship/lock") })
-	r := s.user("laptop").push("main")
-	r.wants(t, true, "deploy 1 published in ")
+	s.user("laptop").push("main").published(t, 1)
 	if hash, _ := s.head("/refship/config"); hash != head {
 		t.Errorf("chain is at %q, want %s", hash, head)
 	}
@@ -58,29 +59,25 @@ func TestFailedPublishLeavesTheIntentAndReconcilePublishesIt(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head, r := s.leaveBehind(laptop, "one\n")
-	r.wants(t, true, "pushed, not deployed: publish to /refship/config: /refship/config is on hold", "hint: ", "ssh HOST deploy config")
-	if r.outcome.Undeployed == nil || len(r.outcome.Late) != 0 || len(r.outcome.Published) != 0 {
+	r.undeployed(t, fault.Conflict, heldReason)
+	if len(r.outcome.Late) != 0 {
 		t.Errorf("outcome is %+v", r.outcome)
 	}
 	if hash, _ := s.head("/refship/config"); hash != "" || s.ref("refs/heads/main") != head {
 		t.Errorf("chain is at %q, ref at %q", hash, s.ref("refs/heads/main"))
 	}
 	s.git(s.bare, "pack-refs", "--all")
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"config main: left by a push of laptop: deploy 1 published: " + short(head) + " is the first"}
-	if diff := cmp.Diff(want, untimed(lines)); diff != "" {
-		t.Errorf("lines (-want +got):\n%s", diff)
+	if said := s.reconcile(true, 1); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
 	d, err := s.chain("/refship/config").Head(t.Context())
-	if err != nil || string(d.Hash) != head || d.Record.Pusher.Name != "laptop" || d.Record.Pusher.Key != laptop.key.Fingerprint() {
+	if err != nil || string(d.Hash) != head || d.Record.Pusher.Name != "laptop" ||
+		d.Record.Pusher.Key != laptop.key.Fingerprint() {
 		t.Errorf("head is %+v, %v", d, err)
 	}
 	s.settled()
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
-		t.Errorf("a second time: %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 0 {
+		t.Errorf("a second time: %q", said)
 	}
 }
 
@@ -100,14 +97,13 @@ func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
 		text, _ = os.ReadFile(name)
 	})
 	s.commit("a.txt", "one\n")
-	s.user("laptop").push("main").wants(t, true)
+	s.user("laptop").push("main").published(t, 1)
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := s.dump()
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: ") || !strings.HasSuffix(lines[0], " is already deployed as 1 of /refship/config") {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 1 { // that it is deployed already
+		t.Errorf("said %q", said)
 	}
 	if diff := cmp.Diff(before, s.dump()); diff != "" {
 		t.Errorf("etcd changed:\n%s", diff)
@@ -120,8 +116,8 @@ func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
 	laptop := s.user("laptop")
 	head, _ := s.leaveBehind(laptop, "one\n")
 	s.git(s.bare, "update-ref", "-d", "refs/heads/main")
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(false); len(said) != 0 {
+		t.Errorf("said %q", said)
 	}
 	s.settled()
 	if hash, _ := s.head("/refship/config"); hash != "" {
@@ -130,19 +126,22 @@ func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
 
 	// A ref that is ahead without an intent is told of, and left alone.
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
-	want := []string{"refs/heads/main of config is at " + short(head) + ", and /refship/config has no deploy: it is not deployed by itself; deploy it with: ssh HOST deploy config"}
-	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
-		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
+	if said := s.reconcile(false); len(said) != 1 || !strings.Contains(said[0], short(head)) {
+		t.Errorf("said %q", said)
 	}
-	laptop.push("main:refs/heads/other").wants(t, true)
+	if hash, _ := s.head("/refship/config"); hash != "" {
+		t.Errorf("chain is at %q", hash)
+	}
+	laptop.push("main:refs/heads/other").ended(t, true, "stored")
 	next := s.commit("a.txt", "two\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1)
 	s.git(s.bare, "update-ref", "refs/heads/main", head)
-	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
-	want = []string{"refs/heads/main of config is at " + short(head) + ", and /refship/config is at deploy 1, " + short(next) + ": it is not deployed by itself; deploy it with: ssh HOST deploy config"}
-	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
-		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
+	if said := s.reconcile(false); len(said) != 1 || !strings.Contains(said[0], short(head)) ||
+		!strings.Contains(said[0], short(next)) {
+		t.Errorf("said %q", said)
+	}
+	if hash, _ := s.head("/refship/config"); hash != next {
+		t.Errorf("chain is at %q", hash)
 	}
 }
 
@@ -160,17 +159,14 @@ func TestReconcileGoesOnAfterTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.put("/refship/config/refship/hold", "not now")
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
-	if err == nil || !strings.Contains(err.Error(), "on hold") {
-		t.Errorf("error is %v", err)
-	}
-	if len(lines) != 1 || !strings.Contains(lines[0], "not readable, kept as "+filepath.Base(bad)+".bad") {
-		t.Errorf("lines are %q", lines)
+	said, err := s.server.Reconcile(t.Context(), "config", s.bare, false)
+	fixture.WantReason(t, fault.Conflict, err, heldReason)
+	if len(said) != 1 || !strings.Contains(said[0], filepath.Base(bad)+".bad") {
+		t.Errorf("said %q", said)
 	}
 	s.del("/refship/config/refship/hold")
-	lines, err = s.server.Reconcile(t.Context(), "config", s.bare, false)
-	if err != nil || len(lines) != 1 || !strings.Contains(lines[0], "left by a push of laptop: deploy 1 published in ") {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(false, 1); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
 	if _, err := os.Stat(bad + ".bad"); err != nil {
 		t.Error(err)
@@ -194,15 +190,16 @@ func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
 			t.Errorf("lines are %q, %v", lines, err)
 		}
 	})
-	s.user("laptop").push("main").wants(t, true, "deploy 1 published")
+	s.user("laptop").push("main").published(t, 1)
 }
 
 func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
-	laptop.push("main").wants(t, true)
-	stale := []string{"HEAD.lock", "packed-refs.lock", "shallow.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock", "refship/pending/.x.1.refship-tmp"}
+	laptop.push("main").published(t, 1)
+	stale := []string{"HEAD.lock", "packed-refs.lock", "shallow.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
+		"refship/pending/.x.1.refship-tmp"}
 	for _, name := range stale {
 		path := filepath.Join(s.bare, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -219,20 +216,19 @@ func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
 		stale = append(stale, name)
 	}
 	s.commit("a.txt", "two\n")
-	laptop.push("main").wants(t, false) // git trips over them
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
-		t.Errorf("not exclusive: %q, %v", lines, err)
+	laptop.push("main").ended(t, false, "not moved") // git trips over them
+	if said := s.reconcile(false); len(said) != 0 {
+		t.Errorf("not exclusive: %q", said)
 	}
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != len(stale) {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != len(stale) {
+		t.Errorf("said %q", said)
 	}
 	for _, name := range stale {
 		if _, err := os.Lstat(filepath.Join(s.bare, name)); err == nil {
 			t.Errorf("%s is still there", name)
 		}
 	}
-	laptop.push("main").wants(t, true, "deploy 2 published")
+	laptop.push("main").published(t, 2)
 }
 
 // A target whose ref did not move is not deployed, and its lock is free again at once.
@@ -247,7 +243,7 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 		}
 	})
 	r := s.user("laptop").push("main", "main:site")
-	r.wants(t, false, "/refship/config: deploy 1 published")
+	r.ended(t, false, "deployed", 1)
 	if hash, _ := s.head("/refship/config"); hash != head {
 		t.Errorf("config is at %q, want %s", hash, head)
 	}
@@ -255,14 +251,6 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 		t.Errorf("site is at %q, its ref at %q", hash, s.ref("refs/heads/site"))
 	}
 	s.settled()
-}
-
-// tidy checks that nothing is left beside the config.
-func tidy(t testing.TB, dir string) {
-	t.Helper()
-	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
-		t.Errorf("left: %q, %v", left, err)
-	}
 }
 
 // What a killed change left does not keep the next server's repositories from being changed.
@@ -274,8 +262,8 @@ func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true); err != nil || len(lines) != 0 {
-		t.Errorf("young ones, which may be in use: %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != 0 {
+		t.Errorf("young ones, which may be in use: %q", said)
 	}
 	long := time.Now().Add(-time.Minute)
 	for _, name := range left {
@@ -283,14 +271,13 @@ func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if lines, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil || len(lines) != 0 {
-		t.Errorf("not exclusive: %q, %v", lines, err)
+	if said := s.reconcile(false); len(said) != 0 {
+		t.Errorf("not exclusive: %q", said)
 	}
-	lines, err := s.server.Reconcile(t.Context(), "config", s.bare, true)
-	if err != nil || len(lines) != len(left) || lines[0] != "config: removed config.lock, which a dead push left" {
-		t.Errorf("lines are %q, %v", lines, err)
+	if said := s.reconcile(true); len(said) != len(left) || !strings.Contains(said[0], "config.lock") {
+		t.Errorf("said %q", said)
 	}
-	tidy(t, s.bare)
+	fixture.WantTidy(t, s.bare)
 	if err := target.SetTarget(t.Context(), s.bare, defaultTarget); err != nil {
 		t.Error(err)
 	}
@@ -301,5 +288,5 @@ func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
 	if err := target.RemoveTarget(t.Context(), s.bare, "default"); err != nil {
 		t.Error(err)
 	}
-	tidy(t, s.bare)
+	fixture.WantTidy(t, s.bare)
 }

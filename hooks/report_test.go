@@ -25,22 +25,24 @@ func TestReports(t *testing.T) {
 			t.Fatalf("reports are %+v", all)
 		}
 		r := all[0]
-		if r.Result != result || r.Deploys != deploys || r.Stored > 0 != stored || r.Repository != "config" || r.Took <= 0 || r.LockWait > r.Took {
+		if r.Result != result || r.Deploys != deploys || r.Stored > 0 != stored || r.Repository != "config" || r.Took <= 0 ||
+			r.LockWait > r.Took {
 			t.Errorf("report is %+v, want %s, %d deploys, stored %t", r, result, deploys, stored)
 		}
 		if r.Kind == record.KindPush {
-			if line := s.lastPush(); line["result"] != result || line["stored_bytes"] != r.Stored || line["lock_wait_ms"] != r.LockWait.Milliseconds() {
+			if line := s.lastPush(); line["result"] != result || line["stored_bytes"] != r.Stored ||
+				line["lock_wait_ms"] != r.LockWait.Milliseconds() {
 				t.Errorf("report is %+v, the log has %v", r, line)
 			}
 		}
 		return r
 	}
 	ask := func() error {
-		return s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
+		return s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"},
+			func(string) {})
 	}
 	s.commit("www/a.txt", strings.Repeat("x", 5000))
-	r := laptop.push("main")
-	r.wants(t, true, "KiB to store")
+	laptop.push("main").published(t, 1)
 	if stored := want("deployed", 1, true).Stored; stored < 5000 || stored > 6000 {
 		t.Errorf("stored %d bytes", stored)
 	}
@@ -91,7 +93,8 @@ func TestReports(t *testing.T) {
 	}
 	want("deployed", 1, false) // it was stored by the push
 	s.journal.When("checked", func() {
-		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second, func(record.Holder, time.Duration) {})
+		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+			func(record.Holder, time.Duration) {})
 		if err != nil {
 			t.Error(err)
 			return
@@ -103,7 +106,7 @@ func TestReports(t *testing.T) {
 		})
 	})
 	s.commit("www/a.txt", "five\n")
-	laptop.push("main").wants(t, true, "waiting for the chain lock")
+	laptop.push("main").published(t, 4)
 	if waited := want("deployed", 1, true).LockWait; waited < 300*time.Millisecond {
 		t.Errorf("waited %s", waited)
 	}
@@ -133,13 +136,14 @@ func TestLogLinesAreBounded(t *testing.T) {
 	for i := range 60 {
 		refs = append(refs, fmt.Sprintf("main:refs/heads/%d/%s", i, strings.Repeat("z", 200)))
 	}
-	laptop.with(options...).push(refs...).wants(t, true, "deploy 1 published")
+	laptop.with(options...).push(refs...).published(t, 1)
 	line := s.lastPush()
 	size := len(fmt.Sprint(line))
 	if size > 50_000 {
 		t.Errorf("the line has %d bytes", size)
 	}
-	if got := line["options"].([]string); len(got) != 51 || got[50] != "… and 11 more" || !strings.HasSuffix(got[1], "y…") {
+	if got := line["options"].([]string); len(got) != 51 || got[50] != "… and 11 more" ||
+		!strings.HasSuffix(got[1], "y…") {
 		t.Errorf("options are %q", got)
 	}
 	if got := line["reason"].(string); got != strings.Repeat("ü", 150)+"…" {

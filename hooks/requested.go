@@ -1,14 +1,21 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/hooks/intent"
+	"refship/hooks/output"
 	"refship/hooks/target"
 )
 
@@ -16,34 +23,40 @@ var errAskerGone = errors.New("the client is gone, and the deploy was not yet be
 
 // Deploy brings a repository's chains to where its refs are, because a user asks for it: first what pushes left, as
 // their own user's; then every target whose ref is not what the head deployed, as the asking user's; of one target
-// only if its name is given. It never makes a commit. say gets each line as it happens, without "refship: ". The
+// only if its name is given. It never makes a commit. tell gets each line as it happens, without "refship: ". The
 // error joins what could not be done; everything else was done all the same.
 //
 // The targets' own checks, before which nothing of a deploy was written, end with client as well, and their deploys are
 // not made; the error is client's cause, if it has one of its own. What has passed, or has no check, goes on without
 // client. A nil client does not leave.
 func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher,
-	say func(string)) error {
-	q := &requested{
-		engine: e, client: client, name: name, gitDir: gitDir, who: who, cost: new(cost),
-		out: &output{every: e.every, send: func(line string) error { say(line); return nil }},
-	}
+	tell func(string)) error {
+	q := e.newRequested(client, name, gitDir, who, tell)
 	start := time.Now()
 	err := q.deploy(ctx, only)
 	q.report(ctx, only, time.Since(start), err)
 	return err
 }
 
+func (e *Engine) newRequested(client context.Context, name, gitDir string, who record.Pusher,
+	tell func(string)) *requested {
+	return &requested{
+		engine: e, client: client, name: name, gitDir: gitDir, who: who, cost: new(cost),
+		out: &output.Output{Every: e.every, Send: func(line string) error { tell(line); return nil }},
+	}
+}
+
 // requested is a deploy that a user asked for.
 type requested struct {
-	engine *Engine
-	client context.Context // see Deploy
-	name   string
-	gitDir string
-	who    record.Pusher
-	out    *output
-	cost   *cost
-	done   results
+	engine     *Engine
+	client     context.Context // see Deploy
+	name       string
+	gitDir     string
+	who        record.Pusher
+	out        *output.Output
+	cost       *cost
+	left       []string    // what was published of that which pushes left
+	deliveries []*delivery // of the asking user
 }
 
 func (q *requested) deploy(ctx context.Context, only string) error {
@@ -55,13 +68,9 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 		return err
 	}
 	if len(targets) == 0 {
-		q.out.line("%s has no target", q.name)
+		q.out.Line("%s", target.NoneIn(q.name))
 	}
-	left := q.engine.reconciler(q.name, q.gitDir, q.out)
-	left.cost = q.cost
-	left.wanted = func(t target.Target) bool { return only == "" || t.Name == only }
-	left.publishLeft(ctx)
-	q.done.lines = append(q.done.lines, left.published...)
+	left := q.publishLeft(ctx, only, nil)
 	now, err := git.ReadRefs(ctx, q.gitDir, target.Refs(targets))
 	if err != nil {
 		return errors.Join(left.err, err)
@@ -72,7 +81,7 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 			continue // it was told why; and it stays the deploy of the user who pushed it
 		}
 		if !exists {
-			q.out.line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, git.ShortRef(t.Ref))
+			q.out.Line("%s of %s does not exist yet: git push REMOTE BRANCH:%s", t.Ref, q.name, git.RefArg(t.Ref))
 			continue
 		}
 		if err := q.target(ctx, t, at, len(targets) > 1); err != nil {
@@ -82,51 +91,98 @@ func (q *requested) deploy(ctx context.Context, only string) error {
 	return left.err
 }
 
-// target deploys what one target's ref has.
-func (q *requested) target(ctx context.Context, t target.Target, at git.OID, several bool) error {
-	d := q.engine.newDelivery(t, q.engine.NewJob(record.KindDeploy, q.name, t, at, q.who))
-	if several {
-		d.label = labelOf(t)
+// publishLeft publishes what pushes left, of one target only if its name is given; see reconciler.failed.
+func (q *requested) publishLeft(ctx context.Context, only string, failed func(target.Target, error)) *reconciler {
+	left := q.engine.reconciler(q.name, q.gitDir, q.out)
+	left.cost, left.failed = q.cost, failed
+	left.wanted = func(t target.Target) bool { return only == "" || t.Name == only }
+	left.publishLeft(ctx)
+	q.left = left.published
+	return left
+}
+
+// Retry publishes what pushes to a repository left, as Deploy does, and nothing else: for a push that finds its refs
+// moved already. tell gets each line, also of what could not be published. What is given up for a later decision is an
+// error, too: the push is not deployed.
+func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Pusher, tell func(string)) error {
+	waiting, err := intent.List(gitDir)
+	if err != nil {
+		err = &fault.Error{Kind: fault.Failed, What: err.Error(), Cause: err,
+			Remedy: "this is not about your repository: the server's operator must look at it; the server's log says more"}
+		for _, line := range output.Explain(e.cfg.Remedy, "it is not known whether all is deployed", err) {
+			tell(line)
+		}
+		return err
 	}
-	one := &run{
-		engine: q.engine, gitDir: q.gitDir, deliveries: []*delivery{d}, out: q.out, client: q.client, gone: errAskerGone,
-		began: time.Now(), cost: q.cost,
+	if !slices.ContainsFunc(waiting, func(push string) bool { return !e.isRunning(push) }) {
+		return nil
 	}
-	err := one.deliver(ctx)
-	done := one.results()
-	q.done.lines = append(q.done.lines, done.lines...)
-	q.done.already, q.done.unchanged = q.done.already || done.already, q.done.unchanged || done.unchanged
+	q := e.newRequested(ctx, name, gitDir, who, tell)
+	start, told := time.Now(), false
+	left := q.publishLeft(ctx, "", func(t target.Target, err error) {
+		told = true
+		q.out.Lines(e.undeployed(name, t, err))
+	})
+	err = left.err
+	if err != nil && !told {
+		q.out.Lines(output.Explain(e.cfg.Remedy, undeployed, err))
+	}
+	err = errors.Join(err, left.givenUp)
+	q.report(ctx, "", time.Since(start), err)
 	return err
 }
 
-// report writes the one line that the log has of each requested deploy, and tells what counts them.
-func (q *requested) report(ctx context.Context, only string, took time.Duration, err error) {
-	result := resultNothing
-	switch {
-	case err != nil && len(q.done.lines) == 0 && !concernsAll(err):
-		result = resultRefused
-	case err != nil:
-		result = resultUndeployed
-	case len(q.done.lines) > 0:
-		result = resultDeployed
-	case q.done.already:
-		result = resultAlready
-	case q.done.unchanged:
-		result = resultUnchanged
+// Waiting says what earlier pushes to a repository left undeployed that its refs still have, and how to deploy it: for
+// a push that sent other refs. told are the refs of which that push has said so itself.
+func (e *Engine) Waiting(ctx context.Context, name, gitDir string, told map[string]error) ([]string, error) {
+	waiting, err := intent.List(gitDir)
+	if err != nil || !slices.ContainsFunc(waiting, func(push string) bool { return !e.isRunning(push) }) {
+		return nil, err
 	}
-	attrs := []slog.Attr{
-		slog.String("repository", q.name), slog.String("target", cut(only, maxLoggedValue)),
-		slog.String("user", q.who.Name),
-		slog.String("key", q.who.Key), slog.String("result", result), slog.Any("deploys", bounded(q.done.lines)),
-		slog.Int64("stored_bytes", q.cost.stored), slog.Int64("lock_wait_ms", q.cost.lockWait.Milliseconds()),
-		slog.Int64("ms", took.Milliseconds()),
-	}
+	all, err := e.Status(ctx, name, gitDir)
 	if err != nil {
-		attrs = append(attrs, slog.String("error", cut(err.Error(), maxLoggedError)))
+		return nil, err
 	}
-	q.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "deploy", attrs...)
-	q.engine.observe(Report{
-		Kind: record.KindDeploy, Repository: q.name, Result: result, Deploys: len(q.done.lines),
-		Took: took, LockWait: q.cost.lockWait, Stored: q.cost.stored,
-	})
+	var lines []string
+	for _, st := range all {
+		if !st.Pending || st.Relation == deploy.RelationEqual && !st.Uncompared() || told[st.Target.Ref] != nil {
+			continue
+		}
+		hint := "deploy it with: " + e.redeploy(name, st.Target)
+		if st.Undone != nil {
+			hint = st.UndoneInWords(time.Now())
+		}
+		lines = append(lines, fmt.Sprintf("warning: %s is still not deployed: %s", git.ShortRef(st.Target.Ref), hint))
+	}
+	return lines, nil
+}
+
+// target deploys what one target's ref has.
+func (q *requested) target(ctx context.Context, t target.Target, at git.OID, several bool) error {
+	d := q.engine.newDelivery(t, q.engine.NewJob(record.KindDeploy, q.name, t, at, q.who))
+	d.job.Moved = true
+	if several {
+		d.label = labelOf(t)
+	}
+	one := q.engine.newRun(q.gitDir, q.out, d)
+	one.client, one.gone, one.cost = q.client, errAskerGone, q.cost
+	q.deliveries = append(q.deliveries, d)
+	return one.deliver(ctx)
+}
+
+// report reports the deploy at its end.
+func (q *requested) report(ctx context.Context, only string, took time.Duration, err error) {
+	done := resultsOf(q.deliveries)
+	done.lines = append(q.left, done.lines...)
+	result := cmp.Or(done.name(), ResultNothing)
+	switch {
+	case err != nil && len(done.lines) == 0 && !concernsAll(err):
+		result = ResultRefused
+	case err != nil:
+		result = ResultUndeployed
+	}
+	q.engine.report(ctx, &ending{
+		Report: Report{Kind: record.KindDeploy, Repository: q.name, Result: result, Took: took},
+		who:    q.who, done: done, err: err, about: []slog.Attr{slog.String("target", text.Shorten(only, maxLoggedValue))},
+	}, *q.cost)
 }

@@ -7,22 +7,23 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/output"
+	"refship/hooks/target"
 )
 
 const (
-	// maxLoading is how many deliveries are read and stored at a time, all runs together: each keeps up to 32 MiB of
-	// new content between reading and storing it, and a few MiB of requests to etcd, so this bounds the memory for
-	// them to some 300 MiB. More at once would be no faster: git and etcd's disk are what everything waits for.
+	// maxLoading is how many deliveries are read and stored at a time, all runs together, where there is memory for
+	// git to read so many: each keeps up to 32 MiB of new content between reading and storing it, and a few MiB of
+	// requests to etcd, so this bounds the memory for them to some 300 MiB. What their plans take is bounded by
+	// package deploy. More at once would be no faster: git and etcd's disk are what everything waits for.
 	maxLoading = 8
 	// lockTries is how often a deploy begins anew whose lock was lost on the way.
 	lockTries = 3
 )
-
-// errDryRun ends a dry run that found nothing wrong.
-var errDryRun = errors.New("dry run: nothing was pushed or deployed")
 
 // cost is what a run has spent so far.
 type cost struct {
@@ -42,7 +43,9 @@ type run struct {
 	gitDir     string   // of the repository; "": the deliveries are plain directories
 	quarantine []string // the variables with which git sees a push's new objects; nil: they are in the repository
 	deliveries []*delivery
-	out        *output
+	out        *output.Output
+	nice       int             // see Push
+	repository *git.Repository // while it is open
 	client     context.Context // ends when the client is gone; only a check ends with it; nil: there is no client
 	gone       error           // what a check then ends with
 	greet      bool            // tell who deploys what
@@ -51,7 +54,12 @@ type run struct {
 	dryRun     bool            // write nothing
 	began      time.Time
 	cost       *cost
-	trouble    error // what keeps all further deliveries from being published
+	giveRoom   func() // gives back the room on etcd's disk; nil: none is taken
+	trouble    error  // what keeps all further deliveries from being published
+}
+
+func (e *Engine) newRun(gitDir string, out *output.Output, deliveries ...*delivery) *run {
+	return &run{engine: e, gitDir: gitDir, deliveries: deliveries, out: out, began: time.Now(), cost: new(cost)}
 }
 
 // open are the deliveries that have something to deploy.
@@ -92,7 +100,10 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	defer close()
-	if err := r.judge(ctx); err != nil {
+	if err := r.limit(); err != nil {
+		return err
+	}
+	if err := r.withMemory(ctx, 0, r.judge); err != nil {
 		return err
 	}
 	if err := r.check(ctx); err != nil {
@@ -106,13 +117,15 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return nil
 	}
 	if err := r.lock(ctx); err != nil {
-		if deploy.IsFull(err) {
-			return r.refuseFull(ctx, err)
+		if deploy.IsFull(err) { // even for a lock: say how much the run needs, and what etcd has
+			if err := r.inTurn(ctx, r.read); err != nil {
+				return err
+			}
 		}
 		return err
 	}
 	r.engine.step(ctx, "locked")
-	return r.load(ctx)
+	return r.inTurn(ctx, r.load)
 }
 
 // openRepository lets the deliveries read the repository until close is called.
@@ -124,69 +137,102 @@ func (r *run) openRepository(ctx context.Context) (close func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read repository: %w", err)
 	}
+	if err := repo.Lower(r.nice); err != nil {
+		return nil, errors.Join(err, repo.Close())
+	}
 	for _, d := range r.deliveries {
 		d.job.Repo = repo
 	}
+	r.repository = repo
 	return func() { _ = repo.Close() }, nil // it was read
+}
+
+// limit tells the deliveries whether they are a dry run, and how much their namespaces may hold, as the git config has
+// it now: what waits to be deployed gets a limit that was raised meanwhile. Without a target it is the operator who
+// deploys, and has no limit.
+func (r *run) limit() error {
+	for _, d := range r.deliveries {
+		d.job.DryRun = r.dryRun
+		if d.target.Name == "" || r.gitDir == "" || d.job.To != nil {
+			d.job.MaxStored = record.NoLimit
+			continue
+		}
+		config, err := target.Read(r.gitDir)
+		if err != nil {
+			return err
+		}
+		d.job.MaxStored = config.Settings.MaxStored
+	}
+	return nil
 }
 
 // judge asks each chain for its verdict, before anything is locked.
 func (r *run) judge(ctx context.Context) error {
-	var refused refusals
-	for _, d := range r.open() {
-		err := r.out.during(d.label, "checking", func(func(text.Progress)) error {
+	return forEach(r.open(), func(d *delivery) error {
+		return r.out.During(d.label, "checking", func(func(text.Progress)) error {
+			if err := d.job.Peel(ctx); err != nil {
+				return fmt.Errorf("read what is to be deployed: %w", err)
+			}
 			v, err := d.chain.Check(ctx, d.job)
 			if err != nil {
 				return err
 			}
 			return r.judged(d, v)
 		})
+	})
+}
+
+// forEach takes a step for each delivery and tells all refusals. Other trouble, with etcd or the repository, ends it:
+// the other deliveries would meet it, too.
+func forEach(deliveries []*delivery, step func(*delivery) error) error {
+	var refused fault.Refusals
+	for _, d := range deliveries {
+		err := step(d)
 		if err != nil && !isRefusal(err) {
-			return err // etcd or the repository is in trouble: the other chains would say the same
+			return err
 		}
-		refused.add(err)
+		refused.Add(err)
 	}
-	return refused.err()
+	return refused.Err()
 }
 
 // judged takes a verdict in, and tells it unless its head was told before. Of a delivery with nothing to do this is the
 // last word.
 func (r *run) judged(d *delivery, v *deploy.Verdict) error {
 	before := d.verdict
-	if err := d.take(v); err != nil {
+	if err := d.takeVerdict(v); err != nil {
 		return err
 	}
 	switch {
 	case v.Idle():
 		d.deploy = v.Head
-		r.out.line("%s", d.label+d.nothingToDo())
+		r.out.Line("%s", d.label+d.nothingToDo())
 	case r.told, before != nil && !isNewer(v, before):
 		return nil
 	case r.greet:
-		r.out.line("%s", d.greeting())
+		r.out.Line("%s", d.greeting())
 	}
 	for _, line := range d.warnings(r.dryRun) {
-		r.out.line("%s%s", d.label, line)
+		r.out.Line("%s%s", d.label, line)
 	}
-	if before == nil && r.announce && d.job.Force && v.Forced == nil {
-		r.out.line("%sforce was not needed: there is nothing to override", d.label)
+	switch {
+	case before != nil || !r.announce || len(v.Back) > 0:
+	case d.job.Force && v.Forced == nil:
+		r.out.Line("%sforce was not needed: there is nothing to override", d.label)
+	case d.job.Again != 0:
+		r.out.Line("%sagain was not needed: nothing that was undone comes back", d.label)
 	}
 	return nil
 }
 
 // load reads what is to be deployed, and brings etcd what it lacks.
 func (r *run) load(ctx context.Context) error {
-	give, err := r.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer give()
 	if err := r.read(ctx); err != nil {
 		return err
 	}
 	r.engine.step(ctx, "prepared")
 	for _, d := range r.open() {
-		err := r.out.during(d.label, "storing", func(progress func(text.Progress)) error {
+		err := r.out.During(d.label, "storing", func(progress func(text.Progress)) error {
 			return r.upload(ctx, d, progress)
 		})
 		if err != nil {
@@ -197,25 +243,36 @@ func (r *run) load(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// turn waits until there is room among those who read and store. A run has its chain locks before it takes its turn, or
-// needs none until it gives the turn back, and waits for no lock while it has one: so no run waits in a circle.
-func (r *run) turn(ctx context.Context) (give func(), err error) {
-	n := int64(min(len(r.open()), maxLoading))
-	err = r.out.during("", "waiting for other deploys to be stored", func(func(text.Progress)) error {
-		return r.engine.loading.Acquire(ctx, n)
-	})
-	if err != nil {
-		return nil, context.Cause(ctx)
+// drop gives the memory and the room on the disk back that deliveries took: what was stored needs them no more, what
+// was not stored will be read again.
+func (r *run) drop() {
+	if r.giveRoom != nil {
+		r.giveRoom()
+		r.giveRoom = nil
 	}
-	return func() { r.engine.loading.Release(n) }, nil
+	for _, d := range r.deliveries {
+		if d.prepared != nil {
+			d.prepared.Drop()
+		}
+	}
 }
 
-// read prepares each delivery, with its lock if it has one, refuses what cannot be deployed, asks for room in etcd, and
-// says how much there is to store.
+// read reads what is to be deployed, and says how much there is to store.
 func (r *run) read(ctx context.Context) error {
-	var refused refusals
+	if err := r.readAll(ctx, r.open); err != nil {
+		return err
+	}
 	for _, d := range r.open() {
-		err := r.out.during(d.label, "reading", func(progress func(text.Progress)) (err error) {
+		r.tellAmounts(d)
+	}
+	return nil
+}
+
+// readAll prepares deliveries, each with its lock if it has one, refuses what cannot be deployed, and takes room in
+// etcd.
+func (r *run) readAll(ctx context.Context, which func() []*delivery) error {
+	err := forEach(which(), func(d *delivery) error {
+		return r.out.During(d.label, "reading", func(progress func(text.Progress)) (err error) {
 			d.prepared, err = d.chain.Prepare(ctx, d.lock, d.job, progress)
 			if err != nil {
 				return err
@@ -223,29 +280,23 @@ func (r *run) read(ctx context.Context) error {
 			d.read = d.prepared
 			return r.judged(d, d.prepared.Verdict) // the chain may have gone on
 		})
-		if err != nil && !isRefusal(err) {
-			return err
-		}
-		refused.add(err)
-	}
-	if err := refused.err(); err != nil {
-		return err
-	}
-	r.releaseIdle(ctx)
-	var all []*deploy.Prepared
-	for _, d := range r.open() {
-		all = append(all, d.prepared)
-	}
-	err := r.out.during("", "checking", func(func(text.Progress)) error {
-		return r.engine.cfg.Store.CheckRoom(ctx, all)
 	})
 	if err != nil {
 		return err
 	}
-	for _, d := range r.open() {
-		r.tellAmounts(d)
+	var all []*deploy.Prepared
+	for _, d := range which() {
+		all = append(all, d.prepared)
 	}
-	return nil
+	for _, d := range r.deliveries {
+		if d.idle() {
+			r.release(ctx, d) // it needs its lock no more
+		}
+	}
+	return r.out.During("", "checking", func(func(text.Progress)) (err error) {
+		r.giveRoom, err = r.engine.cfg.Store.TakeRoom(ctx, all)
+		return err
+	})
 }
 
 // tellAmounts says once how much there is to store.
@@ -259,7 +310,7 @@ func (r *run) tellAmounts(d *delivery) {
 		lines = d.amounts()
 	}
 	for _, line := range lines {
-		r.out.line("%s%s", d.label, line)
+		r.out.Line("%s%s", d.label, line)
 	}
 }
 
@@ -274,20 +325,10 @@ func (r *run) upload(ctx context.Context, d *delivery, progress func(text.Progre
 		written = d.prepared.NewBytes
 	}
 	r.cost.stored += written
+	if errors.Is(err, deploy.ErrLockLost) {
+		return nil // Publish finds the same, and then it begins anew
+	}
 	return err
-}
-
-// refuseFull says how much the run needs and what etcd has, where etcd is too full even for a lock.
-func (r *run) refuseFull(ctx context.Context, cause error) error {
-	give, err := r.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer give()
-	if err := r.read(ctx); err != nil {
-		return err
-	}
-	return cause
 }
 
 // finish publishes a delivery and tells what became of it. After trouble that concerns all, nothing more is tried.
@@ -296,7 +337,7 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 	if r.trouble != nil {
 		return fmt.Errorf("publish to %s: %w", d.target.Namespace, errNotAttempted)
 	}
-	err := r.out.during(d.label, "publishing", func(func(text.Progress)) error { return r.publish(ctx, d) })
+	err := r.out.During(d.label, "publishing", func(func(text.Progress)) error { return r.publish(ctx, d) })
 	r.release(ctx, d)
 	if err != nil {
 		err = fmt.Errorf("publish to %s: %w", d.target.Namespace, err)
@@ -306,7 +347,7 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 		return err
 	}
 	if d.published {
-		r.out.line("%s", d.label+d.outcome(time.Since(r.began)))
+		r.out.Line("%s", d.label+d.outcome(time.Since(r.began)))
 	}
 	return nil
 }
@@ -351,6 +392,9 @@ func (r *run) again(ctx context.Context, d *delivery) error {
 // outcome says what was published. It is the one place that does.
 func (d *delivery) outcome(took time.Duration) string {
 	words := fmt.Sprintf("deploy %d published in %s: %s", d.deploy.ID, text.Took(took), d.deploy.Hash.Short())
+	if to := d.job.To; to != nil {
+		words += fmt.Sprintf(" of deploy %d", to.ID)
+	}
 	switch previous := d.deploy.Record.PreviousHash; {
 	case previous != "":
 		words += " replaces " + previous.Short()
@@ -367,38 +411,19 @@ func (d *delivery) outcome(took time.Duration) string {
 func (d *delivery) nothingToDo() string {
 	head, ns := d.verdict.Head, d.target.Namespace
 	if d.verdict.Already {
-		return alreadyDeployed(head, ns)
+		return alreadyDeployed(head.Hash, head, ns)
 	}
 	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", d.target.Path, ns, head.ID)
 }
 
-func alreadyDeployed(d *record.Deploy, ns record.Namespace) string {
-	return fmt.Sprintf("%s is already deployed as %d of %s", d.Hash.Short(), d.ID, ns)
-}
-
-// results are what became of the finished deliveries, for the log and the report.
-type results struct {
-	published []*record.Deploy
-	lines     []string // "/refship/config 7"
-	already   bool
-	unchanged bool
-	forced    bool
-	commits   int
-}
-
-func (r *run) results() results {
-	var all results
-	for _, d := range r.deliveries {
-		switch {
-		case d.published:
-			all.published = append(all.published, d.deploy)
-			all.lines = append(all.lines, fmt.Sprintf("%s %d", d.target.Namespace, d.deploy.ID))
-			all.forced = all.forced || d.deploy.Record.Forced
-			all.commits += d.deploy.Record.Commits
-		case d.idle():
-			all.already = all.already || d.verdict.Already
-			all.unchanged = all.unchanged || d.verdict.Same
-		}
+// alreadyDeployed says that a deploy is of this hash, or has come after it in its line.
+func alreadyDeployed(hash record.Hash, d *record.Deploy, ns record.Namespace) string {
+	if d.Hash != hash {
+		return fmt.Sprintf("%s is already deployed within %d of %s, %s", hash.Short(), d.ID, ns, d.Hash.Short())
 	}
-	return all
+	by := ""
+	if d.Record == nil { // only mgmt writes those
+		by = ", by mgmt"
+	}
+	return fmt.Sprintf("%s is already deployed as %d of %s%s", hash.Short(), d.ID, ns, by)
 }

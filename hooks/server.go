@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy/git"
 	"refship/deploy/text"
+	"refship/hooks/output"
 	"refship/hooks/socket"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	}
 	key := sha256.Sum256([]byte(token))
 	x := &Session{push: s.newPush(p.Repository, p.Dir), asked: p, env: env}
-	x.push.client = p.Client
+	x.push.client, x.push.nice = p.Client, p.Nice
 	x.forget = func() {
 		s.end(x.push.id)
 		s.mu.Lock()
@@ -102,13 +103,13 @@ func (s *Server) find(token string) *Session {
 }
 
 // answer answers one hook.
-func (s *Server) answer(ctx context.Context, req *socket.Request, say func(string) error) byte {
-	out := &output{every: s.every, send: say}
+func (s *Server) answer(ctx context.Context, req *socket.Request, send func(string) error) byte {
+	out := &output.Output{Every: s.every, Send: send}
 	x := s.find(req.Token())
 	if x == nil || !x.enter(req.Hook()) {
 		s.cfg.Log.WarnContext(ctx, "hook without a push", "hook", text.Clip(req.Hook()))
-		out.line("refused: no running push has this token for %q", text.Clip(req.Hook()))
-		out.line("hint: push again, through the server")
+		out.Line("refused: no running push has this token for %q", text.Clip(req.Hook()))
+		out.Line("hint: push again, through the server")
 		return 1
 	}
 	defer x.handlers.Done()

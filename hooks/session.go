@@ -3,11 +3,13 @@ package hooks
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/output"
 	"refship/hooks/socket"
 	"refship/keys"
 )
@@ -19,6 +21,7 @@ type Push struct {
 	Key        *keys.Key       // what authenticated; once the push has begun to send, what Began says
 	Address    string          // of the client, for the log
 	Client     context.Context // ends when the client is gone; nil: it is not known. Only a target's check ends with it
+	Nice       int             // of the git that reads what is pushed, in steps of git.Lower
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
 	// changed or removed later does not stop it. nil: the push has not begun, or the key was not known any more.
 	Began func() (key *keys.Key, may bool)
@@ -46,15 +49,23 @@ type Outcome struct {
 	Refused    error // why pre-receive refused
 	Updates    []git.RefUpdate
 	Published  []*record.Deploy
+	Unmoved    []string // refs that git did not move after pre-receive had accepted the push: Late tells that, not why
 	Late       []string // lines for the client that End itself has to say, "refship: …" without a newline
 	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
+	// NotDeployed are those refs, and the first error of each: git's report must not say that all is well with them.
+	NotDeployed map[string]error
 }
 
 // Env are the variables that receive-pack needs so that its hooks find the server.
 func (x *Session) Env() []string { return x.env }
 
+// PusherOf says who deploys with a key that authenticated an SSH connection to refship's own server.
+func PusherOf(key *keys.Key) record.Pusher {
+	return record.Pusher{Name: key.Name, Key: key.Fingerprint(), Via: "ssh"}
+}
+
 // identify says whose the push is.
-func (x *Session) identify(key *keys.Key) { x.push.key, x.push.who = key, PusherOf(key) }
+func (x *Session) identify(key *keys.Key) { x.push.Key, x.push.Who = key, PusherOf(key) }
 
 // enter admits each hook once, post-receive only after a pre-receive that accepted.
 func (x *Session) enter(hook string) bool {
@@ -80,7 +91,7 @@ func (x *Session) enter(hook string) bool {
 }
 
 // preReceive gives the hook's exit status.
-func (x *Session) preReceive(ctx context.Context, req *socket.Request, out *output) byte {
+func (x *Session) preReceive(ctx context.Context, req *socket.Request, out *output.Output) byte {
 	if err := x.push.preReceive(ctx, req.Vars, req.Input, out); err != nil {
 		x.outcome.Refused = err
 		return 1
@@ -93,41 +104,47 @@ func (x *Session) preReceive(ctx context.Context, req *socket.Request, out *outp
 
 // postReceive publishes what belongs to the refs that moved, and gives the hook's exit status. It is not bound to the
 // hook's connection: once git has moved a ref, its deploy is published even if the client does not hear of it.
-func (x *Session) postReceive(req *socket.Request, out *output) byte {
+func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 	p := x.push
 	p.step("post-receive-start")
 	moved, err := git.ParseUpdates(req.Input)
 	if err != nil {
-		out.line("pushed, not deployed: %v", err)
+		out.Line("pushed, not deployed: %v", err)
 		return 1 // End looks at the refs themselves
 	}
 	p.tellStored(moved, out)
 	if p.intent == nil {
 		return 0
 	}
-	status := byte(0)
 	p.run.out = out
 	for _, d := range p.run.open() {
-		if !hasMoved(moved, p.updateOf(d)) {
+		wanted := p.updateOf(d)
+		if slices.ContainsFunc(moved, func(u git.RefUpdate) bool { return u.Ref == wanted.Ref && u.New == wanted.New }) {
+			x.finish(d)
+		} else {
 			p.abandon(d)
-			continue
-		}
-		if err := p.finish(d); err != nil {
-			x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-			status = 1
 		}
 	}
-	return status
+	if x.outcome.Undeployed != nil {
+		return 1
+	}
+	return 0
 }
 
-// hasMoved tells whether git moved the ref as pre-receive was told.
-func hasMoved(moved []git.RefUpdate, u git.RefUpdate) bool {
-	for _, m := range moved {
-		if m.Ref == u.Ref && m.New == u.New {
-			return true
-		}
+func (x *Session) finish(d *delivery) {
+	if err := x.push.finish(d); err != nil {
+		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
+		x.notDeployed(d, err)
 	}
-	return false
+}
+
+func (x *Session) notDeployed(d *delivery, err error) {
+	if x.outcome.NotDeployed == nil {
+		x.outcome.NotDeployed = make(map[string]error)
+	}
+	if x.outcome.NotDeployed[d.target.Ref] == nil {
+		x.outcome.NotDeployed[d.target.Ref] = err
+	}
 }
 
 // End is called after receive-pack has ended, however it ended: it waits for a hook that still runs, publishes what
@@ -147,16 +164,16 @@ func (x *Session) End(ctx context.Context) Outcome {
 	if key, _ := x.asked.Began(); key != nil { // no hook may have asked
 		x.identify(key)
 	}
-	x.outcome.Reached, x.outcome.Updates = reached, p.updates
+	x.outcome.Reached, x.outcome.Updates = reached, p.Updates
 	if p.intent != nil {
 		x.finishLate()
 	}
 	if p.run != nil {
 		p.run.releaseAll(p.publishing)
-		x.outcome.Published = p.run.results().published
+		x.outcome.Published = resultsOf(p.run.deliveries).published
 	}
 	if x.accepted {
-		p.engine.dropSuperseded(p.publishing, p.repository, p.gitDir)
+		p.engine.dropSuperseded(p.publishing, p.Repository, p.GitDir)
 	}
 	x.report(ctx)
 	return x.outcome
@@ -169,7 +186,7 @@ func (x *Session) finishLate() {
 	if len(left) == 0 {
 		return
 	}
-	p.run.out = &output{send: func(line string) error {
+	p.run.out = &output.Output{Send: func(line string) error {
 		x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line))
 		return nil
 	}}
@@ -177,21 +194,22 @@ func (x *Session) finishLate() {
 	for _, d := range left {
 		refs = append(refs, d.target.Ref)
 	}
-	now, err := git.ReadRefs(p.publishing, p.gitDir, refs)
+	now, err := git.ReadRefs(p.publishing, p.GitDir, refs)
 	if err != nil {
 		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		p.run.out.lines(p.undeployed(left[0].target, err))
+		for _, d := range left {
+			x.notDeployed(d, err)
+		}
+		p.run.out.Lines(p.engine.undeployed(p.Repository, left[0].target, err))
 		return
 	}
 	for _, d := range left {
 		if now[d.target.Ref] != p.updateOf(d).New {
 			p.abandon(d)
-			p.run.out.line("%s did not move: nothing was deployed", d.target.Ref)
-			p.run.out.line("hint: git says why; a shallow clone is made whole by: git fetch --unshallow")
+			p.run.out.Line("%s did not move: nothing was deployed", d.target.Ref)
+			x.outcome.Unmoved = append(x.outcome.Unmoved, d.target.Ref)
 			continue
 		}
-		if err := p.finish(d); err != nil {
-			x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		}
+		x.finish(d)
 	}
 }

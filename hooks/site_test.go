@@ -3,13 +3,14 @@ package hooks_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
+	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks"
@@ -43,7 +46,8 @@ type site struct {
 	wait    func()
 }
 
-var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files}
+var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config",
+	Frontend: record.Files}
 
 func newSite(t testing.TB, targets ...target.Target) *site {
 	t.Helper()
@@ -60,8 +64,15 @@ func newSiteOn(t testing.TB, client *clientv3.Client, targets ...target.Target) 
 	}
 	s.faults = newFaultKV(s.client.KV)
 	s.client.KV = s.faults
-	s.store = deploy.NewStore(s.client, time.Minute, slog.New(s.journal))
+	room := new(disk.Room)
+	s.store = deploy.NewStore(s.client, deploy.Config{
+		LeaseTTL: time.Minute, Log: slog.New(s.journal), EtcdDir: dir, Room: room,
+	})
 	t.Cleanup(func() {
+		var full *disk.FullError
+		if err := room.Share(filepath.Dir(dir)).Take(1 << 60); !errors.As(err, &full) || full.Taken != 0 {
+			t.Errorf("at the end room is still taken: %v", err)
+		}
 		if err := s.store.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("close store: %v", err)
 		}
@@ -168,6 +179,7 @@ type result struct {
 	said    string   // git push's standard error
 	lines   []string // of refship
 	outcome hooks.Outcome
+	log     map[string]any // the log's line about the push
 }
 
 func (p *pusher) begin() *hooks.Session {
@@ -182,8 +194,8 @@ func (p *pusher) begin() *hooks.Session {
 	return session
 }
 
-// wrapper writes the script that git push runs as receive-pack, in the way gitserver runs it. A shell reads it: a file that
-// was just written cannot be executed as long as a child that another goroutine forks meanwhile has it open.
+// wrapper writes the script that git push runs as receive-pack, in the way gitserver runs it. A shell reads it: a file
+// that was just written cannot be executed as long as a child that another goroutine forks meanwhile has it open.
 func (p *pusher) wrapper(session *hooks.Session) string {
 	p.Helper()
 	f, err := os.CreateTemp(p.dir, "receive-*.sh")
@@ -194,7 +206,8 @@ func (p *pusher) wrapper(session *hooks.Session) string {
 	p.mu.Lock()
 	p.pid = pid
 	p.mu.Unlock()
-	fmt.Fprintf(f, "#!/bin/sh\necho $$ >'%s'\nexec env -i PATH=\"$PATH\" HOME='%s' LC_ALL=C GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null %s "+
+	fmt.Fprintf(f, "#!/bin/sh\necho $$ >'%s'\nexec env -i PATH=\"$PATH\" HOME='%s' LC_ALL=C GIT_CONFIG_NOSYSTEM=1 "+
+		"GIT_CONFIG_GLOBAL=/dev/null %s "+
 		"git -c core.hooksPath='%s' -c receive.unpackLimit=1 -c core.fsync=committed,reference -c receive.autogc=false "+
 		"-c receive.advertisePushOptions=true receive-pack \"$@\"\n",
 		pid, p.dir, strings.Join(session.Env(), " "), p.server.HooksPath())
@@ -229,6 +242,11 @@ func (p *pusher) push(refs ...string) result {
 	for line := range strings.Lines(r.said) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "remote: refship: "); ok {
 			r.lines = append(r.lines, strings.TrimSpace(text))
+		}
+	}
+	for _, line := range p.journal.About("push") {
+		if line["user"] == p.key.Name { // others may push at the same time
+			r.log = line
 		}
 	}
 	p.Logf("push %q: %v\n%s", refs, err, r.said)
@@ -306,15 +324,7 @@ func (p *pusher) killClient() {
 // dump is all that etcd holds.
 func (s *site) dump() map[string]string {
 	s.Helper()
-	resp, err := s.client.Get(context.Background(), "\x00", clientv3.WithFromKey())
-	if err != nil {
-		s.Fatal(err)
-	}
-	all := make(map[string]string)
-	for _, kv := range resp.Kvs {
-		all[string(kv.Key)] = string(kv.Value)
-	}
-	return all
+	return fixture.Dump(s.TB, s.client)
 }
 
 // refs are all refs of the served repository.
@@ -351,19 +361,143 @@ func (s *site) settled() {
 	}
 }
 
-func (r result) wants(t testing.TB, ok bool, lines ...string) {
+// ended wants a push that git took, or not, with this result in the log, and with these deploys: their ids, in the
+// order of their namespaces.
+func (r result) ended(t testing.TB, ok bool, result string, ids ...record.ID) {
 	t.Helper()
-	if r.ok != ok {
-		t.Errorf("push succeeded: %v, want %v\n%s", r.ok, ok, r.said)
+	var published []record.ID
+	for _, d := range r.outcome.Published {
+		published = append(published, d.ID)
 	}
+	if r.ok != ok || r.log["result"] != result || !slices.Equal(published, ids) {
+		t.Errorf("push succeeded: %v, want %v; it is %v, want %q; deploys are %v, want %v; refused by %v, not deployed: "+
+			"%v\n%s",
+			r.ok, ok, r.log["result"], result, published, ids, r.outcome.Refused, r.outcome.Undeployed, r.said)
+	}
+}
+
+// published wants a push whose refs moved and were deployed.
+func (r result) published(t testing.TB, ids ...record.ID) {
+	t.Helper()
+	r.ended(t, true, "deployed", ids...)
+}
+
+// refused wants a push that was refused, with as many refusals as there are reasons, each of this kind; see
+// fixture.WantReason.
+func (r result) refused(t testing.TB, kind fault.Kind, reasons ...string) {
+	t.Helper()
+	r.ended(t, false, "refused")
+	all := refusals(r.outcome.Refused)
+	if len(all) != len(reasons) || !r.outcome.Reached {
+		t.Errorf("pre-receive was called: %v; want %d refusals: %v", r.outcome.Reached, len(reasons), r.outcome.Refused)
+		return
+	}
+	for i, err := range all {
+		fixture.WantReason(t, kind, err, reasons[i])
+	}
+}
+
+// conflicts wants a push that was refused for these heads, "NAMESPACE ID", and for nothing else.
+func (r result) conflicts(t testing.TB, heads ...string) {
+	t.Helper()
+	r.ended(t, false, "refused")
+	var got []string
+	for _, err := range refusals(r.outcome.Refused) {
+		var conflict *deploy.ConflictError
+		if errors.As(err, &conflict) {
+			got = append(got, fmt.Sprint(conflict.Namespace, " ", conflict.Head.ID))
+		} else {
+			got = append(got, fmt.Sprint(err))
+		}
+	}
+	if !slices.Equal(got, heads) {
+		t.Errorf("refused for %q, want %q", got, heads)
+	}
+}
+
+// heldReason is that of a chain on hold by nobody in particular.
+const heldReason = "chain-held /refship/config"
+
+// undeployed wants a push whose ref moved, and whose deploy was not published; see fixture.WantReason.
+func (r result) undeployed(t testing.TB, kind fault.Kind, reason string) {
+	t.Helper()
+	r.ended(t, true, "not deployed")
+	fixture.WantReason(t, kind, r.outcome.Undeployed, reason)
+}
+
+// ops is a user that asks for deploys.
+var ops = record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
+
+// ask asks for the deploy of a target, "" for all, as ops, and gives what was told.
+func (s *site) ask(target string) (said []string, err error) {
+	err = s.server.Deploy(context.Background(), nil, "config", s.bare, target, ops,
+		func(line string) { said = append(said, line) })
+	return said, err
+}
+
+// asked is ask where it has to go well, with this result and these deploys, "NAMESPACE ID", in the log.
+func (s *site) asked(target, result string, deploys ...string) (said []string) {
+	s.Helper()
+	said, err := s.ask(target)
+	line := s.last("deploy")
+	if err != nil || line["result"] != result || !slices.Equal(line["deploys"].([]string), deploys) {
+		s.Errorf("deploy is %v, %q, want %q, %q; %v; said %q", line["result"], line["deploys"], result, deploys, err, said)
+	}
+	return said
+}
+
+// reconcile wants Reconcile to go well and to publish these deploys for dead pushes, and gives what was told.
+func (s *site) reconcile(exclusive bool, ids ...record.ID) (said []string) {
+	s.Helper()
+	before := len(s.journal.About("reconcile"))
+	said, err := s.server.Reconcile(context.Background(), "config", s.bare, exclusive)
+	var published []record.ID
+	for _, line := range s.journal.About("reconcile")[before:] {
+		if line["already"] == false {
+			published = append(published, line["deploy"].(record.ID))
+		}
+	}
+	if err != nil || !slices.Equal(published, ids) {
+		s.Errorf("published %v, want %v; %v; said %q", published, ids, err, said)
+	}
+	return said
+}
+
+// last is the last line of the log with this message.
+func (s *site) last(message string) map[string]any {
+	s.Helper()
+	lines := s.journal.About(message)
+	if len(lines) == 0 {
+		s.Fatalf("no %q in the log", message)
+	}
+	return lines[len(lines)-1]
+}
+
+// lastPush is the log line of the last push.
+func (s *site) lastPush() map[string]any {
+	s.Helper()
+	return s.last("push")
+}
+
+// refusals are those that an error joins.
+func refusals(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	return []error{err}
+}
+
+// says wants lines with these texts, in this order: a story that no kind tells.
+func (r result) says(t testing.TB, texts ...string) {
+	t.Helper()
 	at := 0
 	for _, l := range r.lines {
-		for at < len(lines) && strings.Contains(l, lines[at]) {
+		for at < len(texts) && strings.Contains(l, texts[at]) {
 			at++
 		}
 	}
-	if at < len(lines) {
-		t.Errorf("no line with %q (in this order: %q) in\n%s", lines[at], lines, r.said)
+	if at < len(texts) {
+		t.Errorf("no line with %q (in this order: %q) in\n%s", texts[at], texts, r.said)
 	}
 }
 
@@ -387,14 +521,3 @@ func (r *reports) take() []hooks.Report {
 	r.all = nil
 	return all
 }
-
-// untimed takes out of lines how long a deploy took.
-func untimed(lines []string) []string {
-	var all []string
-	for _, line := range lines {
-		all = append(all, took.ReplaceAllString(line, "published: "))
-	}
-	return all
-}
-
-var took = regexp.MustCompile(`published in [0-9a-z .]+: `)

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/fault"
+	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -45,16 +46,14 @@ func TestStatus(t *testing.T) {
 		"  hint   push it: git push REMOTE BRANCH:refs/heads/main")
 	laptop := s.user("laptop")
 	first := s.git(s.work, "rev-parse", "HEAD")
-	laptop.with("deploy.skip").push("main").wants(t, true)
+	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
 	s.wantStatus(
 		"default: main → /refship/config",
 		"  ref    "+first,
 		"  head   no deploy yet",
 		"  state  no deploy yet",
 		"  hint   deploy it with: ssh HOST deploy config:default")
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops"}, func(string) {}); err != nil {
-		t.Fatal(err)
-	}
+	s.asked("", "deployed", "/refship/config 1")
 	s.wantStatus(
 		"default: main → /refship/config",
 		"  ref    "+first,
@@ -63,7 +62,7 @@ func TestStatus(t *testing.T) {
 
 	s.commit("a.txt", "two\n")
 	second := s.commit("a.txt", "three\n")
-	laptop.with("deploy.skip").push("main").wants(t, true)
+	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
 	s.wantStatus(
 		"default: main → /refship/config",
 		"  ref    "+second,
@@ -71,13 +70,17 @@ func TestStatus(t *testing.T) {
 		"  state  ahead by 2 commits",
 		"  hint   deploy it with: ssh HOST deploy config:default")
 	third, _ := s.leaveBehind(laptop, "four\n")
-	s.put("/refship/config/refship/hold", `{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
-	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "carol", Repository: "config", Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
+	s.put("/refship/config/refship/hold",
+		`{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
+	lock, err := s.chain("/refship/config").Lock(t.Context(), record.Holder{User: "carol", Repository: "config",
+		Ref: "refs/heads/main", Host: "h"}, time.Second, func(record.Holder, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := s.status(); !strings.Contains(text, "  ref    "+third+"\n") || !strings.Contains(text, "  state  ahead by 3 commits\n") ||
-		!regexp.MustCompile(`\n  hold   held by bob \(on h\) since TIME, .* ago: wait for the database\n`).MatchString(text) ||
+	if text := s.status(); !strings.Contains(text, "  ref    "+third+"\n") ||
+		!strings.Contains(text, "  state  ahead by 3 commits\n") ||
+		!regexp.MustCompile(`\n  hold   held by bob \(on h\) since TIME, .* ago: wait for the database\n`).MatchString(
+			text) ||
 		!strings.Contains(text, "  lock   locked by carol (refs/heads/main of config, on h) since TIME\n") ||
 		!strings.Contains(text, "  push   a push that was broken off waits to be deployed\n") ||
 		!strings.Contains(text, "  hint   nothing is deployed while the chain is held\n") {
@@ -87,10 +90,8 @@ func TestStatus(t *testing.T) {
 		t.Error(err)
 	}
 	s.del("/refship/config/refship/hold")
-	laptop.push("+main~1:refs/heads/other").wants(t, true)
-	if _, err := s.server.Reconcile(t.Context(), "config", s.bare, false); err != nil {
-		t.Error(err)
-	}
+	laptop.push("+main~1:refs/heads/other").ended(t, true, "stored")
+	s.reconcile(false, 2)
 
 	s.git(s.bare, "update-ref", "refs/heads/main", second)
 	s.wantStatus(
@@ -106,7 +107,8 @@ func TestStatus(t *testing.T) {
 		"  ref    "+aside,
 		"  head   "+third+", deploy 2 by laptop, AGO",
 		"  state  diverged",
-		"  hint   merge "+short(third)+" or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'")
+		"  hint   merge "+short(third)+
+			" or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'")
 	s.settled()
 }
 
@@ -120,7 +122,7 @@ func TestStatusOfSeveralTargets(t *testing.T) {
 		}
 	}
 	first := s.commit("www/index.html", "hello\n")
-	s.user("laptop").push("main").wants(t, true)
+	s.user("laptop").push("main").published(t, 1, 1)
 	next := s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main")
 	s.wantStatus(
@@ -138,9 +140,7 @@ func TestStatusOfSeveralTargets(t *testing.T) {
 	s.put("/refship/config/deploy/1/record", "{}")
 	var text bytes.Buffer
 	err := s.server.WriteStatus(t.Context(), &text, "config", s.bare)
-	if err == nil || !strings.Contains(err.Error(), "read status of default: verify /refship/config/deploy/1/record") {
-		t.Errorf("error is %v", err)
-	}
+	fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/record", "")
 	if !strings.Contains(text.String(), "  state  unknown\n") || !strings.Contains(text.String(), "  state  equal\n") {
 		t.Errorf("status is\n%s", text.String())
 	}
@@ -156,37 +156,38 @@ func TestLogOfATarget(t *testing.T) {
 		err := s.server.WriteLog(t.Context(), &text, "config", s.bare, target, limit)
 		return text.String(), err
 	}
-	want := func(target, says, hint string) {
+	want := func(target, advice string) { // it names the targets that there are
 		t.Helper()
 		text, err := log(target, 0)
-		if !fault.Is(err, fault.Refused) || err.Error() != says || fault.RemedyOf(err) != hint || text != "" {
-			t.Errorf("error is %v (%s), log is %q", err, fault.RemedyOf(err), text)
+		if fixture.WantFault(t, fault.Refused, err, target, advice); text != "" {
+			t.Errorf("log is %q", text)
 		}
 	}
 	if text, err := log("", 0); err != nil || text != "config has no target\n" {
 		t.Errorf("log is %q, %v", text, err)
 	}
-	want("x", `config has no target "x"`, "it has no target yet")
+	want("x", "target-none")
 	www := files("www", "refs/heads/main", "www")
 	if err := target.AddTarget(t.Context(), s.bare, www); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := log("", 0); err != nil || text != "/refship/www has no deploys yet\n" {
+	if text, err := log("", 0); err != nil || text != "/refship/www has no deploy yet\n" {
 		t.Errorf("log is %q, %v", text, err)
 	}
 	if err := target.AddTarget(t.Context(), s.bare, defaultTarget); err != nil {
 		t.Fatal(err)
 	}
-	want("", "config has 2 targets, each with a log of its own", "name one: config:TARGET, which is one of: default, www")
-	want("x", `config has no target "x"`, "its targets: default, www")
+	want("", "default, www")
+	want("x", "default, www")
 	laptop := s.user("laptop")
 	first := s.commit("www/index.html", "hello\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 1, 1)
 	second := s.commit("a.txt", "one\n")
-	laptop.push("main").wants(t, true)
+	laptop.push("main").published(t, 2)
 	text, err := log("default", 0)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[0], "2  "+short(second)) || !strings.HasPrefix(lines[1], "1  "+short(first)) {
+	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[0], "2  "+short(second)) ||
+		!strings.HasPrefix(lines[1], "1  "+short(first)) {
 		t.Errorf("log is %q, %v", text, err)
 	}
 	if text, err := log("default", 1); err != nil || text != lines[0]+"\n" && strings.Count(text, "\n") != 1 {
@@ -210,39 +211,45 @@ func TestDeployOneTarget(t *testing.T) {
 		s.put("/refship/config/refship/hold", "not now")
 		s.put("/refship/site/refship/hold", "not now")
 	})
-	laptop.push("main", "main:site").wants(t, true, "pushed, not deployed: publish to /refship/config", "pushed, not deployed: publish to /refship/site")
+	r := laptop.push("main", "main:site")
+	r.undeployed(t, fault.Conflict, heldReason)
+	if all := refusals(r.outcome.Undeployed); len(all) != 2 {
+		t.Errorf("not deployed: %q", all)
+	}
 	s.del("/refship/config/refship/hold")
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "site", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { t.Errorf("said %q", l) })
-	if err == nil || strings.Count(err.Error(), "/refship/site is on hold") != 1 {
-		t.Errorf("error is %v, which names the hold not once", err)
+	said, err := s.ask("site")
+	fixture.WantReason(t, fault.Conflict, err, "chain-held /refship/site")
+	if err == nil || strings.Count(err.Error(), "/refship/site is on hold") != 1 || said != nil {
+		t.Errorf("error is %v, which names the hold not once; said %q", err, said)
 	}
 	s.del("/refship/site/refship/hold")
 
-	var said []string
-	ask := func(target string) error {
-		said = nil
-		return s.server.Deploy(t.Context(), nil, "config", s.bare, target, record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { said = append(said, l) })
+	said, err = s.ask("nothing")
+	if fixture.WantFault(t, fault.Refused, err, `"nothing"`, "default, site"); said != nil {
+		t.Errorf("said %q", said)
 	}
-	if err := ask("nothing"); !fault.Is(err, fault.Refused) || err.Error() != `config has no target "nothing"` || fault.RemedyOf(err) != "its targets: default, site" || said != nil {
-		t.Errorf("error is %v, said %q", err, said)
+	if said := s.asked("site", "deployed", "/refship/site 1"); len(said) != 2 {
+		t.Errorf("said %q", said)
 	}
-	if err := ask("site"); err != nil || len(said) != 2 || !strings.Contains(said[0], "left by a push of laptop: deploy 1 published in ") {
-		t.Errorf("said %q, %v", said, err)
+	if rec := s.record("/refship/site"); rec.Pusher.Name != "laptop" {
+		t.Errorf("record is %+v", rec)
 	}
-	if diff := cmp.Diff(map[string]string{"site": head, "default": ""}, map[string]string{"site": s.heads(site)["site"], "default": s.heads(defaultTarget)["default"]}); diff != "" {
+	if diff := cmp.Diff(map[string]string{"site": head, "default": ""},
+		map[string]string{"site": s.heads(site)["site"], "default": s.heads(defaultTarget)["default"]}); diff != "" {
 		t.Errorf("heads (-want +got):\n%s", diff)
 	}
 	if w := s.promised(); len(w.Deploys) != 1 {
 		t.Errorf("promised is %+v", w)
 	}
-	if err := ask(""); err != nil || s.heads(defaultTarget)["default"] != head {
-		t.Errorf("said %q, %v", said, err)
+	if s.asked("", "deployed", "/refship/config 1"); s.heads(defaultTarget)["default"] != head {
+		t.Error("the other target is not deployed")
 	}
 	if rec := s.record("/refship/config"); rec.Pusher.Name != "laptop" || rec.Kind != record.KindPush {
 		t.Errorf("record is %+v", rec)
 	}
 	s.settled()
-	resp, err := s.client.Get(context.Background(), "/refship/site/deploy/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	resp, err := s.client.Get(context.Background(), "/refship/site/deploy/", clientv3.WithPrefix(),
+		clientv3.WithCountOnly())
 	if err != nil || resp.Count != 3 {
 		t.Errorf("%d keys, %v", resp.Count, err)
 	}

@@ -24,29 +24,31 @@ func (s *site) heads(targets ...target.Target) map[string]string {
 }
 
 func files(name, ref, path string) target.Target {
-	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name), Frontend: record.Files}
+	return target.Target{Name: name, Ref: ref, Path: path, Namespace: record.Namespace("/refship/" + name),
+		Frontend: record.Files}
 }
 
-// Many targets, on one ref and on several: each line names its namespace, all are published, and one refusal refuses all.
+// Many targets, on one ref and on several: each line names its namespace, all are published, and one refusal refuses
+// all.
 func TestSeveralTargets(t *testing.T) {
-	whole, www, other := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"), files("other", "refs/heads/other", "")
+	whole, www, other := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"),
+		files("other", "refs/heads/other", "")
 	all := []target.Target{whole, www, other}
 	s := newSite(t, all...)
 	laptop := s.user("laptop").may("force:*")
 	s.commit("www/index.html", "hello\n")
 	first := s.commit("a.txt", "one\n")
-	for _, atomic := range []bool{false, true} {
+	for i, atomic := range []bool{false, true} {
+		id := record.ID(i + 1)
 		if atomic {
 			laptop.args = []string{"--atomic"}
 			first = s.commit("www/index.html", "again\n")
 		}
-		r := laptop.push("main", "main:other", "main:refs/heads/third")
-		r.wants(t, true, "/refship/other: config other ", "/refship/whole: config main ", "/refship/www: config main ",
-			"refs/heads/third stored, not deployed", "/refship/other: deploy ", "/refship/whole: deploy ", "/refship/www: deploy ")
+		laptop.push("main", "main:other", "main:refs/heads/third").published(t, id, id, id)
 		if diff := cmp.Diff(map[string]string{"whole": first, "www": first, "other": first}, s.heads(all...)); diff != "" {
 			t.Errorf("heads (-want +got):\n%s", diff)
 		}
-		if line := s.lastPush(); len(line["deploys"].([]string)) != 3 || line["result"] != "deployed" ||
+		if line := s.lastPush(); len(line["deploys"].([]string)) != 3 ||
 			!cmp.Equal(line["namespaces"], []string{"/refship/other", "/refship/whole", "/refship/www"}) {
 			t.Errorf("log line is %v", line)
 		}
@@ -58,9 +60,9 @@ func TestSeveralTargets(t *testing.T) {
 	s.git(s.work, "commit", "-q", "-m", "without www")
 	s.unchanged(func() {
 		laptop.args = nil
-		laptop.push("main", "main:other").wants(t, false, "refused: ", `"www"`, "hint: ")
+		laptop.push("main", "main:other").refused(t, fault.Refused, "path-missing config www")
 		laptop.args = []string{"--atomic"}
-		laptop.push("main:other", "main").wants(t, false, "refused: ", `"www"`, "hint: ")
+		laptop.push("main:other", "main").refused(t, fault.Refused, "path-missing config www")
 	})
 	s.git(s.work, "reset", "-q", "--hard", first)
 
@@ -68,12 +70,15 @@ func TestSeveralTargets(t *testing.T) {
 	s.diverge("aside", "two\n")
 	s.commit("www/index.html", "aside\n")
 	s.unchanged(func() {
-		r := laptop.push("+aside:main", "+aside:other")
-		r.wants(t, false, "refused: /refship/other is at deploy 2", "refused: /refship/whole is at deploy 2", "refused: /refship/www is at deploy 2")
+		laptop.push("+aside:main", "+aside:other").conflicts(t, "/refship/other 2", "/refship/whole 2", "/refship/www 2")
 	})
-	laptop.with("deploy.force", "deploy.reason=all of it").push("+aside:main", "+aside:other").wants(t, true,
-		"/refship/other: warning: forced over deploy 2", "/refship/whole: warning: forced over deploy 2", "/refship/www: warning: forced over deploy 2",
-		"/refship/other: deploy 3", "/refship/whole: deploy 3", "/refship/www: deploy 3")
+	r := laptop.with("deploy.force", "deploy.reason=all of it").push("+aside:main", "+aside:other")
+	r.published(t, 3, 3, 3)
+	for _, d := range r.outcome.Published {
+		if !d.Record.Forced {
+			t.Errorf("record is %+v", d.Record)
+		}
+	}
 }
 
 // A ref that git rejects, since somebody else moved it after the client had looked: only what moved is published, and
@@ -84,7 +89,7 @@ func TestStaleRefAmongSeveral(t *testing.T) {
 		s := newSite(t, main, other)
 		laptop := s.user("laptop")
 		first := s.commit("a.txt", "one\n")
-		laptop.push("main", "main:other").wants(t, true)
+		laptop.push("main", "main:other").published(t, 1, 1)
 		moved := s.commit("a.txt", "theirs\n")
 		s.git(s.work, "push", "-q", s.bare, moved+":refs/heads/there") // without hooks: the object is in the repository
 		next := s.commit("a.txt", "two\n")
@@ -96,15 +101,12 @@ func TestStaleRefAmongSeveral(t *testing.T) {
 		want := map[string]string{"whole": next, "other": first}
 		if atomic {
 			want["whole"] = first
-			r.wants(t, false)
-			if len(r.outcome.Published) != 0 || len(r.outcome.Late) == 0 || s.lastPush()["result"] != "not moved" {
-				t.Errorf("outcome is %+v, log line is %v", r.outcome, s.lastPush())
+			r.ended(t, false, "not moved")
+			if len(r.outcome.Late) == 0 {
+				t.Errorf("outcome is %+v", r.outcome)
 			}
 		} else {
-			r.wants(t, false, "/refship/whole: deploy 2 published")
-			if len(r.outcome.Published) != 1 || s.lastPush()["result"] != "deployed" {
-				t.Errorf("outcome is %+v, log line is %v", r.outcome, s.lastPush())
-			}
+			r.ended(t, false, "deployed", 2)
 		}
 		if diff := cmp.Diff(want, s.heads(main, other)); diff != "" {
 			t.Errorf("atomic %t: heads (-want +got):\n%s", atomic, diff)
@@ -122,14 +124,14 @@ func TestStaleForTheClient(t *testing.T) {
 	s := newSite(t, main, other)
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
-	laptop.push("main", "main:other").wants(t, true)
+	laptop.push("main", "main:other").published(t, 1, 1)
 	s.git(s.work, "push", "-q", s.bare, "+"+s.diverge("aside", "two\n")+":refs/heads/other")
 	s.git(s.work, "checkout", "-q", "main")
 	next := s.commit("a.txt", "three\n")
 	laptop.args = []string{"--atomic"}
-	s.unchanged(func() { laptop.push("main", "main:other").wants(t, false) })
+	s.unchanged(func() { laptop.push("main", "main:other").ended(t, false, "nothing") })
 	laptop.args = nil
-	laptop.push("main", "main:other").wants(t, false, "config main "+short(first)+" → "+short(next), "deploy 2 published")
+	laptop.push("main", "main:other").ended(t, false, "deployed", 2)
 	if diff := cmp.Diff(map[string]string{"whole": next, "other": first}, s.heads(main, other)); diff != "" {
 		t.Errorf("heads (-want +got):\n%s", diff)
 	}
@@ -140,24 +142,18 @@ func TestPathIsNotThere(t *testing.T) {
 	s := newSite(t, files("www", "refs/heads/main", "site/www"))
 	laptop := s.user("laptop")
 	for _, name := range []string{"README", "site/README"} {
-		at := s.commit(name, "read me\n")
-		s.unchanged(func() {
-			laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www", which the target www of config deploys`, "hint: path-missing config www")
-		})
+		s.commit(name, "read me\n")
+		s.unchanged(func() { laptop.push("main").refused(t, fault.Refused, "path-missing config www") })
 	}
-	at := s.commit("site/www", "a file\n")
-	s.unchanged(func() {
-		laptop.push("main").wants(t, false, "refused: commit "+short(at)+` has no directory "site/www"`)
-	})
+	s.commit("site/www", "a file\n")
+	s.unchanged(func() { laptop.push("main").refused(t, fault.Refused, "path-missing config www") })
 
-	laptop.with("deploy.skip").push("main").wants(t, true, "stored, not deployed: deploy.skip")
-	err := s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-	if !fault.Is(err, fault.Refused) || fixture.Advice(err) != "path-missing config www" {
-		t.Errorf("got %v", err)
-	}
+	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
+	_, err := s.ask("www")
+	fixture.WantReason(t, fault.Refused, err, "path-missing config www")
 	s.git(s.work, "rm", "-q", "site/www")
 	s.commit("site/www/index.html", "hello\n")
-	laptop.push("main").wants(t, true, "deploy 1 published")
+	laptop.push("main").published(t, 1)
 	s.settled()
 }
 
@@ -167,17 +163,12 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 	s := newSite(t, www)
 	laptop := s.user("laptop")
 	first := s.commit("www/index.html", "hello\n")
-	laptop.push("main").wants(t, true, "deploy 1 published")
+	laptop.push("main").published(t, 1)
 	next := s.commit("README", "read me\n")
 	before := s.dump()
-	said := "nothing below www changed: no deploy, /refship/www stays at deploy 1"
-	r := laptop.push("main")
-	r.wants(t, true, said)
-	if diff := cmp.Diff(before, s.dump()); diff != "" || s.ref("refs/heads/main") != next || len(r.outcome.Published) != 0 {
+	laptop.push("main").ended(t, true, "unchanged")
+	if diff := cmp.Diff(before, s.dump()); diff != "" || s.ref("refs/heads/main") != next {
 		t.Errorf("ref is at %s, etcd changed:\n%s", s.ref("refs/heads/main"), diff)
-	}
-	if line := s.lastPush(); line["result"] != "unchanged" {
-		t.Errorf("log line is %v", line)
 	}
 	s.settled()
 
@@ -189,10 +180,8 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Relation != deploy.RelationEqual {
 		t.Errorf("status is %+v, %v", all, err)
 	}
-	var lines []string
-	err = s.server.Deploy(t.Context(), nil, "config", s.bare, "www", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { lines = append(lines, l) })
-	if diff := cmp.Diff([]string{said}, lines); diff != "" || err != nil {
-		t.Errorf("said (-want +got), %v:\n%s", err, diff)
+	if said := s.asked("www", "unchanged"); len(said) != 1 {
+		t.Errorf("said %q", said)
 	}
 	if hash, id := s.head("/refship/www"); hash != first || id != 1 {
 		t.Errorf("chain is at %d %s", id, hash)
@@ -200,5 +189,8 @@ func TestNothingBelowThePathChanged(t *testing.T) {
 
 	// What changed below it in the end is deployed with all commits in between.
 	last := s.commit("www/index.html", "hello again\n")
-	laptop.push("main").wants(t, true, short(first)+" → "+short(last)+", 2 commits", "deploy 2 published")
+	laptop.push("main").published(t, 2)
+	if r := s.record("/refship/www"); string(r.Hash) != last || string(r.PreviousHash) != first || r.Commits != 2 {
+		t.Errorf("record is %+v", r)
+	}
 }

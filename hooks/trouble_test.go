@@ -1,6 +1,7 @@
 package hooks_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,14 +15,17 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 )
 
 // What etcd's client gives when something is wrong with etcd.
 var (
-	errDown     = status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 192.0.2.1:2379: connect: connection refused"`)
+	errDown = status.Error(codes.Unavailable,
+		`connection error: desc = "transport: Error while dialing: dial tcp 192.0.2.1:2379: connect: connection refused"`)
 	errNoLeader = rpctypes.ErrNoLeader
 	errFull     = rpctypes.ErrNoSpace
 	errDenied   = rpctypes.ErrPermissionDenied
@@ -63,36 +67,39 @@ type trouble struct {
 	at    string // the step at which it begins
 	rule  func(string) outage
 	ends  ending
-	says  string // once, if it is not deployed
-	hints string
+	cause error  // if it is not deployed
 	first string // what comes next without a restart: "push", "deploy" or, each in its turn, "both"
 }
 
 func troubles() []trouble {
-	const moved = "hint: the ref has moved; deploy it with: ssh HOST deploy config"
+	down, full, denied := etcd.ErrUnreachable, etcd.ErrFull, etcd.ErrDenied
 	return []trouble{ // the longest first
-		{"no leader before", "pre-receive-start", always(errNoLeader), unmoved, "etcd unreachable: etcdserver: no leader", "hint: ", "push"},
-		{"down under the lock", "locked", always(errDown), unmoved, "etcd unreachable: ", "hint: nothing listens there", "push"},
-		{"down from the upload to the end", "uploaded", always(errDown), undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "push"},
-		{"answer lost and down", "post-receive-start", answerLostAndDown, undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "deploy"},
-		{"down before", "pre-receive-start", always(errDown), unmoved, "refused: read head of /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
-		{"denied before", "pre-receive-start", always(errDenied), unmoved, "etcd denied: etcdserver: permission denied", "hint: grant the user's role", "both"},
-		{"down at the lock", "checked", always(errDown), unmoved, "lock /refship/config: etcd unreachable: ", "hint: nothing listens there", "push"},
-		{"lock's answer lost", "checked", once("lock", outage{after: errDown}), deployed, "", "", "both"},
-		{"down during the upload", "prepared", always(errDown), unmoved, "store in /refship/config: ", "hint: nothing listens there", "deploy"},
-		{"upload's answer lost", "prepared", once("upload", outage{after: errDown}), deployed, "", "", "both"},
-		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, "etcd full: ", "hint: free space", "both"},
-		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, "etcd denied: ", "hint: grant the user's role", "both"},
-		{"slow", "pre-receive-start", func(string) outage { return outage{delay: 300 * time.Millisecond} }, deployed, "", "", "push"},
-		{"very slow upload", "prepared", once("upload", outage{delay: 2200 * time.Millisecond}), deployed, "storing ", "", "deploy"},
-		{"down after the upload", "uploaded", once("publish", outage{before: errDown}), deployed, "", "", "both"},
-		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, "pushed, not deployed: publish to /refship/config: ", moved, "deploy"},
-		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, "etcd full: ", "hint: free space", "both"},
-		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, "etcd denied: ", "hint: grant the user's role", "both"},
-		{"leader lost at the publish", "post-receive-start", once("publish", outage{before: errNoLeader}), deployed, "", "", "both"},
-		{"publish's answer lost", "post-receive-start", once("publish", outage{after: errDown}), deployed, "", "", "both"},
-		{"full, it says, but published", "post-receive-start", once("publish", outage{after: errFull}), deployed, "", "", "both"},
-		{"down after the publish", "published", always(errDown), deployed, "", "", "push"},
+		{"no leader before", "pre-receive-start", always(errNoLeader), unmoved, down, "push"},
+		{"down under the lock", "locked", always(errDown), unmoved, down, "push"},
+		{"down from the upload to the end", "uploaded", always(errDown), undeployed, down, "push"},
+		{"answer lost and down", "post-receive-start", answerLostAndDown, undeployed, down, "deploy"},
+		{"down before", "pre-receive-start", always(errDown), unmoved, down, "push"},
+		{"denied before", "pre-receive-start", always(errDenied), unmoved, denied, "both"},
+		{"down at the lock", "checked", always(errDown), unmoved, down, "push"},
+		{"lock's answer lost", "checked", once("lock", outage{after: errDown}), deployed, nil, "both"},
+		{"down during the upload", "prepared", always(errDown), unmoved, down, "deploy"},
+		{"upload's answer lost", "prepared", once("upload", outage{after: errDown}), deployed, nil, "both"},
+		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, full, "both"},
+		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, denied, "both"},
+		{"slow", "pre-receive-start", func(string) outage { return outage{delay: 300 * time.Millisecond} }, deployed, nil,
+			"push"},
+		{"very slow upload", "prepared", once("upload", outage{delay: 2200 * time.Millisecond}), deployed, nil, "deploy"},
+		{"down after the upload", "uploaded", once("publish", outage{before: errDown}), deployed, nil, "both"},
+		{"lock lost before the upload", "prepared", func(string) outage { return outage{} }, deployed, nil, "both"},
+		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, down, "deploy"},
+		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, full, "both"},
+		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, denied, "both"},
+		{"leader lost at the publish", "post-receive-start", once("publish", outage{before: errNoLeader}), deployed, nil,
+			"both"},
+		{"publish's answer lost", "post-receive-start", once("publish", outage{after: errDown}), deployed, nil, "both"},
+		{"full, it says, but published", "post-receive-start", once("publish", outage{after: errFull}), deployed, nil,
+			"both"},
+		{"down after the publish", "published", always(errDown), deployed, nil, "push"},
 	}
 }
 
@@ -103,9 +110,9 @@ func answerLostAndDown(stage string) outage {
 	return outage{before: errDown}
 }
 
-// Whatever etcd does at whatever moment of a push: the ref is unmoved, or it is said that it moved; the trouble is named
-// once with its remedy; and without a restart the next push, or somebody who asks for the deploy, brings ref and chain
-// together, with one deploy for each commit.
+// Whatever etcd does at whatever moment of a push: the ref is unmoved, or it is said that it moved; the trouble is
+// named once with its remedy; and without a restart the next push, or somebody who asks for the deploy, brings ref and
+// chain together, with one deploy for each commit.
 func TestTroubleInEtcd(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -117,7 +124,7 @@ func TestTroubleInEtcd(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				s := newSite(t, defaultTarget)
 				commits := []string{s.commit("a.txt", "one\n")}
-				s.user("laptop").push("main").wants(t, true)
+				s.user("laptop").push("main").published(t, 1)
 				for _, way := range []string{"deploy", "push"} {
 					if c.first == way || c.first == "both" {
 						commits = append(commits, s.suffer(c)...)
@@ -125,7 +132,9 @@ func TestTroubleInEtcd(t *testing.T) {
 					}
 				}
 				commits = append(commits, s.commit("a.txt", "last\n"))
-				s.user("laptop").push("main").wants(t, true, "deploy ")
+				if r := s.user("laptop").push("main"); !r.ok || r.log["result"] != "deployed" {
+					t.Errorf("the last push is %v", r.log)
+				}
 				s.deployedOnce("/refship/config", commits...)
 				s.settled()
 			})
@@ -147,25 +156,32 @@ func (s *site) suffer(c trouble) []string {
 	})
 	r := laptop.push("main")
 	s.faults.heal()
-	var lines []string
-	for _, l := range []string{c.says, c.hints} {
-		if l != "" {
-			lines = append(lines, l)
-		}
-	}
-	r.wants(s, c.ends != unmoved, lines...)
-	if n := strings.Count(r.said, c.says); c.says != "" && c.ends != deployed && n != 1 {
-		s.Errorf("%q is said %d times\n%s", c.says, n, r.said)
-	}
 	want := next
-	if c.ends == unmoved {
+	switch c.ends {
+	case unmoved:
+		r.ended(s, false, "refused")
 		want = before
+	case undeployed:
+		r.ended(s, true, "not deployed")
+	case deployed:
+		if head, _ := s.head("/refship/config"); !r.ok || r.log["result"] != "deployed" || head != next {
+			s.Errorf("the push is %v, the chain at %s", r.log, head)
+		}
 	}
 	if s.ref("refs/heads/main") != want {
 		s.Errorf("the ref is at %s, want %s", s.ref("refs/heads/main"), want)
 	}
-	if refused, undone := r.outcome.Refused != nil, r.outcome.Undeployed != nil; refused != (c.ends == unmoved) || undone != (c.ends == undeployed) {
-		s.Errorf("outcome is %+v", r.outcome)
+	if err := cmp.Or(r.outcome.Refused, r.outcome.Undeployed); !errors.Is(err, c.cause) {
+		s.Errorf("ended with %v, want %v", err, c.cause)
+	} else if c.cause != nil {
+		reason := ""
+		if errors.Is(c.cause, etcd.ErrFull) {
+			reason = string(etcd.ReasonQuota)
+		}
+		fixture.WantReason(s, fault.KindOf(c.cause), err, reason)
+		if n := strings.Count(r.said, c.cause.Error()); n != 1 {
+			s.Errorf("%q is said %d times\n%s", c.cause, n, r.said)
+		}
 	}
 	return []string{next}
 }
@@ -175,9 +191,11 @@ func (s *site) recover(c trouble, way string) (commits []string) {
 	s.Helper()
 	if way == "push" {
 		commits = []string{s.commit("a.txt", "recovered from "+c.name+"\n")}
-		s.user("laptop").push("main").wants(s, true, "deploy ", short(commits[0]))
-	} else if err := s.server.Deploy(s.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(l string) { s.Log(l) }); err != nil {
-		s.Error(err)
+		if r := s.user("laptop").push("main"); !r.ok || r.log["result"] != "deployed" {
+			s.Errorf("the next push is %v", r.log)
+		}
+	} else if said, err := s.ask(""); err != nil {
+		s.Errorf("said %q, %v", said, err)
 	}
 	if head, _ := s.head("/refship/config"); head != s.ref("refs/heads/main") {
 		s.Errorf("chain is at %s, the ref at %s", head, s.ref("refs/heads/main"))
@@ -208,19 +226,21 @@ func (s *site) deployedOnce(ns record.Namespace, commits ...string) {
 // With several targets trouble is told once, and nobody waits for it several times.
 func TestTroubleWithSeveralTargets(t *testing.T) {
 	all := []string{"a", "b", "c"}
-	s := newSite(t, files("a", "refs/heads/main", ""), files("b", "refs/heads/main", ""), files("c", "refs/heads/main", ""))
+	s := newSite(t, files("a", "refs/heads/main", ""), files("b", "refs/heads/main", ""),
+		files("c", "refs/heads/main", ""))
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
 	s.journal.When("post-receive-start", func() { s.faults.breaks(always(errFull, "publish")) })
 	r := laptop.push("main")
 	s.faults.heal()
-	r.wants(t, true, "pushed, not deployed: publish to /refship/a: ", "etcd full", "pushed, not deployed: /refship/b was not attempted after the failure above", "pushed, not deployed: /refship/c was not attempted after the failure above")
-	if n := strings.Count(r.said, "etcd full"); n != 1 || r.outcome.Undeployed == nil {
+	r.undeployed(t, fault.Unavailable, string(etcd.ReasonQuota))
+	// No script can break etcd between two publishes: the words are told here.
+	r.says(t, "publish to /refship/a: ", "/refship/b was not attempted after the failure above",
+		"/refship/c was not attempted after the failure above")
+	if n := strings.Count(r.said, etcd.ErrFull.Error()); n != 1 || !errors.Is(r.outcome.Undeployed, etcd.ErrFull) {
 		t.Errorf("it is said %d times, outcome is %+v", n, r.outcome)
 	}
-	if err := s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {}); err != nil {
-		t.Error(err)
-	}
+	s.asked("", "deployed", "/refship/a 1", "/refship/b 1", "/refship/c 1")
 	for _, name := range all {
 		if at, id := s.head(record.Namespace("/refship/" + name)); at != head || id != 1 {
 			t.Errorf("%s is at %d %s", name, id, at)
@@ -243,7 +263,7 @@ func TestQuotaUsedUp(t *testing.T) {
 			laptop := s.user("laptop")
 			s.commit("a.txt", "one\n")
 			if leased {
-				laptop.push("main").wants(t, true)
+				laptop.push("main").published(t, 1)
 				s.commit("a.txt", "two\n")
 			}
 			var err error
@@ -255,15 +275,15 @@ func TestQuotaUsedUp(t *testing.T) {
 			}
 			before := s.ref("refs/heads/main")
 			r := laptop.push("main")
-			r.wants(t, false, "refused: this needs ", "alarm NOSPACE is on", "hint: free space in etcd")
-			if s.ref("refs/heads/main") != before || strings.Contains(r.said, "grant lease") || strings.Contains(r.said, "lock /refship") {
+			r.ended(t, false, "refused")
+			if s.ref("refs/heads/main") != before {
 				t.Errorf("the ref is at %s, was at %s", s.ref("refs/heads/main"), before)
 			}
+			const room = "this needs " // what the lock's or the lease's own error, of the same kind, does not say
+			fixture.WantFault(t, fault.Unavailable, r.outcome.Refused, room, "free space")
 			s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
-			err = s.server.Deploy(t.Context(), nil, "config", s.bare, "", record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
-			if err == nil || !strings.Contains(err.Error(), "this needs ") {
-				t.Errorf("error is %v", err)
-			}
+			_, err = s.ask("")
+			fixture.WantFault(t, fault.Unavailable, err, room, "free space")
 		})
 	}
 }

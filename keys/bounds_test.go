@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -23,15 +22,6 @@ func usable(name string, pub ssh.PublicKey) string {
 	return fmt.Sprintf("name=%q,allow=\"read:*\" %s\n", name, keyText(pub))
 }
 
-// allocated gives how many bytes fn allocates, all in all.
-func allocated(fn func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	fn()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 // TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps
 // nobody out whose line is good.
 func TestMonsters(t *testing.T) {
@@ -39,7 +29,7 @@ func TestMonsters(t *testing.T) {
 	alice, bob := fixture.PublicKey(), fixture.PublicKey()
 	for _, c := range []struct {
 		name, middle, message string
-		bad, bobs             int // LineErrors, and the line that bob has
+		bad, bobs             int // unusable lines, and the line that bob has
 	}{
 		{"a million lines of nonsense", strings.Repeat("x\n", lines), ":2: parse key", maxBad + 1, lines + 2},
 		{"a million comments", strings.Repeat("#\n", lines), "", 0, lines + 2},
@@ -68,7 +58,7 @@ func TestMonsters(t *testing.T) {
 					fmt.Sprintf(":%d: from here on %d more lines are not usable", maxBad+2, lines-maxBad), "")
 			}
 			start := time.Now()
-			used := allocated(func() {
+			used := fixture.Allocated(func() {
 				if key, err := f.Find(bob); err != nil || key == nil || key.Line != c.bobs {
 					t.Errorf("bob is %v, %v", key, err)
 				}
@@ -85,7 +75,7 @@ func TestMonsters(t *testing.T) {
 			}
 			// What is changed is changed beside it.
 			mustAdd(t, f, "carol", fixture.PublicKey(), Rule{Read, "*"})
-			if n, err := f.Remove("carol"); n != 1 || err != nil {
+			if n, err := f.Remove("carol", ""); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
 			if !bytes.Equal([]byte(readFile(t, f.Path)), []byte(text)) {
@@ -95,7 +85,7 @@ func TestMonsters(t *testing.T) {
 	}
 }
 
-// TestFileThatIsTooLarge is refused whole: what is in it nobody has ever read.
+// TestFileThatIsTooLarge: it is refused whole.
 func TestFileThatIsTooLarge(t *testing.T) {
 	f := newFile(t)
 	alice := fixture.PublicKey()
@@ -110,12 +100,13 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	_, err = f.Find(alice)
 	fixture.WantError(t, err, nil, message, remedy)
 	fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, message, remedy)
-	_, err = f.Remove("alice")
+	_, err = f.Remove("alice", "")
 	fixture.WantError(t, err, nil, message, remedy)
 	// A change does not make it so.
 	text := usable("alice", alice) + strings.Repeat("#", maxFile-len(usable("alice", alice))-10) + "\n"
 	writeFile(t, f.Path, text, 0o600)
-	fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, "are more than the limit", remedy)
+	fixture.WantError(t, f.Add("bob", fixture.PublicKey(), "", []Rule{{Read, "*"}}), nil, "are more than the limit",
+		remedy)
 	if key, err := f.Find(alice); err != nil || key == nil {
 		t.Errorf("alice is %v, %v", key, err)
 	}

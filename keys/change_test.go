@@ -109,7 +109,7 @@ func TestKilledWhileCreating(t *testing.T) {
 		// The directory in which it was killed is the one after the last report, or the one after that.
 		for i := range reported + 2 {
 			path := fmt.Sprintf("%s/%d/key", dir, i)
-			signer, err := LoadOrCreate(path, "child")
+			signer, err := LoadOrCreate(path, "child", Ed25519)
 			if err != nil {
 				t.Fatal(err)
 			}

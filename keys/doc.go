@@ -1,5 +1,5 @@
 // Package keys knows who may do what, and proves who did it: the authorized keys with their rules, the server's own
-// host and signing keys, and SSH signatures.
+// host and signing keys, SSH signatures, and whose signatures count.
 //
 // # Words
 //
@@ -29,10 +29,10 @@
 // where REPO is a repository's name, or * for any.
 //
 // Whatever is not understood makes its line unusable, and only its line: any other option (sshd would honour it, and
-// this server does not), a missing name, a malformed rule, a certificate, a DSA key, an RSA key under 2048 bits, a
-// key that an earlier usable line has already, a key whose base64 is not written as ssh-keygen writes it, more than
-// 16 KiB. Such a line is a [LineError] and gives no access; the other lines go on working. Only a file over 64 MiB is
-// refused as a whole.
+// this server does not), a missing name, a malformed rule, a certificate, a DSA key, an RSA key under 2048 bits, a key
+// that an earlier usable line has already, a key whose base64 is not written as ssh-keygen writes it, more than 16 KiB.
+// Such a line is an [ErrLine] and gives no access; the other lines go on working. Only a file over 64 MiB
+// is refused as a whole.
 //
 // # Private keys
 //
@@ -43,8 +43,26 @@
 //
 // Signatures are armored SSH signatures (PROTOCOL.sshsig of OpenSSH). What [Sign] makes, stock ssh-keygen checks:
 //
-//	echo 'refship namespaces="refship" ssh-ed25519 AAAA…' > allowed_signers
-//	ssh-keygen -Y verify -f allowed_signers -I refship -n refship -s record.sig < record
+//	ssh-keygen -Y verify -f allowed_signers -I h1 -n refship -s record.sig < record
+//
+// # Allowed signers
+//
+// Whose signatures count is said in OpenSSH's own format (ssh-keygen(1), "ALLOWED SIGNERS"), so that refship and stock
+// ssh-keygen can share the file. A line has principals, options if there are any, and a key:
+//
+//	# the server, and the one before it
+//	h1 namespaces="refship" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…
+//	h1 namespaces="refship",valid-before="20261128194728Z" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI… the old one
+//
+//	namespaces    a pattern list: what the key may sign; without it, anything
+//	valid-after   YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z in UTC, else in local time
+//	valid-before  likewise; that second is still valid
+//
+// A key may have several lines; a signature counts if one of them allows it. What refship allows, ssh-keygen allows for
+// some of the line's principals. It is stricter with what is easily a mistake: cert-authority, principals that are
+// missing or exclude everybody, days such as February 31, weak keys, text that is not UTF-8 or has control characters.
+// Such a line is an [ErrLine] and allows nobody. A file over 1 MiB or 10,000 lines is refused as a whole.
+// As in OpenSSH, local time is standard time even in summer: better write Z.
 //
 // # Invariants and concurrency
 //

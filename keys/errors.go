@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"fmt"
 
 	"refship/deploy/fault"
@@ -13,12 +14,11 @@ func withRemedy(remedy, format string, args ...any) error {
 	return err
 }
 
-// LineError is one line of authorized_keys that is not usable; the others go on working.
-type LineError struct {
-	Path string // of the file
-	Line int    // 1-based
-	Err  error  // why; it may have a remedy
-}
+// ErrLine is wrapped by errors about one line of authorized_keys or of allowed signers that is not usable; the others
+// go on working.
+var ErrLine = errors.New("line is not usable")
 
-func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err) }
-func (e *LineError) Unwrap() error { return e.Err }
+// lineError says why a line is not usable; line counts from 1.
+func lineError(path string, line int, why error) error {
+	return &fault.Error{What: fmt.Sprintf("%s:%d: %v", path, line, why), Cause: errors.Join(why, ErrLine)}
+}

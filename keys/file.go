@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/disk"
+	"refship/deploy/text"
 )
 
 // File is an authorized_keys file. It is read anew at each call, so a change is seen at once.
@@ -68,14 +68,14 @@ func (p *parser) next(text []byte) entry {
 
 // List gives the usable keys and the lines that are not usable, both in the file's order. After the first 1,000 of
 // these, one more stands for the rest, and says how many they are.
-func (f File) List() (keys []*Key, bad []*LineError, err error) {
-	p, more := newParser(), 0
+func (f File) List() (keys []*Key, bad []error, err error) {
+	p, more, last := newParser(), 0, 0 // last is the number of the last line in bad
 	err = f.each(func(text []byte) bool {
 		switch e := p.next(text); {
 		case e.err != nil && len(bad) == maxBad:
 			more++
 		case e.err != nil:
-			bad = append(bad, &LineError{Path: f.Path, Line: e.line, Err: e.err})
+			bad, last = append(bad, lineError(f.Path, e.line, e.err)), e.line
 		case e.key != nil:
 			keys = append(keys, e.key)
 		}
@@ -86,13 +86,13 @@ func (f File) List() (keys []*Key, bad []*LineError, err error) {
 	}
 	if more > 0 {
 		rest := fmt.Errorf("from here on %d more lines are not usable", more)
-		bad = append(bad, &LineError{Path: f.Path, Line: bad[maxBad-1].Line + 1, Err: rest})
+		bad = append(bad, lineError(f.Path, last+1, rest))
 	}
 	return keys, bad, nil
 }
 
 // Find gives the usable key with these bytes. Where no line has them it gives nil, nil; where lines have them of
-// which none is usable, the first one's *LineError.
+// which none is usable, the first one's [ErrLine].
 func (f File) Find(pub ssh.PublicKey) (*Key, error) {
 	// Only lines that hold the key's base64 are parsed: a usable line has it exactly so.
 	needle := keyBase64(pub)
@@ -107,7 +107,7 @@ func (f File) Find(pub ssh.PublicKey) (*Key, error) {
 		key, err := parseLine(text)
 		switch {
 		case err != nil && unusable == nil:
-			unusable = &LineError{Path: f.Path, Line: line, Err: err}
+			unusable = lineError(f.Path, line, err)
 		case err == nil && key != nil && sameKey(key.PublicKey, pub): // else it is in a comment
 			key.Line, found = line, key
 		}
@@ -208,54 +208,10 @@ func (f File) presentError(e *entry) error {
 	return withRemedy(remedy, "%s", there)
 }
 
-// Remove takes out every line of the user name, usable or not, and gives their number. With a key goes any later line
-// that has the same key under another name: it was not usable, and must not become so by removing the first. Without
-// a line of that name it is an error whose hint lists the names.
-func (f File) Remove(name string) (int, error) {
-	removed := 0
-	err := f.change(func(text []byte) ([]byte, error) {
-		var kept []byte
-		var names []string
-		gone := func(k *Key) bool { return k != nil && k.Name == name && name != "" }
-		p := newParser()
-		for raw := range bytes.Lines(text) {
-			e := p.next(raw)
-			if gone(e.key) || gone(e.twin) {
-				removed++
-				continue
-			}
-			kept = append(kept, raw...)
-			if e.key != nil && e.key.Name != "" {
-				names = append(names, e.key.Name)
-			}
-		}
-		if removed == 0 {
-			return nil, f.unknownNameError(name, names)
-		}
-		return kept, nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("remove keys of %s: %w", name, err)
-	}
-	return removed, nil
-}
-
-func (f File) unknownNameError(name string, names []string) error {
-	slices.Sort(names)
-	remedy := "there are no keys yet"
-	if names = slices.Compact(names); len(names) > 0 {
-		remedy = "there are keys of " + strings.Join(names, ", ")
-	}
-	return withRemedy(remedy, "no line of user %q in %s", name, f.Path)
-}
-
 // change lets edit make the file's new text from the old one, with every other change excluded.
 func (f File) change(edit func(text []byte) ([]byte, error)) error {
-	// A symbolic link stays one: the file it points to is changed.
-	path, err := filepath.EvalSymlinks(f.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		path = f.Path
-	} else if err != nil {
+	path, err := followLinks(f.Path)
+	if err != nil {
 		return err
 	}
 	unlock, err := lock(path)
@@ -315,19 +271,17 @@ func (k *Key) check() error {
 }
 
 // openGuarded opens a regular file to read, and refuses one whose mode has a forbidden bit; why says what that bit
-// allows.
+// allows. It does not wait for the other end of a FIFO.
 func openGuarded(path string, forbidden fs.FileMode, why string) (*os.File, error) {
-	f, err := os.Open(path)
+	f, err := disk.Open(path, math.MaxInt64) // each caller has a bound of its own
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is not a regular file", path)
 	case info.Mode()&forbidden != 0:
-		err = withRemedy("chmod 600 "+path, "%s has mode %04o: %s", path, info.Mode().Perm(), why)
+		err = withRemedy("chmod 600 "+text.Quote(path), "%s has mode %04o: %s", path, info.Mode().Perm(), why)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -41,7 +41,7 @@ func (k *Key) May(action Action, repository string) bool {
 // line is the key as a line of authorized_keys, with its newline.
 func (k *Key) line() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `name="%s",allow="%s" `, k.Name, formatRules(k.Rules))
+	fmt.Fprintf(&b, `name="%s",allow="%s" `, k.Name, FormatRules(k.Rules))
 	b.Write(bytes.TrimSuffix(ssh.MarshalAuthorizedKey(k.PublicKey), []byte("\n")))
 	if k.Comment != "" {
 		b.WriteString(" " + k.Comment)
@@ -142,10 +142,16 @@ func (k *Key) parseOptions(options []string) error {
 	return err
 }
 
-// unquote gives what is inside an option's quotes. As in OpenSSH, \" is a quote and every other backslash is itself.
+// unquote gives what is inside an option's quotes.
 func unquote(s string) (string, bool) {
-	if len(s) < 2 || s[0] != '"' {
-		return "", false
+	value, rest, ok := cutQuoted(s)
+	return value, ok && rest == ""
+}
+
+// cutQuoted cuts a quoted value off. As in OpenSSH, \" is a quote and every other backslash is itself.
+func cutQuoted(s string) (value, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
 	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -154,12 +160,12 @@ func unquote(s string) (string, bool) {
 			i++
 			b.WriteByte('"')
 		case s[i] == '"':
-			return b.String(), i == len(s)-1
+			return b.String(), s[i+1:], true
 		default:
 			b.WriteByte(s[i])
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // CheckName says what keeps a text from being a user's name.

@@ -47,10 +47,10 @@ func child(job string, args []string) error {
 		case "add":
 			err = File{Path: path}.Add(user, fixture.PublicKey(), fmt.Sprint(i), []Rule{{Read, "*"}})
 		case "create":
-			_, err = LoadOrCreate(fmt.Sprintf("%s/%d/key", path, i), user)
+			_, err = LoadOrCreate(fmt.Sprintf("%s/%d/key", path, i), user, Ed25519)
 		case "load":
 			var signer ssh.Signer
-			if signer, err = LoadOrCreate(path, user); err == nil {
+			if signer, err = LoadOrCreate(path, user, Ed25519); err == nil {
 				fmt.Println(ssh.FingerprintSHA256(signer.PublicKey()))
 				continue
 			}

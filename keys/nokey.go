@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+	"refship/deploy/text"
 )
 
 const (
@@ -92,10 +93,4 @@ func cutWord(s string) (word, rest string) {
 }
 
 // clip shortens what is quoted in a message.
-func clip(s string) string {
-	const limit = 60
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
-}
+func clip(s string) string { return text.Shorten(s, 60) }

@@ -16,7 +16,7 @@ import (
 
 func TestLoadOrCreate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "keys", "host_key")
-	made, err := LoadOrCreate(path, "refship host key")
+	made, err := LoadOrCreate(path, "refship host key", Ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestLoadOrCreate(t *testing.T) {
 		t.Errorf("ssh-keygen reads %q, want %q", got, want)
 	}
 	text := readFile(t, path)
-	loaded, err := LoadOrCreate(path, "another comment")
+	loaded, err := LoadOrCreate(path, "another comment", Ed25519)
 	if err != nil || !sameKey(loaded.PublicKey(), made.PublicKey()) || readFile(t, path) != text {
 		t.Errorf("the second call did not load the first one's key: %v", err)
 	}
@@ -43,7 +43,7 @@ func TestLoadOrCreate(t *testing.T) {
 func TestLoadOrCreateReadsStockKeys(t *testing.T) {
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
 		path := keygen(t, kind)
-		signer, err := LoadOrCreate(path, "")
+		signer, err := LoadOrCreate(path, "", Ed25519)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
 			writeFile(t, path, c.text, c.mode)
-			signer, err := LoadOrCreate(path, "")
+			signer, err := LoadOrCreate(path, "", Ed25519)
 			fixture.WantError(t, err, nil, c.message, c.remedy)
 			if signer != nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v, error %q without the path", signer, err)
@@ -85,11 +85,11 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	if _, err := LoadOrCreate(dir, ""); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := LoadOrCreate(dir, "", Ed25519); err == nil || !strings.Contains(err.Error(), "is a directory, not a file") {
 		t.Errorf("a directory gives %v", err)
 	}
 	path := filepath.Join(dir, "key")
-	if _, err := LoadOrCreate(path, "two\nlines"); err == nil {
+	if _, err := LoadOrCreate(path, "two\nlines", Ed25519); err == nil {
 		t.Error("a comment of two lines is taken")
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -102,7 +102,7 @@ func TestPassphraseHintWorks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "id")
 	sshKeygen(t, "-q", "-t", "ed25519", "-N", "secret", "-f", path)
 	sshKeygen(t, "-q", "-p", "-P", "secret", "-N", "", "-f", path)
-	if _, err := LoadOrCreate(path, ""); err != nil {
+	if _, err := LoadOrCreate(path, "", Ed25519); err != nil {
 		t.Error(err)
 	}
 }
@@ -115,7 +115,7 @@ func TestLeftoversOfACrash(t *testing.T) {
 	for _, name := range append([]string{"key.pub", "key.lock"}, temporary...) {
 		writeFile(t, filepath.Join(dir, name), "half of someth", 0o600)
 	}
-	signer, err := LoadOrCreate(path, "")
+	signer, err := LoadOrCreate(path, "", Ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestProcessesAgreeOnOneKey(t *testing.T) {
 			results <- fmt.Sprint(strings.TrimSpace(string(out)), err)
 		}()
 	}
-	signer, err := LoadOrCreate(path, "the test")
+	signer, err := LoadOrCreate(path, "the test", Ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"refship/deploy/text"
@@ -20,6 +21,9 @@ const (
 	Admin  Action = "admin"
 )
 
+// Actions are all of them, in that order.
+func Actions() []Action { return []Action{Read, Push, Deploy, Force, Admin} }
+
 // anyRepository stands for every repository in a rule.
 const anyRepository = "*"
 
@@ -27,21 +31,7 @@ const rulesRemedy = "rules are read:REPO, push:REPO, deploy:REPO, force:REPO and
 	"separated by commas: deploy:web,read:*"
 
 // rank orders the actions by what they contain; 0 is no action.
-func (a Action) rank() int {
-	switch a {
-	case Read:
-		return 1
-	case Push:
-		return 2
-	case Deploy:
-		return 3
-	case Force:
-		return 4
-	case Admin:
-		return 5
-	}
-	return 0
-}
+func (a Action) rank() int { return slices.Index(Actions(), a) + 1 }
 
 // Rule allows Action on Repository ("*": any; "" for Admin).
 type Rule struct {
@@ -88,8 +78,8 @@ func ParseRules(list string) ([]Rule, error) {
 	return rules, nil
 }
 
-// formatRules is the inverse of ParseRules.
-func formatRules(rules []Rule) string {
+// FormatRules is the inverse of ParseRules.
+func FormatRules(rules []Rule) string {
 	texts := make([]string, len(rules))
 	for i, r := range rules {
 		texts[i] = r.String()

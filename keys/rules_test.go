@@ -102,7 +102,7 @@ func anyRule() *rapid.Generator[Rule] {
 func TestRulesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOfN(anyRule(), 1, 5).Draw(t, "rules")
-		got, err := ParseRules(formatRules(want))
+		got, err := ParseRules(FormatRules(want))
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Fatalf("%v, -want +got:\n%s", err, diff)
 		}
@@ -139,8 +139,8 @@ func FuzzParseRules(f *testing.F) {
 			}
 			return
 		}
-		if formatRules(rules) != list {
-			t.Fatalf("%q is read as %q", list, formatRules(rules))
+		if FormatRules(rules) != list {
+			t.Fatalf("%q is read as %q", list, FormatRules(rules))
 		}
 		if strings.ContainsAny(list, "\"\\ \t\r\n\x00") {
 			t.Fatalf("%q could leave its quotes", list)

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
+// Namespace is the namespace of the signatures over records.
+const Namespace = "refship"
+
 const (
 	armorBegin = "-----BEGIN " + sshsig.PEMType + "-----\n"
 	armorEnd   = "\n-----END " + sshsig.PEMType + "-----\n"

@@ -20,7 +20,7 @@ const namespace = "refship"
 
 func loadSigner(t *testing.T, path string) ssh.Signer {
 	t.Helper()
-	signer, err := LoadOrCreate(path, "")
+	signer, err := LoadOrCreate(path, "", Ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 // Command refship-hook is what git runs as pre-receive and post-receive in a repository that a refship server serves.
 // It decides nothing: it hands its input to the server's socket and relays what the server says. It runs twice in every
-// push, so it starts fast: no package of refship, no net, no fmt. The protocol is described in package hooks.
+// push, so it starts fast: no package of refship, no net, no fmt. The protocol is described in package
+// hooks/socket.
 package main
 
 import (

@@ -13,8 +13,8 @@ import (
 
 type catCmd struct {
 	chainFlags
-	ID   deployID `arg:"" name:"id" help:"The deploy's number, or head."`
-	Path string   `arg:"" help:"The file. Of a symbolic link, the path that it holds is written."`
+	ID   record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
+	Path string          `arg:"" help:"The file. Of a symbolic link, the path that it holds is written."`
 }
 
 // Run writes the file's bytes as they are.
@@ -28,7 +28,7 @@ func (c *catCmd) Run(ctx context.Context, a *app) error {
 			fmt.Sprintf("<path>: %q is a directory, and cat writes a file", c.Path),
 			"to list the directory: refship ls ID PATH")
 	}
-	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	return c.readDeploy(ctx, a, c.ID, true, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
 		return chain.Cat(ctx, d, where, out)
 	})
 }

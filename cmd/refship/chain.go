@@ -8,12 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
+	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
 )
@@ -41,13 +43,17 @@ func (f *chainFlags) read(ctx context.Context, a *app, do func(chain *store.Chai
 	return do(store.Open(client, ns), out)
 }
 
-// readDeploy is read, with one deploy of the chain.
+// readDeploy is read, with one deploy of the chain. strict: it must be one that can be trusted, where that is known.
 func (f *chainFlags) readDeploy(
-	ctx context.Context, a *app, id deployID, do func(chain *store.Chain, d *record.Deploy, out io.Writer) error,
+	ctx context.Context, a *app, id record.Selector, strict bool,
+	do func(chain *store.Chain, d *record.Deploy, out io.Writer) error,
 ) error {
 	return f.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
-		d, err := id.find(ctx, chain)
+		d, err := f.find(ctx, a, chain, id)
 		if err != nil {
+			return err
+		}
+		if err := f.judge(ctx, a, chain, d, strict); err != nil {
 			return err
 		}
 		return do(chain, d, out)
@@ -75,11 +81,41 @@ func (f *chainFlags) namespace(a *app) (record.Namespace, error) {
 		a.say("namespace %s (the only one in %s)", known[0], dir.path)
 		return known[0], nil
 	}
+	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), joinNamespaces(known))
+}
+
+// checkKnown refuses a namespace without deploys in the etcd of a data directory, if no repository there deploys to it:
+// it may be a typing error.
+func (f *chainFlags) checkKnown(a *app, ns record.Namespace) error {
+	if len(f.Endpoints) > 0 {
+		return nil
+	}
+	dir, err := f.dir(a)
+	if err != nil {
+		return err
+	}
+	listed, err := dir.repos().List()
+	if err != nil {
+		return err
+	}
+	known := target.Namespaces(repos.AllTargets(listed))
+	if slices.Contains(known, ns) {
+		return nil
+	}
+	remedy := "no repository there deploys anything"
+	if len(known) > 0 {
+		remedy = "its repositories deploy to " + joinNamespaces(known)
+	}
+	return fault.New(fault.Refused, fmt.Sprintf("%s has no deploy, and no repository in %s deploys to it", ns, dir.path),
+		remedy)
+}
+
+func joinNamespaces(all []record.Namespace) string {
 	var names []string
-	for _, ns := range known {
+	for _, ns := range all {
 		names = append(names, string(ns))
 	}
-	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 func parseNamespace(s string) (record.Namespace, error) {
@@ -105,6 +141,11 @@ func (f *storeFlags) connect(ctx context.Context, a *app, log *slog.Logger) (*et
 	return etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: log})
 }
 
+// ownEtcdWords say which etcd is used where none was named.
+func ownEtcdWords(dir dataDir) string {
+	return "etcd of the server that runs on " + text.Printable(dir.path)
+}
+
 // servesEtcd tells whether a server with an embedded etcd is running. A client would dial a socket that is not there
 // until its timeout.
 func (d dataDir) servesEtcd() bool {
@@ -125,42 +166,36 @@ func noServer(dir dataDir) error {
 	}
 }
 
-// deployID is an ID on the command line: a number, or head.
-type deployID struct {
-	head bool
-	id   record.ID
-}
-
-func (d *deployID) UnmarshalText(text []byte) error {
-	if d.head = string(text) == "head"; d.head {
-		return nil
-	}
-	id, err := record.ParseID(string(text))
-	if err != nil {
-		return fmt.Errorf("%w, and not head", err)
-	}
-	d.id = id
-	return nil
-}
-
-// find reads the deploy from its chain.
-func (d *deployID) find(ctx context.Context, chain *store.Chain) (*record.Deploy, error) {
-	if !d.head {
-		found, err := chain.Get(ctx, d.id)
+// find reads a deploy from its chain. Where that has none, its namespace must be one that checkKnown knows.
+func (f *chainFlags) find(
+	ctx context.Context, a *app, chain *store.Chain, id record.Selector,
+) (*record.Deploy, error) {
+	if id, err := id.Of(0); err == nil { // a number, whatever the head is
+		found, err := chain.Get(ctx, id)
 		if err == nil || !errors.Is(err, store.ErrNotFound) {
 			return found, err
 		}
 	}
 	head, err := chain.Head(ctx)
+	if err == nil && head == nil {
+		err = f.checkKnown(a, chain.Namespace())
+	}
 	switch {
 	case err != nil:
 		return nil, err
-	case head == nil && d.head:
+	case head == nil && id.IsHead():
 		return nil, fmt.Errorf("no head in %s: the chain is empty", chain.Namespace())
 	case head == nil:
-		return nil, fmt.Errorf("no deploy %d in %s: the chain is empty", d.id, chain.Namespace())
-	case d.head:
+		return nil, fmt.Errorf("no deploy %s in %s: the chain is empty", id, chain.Namespace())
+	case id.IsHead():
 		return head, nil
 	}
-	return nil, fmt.Errorf("no deploy %d in %s: the head is %d", d.id, chain.Namespace(), head.ID)
+	below, err := id.Of(head.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case below < head.ID:
+		return chain.Get(ctx, below)
+	}
+	return nil, fmt.Errorf("no deploy %s in %s: the head is %d", id, chain.Namespace(), head.ID)
 }

@@ -11,13 +11,13 @@ import (
 
 type checkoutCmd struct {
 	chainFlags
-	ID  deployID `arg:"" name:"id" help:"The deploy's number, or head."`
-	Dir string   `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
+	ID  record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
+	Dir string          `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
 }
 
 // Run writes the deploy's tree. Every byte is verified.
 func (c *checkoutCmd) Run(ctx context.Context, a *app) error {
-	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, _ io.Writer) error {
+	return c.readDeploy(ctx, a, c.ID, true, func(chain *store.Chain, d *record.Deploy, _ io.Writer) error {
 		bar := newProgressBar(a.stderr, a.now)
 		var last text.Progress
 		err := chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
@@ -28,7 +28,7 @@ func (c *checkoutCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.Hash.Short(), text.Printable(c.Dir),
+		a.say("deploy %d, %s, is in %s: %s, %s", d.ID, d.ShortHash(), text.Printable(c.Dir),
 			text.Count(last.Files, "file"), text.Size(last.Bytes))
 		return nil
 	})

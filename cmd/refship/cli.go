@@ -6,7 +6,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"refship/gitserver"
+	sshcommand "refship/gitserver/command"
 )
 
 // cli is the grammar; the order is the order of the help.
@@ -14,7 +14,11 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with an embedded etcd or one of your own."`
 	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
 	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
+	Keys     keysCmd     `cmd:"" help:"Show and make the server's own keys."`
 	Deploy   deployCmd   `cmd:"" help:"Deploy a commit of a repository, or the files of a directory, without a push."`
+	Rollback rollbackCmd `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
+	Hold     holdCmd     `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
+	Resume   resumeCmd   `cmd:"" help:"Let a chain go on that is on hold."`
 	Hook     hookCmd     `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
 	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
 	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
@@ -22,6 +26,7 @@ type cli struct {
 	Ls       lsCmd       `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
 	Cat      catCmd      `cmd:"" help:"Write one file of a deploy to standard output."`
 	Checkout checkoutCmd `cmd:"" help:"Write a deploy's tree into a new directory."`
+	Repair   repairCmd   `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Help     helpCmd     `cmd:"" help:"Print the help of a command, or of the topic exit-codes."`
 }
@@ -40,6 +45,7 @@ type storeFlags struct {
 // chainFlags are on every command that reads a chain.
 type chainFlags struct {
 	storeFlags
+	signersFlag
 	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out if the data directory knows exactly one."`
 }
 
@@ -99,7 +105,7 @@ func (n *count) Decode(ctx *kong.DecodeContext) error {
 	if word.IsEOL() {
 		return usagef("a number from 1 on is missing, or all")
 	}
-	limit, err := gitserver.ParseLimit(word.String())
+	limit, err := sshcommand.ParseLimit(word.String())
 	*n = count(limit)
 	return err
 }

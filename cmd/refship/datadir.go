@@ -24,9 +24,12 @@ import (
 //	repos/NAME.git        bare repositories
 //	keys/authorized_keys  who may do what
 //	keys/host_ed25519     the SSH host key
+//	keys/host_ecdsa       the SSH host key for clients that know no ed25519
 //	keys/signing_ed25519  signs records
+//	keys/allowed_signers  whose signatures count beside the server's own
 //	etcd/                 the embedded etcd and its socket
-//	run/                  the hooks and their socket
+//	run/                  the hooks and their socket, and ssh-port: where the server listens
+//	changes               what was changed beside the server and is not in its log yet
 //
 // All of it is readable by its owner only: what is in etcd/ and run/ acts with the server's rights.
 type dataDir struct {
@@ -72,10 +75,35 @@ func (d dataDir) repos() repos.Dir { return repos.Dir{Path: filepath.Join(d.path
 func (d dataDir) keys() keys.File {
 	return keys.File{Path: filepath.Join(d.path, "keys", "authorized_keys")}
 }
-func (d dataDir) hostKey() string    { return filepath.Join(d.path, "keys", "host_ed25519") }
-func (d dataDir) signingKey() string { return filepath.Join(d.path, "keys", "signing_ed25519") }
-func (d dataDir) etcd() string       { return filepath.Join(d.path, "etcd") }
-func (d dataDir) run() string        { return filepath.Join(d.path, "run") }
+func (d dataDir) hostKey() ownKey {
+	return ownKey{"host key", filepath.Join(d.path, "keys", "host_ed25519"), keys.Ed25519}
+}
+
+// secondHostKey is for clients that know no ed25519. The host key that people compare is the other one: where this one
+// is missing it is just made.
+func (d dataDir) secondHostKey() ownKey {
+	return ownKey{"ECDSA host key", filepath.Join(d.path, "keys", "host_ecdsa"), keys.ECDSA}
+}
+func (d dataDir) signingKey() ownKey {
+	return ownKey{"signing key", filepath.Join(d.path, "keys", "signing_ed25519"), keys.Ed25519}
+}
+func (d dataDir) allowedSigners() string { return filepath.Join(d.path, "keys", "allowed_signers") }
+func (d dataDir) etcd() string           { return filepath.Join(d.path, "etcd") }
+func (d dataDir) run() string            { return filepath.Join(d.path, "run") }
+
+// portFile names the port that the server took when it started last, for hints.
+func (d dataDir) portFile() string { return filepath.Join(d.run(), "ssh-port") }
+
+// port is where the server listens for SSH, or did when it ran last; the default where that is not known.
+func (d dataDir) port() string {
+	const longest = 6 // with its newline
+	content, err := disk.ReadFile(d.portFile(), longest)
+	port := strings.TrimSpace(string(content))
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+		return defaultPort
+	}
+	return port
+}
 
 // flag is what a suggested command needs to use this data directory: " --data-dir DIR", or "".
 func (d dataDir) flag() string {
@@ -147,6 +175,18 @@ func userName(id int) string {
 		return strconv.Itoa(id)
 	}
 	return u.Username
+}
+
+// take makes what is missing of the data directory, and takes it for this process until release is called.
+func (f dataFlag) take(a *app) (d dataDir, release func(), err error) {
+	if d, err = f.dir(a); err != nil {
+		return d, nil, err
+	}
+	if err := d.prepare(a); err != nil {
+		return d, nil, err
+	}
+	release, err = d.lock()
+	return d, release, err
 }
 
 // lock takes the data directory for this process until unlock is called. It is a conflict if another process has it.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,22 +19,27 @@ import (
 	"refship/deploy/tree"
 	"refship/hooks"
 	"refship/hooks/install"
+	"refship/hooks/permit"
 	"refship/hooks/target"
+	"refship/keys"
 )
 
 type deployCmd struct {
 	storeFlags
-	Namespace  string   `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
-	Repo       string   `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
-	Rev        string   `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
-	Dir        string   `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`
-	Exclude    []string `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
-	Target     string   `placeholder:"NAME" help:"With --repo, use the namespace, path, frontend and check of this target of the repository's git config. May be left out if there is only one, or with --namespace."`
-	SigningKey string   `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default with a target: refship.signing-key of the repository's git config."`
-	Force      bool     `help:"Replace the head even if it is not contained. Needs --reason; the record keeps both."`
-	Reason     string   `placeholder:"TEXT" help:"Why, for the record."`
-	DryRun     bool     `help:"Check everything, write nothing, and say what would be deployed."`
-	JSON       bool     `help:"Print one JSON object about the deploy."`
+	signersFlag
+	Namespace  string    `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
+	Repo       string    `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
+	Rev        string    `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
+	Dir        string    `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`
+	File       string    `placeholder:"FILE" help:"Deploy one file of code, a graph or a manifest, as mgmt itself deploys it. With --frontend lang, yaml or puppet. Git is not needed, and no repository is looked for."`
+	Exclude    []string  `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
+	Target     string    `placeholder:"NAME" help:"With --repo, use the namespace, path, frontend and check of this target of the repository's git config. May be left out if there is only one, or with --namespace."`
+	SigningKey string    `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: refship.signing-key of the repository's git config, or the key of the server whose data directory is used."`
+	Force      bool      `help:"Replace the head even if it is not contained. Needs --reason; the record keeps both."`
+	Reason     string    `placeholder:"TEXT" help:"Why, for the record."`
+	Again      record.ID `placeholder:"ID" help:"Bring back what was undone: this is the head, which was seen."`
+	DryRun     bool      `help:"Check everything, write nothing, and say what would be deployed."`
+	JSON       bool      `help:"Print one JSON object about the deploy."`
 	layoutFlags
 }
 
@@ -39,8 +47,10 @@ func (*deployCmd) Help() string {
 	return "Give --repo and --rev to deploy a commit. refship says which repository, ref and commit it takes before it " +
 		"does anything. It takes what is committed, and nothing else of a work tree. " +
 		"Or give --dir and --namespace to deploy the files below a directory. " +
-		"The deploy hash is then tree: and the oid that git would give the tree.\n\n" +
-		"Both need a chain: --namespace, or with --repo a target of the repository's git config. " +
+		"The deploy hash is then tree: and the oid that git would give the tree. " +
+		"Or give --file and --frontend to deploy one file for mgmt, with the tree that mgmt itself makes of it.\n\n" +
+		"All need a chain: --namespace, or with --repo a target of the repository's git config; " +
+		"with --file it is mgmt's own, /_mgmt, if no other is named. " +
 		"A target also says what of the tree is deployed and how, and may name the etcd. " +
 		"The commit must contain the chain's head; a directory may replace only another directory. " +
 		"For scripts: exit code 0 means deployed, now or before; 3 that the head is not contained, or the chain is locked; " +
@@ -53,7 +63,7 @@ type source struct {
 	target     target.Target
 	gitDir     string // "" for a plain directory
 	rev        git.Revision
-	dir        *tree.Directory
+	dir        *tree.Directory // plain, or made of one file
 	settings   target.Settings // of the repository's config; zero if they were not read
 }
 
@@ -63,36 +73,36 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	}
 	bar := newProgressBar(a.stderr, a.now)
 	defer bar.clear()
-	say := func(line string) {
+	tell := func(line string) {
 		bar.clear()
 		a.tell(line)
 	}
-	src, err := c.source(ctx, say, bar.update)
+	src, err := c.source(ctx, tell, bar.update)
 	if err != nil {
 		return err
 	}
 	warnOfNamespace(a, src.target)
 	log := quietLog(a)
-	client, err := c.dial(ctx, a, src, say, log)
+	client, err := c.dial(ctx, a, src, tell, log)
 	if err != nil {
 		return err
 	}
-	key := c.SigningKey
-	if key == "" {
-		key = src.settings.SigningKey
+	key, allowed, err := c.trust(a, src)
+	if err != nil {
+		return errors.Join(err, client.Close())
 	}
-	d, err := newDeployer(client, src.gitDir, key, log)
+	d, err := newDeployer(client, src.gitDir, key, allowed, log)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Commit, hooks.PusherFromEnv(a.getenv))
-	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
+	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Object, permit.PusherFromEnv(a.getenv))
+	job.Force, job.Reason, job.Again, job.Dir = c.Force, c.Reason, c.Again, src.dir
 	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
 		job.Ref = src.rev.Ref
 	}
 	made, err := d.DeployManually(ctx, &hooks.Manual{
-		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Say: say, Progress: bar.update,
+		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Tell: tell, Progress: bar.update,
 	})
 	if err != nil || !c.JSON {
 		return err
@@ -105,29 +115,12 @@ func (c *deployCmd) check(ctx context.Context) error {
 	if err := c.etcdFlags.check(); err != nil {
 		return err
 	}
-	together := func(a, b string) error { return usagef("%s and %s can't be used together", a, b) }
+	if err := c.checkSource(ctx); err != nil {
+		return err
+	}
 	switch {
-	case c.Repo == "" && c.Dir == "":
-		return missingSource(ctx)
-	case c.Repo != "" && c.Dir != "":
-		return together("--repo", "--dir")
-	case c.Repo == "" && c.Rev != "":
-		return together("--dir", "--rev")
-	case c.Repo == "" && c.Target != "":
-		return together("--dir", "--target")
-	case c.Repo != "" && c.Rev == "":
-		return fault.New(fault.Usage, "--rev is missing: it names the commit to deploy",
-			"name it as git does: --rev HEAD, --rev main, --rev OID")
-	case c.Repo != "" && len(c.Exclude) > 0:
-		return fault.New(fault.Usage, "--exclude belongs to --dir",
-			"deploy one directory of the commit with --path, or take the files out of the commit")
-	case c.Dir != "" && c.Path != nil:
-		return fault.New(fault.Usage, "--path belongs to --repo", "name the directory itself: --dir DIR/"+*c.Path)
-	case c.Dir != "" && c.Namespace == "":
-		return fault.New(fault.Usage, "--namespace is missing: it names the chain to deploy to",
-			"such as --namespace "+c.suggestNamespace(c.Dir))
 	case c.Target != "" && c.Namespace != "":
-		return together("--target", "--namespace")
+		return usagef("--target and --namespace can't be used together")
 	case c.Target != "" && c.layoutFlags != (layoutFlags{}):
 		return fault.New(fault.Usage, "--target has its own settings, and others are given",
 			"give --namespace instead of --target, or change the target")
@@ -137,15 +130,56 @@ func (c *deployCmd) check(ctx context.Context) error {
 	return nil
 }
 
+// checkSource refuses no source, two of them, and what does not go with the one that is given.
+func (c *deployCmd) checkSource(ctx context.Context) error {
+	var given []string
+	for _, flag := range []struct{ name, value string }{{"--repo", c.Repo}, {"--dir", c.Dir}, {"--file", c.File}} {
+		if flag.value != "" {
+			given = append(given, flag.name)
+		}
+	}
+	together := func(a, b string) error { return usagef("%s and %s can't be used together", a, b) }
+	switch {
+	case len(given) == 0:
+		return missingSource(ctx)
+	case len(given) > 1:
+		return together(given[0], given[1])
+	case c.Repo == "" && c.Rev != "":
+		return together(given[0], "--rev")
+	case c.Repo == "" && c.Target != "":
+		return together(given[0], "--target")
+	case c.Repo != "" && c.Rev == "":
+		return fault.New(fault.Usage, "--rev is missing: it names the commit to deploy",
+			"name it as git does: --rev HEAD, --rev main, --rev OID")
+	case c.Repo != "" && len(c.Exclude) > 0:
+		return fault.New(fault.Usage, "--exclude belongs to --dir",
+			"deploy one directory of the commit with --path, or take the files out of the commit")
+	case c.File != "" && len(c.Exclude) > 0:
+		return together("--file", "--exclude")
+	case c.File != "" && c.Path != nil:
+		return together("--file", "--path")
+	case c.File != "":
+		return c.checkFile()
+	case c.Dir != "" && c.Path != nil:
+		return fault.New(fault.Usage, "--path belongs to --repo", "name the directory itself: --dir DIR/"+*c.Path)
+	case c.Dir != "" && c.Namespace == "":
+		return fault.New(fault.Usage, "--namespace is missing: it names the chain to deploy to",
+			"such as --namespace "+c.suggestNamespace(c.Dir))
+	}
+	return nil
+}
+
 // missingSource is the usage error of a deploy of nothing. It names the repository around, which is never taken without
 // being asked for.
 func missingSource(ctx context.Context) error {
 	remedy := "--repo DIR --rev REV deploys a commit of the repository that DIR is in\n" +
-		"--dir DIR --namespace NS deploys plain files, without any repository"
-	if home, err := install.Find(ctx, "."); err == nil {
-		remedy += "\nto deploy the repository that you are in, " + home.Place() + ": refship deploy --repo . --rev HEAD"
+		"--dir DIR --namespace NS deploys plain files, without any repository\n" +
+		"--file FILE --frontend lang deploys one file for mgmt, without any repository; so with yaml and puppet"
+	if repo, err := install.Find(ctx, "."); err == nil {
+		remedy += "\nto deploy the repository that you are in, " + repo.Place() +
+			": refship deploy --repo . --rev HEAD --namespace NS"
 	}
-	return fault.New(fault.Usage, "nothing to deploy: neither --repo nor --dir is given", remedy)
+	return fault.New(fault.Usage, "nothing to deploy: none of --repo, --dir and --file is given", remedy)
 }
 
 // suggestNamespace names a chain for a directory.
@@ -162,15 +196,18 @@ func (c *deployCmd) suggestNamespace(dir string) string {
 }
 
 // source reads what is to be deployed, and says so.
-func (c *deployCmd) source(ctx context.Context, say func(string), progress func(text.Progress)) (*source, error) {
-	if c.Dir != "" {
-		return c.directory(ctx, say, progress)
+func (c *deployCmd) source(ctx context.Context, tell func(string), progress func(text.Progress)) (*source, error) {
+	switch {
+	case c.Dir != "":
+		return c.directory(ctx, tell, progress)
+	case c.File != "":
+		return c.file(tell)
 	}
-	home, err := install.Find(ctx, c.Repo)
+	repo, err := install.Find(ctx, c.Repo)
 	if err != nil {
 		return nil, err
 	}
-	src := &source{gitDir: home.GitDir, repository: home.Name()}
+	src := &source{gitDir: repo.GitDir, repository: repo.Name()}
 	if src.rev, err = git.FindRevision(ctx, c.Repo, c.Rev); err != nil {
 		return nil, err
 	}
@@ -178,10 +215,10 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if ref == "" {
 		ref = "no ref, " + c.Rev
 	}
-	say(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", home.Place(), ref, src.rev.Commit,
+	tell(text.Printable(fmt.Sprintf("repository %s, %s: commit %s %q", repo.Place(), ref, src.rev.Commit,
 		src.rev.Subject)))
-	if home.WorkTree != "" {
-		if err := warnOfUncommitted(ctx, home.WorkTree, say); err != nil {
+	if repo.WorkTree != "" {
+		if err := warnOfUncommitted(ctx, repo.WorkTree, tell); err != nil {
 			return nil, err
 		}
 	}
@@ -189,7 +226,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 		src.target, err = c.adHoc(src.rev.Ref)
 		return src, err
 	}
-	config, err := target.Read(home.GitDir)
+	config, err := target.Read(repo.GitDir)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +234,7 @@ func (c *deployCmd) source(ctx context.Context, say func(string), progress func(
 	if src.settings.Repository != "" {
 		src.repository = src.settings.Repository
 	}
-	src.target, err = c.target(config.Targets, say)
+	src.target, err = c.target(config.Targets, tell)
 	return src, err
 }
 
@@ -221,7 +258,7 @@ func (c *deployCmd) adHoc(ref string) (target.Target, error) {
 }
 
 // target is the one that the command line names, or the only one.
-func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Target, error) {
+func (c *deployCmd) target(targets []target.Target, tell func(string)) (target.Target, error) {
 	name := c.Target
 	switch {
 	case len(targets) == 0:
@@ -238,7 +275,7 @@ func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Ta
 	if err != nil {
 		return t, err
 	}
-	say("target " + t.Name + " of its git config: " + describeTarget(t))
+	tell("target " + t.Name + " of its git config: " + describeTarget(t))
 	if c.layoutFlags != (layoutFlags{}) {
 		return t, fault.New(fault.Usage, "the target "+t.Name+" has its own settings, and others are given",
 			"give --namespace, too, or change the target")
@@ -246,25 +283,18 @@ func (c *deployCmd) target(targets []target.Target, say func(string)) (target.Ta
 	return t, nil
 }
 
-// maxNamed is how many files a warning names.
-const maxNamed = 5
-
 // warnOfUncommitted names the files of a work tree whose changes are not deployed.
-func warnOfUncommitted(ctx context.Context, tree string, say func(string)) error {
+func warnOfUncommitted(ctx context.Context, tree string, tell func(string)) error {
 	names, err := git.Uncommitted(ctx, tree)
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	list := text.Printable(strings.Join(names[:min(maxNamed, len(names))], ", "))
-	if more := len(names) - maxNamed; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	say("warning: uncommitted changes are not deployed: " + list)
+	tell("warning: uncommitted changes are not deployed: " + text.Printable(text.FirstFew(names)))
 	return nil
 }
 
 // directory reads a plain directory.
-func (c *deployCmd) directory(ctx context.Context, say func(string), progress func(text.Progress)) (*source, error) {
+func (c *deployCmd) directory(ctx context.Context, tell func(string), progress func(text.Progress)) (*source, error) {
 	target, err := c.adHoc("")
 	if err != nil {
 		return nil, err
@@ -285,9 +315,9 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", c.Dir, err)
 	}
-	say(text.Printable(fmt.Sprintf("directory %s: tree:%s", abs, dir.Root())))
+	tell(text.Printable(fmt.Sprintf("directory %s: tree:%s", abs, dir.Root())))
 	for _, pattern := range dir.Unmatched {
-		say(text.Printable("warning: --exclude " + pattern + " matches nothing"))
+		tell(text.Printable("warning: --exclude " + pattern + " matches nothing"))
 	}
 	return &source{repository: filepath.Base(abs), target: target, dir: dir}, nil
 }
@@ -295,23 +325,82 @@ func (c *deployCmd) directory(ctx context.Context, say func(string), progress fu
 // dial says where the etcd is looked for, in this order: --endpoints, the repository's git config, the server on the
 // data directory.
 func (c *deployCmd) dial(
-	ctx context.Context, a *app, src *source, say func(string), log *slog.Logger,
+	ctx context.Context, a *app, src *source, tell func(string), log *slog.Logger,
 ) (*etcd.Client, error) {
-	if len(c.Endpoints) > 0 || len(src.settings.Endpoints) == 0 {
+	if len(c.Endpoints) > 0 {
 		return c.connect(ctx, a, log)
+	}
+	if len(src.settings.Endpoints) == 0 {
+		client, err := c.connect(ctx, a, log)
+		if dir, dirErr := c.dir(a); err == nil && dirErr == nil {
+			tell(ownEtcdWords(dir))
+		}
+		return client, err
 	}
 	cfg, err := etcdOf(src.settings, log)
 	if err != nil {
 		return nil, err
 	}
-	say("etcd at " + strings.Join(src.settings.Endpoints, ", ") + ", from its git config")
+	tell("etcd at " + text.Endpoints(src.settings.Endpoints...) + ", from its git config")
 	return dialPatiently(ctx, cfg)
+}
+
+// trust gives the file of the signing key ("": none), and whose signatures count, nil if that is not known: what flags
+// say, else the repository's git config. What is deployed into the etcd of a data directory is signed as its server
+// would, and so is what its repositories hold.
+func (c *deployCmd) trust(a *app, src *source) (key string, allowed *keys.AllowedSigners, err error) {
+	signers := c.signersFlag
+	signers.AllowedSigners = cmp.Or(signers.AllowedSigners, src.settings.AllowedSigners)
+	key, another := cmp.Or(c.SigningKey, src.settings.SigningKey), len(src.settings.Endpoints) > 0
+	if dir, found := servedFrom(src.gitDir); found && key == "" {
+		allowed, err = signers.signers(a, dir)
+		return dir.signingKey().path, allowed, err
+	}
+	return c.storeFlags.trust(a, key, signers, another)
+}
+
+// trust gives the file of the signing key ("": none) and whose signatures count, nil if that is not known. Without
+// --endpoints, and unless the etcd is another, both are the server's own where nothing else is said.
+func (f *storeFlags) trust(
+	a *app, key string, signers signersFlag, another bool,
+) (_ string, allowed *keys.AllowedSigners, err error) {
+	if len(f.Endpoints) > 0 || another {
+		if signers.AllowedSigners == "" {
+			return key, nil, nil
+		}
+		allowed, err = signers.signers(a, dataDir{})
+		return key, allowed, err
+	}
+	dir, err := f.dir(a)
+	if err != nil {
+		return "", nil, err
+	}
+	if own := dir.signingKey().path; key == "" {
+		if _, err := os.Stat(own); err == nil {
+			key = own
+		}
+	}
+	allowed, err = signers.signers(a, dir)
+	return key, allowed, err
+}
+
+// servedFrom finds the data directory that a repository is in, if there is its server's signing key: whatever etcd that
+// server uses, it signs what is deployed from there.
+func servedFrom(gitDir string) (dir dataDir, found bool) {
+	for at := gitDir; at != "" && at != filepath.Dir(at); at = filepath.Dir(at) {
+		if d := (dataDir{path: filepath.Dir(at)}); at == d.repos().Path {
+			if _, err := os.Stat(d.signingKey().path); err == nil {
+				return d, true
+			}
+		}
+	}
+	return dataDir{}, false
 }
 
 // redeployCommand deploys what a target's ref has, in a repository that refship's server does not serve.
 func redeployCommand(gitDir string, t target.Target) string {
 	return fmt.Sprintf("refship deploy --repo %s --rev %s --target %s",
-		text.Quote(gitDir), text.Quote(git.ShortRef(t.Ref)), t.Name)
+		text.Quote(gitDir), git.RefArg(t.Ref), text.Quote(t.Name))
 }
 
 // madeJSON is the result of a manual deploy, for programs.
@@ -332,14 +421,14 @@ type madeJSON struct {
 
 func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJSON {
 	v := made.Verdict
-	j := madeJSON{Result: "dry-run", Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
+	j := madeJSON{Result: hooks.ResultDryRun, Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
 	switch {
 	case v.Already:
-		j.Result = "already deployed"
+		j.Result = hooks.ResultAlready
 	case v.Same:
-		j.Result = "unchanged"
+		j.Result = hooks.ResultUnchanged
 	case made.Deploy != nil:
-		j.Result = "deployed"
+		j.Result = hooks.ResultDeployed
 	}
 	if made.Deploy != nil {
 		j.ID = made.Deploy.ID

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/hooks"
@@ -31,20 +32,50 @@ type openDeployer struct {
 }
 
 // newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory, signingKey ""
-// for unsigned records. The deployer closes the client, an error closes it, too.
-func newDeployer(client *etcd.Client, gitDir, signingKey string, log *slog.Logger) (*openDeployer, error) {
+// for unsigned records, allowed nil if it is not known whose signatures count. The deployer closes the client, an error
+// closes it, too.
+func newDeployer(
+	client *etcd.Client, gitDir, signingKey string, allowed *keys.AllowedSigners, log *slog.Logger,
+) (*openDeployer, error) {
 	signer, err := loadSigner(signingKey)
 	host, hostErr := os.Hostname()
 	if err = errors.Join(err, hostErr); err != nil {
 		_ = client.Close()
 		return nil, err
 	}
-	store := deploy.NewStore(client, lockTTL, log)
+	store := newStore(client, allowed, log)
 	return &openDeployer{client: client, store: store, Engine: hooks.NewEngine(hooks.Config{
 		Store: store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
-		Redeploy: func(t target.Target) string { return redeployCommand(gitDir, t) },
-		Override: func(t target.Target) string { return redeployCommand(gitDir, t) + " --force --reason TEXT" }, Log: log,
+		Redeploy: func(t target.Target, force bool) string {
+			if force {
+				return redeployCommand(gitDir, t) + " --force --reason TEXT"
+			}
+			return redeployCommand(gitDir, t)
+		},
+		Log: log,
 	})}, nil
+}
+
+// newStore makes the store of a process that ends; allowed is nil if it is not known whose signatures count.
+func newStore(client *etcd.Client, allowed *keys.AllowedSigners, log *slog.Logger) *deploy.Store {
+	return deploy.NewStore(client, deploy.Config{
+		LeaseTTL: lockTTL, Log: log, Signers: func() (*keys.AllowedSigners, error) { return allowed, nil },
+		EtcdDir: ownEtcdDir(client),
+	})
+}
+
+// ownEtcdDir is the directory of the server's etcd that a client talks to, "" for another etcd: of what is free on its
+// disk nothing can be known.
+func ownEtcdDir(client *etcd.Client) string {
+	endpoints := client.Endpoints()
+	if len(endpoints) != 1 {
+		return ""
+	}
+	dir := etcd.SocketDir(endpoints[0])
+	if _, err := os.Stat(filepath.Join(dir, "member")); dir == "" || err != nil {
+		return ""
+	}
+	return dir
 }
 
 // Close gives the chain locks back. If etcd does not answer, they end with their lease. The work is done, so that
@@ -75,8 +106,10 @@ func etcdOf(s target.Settings, log *slog.Logger) (etcd.Config, error) {
 		return cfg, err
 	}
 	var err error
-	cfg.Password, err = readPassword(s.PasswordFile)
-	return cfg, err
+	if cfg.Password, err = readPassword(s.PasswordFile); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Check()
 }
 
 // dialPatiently waits for an etcd that is being restarted: a push need not fail for that.
@@ -100,12 +133,9 @@ func readPassword(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := disk.ReadFile(path, maxPasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
-	}
-	if len(text) > maxPasswordFile {
-		return "", fmt.Errorf("read password: %s is %d bytes (limit %d)", path, len(text), maxPasswordFile)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {

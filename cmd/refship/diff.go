@@ -15,9 +15,9 @@ import (
 
 type diffCmd struct {
 	chainFlags
-	A    deployID `arg:"" name:"a" help:"The number of the older deploy, or head."`
-	B    deployID `arg:"" name:"b" help:"The number of the newer deploy, or head."`
-	JSON bool     `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
+	A    record.Selector `arg:"" name:"a" help:"The older deploy: its number, head, or head~N."`
+	B    record.Selector `arg:"" name:"b" help:"The newer deploy: its number, head, or head~N."`
+	JSON bool            `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
 func (*diffCmd) Help() string {
@@ -28,9 +28,16 @@ func (*diffCmd) Help() string {
 
 // Run lists the files that differ, by path. Every node that is read is verified against its record.
 func (c *diffCmd) Run(ctx context.Context, a *app) error {
-	return c.readDeploy(ctx, a, c.A, func(chain *store.Chain, before *record.Deploy, out io.Writer) error {
-		after, err := c.B.find(ctx, chain)
+	return c.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
+		before, err := c.find(ctx, a, chain, c.A)
 		if err != nil {
+			return err
+		}
+		after, err := c.find(ctx, a, chain, c.B)
+		if err != nil {
+			return err
+		}
+		if err := c.judgeBoth(ctx, a, chain, before, after); err != nil {
 			return err
 		}
 		return c.diff(ctx, a, chain, before, after, out)
@@ -42,7 +49,7 @@ func (c *diffCmd) diff(
 ) error {
 	counts := map[string]int{}
 	err := chain.Diff(ctx, before, after, func(change store.Change) error {
-		status := changeStatus(change)
+		status := change.Status()
 		counts[status]++
 		if c.JSON {
 			return writeJSON(out, newChangeJSON(status, change))
@@ -53,27 +60,13 @@ func (c *diffCmd) diff(
 	if err != nil {
 		return err
 	}
-	if before.Record.Path != after.Record.Path {
+	if before.Record != nil && after.Record != nil && before.Record.Path != after.Record.Path {
 		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(text.Printable(before.Record.Path)),
 			after.ID, pathWords(text.Printable(after.Record.Path)))
 	}
 	a.say("deploy %d, %s → deploy %d, %s: %s",
-		before.ID, before.Hash.Short(), after.ID, after.Hash.Short(), diffSummary(counts))
+		before.ID, before.ShortHash(), after.ID, after.ShortHash(), diffSummary(counts))
 	return nil
-}
-
-// changeStatus is git's letter for a change (git-diff(1), --diff-filter).
-func changeStatus(c store.Change) string {
-	const kind = 0o170000 // S_IFMT
-	switch {
-	case c.Old == nil:
-		return "A"
-	case c.New == nil:
-		return "D"
-	case (c.Old.Mode^c.New.Mode)&kind != 0:
-		return "T"
-	}
-	return "M"
 }
 
 // diffSummary is "3 files differ: 1 added, 1 modified, 1 deleted".

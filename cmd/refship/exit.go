@@ -24,7 +24,7 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   3  conflict: the chain's head is another deploy, the chain is locked or on hold, or the data directory is in use
   4  refused: no permission, a policy, a repository or target that does not exist, or a tree that cannot be deployed
   5  verification failed: what etcd holds does not match its hashes or signatures
-  6  etcd is unreachable or full
+  6  etcd is unreachable, full or broken
 `
 
 // exitCode is the exit status for err: its kind, with two exceptions. An exitError is its own status. Work that was

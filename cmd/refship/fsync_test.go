@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from this test: what `git push` has acknowledged is on disk, in git and in etcd, in an order in which
-// no power cut leaves etcd with a deploy that git has not.
+// What a user gains from this test: what `git push` has acknowledged is on disk, in git and in etcd, in an order in
+// which no power cut leaves etcd with a deploy that git has not.
 
 import (
 	"os"
@@ -19,7 +19,8 @@ func TestAcknowledgedIsOnDisk(t *testing.T) {
 	fixture.Need(t, "strace")
 	w := newWorld(t)
 	trace := w.in("trace")
-	w.serveUnder([]string{"strace", "-f", "-y", "--seccomp-bpf", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat", "-o", trace})
+	w.serveUnder([]string{"strace", "-f", "-y", "--seccomp-bpf", "-e",
+		"trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat", "-o", trace})
 	commit := w.commit("first", 30)
 	if err := w.push(); err != nil {
 		t.Fatal(err)

@@ -13,17 +13,20 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks/install"
+	"refship/hooks/status"
 	"refship/hooks/target"
+	"refship/keys"
 )
 
 type hookCmd struct {
 	Install   hookInstallCmd   `cmd:"" help:"Put the hooks into a repository, beside those that it has, and say what is deployed where."`
 	Uninstall hookUninstallCmd `cmd:"" help:"Take them out again, so that the repository is as it was before."`
-	Status    hookStatusCmd    `cmd:"" help:"Say how hooks, etcd, refs and chains stand."`
+	Status    hookStatusCmd    `cmd:"" help:"Show the hooks, the etcd, and the refs beside their chains."`
 	Run       hookRunCmd       `cmd:"" help:"What git calls, by way of the installed hooks."`
 }
 
@@ -36,9 +39,10 @@ type placeFlags struct {
 type hookInstallCmd struct {
 	placeFlags
 	storeFlags
-	Name       *string `placeholder:"NAME" help:"The repository's name in records. Default: that of its directory, with --all its path below DIR."`
-	Target     string  `default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
-	SigningKey *string `placeholder:"FILE" help:"Sign records with this private key in OpenSSH's format, which others must not be able to read; empty for unsigned records."`
+	Name           *string `placeholder:"NAME" help:"The repository's name in records. Default: that of its directory, with --all its path below DIR."`
+	Target         string  `default:"default" placeholder:"NAME" help:"The target to add or change. Default: default."`
+	SigningKey     *string `placeholder:"FILE" help:"Sign records with this private key in OpenSSH's format, which others must not be able to read; empty for unsigned records."`
+	AllowedSigners *string `placeholder:"FILE" help:"Build only on deploys that one of these keys has signed: a file as for ssh-keygen -Y verify. Empty: any."`
 	targetFlags
 
 	program string             // that the hooks call
@@ -148,7 +152,7 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repo
 	if err != nil {
 		return err
 	}
-	t, err := c.target(settings.Repository, have.Targets)
+	t, err := c.target(ctx, repo, settings.Repository, have.Targets)
 	if err != nil {
 		return err
 	}
@@ -169,6 +173,10 @@ func (c *hookInstallCmd) install(ctx context.Context, a *app, repo *install.Repo
 	a.say("%s: target %s: %s", settings.Repository, t.Name, describeTarget(t))
 	if settings.SigningKey == "" {
 		a.say("%s: records are not signed: no --signing-key is given", settings.Repository)
+	}
+	if takes, err := repo.TakesPushOptions(ctx); err == nil && !takes {
+		a.say("%s: git takes no push options there, such as -o deploy.dry-run; to take them: "+
+			"git -C %s config receive.advertisePushOptions true", settings.Repository, text.Quote(repo.GitDir))
 	}
 	warnOfNamespace(a, t)
 	c.tryEtcd(ctx, a, repo, settings, t)
@@ -214,13 +222,14 @@ func (c *hookInstallCmd) checkServer(a *app, repo *install.Repository) error {
 		"what of it is deployed is changed with: refship repo target")
 }
 
-// tryEtcd warns of what pushes would meet: an etcd that cannot be reached, or a chain that another repository began.
+// tryEtcd says where the target's ref is, and whether that is deployed. It warns of what pushes would meet: an etcd
+// that cannot be reached, or a chain that another repository began.
 func (c *hookInstallCmd) tryEtcd(
 	ctx context.Context, a *app, repo *install.Repository, settings target.Settings, t target.Target,
 ) {
 	d, err := openHook(ctx, repo.GitDir, settings, false, quietLog(a))
 	if err != nil {
-		a.warn(fmt.Errorf("pushes to %s are refused until etcd can be reached: %w", settings.Repository, err))
+		a.warn(fmt.Errorf("pushes to %s are refused until that is put right: %w", settings.Repository, err))
 		return
 	}
 	defer d.Close()
@@ -230,14 +239,31 @@ func (c *hookInstallCmd) tryEtcd(
 		return
 	}
 	for _, st := range all {
-		if st.Target != t || st.State == nil || st.State.Head == nil ||
-			st.Relation == deploy.RelationEqual || st.Relation == deploy.RelationAhead {
+		if st.Target != t || st.State == nil {
 			continue
 		}
-		head := st.State.Head
-		a.warn(fmt.Errorf("%s has %d deploys already, the last one %s by %s: a push has to contain that",
-			t.Namespace, head.ID, head.Hash.Short(), head.By()))
+		a.say("%s: %s", settings.Repository, refWords(repo.GitDir, st))
+		if head := st.State.Head; head != nil && st.Relation != deploy.RelationEqual && st.Relation != deploy.RelationAhead {
+			a.warn(fmt.Errorf("%s has %d deploys already, the last one %s by %s: a push has to contain that",
+				t.Namespace, head.ID, head.ShortHash(), head.By()))
+		}
 	}
+}
+
+// refWords say where a target's ref is, and how what it has is deployed.
+func refWords(gitDir string, st status.Status) string {
+	words := fmt.Sprintf("%s is at %s", text.Printable(st.Target.Ref), record.CommitHash(st.Ref).Short())
+	switch {
+	case st.Ref.IsZero():
+		return text.Printable(st.Target.Ref) + " does not exist yet: the first push to it is deployed"
+	case st.Uncompared():
+		return fmt.Sprintf("%s, which mgmt itself has deployed as %d; its files are not compared", words, st.State.Head.ID)
+	case st.Relation == deploy.RelationEqual:
+		return fmt.Sprintf("%s, deployed as %d", words, st.State.Head.ID)
+	case st.Relation == deploy.RelationEmpty || st.Relation == deploy.RelationAhead:
+		return words + ", which is not deployed yet; to deploy it: " + redeployCommand(gitDir, st.Target)
+	}
+	return words
 }
 
 // settings are what there is, and what the flags say.
@@ -255,11 +281,23 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 			return s, err
 		}
 	}
+	if c.AllowedSigners != nil {
+		if s.AllowedSigners, err = absolute(*c.AllowedSigners); err != nil {
+			return s, err
+		}
+	}
 	if err := c.etcdSettings(a, &s); err != nil {
 		return s, err
 	}
 	if _, err := loadSigner(s.SigningKey); err != nil {
 		return s, err
+	}
+	if s.AllowedSigners != "" {
+		allowed, err := keys.ReadAllowedSigners(s.AllowedSigners)
+		if err != nil {
+			return s, err
+		}
+		warnOfSigners(a, allowed)
 	}
 	return s, nil
 }
@@ -292,14 +330,8 @@ func (c *hookInstallCmd) etcdSettings(a *app, s *target.Settings) (err error) {
 		return fault.New(fault.Usage, "--user "+s.User+" has no password",
 			"write it into a file that others cannot read, and give --password-file FILE")
 	}
-	conf, err := etcdOf(*s, nil)
-	if err != nil {
-		return err
-	}
-	if err := conf.Check(); err != nil {
-		return asUsage("", err)
-	}
-	return nil
+	_, err = etcdOf(*s, nil)
+	return err
 }
 
 // ownEtcd is the etcd of the server that runs on the data directory.
@@ -313,6 +345,7 @@ func (c *hookInstallCmd) ownEtcd(a *app) ([]string, error) {
 			"--endpoints is missing, and no server with an embedded etcd is running on "+dir.path,
 			"say where etcd is: --endpoints URL")
 	}
+	a.say("%s", ownEtcdWords(dir))
 	return []string{etcd.Socket(dir.etcd())}, nil
 }
 
@@ -328,12 +361,43 @@ func absolute(path string) (string, error) {
 	return abs, nil
 }
 
-// target is the one that is there with what the flags change, or a new one.
-func (c *hookInstallCmd) target(repository string, have []target.Target) (target.Target, error) {
-	if t, err := target.Find(repository, have, c.Target); err == nil {
-		return c.change(t)
+// target is the one that is there with what the flags change, or a new one. That deploys the branch of HEAD, which is
+// what people push to, unless another ref is given.
+func (c *hookInstallCmd) target(
+	ctx context.Context, repo *install.Repository, repository string, have []target.Target,
+) (target.Target, error) {
+	t, err := target.Find(repository, have, c.Target)
+	if was := t.Ref; err == nil {
+		if t, err = c.change(t); err != nil || t.Ref == was {
+			return t, err
+		}
+	} else {
+		flags := c.targetFlags
+		if flags.Ref == nil {
+			if flags.Ref, err = mainBranch(ctx, repo.GitDir); err != nil {
+				return t, err
+			}
+		}
+		if t, err = flags.make(repository, c.Target); err != nil {
+			return t, err
+		}
 	}
-	return c.make(repository, c.Target)
+	return t, target.CheckRefs(t, have)
+}
+
+// mainBranch is the branch that HEAD names; nil, which is main, where HEAD names a commit, or where there is no such
+// branch and main is there.
+func mainBranch(ctx context.Context, gitDir string) (*string, error) {
+	const usual = "refs/heads/main"
+	head, err := git.Head(ctx, gitDir)
+	if err != nil || head == "" {
+		return nil, err
+	}
+	now, err := git.ReadRefs(ctx, gitDir, []string{head, usual})
+	if err != nil || now[head].IsZero() && !now[usual].IsZero() {
+		return nil, err
+	}
+	return &head, nil
 }
 
 // thisProgram is the path of refship that a hook can call: the one in PATH if that is this very program, since it stays

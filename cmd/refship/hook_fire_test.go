@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// home is a bare repository with installed hooks, whose two targets several users push to. The world's server is only its
-// etcd.
-type home struct {
+// hookedRepository is a bare repository with installed hooks, whose two targets several users push to. The world's
+// server is only its etcd.
+type hookedRepository struct {
 	*world
 	bare string
 }
@@ -39,7 +39,7 @@ func TestInstalledHooksUnderFire(t *testing.T) {
 	const rounds = 15
 	w := newWorld(t)
 	w.serve("")
-	h := &home{world: w, bare: w.in("home.git")}
+	h := &hookedRepository{world: w, bare: w.in("home.git")}
 	w.must("git", "init", "-q", "--bare", "-b", "main", h.bare)
 	w.must("refship", "hook", "install", h.bare)
 	w.must("refship", "hook", "install", h.bare, "--target", "staging", "--ref", "staging")
@@ -94,7 +94,7 @@ func TestInstalledHooksUnderFire(t *testing.T) {
 }
 
 // commit makes a commit on top of what the repository has.
-func (h *home) commit(u *homePush, round int) {
+func (h *hookedRepository) commit(u *homePush, round int) {
 	h.Helper()
 	dir := h.in(u.user)
 	h.must("git", "-C", dir, "fetch", "-q", "origin")
@@ -112,7 +112,7 @@ func (h *home) commit(u *homePush, round int) {
 }
 
 // pushAll lets all push at once, and kills one of them, with its receive-pack and hooks.
-func (h *home) pushAll(users []*homePush, victim *homePush, after time.Duration) {
+func (h *hookedRepository) pushAll(users []*homePush, victim *homePush, after time.Duration) {
 	var all sync.WaitGroup
 	for _, u := range users {
 		u.killed = false
@@ -144,7 +144,7 @@ func (h *home) pushAll(users []*homePush, victim *homePush, after time.Duration)
 }
 
 // wantDeployed checks that a push that was told so is a deploy, under its own user's name.
-func (h *home) wantDeployed(u *homePush) {
+func (h *hookedRepository) wantDeployed(u *homePush) {
 	h.Helper()
 	for line := range strings.Lines(h.must("refship", "log", "--namespace", u.namespace, "--json")) {
 		if field(h.TB, line, "hash") != u.commit {
@@ -160,11 +160,12 @@ func (h *home) wantDeployed(u *homePush) {
 		}
 		return
 	}
-	h.Errorf("%s's push of %s was told that it is published, and the chain does not have it:\n%s", u.user, u.commit, u.said)
+	h.Errorf("%s's push of %s was told that it is published, and the chain does not have it:\n%s", u.user, u.commit,
+		u.said)
 }
 
 // clearGit removes the locks that a killed git left: nothing runs now.
-func (h *home) clearGit() {
+func (h *hookedRepository) clearGit() {
 	err := filepath.WalkDir(h.dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() && strings.HasSuffix(path, ".lock") && !strings.HasPrefix(path, h.in("data")) {
 			err = os.Remove(path)
@@ -177,7 +178,7 @@ func (h *home) clearGit() {
 }
 
 // wantLine checks that each deploy's commit contains that of the one before.
-func (h *home) wantLine(namespace string) {
+func (h *hookedRepository) wantLine(namespace string) {
 	h.Helper()
 	newer := ""
 	for line := range strings.Lines(h.must("refship", "log", "--namespace", namespace, "--json")) {

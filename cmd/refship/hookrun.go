@@ -21,7 +21,10 @@ import (
 	"refship/deploy/text"
 	"refship/hooks"
 	"refship/hooks/intent"
+	"refship/hooks/output"
+	"refship/hooks/permit"
 	"refship/hooks/target"
+	"refship/keys"
 )
 
 type hookRunCmd struct {
@@ -36,10 +39,10 @@ func (*hookRunCmd) Help() string {
 		"and, to say who pushes, GL_USER (gitolite), GITEA_PUSHER_NAME (Gitea) or SSH_CONNECTION."
 }
 
-// hookMaxInput bounds git's ref updates, in bytes. It is above the limit of package hooks, whose error says more.
+// hookMaxInput bounds git's ref updates, in bytes. It is above git.MaxInput, which bounds what is deployed.
 const hookMaxInput = 16 << 20
 
-// Run runs the earlier hook, and then ours.
+// Run runs the earlier hook, and then what refship does.
 func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	dir, ok := a.getenv("GIT_DIR")
 	if !ok || dir == "" {
@@ -82,14 +85,14 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 		}
 		defer leave()
 	}
-	call, err := hooks.ReadHookCall(gitDir, hooks.PusherFromEnv(a.getenv), gitVars(), input, a.stderr)
+	call, err := hooks.ReadHookCall(gitDir, permit.PusherFromEnv(a.getenv), gitVars(), input, a.stderr)
 	status := 0
 	if err == nil {
-		status, err = c.ours(ctx, a, call)
+		status, err = c.own(ctx, a, call)
 	}
 	switch {
 	case err != nil && post:
-		a.tell(append(hooks.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
+		a.tell(append(output.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
 		return refuse(a, err)
@@ -100,7 +103,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 }
 
 func refuse(a *app, err error) error {
-	a.tell(hooks.Explain(remedyOf, "refused", err)...)
+	a.tell(output.Explain(remedyOf, "refused", err)...)
 	return exitError(exitFailed)
 }
 
@@ -110,8 +113,7 @@ func readHookInput(stdin io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read git's ref updates: %w", err)
 	}
 	if len(input) > hookMaxInput {
-		return nil, fault.New(fault.Failed, "read git's ref updates: they have more than "+text.Size(hookMaxInput),
-			"push fewer refs at once")
+		return nil, git.NamesTooLong(hookMaxInput)
 	}
 	return input, nil
 }
@@ -125,7 +127,7 @@ func redeployHints(gitDir string, call *hooks.HookCall) []string {
 	}
 	var lines []string
 	for _, t := range call.Targets() {
-		lines = append(lines, "hint: the ref has moved; deploy it with: "+redeployCommand(gitDir, t))
+		lines = append(lines, "hint: "+hooks.MovedWords(redeployCommand(gitDir, t)))
 	}
 	return lines
 }
@@ -163,8 +165,8 @@ func (c *hookRunCmd) earlier(input []byte) error {
 	return nil
 }
 
-// ours deploys.
-func (c *hookRunCmd) ours(ctx context.Context, a *app, call *hooks.HookCall) (status int, err error) {
+// own deploys.
+func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (status int, err error) {
 	if !call.Concerns() {
 		return 0, nil // hooks can be shared, and this repository has nothing to do with refship
 	}
@@ -215,7 +217,13 @@ func openHook(
 	if err != nil {
 		return nil, err
 	}
-	return newDeployer(client, gitDir, key, log)
+	var allowed *keys.AllowedSigners
+	if s.AllowedSigners != "" && toDeploy {
+		if allowed, err = keys.ReadAllowedSigners(s.AllowedSigners); err != nil {
+			return nil, errors.Join(err, client.Close())
+		}
+	}
+	return newDeployer(client, gitDir, key, allowed, log)
 }
 
 // gitVars are the variables that git sets for hooks.

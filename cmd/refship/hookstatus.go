@@ -9,8 +9,8 @@ import (
 	"refship/deploy"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks"
 	"refship/hooks/install"
+	"refship/hooks/output"
 	"refship/hooks/status"
 	"refship/hooks/target"
 )
@@ -22,9 +22,8 @@ type hookStatusCmd struct {
 
 func (*hookStatusCmd) Help() string {
 	return "It reads the hooks and the git config of the repository, and asks the etcd that this names. " +
-		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has, " +
-		"or does not exist yet. " +
-		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain. " +
+		"Exit code 0: hooks are installed and current, etcd answers, and every target's ref is what its chain has. " +
+		"1: hooks are missing, edited or outdated, or a ref is ahead of its chain, or does not exist yet. " +
 		"3: a ref and its chain have diverged, or the chain is ahead. " +
 		"4: not a repository, or etcd does not let its user in. 6: etcd is unreachable."
 }
@@ -103,6 +102,9 @@ func (r *repositoryStatus) code() int {
 		if st.Ref.IsZero() && st.State != nil && st.State.Head != nil { // a chain without its ref
 			return exitConflict
 		}
+		if st.Ref.IsZero() {
+			code = exitFailed
+		}
 		switch st.Relation {
 		case deploy.RelationBehind, deploy.RelationDiverged, deploy.RelationUnknown:
 			return exitConflict
@@ -130,7 +132,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hook", "%s", words)
 		if h.Problem != nil {
 			problem = true
-			for _, line := range hooks.Explain(remedyOf, "problem", h.Problem) {
+			for _, line := range output.Explain(remedyOf, "problem", h.Problem) {
 				add("", "%s", line)
 			}
 		}
@@ -148,12 +150,13 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hint", "refship hook install %s", text.Quote(r.repo.GitDir))
 	}
 	if i.ConfigErr != nil {
-		for _, line := range hooks.Explain(remedyOf, "config", i.ConfigErr) {
+		for _, line := range output.Explain(remedyOf, "config", i.ConfigErr) {
 			add("", "%s", line)
 		}
 	}
 	if r.asked {
-		add("etcd", "%s: %s", strings.Join(i.Config.Settings.Endpoints, ", "), r.reached())
+		endpoints := text.Endpoints(i.Config.Settings.Endpoints...)
+		add("etcd", "%s: %s", endpoints, strings.TrimPrefix(r.reached(), "dial "+endpoints+": "))
 		if hint := remedyOf(r.err); hint != "" {
 			add("hint", "%s", hint)
 		}
@@ -203,7 +206,7 @@ type hookStatusJSON struct {
 type targetStatusJSON struct {
 	target.Target
 	Oid      string          `json:"oid"`      // of the ref; "": it does not exist
-	Relation deploy.Relation `json:"relation"` // of the ref against the head; "": unknown
+	Relation deploy.Relation `json:"relation"` // of the ref against the head; "": unknown, also if mgmt deployed it
 	Ahead    int             `json:"ahead"`    // commits
 	Head     record.ID       `json:"head"`     // 0: no deploy yet
 	Pending  bool            `json:"pending"`  // a push that was broken off waits to be deployed
@@ -228,6 +231,9 @@ func (r *repositoryStatus) describe() repositoryStatusJSON {
 		}
 		if st.State != nil && st.State.Head != nil {
 			t.Head = st.State.Head.ID
+		}
+		if st.Uncompared() {
+			t.Relation = ""
 		}
 		if st.Err != nil {
 			t.Error = st.Err.Error()

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/disk"
+	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/keys"
@@ -19,7 +20,8 @@ import (
 type keyCmd struct {
 	Add    keyAddCmd    `cmd:"" help:"Let a public key use the server."`
 	List   keyListCmd   `cmd:"" help:"List the keys and what they may do."`
-	Remove keyRemoveCmd `cmd:"" help:"Remove the keys of one name."`
+	Set    keySetCmd    `cmd:"" help:"Change what the keys of one name may do."`
+	Remove keyRemoveCmd `cmd:"" help:"Remove the keys of one name, or one of them."`
 }
 
 // maxKeyFile bounds what is read as a public key, in bytes.
@@ -36,16 +38,16 @@ type keyAddCmd struct {
 }
 
 // Run adds the key. A running server sees it at once.
-func (c *keyAddCmd) Run(_ context.Context, a *app) error {
+func (c *keyAddCmd) Run(ctx context.Context, a *app) error {
 	if err := keys.CheckName(c.Name); err != nil {
 		return asUsage("", err)
 	}
 	if c.Key == "" {
 		return usagef("--key is empty")
 	}
-	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(c.Allow, ",")), ","))
+	rules, err := parseRules(c.Allow)
 	if err != nil {
-		return asUsage("--allow", err)
+		return err
 	}
 	pub, comment, err := c.read(a)
 	if err != nil {
@@ -61,8 +63,19 @@ func (c *keyAddCmd) Run(_ context.Context, a *app) error {
 	if err := dir.keys().Add(c.Name, pub, comment, rules); err != nil {
 		return err
 	}
-	a.say("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, describeRules(rules))
+	said := fmt.Sprintf("key %s of %s may %s", ssh.FingerprintSHA256(pub), c.Name, keys.FormatRules(rules))
+	a.say("%s", said)
+	dir.note(ctx, a, "key add: %s", said)
 	return warnOfUnknown(a, dir, rules)
+}
+
+// parseRules reads --allow.
+func parseRules(allow []string) ([]keys.Rule, error) {
+	rules, err := keys.ParseRules(spaceAroundComma.ReplaceAllString(strings.TrimSpace(strings.Join(allow, ",")), ","))
+	if err != nil {
+		return nil, asUsage("--allow", err)
+	}
+	return rules, nil
 }
 
 // warnOfUnknown warns of rules for repositories that do not exist: they may be made later, or be typing errors.
@@ -85,7 +98,7 @@ func warnOfUnknown(a *app, dir dataDir, rules []keys.Rule) error {
 func (c *keyAddCmd) read(a *app) (pub ssh.PublicKey, comment string, err error) {
 	source, name := a.stdin, "standard input"
 	if c.Key != "-" {
-		file, err := os.Open(c.Key)
+		file, err := disk.Open(c.Key, maxKeyFile)
 		if err != nil {
 			return nil, "", fmt.Errorf("read public key: %w", err)
 		}
@@ -109,8 +122,6 @@ func ruleTexts(rules []keys.Rule) []string {
 	}
 	return all
 }
-
-func describeRules(rules []keys.Rule) string { return strings.Join(ruleTexts(rules), ",") }
 
 type keyListCmd struct {
 	dataFlag
@@ -149,23 +160,29 @@ func (c *keyListCmd) Run(_ context.Context, a *app) error {
 	}
 	width := 0
 	for _, key := range all {
-		width = max(width, len(describeRules(key.Rules)))
+		width = max(width, len(keys.FormatRules(key.Rules)))
 	}
 	return writeList(a.stdout, c.JSON, all, newKeyJSON, func(key *keys.Key) string {
-		rules := fmt.Sprintf("%-*s  %s", width, describeRules(key.Rules), text.Printable(key.Comment))
+		rules := fmt.Sprintf("%-*s  %s", width, keys.FormatRules(key.Rules), text.Printable(key.Comment))
 		return key.Name + "\t" + key.Fingerprint() + "\t" + strings.TrimRight(rules, " ")
 	})
 }
 
-type keyRemoveCmd struct {
+type keySetCmd struct {
 	dataFlag
-	Name string `arg:"" help:"The name whose keys are removed."`
+	Name  string   `arg:"" help:"The name whose keys are changed."`
+	Allow []string `required:"" placeholder:"RULE" help:"What they may do from now on, as of key add. It takes the place of the rules that they have."`
+	Key   string   `placeholder:"FINGERPRINT" help:"Change this key alone, such as SHA256:QBmH…; refship key list shows it."`
 }
 
-// Run removes the keys. A running server refuses them from the next attempt on.
-func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
-	if err := keys.CheckName(c.Name); err != nil {
-		return asUsage("", err)
+// Run changes the rules. A running server goes by them from the next command on.
+func (c *keySetCmd) Run(ctx context.Context, a *app) error {
+	if err := checkKeyArgs(c.Name, c.Key); err != nil {
+		return err
+	}
+	rules, err := parseRules(c.Allow)
+	if err != nil {
+		return err
 	}
 	dir, err := c.dir(a)
 	if err != nil {
@@ -174,10 +191,57 @@ func (c *keyRemoveCmd) Run(_ context.Context, a *app) error {
 	if err := dir.checkOwner(); err != nil {
 		return err
 	}
-	count, err := dir.keys().Remove(c.Name)
+	set, err := dir.keys().Set(c.Name, c.Key, rules)
 	if err != nil {
 		return err
 	}
-	a.say("%s of %s removed", text.Count(count, "key"), c.Name)
+	for _, key := range set {
+		said := fmt.Sprintf("key %s of %s may %s", key.Fingerprint(), c.Name, keys.FormatRules(rules))
+		a.say("%s", said)
+		dir.note(ctx, a, "key set: %s", said)
+	}
+	return warnOfUnknown(a, dir, rules)
+}
+
+// checkKeyArgs refuses what cannot name a key.
+func checkKeyArgs(name, fingerprint string) error {
+	if err := keys.CheckName(name); err != nil {
+		return asUsage("", err)
+	}
+	if fingerprint != "" && !strings.HasPrefix(fingerprint, "SHA256:") {
+		return fault.New(fault.Usage, fmt.Sprintf("--key: %q is not a fingerprint", fingerprint),
+			"it is SHA256:… as refship key list shows it")
+	}
+	return nil
+}
+
+type keyRemoveCmd struct {
+	dataFlag
+	Name string `arg:"" help:"The name whose keys are removed."`
+	Key  string `placeholder:"FINGERPRINT" help:"Remove this key alone, such as SHA256:QBmH…; refship key list shows it."`
+}
+
+// Run removes the keys. A running server refuses them from the next attempt on.
+func (c *keyRemoveCmd) Run(ctx context.Context, a *app) error {
+	if err := checkKeyArgs(c.Name, c.Key); err != nil {
+		return err
+	}
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	if err := dir.checkOwner(); err != nil {
+		return err
+	}
+	count, err := dir.keys().Remove(c.Name, c.Key)
+	if err != nil {
+		return err
+	}
+	said := fmt.Sprintf("%s of %s removed", text.Count(count, "key"), c.Name)
+	a.say("%s", said)
+	if c.Key != "" {
+		said += ": " + c.Key
+	}
+	dir.note(ctx, a, "key remove: %s", said)
 	return nil
 }

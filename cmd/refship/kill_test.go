@@ -19,8 +19,8 @@ import (
 	"refship/deploy/fixture"
 )
 
-// killSteps are the failure points from reception to publish, and what must be true of a push that died there: "before",
-// the ref has not moved; "after", it has, and the restart publishes.
+// killSteps are the failure points from reception to publish, and what must be true of a push that died there:
+// "before", the ref has not moved; "after", it has, and the restart publishes.
 var killSteps = []struct {
 	at    string
 	moved bool
@@ -95,8 +95,8 @@ func TestKillAtRandom(t *testing.T) {
 	if err := w.push(); err != nil {
 		t.Fatal(err)
 	}
-	// The moments are spread over a whole push and beyond it, for how long that is depends on who else is at work on the machine:
-	// the last push that was not hit tells.
+	// The moments are spread over a whole push and beyond it, for how long that is depends on who else is at work on the
+	// machine: the last push that was not hit tells.
 	span := time.Since(start)
 	hit, landed, round := 0, 0, 0
 	for ; hit < kills && round < rounds; round++ {
@@ -130,7 +130,8 @@ func TestKillAtRandom(t *testing.T) {
 			t.Errorf("round %d: push after the restart: %v", round, err)
 		}
 	}
-	t.Logf("%d of %d pushes were hit, the last within %s; of these %d landed, before or at the restart", hit, round, span, landed)
+	t.Logf("%d of %d pushes were hit, the last within %s; of these %d landed, before or at the restart", hit, round, span,
+		landed)
 	if hit < kills {
 		t.Errorf("%d kills hit a running push, want %d", hit, kills)
 	}
@@ -151,12 +152,9 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	dir := fixture.ShortDir(t)
 	w := &world{TB: t, dir: dir}
-	w.env = fixture.GitEnv(dir, "REFSHIP_DATA_DIR="+w.in("data"),
-		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
-			" -o UserKnownHostsFile=/dev/null -i "+w.in("id"))
+	w.env = fixture.GitEnv(dir, "REFSHIP_DATA_DIR="+w.in("data"), fixture.SSHCommand(w.in("id"), ""))
 	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.in("id"))
-	w.must("refship", "key", "add", "ada", "--key", w.in("id.pub"), "--allow", "deploy:config")
-	w.must("refship", "repo", "create", "config")
+	w.furnish()
 	w.must("git", "init", "-q", "-b", "main", w.in("work"))
 	t.Cleanup(func() {
 		if w.server != nil {
@@ -164,6 +162,13 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	return w
+}
+
+// furnish puts the key and the repository into the data directory.
+func (w *world) furnish() {
+	w.Helper()
+	w.must("refship", "key", "add", "ada", "--key", w.in("id.pub"), "--allow", "deploy:config")
+	w.must("refship", "repo", "create", "config")
 }
 
 func (w *world) in(name string) string { return filepath.Join(w.dir, name) }
@@ -210,6 +215,14 @@ func (w *world) serve(failpoint string) {
 // serveUnder starts the server as the argument of another command.
 func (w *world) serveUnder(command []string) {
 	w.Helper()
+	if !w.start(command) {
+		w.Fatalf("the server does not listen; it said:\n%s", w.server.text())
+	}
+}
+
+// start is serveUnder, and tells whether the server listens.
+func (w *world) start(command []string) bool {
+	w.Helper()
 	command = append(command, w.program("refship"), "serve", "--listen", "127.0.0.1:0")
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = w.env
@@ -225,9 +238,10 @@ func (w *world) serveUnder(command []string) {
 	}()
 	match := w.server.wait(listening)
 	if match == nil {
-		w.Fatalf("the server does not listen; it said:\n%s", w.server.text())
+		return false
 	}
 	w.url = "ssh://git@127.0.0.1:" + match[1] + "/config"
+	return true
 }
 
 func (w *world) kill() {
@@ -269,7 +283,8 @@ func (w *world) push() error {
 
 // ref is where the server's repository has the branch; "" if nowhere.
 func (w *world) ref() string {
-	oid, err := w.run("git", "--git-dir", w.in("data/repos/config.git"), "rev-parse", "--verify", "--quiet", "refs/heads/main")
+	oid, err := w.run("git", "--git-dir", w.in("data/repos/config.git"), "rev-parse", "--verify", "--quiet",
+		"refs/heads/main")
 	var exit *exec.ExitError
 	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
 		w.Error(err)

@@ -69,7 +69,8 @@ func newArena(t *testing.T, servers int, repos []string, users ...string) *arena
 		a.servers[0].must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", a.key(user))
 	}
 	if servers > 1 {
-		a.etcd = fixture.StartProcess(t, "--heartbeat-interval=10", "--election-timeout=100") // a member alone need not wait for others
+		// a member alone need not wait for others
+		a.etcd = fixture.StartProcess(t, "--heartbeat-interval=10", "--election-timeout=100")
 	}
 	for _, s := range a.servers {
 		if a.etcd != nil {
@@ -85,6 +86,13 @@ func newArena(t *testing.T, servers int, repos []string, users ...string) *arena
 		}
 		s.start()
 	}
+	if a.etcd != nil {
+		var worlds []*world
+		for _, s := range a.servers {
+			worlds = append(worlds, s.world)
+		}
+		trustEachOther(worlds...)
+	}
 	return a
 }
 
@@ -92,12 +100,13 @@ func (a *arena) key(user string) string { return filepath.Join(a.dir, "key-"+use
 
 // env is that of a user's git.
 func (a *arena) env(user string) []string {
-	return append(slices.Clone(a.servers[0].env), "GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR"+
-		" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i "+a.key(user))
+	return append(slices.Clone(a.servers[0].env),
+		fixture.SSHCommand(a.key(user), ""))
 }
 
 func (a *arena) newPusher(client int, name, repo string, random *rand.Rand) *pusher {
-	p := &pusher{arena: a, client: client, name: name, repo: repo, random: random, clone: filepath.Join(a.dir, name+".git")}
+	p := &pusher{arena: a, client: client, name: name, repo: repo, random: random,
+		clone: filepath.Join(a.dir, name+".git")}
 	a.servers[0].must("git", "init", "-q", "--bare", p.clone)
 	return p
 }
@@ -201,7 +210,8 @@ func (a *arena) readRefs(ctx context.Context, client int) {
 		call := a.history.now()
 		told, err := s.run("git", "--git-dir", s.gitDir(repo), "rev-parse", "--verify", "--quiet", "refs/heads/main")
 		if err == nil {
-			a.history.add(client, "git rev-parse "+refOf(s, repo), call, told, observation{Object: refOf(s, repo), What: factRef, Hash: told})
+			a.history.add(client, "git rev-parse "+refOf(s, repo), call, told, observation{Object: refOf(s, repo), What: factRef,
+				Hash: told})
 		}
 		if i%3 != 0 {
 			continue
@@ -209,7 +219,8 @@ func (a *arena) readRefs(ctx context.Context, client int) {
 		call = a.history.now()
 		told, err = s.run("refship", "log", "--json", "-n", "1", "--namespace", namespaceOf(repo))
 		if err == nil && told != "" && ctx.Err() == nil {
-			fact := observation{Object: namespaceOf(repo), What: factHead, ID: atoi(field(a.T, told, "id")), Hash: field(a.T, told, "hash")}
+			fact := observation{Object: namespaceOf(repo), What: factHead, ID: atoi(field(a.T, told, "id")),
+				Hash: field(a.T, told, "hash")}
 			a.history.add(client, "refship log "+repo, call, told, fact)
 		}
 	}
@@ -219,11 +230,13 @@ func (a *arena) readRefs(ctx context.Context, client int) {
 func (a *arena) sshDeploy(client int, s *arenaServer, repo string) error {
 	call := a.history.now()
 	address, _ := strings.CutPrefix(*s.address.Load(), "ssh://git@127.0.0.1:")
-	cmd := exec.Command("ssh", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "StrictHostKeyChecking=no",
+	cmd := exec.Command("ssh", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+		"-o", "StrictHostKeyChecking=no",
 		"-o", "UserKnownHostsFile=/dev/null", "-i", a.key("closer"), "-p", address, "git@127.0.0.1", "deploy", repo)
 	out, err := cmd.CombinedOutput()
 	told := string(out)
-	a.history.add(client, "ssh "+s.name+" deploy "+repo, call, told, readDeploy(told, a.history.commits, namespaceOf(repo))...)
+	a.history.add(client, "ssh "+s.name+" deploy "+repo, call, told,
+		readDeploy(told, a.history.commits, namespaceOf(repo))...)
 	if err != nil {
 		return fmt.Errorf("ssh %s deploy %s: %w\n%s", s.name, repo, err, told)
 	}
@@ -232,7 +245,8 @@ func (a *arena) sshDeploy(client int, s *arenaServer, repo string) error {
 
 // What `ssh HOST deploy REPO` says.
 var (
-	deployPublished = regexp.MustCompile(`deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)`)
+	deployPublished = regexp.MustCompile(
+		`deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)`)
 	// What a push left, and is deployed already, need not be the head.
 	deployAlready  = regexp.MustCompile(`(?m)^(?:\S+: )?([0-9a-f]{7}) is already deployed as (\d+) of`)
 	deployConflict = regexp.MustCompile(`/\S+ is at deploy (\d+), ([0-9a-f]{7}) `)
@@ -241,7 +255,8 @@ var (
 func readDeploy(told string, commits *lineage, namespace string) []observation {
 	var facts []observation
 	for _, m := range deployPublished.FindAllStringSubmatch(told, -1) {
-		facts = append(facts, observation{Object: namespace, What: factPublished, ID: atoi(m[1]), Commit: commits.full(m[2]), Hash: fullOrNone(commits, m[3])})
+		facts = append(facts, observation{Object: namespace, What: factPublished, ID: atoi(m[1]), Commit: commits.full(m[2]),
+			Hash: fullOrNone(commits, m[3])})
 	}
 	for _, m := range deployAlready.FindAllStringSubmatch(told, -1) {
 		facts = append(facts, observation{Object: namespace, What: factHead, ID: atoi(m[2]), Hash: commits.full(m[1])})

@@ -25,7 +25,8 @@ func swapReads(h *history) bool {
 	for i := range h.operations {
 		for j := len(h.operations) - 1; j > i; j-- {
 			a, b := &h.operations[i], &h.operations[j]
-			if isHead(a) && isHead(b) && a.Return < b.Call && a.Facts[0].Object == b.Facts[0].Object && a.Facts[0].ID < b.Facts[0].ID {
+			if isHead(a) && isHead(b) && a.Return < b.Call && a.Facts[0].Object == b.Facts[0].Object &&
+				a.Facts[0].ID < b.Facts[0].ID {
 				a.Facts, b.Facts = b.Facts, a.Facts
 				return true
 			}
@@ -44,7 +45,8 @@ func publishTwice(h *history) bool {
 	}
 	again := *fact
 	again.ID, again.Hash = fact.ID+1, fact.Commit
-	h.operations = append(h.operations, operation{Client: op.Client, Did: op.Did, Call: op.Return + 1, Return: op.Return + 2, Facts: []observation{again}})
+	h.operations = append(h.operations, operation{Client: op.Client, Did: op.Did, Call: op.Return + 1, Return: op.Return +
+		2, Facts: []observation{again}})
 	return true
 }
 
@@ -98,8 +100,8 @@ func (h *history) clone() *history {
 	return c
 }
 
-// checkCorrupted tells lies about a linearizable history and expects each to be found out: else the check proves nothing.
-// It gives how many could be told.
+// checkCorrupted tells lies about a linearizable history and expects each to be found out: else the check proves
+// nothing. It gives how many could be told.
 func (h *history) checkCorrupted(t *testing.T) (told int) {
 	t.Helper()
 	for _, c := range corruptions {
@@ -136,16 +138,21 @@ func TestLinearizableFindsLies(t *testing.T) {
 		return observation{Object: chain, What: factHead, ID: id, Hash: oid(commit)}
 	}
 	at(0, 1, observation{Object: chain, What: factHead})
-	at(1, 5, observation{Object: chain, What: factPublished, ID: 1, Commit: oid(1)}, observation{Object: ref, What: factMoved, Commit: oid(1)})
+	at(1, 5, observation{Object: chain, What: factPublished, ID: 1, Commit: oid(1)},
+		observation{Object: ref, What: factMoved, Commit: oid(1)})
 	at(6, 8, head(1, 1))
 	at(7, 20, observation{Object: chain, What: factConflict, ID: 2, Hash: oid(3), Commit: oid(2)})
-	at(7, 12, observation{Object: chain, What: factPublished, ID: 2, Commit: oid(3), Hash: oid(1)}, observation{Object: ref, What: factMoved, Hash: oid(1), Commit: oid(3)})
+	at(7, 12, observation{Object: chain, What: factPublished, ID: 2, Commit: oid(3), Hash: oid(1)},
+		observation{Object: ref, What: factMoved, Hash: oid(1), Commit: oid(3)})
 	at(13, 14, head(2, 3))
-	at(15, 16, observation{Object: chain, What: factUnknown, Commit: oid(4)}, observation{Object: ref, What: factUnknown, Commit: oid(4)})
+	at(15, 16, observation{Object: chain, What: factUnknown, Commit: oid(4)},
+		observation{Object: ref, What: factUnknown, Commit: oid(4)})
 	at(17, 18, head(2, 3), observation{Object: ref, What: factRef, Hash: oid(4)})
-	at(19, 22, observation{Object: chain, What: factPublished, ID: 4, Commit: oid(5), Hash: oid(4)}, observation{Object: ref, What: factMoved, Hash: oid(4), Commit: oid(5)})
+	at(19, 22, observation{Object: chain, What: factPublished, ID: 4, Commit: oid(5), Hash: oid(4)},
+		observation{Object: ref, What: factMoved, Hash: oid(4), Commit: oid(5)})
 	at(23, 24, head(4, 5))
-	at(25, 26, observation{Object: chain, What: factPublished, ID: 5, Commit: oid(6), Hash: oid(5)}, observation{Object: ref, What: factMoved, Hash: oid(5), Commit: oid(6)})
+	at(25, 26, observation{Object: chain, What: factPublished, ID: 5, Commit: oid(6), Hash: oid(5)},
+		observation{Object: ref, What: factMoved, Hash: oid(5), Commit: oid(6)})
 	h.check(t)
 	if told := h.checkCorrupted(t); told != len(corruptions) {
 		t.Errorf("%d lies of %d were tried", told, len(corruptions))

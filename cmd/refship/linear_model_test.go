@@ -1,8 +1,8 @@
 package main
 
 // The sequential models that a recorded history is held against: a chain, and a ref beside it. An operation's effect is
-// one moment between its call and its return; what is not known to have happened may have happened at any time after the
-// call, or never.
+// one moment between its call and its return; what is not known to have happened may have happened at any time after
+// the call, or never.
 
 import (
 	"bytes"
@@ -91,7 +91,8 @@ func (h *history) add(client int, did string, call int64, told string, facts ...
 	back := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.operations = append(h.operations, operation{Client: client, Did: did, Call: call, Return: back, Told: told, Facts: facts})
+	h.operations = append(h.operations, operation{Client: client, Did: did, Call: call, Return: back, Told: told,
+		Facts: facts})
 }
 
 // resolve says what became of the pushes to a chain whose result was not told: the whole chain, read at the end, has a
@@ -248,7 +249,8 @@ func (l *lineage) chainModel() porcupine.Model {
 		case factConflict:
 			return keepIf(at, at == place{o.ID, o.Hash} && !l.contains(o.Commit, at.Hash))
 		case factPublished:
-			fits := next.ID == o.ID && at.Hash != o.Commit && l.contains(o.Commit, at.Hash) && (o.Hash == "" && at.ID > 0 || o.Hash == at.Hash)
+			fits := next.ID == o.ID && at.Hash != o.Commit && l.contains(o.Commit, at.Hash) &&
+				(o.Hash == "" && at.ID > 0 || o.Hash == at.Hash)
 			return keepIf(next, fits)
 		case factUnknown:
 			fits := at.Hash != o.Commit && l.contains(o.Commit, at.Hash)
@@ -293,7 +295,8 @@ func keepIf(p place, fits bool) []place {
 	return nil
 }
 
-// linearizable checks all facts about one kind of object; what is decided is Ok or Illegal, else the time was too short.
+// linearizable checks all facts about one kind of object; what is decided is Ok or Illegal, else the time was too
+// short.
 func (h *history) linearizable(chains bool) (porcupine.CheckResult, porcupine.LinearizationInfo, porcupine.Model) {
 	m := h.commits.refModel()
 	if chains {
@@ -310,7 +313,8 @@ func (h *history) check(t *testing.T) {
 		what := map[bool]string{true: "chains", false: "refs"}[chains]
 		start := time.Now()
 		result, info, m := h.linearizable(chains)
-		t.Logf("%s: %d facts from %d operations: %s, checked in %s", what, len(h.porcupine(chains)), len(h.operations), result, time.Since(start).Round(time.Millisecond))
+		t.Logf("%s: %d facts from %d operations: %s, checked in %s", what, len(h.porcupine(chains)), len(h.operations),
+			result, time.Since(start).Round(time.Millisecond))
 		if result == porcupine.Ok {
 			continue
 		}

@@ -52,7 +52,8 @@ func namespaceOf(repo string) string { return "/refship/" + repo }
 
 func refOf(s *arenaServer, repo string) string { return s.name + ":" + repo }
 
-// git runs git in the clone; with killAfter it and its ssh are killed at that time. It gives both outputs and the status.
+// git runs git in the clone; with killAfter it and its ssh are killed at that time. It gives both outputs and the
+// status.
 func (p *pusher) git(ctx context.Context, killAfter time.Duration, args ...string) (told string, status int) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", p.clone}, args...)...)
 	cmd.Env = p.arena.env(p.name)
@@ -79,8 +80,10 @@ func (p *pusher) git(ctx context.Context, killAfter time.Duration, args ...strin
 
 // What `git push` says.
 var (
-	toldPublished = regexp.MustCompile(`(?m)^remote: refship: deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)\s*$`)
-	toldAlready   = regexp.MustCompile(`(?m)^remote: refship: (?:\S+: )?([0-9a-f]{7}) is already deployed as (\d+) of \S+\s*$`)
+	toldPublished = regexp.MustCompile(
+		`(?m)^remote: refship: deploy (\d+) published in .*: ([0-9a-f]{7})(?: replaces ([0-9a-f]{7})| is the first)\s*$`)
+	toldAlready = regexp.MustCompile(
+		`(?m)^remote: refship: (?:\S+: )?([0-9a-f]{7}) is already deployed as (\d+) of \S+\s*$`)
 	toldConflict  = regexp.MustCompile(`(?m)^remote: refship: refused: /\S+ is at deploy (\d+), ([0-9a-f]{7}) `)
 	toldRefused   = regexp.MustCompile(`(?m)^remote: refship: refused: `)
 	toldNotMoved  = regexp.MustCompile(`(?m)^(?:remote: )?refship: \S+ did not move: nothing was deployed`)
@@ -100,6 +103,7 @@ func readPush(told string, commits *lineage, commit string, forced bool) (chain,
 	}
 	flag, old, verdict := line[1], line[2], line[4]
 	lost := toldLost.FindStringSubmatch(told)
+	late := strings.Contains(line[5], "pushed, not deployed: the ref has moved")
 	switch {
 	case flag == " " || flag == "+":
 		ref = observation{What: factMoved, Hash: commits.full(old), Commit: commit, Forced: forced}
@@ -111,6 +115,7 @@ func readPush(told string, commits *lineage, commit string, forced bool) (chain,
 		ref = observation{What: factBehind, Commit: commit}
 	case verdict == "[remote rejected]" && lost != nil:
 		ref = observation{What: factRef, Hash: lost[1]}
+	case late: // from where is not told
 	case verdict == "[remote rejected]", toldNowhere.MatchString(told):
 		ref = observation{}
 	}
@@ -118,7 +123,7 @@ func readPush(told string, commits *lineage, commit string, forced bool) (chain,
 	case m != nil:
 		chain = observation{What: factPublished, ID: atoi(m[1]), Commit: commits.full(m[2]), Hash: fullOrNone(commits, m[3])}
 		return chain, ref
-	case toldLate.MatchString(told): // it may be published when the server starts again
+	case late, toldLate.MatchString(told): // it may be published when the server starts again
 		return chain, ref
 	}
 	if m := toldAlready.FindStringSubmatch(told); m != nil {
@@ -152,7 +157,8 @@ func (p *pusher) commit(ctx context.Context, parents ...string) (string, error) 
 	p.commits++
 	var in strings.Builder
 	text := func(s string) { fmt.Fprintf(&in, "data %d\n%s\n", len(s), s) }
-	fmt.Fprintf(&in, "commit refs/made/%d\nmark :1\ncommitter %s <%s@example.org> %d +0000\n", p.commits, p.name, p.name, time.Now().Unix())
+	fmt.Fprintf(&in, "commit refs/made/%d\nmark :1\ncommitter %s <%s@example.org> %d +0000\n", p.commits, p.name, p.name,
+		time.Now().Unix())
 	text(fmt.Sprintf("%s's number %d", p.name, p.commits))
 	for i, parent := range parents {
 		fmt.Fprintf(&in, "%s %s\n", []string{"from", "merge"}[min(i, 1)], parent)

@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from these tests: however pushes meet, and whatever dies or stands still meanwhile, everybody was told
-// the truth: there is one order of all deploys in which each answer that anybody got was right at a moment between
+// What a user gains from these tests: however pushes meet, and whatever dies or stands still meanwhile, everybody was
+// told the truth: there is one order of all deploys in which each answer that anybody got was right at a moment between
 // question and answer.
 
 import (
@@ -243,7 +243,8 @@ func (a *arena) checkChain(repo string) {
 		sum := sha256.Sum256(previous.RecordBytes)
 		switch {
 		case r.PreviousHash != previous.Hash, r.PreviousRecord.ID != previous.ID:
-			a.Errorf("%s: deploy %d names deploy %d %s as the one before, which is %d %s", repo, d.ID, r.PreviousRecord.ID, r.PreviousHash, previous.ID, previous.Hash)
+			a.Errorf("%s: deploy %d names deploy %d %s as the one before, which is %d %s", repo, d.ID, r.PreviousRecord.ID,
+				r.PreviousHash, previous.ID, previous.Hash)
 		case i > 0 && r.PreviousRecord.SHA256 != hex.EncodeToString(sum[:]):
 			a.Errorf("%s: deploy %d has another sha256 of the record before", repo, d.ID)
 		case !a.history.commits.contains(string(d.Hash), string(previous.Hash)):
@@ -260,7 +261,8 @@ func (a *arena) checkChain(repo string) {
 				continue
 			}
 			if told++; at[fact.Commit] != fact.ID {
-				a.Errorf("%s: client %d was told that %s is deploy %d; the chain has it as %d", repo, op.Client, fact.Commit, fact.ID, at[fact.Commit])
+				a.Errorf("%s: client %d was told that %s is deploy %d; the chain has it as %d", repo, op.Client, fact.Commit,
+					fact.ID, at[fact.Commit])
 			}
 		}
 	}

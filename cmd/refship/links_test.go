@@ -27,7 +27,8 @@ func pages(t *testing.T) map[string]string {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && path != moduleDir && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "bin") {
+		if entry.IsDir() && path != moduleDir && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" ||
+			entry.Name() == "bin") {
 			return fs.SkipDir
 		}
 		if !entry.Type().IsRegular() || filepath.Ext(path) != ".md" {
@@ -55,8 +56,8 @@ var (
 	link         = regexp.MustCompile(`\[[^]]*\]\(([^)\s]*)\)`)
 )
 
-// anchors are what GitHub makes of a page's headings: in lower case, letters, digits, hyphens and underscores stay, spaces
-// become hyphens.
+// anchors are what GitHub makes of a page's headings: in lower case, letters, digits, hyphens and underscores stay,
+// spaces become hyphens.
 func anchors(page string) map[string]bool {
 	all := make(map[string]bool)
 	page = indentedCode.ReplaceAllString(fencedCode.ReplaceAllString(page, ""), "")
@@ -160,3 +161,48 @@ func TestBrokenLinks(t *testing.T) {
 		}
 	}
 }
+
+// The threat model names the test that shows each of its lines.
+func TestThreatsAreShown(t *testing.T) {
+	shown := make(map[string]bool)
+	err := filepath.WalkDir(moduleDir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case filepath.Ext(path) == ".txtar":
+			shown[strings.TrimSuffix(entry.Name(), ".txtar")] = true
+		case strings.HasSuffix(path, "_test.go"):
+			text, err := os.ReadFile(path)
+			for _, found := range testName.FindAllSubmatch(text, -1) {
+				shown[string(found[1])] = true
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for line := range strings.Lines(pages(t)["gitserver/THREATS.md"]) {
+		cells := strings.Split(strings.TrimSuffix(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 4 || !strings.HasPrefix(line, "| can") || strings.HasPrefix(line, "| can,") {
+			continue
+		}
+		names := codeSpan.FindAllString(cells[3], -1)
+		named += len(names)
+		if len(names) == 0 && strings.TrimSpace(cells[1]) == "cannot" {
+			t.Errorf("nothing shows: %s", line)
+		}
+		for _, name := range names {
+			if !shown[strings.Trim(name, "`")] {
+				t.Errorf("there is no test or script %s", name)
+			}
+		}
+	}
+	if named < 50 {
+		t.Errorf("only %d tests are named", named)
+	}
+}
+
+var testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)

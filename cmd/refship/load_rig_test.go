@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"refship/deploy/fixture"
 )
 
 // loadWorld is a world whose server takes what it can, built without the race detector, and what is measured of it.
@@ -32,7 +33,8 @@ type loadWorld struct {
 // newLoadWorld starts a server that shows its goroutines, and a user who may push anywhere.
 func newLoadWorld(t testing.TB) *loadWorld {
 	w := &loadWorld{world: newWorld(t)}
-	w.env = append(w.env, "REFSHIP_HTTP=127.0.0.1:0", "REFSHIP_HTTP_PROFILES=true")
+	w.env = append(w.env, "REFSHIP_HTTP=127.0.0.1:0", "REFSHIP_HTTP_PROFILES=true",
+		"REFSHIP_GIT_MEMORY=12GiB") // for 128 pushes at a time, whatever machine this is: next to nothing of it is used
 	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.in("crowd"))
 	w.must("refship", "key", "add", "crowd", "--key", w.in("crowd.pub"), "--allow", "deploy:*")
 	w.serve("")
@@ -52,14 +54,13 @@ func (w *loadWorld) address() string {
 // clientsPerAddress keeps a crowd below the server's limit for each address: it comes from many.
 const clientsPerAddress = 50
 
-// host gives the address from which client i of a crowd comes.
-func host(i int) string { return fmt.Sprintf("127.1.0.%d", 1+i/clientsPerAddress) }
+// host gives the address from which client i of a crowd comes: each is in a network of its own.
+func host(i int) string { return fmt.Sprintf("127.1.%d.1", 1+i/clientsPerAddress) }
 
 // client gives the environment of client i of a crowd.
 func (w *loadWorld) client(i int) []string {
 	return append(slices.Clone(w.env),
-		"GIT_SSH_COMMAND=ssh -F none -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no"+
-			" -o UserKnownHostsFile=/dev/null -o BindAddress="+host(i)+" -i "+w.in("crowd"))
+		fixture.SSHCommand(w.in("crowd"), "-o BindAddress="+host(i)))
 }
 
 // pushed is what became of one `git push`.
@@ -79,8 +80,8 @@ func (w *loadWorld) pushTo(ctx context.Context, i int, dir, url, refspec string)
 	return pushed{string(out), err, time.Since(start)}
 }
 
-// repositories makes n more repositories as `refship repo create` makes them: of one that it made, which costs less than
-// a process each.
+// repositories makes n more repositories as `refship repo create` makes them: of one that it made, which costs less
+// than a process each.
 func (w *loadWorld) repositories(n int) (names []string) {
 	w.Helper()
 	w.must("refship", "repo", "create", "pattern")
@@ -175,8 +176,8 @@ func descendants(root int) []int {
 	return all
 }
 
-// watchMemory samples a server and its children every 50 ms, or as often as it can, until stop, which logs and gives the
-// peak.
+// watchMemory samples a server and its children every 50 ms, or as often as it can, until stop, which logs and gives
+// the peak.
 func (w *loadWorld) watchMemory(during string) (stop func() int64) {
 	const every = 50 * time.Millisecond
 	pid := w.server.cmd.Process.Pid

@@ -71,7 +71,8 @@ func (l *slowLink) carry(client net.Conn) {
 	}
 	defer server.Close()
 	for _, conn := range []net.Conn{client, server} {
-		if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(2*linkChunk), conn.(*net.TCPConn).SetWriteBuffer(2*linkChunk)); err != nil {
+		if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(2*linkChunk),
+			conn.(*net.TCPConn).SetWriteBuffer(2*linkChunk)); err != nil {
 			return
 		}
 	}
@@ -104,8 +105,8 @@ func (l *slowLink) copy(dst io.Writer, src io.Reader, limit int) {
 	}
 }
 
-// TestLoadSlowClients: some push and some clone over lines so slow that they take seconds, one stops reading for good in
-// the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
+// TestLoadSlowClients: some push and some clone over lines so slow that they take seconds, one stops reading for good
+// in the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
 func TestLoadSlowClients(t *testing.T) {
 	t.Parallel()
 	const slow, size, rate = 8, 256 << 10, 64 << 10
@@ -160,14 +161,15 @@ func TestLoadSlowClients(t *testing.T) {
 	if done == 2*slow {
 		t.Errorf("no slow client was left when the others had pushed, in %s: nothing was shown", quantile(times, 1))
 	}
-	t.Logf("beside %d slow clients (which take %s) a push takes %s, at most %s (%d pushes)", 2*slow, quantile(slowTimes, 0.5), quantile(times, 0.5), quantile(times, 1), len(times))
+	t.Logf("beside %d slow clients (which take %s) a push takes %s, at most %s (%d pushes)", 2*slow,
+		quantile(slowTimes, 0.5), quantile(times, 0.5), quantile(times, 1), len(times))
 	for _, name := range names {
 		if noise, clone := readFile(t, w.in("work/noise")), readFile(t, w.in("clone-"+name+"/noise")); noise != clone {
 			t.Errorf("the clone of %s is not what was pushed", name)
 		}
 	}
 	w.bounded(stop(), maxMemorySlow)
-	// Whoever reads nothing counts as gone after a while, though the connection is still there.
+	// A client that reads nothing counts as gone after a while, though the connection is still there.
 	w.settles(before)
 	select {
 	case err := <-lost:

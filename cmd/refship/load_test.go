@@ -1,8 +1,8 @@
 package main
 
-// What a user gains from these tests: a server that many use at once goes on answering everybody, within bounded memory,
-// and keeps nothing of them when they have gone. They are about load, so the programs in them run without the race
-// detector, and nothing in them asserts how fast.
+// What a user gains from these tests: a server that many use at once goes on answering everybody, within bounded
+// memory, and keeps nothing of them when they have gone. They are about load, so the programs in them run without the
+// race detector, and nothing in them asserts how fast.
 
 import (
 	"context"
@@ -265,9 +265,9 @@ func TestLoadManyRepositories(t *testing.T) {
 	w.settles(before)
 }
 
-// TestLoadIdleConnections: many have connected and do nothing: some have authenticated, some are in the middle of it, some
-// have sent nothing at all. Others push all the same, and when those that have authenticated ask for something at last,
-// they get it.
+// TestLoadIdleConnections: many have connected and do nothing: some have authenticated, some are in the middle of it,
+// some have sent nothing at all. Others push all the same, and when those that have authenticated ask for something at
+// last, they get it.
 func TestLoadIdleConnections(t *testing.T) {
 	t.Parallel()
 	w := newLoadWorld(t)
@@ -325,7 +325,8 @@ func (w *loadWorld) idle(n int) []*ssh.Client {
 	return clients
 }
 
-// unfinished opens n connections that send nothing, and n that stop in the middle of authenticating, until they are closed.
+// unfinished opens n connections that send nothing, and n that stop in the middle of authenticating, until they are
+// closed.
 func (w *loadWorld) unfinished(n int) (closeAll func()) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())

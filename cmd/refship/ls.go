@@ -18,10 +18,10 @@ import (
 
 type lsCmd struct {
 	chainFlags
-	ID        deployID `arg:"" name:"id" help:"The deploy's number, or head."`
-	Path      string   `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
-	Recursive bool     `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
-	JSON      bool     `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
+	ID        record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
+	Path      string          `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
+	Recursive bool            `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
+	JSON      bool            `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
 }
 
 // Run lists entries. Every node that is read is verified against the record.
@@ -30,7 +30,7 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.readDeploy(ctx, a, c.ID, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	return c.readDeploy(ctx, a, c.ID, false, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
 		return chain.List(ctx, d, where, c.Recursive, func(path string, e tree.Entry) error {
 			switch {
 			case c.Recursive && e.Mode == filemode.Dir:

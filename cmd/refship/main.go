@@ -1,7 +1,8 @@
 // Command refship deploys by git push, into etcd.
 //
 //	refship serve                     an SSH git server whose pushes become deploys
-//	refship repo, key                 the repositories and keys of a server's data directory
+//	refship repo, key                 the repositories and users' keys of a server's data directory
+//	refship keys                      the server's own keys
 //	refship hook                      hooks for the repositories of another git server
 //	refship deploy                    a commit or a directory, without a push
 //	refship log, show, diff           the chain of deploys
@@ -23,6 +24,8 @@
 //	chain.go         finds a chain and connects to its etcd, for the commands that read it
 //	deployer.go      what deploys without a server, for deploy and hook
 //	server.go        the server of serve: the wiring, from the start to the end
+//	ownkeys.go       the server's own keys, and whether one was lost
+//	signers.go       whose signatures count: the flag, and what a data directory allows
 //	limits.go        the limits of serve
 //	http.go          starts package monitor for serve --http
 //	output.go        JSON, and the logs of libraries
@@ -38,7 +41,7 @@
 //   - The exit code is the error's kind, see exitCode and refship help exit-codes.
 //   - Flags for the connection, the data directory and serve may also be given as REFSHIP_SOME_FLAG. The command line
 //     wins.
-//   - An interrupt (SIGINT, SIGTERM) ends the work in an orderly way. A second one ends the process at once.
+//   - An interrupt (SIGINT, SIGTERM, SIGHUP) ends the work in an orderly way. A second one ends the process at once.
 package main
 
 import (
@@ -64,6 +67,9 @@ func untilSignal(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup(1) ignores it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		first := <-signals
 		signal.Stop(signals)

@@ -38,8 +38,9 @@ func newProgressBar(w io.Writer, now func() time.Time) *progressBar {
 	return b
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal tells whether an io.Reader or io.Writer is one.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

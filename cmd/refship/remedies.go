@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,22 +10,29 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
+	"refship/deploy/plan"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/gitserver"
+	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/check"
 	"refship/hooks/install"
+	"refship/hooks/permit"
 	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
-	check.ReasonTooSlow: "make it faster, or ask the server's operator to raise --check-limit",
+	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
+	conns.ReasonConnections:           "raise --max-connections",
+	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
+	embedded.ReasonBroken: "restore $1 from a backup; or move it away, start refship again with an empty etcd, " +
+		"and deploy each repository anew: ssh HOST deploy REPO",
 	embedded.ReasonListenPlain: "give --etcd-cert-file, --etcd-key-file and --etcd-trusted-ca-file, " +
 		"or listen on a loopback address such as 127.0.0.1:2379",
 	embedded.ReasonListenTaken:    "another program listens there: give another --etcd-listen",
@@ -33,25 +41,27 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonCertificateHalf:    "give both --cert and --key, or none of them",
 	etcd.ReasonCertificateMissing: "etcd wants a client certificate: give --cert and --key",
 	etcd.ReasonCertificateRefused: "etcd refuses the client certificate: give --cert and --key signed by its trusted CA",
+	etcd.ReasonEndpointUser:       "give the address alone, and --user NAME with --password-file FILE",
 	etcd.ReasonEndpointsMissing:   "give --endpoints HOST:PORT",
 	etcd.ReasonLogin:              "check --user and --password",
 	etcd.ReasonNotPlain: "something other than etcd's plain port answers: " +
 		"if etcd wants TLS use https:// with --cacert",
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
-	etcd.ReasonTLSFiles:                   "check --cacert, --cert and --key, and etcd's certificate",
-	etcd.ReasonTLSFilesUnused:             "use https://, or leave out --cacert, --cert and --key",
-	etcd.ReasonUserEmpty:                  "etcd has authentication on: give --user NAME:PASSWORD",
-	etcd.ReasonUserMissing:                "give --user NAME, too",
-	gitserver.ReasonConnections:           "raise --max-connections",
-	gitserver.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
-	gitserver.ReasonKeyUnknown:            "echo '$1' | refship key add NAME --key - --allow RULE",
-	gitserver.ReasonLoginGrace:            "raise --login-grace",
-	gitserver.ReasonPackSize:              "raise --max-pack-size",
-	hooks.ReasonDeployedRef: "to deploy it no more, the server's operator removes the target: " +
-		"refship repo target remove $1 $2",
-	hooks.ReasonForceElsewhere: "the git server's operator can force it: " +
-		"refship deploy --repo DIR --rev REV --force --reason TEXT",
+	etcd.ReasonQuota: "free space: compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm); " +
+		"where that frees too little, raise etcd's quota first",
+	etcd.ReasonTLSFiles:       "check --cacert, --cert and --key, and etcd's certificate",
+	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
+	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
+	etcd.ReasonUserMissing:    "give --user NAME, too",
+	gitserver.ReasonFlaw: "git fsck --strict in your repository names all such objects; where they are in old history " +
+		"that cannot be changed, the server's operator lets them in: refship repo set $1 --fsck $2=ignore",
+	gitserver.ReasonGitMemory:  "raise --git-memory",
+	gitserver.ReasonKeyUnknown: "echo '$1' | refship key add NAME --key - --allow RULE",
+	gitserver.ReasonLFS: "commit the files themselves (git lfs migrate export); or, to deploy pointers as they are: " +
+		"git push --no-verify, when the server's operator has set refship repo target set $1 TARGET --lfs deploy-pointers",
+	gitserver.ReasonLoginGrace: "raise --login-grace",
+	gitserver.ReasonPackSize:   "raise --max-pack-size",
 	hooks.ReasonHeadSince: "force overrides only the deploy that it was told of, and deploy $1 came after that: " +
 		"look at it (refship show $1), then try again",
 	hooks.ReasonNotPrepared: "the git server's operator checks the hooks (refship hook status), and deploys it with: $1",
@@ -62,42 +72,80 @@ var remedies = map[fault.Reason]string{
 	install.ReasonReinstall:   "refship hook uninstall '$1'; then install again",
 	install.ReasonUndeployed: "deploy it, then try again: " +
 		"refship deploy --repo '$1' --rev '$2' --target $3",
-	mgmt.ReasonSettings: "$1 (--frontend, --entry)",
+	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path)",
+	permit.ReasonDeployedRef: "to deploy it no more, the server's operator removes the target: " +
+		"refship repo target remove $1 $2",
+	permit.ReasonForceElsewhere: "the git server's operator can force it: " +
+		"refship deploy --repo DIR --rev REV --force --reason TEXT",
+	record.ReasonDamaged: "etcd was changed by something other than refship, or restored in part: " +
+		"refship repair REPO puts right what the newest deploy needs; over a damaged record a push can be forced; " +
+		"else restore etcd from a backup",
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
-	target.ReasonNone: "it has no target yet: refship repo target add REPO NAME makes one",
-	tree.ReasonUnfit:  "$* (--exclude GLOB leaves files out)",
+	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
+	store.ReasonTreeLarge: "refship ls ID PATH and refship cat ID PATH show a part of it",
+	target.ReasonNone:     "it has no target yet: refship repo target add REPO NAME makes one",
+	tree.ReasonUnfit:      "$* (--exclude GLOB leaves files out)",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own
-// server, or else of an installed hook or a command on the machine of the repository. Sorted by reason.
-func deployRemedy(server bool, reason fault.Reason, about []string) string {
-	override := func() string { return "or override it, " + overrideRemedy(server, about[0]) }
+// server, or else of an installed hook or a command on the machine of the repository. conflict is the error as one, or
+// nil. Sorted by reason.
+func deployRemedy(server bool, reason fault.Reason, about []string, conflict *deploy.ConflictError) string {
+	override := func() string { return "or " + overrideRemedy(server, about[0], conflict) }
 	switch reason {
 	case deploy.ReasonCommitOlder:
-		return "to go back, git revert what came after it and " + pushWords(about[0]) + " that; " + override()
-	case deploy.ReasonFileLarge:
+		back := "refship rollback ID --reason TEXT"
+		if server {
+			back = "ssh HOST rollback REPO ID REASON"
+		}
+		return "to go back: " + back + "; or git revert what came after it, and " + pushWords(about[0]) + " that; " +
+			override()
+	case plan.ReasonFileLarge:
 		return "take it out of the commit and push again, " +
 			"or ask the server's operator to raise its limit, --max-file-size"
 	case deploy.ReasonHeadCommit:
 		return "a chain of commits goes on with commits: deploy one that contains it, " +
-			"refship deploy --repo DIR --rev REV, or give the directory a namespace of its own; " + override()
+			"refship deploy --repo DIR --rev REV" + ownNamespace(about[2], ", or give the directory") + "; " + override()
+	case deploy.ReasonHeadDamaged:
+		return "restore etcd from a backup; " + override() + ": that publishes all of it anew"
 	case deploy.ReasonHeadDirectory:
-		return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR: " +
-			"give the repository a namespace of its own; " + override()
+		return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR" +
+			ownNamespace(about[2], ": give the repository") + "; " + override()
+	case deploy.ReasonHeadForeign:
+		return foreignRemedy(about[2], strings.TrimPrefix(override(), "or "))
+	case deploy.ReasonHeadNewer:
+		return "a newer refship has written it: use that"
 	case deploy.ReasonHeadUnhashed:
-		return "deploy once with the tool that made it, with a hash; " + override()
+		return unhashedRemedy(about[2], strings.TrimPrefix(override(), "or "))
 	case deploy.ReasonHeadUnknown:
 		return "bring it in from where it was deployed (see refship show " + about[1] + "), merge or rebase, then " +
 			pushWords(about[0]) + " again; " + override()
-	case deploy.ReasonNamespaceMixed:
-		if about[1] == "" {
-			return "deploy into a namespace of its own: --namespace NS"
+	case deploy.ReasonHeadUntrusted:
+		return untrustedRemedy(server, about[2]) + "; " + override() + ": that publishes all of it anew"
+	case deploy.ReasonMaxStored:
+		raise := "raises the limit: git config refship.max-stored SIZE"
+		if server {
+			raise = "raises the limit: refship repo set " + about[0] + " --max-stored SIZE"
 		}
-		return "give the target a namespace of its own: " + targetCommand(server, about) + " --namespace NS"
+		return "take large files out of the commit and push again; or the server's operator " + raise
+	case deploy.ReasonNamespaceMixed:
+		return mixedRemedy(server, about)
+	case deploy.ReasonNotAllowed:
+		if about[0] == "" {
+			return "sign it: --signing-key FILE"
+		}
+		return "add that key's line to the allowed signers: refship keys signer prints a server's"
+	case plan.ReasonPointers:
+		as := "give --lfs deploy-pointers"
+		if about[1] != "" {
+			as = "the server's operator: " + targetCommand(server, about) + " --lfs deploy-pointers"
+		}
+		return "refship has no LFS: commit the files themselves (git lfs migrate export, or a .gitattributes without " +
+			"them and git add --renormalize); or, to deploy the pointers as they are, " + as
 	case deploy.ReasonPathMissing:
 		if about[1] == "" {
 			return "commit that directory, or name another with --path"
@@ -105,23 +153,133 @@ func deployRemedy(server bool, reason fault.Reason, about []string) string {
 		return "commit that directory and push again, or push to a ref that is not deployed; " +
 			"the server's operator gives the target another path with: " + targetCommand(server, about) + " --path PATH"
 	}
+	return chainRemedy(server, reason, about)
+}
+
+// chainRemedy is deployRemedy for rollbacks, holds and what was undone.
+func chainRemedy(server bool, reason fault.Reason, about []string) string {
+	switch reason {
+	case deploy.ReasonContentGone:
+		return "take another deploy; or publish it anew from a repository that has it: refship deploy --repo DIR --rev " +
+			about[1] +
+			" --force --reason TEXT"
+	case deploy.ReasonHeadMoved:
+		return "look at it, then ask again"
+	case deploy.ReasonHeld:
+		return heldRemedy(server, about)
+	case deploy.ReasonHeldByOther:
+		if server {
+			return askWords(about[0]) + "the rule force would allow it"
+		}
+		return askWords(about[0]) + "--force resumes it all the same"
+	case deploy.ReasonNoRecord:
+		return "take a deploy that refship made: refship log shows them"
+	case deploy.ReasonUndone:
+		return undoneRemedy(server, about)
+	}
 	return ""
 }
 
-// overrideRemedy is how a deploy of a kind overrides the chain's head.
-func overrideRemedy(server bool, kind string) string {
-	const byPush = "with the force permission: git push -o deploy.force -o deploy.reason=TEXT"
+// undoneRemedy is what to do about a deploy that brings back what was undone: kind, and the head's id.
+func undoneRemedy(server bool, about []string) string {
+	switch {
+	case about[0] == string(record.KindPush):
+		return "look at it; if it shall come back: git push -o deploy.again=" + about[1]
+	case server:
+		return "look at it; if it shall come back: ssh HOST rollback REPO ID REASON, " +
+			"or push a commit on top with -o deploy.again=" + about[1]
+	}
+	return "look at it; if it shall come back: --again " + about[1]
+}
+
+// heldRemedy is what to do about a chain on hold: namespace, and who holds it.
+func heldRemedy(server bool, about []string) string {
+	if server {
+		return askWords(about[1]) + "ssh HOST resume REPO lets it go on, and rollbacks go through"
+	}
+	return askWords(about[1]) + "refship resume --namespace " + about[0] + " lets it go on, and rollbacks go through"
+}
+
+// askWords begin a remedy that a user can tell more about, "" for an unknown one.
+func askWords(user string) string {
+	if user == "" {
+		return ""
+	}
+	return "ask " + user + "; "
+}
+
+// ownNamespace is who to give a namespace of its own; "" in mgmt's: mgmt reads no other.
+func ownNamespace(ns, who string) string {
+	if record.Namespace(ns).IsMgmt() {
+		return ""
+	}
+	return who + " a namespace of its own"
+}
+
+// mixedRemedy is what to do about a chain that would be refship's own and mgmt's: repository, target, namespace.
+func mixedRemedy(server bool, about []string) string {
+	switch {
+	case record.Namespace(about[2]).IsMgmt():
+		return "mgmt reads no other namespace: deploy for one of its frontends, --frontend F"
+	case about[1] == "":
+		return "deploy into a namespace of its own: --namespace NS"
+	}
+	return "give the target a namespace of its own: " + targetCommand(server, about) + " --namespace NS"
+}
+
+// foreignRemedy is what to do where a chain seems to be mgmt's and the deploy is not, or the reverse.
+func foreignRemedy(ns, override string) string {
+	if record.Namespace(ns).IsMgmt() {
+		return override
+	}
+	return "if that is so, give the target a namespace of its own; if it is not, " + override
+}
+
+// unhashedRemedy is what to do about a head without a hash. mgmt's own command refuses to follow one, too.
+func unhashedRemedy(ns, override string) string {
+	if !record.Namespace(ns).IsMgmt() {
+		return override + "; or deploy once with the tool that made it, with a hash"
+	}
+	return override + "; or deploy once with mgmt itself: in a clone, with a hash, and with mgmt's own --force; " +
+		"then push again"
+}
+
+// untrustedRemedy is what to do about a head that is signed by a stranger, or not at all (signer is "").
+func untrustedRemedy(server bool, signer string) string {
+	switch {
+	case signer == "":
+		return "find out who wrote it into etcd"
+	case server:
+		return "if that deploy is right, the server's operator adds that key's line to keys/allowed_signers of the data " +
+			"directory"
+	}
+	return "if that deploy is right, add that key's line to the allowed signers"
+}
+
+// overrideRemedy is how a deploy of a kind overrides the chain's head; conflict may be nil.
+func overrideRemedy(server bool, kind string, conflict *deploy.ConflictError) string {
 	const byCommand = "refship deploy --repo DIR --rev REV --force --reason TEXT"
+	push, asked := "git push -o deploy.force -o deploy.reason=TEXT", ""
+	if conflict != nil {
+		asked = conflict.NoForce
+		if conflict.Rewinds {
+			push = "git push --force -o deploy.force -o deploy.reason=TEXT"
+		}
+	}
 	isPush := kind == string(record.KindPush)
 	switch {
+	case kind == string(record.KindRollback):
+		return "override it by a deploy or a push with force"
+	case server && isPush && asked != "":
+		return "ask a user with the rule force:" + asked + " to override it: " + push
 	case server && isPush:
-		return byPush
+		return "override it, with the force permission: " + push
 	case server:
-		return "on the server: " + byCommand + ", or " + byPush
+		return "override it, on the server: " + byCommand + ", or with the force permission: " + push
 	case isPush:
-		return "on the git server: " + byCommand
+		return "override it, on the git server: " + byCommand
 	}
-	return "with --force --reason TEXT"
+	return "override it, with --force --reason TEXT"
 }
 
 // pushWords are what a user does with a new commit, to deploy it as before.
@@ -140,6 +298,16 @@ func targetCommand(server bool, about []string) string {
 	return "refship hook install DIR --target " + about[1]
 }
 
+// quotaRemedy is what to do about an embedded etcd without room.
+func quotaRemedy(used quota) string {
+	more := fmt.Sprintf("%dMiB", 2*used>>20)
+	if used%(1<<30) == 0 {
+		more = fmt.Sprintf("%dGiB", 2*used>>30)
+	}
+	return "the server's operator restarts it with more room for its etcd, refship serve --etcd-quota " + more +
+		"; then push again"
+}
+
 // remedyOf is what to do about an error, "" if that is not known.
 func remedyOf(err error) string { return wordRemedy(err, false) }
 
@@ -156,7 +324,9 @@ func wordRemedy(err error, server bool) string {
 		}
 		return strings.NewReplacer(replace...).Replace(words)
 	}
-	if words := deployRemedy(server, reason, about); words != "" {
+	var conflict *deploy.ConflictError
+	errors.As(err, &conflict)
+	if words := deployRemedy(server, reason, about, conflict); words != "" {
 		return words
 	}
 	return fault.RemedyOf(err)

@@ -14,6 +14,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/plan"
 	"refship/hooks/install"
 	"refship/hooks/target"
 )
@@ -25,7 +26,8 @@ func TestRemediesOfHooks(t *testing.T) {
 		"put it back, or take the hooks out and install them again: refship hook uninstall '/a b'": {
 			Reason: install.ReasonEarlierGone, About: []string{"/a b"},
 		},
-		"sudo -u git refship hook install '/a b'":           {Reason: install.ReasonOwner, About: []string{"git", "install", "/a b"}},
+		"sudo -u git refship hook install '/a b'": {Reason: install.ReasonOwner,
+			About: []string{"git", "install", "/a b"}},
 		"refship hook uninstall '/a b'; then install again": {Reason: install.ReasonReinstall, About: []string{"/a b"}},
 		"deploy it, then try again: refship deploy --repo '/a b' --rev refs/heads/main --target www": {
 			Reason: install.ReasonUndeployed, About: []string{"/a b", "refs/heads/main", "www"},
@@ -51,26 +53,59 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 		about  []string
 		want   string
 	}{
-		{server, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; or override it, " + push},
-		{server, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
-			"or override it, on the server: " + command + ", or " + push},
-		{elsewhere, deploy.ReasonCommitOlder, []string{"push", "7"}, "to go back, git revert what came after it and push that; " +
-			"or override it, on the git server: " + command},
-		{elsewhere, deploy.ReasonCommitOlder, []string{"deploy", "7"}, "to go back, git revert what came after it and push or deploy that; " +
-			"or override it, with --force --reason TEXT"},
-		{server, deploy.ReasonFileLarge, nil, "take it out of the commit and push again, or ask the server's operator to raise its limit, --max-file-size"},
-		{elsewhere, deploy.ReasonHeadCommit, []string{"deploy", "7"}, "a chain of commits goes on with commits: deploy one that contains it, " +
-			"refship deploy --repo DIR --rev REV, or give the directory a namespace of its own; or override it, with --force --reason TEXT"},
-		{server, deploy.ReasonHeadDirectory, []string{"push", "7"}, "a chain of plain directories goes on with plain directories, " +
-			"refship deploy --dir DIR: give the repository a namespace of its own; or override it, " + push},
-		{server, deploy.ReasonHeadUnhashed, []string{"push", "7"}, "deploy once with the tool that made it, with a hash; or override it, " + push},
-		{server, deploy.ReasonHeadUnknown, []string{"push", "7"}, "bring it in from where it was deployed (see refship show 7), merge or rebase, " +
-			"then push again; or override it, " + push},
-		{server, deploy.ReasonNamespaceMixed, []string{"config", "web"}, "give the target a namespace of its own: refship repo target set config web --namespace NS"},
-		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "web"}, "give the target a namespace of its own: refship hook install DIR --target web --namespace NS"},
-		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", ""}, "deploy into a namespace of its own: --namespace NS"},
-		{server, deploy.ReasonPathMissing, []string{"config", "web"}, "commit that directory and push again, or push to a ref that is not deployed; " +
-			"the server's operator gives the target another path with: refship repo target set config web --path PATH"},
+		{server, deploy.ReasonCommitOlder, []string{"push", "7"},
+			"to go back: ssh HOST rollback REPO ID REASON; or git revert what came after it, and push that; or override it, " +
+				push},
+		{server, deploy.ReasonCommitOlder, []string{"deploy", "7"},
+			"to go back: ssh HOST rollback REPO ID REASON; or git revert what came after it, and push or deploy that; " +
+				"or override it, on the server: " + command + ", or " + push},
+		{elsewhere, deploy.ReasonCommitOlder, []string{"push", "7"},
+			"to go back: refship rollback ID --reason TEXT; or git revert what came after it, and push that; " +
+				"or override it, on the git server: " + command},
+		{elsewhere, deploy.ReasonCommitOlder, []string{"deploy", "7"},
+			"to go back: refship rollback ID --reason TEXT; or git revert what came after it, and push or deploy that; " +
+				"or override it, with --force --reason TEXT"},
+		{server, plan.ReasonFileLarge, nil,
+			"take it out of the commit and push again, or ask the server's operator to raise its limit, --max-file-size"},
+		{elsewhere, deploy.ReasonHeadCommit, []string{"deploy", "7", "/refship/config"},
+			"a chain of commits goes on with commits: deploy one that contains it, " +
+				"refship deploy --repo DIR --rev REV, or give the directory a namespace of its own; or override it, with --force " +
+				"--reason TEXT"},
+		{server, deploy.ReasonHeadDirectory, []string{"push", "7", "/refship/config"},
+			"a chain of plain directories goes on with plain directories, " +
+				"refship deploy --dir DIR: give the repository a namespace of its own; or override it, " + push},
+		{server, deploy.ReasonHeadForeign, []string{"push", "7", "/refship/config"},
+			"if that is so, give the target a namespace of its own; if it is not, override it, " + push},
+		{elsewhere, deploy.ReasonHeadNewer, []string{"deploy", "7"}, "a newer refship has written it: use that"},
+		{server, deploy.ReasonHeadUnhashed, []string{"push", "7", "/refship/config"},
+			"override it, " + push + "; or deploy once with the tool that made it, with a hash"},
+		{server, deploy.ReasonHeadUnhashed, []string{"push", "7", "/_mgmt"},
+			"override it, " + push + "; or deploy once with mgmt itself: in a clone, with a hash, and with mgmt's own " +
+				"--force; then push again"},
+		{elsewhere, deploy.ReasonHeadCommit, []string{"deploy", "7", "/_mgmt"},
+			"a chain of commits goes on with commits: deploy one that contains it, " +
+				"refship deploy --repo DIR --rev REV; or override it, with --force --reason TEXT"},
+		{server, deploy.ReasonHeadDirectory, []string{"push", "7", "/_mgmt"},
+			"a chain of plain directories goes on with plain directories, refship deploy --dir DIR; or override it, " + push},
+		{server, deploy.ReasonHeadForeign, []string{"push", "7", "/_mgmt"}, "override it, " + push},
+		{server, deploy.ReasonNamespaceMixed, []string{"config", "web", "/_mgmt"},
+			"mgmt reads no other namespace: deploy for one of its frontends, --frontend F"},
+		{server, deploy.ReasonHeadUnknown, []string{"push", "7"},
+			"bring it in from where it was deployed (see refship show 7), merge or rebase, " +
+				"then push again; or override it, " + push},
+		{server, deploy.ReasonMaxStored, []string{"config", "web"}, "take large files out of the commit and push again; " +
+			"or the server's operator raises the limit: refship repo set config --max-stored SIZE"},
+		{elsewhere, deploy.ReasonMaxStored, []string{"config", "web"}, "take large files out of the commit and push again; " +
+			"or the server's operator raises the limit: git config refship.max-stored SIZE"},
+		{server, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},
+			"give the target a namespace of its own: refship repo target set config web --namespace NS"},
+		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},
+			"give the target a namespace of its own: refship hook install DIR --target web --namespace NS"},
+		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "", "/refship/config"},
+			"deploy into a namespace of its own: --namespace NS"},
+		{server, deploy.ReasonPathMissing, []string{"config", "web"},
+			"commit that directory and push again, or push to a ref that is not deployed; " +
+				"the server's operator gives the target another path with: refship repo target set config web --path PATH"},
 		{elsewhere, deploy.ReasonPathMissing, []string{"config", ""}, "commit that directory, or name another with --path"},
 	} {
 		err := fmt.Errorf("deploy: %w", &fault.Error{Kind: fault.Refused, Reason: c.reason, About: c.about})
@@ -118,6 +153,9 @@ func reasonsIn(t *testing.T, path string) map[string]fault.Reason {
 			return true
 		}
 		for i, name := range spec.Names {
+			if _, isOther := spec.Values[i].(*ast.SelectorExpr); isOther {
+				continue // another name for a reason of another package
+			}
 			value, err := strconv.Unquote(spec.Values[i].(*ast.BasicLit).Value)
 			if err != nil {
 				t.Fatal(err)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
@@ -16,7 +20,10 @@ import (
 type repoCmd struct {
 	Create repoCreateCmd `cmd:"" help:"Make a bare repository, and the target that deploys it."`
 	List   repoListCmd   `cmd:"" help:"List the repositories and what they deploy."`
-	Show   repoShowCmd   `cmd:"" help:"Show one repository and its targets."`
+	Show   repoShowCmd   `cmd:"" help:"Show one repository, its targets, and what their namespaces hold."`
+	Set    repoSetCmd    `cmd:"" help:"Change settings of a repository. Its targets have their own: repo target set."`
+	Rename repoRenameCmd `cmd:"" help:"Give a repository another name."`
+	Remove repoRemoveCmd `cmd:"" help:"Remove a repository, and keep or delete what it has deployed."`
 	Target repoTargetCmd `cmd:"" help:"Add, change, remove and list what of a repository is deployed."`
 }
 
@@ -57,17 +64,40 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	a.say("repository %s made in %s", repo.Name, repo.Dir)
+	dir.note(ctx, a, "repo create: repository %s: %s", repo.Name, describeTargets(repo.Targets))
 	for _, target := range repo.Targets {
 		a.say("target %s: %s", target.Name, describeTarget(target))
 		warnOfNamespace(a, target)
+		warnOfChain(ctx, a, dir, target)
 	}
 	if len(repo.Targets) == 0 {
 		a.say("no target: pushes are stored and not deployed")
 	}
 	a.say("to push to it, run in your repository:")
-	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", defaultPort, repo.Name)
-	fmt.Fprintf(a.stderr, "    git push deploy %s\n", text.Quote(pushSpec(ref)))
+	fmt.Fprintf(a.stderr, "    git remote add deploy ssh://git@HOST:%s/%s\n", dir.port(), repo.Name)
+	fmt.Fprintf(a.stderr, "    git push deploy %s\n", pushSpec(ref))
 	return sayKeys(a, dir, repo.Name)
+}
+
+// warnOfChain warns of a chain that was there before its repository, if a server with an embedded etcd runs and tells.
+func warnOfChain(ctx context.Context, a *app, dir dataDir, t target.Target) {
+	const patience = 3 * time.Second
+	if !dir.servesEtcd() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: quietLog(a)})
+	if err != nil {
+		return // it is not known, as without a server
+	}
+	defer client.Close()
+	state, err := store.Open(client, t.Namespace).State(ctx)
+	if err != nil || state.Head == nil {
+		return
+	}
+	a.sayLines("warning", fmt.Sprintf("%s has a chain already, and is at deploy %d, %s: a push must contain that, "+
+		"or be forced over it", t.Namespace, state.Head.ID, state.Head.Hash.Short()))
 }
 
 // sayKeys says how to let a key push, if none may.
@@ -106,6 +136,10 @@ func fullRef(s string) (string, error) {
 	if s == "" {
 		return "", usagef("--ref is empty")
 	}
+	if s == "HEAD" || s == "@" || s == "refs/heads/HEAD" { // git makes no branch of these names (git-branch(1))
+		return "", fault.New(fault.Usage, fmt.Sprintf("--ref: %s names no ref of its own, but the one that is current",
+			strings.TrimPrefix(s, "refs/heads/")), "a target needs a ref's own name, such as main or refs/heads/main")
+	}
 	if !strings.HasPrefix(s, "refs/") {
 		s = "refs/heads/" + s
 	}
@@ -125,10 +159,10 @@ func headFor(ref string) string {
 
 // pushSpec is the argument of git push that updates ref.
 func pushSpec(ref string) string {
-	if short, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
-		return short
+	if strings.HasPrefix(ref, "refs/heads/") {
+		return git.RefArg(ref)
 	}
-	return "HEAD:" + ref
+	return "HEAD:" + git.RefArg(ref)
 }
 
 // describeTarget is "main → /refship/config", and every setting that is not the default.
@@ -142,6 +176,9 @@ func describeTarget(t target.Target) string {
 	}
 	if t.Check != "" {
 		words += ", checked"
+	}
+	if t.LFS != "" {
+		words += ", LFS pointers as they are"
 	}
 	return text.Printable(words)
 }
@@ -208,40 +245,4 @@ func (c *repoListCmd) Run(_ context.Context, a *app) error {
 	return writeList(a.stdout, c.JSON, listed, newRepoJSON, func(r *repos.Repository) string {
 		return r.Name + "\t" + describeTargets(r.Targets)
 	})
-}
-
-type repoShowCmd struct {
-	dataFlag
-	Name string `arg:"" help:"The repository's name."`
-	JSON bool   `help:"Print one JSON object."`
-}
-
-func (c *repoShowCmd) Run(_ context.Context, a *app) error {
-	repo, _, err := findRepo(a, c.dataFlag, c.Name)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return writeJSON(a.stdout, newRepoJSON(repo))
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\ndir: %s\n", repo.Name, repo.Dir)
-	for _, target := range repo.Targets {
-		path := target.Path
-		if path == "" {
-			path = "the whole tree"
-		}
-		check := target.Check
-		if check == "" {
-			check = "none"
-		}
-		frontend := strings.Join(append([]string{string(target.Frontend)}, settingsOf(target)...), ", ")
-		fmt.Fprintf(&b, "target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n  check: %s\n",
-			target.Name, target.Ref, text.Printable(path), target.Namespace, text.Printable(frontend), text.Printable(check))
-	}
-	if len(repo.Targets) == 0 {
-		b.WriteString("target: none, pushes are stored and not deployed\n")
-	}
-	_, err = fmt.Fprint(a.stdout, b.String())
-	return err
 }

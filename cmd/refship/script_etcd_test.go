@@ -6,6 +6,8 @@ package main
 //	                                    all, with commas, and etcdctl is told of them
 //	etcd kill|pause|resume|restart NAME a member; restart kills it before, if it runs
 //	etcd leader                         $LEADER is the name of the member that leads
+//	etcd learner                        add one member more as a learner; its URL comes first in $ETCDS, and is $LEARNER
+//	etcd promote|remove NAME            make a voter of a learner, or take a member out of the cluster
 //	certificates DIR                    make DIR with a CA, ca.crt, and the certificates server.crt and client.crt with
 //	                                    server.key and client.key
 
@@ -13,6 +15,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,8 +29,14 @@ import (
 // A script skips itself where it lacks a tool; where everything must run, this fails.
 func TestScriptsHaveTheirTools(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{fixture.Program, "etcdctl"} {
+	for _, tool := range []string{fixture.Program, "etcdctl", "plink", "puttygen", "dbclient", "dropbearconvert",
+		"python3"} {
 		fixture.Need(t, tool)
+	}
+	for _, module := range []string{"dulwich", "pygit2"} {
+		if err := pythonHas(module); err != nil && os.Getenv("REFSHIP_REQUIRE_TOOLS") != "" {
+			t.Errorf("python3 lacks %s: %v", module, err)
+		}
 	}
 }
 
@@ -35,7 +44,7 @@ func TestScriptsHaveTheirTools(t *testing.T) {
 type membersKey struct{}
 
 func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "usage: etcd run N [FLAG...] | leader | kill|pause|resume|restart NAME"
+	const usage = "usage: etcd run N [FLAG...] | leader | learner | kill|pause|resume|restart|promote|remove NAME"
 	if neg || len(args) == 0 {
 		ts.Fatalf(usage)
 	}
@@ -58,10 +67,20 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv("ETCDCTL_API", "3")
 	case args[0] == "leader" && len(args) == 1:
 		ts.Setenv("LEADER", findLeader(ts, *members))
+	case args[0] == "learner" && len(args) == 1:
+		asMember(ts, *members, func(ctx context.Context, client *etcd.Client) error {
+			learner, err := fixture.RunLearner(ctx, client, *members)
+			if learner != nil {
+				*members = append(*members, learner)
+				ts.Setenv("LEARNER", learner.URL())
+				ts.Setenv("ETCDS", learner.URL()+","+ts.Getenv("ETCDS"))
+			}
+			return err
+		})
 	case len(args) == 2:
 		for _, p := range *members {
 			if p.Name == args[1] {
-				ts.Check(etcdAct(ts, p, args[0]))
+				ts.Check(etcdAct(ts, *members, p, args[0]))
 				return
 			}
 		}
@@ -71,7 +90,7 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func etcdAct(ts *testscript.TestScript, p *fixture.Process, what string) error {
+func etcdAct(ts *testscript.TestScript, members []*fixture.Process, p *fixture.Process, what string) error {
 	switch what {
 	case "kill":
 		p.Kill()
@@ -82,19 +101,43 @@ func etcdAct(ts *testscript.TestScript, p *fixture.Process, what string) error {
 		return p.Resume()
 	case "restart":
 		return p.Restart()
+	case "promote":
+		asMember(ts, members, func(ctx context.Context, client *etcd.Client) error {
+			return fixture.Promote(ctx, client, p)
+		})
+		return nil
+	case "remove":
+		// The others are asked: a member that is taken out stops, perhaps before it answers.
+		others := slices.DeleteFunc(slices.Clone(members), func(m *fixture.Process) bool { return m == p })
+		asMember(ts, others, func(ctx context.Context, client *etcd.Client) error {
+			return fixture.Remove(ctx, client, p)
+		})
+		return nil
 	}
 	ts.Fatalf("etcd: no %s", what)
 	return nil
 }
 
-func findLeader(ts *testscript.TestScript, members []*fixture.Process) string {
+func findLeader(ts *testscript.TestScript, members []*fixture.Process) (name string) {
+	asMember(ts, members, func(ctx context.Context, client *etcd.Client) error {
+		leader, err := fixture.Leader(ctx, client, members)
+		if err == nil {
+			name = leader.Name
+		}
+		return err
+	})
+	return name
+}
+
+// asMember does something with a client of the members.
+func asMember(ts *testscript.TestScript, members []*fixture.Process,
+	do func(context.Context, *etcd.Client) error,
+) {
 	ctx := context.Background()
 	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: fixture.URLs(members), Log: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
 	defer client.Close()
-	leader, err := fixture.Leader(ctx, client, members)
-	ts.Check(err)
-	return leader.Name
+	ts.Check(do(ctx, client))
 }
 
 func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {

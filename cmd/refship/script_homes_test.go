@@ -4,11 +4,13 @@ package main
 //
 //	sshd DIR                     a real sshd, one process for each connection to a port of its own; $PORT is the port and
 //	                             $URL is ssh://ACCOUNT@127.0.0.1:PORT, where ACCOUNT runs the test. DIR is the
-//	                             home directory of who logs in, DIR/.ssh/authorized_keys says who may and to do what
-//	gitolite-setup CONF NAME...  a real gitolite in $GITOLITE, reached through such an sshd; what has been put there before,
-//	                             hooks in $GITOLITE/local/hooks above all, is its LOCAL_CODE. It is set up with the key of
-//	                             admin, who then pushes CONF as conf/gitolite.conf and the keys of the NAMEs, made by
-//	                             keygen. $URL/REPO is a repository, $GITOLITE/repositories/REPO.git where it is
+//	                             home directory of the account that logs in; DIR/.ssh/authorized_keys has the keys and
+//	                             what each may do
+//	gitolite-setup CONF NAME...  a real gitolite in $GITOLITE, reached through such an sshd; what has been put there
+//	                             before, hooks in $GITOLITE/local/hooks above all, is its LOCAL_CODE. It is set up with
+//	                             the key of admin, who then pushes CONF as conf/gitolite.conf and the keys of the
+//	                             NAMEs, made by keygen. $URL/REPO is a repository, and
+//	                             $GITOLITE/repositories/REPO.git is where it is
 //	gitolite-conf CONF NAME...   push another configuration, and more keys
 //	snapshot NAME PATH...        remember kind, mode, inode, owner, link target and sha256 of all that is below the PATHs
 //	cmpsnapshot NAME             all of it is as it was, and nothing else is there
@@ -52,8 +54,13 @@ func homesCondition(condition string) (bool, error) {
 		_, err := exec.LookPath("gitolite")
 		return err == nil, nil
 	}
+	if module, ok := strings.CutPrefix(condition, "python:"); ok {
+		return pythonHas(module) == nil, nil
+	}
 	return false, fmt.Errorf("unknown condition %q", condition)
 }
+
+func pythonHas(module string) error { return exec.Command("python3", "-c", "import "+module).Run() }
 
 func sshdMissing() error {
 	if _, err := exec.LookPath("sshd"); err != nil {
@@ -236,7 +243,8 @@ func cmdGitoliteConf(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(filepath.Join(clone, "conf", "gitolite.conf"), []byte(ts.ReadFile(args[0])), 0o600))
 	for _, name := range args[1:] {
-		ts.Check(os.WriteFile(filepath.Join(clone, "keydir", name+".pub"), []byte(ts.ReadFile(keyFile(ts, name)+".pub")), 0o600))
+		ts.Check(os.WriteFile(filepath.Join(clone, "keydir", name+".pub"), []byte(ts.ReadFile(keyFile(ts, name)+".pub")),
+			0o600))
 	}
 	ts.Check(ts.Exec("git", "-C", clone, "add", "."))
 	ts.Check(ts.Exec("git", "-C", clone, "commit", "-q", "-m", "who may do what"))
@@ -277,8 +285,8 @@ func cmdCmpSnapshot(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// takeSnapshot gives one line for each thing at or below the paths. The inode of a directory, and of git's config, which
-// git itself replaces at every change, is not part of it; nor are times.
+// takeSnapshot gives one line for each thing at or below the paths. The inode of a directory, and of git's config,
+// which git itself replaces at every change, is not part of it, and times are not.
 func takeSnapshot(ts *testscript.TestScript, paths []string) []string {
 	var lines []string
 	for _, path := range paths {

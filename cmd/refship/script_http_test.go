@@ -2,7 +2,8 @@ package main
 
 // Scripts about `serve --http` have this command, too; serve sets $HTTP to the address that the server tells:
 //
-//	fetch URL STATUS [REGEXP]   get URL, again and again until the answer has the status and matches; it is there for stdout
+//	fetch URL STATUS [REGEXP]   get URL, again and again until the answer has the status and matches; it is there for
+// stdout
 //	! fetch URL                 nothing listens there
 
 import (

@@ -44,6 +44,22 @@ func cmdEtcdDel(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+func cmdEtcdGet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: etcdget KEY FILE")
+	}
+	withEtcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		found, err := client.Get(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if len(found.Kvs) == 0 {
+			return fmt.Errorf("there is no key %s", args[0])
+		}
+		return os.WriteFile(ts.MkAbs(args[1]), found.Kvs[0].Value, 0o600)
+	})
+}
+
 func cmdEtcdDump(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: etcddump FILE")

@@ -2,7 +2,8 @@ package main
 
 // Scripts about the server's log have this command, too:
 //
-//	logged NAME MSG [KEY=REGEXP...]   every line that the server has written is one JSON object; wait until exactly one of
+//	logged NAME MSG [KEY=REGEXP...]   every line that the server has written is one JSON object; wait until exactly one
+// of
 //	                                  them has a msg that matches MSG and all of these fields, matched as a whole
 //	                                  (numbers and lists as JSON writes them)
 //	knock PORT                        connect, and leave
@@ -58,7 +59,8 @@ func countLogged(ts *testscript.TestScript, text string, want map[string]*regexp
 			break // still being written
 		}
 		fields := map[string]any{}
-		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["time"] == nil || fields["level"] == nil || fields["msg"] == nil {
+		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["time"] == nil || fields["level"] == nil ||
+			fields["msg"] == nil {
 			ts.Fatalf("no line of a JSON log: %s%v", line, err)
 		}
 		if hasFields(ts, fields, want) {

@@ -20,7 +20,8 @@ import (
 //
 //	mgmtruns [DIR]             read the newest deploy as strictly as a running mgmt at its worst, and print it: id,
 //	                           frontend, the entry file and the settings that are on; with DIR, write its files there
-//	mgmtgolden NAME N [HASH]   put what `mgmt deploy` itself once wrote, as deploy N; HASH is its deploy hash, or @FILE that holds it;
+//	mgmtgolden NAME N [HASH]   put what `mgmt deploy` itself once wrote, as deploy N; HASH is its deploy hash, or @FILE
+// that holds it;
 //	                           none if it is left out
 
 const mgmtNamespace = "/_mgmt"
@@ -52,10 +53,17 @@ func cmdMgmtRuns(ts *testscript.TestScript, neg bool, args []string) {
 	if d.Entry != "" {
 		text += " " + d.Entry
 	}
-	for name, on := range map[string]bool{"noop": d.Noop, "sema": d.Sema > 0, "no-autoedges": d.NoAutoEdges, "no-autogroup": d.NoAutoGroup} {
+	if d.Mode != "" {
+		text += " mode=" + d.Mode
+	}
+	for name, on := range map[string]bool{"noop": d.Noop, "sema": d.Sema > 0, "no-autoedges": d.NoAutoEdges,
+		"no-autogroup": d.NoAutoGroup} {
 		if on {
 			text += " " + name
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.Strategy)) {
+		text += fmt.Sprintf(" %s=%s", key, d.Strategy[key])
 	}
 	_, err := fmt.Fprintln(ts.Stdout(), text)
 	ts.Check(err)

@@ -15,17 +15,19 @@ package main
 //	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
 //	etcdput KEY VALUE          write a key of $ETCD
 //	etcddel KEY                delete it; it must be there
+//	etcdget KEY FILE           write its value into a file
 //	etcddump FILE              write every key of $ETCD into a file, with version, revision and the value's sha256
 //	etcd …, certificates DIR   a real etcd of its own: script_etcd_test.go
-//	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it back
+//	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it
+// back
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
 //	logged …, knock PORT       see script_logs_test.go
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
-// Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and $PROGRAMS,
-// the directory of refship and refship-hook.
+// Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and
+// $PROGRAMS, the directory of refship and refship-hook.
 
 import (
 	"bytes"
@@ -53,12 +55,16 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(onDiskEnv) != "" {
+		os.Exit(m.Run()) // the programs are built, and in PATH
+	}
 	bin, err := buildPrograms()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	for name, value := range map[string]string{"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"), raceOptions: noSleep} {
+	for name, value := range map[string]string{"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"),
+		raceOptions: noSleep} {
 		if err := os.Setenv(name, value); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -118,10 +124,10 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
-			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper,
+			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
-			"etcdput": cmdEtcdPut, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
+			"etcdput": cmdEtcdPut, "etcdget": cmdEtcdGet, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,
 			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
@@ -148,7 +154,8 @@ func setupScript(env *testscript.Env) error {
 	}
 	plain := filepath.Join(filepath.Dir(programs), plainDir)
 	for name, value := range map[string]string{
-		"PROGRAMS": plain, "PATH": plain + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME": home, "DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
+		"PROGRAMS": plain, "PATH": plain + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME": home,
+		"DATA": filepath.Join(env.WorkDir, "data"), "REFSHIP_DATA_DIR": filepath.Join(env.WorkDir, "data"),
 		"ETCDCTL_DIAL_TIMEOUT": "60s", "ETCDCTL_COMMAND_TIMEOUT": "60s", // bcrypt is slow under the race detector
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
 		"GIT_AUTHOR_NAME": "Ann Author", "GIT_AUTHOR_EMAIL": "ann@example.com",
@@ -239,7 +246,8 @@ func findServer(ts *testscript.TestScript, name string) *background {
 	return server
 }
 
-var listening = regexp.MustCompile(`(?m)^(?:refship: |\{.*"msg":")listening on ssh://127\.0\.0\.1:(\d+), host key SHA256:\S+$`)
+var listening = regexp.MustCompile(
+	`(?m)^(?:refship: |\{.*"msg":")listening on ssh://127\.0\.0\.1:(\d+), host key SHA256:\S+$`)
 
 var etcdListening = regexp.MustCompile(`(?m)^refship: etcd listening on (\S+)$`)
 
@@ -286,7 +294,8 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 // scriptEnv is the script's environment as far as refship looks at it.
 func scriptEnv(ts *testscript.TestScript) []string {
 	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_LOG_LEVEL", "REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME", raceOptions} {
+	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_FAILPOINT_FIFO", "REFSHIP_LOG_LEVEL",
+		"REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME", raceOptions} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}
@@ -309,9 +318,10 @@ func cmdSaid(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP,
+		"KILL": syscall.SIGKILL}
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal NAME TERM|INT|KILL")
+		ts.Fatalf("usage: signal NAME TERM|INT|HUP|KILL")
 	}
 	ts.Check(findServer(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
@@ -335,7 +345,7 @@ func cmdWaitServer(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdStopServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: stopserver NAME [TERM|INT|KILL]")
+		ts.Fatalf("usage: stopserver NAME [TERM|INT|HUP|KILL]")
 	}
 	signal := "TERM"
 	if len(args) == 2 {
@@ -398,7 +408,8 @@ func describeTree(dir string) ([]string, error) {
 				return err
 			}
 		}
-		lines = append(lines, fmt.Sprintf("%q %s exec=%v %q", path[len(dir):], info.Mode().Type(), info.Mode()&0o100 != 0, content))
+		lines = append(lines, fmt.Sprintf("%q %s exec=%v %q", path[len(dir):], info.Mode().Type(), info.Mode()&0o100 != 0,
+			content))
 		return nil
 	})
 	return lines, err

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -18,6 +19,7 @@ import (
 
 	"refship/cmd/refship/monitor"
 	"refship/deploy"
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -26,7 +28,6 @@ import (
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/target"
-	"refship/keys"
 )
 
 // server is one run of `refship serve`.
@@ -37,6 +38,9 @@ type server struct {
 	etcd  *openEtcd
 	store *deploy.Store
 	flags *serveCmd
+	room  *disk.Room
+
+	serving *atomic.Bool // the port is open
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -45,12 +49,18 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return fmt.Errorf("find host name: %w", err)
 	}
-	hostKey, err := keys.LoadOrCreate(s.dir.hostKey(), "refship host key of "+host)
+	if err := s.refuseLostKeys(ctx); err != nil {
+		return err
+	}
+	hostKeys, made, err := s.hostKeys(host)
 	if err != nil {
 		return err
 	}
-	signer, err := keys.LoadOrCreate(s.dir.signingKey(), "refship signing key of "+host)
+	signer, err := s.dir.signingKey().loadOrCreate(host)
 	if err != nil {
+		return err
+	}
+	if _, err := s.dir.signers(s.app); err != nil {
 		return err
 	}
 	watch, watchLines, err := s.openMonitor(ctx)
@@ -59,13 +69,17 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
-	hookServer, err := hooks.NewServer(hooks.Config{
-		Store: s.store, Remedy: serverRemedyOf, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
+	var hookServer *hooks.Server
+	remedy := func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
+	hookServer, err = hooks.NewServer(hooks.Config{
+		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
 	})
 	if err != nil {
 		return err
 	}
+	hookServer.ListensOn(s.flags.port())
 	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
 	if err != nil {
 		return err
@@ -76,22 +90,52 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 		return err
 	}
 	git, err := gitserver.New(gitserver.Config{
-		Listener: listener, HostKey: hostKey, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Log: s.log,
-		Remedy: serverRemedyOf, Limits: s.flags.limits(),
+		Listener: listener, HostKeys: hostKeys, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Room: s.room,
+		Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := s.announce(listener.Addr(), hostKey, repositories, watchLines); err != nil {
+	if err := s.announce(listener.Addr(), hostKeys[0], repositories, watchLines); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	stats := func() (connections, sessions int) {
-		now := git.Stats()
-		return now.Connections, now.Sessions
-	}
+	made()
+	s.serving.Store(true)
+	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
-		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer})
-	})
+		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
+	}, func(ctx context.Context) error { return s.scrub(ctx, watch) }, s.tellChanges)
+}
+
+// hostKeys loads what clients know the server by, or makes it: the ed25519 key first, which is shown at the start. made
+// logs the second one, if it is new.
+func (s *server) hostKeys(host string) (both []ssh.Signer, made func(), err error) {
+	first, err := s.dir.hostKey().loadOrCreate(host)
+	if err != nil {
+		return nil, nil, err
+	}
+	missing, err := s.dir.secondHostKey().isMissing()
+	if err != nil {
+		return nil, nil, err
+	}
+	second, err := s.dir.secondHostKey().loadOrCreate(host)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []ssh.Signer{first, second}, func() {
+		if missing {
+			s.log.Info("made an ECDSA host key for clients that know no ed25519", "path", s.dir.secondHostKey().path,
+				"fingerprint", ssh.FingerprintSHA256(second.PublicKey()))
+		}
+	}, nil
+}
+
+// remedyOf words a remedy for users of this server.
+func (s *server) remedyOf(err error) string {
+	if reason, _ := fault.ReasonOf(err); reason == etcd.ReasonQuota && s.etcd.embedded != nil {
+		return quotaRemedy(s.flags.EtcdQuota)
+	}
+	return serverRemedyOf(err)
 }
 
 // release gives the chain locks back. If etcd does not answer, they end with their lease.
@@ -106,17 +150,24 @@ func (s *server) release() {
 // serve runs the parts together until ctx ends or one of them fails. The hooks outlive the git server: its last
 // pushes need them.
 func (s *server) serve(
-	ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, watch func(context.Context) error,
+	ctx context.Context, git *gitserver.Server, hookServer *hooks.Server, beside ...func(context.Context) error,
 ) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	hookCtx, stopHooks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHooks()
 	group.Go(func() error {
 		defer stopHooks()
-		return git.Run(groupCtx, pushGrace)
+		return git.Run(groupCtx, func() time.Duration {
+			if s.etcd.broken() != nil {
+				return brokenGrace
+			}
+			return pushGrace
+		})
 	})
 	group.Go(func() error { return hookServer.Run(hookCtx) })
-	group.Go(func() error { return watch(groupCtx) })
+	for _, part := range beside {
+		group.Go(func() error { return part(groupCtx) })
+	}
 	group.Go(func() error {
 		<-groupCtx.Done()
 		s.notify(daemon.SdNotifyStopping)
@@ -129,7 +180,11 @@ func (s *server) serve(
 		select {
 		case err := <-s.etcd.failed():
 			if err != nil {
-				err = fmt.Errorf("%w: %w", etcd.ErrUnreachable, err)
+				err = s.etcd.broken()
+				time.AfterFunc(brokenTime, func() { // whatever hangs then
+					s.fail(err, remedyOf(err))
+					os.Exit(exitCode(err))
+				})
 			}
 			return err
 		case <-hookCtx.Done():
@@ -148,6 +203,9 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 		s.warn(err)
 	}
 	for _, repo := range repositories {
+		if err := s.dir.repos().CheckOwner(repo.Name); err != nil {
+			s.warn(fmt.Errorf("%w; %s", err, fault.RemedyOf(err)))
+		}
 		for _, target := range repo.Targets {
 			removed, err := s.store.Chain(target.Namespace).BreakDeadLock(ctx,
 				func(h record.Holder) bool { return h.Server == self })
@@ -236,6 +294,11 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repositories []*rep
 	if len(repositories) == 0 {
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
 	}
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		if err := disk.WriteFile(s.dir.portFile(), fmt.Appendln(nil, tcp.Port), 0o600); err != nil {
+			s.warn(fmt.Errorf("note the port for hints: %w", err))
+		}
+	}
 	s.tell(lines...)
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + text.Printable(lines[0]))
 	return nil
@@ -256,11 +319,8 @@ func describeRepos(repositories []*repos.Repository) string {
 		return "no repositories"
 	}
 	var names []string
-	for _, repo := range repositories[:min(len(repositories), maxListed)] {
+	for _, repo := range repositories {
 		names = append(names, fmt.Sprintf("%s (%s)", repo.Name, describeTargets(repo.Targets)))
 	}
-	if more := len(repositories) - maxListed; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return text.Plural(len(repositories), "repository", "repositories") + ": " + strings.Join(names, ", ")
+	return text.Plural(len(repositories), "repository", "repositories") + ": " + text.First(maxListed, names)
 }

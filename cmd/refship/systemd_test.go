@@ -85,7 +85,8 @@ func TestUnitAllowsWhatAPushCalls(t *testing.T) {
 	fixture.Need(t, "systemd-analyze")
 	fixture.Need(t, "strace")
 	allowed := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.+)$`).FindAllStringSubmatch(readFile(t, unitFor(t)), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.+)$`).FindAllStringSubmatch(
+		readFile(t, unitFor(t)), -1) {
 		for call := range systemCalls(t, strings.Fields(match[2])) {
 			allowed[call] = match[1] == ""
 		}
@@ -165,7 +166,8 @@ func TestNotify(t *testing.T) {
 	}
 	w.serveUnder([]string{"env", "NOTIFY_SOCKET=" + w.in("notify")})
 	ready := heard()
-	if !regexp.MustCompile(`^READY=1\nSTATUS=listening on ssh://127\.0\.0\.1:\d+, host key SHA256:\S+$`).MatchString(ready) {
+	if !regexp.MustCompile(`^READY=1\nSTATUS=listening on ssh://127\.0\.0\.1:\d+, host key SHA256:\S+$`).MatchString(
+		ready) {
 		t.Errorf("at the start systemd hears %q", ready)
 	}
 	w.commit("first", 1)

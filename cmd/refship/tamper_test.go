@@ -33,3 +33,25 @@ func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 		return nil
 	})
 }
+
+// cmdCopyKeys copies all keys that start with a prefix, as a client of etcd can.
+func cmdCopyKeys(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: copykeys PREFIX PREFIX")
+	}
+	withEtcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		found, err := client.Get(ctx, args[0], clientv3.WithPrefix())
+		if err != nil {
+			return err
+		}
+		for _, kv := range found.Kvs {
+			if _, err := client.Put(ctx, args[1]+string(kv.Key[len(args[0]):]), string(kv.Value)); err != nil {
+				return err
+			}
+		}
+		if len(found.Kvs) == 0 {
+			return fmt.Errorf("no key starts with %s", args[0])
+		}
+		return nil
+	})
+}

@@ -58,9 +58,10 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.repos().AddTarget(ctx, repo.Name, t); err != nil {
 		return err
 	}
+	dir.note(ctx, a, "repo target add: target %s of %s: %s", t.Name, repo.Name, describeTarget(t))
 	sayTarget(ctx, a, repo, t)
-	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p PORT git@HOST deploy %s:%s",
-		text.Printable(git.ShortRef(t.Ref)), repo.Name, t.Name)
+	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p %s git@HOST deploy %s:%s",
+		text.Printable(git.ShortRef(t.Ref)), dir.port(), repo.Name, t.Name)
 	return nil
 }
 
@@ -94,10 +95,22 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.checkOwner(); err != nil {
 		return err
 	}
+	head, err := git.Head(ctx, repo.Dir)
+	if err != nil {
+		return err
+	}
 	if err := dir.repos().SetTarget(ctx, repo.Name, target); err != nil {
 		return err
 	}
-	sayTarget(ctx, a, repo, target, consequences(repo.Name, was, target)...)
+	dir.note(ctx, a, "repo target set: target %s of %s: %s", target.Name, repo.Name, describeTarget(target))
+	lines := consequences(repo.Name, dir.port(), was, target)
+	switch at, err := git.Head(ctx, repo.Dir); {
+	case err != nil:
+		return err
+	case at != head:
+		lines = append(lines, "clones check out "+text.Printable(git.ShortRef(at))+" from now on (HEAD)")
+	}
+	sayTarget(ctx, a, repo, target, lines...)
 	return nil
 }
 
@@ -110,7 +123,7 @@ func sayTarget(ctx context.Context, a *app, repo *repos.Repository, t target.Tar
 }
 
 // consequences says what a change of a target means for the next push.
-func consequences(repo string, was, is target.Target) []string {
+func consequences(repo, port string, was, is target.Target) []string {
 	var lines []string
 	add := func(format string, args ...any) {
 		lines = append(lines, text.Printable(fmt.Sprintf(format, args...)))
@@ -128,8 +141,8 @@ func consequences(repo string, was, is target.Target) []string {
 		add("the next push to %s deploys %s, and replaces the head of %s", ref, pathWords(is.Path), is.Namespace)
 	}
 	if was.Namespace == is.Namespace && (was.Frontend != is.Frontend || was.Settings != is.Settings) {
-		add("the next push to %s deploys with these settings; to do it now: ssh -p PORT git@HOST deploy %s:%s",
-			ref, repo, is.Name)
+		add("the next push to %s deploys with these settings; to do it now: ssh -p %s git@HOST deploy %s:%s",
+			ref, port, repo, is.Name)
 	}
 	return lines
 }
@@ -171,6 +184,10 @@ func findPath(ctx context.Context, gitDir string, t target.Target) (err error) {
 		return err
 	}
 	defer closeInto(&err, repository)
+	_, oid, err = repository.Peel(ctx, oid)
+	if err != nil {
+		return err
+	}
 	commit, err := repository.Commit(oid)
 	if err != nil {
 		return err
@@ -228,6 +245,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 	if err := dir.repos().RemoveTarget(ctx, repo.Name, target.Name); err != nil {
 		return err
 	}
+	dir.note(ctx, a, "repo target remove: target %s of %s: %s", target.Name, repo.Name, describeTarget(target))
 	a.say("target %s of %s removed: its chain stays in etcd at %s, and pushes to %s are still stored",
 		target.Name, repo.Name, target.Namespace, text.Printable(git.ShortRef(target.Ref)))
 	return nil
@@ -247,8 +265,8 @@ func (c *repoTargetListCmd) Run(_ context.Context, a *app) error {
 		return err
 	}
 	if len(repo.Targets) == 0 {
-		a.say("%s has no target: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s",
-			repo.Name, repo.Name, dir.flag())
+		a.say("%s: pushes are stored and not deployed; to add one: refship repo target add %s NAME%s",
+			target.NoneIn(repo.Name), repo.Name, dir.flag())
 	}
 	return writeList(a.stdout, c.JSON, repo.Targets, func(t target.Target) any { return t }, func(t target.Target) string {
 		return t.Name + "\t" + describeTarget(t)

@@ -12,7 +12,7 @@ import (
 
 // targetFlags are a target's settings; nil: not given.
 type targetFlags struct {
-	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed. Default of a new target: main."`
+	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed. Default of a new target: main; of hook install, the branch that HEAD names."`
 	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix. Default of a new target: /refship/REPO, for a second one /refship/REPO-NAME, with mgmt's frontends /_mgmt."`
 	layoutFlags
 	Check *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
@@ -20,13 +20,18 @@ type targetFlags struct {
 
 // layoutFlags say what of a tree is deployed and how the nodes read it.
 type layoutFlags struct {
-	Path        *string `placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
-	Frontend    *string `placeholder:"F" help:"How the nodes read the tree: files, or for mgmt lang, yaml, empty, or auto, which is lang or yaml as the tree has it. Default of a new target: files."`
-	Entry       *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml."`
-	Noop        *bool   `help:"mgmt changes nothing, and says what it would change. --noop=false unsets it; likewise the other flags of this kind."`
-	Sema        *string `placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
-	NoAutoedges *bool   `help:"mgmt adds no edges by itself."`
-	NoAutogroup *bool   `help:"mgmt does not group resources by itself."`
+	Path               *string `placeholder:"PATH" help:"Deploy only this directory of the tree; empty for the whole tree."`
+	Frontend           *string `placeholder:"F" help:"How the nodes read the tree: files, or for mgmt lang, yaml, puppet, empty, or auto, which is lang or yaml as the tree has it. Default of a new target: files."`
+	Entry              *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml, site.pp with puppet. With puppet, 'agent' stands for the catalog of a puppet agent."`
+	PuppetConf         *string `placeholder:"FILE" help:"With puppet, the puppet.conf in the tree that the manifest is run with; empty for none."`
+	ModulePath         *string `placeholder:"DIR" help:"With lang, a directory in the tree that mgmt is to find modules in: it is also deployed as modules/. Empty for none."`
+	UnifyName          *string `placeholder:"NAME" help:"With lang, the solver of mgmt's type unification; empty for mgmt's own choice."`
+	UnifyOptimizations *string `placeholder:"LIST" help:"With lang, what is asked of that solver, with commas; empty for nothing."`
+	Noop               *bool   `help:"mgmt changes nothing, and says what it would change. --noop=false unsets it; likewise the other flags of this kind."`
+	Sema               *string `placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
+	NoAutoedges        *bool   `help:"mgmt adds no edges by itself."`
+	NoAutogroup        *bool   `help:"mgmt does not group resources by itself."`
+	LFS                *string `name:"lfs" placeholder:"HOW" help:"What becomes of Git LFS pointers: deploy-pointers deploys them as they are; empty refuses them. Default of a new target: refused."`
 }
 
 // newTarget is a target without flags. The namespace of a second target is beside that of the default one, since no
@@ -97,9 +102,27 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 	if f.Entry != nil {
 		t.Entry = strings.TrimPrefix(*f.Entry, "/")
 	}
+	if f.PuppetConf != nil {
+		t.PuppetConf = strings.TrimPrefix(*f.PuppetConf, "/")
+	}
+	if f.ModulePath != nil {
+		t.ModulePath = strings.Trim(*f.ModulePath, "/")
+	}
+	if f.UnifyName != nil {
+		t.UnifyName = *f.UnifyName
+	}
+	if f.UnifyOptimizations != nil {
+		t.UnifyOptimizations = *f.UnifyOptimizations
+	}
 	if f.Sema != nil {
 		if t.Sema, err = strconv.Atoi(*f.Sema); err != nil {
 			return usagef("--sema: %q is not a whole number from 0", *f.Sema)
+		}
+	}
+	if f.LFS != nil {
+		t.LFS = target.LFS(*f.LFS)
+		if err := target.CheckLFS(t.LFS); err != nil {
+			return asUsage("--lfs", err)
 		}
 	}
 	for flag, setting := range map[*bool]*bool{

@@ -45,7 +45,8 @@ type troubleCase struct {
 	members int    // of etcd; 0: one
 }
 
-// The steps at which something is done to etcd, in their order, and what becomes of a push that has no etcd from there on.
+// The steps at which something is done to etcd, in their order, and what becomes of a push that has no etcd from there
+// on.
 var troubleSteps = []struct {
 	at   string
 	want fate
@@ -67,8 +68,9 @@ func TestTrouble(t *testing.T) {
 	cases := slowCases()
 	for _, step := range troubleSteps {
 		cases = append(cases, troubleCase{
-			name: "killed, " + step.at, step: step.at, want: step.want, cause: "etcd unreachable: .*connection refused|no answer, it may be there or not: etcd unreachable",
-			act: func(w *trouble) { w.etcd.Kill() }, after: (*trouble).restartEtcd,
+			name: "killed, " + step.at, step: step.at, want: step.want,
+			cause: "etcd unreachable: .*connection refused|no answer, it may be there or not: etcd unreachable",
+			act:   func(w *trouble) { w.etcd.Kill() }, after: (*trouble).restartEtcd,
 		})
 	}
 	for _, step := range []int{0, 2, 4, 7} {
@@ -121,14 +123,16 @@ func changeCases() []troubleCase {
 	for _, step := range []int{1, 3, 7} {
 		at, want := troubleSteps[step].at, troubleSteps[step].want
 		cases = append(cases, troubleCase{
-			name: "permission revoked, " + at, step: at, want: want, cause: "/refship/config: .*etcd denied: etcdserver: permission denied",
-			act: func(w *trouble) { w.root("role", "revoke-permission", "refship", "--prefix", "/refship/") },
+			name: "permission revoked, " + at, step: at, want: want,
+			cause: "/refship/config: .*etcd denied: etcdserver: permission denied",
+			act:   func(w *trouble) { w.root("role", "revoke-permission", "refship", "--prefix", "/refship/") },
 			after: func(w *trouble) {
 				w.root("role", "grant-permission", "refship", "--prefix=true", "readwrite", "/refship/")
 			},
 		}, troubleCase{
-			name: "full, " + at, step: at, want: want, cause: "etcd full: etcdserver: mvcc: database space exceeded|etcd's alarm NOSPACE is on",
-			act: (*trouble).fill, after: (*trouble).free,
+			name: "full, " + at, step: at, want: want,
+			cause: "etcd full: etcdserver: mvcc: database space exceeded|etcd's alarm NOSPACE is on",
+			act:   (*trouble).fill, after: (*trouble).free,
 		})
 	}
 	return cases
@@ -217,6 +221,10 @@ func (w *trouble) checkSaid(c troubleCase, said string, err error) {
 	}
 	if len(lines) != 1 || lines[0][1] != verb || !regexp.MustCompile(c.cause).MatchString(lines[0][2]) {
 		w.Errorf("want one line %q with %q:\n%s", verb, c.cause, said)
+	}
+	const rejected = " ! [remote rejected] main -> main (pushed, not deployed: the ref has moved; "
+	if strings.Contains(said, rejected) != (c.want == undeployed) {
+		w.Errorf("git reports %s", said)
 	}
 	if !strings.Contains(said, "remote: refship: hint: ") {
 		w.Errorf("no hint:\n%s", said)
@@ -324,7 +332,8 @@ func (w *trouble) pushAgain() (string, error) {
 func (w *trouble) sshArgs(args ...string) []string {
 	address := strings.TrimSuffix(w.url, "/config")
 	return append([]string{
-		"-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "StrictHostKeyChecking=no",
+		"-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o",
+		"StrictHostKeyChecking=no",
 		"-o", "UserKnownHostsFile=/dev/null", "-i", w.in("id"), address,
 	}, args...)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,8 +13,8 @@ import (
 
 var publishedLine = regexp.MustCompile(`(?m)^remote: refship: deploy (\d+) published in \S+ m?s: ([0-9a-f]+)`)
 
-// Two servers on one etcd, and a pusher through each, again and again at the same time: whatever a pusher was told is in
-// the chain, once, and each deploy stands on the one below.
+// Two servers on one etcd, and a pusher through each, again and again at the same time: whatever a pusher was told is
+// in the chain, once, and each deploy stands on the one below.
 func TestTwoServersAtOnce(t *testing.T) {
 	t.Parallel()
 	const rounds = 8
@@ -24,6 +26,7 @@ func TestTwoServersAtOnce(t *testing.T) {
 		w.serve("")
 		pushers[i] = w
 	}
+	trustEachOther(pushers[0].world, pushers[1].world)
 	// Both begin with the same commit, and are its authors at different times.
 	pushers[0].commit("first", 1)
 	for _, w := range pushers[1:] {
@@ -84,5 +87,25 @@ func TestTwoServersAtOnce(t *testing.T) {
 			t.Errorf("deploy %s does not replace %s:\n%s", id, below, record)
 		}
 		below = hash
+	}
+}
+
+// trustEachOther makes each server build on what the others have signed.
+func trustEachOther(servers ...*world) {
+	for _, from := range servers {
+		line := from.must("refship", "keys", "signer")
+		for _, to := range servers {
+			if to == from {
+				continue
+			}
+			file, err := os.OpenFile(to.in("data/keys/allowed_signers"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				to.Fatal(err)
+			}
+			_, err = fmt.Fprintln(file, line)
+			if err = errors.Join(err, file.Close()); err != nil {
+				to.Fatal(err)
+			}
+		}
 	}
 }

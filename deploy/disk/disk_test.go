@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +26,16 @@ func names(t *testing.T, dir string) (all []string) {
 		all = append(all, e.Name())
 	}
 	return all
+}
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	return root
 }
 
 func TestWriteFile(t *testing.T) {
@@ -123,7 +134,8 @@ func TestRemoveTemporary(t *testing.T) {
 	if err != nil || filepath.Dir(name) != dir || !IsTemporary(filepath.Base(name)) {
 		t.Fatal(name, err)
 	}
-	others := []string{"file.1.refship-tmp", ".file.refship-tmp", ".file.pub.1.refship-tmp", ".other.1.refship-tmp", ".file.1.tmp", "file"}
+	others := []string{"file.1.refship-tmp", ".file.refship-tmp", ".file.pub.1.refship-tmp", ".other.1.refship-tmp",
+		".file.1.tmp", "file"}
 	for _, other := range others {
 		if err := os.WriteFile(filepath.Join(dir, other), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -166,7 +178,7 @@ func TestDirectories(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(path, "d")); err != nil || info.Mode() != fs.ModeDir|fs.ModeSetgid|0o770 {
 		t.Error(info.Mode(), err)
 	}
-	if err := SyncTree(dir); err != nil {
+	if err := SyncTree(openRoot(t, dir)); err != nil {
 		t.Error(err)
 	}
 	if err := Remove(filepath.Join(path, "d")); err != nil {
@@ -185,7 +197,8 @@ func TestRenameNewAndSwap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := RenameNew(a, b); !errors.Is(err, fs.ErrExist) {
+	root := openRoot(t, dir)
+	if err := RenameNew(root, "a", "b"); !errors.Is(err, fs.ErrExist) {
 		t.Error(err)
 	}
 	if err := Swap(a, b); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -193,8 +206,11 @@ func TestRenameNewAndSwap(t *testing.T) {
 	} else if data, _ := os.ReadFile(a); err == nil && string(data) != "b" {
 		t.Errorf("a has %q", data)
 	}
-	if err := RenameNew(a, filepath.Join(dir, "c")); err != nil {
+	if err := RenameNew(root, "a", "c"); err != nil {
 		t.Error(err)
+	}
+	if all := names(t, dir); !slices.Equal(all, []string{"b", "c"}) {
+		t.Errorf("there are %q", all)
 	}
 }
 

@@ -14,6 +14,12 @@
 // Modes are exact: the process's umask takes nothing away. New files belong to the process's user, and never replace
 // what a symbolic link points to: the link itself is replaced.
 //
+// # Reading
+//
+// A path that a user gave, and one in a directory that others may write to, can lead to anything. [Open] and [ReadFile]
+// take regular files only, up to a size, and never wait; every file that refship expects is read through them. Below a
+// directory that [OpenSafe] opened nobody else can put a symbolic link in the way.
+//
 // # Locks
 //
 // Locks are flocks (flock(2)). The kernel gives a lock back when its process ends, however it ends, so no lock is ever
@@ -21,6 +27,11 @@
 // made (0600) where it is missing and stays for ever, or on a directory itself. A lock file that is a symbolic link is
 // refused.
 //
-// All functions may be called at the same time, from several goroutines and processes. Errors are *fs.PathError or
-// *os.LinkError, or they wrap one, unless a function says something else.
+// # Room
+//
+// What is free on a disk is free for every writer that looks. In a process those that write much ask a [Room] first: it
+// counts what each has asked for and not yet written. Other processes do not see that.
+//
+// All functions may be called at the same time, from several goroutines and processes. Errors are *fs.PathError,
+// *os.LinkError or [Unfit], or they wrap one, unless a function says something else.
 package disk

@@ -50,13 +50,13 @@ func TryLock(path string) (unlock func(), err error) {
 // LockDir waits until it has the lock on a directory, which must exist: fs.ErrNotExist. It ends with the context's
 // cause if the context ends first.
 func LockDir(ctx context.Context, dir string) (unlock func(), err error) {
-	return wait(ctx, func() (*os.File, error) { return os.Open(dir) })
+	return wait(ctx, func() (*os.File, error) { return openDir(dir) })
 }
 
 // TryShareDir takes a shared lock on a directory, which must exist: fs.ErrNotExist. Shared locks exclude only
 // [LockDir]; *LockedError if that has it.
 func TryShareDir(dir string) (unlock func(), err error) {
-	f, err := try(unix.LOCK_SH, func() (*os.File, error) { return os.Open(dir) })
+	f, err := try(unix.LOCK_SH, func() (*os.File, error) { return openDir(dir) })
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,19 @@ func TryShareDir(dir string) (unlock func(), err error) {
 // descriptor.
 func release(f *os.File) func() { return func() { _ = f.Close() } }
 
+func openDir(dir string) (*os.File, error) { return os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) }
+
 func openLock(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		if err := checkFile(path, info, maxLock); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 }
+
+// maxLock is more than a lock file has, in bytes: a process's id.
+const maxLock = 1 << 20
 
 // Waiting for a lock is trying it again: flock(2) itself knows no context. The pause grows from the first to the
 // second.
@@ -106,23 +116,13 @@ func try(how int, open func() (*os.File, error)) (*os.File, error) {
 		switch err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); {
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return nil, errors.Join(&LockedError{Path: f.Name()}, f.Close())
-		case err == nil && isNamed(f):
+		case err == nil && isAt(f, os.Stat): // symbolic links are followed, as opening a directory does
 			return f, nil
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return nil, errors.Join(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
 		}
 		_ = f.Close() // nothing was written, and it is opened again
 	}
-}
-
-// isNamed is IsAt that follows symbolic links, as opening a directory does.
-func isNamed(f *os.File) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(f.Name())
-	return err == nil && os.SameFile(mine, there)
 }
 
 func writePID(f *os.File) error {
@@ -135,7 +135,7 @@ func writePID(f *os.File) error {
 
 // readPID reads what writePID wrote; 0 if that is not there yet.
 func readPID(path string) int {
-	data, err := os.ReadFile(path)
+	data, err := ReadFile(path, maxLock)
 	if err != nil {
 		return 0
 	}

@@ -10,36 +10,41 @@ import (
 )
 
 // SyncTree puts everything below a directory on disk. On Linux it is one system call for the whole file system.
-func SyncTree(dir string) error {
-	f, err := os.Open(dir)
+func SyncTree(root *os.Root) error {
+	dir, err := root.Open(".")
 	if err != nil {
 		return err
 	}
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return errors.Join(&fs.PathError{Op: "sync", Path: dir, Err: err}, f.Close())
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return errors.Join(&fs.PathError{Op: "sync", Path: root.Name(), Err: err}, dir.Close())
 	}
-	return f.Close()
+	return dir.Close()
 }
 
-// RenameNew gives a file or directory a name that must not exist: fs.ErrExist if it does.
-func RenameNew(from, to string) error {
-	if err := renameat2("rename", from, to, unix.RENAME_NOREPLACE); err != nil {
+// RenameNew gives what is in a directory another name in it, that must not exist: fs.ErrExist if it does.
+func RenameNew(root *os.Root, from, to string) error {
+	dir, err := root.Open(".")
+	if err != nil {
 		return err
 	}
-	return Sync(filepath.Dir(to))
+	at := int(dir.Fd())
+	if err = renameat2("rename", at, from, to, unix.RENAME_NOREPLACE); err == nil {
+		err = dir.Sync()
+	}
+	return errors.Join(err, dir.Close())
 }
 
 // Swap exchanges two files of one directory in one step. With *os.LinkError nothing has changed; it is
 // errors.ErrUnsupported where the system cannot.
 func Swap(a, b string) error {
-	if err := renameat2("exchange", a, b, unix.RENAME_EXCHANGE); err != nil {
+	if err := renameat2("exchange", unix.AT_FDCWD, a, b, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
 	return Sync(filepath.Dir(b))
 }
 
-func renameat2(op, from, to string, flags uint) error {
-	if err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags); err != nil {
+func renameat2(op string, dir int, from, to string, flags uint) error {
+	if err := unix.Renameat2(dir, from, dir, to, flags); err != nil {
 		return &os.LinkError{Op: op, Old: from, New: to, Err: err}
 	}
 	return nil

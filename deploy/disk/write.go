@@ -135,12 +135,14 @@ func Sync(path string) error {
 }
 
 // IsAt tells whether an open file is the one that its name leads to; a symbolic link leads nowhere.
-func IsAt(f *os.File) bool {
+func IsAt(f *os.File) bool { return isAt(f, os.Lstat) }
+
+func isAt(f *os.File, stat func(string) (fs.FileInfo, error)) bool {
 	mine, err := f.Stat()
 	if err != nil {
 		return false
 	}
-	there, err := os.Lstat(f.Name())
+	there, err := stat(f.Name())
 	return err == nil && os.SameFile(mine, there)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // Check finds what in c cannot be, without looking at files or dialling. etcd's client would take it for something
@@ -34,6 +35,12 @@ func (c Config) Check() error {
 func (c Config) checkEndpoints() error {
 	if len(c.Endpoints) == 0 {
 		return unusable("no endpoint is given", advice{"give etcd's HOST:PORT", ReasonEndpointsMissing})
+	}
+	for _, endpoint := range c.Endpoints { // first: a comma in a password makes two endpoints of one
+		if shown := text.Endpoints(endpoint); shown != endpoint {
+			return unusable(fmt.Sprintf("endpoint %q has a user or a password in it", shown),
+				advice{"user and password are given by themselves", ReasonEndpointUser})
+		}
 	}
 	first := ""
 	for i, endpoint := range c.Endpoints {

@@ -42,6 +42,8 @@ func TestClassify(t *testing.T) {
 		{rpctypes.ErrTimeoutDueToLeaderFail, etcd.ErrUnreachable},
 		{rpctypes.ErrGRPCUnhealthy, etcd.ErrUnreachable},
 		{rpctypes.ErrLeaseNotFound, etcd.ErrUnreachable},
+		{rpctypes.ErrGRPCNotSupportedForLearner, etcd.ErrUnreachable},
+		{status.Error(codes.Unavailable, "etcdserver: rpc not supported for learner"), etcd.ErrUnreachable}, // 3.4
 		{clientv3.ErrKeepAliveHalted{Reason: errors.New("closed")}, etcd.ErrUnreachable},
 		{rpctypes.ErrGRPCAuthOldRevision, etcd.ErrDenied},
 		{rpctypes.ErrRequestTooLarge, nil},
@@ -74,5 +76,17 @@ func TestClassify(t *testing.T) {
 	}
 	if etcd.Classify(nil) != nil {
 		t.Error("nil became an error")
+	}
+}
+
+// TestClassifySaysItOnce: also of an error that an etcd inside another server has handed on.
+func TestClassifySaysItOnce(t *testing.T) {
+	const words = "etcd unreachable: the server's etcd cannot go on"
+	for _, err := range []error{
+		status.Error(codes.Unavailable, words), status.Error(codes.Unavailable, "the server's etcd cannot go on"),
+	} {
+		if got := etcd.Classify(err).Error(); got != words {
+			t.Errorf("%v: got %q, want %q", err, got, words)
+		}
 	}
 }

@@ -16,6 +16,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+
+	"refship/deploy/text"
 )
 
 // How fast a dialled client notices that etcd is gone. It sends a ping when a call finds the connection idle, and every
@@ -38,7 +41,7 @@ type Config struct {
 	// Endpoints are HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///ABSOLUTE/PATH. Bytes that a URL cannot
 	// hold are percent-encoded.
 	Endpoints         []string
-	CACert, Cert, Key string        // files; with any of them TLS is used
+	CACert, Cert, Key string        // files, read for each connection; with any of them TLS is used
 	User, Password    string        // User is NAME:PASSWORD if Password is empty
 	DialTimeout       time.Duration // 0: 5 s
 	Log               *slog.Logger  // gets the client's own warnings at debug level
@@ -62,7 +65,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	conf.Context, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(dialCtx, cancel)
 
-	client, err := connect(conf)
+	client, err := connect(conf, cfg.Log)
 	if err == nil {
 		err = probe(dialCtx, client)
 		if !stop() && err == nil {
@@ -84,21 +87,24 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 			err = refusal
 		}
 	}
-	return nil, fmt.Errorf("dial %s: %w", strings.Join(conf.Endpoints, ","), Classify(err))
+	return nil, fmt.Errorf("dial %s: %w", text.Endpoints(conf.Endpoints...), Classify(err))
 }
 
 // connect makes the client. A user logs in over a connection of its own: every call of the client carries the token,
 // and etcd 3.4 refuses even a login that carries an expired one (https://github.com/etcd-io/etcd/pull/12165). The
 // client would then log in again without end.
-func connect(conf clientv3.Config) (*Client, error) {
-	if conf.Username == "" {
-		return clientv3.New(conf)
-	}
+func connect(conf clientv3.Config, log *slog.Logger) (*Client, error) {
+	members := newMembers(conf, log)
+	conf.DialOptions = append(slices.Clone(conf.DialOptions), members.options()...)
 	anonymous := conf
 	anonymous.Username, anonymous.Password = "", ""
 	door, err := clientv3.New(anonymous)
 	if err != nil {
 		return nil, err
+	}
+	members.add(door)
+	if conf.Username == "" {
+		return door, nil
 	}
 	conf.DialOptions = append(slices.Clone(conf.DialOptions), grpc.WithChainUnaryInterceptor(
 		func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
@@ -114,6 +120,7 @@ func connect(conf clientv3.Config) (*Client, error) {
 		_ = door.Close()
 		return nil, err
 	}
+	members.add(client)
 	context.AfterFunc(client.Ctx(), func() { _ = door.Close() })
 	return client, nil
 }
@@ -166,6 +173,13 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 	}
 	reconnect := backoff.DefaultConfig
 	reconnect.BaseDelay, reconnect.MaxDelay = firstPause, maxReconnectPause
+	options := []grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
+		grpc.WithChainUnaryInterceptor(failFast),
+	}
+	if tlsConfig != nil {
+		options = append(options, grpc.WithTransportCredentials(renewedTLS{credentials.NewTLS(tlsConfig), cfg}))
+	}
 	return clientv3.Config{
 		Endpoints:            cfg.Endpoints,
 		DialTimeout:          timeout,
@@ -177,10 +191,7 @@ func clientConfig(cfg Config) (clientv3.Config, error) {
 		MaxUnaryRetries:      clientTries,
 		BackoffWaitBetween:   clientPause,
 		Logger:               NewZap(cfg.Log, func() slog.Level { return slog.LevelDebug }, nil),
-		DialOptions: []grpc.DialOption{
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: timeout}),
-			grpc.WithChainUnaryInterceptor(failFast),
-		},
+		DialOptions:          options,
 	}, nil
 }
 
@@ -192,9 +203,20 @@ func failFast(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
 }
 
-// Socket is the endpoint of the etcd that a process runs inside, with its files in dir: "unix:///…", percent-encoded.
+// Socket is the endpoint of the etcd that a process runs inside, with its files in dir: "unix:///…", percent-encoded,
+// and commas, too, since they separate endpoints where several are written down.
 func Socket(dir string) string {
-	return (&url.URL{Scheme: "unix", Path: SocketPath(dir)}).String()
+	socket := (&url.URL{Scheme: "unix", Path: SocketPath(dir)}).String()
+	return strings.ReplaceAll(socket, ",", "%2C")
+}
+
+// SocketDir is the dir that an endpoint is the Socket of, "" for other endpoints.
+func SocketDir(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "unix" || u.Path != SocketPath(filepath.Dir(u.Path)) {
+		return ""
+	}
+	return filepath.Dir(u.Path)
 }
 
 // SocketPath is the path of that socket.

@@ -73,12 +73,13 @@ func TestDialFails(t *testing.T) {
 			closed, etcd.ErrUnreachable,
 			"dial " + closed + ": etcd unreachable: dial tcp " + closed + ": connect: connection refused", "is etcd running",
 		},
-		"closed port, URL":     {"http://" + closed, etcd.ErrUnreachable, "connection refused", "is etcd running"},
-		"two closed ports":     {closed + " 127.0.0.2:1", etcd.ErrUnreachable, closed + ",127.0.0.2:1", "is etcd running"},
-		"TLS to plain":         {"https://" + etcdAddr, etcd.ErrUnreachable, "https://" + etcdAddr, "use http://"},
-		"web server":           {webAddr, etcd.ErrUnreachable, webAddr, "something other"},
-		"silence":              {quiet, etcd.ErrUnreachable, quiet, ""},
-		"no socket":            {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock", "is the server running"},
+		"closed port, URL": {"http://" + closed, etcd.ErrUnreachable, "connection refused", "is etcd running"},
+		"two closed ports": {closed + " 127.0.0.2:1", etcd.ErrUnreachable, closed + ", 127.0.0.2:1", "is etcd running"},
+		"TLS to plain":     {"https://" + etcdAddr, etcd.ErrUnreachable, "https://" + etcdAddr, "use http://"},
+		"web server":       {webAddr, etcd.ErrUnreachable, webAddr, "something other"},
+		"silence":          {quiet, etcd.ErrUnreachable, quiet, ""},
+		"no socket": {"unix:///nowhere/etcd.sock", etcd.ErrUnreachable, "/nowhere/etcd.sock",
+			"is the server running"},
 		"file, not a socket":   {"unix://" + file, etcd.ErrUnreachable, "connection refused", "is etcd running"},
 		"unknown host":         {"host.invalid:2379", etcd.ErrUnreachable, "host.invalid", "host name"},
 		"no endpoint":          {"", nil, "no endpoint", "etcd-endpoints-missing"},
@@ -107,6 +108,22 @@ func TestDialFails(t *testing.T) {
 }
 
 // One endpoint that answers is enough.
+// TestSocketDir: the directory of the etcd inside a server is known by its endpoint, and of no other etcd.
+func TestSocketDir(t *testing.T) {
+	for _, dir := range []string{"/var/lib/refship/etcd", "/a b,c%d#e?f/ü"} {
+		if got := etcd.SocketDir(etcd.Socket(dir)); got != dir {
+			t.Errorf("got %q, want %q", got, dir)
+		}
+	}
+	for _, endpoint := range []string{
+		"127.0.0.1:2379", "https://etcd.example.org:2379", "unix:///run/etcd/client.sock", "unix:", "", "%",
+	} {
+		if got := etcd.SocketDir(endpoint); got != "" {
+			t.Errorf("%s: got %q", endpoint, got)
+		}
+	}
+}
+
 func TestDialSomeEndpoints(t *testing.T) {
 	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
 	client := dial(t, etcd.Config{Endpoints: []string{closedPort(t), e.Addr()}})

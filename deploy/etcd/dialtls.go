@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/credentials"
+
+	"refship/deploy/disk"
 )
 
-// clientTLS gives nil if there is no file; https:// then means the system's CAs.
+// MaxTLSFile bounds a certificate, key or CA file, in bytes: a system's CAs have some 200 KiB.
+const MaxTLSFile = 16 << 20
+
+// clientTLS reads the files. It gives nil if there are none; https:// then means the system's CAs.
 func clientTLS(cfg Config) (*tls.Config, error) {
 	if cfg.CACert == "" && cfg.Cert == "" && cfg.Key == "" {
 		return nil, nil
@@ -24,12 +29,42 @@ func clientTLS(cfg Config) (*tls.Config, error) {
 			return nil, err
 		}
 	}
+	for _, file := range []string{cfg.Cert, cfg.Key} {
+		if file == "" {
+			continue
+		}
+		if err := disk.CheckFile(file, MaxTLSFile); err != nil {
+			return nil, fmt.Errorf("read client certificate and key: %w", err)
+		}
+	}
 	info := transport.TLSInfo{CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CACert}
 	conf, err := info.ClientConfig() // it reads a renewed certificate at the next handshake
 	if err != nil {
 		return nil, fmt.Errorf("read client certificate %s and key %s: %w", cfg.Cert, cfg.Key, err)
 	}
 	return conf, nil
+}
+
+// renewedTLS reads the CA's file at each handshake, as etcd's settings do with the client's certificate and key.
+type renewedTLS struct {
+	credentials.TransportCredentials
+	cfg Config
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (r renewedTLS) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (
+	net.Conn, credentials.AuthInfo, error,
+) {
+	conf, err := clientTLS(r.cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return credentials.NewTLS(conf).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (r renewedTLS) Clone() credentials.TransportCredentials {
+	return renewedTLS{r.TransportCredentials.Clone(), r.cfg}
 }
 
 // tlsRefusal finds out, after a connection has failed, whether the first endpoint refuses the client in the TLS
@@ -70,7 +105,7 @@ func tlsRefusal(ctx context.Context, conf clientv3.Config) error {
 
 // CheckCA refuses a CA file without a certificate in PEM. etcd would take it for an empty list.
 func CheckCA(file string) error {
-	text, err := os.ReadFile(file)
+	text, err := disk.ReadFile(file, MaxTLSFile)
 	if err != nil {
 		return fmt.Errorf("read CA file: %w", err)
 	}

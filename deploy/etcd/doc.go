@@ -25,6 +25,10 @@
 // whether they are there at all, for 2 s. Each try may take twice as long as the one before, so that a slow etcd is
 // not asked for the same too often. Each try requires a leader: by itself, a member without one would wait.
 //
+// A call that meets a learner, which refuses it, or a member that says nothing makes the client ask all endpoints how
+// they stand. Learners are left out, and so are silent members while another one answers, until they answer as voters
+// do. Calls that are made meanwhile wait for that, for 1 s at most.
+//
 // A user's token expires (after 5 minutes by default). Restarts and changed roles end it, too. The client logs in
 // again by itself, over a connection that carries no token, since etcd 3.4 refuses a login that comes with an expired
 // one.

@@ -37,8 +37,12 @@ func Classify(err error) error {
 }
 
 func classified(sort, err error, a advice) error {
+	what := message(err)
+	if !strings.HasPrefix(what, sort.Error()) { // another refship may have said so already, and etcd handed it on
+		what = sort.Error() + ": " + what
+	}
 	return &fault.Error{
-		What:   sort.Error() + ": " + message(err),
+		What:   what,
 		Remedy: a.remedy,
 		Reason: a.reason,
 		Cause:  errors.Join(sort, err),
@@ -82,7 +86,7 @@ func sortOf(err error) error {
 	}
 	var halted clientv3.ErrKeepAliveHalted
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) ||
-		errors.As(err, &halted) || isLate(err) {
+		errors.As(err, &halted) || isLate(err) || isLearner(err) {
 		return ErrUnreachable
 	}
 	switch codeOf(named) {

@@ -18,7 +18,7 @@ import (
 	"refship/deploy/fixture"
 )
 
-// enableAuth makes the user ship, who may do anything below /ours/.
+// enableAuth makes the user ship, which may do anything below /ours/.
 func enableAuth(t *testing.T, root *clientv3.Client) {
 	t.Helper()
 	ctx := t.Context()
@@ -28,7 +28,8 @@ func enableAuth(t *testing.T, root *clientv3.Client) {
 		func() error { _, err := root.UserAdd(ctx, "ship", "pass:word"); return err },
 		func() error { _, err := root.RoleAdd(ctx, "shipper"); return err },
 		func() error {
-			_, err := root.RoleGrantPermission(ctx, "shipper", "/ours/", "/ours0", clientv3.PermissionType(clientv3.PermReadWrite))
+			_, err := root.RoleGrantPermission(ctx, "shipper", "/ours/", "/ours0",
+				clientv3.PermissionType(clientv3.PermReadWrite))
 			return err
 		},
 		func() error { _, err := root.UserGrantRole(ctx, "ship", "shipper"); return err },
@@ -103,11 +104,13 @@ func awaitExpiry(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	resp, err := pb.NewAuthClient(conn).Authenticate(t.Context(), &pb.AuthenticateRequest{Name: "ship", Password: "pass:word"})
+	resp, err := pb.NewAuthClient(conn).Authenticate(t.Context(),
+		&pb.AuthenticateRequest{Name: "ship", Password: "pass:word"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), rpctypes.TokenFieldNameGRPC, resp.Token), 20*time.Second)
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), rpctypes.TokenFieldNameGRPC,
+		resp.Token), 20*time.Second)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -148,7 +148,8 @@ func TestObservedLease(t *testing.T) {
 		for range len(seen) { // Grant has tried several times, and lasts for longer than the lease lives
 			r := <-seen
 			lost = lost || r.Op == "lease_keepalive"
-			if want := map[string]codes.Code{"lease_grant": codes.Unavailable, "lease_keepalive": codes.DeadlineExceeded}; r.Code != want[r.Op] {
+			if want := map[string]codes.Code{"lease_grant": codes.Unavailable,
+				"lease_keepalive": codes.DeadlineExceeded}; r.Code != want[r.Op] {
 				t.Errorf("seen was %+v", r)
 			}
 		}

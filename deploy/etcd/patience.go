@@ -133,7 +133,7 @@ func isTransient(err error) bool {
 	if errors.Is(named, rpctypes.ErrTooManyRequests) || errors.Is(named, rpctypes.ErrAuthOldRevision) || isLate(err) {
 		return true
 	}
-	return codeOf(named) == codes.Unavailable && !isTLS(named)
+	return codeOf(named) == codes.Unavailable && !isTLS(named) && !isLearner(err)
 }
 
 // isLate tells whether etcd says that time is up. It knows how long a request may take, and may notice before the

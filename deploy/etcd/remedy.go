@@ -15,10 +15,12 @@ const (
 	ReasonCertificateHalf    fault.Reason = "etcd-certificate-half"    // Cert without Key, or Key without Cert
 	ReasonCertificateMissing fault.Reason = "etcd-certificate-missing" // etcd wants a client certificate
 	ReasonCertificateRefused fault.Reason = "etcd-certificate-refused" // etcd does not know its CA
+	ReasonEndpointUser       fault.Reason = "etcd-endpoint-user"
 	ReasonEndpointsMissing   fault.Reason = "etcd-endpoints-missing"
 	ReasonLogin              fault.Reason = "etcd-login" // etcd refuses user and password
 	ReasonNotPlain           fault.Reason = "etcd-not-plain"
 	ReasonPasswordMissing    fault.Reason = "etcd-password-missing"
+	ReasonQuota              fault.Reason = "etcd-quota"            // it is used up, or has no room for a push
 	ReasonTLSFiles           fault.Reason = "etcd-tls-files"        // any other trouble with TLS
 	ReasonTLSFilesUnused     fault.Reason = "etcd-tls-files-unused" // they are given, and the endpoint is plain HTTP
 	ReasonUserEmpty          fault.Reason = "etcd-user-empty"       // etcd has authentication on
@@ -78,8 +80,8 @@ func adviceFor(sort, err error) advice {
 	case errors.Is(sort, ErrDenied):
 		return adviceForDenied(err)
 	case errors.Is(sort, ErrFull):
-		return advice{remedy: "free space: compact, defragment and disarm the alarm " +
-			"(etcdctl compact, defrag, alarm disarm); where that frees too little, raise etcd's quota first"}
+		return advice{"free space: compact, defragment and disarm the alarm " +
+			"(etcdctl compact, defrag, alarm disarm); where that frees too little, raise etcd's quota first", ReasonQuota}
 	}
 	return adviceForUnreachable(err)
 }
@@ -122,6 +124,8 @@ func adviceForUnreachable(err error) advice {
 		errors.Is(named, rpctypes.ErrLeaderChanged), errors.Is(named, rpctypes.ErrTimeoutDueToLeaderFail),
 		errors.Is(named, rpctypes.ErrTimeoutDueToConnectionLost):
 		return advice{remedy: "most of etcd's members must run and reach each other (etcdctl endpoint status --cluster)"}
+	case isLearner(err):
+		return advice{remedy: "learners answer nothing: give the endpoints of members that vote, too (etcdctl member list)"}
 	case errors.Is(named, rpctypes.ErrStopped):
 		return advice{remedy: "etcd is being stopped: try again when it is back"}
 	}
@@ -129,7 +133,9 @@ func adviceForUnreachable(err error) advice {
 	has := func(words string) bool { return strings.Contains(text, words) }
 	preface := has("error reading server preface")
 	switch {
-	case has("handshake failed: EOF"), has("handshake failed: read "):
+	case has("handshake failed: read CA file"), has("handshake failed: read client certificate"):
+		return tlsFiles
+	case has("handshake failed: EOF"), has("handshake failed: read tcp"):
 		return advice{remedy: "the endpoint ends the TLS handshake: if it speaks plain HTTP use http:// and no TLS files"}
 	case preface && has("use of closed network connection"): // closed by us, after waiting
 		return advice{remedy: "the endpoint takes connections and says nothing: is etcd stopped, or overloaded?"}

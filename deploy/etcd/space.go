@@ -9,6 +9,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+// LogFile is how many bytes of the disk etcd takes at once for the next file of its log.
+const LogFile = 64_000_000
+
 // Space is how much an etcd holds and may hold, in bytes. Used is the size of its database file, which etcd compares
 // with the quota: deleted keys count until compaction and defragmentation.
 type Space struct {
@@ -33,4 +36,13 @@ func ReadSpace(ctx context.Context, client *Client) (Space, error) {
 		space.NoSpace = space.NoSpace || strings.Contains(text, etcdserverpb.AlarmType_NOSPACE.String())
 	}
 	return space, nil
+}
+
+// IsEmpty tells whether etcd holds no key at all. Errors are classified.
+func IsEmpty(ctx context.Context, client *Client) (bool, error) {
+	resp, err := Bounded(client).Get(ctx, "", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
+	if err != nil {
+		return false, fmt.Errorf("read etcd: %w", err)
+	}
+	return len(resp.Kvs) == 0, nil
 }

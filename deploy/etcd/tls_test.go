@@ -2,6 +2,8 @@ package etcd_test
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -23,6 +25,52 @@ func newAuthority(t *testing.T, servers, clients []string) *fixture.Authority {
 		}
 	}
 	return ca
+}
+
+// Certificates and their CA are renewed on disk while a client has connections.
+func TestTLSRenewed(t *testing.T) {
+	old, renewed := newAuthority(t, []string{"server"}, []string{"client"}), newAuthority(t, []string{"server"}, nil)
+	trusted := filepath.Join(t.TempDir(), "clients-ca.crt")
+	copyFile(t, old.File("ca.crt"), trusted)
+	e := fixture.StartEtcd(t, embedded.Config{
+		Listen:   "127.0.0.1:0",
+		CertFile: old.File("server.crt"), KeyFile: old.File("server.key"), TrustedCAFile: trusted,
+	})
+	before := newMember(t, e.Addr())
+	client := dial(t, etcd.Config{
+		Endpoints: []string{"https://" + before.addr},
+		CACert:    old.File("ca.crt"), Cert: old.File("client.crt"), Key: old.File("client.key"),
+	})
+	kv := etcd.Bounded(client)
+	get := func() error {
+		_, err := kv.Get(t.Context(), "key")
+		return err
+	}
+	for _, name := range []string{"server.crt", "server.key"} {
+		copyFile(t, renewed.File(name), old.File(name))
+	}
+	before.cut()
+	fixture.WantError(t, get(), etcd.ErrDenied, "signed by unknown authority", "etcd-ca")
+	if err := os.Remove(old.File("ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	fixture.WantError(t, get(), etcd.ErrUnreachable, old.File("ca.crt"), "etcd-tls-files")
+	copyFile(t, renewed.File("ca.crt"), old.File("ca.crt"))
+	if err := get(); err != nil {
+		t.Error(err)
+	}
+}
+
+// copyFile puts a copy of a file in place of another.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTLS(t *testing.T) {

@@ -151,7 +151,8 @@ func TestValueLimit(t *testing.T) {
 		barrier(t, w)
 
 		err := w.Put("large", make([]byte, etcd.MaxValue+1))
-		fixture.WantError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue), "")
+		fixture.WantError(t, err, nil, fmt.Sprintf(`value of "large" is %d bytes (limit %d)`, etcd.MaxValue+1, etcd.MaxValue),
+			"")
 		if !fault.Is(err, fault.Refused) {
 			t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -30,6 +31,7 @@ const (
 type Writer struct {
 	ctx context.Context
 	kv  clientv3.KV
+	ifs []clientv3.Cmp
 	err error
 
 	layer    *errgroup.Group
@@ -41,9 +43,13 @@ type Writer struct {
 	keys, bytes atomic.Int64
 }
 
-// NewWriter makes a writer whose txns all end with ctx. It needs no closing. Puts without a later Barrier may get lost.
-func NewWriter(ctx context.Context, kv clientv3.KV) *Writer {
-	w := &Writer{ctx: ctx, kv: kv}
+// ErrCompare: what a Writer's txns compare is no longer so. Such a txn has written nothing.
+var ErrCompare = errors.New("compare failed")
+
+// NewWriter makes a writer whose txns all end with ctx, and all make the compares. It needs no closing. Puts without a
+// later Barrier may get lost.
+func NewWriter(ctx context.Context, kv clientv3.KV, ifs ...clientv3.Cmp) *Writer {
+	w := &Writer{ctx: ctx, kv: kv, ifs: ifs}
 	w.begin()
 	return w
 }
@@ -128,7 +134,11 @@ func (w *Writer) send() {
 
 // write commits one txn.
 func (w *Writer) write(ctx context.Context, ops []clientv3.Op) error {
-	if _, err := w.kv.Txn(ctx).Then(ops...).Commit(); err != nil {
+	resp, err := w.kv.Txn(ctx).If(slices.Clone(w.ifs)...).Then(ops...).Commit()
+	if err == nil && !resp.Succeeded {
+		err = ErrCompare
+	}
+	if err != nil {
 		return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
 	}
 	for _, op := range ops {

@@ -17,15 +17,15 @@ type zapCore struct {
 }
 
 // NewZap makes a logger for etcd, client or server, that writes to log (nil: nowhere), at most at level max(). At
-// fatal level zap would exit the process: onFatal does something else, and must not return. A client logs nothing at
-// that level.
+// fatal level zap would exit the process, at panic level it would panic: onFatal does something else, and must not
+// return. A client logs nothing at those levels.
 func NewZap(log *slog.Logger, max func() slog.Level, onFatal zapcore.CheckWriteHook) *zap.Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	var options []zap.Option
 	if onFatal != nil {
-		options = append(options, zap.WithFatalHook(onFatal))
+		options = append(options, zap.WithFatalHook(onFatal), zap.WithPanicHook(onFatal))
 	}
 	return zap.New(zapCore{log: log, max: max}, options...)
 }

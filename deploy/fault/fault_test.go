@@ -25,12 +25,13 @@ func TestFindsThroughWrapping(t *testing.T) {
 		err  error
 		want found
 	}{
-		"nil":                {nil, found{}},
-		"plain":              {plain, found{Kind: fault.Failed}},
-		"itself":             {refused, found{fault.Refused, "shorten it", "", nil}},
-		"wrapped":            {fmt.Errorf("deploy: %w", refused), found{fault.Refused, "shorten it", "", nil}},
-		"kind of the cause":  {unknown, found{fault.Refused, "shorten it", "repository-unknown", []string{"config"}}},
-		"the outer one wins": {&fault.Error{Kind: fault.Conflict, Remedy: "wait", Cause: refused}, found{fault.Conflict, "wait", "", nil}},
+		"nil":               {nil, found{}},
+		"plain":             {plain, found{Kind: fault.Failed}},
+		"itself":            {refused, found{fault.Refused, "shorten it", "", nil}},
+		"wrapped":           {fmt.Errorf("deploy: %w", refused), found{fault.Refused, "shorten it", "", nil}},
+		"kind of the cause": {unknown, found{fault.Refused, "shorten it", "repository-unknown", []string{"config"}}},
+		"the outer one wins": {&fault.Error{Kind: fault.Conflict, Remedy: "wait", Cause: refused},
+			found{fault.Conflict, "wait", "", nil}},
 		"a remedy over a reason": {
 			&fault.Error{Remedy: "wait", Cause: unknown}, found{fault.Refused, "wait", "", nil},
 		},
@@ -44,8 +45,9 @@ func TestFindsThroughWrapping(t *testing.T) {
 			errors.Join(fault.New(fault.Failed, "x", "y"), fault.New(fault.Unavailable, "z", "")),
 			found{fault.Unavailable, "y", "", nil},
 		},
-		"two causes of one":     {fmt.Errorf("%w: %w", plain, refused), found{fault.Refused, "shorten it", "", nil}},
-		"a formatted one's own": {fault.Newf(fault.Corrupt, "read: %w", refused), found{fault.Corrupt, "shorten it", "", nil}},
+		"two causes of one": {fmt.Errorf("%w: %w", plain, refused), found{fault.Refused, "shorten it", "", nil}},
+		"a formatted one's own": {fault.Newf(fault.Corrupt, "read: %w", refused),
+			found{fault.Corrupt, "shorten it", "", nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := found{Kind: fault.KindOf(test.err), Remedy: fault.RemedyOf(test.err)}

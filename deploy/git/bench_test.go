@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
@@ -109,4 +110,39 @@ func BenchmarkBetween(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkTrees reads 2,000 directories of ten entries each, together and one after the other.
+func BenchmarkTrees(b *testing.B) {
+	g := fixture.NewRepository(b)
+	blob := g.Blob("x").String()
+	var dirs []git.OID
+	var all []string
+	for i := range 2000 {
+		var lines []string
+		for k := range 10 {
+			lines = append(lines, fmt.Sprintf("100644 blob %s\tf%d-%d", blob, i, k))
+		}
+		dirs = append(dirs, g.Tree(lines...))
+		all = append(all, fmt.Sprintf("40000 tree %s\td%d", dirs[i], i))
+	}
+	g.Git("update-ref", "refs/heads/main", g.CommitTree(g.Tree(all...), "all").String())
+	g.Git("repack", "-adq") // as pushes come
+	r := open(g)
+	b.Run("Trees", func(b *testing.B) {
+		for b.Loop() {
+			if err := r.Trees(b.Context(), dirs, func(int, []tree.Entry) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Tree", func(b *testing.B) {
+		for b.Loop() {
+			for _, oid := range dirs {
+				if _, err := r.Tree(oid); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
 }

@@ -12,13 +12,8 @@ import (
 	"time"
 )
 
-const (
-	// flushEvery is the number of requests after which git is told to answer: often enough that git is never idle while
-	// the writer goes on (a pipe holds some 1,300 requests).
-	flushEvery = 500
-	// readBuffer is the size in bytes of the buffer on git's answers.
-	readBuffer = 128 << 10
-)
+// readBuffer is the size in bytes of the buffer on git's answers.
+const readBuffer = 128 << 10
 
 // catFile is a running `git cat-file --batch-command --buffer` (git-cat-file(1), "BATCH OUTPUT").
 //
@@ -43,7 +38,7 @@ type header struct {
 }
 
 // startCatFile starts git. It is killed when ctx ends; end must be called in any case.
-func startCatFile(ctx context.Context, dir string, env []string) (*catFile, error) {
+func startCatFile(ctx context.Context, dir string, env []string, limits limits) (*catFile, error) {
 	p := &catFile{cmd: command(ctx, dir, env, "cat-file", "--batch-command", "--buffer"), stderr: &speech{}}
 	p.cmd.Stderr = p.stderr
 	var err error
@@ -56,34 +51,67 @@ func startCatFile(ctx context.Context, dir string, env []string) (*catFile, erro
 		return nil, fmt.Errorf("start git cat-file: %w", err)
 	}
 	p.stdout = bufio.NewReaderSize(stdout, readBuffer)
-	if err := p.cmd.Start(); err != nil {
+	if err := limits.start(p.cmd); err != nil {
 		return nil, fmt.Errorf("start git cat-file: %w", err)
 	}
 	return p, nil
 }
 
-// ask writes requests and the flushes that make git answer. A failure to write ends git's input, and with it git: the
-// reader of the answers sees that and reports it.
-func (p *catFile) ask(oids []OID) {
+// request is a command of `git cat-file --batch-command`.
+type request string
+
+const (
+	askInfo     request = "info "     // type and size
+	askContents request = "contents " // and then the bytes: git holds a whole commit, tree or tag in memory to print it
+)
+
+// ask writes requests, and the flush that makes git answer: it reads all of them first, so that neither waits for the
+// other. A failure to write ends git's input, and with it git: the reader of the answers sees that and reports it.
+func (p *catFile) ask(what request, oids []OID) {
+	p.pending += len(oids)
 	line := make([]byte, 0, 128)
-	for i, oid := range oids {
-		line = append(line[:0], "contents "...)
-		line = append(line, oid.String()...)
-		line = append(line, '\n')
-		if (i+1)%flushEvery == 0 || i+1 == len(oids) {
-			line = append(line, "flush\n"...)
-		}
-		if _, err := p.asking.Write(line); err != nil {
+	for _, oid := range oids {
+		line = append(append(line[:0], what...), oid.String()...)
+		if _, err := p.asking.Write(append(line, '\n')); err != nil {
 			break
 		}
 	}
+	_, _ = p.asking.WriteString("flush\n") // its error comes again
 	if err := p.asking.Flush(); err != nil {
 		_ = p.stdin.Close() // the answers' reader reports what git died of
 	}
 }
 
-// readHeader reads the next answer's first line, which must be about oid. It is the whole answer if nothing has that
-// oid.
+// info asks for the types and sizes of objects, which git knows without their bytes.
+func (p *catFile) info(oids []OID) ([]header, error) {
+	p.ask(askInfo, oids)
+	all := make([]header, len(oids))
+	for i, oid := range oids {
+		var err error
+		if all[i], err = p.readHeader(oid); err != nil {
+			return nil, err
+		}
+		if !all[i].missing {
+			p.pending--
+		}
+	}
+	return all, nil
+}
+
+// contents reads the header of an answer with contents, which must be as info had it, and gives the bytes to be read.
+func (p *catFile) contents(oid OID, info header) (*content, error) {
+	h, err := p.readHeader(oid)
+	if err != nil {
+		return nil, err
+	}
+	if h != info {
+		return nil, p.fail(fmt.Errorf("git says that %s is %v, and a moment ago that it is %v", oid, h, info))
+	}
+	return &content{p: p, left: h.size}, nil
+}
+
+// readHeader reads the next answer's first line, which must be about oid. It is the whole answer to info, and if
+// nothing has that oid.
 func (p *catFile) readHeader(oid OID) (header, error) {
 	line, err := p.stdout.ReadSlice('\n')
 	if err != nil {

@@ -5,8 +5,8 @@ type Commit struct {
 	OID     OID
 	Tree    OID
 	Parents []OID
-	Author  string // "Name <mail>"
-	Message string
+	Author  string // "Name <mail>", converted to UTF-8 if the commit says from what
+	Message string // likewise
 }
 
 // Commit reads a commit. The error wraps ErrNotFound if nothing or no commit has this oid.

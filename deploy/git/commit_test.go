@@ -29,7 +29,6 @@ func TestCommitIsAsGitReadsIt(t *testing.T) {
 		"root":            start + author + committer + "\nsubject\n",
 		"merge":           start + parents + author + committer + "\nsubject\n\nbody\n",
 		"signed":          start + parents + author + committer + signature + "\nsubject\n",
-		"encoding":        start + author + committer + "encoding ISO-8859-1\n\ncaf\xe9\n",
 		"headers in text": start + author + committer + "\nparent " + a.String() + "\nauthor X <x@example.com> 1 +0000\n",
 		"blank lines":     start + author + committer + "\n\n\nsubject\n",
 		"no message":      start + author + committer + "\n",
@@ -54,6 +53,40 @@ func TestCommitIsAsGitReadsIt(t *testing.T) {
 		}
 		if name != "mail in name" && c.Author != "A U Thor <author@example.com>" {
 			t.Errorf("%s: author %q", name, c.Author)
+		}
+	}
+}
+
+// TestCommitInAnotherEncoding: subject and author read as git shows them, and the oid names the bytes as they are.
+func TestCommitInAnotherEncoding(t *testing.T) {
+	g := fixture.NewRepository(t)
+	r := open(g)
+	for _, x := range []struct{ encoding, written, want string }{
+		{"ISO-8859-1", "caf\xe9 \x96", "café \u0096"}, // which Windows-1252, the Web's Latin 1, has as a dash
+		{"latin1", "caf\xe9", "café"},
+		{"latin-1", "caf\xe9 \x96", "café \u0096"}, // which git reads as ISO-8859-1
+		{"Latin-1", "caf\xe9", "café"},
+		{"iso8859-15", "\xa4", "€"},
+		{"windows-1251", "\xcf\xf0\xe8", "При"},
+		{"KOI8-R", "\xf0\xd2\xc9", "При"},
+		{"EUC-JP", "\xc6\xfc\xcb\xdc", "日本"},
+		{"SHIFT_JIS", "\x93\xfa\x96{", "日本"},
+		{"ISO-2022-JP", "\x1b$BF|K\\\x1b(B", "日本"},
+		{"GB18030", "\xd6\xd0\xce\xc4", "中文"},
+		{"UTF-8", "café", "café"},
+		{"utf8", "\xe9", "\xe9"},
+		{"x-of-our-own", "caf\xe9", "caf\xe9"},
+		{"ISO-2022-KR", "caf\xe9", "caf\xe9"}, // which the Web forbids, and replaces by one sign
+	} {
+		oid := rawCommit(g, "tree "+g.Tree().String()+"\nauthor "+x.written+" <a@example.com> 1700000000 +0100\n"+
+			"committer C <c@example.com> 1700000001 +0000\nencoding "+x.encoding+"\n\n"+x.written+"\n")
+		c, err := r.Commit(oid)
+		if err != nil {
+			t.Errorf("%s: %v", x.encoding, err)
+			continue
+		}
+		if c.OID != oid || c.Message != x.want+"\n" || c.Author != x.want+" <a@example.com>" {
+			t.Errorf("%s: got %+v", x.encoding, c)
 		}
 	}
 }

@@ -33,12 +33,13 @@ func (e *NoPathError) Error() string {
 // Unwrap gives the kind.
 func (e *NoPathError) Unwrap() error { return &fault.Error{Kind: fault.Refused, What: e.Error()} }
 
-// CheckFormat refuses a repository at dir whose objects are not named by SHA-1. format is as git calls it: "sha256".
-func CheckFormat(dir, format string) error {
+// CheckFormat refuses a repository whose objects are not named by SHA-1; name says which. format is as git calls it:
+// "sha256".
+func CheckFormat(name, format string) error {
 	if format == "sha1" {
 		return nil
 	}
-	return fault.New(fault.Refused, fmt.Sprintf("repository %s uses %s objects", dir, format),
+	return fault.New(fault.Refused, fmt.Sprintf("repository %s uses %s objects", name, format),
 		"only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it")
 }
 
@@ -50,6 +51,6 @@ func badTree(oid OID, err error) error {
 
 // tooLarge refuses an object that would have to be read whole.
 func tooLarge(typ string, oid OID, size int64) error {
-	return fault.New(fault.Refused, fmt.Sprintf("%s %s has %d bytes (limit %d)", typ, oid, size, MaxObjectSize),
+	return fault.New(fault.Refused, fmt.Sprintf("%s %s is %d bytes (limit %d)", typ, oid, size, maxObjectSize),
 		"make it smaller: fewer entries in one directory, a shorter commit message")
 }

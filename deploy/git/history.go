@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // walkLimit is how many commits of a linear history are walked before git is asked.
@@ -86,9 +85,7 @@ func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID,
 // askBetween asks git, which has generation numbers and stops early where we would not.
 func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, limit int) (Range, error) {
 	_, err := r.run(ctx, "merge-base", "--is-ancestor", "--end-of-options", ancestor.String(), descendant.String())
-	var failed *Error
-	// 1 is "no", and also what some versions end with when they could not read a commit on the way.
-	if errors.As(err, &failed) && failed.exitCode() == 1 && !strings.Contains(failed.Said, "error:") {
+	if isNo(err) {
 		return Range{}, nil
 	}
 	if err != nil {

@@ -13,42 +13,57 @@ import (
 	"refship/deploy/tree"
 )
 
-// MaxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through
-// Raw): a few kilobytes of pack can inflate to gigabytes of commit message. Blobs has no such limit.
-const MaxObjectSize = 64 << 20
+// maxObjectSize is the greatest size in bytes of an object that is read whole (a commit, a tree, anything through
+// Raw): a few kilobytes of pack can inflate to gigabytes of commit message. It is asked for first, so that git does not
+// inflate a larger one either. Blobs has no such limit.
+const maxObjectSize = tree.MaxTree
 
 // read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
 func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string, data []byte, err error) {
-	var h header
-	err = r.use(ctx, func(p *catFile) (err error) {
-		p.pending = 1
-		p.ask([]OID{oid})
-		if h, err = p.readHeader(oid); err != nil {
+	err = r.use(ctx, func(p *catFile) error {
+		infos, err := p.info([]OID{oid})
+		if err != nil {
 			return err
 		}
-		if h.missing {
-			return r.missing(ctx, want, oid)
-		}
-		if h.size > MaxObjectSize {
-			return tooLarge(h.typ, oid, h.size) // still pending: git is ended, not read dry
-		}
-		c := &content{p: p, left: h.size}
-		data = make([]byte, h.size)
-		if _, err := io.ReadFull(c, data); err != nil {
+		if err := r.fits(ctx, want, oid, infos[0], true); err != nil {
 			return err
 		}
-		return c.finish()
+		typ = infos[0].typ
+		p.ask(askContents, []OID{oid})
+		return p.lend(oid, infos[0], func(c *content) (err error) {
+			data, err = c.all(typ, oid)
+			return err
+		})
 	})
 	if err != nil {
 		return "", nil, err
 	}
-	if want != "" && want != h.typ {
-		return "", nil, notFound(want, oid, h.typ)
+	return typ, data, nil
+}
+
+// fits refuses what is not of the wanted type ("": any), or too large to be read whole.
+func (r *Repository) fits(ctx context.Context, want string, oid OID, info header, whole bool) error {
+	switch {
+	case info.missing:
+		return r.missing(ctx, want, oid)
+	case want != "" && want != info.typ:
+		return notFound(want, oid, info.typ)
+	case whole && info.size > maxObjectSize:
+		return tooLarge(info.typ, oid, info.size)
 	}
-	if got := tree.HashObject(h.typ, data); got != oid {
-		return "", nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", h.typ, oid, got, ErrCorrupt)
+	return nil
+}
+
+// all reads all of an object, and checks that its bytes hash to oid.
+func (c *content) all(typ string, oid OID) ([]byte, error) {
+	data := make([]byte, c.left)
+	if _, err := io.ReadFull(c, data); err != nil {
+		return nil, err
 	}
-	return h.typ, data, nil
+	if got := tree.HashObject(typ, data); got != oid {
+		return nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", typ, oid, got, ErrCorrupt)
+	}
+	return data, nil
 }
 
 // missing tells an object that is not there from one that cat-file calls missing, too, since it cannot read it:
@@ -85,6 +100,10 @@ func (r *Repository) Tree(oid OID) ([]tree.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseTree(oid, data)
+}
+
+func parseTree(oid OID, data []byte) ([]tree.Entry, error) {
 	entries, err := tree.ParseTree(data, len(oid.Bytes()))
 	if err != nil {
 		return nil, badTree(oid, err)

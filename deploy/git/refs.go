@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -32,4 +33,26 @@ func ReadRefs(ctx context.Context, gitDir string, refs []string) (map[string]OID
 		found[ref] = oid
 	}
 	return found, nil
+}
+
+// Head gives the ref that HEAD of the repository at gitDir names, which need not exist; "" where HEAD names a commit.
+func Head(ctx context.Context, gitDir string) (string, error) {
+	out, err := Run(ctx, gitDir, "symbolic-ref", "--quiet", "HEAD")
+	var failed *Error
+	if errors.As(err, &failed) && failed.exitCode() == 1 {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read HEAD: %w", err)
+	}
+	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
+// PointHead makes HEAD of the repository at gitDir name a ref, which need not exist: the branch that a clone checks
+// out.
+func PointHead(ctx context.Context, gitDir, ref string) error {
+	if _, err := Run(ctx, gitDir, "-c", "core.fsync=reference", "symbolic-ref", "HEAD", ref); err != nil {
+		return fmt.Errorf("point HEAD to %s: %w", ref, err)
+	}
+	return nil
 }

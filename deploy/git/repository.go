@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"refship/deploy/tree"
 )
@@ -27,6 +28,9 @@ type Repository struct {
 	close context.CancelCauseFunc
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
+
+	memory atomic.Int64 // what each git may take for itself, in bytes; 0: as much as it likes
+	nice   atomic.Int64 // steps of Lower
 }
 
 // OpenRepository starts reading the repository whose GIT_DIR is dir. env are extra variables, such as those of a
@@ -53,17 +57,53 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	return r, nil
 }
 
-// asStored makes git take history as the commits have it: no grafts and no word about that, and no fetching of what a
-// partial clone lacks.
+// asStored makes git take history as the commits have it: no grafts and no word about that. A blob that is larger than
+// core.bigFileThreshold, and no delta, is not inflated in memory.
 var asStored = []string{
-	"GIT_GRAFT_FILE=/dev/null", "GIT_NO_LAZY_FETCH=1",
-	"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=advice.graftFileDeprecated", "GIT_CONFIG_VALUE_0=false",
+	"GIT_GRAFT_FILE=/dev/null",
+	"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=advice.graftFileDeprecated", "GIT_CONFIG_VALUE_0=false",
+	"GIT_CONFIG_KEY_1=core.bigFileThreshold", "GIT_CONFIG_VALUE_1=16m",
 }
 
 // IsShallow tells whether the repository lacks commits that its own ones name (git-clone(1), --depth).
 func (r *Repository) IsShallow() bool {
 	info, err := os.Stat(filepath.Join(r.dir, "shallow"))
 	return err == nil && info.Size() > 0
+}
+
+// LimitMemory bounds what each git that reads this repository from now on may take for itself, in bytes; 0: as much as
+// it likes. One that wants more ends, and the call's error is one of [IsOutOfMemory]. A git that runs takes its first
+// limit, or a higher one, over; for a lower one the next call starts a new git, without what that one holds. It must
+// not be called from a callback.
+func (r *Repository) LimitMemory(bytes int64) error {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	before := r.memory.Swap(bytes)
+	switch {
+	case r.git == nil || bytes == before:
+		return nil
+	case before == 0 || bytes > before:
+		return limitMemory(r.git.cmd.Process.Pid, bytes)
+	}
+	_ = r.git.end() // it is killed: its exit status says nothing
+	r.git = nil
+	return nil
+}
+
+// Lower lets others go before each git that reads this repository from now on; see the function [Lower]. It must not be
+// called from a callback.
+func (r *Repository) Lower(steps int) error {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	r.nice.Store(int64(steps))
+	if r.git == nil {
+		return nil
+	}
+	return Lower(r.git.cmd.Process.Pid, steps)
+}
+
+func (r *Repository) limits() limits {
+	return limits{memory: r.memory.Load(), nice: int(r.nice.Load())}
 }
 
 // Close ends git and every running call, and waits for them. It must not be called from a callback.
@@ -90,7 +130,7 @@ func (r *Repository) use(ctx context.Context, fn func(*catFile) error) (err erro
 		return err
 	}
 	if r.git == nil {
-		if r.git, err = startCatFile(r.ctx, r.dir, r.env); err != nil {
+		if r.git, err = startCatFile(r.ctx, r.dir, r.env, r.limits()); err != nil {
 			return err
 		}
 	}
@@ -145,15 +185,13 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 // and means SHA-1 by 40 hex digits.
 func (r *Repository) greet(p *catFile) error {
 	oid := (&tree.Node{}).OID()
-	p.pending = 1
-	p.ask([]OID{oid})
-	h, err := p.readHeader(oid)
+	info, err := p.info([]OID{oid})
 	switch {
 	case err != nil:
 		return err
-	case !h.missing:
+	case !info[0].missing:
 		p.greeted = true
-		return (&content{p: p}).finish()
+		return nil
 	}
 	format, err := r.run(r.ctx, "rev-parse", "--show-object-format")
 	if err != nil {
@@ -170,5 +208,5 @@ func (r *Repository) run(ctx context.Context, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
-	return output(ctx, command(ctx, r.dir, r.env, args...), args[0])
+	return output(ctx, command(ctx, r.dir, r.env, args...), args[0], r.limits())
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
@@ -300,26 +301,103 @@ func TestRaw(t *testing.T) {
 	}
 }
 
+// What is too large is refused by its size: git itself, which would hold all of it in memory, never reads it.
 func TestTooLarge(t *testing.T) {
+	const size, most = 48 << 20, 32 << 20
 	g := fixture.NewRepository(t)
-	oid := g.Blob(strings.Repeat("x", git.MaxObjectSize+1))
+	large := strings.Repeat("0123456789abcdef", size/16)
+	small := g.Blob("x")
+	store := func(typ string) git.OID {
+		return fixture.OID(g.GitInput(large, "hash-object", "-t", typ, "--literally", "-w", "--stdin"))
+	}
 	r := open(g)
-	want := fmt.Sprintf("blob %s has %d bytes (limit %d)", oid, git.MaxObjectSize+1, git.MaxObjectSize)
-	if _, err := r.Raw(oid); !fault.Is(err, fault.Refused) || err.Error() != want || fault.RemedyOf(err) == "" {
-		t.Error(err)
+	for _, typ := range []string{"commit", "tree", "tag"} {
+		oid := store(typ)
+		read := map[string]func() error{
+			"Raw": func() error { _, err := r.Raw(oid); return err },
+		}
+		switch typ {
+		case "commit":
+			read["Commit"] = func() error { _, err := r.Commit(oid); return err }
+		case "tree":
+			read["Tree"] = func() error { _, err := r.Tree(oid); return err }
+			read["Trees"] = func() error {
+				return r.Trees(t.Context(), []git.OID{oid}, func(int, []tree.Entry) error { return nil })
+			}
+		}
+		want := fmt.Sprintf("%s %s is %d bytes (limit %d)", typ, oid, size, 16<<20)
+		for name, call := range read {
+			if err := call(); !fault.Is(err, fault.Refused) || !strings.HasSuffix(err.Error(), want) ||
+				fault.RemedyOf(err) == "" {
+				t.Errorf("%s of a %s: %v", name, typ, err)
+			}
+		}
+		if err := r.Blobs(t.Context(), []git.OID{small, oid}, readNothing); !errors.Is(err, git.ErrNotFound) {
+			t.Errorf("Blobs of a %s: %v", typ, err)
+		}
+		if got := fixture.PeakMemory(t, r.GitPID()); got > most {
+			t.Errorf("git has taken %d bytes for a %s", got, typ)
+		}
 	}
-	if _, err := r.Tree(g.Tree()); err != nil {
-		t.Error("afterwards:", err)
-	}
-	err := r.Blobs(t.Context(), []git.OID{oid}, func(_ int, size int64, _ io.Reader) error {
-		if size != git.MaxObjectSize+1 {
-			t.Errorf("the blob has %d bytes", size)
+	blob := g.Blob(large)
+	if err := r.Blobs(t.Context(), []git.OID{blob}, func(_ int, got int64, _ io.Reader) error {
+		if got != size {
+			t.Errorf("the blob has %d bytes", got)
 		}
 		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		t.Error(err)
 	}
+	g.Git("update-ref", "refs/heads/main", g.CommitTree(g.Tree("100644 blob "+blob.String()+"\tx"), "one").String())
+	g.Git("repack", "-adq") // git streams what is a file of its own anyhow
+	packed := open(g)
+	if err := packed.Blobs(t.Context(), []git.OID{blob}, readNothing); err != nil {
+		t.Error(err)
+	}
+	if got := fixture.PeakMemory(t, packed.GitPID()); got > most {
+		t.Errorf("git has taken %d bytes for a blob", got)
+	}
+}
+
+// Trees gives what Tree gives, and goes on after whatever ended it.
+func TestTrees(t *testing.T) {
+	g := fixture.NewRepository(t)
+	blob := g.Blob("x")
+	var all []git.OID
+	for i := range 12 {
+		all = append(all, g.Tree(fmt.Sprintf("100644 blob %s\tfile %d", blob, i)))
+	}
+	none := fixture.OID("00112233445566778899aabbccddeeff00112233")
+	bad := g.RawTree(rawEntry("100644", "a/b", blob))
+	r := open(g)
+	stop := errors.New("enough")
+	rapid.Check(t, func(t *rapid.T) {
+		asked := rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(all), none, bad, blob)), 0, 1200).Draw(t, "asked")
+		end := rapid.IntRange(0, 1500).Draw(t, "end")
+		next := 0
+		err := r.Trees(context.Background(), asked, func(i int, entries []tree.Entry) error {
+			if i != next || len(entries) != 1 || entries[0].Name != fmt.Sprint("file ", slices.Index(all, asked[i])) {
+				t.Fatalf("tree %d is %v, after %d", i, entries, next)
+			}
+			if next++; next > end {
+				return stop
+			}
+			return nil
+		})
+		wrong := slices.IndexFunc(asked, func(oid git.OID) bool { return !slices.Contains(all, oid) })
+		switch {
+		case errors.Is(err, stop):
+			if next != end+1 {
+				t.Fatalf("stopped after %d", next)
+			}
+		case err != nil:
+			if wrong < 0 || !errors.Is(err, git.ErrNotFound) && !fault.Is(err, fault.Refused) {
+				t.Fatal(err)
+			}
+		case next != len(asked) || wrong >= 0:
+			t.Fatalf("%d of %d trees, the one at %d cannot be", next, len(asked), wrong)
+		}
+	})
 }
 
 func TestTreeAt(t *testing.T) {

@@ -28,8 +28,8 @@ const maxSaid = 4096
 // configuration but the repository's, and no replacement objects (git-replace(1)), which are refs that anybody who may
 // push can push.
 func Env(gitDir string, more ...string) []string {
-	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, more, []string{
-		"LC_ALL=C", "GIT_DIR=" + gitDir, "GIT_TERMINAL_PROMPT=0",
+	return slices.Concat([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + gitDir}, more, noFetch, []string{
+		"LC_ALL=C", "MALLOC_ARENA_MAX=2", "GIT_DIR=" + gitDir, "GIT_TERMINAL_PROMPT=0",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_NO_REPLACE_OBJECTS=1",
 	})
 }
@@ -37,7 +37,7 @@ func Env(gitDir string, more ...string) []string {
 // command is a git on the repository at gitDir that gets no signal of the caller's terminal: Ctrl-C must not end the
 // git of a push that is to finish.
 func command(ctx context.Context, gitDir string, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd := exec.CommandContext(ctx, "git", slices.Concat(MemorySettings(), args)...)
 	cmd.Dir, cmd.Env = gitDir, env
 	cmd.WaitDelay = endGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -47,15 +47,21 @@ func command(ctx context.Context, gitDir string, env []string, args ...string) *
 // Run runs git on the repository at gitDir, in an environment made from scratch ([Env]), and gives its standard output.
 // Errors are *Error, and the cause that ended ctx.
 func Run(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
-	return output(ctx, command(ctx, gitDir, Env(gitDir), args...), args[0])
+	return output(ctx, command(ctx, gitDir, Env(gitDir), args...), args[0], limits{})
 }
 
-// AsUser runs git as the user would, and gives its standard output. Errors are those of Run.
+// AsUser runs git as the user would, and gives its standard output. Errors are those of Run. The repository may be
+// somebody else's: whatever its configuration says, git runs no program of it ([withoutPrograms]).
 func AsUser(ctx context.Context, args ...string) (string, error) {
+	return asUser(ctx, nil, args...)
+}
+
+// asUser is AsUser without the programs of the named filter drivers.
+func asUser(ctx context.Context, filters []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Env = userEnviron()
+	cmd.Env = slices.Concat(userEnviron(), withoutPrograms(filters))
 	cmd.WaitDelay = endGrace
-	out, err := output(ctx, cmd, strings.Join(args, " "))
+	out, err := output(ctx, cmd, strings.Join(args, " "), limits{})
 	return string(out), err
 }
 
@@ -74,12 +80,16 @@ func userEnviron() []string {
 	return append(env, "LC_ALL=C")
 }
 
-// output runs a git that ends by itself and gives its standard output. name is for errors.
-func output(ctx context.Context, cmd *exec.Cmd, name string) ([]byte, error) {
+// output runs a git that ends by itself and gives its standard output. name is for errors. memory is what it may take
+// for itself, in bytes; 0: as much as it likes.
+func output(ctx context.Context, cmd *exec.Cmd, name string, limits limits) ([]byte, error) {
 	var out bytes.Buffer
 	said := &speech{}
 	cmd.Stdout, cmd.Stderr = &out, said
-	err := cmd.Run()
+	err := limits.start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	switch {
 	case err == nil:
 		return out.Bytes(), nil

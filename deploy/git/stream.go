@@ -3,59 +3,96 @@ package git
 import (
 	"context"
 	"io"
+	"slices"
+
+	"refship/deploy/tree"
 )
+
+// askedAtOnce is how many objects are asked for together: so many that git is hardly ever idle, and so few that what it
+// says of their sizes fits a pipe.
+const askedAtOnce = 500
 
 // Blobs streams blobs in order, pipelined: fn is called once for each, and need not read all of content, which is good
 // until fn returns. The bytes are as git gives them: tree.HashBlob tells whether they are those that the oid names.
 //
 // fn's error ends the call, which returns it; so does an oid of another object, or of none (the error wraps
-// ErrNotFound). The Repository stays usable, at the cost of a new git process. fn must not call the same Repository:
-// it would wait for itself.
+// ErrNotFound), perhaps before fn saw the blobs ahead of it. The Repository stays usable, perhaps at the cost of a new
+// git process. fn must not call the same Repository: it would wait for itself.
 func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
+	return r.stream(ctx, "blob", oids, func(i int, c *content) error { return fn(i, c.left, c) })
+}
+
+// Trees gives the entries of trees in order, pipelined, as Tree gives those of one. Of fn and the Repository the same
+// is true as with Blobs.
+func (r *Repository) Trees(ctx context.Context, oids []OID, fn func(i int, entries []tree.Entry) error) error {
+	return r.stream(ctx, "tree", oids, func(i int, c *content) error {
+		data, err := c.all("tree", oids[i])
+		if err != nil {
+			return err
+		}
+		entries, err := parseTree(oids[i], data)
+		if err != nil {
+			return err
+		}
+		return fn(i, entries)
+	})
+}
+
+// stream asks for objects of a type, and lends fn the bytes of each.
+func (r *Repository) stream(ctx context.Context, want string, oids []OID, fn func(i int, c *content) error) error {
 	if len(oids) == 0 {
 		return r.stopped(ctx)
 	}
 	return r.use(ctx, func(p *catFile) error {
-		p.pending = len(oids)
-		// Asking and reading at the same time, so that neither pipe fills up while the other is waited for.
-		asked := make(chan struct{})
-		go func() {
-			defer close(asked)
-			p.ask(oids)
-		}()
-		defer func() { // deferred, since fn may panic
-			if p.pending > 0 {
-				p.kill() // ask may wait for a git that waits for this reader
-			}
-			<-asked
-		}()
-		for i, oid := range oids {
-			if err := r.stopped(ctx); err != nil {
-				return err
-			}
-			err := r.blob(ctx, p, oid, func(size int64, content io.Reader) error { return fn(i, size, content) })
+		first := 0
+		for part := range slices.Chunk(oids, askedAtOnce) {
+			err := r.streamPart(ctx, p, want, part, func(i int, c *content) error { return fn(first+i, c) })
 			if err != nil {
 				return err
 			}
+			first += len(part)
 		}
 		return nil
 	})
 }
 
-// blob reads one answer, of a blob.
-func (r *Repository) blob(ctx context.Context, p *catFile, oid OID, fn func(int64, io.Reader) error) error {
-	h, err := p.readHeader(oid)
-	switch {
-	case err != nil:
+// streamPart asks for objects together: first what they are, since git would inflate a whole tree in memory that was
+// named as a blob.
+func (r *Repository) streamPart(
+	ctx context.Context, p *catFile, want string, oids []OID, fn func(int, *content) error,
+) error {
+	if err := r.stopped(ctx); err != nil {
 		return err
-	case h.missing:
-		return r.missing(ctx, "blob", oid)
-	case h.typ != "blob":
-		return notFound("blob", oid, h.typ)
 	}
-	c := &content{p: p, left: h.size}
-	defer func() { c.over = true }()
-	if err := fn(h.size, c); err != nil {
+	infos, err := p.info(oids)
+	if err != nil {
+		return err
+	}
+	for i, info := range infos {
+		if err := r.fits(ctx, want, oids[i], info, want != "blob"); err != nil {
+			return err
+		}
+	}
+	p.ask(askContents, oids)
+	for i, oid := range oids {
+		if err := r.stopped(ctx); err != nil {
+			return err
+		}
+		if err := p.lend(oid, infos[i], func(c *content) error { return fn(i, c) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lend lends fn the bytes of one answer.
+func (p *catFile) lend(oid OID, info header, fn func(*content) error) error {
+	c, err := p.contents(oid, info)
+	if err != nil {
+		return err
+	}
+	defer func() { c.over = true }() // deferred, since fn may panic
+	if err := fn(c); err != nil {
 		return err
 	}
 	return c.finish()

@@ -28,7 +28,7 @@ func TestBlobs(t *testing.T) {
 	next := 0
 	err := r.Blobs(t.Context(), oids, func(i int, size int64, content io.Reader) error {
 		if i != next || size != 700 {
-			return fmt.Errorf("blob %d of size %d where %d was to come", i, size, next)
+			return fmt.Errorf("blob %d of size %d where %d is next", i, size, next)
 		}
 		next++
 		want := fixture.Content(i, 700)[:[]int{700, 0, 1, 699}[i%4]]
@@ -57,7 +57,7 @@ func TestBlobsOfNothing(t *testing.T) {
 }
 
 // TestFullPipes asks for far more than fits the pipe to git, of which each answer is larger than the pipe from git:
-// whoever wrote all requests before reading, or the other way round, would hang here.
+// a program that wrote all requests before reading, or the other way round, would hang here.
 func TestFullPipes(t *testing.T) {
 	g := fixture.NewRepository(t)
 	large := g.Blob(fixture.Content(1, 100_000))

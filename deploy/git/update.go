@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxUpdates bounds the ref updates of one push.
-	maxUpdates = 10_000
+	// MaxUpdates bounds the ref updates of one push.
+	MaxUpdates = 10_000
 	// MaxInput bounds a hook's standard input, in bytes.
 	MaxInput = 4 << 20
 )
@@ -29,10 +29,10 @@ func (u RefUpdate) Deletes() bool { return u.New.IsZero() }
 // lower-case hex digits (githooks(5), pre-receive), no ref twice.
 func ParseUpdates(input []byte) ([]RefUpdate, error) {
 	if len(input) > MaxInput {
-		return nil, tooMany(fmt.Sprintf("a push names its refs in more than %s", text.Size(MaxInput)))
+		return nil, NamesTooLong(MaxInput)
 	}
-	if n := bytes.Count(input, []byte{'\n'}); n > maxUpdates {
-		return nil, tooMany(fmt.Sprintf("a push updates %d refs, the limit is %d", n, maxUpdates))
+	if bytes.Count(input, []byte{'\n'}) > MaxUpdates {
+		return nil, TooManyUpdates()
 	}
 	var updates []RefUpdate
 	seen := make(map[string]bool)
@@ -58,8 +58,17 @@ func ParseUpdates(input []byte) ([]RefUpdate, error) {
 	return updates, nil
 }
 
-func tooMany(what string) error {
-	return &fault.Error{Kind: fault.Refused, What: what, Remedy: "push fewer refs at once"}
+// fewer is what to do about a push that is refused for the number of its refs.
+const fewer = "push fewer refs at once"
+
+// TooManyUpdates refuses a push of more than MaxUpdates.
+func TooManyUpdates() error {
+	return fault.Refuse(fewer, "a push updates more than %d refs", MaxUpdates)
+}
+
+// NamesTooLong refuses a push that names its refs in more than limit bytes.
+func NamesTooLong(limit int64) error {
+	return fault.Refuse(fewer, "a push names its refs in more than %s", text.Size(limit))
 }
 
 func parseUpdate(line string) (RefUpdate, error) {

@@ -6,8 +6,8 @@
 //
 // # Words
 //
-// A frontend is how mgmt reads a deploy: lang (its language, mcl), yaml (a graph in one file), empty (nothing is
-// run). The payload tells frontend, settings, and where the superblock is; the superblock is the list of files. NS is
+// A frontend is how mgmt reads a deploy: lang (its language, mcl), yaml (a graph in one file), puppet (a manifest, up
+// to mgmt 1.1.0), empty (nothing is run). The payload tells frontend, settings, and where the superblock is; the superblock is the list of files. NS is
 // the namespace that mgmt keeps everything in, /_mgmt. Its client adds and removes NS by itself, so what stands in
 // values is without NS. The entry file is the one that mgmt starts with.
 //
@@ -15,7 +15,7 @@
 //
 //	NS/deploy/<N>/payload               base64 of the payload
 //	NS/deploy/<N>/hash                  the deploy hash, raw, no line feed; absent after `mgmt deploy --no-git`
-//	NS/fs/deploy/<N>-<uuid>             the superblock, as it is; none with empty
+//	NS/fs/deploy/<N>-<uuid>             the superblock, as it is; none with empty, and for a puppet agent
 //	NS/storage/{sha256}<64 hex digits>  a file's content, raw; the braces are literal; shared by all deploys
 //
 // N is decimal and counts from 1 without gaps; mgmt reads the highest one only, and may skip one that is soon followed.
@@ -42,15 +42,16 @@
 // bytes. The one name that counts is that of an interface's type. These are the structs:
 //
 //	payload:     ID uint64         0: a reader takes N
-//	             Name string       "lang", "yaml" or "empty"; mgmt does not look at it [code]
+//	             Name string       "lang", "yaml", "puppet" or "empty"; mgmt does not look at it [code]
 //	             Noop bool
 //	             Sema int          only > 0 has an effect; mgmt writes -1 for none
 //	             NoAutoEdges bool
 //	             NoAutoGroup bool
-//	             GAPI interface    one of three types, registered under these names:
+//	             GAPI interface    one of four types, registered under these names:
 //	               "*gapi.GAPI"       lang:  InputURI string, Data *Data
 //	                                         Data: UnificationStrategy map[string]string
 //	               "*yamlgraph.GAPI"  yaml:  InputURI string
+//	               "*puppet.GAPI"     puppet: InputURI string, Mode string: "file" or "agent"
 //	               "*empty.GAPI"      empty: Wait bool
 //
 //	superblock:  DataPrefix string  "/storage"
@@ -80,6 +81,14 @@
 //	main: "main.mcl"
 //
 // The one that mgmt adds beside a lone file empties files and path, too. With yaml, mgmt reads /start.yaml.
+//
+// lang finds modules that its code imports by URL below /modules/ [code]. With Options.Modules another directory of the
+// tree is laid out there, too. A UnificationStrategy may have the keys "name" (of a solver) and "optimizations" (words
+// with commas) [code].
+//
+// With puppet, it opens no file in mode agent: the payload has an InputURI, and there is no superblock. In mode file it
+// opens /file.pp, whatever the manifest was called, and /puppet.conf if that is there. Its own command knows two modes
+// more: string, which is read as file is, and dir, which mgmt answers with "not implemented".
 //
 // # Example
 //
@@ -131,14 +140,16 @@
 //   - What Lay gives, mgmt can read: every file is in Layout's Root with its sha256 and fits one value, and the entry
 //     file is one of them. Everything else is refused, with the path, what is wrong, and what to do.
 //   - A link is written as the file that it leads to, content and mode. It leads to a file inside the tree, or the
-//     tree is refused. Submodules are left out.
+//     tree is refused. Submodules are left out, and listed.
 //   - The same tree and options give the same layout; in one process, also the same bytes.
+//   - What is read back may be anybody's: its size, its kinds of values and how deep they nest are looked at before gob
+//     reads it.
 //   - No tree keeps Lay busy: its steps are bounded, whatever the tree has, and it ends early with its context. Each
 //     directory is read once.
 //
 // # Concurrency
 //
 // All functions may be called at the same time. Types are plain values. gob knows types by name for the whole
-// process: the first payload that is encoded registers mgmt's three names. In a program that holds mgmt
+// process: the first payload that is encoded registers mgmt's four names. In a program that holds mgmt
 // itself they are taken, and both are errors.
 package mgmt

@@ -2,9 +2,9 @@ package mgmt
 
 import (
 	"fmt"
-	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/text"
 )
 
 // ReasonSettings is the reason of a refusal that other settings, frontend or entry, would end. It is about the remedy.
@@ -28,9 +28,5 @@ func refuseSettings(path, what, remedy string) *fault.Error {
 
 // quote writes a path or a link's target, not more of it than fits a few lines.
 func quote(path string) string {
-	const most = 300
-	if len(path) > most {
-		return fmt.Sprintf("%q…", strings.ToValidUTF8(path[:most], ""))
-	}
-	return fmt.Sprintf("%q", path)
+	return fmt.Sprintf("%q", text.Shorten(path, 300))
 }

@@ -21,6 +21,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/mgmt"
 	"refship/deploy/mgmt/mgmttest"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -220,10 +221,12 @@ func (f *forest) keys(t testing.TB, l *mgmt.Layout) map[string][]byte {
 	for _, content := range f.contents {
 		keys[storageKey(content)] = []byte(content)
 	}
-	p := &mgmt.Payload{Frontend: l.Frontend, Settings: mgmt.Settings{Sema: -1}}
-	if l.Superblock != nil {
-		at := mgmt.SuperblockPath(3, uuid)
+	p := &mgmt.Payload{Frontend: l.Frontend, Mode: l.Mode, Settings: mgmt.Settings{Sema: -1}}
+	at := mgmt.SuperblockPath(3, uuid)
+	if l.Frontend != mgmt.Empty {
 		p.InputURI = mgmt.InputURI(at)
+	}
+	if l.Superblock != nil {
 		keys[at] = l.Superblock
 	}
 	if l.Made != nil {
@@ -251,6 +254,6 @@ func refused(t testing.TB, err error, path, what string) {
 
 // isAbout tells whether an error begins with a path; "" is none.
 func isAbout(err error, path string) bool {
-	quoted := fmt.Sprintf("%q", path[:min(300, len(path))])
+	quoted := fmt.Sprintf("%q", text.Shorten(path, 300))
 	return strings.HasPrefix(err.Error(), quoted) == (path != "")
 }

@@ -9,10 +9,11 @@ import (
 
 // The frontends.
 const (
-	Auto  = "auto" // not mgmt's: lang or yaml, by what the tree holds
-	Lang  = "lang"
-	YAML  = "yaml"
-	Empty = "empty"
+	Auto   = "auto" // not mgmt's: lang or yaml, by what the tree holds
+	Lang   = "lang"
+	YAML   = "yaml"
+	Puppet = "puppet" // of mgmt up to 1.1.0
+	Empty  = "empty"
 )
 
 // Names with a meaning to mgmt, and what it starts with where nothing else is named.
@@ -22,17 +23,18 @@ const (
 	startName    = "start.yaml"
 )
 
-// CheckFrontend accepts auto, lang, yaml and empty. Any other name is refused (fault.Refused).
+// CheckFrontend accepts auto, lang, yaml, puppet and empty. Any other name is refused (fault.Refused).
 func CheckFrontend(name string) error {
 	switch name {
-	case Auto, Lang, YAML, Empty:
+	case Auto, Lang, YAML, Puppet, Empty:
 		return nil
-	case "puppet", "langpuppet":
-		return refuse("", fmt.Sprintf("frontend %s is gone: mgmt dropped puppet and langpuppet in 2024", name),
-			"translate the manifests to mcl and choose lang, or stay on an old mgmt and deploy with its own command")
+	case "langpuppet":
+		return refuse("", "no mgmt can deploy langpuppet: mgmt 1.1.0 has no such frontend, "+
+			"and in those before it the payload can say nothing about it",
+			"choose lang for the mcl code, or puppet for the manifest")
 	}
 	return refuse("", fmt.Sprintf("frontend %q is not known", name),
-		"the frontends of mgmt are lang, yaml and empty; auto picks lang or yaml")
+		"the frontends of mgmt are lang, yaml, puppet and empty; auto picks lang or yaml")
 }
 
 // pick chooses a frontend by what stands at the root of the tree.

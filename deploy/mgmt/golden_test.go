@@ -43,6 +43,9 @@ func golden(t testing.TB, name string) map[string][]byte {
 func goldenInput(t *testing.T, name string) map[string]leaf {
 	t.Helper()
 	leaves := map[string]leaf{}
+	if strings.HasPrefix(name, "puppet-") { // all of them have one
+		name = "puppet"
+	}
 	dir := filepath.Join(goldenDir, name+".input")
 	err := filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -102,19 +105,32 @@ func list(f *mgmt.File, above string) map[string]string {
 	return all
 }
 
-// goldens are the dumps, with what they differ in from what we make of the same input.
-var goldens = []struct {
+// goldenDump is a dump, with what it differs in from what we make of the same input.
+type goldenDump struct {
 	name, frontend, entry string
-	leftOut               []string // by mgmt, which copies what the code refers to
-	notInGit              []string // git has no empty directories
-	made                  bool     // a metadata.yaml
-}{
+	mode, conf            string            // of puppet
+	renamed               map[string]string // names in the dump, of what has another one in the input
+	leftOut               []string          // by mgmt, which copies what the code refers to
+	notInGit              []string          // git has no empty directories
+	made                  bool              // a metadata.yaml
+}
+
+var goldens = []goldenDump{
 	{name: "lang", frontend: mgmt.Lang, entry: "hello.mcl", made: true},
 	{name: "lang-dir", frontend: mgmt.Lang, leftOut: []string{"README", "notes", "notes/deep", "notes/deep/n.txt"},
 		notInGit: []string{"files/emptydir"}},
-	{name: "yaml", frontend: mgmt.YAML, entry: "graph.yaml"},
+	{name: "yaml", frontend: mgmt.YAML, entry: "graph.yaml",
+		renamed: map[string]string{"start.yaml": "graph.yaml"}},
+	{name: "puppet-file", frontend: mgmt.Puppet, entry: "site.pp", mode: "file",
+		renamed: map[string]string{"file.pp": "site.pp"}, leftOut: []string{"puppet.conf"}},
+	{name: "puppet-conf", frontend: mgmt.Puppet, entry: "site.pp", mode: "file", conf: "puppet.conf",
+		renamed: map[string]string{"file.pp": "site.pp"}},
+	{name: "puppet-agent", frontend: mgmt.Puppet, entry: mgmt.Agent, mode: "agent"},
 	{name: "empty", frontend: mgmt.Empty},
 }
+
+// noFiles tells whether the dump has no superblock.
+func (g *goldenDump) noFiles() bool { return g.frontend == mgmt.Empty || g.mode == "agent" }
 
 // TestGoldenDecodes wants the dumps, decoded, to be what was deployed.
 func TestGoldenDecodes(t *testing.T) {
@@ -126,8 +142,9 @@ func TestGoldenDecodes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &mgmt.Payload{Frontend: g.frontend, Settings: mgmt.Settings{Sema: -1}}
-			if g.frontend == mgmt.Empty {
+			want := &mgmt.Payload{Frontend: g.frontend, Mode: g.mode, Settings: mgmt.Settings{Sema: -1}}
+			if g.noFiles() {
+				want.InputURI = p.InputURI // there is no superblock to compare it with
 				if diff := cmp.Diff(want, p); diff != "" {
 					t.Error(diff)
 				}
@@ -150,9 +167,9 @@ func TestGoldenDecodes(t *testing.T) {
 				_, inGit := input[at]
 				switch {
 				case sum == "dir" || !inGit && g.made && at == "metadata.yaml":
-				case g.frontend == mgmt.YAML && at == "start.yaml":
-					if sum != hexSum(input[g.entry].content) {
-						t.Errorf("%s is not %s", at, g.entry)
+				case g.renamed[at] != "":
+					if sum != hexSum(input[g.renamed[at]].content) {
+						t.Errorf("%s is not %s", at, g.renamed[at])
 					}
 				case at == "files/link.txt":
 					if sum != hexSum(input["files/hello.txt"].content) {
@@ -163,7 +180,7 @@ func TestGoldenDecodes(t *testing.T) {
 				}
 			}
 			for at := range input {
-				if files[at] == "" && !slices.Contains(g.leftOut, at) && g.frontend != mgmt.YAML {
+				if files[at] == "" && !slices.Contains(g.leftOut, at) && at != g.entry {
 					t.Errorf("%s is missing", at)
 				}
 			}
@@ -179,7 +196,7 @@ func TestGoldenEncodes(t *testing.T) {
 			input := goldenInputOrNothing(t, g.name, g.frontend)
 			f, root := commit(t, input)
 			l, err := mgmt.Lay(context.Background(), f.source(root),
-				mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+				mgmt.Options{Frontend: g.frontend, Entry: g.entry, Conf: g.conf, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +218,7 @@ func TestGoldenEncodes(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("payload (-theirs +ours):\n%s", diff)
 			}
-			if g.frontend == mgmt.Empty {
+			if g.noFiles() {
 				if l.Root != nil || l.Superblock != nil || l.Made != nil || l.Files != 0 {
 					t.Errorf("empty lays out %+v", l)
 				}
@@ -218,6 +235,9 @@ func TestGoldenEncodes(t *testing.T) {
 			}
 			wantFiles, gotFiles := list(theirRoot, ""), list(ourRoot, "")
 			for _, at := range g.leftOut {
+				if g.frontend == mgmt.Puppet {
+					continue // we leave it out, too
+				}
 				if gotFiles[at] == "" {
 					t.Errorf("%s is not deployed", at)
 				}
@@ -258,7 +278,7 @@ func TestGoldenReads(t *testing.T) {
 			}
 			f, root := commit(t, goldenInputOrNothing(t, g.name, g.frontend))
 			l, err := mgmt.Lay(context.Background(), f.source(root),
-				mgmt.Options{Frontend: g.frontend, Entry: g.entry, MaxValue: maxValue})
+				mgmt.Options{Frontend: g.frontend, Entry: g.entry, Conf: g.conf, MaxValue: maxValue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -270,7 +290,7 @@ func TestGoldenReads(t *testing.T) {
 				theirs.Entry != ours.Entry {
 				t.Errorf("theirs is %+v, ours %+v", theirs, ours)
 			}
-			if g.frontend == mgmt.Empty {
+			if g.noFiles() {
 				return
 			}
 			want, _ := fs.ReadFile(theirs.FS, theirs.Entry)

@@ -26,20 +26,41 @@ type Source struct {
 
 // Options say what to make of a tree.
 type Options struct {
-	Frontend string // auto, lang, yaml or empty
-	Entry    string // a path in the tree; "" is the frontend's default, and the only one with auto and empty
+	Frontend string // auto, lang, yaml, puppet or empty
+	// Entry is a path in the tree, or with puppet Agent; "" is the frontend's default, and the only one with auto and
+	// empty.
+	Entry    string
+	Conf     string // with puppet, the path of puppet.conf in the tree; "": none
+	Modules  string // with lang, a directory in the tree that is also laid out as modules; "": none
 	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
 }
 
 // Layout is what mgmt reads of a tree.
 type Layout struct {
-	Frontend   string   // lang, yaml or empty
-	Entry      string   // the file that mgmt starts with, a path in the tree; "" with empty
-	Root       *File    // nil with empty
-	Superblock []byte   // EncodeSuperblock(Root); nil with empty
+	Frontend   string   // lang, yaml, puppet or empty
+	Mode       string   // of puppet: what a payload says besides; "" with the others
+	Entry      string   // the file that mgmt starts with, a path in the tree; "" with empty, and for a puppet agent
+	Root       *File    // nil without files
+	Superblock []byte   // EncodeSuperblock(Root); nil without files: mgmt itself writes none then
 	Made       []byte   // the content of the metadata.yaml that was added; nil if none was
 	Files      int      // in Root, with the one that was added
 	Large      []*Large // sorted by path
+	Submodules []string // quoted paths below lang's tree that are left out, the first 1,000
+}
+
+const maxSubmodules = 1000 // that a Layout lists
+
+// CheckSubmodules refuses a layout that lacks what submodules hold: hosts would fail with "import … does not exist".
+// Lay itself only leaves them out, since what was deployed once has to be laid out again.
+func (l *Layout) CheckSubmodules() error {
+	n := len(l.Submodules)
+	if n == 0 {
+		return nil
+	}
+	what := fmt.Sprintf("%s in the tree: %s; the content is not in the commit, and hosts would fail with %q",
+		text.Plural(n, "submodule is", "submodules are"), text.FirstFew(l.Submodules), "import … does not exist")
+	return refuse("", what, "vendor it: take the submodule out, and commit its files below the path: that "+
+		"metadata.yaml names, or below modules/; or deploy a directory without it")
 }
 
 // Large is a content of more than tree.ChunkSize bytes. Where others have it in chunks, mgmt needs it as one value.
@@ -59,8 +80,9 @@ type layer struct {
 	large   map[tree.SHA256]*Large
 	files   int
 	atLeast int64 // bytes that the superblock will have at the least
-	visited int   // entries, of at most maxVisited
-	walked  int   // bytes of links' targets, of at most maxWalked
+	without []string
+	visited int // entries, of at most maxVisited
+	walked  int // bytes of links' targets, of at most maxWalked
 }
 
 // node is a directory with an index of its names.
@@ -83,9 +105,12 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 	if err := CheckFrontend(o.Frontend); err != nil {
 		return nil, err
 	}
-	if o.Entry != "" && (!fs.ValidPath(strings.ToValidUTF8(o.Entry, "?")) || o.Entry == ".") {
-		return nil, refuse("", fmt.Sprintf("the entry file %q is not a path in the tree", o.Entry),
-			"name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it")
+	for _, set := range []struct{ what, path string }{{"the entry file", o.Entry}, {"puppet.conf", o.Conf},
+		{"the module path", o.Modules}} {
+		if set.path != "" && (!fs.ValidPath(strings.ToValidUTF8(set.path, "?")) || set.path == ".") {
+			return nil, refuse("", fmt.Sprintf("%s %q is not a path in the tree", set.what, set.path),
+				"name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it")
+		}
 	}
 	l := &layer{
 		src: src, o: o, nodes: map[tree.OID]*node{}, targets: map[tree.OID]string{}, large: map[tree.SHA256]*Large{},
@@ -96,7 +121,17 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 			return nil, err
 		}
 	}
+	if o.Conf != "" && frontend != Puppet {
+		return nil, refuseSettings("", fmt.Sprintf("puppet.conf %q is set, and frontend %s reads none", o.Conf, frontend),
+			"unset it, or set the frontend to puppet")
+	}
+	if o.Modules != "" && frontend != Lang {
+		return nil, refuseSettings("", fmt.Sprintf("the module path %q is set, and frontend %s has no modules", o.Modules,
+			frontend), "unset it, or set the frontend to lang")
+	}
 	switch frontend {
+	case Puppet:
+		return l.puppet(ctx)
 	case Lang:
 		return l.lang(ctx)
 	case YAML:
@@ -120,6 +155,9 @@ func (l *layer) lang(ctx context.Context) (*Layout, error) {
 		return nil, err
 	}
 	root.Mode = rootMode
+	if err := l.modules(ctx, root); err != nil {
+		return nil, err
+	}
 	if made != nil {
 		l.files++
 		root.Children = append(root.Children, &File{
@@ -191,12 +229,11 @@ func (l *layer) readMetadata(meta found) (entry string, err error) {
 func (l *layer) entry(ctx context.Context, path, frontend string) (tree.Entry, error) {
 	f, err := l.follow(ctx, l.root(), path, 0)
 	if err == nil && f.why != "" {
-		what := f.why
-		if f.gone {
-			what = "is not in the tree"
+		remedy := "add it and deploy again, or set the entry file to another"
+		if frontend == Puppet && f.isDir {
+			remedy = "set the entry file to one manifest: mgmt runs no directory of them"
 		}
-		err = refuseSettings(path, fmt.Sprintf("%s, and frontend %s starts with it", what, frontend),
-			"add it and deploy again, or set the entry file to another")
+		err = refuseSettings(path, fmt.Sprintf("%s, and frontend %s starts with it", f.lacks(), frontend), remedy)
 	}
 	return f.file, err
 }
@@ -233,6 +270,9 @@ func (l *layer) dir(ctx context.Context, at *place) (*File, error) {
 		var below *File
 		switch {
 		case e.Mode == filemode.Submodule: // only its commit is known
+			if len(l.without) < maxSubmodules {
+				l.without = append(l.without, quote(at.path(e.Name)))
+			}
 			continue
 		case e.Mode == filemode.Dir:
 			if err := l.count(ctx, e.Name, leastDir); err != nil {
@@ -371,7 +411,7 @@ func (l *layer) finish(layout *Layout) (*Layout, error) {
 	if n := int64(len(layout.Superblock)); n > l.o.MaxValue {
 		return nil, l.tooMany(uint64(l.files), text.ExactSize(n))
 	}
-	layout.Files = l.files
+	layout.Files, layout.Submodules = l.files, l.without
 	for _, large := range l.large {
 		layout.Large = append(layout.Large, large)
 	}

@@ -21,14 +21,13 @@ import (
 )
 
 func TestCheckFrontend(t *testing.T) {
-	for _, name := range []string{"auto", "lang", "yaml", "empty"} {
+	for _, name := range []string{"auto", "lang", "yaml", "puppet", "empty"} {
 		if err := mgmt.CheckFrontend(name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, what := range map[string]string{
-		"puppet": "dropped", "langpuppet": "dropped", "": "is not known", "Lang": "is not known",
-		"files": "is not known",
+		"langpuppet": "no mgmt can deploy langpuppet", "": "is not known", "Lang": "is not known", "files": "is not known",
 	} {
 		refused(t, mgmt.CheckFrontend(name), "", what)
 		_, err := lay(with(""), mgmt.Options{Frontend: name})
@@ -92,6 +91,9 @@ func TestEntry(t *testing.T) {
 		{mgmt.YAML, "sub", "sub", "is a directory"},
 		{mgmt.YAML, "bad", "bad", "leaves the tree"},
 		{mgmt.Empty, "run", "", "frontend empty runs none"},
+		{mgmt.Puppet, "", "site.pp", "is not in the tree, and frontend puppet starts with it"},
+		{mgmt.Puppet, "sub", "sub", "is a directory, and frontend puppet"},
+		{mgmt.Puppet, "bad", "bad", "leaves the tree"},
 	} {
 		_, err := lay(leaves, mgmt.Options{Frontend: c.frontend, Entry: c.entry})
 		refused(t, err, c.path, c.what)
@@ -235,7 +237,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("got %+v, error %v", l, err)
 	}
 	_, err = lay(map[string]leaf{"main.mcl": file(""), strings.Repeat("a/", 2048) + "b": file("")}, o)
-	refused(t, err, strings.Repeat("a/", 2048)+"b", "… is a path of 4097 bytes (limit 4095 on Linux)")
+	refused(t, err, strings.Repeat("a/", 2048)+"b", "is a path of 4097 bytes (limit 4095 on Linux)")
 }
 
 // TestSuperblockLimit finds how many files fit to one: one more is refused, with their number.
@@ -301,6 +303,33 @@ func TestTreeBomb(t *testing.T) {
 			what = "the tree has 1 files"
 		}
 		refused(t, err, "", what)
+	}
+}
+
+// TestSubmodules: hosts would miss what they hold; frontends that take single files do not care.
+func TestSubmodules(t *testing.T) {
+	leaves := map[string]leaf{"main.mcl": file(""), "start.yaml": file(""), "site.pp": file("")}
+	for _, frontend := range []string{mgmt.Lang, mgmt.YAML, mgmt.Puppet, mgmt.Empty} {
+		if l, err := lay(leaves, mgmt.Options{Frontend: frontend}); err != nil || l.CheckSubmodules() != nil {
+			t.Errorf("%s without any: %v, %v", frontend, err, l.CheckSubmodules())
+		}
+	}
+	leaves["modules/b"], leaves["a/lib\n"] = submodule(), submodule()
+	for _, frontend := range []string{mgmt.YAML, mgmt.Puppet, mgmt.Empty} {
+		if l, err := lay(leaves, mgmt.Options{Frontend: frontend}); err != nil || l.CheckSubmodules() != nil {
+			t.Errorf("%s: %v, %v", frontend, err, l.CheckSubmodules())
+		}
+	}
+	l, err := lay(leaves, mgmt.Options{Frontend: mgmt.Lang})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, l.CheckSubmodules(), "", `2 submodules are in the tree: "a/lib\n", "modules/b"; the content is not`)
+	for i := range 1100 {
+		leaves[fmt.Sprint("m", i)] = submodule()
+	}
+	if l, err = lay(leaves, mgmt.Options{Frontend: mgmt.Lang}); err != nil || len(l.Submodules) != 1000 {
+		t.Errorf("%d submodules are listed, error %v", len(l.Submodules), err)
 	}
 }
 
@@ -451,7 +480,7 @@ func TestEqualTrees(t *testing.T) {
 	}
 }
 
-// TestReadAlongTheChain: a deploy of ours after mgmt's, and one of mgmt's after ours.
+// TestReadAlongTheChain: a deploy of refship's after mgmt's, and one of mgmt's after that.
 func TestReadAlongTheChain(t *testing.T) {
 	f := newForest()
 	l, err := mgmt.Lay(context.Background(), f.source(f.plant(map[string]leaf{"main.mcl": {mode: filemode.Regular,

@@ -58,6 +58,16 @@ type found struct {
 	path string     // its path, without any link in it
 	why  string     // there is no file: how to say that of the path
 	gone bool       // there is nothing at all, and no link was on the way
+
+	isDir bool // it is a directory
+}
+
+// lacks is why for the path that a setting names.
+func (f found) lacks() string {
+	if f.gone {
+		return "is not in the tree"
+	}
+	return f.why
 }
 
 // follow goes along a path from a directory, as Linux does: element by element, through links, with ".." meaning what
@@ -116,7 +126,7 @@ func (l *layer) follow(ctx context.Context, at *place, target string, links int)
 			return found{file: *e, path: at.path(name)}, nil
 		}
 	}
-	return no("is a directory")
+	return found{why: "is a directory", isDir: true}, nil
 }
 
 // walk puts the elements of a path before what is still to do, and charges for them. If why is not "", that is too

@@ -17,11 +17,21 @@ import (
 
 func drawPayload(t *rapid.T) *mgmt.Payload {
 	p := &mgmt.Payload{
-		Frontend: rapid.SampledFrom([]string{mgmt.Lang, mgmt.YAML, mgmt.Empty}).Draw(t, "frontend"),
+		Frontend: rapid.SampledFrom([]string{mgmt.Lang, mgmt.YAML, mgmt.Puppet, mgmt.Empty}).Draw(t, "frontend"),
 		Settings: mgmt.Settings{
 			Noop: rapid.Bool().Draw(t, "noop"), Sema: rapid.IntRange(-1, 1<<40).Draw(t, "sema"),
 			NoAutoEdges: rapid.Bool().Draw(t, "edges"), NoAutoGroup: rapid.Bool().Draw(t, "group"),
 		},
+	}
+	word := rapid.SampledFrom([]string{"", "fast-solver", "a,b"})
+	switch p.Frontend {
+	case mgmt.Puppet:
+		p.Mode = "file"
+	case mgmt.Lang:
+		p.UnifyName, p.UnifyOptimizations = word.Draw(t, "name"), word.Draw(t, "optimizations")
+		if other := word.Draw(t, "other"); other != "" {
+			p.Strategy = map[string]string{"other": other}
+		}
 	}
 	if p.Frontend != mgmt.Empty {
 		p.InputURI = mgmt.InputURI(mgmt.SuperblockPath(3, uuid))
@@ -35,6 +45,7 @@ func TestPayload(t *testing.T) {
 		{Name: "metadata.yaml", Mode: 0o644, SHA256: sum("")},
 		{Name: "main.mcl", Mode: 0o644, SHA256: sum("")},
 		{Name: "start.yaml", Mode: 0o644, SHA256: sum("")},
+		{Name: "file.pp", Mode: 0o644, SHA256: sum("")},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -53,9 +64,13 @@ func TestPayload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := &mgmt.Payload{Frontend: d.Name, InputURI: d.InputURI, Settings: mgmt.Settings{
+		read := &mgmt.Payload{Frontend: d.Name, Mode: d.Mode, InputURI: d.InputURI, Settings: mgmt.Settings{
 			Noop: d.Noop, Sema: d.Sema, NoAutoEdges: d.NoAutoEdges, NoAutoGroup: d.NoAutoGroup,
+			UnifyName: d.Strategy["name"], UnifyOptimizations: d.Strategy["optimizations"],
 		}}
+		if other, ok := d.Strategy["other"]; ok {
+			read.Strategy = map[string]string{"other": other}
+		}
 		if diff := cmp.Diff(p, read); diff != "" {
 			t.Fatal(diff)
 		}
@@ -72,7 +87,12 @@ func TestPayloadEncodeRefuses(t *testing.T) {
 		{mgmt.Payload{Frontend: mgmt.YAML, InputURI: "etcdfs://fs/deploy/1-x"}, "does not begin with"},
 		{mgmt.Payload{Frontend: mgmt.Empty, InputURI: uri}, "empty with input"},
 		{mgmt.Payload{Frontend: mgmt.Auto, InputURI: uri}, `frontend "auto"`},
-		{mgmt.Payload{Frontend: "puppet", InputURI: uri}, `frontend "puppet"`},
+		{mgmt.Payload{Frontend: mgmt.Puppet, InputURI: uri}, `frontend "puppet" with mode ""`},
+		{mgmt.Payload{Frontend: mgmt.Puppet, InputURI: uri, Mode: "files"}, `frontend "puppet" with mode "files"`},
+		{mgmt.Payload{Frontend: mgmt.Puppet, Mode: "agent"}, `input ""`},
+		{mgmt.Payload{Frontend: mgmt.Lang, InputURI: uri, Mode: "file"}, `frontend "lang" with mode "file"`},
+		{mgmt.Payload{Frontend: mgmt.YAML, InputURI: uri, Settings: mgmt.Settings{UnifyName: "x"}}, "UnificationStrategy"},
+		{mgmt.Payload{Frontend: "langpuppet", InputURI: uri}, `frontend "langpuppet"`},
 		{mgmt.Payload{}, `frontend ""`},
 		{mgmt.Payload{Frontend: mgmt.Lang, InputURI: uri + strings.Repeat("x", 64<<10)}, "(limit "},
 	} {
@@ -119,7 +139,7 @@ func TestPayloadDecodeRefuses(t *testing.T) {
 		"more behind":       {base64.StdEncoding.AppendEncode(nil, append(bytes.Clone(raw), 0)), "after its end"},
 		"too long":          {bytes.Repeat([]byte("A"), 1<<20), "(limit "},
 		"not gob":           {base64.StdEncoding.AppendEncode(nil, []byte("hello")), "decode payload"},
-		"puppet":            {swap("*gapi.GAPI", "*pupp.GAPI"), "not registered"},
+		"no frontend known": {swap("*gapi.GAPI", "*pupp.GAPI"), "not registered"},
 		"another name":      {swap("\x04lang", "\x04yaml"), `called "yaml" and holds frontend lang`},
 		"another scheme":    {swap("etcdfs:///fs/", "etcdfs://x/fs"), "does not begin with"},
 		"no frontend":       {encoded(t, struct{ Name string }{"lang"}), "no frontend in it"},

@@ -31,6 +31,19 @@ type File struct {
 	Children []*File     // of a directory
 }
 
+// Files counts the files below a directory.
+func (f *File) Files() int {
+	n := 0
+	for _, child := range f.Children {
+		if child.Mode.IsDir() {
+			n += child.Files()
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
 const (
 	uriScheme        = "etcdfs://"
 	superblockPrefix = "/fs/deploy/"

@@ -1,7 +1,9 @@
 package record
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -14,26 +16,67 @@ import (
 type Deploy struct {
 	ID          ID
 	Hash        Hash    // "" for a foreign deploy without one
-	Record      *Record // nil for a foreign deploy
+	Record      *Record // nil for a foreign deploy and for a damaged one
 	RecordBytes []byte  // what is stored: hash and signature cover these
 	Signature   []byte  // armored SSH signature over RecordBytes; nil if unsigned
+	Damage      error   // why the deploy cannot be believed: fault.Corrupt, or IsNewer; nil: it can
+	Restarts    bool    // the record begins a chain, though there are records below: they are damaged or were passed over
 
 	Revisions [NumKeys]int64 // mod revisions of its keys; 0: absent
 }
 
+// IsMissing tells whether none of its keys is there.
+func (d *Deploy) IsMissing() bool { return d.Revisions == [NumKeys]int64{} }
+
+// ShortHash is the hash for a sentence: "5d6e7f8", or "without a hash".
+func (d *Deploy) ShortHash() string {
+	if d.Hash == "" {
+		return "without a hash"
+	}
+	return d.Hash.Short()
+}
+
 // By says who deployed, for a sentence.
 func (d *Deploy) By() string {
-	if d.Record == nil {
+	switch {
+	case d.Damage != nil:
+		return "an unknown user"
+	case d.Record == nil:
 		return "another writer"
 	}
 	return text.Printable(d.Record.Pusher.Name)
 }
 
+// Judge says who signed the deploy, if that is one of the allowed signers, as they were at the record's time. An error
+// says why the deploy cannot be trusted; it is fault.Corrupt.
+func (d *Deploy) Judge(allowed *keys.AllowedSigners) (principals string, err error) {
+	bad := func(what, remedy string) (string, error) {
+		return "", fault.New(fault.Corrupt, fmt.Sprintf("verify deploy %d: %s", d.ID, what), remedy)
+	}
+	switch {
+	case d.Damage != nil:
+		return "", d.Damage
+	case d.Record == nil:
+		return bad("it has no record, so nothing says who made it", "take a deploy that refship made and signed")
+	case d.Record.Signer == "":
+		return bad("its record is not signed", "take a signed deploy, or deploy again with a signing key")
+	}
+	principals, err = allowed.Judge(keys.Namespace, d.Record.Signer, d.Record.Time)
+	if err != nil {
+		return "", fault.Newf(fault.Corrupt, "verify deploy %d: its signer %w", d.ID, err)
+	}
+	return principals, nil
+}
+
+// ReasonDamaged: a value in etcd is damaged.
+const ReasonDamaged fault.Reason = "damaged"
+
 // Corrupt says that a value in etcd is not what leads to it promises.
 func Corrupt(key, what string) error {
-	return fault.New(fault.Corrupt, fmt.Sprintf("verify %s: %s", key, what),
-		"etcd was changed by something other than refship, or restored in part: restore it from a backup, "+
-			"or deploy the repository into a new namespace")
+	return &fault.Error{
+		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, what), Reason: ReasonDamaged,
+		Remedy: "etcd was changed by something other than refship, or restored in part: restore it from a backup",
+	}
 }
 
 // NewDeploy makes a deploy of a record: it encodes it and, with a signer, signs it. The record's Signer must say who.
@@ -44,38 +87,48 @@ func NewDeploy(r *Record, signer ssh.Signer) (*Deploy, error) {
 	}
 	d := &Deploy{ID: r.ID, Hash: r.Hash, Record: r, RecordBytes: text}
 	if signer != nil {
-		if d.Signature, err = keys.Sign(signer, signatureNamespace, text); err != nil {
+		if d.Signature, err = keys.Sign(signer, keys.Namespace, text); err != nil {
 			return nil, fmt.Errorf("sign record: %w", err)
 		}
 	}
 	return d, nil
 }
 
-// Decode reads a deploy's record and compares it with its keys, and with its signature, which must be by the key that
-// the record names. It does not ask whether that key is trusted. key names the keys in errors, which are fault.Corrupt.
-func (d *Deploy) Decode(key func(which int) string) error {
+// Decode reads a deploy's record and compares it with its keys, with the namespace that it is in, with the clock, and
+// with its signature, which must be by the key that the record names. It does not ask whether that key is trusted, and
+// does not look at other deploys. key names the keys in errors, which are fault.Corrupt; only a record of a later
+// format gives another.
+func (d *Deploy) Decode(ns Namespace, now time.Time, key func(which int) string) error {
 	r, err := Decode(d.RecordBytes)
 	bad := func(which int, what string) error { return Corrupt(key(which), what) }
 	signed := d.Revisions[KeySignature] != 0
 	switch {
+	case errors.Is(err, errNewerFormat):
+		return fmt.Errorf("read %s: %w", key(KeyRecord), err)
 	case err != nil:
 		return bad(KeyRecord, err.Error())
+	case r.Namespace != ns:
+		return bad(KeyRecord, "the record is that of a deploy in "+string(r.Namespace))
 	case r.ID != d.ID:
 		return bad(KeyRecord, fmt.Sprintf("the record is that of deploy %d", r.ID))
+	case d.Revisions[KeyHash] == 0:
+		return bad(KeyHash, fmt.Sprintf("it is missing, the record says %s", r.Hash))
 	case r.Hash != d.Hash:
 		return bad(KeyHash, fmt.Sprintf("the record says %s", r.Hash))
+	case r.Time.Sub(now) > maxAhead:
+		return bad(KeyRecord, "the record's time is "+r.Time.UTC().Format(time.RFC3339)+", more than ten years ahead")
 	case signed && r.Signer == "":
 		return bad(KeySignature, "there is a signature, and the record names no signer")
 	case !signed && r.Signer != "":
-		return bad(KeySignature, "there is no signature, and the record names the signer "+r.Signer)
+		return bad(KeySignature, "there is no signature, and the record names the signer "+text.Printable(r.Signer))
 	}
 	if signed {
-		by, err := keys.Verify(signatureNamespace, d.RecordBytes, d.Signature)
+		by, err := keys.Verify(keys.Namespace, d.RecordBytes, d.Signature)
 		if err != nil {
 			return bad(KeySignature, err.Error())
 		}
 		if by := ssh.FingerprintSHA256(by); by != r.Signer {
-			return bad(KeySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, r.Signer))
+			return bad(KeySignature, fmt.Sprintf("it is by %s, the record names the signer %s", by, text.Printable(r.Signer)))
 		}
 	}
 	d.Record = r
@@ -92,6 +145,3 @@ const (
 )
 
 var KeyNames = [NumKeys]string{"hash", "record", "signature", "payload"}
-
-// signatureNamespace is the namespace of the SSH signature over a record.
-const signatureNamespace = "refship"

@@ -13,7 +13,7 @@
 // A record is one JSON object: all fields, in the order of [Record], without HTML escaping and without a newline at
 // its end. This one starts the first deploy of a commit, and is cut short:
 //
-//	{"format":1,"id":1,"kind":"push","forced":false,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80","path":"",…
+//	{"format":1,"namespace":"/refship/config","chain":"8c1f…","id":1,"kind":"push","forced":false,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80","path":"",…
 //
 // A signature is an armored SSH signature over the record's bytes, with the namespace "refship": stock ssh-keygen -Y
 // verify checks it. FORMAT.md of package deploy has every field.
@@ -21,8 +21,9 @@
 // # Invariants
 //
 //   - Hash and signature are over the stored bytes. A record that was read is never encoded again to check it.
-//   - A record that was read is of a format that is known, and its hashes and oids are well formed. Fields that are not
-//     known are ignored.
+//   - A record that was read is of a format that is known, and each field is in its bounds. Fields that are not known
+//     are ignored.
+//   - A record is good in the namespace that it names, and in one chain of it: that has a random [ChainID].
 //   - tree_sha256 covers the root node's text, and so every byte of the tree below it.
 //   - A signature proves that the key that the record names has signed. Whether that key may sign is asked elsewhere.
 //

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"refship/deploy/fault"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -17,6 +18,12 @@ var namespaceElement = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 
 // Namespace is the etcd prefix of one chain: absolute, without a trailing slash, such as "/refship/config".
 type Namespace string
+
+// NoDeploy is said of a chain without a deploy.
+const NoDeploy = "no deploy yet"
+
+// Undeployed says that the namespace's chain has no deploy.
+func (ns Namespace) Undeployed() string { return string(ns) + " has " + NoDeploy }
 
 // ParseNamespace checks a namespace as a user writes it.
 func ParseNamespace(s string) (Namespace, error) {
@@ -51,11 +58,11 @@ func (n Namespace) Overlaps(o Namespace) bool {
 // ID numbers a deploy in its chain: 1, 2, 3 …; 0 is "none".
 type ID uint64
 
-// ParseID reads a deploy id: decimal, from 1, without leading zeros.
+// ParseID reads a deploy id: decimal, from 1 to MaxID, without leading zeros.
 func ParseID(s string) (ID, error) {
 	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil || n == 0 || strconv.FormatUint(n, 10) != s {
-		return 0, fmt.Errorf("deploy id %q is not a number from 1", s)
+	if err != nil || n == 0 || ID(n) > MaxID || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("deploy id %q is not a number from 1", text.Clip(s))
 	}
 	return ID(n), nil
 }

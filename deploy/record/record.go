@@ -2,24 +2,49 @@ package record
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
 // Format is the version of the record's format that this package writes.
 const Format = 1
 
+// errNewerFormat: a newer refship has written the record.
+var errNewerFormat = errors.New("newer format")
+
+// IsNewer tells whether an error is that a newer refship has written a record.
+func IsNewer(err error) bool { return errors.Is(err, errNewerFormat) }
+
 // maxText bounds subject and author in a record, in bytes.
 const maxText = 1000
+
+// MaxReason bounds a reason, in bytes: a record is one value in etcd and a few lines for people.
+const MaxReason = 10_000
+
+// CheckReason says what keeps a reason, which may be empty, from being in a record.
+func CheckReason(reason string) error {
+	switch {
+	case len(reason) > MaxReason:
+		return fault.Refuse("say it shorter", "reason is %d bytes (limit %d)", len(reason), MaxReason)
+	case !utf8.ValidString(reason):
+		return fault.Refuse("write it in UTF-8", "the reason is not UTF-8, and a record is")
+	}
+	return nil
+}
 
 // Pusher is who made a deploy.
 type Pusher struct {
@@ -34,10 +59,35 @@ type Ref struct {
 	SHA256 string `json:"sha256"`
 }
 
+// ChainID tells one chain from another of the same namespace: 32 hex digits at random. The namespace's first record
+// makes it, all later ones repeat it.
+type ChainID string
+
+// NewChainID makes the id of a new chain.
+func NewChainID() ChainID {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	return ChainID(hex.EncodeToString(id[:]))
+}
+
+// Tag is the annotated tag that asked for a deploy; both are "" without one.
+type Tag struct {
+	OID string `json:"oid"`
+	Key string `json:"key"` // fingerprint of the key that signed the tag
+}
+
+// Undone is a deploy that a later one took back.
+type Undone struct {
+	ID   ID   `json:"id"`
+	Hash Hash `json:"hash"`
+}
+
 // Record is what is known of a deploy, stored as JSON at deploy/<N>/record. The order of the fields is part of the
 // format; hash and signature cover the stored bytes, never re-encoded ones.
 type Record struct {
 	Format          int               `json:"format"` // 1
+	Namespace       Namespace         `json:"namespace"`
+	Chain           ChainID           `json:"chain"`
 	ID              ID                `json:"id"`
 	Kind            Kind              `json:"kind"`
 	Forced          bool              `json:"forced"` // the previous-hash check said no and was overridden
@@ -54,11 +104,15 @@ type Record struct {
 	Repository      string            `json:"repository"`
 	Target          string            `json:"target"`
 	Ref             string            `json:"ref"`
-	Commits         int               `json:"commits"` // since previous_hash; 1 if first or forced, 0 of a directory
-	Subject         string            `json:"subject"` // the commit's, or "directory NAME"
+	Tag             Tag               `json:"tag"`
+	Commits         int               `json:"commits"` // as CountCommits counts; 0 of a directory
+	Subject         string            `json:"subject"` // the commit's, "directory NAME" or "file NAME"
 	Author          string            `json:"author"`  // "Name <mail>"; "" for a plain directory
 	Pusher          Pusher            `json:"pusher"`
 	Reason          string            `json:"reason"`
+	Again           ID                `json:"again"`            // the head whose undone deploys may come back; 0: none
+	Undone          []Undone          `json:"undone"`           // never null
+	NextSigner      string            `json:"next_signer"`      // fingerprint of the key that will sign; "": this one
 	PushCertificate string            `json:"push_certificate"` // oid of the stored certificate, or ""
 	Server          string            `json:"server"`           // host name of who published
 	Signer          string            `json:"signer"`           // fingerprint of the key that signed, or ""
@@ -76,29 +130,22 @@ func (r *Record) Encode() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// Decode reads a record. Unknown fields are tolerated: a later format may add some.
-func Decode(text []byte) (*Record, error) {
-	r := new(Record)
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("record is not readable: %w", err)
-	}
-	if r.Format != Format {
-		return nil, fmt.Errorf("record has format %d, this refship reads %d", r.Format, Format)
-	}
-	if _, err := ParseHash(string(r.Hash)); err != nil {
-		return nil, err
-	}
-	if r.PreviousHash != "" {
-		if _, err := ParseHash(string(r.PreviousHash)); err != nil {
-			return nil, err
+// Decode reads a record and refuses what no refship writes: see check. Unknown fields are tolerated. Of a later format
+// the error is errNewerFormat: such a record is not damaged.
+func Decode(encoded []byte) (*Record, error) {
+	var is struct{ Format int }
+	if err := json.Unmarshal(encoded, &is); err == nil && is.Format > Format { // its other fields may be of any kind
+		return nil, &fault.Error{
+			What:   fmt.Sprintf("the record has format %d, and this refship reads format %d", is.Format, Format),
+			Remedy: "a newer refship has written it: use that", Cause: errNewerFormat,
 		}
 	}
-	if r.Tree.IsZero() || r.TreeSHA256 == (tree.SHA256{}) || r.TreeSize < 0 || r.Files < 0 {
-		return nil, fmt.Errorf("record has tree %s of %d bytes and sha256 %s, and %d files",
-			r.Tree, r.TreeSize, r.TreeSHA256, r.Files)
+	r := new(Record)
+	if err := json.Unmarshal(encoded, r); err != nil {
+		return nil, fmt.Errorf("record is not readable: %s", text.Clip(err.Error())) // it may quote all of a number
 	}
-	if r.Hash.IsTree() && r.Hash != TreeHash(r.Tree) {
-		return nil, fmt.Errorf("record has the deploy hash %s and the tree %s", r.Hash, r.Tree)
+	if err := r.check(); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -130,14 +177,28 @@ func SubjectOf(message string) string {
 }
 
 // Shorten makes a text from outside valid UTF-8 of at most 1,000 bytes, and an ellipsis.
-func Shorten(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= maxText {
-		return text
+func Shorten(s string) string {
+	return text.Shorten(strings.ToValidUTF8(s, "\uFFFD"), maxText)
+}
+
+// A rollback's subject names the deploy that it went back to: "to 4: ", and the subject of that.
+var rollbackSubject = regexp.MustCompile(`^to ([0-9]{1,16}): `)
+
+// RollbackSubject is the subject of a rollback's record.
+func RollbackSubject(to ID, subject string) string {
+	return Shorten(fmt.Sprintf("to %s: %s", to, subject))
+}
+
+// ParseRollback gives the deploy that a rollback went back to, and the subject of that; of another record 0 and its own
+// subject.
+func ParseRollback(r *Record) (to ID, subject string) {
+	found := rollbackSubject.FindStringSubmatch(r.Subject)
+	if r.Kind != KindRollback || found == nil {
+		return 0, r.Subject
 	}
-	cut := maxText
-	for !utf8.RuneStart(text[cut]) {
-		cut--
+	to, err := ParseID(found[1])
+	if err != nil {
+		return 0, r.Subject
 	}
-	return text[:cut] + "…"
+	return to, strings.TrimPrefix(r.Subject, found[0])
 }

@@ -24,25 +24,30 @@ const (
 func fullRecord() *record.Record {
 	sum, _ := tree.ParseSHA256(someSHA256)
 	return &record.Record{
-		Format: 1, ID: 7, Kind: record.KindRollback, Forced: true, Hash: someOID, Path: "srv/web",
+		Format: 1, Namespace: "/refship/config", Chain: "00112233445566778899aabbccddeeff", ID: 7, Kind: record.KindRollback,
+		Forced: true, Hash: someOID, Path: "srv/web",
 		Tree: tree.HashObject("tree", nil), TreeSHA256: sum, TreeSize: 1234, Files: 812,
 		Frontend: record.Files, Settings: map[string]string{"b": "2", "a": "<1>"}, PreviousHash: "tree:" + someOID,
 		PreviousRecord: record.Ref{ID: 6, SHA256: someSHA256}, Repository: "config", Target: "default",
-		Ref: "refs/heads/main", Commits: 3, Subject: `tune <the> & "cache"` + "\t\u2028é", Author: "Ada <ada@example.org>",
-		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:k", Via: "ssh"}, Reason: "because", PushCertificate: someOID,
+		Ref: "refs/heads/main", Tag: record.Tag{OID: someOID, Key: "SHA256:t"}, Commits: 3, Subject: `tune <the> & "cache"` +
+			"\t\u2028é", Author: "Ada <ada@example.org>",
+		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:k", Via: "ssh"}, Reason: "because", Again: 6,
+		Undone: []record.Undone{{ID: 5, Hash: someOID}}, NextSigner: "SHA256:n", PushCertificate: someOID,
 		Server: "host", Signer: "SHA256:s", Time: time.Date(2026, 1, 2, 3, 4, 5, 60e6, time.UTC),
 	}
 }
 
-const fullRecordText = `{"format":1,"id":7,"kind":"rollback","forced":true,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80",` +
+const fullRecordText = `{"format":1,"namespace":"/refship/config","chain":"00112233445566778899aabbccddeeff","id":7,` +
+	`"kind":"rollback","forced":true,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80",` +
 	`"path":"srv/web","tree":"4b825dc642cb6eb9a060e54bf8d69288fbee4904",` +
 	`"tree_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","tree_size":1234,"files":812,` +
 	`"frontend":"files","settings":{"a":"<1>","b":"2"},"previous_hash":"tree:5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80",` +
 	`"previous_record":{"id":6,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},` +
-	`"repository":"config","target":"default","ref":"refs/heads/main","commits":3,` +
+	`"repository":"config","target":"default","ref":"refs/heads/main","tag":{"oid":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80",` +
+	`"key":"SHA256:t"},"commits":3,` +
 	`"subject":"tune <the> & \"cache\"\t\u2028é","author":"Ada <ada@example.org>",` +
-	`"pusher":{"name":"laptop","key":"SHA256:k","via":"ssh"},"reason":"because",` +
-	`"push_certificate":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80","server":"host","signer":"SHA256:s",` +
+	`"pusher":{"name":"laptop","key":"SHA256:k","via":"ssh"},"reason":"because","again":6,` +
+	`"undone":[{"id":5,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80"}],"next_signer":"SHA256:n","push_certificate":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80","server":"host","signer":"SHA256:s",` +
 	`"time":"2026-01-02T03:04:05.06Z"}`
 
 func TestRecordText(t *testing.T) {
@@ -81,27 +86,88 @@ func TestRecordThatIsNone(t *testing.T) {
 		return strings.Replace(fullRecordText, old, new, 1)
 	}
 	for text, want := range map[string]string{
-		"":                                     "not readable",
-		"null":                                 "format 0",
-		"{}":                                   "format 0",
-		"[]":                                   "not readable",
-		fullRecordText + "x":                   "not readable",
-		fullRecordText[:len(fullRecordText)-1]: "not readable",
-		replace(`"format":1`, `"format":2`):    "record has format 2, this refship reads 1",
-		replace(`"hash":"5d`, `"hash":"5D`):    "deploy hash",
-		replace(`"hash":"5d`, `"hash":"`):      "deploy hash",
-		replace(`"tree:5d6`, `"tree:6"`):       "",
-		replace(`"tree":"4b`, `"tree":"`):      "not 40 or 64",
-		replace(`"tree":`, `"no_tree":`):       "record has tree",
-		replace(`"tree_sha256":`, `"no":`):     "record has tree",
-		replace(`"tree_size":1`, `"tree_size":-1`):        "record has tree",
-		replace(`"files":812`, `"files":-1`):              "record has tree",
+		"":                                         "not readable",
+		"null":                                     "format is out of bounds: 0",
+		"{}":                                       "format is out of bounds: 0",
+		"[]":                                       "not readable",
+		fullRecordText + "x":                       "not readable",
+		fullRecordText[:len(fullRecordText)-1]:     "not readable",
+		replace(`"format":1`, `"format":2`):        "the record has format 2, and this refship reads format 1",
+		`{"format":2,"id":"another kind"}`:         "the record has format 2, and this refship reads format 1",
+		replace(`"hash":"5d`, `"hash":"5D`):        "hash is out of bounds",
+		replace(`"hash":"5d`, `"hash":"`):          "hash is out of bounds",
+		replace(`"tree:5d6`, `"tree:6"`):           "",
+		replace(`"tree":"4b`, `"tree":"`):          "not 40 or 64",
+		replace(`"tree":`, `"no_tree":`):           "tree is out of bounds",
+		replace(`"tree_sha256":`, `"no":`):         "tree_sha256 is out of bounds",
+		replace(`"tree_size":1`, `"tree_size":-1`): "tree_size is out of bounds",
+		replace(`"files":812`, `"files":-1`):       "files is out of bounds",
 		replace(`"tree_sha256":"e3`, `"tree_sha256":"E3`): `sha256 "E3`,
 		replace(`"id":7`, `"id":-7`):                      "not readable",
 		replace(`2026-01-02T`, `yesterday`):               "not readable",
 	} {
 		if _, err := record.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("decode %.60q…: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Each field alone with a value that no refship writes: somebody who can write etcd may have put it.
+func TestRecordOutOfBounds(t *testing.T) {
+	long := `"` + strings.Repeat("x", 4_097) + `"`
+	for field, values := range map[string][]string{
+		"format":        {"0", "-1", "1.5", "null", `"1"`},
+		"namespace":     {`""`, "null", `"refship"`, `"/a/deploy"`, `"/../x"`, long},
+		"chain":         {`""`, "null", `"0011"`, `"00112233445566778899AABBCCDDEEFF"`, long},
+		"id":            {"0", "9007199254740993", "18446744073709551615", "18446744073709551616", "null"},
+		"kind":          {`""`, "null", `"Push"`, `"a b"`, long},
+		"forced":        {`"true"`, "1"},
+		"hash":          {`""`, "null", `"HEAD"`, `"tree:"`, `"tree:` + someOID + `"`, long},
+		"path":          {`"/a"`, `"a/../b"`, `"a//b"`, `".git"`, long},
+		"tree":          {`""`, `"` + strings.Repeat("0", 40) + `"`, "7"},
+		"tree_sha256":   {`""`, `"` + strings.Repeat("0", 64) + `"`, `"` + someOID + `"`},
+		"tree_size":     {"-1", "1099511627777", "9223372036854775808"},
+		"files":         {"-1", "2147483649"},
+		"frontend":      {`""`, "null", `"FILES"`, `"\u0000"`, long},
+		"settings":      {`[]`, `{"a":7}`, `{"a":"` + strings.Repeat("x", 9_000) + `"}`},
+		"previous_hash": {`"x"`, `"tree:"`, long},
+		"previous_record": {`{"id":7,"sha256":"` + someSHA256 + `"}`, `{"id":6,"sha256":""}`, `{"id":0,"sha256":"` +
+			someSHA256 + `"}`},
+		"repository": {long},
+		"target":     {long},
+		"ref":        {long},
+		"tag":        {`{"oid":"x","key":""}`, `{"oid":"","key":` + long + `}`},
+		"commits":    {"-1", "2147483649"},
+		"subject":    {long},
+		"author":     {long},
+		"pusher":     {`{"name":` + long + `}`, `{"key":` + long + `}`, `{"via":` + long + `}`, `"ada"`},
+		"reason":     {`"` + strings.Repeat("x", 10_001) + `"`},
+		"again":      {"7", "-1"},
+		"undone": {"null", `[{"id":7,"hash":"` + someOID + `"}]`, `[{"id":0,"hash":"` + someOID + `"}]`,
+			`[{"id":1,"hash":""}]`},
+		"next_signer":      {long},
+		"push_certificate": {`"x"`, long},
+		"server":           {long},
+		"signer":           {long},
+		"time": {`"10000-01-01T00:00:00Z"`, `"9999-12-31T23:59:59-01:00"`, `"0000-01-01T00:00:00Z"`, `"1969-12-31T23:59:59Z"`,
+			`""`, "null", "0"},
+	} {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(fullRecordText), &fields); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := fields[field]; !ok {
+			t.Fatalf("no field %s", field)
+		}
+		for _, value := range values {
+			fields[field] = json.RawMessage(value)
+			hostile, err := json.Marshal(fields)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := record.Decode(hostile); err == nil || len(err.Error()) > 500 {
+				t.Errorf("%s %.40s: %v", field, value, err)
+			}
 		}
 	}
 }
@@ -135,8 +201,10 @@ func FuzzDecodeRecord(f *testing.F) {
 
 func FuzzParseNamespace(f *testing.F) {
 	for _, s := range []string{
-		"/refship/config", "/_mgmt", "/refship", "/", "", "a", "/a/", "//a", "/a//b", "/a/deploy", "/deploy", "/fs/a", "/storage",
-		"/a/refship", "/refship/refship", "/.a", "/-a", "/a b", "/a\x00", "/ä", "/" + strings.Repeat("n", 199), "/" + strings.Repeat("n", 200), "/a/../b",
+		"/refship/config", "/_mgmt", "/refship", "/", "", "a", "/a/", "//a", "/a//b", "/a/deploy", "/deploy", "/fs/a",
+		"/storage",
+		"/a/refship", "/refship/refship", "/.a", "/-a", "/a b", "/a\x00", "/ä", "/" + strings.Repeat("n", 199),
+		"/" + strings.Repeat("n", 200), "/a/../b",
 	} {
 		f.Add(s)
 	}
@@ -152,7 +220,8 @@ func FuzzParseNamespace(f *testing.F) {
 			t.Errorf("%q became %q", s, ns)
 		}
 		for _, element := range strings.Split(s, "/")[1:] {
-			if element == "" || element == "." || element == ".." || element == "deploy" || element == "fs" || element == "storage" ||
+			if element == "" || element == "." || element == ".." || element == "deploy" || element == "fs" ||
+				element == "storage" ||
 				strings.ContainsAny(element, " \x00\n%{}") {
 				t.Errorf("%q has the element %q", s, element)
 			}

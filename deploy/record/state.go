@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -93,7 +94,30 @@ func ParseHolder(value []byte) *Holder {
 
 // State is what a chain's keys say at one revision.
 type State struct {
-	Head *Deploy // nil: no deploy yet
-	Hold *Hold   // nil: not held
-	Lock *Holder // nil: no deploy is under way
+	Head   *Deploy // nil: no deploy yet
+	Hold   *Hold   // nil: not held
+	HoldAt int64   // mod revision of the hold; 0: not held
+	Lock   *Holder // nil: no deploy is under way
+	Beyond ID      // what NS/refship/head names, if that is above MaxID: it is ignored
+	Stored *Stored // nil: what the namespace holds was not counted, or not up to the head
+}
+
+// aheadWarned is how far a record's time must be ahead to be told: the clocks of servers differ a little.
+const aheadWarned = time.Minute
+
+// Warnings say what is odd about a chain though it goes on. newest is its newest record, or nil.
+func (s *State) Warnings(ns Namespace, newest *Record, now time.Time) (all []string) {
+	if s.Beyond != 0 {
+		all = append(all, fmt.Sprintf("%s/refship/head names deploy %d, an id that no deploy can have: it is ignored. "+
+			"Delete it: etcdctl del --prefix %s/deploy/%d/", ns, s.Beyond, ns, s.Beyond))
+	}
+	if newest == nil {
+		return all
+	}
+	if ahead := newest.Time.Sub(now); ahead >= aheadWarned {
+		all = append(all, fmt.Sprintf("the time of deploy %d of %s, %s, is %s ahead of this machine's clock: "+
+			"later deploys get that time until then", newest.ID, ns, newest.Time.UTC().Format(time.RFC3339),
+			strings.TrimPrefix(text.Age(-ahead), "in ")))
+	}
+	return all
 }

@@ -10,7 +10,8 @@ import (
 func TestHolderSaysWhatIsKnown(t *testing.T) {
 	since := `"since":"2026-01-02T03:04:05Z"`
 	for value, want := range map[string]string{
-		`{"user":"bob","ref":"refs/heads/fix","repository":"config","host":"h",` + since + `}`: "bob (refs/heads/fix of config, on h) since 2026-01-02T03:04:05Z",
+		`{"user":"bob","ref":"refs/heads/fix","repository":"config","host":"h",` + since +
+			`}`: "bob (refs/heads/fix of config, on h) since 2026-01-02T03:04:05Z",
 		`{"user":"x"}`:                     "x",
 		`{"user":"x","host":"h"}`:          "x (on h)",
 		`{"user":"x","ref":"r"}`:           "x (r)",
@@ -26,7 +27,8 @@ func TestHolderSaysWhatIsKnown(t *testing.T) {
 }
 
 func FuzzHold(f *testing.F) {
-	for _, s := range []string{"", "text", "null", "{}", `{"user":"ops","since":"2026-01-02T03:04:05Z"}`, `{"user":"\u001b"}`, "\xff", `{"since":"9999-12-31T23:59:59+23:59"}`} {
+	for _, s := range []string{"", "text", "null", "{}", `{"user":"ops","since":"2026-01-02T03:04:05Z"}`,
+		`{"user":"\u001b"}`, "\xff", `{"since":"9999-12-31T23:59:59+23:59"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy/text"
+	"refship/keys"
 )
 
 // logBlock is how many deploys are aligned with each other: a long chain is printed while it is read.
@@ -17,16 +20,40 @@ const logBlock = 500
 type Table struct {
 	out    io.Writer
 	now    time.Time
+	trust  *keys.AllowedSigners
 	rows   [][6]string
 	widths [6]int
+	events []*Event // to come, newest first
+	filled bool     // Add was called
+	damage error    // of the first that is damaged
 }
 
-// NewTable makes a table that prints to out; now is what ages are counted from.
-func NewTable(out io.Writer, now time.Time) *Table { return &Table{out: out, now: now} }
+// NewTable makes a table that prints to out; now is what ages are counted from. Deploys that trust does not allow are
+// marked; if it is nil none is.
+func NewTable(out io.Writer, now time.Time, trust *keys.AllowedSigners) *Table {
+	return &Table{out: out, now: now, trust: trust}
+}
+
+// Among gives the table events to print between the deploys, newest first: each above the first deploy that is older.
+func (t *Table) Among(events []*Event) { t.events = events }
 
 // Add takes one deploy in, and prints when it has some hundred of them. Its error is out's.
 func (t *Table) Add(d *Deploy) error {
-	row := logRow(d, t.now)
+	t.filled, t.damage = true, cmp.Or(t.damage, d.Damage)
+	for d.Record != nil && len(t.events) > 0 && !t.events[0].Time.Before(d.Record.Time) {
+		e := t.events[0]
+		t.events = t.events[1:]
+		err := t.add([6]string{"-", "-", text.Age(t.now.Sub(e.Time)), text.Printable(Shorten(e.User)),
+			text.Printable(Shorten(string(e.Kind))),
+			text.Printable(Shorten(e.Reason))})
+		if err != nil {
+			return err
+		}
+	}
+	return t.add(t.row(d))
+}
+
+func (t *Table) add(row [6]string) error {
 	for i, cell := range row {
 		t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
 	}
@@ -56,22 +83,60 @@ func (t *Table) Flush() error {
 	return nil
 }
 
-// logRow is id, hash, time, pusher, kind, subject.
-func logRow(d *Deploy, now time.Time) [6]string {
+// End prints the rest; empty tells whether nothing was added. err is what ended the reading of the chain: with it, and
+// with the first damage that was added, End fails.
+func (t *Table) End(err error) (empty bool, failed error) {
+	if err == nil {
+		err = t.damage
+	}
+	return !t.filled, errors.Join(t.Flush(), err)
+}
+
+// row is id, hash, time, pusher, kind, subject.
+func (t *Table) row(d *Deploy) [6]string {
 	hash := d.Hash.Short()
 	if hash == "" {
 		hash = "-"
 	}
-	if d.Record == nil {
+	switch {
+	case d.Damage != nil:
+		kind := "damaged"
+		if IsNewer(d.Damage) {
+			kind = "newer format"
+		}
+		return [6]string{d.ID.String(), hash, "-", "-", kind, text.Printable(d.Damage.Error())}
+	case d.Record == nil:
 		return [6]string{d.ID.String(), hash, "-", d.By(), "foreign", ""}
 	}
 	subject := text.Printable(d.Record.Subject)
+	if d.Record.Kind == KindRollback {
+		subject += " (" + text.Printable(Shorten(d.Record.Reason)) + ")"
+	}
 	if d.Record.Commits > 1 {
-		subject = fmt.Sprintf("%s: %s", text.Count(d.Record.Commits, "commit"), subject)
+		subject = fmt.Sprintf("%s: %s", CountCommits(d.Record.Commits), subject)
 	}
 	kind := string(d.Record.Kind)
 	if d.Record.Forced {
 		kind += ", forced"
 	}
-	return [6]string{d.ID.String(), hash, text.Age(now.Sub(d.Record.Time)), d.By(), text.Printable(kind), subject}
+	if d.Restarts {
+		kind += ", chain restarts"
+	}
+	if t.trust != nil {
+		if _, err := d.Judge(t.trust); err != nil {
+			kind += ", not trusted"
+		}
+	}
+	return [6]string{d.ID.String(), hash, text.Age(t.now.Sub(d.Record.Time)), d.By(), text.Printable(kind), subject}
+}
+
+// MaxCounted is up to how many commits are counted. A record with one more says that there are more.
+const MaxCounted = 10_000
+
+// CountCommits says how many commits a deploy brings: "3 commits", "more than 10,000 commits".
+func CountCommits(n int) string {
+	if n > MaxCounted {
+		return "more than 10,000 commits"
+	}
+	return text.Count(n, "commit")
 }

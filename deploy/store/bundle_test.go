@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
@@ -45,16 +47,16 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 	}
 	found := make([][]store.KeyValue, len(queries))
 	for i, q := range queries {
-		for key, value := range b.keys {
-			if key == q.Key || q.Chunks && strings.HasPrefix(key, q.Key+"/") {
-				kv := store.KeyValue{Key: key, Value: []byte(value), Revision: 1}
-				if q.NoValue {
-					kv.Value = nil
-				}
-				found[i] = append(found[i], kv)
+		for _, key := range slices.Backward(slices.Sorted(maps.Keys(b.keys))) {
+			if key != q.Key && !(q.Last > len(found[i]) && strings.HasPrefix(key, q.Key)) {
+				continue
 			}
+			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}
+			if q.NoValue {
+				kv.Value = nil
+			}
+			found[i] = append(found[i], kv)
 		}
-		slices.SortFunc(found[i], func(a, b store.KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	}
 	return found, 1, nil
 }
@@ -65,7 +67,7 @@ type dir map[string]any
 type link string
 
 // put puts a directory's node, and all below it, and gives its entry.
-func (b *bundle) put(t *testing.T, chain *store.Chain, d dir) tree.Entry {
+func (b *bundle) put(t testing.TB, chain *store.Chain, d dir) tree.Entry {
 	t.Helper()
 	node := new(tree.Node)
 	for name, value := range d {
@@ -81,11 +83,22 @@ func (b *bundle) put(t *testing.T, chain *store.Chain, d dir) tree.Entry {
 		entry.Name = name
 		node.Entries = append(node.Entries, entry)
 	}
-	slices.SortFunc(node.Entries, func(a, b tree.Entry) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(node.Entries, gitOrder)
 	nodes := chain.NewNodes()
 	nodes.Add(node.OID(), node, node.Text())
 	b.cut(chain.TreeKey(node.OID()), string(node.Text()))
 	return nodes.Entry(node.OID())
+}
+
+// gitOrder is git's order of entries: a directory comes as if its name ended with a slash.
+func gitOrder(a, b tree.Entry) int {
+	key := func(e tree.Entry) string {
+		if e.Mode == filemode.Dir {
+			return e.Name + "/"
+		}
+		return e.Name
+	}
+	return strings.Compare(key(a), key(b))
 }
 
 func (b *bundle) content(chain *store.Chain, mode filemode.FileMode, content string) tree.Entry {
@@ -106,9 +119,15 @@ func (b *bundle) cut(key, value string) {
 func (b *bundle) deploy(t *testing.T, chain *store.Chain, id record.ID, files int, d dir) {
 	t.Helper()
 	root := b.put(t, chain, d)
+	var below record.Ref
+	if text, ok := b.keys[chain.DeployKey(id-1, record.KeyRecord)]; ok {
+		below = record.Ref{ID: id - 1, SHA256: record.Sum([]byte(text))}
+	}
 	made, err := record.NewDeploy(&record.Record{
-		Format: record.Format, ID: id, Hash: record.TreeHash(root.OID), Tree: root.OID,
-		TreeSHA256: root.SHA256, TreeSize: root.Size, Files: files, Frontend: record.Files,
+		Format: record.Format, Namespace: namespace, Chain: "00112233445566778899aabbccddeeff", ID: id,
+		Kind: record.KindDeploy, Hash: record.TreeHash(root.OID), Tree: root.OID, TreeSHA256: root.SHA256,
+		TreeSize: root.Size, Files: files, Frontend: record.Files, PreviousRecord: below, Undone: []record.Undone{},
+		Time: time.Now().UTC(),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

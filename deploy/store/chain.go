@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"time"
 
 	"refship/deploy/record"
 )
@@ -24,97 +24,92 @@ func New(reader Reader, ns record.Namespace) *Chain { return &Chain{reader: read
 // Namespace is the chain's namespace.
 func (c *Chain) Namespace() record.Namespace { return c.ns }
 
-// Get reads one deploy; ErrNotFound if the chain has none of that id.
+// Get reads one deploy; ErrNotFound if the chain has none of that id, fault.Corrupt if it is damaged, or missing below
+// the head.
 func (c *Chain) Get(ctx context.Context, id record.ID) (*record.Deploy, error) {
-	deploys, err := c.deploys(ctx, []record.ID{id})
+	w, err := c.walk(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if deploys[0] == nil {
-		return nil, fmt.Errorf("read deploy %d of %s: %w", id, c.ns, ErrNotFound)
+	d, err := w.linked(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case d == nil || d.IsMissing():
+		return nil, c.notFound(ctx, id)
 	}
-	return deploys[0], nil
+	return d, d.Damage
 }
 
-// Log calls fn for each deploy from the newest down, for at most limit of them (0: all).
+// notFound says of an id without a deploy whether there should be one.
+func (c *Chain) notFound(ctx context.Context, id record.ID) error {
+	state, err := c.State(ctx)
+	switch {
+	case err != nil:
+		return err
+	case id > 0 && state.Head != nil && id < state.Head.ID:
+		return c.missing(id).Damage
+	}
+	return fmt.Errorf("read deploy %d of %s: %w", id, c.ns, ErrNotFound)
+}
+
+// Log calls fn for each deploy from the newest down, for at most limit of them (0: all). Damaged ones are among them,
+// and missing ones count as that; more than maxMissing of them in a row end it with fault.Corrupt.
 func (c *Chain) Log(ctx context.Context, limit int, fn func(*record.Deploy) error) error {
-	head, err := c.Head(ctx)
-	if err != nil || head == nil {
+	state, err := c.State(ctx)
+	if err != nil || state.Head == nil {
 		return err
 	}
-	oldest := record.ID(1)
-	if limit > 0 && record.ID(limit) < head.ID {
-		oldest = head.ID - record.ID(limit) + 1
-	}
-	for d, err := range c.down(ctx, head.ID, oldest) {
-		if err == nil {
-			err = fn(d)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.down(ctx, state.Head.ID, limit, fn)
 }
 
-// NewestRecord gives the newest deploy with a record at or below d, nil if there is none: foreign deploys have none.
-func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (*record.Deploy, error) {
-	if d == nil || d.Record != nil {
-		return d, nil
+// Down is Log from a deploy down, which need not be the head.
+func (c *Chain) Down(ctx context.Context, id record.ID, fn func(*record.Deploy) error) error {
+	if id == 0 {
+		return nil
 	}
-	for below, err := range c.down(ctx, d.ID-1, 1) {
-		if err != nil || below.Record != nil {
-			return below, err
+	return c.down(ctx, id, 0, fn)
+}
+
+// NewestRecord gives the newest sound deploy with a record at or below d, nil if there is none: foreign deploys have
+// none. damaged is the newest deploy above it that is damaged, nil if there is none.
+func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (newest, damaged *record.Deploy, err error) {
+	if d == nil || d.Record != nil {
+		return d, nil, nil
+	}
+	w, err := c.walk(ctx, d.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	for {
+		at, err := w.linked(ctx)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case at == nil || at.Record != nil:
+			return at, damaged, nil
+		case at.Damage != nil && damaged == nil:
+			damaged = at
 		}
 	}
-	return nil, nil
 }
 
 // deploysPerRead is how many deploys are read together.
 const deploysPerRead = MaxQueries / record.NumKeys
 
-// down gives each deploy from the newest down to the oldest; all of them must exist. An error is the last.
-func (c *Chain) down(ctx context.Context, newest, oldest record.ID) iter.Seq2[*record.Deploy, error] {
-	return func(yield func(*record.Deploy, error) bool) {
-		for next := newest; next >= oldest; {
-			var ids []record.ID
-			for ; next >= oldest && len(ids) < deploysPerRead; next-- {
-				ids = append(ids, next)
-			}
-			deploys, err := c.deploys(ctx, ids)
-			for i, d := range deploys {
-				if d == nil {
-					key := c.DeployKey(ids[i], record.KeyRecord)
-					yield(nil, record.Corrupt(key, "the deploy is missing, a later one is there"))
-					return
-				}
-				if !yield(d, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-	}
-}
-
-// deploys reads deploys; nil for one that is not there. If one is corrupt, those before it come with the error.
-func (c *Chain) deploys(ctx context.Context, ids []record.ID) ([]*record.Deploy, error) {
+// deploys reads deploys by themselves, as of a revision (0: now); nil for one that is not there.
+func (c *Chain) deploys(ctx context.Context, revision int64, ids []record.ID) ([]*record.Deploy, error) {
 	var queries []Query
 	for _, id := range ids {
 		queries = c.askDeploy(queries, id)
 	}
-	found, _, err := c.reader.Read(ctx, 0, queries)
+	found, _, err := c.reader.Read(ctx, revision, queries)
 	if err != nil {
 		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, err)
 	}
 	deploys := make([]*record.Deploy, len(ids))
 	for i, id := range ids {
-		if deploys[i], err = c.parseDeploy(id, found[i*record.NumKeys:]); err != nil {
-			return deploys[:i], err
-		}
+		deploys[i] = c.parseDeploy(id, found[i*record.NumKeys:])
 	}
 	return deploys, nil
 }
@@ -128,8 +123,9 @@ func (c *Chain) askDeploy(queries []Query, id record.ID) []Query {
 	return queries
 }
 
-// parseDeploy makes a deploy of the answers to askDeploy; nil if there is none.
-func (c *Chain) parseDeploy(id record.ID, found [][]KeyValue) (*record.Deploy, error) {
+// parseDeploy makes a deploy of the answers to askDeploy; nil if there is none. It has Damage if its keys contradict
+// each other, or a later refship has written its record; those above and below are not looked at.
+func (c *Chain) parseDeploy(id record.ID, found [][]KeyValue) *record.Deploy {
 	d := &record.Deploy{ID: id}
 	for which := range record.KeyNames {
 		if len(found[which]) == 0 {
@@ -147,20 +143,30 @@ func (c *Chain) parseDeploy(id record.ID, found [][]KeyValue) (*record.Deploy, e
 		}
 	}
 	switch {
+	case d.IsMissing():
+		return nil
 	case d.Revisions[record.KeyRecord] != 0:
-		if err := d.Decode(func(which int) string { return c.DeployKey(id, which) }); err != nil {
-			return nil, err
-		}
-		return d, nil
+		d.Damage = d.Decode(c.ns, time.Now(), func(which int) string { return c.DeployKey(id, which) })
 	case d.Revisions[record.KeySignature] != 0:
-		return nil, record.Corrupt(c.DeployKey(id, record.KeyRecord), "the record is missing, its signature is there")
-	case d.Revisions[record.KeyPayload] != 0:
-		if _, err := record.ParseHash(string(d.Hash)); err != nil {
-			d.Hash = "" // another writer's, and none that could be compared
-		}
-		return d, nil
-	case d.Revisions[record.KeyHash] != 0:
-		return nil, record.Corrupt(c.DeployKey(id, record.KeyHash), "it is there without the deploy's record")
+		d.Damage = record.Corrupt(c.DeployKey(id, record.KeyRecord), "the record is missing, its signature is there")
+	case d.Revisions[record.KeyPayload] == 0:
+		d.Damage = record.Corrupt(c.DeployKey(id, record.KeyRecord), "the record is missing, its hash is there")
 	}
-	return nil, nil
+	if d.Record == nil {
+		dropBadHash(d)
+	}
+	return d
+}
+
+// missing stands for a deploy of which there is no key, though there is a later one.
+func (c *Chain) missing(id record.ID) *record.Deploy {
+	what := fmt.Sprintf("deploy %d is missing, a later one is there", id)
+	return &record.Deploy{ID: id, Damage: record.Corrupt(c.DeployKey(id, record.KeyRecord), what)}
+}
+
+// dropBadHash takes a hash away that cannot be compared: another writer may put any.
+func dropBadHash(d *record.Deploy) {
+	if _, err := record.ParseHash(string(d.Hash)); err != nil {
+		d.Hash = ""
+	}
 }

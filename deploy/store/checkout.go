@@ -32,8 +32,10 @@ type checkout struct {
 	root  *os.Root
 	told  text.Progress
 	tell  func(text.Progress)
+	// content writes one content and checks it.
+	content func(context.Context, tree.Entry, io.Writer) error
+	singly  bool // small contents, too
 
-	dirs  int
 	batch []place
 	held  int64 // bytes of the contents in batch
 }
@@ -45,69 +47,102 @@ type place struct {
 
 // Checkout writes a deploy's tree into a directory that does not exist yet: every byte is checked, and the directory
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty
-// directory.
+// directory. The directory to make it in must be one where nobody else can meddle (disk.OpenSafe), and stays open: what
+// happens to its path meanwhile changes nothing.
 func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
-	if d.Record == nil {
-		return c.noTreeError(d)
-	}
 	dir = filepath.Clean(dir)
-	if err := checkFree(dir); err != nil {
+	parent, err := openParent(dir)
+	if err != nil {
 		return err
 	}
-	scratch := filepath.Join(filepath.Dir(dir), ".refship-"+rand.Text())
-	if err := os.Mkdir(scratch, 0o777); err != nil {
+	defer parent.Close()
+	nodes := c.NewNodes()
+	top, err := nodes.root(ctx, d)
+	files := 0
+	if err == nil {
+		files, err = checkFits(ctx, nodes, top, filepath.Dir(dir))
+	}
+	if err != nil {
+		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
+	}
+	scratch := ".refship-" + rand.Text()
+	root, err := makeDir(parent, scratch)
+	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(scratch))
+			err = errors.Join(err, parent.RemoveAll(scratch))
 		}
 	}()
-	root, err := os.OpenRoot(scratch)
-	if err != nil {
-		return err
-	}
 	defer root.Close()
-	w := &checkout{chain: c, nodes: c.NewNodes(), root: root, tell: progress}
-	w.told = text.Progress{Step: "writing", FilesTotal: d.Record.Files}
-	if err := w.tree(ctx, d.Record.Root()); err != nil {
+	w := &checkout{
+		chain: c, nodes: nodes, root: root, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
+	}
+	w.told = text.Progress{Step: "writing", FilesTotal: files}
+	if err := w.tree(ctx, top); err != nil {
 		return fmt.Errorf("check out deploy %d: %w", d.ID, err)
 	}
-	if err := disk.SyncTree(scratch); err != nil {
+	if err := disk.SyncTree(root); err != nil {
 		return err
 	}
-	return disk.RenameNew(scratch, dir)
+	return disk.RenameNew(parent, scratch, filepath.Base(dir))
 }
 
-// checkFree refuses a directory that is there, or cannot be made.
-func checkFree(dir string) error {
-	_, err := os.Lstat(dir)
-	switch parent := filepath.Dir(dir); {
-	case err == nil:
-		return fault.New(fault.Failed, fmt.Sprintf("%q is there already", dir), "name a directory that does not exist yet")
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	default:
-		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			what := fmt.Sprintf("there is no directory %q to make %q in", parent, filepath.Base(dir))
-			return fault.New(fault.Failed, what, "make it first")
-		}
-		return nil
+// openParent opens the directory to make a directory in, which is refused if it is there, or cannot be made.
+func openParent(dir string) (*os.Root, error) {
+	path := filepath.Dir(dir)
+	parent, err := disk.OpenSafe(path)
+	at, wrong, unfit := disk.Unfit(err)
+	switch {
+	case unfit:
+		what := fmt.Sprintf("nothing is checked out into %q: it %s", at, wrong)
+		return nil, &fault.Error{Kind: fault.Refused, What: what, Cause: err}
+	case errors.Is(err, fs.ErrNotExist):
+		what := fmt.Sprintf("there is no directory %q to make %q in", path, filepath.Base(dir))
+		return nil, fault.New(fault.Failed, what, "make it first")
+	case err != nil:
+		return nil, err
 	}
+	if _, err = parent.Lstat(filepath.Base(dir)); err == nil || !filepath.IsLocal(filepath.Base(dir)) { // / and ..
+		err = fault.New(fault.Failed, fmt.Sprintf("%q is there already", dir), "name a directory that does not exist yet")
+	} else if errors.Is(err, fs.ErrNotExist) {
+		return parent, nil
+	}
+	return nil, errors.Join(err, parent.Close())
+}
+
+// makeDir makes a directory and opens that very one.
+func makeDir(parent *os.Root, name string) (*os.Root, error) {
+	if err := parent.Mkdir(name, 0o777); err != nil {
+		return nil, fmt.Errorf("make a directory in %q: %w", parent.Name(), err)
+	}
+	root, err := parent.OpenRoot(name)
+	if err != nil {
+		return nil, errors.Join(err, parent.Remove(name))
+	}
+	opened, err := root.Stat(".")
+	if err == nil {
+		made, missing := parent.Lstat(name) // a link's own
+		if err = missing; err == nil && !os.SameFile(made, opened) {
+			err = fmt.Errorf("%q in %q was replaced when it was made", name, parent.Name())
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close(), parent.RemoveAll(name))
+	}
+	return root, nil
 }
 
 // tree writes everything below the root, a level at a time, so that the nodes of a level are read together.
 func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 	for level := []place{{"", root}}; len(level) > 0; {
-		entries := make([]tree.Entry, len(level))
-		for i, p := range level {
-			entries[i] = p.entry
+		dirs := make([]*tree.Entry, len(level))
+		for i := range level {
+			dirs[i] = &level[i].entry
 		}
-		if err := w.nodes.loadVerified(ctx, entries); err != nil {
+		if err := w.nodes.loadVerified(ctx, dirs...); err != nil {
 			return err
-		}
-		if w.dirs += len(level); w.dirs > maxDirs {
-			return fmt.Errorf("more than %d directories", maxDirs)
 		}
 		var next []place
 		for _, p := range level {
@@ -132,8 +167,8 @@ func (w *checkout) entry(ctx context.Context, p place) error {
 		return w.root.Mkdir(p.path, 0o777)
 	case p.entry.Size > tree.ChunkSize && p.entry.Mode == filemode.Symlink:
 		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target cannot be so long")
-	case p.entry.Size > tree.ChunkSize:
-		content := func(f io.Writer) error { return w.chain.content(ctx, p.entry, f) }
+	case p.entry.Size > tree.ChunkSize || w.singly:
+		content := func(f io.Writer) error { return w.content(ctx, p.entry, f) }
 		if err := WriteFile(w.root, p.path, p.entry.Mode, content); err != nil {
 			return err
 		}
@@ -155,7 +190,7 @@ func (w *checkout) flush(ctx context.Context) error {
 	}
 	found, err := w.chain.readKeys(ctx, keys)
 	if err != nil {
-		return err
+		return fmt.Errorf("read contents: %w", err)
 	}
 	for i, p := range w.batch {
 		if err := w.small(p, keys[i], found[i]); err != nil {
@@ -168,7 +203,7 @@ func (w *checkout) flush(ctx context.Context) error {
 }
 
 func (w *checkout) small(p place, key string, found []KeyValue) error {
-	value, err := valueOf(key, found)
+	value, err := valueOf(key, p.entry.Size, found)
 	if err != nil {
 		return err
 	}

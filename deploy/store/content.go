@@ -14,10 +14,11 @@ import (
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
 // first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
 func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
-	if d.Record == nil {
-		return c.noTreeError(d)
+	n := c.NewNodes()
+	e, err := n.root(ctx, d)
+	if err == nil {
+		e, err = n.find(ctx, e, where)
 	}
-	e, err := c.NewNodes().find(ctx, d.Record.Root(), where)
 	if err != nil {
 		return fmt.Errorf("read deploy %d: %w", d.ID, err)
 	}
@@ -27,7 +28,15 @@ func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Wr
 	case filemode.Submodule:
 		return fmt.Errorf("read deploy %d: %q is a submodule at commit %s: its content is not deployed", d.ID, where, e.OID)
 	}
-	return c.content(ctx, e, w)
+	return c.contentOf(d)(ctx, e, w)
+}
+
+// contentOf gives what writes a file's content and checks it.
+func (c *Chain) contentOf(d *record.Deploy) func(context.Context, tree.Entry, io.Writer) error {
+	if d.Record == nil {
+		return c.foreignContent
+	}
+	return c.content
 }
 
 // chunksAtOnce is how many chunks of a content are read together.
@@ -44,11 +53,12 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 		}
 		found, err := c.readKeys(ctx, keys)
 		if err != nil {
-			return err
+			return fmt.Errorf("read contents: %w", err)
 		}
 		values := make([][]byte, len(keys))
 		for i, key := range keys {
-			if values[i], err = valueOf(key, found[i]); err != nil {
+			want := min(e.Size-(first+int64(i))*tree.ChunkSize, tree.ChunkSize)
+			if values[i], err = valueOf(key, want, found[i]); err != nil {
 				return err
 			}
 			_, _ = sum.Write(values[i]) // a hash never fails
@@ -67,7 +77,7 @@ func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
 	return nil
 }
 
-// readKeys reads contents, or parts of one, at most MaxQueries of them.
+// readKeys reads contents, nodes, or parts of one, at most MaxQueries of them.
 func (c *Chain) readKeys(ctx context.Context, keys []string) ([][]KeyValue, error) {
 	queries := make([]Query, len(keys))
 	for i, key := range keys {
@@ -75,15 +85,18 @@ func (c *Chain) readKeys(ctx context.Context, keys []string) ([][]KeyValue, erro
 	}
 	found, _, err := c.reader.Read(ctx, 0, queries)
 	if err != nil {
-		return nil, fmt.Errorf("read contents: %w", err)
+		return nil, err
 	}
 	return found, nil
 }
 
-// valueOf is the value of a key that must exist.
-func valueOf(key string, found []KeyValue) ([]byte, error) {
-	if len(found) == 0 {
+// valueOf is the value of a key that must exist, and of the size that the directory above names.
+func valueOf(key string, size int64, found []KeyValue) ([]byte, error) {
+	switch {
+	case len(found) == 0:
 		return nil, record.Corrupt(key, "it is missing")
+	case int64(len(found[0].Value)) != size:
+		return nil, record.Corrupt(key, fmt.Sprintf("%d bytes are there, %d were deployed", len(found[0].Value), size))
 	}
 	return found[0].Value, nil
 }

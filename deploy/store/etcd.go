@@ -26,11 +26,12 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 	ops := make([]clientv3.Op, len(queries))
 	for i, q := range queries {
 		opts := []clientv3.OpOption{clientv3.WithRev(revision)}
-		if q.Chunks {
-			opts = append(opts, clientv3.WithRange(q.Key+"0")) // '0' follows '/'
-		}
 		if q.NoValue {
 			opts = append(opts, clientv3.WithKeysOnly())
+		}
+		if q.Last > 0 {
+			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.Last)),
+				clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 		}
 		ops[i] = clientv3.OpGet(q.Key, opts...)
 	}

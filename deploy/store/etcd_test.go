@@ -24,13 +24,11 @@ func TestReadingEtcd(t *testing.T) {
 		revisions = append(revisions, resp.Header.Revision)
 	}
 	r := store.EtcdReader(client, "/n")
-	queries := []store.Query{{Key: "/n/a"}, {Key: "/n/a", Chunks: true}, {Key: "/n/b", Chunks: true}, {Key: "/n/a", NoValue: true}, {Key: "/n/c"}}
+	queries := []store.Query{{Key: "/n/a"}, {Key: "/n/b"}, {Key: "/n/b/0"}, {Key: "/n/a", NoValue: true}, {Key: "/n/c"}}
 	found, at, err := r.Read(t.Context(), 0, queries)
 	a := store.KeyValue{Key: "/n/a", Value: []byte("new"), Revision: revisions[1]}
 	want := [][]store.KeyValue{
-		{a}, {a, {Key: "/n/a/x", Value: []byte("below"), Revision: revisions[5]}},
-		{{Key: "/n/b/0", Revision: revisions[4]}, {Key: "/n/b/1", Value: []byte("one"), Revision: revisions[3]}},
-		{{Key: "/n/a", Revision: revisions[1]}}, nil,
+		{a}, nil, {{Key: "/n/b/0", Revision: revisions[4]}}, {{Key: "/n/a", Revision: revisions[1]}}, nil,
 	}
 	if diff := cmp.Diff(want, found); err != nil || at != revisions[5] || diff != "" {
 		t.Errorf("at %d, %v (-want +got):\n%s", at, err, diff)

@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"refship/deploy/record"
 )
 
-// Head reads the deploy with the highest id; nil if there is none yet. It costs two requests while the hint at
-// NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead of it.
+// Head reads the deploy with the highest id; nil if there is none yet, and fault.Corrupt if it is damaged. It costs two
+// requests while the hint at NS/refship/head is right, and a few more, by doubling steps, when another writer is ahead
+// of it.
 func (c *Chain) Head(ctx context.Context) (*record.Deploy, error) {
 	state, err := c.State(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case state.Head != nil && state.Head.Damage != nil:
+		return nil, state.Head.Damage
 	}
 	return state.Head, nil
 }
@@ -22,7 +27,7 @@ func (c *Chain) Head(ctx context.Context) (*record.Deploy, error) {
 // maxCompacted is how often a revision may be compacted between two requests: etcd compacts a few times an hour.
 const maxCompacted = 10
 
-// State reads head, hold and lock as of one revision.
+// State reads head, hold, lock and what the namespace holds, as of one revision. The head may be damaged.
 func (c *Chain) State(ctx context.Context) (*record.State, error) {
 	for try := 1; ; try++ {
 		state, hint, revision, err := c.marks(ctx)
@@ -32,6 +37,9 @@ func (c *Chain) State(ctx context.Context) (*record.State, error) {
 		state.Head, err = c.headAt(ctx, revision, hint)
 		switch {
 		case err == nil:
+			if !state.Stored.CountsTo(state.Head) {
+				state.Stored = nil
+			}
 			return state, nil
 		case !errors.Is(err, ErrCompacted) || try == maxCompacted:
 			return nil, err
@@ -39,9 +47,9 @@ func (c *Chain) State(ctx context.Context) (*record.State, error) {
 	}
 }
 
-// marks reads hold and lock, and a hint at the head's id (0: no idea), and tells the revision.
+// marks reads hold, lock and what is stored, and a hint at the head's id (0: no idea), and tells the revision.
 func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID, revision int64, err error) {
-	keys := []Query{{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}}
+	keys := []Query{{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}, {Key: c.Key("stored")}}
 	found, revision, err := c.reader.Read(ctx, 0, keys)
 	if err != nil {
 		return nil, 0, 0, c.headError(err)
@@ -49,13 +57,18 @@ func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID,
 	state = new(record.State)
 	if kv := found[0]; len(kv) > 0 {
 		n, _ := strconv.ParseUint(string(kv[0].Value), 10, 64) // an unreadable hint is no hint
-		hint = record.ID(n)
+		if hint = record.ID(n); hint > record.MaxID {
+			state.Beyond, hint = hint, 0
+		}
 	}
 	if kv := found[1]; len(kv) > 0 {
-		state.Hold = record.ParseHold(kv[0].Value)
+		state.Hold, state.HoldAt = record.ParseHold(kv[0].Value), kv[0].Revision
 	}
 	if kv := found[2]; len(kv) > 0 {
 		state.Lock = record.ParseHolder(kv[0].Value)
+	}
+	if kv := found[3]; len(kv) > 0 {
+		state.Stored = record.ParseStored(kv[0].Value)
 	}
 	return state, hint, revision, nil
 }
@@ -84,50 +97,72 @@ func (c *Chain) headAt(ctx context.Context, revision int64, hint record.ID) (*re
 // top reads deploy id (nil if it is not there; there is no deploy 0) and tells whether the next one exists.
 func (c *Chain) top(ctx context.Context, revision int64, id record.ID) (d *record.Deploy, next bool, err error) {
 	queries := c.askDeploy(nil, id)
-	for which := range record.KeyNames {
-		queries = append(queries, Query{Key: c.DeployKey(id+1, which), NoValue: true})
+	queries = c.askWhether(queries, id+1)
+	if id > 1 {
+		queries = c.askDeploy(queries, id-1)
 	}
 	found, _, err := c.reader.Read(ctx, revision, queries)
 	if err != nil {
 		return nil, false, c.headError(err)
 	}
-	above := found[record.NumKeys:]
-	if len(above[record.KeyRecord])+len(above[record.KeyPayload]) > 0 {
+	switch {
+	case id < record.MaxID && isThere(found[record.NumKeys:]):
 		return nil, true, nil
+	case id == 0:
+		return nil, false, nil
 	}
-	if id > 0 {
-		if d, err = c.parseDeploy(id, found); d == nil || err != nil {
-			return nil, false, err
-		}
-	}
-	for which, kv := range above {
-		if len(kv) > 0 {
-			return nil, false, record.Corrupt(c.DeployKey(id+1, which), "it is there without the deploy's record")
-		}
-	}
-	return d, false, nil
+	d, err = c.linkTop(ctx, id, found, found[2*record.NumKeys:])
+	return d, false, err
 }
 
-// maxProbes is how many ids are asked for together: two keys each.
-const maxProbes = MaxQueries / 2
+// askWhether appends the queries for whether a deploy exists; isThere reads the answers. Any of its keys will do: a
+// deploy whose record was deleted is a damaged one, and the next one comes after it.
+func (c *Chain) askWhether(queries []Query, id record.ID) []Query {
+	for which := range record.KeyNames {
+		queries = append(queries, Query{Key: c.DeployKey(id, which), NoValue: true})
+	}
+	return queries
+}
 
-// gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until one is missing, then halves.
+func isThere(found [][]KeyValue) bool {
+	return slices.ContainsFunc(found[:record.NumKeys], func(kv []KeyValue) bool { return len(kv) > 0 })
+}
+
+// linkTop makes a deploy of what was found, with what was found of the one below.
+func (c *Chain) linkTop(ctx context.Context, id record.ID, found, below [][]KeyValue) (*record.Deploy, error) {
+	d := c.parseDeploy(id, found)
+	if d == nil {
+		return nil, nil
+	}
+	deploys := []*record.Deploy{d}
+	if id > 1 {
+		deploys = append(deploys, c.parseDeploy(id-1, below))
+	}
+	w := &walk{chain: c}
+	w.add(deploys, id)
+	return w.linked(ctx)
+}
+
+// maxProbes is how many ids are asked for together.
+const maxProbes = MaxQueries / record.NumKeys
+
+// gallop finds the highest id, knowing that low exists: low+1, low+2, low+4 … until all are missing, then halves.
 func (c *Chain) gallop(ctx context.Context, revision int64, low record.ID) (record.ID, error) {
 	var ids []record.ID
-	for step := record.ID(1); len(ids) < maxProbes-1 && low+step > low; step *= 2 {
+	for step := record.ID(1); len(ids) < maxProbes-1 && low+step <= record.MaxID; step *= 2 {
 		ids = append(ids, low+step)
 	}
 	there, err := c.probe(ctx, revision, ids)
 	if err != nil {
 		return 0, err
 	}
-	high := low + 1 // missing, in the end
-	for i, id := range ids {
-		if !there[i] {
-			high = id
+	high := low + 1                           // missing, in the end, if ids is empty or all of them are there
+	for i, id := range slices.Backward(ids) { // a missing one may be a gap
+		if there[i] {
+			low = id
 			break
 		}
-		low = id
+		high = id
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
@@ -146,11 +181,9 @@ func (c *Chain) gallop(ctx context.Context, revision int64, low record.ID) (reco
 
 // probe tells which deploys exist at a revision.
 func (c *Chain) probe(ctx context.Context, revision int64, ids []record.ID) ([]bool, error) {
-	queries := make([]Query, 0, 2*len(ids))
+	var queries []Query
 	for _, id := range ids {
-		for _, which := range []int{record.KeyRecord, record.KeyPayload} {
-			queries = append(queries, Query{Key: c.DeployKey(id, which), NoValue: true})
-		}
+		queries = c.askWhether(queries, id)
 	}
 	found, _, err := c.reader.Read(ctx, revision, queries)
 	if err != nil {
@@ -158,7 +191,7 @@ func (c *Chain) probe(ctx context.Context, revision int64, ids []record.ID) ([]b
 	}
 	there := make([]bool, len(ids))
 	for i := range ids {
-		there[i] = len(found[2*i])+len(found[2*i+1]) > 0
+		there[i] = isThere(found[i*record.NumKeys:])
 	}
 	return there, nil
 }

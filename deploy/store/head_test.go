@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,7 +50,8 @@ func TestHeadOfEveryLengthWithEveryHint(t *testing.T) {
 				t.Errorf("%d deploys, hint %d: head %d in %d reads", length, hint, id, reads)
 			}
 		}
-		for _, hint := range []string{"", "garbage", "-1", "1e3", "18446744073709551615", "18446744073709551616", "9223372036854775807", " 1"} {
+		for _, hint := range []string{"", "garbage", "-1", "1e3", "18446744073709551615", "18446744073709551616",
+			"9223372036854775807", " 1"} {
 			b.keys[own+"head"] = hint
 			if id, reads := b.head(t); int(id) != length || reads > 12 {
 				t.Errorf("%d deploys, hint %q: head %d in %d reads", length, hint, id, reads)
@@ -80,7 +82,7 @@ func TestHeadOfALongChainCostsTwoReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.reads = 0
-	d, err := chain.NewestRecord(t.Context(), head)
+	d, _, err := chain.NewestRecord(t.Context(), head)
 	if err != nil || d == nil || d.ID != 1 || b.reads > 100 {
 		t.Errorf("newest record %+v in %d reads, %v", d, b.reads, err)
 	}
@@ -125,10 +127,84 @@ func TestLogTellsTheNewestFirst(t *testing.T) {
 			t.Errorf("log of %d (-want +got):\n%s", limit, diff)
 		}
 	}
-	delete(b.keys, namespace+"/deploy/20/payload")
-	b.keys[own+"head"] = "70"
-	err := chain.Log(t.Context(), 0, func(*record.Deploy) error { return nil })
-	if want := "verify " + namespace + "/deploy/20/record: the deploy is missing, a later one is there"; !fault.Is(err, fault.Corrupt) || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+}
+
+// Deploys that are missing below the head are damage of their own, and those around them are told all the same.
+func TestLogTellsWhatIsMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		missing   []int  // of 70 deploys, the lowest and the highest
+		hint      string // at the head
+		wantHead  int
+		wantLines int
+	}{
+		"one":                  {missing: []int{20, 20}, hint: "70", wantHead: 70, wantLines: 70},
+		"a batch and more":     {missing: []int{10, 60}, hint: "70", wantHead: 70, wantLines: 70},
+		"all but the newest":   {missing: []int{1, 69}, hint: "70", wantHead: 70, wantLines: 70},
+		"one, and the hint":    {missing: []int{3, 3}, wantHead: 70, wantLines: 70},
+		"some, and the hint":   {missing: []int{30, 40}, wantHead: 70, wantLines: 70},
+		"the newest":           {missing: []int{70, 70}, hint: "70", wantHead: 69, wantLines: 69},
+		"one of a lagging one": {missing: []int{20, 20}, hint: "18", wantHead: 70, wantLines: 70},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBundle()
+			chain := store.New(b, namespace)
+			for id := 1; id <= 70; id++ {
+				if id < c.missing[0] || id > c.missing[1] {
+					b.foreign(id)
+				}
+			}
+			if c.hint != "" {
+				b.keys[own+"head"] = c.hint
+			}
+			if id, _ := b.head(t); int(id) != c.wantHead {
+				t.Errorf("head %d, want %d", id, c.wantHead)
+			}
+			next := record.ID(c.wantHead)
+			err := chain.Log(t.Context(), 0, func(d *record.Deploy) error {
+				missing := int(d.ID) >= c.missing[0] && int(d.ID) <= c.missing[1]
+				if d.ID != next || (d.Damage != nil) != missing || missing != d.IsMissing() {
+					t.Errorf("deploy %d, want %d: missing %t, %v", d.ID, next, d.IsMissing(), d.Damage)
+				}
+				next--
+				return nil
+			})
+			if lines := c.wantHead - int(next); err != nil || lines != c.wantLines {
+				t.Errorf("%d deploys, %v", lines, err)
+			}
+			want := store.ErrNotFound.Error()
+			if c.missing[1] < c.wantHead {
+				want = fmt.Sprintf("verify %s/deploy/%d/record: deploy %[2]d is missing, a later one is there", namespace,
+					c.missing[0])
+			}
+			if _, err := chain.Get(t.Context(), record.ID(c.missing[0])); err == nil || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// An id far above all others is put easily: nobody counts down to the others.
+func TestAGapIsWalkedSoFar(t *testing.T) {
+	b := newBundle()
+	chain := store.New(b, namespace)
+	b.deploy(t, chain, 1, 0, dir{})
+	const far = 1 << 50
+	b.foreign(far)
+	b.keys[own+"head"] = fmt.Sprint(far)
+	head, err := chain.Head(t.Context())
+	if err != nil || head.ID != far {
+		t.Fatal(head, err)
+	}
+	b.reads = 0
+	newest, damaged, err := chain.NewestRecord(t.Context(), head)
+	if err != nil || newest != nil || damaged == nil || damaged.ID != far-1 || b.reads > 40 {
+		t.Errorf("newest record %+v, damaged %+v, in %d reads, %v", newest, damaged, b.reads, err)
+	}
+	lines := 0
+	err = chain.Log(t.Context(), 0, func(*record.Deploy) error { lines++; return nil })
+	if !fault.Is(err, fault.Corrupt) ||
+		!strings.Contains(err.Error(), "deploys are missing; what is below was not read") ||
+		lines < 1000 || lines > 1100 {
+		t.Errorf("%d deploys, %v", lines, err)
 	}
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"strconv"
 
 	"refship/deploy/record"
@@ -28,12 +30,17 @@ func (c *Chain) ContentKey(sum tree.SHA256) string {
 }
 
 // ChunkKeys are the keys that hold a value of a size: the key itself, or key/0, key/1 … if it is cut.
-func ChunkKeys(key string, size int64) []string {
-	keys := make([]string, chunkCount(size))
-	for i := range keys {
-		keys[i] = chunkKey(key, size, int64(i))
+func ChunkKeys(key string, size int64) []string { return slices.Collect(Chunks(key, size)) }
+
+// Chunks are ChunkKeys, one after the other: a size that is only claimed makes no long list.
+func Chunks(key string, size int64) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range chunkCount(size) {
+			if !yield(chunkKey(key, size, i)) {
+				return
+			}
+		}
 	}
-	return keys
 }
 
 // chunkCount is how many keys hold a value of a size.

@@ -13,11 +13,6 @@ import (
 	"refship/deploy/tree"
 )
 
-// noTreeError says that a deploy has no tree to read: it is foreign.
-func (c *Chain) noTreeError(d *record.Deploy) error {
-	return fmt.Errorf("read deploy %d of %s: it is foreign, another writer's: refship reads no tree of it", d.ID, c.ns)
-}
-
 // ReasonNoPath: the deploy has nothing at a path.
 const ReasonNoPath fault.Reason = "path-not-in-deploy"
 
@@ -45,7 +40,7 @@ func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 		if at.Mode != dirMode {
 			return at, noPath(where, fmt.Sprintf("%q is no directory", done))
 		}
-		if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
+		if err := n.loadVerified(ctx, &at); err != nil {
 			return at, err
 		}
 		entries := n.Node(at.OID).Entries
@@ -64,12 +59,12 @@ func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 func (c *Chain) List(
 	ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error,
 ) error {
-	if d.Record == nil {
-		return c.noTreeError(d)
-	}
 	n := c.NewNodes()
 	where, asDir := strings.CutSuffix(where, "/")
-	at, err := n.find(ctx, d.Record.Root(), where)
+	at, err := n.root(ctx, d)
+	if err == nil {
+		at, err = n.find(ctx, at, where)
+	}
 	if err != nil {
 		return fmt.Errorf("list deploy %d: %w", d.ID, err)
 	}
@@ -79,12 +74,14 @@ func (c *Chain) List(
 	case at.Mode != dirMode:
 		return fn(where, at)
 	}
-	if err := n.loadVerified(ctx, []tree.Entry{at}); err != nil {
+	if err := n.loadVerified(ctx, &at); err != nil {
 		return err
 	}
 	if recursive { // what differs from nothing
-		dirs := 1
-		return n.diffSorted(ctx, pair{path: where, new: at}, &dirs, func(c Change) error { return fn(c.Path, *c.New) })
+		if _, err := n.Tally(ctx, tree.Entry{}, at); err != nil {
+			return fmt.Errorf("list deploy %d: %w", d.ID, err)
+		}
+		return n.Diff(ctx, tree.Entry{}, at, func(c Change) error { return fn(path.Join(where, c.Path), *c.New) })
 	}
 	for _, e := range n.Node(at.OID).Entries {
 		if err := fn(path.Join(where, e.Name), e); err != nil {

@@ -10,16 +10,16 @@ import (
 // Reader reads the keys of chains: those in an etcd, or those in anything else that has them, such as a bundle.
 type Reader interface {
 	// Read gives what each query finds, all of it as of one revision: the given one, or the newest if that is 0. It
-	// also gives that revision. A query finds its key, if that exists, and then its chunks, sorted by key. There are
-	// at most MaxQueries. ErrCompacted says that the revision can no longer be read.
+	// also gives that revision. A query finds its key, if that exists, or its keys. There are at most MaxQueries.
+	// ErrCompacted says that the revision can no longer be read.
 	Read(ctx context.Context, revision int64, queries []Query) (found [][]KeyValue, at int64, err error)
 }
 
-// Query asks a Reader for a key.
+// Query asks a Reader for a key, or for a few keys that begin alike.
 type Query struct {
 	Key     string
-	Chunks  bool // and for its chunks: Key/0, Key/1 …
 	NoValue bool // only for the revision
+	Last    int  // 0: for Key itself; else for the last so many of all keys that begin with it, from the last one down
 }
 
 // KeyValue is a key that a Reader has found.

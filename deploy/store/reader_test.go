@@ -51,7 +51,8 @@ func TestReader(t *testing.T) {
 	defer client.Close()
 	hash := record.Hash(strings.Repeat("1", 40))
 	d, err := record.NewDeploy(&record.Record{
-		Format: record.Format, ID: 1, Kind: record.KindPush, Hash: hash, Tree: hash.OID(),
+		Format: record.Format, Namespace: "/refship/config", Chain: "00112233445566778899aabbccddeeff", ID: 1,
+		Undone: []record.Undone{}, Kind: record.KindPush, Hash: hash, Tree: hash.OID(),
 		TreeSHA256: tree.SHA256{3}, Frontend: record.Files, Time: time.Unix(0, 0).UTC(),
 	}, nil)
 	if err != nil {

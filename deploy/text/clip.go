@@ -1,12 +1,14 @@
 package text
 
-// maxClip is how many bytes Clip keeps.
-const maxClip = 120
+import "strings"
 
 // Clip shortens what a message quotes from outside.
-func Clip(s string) string {
-	if len(s) > maxClip {
-		return s[:maxClip] + "…"
+func Clip(s string) string { return Shorten(s, 120) }
+
+// Shorten cuts a text to so many bytes, whole characters only, and an ellipsis.
+func Shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

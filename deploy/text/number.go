@@ -2,9 +2,12 @@ package text
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Size writes a number of bytes for reading: "712 B", "3.1 KiB", "8 GiB".
@@ -18,6 +21,24 @@ func Size(n int64) string {
 		value, units = value/unit, units[1:]
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + units[:1] + "iB"
+}
+
+// Free writes what is free on a disk, and how much of that is for others: "2 GiB are free", "2 GiB are free, 1 GiB of
+// them for other pushes".
+func Free(free, others int64) string {
+	if others == 0 {
+		return Size(free) + " are free"
+	}
+	return Size(free) + " are free, " + Size(others) + " of them for other pushes"
+}
+
+// ParseSize reads a number of bytes from 1, with or without a unit: KiB, MiB, GiB, or KB, MB, GB of powers of ten.
+func ParseSize(s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return 0, fmt.Errorf("%q is not a size above 0, such as 100MiB, 1GiB or 1048576", s)
+	}
+	return int64(n), nil
 }
 
 // ExactSize writes a number of bytes for reading, and to the byte where that may round: "712 B", "3.1 KiB (3174
@@ -40,10 +61,15 @@ func Plural(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// Age writes how long ago something was: "just now", "12 minutes ago", "yesterday".
+// Age writes how long ago something was: "just now", "12 minutes ago", "yesterday"; of a later time "in 3 years".
 func Age(d time.Duration) string {
+	d = max(d, -math.MaxInt64) // so that -d is not negative
 	days := int(d.Hours() / 24)
 	switch {
+	case d <= -24*time.Hour && d > -48*time.Hour:
+		return "in 1 day"
+	case d <= -time.Minute:
+		return "in " + strings.TrimSuffix(Age(-d), " ago")
 	case d < 10*time.Second:
 		return "just now"
 	case d < time.Minute:
@@ -70,11 +96,16 @@ func Took(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// FirstFew lists names, but not more than five: "a, b", "a, b, c, d, e, …".
-func FirstFew(names []string) string {
-	const few = 5
-	if len(names) > few {
-		return strings.Join(names[:few], ", ") + ", …"
+// More stands for so many lines that are not shown: "… and 3 more".
+func More(n int) string { return fmt.Sprintf("… and %d more", n) }
+
+// First lists names, but not more than so many: "a, b", "a, b, c and 3 more".
+func First(most int, names []string) string {
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
 	}
 	return strings.Join(names, ", ")
 }
+
+// FirstFew is First of five.
+func FirstFew(names []string) string { return First(5, names) }

@@ -18,19 +18,20 @@ import (
 const MaxLink = 4095
 
 // Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without
-// git and its settings. It holds names, oids and places, and no contents: Blobs reads those again, and gives only
-// what still has its oid. It may be used from many goroutines.
+// git and its settings; or made in memory. The former holds names, oids and places, and no contents: Blobs reads those again,
+// and gives only what still has its oid. It may be used from many goroutines.
 type Directory struct {
-	Name      string   // the last element of the directory's absolute path
+	Name      string   // the last element of the directory's absolute path, or of the file's
+	IsFile    bool     // it was made of one file (MakeDirectory)
 	Files     int      // files and links
 	Bytes     int64    // in them
-	Empty     []string // directories without files, which no tree has: the outermost ones, sorted
 	Unmatched []string // exclude patterns that matched nothing, in their order
 
 	dir    string // absolute, without links
 	root   OID
 	trees  map[OID][]Entry
 	places map[OID]place
+	made   map[OID][]byte // contents, if the directory is in memory; else nil
 }
 
 // place is where a blob lies.
@@ -79,7 +80,6 @@ func ReadDirectory(
 	}
 	d.root = top
 	d.Unmatched = rules.unused()
-	slices.Sort(d.Empty)
 	return d, nil
 }
 
@@ -89,14 +89,31 @@ func openRoot(dir string) (*os.File, error) { return openAt(unix.AT_FDCWD, dir, 
 // Root is the tree's oid.
 func (d *Directory) Root() OID { return d.root }
 
-// Tree gives a tree's entries, in git's order and without sizes and sha256s. They must not be changed. The error wraps
+// Tree gives a tree's entries, in git's order and without sizes and sha256s; they are the caller's. The error wraps
 // ErrNotFound if no directory has this oid.
 func (d *Directory) Tree(oid OID) ([]Entry, error) {
 	entries, ok := d.trees[oid]
 	if !ok {
 		return nil, fmt.Errorf("read tree %s: %w", oid, ErrNotFound)
 	}
-	return entries, nil
+	return slices.Clone(entries), nil
+}
+
+// Trees calls fn with what Tree gives for each oid, in order. fn's error ends it.
+func (d *Directory) Trees(ctx context.Context, oids []OID, fn func(i int, entries []Entry) error) error {
+	for i, oid := range oids {
+		if ctx.Err() != nil {
+			return fmt.Errorf("read directory %s: %w", d.dir, context.Cause(ctx))
+		}
+		entries, err := d.Tree(oid)
+		if err == nil {
+			err = fn(i, entries)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Blobs reads files again: fn is called once for each oid, in order, and need not read all of content, which is good
@@ -106,6 +123,9 @@ func (d *Directory) Tree(oid OID) ([]Entry, error) {
 func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
 	if len(oids) == 0 {
 		return nil
+	}
+	if d.made != nil {
+		return d.madeBlobs(ctx, oids, fn)
 	}
 	root, err := openRoot(d.dir)
 	if err != nil {

@@ -136,9 +136,8 @@ func TestDirectoryIsWhatGitMakesOfIt(t *testing.T) {
 	})
 	d, g := read(t, dir), fixture.NewRepository(t)
 	same(t, g, d, writeTree(g, dir))
-	if diff := cmp.Diff([]string{"copy/none", "none"}, d.Empty); diff != "" || d.Unmatched != nil ||
-		d.Name != filepath.Base(dir) {
-		t.Errorf("empty (-want +got):\n%s, unmatched %q, name %q", diff, d.Unmatched, d.Name)
+	if d.Unmatched != nil || d.Name != filepath.Base(dir) {
+		t.Errorf("unmatched %q, name %q", d.Unmatched, d.Name)
 	}
 	link := filepath.Join(t.TempDir(), "current")
 	if err := os.Symlink(dir, link); err != nil {
@@ -199,8 +198,8 @@ func TestEmptyDirectory(t *testing.T) {
 		d.Files != 0 {
 		t.Errorf("tree %s, %v, %v", d.Root(), entries, err)
 	}
-	if diff := cmp.Diff([][]string{{"a"}, {"*.log", "nothing"}}, [][]string{d.Empty, d.Unmatched}); diff != "" {
-		t.Errorf("empty, unmatched (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"*.log", "nothing"}, d.Unmatched); diff != "" {
+		t.Errorf("unmatched (-want +got):\n%s", diff)
 	}
 	if _, err := d.Tree(fixture.OID(strings.Repeat("ab", 20))); !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a tree that is not there: %v", err)
@@ -212,9 +211,9 @@ func TestEmptyDirectory(t *testing.T) {
 }
 
 // refused reads a directory that is refused, and gives its remedy and the error.
-func refused(t *testing.T, dir string, exclude ...string) (remedy string, err error) {
+func refused(t *testing.T, dir string) (remedy string, err error) {
 	t.Helper()
-	_, err = tree.ReadDirectory(t.Context(), dir, exclude, func(int, int64) {})
+	_, err = tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
 	if !fault.Is(err, fault.Refused) {
 		t.Fatalf("error is %T %v", err, err)
 	}

@@ -115,7 +115,7 @@ func rawTree(entries []Entry) []byte {
 // sha256s are not in it.
 func ParseTree(raw []byte, width int) ([]Entry, error) {
 	rest := string(raw)
-	entries := make([]Entry, 0, len(raw)/(len("100644 ")+10+1+width))
+	entries := make([]Entry, 0, countRaw(rest, width))
 	for rest != "" {
 		mode, after, _ := strings.Cut(rest, " ")
 		name, after, ok := strings.Cut(after, "\x00")
@@ -131,6 +131,18 @@ func ParseTree(raw []byte, width int) ([]Entry, error) {
 		rest = after[width:]
 	}
 	return entries, checkEntries(entries)
+}
+
+// countRaw counts the entries of a git tree: growing a slice of them would take twice the memory.
+func countRaw(raw string, width int) (n int) {
+	for {
+		end := strings.IndexByte(raw, 0)
+		if end < 0 || len(raw)-end-1 < width {
+			return n
+		}
+		n++
+		raw = raw[end+1+width:]
+	}
 }
 
 // CheckName refuses names that cannot be one element of a path, and ".git" in any ASCII case, which would make a

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +13,13 @@ import (
 
 // ChunkSize is the size in bytes of every chunk but the last of a content or node that is longer than it.
 const ChunkSize = 1 << 20
+
+const (
+	// MaxTree is the size in bytes of the largest git tree that is read.
+	MaxTree = 16 << 20
+	// MaxNode is more than the size in bytes of the node of any such tree: an entry of 28 bytes there has 134 here.
+	MaxNode = 5 * MaxTree
+)
 
 // Entry is one entry of a directory.
 type Entry struct {
@@ -56,11 +64,27 @@ func (n *Node) Text() []byte {
 	return b
 }
 
+// minEntry is the length of the shortest entry's text, a submodule's with a name of one byte.
+const minEntry = len("160000 ") + 2*20 + len(" - -\tn\x00")
+
+// countEntries tells how many entries a node's text has at most, without reading them.
+func countEntries(text []byte) int { return min(bytes.Count(text, []byte{0}), len(text)/minEntry) }
+
+// EntryMemory is what an Entry takes in memory without its name, in bytes.
+const EntryMemory = 104
+
+// NodeMemory tells how much memory a Node takes at most that ParseNode makes of a text, in bytes, without reading it.
+func NodeMemory(text []byte) int64 {
+	n := countEntries(text)
+	return int64(n)*EntryMemory + int64(len(text)-n*(minEntry-1))
+}
+
 // ParseNode reads what Text writes of a node that Check accepts, and refuses everything else, so that a node has one
 // text only. Its errors name the entry.
 func ParseNode(text []byte) (*Node, error) {
 	rest := string(text)
-	n := &Node{Entries: make([]Entry, 0, strings.Count(rest, "\x00"))}
+	n := &Node{Entries: make([]Entry, 0, countEntries(text))}
+	names := 0
 	for rest != "" {
 		line, after, ok := strings.Cut(rest, "\x00")
 		if !ok {
@@ -71,12 +95,29 @@ func ParseNode(text []byte) (*Node, error) {
 			return nil, fmt.Errorf("parse node: entry %d: %w", len(n.Entries)+1, err)
 		}
 		n.Entries = append(n.Entries, e)
+		names += len(e.Name)
 		rest = after
 	}
 	if err := n.Check(); err != nil {
 		return nil, fmt.Errorf("parse node: %w", err)
 	}
+	n.packNames(names)
 	return n, nil
+}
+
+// packNames puts the names, of a length together, into a string of their own: as parts of the text they would keep all
+// of it in memory.
+func (n *Node) packNames(length int) {
+	var names strings.Builder
+	names.Grow(length)
+	for i := range n.Entries {
+		names.WriteString(n.Entries[i].Name)
+	}
+	packed := names.String()
+	for i := range n.Entries {
+		e := &n.Entries[i]
+		e.Name, packed = packed[:len(e.Name)], packed[len(e.Name):]
+	}
 }
 
 // parseEntry reads one entry's text without the NUL. Mode and name are left to Check.

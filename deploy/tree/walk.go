@@ -59,7 +59,6 @@ func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
 	if err != nil {
 		return OID{}, false, err
 	}
-	empty := len(w.Empty)
 	for _, name := range dirs {
 		below, some, err := w.walk(path.Join(where, name))
 		if err != nil {
@@ -70,7 +69,6 @@ func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
 		}
 	}
 	if len(entries) == 0 && where != "" {
-		w.Empty = append(w.Empty[:empty], where) // in place of those below it
 		return OID{}, false, nil
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return compareEntries(a.Name, a.Mode, b.Name, b.Mode) })

@@ -2,6 +2,7 @@ package repos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,11 +33,8 @@ func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Targ
 		return nil, err
 	}
 	defer unlock()
-	if _, err := os.Lstat(r.path(name)); err == nil {
-		return nil, &fault.Error{
-			Kind: fault.Failed, What: fmt.Sprintf("repository %s exists already", name),
-			Reason: ReasonExists, About: []string{name},
-		}
+	if err := r.checkFree(name); err != nil {
+		return nil, err
 	}
 	if err := r.checkNamespaces(name, targets, ""); err != nil {
 		return nil, err
@@ -79,6 +77,11 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 	if err != nil {
 		return err
 	}
+	removed, err := filepath.Glob(filepath.Join(globEscape(parent), removing+"*"))
+	if err != nil {
+		return err
+	}
+	stale = append(stale, removed...)
 	for _, s := range stale {
 		if err := os.RemoveAll(s); err != nil {
 			return err
@@ -92,7 +95,11 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 	if err := fill(ctx, tmp, name, ref, targets); err != nil {
 		return err
 	}
-	if err := disk.SyncTree(tmp); err != nil {
+	made, err := os.OpenRoot(tmp)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(disk.SyncTree(made), made.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, dst); err != nil {
@@ -109,8 +116,10 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 }
 
 func fill(ctx context.Context, dir, name, ref string, targets []target.Target) error {
-	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
-		"--initial-branch="+strings.TrimPrefix(ref, "refs/heads/"))
+	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--initial-branch=main")
+	if err == nil {
+		err = git.PointHead(ctx, dir, ref) // which git init does not take every name for
+	}
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,13 @@
 //	config.git/              repository config
 //	team/config.git/         repository team/config
 //	team/.new-123/           a repository that is being made
+//	team/.removed-123/       one that is being removed
 //
 // # Invariants
 //
 //   - A repository appears whole or not at all: it is made beside its place, synced, and renamed. What a process that
 //     died left unfinished is removed by the next one that makes a repository there.
+//   - It is renamed and removed by one rename(2), while nothing uses it: whatever moves its refs holds [Dir.Use].
 //   - No target's namespace overlaps that of another target, of all repositories together. Where the targets of one
 //     repository cannot be read, no namespace is given away.
 //   - A symbolic link is not followed: it could lead out of Path, or give a repository two names.
@@ -28,5 +30,6 @@
 // # Concurrency
 //
 // A [Dir] is a value without state. All its methods may be called from several goroutines and several processes.
-// Changes take turns by a lock on Path/.lock; reading takes no lock.
+// Changes take turns by a lock on Path/.lock; reading takes no lock. [Dir.Use] is a shared flock on the repository's
+// directory, which [Dir.Rename] and [Dir.Remove] take alone, after Path/.lock.
 package repos

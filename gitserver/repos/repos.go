@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/hooks/target"
@@ -24,9 +25,10 @@ type Dir struct {
 
 // Repository is one of them.
 type Repository struct {
-	Name    string
-	Dir     string
-	Targets []target.Target // sorted by name
+	Name     string
+	Dir      string
+	Targets  []target.Target // sorted by name
+	Settings target.Settings // of all targets
 }
 
 // AllTargets are the targets of repositories, one after the other.
@@ -87,11 +89,11 @@ func (r Dir) Find(name string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := target.ReadTargets(dir)
+	config, err := target.Read(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read targets of repository %s: %w", name, err)
 	}
-	return &Repository{Name: name, Dir: dir, Targets: targets}, nil
+	return &Repository{Name: name, Dir: dir, Targets: config.Targets, Settings: config.Settings}, nil
 }
 
 // Locate gives the directory of a repository without reading its targets.
@@ -113,7 +115,7 @@ func (r Dir) Locate(name string) (string, error) {
 			return "", unknownError(name)
 		}
 	}
-	if !isRepository(p) {
+	if !git.IsDir(p) {
 		return "", unknownError(name)
 	}
 	return p, nil
@@ -142,7 +144,7 @@ func (r Dir) Names() ([]string, error) {
 		if !isGit {
 			return nil
 		}
-		if isRepository(p) {
+		if git.IsDir(p) {
 			names = append(names, base)
 		}
 		return fs.SkipDir
@@ -154,29 +156,19 @@ func (r Dir) Names() ([]string, error) {
 	return names, nil
 }
 
-// isRepository is git's own test (is_git_directory in setup.c), without looking into the files.
-func isRepository(dir string) bool {
-	for _, n := range []string{"HEAD", "objects", "refs"} {
-		if _, err := os.Lstat(filepath.Join(dir, n)); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// UsesSHA256 tells whether the repository at dir names its objects by SHA-256, which refship does not serve.
-func UsesSHA256(ctx context.Context, dir string) (bool, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config"))
+// CheckFormat refuses a repository of that name at dir whose objects are not named by SHA-1.
+func CheckFormat(ctx context.Context, name, dir string) error {
+	config, err := disk.ReadFile(filepath.Join(dir, "config"), target.MaxConfig)
 	if err != nil {
-		return false, fmt.Errorf("read repository config: %w", err)
+		return fmt.Errorf("read repository config: %w", err)
 	}
 	// Starting git takes longer than all the rest of a session's beginning, so it is asked only where it can say yes.
 	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
-		return false, nil
+		return nil
 	}
 	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
 	if err != nil {
-		return false, err
+		return err
 	}
-	return strings.TrimSpace(string(out)) != "sha1", nil
+	return git.CheckFormat(name, strings.TrimSpace(string(out)))
 }

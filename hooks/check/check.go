@@ -21,10 +21,10 @@ import (
 const (
 	// atOnce is how many checks run at a time.
 	atOnce = 4
-	// DefaultLimit is how long a check may take where Config.Limit is 0.
-	DefaultLimit = 5 * time.Minute
-	// DefaultGrace is how long a check that is told to end may take to end where Config.Grace is 0.
-	DefaultGrace = 5 * time.Second
+	// defaultLimit is how long a check may take where Config.Limit is 0.
+	defaultLimit = 5 * time.Minute
+	// defaultGrace is how long a check that is told to end may take to end where Config.Grace is 0.
+	defaultGrace = 5 * time.Second
 )
 
 // ReasonTooSlow: the check took longer than the limit, which the program may raise.
@@ -34,8 +34,8 @@ const ReasonTooSlow fault.Reason = "check-too-slow"
 type Config struct {
 	Dir    string                      // where scratch directories are made
 	Shared func() (fs.FileMode, error) // the mode of Dir if other processes use it; nil: none does
-	Limit  time.Duration               // how long a check may take; 0: DefaultLimit
-	Grace  time.Duration               // how long a check that is told to end may take to end; 0: DefaultGrace
+	Limit  time.Duration               // how long a check may take; 0: defaultLimit
+	Grace  time.Duration               // how long a check that is told to end may take to end; 0: defaultGrace
 	Every  time.Duration               // how often a check that says nothing is told to run still
 	Log    *slog.Logger
 }
@@ -49,10 +49,10 @@ type Runner struct {
 // NewRunner makes a Runner. It makes no directory yet.
 func NewRunner(cfg Config) *Runner {
 	if cfg.Limit == 0 {
-		cfg.Limit = DefaultLimit
+		cfg.Limit = defaultLimit
 	}
 	if cfg.Grace == 0 {
-		cfg.Grace = DefaultGrace
+		cfg.Grace = defaultGrace
 	}
 	return &Runner{cfg: cfg, turns: semaphore.NewWeighted(atOnce)}
 }
@@ -64,7 +64,7 @@ type Check struct {
 	Env     []string // NAME=VALUE, beside what every check has
 	// WriteTree writes the tree into an empty directory, at most limit bytes of it.
 	WriteTree func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error
-	Say       func(line string) // tells the pusher a line
+	Tell      func(line string) // tells the pusher a line
 	// During runs a step, and tells the pusher that it goes on.
 	During func(step string, fn func(progress func(text.Progress)) error) error
 }
@@ -83,7 +83,7 @@ func (r *Runner) Run(ctx context.Context, c *Check) error {
 	if err := r.run(ctx, c); err != nil {
 		return err
 	}
-	c.Say("the check passed in " + text.Took(time.Since(start)))
+	c.Tell("the check passed in " + text.Took(time.Since(start)))
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (r *Runner) run(ctx context.Context, c *Check) error {
 	if err := c.writeTree(ctx, d); err != nil {
 		return err
 	}
-	c.Say("running the check of target " + c.Target)
+	c.Tell("running the check of target " + c.Target)
 	command, err := startCommand(c.Command, d.tree(), append(d.env(), c.Env...), homesBelow(d.dir))
 	if err != nil {
 		return &fault.Error{
@@ -110,7 +110,7 @@ func (r *Runner) run(ctx context.Context, c *Check) error {
 			Cause:  err,
 		}
 	}
-	return r.judge(ctx, c.Target, command.watch(ctx, r.cfg.Limit, r.cfg.Grace, r.cfg.Every, c.Say))
+	return r.judge(ctx, c.Target, command.watch(ctx, r.cfg.Limit, r.cfg.Grace, r.cfg.Every, c.Tell))
 }
 
 func (c *Check) writeTree(ctx context.Context, d scratch) error {

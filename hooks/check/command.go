@@ -97,8 +97,8 @@ func (c *command) signal(sig syscall.Signal) {
 
 // watch tells what the command writes until it has ended, and ends it when ctx or its time does. Whatever it left
 // running is killed then. The error is the command's own, or the cause of its end.
-func (c *command) watch(ctx context.Context, limit, grace, every time.Duration, say func(string)) error {
-	out := &output{say: say, since: time.Now()}
+func (c *command) watch(ctx context.Context, limit, grace, every time.Duration, tell func(string)) error {
+	out := &output{tell: tell, since: time.Now()}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	timer := time.NewTimer(limit)
@@ -151,7 +151,7 @@ func (c *command) finish(out *output) error {
 	out.end()
 	_ = c.output.Close() // it was read
 	if strays != nil {
-		out.say("warning: the check left something running: " + strays.Error())
+		out.tell("warning: the check left something running: " + strays.Error())
 	}
 	return err
 }
@@ -181,7 +181,7 @@ func readLines(r io.Reader, each func(string)) {
 
 // output tells a check's output, and keeps it in bounds.
 type output struct {
-	say    func(string)
+	tell   func(string)
 	since  time.Time
 	told   bool     // something was, since the last tick
 	lines  int      // so far
@@ -192,12 +192,12 @@ type output struct {
 func (o *output) line(said string) {
 	said = "| " + text.Printable(strings.ReplaceAll(said, "\t", "    "))
 	if o.lines++; o.lines <= maxLines {
-		o.say(said)
+		o.tell(said)
 		o.told = true
 		return
 	}
 	if o.lines == maxLines+1 {
-		o.say(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxLines,
+		o.tell(fmt.Sprintf("more than %d lines: of those that follow, the last %d are told at the end", maxLines,
 			lastLines))
 	}
 	if len(o.latest) == lastLines {
@@ -209,7 +209,7 @@ func (o *output) line(said string) {
 // tick says that the command is still running where it says nothing itself.
 func (o *output) tick() {
 	if !o.told {
-		o.say(fmt.Sprintf("the check has been running for %s", time.Since(o.since).Round(time.Second)))
+		o.tell(fmt.Sprintf("the check has been running for %s", time.Since(o.since).Round(time.Second)))
 	}
 	o.told = false
 }
@@ -217,9 +217,9 @@ func (o *output) tick() {
 // end tells the last lines.
 func (o *output) end() {
 	if left := o.lines - maxLines - len(o.latest); left > 0 {
-		o.say("… " + text.Count(left, "line") + " left out")
+		o.tell("… " + text.Count(left, "line") + " left out")
 	}
 	for _, said := range o.latest {
-		o.say(said)
+		o.tell(said)
 	}
 }

@@ -45,15 +45,6 @@ func keepFiles() error {
 	return nil
 }
 
-// freeSpace is how many bytes the disk of a directory has left.
-func freeSpace(dir string) (int64, error) {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(dir, &disk); err != nil {
-		return 0, err
-	}
-	return int64(disk.Bavail * uint64(disk.Bsize)), nil
-}
-
 // killStrays kills the processes that have a variable in their environment that begins like this, as they inherited
 // it: those of a check that left its process group. What gave up its environment, too, or runs as another user, is
 // not found.

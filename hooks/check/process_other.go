@@ -16,6 +16,4 @@ func awaitEnd(int) error { return errOnlyLinux }
 // keepFiles comes first, so that no check is begun.
 func keepFiles() error { return errOnlyLinux }
 
-func freeSpace(string) (int64, error) { return 0, errOnlyLinux }
-
 func killStrays(string) error { return errOnlyLinux }

@@ -91,7 +91,7 @@ func homesBelow(dir string) string { return "HOME=" + dir + string(filepath.Sepa
 // room is how many bytes a tree may take. Checks that run at the same time must leave the disk some free space: etcd
 // and the repositories are on it, too.
 func (d scratch) room() (int64, error) {
-	free, err := freeSpace(d.dir)
+	free, err := disk.Free(d.dir)
 	if err != nil {
 		return 0, fmt.Errorf("read free space of the disk: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"refship/deploy/git"
 )
 
 // Place is where FindAll saw a repository, or could not look.
@@ -70,13 +72,6 @@ func placeName(root, path string) string {
 
 // isRepository tells a git directory, or a directory that has one.
 func isRepository(path string) bool {
-	isDir := func(name string) bool {
-		info, err := os.Lstat(filepath.Join(path, name))
-		return err == nil && info.IsDir()
-	}
-	if isDir(".git") {
-		return true
-	}
-	_, err := os.Lstat(filepath.Join(path, "HEAD")) // once it was a symbolic link
-	return err == nil && isDir("objects") && isDir("refs")
+	info, err := os.Lstat(filepath.Join(path, ".git"))
+	return err == nil && info.IsDir() || git.IsDir(path)
 }

@@ -12,10 +12,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
 )
+
+// maxHook bounds a hook that is read, in bytes: it may be a program of any language.
+const maxHook = 256 << 20
 
 // state is what a repository and its directory of hooks have of refship.
 type state struct {
@@ -115,7 +119,7 @@ func inspectFile(dir, name, hook string, record *manifestHook) (file, error) {
 	}
 	f.mode = info.Mode()
 	if to, err := os.Stat(f.path); err == nil && to.Mode().IsRegular() {
-		text, err := os.ReadFile(f.path)
+		text, err := disk.ReadFile(f.path, maxHook)
 		if err != nil {
 			return f, err
 		}

@@ -19,6 +19,7 @@ import (
 const (
 	manifestName   = "refship.json"
 	manifestFormat = 1
+	maxState       = 64 << 20 // bounds a file of state that is read, in bytes: a directory of hooks may have many users
 )
 
 // manifest says what of a directory of hooks is refship's.
@@ -89,7 +90,7 @@ func readInstallation(gitDir string) (*installation, error) {
 // readState reads a JSON file strictly; false: it does not exist. format is the field in it that says which format it
 // has.
 func readState(path string, into any, format *int) (found bool, err error) {
-	text, err := os.ReadFile(path)
+	text, err := disk.ReadFile(path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -120,7 +121,7 @@ func writeState(path string, state any, mode fs.FileMode) error {
 	if err := e.Encode(state); err != nil {
 		return err
 	}
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b.Bytes()) {
+	if have, err := disk.ReadFile(path, maxState); err == nil && bytes.Equal(have, b.Bytes()) {
 		return nil
 	}
 	return disk.WriteFile(path, b.Bytes(), mode)
@@ -150,7 +151,7 @@ func (m *manifest) without(dir, gitDir string) []string {
 		if path == gitDir {
 			return true
 		}
-		text, err := os.ReadFile(filepath.Join(path, "config"))
+		text, err := disk.ReadFile(filepath.Join(path, "config"), target.MaxConfig)
 		if err != nil {
 			return false
 		}

@@ -14,12 +14,12 @@ import (
 type run struct {
 	*state
 	*Change
-	want     *Config           // nil: uninstall
-	mode     fs.FileMode       // of directories that an install makes in the repository
-	made     bool              // an install has made the directory of hooks
-	others   []string          // that an uninstall leaves the hooks to
-	promises func() error      // says which promise to publish an uninstall would break
-	step     func(name string) // tests stop the run there
+	want    *Config           // nil: uninstall
+	mode    fs.FileMode       // of directories that an install makes in the repository
+	made    bool              // an install has made the directory of hooks
+	others  []string          // that an uninstall leaves the hooks to
+	intents func() error      // says which intent an uninstall would break
+	step    func(name string) // tests stop the run there
 }
 
 func newRun(ctx context.Context, s *state, change *Change, log *slog.Logger) *run {
@@ -48,7 +48,7 @@ func (r *run) plan(ctx context.Context) []step {
 	}
 	plan := []step{leftovers}
 	if len(r.others) == 0 {
-		plan = slices.Concat(plan, r.planHook(r.pre), []step{{"promises", r.promises}}, r.planHook(r.post))
+		plan = slices.Concat(plan, r.planHook(r.pre), []step{{"intents", r.intents}}, r.planHook(r.post))
 	}
 	plan = append(plan, config, step{"pending", r.removePending}, step{"state", r.removeState})
 	if r.manifest != nil {

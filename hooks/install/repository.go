@@ -187,6 +187,12 @@ func (r *Repository) config(ctx context.Context, kind, key string) (setting, err
 	return setting{value: value, scope: scope, set: true}, nil
 }
 
+// TakesPushOptions tells whether git lets pushers give options (git push -o): without them there is no dry run.
+func (r *Repository) TakesPushOptions(ctx context.Context) (bool, error) {
+	takes, err := r.config(ctx, "bool", "receive.advertisePushOptions")
+	return takes.value == "true", err
+}
+
 // git asks about the repository that was found, and looks for no other.
 func (r *Repository) git(ctx context.Context, args ...string) (string, error) {
 	return git.AsUser(ctx, append([]string{"-C", r.GitDir, "--git-dir=" + r.GitDir}, args...)...)

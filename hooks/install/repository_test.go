@@ -39,7 +39,7 @@ func workRepo(t testing.TB, dir string) {
 	runGit(t, dir, "commit", "-q", "--allow-empty", "-m", "first")
 }
 
-// isolate keeps the configuration of who runs the tests out of them, and gives the file of the user's configuration.
+// isolate keeps the user's own configuration out of the tests, and gives the file of the user's configuration.
 // It is the process's, so such tests do not run beside others.
 func isolate(t testing.TB) string {
 	t.Helper()
@@ -112,21 +112,20 @@ func TestFind(t *testing.T) {
 		})
 	}
 	_, err := install.Find(t.Context(), other)
-	fixture.WantFault(t, fault.Refused, err, other+" is in no git repository", "name a repository")
+	fixture.WantFault(t, fault.Refused, err, other, "name a repository")
 	_, err = install.Find(t.Context(), filepath.Join(dir, "absent"))
-	fixture.WantFault(t, fault.Refused, err, "cannot change to", "name a directory")
+	fixture.WantFault(t, fault.Refused, err, "absent", "name a directory")
 
 	sha256 := filepath.Join(dir, "sha256.git")
 	runGit(t, dir, "init", "-q", "--bare", "--object-format=sha256", sha256)
 	_, err = install.Find(t.Context(), sha256)
-	fixture.WantFault(t, fault.Refused, err, "repository "+sha256+" uses sha256 objects", "--object-format=sha1")
+	fixture.WantFault(t, fault.Refused, err, sha256, "--object-format=sha1")
 
 	if err := os.WriteFile(global, []byte("[safe]\n\tbareRepository = explicit\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	fixture.WantFault(t, fault.Refused, err, "cannot use bare repository '"+bare+"' (safe.bareRepository is 'explicit')",
-		"safe.bareRepository all")
+	fixture.WantFault(t, fault.Refused, err, bare, "safe.bareRepository all")
 	if _, err := install.Find(t.Context(), work); err != nil {
 		t.Error(err)
 	}
@@ -143,7 +142,7 @@ func TestFindOfAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Find(t.Context(), bare)
-	fixture.WantFault(t, fault.Refused, err, "dubious ownership in repository at '"+bare+"'",
+	fixture.WantFault(t, fault.Refused, err, bare,
 		"git config --global --add safe.directory "+bare)
 	if err := os.WriteFile(global, []byte("[safe]\n\tdirectory = *\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -231,10 +230,11 @@ func TestFindOddHooksDirectories(t *testing.T) {
 	runGit(t, dir, "init", "-q", "--bare", bare)
 	runGit(t, bare, "config", "core.hooksPath", "/dev/null")
 	_, err := install.Find(t.Context(), bare)
-	fixture.WantFault(t, fault.Refused, err, "/dev/null, where git looks for hooks, is not a directory", "core.hooksPath")
+	fixture.WantFault(t, fault.Refused, err, "/dev/null", "core.hooksPath")
 	runGit(t, bare, "config", "core.hooksPath", "")
 	_, err = install.Find(t.Context(), bare)
-	fixture.WantFault(t, fault.Refused, err, "core.hooksPath is empty (local configuration)", "git config --local --unset core.hooksPath")
+	fixture.WantFault(t, fault.Refused, err, "core.hooksPath",
+		"git config --local --unset core.hooksPath")
 	runGit(t, bare, "config", "--unset", "core.hooksPath")
 
 	// As gitolite has them: a link to a directory of its own.
@@ -252,7 +252,7 @@ func TestFindOddHooksDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = install.Find(t.Context(), bare)
-	fixture.WantFault(t, fault.Refused, err, "is a symbolic link to nowhere", "remove the link")
+	fixture.WantFault(t, fault.Refused, err, filepath.Join(bare, "hooks"), "remove the link")
 	if err := os.Remove(filepath.Join(bare, "hooks")); err != nil {
 		t.Fatal(err)
 	}

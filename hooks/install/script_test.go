@@ -13,7 +13,8 @@ func TestWhatTextsGiveAway(t *testing.T) {
 		text string
 		want rules
 	}{
-		"Gitea":            {"hookname=$(basename $0)\nfor hook in ${GIT_DIR}/hooks/${hookname}.d/*; do\n", rules{true, false, true}},
+		"Gitea": {"hookname=$(basename $0)\nfor hook in ${GIT_DIR}/hooks/${hookname}.d/*; do\n",
+			rules{true, false, true}},
 		"quoted":           {"for p in \"$GIT_DIR/hooks/$name.d\"/*; do\n", rules{true, false, false}},
 		"own name":         {"for p in \"${0##*/}.d/\"*; do\n", rules{true, false, true}},
 		"own path":         {"for p in \"$0.d\"/*; do\n", rules{true, false, true}},

@@ -34,7 +34,6 @@ type Hook struct {
 
 // Status is what a repository has of refship.
 type Status struct {
-	HooksDir  string   // where hooks are installed, or would be
 	Effective bool     // git looks for hooks there
 	Program   string   // what the hooks run, "" if none are installed
 	Hooks     []Hook   // pre-receive, post-receive
@@ -64,7 +63,7 @@ func Inspect(repo *Repository, program string) (*Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect hooks: %w", err)
 	}
-	found := &Status{HooksDir: dir, Effective: sameDir(dir, repo.HooksDir)}
+	found := &Status{Effective: sameDir(dir, repo.HooksDir)}
 	found.Config, found.ConfigErr = target.Read(repo.GitDir)
 	if s.manifest != nil {
 		found.Program = s.manifest.Program

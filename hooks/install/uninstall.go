@@ -66,8 +66,8 @@ func uninstall(ctx context.Context, repo *Repository, log *slog.Logger, change *
 		return err // they could not be taken out; and without hooks pushes would go on in silence
 	}
 	r := newRun(ctx, s, change, log)
-	r.promises = func() error { return checkPromises(ctx, repo.GitDir, targets) }
-	if err := r.promises(); err != nil {
+	r.intents = func() error { return checkIntents(ctx, repo.GitDir, targets) }
+	if err := r.intents(); err != nil {
 		return err
 	}
 	r.others = s.manifest.without(dir, repo.GitDir)
@@ -90,19 +90,12 @@ func (s *state) checkOthers(others []string) error {
 		"the hooks in %s are also those of %s, which does not exist", s.dir, resolve(s.dir, others[0]))
 }
 
-// checkPromises refuses while there is an intent whose ref is where the push wanted it, or still may get there: without
+// checkIntents refuses while there is an intent whose ref is where the push wanted it, or still may get there: without
 // settings and intents it would never be published. targets are those of the repository.
-func checkPromises(ctx context.Context, gitDir string, targets []target.Target) error {
-	pushes, err := intent.List(gitDir)
-	if err != nil {
-		return err
-	}
-	for _, push := range pushes {
-		in, err := intent.Read(gitDir, push)
+func checkIntents(ctx context.Context, gitDir string, targets []target.Target) error {
+	for in, err := range intent.All(gitDir) {
 		var bad *intent.Bad
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
 		case errors.As(err, &bad):
 			return fault.Refuse("look at it, and put it aside: "+
 				"mv "+text.Quote(bad.Path)+" "+text.Quote(bad.Path+intent.BadSuffix),

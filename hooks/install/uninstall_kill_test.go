@@ -35,7 +35,7 @@ func TestInstallKilledAtEachStep(t *testing.T) {
 						"pre-receive", "manifest-last", "end"},
 					"upgrade": {"leftovers", "config", "manifest", "post-receive", "pre-receive", "manifest-last",
 						"end"},
-					"uninstall": {"leftovers", "pre-receive", "promises", "post-receive", "config", "config-locked",
+					"uninstall": {"leftovers", "pre-receive", "intents", "post-receive", "config", "config-locked",
 						"pending", "state", "manifest", "end"},
 				}[verb]
 				if earlier && verb == "install" {

@@ -23,7 +23,7 @@ func promise(old, commit string, at time.Time) string {
  "pusher": {"name": "laptop", "key": "", "via": "os"}, "options": [], "certificate": "", "deploys": [
   {"target": {"name": "default", "ref": "refs/heads/main", "path": "", "namespace": "/refship/config",
    "frontend": "files", "check": ""},
-   "old": %q, "new": %q, "forced": false, "over": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), old, commit)
+   "old": %q, "new": %q, "forced": false, "forced_head": 0, "reason": ""}]}`, at.UTC().Format(time.RFC3339Nano), old, commit)
 }
 
 // What was promised is published before settings and promises go.
@@ -36,17 +36,16 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	head := runGit(t, s.from, "rev-parse", "HEAD")
 	pending := filepath.Join(s.gitDir, "refship", "pending", strings.Repeat("0f", 16)+".json")
 	other := strings.Repeat("ab", 20)
-	for _, c := range []struct{ text, says, remedy string }{
-		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)),
-			"a push by laptop of " + head[:7] + " to refs/heads/main is not deployed yet into /refship/config",
+	for _, c := range []struct{ text, names, remedy string }{
+		{promise(strings.Repeat("0", 40), head, time.Now().Add(-time.Hour)), head[:7],
 			"hooks-undeployed " + s.gitDir + " refs/heads/main default"},
-		{promise(head, other, time.Now()), "may still run", "try again"},
-		{"{", "cannot be read, and may be a promise", "mv "},
+		{promise(head, other, time.Now()), "laptop", "try again"},
+		{"{", pending, "mv "},
 	} {
 		s.put(pending, c.text, 0o600)
 		now := snapshot(t, s.gitDir)
 		_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
-		fixture.WantFault(t, fault.Refused, err, c.says, c.remedy)
+		fixture.WantFault(t, fault.Refused, err, c.names, c.remedy)
 		if diff := cmp.Diff(now, snapshot(t, s.gitDir)); diff != "" {
 			t.Errorf("something changed:\n%s", diff)
 		}
@@ -56,9 +55,9 @@ func TestUninstallKeepsPromises(t *testing.T) {
 	}
 	// A push that was between its hooks when pre-receive went: post-receive stays for it.
 	j := fixture.NewJournal(t)
-	j.When("promises", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
+	j.When("intents", func() { s.put(pending, promise(strings.Repeat("0", 40), head, time.Now()), 0o600) })
 	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(j))
-	fixture.WantFault(t, fault.Refused, err, "is not deployed yet", "hooks-undeployed")
+	fixture.WantFault(t, fault.Refused, err, head[:7], "hooks-undeployed")
 	if states := s.states(); states != "missing, current" {
 		t.Errorf("hooks are %s", states)
 	}
@@ -95,12 +94,12 @@ func TestUninstallWithoutManifest(t *testing.T) {
 	text := s.read(manifest)
 	s.put(manifest, text+"x", 0o644)
 	if _, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler)); err == nil ||
-		!strings.Contains(err.Error(), "text after its end") {
+		!strings.Contains(err.Error(), "refship.json") {
 		t.Errorf("with a broken manifest the error is %v", err)
 	}
 	s.put(manifest, strings.Replace(text, `"format": 1`, `"format": 2`, 1), 0o644)
 	_, err := install.Uninstall(t.Context(), s.repository(), slog.New(slog.DiscardHandler))
-	fixture.WantFault(t, fault.Refused, err, "has format 2", "the refship that wrote it")
+	fixture.WantFault(t, fault.Refused, err, "format 2", "")
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +189,7 @@ func TestInstallInWorkTree(t *testing.T) {
 	s.hooks = filepath.Join(work, ".githooks")
 	before := snapshot(t, s.gitDir)
 	c := s.install()
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "linked worktrees") {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "worktree") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
 	s.repo = work

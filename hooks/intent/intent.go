@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,21 +45,31 @@ type Intent struct {
 
 // Entry is one target's part of an intent.
 type Entry struct {
-	Target target.Target `json:"target"`
-	Old    git.OID       `json:"old"`
-	New    git.OID       `json:"new"`
-	Head   record.ID     `json:"head"`   // of the chain when the push was accepted; 0: it had none
-	Forced bool          `json:"forced"` // a head is overridden: this one
-	Over   record.ID     `json:"over"`   // 0: none
-	Reason string        `json:"reason"`
+	Target     target.Target `json:"target"`
+	Old        git.OID       `json:"old"`
+	New        git.OID       `json:"new"`
+	Commit     git.OID       `json:"commit,omitzero"` // that New names, an annotated tag; zero: New is the commit
+	Head       record.ID     `json:"head"`            // of the chain when the push was accepted; 0: it had none
+	Forced     bool          `json:"forced"`          // a head is overridden: this one
+	ForcedHead record.ID     `json:"forced_head"`     // 0: none
+	Again      record.ID     `json:"again"`           // the head whose undone deploys come back; 0: none
+	Reason     string        `json:"reason"`
+}
+
+// Deploys is the commit to be deployed.
+func (e *Entry) Deploys() git.OID {
+	if e.Commit.IsZero() {
+		return e.New
+	}
+	return e.Commit
 }
 
 var pushID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // parseIntent takes only what encode writes.
-func parseIntent(text1 []byte) (*Intent, error) {
+func parseIntent(data []byte) (*Intent, error) {
 	var in Intent
-	d := json.NewDecoder(bytes.NewReader(text1))
+	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
 		return nil, fmt.Errorf("parse intent: %w", err)
@@ -79,11 +90,11 @@ func parseIntent(text1 []byte) (*Intent, error) {
 		return nil, errors.New("parse intent: it names no deploy")
 	}
 	var targets []target.Target
-	for _, w := range in.Deploys {
-		if w.New.IsZero() {
-			return nil, fmt.Errorf("parse intent: target %s has no new oid", text.Clip(w.Target.Name))
+	for _, entry := range in.Deploys {
+		if entry.New.IsZero() {
+			return nil, fmt.Errorf("parse intent: target %s has no new oid", text.Clip(entry.Target.Name))
 		}
-		targets = append(targets, w.Target)
+		targets = append(targets, entry.Target)
 	}
 	if err := target.CheckTargets(targets); err != nil {
 		return nil, fmt.Errorf("parse intent: %w", err)
@@ -146,7 +157,7 @@ func MakeDir(gitDir string, mode fs.FileMode) error {
 
 // Drop takes a target out of the intent, on disk too; the last one takes the file with it.
 func (in *Intent) Drop(gitDir, target string) error {
-	in.Deploys = slices.DeleteFunc(in.Deploys, func(w Entry) bool { return w.Target.Name == target })
+	in.Deploys = slices.DeleteFunc(in.Deploys, func(entry Entry) bool { return entry.Target.Name == target })
 	if len(in.Deploys) > 0 {
 		return in.Write(gitDir)
 	}
@@ -194,14 +205,33 @@ func List(gitDir string) ([]string, error) {
 	return pushes, nil
 }
 
+// All reads the intents of a repository, oldest first. Of one that cannot be read it gives the error, which is *Bad if
+// the file is no intent.
+func All(gitDir string) iter.Seq2[*Intent, error] {
+	return func(yield func(*Intent, error) bool) {
+		pushes, err := List(gitDir)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, push := range pushes {
+			in, err := Read(gitDir, push)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // published, or dropped, since List
+			}
+			if !yield(in, err) {
+				return
+			}
+		}
+	}
+}
+
 // Read reads a push's intent; fs.ErrNotExist if it has none, *Bad if the file is no intent.
 func Read(gitDir, push string) (*Intent, error) {
-	f, err := os.Open(Path(gitDir, push))
-	if err != nil {
-		return nil, fmt.Errorf("read intent: %w", disk.WithoutDir(err))
+	text, err := disk.ReadFile(Path(gitDir, push), maxIntent)
+	if _, what, unfit := disk.Unfit(err); unfit {
+		return nil, &Bad{Path: Path(gitDir, push), Err: errors.New("it " + what)}
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxIntent))
 	if err != nil {
 		return nil, fmt.Errorf("read intent: %w", disk.WithoutDir(err))
 	}
@@ -240,7 +270,7 @@ const maxUnmoved = time.Hour
 // process cannot be looked at, it may be running while its ref has not moved, for a time.
 func (in *Intent) MayRun(unmoved bool) bool {
 	switch ProcessLife(in.Process) {
-	case Running:
+	case running:
 		return true
 	case Ended:
 		return false

@@ -27,11 +27,13 @@ const (
 func anIntent() *Intent {
 	return &Intent{
 		Format: 1, Push: strings.Repeat("0f", 16), Time: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Repository: "config",
-		Pusher: record.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"}, Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
+		Pusher:  record.Pusher{Name: "laptop", Key: "SHA256:abc", Via: "ssh"},
+		Options: []string{"ci.skip", "deploy.force", "deploy.reason=the old line is given up"},
 		Deploys: []Entry{{
-			Target: target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files, Check: "make check"},
-			Old:    fixture.OID(firstOID), New: fixture.OID(secondOID), Head: 7,
-			Forced: true, Over: 7, Reason: "the old line is given up",
+			Target: target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config", Frontend: record.Files,
+				Check: "make check"},
+			Old: fixture.OID(firstOID), New: fixture.OID(secondOID), Head: 7,
+			Forced: true, ForcedHead: 7, Reason: "the old line is given up",
 		}},
 	}
 }
@@ -55,8 +57,9 @@ func TestIntentsRoundTrip(t *testing.T) {
 					Namespace: record.Namespace(fmt.Sprintf("/refship/t%d", i)), Frontend: record.Files,
 					Check: rapid.StringMatching(`([!-~üé] ?[ -~\tü]{0,20})?`).Draw(t, "check"),
 				},
-				Old: hash("old"), New: hash("new"), Head: record.ID(rapid.Uint64().Draw(t, "head")), Forced: rapid.Bool().Draw(t, "forced"),
-				Over: record.ID(rapid.Uint64().Draw(t, "over")), Reason: rapid.String().Draw(t, "reason"),
+				Old: hash("old"), New: hash("new"), Head: record.ID(rapid.Uint64().Draw(t, "head")),
+				Forced:     rapid.Bool().Draw(t, "forced"),
+				ForcedHead: record.ID(rapid.Uint64().Draw(t, "forced_head")), Reason: rapid.String().Draw(t, "reason"),
 			})
 		}
 		text, err := in.encode()
@@ -83,7 +86,8 @@ func TestDocumentedIntent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "//\t" + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n//\t") + "\n"; !strings.Contains(string(doc), want) {
+	if want := "//\t" + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n//\t") +
+		"\n"; !strings.Contains(string(doc), want) {
 		t.Errorf("doc.go does not have\n%s", want)
 	}
 }
@@ -187,7 +191,8 @@ func TestIntentFilesComeAndGo(t *testing.T) {
 	if err := in.Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]fs.FileMode{pending: fs.ModeDir | fs.ModeSetgid | 0o770, Path(dir, in.Push): 0o640} {
+	for path, want := range map[string]fs.FileMode{pending: fs.ModeDir | fs.ModeSetgid | 0o770,
+		Path(dir, in.Push): 0o640} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != want {
 			t.Errorf("%s: mode %s, want %s, %v", path, info.Mode(), want, err)
 		}

@@ -4,7 +4,7 @@ package intent
 type Life int
 
 const (
-	Unknown Life = iota
-	Running
+	unknown Life = iota
+	running
 	Ended
 )

@@ -45,22 +45,22 @@ func ProcessLife(process string) Life {
 	parts := strings.Split(process, "/")
 	boot, space, _ := strings.Cut(processSpace(), "/")
 	if len(parts) != 4 || boot == "" {
-		return Unknown
+		return unknown
 	}
 	pid, err := strconv.Atoi(parts[2])
 	if err != nil || parts[0] != boot || parts[1] != space {
-		return Unknown // on another machine, or in another container, or before this one was started again
+		return unknown // on another machine, or in another container, or before this one was started again
 	}
 	// Where accounts see their own processes only (proc(5), hidepid), that one is not there proves nothing.
 	for _, seen := range []int{1, pid} {
 		if _, err := os.Stat(processFile(seen, "stat")); err != nil && (seen == 1 || !errors.Is(err, fs.ErrNotExist)) {
-			return Unknown
+			return unknown
 		}
 	}
 	if _, start := processStat(pid); start != parts[3] {
 		return Ended
 	}
-	return Running
+	return running
 }
 
 // processSpace is this boot, and the namespace in which process ids mean something.

@@ -7,4 +7,4 @@ func ThisProcess() string { return "" }
 
 func ReceivePack() string { return "" }
 
-func ProcessLife(string) Life { return Unknown }
+func ProcessLife(string) Life { return unknown }

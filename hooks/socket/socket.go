@@ -22,6 +22,8 @@ import (
 const (
 	// maxPath is what fits a socket's address (unix(7): sun_path, without its NUL).
 	maxPath = 107
+	// maxProgram bounds refship-hook, in bytes.
+	maxProgram = 256 << 20
 	// requestTimeout is how long a hook may take to send its input, which git has ready.
 	requestTimeout = 30 * time.Second
 	// writeTimeout is how long a hook may leave what it is told unread before it counts as gone.
@@ -61,7 +63,7 @@ func Listen(dir, program string, log *slog.Logger) (*Listener, error) {
 // hook that leads nowhere for none and would take every push unchecked, so nothing outside of Dir may be able to
 // break them.
 func (l *Listener) copyHooks(program string) error {
-	text, err := os.ReadFile(program)
+	text, err := disk.ReadFile(program, maxProgram)
 	if err != nil {
 		return &fault.Error{
 			Kind:   fault.Refused,
@@ -79,6 +81,15 @@ func (l *Listener) copyHooks(program string) error {
 		}
 		if err := disk.WriteFile(path, text, 0o700); err != nil {
 			return fmt.Errorf("write hook: %w", err)
+		}
+		// git takes a hook that it may not run for none, and every push would be taken unchecked.
+		if err := unix.Access(path, unix.X_OK); err != nil {
+			return &fault.Error{
+				What: fmt.Sprintf("git cannot run its hooks in %s: %v", l.HooksPath(), err),
+				Remedy: "mount that file system without noexec, or use a data directory elsewhere: " +
+					"hooks and checks are programs that run there",
+				Cause: err,
+			}
 		}
 	}
 	return nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 
 	"refship/deploy"
 	"refship/deploy/git"
@@ -20,6 +20,8 @@ type Status struct {
 	State    *record.State   // nil: it could not be read, Err says why
 	Relation deploy.Relation // "" without Ref or with Err
 	Ahead    int             // commits; only with deploy.RelationAhead
+	Undone   *record.Deploy  // the newest one that took back what the ref still has; nil: none did
+	Empty    bool            // the ref's file is empty, and git reads it as no ref; Err says so
 	Pending  bool            // an intent of a push that was broken off waits for the ref's commit
 	Err      error           // why the rest is not known
 	command  string          // that deploys what the ref has
@@ -32,6 +34,7 @@ type Reader struct {
 	Redeploy  func(repository string, t target.Target) string // the command that deploys what a target's ref has
 	Override  func(t target.Target) string                    // what to do so that its commit replaces the head
 	IsRunning func(push string) bool                          // whether a push runs, and so settles its own intent
+	Memory    int64                                           // what each git may take, in bytes; 0: any
 }
 
 // Read compares every target's ref with its chain. The error is about the repository itself; what is wrong with one
@@ -49,7 +52,11 @@ func (r *Reader) Read(ctx context.Context, name, gitDir string) ([]Status, error
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{store: r.Store, gitDir: gitDir}
+	loose, err := git.ReadLoose(gitDir)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{store: r.Store, gitDir: gitDir, memory: r.Memory}
 	defer c.close()
 	all := make([]Status, len(targets))
 	for i, t := range targets {
@@ -58,15 +65,34 @@ func (r *Reader) Read(ctx context.Context, name, gitDir string) ([]Status, error
 			st.Pending = st.Pending || entry.Target == t && entry.New == st.Ref
 		}
 		st.Err = c.compare(ctx, &st)
+		if st.Empty = slices.Contains(loose.Empty, t.Ref); st.Empty {
+			st.Err = errors.Join(git.EmptyRefError(gitDir, t.Ref), st.Err)
+		}
 		all[i] = st
 	}
 	return all, nil
+}
+
+// EmptyRefs has an error for each ref of a repository whose file is empty, but for those that were told: such a ref
+// keeps pushes to all refs out.
+func EmptyRefs(gitDir string, told func(ref string) bool) (errs []error, err error) {
+	loose, err := git.ReadLoose(gitDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range loose.Empty {
+		if !told(ref) {
+			errs = append(errs, git.EmptyRefError(gitDir, ref))
+		}
+	}
+	return errs, nil
 }
 
 // comparison compares refs with chains. It opens the repository only if a chain's head is not the very commit of its
 // ref.
 type comparison struct {
 	store  *deploy.Store
+	memory int64
 	gitDir string
 	repo   *git.Repository
 }
@@ -84,34 +110,53 @@ func (c *comparison) compare(ctx context.Context, st *Status) (err error) {
 	}
 	job := &deploy.Job{Kind: record.KindPush, Commit: st.Ref, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings}
 	head := st.State.Head
+	if head != nil && head.Damage != nil {
+		return head.Damage
+	}
 	if c.repo == nil && head != nil && !job.Is(head) {
 		if c.repo, err = git.OpenRepository(ctx, c.gitDir, nil); err != nil {
 			return fmt.Errorf("read repository: %w", err)
 		}
+		if err := c.repo.LimitMemory(c.memory); err != nil {
+			return err
+		}
 	}
-	job.Repo = c.repo
-	st.Relation, st.Ahead, err = job.Relation(ctx, head)
+	if job.Repo = c.repo; job.Repo != nil {
+		if err := job.Peel(ctx); err != nil {
+			return err
+		}
+	}
+	if st.Relation, st.Ahead, err = job.Relation(ctx, head); err == nil && (st.Relation == deploy.RelationAhead || st.Relation == deploy.RelationDiverged) {
+		err = c.readUndone(ctx, st, job)
+	}
 	return err
+}
+
+// readUndone finds out who took back what the ref has.
+func (c *comparison) readUndone(ctx context.Context, st *Status, job *deploy.Job) error {
+	chain := c.store.Chain(st.Target.Namespace)
+	newest, _, err := chain.NewestRecord(ctx, st.State.Head)
+	if err != nil || newest == nil {
+		return err
+	}
+	back, err := job.Undone(ctx, newest.Record)
+	if err != nil || len(back) == 0 {
+		return err
+	}
+	st.Undone = chain.UndoneBy(ctx, back[len(back)-1])
+	return nil
 }
 
 // leftIntents gives what pushes that were broken off promised to publish. A file that is no intent promises nothing.
 func (r *Reader) leftIntents(gitDir string) ([]intent.Entry, error) {
-	pushes, err := intent.List(gitDir)
-	if err != nil {
-		return nil, err
-	}
 	var all []intent.Entry
-	for _, push := range pushes {
-		if r.IsRunning(push) {
-			continue
-		}
-		in, err := intent.Read(gitDir, push)
+	for in, err := range intent.All(gitDir) {
 		var bad *intent.Bad
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.As(err, &bad):
+		case errors.As(err, &bad):
 		case err != nil:
 			return nil, err
-		default:
+		case !r.IsRunning(in.Push):
 			all = append(all, in.Deploys...)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"refship/deploy"
-	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
@@ -20,7 +19,7 @@ import (
 func Write(w io.Writer, name string, all []Status) error {
 	var words bytes.Buffer
 	if len(all) == 0 {
-		fmt.Fprintf(&words, "%s has no target\n", name)
+		words.WriteString(target.NoneIn(name) + "\n")
 	}
 	var failed error
 	for i, st := range all {
@@ -50,7 +49,10 @@ func (st Status) lines(now time.Time) []string {
 		}
 	}
 	ref := "does not exist"
-	if !st.Ref.IsZero() {
+	switch {
+	case st.Empty:
+		ref = "is an empty file"
+	case !st.Ref.IsZero():
 		ref = st.Ref.String()
 	}
 	add("ref", ref)
@@ -66,6 +68,12 @@ func (st Status) lines(now time.Time) []string {
 			add("lock", "locked by "+l.String())
 		}
 	}
+	if st.Undone != nil {
+		add("undone", st.UndoneInWords(now))
+	}
+	for _, odd := range st.Odd(now) {
+		add("odd", odd)
+	}
 	if st.Pending {
 		add("push", "a push that was broken off waits to be deployed")
 	}
@@ -73,9 +81,21 @@ func (st Status) lines(now time.Time) []string {
 	return lines
 }
 
+// Odd says what is odd about the chain though it goes on, for the operator.
+func (st Status) Odd(now time.Time) []string {
+	if st.State == nil {
+		return nil
+	}
+	var newest *record.Record
+	if st.State.Head != nil {
+		newest = st.State.Head.Record
+	}
+	return st.State.Warnings(st.Target.Namespace, newest, now)
+}
+
 func headInWords(d *record.Deploy, now time.Time) string {
 	if d == nil {
-		return "no deploy yet"
+		return record.NoDeploy
 	}
 	hash, when := "without a hash", ""
 	if d.Hash != "" {
@@ -87,7 +107,25 @@ func headInWords(d *record.Deploy, now time.Time) string {
 	return fmt.Sprintf("%s, deploy %d by %s%s", hash, d.ID, d.By(), when)
 }
 
-// inWords says how the ref stands.
+// UndoneInWords says who took back what the ref still has, when and why: "rolled back from 9 to 7 by ops, 10 minutes
+// ago: login is broken". Only with Undone.
+func (st Status) UndoneInWords(now time.Time) string {
+	d := st.Undone
+	how := fmt.Sprintf("forced over with deploy %d", d.ID)
+	if to, _ := record.ParseRollback(d.Record); to != 0 {
+		how = fmt.Sprintf("rolled back from %d to %d", d.ID-1, to)
+	}
+	return fmt.Sprintf("%s by %s, %s: %s", how, d.By(), text.Age(now.Sub(d.Record.Time)),
+		record.Shorten(d.Record.Reason))
+}
+
+// Uncompared tells whether all that is known to be equal is the commit: mgmt itself has deployed it, and no record says
+// how. A deploy compares the files and settings.
+func (st Status) Uncompared() bool {
+	return st.Err == nil && st.Relation == deploy.RelationEqual && st.State.Head.Record == nil
+}
+
+// inWords is the relation of the ref and its chain.
 func (st Status) inWords() string {
 	switch {
 	case st.Err != nil:
@@ -95,9 +133,11 @@ func (st Status) inWords() string {
 	case st.Ref.IsZero():
 		return "the ref does not exist"
 	case st.Relation == deploy.RelationEmpty:
-		return "no deploy yet"
+		return record.NoDeploy
 	case st.Relation == deploy.RelationAhead && st.Ahead > 0:
-		return "ahead by " + text.Count(st.Ahead, "commit")
+		return "ahead by " + record.CountCommits(st.Ahead)
+	case st.Uncompared():
+		return "not known: mgmt itself has deployed this commit, and its files and settings are not compared"
 	case st.Relation == deploy.RelationUnknown:
 		return "unknown: this repository does not have the commit that is deployed"
 	}
@@ -108,16 +148,21 @@ func (st Status) inWords() string {
 func (st Status) remedy() string {
 	t := st.Target
 	switch {
+	case st.Uncompared() && st.State.Hold == nil:
+		return "compare them, and deploy what differs, with: " + st.command
 	case st.Err != nil || st.Relation == deploy.RelationEqual:
 		return ""
 	case st.Ref.IsZero():
-		return "push it: git push REMOTE BRANCH:" + t.Ref
+		return "push it: git push REMOTE BRANCH:" + text.Quote(t.Ref)
 	case st.State.Hold != nil:
 		return "nothing is deployed while the chain is held"
+	case st.Undone != nil:
+		return fmt.Sprintf("correct it with a commit on top, and push that with: git push -o deploy.again=%d",
+			st.State.Head.ID)
 	case st.Relation == deploy.RelationEmpty || st.Relation == deploy.RelationAhead:
 		return "deploy it with: " + st.command
 	case st.Relation == deploy.RelationBehind:
-		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, t.Ref)
+		return fmt.Sprintf("bring the ref to what is deployed: git push REMOTE %s:%s", st.State.Head.Hash, text.Quote(t.Ref))
 	}
 	if st.Relation == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
@@ -144,32 +189,27 @@ func WriteLog(ctx context.Context, w io.Writer, store *deploy.Store, name, gitDi
 	if err != nil {
 		return err
 	}
-	if targets, err = target.Choose(name, targets, only); err != nil {
+	if len(targets) == 0 && only == "" {
+		_, err := fmt.Fprintln(w, target.NoneIn(name))
 		return err
 	}
-	switch {
-	case len(targets) == 0:
-		_, err := fmt.Fprintf(w, "%s has no target\n", name)
-		return err
-	case len(targets) > 1:
-		return &fault.Error{
-			Kind:   fault.Refused,
-			What:   fmt.Sprintf("%s has %s, each with a log of its own", name, text.Count(len(targets), "target")),
-			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", name, target.Names(targets)),
-		}
-	}
-	chain, table := store.Chain(targets[0].Namespace), record.NewTable(w, time.Now())
-	empty := true
-	err = chain.Log(ctx, limit, func(d *record.Deploy) error {
-		empty = false
-		return table.Add(d)
-	})
+	t, err := target.ChooseOne(name, targets, only)
 	if err != nil {
 		return err
 	}
-	if empty {
-		_, err := fmt.Fprintf(w, "%s has no deploys yet\n", targets[0].Namespace)
+	trust, err := store.Signers()
+	if err != nil {
 		return err
 	}
-	return table.Flush()
+	chain, table := store.Chain(t.Namespace), record.NewTable(w, time.Now(), trust)
+	events, err := chain.Events(ctx)
+	if err != nil {
+		return err
+	}
+	table.Among(events)
+	if empty, err := table.End(chain.Log(ctx, limit, table.Add)); !empty || err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, chain.Namespace().Undeployed())
+	return err
 }

@@ -2,7 +2,6 @@ package target
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,9 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 )
+
+// MaxConfig bounds a git config that is read, in bytes.
+const MaxConfig = 16 << 20
 
 // Config is what the refship sections of one git config say.
 type Config struct {
@@ -24,7 +26,7 @@ func Read(gitDir string) (Config, error) { return readConfig(filepath.Join(gitDi
 
 // readConfig is Read for the config's own path.
 func readConfig(path string) (Config, error) {
-	text, err := os.ReadFile(path)
+	text, err := disk.ReadFile(path, MaxConfig)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the repository's config: %w", disk.WithoutDir(err))
 	}
@@ -64,27 +66,27 @@ func parse(text []byte) (Config, error) {
 func parseSections(text []byte) (Config, error) {
 	l := &lexer{text: text}
 	var c Config
-	plain := newSection(Section+".", &c.Settings, plainSettings)
+	plain := newSection(configSection+".", &c.Settings, plainSettings)
 	targets := make(map[string]*section[Target])
 	for {
 		if _, more := l.header(); !more {
 			break
 		}
 		t, known := targets[l.sub]
-		if l.section == Section && l.hasSub && !known {
-			t = newSection(Section+"."+l.sub+".", &Target{Name: l.sub, Frontend: record.Files}, targetSettings)
+		if l.section == configSection && l.hasSub && !known {
+			t = newSection(configSection+"."+l.sub+".", &Target{Name: l.sub, Frontend: record.Files}, targetSettings)
 			targets[l.sub] = t
 		}
 		for l.entry() {
 			var err error
 			switch {
-			case l.section != Section:
+			case l.section != configSection:
 			case l.hasSub:
-				err = t.take(l.key, l.value)
+				err = t.takeSetting(l.key, l.value)
 			default:
 				err = checkPlain(l.key, l.value)
 				if err == nil {
-					err = plain.take(l.key, l.value)
+					err = plain.takeSetting(l.key, l.value)
 				}
 			}
 			if err != nil {
@@ -108,7 +110,7 @@ func (c *Config) sort() {
 
 // checkPlain refuses what no key of the plain section may be.
 func checkPlain(key, value string) error {
-	name := Section + "." + key
+	name := configSection + "." + key
 	switch {
 	case key == "password":
 		return fault.Refuse(passwordRemedy, "%s is a secret in git's config, which everybody can read", name)

@@ -37,21 +37,21 @@ func TestReadSettings(t *testing.T) {
 	if diff := cmp.Diff([]target.Target{defaultTarget}, targetsOf(t, dir)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
 	}
-	for _, c := range []struct{ text, says, remedy string }{
-		{"endpoint = a", "unknown setting refship.endpoint", "endpoints"},
-		{"user = ada\n\tUSER = bob", "refship.user is there twice", "take one out"},
-		{"password = secret", "refship.password is a secret", "git config refship.password-file"},
-		{"user = ada:secret\n\tpassword-file = /p", "refship.user has a colon", "git config refship.password-file"},
-		{"user = ada", "refship.user is set, and refship.password-file is not", "both"},
-		{"cert = /c", "refship.cert is set, and refship.key is not", "both"},
-		{"cacert = c", "refship.cacert = c is not absolute", "from the root"},
-		{"endpoints = a,,b", `refship.endpoints has the address ""`, "single commas"},
-		{"endpoints = a, b", `refship.endpoints has the address " b"`, "single commas"},
-		{"endpoints", "refship.endpoints is empty", "git config --unset refship.endpoints"},
+	for _, c := range []struct{ text, names, remedy string }{
+		{"endpoint = a", "refship.endpoint", "endpoints"},
+		{"user = ada\n\tUSER = bob", "refship.user", "take one out"},
+		{"password = secret", "refship.password", "git config refship.password-file"},
+		{"user = ada:secret\n\tpassword-file = /p", "refship.user", "git config refship.password-file"},
+		{"user = ada", "refship.password-file", "both"},
+		{"cert = /c", "refship.key", "both"},
+		{"cacert = c", "refship.cacert = c", "from the root"},
+		{"endpoints = a,,b", `""`, "single commas"},
+		{"endpoints = a, b", `" b"`, "single commas"},
+		{"endpoints", "refship.endpoints", "git config --unset refship.endpoints"},
 	} {
 		put("[refship]\n\t" + c.text + "\n")
 		_, err := target.Read(dir)
-		fixture.WantFault(t, fault.Refused, err, c.says, c.remedy)
+		fixture.WantFault(t, fault.Refused, err, c.names, c.remedy)
 		if _, err := target.ReadTargets(dir); err == nil {
 			t.Errorf("%s: targets are read", c.text)
 		}
@@ -77,8 +77,10 @@ func TestSettingsCheckFiles(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range []target.Settings{{Key: public}, {PasswordFile: public}, {SigningKey: public}} {
-		fixture.WantFault(t, fault.Refused, s.CheckFiles(), "everybody on this machine can use: its mode is 0644", "chmod o= '"+public+"'")
+		fixture.WantFault(t, fault.Refused, s.CheckFiles(), "0644",
+			"chmod o= '"+public+"'")
 	}
-	fixture.WantFault(t, fault.Refused, (target.Settings{CACert: filepath.Join(dir, "x")}).CheckFiles(), "refship.cacert", "name another")
-	fixture.WantFault(t, fault.Refused, (target.Settings{Key: dir}).CheckFiles(), "is not a file", "name a file")
+	fixture.WantFault(t, fault.Refused, (target.Settings{CACert: filepath.Join(dir, "x")}).CheckFiles(), "refship.cacert",
+		"name another")
+	fixture.WantFault(t, fault.Refused, (target.Settings{Key: dir}).CheckFiles(), dir, "name a file")
 }

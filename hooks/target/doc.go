@@ -3,15 +3,16 @@
 //
 // # Words
 //
-// A [Target] is a named rule: what is pushed to one ref goes into one namespace, for one frontend. [Settings] are what
-// an installed hook needs besides: the repository's name, where etcd is, and with which key records are signed. A
-// repository of refship's own server has targets and no settings. A [Config] is both.
+// A [Target] is a named rule: what is pushed to one ref goes into one namespace, for one frontend. [Settings] are how
+// much each of these namespaces may hold, and what an installed hook needs besides: the repository's name, where etcd
+// is, and with which key records are signed. A [Config] is both.
 //
 // # Format
 //
 // Both are sections of <GIT_DIR>/config, in the syntax of git-config(1). A setting that is not there has its default.
 //
 //	[refship]
+//		max-stored = 500MiB                     # none: no limit; default: a quarter of etcd's quota
 //		repository = config                     # name in records
 //		endpoints = https://a:2379,https://b:2379
 //		cacert = /etc/refship/ca.pem            # files have absolute names
@@ -20,13 +21,19 @@
 //		user = refship                          # always with password-file
 //		password-file = /etc/refship/password
 //		signing-key = /etc/refship/signing-key
+//		allowed-signers = /etc/refship/allowed_signers
 //	[refship "default"]                         # a target; its name is 1 to 32 of a-z, 0-9 and '-'
 //		ref = refs/heads/main                   # full ref name
 //		namespace = /refship/config
-//		frontend = files                        # the default; or lang, yaml, empty, auto
+//		frontend = files                        # the default; or lang, yaml, puppet, empty, auto
 //		path = web                              # default: the whole tree
 //		check = make check                      # command line for sh -c; default: none
+//		lfs = deploy-pointers                   # default: Git LFS pointers are refused
 //		entry = site.mcl                        # this and the others below: only of mgmt's frontends
+//		puppet-conf = puppet.conf               # only of puppet
+//		module-path = vendor/modules            # only of lang, and the next two
+//		unify-name = fast-solver
+//		unify-optimizations = skip-func-cmp,heuristical-drop
 //		noop = true
 //		sema = 8
 //		no-autoedges = true

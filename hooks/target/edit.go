@@ -15,6 +15,7 @@ import (
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
+	"refship/deploy/text"
 )
 
 // ConfigEdit is the name of the copy that an edit works on, beside the config. What is renamed over the config must be
@@ -27,14 +28,17 @@ const MaxConfigEdit = 10 * time.Second
 // AddTarget writes t into the git config of the repository at gitDir, whole or not at all.
 func AddTarget(ctx context.Context, gitDir string, t Target) error {
 	return editTargets(ctx, gitDir, "add target", func(targets []Target) ([]Target, error) {
-		return append(targets, t), nil
+		return append(targets, t), CheckRefs(t, targets)
 	})
 }
 
 // SetTarget replaces the target of that name in the git config of the repository at gitDir, whole or not at all.
 func SetTarget(ctx context.Context, gitDir string, t Target) error {
 	return editTargets(ctx, gitDir, "set target", func(targets []Target) ([]Target, error) {
-		_, err := Find("the repository", targets, t.Name)
+		was, err := Find("the repository", targets, t.Name)
+		if err == nil && was.Ref != t.Ref {
+			err = CheckRefs(t, targets)
+		}
 		if err == nil {
 			targets[index(targets, t.Name)] = t
 		}
@@ -49,6 +53,29 @@ func RemoveTarget(ctx context.Context, gitDir, name string) error {
 		_, err := Find("the repository", targets, name)
 		return slices.DeleteFunc(targets, func(t Target) bool { return t.Name == name }), err
 	})
+}
+
+// Set lets change say what the settings of all targets shall be, in the git config of the repository at gitDir.
+func Set(ctx context.Context, gitDir string, change func(*Settings)) error {
+	_, err := EditConfig(ctx, gitDir, func(string) {}, func(e *Edit) error {
+		want := Config{Settings: e.Have.Settings, Targets: slices.Clone(e.Have.Targets)}
+		change(&want.Settings)
+		return e.Set(want)
+	})
+	if err != nil {
+		return fmt.Errorf("set: %w", err)
+	}
+	return nil
+}
+
+// SetFsck says what git makes of a flaw in what is pushed to the repository at gitDir: see git.CheckFsck. An empty
+// level is git's own.
+func SetFsck(ctx context.Context, gitDir, id, level string) error {
+	_, err := EditConfig(ctx, gitDir, func(string) {}, func(e *Edit) error { return e.setGit(git.FsckKey(id), level) })
+	if err != nil {
+		return fmt.Errorf("set fsck: %w", err)
+	}
+	return nil
 }
 
 // editTargets lets change say what the targets shall be.
@@ -85,7 +112,7 @@ func (e *Edit) Set(want Config) error {
 	if err := want.Validate(); err != nil {
 		return err
 	}
-	if err := write(e.config, Section+".", plainSettings, e.Have.Settings, want.Settings); err != nil {
+	if err := write(e.config, configSection+".", plainSettings, e.Have.Settings, want.Settings); err != nil {
 		return err
 	}
 	for _, t := range want.Targets {
@@ -93,7 +120,7 @@ func (e *Edit) Set(want Config) error {
 		if at := index(e.Have.Targets, t.Name); at >= 0 {
 			had = e.Have.Targets[at]
 		}
-		if err := write(e.config, Section+"."+t.Name+".", targetSettings, had, t); err != nil {
+		if err := write(e.config, configSection+"."+t.Name+".", targetSettings, had, t); err != nil {
 			return err
 		}
 	}
@@ -101,12 +128,27 @@ func (e *Edit) Set(want Config) error {
 		if index(want.Targets, t.Name) >= 0 {
 			continue
 		}
-		if err := e.config("--remove-section", Section+"."+t.Name); err != nil {
+		if err := e.config("--remove-section", configSection+"."+t.Name); err != nil {
 			return err
 		}
 	}
-	after, err := os.ReadFile(e.copied)
+	after, err := disk.ReadFile(e.copied, MaxConfig)
 	e.want, e.After = want, after
+	return err
+}
+
+// setGit makes a setting of git's own say what is wanted; "" takes it out.
+func (e *Edit) setGit(key, value string) (err error) {
+	if value != "" {
+		err = e.config("--replace-all", key, value)
+	} else if err = e.config("--get", key); err == nil {
+		err = e.config("--unset-all", key)
+	} else {
+		return nil // it is not there
+	}
+	if err == nil {
+		e.After, err = disk.ReadFile(e.copied, MaxConfig)
+	}
 	return err
 }
 
@@ -136,7 +178,7 @@ func EditConfig(
 	}()
 	removeCopies(copied) // of an edit that died
 	// Read under the lock: what another process added a moment ago counts.
-	text, err := os.ReadFile(config)
+	text, err := disk.ReadFile(config, MaxConfig)
 	if err != nil {
 		return false, err
 	}
@@ -166,7 +208,7 @@ func EditConfig(
 func (e *Edit) check(config string) error {
 	says, err := parse(e.After)
 	if err == nil && !says.equal(e.want) {
-		err = fault.Refuse("make the change by hand: git config --file "+config+" --edit",
+		err = fault.Refuse("make the change by hand: git config --file "+text.Quote(config)+" --edit",
 			"git config cannot change %s so that it has the targets %q: its sections are written in an unusual way",
 			config, Names(e.want.Targets))
 	}

@@ -38,7 +38,7 @@ func TestSetAndRemoveTarget(t *testing.T) {
 		if diff := cmp.Diff([]target.Target{defaultTarget, changed}, targetsOf(t, dir)); diff != "" {
 			t.Errorf("targets (-want +got):\n%s", diff)
 		}
-		tidy(t, dir)
+		fixture.WantTidy(t, dir)
 	}
 	if diff := cmp.Diff(two, readConfig(t, dir)); diff != "" {
 		t.Errorf("the same targets in another file (-want +got):\n%s", diff)
@@ -69,7 +69,7 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	if err := target.RemoveTarget(t.Context(), dir, "default"); err == nil || readConfig(t, dir) != odd {
 		t.Errorf("error is %v, config is\n%s", err, readConfig(t, dir))
 	}
-	tidy(t, dir)
+	fixture.WantTidy(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(strings.ToLower(odd)), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -79,21 +79,17 @@ func TestSetAndRemoveTarget(t *testing.T) {
 	if after := readConfig(t, dir); len(targetsOf(t, dir)) != 0 || !strings.HasPrefix(after, original) {
 		t.Errorf("config is\n%s", after)
 	}
-	tidy(t, dir)
+	fixture.WantTidy(t, dir)
 }
 
 func TestSetAndRemoveTargetRefuse(t *testing.T) {
 	dir := fixture.NewRepository(t).Dir
-	refused := func(err error, says, hint string) {
+	refused := func(err error, names, advice string) {
 		t.Helper()
-		if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), says) ||
-			!strings.Contains(fault.RemedyOf(err), hint) {
-			t.Errorf("error is %v (%v), want %q (%s)", err, fault.RemedyOf(err), says, hint)
-		}
-		tidy(t, dir)
+		fixture.WantFault(t, fault.Refused, err, names, advice)
+		fixture.WantTidy(t, dir)
 	}
-	refused(target.RemoveTarget(t.Context(), dir, "www"), `remove target: the repository has no target "www"`,
-		"it has no target yet")
+	refused(target.RemoveTarget(t.Context(), dir, "www"), `"www"`, "target-none")
 	www := files("www", "refs/heads/main", "www")
 	for _, one := range []target.Target{defaultTarget, www} {
 		if err := target.AddTarget(t.Context(), dir, one); err != nil {
@@ -101,30 +97,54 @@ func TestSetAndRemoveTargetRefuse(t *testing.T) {
 		}
 	}
 	before := readConfig(t, dir)
-	refused(target.RemoveTarget(t.Context(), dir, "x"), `remove target: the repository has no target "x"`,
-		"its targets: default, www")
-	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")),
-		`set target: the repository has no target "x"`, "its targets: default, www")
+	refused(target.RemoveTarget(t.Context(), dir, "x"), `"x"`, "default, www")
+	refused(target.SetTarget(t.Context(), dir, files("x", "refs/heads/main", "")), `"x"`, "default, www")
 	overlapping := www
 	overlapping.Namespace = "/refship/config/www"
-	refused(target.SetTarget(t.Context(), dir, overlapping), "the namespaces of the targets default and www overlap",
-		"namespace of its own")
-	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `target www: ref name "main" is not usable`,
-		"in full")
+	refused(target.SetTarget(t.Context(), dir, overlapping), "default and www", "namespace")
+	refused(target.SetTarget(t.Context(), dir, files("www", "main", "")), `ref name "main"`, "")
 	lock := filepath.Join(dir, "config.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, err := range []error{target.RemoveTarget(t.Context(), dir, "www"), target.SetTarget(t.Context(), dir, www)} {
-		if err == nil || !strings.Contains(err.Error(), "is being changed") {
-			t.Errorf("error is %v", err)
-		}
+		fixture.WantFault(t, fault.Refused, err, "config.lock", "try again")
 		if _, err := os.Stat(lock); err != nil {
 			t.Errorf("another process's lock: %v", err)
 		}
 	}
 	if diff := cmp.Diff(before, readConfig(t, dir)); diff != "" {
 		t.Errorf("the file changed:\n%s", diff)
+	}
+}
+
+// TestRefsThatCanNeverBe: no target gets a ref that git could never have beside those of the others. One that was
+// written before is read, and everything else of it can be changed.
+func TestRefsThatCanNeverBe(t *testing.T) {
+	dir := fixture.NewRepository(t).Dir
+	ctx := t.Context()
+	www := files("www", "refs/heads/web", "")
+	for _, one := range []target.Target{defaultTarget, www} {
+		if err := target.AddTarget(ctx, dir, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ref := range []string{"refs/heads/main/x", "refs/notes/deploys", "refs/notes/deploys/x"} {
+		www.Ref = ref
+		one := files("one", ref, "")
+		fixture.WantFault(t, fault.Usage, target.AddTarget(ctx, dir, one), ref, "choose")
+		fixture.WantFault(t, fault.Usage, target.SetTarget(ctx, dir, www), ref, "choose")
+	}
+	for i, ref := range []string{"refs/heads/main-x", "refs/heads/@", "refs/heads/-x", "refs/notes/other"} {
+		if err := target.AddTarget(ctx, dir, files(fmt.Sprint("ok", i), ref, "")); err != nil {
+			t.Error(err)
+		}
+	}
+	g := fixture.GitEnv(t.TempDir())
+	fixture.Git(t, dir, g, "config", "refship.www.ref", "refs/heads/main/x")
+	www.Ref, www.Check = "refs/heads/main/x", "true"
+	if err := target.SetTarget(ctx, dir, www); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -139,7 +159,7 @@ func TestTargetsChangedAtOnce(t *testing.T) {
 			for !done[i] {
 				err := target.AddTarget(t.Context(), dir, files(fmt.Sprintf("t%d", i), "refs/heads/main", ""))
 				done[i] = err == nil
-				if err != nil && !strings.Contains(err.Error(), "is being changed") {
+				if err != nil && !strings.Contains(err.Error(), "config.lock") {
 					t.Error(err)
 					return
 				}
@@ -151,5 +171,5 @@ func TestTargetsChangedAtOnce(t *testing.T) {
 	if got := targetsOf(t, dir); len(got) != n {
 		t.Errorf("%d targets: %v", len(got), got)
 	}
-	tidy(t, dir)
+	fixture.WantTidy(t, dir)
 }

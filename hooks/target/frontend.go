@@ -7,6 +7,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // ParseFrontend reads a frontend's name.
@@ -20,24 +21,52 @@ func ParseFrontend(s string) (record.Frontend, error) {
 	return record.Frontend(s), nil
 }
 
+// isWord tells whether a word, or words with commas, can go into mgmt's payload as it is.
+func isWord(s string) bool {
+	return len(s) <= 200 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,=") == ""
+}
+
 // CheckFrontend refuses settings that the frontend does not have, and namespaces that are not for it: a chain is either
 // refship's own or mgmt's, and a key of refship's in the wrong place stops a running mgmt.
 func CheckFrontend(f record.Frontend, s record.Settings, ns record.Namespace) error {
 	others := s
-	others.Entry = ""
+	others.Entry, others.PuppetConf = "", ""
+	others.ModulePath, others.UnifyName, others.UnifyOptimizations = "", "", ""
+	isPath := func(path string) bool {
+		return record.CheckPath(path) == nil && !strings.ContainsFunc(path, unicode.IsControl)
+	}
 	switch {
-	case record.CheckPath(s.Entry) != nil || strings.ContainsFunc(s.Entry, unicode.IsControl):
+	case !isPath(s.Entry):
 		return fault.Refuse("give the path of a file in the tree, such as site/main.mcl; empty for the default",
 			"entry %q is not a path inside a tree", s.Entry[:min(len(s.Entry), record.MaxPath)])
+	case !isPath(s.PuppetConf):
+		return fault.Refuse("give the path of a file in the tree, such as puppet/puppet.conf; empty for none",
+			"puppet-conf %q is not a path inside a tree", s.PuppetConf[:min(len(s.PuppetConf), record.MaxPath)])
 	case s.Sema < 0:
 		return fault.Refuse("give the number of resources that may run at a time, or 0 for no bound", "sema is %d", s.Sema)
-	case s.Entry != "" && f != record.Lang && f != record.YAML:
-		return fault.Refuse("choose the frontend lang or yaml, or an empty entry", "the frontend %s has no entry file", f)
+	case s.Entry != "" && f != record.Lang && f != record.YAML && f != record.Puppet:
+		return fault.Refuse("choose the frontend lang, yaml or puppet, or an empty entry",
+			"the frontend %s has no entry file", f)
+	case s.PuppetConf != "" && f != record.Puppet:
+		return fault.Refuse("choose the frontend puppet, or an empty puppet-conf",
+			"the frontend %s reads no puppet.conf", f)
+	case s.PuppetConf != "" && s.Entry == mgmt.Agent:
+		return fault.Refuse("take it away, or name a manifest as the entry",
+			"puppet-conf %q is set, and the entry is %s: mgmt reads no puppet.conf then", s.PuppetConf, mgmt.Agent)
+	case !isPath(s.ModulePath):
+		return fault.Refuse("give a directory in the tree, such as vendor/modules; empty for none",
+			"module-path %q is not a path inside a tree", s.ModulePath[:min(len(s.ModulePath), record.MaxPath)])
+	case !isWord(s.UnifyName) || !isWord(s.UnifyOptimizations):
+		return fault.Refuse("give them as mgmt's own command takes them, the latter with commas",
+			"unify-name %q or unify-optimizations %q is no word", text.Clip(s.UnifyName), text.Clip(s.UnifyOptimizations))
+	case f != record.Lang && s.ModulePath+s.UnifyName+s.UnifyOptimizations != "":
+		return fault.Refuse("take them away, or choose the frontend lang",
+			"module-path, unify-name and unify-optimizations are of the frontend lang, and this one is %s", f)
 	case !f.IsMgmt() && others != (record.Settings{}):
-		return fault.Refuse("take them away, or choose lang, yaml or empty",
+		return fault.Refuse("take them away, or choose lang, yaml, puppet or empty",
 			"noop, sema, no-autoedges and no-autogroup are of mgmt's frontends, and this one is %s", f)
 	case !f.IsMgmt() && ns == record.MgmtNamespace:
-		return fault.Refuse("choose lang, yaml, empty or auto, or another namespace",
+		return fault.Refuse("choose lang, yaml, puppet, empty or auto, or another namespace",
 			"the namespace %s is mgmt's, and the frontend %s is not", ns, f)
 	case strings.HasPrefix(string(ns), string(record.MgmtNamespace)+"/"):
 		return fault.Refuse("mgmt's own is "+string(record.MgmtNamespace)+"; for files choose one such as /refship/config",

@@ -27,14 +27,6 @@ func readConfig(t testing.TB, dir string) string {
 	return string(text)
 }
 
-// tidy checks that nothing is left beside the config.
-func tidy(t testing.TB, dir string) {
-	t.Helper()
-	if left, err := filepath.Glob(filepath.Join(dir, "config?*")); err != nil || len(left) > 0 {
-		t.Errorf("left: %q, %v", left, err)
-	}
-}
-
 var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config",
 	Frontend: record.Files}
 

@@ -24,7 +24,7 @@ func WithoutSections(text []byte) (rest []byte, ok bool) {
 		for l.entry() {
 			end = l.at
 		}
-		if l.section == Section {
+		if l.section == configSection {
 			out = append(out, text[kept:from]...)
 			kept = end
 		}

@@ -25,8 +25,8 @@ var configPieces = []string{
 	"\t[deep]\n\t\tx\n", "[e]\n", "[f][g]\n\th = i\n", "\tk = v\n",
 }
 
-// Git's own editor puts sections in, ours takes them out: the bytes are those of before, but for a line feed at the
-// end.
+// Git's own editor puts sections in, refship's takes them out: the bytes are those of before, but for a line feed at
+// the end.
 func TestWithoutRulesRestores(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

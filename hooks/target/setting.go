@@ -9,8 +9,8 @@ import (
 	"refship/deploy/record"
 )
 
-// Section is the section of a repository's git config that holds all of this.
-const Section = "refship"
+// configSection is the section of a repository's git config that holds all of this.
+const configSection = "refship"
 
 // setting is one key of a config section, as text in a T. The text is "" where the key is not there.
 type setting[T any] struct {
@@ -36,10 +36,16 @@ var targetSettings = slices.Concat([]setting[Target]{
 	field("frontend", noFile, func(t *Target) *record.Frontend { return &t.Frontend }),
 	field("path", noFile, func(t *Target) *string { return &t.Path }),
 	field("check", noFile, func(t *Target) *string { return &t.Check }),
+	field("lfs", noFile, func(t *Target) *LFS { return &t.LFS }),
 }, mgmtSettings())
 
 // plainSettings are the keys of the plain section, in the order in which they are written.
 var plainSettings = []setting[Settings]{
+	{
+		name: "max-stored",
+		get:  func(s Settings) string { return s.MaxStored.String() },
+		set:  func(s *Settings, text string) (err error) { s.MaxStored, err = record.ParseLimit(text); return err },
+	},
 	field("repository", noFile, func(s *Settings) *string { return &s.Repository }),
 	{
 		name: "endpoints",
@@ -52,6 +58,7 @@ var plainSettings = []setting[Settings]{
 	field("user", noFile, func(s *Settings) *string { return &s.User }),
 	field("password-file", secretFile, func(s *Settings) *string { return &s.PasswordFile }),
 	field("signing-key", secretFile, func(s *Settings) *string { return &s.SigningKey }),
+	field("allowed-signers", publicFile, func(s *Settings) *string { return &s.AllowedSigners }),
 }
 
 // field is a setting that a field of T holds.
@@ -90,7 +97,7 @@ func newSection[T any](prefix string, into *T, settings []setting[T]) *section[T
 }
 
 // take puts one key's value where it belongs.
-func (s *section[T]) take(key, value string) error {
+func (s *section[T]) takeSetting(key, value string) error {
 	name := s.prefix + key
 	if s.seen[key] {
 		return fault.Refuse("take one out: git config --edit", "%s is there twice", name)

@@ -12,13 +12,15 @@ import (
 	"unicode/utf8"
 
 	"refship/deploy/fault"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
-// Settings are what an installed hook knows besides the targets. Names of files are absolute. The zero value of each
-// field is that it is not set.
+// Settings are what concerns all targets: MaxStored, and what an installed hook knows besides. Names of files are
+// absolute. The zero value of each field is that it is not set.
 type Settings struct {
-	Repository   string // name in records
+	MaxStored    record.Limit // what each target's namespace may hold in etcd
+	Repository   string       // name in records
 	Endpoints    []string
 	CACert       string
 	Cert         string
@@ -26,6 +28,8 @@ type Settings struct {
 	User         string // without a password
 	PasswordFile string
 	SigningKey   string
+
+	AllowedSigners string // whose signatures count; "": that is not known
 }
 
 // IsZero tells whether nothing is set.
@@ -64,7 +68,7 @@ func (s Settings) Validate() error {
 	for _, e := range s.Endpoints {
 		if e == "" || strings.ContainsAny(e, ", \t") {
 			return fault.Refuse("addresses are separated by single commas: https://a:2379,https://b:2379",
-				"refship.endpoints has the address %q", text.Clip(e))
+				"refship.endpoints has the address %q", text.Clip(text.Endpoints(e)))
 		}
 	}
 	half := func(set, unset string) error {

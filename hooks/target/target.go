@@ -23,6 +23,24 @@ type Target struct {
 	Frontend  record.Frontend  `json:"frontend"`
 	record.Settings
 	Check string `json:"check"` // what sh -c runs before each deploy, and must pass; "" is nothing
+	// LFS is what becomes of Git LFS pointers: DeployPointers, or "" to refuse them. An intent without it is read by
+	// programs that do not know it.
+	LFS LFS `json:"lfs,omitempty"`
+}
+
+// LFS is a target's setting for Git LFS pointers.
+type LFS string
+
+// DeployPointers deploys Git LFS pointers as they are.
+const DeployPointers LFS = "deploy-pointers"
+
+// CheckLFS says why a target cannot have that setting.
+func CheckLFS(s LFS) error {
+	if s == "" || s == DeployPointers {
+		return nil
+	}
+	return fault.Refuse("give "+string(DeployPointers)+", or nothing to refuse Git LFS pointers",
+		"lfs is %q", text.Clip(string(s)))
 }
 
 // Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".
@@ -56,6 +74,7 @@ func (t Target) Validate() error {
 		func() error { _, err := ParseFrontend(string(t.Frontend)); return err },
 		func() error { return CheckFrontend(t.Frontend, t.Settings, t.Namespace) },
 		t.checkCheck,
+		func() error { return CheckLFS(t.LFS) },
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -118,6 +137,27 @@ func CheckTargets(targets []Target) error {
 	return nil
 }
 
+// CheckRefs refuses a target whose ref cannot be beside those of the others, or is refship's own (fault.Usage). A
+// config that was written before is read all the same: its other targets are deployed.
+func CheckRefs(t Target, others []Target) error {
+	if t.Ref == git.NotesRef || git.RefsClash(t.Ref, git.NotesRef) {
+		return fault.New(fault.Usage, fmt.Sprintf("%s is no ref that can be deployed: %s is refship's own",
+			text.Printable(t.Ref), git.NotesRef), "choose a branch or a tag")
+	}
+	if git.IsOwnRef(t.Ref) {
+		return fault.New(fault.Usage, fmt.Sprintf("%s is no ref that can be deployed: it is refship's own",
+			text.Printable(t.Ref)), "choose a branch or a tag")
+	}
+	for _, o := range others {
+		if o.Name != t.Name && git.RefsClash(t.Ref, o.Ref) {
+			return fault.New(fault.Usage,
+				fmt.Sprintf("%s can never be beside %s, which the target %s deploys: git has no ref below another",
+					text.Printable(t.Ref), text.Printable(o.Ref), o.Name), "choose another ref")
+		}
+	}
+	return nil
+}
+
 // Namespaces are those of targets, sorted, each once.
 func Namespaces(targets []Target) []record.Namespace {
 	var all []record.Namespace
@@ -131,12 +171,15 @@ func Namespaces(targets []Target) []record.Namespace {
 // ReasonNone: the repository has no target at all.
 const ReasonNone fault.Reason = "target-none"
 
+// NoneIn says that a repository has no target.
+func NoneIn(repository string) string { return repository + " has no target" }
+
 // Find gives the target of that name. The error names the repository, and the targets that it has.
 func Find(repository string, targets []Target, name string) (Target, error) {
 	if at := index(targets, name); at >= 0 {
 		return targets[at], nil
 	}
-	err := &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s has no target %q", repository, text.Clip(name))}
+	err := &fault.Error{Kind: fault.Refused, What: fmt.Sprintf("%s %q", NoneIn(repository), text.Clip(name))}
 	if len(targets) == 0 {
 		err.Remedy, err.Reason = "it has no target yet", ReasonNone
 	} else {
@@ -166,6 +209,35 @@ func Choose(repository string, all []Target, name string) ([]Target, error) {
 	}
 	t, err := Find(repository, all, name)
 	return []Target{t}, err
+}
+
+// ChooseOne gives the target with a name, or the only one if the name is "".
+func ChooseOne(repository string, all []Target, name string) (Target, error) {
+	chosen, err := Choose(repository, all, name)
+	switch {
+	case err != nil:
+		return Target{}, err
+	case len(chosen) == 0:
+		return Target{}, &fault.Error{Kind: fault.Refused, What: NoneIn(repository), Reason: ReasonNone}
+	case len(chosen) > 1:
+		return Target{}, &fault.Error{
+			Kind:   fault.Refused,
+			What:   fmt.Sprintf("%s has %s, each with a chain of its own", repository, text.Count(len(all), "target")),
+			Remedy: fmt.Sprintf("name one: %s:TARGET, which is one of: %s", repository, Names(all)),
+		}
+	}
+	return chosen[0], nil
+}
+
+// OfRef gives the targets that deploy a ref.
+func OfRef(targets []Target, ref string) []Target {
+	var all []Target
+	for _, t := range targets {
+		if t.Ref == ref {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // Refs are the refs that targets deploy.

@@ -51,7 +51,8 @@ func exported(t *testing.T) (labels map[string][]string, series map[string]float
 		}
 		labels[match[1]] = names
 	}
-	for _, name := range []string{"refship_push_duration_seconds", "refship_lock_wait_seconds", "refship_etcd_request_duration_seconds"} {
+	for _, name := range []string{"refship_push_duration_seconds", "refship_lock_wait_seconds",
+		"refship_etcd_request_duration_seconds"} {
 		labels[name+"_bucket"] = append([]string{"le"}, labels[name]...)
 	}
 	labels["up"] = nil // Prometheus' own
@@ -115,7 +116,8 @@ func unknownIn(query string, labels map[string][]string, series map[string]float
 
 func hasSeries(series map[string]float64, metric, label string) bool {
 	for name := range series {
-		if rest, ok := strings.CutPrefix(name, metric+"{"); ok && slices.Contains(strings.Split(strings.TrimSuffix(rest, "}"), ","), label) {
+		if rest, ok := strings.CutPrefix(name, metric+"{"); ok &&
+			slices.Contains(strings.Split(strings.TrimSuffix(rest, "}"), ","), label) {
 			return true
 		}
 	}
@@ -193,7 +195,8 @@ func TestDashboard(t *testing.T) {
 	}
 	for _, variable := range board.Templating.List {
 		if query, ok := variable.Query.(map[string]any); ok {
-			check("variable "+variable.Name, regexp.MustCompile(`^label_values\((.*), \w+\)$`).ReplaceAllString(fmt.Sprint(query["query"]), "$1"))
+			check("variable "+variable.Name, regexp.MustCompile(`^label_values\((.*), \w+\)$`).ReplaceAllString(
+				fmt.Sprint(query["query"]), "$1"))
 		}
 	}
 	queries, ids := 0, make(map[int]bool)

@@ -28,11 +28,16 @@
 //   - etcd-space: no alarm NOSPACE, and 16 MiB of the quota are free
 //   - etcd-write: etcd's authentication lets the server read and write below the targets' namespaces. It names each
 //     namespace where it does not, and fails only if there is no other
-//   - disk: 256 MiB are free for the data directory
+//   - disk: 256 MiB are free for the data directory, which takes a file, and so do the repositories whose disk did not
+//     take a push
 //   - serving: the server has finished what an earlier run left behind, and was not told to stop
+//   - refs: never fails. It warns of refs whose files are empty, up to a minute late: git takes no push to a repository
+//     with one
+//   - chains: never fails. It warns of what is odd about a chain though it goes on, such as a time far ahead
+//   - scrub: never fails. It warns of what the last scrub repaired, could not repair, or could not look into
 //
-// A probe waits 2 seconds at most, and etcd-write for etcd first: an answer takes 4 seconds at most, no matter what
-// etcd does. It is used again for a second, so that etcd is asked once a second no matter how many clients ask.
+// An answer takes 3 seconds at most, no matter what etcd does: each probe waits for 2. It is used again for a second,
+// so that etcd is asked once a second no matter how many clients ask.
 //
 // # What /metrics promises
 //
@@ -49,7 +54,17 @@
 //	refship_etcd_requests_failed_total{op,code}      gRPC's code
 //	refship_etcd_db_size_bytes                       absent while etcd does not answer
 //	refship_etcd_quota_bytes                         absent also if etcd does not tell it
-//	refship_connections, refship_sessions            once the server listens
+//	refship_scrub_keys_read_total, refship_scrub_bytes_read_total
+//	refship_scrub_damaged_total, refship_scrub_repaired_total
+//	refship_scrub_failed                             what the last scrub could not repair
+//	refship_scrub_last_run_timestamp_seconds         0: no scrub has ended
+//	refship_connections, refship_sessions            once the server listens, as are the next three
+//	refship_connections_without_login
+//	refship_connections_refused_total{how}           dropped, turned away
+//	refship_git_memory_bytes                         what git processes of clients may take, of --git-memory
+//	refship_upkeeps_total{result}                    repositories packed anew; result done, failed
+//	refship_upkeep_seconds_total                     how long that took
+//	refship_stale_locks_removed_total                of git
 //	refship_build_info{version,revision}, go_*, process_*
 //
 // Counters are there from the start, with 0. Only refship_ref_ahead has series that depend on what the server holds;

@@ -8,9 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"refship/deploy"
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
@@ -32,16 +31,19 @@ type health struct {
 
 	server   atomic.Pointer[Server] // nil: it starts
 	stopping atomic.Bool            // it takes no new pushes
+	scrubbed atomic.Pointer[Scrub]  // the last scrub; nil: there was none
 
 	etcd        cached[struct{}]
 	space       cached[space]
 	permissions cached[permissions]
 	ssh         cached[struct{}]
+	written     cached[struct{}]
 }
 
 func newHealth(cfg Config) *health {
 	h := &health{dataDir: cfg.DataDir, repos: cfg.Repos, store: cfg.Store}
 	h.etcd.ask, h.space.ask, h.permissions.ask, h.ssh.ask = h.pingEtcd, h.readSpace, h.readPermissions, h.dialSSH
+	h.written.ask = h.tryDisk
 	return h
 }
 
@@ -167,10 +169,12 @@ func (h *health) readPermissions(ctx context.Context) (permissions, error) {
 
 // probeWrite fails where no namespace may be written: with some of them the server has something to do.
 func (h *health) probeWrite() error {
-	if h.probeEtcd() != nil {
+	etcd := make(chan error, 1)
+	go func() { etcd <- h.probeEtcd() }()
+	now, err := h.permissions.get()
+	if <-etcd != nil {
 		return errUnknown
 	}
-	now, err := h.permissions.get()
 	if err != nil || len(now.denied) == 0 {
 		return err
 	}
@@ -184,14 +188,36 @@ func (h *health) probeWrite() error {
 	return lines
 }
 
+// probeScrub warns of what the last scrub found. It never fails: a push would be taken and deployed.
+func (h *health) probeScrub() error {
+	last := h.scrubbed.Load()
+	if last == nil || len(last.Warnings) == 0 {
+		return nil
+	}
+	return warnings(last.Warnings)
+}
+
 func (h *health) probeDisk() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(h.dataDir, &fs); err != nil {
-		return fmt.Errorf("look at %s: %w", h.dataDir, err)
+	_, err := h.written.get()
+	return err
+}
+
+// tryDisk looks whether the data directory's disk has room, and writes there and to the repositories whose disk did not
+// take a push.
+func (h *health) tryDisk(context.Context) (none struct{}, err error) {
+	free, err := disk.Free(h.dataDir)
+	if err != nil {
+		return none, fmt.Errorf("look at the data directory's disk: %w", err)
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // other systems have other types there
 	if free < leastDisk {
-		return fmt.Errorf("%s are free on the disk of %s (least %s)", text.Size(free), h.dataDir, text.Size(leastDisk))
+		return none, fmt.Errorf("%s are free on the disk of %s (least %s)", text.Size(free), h.dataDir,
+			text.Size(leastDisk))
 	}
-	return nil
+	if err := disk.TryWrite(h.dataDir); err != nil {
+		return none, fmt.Errorf("%s takes no file: %w", h.dataDir, disk.WithoutDir(err))
+	}
+	if server := h.server.Load(); server != nil {
+		err = server.Storage()
+	}
+	return none, err
 }

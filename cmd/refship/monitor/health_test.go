@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"refship/deploy"
@@ -36,7 +37,7 @@ func TestCached(t *testing.T) {
 			})
 		}
 		group.Wait()
-		c.at = c.at.Add(-cacheTime)
+		c.last.at = c.last.at.Add(-cacheTime)
 		if got, err := c.get(); got != 2 || !errors.Is(err, want) {
 			t.Errorf("when the answer is old: %d, %v", got, err)
 		}
@@ -56,7 +57,8 @@ func TestStarting(t *testing.T) {
 	dir := t.TempDir()
 	h := newHealth(Config{
 		DataDir: dir, Repos: repos.Dir{Path: filepath.Join(dir, "repos")},
-		Store: deploy.NewStore(fixture.NewEtcd(t).Client(), time.Minute, slog.New(slog.DiscardHandler)),
+		Store: deploy.NewStore(fixture.NewEtcd(t).Client(),
+			deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)}),
 	})
 	if status, body := get(answer("livez", h.live()), "/livez"); status != 200 || body != "ok\n" {
 		t.Errorf("livez: %d %s", status, body)
@@ -71,10 +73,73 @@ func TestStarting(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
+	h.written.last.at = h.written.last.at.Add(-cacheTime)
 	_, body = get(answer("readyz", h.ready()), "/readyz")
-	if !strings.Contains(body, "\n[-]disk failed: look at "+dir+": no such file or directory\n") {
+	if !strings.Contains(body, "\n[-]disk failed: look at the data directory's disk: statfs "+dir+": no such file") {
 		t.Errorf("readyz: %s", body)
 	}
+}
+
+// What pushes bring must be stored, too.
+func TestRepositoryThatStoresNothing(t *testing.T) {
+	t.Parallel()
+	h := newHealth(Config{DataDir: t.TempDir()})
+	trouble := errors.New("repository config cannot store what is pushed: read-only file system")
+	h.server.Store(&Server{Storage: func() error { return trouble }})
+	readyz := answer("readyz", []probe{{"disk", h.probeDisk}})
+	if status, body := get(readyz, "/readyz"); status != 503 ||
+		!strings.Contains(body, "[-]disk failed: "+trouble.Error()) {
+		t.Errorf("%d %s", status, body)
+	}
+	trouble = nil
+	h.written.last.at = h.written.last.at.Add(-cacheTime)
+	if status, body := get(readyz, "/readyz"); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// What hangs, and knows no context, makes no answer late. It is asked once until it comes back.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		goOn := make(chan struct{})
+		hang := func() {
+			asked.Add(1)
+			<-goOn
+		}
+		h := newHealth(Config{})
+		h.etcd.ask = func(context.Context) (none struct{}, err error) {
+			hang()
+			return none, nil
+		}
+		h.permissions.ask = func(context.Context) (permissions, error) {
+			hang()
+			return permissions{}, nil
+		}
+		readyz := answer("readyz", []probe{{"etcd", h.probeEtcd}, {"etcd-write", h.probeWrite}})
+		for range 3 {
+			began := time.Now()
+			status, body := get(readyz, "/readyz")
+			const want = "[-]etcd failed: no answer within 2s\n" +
+				"[-]etcd-write failed: unknown while etcd fails\nreadyz check failed\n"
+			if status != 503 || body != want {
+				t.Errorf("readyz: %d %s", status, body)
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("readyz took %s", took)
+			}
+			time.Sleep(2 * cacheTime)
+		}
+		if asked.Load() != 2 {
+			t.Errorf("etcd was asked %d times", asked.Load())
+		}
+		close(goOn)
+		synctest.Wait()
+		if status, body := get(readyz, "/readyz"); status != 200 {
+			t.Errorf("readyz: %d %s", status, body)
+		}
+	})
 }
 
 // A port that takes connections, and nothing answers them.
@@ -89,7 +154,8 @@ func TestDeafPort(t *testing.T) {
 	h.server.Store(&Server{Addr: listener.Addr()})
 	livez := answer("livez", []probe{{"ssh", h.probeSSH}})
 	status, body := get(livez, "/livez")
-	want := "[-]ssh failed: " + listener.Addr().String() + " accepts connections and sends nothing for 2s\nlivez check failed\n"
+	want := "[-]ssh failed: " + listener.Addr().String() +
+		" accepts connections and sends nothing for 2s\nlivez check failed\n"
 	if status != 503 || body != want {
 		t.Errorf("%d %s", status, body)
 	}
@@ -103,14 +169,14 @@ func TestDeafPort(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	h.ssh.at = h.ssh.at.Add(-cacheTime)
+	h.ssh.last.at = h.ssh.last.at.Add(-cacheTime)
 	if status, body := get(livez, "/livez"); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
 	// At the end the port may be closed: running pushes are not to be ended for that.
 	listener.Close()
 	h.stopping.Store(true)
-	h.ssh.at = h.ssh.at.Add(-cacheTime)
+	h.ssh.last.at = h.ssh.last.at.Add(-cacheTime)
 	if status, body := get(livez, "/livez"); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
@@ -128,11 +194,13 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	const lines = "[!]write warning: /a\\x1b\n[!]write warning: /b\n"
-	if status, body := get(readyz, "/readyz?verbose"); status != 200 || body != lines+"[+]other ok\nreadyz check passed\n" {
+	if status, body := get(readyz, "/readyz?verbose"); status != 200 || body != lines+
+		"[+]other ok\nreadyz check passed\n" {
 		t.Errorf("%d %s", status, body)
 	}
 	probes[1].run = func() error { return errors.New("no") }
-	if status, body := get(readyz, "/readyz"); status != 503 || body != lines+"[-]other failed: no\nreadyz check failed\n" {
+	if status, body := get(readyz, "/readyz"); status != 503 || body != lines+
+		"[-]other failed: no\nreadyz check failed\n" {
 		t.Errorf("%d %s", status, body)
 	}
 }

@@ -15,26 +15,14 @@ import (
 	"refship/hooks"
 )
 
-// The results of hooks.Report that are treated differently here.
-const (
-	pushRefused     = "refused"
-	pushNothing     = "nothing"      // there was nothing to push
-	pushNotDeployed = "not deployed" // it should have been published
-)
-
-// pushResults are the results of pushes that have a series of their own, in the words of the log.
-var pushResults = [...]string{
-	"deployed", "already deployed", "unchanged", "skipped", "stored", pushRefused, "dry-run", pushNotDeployed, "not moved",
-	pushNothing,
-}
-
 // otherLabel counts what has no series of its own, so that there are never more series than these.
 const otherLabel = "other"
 
 // What asked for a deploy.
 const (
-	kindPush   = "push"
-	kindDeploy = "deploy"
+	kindPush     = "push"
+	kindDeploy   = "deploy"
+	kindRollback = "rollback"
 )
 
 // The results of deploys. A push that is refused counts as a push only.
@@ -57,6 +45,9 @@ type metrics struct {
 	requestTime    *prometheus.HistogramVec // by op
 	requestsFailed *prometheus.CounterVec   // by op and code
 	refsFailed     prometheus.Counter
+
+	scrubKeys, scrubBytes, scrubDamaged, scrubRepaired prometheus.Counter
+	scrubFailed, scrubEnded                            prometheus.Gauge // of the last scrub
 }
 
 // workBuckets are for what takes milliseconds to minutes, requestBuckets for single requests; in seconds.
@@ -81,7 +72,7 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 		registry: registry,
 		pushes:   counters("pushes_total", "Pushes that have ended, by result as in the log.", "result"),
 		deploys: counters("deploys_total",
-			"Deploys by what asked for them, push or deploy, and what became of them.", "kind", "result"),
+			"Deploys by what asked for them, push, deploy or rollback, and what became of them.", "kind", "result"),
 		pushTime: histograms("push_duration_seconds",
 			"How long pushes took that had something to push, from git's start to its end.", workBuckets).WithLabelValues(),
 		lockTime: histograms("lock_wait_seconds",
@@ -94,14 +85,25 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 		refsFailed: counters("ref_checks_failed_total",
 			"Comparisons of refs with their chains that could not be made.").WithLabelValues(),
 	}
-	for _, result := range pushResults {
+	gauge := func(name, help string) prometheus.Gauge {
+		return auto.NewGauge(prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help})
+	}
+	m.scrubKeys = counters("scrub_keys_read_total", "Keys that scrubs have read.").WithLabelValues()
+	m.scrubBytes = counters("scrub_bytes_read_total", "Bytes of values that scrubs have read.").WithLabelValues()
+	m.scrubDamaged = counters("scrub_damaged_total",
+		"Keys that scrubs have found damaged or missing, and heads that nothing vouches for.").WithLabelValues()
+	m.scrubRepaired = counters("scrub_repaired_total", "Those of them that were repaired.").WithLabelValues()
+	m.scrubFailed = gauge("scrub_failed", "What the last scrub could not repair, or not look into.")
+	m.scrubEnded = gauge("scrub_last_run_timestamp_seconds", "When the last scrub ended, in Unix time; 0: none has.")
+	for _, result := range hooks.Results() {
 		m.pushes.WithLabelValues(result)
 	}
-	for _, kind := range []string{kindPush, kindDeploy} {
+	for _, kind := range []string{kindPush, kindDeploy, kindRollback} {
 		m.deploys.WithLabelValues(kind, deployPublished)
 		m.deploys.WithLabelValues(kind, deployFailed)
 	}
 	m.deploys.WithLabelValues(kindDeploy, deployRefused)
+	m.deploys.WithLabelValues(kindRollback, deployRefused)
 	for _, op := range etcdOps {
 		m.requestTime.WithLabelValues(op)
 	}
@@ -115,31 +117,41 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 // report counts a push or deploy at its end.
 func (m *metrics) report(r hooks.Report) {
 	result := r.Result
-	if !slices.Contains(pushResults[:], result) {
+	if !slices.Contains(hooks.Results(), result) {
 		result = otherLabel
 	}
 	kind := string(r.Kind)
 	switch kind {
 	case kindPush:
 		m.pushes.WithLabelValues(result).Inc()
-		if result != pushNothing {
+		if result != hooks.ResultNothing {
 			m.pushTime.Observe(r.Took.Seconds())
 		}
-	case kindDeploy:
-		if result == pushRefused {
+	case kindDeploy, kindRollback:
+		if result == hooks.ResultRefused {
 			m.deploys.WithLabelValues(kind, deployRefused).Inc()
 		}
 	default:
 		kind = otherLabel
 	}
 	m.deploys.WithLabelValues(kind, deployPublished).Add(float64(r.Deploys))
-	if result == pushNotDeployed {
+	if result == hooks.ResultUndeployed {
 		m.deploys.WithLabelValues(kind, deployFailed).Inc()
 	}
 	m.stored.Add(float64(r.Stored))
 	if r.LockWait > 0 { // taking a lock that is free takes time, too
 		m.lockTime.Observe(r.LockWait.Seconds())
 	}
+}
+
+// scrub counts what a scrub did, at its end.
+func (m *metrics) scrub(s Scrub) {
+	m.scrubKeys.Add(float64(s.Keys))
+	m.scrubBytes.Add(float64(s.Bytes))
+	m.scrubDamaged.Add(float64(s.Repaired + s.Failed))
+	m.scrubRepaired.Add(float64(s.Repaired))
+	m.scrubFailed.Set(float64(s.Failed))
+	m.scrubEnded.Set(float64(s.Ended.Unix()))
 }
 
 // EtcdRequest takes in the end of a request to etcd: what it was, how long it took, and how it ended.
@@ -158,16 +170,42 @@ func (m *metrics) request(op string, took time.Duration, code codes.Code) {
 	m.requestsFailed.WithLabelValues(op, code.String()).Inc()
 }
 
-// watch adds what the git server has right now.
-func (m *metrics) watch(stats func() (connections, sessions int)) {
-	gauge := func(name, help string, value func() int) {
-		promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help},
-			func() float64 { return float64(value()) })
+// watch adds what the git server counts.
+func (m *metrics) watch(stats func() Stats) {
+	auto := promauto.With(m.registry)
+	gauge := func(name, help string, value func(Stats) float64) {
+		auto.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "refship", Name: name, Help: help},
+			func() float64 { return value(stats()) })
+	}
+	counter := func(name, help string, labels prometheus.Labels, value func(Stats) float64) {
+		auto.NewCounterFunc(prometheus.CounterOpts{Namespace: "refship", Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return value(stats()) })
+	}
+	refused := func(why string, value func(Stats) int) {
+		counter("connections_refused_total",
+			"SSH connections that had to go: dropped without a login to make room for another, or turned away "+
+				"because of a limit.",
+			prometheus.Labels{"how": why}, func(s Stats) float64 { return float64(value(s)) })
+	}
+	kept := func(result string, value func(Stats) int) {
+		counter("upkeeps_total", "Repositories that were packed anew, by result done or failed.",
+			prometheus.Labels{"result": result}, func(s Stats) float64 { return float64(value(s)) })
 	}
 	gauge("connections", "SSH connections that are open, authenticated or not.",
-		func() int { connections, _ := stats(); return connections })
-	gauge("sessions", "Commands that run for SSH clients.",
-		func() int { _, sessions := stats(); return sessions })
+		func(s Stats) float64 { return float64(s.Connections) })
+	gauge("connections_without_login", "SSH connections that are open and have not authenticated yet.",
+		func(s Stats) float64 { return float64(s.WithoutLogin) })
+	gauge("sessions", "Commands that run for SSH clients.", func(s Stats) float64 { return float64(s.Sessions) })
+	gauge("git_memory_bytes", "Memory that the git processes of SSH clients may take, of --git-memory.",
+		func(s Stats) float64 { return float64(s.GitMemory) })
+	refused("dropped", func(s Stats) int { return s.Dropped })
+	refused("turned away", func(s Stats) int { return s.TurnedAway })
+	kept("done", func(s Stats) int { return s.UpkeepsDone })
+	kept("failed", func(s Stats) int { return s.UpkeepsFailed })
+	counter("upkeep_seconds_total", "How long it took to pack repositories anew.", nil,
+		func(s Stats) float64 { return s.UpkeepTime.Seconds() })
+	counter("stale_locks_removed_total", "Lock files of git that a dead git left, and that were removed.", nil,
+		func(s Stats) float64 { return float64(s.StaleLocks) })
 }
 
 // spaceCollector shows how full etcd is; nothing while it does not answer.

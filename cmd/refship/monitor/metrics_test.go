@@ -15,7 +15,8 @@ import (
 	"refship/hooks"
 )
 
-// values are the counters and gauges of a registry whose name starts with prefix: "name{label=value,…}" and their value.
+// values are the counters and gauges of a registry whose name starts with prefix: "name{label=value,…}" and their
+// value.
 func values(t *testing.T, registry *prometheus.Registry, prefix string) map[string]float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -32,7 +33,8 @@ func values(t *testing.T, registry *prometheus.Registry, prefix string) map[stri
 			for _, label := range metric.GetLabel() {
 				labels = append(labels, label.GetName()+"="+label.GetValue())
 			}
-			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() +
+				float64(metric.GetHistogram().GetSampleCount())
 			all[family.GetName()+"{"+strings.Join(labels, ",")+"}"] = value
 		}
 	}
@@ -46,7 +48,8 @@ func TestReports(t *testing.T) {
 	for _, r := range []hooks.Report{
 		{Kind: record.KindPush, Result: "deployed", Deploys: 3, Took: time.Second, LockWait: time.Millisecond, Stored: 100},
 		{Kind: record.KindPush, Result: "refused", Took: time.Second},
-		{Kind: record.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond, Stored: 11},
+		{Kind: record.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond,
+			Stored: 11},
 		{Kind: record.KindDeploy, Result: "deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond},
 		{Kind: record.KindDeploy, Result: "refused"},
 		{Kind: record.KindDeploy, Result: "not deployed"},

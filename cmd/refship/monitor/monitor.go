@@ -41,13 +41,29 @@ type Config struct {
 
 // Server is the git server that a Monitor watches.
 type Server struct {
-	Addr  net.Addr                           // where it listens for SSH
-	Stats func() (connections, sessions int) // right now
+	Addr  net.Addr     // where it listens for SSH
+	Stats func() Stats // right now
 	Hooks *hooks.Server
+	// Storage is nil if the disk of each repository takes what pushes bring, as far as is known.
+	Storage func() error
+}
+
+// Stats are what a git server counts.
+type Stats struct {
+	Connections   int   // that are open
+	WithoutLogin  int   // of them
+	Sessions      int   // commands that run
+	Dropped       int   // connections without a login that were closed for another, since the start
+	TurnedAway    int   // connections that were not taken, since the start
+	GitMemory     int64 // that git processes may take, in bytes
+	UpkeepsDone   int   // repositories that were packed anew, since the start
+	UpkeepsFailed int   // repositories where that failed, since the start
+	UpkeepTime    time.Duration
+	StaleLocks    int // of git, that were removed, since the start
 }
 
 // Monitor is an HTTP server that answers for a git server. It is there before that server and goes after it. Report,
-// Run and Close of a nil Monitor do nothing.
+// Scrubbed, Run and Close of a nil Monitor do nothing.
 type Monitor struct {
 	listener net.Listener
 	http     *http.Server
@@ -92,7 +108,9 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	paths := []string{"/livez", "/readyz", "/metrics"}
 	mux.HandleFunc("GET /livez", answer("livez", m.health.live()))
-	mux.HandleFunc("GET /readyz", answer("readyz", m.health.ready()))
+	ready := append(m.health.ready(), probe{"refs", m.refs.probeRefs}, probe{"chains", m.refs.probeChains},
+		probe{"scrub", m.health.probeScrub})
+	mux.HandleFunc("GET /readyz", answer("readyz", ready))
 	mux.Handle("GET /metrics", m.metrics.handler(cfg.Log))
 	if cfg.Profiles {
 		paths = append(paths, "/debug/pprof/")
@@ -115,6 +133,25 @@ func (m *Monitor) Report(r hooks.Report) {
 	}
 	m.metrics.report(r)
 	m.refs.changed(r.Repository)
+}
+
+// Scrub is what a scrub of all targets found.
+type Scrub struct {
+	Ended    time.Time
+	Keys     int // read
+	Bytes    int64
+	Repaired int
+	Failed   int
+	Warnings []error // what a person should look at, a line each
+}
+
+// Scrubbed takes in the end of a scrub.
+func (m *Monitor) Scrubbed(s Scrub) {
+	if m == nil {
+		return
+	}
+	m.metrics.scrub(s)
+	m.health.scrubbed.Store(&s)
 }
 
 // Run watches a server that serves from now on, until ctx ends. Its error is that of an HTTP server that cannot go

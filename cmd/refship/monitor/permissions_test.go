@@ -45,14 +45,15 @@ func newPermitted(t *testing.T) *permitted {
 	fixture.EnableAuth(t, dial(""))
 	p := &permitted{T: t, root: dial("root"), repos: repos.Dir{Path: t.TempDir()}}
 	p.health = newHealth(Config{
-		Repos: p.repos, Store: deploy.NewStore(dial("ship"), time.Minute, slog.New(slog.DiscardHandler)),
+		Repos: p.repos, Store: deploy.NewStore(dial("ship"), deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)}),
 	})
 	return p
 }
 
 func (p *permitted) create(name string) {
 	p.Helper()
-	one := target.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name), Frontend: record.Files}
+	one := target.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name),
+		Frontend: record.Files}
 	if _, err := p.repos.Create(p.Context(), name, "refs/heads/main", []target.Target{one}); err != nil {
 		p.Fatal(err)
 	}
@@ -60,7 +61,8 @@ func (p *permitted) create(name string) {
 
 func (p *permitted) grant(name string) {
 	p.Helper()
-	if _, err := p.root.RoleGrantPermission(p.Context(), "ship", "/"+name+"/", "/"+name+"0", clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
+	if _, err := p.root.RoleGrantPermission(p.Context(), "ship", "/"+name+"/", "/"+name+"0",
+		clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
 		p.Fatal(err)
 	}
 }
@@ -122,7 +124,7 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("some are denied: %v", err)
 	}
 	p.revoke("b")
-	p.health.permissions.at = p.health.permissions.at.Add(-cacheTime)
+	p.health.permissions.last.at = p.health.permissions.last.at.Add(-cacheTime)
 	if err := p.health.probeWrite(); err == nil || errors.As(err, &some) {
 		t.Errorf("all are denied: %v", err)
 	}

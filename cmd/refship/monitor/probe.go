@@ -10,12 +10,15 @@ import (
 	"sync"
 	"time"
 
+	"refship/deploy/fault"
 	"refship/deploy/text"
 )
 
 const (
 	// probeTime bounds a probe of something that may not answer.
 	probeTime = 2 * time.Second
+	// lateTime is how much later than that an answer may come.
+	lateTime = 200 * time.Millisecond
 	// cacheTime is how long an answer is used again: etcd is asked this often, no matter how many clients ask.
 	cacheTime = time.Second
 )
@@ -78,25 +81,61 @@ func writeResult(w io.Writer, name string, err error) (failed bool) {
 	return false
 }
 
-// cached keeps what ask gave for cacheTime, errors too.
+// cached keeps what ask gave for cacheTime, errors too. It waits for ask no longer than probeTime, also where that
+// hangs past its context: then it does not ask again until that has come back.
 type cached[T any] struct {
 	ask func(context.Context) (T, error)
 
-	mu    sync.Mutex
-	at    time.Time
-	value T
-	err   error
+	mu   sync.Mutex
+	last *question[T] // nil: there was none
 }
 
-func (c *cached[T]) get() (T, error) {
+// question is one call of ask.
+type question[T any] struct {
+	asked    time.Time
+	answered chan struct{} // closed when the next three are there
+	at       time.Time
+	value    T
+	err      error
+}
+
+func (c *cached[T]) get() (value T, err error) {
+	q := c.latest()
+	select {
+	case <-q.answered:
+	case <-time.After(time.Until(q.asked.Add(probeTime + lateTime))):
+		if !q.isAnswered() {
+			return value, fault.New(fault.Unavailable, fmt.Sprintf("no answer within %s", probeTime), "")
+		}
+	}
+	return q.value, q.err
+}
+
+// latest is the last question, or a new one where the answer is old.
+func (c *cached[T]) latest() *question[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.at.IsZero() || time.Since(c.at) >= cacheTime {
-		// Not the context of one request: other requests get the same answer.
-		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
-		defer cancel()
-		c.value, c.err = c.ask(ctx)
-		c.at = time.Now()
+	if c.last == nil || c.last.isAnswered() && time.Since(c.last.at) >= cacheTime {
+		c.last = &question[T]{asked: time.Now(), answered: make(chan struct{})}
+		go c.last.answer(c.ask)
 	}
-	return c.value, c.err
+	return c.last
+}
+
+func (q *question[T]) isAnswered() bool {
+	select {
+	case <-q.answered:
+		return true
+	default:
+		return false
+	}
+}
+
+func (q *question[T]) answer(ask func(context.Context) (T, error)) {
+	// Not the context of one request: other requests get the same answer.
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	q.value, q.err = ask(ctx)
+	q.at = time.Now()
+	close(q.answered)
 }

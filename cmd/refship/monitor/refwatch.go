@@ -3,7 +3,10 @@ package monitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +38,8 @@ type refWatch struct {
 
 	mu    sync.Mutex
 	ahead map[string]map[string]float64 // by repository and target; what could not be compared stays as it was
+	odd   map[string]warnings           // by repository: what is odd about its chains
+	empty map[string]warnings           // by repository: refs whose files are empty
 	due   map[string]bool               // repositories to compare out of turn
 	wake  chan struct{}                 // has one element if any are due
 }
@@ -45,7 +50,8 @@ func newRefWatch(repos repos.Dir, failed prometheus.Counter, log *slog.Logger) *
 		desc: prometheus.NewDesc("refship_ref_ahead",
 			"1 where a target's ref is not what its chain deployed (ahead, behind, diverged), else 0; up to a minute old.",
 			[]string{"repository", "target"}, nil),
-		ahead: make(map[string]map[string]float64), due: make(map[string]bool), wake: make(chan struct{}, 1),
+		ahead: make(map[string]map[string]float64), odd: make(map[string]warnings),
+		empty: make(map[string]warnings), due: make(map[string]bool), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -115,6 +121,9 @@ func (w *refWatch) compareAll(ctx context.Context) {
 		w.forgetOthers(repos)
 	}
 	for _, repo := range repos {
+		w.countFailure(ctx, repo.Name, w.lookForEmpty(repo))
+	}
+	for _, repo := range repos {
 		err := w.compare(ctx, repo)
 		w.countFailure(ctx, repo.Name, err)
 		if deploy.IsEtcd(err) || ctx.Err() != nil {
@@ -150,13 +159,55 @@ func (w *refWatch) warnUnlisted(ctx context.Context, err error) {
 func (w *refWatch) forgetOthers(listed []*repos.Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	kept := make(map[string]map[string]float64)
+	kept, known := make(map[string]map[string]float64), make(map[string]bool)
 	for _, repo := range listed {
+		known[repo.Name] = true
 		if targets, ok := w.ahead[repo.Name]; ok {
 			kept[repo.Name] = targets
 		}
 	}
 	w.ahead = kept
+	isGone := func(name string, _ warnings) bool { return !known[name] }
+	maps.DeleteFunc(w.odd, isGone)
+	maps.DeleteFunc(w.empty, isGone)
+}
+
+// probeChains tells what is odd about chains: they go on, and the operator should look.
+func (w *refWatch) probeChains() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return joined(w.odd)
+}
+
+// probeRefs tells of refs whose files are empty: other repositories go on.
+func (w *refWatch) probeRefs() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return joined(w.empty)
+}
+
+func joined(byRepository map[string]warnings) error {
+	var all warnings
+	for _, name := range slices.Sorted(maps.Keys(byRepository)) {
+		all = append(all, byRepository[name]...)
+	}
+	if all == nil {
+		return nil
+	}
+	return all
+}
+
+// lookForEmpty looks for refs of one repository whose files are empty.
+func (w *refWatch) lookForEmpty(repo *repos.Repository) error {
+	errs, err := status.EmptyRefs(repo.Dir, func(string) bool { return false })
+	var found warnings
+	for _, err := range errs {
+		found = append(found, fmt.Errorf("%s: %w", repo.Name, withRemedy(err)))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.empty[repo.Name] = found
+	return err
 }
 
 // compare compares the refs of one repository, and forgets its targets that are gone.
@@ -181,7 +232,7 @@ func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 			now[name] = value
 		}
 	}
-	w.ahead[repo.Name] = now
+	w.ahead[repo.Name], w.odd[repo.Name] = now, oddities(all)
 	return err
 }
 
@@ -190,4 +241,17 @@ func aheadValue(st status.Status) float64 {
 		return 0
 	}
 	return 1
+}
+
+// oddities are what is odd about the chains of a repository's targets.
+func oddities(all []status.Status) (odd warnings) {
+	for _, st := range all {
+		if st.State != nil && st.State.Head != nil && st.State.Head.Damage != nil {
+			odd = append(odd, st.State.Head.Damage)
+		}
+		for _, line := range st.Odd(time.Now()) {
+			odd = append(odd, errors.New(line))
+		}
+	}
+	return odd
 }

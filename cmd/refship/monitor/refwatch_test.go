@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/status"
 	"refship/hooks/target"
 )
 
@@ -44,10 +46,11 @@ func newWatched(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	log := fixture.Log(t)
-	w := &watched{T: t, client: fixture.NewEtcd(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")}, metrics: newMetrics(etcd.RequestOps(), "v1", "")}
+	w := &watched{T: t, client: fixture.NewEtcd(t).Client(), repos: repos.Dir{Path: filepath.Join(dir, "repos")},
+		metrics: newMetrics(etcd.RequestOps(), "v1", "")}
 	w.watch = newRefWatch(w.repos, w.metrics.refsFailed, slog.New(slog.NewTextHandler(&w.logged, nil)))
 	w.metrics.registry.MustRegister(w.watch)
-	store := deploy.NewStore(w.client, time.Minute, log)
+	store := deploy.NewStore(w.client, deploy.Config{LeaseTTL: time.Minute, Log: log})
 	t.Cleanup(func() { store.Close(context.WithoutCancel(t.Context())) })
 	var err error
 	w.hooks, err = hooks.NewServer(hooks.Config{
@@ -92,7 +95,8 @@ func (w *watched) move(repo *repos.Repository, branch string) {
 	w.Helper()
 	git := func(stdin string, args ...string) string {
 		w.Helper()
-		cmd := exec.CommandContext(w.Context(), "git", append([]string{"--git-dir", repo.Dir, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		cmd := exec.CommandContext(w.Context(), "git",
+			append([]string{"--git-dir", repo.Dir, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)
 		out, err := cmd.Output()
 		if err != nil {
@@ -130,12 +134,14 @@ func TestRefWatch(t *testing.T) {
 	other := w.create("other", "main")
 	w.create("store")
 	w.watch.compareAll(ctx)
-	w.sees("no ref", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 0")
+	w.sees("no ref", "{repository=config,target=main} 0", "{repository=config,target=side} 0",
+		"{repository=other,target=main} 0")
 
 	w.move(config, "main")
 	w.move(other, "main")
 	w.watch.compareAll(ctx)
-	w.sees("refs that are not deployed", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.sees("refs that are not deployed", "{repository=config,target=main} 1", "{repository=config,target=side} 0",
+		"{repository=other,target=main} 1")
 
 	// What is deployed is looked at out of turn.
 	who := record.Pusher{Name: "ops", Key: "SHA256:ops", Via: "ssh"}
@@ -143,10 +149,12 @@ func TestRefWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.watch.compareDue(ctx)
-	w.sees("deployed", "{repository=config,target=main} 0", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.sees("deployed", "{repository=config,target=main} 0", "{repository=config,target=side} 0",
+		"{repository=other,target=main} 1")
 	w.move(config, "main")
 	w.watch.compareAll(ctx)
-	w.sees("moved past the server", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.sees("moved past the server", "{repository=config,target=main} 1", "{repository=config,target=side} 0",
+		"{repository=other,target=main} 1")
 	if n := w.failures(); n != 0 {
 		t.Errorf("%v failures", n)
 	}
@@ -156,7 +164,8 @@ func TestRefWatch(t *testing.T) {
 	w.client.KV = downKV{kv}
 	w.watch.compareAll(ctx)
 	w.client.KV = kv
-	w.sees("etcd is away", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+	w.sees("etcd is away", "{repository=config,target=main} 1", "{repository=config,target=side} 0",
+		"{repository=other,target=main} 1")
 	if n := w.failures(); n != 1 {
 		t.Errorf("%v failures, want that of the first repository", n)
 	}
@@ -169,7 +178,8 @@ func TestRefWatch(t *testing.T) {
 	for range 2 {
 		w.write(config, "[core\n")
 		w.watch.compareAll(ctx)
-		w.sees("a repository cannot be read", "{repository=config,target=main} 1", "{repository=config,target=side} 0", "{repository=other,target=main} 1")
+		w.sees("a repository cannot be read", "{repository=config,target=main} 1", "{repository=config,target=side} 0",
+			"{repository=other,target=main} 1")
 		w.watch.compareAll(ctx)
 		w.write(config, string(text))
 		w.watch.compareAll(ctx)
@@ -211,3 +221,71 @@ func (t downTxn) If(cs ...clientv3.Cmp) clientv3.Txn   { return downTxn{t.Txn.If
 func (t downTxn) Then(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Then(ops...)} }
 func (t downTxn) Else(ops ...clientv3.Op) clientv3.Txn { return downTxn{t.Txn.Else(ops...)} }
 func (downTxn) Commit() (*clientv3.TxnResponse, error) { return nil, context.DeadlineExceeded }
+
+// A chain that goes on, and that the operator should look at, is told by /readyz?verbose.
+func TestOddChains(t *testing.T) {
+	head := &record.Deploy{ID: 7, Record: &record.Record{ID: 7, Time: time.Now().AddDate(3, 0, 1)}}
+	damaged := &record.Deploy{ID: 8, Damage: errors.New("verify /b/deploy/8/record: no")}
+	w := newRefWatch(repos.Dir{}, nil, slog.New(slog.DiscardHandler))
+	if err := w.probeChains(); err != nil {
+		t.Error(err)
+	}
+	w.odd["config"] = oddities([]status.Status{
+		{Target: target.Target{Namespace: "/a"}, State: &record.State{Head: head, Beyond: record.MaxID + 1}},
+		{Target: target.Target{Namespace: "/b"}, State: &record.State{Head: damaged}},
+		{Target: target.Target{Namespace: "/c"}},
+		{Target: target.Target{Namespace: "/d"}, State: &record.State{}},
+	})
+	_, body := get(answer("readyz", []probe{{"chains", w.probeChains}}), "/readyz?verbose")
+	for _, want := range []string{
+		"[!]chains warning: /a/refship/head names deploy 9007199254740993, ", "the time of deploy 7 of /a, ",
+		"is 3 years ahead of this machine's clock", "[!]chains warning: verify /b/deploy/8/record: no\n",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q in:\n%s", want, body)
+		}
+	}
+	if n := strings.Count(body, "[!]"); n != 3 {
+		t.Errorf("%d warnings:\n%s", n, body)
+	}
+}
+
+// A ref whose file is empty is told by /readyz?verbose, with the remedy, until it is gone; also without etcd.
+func TestEmptyRefs(t *testing.T) {
+	w := newWatched(t)
+	config := w.create("config", "main")
+	ready := answer("readyz", []probe{{"refs", w.watch.probeRefs}})
+	tells := func(want string) {
+		t.Helper()
+		if status, body := get(ready, "/readyz?verbose"); status != 200 || body != want+"readyz check passed\n" {
+			t.Errorf("readyz: %d %s\nwant: %s", status, body, want)
+		}
+	}
+	path := filepath.Join(config.Dir, "refs", "heads", "side")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kv := w.client.KV
+	w.client.KV = downKV{kv}
+	w.watch.compareAll(t.Context())
+	w.client.KV = kv
+	_, body := get(ready, "/readyz?verbose")
+	if !strings.HasPrefix(body, "[!]refs warning: config: refs/heads/side is an empty file: ") ||
+		!strings.Contains(body, "(rm "+path+")") {
+		t.Error(body)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.compareAll(t.Context())
+	tells("[+]refs ok\n")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.compareAll(t.Context())
+	if err := os.RemoveAll(config.Dir); err != nil {
+		t.Fatal(err)
+	}
+	w.watch.compareAll(t.Context())
+	tells("[+]refs ok\n")
+}

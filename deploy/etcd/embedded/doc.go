@@ -7,7 +7,8 @@
 //
 // Everything is in [Config].Dir, mode 0700. "member" is etcd's. "etcd.sock" is the client socket, which asks for no
 // password; a socket's path has at most 107 bytes (unix(7), sun_path). "lock" has the pid of the process that has
-// locked it.
+// locked it. "started" is there once etcd has answered: without it, and without a client's request in "member", that is
+// what a killed first start has left, and is made anew.
 //
 // # Settings
 //
@@ -16,7 +17,7 @@
 //     possible.
 //   - The lock on Dir comes before etcd's start: etcd unlinks a socket that another process listens on before it
 //     meets that process's own lock.
-//   - SnapshotCount is 100 and SnapshotCatchUpEntries 20: etcd keeps the raft log in memory, and here an entry may be
+//   - SnapshotCount is 10 and SnapshotCatchUpEntries 2: etcd keeps the raft log in memory, and here an entry may be
 //     1 MiB. There is no follower to catch up. A start replays at most as many entries from the log.
 //   - Periodic compaction of 1 h: a watcher that was away for less can go on where it was. Older revisions of
 //     overwritten and deleted keys go, and what they took becomes free inside the database file.
@@ -26,7 +27,20 @@
 //
 // # Failure
 //
-// A full disk makes etcd end the process. Here it makes [Etcd.Done] deliver the error instead.
+// etcd ends the process where it cannot go on, and panics, often in a goroutine of its own, where it finds damage.
+//
+//   - Before it starts, its files are looked at: the log record by record, the database's meta pages, its size and its
+//     keys, and whether the two belong together; the disk's room; the process's limits. What is wrong is an error of
+//     the kind Unavailable, and what is damaged has [ReasonBroken]. Nothing of it is changed.
+//   - A start has 30 s, and a second more for each 20 MiB of the database.
+//   - What etcd logs at its levels fatal and panic, such as a full disk, ends the goroutine that met it, makes
+//     [Etcd.Done] deliver the error, and each call of [Etcd.Client] fail at once. A damaged page that such a call meets
+//     does the same. Etcd then hangs somewhere, perhaps: the process has to end.
+//   - A panic in another goroutine of etcd's, or a page of the database's file that is missing there, ends the process.
+//
+// The look takes 15 ms for 1.7 GiB of large values and 50 ms for 200,000 keys, when the file is in memory; else it
+// reads the file, as etcd would after it. A file of the log, of 64 MB, takes 0.3 s, and up to 2 s
+// where it holds many small entries.
 //
 // # Concurrency
 //

@@ -8,13 +8,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
@@ -25,11 +27,15 @@ import (
 const (
 	defaultQuota = 8 << 30 // etcd's recommended maximum
 	maxSocket    = 107     // bytes of a unix socket's path: sun_path without its NUL
-	closeTimeout = 15 * time.Second
+	// closeTimeout is how long etcd may take to end; etcd that has failed may not end at all.
+	closeTimeout, failedCloseTimeout = 15 * time.Second, time.Second
+	// startedTimeout is how long a start that has failed is waited for, to close what it has opened.
+	startedTimeout = 5 * time.Second
 )
 
 // Reasons of errors whose remedy is a setting of the program that starts etcd.
 const (
+	ReasonBroken      fault.Reason = "etcd-broken"       // About: Config.Dir
 	ReasonListenPlain fault.Reason = "etcd-listen-plain" // Config.Listen needs TLS
 	ReasonListenTaken fault.Reason = "etcd-listen-taken" // another program listens on Config.Listen
 	ReasonPathLong    fault.Reason = "etcd-path-long"    // Config.Dir is too long for a socket; About: by how many bytes
@@ -42,19 +48,24 @@ type Config struct {
 	CertFile, KeyFile, TrustedCAFile string       // required unless Listen is a loopback address
 	Quota                            int64        // bytes that the database may hold; 0: 8 GiB
 	Log                              *slog.Logger // nil: none
+	// NoSync is for tests: what etcd has acknowledged outlives the process, but not the machine.
+	NoSync bool
 }
 
 // Etcd is an etcd of one member that runs in this process.
 type Etcd struct {
 	etcd   *embed.Etcd
+	server atomic.Pointer[etcdserver.EtcdServer] // of etcd; nil: it starts
 	client *clientv3.Client
 	remote *clientv3.Client // carries the client's watches
-	unlock func()           // of the directory
+	dir    string
+	unlock func() // of the directory
 	addr   string
 
 	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
-	fatal   fatalHook // gets the error if etcd cannot go on
+	calls   calls
+	stuck   bool // the start hangs somewhere in etcd, and nothing can end it
 	done    chan error
 
 	closeOnce sync.Once
@@ -81,20 +92,13 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Etcd{unlock: unlock, fatal: make(fatalHook, 1), done: make(chan error, 1)}
+	e := &Etcd{dir: dir, unlock: unlock, done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
-	if err := e.run(ctx, e.config(cfg, listen)); err != nil {
-		err = fmt.Errorf("start etcd in %s: %w", dir, err)
-		if errors.Is(err, unix.EADDRINUSE) {
-			err = &fault.Error{
-				Remedy: "another program listens there: listen on another address",
-				Reason: ReasonListenTaken,
-				Cause:  err,
-			}
-		}
-		return nil, errors.Join(err, e.Close())
+	e.calls.failed, e.calls.fail = context.WithCancelCause(context.Background())
+	if err := e.run(ctx, cfg, listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("start etcd in %s: %w", dir, err), e.Close())
 	}
-	e.client = v3client.New(e.etcd.Server)
+	e.client = newClient(e.etcd.Server, &e.calls)
 	if err := e.watchOverSocket(ctx, cfg); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -149,7 +153,7 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "refship"
 	c.Dir = cfg.Dir
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.NewZap(cfg.Log, e.logLevel, e.fatal))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.NewZap(cfg.Log, e.logLevel, fatalHook{e.calls.fail, &e.server}))
 
 	// A member must advertise a peer URL. There is no listener, and port 0 cannot be connected to.
 	c.ListenPeerUrls = nil
@@ -164,15 +168,14 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c.ListenMetricsUrls = nil
 	c.EnableGRPCGateway = false
 
-	c.QuotaBackendBytes = defaultQuota
-	if cfg.Quota > 0 {
-		c.QuotaBackendBytes = cfg.Quota
-	}
+	c.QuotaBackendBytes = cfg.quota()
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = "1h"
-	c.SnapshotCount = 100
-	c.SnapshotCatchUpEntries = 20
+	c.SnapshotCount = 10
+	c.SnapshotCatchUpEntries = 2
+	c.MaxWalFiles = 2
 
+	c.UnsafeNoFsync = cfg.NoSync
 	c.TickMs = 20
 	c.ElectionMs = 100
 	c.InitialElectionTickAdvance = true
@@ -186,34 +189,133 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	return c
 }
 
-// run starts etcd and waits until it answers.
-func (e *Etcd) run(ctx context.Context, cfg *embed.Config) error {
-	started := make(chan error, 1)
-	go func() {
-		err := errors.New("etcd gave up") // stays if fatalHook ends this goroutine
-		defer func() { started <- err }()
-		e.etcd, err = embed.StartEtcd(cfg)
-	}()
-	if err := <-started; err != nil {
-		select {
-		case fatal := <-e.fatal:
-			return fatal
-		default:
-			return err
-		}
+// run starts etcd and waits until it answers, for as long as startLimit says.
+func (e *Etcd) run(ctx context.Context, cfg Config, listen listener) error {
+	var size int64
+	if info, err := os.Stat(dbPath(cfg.Dir)); err == nil {
+		size = info.Size()
+	}
+	limit := startLimit(size)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
+	defer cancel()
+	m, err := e.look(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := e.open(ctx, e.config(cfg, listen)); err != nil {
+		return e.explain(err)
 	}
 	select {
 	case <-e.etcd.Server.ReadyNotify():
-		return nil
-	case err := <-e.fatal:
-		return err
-	case err := <-e.etcd.Err():
-		return listenerError(err)
+		return m.isOn(cfg.Log)
+	case <-e.calls.failed.Done():
+		err = context.Cause(e.calls.failed)
+	case err = <-e.etcd.Err():
+		err = listenerError(err)
 	case <-e.etcd.Server.StopNotify():
-		return errors.New("etcd stopped")
+		err = errors.New("etcd stopped")
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	return e.explain(err)
+}
+
+// look looks at what etcd would only panic about. It ends with ctx, also where the disk does not answer.
+func (e *Etcd) look(ctx context.Context, cfg Config) (*member, error) {
+	type result struct {
+		member *member
+		err    error
+	}
+	results := make(chan result, 1)
+	go func() {
+		m, err := openMember(cfg.Dir, cfg.Log)
+		if err == nil {
+			err = errors.Join(checkDisk(m), checkLimits(cfg.quota()))
+		}
+		results <- result{m, err}
+	}()
+	select {
+	case r := <-results:
+		return r.member, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-results:
+	case <-time.After(startedTimeout):
+		e.stuck = true
+	}
+	return nil, context.Cause(ctx)
+}
+
+// open makes embed.StartEtcd end with ctx, and when etcd fails: it may wait for a goroutine that has ended.
+func (e *Etcd) open(ctx context.Context, cfg *embed.Config) error {
+	type result struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	results := make(chan result, 1)
+	go func() {
+		var r result
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if p := recover(); p != nil {
+				e.calls.fail(fmt.Errorf("panic: %v", p))
+			}
+			if r == (result{}) { // the fatalHook has ended this goroutine, or is about to
+				r.err = errors.New("etcd gave up")
+			}
+			results <- r
+		}()
+		if r.etcd, r.err = embed.StartEtcd(cfg); r.err == nil {
+			e.server.Store(r.etcd.Server)
+		}
+	}()
+	patience := startedTimeout
+	select {
+	case r := <-results:
+		e.etcd = r.etcd
+		if e.calls.failed.Err() != nil {
+			return context.Cause(e.calls.failed)
+		}
+		return r.err
+	case <-e.calls.failed.Done():
+		ctx, patience = e.calls.failed, failedCloseTimeout
+	case <-ctx.Done():
+	}
+	select { // there may be something to close
+	case r := <-results:
+		e.etcd = r.etcd
+	case <-time.After(patience):
+		e.stuck = true
+	}
+	return context.Cause(ctx)
+}
+
+// explain says what to do about an error of etcd's own at its start: openMember has found nothing.
+func (e *Etcd) explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return &fault.Error{
+			Remedy: "another program listens there: listen on another address",
+			Reason: ReasonListenTaken,
+			Cause:  err,
+		}
+	case errors.Is(err, context.Canceled), fault.KindOf(err) != fault.Failed:
+		return err
+	case isFull(err):
+		return &fault.Error{Kind: fault.Unavailable, Remedy: "free some space there", Cause: err}
+	}
+	return &fault.Error{
+		Kind: fault.Unavailable, Cause: err,
+		Remedy: "look at the disk of " + e.dir + " and at the log above; " +
+			"if etcd's files are damaged, restore them from a backup",
+	}
+}
+
+// noAnswer is the error of a start that takes too long.
+func noAnswer(limit time.Duration) error {
+	return fault.New(fault.Unavailable, fmt.Sprintf("no answer within %s", limit),
+		"look at its disk, which may be too slow or broken, and at the log above")
 }
 
 // logLevel is the highest level of etcd's log records. While it is being closed, etcd logs an error for each listener
@@ -248,16 +350,33 @@ func (e *Etcd) watch() {
 	select {
 	case <-e.closing.Done():
 		return
-	case err = <-e.fatal:
+	case <-e.calls.failed.Done():
 	case err = <-e.etcd.Err():
 		err = listenerError(err)
 	case <-e.etcd.Server.StopNotify():
 		err = errors.New("etcd stopped")
 	}
 	if e.closing.Err() == nil {
-		e.done <- fmt.Errorf("run etcd: %w", err)
+		e.calls.fail(err) // what fatalHook has told is why all else ends
+		e.done <- e.Err()
 	}
 }
+
+// Err says why etcd cannot go on, nil if it can. From then on every call of Client fails, at once.
+func (e *Etcd) Err() error {
+	if e.calls.failed.Err() == nil {
+		return nil
+	}
+	err := context.Cause(e.calls.failed)
+	remedy := "look at the disk of " + e.dir + ", and start again: what is broken is looked for at the start"
+	if isFull(err) {
+		remedy = "free some space on the disk of " + e.dir + ", and start again"
+	}
+	return fault.New(fault.Unavailable, "run etcd: "+err.Error(), remedy)
+}
+
+// isFull tells whether err is that of a disk without room.
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // listenerError is the error of a listener that has ended; etcd may report nil.
 func listenerError(err error) error {
@@ -286,24 +405,43 @@ func (e *Etcd) Close() error {
 
 func (e *Etcd) close() error {
 	e.stop()
-	if e.client != nil {
-		_ = e.client.Close() // gives its cancelled context's error, always
+	if e.stuck {
+		return nil // Start's error says so, and whatever hangs still has the files open
 	}
-	if e.remote != nil {
-		_ = e.remote.Close() // as above
+	limit := closeTimeout
+	failed := e.calls.failed.Err() != nil
+	if failed {
+		limit = failedCloseTimeout
 	}
-	if e.etcd != nil {
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if e.client != nil {
+			_ = e.client.Close() // gives its cancelled context's error, always
+		}
+		if e.remote != nil {
+			_ = e.remote.Close() // as above
+		}
+		if e.etcd != nil {
 			e.etcd.Close()
-		}()
-		select {
-		case <-ended:
-		case <-time.After(closeTimeout):
-			return fmt.Errorf("close etcd: still running after %s", closeTimeout)
+		}
+		e.calls.close()
+	}()
+	select {
+	case <-ended:
+		e.unlock()
+	case <-time.After(limit):
+		if !failed { // else it was told, and that it hangs is a part of it
+			return fmt.Errorf("close etcd: still running after %s", limit)
 		}
 	}
-	e.unlock()
 	return nil
+}
+
+// quota is how many bytes the database may hold.
+func (cfg *Config) quota() int64 {
+	if cfg.Quota > 0 {
+		return cfg.Quota
+	}
+	return defaultQuota
 }

@@ -63,7 +63,9 @@ func TestDirIsPrivate(t *testing.T) {
 
 // Also names that a URL would cut or decode must reach the socket.
 func TestSocket(t *testing.T) {
-	for _, name := range []string{"plain", "a b", "100%", "%41", "a?b", "a#b", "ü", "a:b", "@a", "a+b&c"} {
+	for _, name := range []string{
+		"plain", "a b", "100%", "%41", "a?b", "a#b", "ü", "a:b", "@a", "a+b&c", "it's", `a\b`, "[a]", "a,b",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(fixture.ShortDir(t), name)
@@ -104,7 +106,8 @@ func TestBusy(t *testing.T) {
 
 func checkBusy(t *testing.T, err error, dir string, pid int) {
 	t.Helper()
-	fixture.WantError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid), "use another directory")
+	fixture.WantError(t, err, nil, fmt.Sprintf("etcd directory %s is in use by process %d", dir, pid),
+		"use another directory")
 	if !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v is of the kind %d", err, fault.KindOf(err))
 	}
@@ -173,11 +176,30 @@ func TestKill(t *testing.T) {
 
 // A disk that takes no more must end in Done, not in etcd's own os.Exit.
 func TestDiskFails(t *testing.T) {
-	t.Parallel()
-	c := startChild(t, "full disk", fixture.ShortDir(t))
-	said := c.line(t, "done run etcd: ")
-	if !strings.Contains(said, "file too large") {
-		t.Errorf("Done said %q", said)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"its files grow no more":   {nil, "file too large"},
+		"it can write no snapshot": {[]string{"member/snap"}, "no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			child := startChild(t, "full disk", append([]string{fixture.ShortDir(t)}, c.args...)...)
+			if said := child.line(t, "done run etcd: "); !strings.Contains(said, c.want) {
+				t.Errorf("Done said %q", said)
+			}
+			const unreachable = "true etcd unreachable: the server's etcd cannot go on, and the server ends"
+			if said := child.line(t, "get "); said != unreachable {
+				t.Errorf("a request after that said %q", said)
+			}
+			if said := child.line(t, "put "); said != "true" {
+				t.Error("another client's request was answered")
+			}
+			if said := child.line(t, "closed "); said != "true" {
+				t.Error("Close took long")
+			}
+		})
 	}
 }
 
@@ -189,7 +211,7 @@ func TestStopsWhileRunning(t *testing.T) {
 		t.Errorf("got %v, %t", err, ok)
 	}
 	_, err = etcd.Exist(t.Context(), e.Client(), []string{"key"})
-	fixture.WantError(t, err, etcd.ErrUnreachable, "server stopped", "")
+	fixture.WantError(t, err, etcd.ErrUnreachable, "the server's etcd cannot go on", "")
 }
 
 func TestDoneClosedByClose(t *testing.T) {
@@ -284,5 +306,24 @@ func TestKeepalive(t *testing.T) {
 	case <-session.Done():
 		t.Error("the session ended")
 	default:
+	}
+}
+
+// A session on a lease ends at once when etcd fails, and not when the lease would have run out.
+func TestKeepaliveEndsWithAFailure(t *testing.T) {
+	t.Parallel()
+	e := start(t, embedded.Config{})
+	session, err := concurrency.NewSession(e.Client(), concurrency.WithTTL(600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Fail(errors.New("disk on fire"))
+	select {
+	case <-session.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the session goes on")
+	}
+	if _, err := e.Client().KeepAlive(t.Context(), session.Lease()); err == nil {
+		t.Error("a lease is kept alive after the failure")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 )
@@ -96,6 +97,11 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 
 // checkTLSFiles finds early what etcd would find in one of its goroutines.
 func (cfg *Config) checkTLSFiles() error {
+	for _, file := range []string{cfg.CertFile, cfg.KeyFile} {
+		if err := disk.CheckFile(file, etcd.MaxTLSFile); err != nil {
+			return fmt.Errorf("read etcd certificate and key: %w", err)
+		}
+	}
 	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
 		return fmt.Errorf("read etcd certificate %s and key %s: %w", cfg.CertFile, cfg.KeyFile, err)
 	}

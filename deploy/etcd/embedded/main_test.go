@@ -3,11 +3,14 @@ package embedded_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +19,9 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 )
 
@@ -31,6 +36,10 @@ func TestMain(m *testing.M) {
 		childServe()
 	case "full disk":
 		childFullDisk()
+	case "limited":
+		childLimited()
+	case "hangs":
+		childHangs()
 	default:
 		goleak.VerifyTestMain(m) // etcd 3.7 leaves no goroutine behind: no exceptions
 	}
@@ -115,12 +124,18 @@ func childServe() {
 	must(<-e.Done())
 }
 
-// childFullDisk lets etcd's files grow no more, and writes until etcd fails.
+// childFullDisk writes until etcd fails: its files grow no more, or those are gone that its second argument names.
 func childFullDisk() {
 	e, err := embedded.Start(context.Background(), embedded.Config{Dir: os.Args[1], Log: stderrLog()})
 	must(err)
-	signal.Ignore(syscall.SIGXFSZ)
-	must(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}))
+	remote, err := etcd.Dial(context.Background(), etcd.Config{Endpoints: []string{etcd.Socket(os.Args[1])}})
+	must(err)
+	if len(os.Args) > 2 {
+		must(os.RemoveAll(filepath.Join(os.Args[1], os.Args[2])))
+	} else {
+		signal.Ignore(syscall.SIGXFSZ)
+		must(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	go func() {
@@ -131,9 +146,45 @@ func childFullDisk() {
 	select {
 	case err := <-e.Done():
 		fmt.Println("done", err)
+		_, err = e.Client().Get(context.Background(), "key") // which never ends, if etcd has to
+		fmt.Println("get", errors.Is(err, etcd.ErrUnreachable), err)
+		short, end := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer end()
+		_, err = remote.Put(short, "key", "value") // of a client that does not know
+		fmt.Println("put", err != nil)
+		began := time.Now()
+		must(e.Close())
+		fmt.Println("closed", time.Since(began) < 3*time.Second)
 	case <-ctx.Done():
 		fmt.Println("nothing")
 	}
+}
+
+// childLimited starts etcd in its first argument under the limit that its second names, of as many bytes as its third.
+func childLimited() {
+	bytes, err := strconv.ParseUint(os.Args[3], 10, 64)
+	must(err)
+	limit := map[string]int{"file": unix.RLIMIT_FSIZE, "memory": unix.RLIMIT_AS}[os.Args[2]]
+	must(unix.Setrlimit(limit, &unix.Rlimit{Cur: bytes, Max: bytes}))
+	childStart(context.Background())
+}
+
+// childHangs starts etcd in its first argument, for a second at most.
+func childHangs() {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("told to end"))
+	defer cancel()
+	childStart(ctx)
+}
+
+// childStart says how a start ended.
+func childStart(ctx context.Context) {
+	e, err := embedded.Start(ctx, embedded.Config{Dir: os.Args[1], Log: stderrLog()})
+	if err != nil {
+		fmt.Printf("kind %d: %v\n", fault.KindOf(err), err)
+		return
+	}
+	must(e.Close())
+	fmt.Println("started")
 }
 
 func start(t testing.TB, cfg embedded.Config) *embedded.Etcd {

@@ -82,8 +82,11 @@ func TestReadGoldens(t *testing.T) {
 		frontend, entry string
 		files           map[string]string // each begins so
 	}{
-		"empty": {"empty", "", nil},
-		"yaml":  {"yaml", "start.yaml", map[string]string{"start.yaml": "---\ngraph: mygraph\n"}},
+		"empty":        {"empty", "", nil},
+		"yaml":         {"yaml", "start.yaml", map[string]string{"start.yaml": "---\ngraph: mygraph\n"}},
+		"puppet-agent": {"puppet", "", nil},
+		"puppet-file":  {"puppet", "file.pp", map[string]string{"file.pp": "file { \"/tmp/x\""}},
+		"puppet-conf":  {"puppet", "file.pp", map[string]string{"file.pp": "file {", "puppet.conf": "[main]\n"}},
 		"lang": {"lang", "hello.mcl", map[string]string{"hello.mcl": "file \"/tmp",
 			"metadata.yaml": "main: hello.mcl\n"}},
 		"lang-dir": {"lang", "main.mcl", map[string]string{
@@ -127,7 +130,7 @@ func TestReadGoldens(t *testing.T) {
 
 // TestReadRefuses takes every value of a dump away, and damages it: mgmt needs them all but the empty content.
 func TestReadRefuses(t *testing.T) {
-	for _, name := range []string{"lang", "lang-dir", "yaml", "empty"} {
+	for _, name := range []string{"lang", "lang-dir", "yaml", "empty", "puppet-file", "puppet-conf", "puppet-agent"} {
 		whole := golden(t, name)
 		for key := range whole {
 			empty := strings.HasSuffix(key, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/fstest"
@@ -23,14 +24,16 @@ import (
 type Deploy struct {
 	ID          uint64
 	Hash        string // "" if there is none
-	Name        string // lang, yaml or empty, by the type of what is deployed
+	Name        string // lang, yaml, puppet or empty, by the type of what is deployed
+	Mode        string // of puppet: file or agent
 	Noop        bool
 	Sema        int
 	NoAutoEdges bool
 	NoAutoGroup bool
+	Strategy    map[string]string // of lang
 	InputURI    string
 	Entry       string // the file that mgmt starts with: a path in FS
-	FS          fs.FS  // nil with empty; each file's content has the hash that is said of it
+	FS          fs.FS  // nil with empty and for a puppet agent; each file's content has the hash that is said of it
 }
 
 // Read reads the deploy with the highest id. Anything in its keys that mgmt would stumble over is an error, and a few
@@ -70,9 +73,20 @@ func ReadID(values map[string][]byte, id uint64) (*Deploy, error) {
 		return d, nil
 	}
 	at, ok := strings.CutPrefix(d.InputURI, "etcdfs://")
-	superblock := regexp.MustCompile(fmt.Sprintf(`^/fs/deploy/%d-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, id))
-	if !ok || !superblock.MatchString(at) {
+	// A rollback has the superblock of the deploy that it went back to.
+	superblock := regexp.MustCompile(`^/fs/deploy/([1-9][0-9]*)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	parts := superblock.FindStringSubmatch(at)
+	if !ok || parts == nil {
 		return nil, fmt.Errorf("deploy %d: InputURI %q", id, d.InputURI)
+	}
+	if of, err := strconv.ParseUint(parts[1], 10, 64); err != nil || of > id {
+		return nil, fmt.Errorf("deploy %d: InputURI %q", id, d.InputURI)
+	}
+	if d.Mode == "agent" {
+		if _, ok := values[at]; ok {
+			return nil, fmt.Errorf("deploy %d: a superblock at %s, and an agent opens no file", id, at)
+		}
+		return d, nil
 	}
 	block, ok := values[at]
 	if !ok {
@@ -106,11 +120,14 @@ type lang struct {
 
 type yamlgraph struct{ InputURI string }
 
+type puppet struct{ InputURI, Mode string }
+
 type empty struct{ Wait bool }
 
 // The names that mgmt registers its types with. A name stands for one type in a process, and package mgmt has these for
 // types of its own: so they are replaced in what is read, by others of the same length.
-var names = map[string]any{"*gapi.GAPI": &lang{}, "*yamlgraph.GAPI": &yamlgraph{}, "*empty.GAPI": &empty{}}
+var names = map[string]any{"*gapi.GAPI": &lang{}, "*yamlgraph.GAPI": &yamlgraph{}, "*puppet.GAPI": &puppet{},
+	"*empty.GAPI": &empty{}}
 
 func ours(name string) string { return "%" + name[1:] }
 
@@ -151,9 +168,14 @@ func readPayload(value []byte) (*Deploy, error) {
 		if g.Data == nil || g.Data.UnificationStrategy == nil {
 			return nil, errors.New("lang struct was not built properly")
 		}
-		d.Name, d.InputURI = "lang", g.InputURI
+		d.Name, d.InputURI, d.Strategy = "lang", g.InputURI, g.Data.UnificationStrategy
 	case *yamlgraph:
 		d.Name, d.InputURI = "yaml", g.InputURI
+	case *puppet:
+		if g.Mode != "file" && g.Mode != "agent" {
+			return nil, fmt.Errorf("puppet with mode %q", g.Mode)
+		}
+		d.Name, d.InputURI, d.Mode = "puppet", g.InputURI, g.Mode
 	case *empty:
 		d.Name = "empty"
 	default:
@@ -265,7 +287,10 @@ func content(values map[string][]byte, hash string) ([]byte, error) {
 // entry finds the file that a frontend starts with.
 func entry(frontend string, files fs.FS) (string, error) {
 	name := "start.yaml"
-	if frontend == "lang" {
+	switch frontend {
+	case "puppet":
+		name = "file.pp"
+	case "lang":
 		text, err := fs.ReadFile(files, "metadata.yaml")
 		if err != nil {
 			return "", err

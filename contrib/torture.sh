@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs the long loops, which go test leaves out: all, or those that are named. Each is bounded, starts servers of its own on loopback, and
+# fails over its bounds. What they print are ratios within one run, and memory. At the end there is one line for each; status 1 if one
+# has failed.
+#
+#   contrib/torture.sh [NAME...]
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+loops=(
+	"beside      ./cmd/refship BenchmarkBeside             what a pusher notices of hostile loads"
+	"history     ./gitserver   BenchmarkBesideHistory      a push after 3,000 pushes"
+	"first-start ./cmd/refship BenchmarkFirstStart         500 kills within a server's first second"
+	"full-disk   ./cmd/refship BenchmarkFullDisk           a disk that is filled again and again"
+	"memory      ./cmd/refship BenchmarkMemoryOfLargePush  a file of 400 MiB, and a line more"
+	"random      ./deploy      Test(RandomHistories|DiffEqualsGits|RelationAgainstGit) 300 drawn histories against git"
+	"waiters     ./deploy      TestLockOfManyWaiters       64 that wait for one lock"
+)
+
+# arguments PATTERN prints what go test gets for it.
+arguments() {
+	case $1 in
+	Benchmark*) echo "-run=^$ -bench=^$1\$ -benchtime=1x" ;;
+	TestLock*) echo "-run=^$1\$ -count=5" ;;
+	*) echo "-run=^$1\$ -rapid.checks=300" ;;
+	esac
+}
+
+known=" $(printf '%s\n' "${loops[@]}" | awk '{ printf "%s ", $1 }')"
+for name in "$@"; do
+	if [[ $known != *" $name "* ]]; then
+		echo "torture: error: no loop is named $name; there are:$known" >&2
+		exit 2
+	fi
+done
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+lines=() failed=0
+for loop in "${loops[@]}"; do
+	read -r name package pattern what <<<"$loop"
+	if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then
+		continue
+	fi
+	echo "torture: $name: $what"
+	start=$SECONDS result=ok
+	# shellcheck disable=SC2046 # they are words
+	if ! go test "$package" -timeout="${TEST_TIMEOUT:-20m}" $(arguments "$pattern") 2>&1 </dev/null | tee "$log"; then
+		result=FAILED failed=1
+	fi
+	lines+=("$(printf '%-12s %-7s %5d s  %s' "$name" "$result" $((SECONDS - start)) "$what")")
+	# What a benchmark has measured, without the time of its one round, which depends on the machine.
+	while read -r line; do
+		lines+=("$(printf '%-12s %s' '' "$line")")
+	done < <(awk '/^Benchmark/ && NF > 4 {
+		sub(/^Benchmark[^\/ ]*-[0-9]+$/, "", $1); sub(/^Benchmark[^\/]*\//, "", $1); sub(/-[0-9]+$/, "", $1)
+		printf "%s", $1
+		for (i = 3; i < NF; i += 2) if ($(i + 1) != "ns/op") printf " %s %s", $i, $(i + 1)
+		print ""
+	}' "$log")
+done
+echo
+echo "torture: summary"
+printf '%s\n' "${lines[@]}"
+exit "$failed"

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package embedded
+
+// readAhead is for Linux only.
+const readAhead = 0

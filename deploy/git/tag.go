@@ -1,0 +1,68 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+)
+
+// maxTags is how many annotated tags are followed, each of the next.
+const maxTags = 10
+
+// Tag is an annotated tag.
+type Tag struct {
+	OID  OID
+	Data []byte // of the object, without its header
+}
+
+// Peel follows annotated tags to what they name. There are no tags where oid names another object, which is not looked
+// at then. The error wraps ErrNotFound if something on the way is not there.
+func (r *Repository) Peel(ctx context.Context, oid OID) (tags []Tag, at OID, err error) {
+	for at = oid; ; {
+		kind, err := r.kind(ctx, at)
+		if err != nil || kind != "tag" {
+			return tags, at, err
+		}
+		if len(tags) == maxTags {
+			return nil, OID{}, fmt.Errorf("read tag %s: it is a tag of a tag, %d times", oid, maxTags)
+		}
+		_, data, err := r.read(ctx, "tag", at)
+		if err != nil {
+			return nil, OID{}, err
+		}
+		tags = append(tags, Tag{OID: at, Data: data})
+		// git writes "object <oid>" first, and nothing before it (git-mktag(1)).
+		line, _, _ := bytes.Cut(data, []byte("\n"))
+		digits, ok := bytes.CutPrefix(line, []byte("object "))
+		if at, err = ParseOID(string(digits)); err != nil || !ok {
+			return nil, OID{}, fmt.Errorf("read tag %s: it names no object", oid)
+		}
+	}
+}
+
+// kind is the type of an object.
+func (r *Repository) kind(ctx context.Context, oid OID) (kind string, err error) {
+	err = r.use(ctx, func(p *catFile) error {
+		infos, err := p.info([]OID{oid})
+		if err == nil {
+			err = r.fits(ctx, "", oid, infos[0], false)
+		}
+		if err == nil {
+			kind = infos[0].typ
+		}
+		return err
+	})
+	return kind, err
+}
+
+// sshSignature begins an SSH signature (gitformat-signature(5), gpg.format=ssh).
+const sshSignature = "-----BEGIN SSH SIGNATURE-----\n"
+
+// Signed cuts a tag into what is signed and the SSH signature, nil if it has none.
+func (t *Tag) Signed() (signed, signature []byte) {
+	at := bytes.LastIndex(t.Data, []byte("\n"+sshSignature))
+	if at < 0 {
+		return t.Data, nil
+	}
+	return t.Data[:at+1], t.Data[at+1:]
+}

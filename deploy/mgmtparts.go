@@ -1,0 +1,116 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"refship/deploy/etcd"
+	"refship/deploy/mgmt"
+	"refship/deploy/plan"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/deploy/tree"
+)
+
+// MgmtPart is a key that mgmt needs of a deploy, beside the contents as refship has them.
+type MgmtPart struct {
+	Key   string
+	Value []byte     // what belongs there; nil: the content of File, uncut
+	File  tree.Entry // zero if there is a Value
+	Path  string     // of File
+	block *mgmt.File // of the superblock, what it lists
+}
+
+// Holds tells whether a stored value is, or says, what belongs there. Superblocks of two processes that say the same
+// may differ in their bytes.
+func (p *MgmtPart) Holds(stored []byte) bool {
+	if p.block == nil || bytes.Equal(stored, p.Value) {
+		return bytes.Equal(stored, p.Value)
+	}
+	root, err := mgmt.DecodeSuperblock(stored)
+	return err == nil && mgmt.Same(root, p.block)
+}
+
+// MgmtParts gives what mgmt needs of a deploy that has a record, and checks that its payload says what the record does.
+// A payload that does not is a fault.Corrupt, and so is a tree that is not whole.
+func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, error) {
+	key := c.DeployKey(d.ID, record.KeyPayload)
+	values, err := c.Values(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if values[0].Revision == 0 {
+		return nil, record.Corrupt(key, "it is missing")
+	}
+	payload, err := mgmt.DecodePayload(values[0].Value)
+	if err != nil {
+		return nil, record.Corrupt(key, err.Error())
+	}
+	settings := record.Settings{}
+	for name, value := range d.Record.Settings {
+		if err := settings.Set(name, value); err != nil {
+			return nil, record.Corrupt(c.DeployKey(d.ID, record.KeyRecord), err.Error())
+		}
+	}
+	if payload.Frontend != string(d.Record.Frontend) || payload.Settings != plan.MgmtSettings(settings) ||
+		payload.Strategy != nil {
+		return nil, record.Corrupt(key, "it has another frontend, or other settings, than the record")
+	}
+	isOwn := func(at string) bool { return strings.HasPrefix(at, mgmt.SuperblockPath(uint64(d.ID), "")) }
+	// A rollback has the payload of the deploy that it went back to, and so the superblock of an earlier one.
+	if at := payload.SuperblockPath(); at != "" && d.Record.Kind != record.KindRollback && !isOwn(at) {
+		return nil, record.Corrupt(key, fmt.Sprintf("it names %q, which is not this deploy's superblock", text.Clip(at)))
+	}
+	layout, err := c.layStored(ctx, d, settings)
+	if err != nil {
+		return nil, fmt.Errorf("lay out deploy %d for mgmt: %w", d.ID, err)
+	}
+	if payload.Mode != layout.Mode {
+		return nil, record.Corrupt(key, "it has another mode than the record's settings")
+	}
+	var parts []*MgmtPart
+	if layout.Made != nil {
+		parts = append(parts, &MgmtPart{Key: c.ContentKey(sha256.Sum256(layout.Made)), Value: layout.Made})
+	}
+	for _, large := range layout.Large {
+		parts = append(parts, &MgmtPart{
+			Key: c.ContentKey(large.SHA256), Path: large.Path,
+			File: tree.Entry{OID: large.OID, Size: large.Size, SHA256: large.SHA256},
+		})
+	}
+	if layout.Superblock != nil { // the last: nodes come before the superblock
+		parts = append(parts, &MgmtPart{
+			Key: string(c.ns) + payload.SuperblockPath(), Value: layout.Superblock, block: layout.Root,
+		})
+	}
+	return parts, nil
+}
+
+// layStored lays out a tree as etcd has it.
+func (c *Chain) layStored(ctx context.Context, d *record.Deploy, s record.Settings) (*mgmt.Layout, error) {
+	nodes := c.NewNodes()
+	if err := nodes.LoadBelow(ctx, d.Record.Root()); err != nil {
+		return nil, err
+	}
+	src := mgmt.Source{
+		Root: d.Record.Tree,
+		Node: nodes.Get,
+		Content: func(e tree.Entry, _ string) ([]byte, error) {
+			values, err := c.Values(ctx, c.ContentKey(e.SHA256))
+			if err == nil && sha256.Sum256(values[0].Value) != e.SHA256 {
+				err = record.Corrupt(values[0].Key, "it is not what was deployed")
+			}
+			if err != nil {
+				return nil, err
+			}
+			return values[0].Value, nil
+		},
+	}
+	return mgmt.Lay(ctx, src, mgmt.Options{
+		Frontend: string(d.Record.Frontend), Entry: s.Entry, Conf: s.PuppetConf, Modules: s.ModulePath,
+		MaxValue: etcd.MaxValue,
+	})
+}

@@ -1,0 +1,102 @@
+package scrub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"refship/deploy/record"
+	"refship/deploy/tree"
+)
+
+// objects checks the head's commit, and with a path the trees from the commit's down to it. They are addressed by
+// their git hash, so that each vouches for the next.
+func (s *scrub) objects(ctx context.Context) error {
+	r := s.head.Record
+	if s.head.Hash.IsTree() {
+		return nil
+	}
+	commit, err := s.object(ctx, "commit", s.head.Hash.OID())
+	if err != nil || commit == nil {
+		return err
+	}
+	digits, _, _ := strings.Cut(strings.TrimPrefix(string(commit[:min(len(commit), 100)]), "tree "), "\n")
+	at, err := tree.ParseOID(digits)
+	if err != nil {
+		return s.misled(fmt.Errorf("commit %s names no tree: %w", s.head.Hash.Short(), err))
+	}
+	if r.Path != "" {
+		for _, name := range strings.Split(r.Path, "/") {
+			data, err := s.object(ctx, "tree", at)
+			if err != nil || data == nil {
+				return err
+			}
+			entries, err := tree.ParseTree(data, len(at.Bytes()))
+			if err != nil {
+				return s.misled(fmt.Errorf("tree %s: %w", at, err))
+			}
+			at = tree.OID{}
+			for _, e := range entries {
+				if e.Name == name && e.Mode == filemode.Dir {
+					at = e.OID
+				}
+			}
+			if at.IsZero() {
+				return s.misled(fmt.Errorf("commit %s has no directory %q", s.head.Hash.Short(), r.Path))
+			}
+		}
+	}
+	if at != r.Tree {
+		return s.misled(fmt.Errorf("commit %s has the tree %s there, the record names %s", s.head.Hash.Short(), at, r.Tree))
+	}
+	return nil
+}
+
+// misled tells of a head whose record does not fit its commit: what it names is read, and nothing is repaired.
+func (s *scrub) misled(why error) error {
+	s.unfit = why
+	s.fail(s.chain.DeployKey(s.head.ID, record.KeyRecord), "", "it does not fit its commit", why)
+	return nil
+}
+
+// object checks a git object and gives it without its header; nil if it is beyond repair.
+func (s *scrub) object(ctx context.Context, kind string, oid tree.OID) ([]byte, error) {
+	key := s.chain.ObjectKey(oid)
+	values, err := s.read(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if data := parseObject(values[0].Value, kind, oid); data != nil {
+		return data, nil
+	}
+	git, err := s.repository(ctx)
+	var raw []byte
+	if err == nil {
+		raw, err = git.repo.Raw(oid)
+	}
+	data := parseObject(raw, kind, oid)
+	if err == nil && data == nil {
+		err = errors.New("git has another object there")
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		s.fail(key, "", damageOf(values[0]), err)
+		return nil, nil
+	}
+	return data, s.put(ctx, key, "", raw)
+}
+
+// parseObject gives an object's bytes without its header, never nil if they are those of its oid.
+func parseObject(raw []byte, kind string, oid tree.OID) []byte {
+	header, data, ok := bytes.Cut(raw, []byte{0})
+	if !ok || string(header) != fmt.Sprintf("%s %d", kind, len(data)) || tree.HashObject(kind, data) != oid {
+		return nil
+	}
+	return data
+}

@@ -1,0 +1,190 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/text"
+)
+
+// ReasonMaxStored: with the deploy its namespace would hold more than its limit. About: repository, target.
+const ReasonMaxStored fault.Reason = "max-stored"
+
+// countAtOnce is how many keys are read together to count them: of the largest contents that is 24 MiB.
+const countAtOnce = 16
+
+// checkLimit refuses a deploy with which its namespace would hold more than the job lets it. What the namespace holds
+// is counted anew where that is not known, and where it decides: uploads that were cut off made it seem more than it
+// is. Without a lock nothing is counted that takes long, and what is in doubt passes.
+func (p *Prepared) checkLimit(ctx context.Context, quota int64) error {
+	need, limit, isEmpty := p.need(), p.job.MaxStored.In(quota), p.Verdict.Head == nil
+	var err error
+	switch s := p.stored; {
+	case need == 0:
+		return nil
+	case s == nil && isEmpty: // for a chain without a limit, too: it may get one
+		err = p.count(ctx)
+	case limit == 0:
+		return nil
+	case s == nil, s.Bytes+need > limit && s.Bytes-s.Unsure+need <= limit:
+		if p.lock == nil {
+			return nil
+		}
+		err = p.count(ctx)
+	}
+	if err != nil || limit == 0 || p.stored.Bytes+need <= limit {
+		return err
+	}
+	return &fault.Error{
+		Kind: fault.Refused,
+		What: fmt.Sprintf("%s holds %s in etcd, and this adds %s; the limit is %s", p.chain.ns,
+			text.Size(p.stored.Bytes), text.Size(need), p.job.MaxStored.Words(quota)),
+		Reason: ReasonMaxStored, About: []string{p.job.Repository, p.job.Target},
+	}
+}
+
+// count counts what the namespace holds. Under the lock the result is kept in etcd, so that the next push need not
+// count again, refused or not.
+func (p *Prepared) count(ctx context.Context) error {
+	held, err := p.chain.countStored(ctx)
+	if err != nil {
+		return err
+	}
+	p.stored = &record.Stored{Bytes: held, Deploy: p.nextID() - 1}
+	if held == 0 {
+		return nil
+	}
+	p.chain.log.InfoContext(ctx, "counted what is stored", "bytes", held)
+	if p.lock == nil {
+		return nil
+	}
+	w, err := p.newWriter(ctx)
+	if err == nil {
+		err = w.Put(p.chain.Key("stored"), p.stored.Encode())
+	}
+	if err == nil {
+		err = w.Barrier()
+	}
+	if errors.Is(err, etcd.ErrCompare) || errors.Is(err, ErrLockLost) {
+		return nil // Publish says so
+	}
+	return err
+}
+
+// countStored reads all that deploys have in the namespace, a few keys at a time, and gives the sum of its sizes.
+func (c *Chain) countStored(ctx context.Context) (int64, error) {
+	from := string(c.ns) + "/"
+	held, err := c.sum(ctx, from, clientv3.GetPrefixRangeEnd(from), 0)
+	if err != nil {
+		return 0, fmt.Errorf("count what %s holds: %w", c.ns, err)
+	}
+	return held, nil
+}
+
+const (
+	// maxRange is how many keys a range has that is read page after page: for each page etcd goes through all of the
+	// range's keys that are left, so that a range of 200,000 keys would take minutes.
+	maxRange = 1024
+	// maxCuts is how often a part of a range is cut again.
+	maxCuts = 8
+)
+
+// sum adds up the keys from from to end, which is left out. A long range is cut, as its cuts-th cut.
+func (c *Chain) sum(ctx context.Context, from, end string, cuts int) (held int64, err error) {
+	for {
+		resp, err := c.kv.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(countAtOnce))
+		if err != nil {
+			return 0, err
+		}
+		if parts := c.cut(from, end, cuts); resp.Count > maxRange && len(parts) > 2 {
+			for i := range len(parts) - 1 {
+				part, err := c.sum(ctx, parts[i], parts[i+1], cuts+1)
+				if err != nil {
+					return 0, err
+				}
+				held += part
+			}
+			return held, nil
+		}
+		for _, kv := range resp.Kvs {
+			if c.isCounted(string(kv.Key)) {
+				held += int64(len(kv.Value)) + keyOverhead
+			}
+		}
+		if !resp.More {
+			return held, nil
+		}
+		from, cuts = string(resp.Kvs[len(resp.Kvs)-1].Key)+"\x00", maxCuts
+	}
+}
+
+// cut gives where the parts of a range begin and end: first those of the kinds of keys, and then by the next digit of
+// the ids and hashes that name them.
+func (c *Chain) cut(from, end string, cuts int) []string {
+	at := []string{from}
+	switch {
+	case cuts == 0:
+		for _, kind := range []string{"/deploy/", "/fs/deploy/", "/refship/object/", "/refship/tree/", "/storage/{sha256}"} {
+			at = append(at, string(c.ns)+kind, clientv3.GetPrefixRangeEnd(string(c.ns)+kind))
+		}
+	case cuts < maxCuts:
+		for _, digit := range "0123456789abcdef" {
+			if next := from + string(digit); next < end {
+				at = append(at, next)
+			}
+		}
+	}
+	return append(at, end)
+}
+
+// isCounted tells the keys that deploys bring from refship's few own, such as the lock.
+func (c *Chain) isCounted(key string) bool {
+	name, isOwn := strings.CutPrefix(key, c.Key(""))
+	return !isOwn || strings.HasPrefix(name, "tree/") || strings.HasPrefix(name, "object/")
+}
+
+// newWriter makes a writer that writes only as long as the lock is held: what another holder counts is all there is.
+func (p *Prepared) newWriter(ctx context.Context) (*etcd.Writer, error) {
+	if p.lock.revision == 0 {
+		return nil, ErrLockLost
+	}
+	held := clientv3.Compare(clientv3.CreateRevision(p.chain.Key("lock")), "=", p.lock.revision)
+	return etcd.NewWriter(ctx, p.chain.kv, held), nil
+}
+
+// countUpload counts what the upload brings, before it does: whatever becomes of the push, no less is counted than is
+// there. unsure says that some of it may not come to be there.
+func (p *Prepared) countUpload(w *etcd.Writer, unsure bool) error {
+	if p.stored == nil || p.Keys == 0 {
+		return nil
+	}
+	s := *p.stored
+	s.Bytes += p.need()
+	if unsure {
+		s.Unsure += p.need()
+	}
+	return w.Put(p.chain.Key("stored"), s.Encode())
+}
+
+// countPublish is the put that counts what the upload has brought and what publishing puts.
+func (p *Prepared) countPublish(puts []clientv3.Op) []clientv3.Op {
+	if p.stored == nil {
+		return nil
+	}
+	s := *p.stored
+	s.Bytes += p.need() - int64(len(p.plan.Payload)) // which is in both
+	for _, op := range puts {
+		if op.IsPut() && p.chain.isCounted(string(op.KeyBytes())) {
+			s.Bytes += int64(len(op.ValueBytes())) + keyOverhead
+		}
+	}
+	s.Deploy = p.nextID()
+	return []clientv3.Op{clientv3.OpPut(p.chain.Key("stored"), string(s.Encode()))}
+}

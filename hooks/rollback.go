@@ -1,0 +1,142 @@
+package hooks
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/hooks/output"
+	"refship/hooks/target"
+)
+
+// Place is a chain, and the target that deploys into it.
+type Place struct {
+	Repository string        // name; "": there is only the chain
+	GitDir     string        // of the repository, which knows what descends from what; ""
+	Target     target.Target // without a name only its namespace counts
+}
+
+// FindPlace finds the chain of a repository's target with a name, or of its only one if that is "".
+func FindPlace(repository, gitDir, name string) (Place, error) {
+	targets, err := target.ReadTargets(gitDir)
+	if err != nil {
+		return Place{}, err
+	}
+	t, err := target.ChooseOne(repository, targets, name)
+	return Place{repository, gitDir, t}, err
+}
+
+// Rollback asks to publish an earlier deploy of a chain again.
+type Rollback struct {
+	Place
+	Deploy string // as record.ParseSelector reads it
+	Who    record.Pusher
+	Reason string
+	Hold   bool // hold the chain with it, unless it is held
+	Tell   func(string)
+}
+
+// Rollback publishes an earlier deploy's content as a new deploy. Nothing is uploaded, no check is run, and the table
+// of previous hashes is skipped; a head other than the one that the deploy was chosen under is a fault.Conflict. Where
+// the head is that very deploy, nothing is published; the chain is held all the same.
+func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
+	start := time.Now()
+	out := &output.Output{Every: e.every, Send: func(line string) error { ask.Tell(line); return nil }}
+	if strings.TrimSpace(ask.Reason) == "" {
+		return nil, fault.Refuse("say why", "a rollback needs a reason, which its record keeps")
+	}
+	if err := record.CheckReason(ask.Reason); err != nil {
+		return nil, err
+	}
+	deploy, err := record.ParseSelector(ask.Deploy)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Usage, Cause: err}
+	}
+	job, err := e.cfg.Store.Chain(ask.Target.Namespace).NewRollback(ctx, deploy.Of)
+	if err != nil {
+		return nil, err
+	}
+	job.Pusher, job.Reason, job.Server, job.Signer = ask.Who, ask.Reason, e.cfg.Host, e.cfg.Signer
+	if ask.Target.Name != "" {
+		job.Repository, job.Target = ask.Repository, ask.Target.Name
+	}
+	if ask.Hold {
+		job.Hold = e.newHold(ask.Who, ask.Reason)
+	}
+	d := e.newDelivery(ask.Target, job)
+	d.checked = true
+	one := e.newRun(ask.GitDir, out, d)
+	err = one.deliver(ctx)
+	if err == nil && job.Hold != nil && d.verdict.Held == nil {
+		if !d.published {
+			err = d.chain.Hold(ctx, job.Hold)
+		}
+		if err == nil {
+			out.Line("%s", heldWords(ask.Target.Namespace))
+		}
+	}
+	e.reportRollback(ctx, ask, d, err, time.Since(start))
+	if err != nil {
+		return nil, err
+	}
+	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
+}
+
+func (e *Engine) newHold(who record.Pusher, reason string) *record.Hold {
+	return &record.Hold{User: who.Name, Host: e.cfg.Host, Reason: reason, Since: now()}
+}
+
+// now is the time as records have it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, d *delivery, err error, took time.Duration) {
+	done := resultsOf([]*delivery{d})
+	result := done.name()
+	if err != nil {
+		result = ResultRefused
+	}
+	e.report(ctx, &ending{
+		Report: Report{Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: took},
+		who:    ask.Who, done: done, err: err,
+		about: []slog.Attr{
+			slog.String("namespace", string(ask.Target.Namespace)), slog.Uint64("to", uint64(d.job.To.ID)),
+			slog.String("reason", ask.Reason), slog.Bool("hold", ask.Hold),
+		},
+	}, cost{})
+}
+
+// Hold keeps a chain from going on, but by rollbacks, and gives what to say of it.
+func (e *Engine) Hold(ctx context.Context, at Place, who record.Pusher, reason string) (string, error) {
+	if strings.TrimSpace(reason) == "" {
+		return "", fault.Refuse("say why", "a hold needs a reason, which is told to each pusher")
+	}
+	if err := record.CheckReason(reason); err != nil {
+		return "", err
+	}
+	ns := at.Target.Namespace
+	err := e.cfg.Store.Chain(ns).Hold(ctx, e.newHold(who, reason))
+	e.cfg.Log.InfoContext(ctx, "hold", "namespace", ns, "user", who.Name, "key", who.Key, "reason", reason, "error", err)
+	return heldWords(ns), err
+}
+
+func heldWords(ns record.Namespace) string { return string(ns) + " is on hold from now on" }
+
+// Resume lets a chain go on, and gives what to say of it. Another user's hold is ended only with force.
+func (e *Engine) Resume(ctx context.Context, at Place, who record.Pusher, reason string, force bool) (string, error) {
+	if err := record.CheckReason(reason); err != nil {
+		return "", err
+	}
+	ns := at.Target.Namespace
+	h, err := e.cfg.Store.Chain(ns).Resume(ctx, &record.Event{
+		Kind: record.EventResume, User: who.Name, Host: e.cfg.Host, Reason: reason, Time: now(),
+	}, force)
+	e.cfg.Log.InfoContext(ctx, "resume", "namespace", ns, "user", who.Name, "key", who.Key, "was_held", h != nil, "error",
+		err)
+	if h == nil {
+		return string(ns) + " is not on hold", err
+	}
+	return string(ns) + " goes on; it was on hold" + h.String(), err
+}

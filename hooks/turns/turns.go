@@ -1,0 +1,88 @@
+package turns
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Turns lets so many deliveries be read and stored at a time, first come, first served, and those of one key only in
+// half of the turns: however many deploys a key has waiting, and however long each of them takes, the other half is for
+// other keys.
+type Turns struct {
+	size int64
+	all  *semaphore.Weighted
+
+	mu   sync.Mutex
+	keys map[string]*keyTurns // that have turns, or wait for some
+}
+
+type keyTurns struct {
+	part  *semaphore.Weighted
+	users int
+}
+
+// New gives as many turns as size says, all of them free.
+func New(size int64) *Turns {
+	return &Turns{size: size, all: semaphore.NewWeighted(size), keys: map[string]*keyTurns{}}
+}
+
+// part is how many turns a key may have: half of them. A run that needs more, up to all, has to be the only one of its
+// key.
+func (t *Turns) part() int64 { return max(1, t.size/2) }
+
+// Take waits for n turns of a key, or for ctx to end.
+func (t *Turns) Take(ctx context.Context, key string, n int64) (give func(), err error) {
+	mine := min(n, t.part())
+	k := t.enter(key)
+	if err := k.part.Acquire(ctx, mine); err != nil {
+		t.leave(key)
+		return nil, err
+	}
+	if err := t.all.Acquire(ctx, n); err != nil {
+		k.part.Release(mine)
+		t.leave(key)
+		return nil, err
+	}
+	return func() {
+		t.all.Release(n)
+		k.part.Release(mine)
+		t.leave(key)
+	}, nil
+}
+
+func (t *Turns) enter(key string) *keyTurns {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.keys[key]
+	if k == nil {
+		k = &keyTurns{part: semaphore.NewWeighted(t.part())}
+		t.keys[key] = k
+	}
+	k.users++
+	return k
+}
+
+func (t *Turns) leave(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := t.keys[key]; k.users > 1 {
+		k.users--
+	} else {
+		delete(t.keys, key)
+	}
+}
+
+// Size is how many turns there are.
+func (t *Turns) Size() int64 { return t.size }
+
+// Asked is how often a key has a turn, or waits for one.
+func (t *Turns) Asked(key string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := t.keys[key]; k != nil {
+		return k.users
+	}
+	return 0
+}
