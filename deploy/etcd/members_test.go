@@ -37,7 +37,11 @@ func newMember(t *testing.T, addr string) *member {
 	m := &member{}
 	learner := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 		m.refused.Add(1)
-		return m.refuses.Load().Err()
+		answer := m.refuses.Load()
+		if answer == nil { // it votes now, and this connection is about to be cut
+			return status.Error(codes.Unavailable, "connection closed")
+		}
+		return answer.Err()
 	}))
 	inside := listen(t)
 	go learner.Serve(inside) //nolint:errcheck // it ends with Stop
