@@ -39,7 +39,7 @@ func TestKeepsTheNewest(t *testing.T) {
 	result, gone := f.collect(2)
 	keys, bytes := lost(before, f.content())
 	want := gc.Result{Kept: 2, Deploys: 3, Keys: len(keys), Bytes: bytes}
-	if *result != want || *planned != want {
+	if !cmp.Equal(*result, want) || !cmp.Equal(*planned, want) {
 		t.Errorf("result %+v, planned %+v, want %+v", *result, *planned, want)
 	}
 	if diff := cmp.Diff(told, gone); diff != "" {
@@ -64,10 +64,10 @@ func TestKeepsTheNewest(t *testing.T) {
 	if err := f.chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage }); err != nil || count != 5 {
 		t.Errorf("%d deploys: %v", count, err)
 	}
-	if result, _ := f.collect(2); *result != (gc.Result{Kept: 2}) {
+	if result, _ := f.collect(2); !cmp.Equal(*result, gc.Result{Kept: 2}) {
 		t.Errorf("a second run: %+v", result)
 	}
-	if result, _ := f.collect(5); *result != (gc.Result{Kept: 5}) {
+	if result, _ := f.collect(5); !cmp.Equal(*result, gc.Result{Kept: 5}) {
 		t.Errorf("expired deploys that are to be kept: %+v", result)
 	}
 	// What was taken comes again with a deploy that has it.
@@ -80,7 +80,7 @@ func TestKeepsWhatIsNew(t *testing.T) {
 	f := newSetup(t)
 	f.five()
 	result, gone := f.collect(1, func(cfg *gc.Config) { cfg.KeepWithin = time.Hour })
-	if *result != (gc.Result{Kept: 5}) || gone != nil {
+	if !cmp.Equal(*result, gc.Result{Kept: 5}) || gone != nil {
 		t.Errorf("%+v %v", result, gone)
 	}
 	f.wantWhole(1, 2, 3, 4, 5)
@@ -96,7 +96,7 @@ func TestPins(t *testing.T) {
 	f.pin(2, false)
 	f.pin(2, true)
 	result, gone := f.collect(2)
-	if result.Kept != 3 || result.Pinned != 1 || len(gone) != 2 {
+	if result.Kept != 3 || !cmp.Equal(result.Pinned, []record.ID{2}) || len(gone) != 2 {
 		t.Errorf("%+v %v", result, gone)
 	}
 	f.wantWhole(2, 4, 5)
@@ -165,7 +165,7 @@ func TestLeftovers(t *testing.T) {
 	f.put(namespace+"/storage/other", "no content")
 	for _, runs := range []record.Runs{nil, {{Revision: yesterday, Time: time.Now().Add(-23 * time.Hour)}}} {
 		f.put(namespace+"/refship/gc", string(runs.Encode()))
-		if result, _ := f.collect(1); *result != (gc.Result{Kept: 1}) {
+		if result, _ := f.collect(1); !cmp.Equal(*result, gc.Result{Kept: 1}) {
 			t.Fatalf("with runs %v: %+v", runs, result)
 		}
 	}
@@ -239,7 +239,7 @@ func TestUnsure(t *testing.T) {
 			}
 			damage(f, d)
 			before := f.content()
-			_, err = gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 2}, f.target)
+			_, err = gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 2}, f.ns)
 			fixture.WantReason(t, fault.Corrupt, err, "gc-unsure 4")
 			if diff := cmp.Diff(before, f.content()); diff != "" {
 				t.Errorf("something was deleted:\n%s", diff)

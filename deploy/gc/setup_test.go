@@ -35,25 +35,28 @@ type setup struct {
 	kv     clientv3.KV // past what a test puts between
 	store  *deploy.Store
 	repo   *fixture.Repository
-	target gc.Target
+	ns     record.Namespace
 }
 
 func newSetup(t testing.TB) *setup {
 	t.Helper()
 	f := &setup{TB: t, client: fixture.NewEtcd(t).Client(), repo: fixture.NewRepository(t)}
 	f.kv = f.client.KV
-	f.target = gc.Target{Namespace: namespace}
+	f.ns = namespace
 	f.store = f.newStore()
 	return f
 }
 
-func (f *setup) newStore() *deploy.Store {
-	s := deploy.NewStore(f.client, deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)})
+func (f *setup) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
+
+// newStoreFor makes a Store whose locks end so long after it.
+func (f *setup) newStoreFor(ttl time.Duration) *deploy.Store {
+	s := deploy.NewStore(f.client, deploy.Config{LeaseTTL: ttl, Log: slog.New(slog.DiscardHandler)})
 	f.Cleanup(func() { _ = s.Close(context.WithoutCancel(f.Context())) })
 	return s
 }
 
-func (f *setup) chain() *deploy.Chain { return f.store.Chain(f.target.Namespace) }
+func (f *setup) chain() *deploy.Chain { return f.store.Chain(f.ns) }
 
 func (f *setup) open() *git.Repository {
 	f.Helper()
@@ -142,7 +145,7 @@ func (f *setup) collect(keep int, change ...func(*gc.Config)) (*gc.Result, []gc.
 	for _, change := range change {
 		change(&cfg)
 	}
-	result, err := gc.Run(f.Context(), cfg, f.target)
+	result, err := gc.Run(f.Context(), cfg, f.ns)
 	if err != nil {
 		f.Fatal(err)
 	}
