@@ -85,7 +85,7 @@ type collector struct {
 	expired record.ID // of earlier runs
 	pins    map[record.ID]bool
 	marked  map[record.ID]bool // deploys
-	kept    map[oid]bool // nodes that were marked, and need not be looked at again
+	kept    map[oid]bool       // nodes that were marked, and need not be looked at again
 
 	order []*thing  // what is to be deleted, from the top down
 	total int64     // bytes of that
