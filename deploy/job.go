@@ -25,6 +25,7 @@ type Job struct {
 	Dir        *tree.Directory // in place of Repo and Commit
 	To         *record.Deploy  // in place of Commit and Dir: the chain's earlier deploy that a rollback publishes again
 	From       record.ID       // of a rollback: the head that its user knew
+	ByNumber   bool            // of a rollback: its user named To by its number, so that it may bring back what was undone
 	Path       string          // in the commit's tree; "" is all of it, as it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
 	Settings   record.Settings // of the frontend

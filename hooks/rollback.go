@@ -55,7 +55,7 @@ func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Usage, Cause: err}
 	}
-	job, err := e.cfg.Store.Chain(ask.Target.Namespace).NewRollback(ctx, deploy.Of)
+	job, err := e.cfg.Store.Chain(ask.Target.Namespace).NewRollback(ctx, deploy)
 	if err != nil {
 		return nil, err
 	}
