@@ -101,8 +101,9 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
 		job.Ref = src.rev.Ref
 	}
+	_, ofServer := servedFrom(src.gitDir)
 	made, err := d.DeployManually(ctx, &hooks.Manual{
-		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Tell: tell, Progress: bar.update,
+		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Tell: tell, Progress: bar.update,
 	})
 	if err != nil || !c.JSON {
 		return err
