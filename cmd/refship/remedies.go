@@ -225,7 +225,8 @@ func heldRemedy(server bool, about []string) string {
 	if server {
 		return askWords(about[1]) + "ssh HOST resume REPO lets it go on, and rollbacks go through"
 	}
-	return askWords(about[1]) + "refship resume --namespace " + about[0] + " lets it go on, and rollbacks go through"
+	return askWords(about[1]) + "refship resume --repo DIR, or --namespace " + about[0] +
+		", lets it go on, and rollbacks go through"
 }
 
 // askWords begin a remedy that a user can tell more about, "" for an unknown one.
