@@ -211,7 +211,7 @@ func TestRollbackWhileTheChainIsHeld(t *testing.T) {
 	_, _, err := f.do(f.job(line[2]))
 	fixture.WantFault(t, fault.Conflict, err, "is on hold by ops", "chain-held /refship/config ops")
 	try := f.job(line[2])
-	try.DryRun, try.Again = true, 3
+	try.DryRun, try.Again = true, []record.ID{3}
 	if v, err := f.chain.Check(t.Context(), try); err != nil || v.Held == nil {
 		t.Errorf("a dry run: %+v, %v", v, err)
 	}

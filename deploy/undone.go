@@ -40,7 +40,7 @@ func (c *Chain) judgeUndone(ctx context.Context, job *Job, v *Verdict) error {
 	case len(v.Back) == 0, job.To != nil && job.ByNumber:
 	case job.To != nil:
 		return c.undoneConflict(ctx, job, v)
-	case job.Force, job.Again == v.Head.ID:
+	case job.Force, slices.Contains(job.Again, v.Head.ID):
 		v.Again = v.Head.ID
 	default:
 		return c.undoneConflict(ctx, job, v)
@@ -216,8 +216,12 @@ func (c *Chain) undoneConflict(ctx context.Context, job *Job, v *Verdict) error 
 		why += fmt.Sprintf("; and what %s undone",
 			text.Plural(more, "other deploy had, which was", "other deploys had, which were"))
 	}
-	if job.Again != 0 {
-		why += fmt.Sprintf("; you have seen deploy %d, and the head is %d", job.Again, v.Head.ID)
+	if len(job.Again) > 0 {
+		seen := make([]string, len(job.Again))
+		for i, id := range job.Again {
+			seen[i] = id.String()
+		}
+		why += fmt.Sprintf("; you have seen deploy %s, and the head is %d", text.FirstFew(seen), v.Head.ID)
 	}
 	about := []string{string(job.Kind), v.Head.ID.String()}
 	if job.To != nil {

@@ -49,7 +49,7 @@ func TestUndoneThroughHotfixAndMerge(t *testing.T) {
 		" of deploy 2, which ops undid with deploy 3",
 		"head-undone push 4")
 	job := f.job(merge)
-	job.Again = 4
+	job.Again = []record.ID{9, 4}
 	d, _, err := f.do(job)
 	if err != nil || d.Record.Again != 4 {
 		t.Fatalf("again: %+v, %v", d, err)
@@ -97,7 +97,7 @@ func TestUndoneSettings(t *testing.T) {
 	fixture.WantFault(t, fault.Conflict, err, "contains "+d.Record.PreviousHash.Short()+" of deploy 2",
 		"head-undone push 4")
 	job := f.job(line[2])
-	job.Again = 4
+	job.Again = []record.ID{9, 4}
 	if d, _, err = f.do(job); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestUndoneIsAsTheModelSays(t *testing.T) {
 			}
 			switch kind {
 			case "again":
-				job.Again = record.ID(len(m.chain))
+				job.Again = []record.ID{record.ID(len(m.chain))}
 			case "force":
 				job.Force, job.Reason = true, "because"
 			}

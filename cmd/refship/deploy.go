@@ -97,7 +97,10 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer d.Close()
 	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Object, permit.PusherFromEnv(a.getenv))
-	job.Force, job.Reason, job.Again, job.Dir = c.Force, c.Reason, c.Again, src.dir
+	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
+	if c.Again != 0 {
+		job.Again = []record.ID{c.Again}
+	}
 	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
 		job.Ref = src.rev.Ref
 	}

@@ -23,8 +23,8 @@ type Table struct {
 	trust  *keys.AllowedSigners
 	rows   [][6]string
 	widths [6]int
-	filled bool     // Add was called
-	damage error    // of the first that is damaged
+	filled bool  // Add was called
+	damage error // of the first that is damaged
 }
 
 // NewTable makes a table that prints to out; now is what ages are counted from. Deploys that trust does not allow are
