@@ -12,7 +12,6 @@ import (
 	"refship/deploy"
 	"refship/deploy/gc"
 	"refship/deploy/record"
-	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -53,7 +52,7 @@ func (d *span) UnmarshalText(text []byte) error {
 }
 
 type gcCmd struct {
-	chainFlags
+	atFlags
 	keepFlags
 	DryRun bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
 	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
@@ -66,21 +65,19 @@ func (*gcCmd) Help() string {
 		"back to. A server does the same by itself: serve --gc-every."
 }
 
-func (c *gcCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *gcCmd) Run(ctx context.Context, a *app) error {
 	if err := errors.Join(c.check(), c.etcdFlags.check()); err != nil {
 		return err
 	}
-	all, err := c.chains(a, c.Chain)
+	all, settings, err := c.chains(ctx, a, c.Chain)
 	if err != nil {
 		return err
 	}
-	client, err := c.connect(ctx, a, quietLog(a))
+	s, end, err := c.openStore(ctx, a, settings)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, client)
-	s := newStore(client, nil, quietLog(a))
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its locks end with their lease
+	defer end()
 	for _, ns := range all {
 		if err := c.collect(ctx, a, s, ns); err != nil {
 			return err
@@ -89,25 +86,43 @@ func (c *gcCmd) Run(ctx context.Context, a *app) (err error) {
 	return nil
 }
 
-// chains are those of a repository's target, of --namespace, or all of the data directory.
-func (f *chainFlags) chains(a *app, chain string) ([]record.Namespace, error) {
-	if chain != "" || f.Namespace != "" {
-		at, err := f.place(a, chain)
-		return []record.Namespace{at.Target.Namespace}, err
+// chains are the one that is named, or all of the data directory. settings are those of --repo.
+func (f *atFlags) chains(
+	ctx context.Context, a *app, chain string,
+) (all []record.Namespace, settings target.Settings, err error) {
+	if chain != "" || f.Namespace != "" || f.Repo != "" || f.Target != "" {
+		at, settings, err := f.place(ctx, a, chain)
+		return []record.Namespace{at.Target.Namespace}, settings, err
 	}
 	dir, err := f.dir(a)
 	if err != nil {
-		return nil, err
+		return nil, settings, err
 	}
 	listed, err := dir.repos().List()
 	if err != nil {
-		return nil, err
+		return nil, settings, err
 	}
-	all := target.Namespaces(repos.AllTargets(listed))
-	if len(all) == 0 {
-		return nil, usagef("no repository in %s deploys anything: give --namespace", dir.path)
+	if all = target.Namespaces(repos.AllTargets(listed)); len(all) == 0 {
+		err = usagef("no repository in %s deploys anything: give --namespace", dir.path)
 	}
-	return all, nil
+	return all, settings, err
+}
+
+// openStore opens the etcd that a place's chain is in; end closes it.
+func (f *atFlags) openStore(
+	ctx context.Context, a *app, settings target.Settings,
+) (s *deploy.Store, end func(), err error) {
+	client, err := f.connectFor(ctx, a, settings, func(line string) { a.tell(line) }, quietLog(a))
+	if err != nil {
+		return nil, nil, err
+	}
+	s = newStore(client, nil, quietLog(a))
+	return s, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		_ = s.Close(ctx) // its locks end with their lease
+		_ = client.Close()
+	}, nil
 }
 
 // collect collects one chain.
@@ -167,7 +182,7 @@ func gcWords(r *gc.Result, dryRun bool) string {
 }
 
 type keepCmd struct {
-	chainFlags
+	atFlags
 	Deploy string `arg:"" name:"[chain@]id" help:"The deploy: its number, head, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
 	Remove bool   `help:"Let gc take it again."`
 }
@@ -177,7 +192,7 @@ func (*keepCmd) Help() string {
 		"kept. refship gc --dry-run says which are pinned."
 }
 
-func (c *keepCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *keepCmd) Run(ctx context.Context, a *app) error {
 	chain, id := cutChain(c.Deploy)
 	selector, err := record.ParseSelector(id)
 	if err != nil {
@@ -186,18 +201,16 @@ func (c *keepCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.etcdFlags.check(); err != nil {
 		return err
 	}
-	at, err := c.place(a, chain)
+	at, settings, err := c.place(ctx, a, chain)
 	if err != nil {
 		return err
 	}
-	client, err := c.connect(ctx, a, quietLog(a))
+	s, end, err := c.openStore(ctx, a, settings)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, client)
-	s := newStore(client, nil, quietLog(a))
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its locks end with their lease
-	d, err := c.find(ctx, a, store.Open(client, at.Target.Namespace), selector)
+	defer end()
+	d, err := c.find(ctx, a, s.Chain(at.Target.Namespace).Chain, selector)
 	if err != nil {
 		return err
 	}
