@@ -55,6 +55,7 @@ type gcCmd struct {
 	atFlags
 	keepFlags
 	DryRun bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
+	JSON   bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
 	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
 }
 
@@ -139,19 +140,40 @@ func (c *gcCmd) collect(ctx context.Context, a *app, s *deploy.Store, ns record.
 		Store: s, Who: record.Holder{User: "gc of " + changer(a), Host: host},
 		KeepLast: c.KeepLast, KeepWithin: time.Duration(c.KeepWithin), DryRun: c.DryRun, Progress: bar.update,
 	}
-	if c.DryRun {
-		cfg.Gone = func(g gc.Gone) {
-			bar.clear()
+	var gone []gc.Gone
+	cfg.Gone = func(g gc.Gone) { gone = append(gone, g) }
+	r, err := gc.Run(ctx, cfg, ns)
+	bar.clear()
+	switch {
+	case err != nil && r.Keys == 0:
+		return err
+	case c.JSON:
+		return errors.Join(err, writeJSON(a.stdout, &gcJSON{
+			Namespace: ns, DryRun: c.DryRun, Kept: r.Kept, Pinned: notNil(r.Pinned), Gone: notNil(gone), Keys: r.Keys,
+			Bytes: r.Bytes,
+		}))
+	case c.DryRun:
+		for _, g := range gone {
 			fmt.Fprintln(a.stdout, goneWords(g))
 		}
 	}
-	r, err := gc.Run(ctx, cfg, ns)
-	bar.clear()
-	if r.Keys > 0 || err == nil {
-		fmt.Fprintf(a.stdout, "%s: %s\n", ns, gcWords(r, c.DryRun))
-	}
+	fmt.Fprintf(a.stdout, "%s: %s\n", ns, gcWords(r, c.DryRun))
 	return err
 }
+
+// gcJSON is what gc does with one chain, for programs.
+type gcJSON struct {
+	Namespace record.Namespace `json:"namespace"`
+	DryRun    bool             `json:"dry_run"`
+	Kept      int              `json:"kept"`
+	Pinned    []record.ID      `json:"pinned"` // of those that are kept
+	Gone      []gc.Gone        `json:"gone"`   // what was found to go, by deploy
+	Keys      int              `json:"keys"`   // that are gone, or with DryRun would be
+	Bytes     int64            `json:"bytes"`
+}
+
+// notNil is an empty list in JSON where there is nothing.
+func notNil[T any](list []T) []T { return append([]T{}, list...) }
 
 func goneWords(g gc.Gone) string {
 	what := "left by refused and broken pushes"
