@@ -48,6 +48,7 @@ type race struct {
 }
 
 func TestRace(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	var mu sync.Mutex
@@ -140,9 +141,15 @@ func (r *race) push(ctx context.Context) error {
 }
 
 func (r *race) goBack(ctx context.Context) error {
-	job, err := r.chain().NewRollback(ctx, func(head record.ID) (record.ID, error) {
-		return record.ID(max(1, int(head)-1-r.random(6))), nil
-	})
+	head, err := r.chain().Head(ctx)
+	if err != nil {
+		return err
+	}
+	selector, err := record.ParseSelector(strconv.Itoa(max(1, int(head.ID)-1-r.random(6))))
+	if err != nil {
+		return err
+	}
+	job, err := r.chain().NewRollback(ctx, selector)
 	if err != nil {
 		return err
 	}
