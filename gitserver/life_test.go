@@ -21,7 +21,7 @@ func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	for !ok() {
 		select {
@@ -278,7 +278,7 @@ func TestShutdownGrace(t *testing.T) {
 	}
 	since := time.Now()
 	e.stop()
-	if took := time.Since(since); took > 10*time.Second {
+	if took := time.Since(since); took > time.Minute {
 		t.Errorf("shutdown took %v", took)
 	}
 }

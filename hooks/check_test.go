@@ -188,19 +188,20 @@ func TestChecksOfSeveralTargets(t *testing.T) {
 	s.tidied()
 }
 
-// listener acts once somebody was told something.
+// listener acts once somebody was told something, so many times; 0 is once.
 type listener struct {
-	mu   sync.Mutex
-	said bytes.Buffer
-	what string
-	act  func()
+	mu    sync.Mutex
+	said  bytes.Buffer
+	what  string
+	times int
+	act   func()
 }
 
 func (l *listener) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.said.Write(b)
-	if l.act != nil && strings.Contains(l.said.String(), l.what) {
+	if l.act != nil && strings.Count(l.said.String(), l.what) >= max(1, l.times) {
 		l.act()
 		l.act = nil
 	}

@@ -51,8 +51,8 @@ import (
 	"refship/deploy/fixture"
 )
 
-// patience bounds every wait for something that takes milliseconds.
-const patience = 30 * time.Second
+// patience bounds every wait for something that takes milliseconds on a machine that does nothing else.
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(onDiskEnv) != "" {
