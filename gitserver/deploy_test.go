@@ -151,6 +151,7 @@ func receivePack(t *testing.T, dir string) *os.Process {
 // TestDeployEndsItsCheck: a target's own check that a deploy has begun ends with the client, and when the server
 // begins to stop, which then does not wait for it; nothing is deployed.
 func TestDeployEndsItsCheck(t *testing.T) {
+	t.Parallel() // it waits
 	for _, way := range []string{"client gone", "server stops"} {
 		t.Run(way, func(t *testing.T) {
 			e := startGrace(t, 5*time.Minute)

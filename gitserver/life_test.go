@@ -129,6 +129,7 @@ func manyRefs(t *testing.T, repo *repos.Repository, commit string) {
 
 // TestSlowReader: a client that reads nothing counts as gone, and what it had pushed before is deployed all the same.
 func TestSlowReader(t *testing.T) {
+	t.Parallel() // it waits
 	e := start(t, func(s *Server) { s.readTimeout = time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")

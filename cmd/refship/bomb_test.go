@@ -88,12 +88,13 @@ func (w *loadWorld) object(typ string, content []byte) string {
 
 // rawEntries are the bytes of a git tree with n times the same entry under names of this format.
 func rawEntries(mode, name string, n int, oid string) []byte {
-	var b bytes.Buffer
+	var b []byte
+	raw := rawOID(oid)
 	for i := range n {
-		fmt.Fprintf(&b, mode+" "+name+"\x00", i)
-		b.Write(rawOID(oid))
+		b = fmt.Appendf(b, mode+" "+name+"\x00", i)
+		b = append(b, raw...)
 	}
-	return b.Bytes()
+	return b
 }
 
 func rawOID(oid string) (raw []byte) {

@@ -24,9 +24,9 @@ import (
 )
 
 var (
-	loadRepositories = flag.Int("load.repositories", 500,
+	loadRepositories = flag.Int("load.repositories", 60,
 		"how many repositories TestLoadManyRepositories pushes to at once")
-	loadPushers = flag.Int("load.pushers", 64, "how many pushers TestLoadOneRef has")
+	loadPushers = flag.Int("load.pushers", 16, "how many pushers TestLoadOneRef has")
 )
 
 // idleConnections is how many connections do nothing while others push.
