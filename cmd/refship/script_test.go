@@ -36,6 +36,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,6 +58,9 @@ const patience = 2 * time.Minute
 func TestMain(m *testing.M) {
 	if os.Getenv(onDiskEnv) != "" {
 		os.Exit(m.Run()) // the programs are built, and in PATH
+	}
+	if signal.Ignored(syscall.SIGHUP) { // under nohup(1), and what the tests run would ignore it, too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	bin, err := buildPrograms()
 	if err != nil {
