@@ -32,6 +32,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -59,8 +60,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(onDiskEnv) != "" {
 		os.Exit(m.Run()) // the programs are built, and in PATH
 	}
-	if signal.Ignored(syscall.SIGHUP) { // under nohup(1), and what the tests run would ignore it, too
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	_ = flag.Set("test.parallel", "4") // most tests wait; the command line comes later
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) { // under nohup(1), or behind a shell's &: what the tests run would ignore it, too
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
 	}
 	bin, err := buildPrograms()
 	if err != nil {
