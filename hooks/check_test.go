@@ -234,11 +234,11 @@ func TestCheckIsHeardAsItRuns(t *testing.T) {
 	}
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
-	quiet := &listener{what: "running for 2s", act: write(second, "at last\n")} // check.txtar has the whole line
+	quiet := &listener{what: "running for ", times: 2, act: write(second, "at last\n")} // check.txtar has the whole line
 	laptop.heard = io.MultiWriter(&listener{what: "| begun", act: write(first, "gone on\n")}, quiet)
 	r := laptop.push("main")
 	r.published(t, 1)
-	r.says(t, "| begun", "| gone on", "running for 2s", "| at last")
+	r.says(t, "| begun", "| gone on", "running for ", "running for ", "| at last")
 }
 
 // git's receive-pack and its hook live on without a client. The server notices, and ends the check. So it does for a
