@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"time"
 
 	"refship/cmd/refship/backup"
 	"refship/deploy/etcd"
@@ -70,7 +69,7 @@ func (c *backupCmd) Run(ctx context.Context, a *app) error {
 	if source.Etcd != nil {
 		with = "etcd, "
 	}
-	a.say("made %s in %s: %s%s", c.File, a.now().Sub(began).Round(time.Millisecond), with, describeCounts(*made))
+	a.say("made %s in %s: %s%s", c.File, text.Took(a.now().Sub(began)), with, describeCounts(*made))
 	return nil
 }
 

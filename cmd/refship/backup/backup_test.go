@@ -390,6 +390,26 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// TestRestoreOnlyWhereNobodyElseMayWrite: a place where another user could put something else is refused.
+func TestRestoreOnlyWhereNobodyElseMayWrite(t *testing.T) {
+	p := newPlace(t)
+	file := filepath.Join(t.TempDir(), "backup")
+	if _, err := Write(t.Context(), file, p.Source); err != nil {
+		t.Fatal(err)
+	}
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Restore(t.Context(), file, destination(filepath.Join(open, "new")))
+	if err == nil || !strings.Contains(err.Error(), "others may write to it") {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(open); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // TestDamagedEtcd: what cannot be made of the snapshot leaves nothing.
 func TestDamagedEtcd(t *testing.T) {
 	p := newPlace(t)

@@ -35,7 +35,8 @@ type Restored struct {
 }
 
 // Restore makes a data directory of a backup, whole and on disk, with mode 0700, or nothing. It belongs to the process's
-// user; where root restores into an empty directory, to the owner of that.
+// user; where root restores into an empty directory, to the owner of that. Others must not be able to replace what is
+// made ([disk.OpenSafe]).
 func Restore(ctx context.Context, file string, d Destination) (_ *Restored, err error) {
 	from, err := disk.Open(file, math.MaxInt64)
 	if err != nil {
@@ -46,6 +47,11 @@ func Restore(ctx context.Context, file string, d Destination) (_ *Restored, err 
 	if err != nil {
 		return nil, err
 	}
+	parent, err := disk.OpenSafe(filepath.Dir(d.Dir)) // private keys go there, and root may give them away
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	defer parent.Close()
 	temporary, err := os.MkdirTemp(filepath.Dir(d.Dir), "."+filepath.Base(d.Dir)+".restore-*")
 	if err != nil {
 		return nil, cannotMakeBeside(d.Dir, err)
