@@ -15,6 +15,7 @@ loops=(
 	"memory      ./cmd/refship BenchmarkMemoryOfLargePush  a file of 400 MiB, and a line more"
 	"random      ./deploy      Test(RandomHistories|DiffEqualsGits|RelationAgainstGit) 300 drawn histories against git"
 	"waiters     ./deploy      TestLockOfManyWaiters       64 that wait for one lock"
+	"rollbacks   ./deploy      TestRollbacksRaced          rollbacks, pushes and holds on one chain, 20 histories"
 )
 
 # arguments PATTERN prints what go test gets for it.
@@ -22,6 +23,7 @@ arguments() {
 	case $1 in
 	Benchmark*) echo "-run=^$ -bench=^$1\$ -benchtime=1x" ;;
 	TestLock*) echo "-run=^$1\$ -count=5" ;;
+	TestRollbacks*) echo "-run=^$1\$ -count=20" ;;
 	*) echo "-run=^$1\$ -rapid.checks=300" ;;
 	esac
 }
