@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
+
 	"slices"
 	"strings"
 	"time"
@@ -120,10 +120,6 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 	if !slices.Equal(now, repo.Targets) {
 		return fault.New(fault.Conflict, "the targets of "+repo.Name+" have changed meanwhile", "look at them, and try again")
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find host name: %w", err)
-	}
 	store := newStore(client, nil, quietLog(a))
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
@@ -131,7 +127,10 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 		_ = store.Close(ctx) // the locks end with their lease
 	}()
 	for _, t := range repo.Targets {
-		who := record.Holder{User: changer(a), Repository: repo.Name, Ref: t.Ref, Host: host}
+		who, err := holderOf(a, repo.Name, t.Ref)
+		if err != nil {
+			return err
+		}
 		if err := deleteChain(ctx, store.Chain(t.Namespace), who); err != nil {
 			return err
 		}
