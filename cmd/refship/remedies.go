@@ -9,6 +9,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
+	"refship/deploy/gc"
 	"refship/deploy/mgmt"
 	"refship/deploy/plan"
 	"refship/deploy/record"
@@ -54,6 +55,8 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
 	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
 	etcd.ReasonUserMissing:    "give --user NAME, too",
+	gc.ReasonUnsure: "a head is repaired by refship repair REPO; an older deploy that is damaged can be left out: " +
+		"refship gc --keep-last N --keep-within 0",
 	gitserver.ReasonFlaw: "git fsck --strict in your repository names all such objects; where they are in old history " +
 		"that cannot be changed, the server's operator lets them in: refship repo set $1 --fsck $2=ignore",
 	gitserver.ReasonGitMemory:  "raise --git-memory",
@@ -83,6 +86,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
+	store.ReasonExpired: "its record is still there: refship show $2 --namespace $1; " +
+		"to have its files again, deploy it from a repository that has them: refship deploy --repo DIR --rev $3",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
@@ -160,9 +165,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 func chainRemedy(server bool, reason fault.Reason, about []string) string {
 	switch reason {
 	case deploy.ReasonContentGone:
-		return "take another deploy; or publish it anew from a repository that has it: refship deploy --repo DIR --rev " +
-			about[1] +
-			" --force --reason TEXT"
+		return goneRemedy(server, about)
 	case deploy.ReasonHeadMoved:
 		return "look at it, then ask again"
 	case deploy.ReasonHeld:
@@ -174,15 +177,47 @@ func chainRemedy(server bool, reason fault.Reason, about []string) string {
 		return askWords(about[0]) + "--force resumes it all the same"
 	case deploy.ReasonNoRecord:
 		return "take a deploy that refship made: refship log shows them"
+	case deploy.ReasonPinIncomplete:
+		return "take another deploy, or deploy this one anew first"
 	case deploy.ReasonUndone:
 		return undoneRemedy(server, about)
 	}
 	return ""
 }
 
-// undoneRemedy is what to do about a deploy that brings back what was undone: kind, and the head's id.
+// goneRemedy is what to do about a rollback to what is not whole in etcd; about is that of deploy.ReasonContentGone. A
+// user of the server is not told where its data directory is.
+func goneRemedy(server bool, about []string) string {
+	hash, ns, repository, target, dir := record.Hash(about[1]), about[2], about[3], about[4], about[5]
+	to := " --namespace " + ns
+	if target != "" {
+		to = " --target " + target
+	}
+	to += " --force --reason TEXT"
+	rev := " --rev " + string(hash)
+	switch {
+	case hash.IsTree():
+		return "take another deploy; or deploy that directory anew: refship deploy --dir DIR" + to
+	case dir == "":
+		return "take another deploy; or deploy that commit anew, from a clone that has it: refship deploy --repo DIR" + rev + to
+	case server:
+		return "take another deploy; or the server's operator deploys that commit anew, in the data directory: " +
+			"refship deploy --data-dir . --repo " + text.Quote("repos/"+repository+".git") + rev + to
+	}
+	if of, found := servedFrom(dir); found {
+		to += of.flag()
+	}
+	return "take another deploy; or deploy that commit anew: refship deploy --repo " + text.Quote(dir) + rev + to
+}
+
+// undoneRemedy is what to do about a deploy that brings back what was undone: kind, the head's id, and the id of the
+// deploy that a rollback goes to.
 func undoneRemedy(server bool, about []string) string {
 	switch {
+	case about[0] == string(record.KindRollback) && server:
+		return "look at it; if it shall come back, name it by its number: ssh HOST rollback REPO " + about[2] + " REASON"
+	case about[0] == string(record.KindRollback):
+		return "look at it; if it shall come back, name it by its number: refship rollback " + about[2] + " --reason TEXT"
 	case about[0] == string(record.KindPush):
 		return "look at it; if it shall come back: git push -o deploy.again=" + about[1]
 	case server:
@@ -197,7 +232,8 @@ func heldRemedy(server bool, about []string) string {
 	if server {
 		return askWords(about[1]) + "ssh HOST resume REPO lets it go on, and rollbacks go through"
 	}
-	return askWords(about[1]) + "refship resume --namespace " + about[0] + " lets it go on, and rollbacks go through"
+	return askWords(about[1]) + "refship resume --repo DIR, or --namespace " + about[0] +
+		", lets it go on, and rollbacks go through"
 }
 
 // askWords begin a remedy that a user can tell more about, "" for an unknown one.
