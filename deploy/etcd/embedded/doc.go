@@ -45,6 +45,6 @@
 //
 // # Concurrency
 //
-// While a snapshot is read, a defragmentation is refused. An Etcd and its client may be used from several goroutines. Close ends the streams of remote clients: etcd would
-// wait for each. Nothing outlives Close.
+// An Etcd and its client may be used from several goroutines. Close ends the streams of remote clients: etcd would
+// wait for each. Nothing outlives Close. While a client reads a snapshot, a defragmentation is refused.
 package embedded
