@@ -31,8 +31,8 @@
 //     the upkeep has a pause ([upkeep.Pause]). What another git removes meanwhile ends the backup with an error.
 //   - No repository is renamed or removed meanwhile: all are in use (repos.Dir.Use) from before the snapshot on.
 //
-// Not in it are intents, since a restored one would be deployed; and what belongs to a process that runs: locks,
-// quarantines, temporary files, sockets.
+// Not in it are intents, since a restored one would be deployed; what the server's log has not told yet of changes; and
+// what belongs to a process that runs: locks, quarantines, temporary files, sockets.
 //
 // # Restoring
 //

@@ -52,25 +52,19 @@ func Write(ctx context.Context, file string, s Source) (_ *Counts, err error) {
 		}
 	}()
 	counts, err := s.write(ctx, temporary)
-	if err == nil {
-		err = temporary.Sync()
-	}
-	if err == nil {
-		err = temporary.Close()
-	}
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = checkNew(file)
-	}
-	if err == nil {
-		err = disk.Rename(temporary.Name(), file)
-	}
 	if err != nil {
 		return nil, err
 	}
-	return counts, nil
+	if err := errors.Join(temporary.Sync(), temporary.Close()); err != nil {
+		return nil, fmt.Errorf("make backup: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := checkNew(file); err != nil { // another may have made it meanwhile
+		return nil, err
+	}
+	return counts, disk.Rename(temporary.Name(), file)
 }
 
 func checkNew(file string) error {

@@ -46,5 +46,5 @@
 // # Concurrency
 //
 // An Etcd and its client may be used from several goroutines. Close ends the streams of remote clients: etcd would
-// wait for each. Nothing outlives Close.
+// wait for each. Nothing outlives Close. While a client reads a snapshot, a defragmentation is refused.
 package embedded

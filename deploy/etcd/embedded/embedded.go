@@ -71,8 +71,10 @@ type Etcd struct {
 	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
 	calls   calls
-	stuck   bool // the start hangs somewhere in etcd, and nothing can end it
-	done    chan error
+	// snapshots is held by each snapshot that is read, shared, and by a defragmentation alone.
+	snapshots sync.RWMutex
+	stuck     bool // the start hangs somewhere in etcd, and nothing can end it
+	done      chan error
 
 	closeOnce sync.Once
 	closeErr  error
@@ -190,7 +192,9 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c.WarningUnaryRequestDuration = 3 * time.Second
 
 	// Watches of remote clients do not end by themselves, and etcd's shutdown waits for each of them until its timeout.
-	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(e.endStream)}
+	c.GRPCAdditionalServerOptions = []grpc.ServerOption{
+		grpc.ChainStreamInterceptor(e.endStream, e.keepSnapshot), grpc.ChainUnaryInterceptor(e.refuseDefrag),
+	}
 	return c
 }
 
