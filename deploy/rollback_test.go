@@ -121,11 +121,10 @@ func TestRollbackIsRefused(t *testing.T) {
 	}
 }
 
-// gone is the reason of a rollback's refusal whose repository still has the commit.
-func (f *setup) gone(id record.ID) string {
+// gone is the reason of the refusal of a rollback to the first deploy, whose commit the repository still has.
+func (f *setup) gone() string {
 	f.Helper()
-	return fmt.Sprintf("deploy-content-gone %d %s %s config default %s", id, f.get(id).Hash, f.chain.Namespace(),
-		f.repo.Dir)
+	return fmt.Sprintf("deploy-content-gone 1 %s %s config default %s", f.get(1).Hash, f.chain.Namespace(), f.repo.Dir)
 }
 
 // What an old deploy had is looked for, key by key: the head does not vouch for it.
@@ -143,7 +142,7 @@ func TestRollbackToWhatIsNotWhole(t *testing.T) {
 		}
 		f.delete(key)
 		_, _, err := f.do(f.back(1))
-		fixture.WantFault(t, fault.Refused, err, key, f.gone(1))
+		fixture.WantFault(t, fault.Refused, err, key, f.gone())
 		f.put(key, value)
 	}
 	f.sameAsGit(f.rollback(1))
@@ -166,7 +165,7 @@ func TestRollbackToAPathThatIsNotWhole(t *testing.T) {
 		objects++
 		f.delete(key)
 		_, _, err := f.do(f.back(1))
-		fixture.WantFault(t, fault.Refused, err, key, f.gone(1))
+		fixture.WantFault(t, fault.Refused, err, key, f.gone())
 		f.put(key, value)
 	}
 	if objects != 3 { // the commit, and the trees with services and with web
@@ -186,7 +185,7 @@ func TestRollbackToWhatIsGone(t *testing.T) {
 	short := record.CommitHash(first).Short()
 	unknown := fmt.Sprintf("deploy-content-gone 1 %s %s   ", first, namespace)
 	_, _, err := f.do(f.back(1))
-	fixture.WantFault(t, fault.Refused, err, "; the repository config still has "+short, f.gone(1))
+	fixture.WantFault(t, fault.Refused, err, "; the repository config still has "+short, f.gone())
 	job := f.back(1)
 	job.Repo = newSetup(t).open()
 	_, _, err = f.do(job)
@@ -291,7 +290,7 @@ func TestRollbackOfMgmts(t *testing.T) {
 		if strings.Contains(key, "/storage/") || strings.Contains(key, "/fs/") {
 			f.delete(key)
 			_, _, err := f.do(f.back(1))
-			fixture.WantReason(t, fault.Refused, err, f.gone(1))
+			fixture.WantReason(t, fault.Refused, err, f.gone())
 			f.put(key, value)
 		}
 	}
