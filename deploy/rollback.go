@@ -7,6 +7,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/plan"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/keys"
 )
@@ -91,7 +92,8 @@ func (c *Chain) checkRollback(job *Job, v *Verdict, signers *keys.AllowedSigners
 // planRollback plans to publish an old deploy's content again. Nothing is to be stored.
 func (p *Prepared) planRollback(ctx context.Context) (*plan.Plan, error) {
 	made, err := p.planAgain(ctx, p.job.To)
-	if reason, _ := fault.ReasonOf(err); err != nil && (reason == record.ReasonDamaged || fault.Is(err, fault.Corrupt)) {
+	if reason, _ := fault.ReasonOf(err); err != nil && (reason == record.ReasonDamaged || reason == store.ReasonExpired ||
+		fault.Is(err, fault.Corrupt)) {
 		return nil, p.contentGone(err)
 	}
 	return made, err
@@ -108,6 +110,7 @@ func (p *Prepared) planAgain(ctx context.Context, to *record.Deploy) (*plan.Plan
 	if err == nil && p.Frontend.IsMgmt() {
 		err = p.chain.mgmtPartsAreThere(ctx, to)
 	}
+	err = p.chain.Explain(ctx, err, to)
 	if err != nil && made != nil {
 		made.Drop()
 		made = nil
@@ -150,7 +153,7 @@ func (c *Chain) mgmtPartsAreThere(ctx context.Context, d *record.Deploy) error {
 	}
 	missing, err := c.Missing(ctx, names)
 	if err == nil && len(missing) > 0 {
-		err = record.Corrupt(missing[0], "it is missing")
+		err = record.Missing(missing[0])
 	}
 	return err
 }

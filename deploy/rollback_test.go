@@ -121,10 +121,11 @@ func TestRollbackIsRefused(t *testing.T) {
 	}
 }
 
-// gone is the reason of the refusal of a rollback to the first deploy, whose commit the repository still has.
+// gone is the reason of the refusal to go back to deploy 1, whose repository still has the commit.
 func (f *setup) gone() string {
 	f.Helper()
-	return fmt.Sprintf("deploy-content-gone 1 %s %s config default %s", f.get(1).Hash, f.chain.Namespace(), f.repo.Dir)
+	return fmt.Sprintf("deploy-content-gone 1 %s %s config default %s", f.get(1).Hash, f.chain.Namespace(),
+		f.repo.Dir)
 }
 
 // What an old deploy had is looked for, key by key: the head does not vouch for it.

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
@@ -67,7 +66,7 @@ func runTests(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	if status == 0 {
-		err = goleak.Find()
+		err = fixture.Leaked()
 	}
 	return status, err
 }

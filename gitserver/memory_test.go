@@ -160,6 +160,7 @@ func TestMemoryBudget(t *testing.T) {
 // TestPackWaits: a push that finds no memory for its pack hears that it waits, and in the end that it has waited long
 // enough; meanwhile others push what fits.
 func TestPackWaits(t *testing.T) {
+	t.Parallel() // it waits
 	e := start(t, func(s *Server) { s.packWait = 3 * time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")

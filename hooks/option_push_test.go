@@ -218,17 +218,17 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.journal.When("checked", func() {
-			if locked {
-				time.AfterFunc(300*time.Millisecond, func() { s.publishUnderLock(lock, dir, theirs) })
-				return
-			}
-			if err := lock.Unlock(context.Background()); err != nil {
-				t.Error(err)
-			}
-			s.publish(dir, theirs)
-		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
+		if locked {
+			force.heard = &listener{what: "held by bob", act: func() { s.publishUnderLock(lock, dir, theirs) }}
+		} else {
+			s.journal.When("checked", func() {
+				if err := lock.Unlock(context.Background()); err != nil {
+					t.Error(err)
+				}
+				s.publish(dir, theirs)
+			})
+		}
 		r := force.push("+other:main")
 		r.conflicts(t, "/refship/config 2")
 		fixture.WantReason(t, fault.Conflict, r.outcome.Refused, "head-since 2")

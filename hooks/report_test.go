@@ -92,19 +92,18 @@ func TestReports(t *testing.T) {
 		t.Error(err)
 	}
 	want("deployed", 1, false) // it was stored by the push
-	s.journal.When("checked", func() {
-		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
-			func(record.Holder, time.Duration) {})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		time.AfterFunc(400*time.Millisecond, func() {
+	lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+		func(record.Holder, time.Duration) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	laptop.heard = &listener{what: "held by bob", act: func() {
+		time.AfterFunc(300*time.Millisecond, func() { // it waits for that long
 			if err := lock.Unlock(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
-	})
+	}}
 	s.commit("www/a.txt", "five\n")
 	laptop.push("main").published(t, 4)
 	if waited := want("deployed", 1, true).LockWait; waited < 300*time.Millisecond {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
+
 	"slices"
 	"strings"
 	"time"
@@ -121,10 +121,6 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 	if !slices.Equal(now, repo.Targets) {
 		return fault.New(fault.Conflict, "the targets of "+repo.Name+" have changed meanwhile", "look at them, and try again")
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find host name: %w", err)
-	}
 	store := newStore(client, nil, quietLog(a))
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
@@ -135,9 +131,11 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 	for _, ns := range target.Namespaces(repo.Targets) { // sorted, as pushes take their locks
 		chains = append(chains, store.Chain(ns))
 	}
-	return deleteAll(ctx, chains, record.Holder{
-		User: changer(a), Repository: repo.Name, Host: host, Process: intent.ThisProcess(), Since: time.Now().UTC(),
-	})
+	who, err := holderOf(a, repo.Name, "")
+	if err != nil {
+		return err
+	}
+	return deleteAll(ctx, chains, who)
 }
 
 // deleteAll deletes chains, each in a txn of its own. Nothing is deleted before all of their locks are held and none of

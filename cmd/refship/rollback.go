@@ -16,11 +16,16 @@ import (
 	"refship/hooks/target"
 )
 
-// changeFlags are on every command that changes a chain without deploying anything new.
-type changeFlags struct {
+// atFlags name the chain that a command changes.
+type atFlags struct {
 	chainFlags
-	Repo       string `placeholder:"DIR" help:"In place of a CHAIN, take chain, etcd and keys from the git config of the repository that DIR is in, as its hooks do."`
-	Target     string `placeholder:"NAME" help:"With --repo, this target. May be left out if there is only one."`
+	Repo   string `placeholder:"DIR" help:"In place of a CHAIN, take chain, etcd and keys from the git config of the repository that DIR is in, as its hooks do."`
+	Target string `placeholder:"NAME" help:"With --repo, this target. May be left out if there is only one."`
+}
+
+// changeFlags are on every command that deploys an earlier deploy again, or none.
+type changeFlags struct {
+	atFlags
 	SigningKey string `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: refship.signing-key of the repository's git config, or the key of the server whose data directory is used."`
 }
 
@@ -43,10 +48,7 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 	if strings.TrimSpace(c.Reason) == "" {
 		return fault.New(fault.Usage, "--reason is missing", "say why: --reason TEXT; the record keeps it")
 	}
-	chain, id := "", c.Deploy
-	if i := strings.LastIndex(c.Deploy, "@"); i >= 0 {
-		chain, id = c.Deploy[:i], c.Deploy[i+1:]
-	}
+	chain, id := cutChain(c.Deploy)
 	return c.change(ctx, a, chain, func(d *openDeployer, at hooks.Place) error {
 		_, err := d.Rollback(ctx, &hooks.Rollback{
 			Place: at, Deploy: id, Who: permit.PusherFromEnv(a.getenv), Reason: c.Reason, Hold: c.Hold,
@@ -54,6 +56,12 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 		})
 		return err
 	})
+}
+
+// cutChain cuts [CHAIN@]ID.
+func cutChain(s string) (chain, id string) {
+	i := strings.LastIndex(s, "@")
+	return s[:max(i, 0)], s[i+1:]
 }
 
 type holdCmd struct {
@@ -130,7 +138,7 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 }
 
 // checkUsed is checkKnown for a chain that is to be changed: one that has no deploy, and is not held.
-func (f *changeFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain) error {
+func (f *chainFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain) error {
 	state, err := chain.State(ctx)
 	if err != nil || state.Head != nil || state.Hold != nil {
 		return err
@@ -140,7 +148,7 @@ func (f *changeFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain
 
 // place finds the chain that REPO or REPO:TARGET names, or --repo, or else --namespace, or else the only one. settings
 // are those of --repo.
-func (f *changeFlags) place(ctx context.Context, a *app, chain string) (at hooks.Place, settings target.Settings,
+func (f *atFlags) place(ctx context.Context, a *app, chain string) (at hooks.Place, settings target.Settings,
 	err error) {
 	namespace := f.Namespace
 	if env, _ := a.getenv("REFSHIP_NAMESPACE"); namespace == env {
@@ -184,7 +192,7 @@ func (f *changeFlags) place(ctx context.Context, a *app, chain string) (at hooks
 }
 
 // placeOfRepo is the place that --repo and --target name.
-func (f *changeFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings target.Settings, err error) {
+func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings target.Settings, err error) {
 	repo, err := install.Find(ctx, f.Repo)
 	if err != nil {
 		return at, settings, err

@@ -7,6 +7,7 @@ package main
 //	etcd kill|pause|resume|restart NAME a member; restart kills it before, if it runs
 //	etcd leader                         $LEADER is the name of the member that leads
 //	etcd learner                        add one member more as a learner; its URL comes first in $ETCDS, and is $LEARNER
+//	etcd restore SNAPSHOT               put what a snapshot holds in the place of what all members have
 //	etcd promote|remove NAME            make a voter of a learner, or take a member out of the cluster
 //	certificates DIR                    make DIR with a CA, ca.crt, and the certificates server.crt and client.crt with
 //	                                    server.key and client.key
@@ -44,7 +45,8 @@ func TestScriptsHaveTheirTools(t *testing.T) {
 type membersKey struct{}
 
 func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "usage: etcd run N [FLAG...] | leader | learner | kill|pause|resume|restart|promote|remove NAME"
+	const usage = "usage: etcd run N [FLAG...] | leader | learner | restore SNAPSHOT | " +
+		"kill|pause|resume|restart|promote|remove NAME"
 	if neg || len(args) == 0 {
 		ts.Fatalf(usage)
 	}
@@ -77,6 +79,8 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return err
 		})
+	case args[0] == "restore" && len(args) == 2:
+		ts.Check(fixture.RestoreCluster(*members, ts.MkAbs(args[1])))
 	case len(args) == 2:
 		for _, p := range *members {
 			if p.Name == args[1] {

@@ -8,6 +8,7 @@
 //   - [Classify] sorts the client's errors into [ErrUnreachable], [ErrFull] and [ErrDenied], with a remedy. Those of
 //     everything above are sorted already. If the remedy is a setting of [Config], the error has a Reason, too: a
 //     program with flags words it.
+//   - [TakeSnapshot] copies all that an etcd holds.
 //   - [Observed] and [ObservedLease] tell of each request how long it took and how it ended.
 //
 // # Trouble
