@@ -14,6 +14,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -125,26 +126,48 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 		defer cancel()
 		_ = store.Close(ctx) // the locks end with their lease
 	}()
-	for _, t := range repo.Targets {
-		who, err := holderOf(a, repo.Name, t.Ref)
-		if err != nil {
-			return err
-		}
-		if err := deleteChain(ctx, store.Chain(t.Namespace), who); err != nil {
-			return err
-		}
+	var chains []*deploy.Chain
+	for _, ns := range target.Namespaces(repo.Targets) { // sorted, as pushes take their locks
+		chains = append(chains, store.Chain(ns))
 	}
-	return nil
-}
-
-func deleteChain(ctx context.Context, chain *deploy.Chain, who record.Holder) error {
-	lock, err := chain.Lock(ctx, who, chainWait, func(record.Holder, time.Duration) {})
+	who, err := holderOf(a, repo.Name, "")
 	if err != nil {
 		return err
 	}
-	if err := chain.Delete(ctx, lock); err != nil {
-		_ = lock.Unlock(ctx) // the error is the other one
-		return err
+	return deleteAll(ctx, chains, who)
+}
+
+// deleteAll deletes chains, each in a txn of its own. Nothing is deleted before all of their locks are held and none of
+// them is found on hold. What fails after that leaves chains whole or gone, and the next try deletes the others.
+func deleteAll(ctx context.Context, chains []*deploy.Chain, who record.Holder) (err error) {
+	var locks []*deploy.Lock
+	defer func() {
+		for _, lock := range locks {
+			_ = lock.Unlock(ctx) // a txn has taken it, or the error is the other one
+		}
+	}()
+	for _, chain := range chains {
+		lock, err := chain.Lock(ctx, who, chainWait, func(h record.Holder, _ time.Duration) {
+			if intent.ProcessLife(h.Process) == intent.Ended { // such as an earlier try
+				_, _ = chain.BreakDeadLock(ctx, func(is record.Holder) bool { return is.Process == h.Process })
+			}
+		})
+		if err != nil {
+			return err
+		}
+		locks = append(locks, lock)
+		state, err := chain.State(ctx)
+		if err != nil {
+			return err
+		}
+		if state.Hold != nil {
+			return deploy.HeldError(chain.Namespace(), state.Hold)
+		}
+	}
+	for i, chain := range chains {
+		if err := chain.Delete(ctx, locks[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
