@@ -19,6 +19,8 @@ loops=(
 	"kills       ./cmd/refship TestKillAtRandom            50 pushes in which the server is killed"
 	"one-ref     ./cmd/refship TestLoadOneRef              64 pushers of one ref"
 	"many        ./cmd/refship TestLoadManyRepositories    500 pushes at once"
+	"rollbacks   ./deploy      TestRollbacksRaced          rollbacks, pushes and holds on one chain, 20 histories"
+	"gc          ./deploy/gc   TestRace                    gc for a minute beside pushes, rollbacks and pins, with faults"
 )
 
 # arguments PATTERN prints what go test gets for it.
@@ -30,6 +32,8 @@ arguments() {
 	TestKillAtRandom) echo "-run=^$1\$ -kill.times=50" ;;
 	TestLoadOneRef) echo "-run=^$1\$ -load.pushers=64" ;;
 	TestLoadManyRepositories) echo "-run=^$1\$ -load.repositories=500" ;;
+	TestRace) echo "-race -run=^$1\$ -gc.for=1m" ;;
+	TestRollbacks*) echo "-run=^$1\$ -count=20" ;;
 	*) echo "-run=^$1\$ -rapid.checks=300" ;;
 	esac
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 	if isProgram() {
 		return
 	}
+	_ = flag.Set("test.parallel", "8") // those that are parallel do nothing but wait
 	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -220,7 +220,7 @@ func watchGit(t testing.TB, commands ...string) (stop func() (peak int64)) {
 	t.Helper()
 	end, peak := make(chan struct{}), make(chan int64)
 	go func() {
-		tick := time.NewTicker(5 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		most := int64(0)
 		for {

@@ -22,6 +22,7 @@ import (
 // Somebody who waits for a lock is refused as soon as the chain has gone where the push cannot follow, however long the
 // lock is held.
 func TestNobodyWaitsInVain(t *testing.T) {
+	t.Parallel()
 	for _, same := range []bool{false, true} {
 		s := newSite(t, defaultTarget)
 		s.server.SetLockWait(time.Hour)
@@ -88,6 +89,7 @@ func (s *site) publishUnderLock(lock *deploy.Lock, gitDir, commit string) {
 // While as many as may are reading and storing, the next push says that it waits, keeps its lock, and goes on when it
 // is its turn; who breaks off meanwhile gives everything back.
 func TestTurns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
@@ -127,6 +129,7 @@ func TestTurns(t *testing.T) {
 
 // Pushes that each take several of the same locks, in whatever order they name their refs, all come to an end.
 func TestManyLocksWithoutADeadlock(t *testing.T) {
+	t.Parallel()
 	var targets []target.Target
 	for _, name := range []string{"a", "b", "c", "d"} {
 		targets = append(targets, files(name, "refs/heads/"+name, ""))
@@ -185,6 +188,7 @@ func checkRound(t *testing.T, round int, results []result) {
 // A push whose ref has moved when the chain went another way is told how to bring both together, and nothing that would
 // be refused for the same reason.
 func TestMovedAndOvertaken(t *testing.T) {
+	t.Parallel()
 	for _, known := range []bool{true, false} {
 		for _, left := range []bool{false, true} {
 			t.Run(fmt.Sprintf("known %t, left %t", known, left), func(t *testing.T) {

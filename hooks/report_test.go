@@ -15,6 +15,7 @@ import (
 
 // Each push and each deploy that was asked for is told of once, as the log has it.
 func TestReports(t *testing.T) {
+	t.Parallel()
 	www := files("www", "refs/heads/main", "www")
 	s := newSite(t, www)
 	laptop := s.user("laptop")
@@ -124,6 +125,7 @@ func (s *site) leaveBehindIn(p *pusher, target target.Target, content string) (s
 
 // However much a push brings, its line in the log stays short.
 func TestLogLinesAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")

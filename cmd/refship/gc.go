@@ -15,6 +15,7 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -131,13 +132,14 @@ func (c *gcCmd) collect(ctx context.Context, a *app, s *deploy.Store, ns record.
 	if err := c.checkUsed(ctx, a, s.Chain(ns)); err != nil {
 		return err
 	}
-	host, err := os.Hostname()
+	who, err := holderOf(a, "", "")
 	if err != nil {
 		return err
 	}
+	who.User = "gc of " + who.User
 	bar := newProgressBar(a.stderr, a.now)
 	cfg := gc.Config{
-		Store: s, Who: record.Holder{User: "gc of " + changer(a), Host: host},
+		Store: s, Who: who,
 		KeepLast: c.KeepLast, KeepWithin: time.Duration(c.KeepWithin), DryRun: c.DryRun, Progress: bar.update,
 	}
 	var gone []gc.Gone
@@ -159,6 +161,17 @@ func (c *gcCmd) collect(ctx context.Context, a *app, s *deploy.Store, ns record.
 	}
 	fmt.Fprintf(a.stdout, "%s: %s\n", ns, gcWords(r, c.DryRun))
 	return err
+}
+
+// holderOf is who holds a chain's lock for this command. Others on this machine take the lock of one that has died.
+func holderOf(a *app, repository, ref string) (record.Holder, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return record.Holder{}, fmt.Errorf("find host name: %w", err)
+	}
+	return record.Holder{
+		User: changer(a), Repository: repository, Ref: ref, Host: host, Process: intent.ThisProcess(),
+	}, nil
 }
 
 // gcJSON is what gc does with one chain, for programs.
@@ -253,11 +266,10 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 		}
 		return nil
 	}
-	host, err := os.Hostname()
+	who, err := holderOf(a, at.Repository, at.Target.Ref)
 	if err != nil {
 		return err
 	}
-	who := record.Holder{User: changer(a), Repository: at.Repository, Ref: at.Target.Ref, Host: host}
 	lock, err := chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
 		if waited > time.Second {
 			a.say("waiting for %s", holder)
@@ -267,7 +279,7 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
-	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: changer(a), Host: host, Since: a.now().UTC()})
+	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()})
 	switch {
 	case err != nil:
 		return err

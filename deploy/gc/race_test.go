@@ -3,9 +3,9 @@ package gc_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,19 +20,7 @@ import (
 	"refship/deploy/text"
 )
 
-// raceTime is how long gc races, a minute in make torture: REFSHIP_GC_RACE=1m.
-func raceTime(t *testing.T) time.Duration {
-	t.Helper()
-	s := os.Getenv("REFSHIP_GC_RACE")
-	if s == "" {
-		return 4 * time.Second
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
+var raceTime = flag.Duration("gc.for", 4*time.Second, "how long TestRace runs")
 
 // shortTTL is soon over for a lock whose fate is not known.
 const shortTTL = 2 * time.Second
@@ -67,7 +55,7 @@ func TestRace(t *testing.T) {
 	r.store = r.newStoreFor(shortTTL)
 	r.deploy(r.files())
 	r.faults.Store(true)
-	ctx, stop := context.WithTimeout(t.Context(), raceTime(t))
+	ctx, stop := context.WithTimeout(t.Context(), *raceTime)
 	defer stop()
 	var all sync.WaitGroup
 	for i, act := range []func(context.Context) error{r.push, r.goBack, r.gc, r.keep} {
