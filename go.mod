@@ -23,7 +23,7 @@ require (
 	github.com/hiddeco/sshsig v0.2.0
 	// /metrics: its text format, histograms, and the metrics of Go and the process
 	github.com/prometheus/client_golang v1.25.0
-	// the diff between a refship hook and its edited form; in tests, the scripts that run the program
+	// the diff between two contents, as diff -p shows it, in O(n log n); in tests, the scripts that run the program
 	github.com/rogpeppe/go-internal v1.16.0
 	// the file of etcd's database, looked at before etcd opens it: what is damaged there ends the process
 	go.etcd.io/bbolt v1.5.0

@@ -70,7 +70,7 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 	d := f.deploy(p.Verdict.Commits[0])
 	f.sameAsGit(d)
 	var b bytes.Buffer
-	if err := f.chain.Cat(t.Context(), d, "up", &b); err != nil || b.String() != "../../../../etc/passwd" {
+	if err := f.chain.Cat(t.Context(), d, &b, "up"); err != nil || b.String() != "../../../../etc/passwd" {
 		t.Errorf("cat of a link: %q, %v", b.String(), err)
 	}
 	for path, want := range map[string]string{
@@ -78,7 +78,7 @@ func TestOddNamesModesAndLinksReadBackAsGitHasThem(t *testing.T) {
 		"none": `no "none"`, "file/x": "is no directory", "../file": `no ".."`, "dir//empty too": `no ""`,
 		"": "is a directory",
 	} {
-		if err := f.chain.Cat(t.Context(), d, path, &b); err == nil || !strings.Contains(err.Error(), want) {
+		if err := f.chain.Cat(t.Context(), d, &b, path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("cat %q: %v, want %q", path, err, want)
 		}
 	}

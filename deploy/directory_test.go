@@ -83,7 +83,7 @@ func (f *setup) sameAsDirectory(d *record.Deploy, dir string) {
 	}
 	err = f.chain.List(f.Context(), d, "", true, func(path string, e tree.Entry) error {
 		var content bytes.Buffer
-		if err := f.chain.Cat(f.Context(), d, path, &content); err != nil {
+		if err := f.chain.Cat(f.Context(), d, &content, path); err != nil {
 			return err
 		}
 		if int64(content.Len()) != e.Size || sha256Hex(content.Bytes()) != e.SHA256.String() {

@@ -248,7 +248,7 @@ func (f *setup) sameAsGit(d *record.Deploy) {
 		}
 		h := tree.HashBlob(e.Size)
 		sum := sha256.New()
-		if err := f.chain.Cat(f.Context(), d, path, writers{h, sum}); err != nil {
+		if err := f.chain.Cat(f.Context(), d, writers{h, sum}, path); err != nil {
 			return err
 		}
 		if h.OID() != e.OID || tree.SHA256(sum.Sum(nil)) != e.SHA256 {

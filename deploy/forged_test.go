@@ -76,7 +76,7 @@ func TestPathsThatAreNotThere(t *testing.T) {
 		"/dir":        `there is no "" in the deploy's root`,
 		"dir/a.txt/x": `"dir/a.txt" is no directory`,
 	} {
-		fixture.WantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, path, io.Discard), want, "path-not-in-deploy")
+		fixture.WantFault(t, fault.Failed, f.chain.Cat(t.Context(), d, io.Discard, path), want, "path-not-in-deploy")
 	}
 }
 

@@ -37,7 +37,7 @@ func (f *setup) everything(id record.ID) (map[string]string, error) {
 			return nil
 		}
 		var b bytes.Buffer
-		if err := f.chain.Cat(f.Context(), d, path, &b); err != nil {
+		if err := f.chain.Cat(f.Context(), d, &b, path); err != nil {
 			failed = append(failed, err)
 			if e.Size <= tree.ChunkSize && b.Len() > 0 {
 				f.Errorf("cat %q wrote %d bytes before it failed", path, b.Len())
@@ -150,7 +150,7 @@ func TestForeignDeployThatIsNotMgmts(t *testing.T) {
 	const want = "deploy 1: it is foreign: verify /refship/config/deploy/1/payload: decode payload: "
 	for what, err := range map[string]error{
 		"list":     f.chain.List(t.Context(), d, "", true, func(string, tree.Entry) error { return nil }),
-		"cat":      f.chain.Cat(t.Context(), d, "a", &bytes.Buffer{}),
+		"cat":      f.chain.Cat(t.Context(), d, &bytes.Buffer{}, "a"),
 		"checkout": f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet),
 	} {
 		if !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), want) {
@@ -172,7 +172,7 @@ func TestForgedSizes(t *testing.T) {
 		ID: 1, Hash: oid160, Tree: parsed.OID(), TreeSHA256: sha256.Sum256([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
-	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, "f", &bytes.Buffer{}), "is missing", "")
+	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, &bytes.Buffer{}, "f"), "is missing", "")
 	fixture.WantFault(t, fault.Refused, f.chain.Checkout(t.Context(), d, filepath.Join(t.TempDir(), "out"), quiet),
 		"it takes 4 EiB, and the disk of", "another disk")
 }

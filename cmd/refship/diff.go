@@ -15,13 +15,16 @@ import (
 
 type diffCmd struct {
 	chainFlags
-	A    deployName `arg:"" name:"a" help:"The older deploy; alone, it is compared with the one before. ${deploy}"`
-	B    deployName `arg:"" optional:"" name:"b" help:"The newer deploy, of the same chain."`
-	JSON bool       `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
+	A          deployName `arg:"" name:"a" help:"The older deploy; alone, it is compared with the one before. ${deploy}"`
+	B          deployName `arg:"" optional:"" name:"b" help:"The newer deploy, of the same chain."`
+	NameStatus bool       `xor:"format" help:"Print a letter and the path of each file. This is the default."`
+	Patch      bool       `short:"p" xor:"format" help:"Print what differs in the contents, as git diff. git apply takes it. A file that is no text, or over 4 MiB, is named."`
+	Stat       bool       `xor:"format" help:"Print how many lines differ in each file, as git diff --stat."`
+	JSON       bool       `xor:"format" help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
 func (*diffCmd) Help() string {
-	return "The format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
+	return "The default format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
 		"T for another kind (file, link, submodule), then a tab and the path. " +
 		"Both deploys are read from etcd; no repository is needed."
 }
@@ -77,16 +80,25 @@ func (c *diffCmd) both(ctx context.Context, a *app, chain *store.Chain, first, s
 func (c *diffCmd) diff(
 	ctx context.Context, a *app, chain *store.Chain, before, after *record.Deploy, out io.Writer,
 ) error {
-	counts := map[string]int{}
+	counts, contents, table := map[string]int{}, &comparer{chain: chain, before: before, after: after}, &diffStat{}
 	err := chain.Diff(ctx, before, after, func(change store.Change) error {
 		status := change.Status()
 		counts[status]++
-		if c.JSON {
+		switch {
+		case c.JSON:
 			return writeJSON(out, newChangeJSON(status, change))
+		case c.Patch:
+			return contents.writePatch(ctx, out, change)
+		case c.Stat:
+			found, err := contents.compare(ctx, change)
+			table.add(change, found)
+			return err
 		}
-		_, err := fmt.Fprintf(out, "%s\t%s\n", status, text.QuotePath(change.Path))
-		return err
+		return writeChange(out, status, change.Path)
 	})
+	if err == nil {
+		err = table.write(out)
+	}
 	if err != nil {
 		return err
 	}
@@ -94,9 +106,26 @@ func (c *diffCmd) diff(
 		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(text.Printable(before.Record.Path)),
 			after.ID, pathWords(text.Printable(after.Record.Path)))
 	}
+	if n := len(contents.tooLarge); n > 0 {
+		a.say("over %s, and not compared by line: %s", text.Size(maxCompared), text.FirstFew(quoteAll(contents.tooLarge)))
+	}
 	a.say("deploy %d, %s → deploy %d, %s: %s",
 		before.ID, before.ShortHash(), after.ID, after.ShortHash(), diffSummary(counts))
 	return nil
+}
+
+// writeChange writes the line of git diff --name-status.
+func writeChange(out io.Writer, status, path string) error {
+	_, err := fmt.Fprintf(out, "%s\t%s\n", status, text.QuotePath(path))
+	return err
+}
+
+func quoteAll(paths []string) []string {
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = text.QuotePath(path)
+	}
+	return quoted
 }
 
 // diffSummary is "3 files differ: 1 added, 1 modified, 1 deleted".

@@ -21,6 +21,7 @@ type lsCmd struct {
 	ID        deployName `arg:"" optional:"" name:"deploy" help:"${deploy}"`
 	Path      string     `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
 	Recursive bool       `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
+	Long      bool       `help:"Print the sha256, too, before the path: that of a file's content is its name in etcd."`
 	JSON      bool       `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
 }
 
@@ -38,7 +39,7 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 			case c.JSON:
 				return writeJSON(out, newEntryJSON(path, e))
 			}
-			return writeEntry(out, path, e)
+			return writeEntry(out, path, e, c.Long)
 		})
 	})
 }
@@ -79,13 +80,21 @@ func newEntryJSON(path string, e tree.Entry) entryJSON {
 	return entry
 }
 
-// writeEntry writes the line that `git ls-tree -l` writes for the same entry.
-func writeEntry(w io.Writer, path string, e tree.Entry) error {
-	size := "-"
+// writeEntry writes the line that `git ls-tree -l` writes for the same entry; if it is to be long, with the sha256 behind
+// the size.
+func writeEntry(w io.Writer, path string, e tree.Entry, long bool) error {
+	size, sum := "-", ""
 	if entryType(e.Mode) == "blob" {
 		size = strconv.FormatInt(e.Size, 10)
 	}
-	_, err := fmt.Fprintf(w, "%s %s %s %7s\t%s\n", modeText(e.Mode), entryType(e.Mode), e.OID, size, text.QuotePath(path))
+	switch {
+	case long && e.Mode == filemode.Submodule:
+		sum = " " + strings.Repeat("-", len(e.SHA256.String()))
+	case long:
+		sum = " " + e.SHA256.String()
+	}
+	_, err := fmt.Fprintf(w, "%s %s %s %7s%s\t%s\n", modeText(e.Mode), entryType(e.Mode), e.OID, size, sum,
+		text.QuotePath(path))
 	return err
 }
 

@@ -219,7 +219,7 @@ func (f *setup) read(id record.ID) error {
 		return err
 	}
 	for _, path := range paths {
-		if err := chain.Cat(f.Context(), d, path, io.Discard); err != nil {
+		if err := chain.Cat(f.Context(), d, io.Discard, path); err != nil {
 			return err
 		}
 	}

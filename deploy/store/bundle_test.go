@@ -159,7 +159,7 @@ func TestReadingABundle(t *testing.T) {
 		t.Errorf("%v, listed (-want +got):\n%s", err, diff)
 	}
 	var out bytes.Buffer
-	if err := chain.Cat(t.Context(), first, "sub/big", &out); err != nil || out.String() != big {
+	if err := chain.Cat(t.Context(), first, &out, "sub/big"); err != nil || out.String() != big {
 		t.Errorf("%d bytes, %v", out.Len(), err)
 	}
 	var changed []string

@@ -11,25 +11,39 @@ import (
 	"refship/deploy/tree"
 )
 
-// Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
-// first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
-func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) (err error) {
+// Cat writes the contents at paths, one after the other; of a symbolic link its target. Nothing is written unless there is
+// a file at each of them. A content of up to 1 MiB is checked before its first byte is written, a longer one as it goes:
+// bytes may have been written when a fault.Corrupt comes.
+func (c *Chain) Cat(ctx context.Context, d *record.Deploy, w io.Writer, paths ...string) (err error) {
 	defer func() { err = c.Explain(ctx, err, d) }()
-	n := c.NewNodes()
-	e, err := n.root(ctx, d)
-	if err == nil {
-		e, err = n.find(ctx, e, where)
+	n, files := c.NewNodes(), make([]tree.Entry, len(paths))
+	root, err := n.root(ctx, d)
+	for i, where := range paths {
+		if err == nil {
+			files[i], err = n.find(ctx, root, where)
+		}
+		if err != nil {
+			return fmt.Errorf("read deploy %d: %w", d.ID, err)
+		}
+		switch files[i].Mode {
+		case dirMode:
+			return fmt.Errorf("read deploy %d: %q is a directory", d.ID, where)
+		case filemode.Submodule:
+			return fmt.Errorf("read deploy %d: %q is a submodule at commit %s: its content is not deployed", d.ID, where,
+				files[i].OID)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("read deploy %d: %w", d.ID, err)
+	for _, file := range files {
+		if err := c.contentOf(d)(ctx, file, w); err != nil {
+			return err
+		}
 	}
-	switch e.Mode {
-	case dirMode:
-		return fmt.Errorf("read deploy %d: %q is a directory", d.ID, where)
-	case filemode.Submodule:
-		return fmt.Errorf("read deploy %d: %q is a submodule at commit %s: its content is not deployed", d.ID, where, e.OID)
-	}
-	return c.contentOf(d)(ctx, e, w)
+	return nil
+}
+
+// Content writes the content of a file of a deploy, or the target of a symbolic link, and checks it as Cat does.
+func (c *Chain) Content(ctx context.Context, d *record.Deploy, e tree.Entry, w io.Writer) error {
+	return c.Explain(ctx, c.contentOf(d)(ctx, e, w), d)
 }
 
 // contentOf gives what writes a file's content and checks it.

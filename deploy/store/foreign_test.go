@@ -93,11 +93,11 @@ func TestForeign(t *testing.T) {
 		t.Errorf("listed %q, %v", got, err)
 	}
 	var out bytes.Buffer
-	if err := chain.Cat(t.Context(), d, "files/link.txt", &out); err != nil || out.String() != "hello text\n" {
+	if err := chain.Cat(t.Context(), d, &out, "files/link.txt"); err != nil || out.String() != "hello text\n" {
 		t.Errorf("cat: %q, %v", &out, err)
 	}
 	out.Reset()
-	if err := chain.Cat(t.Context(), d, "files/zero", &out); err != nil || out.Len() > 0 {
+	if err := chain.Cat(t.Context(), d, &out, "files/zero"); err != nil || out.Len() > 0 {
 		t.Errorf("cat of nothing: %q, %v", &out, err)
 	}
 	to := filepath.Join(t.TempDir(), "out")
@@ -137,7 +137,7 @@ func TestForeignPuppetString(t *testing.T) {
 	}
 	var out bytes.Buffer
 	name, _, _ := strings.Cut(paths[0], " ")
-	if err := chain.Cat(t.Context(), d, name, &out); err != nil || out.String() != "notify { \"s\": }" {
+	if err := chain.Cat(t.Context(), d, &out, name); err != nil || out.String() != "notify { \"s\": }" {
 		t.Errorf("cat %s: %q, %v", name, &out, err)
 	}
 }
@@ -192,7 +192,7 @@ func TestForeignDamage(t *testing.T) {
 			t.Errorf("%s: error %v, want one about %s", name, err, key)
 		}
 		var out bytes.Buffer
-		if err := chain.Cat(t.Context(), d, "hello.mcl", &out); err == nil || out.Len() > 0 {
+		if err := chain.Cat(t.Context(), d, &out, "hello.mcl"); err == nil || out.Len() > 0 {
 			t.Errorf("%s: cat gives %q, %v", name, &out, err)
 		}
 		to := filepath.Join(t.TempDir(), "out")
@@ -249,7 +249,7 @@ func FuzzForeign(f *testing.F) {
 		}
 		for _, path := range paths {
 			name := path[:len(path)-len(" 0100644 ")-40]
-			if err := chain.Cat(t.Context(), d, name, new(bytes.Buffer)); err != nil {
+			if err := chain.Cat(t.Context(), d, new(bytes.Buffer), name); err != nil {
 				t.Fatalf("cat %q: %v", name, err)
 			}
 		}

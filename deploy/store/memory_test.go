@@ -138,7 +138,7 @@ func TestContentOfAnotherSize(t *testing.T) {
 			b.keys[key] = now
 			var out bytes.Buffer
 			where := map[bool]string{true: "small", false: "big"}[value == "12345"]
-			err := chain.Cat(t.Context(), d, where, &out)
+			err := chain.Cat(t.Context(), d, &out, where)
 			fixture.WantFault(t, fault.Corrupt, err,
 				fmt.Sprintf("%d bytes are there, %d were deployed", len(now), len(value)), "")
 			if out.Len() > 0 && where == "small" {
