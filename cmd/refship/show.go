@@ -24,28 +24,40 @@ import (
 type showCmd struct {
 	chainFlags
 	ID   deployName `arg:"" optional:"" name:"deploy" help:"${deploy}"`
-	JSON bool       `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, and what mgmt reads of a foreign deploy."`
+	JSON bool       `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, what mgmt reads of a foreign deploy, and how many files changed since the deploy before."`
 }
 
 func (c *showCmd) Run(ctx context.Context, a *app) error {
 	return c.readDeploy(ctx, a, c.ID, false, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
-		var foreign *foreignJSON
-		var unread error
-		if d.Record == nil {
-			foreign, unread = readForeign(ctx, chain, d)
-		}
-		var err error
-		switch all := describe(d); {
-		case c.JSON:
-			all.Mgmt = foreign
-			err = writeJSON(out, all)
+		switch {
 		case d.Record == nil:
-			err = showForeign(out, d, foreign)
-		default:
-			err = show(out, d, a.now())
+			return c.showForeign(ctx, chain, d, out)
+		case c.JSON:
+			changed, err := showChanged(ctx, a, chain, d, io.Discard)
+			return errors.Join(writeJSON(out, showJSON{describe(d), changed}), err)
 		}
-		return errors.Join(err, unread)
+		if err := show(out, d, a.now()); err != nil {
+			return err
+		}
+		_, err := showChanged(ctx, a, chain, d, out)
+		return err
 	})
+}
+
+func (c *showCmd) showForeign(ctx context.Context, chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	foreign, unread := readForeign(ctx, chain, d)
+	if c.JSON {
+		all := describe(d)
+		all.Mgmt = foreign
+		return errors.Join(writeJSON(out, showJSON{all, nil}), unread)
+	}
+	return errors.Join(showForeign(out, d, foreign), unread)
+}
+
+// showJSON is all that show tells of a deploy, for programs.
+type showJSON struct {
+	deployJSON
+	Changed *changedJSON `json:"changed"` // null if not known, and for a foreign deploy
 }
 
 // deployJSON is a deploy for programs.
