@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build demo test torture fuzz lint vuln clean
+.PHONY: help build install man demo test torture fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -17,6 +17,23 @@ help: ## say what there is (the default)
 
 build: ## build bin/refship and bin/refship-hook
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/refship ./cmd/refship-hook
+
+PREFIX ?= /usr/local
+BIN ?= bin
+
+# DESTDIR is for packagers: what is installed there expects to be at PREFIX later.
+install: build ## install the programs, manual pages and completions: make install PREFIX=/usr DESTDIR=package
+	install -d $(addprefix "$(DESTDIR)$(PREFIX)"/,bin share/man/man1 share/bash-completion/completions \
+		share/zsh/site-functions share/fish/vendor_completions.d)
+	install -m 755 "$(BIN)/refship" "$(BIN)/refship-hook" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 contrib/man/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1"
+	install -m 644 cmd/refship/completion/refship.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/refship"
+	install -m 644 cmd/refship/completion/_refship "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
+	install -m 644 cmd/refship/completion/refship.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+
+# A test compares them with the program.
+man: ## write contrib/man, the manual pages, out of the program's grammar
+	go run ./cmd/refship man contrib/man
 
 demo: build ## push this repository into a server of its own and read it back
 	contrib/demo.sh

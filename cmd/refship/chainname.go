@@ -9,6 +9,7 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/target"
 )
 
 // deployHelp is how a deploy is named on the command line.
@@ -129,12 +130,16 @@ func chainNames(listed []*repos.Repository) string {
 	var names []string
 	for _, repo := range listed {
 		for _, t := range repo.Targets {
-			name := repo.Name
-			if len(repo.Targets) > 1 || t.Name != defaultTarget {
-				name += ":" + t.Name
-			}
-			names = append(names, name)
+			names = append(names, chainNameOf(repo, t))
 		}
 	}
 	return text.FirstFew(names)
+}
+
+// chainNameOf is the chain of a target, as it is named on the command line.
+func chainNameOf(repo *repos.Repository, t target.Target) string {
+	if len(repo.Targets) > 1 || t.Name != defaultTarget {
+		return repo.Name + ":" + t.Name
+	}
+	return repo.Name
 }

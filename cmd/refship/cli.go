@@ -11,28 +11,32 @@ import (
 
 // cli is the grammar; the order is the order of the help.
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Run the SSH git server, with an embedded etcd or one of your own."`
-	Repo     repoCmd     `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
-	Key      keyCmd      `cmd:"" help:"Add, list and remove the keys that may use the server."`
-	Keys     keysCmd     `cmd:"" help:"Show and make the server's own keys."`
-	Deploy   deployCmd   `cmd:"" help:"Deploy a commit of a repository, or the files of a directory, without a push."`
-	Rollback rollbackCmd `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
-	Hold     holdCmd     `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
-	Resume   resumeCmd   `cmd:"" help:"Let a chain go on that is on hold."`
-	Keep     keepCmd     `cmd:"" help:"Pin a deploy, so that gc never takes files of it."`
-	GC       gcCmd       `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
-	Hook     hookCmd     `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
-	Log      logCmd      `cmd:"" help:"List the deploys of a chain, newest first."`
-	Show     showCmd     `cmd:"" help:"Show one deploy: who, what, when, from where."`
-	Diff     diffCmd     `cmd:"" help:"List the files that differ between two deploys, as git diff --name-status."`
-	Ls       lsCmd       `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
-	Cat      catCmd      `cmd:"" help:"Write one file of a deploy to standard output."`
-	Checkout checkoutCmd `cmd:"" help:"Write a deploy's tree into a new directory."`
-	Repair   repairCmd   `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
-	Backup   backupCmd   `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
-	Restore  restoreCmd  `cmd:"" help:"Make a data directory out of a backup."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
-	Help     helpCmd     `cmd:"" help:"Print the help of a command, or of the topic exit-codes."`
+	Serve      serveCmd      `cmd:"" help:"Run the SSH git server, with an embedded etcd or one of your own."`
+	Repo       repoCmd       `cmd:"" help:"Create, list and show the server's repositories, and what of them is deployed."`
+	Key        keyCmd        `cmd:"" help:"Add, list and remove the keys that may use the server."`
+	Keys       keysCmd       `cmd:"" help:"Show and make the server's own keys."`
+	Deploy     deployCmd     `cmd:"" help:"Deploy a commit of a repository, or the files of a directory, without a push."`
+	Rollback   rollbackCmd   `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
+	Hold       holdCmd       `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
+	Resume     resumeCmd     `cmd:"" help:"Let a chain go on that is on hold."`
+	Keep       keepCmd       `cmd:"" help:"Pin a deploy, so that gc never takes files of it."`
+	GC         gcCmd         `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
+	Hook       hookCmd       `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
+	Log        logCmd        `cmd:"" help:"List the deploys of a chain, newest first."`
+	Show       showCmd       `cmd:"" help:"Show one deploy: who, what, when, from where."`
+	Diff       diffCmd       `cmd:"" help:"Show in which files two deploys differ, or in which lines, as git diff."`
+	Ls         lsCmd         `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
+	Cat        catCmd        `cmd:"" help:"Write one file of a deploy to standard output."`
+	Checkout   checkoutCmd   `cmd:"" help:"Write a deploy's tree into a new directory."`
+	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
+	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
+	Restore    restoreCmd    `cmd:"" help:"Make a data directory out of a backup."`
+	Completion completionCmd `cmd:"" help:"Print a shell's script that completes refship's command lines."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Help       helpCmd       `cmd:"" help:"Print the help of a command, or of the topic exit-codes."`
+
+	Complete completeCmd `cmd:"" hidden:"" help:"Print how a command line may go on: for the scripts of completion."`
+	Man      manCmd      `cmd:"" hidden:"" help:"Write a manual page of each command into a directory: for make man."`
 }
 
 // dataFlag is on every command that reads or writes a server's data directory.

@@ -218,7 +218,7 @@ func gcWords(r *gc.Result, dryRun bool) string {
 
 type keepCmd struct {
 	atFlags
-	Deploy string `arg:"" name:"[chain@]id" help:"The deploy: its number, head, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
+	Deploy string `arg:"" complete:"deploy" name:"[chain@]id" help:"The deploy: its number, head, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
 	Remove bool   `help:"Let gc take it again."`
 }
 

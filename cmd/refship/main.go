@@ -7,6 +7,7 @@
 //	refship deploy                    a commit or a directory, without a push
 //	refship log, show, diff           the chain of deploys
 //	refship ls, cat, checkout         what one deploy holds
+//	refship completion                a shell's script that completes command lines
 //	refship backup, restore           a server's data directory in one file, and back
 //
 // # Map
@@ -31,6 +32,9 @@
 //	http.go          starts package monitor for serve --http
 //	output.go        JSON, and the logs of libraries
 //	progress.go      the progress of long work
+//	patch.go, stat.go what differs in contents, as git shows it
+//	complete.go      what the scripts of completion ask for
+//	man.go           manual pages out of the grammar
 //	failpoint.go     kills the process at a step; only in tests
 //
 // # Manners

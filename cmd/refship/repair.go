@@ -16,7 +16,7 @@ import (
 type repairCmd struct {
 	storeFlags
 	signersFlag
-	Name string `arg:"" name:"repo" help:"The repository's name."`
+	Name string `arg:"" name:"repo" complete:"repo" help:"The repository's name."`
 }
 
 func (*repairCmd) Help() string {

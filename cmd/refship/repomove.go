@@ -13,7 +13,7 @@ import (
 
 type repoRenameCmd struct {
 	dataFlag
-	Old string `arg:"" help:"The repository's name."`
+	Old string `arg:"" complete:"repo" help:"The repository's name."`
 	New string `arg:"" help:"Its new name."`
 }
 

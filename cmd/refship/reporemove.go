@@ -20,7 +20,7 @@ import (
 
 type repoRemoveCmd struct {
 	storeFlags
-	Name        string `arg:"" help:"The repository's name."`
+	Name        string `arg:"" complete:"repo" help:"The repository's name."`
 	KeepChain   bool   `help:"What was deployed stays in etcd, and nodes go on with it."`
 	DeleteChain bool   `help:"Delete what was deployed, too, out of the etcd of the server on the data directory, or of --endpoints. It asks for the repository's name again, on standard input."`
 }

@@ -16,7 +16,7 @@ import (
 
 type repoSetCmd struct {
 	dataFlag
-	Name      string   `arg:"" help:"The repository's name."`
+	Name      string   `arg:"" complete:"repo" help:"The repository's name."`
 	MaxStored *string  `placeholder:"SIZE" help:"How much the namespace of each target may hold in etcd, such as 500MiB; none for no limit; empty for the default, a quarter of etcd's quota. Files count by their size, whatever they compress to, and each version of a file counts."`
 	Fsck      []string `sep:"none" placeholder:"ID=LEVEL" help:"What git makes of a flaw in an object that is pushed, by the message id that git names: ignore, warn or error; empty for git's own, which is error for most. For old history that cannot be changed: zeroPaddedFilemode=ignore. May be given several times."`
 }

@@ -16,7 +16,7 @@ import (
 
 type repoShowCmd struct {
 	storeFlags
-	Name string `arg:"" help:"The repository's name."`
+	Name string `arg:"" complete:"repo" help:"The repository's name."`
 	JSON bool   `help:"Print one JSON object."`
 }
 

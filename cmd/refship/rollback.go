@@ -31,7 +31,7 @@ type changeFlags struct {
 
 type rollbackCmd struct {
 	changeFlags
-	Deploy string `arg:"" name:"[chain@]id" help:"The deploy to go back to: its number, head~1, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
+	Deploy string `arg:"" complete:"deploy" name:"[chain@]id" help:"The deploy to go back to: its number, head~1, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
 	Reason string `placeholder:"TEXT" help:"Why, for the record. Needed."`
 	Hold   bool   `help:"Hold the chain with it, unless it is held: nothing but rollbacks is deployed until it is resumed."`
 }

@@ -194,7 +194,9 @@ func missingFlags(parsed *kong.Context) []string {
 func childNames(node *kong.Node) []string {
 	var names []string
 	for _, child := range node.Children {
-		names = append(names, child.Name)
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
 	}
 	return names
 }

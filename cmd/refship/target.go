@@ -27,7 +27,7 @@ const targetReads = "Only the repository's git config in the data directory is r
 type repoTargetAddCmd struct {
 	storeFlags
 	targetFlags
-	Repo string `arg:"" help:"The repository's name."`
+	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
 
@@ -75,7 +75,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 type repoTargetSetCmd struct {
 	dataFlag
 	targetFlags
-	Repo string `arg:"" help:"The repository's name."`
+	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name."`
 }
 
@@ -232,7 +232,7 @@ func findTarget(a *app, flag dataFlag, repository, name string) (
 
 type repoTargetRemoveCmd struct {
 	dataFlag
-	Repo string `arg:"" help:"The repository's name."`
+	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name."`
 }
 
@@ -260,7 +260,7 @@ func (c *repoTargetRemoveCmd) Run(ctx context.Context, a *app) error {
 
 type repoTargetListCmd struct {
 	dataFlag
-	Repo string `arg:"" help:"The repository's name."`
+	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	JSON bool   `help:"Print one line of JSON per target."`
 }
 
