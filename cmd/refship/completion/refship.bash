@@ -13,18 +13,17 @@ _refship() {
 		rest=${rest#"${rest%%[![:space:]]*}"}
 		rest=${rest#"$word"}
 	done
-	# bash replaces only what comes after the last of those characters.
-	local current=${words[n - 1]} kept=
-	[[ $current == *[:=@]* ]] && kept=${current%"${current##*[:=@]}"}
+	# bash replaces only what comes after the last of those characters, but with an @ that it takes for a host's.
+	local current=${words[n - 1]} kept= breaks=${COMP_WORDBREAKS//[^:=@]/}
+	if [[ -n $breaks && $current == *["$breaks"]* ]]; then
+		kept=${current%"${current##*["$breaks"]}"}
+		kept=${kept%@}
+	fi
 	COMPREPLY=()
 	while IFS= read -r line; do
 		word=${line%%$'\t'*}
 		COMPREPLY+=("${word#"$kept"}")
 	done < <("${words[0]}" complete -- "${words[@]:1}" 2>/dev/null)
-	# A word that ends with an @ goes on.
-	if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *@ ]]; then
-		compopt -o nospace
-	fi
 }
 
 complete -o default -F _refship refship
