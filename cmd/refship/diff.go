@@ -18,7 +18,7 @@ type diffCmd struct {
 	A          deployName `arg:"" name:"a" help:"The older deploy; alone, it is compared with the one before. ${deploy}"`
 	B          deployName `arg:"" optional:"" name:"b" help:"The newer deploy, of the same chain."`
 	NameStatus bool       `xor:"format" help:"Print a letter and the path of each file. This is the default."`
-	Patch      bool       `short:"p" xor:"format" help:"Print what differs in the contents, as git diff. git apply takes it. A file that is no text, or over 4 MiB, is named."`
+	Patch      bool       `short:"p" xor:"format" help:"Print what differs in the contents, as git diff. git apply takes it. A file that is no text, or over 2 MiB, is named."`
 	Stat       bool       `xor:"format" help:"Print how many lines differ in each file, as git diff --stat."`
 	JSON       bool       `xor:"format" help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }

@@ -16,9 +16,9 @@ import (
 	"refship/deploy/tree"
 )
 
-// maxCompared is the size, in bytes, up to which contents are compared line by line. Comparing takes some 30 times as
-// much memory.
-const maxCompared = 4 << 20
+// maxCompared is the size, in bytes, up to which contents are compared line by line. Of lines of a byte that takes 120
+// times as much memory: some 250 MiB.
+const maxCompared = 2 << 20
 
 // comparer compares the contents of two deploys, a file at a time.
 type comparer struct {
