@@ -31,8 +31,8 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" help:"What was typed after refship; the last word is the one to complete."`
 }
 
-// Run prints a line for each way to go on: the whole word, a tab, what it is. It reads the data directory and the etcd in
-// it. Whatever goes wrong, there is less to offer: nothing is said, since the user is typing.
+// Run prints a line for each way to go on: the whole word, a tab, what it is. It reads the data directory and the etcd
+// in it. Whatever goes wrong, there is less to offer: nothing is said, since the user is typing.
 func (c *completeCmd) Run(ctx context.Context, a *app) error {
 	if len(c.Words) == 0 {
 		return nil
@@ -198,7 +198,7 @@ func (w *typed) values(value *kong.Value) []offer {
 	return all
 }
 
-// argument offers what the next argument of a command may be. Its tag complete, its type or its name says what it names.
+// argument offers what the next argument of a command may be: its tag complete, its type or its name tells.
 func (w *typed) argument(ctx context.Context) []offer {
 	positional := w.command.Positional
 	if len(positional) == 0 {

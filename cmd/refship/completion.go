@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"embed"
-	"io"
 )
 
 type completionCmd struct {
@@ -28,6 +27,6 @@ func (c *completionCmd) Run(_ context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(a.stdout, string(script))
+	_, err = a.stdout.Write(script)
 	return err
 }
