@@ -18,8 +18,14 @@ import (
 // Ping tells whether etcd answers, and has a leader. See etcd.Ping.
 func (s *Store) Ping(ctx context.Context) error { return etcd.Ping(ctx, s.client) }
 
-// Space is what etcd holds and may hold.
-func (s *Store) Space(ctx context.Context) (etcd.Space, error) { return etcd.ReadSpace(ctx, s.client) }
+// Space is what etcd holds, and may hold without Config.KeptFree.
+func (s *Store) Space(ctx context.Context) (etcd.Space, error) {
+	space, err := etcd.ReadSpace(ctx, s.client)
+	if space.Quota > 0 {
+		space.Quota -= s.cfg.KeptFree
+	}
+	return space, err
+}
 
 // neverKeys are below a namespace, one in each place that deploying reads and writes. No such key ever exists.
 var neverKeys = [...]string{"/refship/never", "/deploy/0/never", "/storage/never"}

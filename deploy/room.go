@@ -45,7 +45,7 @@ func (s *Store) TakeRoom(ctx context.Context, all []*Prepared) (give func(), err
 
 // checkRoom is about etcd's quota, and the namespaces' limits.
 func (s *Store) checkRoom(ctx context.Context, all []*Prepared, need int64) error {
-	space, err := etcd.ReadSpace(ctx, s.client)
+	space, err := s.Space(ctx)
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}

@@ -62,6 +62,8 @@ type Etcd struct {
 	unlock func() // of the directory
 	addr   string
 
+	beforeDefrag atomic.Pointer[func(context.Context) (func(), error)] // nil: nothing is to be called
+
 	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
 	calls   calls
@@ -92,6 +94,7 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
+	boundDefrag()
 	e := &Etcd{dir: dir, unlock: unlock, done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	e.calls.failed, e.calls.fail = context.WithCancelCause(context.Background())
@@ -185,7 +188,9 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c.WarningUnaryRequestDuration = 3 * time.Second
 
 	// Watches of remote clients do not end by themselves, and etcd's shutdown waits for each of them until its timeout.
-	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(e.endStream)}
+	c.GRPCAdditionalServerOptions = []grpc.ServerOption{
+		grpc.ChainStreamInterceptor(e.endStream), grpc.ChainUnaryInterceptor(e.guardDefrag),
+	}
 	return c
 }
 
