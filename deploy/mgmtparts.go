@@ -43,7 +43,7 @@ func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, e
 		return nil, err
 	}
 	if values[0].Revision == 0 {
-		return nil, record.Corrupt(key, "it is missing")
+		return nil, record.Missing(key)
 	}
 	payload, err := mgmt.DecodePayload(values[0].Value)
 	if err != nil {

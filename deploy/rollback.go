@@ -125,7 +125,7 @@ func (c *Chain) mgmtPartsAreThere(ctx context.Context, d *record.Deploy) error {
 	}
 	missing, err := c.Missing(ctx, names)
 	if err == nil && len(missing) > 0 {
-		err = record.Corrupt(missing[0], "it is missing")
+		err = record.Missing(missing[0])
 	}
 	return err
 }

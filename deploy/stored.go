@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
@@ -17,7 +18,7 @@ import (
 // ReasonMaxStored: with the deploy its namespace would hold more than its limit. About: repository, target.
 const ReasonMaxStored fault.Reason = "max-stored"
 
-// countAtOnce is how many keys are read together to count them: of the largest contents that is 24 MiB.
+// countAtOnce is how many keys are read together: of the largest contents that is 24 MiB.
 const countAtOnce = 16
 
 // checkLimit refuses a deploy with which its namespace would hold more than the job lets it. What the namespace holds
@@ -80,8 +81,12 @@ func (p *Prepared) count(ctx context.Context) error {
 
 // countStored reads all that deploys have in the namespace, a few keys at a time, and gives the sum of its sizes.
 func (c *Chain) countStored(ctx context.Context) (int64, error) {
-	from := string(c.ns) + "/"
-	held, err := c.sum(ctx, from, clientv3.GetPrefixRangeEnd(from), 0)
+	from, held := string(c.ns)+"/", int64(0)
+	err := c.scan(ctx, from, clientv3.GetPrefixRangeEnd(from), 0, nil, func(kv *mvccpb.KeyValue) {
+		if c.isCounted(string(kv.Key)) {
+			held += int64(len(kv.Value)) + keyOverhead
+		}
+	})
 	if err != nil {
 		return 0, fmt.Errorf("count what %s holds: %w", c.ns, err)
 	}
@@ -96,30 +101,30 @@ const (
 	maxCuts = 8
 )
 
-// sum adds up the keys from from to end, which is left out. A long range is cut, as its cuts-th cut.
-func (c *Chain) sum(ctx context.Context, from, end string, cuts int) (held int64, err error) {
+// scan calls fn for each key from from to end, which is left out. A long range is cut, as its cuts-th cut. etcd reads
+// the values into its memory whatever is asked for, so each page is short.
+func (c *Chain) scan(
+	ctx context.Context, from, end string, cuts int, opts []clientv3.OpOption, fn func(*mvccpb.KeyValue),
+) error {
 	for {
-		resp, err := c.kv.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(countAtOnce))
+		asked := append([]clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(countAtOnce)}, opts...)
+		resp, err := c.kv.Get(ctx, from, asked...)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if parts := c.cut(from, end, cuts); resp.Count > maxRange && len(parts) > 2 {
 			for i := range len(parts) - 1 {
-				part, err := c.sum(ctx, parts[i], parts[i+1], cuts+1)
-				if err != nil {
-					return 0, err
+				if err := c.scan(ctx, parts[i], parts[i+1], cuts+1, opts, fn); err != nil {
+					return err
 				}
-				held += part
 			}
-			return held, nil
+			return nil
 		}
 		for _, kv := range resp.Kvs {
-			if c.isCounted(string(kv.Key)) {
-				held += int64(len(kv.Value)) + keyOverhead
-			}
+			fn(kv)
 		}
 		if !resp.More {
-			return held, nil
+			return nil
 		}
 		from, cuts = string(resp.Kvs[len(resp.Kvs)-1].Key)+"\x00", maxCuts
 	}

@@ -168,8 +168,8 @@ func (p *Payload) check() error {
 	}
 	switch p.Frontend {
 	case Lang, YAML, Puppet:
-		if !strings.HasPrefix(p.InputURI, uriScheme+superblockPrefix) {
-			return fmt.Errorf("input %q does not begin with %s", p.InputURI, uriScheme+superblockPrefix)
+		if !strings.HasPrefix(p.InputURI, uriScheme+SuperblockPrefix) {
+			return fmt.Errorf("input %q does not begin with %s", p.InputURI, uriScheme+SuperblockPrefix)
 		}
 	case Empty:
 		if p.InputURI != "" {

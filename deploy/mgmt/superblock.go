@@ -46,16 +46,18 @@ func (f *File) Files() int {
 
 const (
 	uriScheme        = "etcdfs://"
-	superblockPrefix = "/fs/deploy/"
 	dataPrefix       = "/storage"
 	hashName         = "sha256"
 
 	maxDepth = 2048 // directories in each other: more than Linux has in a path of 4,095 bytes
 )
 
+// SuperblockPrefix is what the paths of all deploys' superblocks begin with.
+const SuperblockPrefix = "/fs/deploy/"
+
 // SuperblockPath is where the superblock of a deploy stands, as values have it: without the namespace.
 func SuperblockPath(id uint64, uuid string) string {
-	return superblockPrefix + strconv.FormatUint(id, 10) + "-" + uuid
+	return SuperblockPrefix + strconv.FormatUint(id, 10) + "-" + uuid
 }
 
 // InputURI is what the payload says of the superblock at path.

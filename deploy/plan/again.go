@@ -41,7 +41,7 @@ func (p *Plan) takePayload(ctx context.Context, key string) error {
 		return err
 	}
 	if values[0].Revision == 0 {
-		return record.Corrupt(key, "it is missing")
+		return record.Missing(key)
 	}
 	p.Payload = values[0].Value
 	p.NewBytes += int64(len(p.Payload))
@@ -65,7 +65,7 @@ func (p *Plan) lookForContents(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("look up contents in %s: %w", chain.Namespace(), err)
 		case len(missing) > 0:
-			return record.Corrupt(missing[0], "it is missing")
+			return record.Missing(missing[0])
 		}
 		return nil
 	}

@@ -71,11 +71,24 @@ func (d *Deploy) Judge(allowed *keys.AllowedSigners) (principals string, err err
 // ReasonDamaged: a value in etcd is damaged.
 const ReasonDamaged fault.Reason = "damaged"
 
+const damagedRemedy = "etcd was changed by something other than refship, or restored in part: restore it from a backup"
+
 // Corrupt says that a value in etcd is not what leads to it promises.
 func Corrupt(key, what string) error {
 	return &fault.Error{
 		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, what), Reason: ReasonDamaged,
-		Remedy: "etcd was changed by something other than refship, or restored in part: restore it from a backup",
+		Remedy: damagedRemedy,
+	}
+}
+
+// ErrMissing: a key that something leads to is not there.
+var ErrMissing = errors.New("it is missing")
+
+// Missing is Corrupt of a key that is not there; it wraps ErrMissing.
+func Missing(key string) error {
+	return &fault.Error{
+		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, ErrMissing), Reason: ReasonDamaged,
+		Remedy: damagedRemedy, Cause: ErrMissing,
 	}
 }
 

@@ -50,6 +50,7 @@ type place struct {
 // directory. The directory to make it in must be one where nobody else can meddle (disk.OpenSafe), and stays open: what
 // happens to its path meanwhile changes nothing.
 func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
+	defer func() { err = c.Explain(ctx, err, d) }()
 	dir = filepath.Clean(dir)
 	parent, err := openParent(dir)
 	if err != nil {

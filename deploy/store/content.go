@@ -13,7 +13,8 @@ import (
 
 // Cat writes the content at a path; of a symbolic link its target. A content of up to 1 MiB is checked before the
 // first byte is written, a longer one as it goes: bytes may have been written when a fault.Corrupt comes.
-func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) error {
+func (c *Chain) Cat(ctx context.Context, d *record.Deploy, where string, w io.Writer) (err error) {
+	defer func() { err = c.Explain(ctx, err, d) }()
 	n := c.NewNodes()
 	e, err := n.root(ctx, d)
 	if err == nil {
@@ -94,7 +95,7 @@ func (c *Chain) readKeys(ctx context.Context, keys []string) ([][]KeyValue, erro
 func valueOf(key string, size int64, found []KeyValue) ([]byte, error) {
 	switch {
 	case len(found) == 0:
-		return nil, record.Corrupt(key, "it is missing")
+		return nil, record.Missing(key)
 	case int64(len(found[0].Value)) != size:
 		return nil, record.Corrupt(key, fmt.Sprintf("%d bytes are there, %d were deployed", len(found[0].Value), size))
 	}

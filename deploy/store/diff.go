@@ -48,10 +48,10 @@ func (c Change) Clone() Change {
 
 // Diff calls fn for each file, link or submodule that differs between two deploys, sorted by path, bytewise. Every
 // node that it reads is checked, contents are not read but for those of a foreign deploy. fn's error ends it.
-func (c *Chain) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) error {
+func (c *Chain) Diff(ctx context.Context, a, b *record.Deploy, fn func(Change) error) (err error) {
+	defer func() { err = c.Explain(ctx, err, a, b) }()
 	n, roots := c.NewNodes(), [2]tree.Entry{}
 	for i, d := range []*record.Deploy{a, b} {
-		var err error
 		if roots[i], err = n.root(ctx, d); err != nil {
 			return fmt.Errorf("read deploy %d: %w", d.ID, err)
 		}
@@ -154,11 +154,11 @@ func (n *Nodes) diffSorted(
 
 // differing gives what differs in a directory that is loaded, in git's order, which is that of the whole paths.
 func (n *Nodes) differing(p pair) (iter.Seq[pair], error) {
-	old, err := n.entries(p.old)
+	old, err := n.Entries(p.old)
 	if err != nil {
 		return nil, err
 	}
-	new, err := n.entries(p.new)
+	new, err := n.Entries(p.new)
 	if err != nil {
 		return nil, err
 	}

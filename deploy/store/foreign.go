@@ -51,7 +51,7 @@ func (c *Chain) foreignValue(ctx context.Context, key string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case values[0].Revision == 0:
-		return nil, record.Corrupt(key, "it is missing")
+		return nil, record.Missing(key)
 	}
 	return values[0].Value, nil
 }
@@ -112,7 +112,7 @@ func (c *Chain) foreignContents(ctx context.Context, root *mgmt.File) (map[tree.
 			value := values[i].Value
 			switch {
 			case values[i].Revision == 0:
-				return nil, record.Corrupt(keys[i], "it is missing")
+				return nil, record.Missing(keys[i])
 			case sha256.Sum256(value) != sum:
 				return nil, record.Corrupt(keys[i], "the content does not match")
 			}

@@ -58,7 +58,8 @@ func (n *Nodes) find(ctx context.Context, root tree.Entry, where string) (tree.E
 // Paths are raw bytes, elements joined with "/".
 func (c *Chain) List(
 	ctx context.Context, d *record.Deploy, where string, recursive bool, fn func(path string, e tree.Entry) error,
-) error {
+) (err error) {
+	defer func() { err = c.Explain(ctx, err, d) }()
 	n := c.NewNodes()
 	where, asDir := strings.CutSuffix(where, "/")
 	at, err := n.root(ctx, d)

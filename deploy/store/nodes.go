@@ -144,6 +144,8 @@ func (n *Nodes) loadOne(ctx context.Context, dir *tree.Entry, first []KeyValue) 
 		}
 		if len(found[0]) > 0 {
 			data = append(data, found[0][0].Value...)
+		} else if named(dir) {
+			return nil // it was deleted perhaps while it was read
 		}
 	}
 	return n.parse(ctx, dir, data)
@@ -194,7 +196,7 @@ func (n *Nodes) Get(oid tree.OID) (*tree.Node, error) {
 	}
 	what := n.broken[oid]
 	if what == "" {
-		what = "it is missing or incomplete"
+		return nil, record.Missing(n.chain.TreeKey(oid)) // or cut short, which is as bad
 	}
 	return nil, record.Corrupt(n.chain.TreeKey(oid), what)
 }
@@ -205,16 +207,16 @@ func (n *Nodes) loadVerified(ctx context.Context, dirs ...*tree.Entry) error {
 		return err
 	}
 	for _, dir := range dirs {
-		if _, err := n.entries(dir); err != nil {
+		if _, err := n.Entries(dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// entries gives the entries of a directory that was loaded, and checks that it is what the directory above, or the
+// Entries gives the entries of a directory that was loaded, and checks that it is what the directory above, or the
 // record, names. Where there is none (nil), there are no entries.
-func (n *Nodes) entries(dir *tree.Entry) ([]tree.Entry, error) {
+func (n *Nodes) Entries(dir *tree.Entry) ([]tree.Entry, error) {
 	if dir == nil {
 		return nil, nil
 	}

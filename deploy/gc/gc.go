@@ -1,0 +1,199 @@
+package gc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/record"
+	"refship/deploy/text"
+)
+
+// What is kept where nothing else is asked for.
+const (
+	DefaultKeepLast   = 100
+	DefaultKeepWithin = 90 * 24 * time.Hour
+)
+
+// Config is how to collect.
+type Config struct {
+	Store *deploy.Store
+	Who   record.Holder // of the chain's lock
+	// Deploys that are kept: the newest KeepLast (at least 1), and all that were published within KeepWithin. The head and
+	// what is pinned are kept anyway.
+	KeepLast   int
+	KeepWithin time.Duration
+	DryRun     bool                // delete nothing
+	Gone       func(Gone)          // is told of each deploy that loses content, the oldest first; may be nil
+	Progress   func(text.Progress) // may be nil
+}
+
+// Target is a chain.
+type Target struct {
+	Namespace record.Namespace
+	Mgmt      bool // mgmt may write there, too
+}
+
+// Gone is what goes with a deploy, or, with Deploy 0, what refused and dead pushes left.
+type Gone struct {
+	Deploy record.ID
+	Keys   int
+	Bytes  int64 // of values
+}
+
+// Result is what was done, or with DryRun would be.
+type Result struct {
+	Kept    int // deploys
+	Pinned  int // of those that would not be kept otherwise
+	Deploys int // that lose content
+	Keys    int // deleted
+	Bytes   int64
+}
+
+// minAge is how old the leftovers of refused and dead pushes are before they go: a push may be tried again.
+// foreignAge is how old content in mgmt's namespaces must be: mgmt uploads it before it publishes, without a lock.
+const (
+	minAge     = 24 * time.Hour
+	foreignAge = time.Hour
+)
+
+// Run deletes what no kept deploy of a chain needs. With an error, Result tells what was done until then.
+func Run(ctx context.Context, cfg Config, t Target) (*Result, error) {
+	c := &collector{
+		cfg: cfg, target: t, chain: cfg.Store.Chain(t.Namespace), now: time.Now(), result: new(Result),
+		nodes: map[oid]*thing{}, contents: map[sum]*thing{}, blocks: map[string]*thing{}, kept: map[oid]bool{},
+	}
+	c.cfg.KeepLast = max(1, cfg.KeepLast)
+	err := c.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("gc of %s: %w", t.Namespace, err)
+	}
+	return c.result, err
+}
+
+// collector is one run.
+type collector struct {
+	cfg    Config
+	target Target
+	chain  *deploy.Chain
+	now    time.Time
+	result *Result
+
+	nodes    map[oid]*thing
+	contents map[sum]*thing
+	blocks   map[string]*thing // by key
+	since    int64             // superblocks that were put later are not in blocks; -1: nobody but refship puts any
+
+	head    record.ID // up to here deploys are marked
+	expired record.ID // of earlier runs
+	pins    map[record.ID]bool
+	kept    map[oid]bool // nodes that were marked, and need not be looked at again
+
+	order []*thing  // what is to be deleted, from the top down
+	total int64     // bytes of that
+	until record.ID // the newest deploy that loses content
+}
+
+func (c *collector) run(ctx context.Context) error {
+	if err := c.list(ctx); err != nil {
+		return err
+	}
+	runs, err := c.runs(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.choose(ctx)
+	if err != nil {
+		return err
+	}
+	c.tell("marking")
+	for _, d := range chosen.keep {
+		if err := c.mark(ctx, d); err != nil {
+			return err
+		}
+	}
+	if err := c.markYoung(ctx, c.ageLimit(runs, chosen)); err != nil {
+		return err
+	}
+	if err := c.plan(ctx, chosen.expire); err != nil {
+		return err
+	}
+	if c.cfg.DryRun {
+		return nil
+	}
+	return c.sweep(ctx)
+}
+
+// runs gives when which revisions were read; other runs will see this one, too.
+func (c *collector) runs(ctx context.Context) (record.Runs, error) {
+	if c.cfg.DryRun {
+		runs, _, err := c.chain.Runs(ctx)
+		return runs, err
+	}
+	return c.chain.MarkRun(ctx, c.now)
+}
+
+// chosen says of a chain's deploys which are kept.
+type chosen struct {
+	keep, expire []*record.Deploy // the newest first
+	records      record.Runs      // revisions and times of records
+}
+
+// choose reads the chain. Times never decrease along it: a deploy without a record counts as old as the next one with.
+func (c *collector) choose(ctx context.Context) (*chosen, error) {
+	if err := c.readPins(ctx); err != nil {
+		return nil, err
+	}
+	all, at := new(chosen), c.now
+	err := c.chain.Log(ctx, 0, func(d *record.Deploy) error {
+		c.head = max(c.head, d.ID)
+		if d.Record != nil {
+			at = d.Record.Time
+			all.records = append(all.records, record.Run{Revision: d.Revisions[record.KeyRecord], Time: at})
+		}
+		switch {
+		case len(all.keep)-c.result.Pinned < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
+			all.keep = append(all.keep, d)
+		case c.pins[d.ID]:
+			all.keep = append(all.keep, d)
+			c.result.Pinned++
+		default:
+			all.expire = append(all.expire, d)
+		}
+		return nil
+	})
+	c.result.Kept = len(all.keep)
+	return all, err
+}
+
+func (c *collector) readPins(ctx context.Context) error {
+	pins, err := c.chain.Pins(ctx)
+	if err == nil {
+		c.expired, err = c.chain.Expired(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	c.pins = map[record.ID]bool{}
+	for _, id := range pins {
+		c.pins[id] = true
+	}
+	return nil
+}
+
+// ageLimit is the revision up to which content goes that is not marked. What came before a deploy that expires came for
+// it or for an earlier one; what came later is a leftover.
+func (c *collector) ageLimit(runs record.Runs, all *chosen) int64 {
+	runs = append(runs, all.records...)
+	limit := runs.Before(c.now.Add(-minAge))
+	if len(all.expire) > 0 {
+		for _, revision := range all.expire[0].Revisions {
+			limit = max(limit, revision)
+		}
+	}
+	if c.target.Mgmt {
+		limit = min(limit, runs.Before(c.now.Add(-foreignAge)))
+	}
+	return limit
+}

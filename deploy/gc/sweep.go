@@ -1,0 +1,187 @@
+package gc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"refship/deploy"
+	"refship/deploy/record"
+	"refship/deploy/store"
+)
+
+const (
+	// holdTime is how long the lock is held at a time, and restTime how long it is left to others then.
+	holdTime = 1500 * time.Millisecond
+	restTime = 100 * time.Millisecond
+	// lockWait is how long a push may keep gc waiting.
+	lockWait = 10 * time.Minute
+)
+
+// sweep deletes what is in order, a while at a time under the chain's lock.
+func (c *collector) sweep(ctx context.Context) error {
+	for {
+		for len(c.order) > 0 && (c.order[0].marked || len(c.order[0].parts) == 0) {
+			c.order = c.order[1:]
+		}
+		if len(c.order) == 0 {
+			return nil
+		}
+		if err := c.catchUp(ctx); err != nil { // so that little is left to do under the lock
+			return err
+		}
+		err := c.hold(ctx)
+		if err != nil && !errors.Is(err, deploy.ErrLockLost) && !errors.Is(err, deploy.ErrOtherWriter) {
+			return err
+		}
+		select {
+		case <-time.After(restTime):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hold takes the lock and deletes for holdTime.
+func (c *collector) hold(ctx context.Context) (err error) {
+	lock, err := c.chain.Lock(ctx, c.cfg.Who, lockWait, func(who record.Holder, _ time.Duration) {
+		c.tell("waiting for " + who.String() + ",")
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
+	end := time.Now().Add(holdTime)
+	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
+	held, err := c.chain.Collect(ctx, lock, c.since)
+	if err == nil && c.until > 0 {
+		err = held.Expire(ctx, c.until)
+	}
+	for err == nil && len(c.order) > 0 && time.Now().Before(end) {
+		err = c.deleteSome(ctx, held)
+		c.tell("deleting")
+	}
+	return err
+}
+
+// deleteSome deletes as many keys as fit one txn.
+func (c *collector) deleteSome(ctx context.Context, held *deploy.Collection) error {
+	var some []*thing
+	var keys []store.KeyValue
+	bytes := int64(0)
+	next := 0
+	for ; next < len(c.order) && len(keys) < deploy.MaxDeletions; next++ {
+		t := c.order[next]
+		if t.marked {
+			continue
+		}
+		if len(keys) > 0 && len(keys)+len(t.parts) > deploy.MaxDeletions {
+			break // a node goes whole
+		}
+		some = append(some, t)
+		for _, p := range t.parts[:min(len(t.parts), deploy.MaxDeletions)] {
+			keys = append(keys, store.KeyValue{Key: p.key, Revision: p.revision})
+			bytes += p.bytes
+		}
+	}
+	if len(keys) == 0 {
+		c.order = c.order[next:]
+		return nil
+	}
+	changed, err := held.Delete(ctx, keys, bytes)
+	switch {
+	case err != nil:
+		return err
+	case len(changed) > 0:
+		c.leave(some, changed)
+		return nil
+	}
+	c.result.Keys, c.result.Bytes = c.result.Keys+len(keys), c.result.Bytes+bytes
+	for _, t := range some {
+		t.parts = t.parts[min(len(t.parts), deploy.MaxDeletions):]
+	}
+	if len(some[len(some)-1].parts) > 0 {
+		next-- // a large content is not all gone
+	}
+	c.order = c.order[next:]
+	return nil
+}
+
+// leave leaves things alone that another writer has changed since they were listed, and what they name.
+func (c *collector) leave(some []*thing, changed []string) {
+	for _, t := range some {
+		if slices.ContainsFunc(t.parts, func(p part) bool { return slices.Contains(changed, p.key) }) {
+			t.marked = true
+			for _, dir := range t.dirs {
+				c.markKnown(dir)
+			}
+			c.markContents(t.files)
+		}
+	}
+}
+
+// catchUp marks what came since: newer deploys, pins, and superblocks.
+func (c *collector) catchUp(ctx context.Context) error {
+	state, err := c.chain.State(ctx)
+	if err != nil {
+		return err
+	}
+	before := c.pins
+	if err := c.readPins(ctx); err != nil {
+		return err
+	}
+	if head := state.Head; head != nil && head.ID > c.head {
+		err := c.chain.Down(ctx, head.ID, func(d *record.Deploy) error {
+			if d.ID <= c.head {
+				return errMarked
+			}
+			return c.mark(ctx, d)
+		})
+		if err != nil && !errors.Is(err, errMarked) {
+			return err
+		}
+		c.head = head.ID
+	}
+	for id := range c.pins {
+		if before[id] {
+			continue
+		}
+		d, err := c.chain.Get(ctx, id)
+		if err == nil {
+			err = c.mark(ctx, d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.catchUpBlocks(ctx)
+}
+
+// errMarked ends a walk down the chain.
+var errMarked = errors.New("it is marked")
+
+func (c *collector) catchUpBlocks(ctx context.Context) error {
+	if !c.target.Mgmt {
+		return nil
+	}
+	some, at, err := c.chain.BlocksSince(ctx, c.since)
+	if err != nil || !some {
+		return err
+	}
+	_, _, prefix := c.chain.ContentPrefixes()
+	if err := c.listBlocks(ctx, prefix); err != nil {
+		return err
+	}
+	for key, t := range c.blocks {
+		if t.revision() > c.since {
+			if err := c.markBlock(ctx, key, t); err != nil {
+				return err
+			}
+		}
+	}
+	c.since = at
+	return nil
+}
