@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"refship/deploy/disk"
 	"refship/deploy/etcd"
@@ -89,8 +90,10 @@ func checkSpace(need int64, space etcd.Space) error {
 	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
+	missing := need
 	there, alarm := text.Size(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
 	if space.Quota > 0 {
+		missing = need - (space.Quota - space.Used)
 		free := text.Size(max(0, space.Quota-space.Used))
 		quota := text.Size(space.Quota)
 		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", text.Size(space.Used), free, quota)
@@ -103,6 +106,7 @@ func checkSpace(need int64, space etcd.Space) error {
 		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", text.Size(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
 		Reason: etcd.ReasonQuota,
+		About:  []string{strconv.FormatInt(missing, 10)},
 		Cause:  etcd.ErrFull,
 	}
 }

@@ -21,6 +21,9 @@ import (
 // workSpeed is how many bytes of its database a member compacts or defragments a second, from a slow disk.
 const workSpeed = 10 << 20
 
+// workGrace is how long that may take beside: an embedded etcd waits for a moment without a push.
+const workGrace = 2 * time.Minute
+
 // ReasonNotRoot: etcd has authentication on, and lets only a user with the role root do that.
 const ReasonNotRoot fault.Reason = "etcd-not-root"
 
@@ -61,9 +64,11 @@ func MakeRoom(ctx context.Context, client *Client) (Made, error) {
 // Disarm takes the alarm NOSPACE back, of all members: etcd itself keeps it, through any restart and with any quota. It
 // comes on again with the next write that has no room. Other alarms stay. Errors are as those of MakeRoom.
 func Disarm(ctx context.Context, client *Client) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	alarms, err := client.AlarmList(ctx)
+	var alarms *clientv3.AlarmResponse
+	err := patience{client}.try(ctx, func(ctx context.Context) (err error) {
+		alarms, err = client.AlarmList(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list etcd's alarms: %w", asNotRoot(err))
 	}
@@ -71,7 +76,10 @@ func Disarm(ctx context.Context, client *Client) error {
 		if alarm.Alarm != etcdserverpb.AlarmType_NOSPACE {
 			continue
 		}
-		if _, err := client.AlarmDisarm(ctx, (*clientv3.AlarmMember)(alarm)); err != nil {
+		if err := (patience{client}).try(ctx, func(ctx context.Context) error {
+			_, err := client.AlarmDisarm(ctx, (*clientv3.AlarmMember)(alarm))
+			return err
+		}); err != nil {
 			return fmt.Errorf("disarm etcd's alarm NOSPACE: %w", asNotRoot(err))
 		}
 	}
@@ -86,10 +94,11 @@ type reached struct {
 
 // reach asks each endpoint for its member, and etcd for those that none leads to. Learners are left out: they refuse.
 func reach(ctx context.Context, client *Client) (found []reached, missed []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, electionTime)
-	defer cancel()
-	list, err := client.MemberList(ctx)
-	if err != nil {
+	var list *clientv3.MemberListResponse
+	if err := (patience{client}).try(ctx, func(ctx context.Context) (err error) {
+		list, err = client.MemberList(ctx)
+		return err
+	}); err != nil {
 		return nil, nil, err
 	}
 	voters := map[uint64]string{}
@@ -100,6 +109,8 @@ func reach(ctx context.Context, client *Client) (found []reached, missed []strin
 	}
 	endpoints := client.Endpoints()
 	statuses, errs := make([]*clientv3.StatusResponse, len(endpoints)), make([]error, len(endpoints))
+	ctx, cancel := context.WithTimeout(ctx, electionTime)
+	defer cancel()
 	var asked sync.WaitGroup
 	for i, endpoint := range endpoints {
 		asked.Go(func() { statuses[i], errs[i] = client.Status(ctx, endpoint) })
@@ -133,11 +144,11 @@ func largest(all []reached) (most Space) {
 
 // workTime is how long a member may take to compact, and to defragment.
 func workTime(size int64) time.Duration {
-	return requestTimeout + time.Duration(size/workSpeed)*time.Second
+	return workGrace + time.Duration(size/workSpeed)*time.Second
 }
 
 // compact compacts to the revision that the members had, and waits until that is done, by the member that gets the
-// request: it is sent once, since etcd does not wait a second time.
+// request. One that is sent again does not wait, so it is not cut off as others are.
 func compact(ctx context.Context, client *Client, members []reached) error {
 	ctx, cancel := context.WithTimeout(ctx, workTime(largest(members).Used))
 	defer cancel()
@@ -145,11 +156,15 @@ func compact(ctx context.Context, client *Client, members []reached) error {
 	for _, m := range members {
 		revision = max(revision, m.status.Header.Revision)
 	}
-	_, err := client.Compact(ctx, revision, clientv3.WithCompactPhysical())
-	if errors.Is(asEtcd(err), rpctypes.ErrCompacted) {
-		return nil
+	for start := time.Now(); ; {
+		_, err := client.Compact(ctx, revision, clientv3.WithCompactPhysical())
+		switch {
+		case errors.Is(asEtcd(err), rpctypes.ErrCompacted):
+			return nil
+		case err == nil || !isTransient(err) || time.Since(start) > electionTime || !sleep(ctx, firstPause):
+			return err
+		}
 	}
-	return err
 }
 
 // defragment defragments one member, and reads how large it is now. The member writes all that it holds a second time.
