@@ -135,7 +135,7 @@ func (s *server) reclaim(ctx context.Context, done *monitor.GC) {
 		return
 	}
 	space, err := s.store.Space(ctx)
-	if err == nil && done.Bytes+space.Used-space.InUse < space.Used/worthDefrag {
+	if err == nil && s.etcd.keptFree == 0 && done.Bytes+space.Used-space.InUse < space.Used/worthDefrag {
 		return
 	}
 	var made etcd.Made

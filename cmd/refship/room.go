@@ -73,7 +73,8 @@ func (s *server) roomRemedy(about []string) string {
 	where, more := "", "restarts it with more room for its etcd, refship serve --etcd-quota "+s.flags.EtcdQuota.twice()
 	if s.etcd.embedded == nil {
 		where = " --compact, with the server's --endpoints"
-		more = "raises etcd's --quota-backend-bytes, starts etcd again, and disarms its alarm, which it keeps: etcdctl alarm disarm"
+		more = "raises etcd's --quota-backend-bytes, starts etcd again, and disarms its alarm, which it keeps: " +
+			"etcdctl alarm disarm"
 	}
 	switch {
 	case err != nil: // it takes too long, or etcd does not answer
