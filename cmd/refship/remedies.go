@@ -9,6 +9,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
+	"refship/deploy/gc"
 	"refship/deploy/mgmt"
 	"refship/deploy/plan"
 	"refship/deploy/record"
@@ -55,6 +56,8 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
 	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
 	etcd.ReasonUserMissing:    "give --user NAME, too",
+	gc.ReasonUnsure: "a head is repaired by refship repair REPO; an older deploy that is damaged can be left out: " +
+		"refship gc --keep-last N --keep-within 0",
 	gitserver.ReasonFlaw: "git fsck --strict in your repository names all such objects; where they are in old history " +
 		"that cannot be changed, the server's operator lets them in: refship repo set $1 --fsck $2=ignore",
 	gitserver.ReasonGitMemory:  "raise --git-memory",
@@ -84,6 +87,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
+	store.ReasonExpired: "its record is still there: refship show $2 --namespace $1; " +
+		"to have its files again, deploy it from a repository that has them: refship deploy --repo DIR --rev $3",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
@@ -175,6 +180,8 @@ func chainRemedy(server bool, reason fault.Reason, about []string) string {
 		return askWords(about[0]) + "--force resumes it all the same"
 	case deploy.ReasonNoRecord:
 		return "take a deploy that refship made: refship log shows them"
+	case deploy.ReasonPinIncomplete:
+		return "take another deploy, or deploy this one anew first"
 	case deploy.ReasonUndone:
 		return undoneRemedy(server, about)
 	}

@@ -40,10 +40,7 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 	if strings.TrimSpace(c.Reason) == "" {
 		return fault.New(fault.Usage, "--reason is missing", "say why: --reason TEXT; the record keeps it")
 	}
-	chain, id := "", c.Deploy
-	if i := strings.LastIndex(c.Deploy, "@"); i >= 0 {
-		chain, id = c.Deploy[:i], c.Deploy[i+1:]
-	}
+	chain, id := cutChain(c.Deploy)
 	return c.change(ctx, a, chain, func(d *openDeployer, at hooks.Place) error {
 		_, err := d.Rollback(ctx, &hooks.Rollback{
 			Place: at, Deploy: id, Who: permit.PusherFromEnv(a.getenv), Reason: c.Reason, Hold: c.Hold,
@@ -51,6 +48,12 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 		})
 		return err
 	})
+}
+
+// cutChain cuts [CHAIN@]ID.
+func cutChain(s string) (chain, id string) {
+	i := strings.LastIndex(s, "@")
+	return s[:max(i, 0)], s[i+1:]
 }
 
 type holdCmd struct {
@@ -127,7 +130,7 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 }
 
 // checkUsed is checkKnown for a chain that is to be changed: one that has no deploy, and is not held.
-func (f *changeFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain) error {
+func (f *chainFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain) error {
 	state, err := chain.State(ctx)
 	if err != nil || state.Head != nil || state.Hold != nil {
 		return err
@@ -136,7 +139,7 @@ func (f *changeFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain
 }
 
 // place finds the chain that REPO or REPO:TARGET names, or else --namespace, or else the only one.
-func (f *changeFlags) place(a *app, chain string) (hooks.Place, error) {
+func (f *chainFlags) place(a *app, chain string) (hooks.Place, error) {
 	if env, _ := a.getenv("REFSHIP_NAMESPACE"); chain != "" && f.Namespace != "" && f.Namespace != env {
 		return hooks.Place{}, usagef("a chain and --namespace can't be given together")
 	}

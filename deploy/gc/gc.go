@@ -29,12 +29,6 @@ type Config struct {
 	Progress   func(text.Progress) // may be nil
 }
 
-// Target is a chain.
-type Target struct {
-	Namespace record.Namespace
-	Mgmt      bool // mgmt may write there, too
-}
-
 // Gone is what goes with a deploy, or, with Deploy 0, what refused and dead pushes left.
 type Gone struct {
 	Deploy record.ID
@@ -44,10 +38,10 @@ type Gone struct {
 
 // Result is what was done, or with DryRun would be.
 type Result struct {
-	Kept    int // deploys
-	Pinned  int // of those that would not be kept otherwise
-	Deploys int // that lose content
-	Keys    int // deleted
+	Kept    int         // deploys
+	Pinned  []record.ID // those of them that would not be kept otherwise, the newest first
+	Deploys int         // that lose content
+	Keys    int         // deleted
 	Bytes   int64
 }
 
@@ -59,15 +53,16 @@ const (
 )
 
 // Run deletes what no kept deploy of a chain needs. With an error, Result tells what was done until then.
-func Run(ctx context.Context, cfg Config, t Target) (*Result, error) {
+func Run(ctx context.Context, cfg Config, ns record.Namespace) (*Result, error) {
 	c := &collector{
-		cfg: cfg, target: t, chain: cfg.Store.Chain(t.Namespace), now: time.Now(), result: new(Result),
+		cfg: cfg, ns: ns, mgmt: ns.IsMgmt(), chain: cfg.Store.Chain(ns), now: time.Now(), result: new(Result),
 		nodes: map[oid]*thing{}, contents: map[sum]*thing{}, blocks: map[string]*thing{}, kept: map[oid]bool{},
+		marked: map[record.ID]bool{},
 	}
 	c.cfg.KeepLast = max(1, cfg.KeepLast)
 	err := c.run(ctx)
 	if err != nil {
-		err = fmt.Errorf("gc of %s: %w", t.Namespace, err)
+		err = fmt.Errorf("gc of %s: %w", ns, err)
 	}
 	return c.result, err
 }
@@ -75,7 +70,8 @@ func Run(ctx context.Context, cfg Config, t Target) (*Result, error) {
 // collector is one run.
 type collector struct {
 	cfg    Config
-	target Target
+	ns     record.Namespace
+	mgmt   bool // mgmt may write there, too
 	chain  *deploy.Chain
 	now    time.Time
 	result *Result
@@ -83,11 +79,12 @@ type collector struct {
 	nodes    map[oid]*thing
 	contents map[sum]*thing
 	blocks   map[string]*thing // by key
-	since    int64             // superblocks that were put later are not in blocks; -1: nobody but refship puts any
+	since    int64             // superblocks that were put later are not in blocks
 
 	head    record.ID // up to here deploys are marked
 	expired record.ID // of earlier runs
 	pins    map[record.ID]bool
+	marked  map[record.ID]bool // deploys
 	kept    map[oid]bool // nodes that were marked, and need not be looked at again
 
 	order []*thing  // what is to be deleted, from the top down
@@ -148,16 +145,17 @@ func (c *collector) choose(ctx context.Context) (*chosen, error) {
 	all, at := new(chosen), c.now
 	err := c.chain.Log(ctx, 0, func(d *record.Deploy) error {
 		c.head = max(c.head, d.ID)
+		c.mgmt = c.mgmt || d.Record == nil || d.Record.Frontend.IsMgmt()
 		if d.Record != nil {
 			at = d.Record.Time
 			all.records = append(all.records, record.Run{Revision: d.Revisions[record.KeyRecord], Time: at})
 		}
 		switch {
-		case len(all.keep)-c.result.Pinned < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
+		case len(all.keep)-len(c.result.Pinned) < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
 			all.keep = append(all.keep, d)
 		case c.pins[d.ID]:
 			all.keep = append(all.keep, d)
-			c.result.Pinned++
+			c.result.Pinned = append(c.result.Pinned, d.ID)
 		default:
 			all.expire = append(all.expire, d)
 		}
@@ -192,7 +190,7 @@ func (c *collector) ageLimit(runs record.Runs, all *chosen) int64 {
 			limit = max(limit, revision)
 		}
 	}
-	if c.target.Mgmt {
+	if c.mgmt {
 		limit = min(limit, runs.Before(c.now.Add(-foreignAge)))
 	}
 	return limit

@@ -82,11 +82,8 @@ const shortestOID = 40
 // list lists what is there. A key that belongs to nothing known is left alone.
 func (c *collector) list(ctx context.Context) (err error) {
 	c.tell("listing")
-	c.since = -1
-	if c.target.Mgmt {
-		if _, c.since, err = c.chain.BlocksSince(ctx, 0); err != nil {
-			return err
-		}
+	if _, c.since, err = c.chain.BlocksSince(ctx, 0); err != nil {
+		return err
 	}
 	nodes, contents, blocks := c.chain.ContentPrefixes()
 	err = c.chain.ContentKeys(ctx, nodes, func(key string, revision int64) {
@@ -106,6 +103,7 @@ func (c *collector) list(ctx context.Context) (err error) {
 	if err == nil {
 		err = c.listBlocks(ctx, blocks)
 	}
+	c.mgmt = c.mgmt || len(c.blocks) > 0
 	return err
 }
 
@@ -131,24 +129,37 @@ func (c *collector) tell(step string) {
 	}
 }
 
-// mark marks all that a deploy needs. What is missing is an error, unless an earlier run may have taken it.
+// mark marks all that a deploy needs. What is missing is an error, unless a run, perhaps beside this one, has taken it.
 func (c *collector) mark(ctx context.Context, d *record.Deploy) error {
 	if d.Damage != nil {
 		return unsure(d, d.Damage)
 	}
-	mayLack := d.ID <= c.expired && !c.pins[d.ID] && d.ID != c.head
-	if d.Record != nil {
-		if err := c.markTree(ctx, d.Record.Root(), mayLack); err != nil {
-			return unsure(d, err)
+	err := c.markAll(ctx, d, c.mayLack(d))
+	if errors.Is(err, record.ErrMissing) {
+		if err := c.readPins(ctx); err != nil {
+			return err
 		}
-		if !d.Record.Frontend.IsMgmt() {
-			return nil
+		if c.mayLack(d) {
+			err = c.markAll(ctx, d, true)
 		}
 	}
-	if err := c.markPayload(ctx, d, mayLack || d.Record == nil); err != nil {
+	if err != nil {
 		return unsure(d, err)
 	}
+	c.marked[d.ID] = true
 	return nil
+}
+
+// mayLack tells whether an earlier run may have taken content of a deploy.
+func (c *collector) mayLack(d *record.Deploy) bool { return d.ID <= c.expired && !c.pins[d.ID] && d.ID < c.head }
+
+func (c *collector) markAll(ctx context.Context, d *record.Deploy, mayLack bool) error {
+	if d.Record != nil {
+		if err := c.markTree(ctx, d.Record.Root(), mayLack); err != nil || !d.Record.Frontend.IsMgmt() {
+			return err
+		}
+	}
+	return c.markPayload(ctx, d, mayLack || d.Record == nil)
 }
 
 // ReasonUnsure: it cannot be told what a kept deploy needs, so that nothing may be deleted. About: its id.
@@ -264,7 +275,7 @@ func (c *collector) markPayload(ctx context.Context, d *record.Deploy, mayLack b
 		payload, err := mgmt.DecodePayload(values[0].Value)
 		switch {
 		case err == nil:
-			named = string(c.target.Namespace) + payload.SuperblockPath()
+			named = string(c.ns) + payload.SuperblockPath()
 		case d.Record != nil:
 			return record.Corrupt(key, err.Error())
 		}
@@ -273,14 +284,14 @@ func (c *collector) markPayload(ctx context.Context, d *record.Deploy, mayLack b
 	}
 	isThere := false
 	for at, block := range c.blocks {
-		if at == named || d.Record == nil && isOf(at, d.ID, string(c.target.Namespace)) {
+		if at == named || d.Record == nil && isOf(at, d.ID, string(c.ns)) {
 			isThere = true
 			if err := c.markBlock(ctx, at, block); err != nil {
 				return err
 			}
 		}
 	}
-	if named != "" && named != string(c.target.Namespace) && !isThere && !mayLack {
+	if named != "" && named != string(c.ns) && !isThere && !mayLack {
 		return record.Missing(named)
 	}
 	return nil
@@ -340,7 +351,7 @@ func (c *collector) markYoung(ctx context.Context, limit int64) error {
 			c.markKnown(at)
 		}
 	}
-	ofDeploys := string(c.target.Namespace) + mgmt.SuperblockPrefix
+	ofDeploys := string(c.ns) + mgmt.SuperblockPrefix
 	for key, t := range c.blocks {
 		stays := t.revision() > limit || !strings.HasPrefix(key, ofDeploys)
 		err := c.readBlock(ctx, key, t)

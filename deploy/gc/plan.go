@@ -61,7 +61,7 @@ func (c *collector) claim(ctx context.Context, d *record.Deploy) error {
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be read names nothing
 	}
-	if block := c.blocks[string(c.target.Namespace)+payload.SuperblockPath()]; block != nil {
+	if block := c.blocks[string(c.ns)+payload.SuperblockPath()]; block != nil {
 		c.claimThing(block, d.ID)
 		for _, f := range block.files {
 			c.claimThing(c.contents[f.sum], d.ID)

@@ -56,7 +56,11 @@ func (c *collector) hold(ctx context.Context) (err error) {
 	if err := c.catchUp(ctx); err != nil {
 		return err
 	}
-	held, err := c.chain.Collect(ctx, lock, c.since)
+	since := int64(-1)
+	if c.mgmt {
+		since = c.since
+	}
+	held, err := c.chain.Collect(ctx, lock, since)
 	if err == nil && c.until > 0 {
 		err = held.Expire(ctx, c.until)
 	}
@@ -129,7 +133,6 @@ func (c *collector) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := c.pins
 	if err := c.readPins(ctx); err != nil {
 		return err
 	}
@@ -146,7 +149,7 @@ func (c *collector) catchUp(ctx context.Context) error {
 		c.head = head.ID
 	}
 	for id := range c.pins {
-		if before[id] {
+		if c.marked[id] {
 			continue
 		}
 		d, err := c.chain.Get(ctx, id)
@@ -164,7 +167,7 @@ func (c *collector) catchUp(ctx context.Context) error {
 var errMarked = errors.New("it is marked")
 
 func (c *collector) catchUpBlocks(ctx context.Context) error {
-	if !c.target.Mgmt {
+	if !c.mgmt {
 		return nil
 	}
 	some, at, err := c.chain.BlocksSince(ctx, c.since)

@@ -45,9 +45,9 @@ func (f *File) Files() int {
 }
 
 const (
-	uriScheme        = "etcdfs://"
-	dataPrefix       = "/storage"
-	hashName         = "sha256"
+	uriScheme  = "etcdfs://"
+	dataPrefix = "/storage"
+	hashName   = "sha256"
 
 	maxDepth = 2048 // directories in each other: more than Linux has in a path of 4,095 bytes
 )
