@@ -12,12 +12,12 @@ import (
 	"refship/deploy/text"
 )
 
-// keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
+// KeyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
 // bucket's value and, with the index, in its page), revision, leases and the page's headers, rounded up.
-const keyOverhead = 400
+const KeyOverhead = 400
 
 // need is how much of etcd's space the deploy takes, but for its record, in bytes.
-func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*keyOverhead }
+func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*KeyOverhead }
 
 // TakeRoom refuses what etcd's quota or its disk has no room for, all of one push together, and what would take a
 // namespace beyond its limit, before any of it is written. Nobody else gets the room on the disk until give is called:

@@ -100,31 +100,27 @@ func (s *server) collectAll(ctx context.Context, self string) (done monitor.GC) 
 	if err != nil {
 		failed("some repositories", err)
 	}
-	for _, t := range repos.AllTargets(listed) {
+	for _, ns := range target.Namespaces(repos.AllTargets(listed)) {
 		r, err := gc.Run(ctx, gc.Config{
 			Store: s.store, KeepLast: gc.DefaultKeepLast, KeepWithin: gc.DefaultKeepWithin,
 			Who: record.Holder{User: "gc", Host: host, Server: self, Process: intent.ThisProcess()},
 			Gone: func(g gc.Gone) {
-				s.log.InfoContext(ctx, "gc takes content", "namespace", string(t.Namespace), "deploy", uint64(g.Deploy),
+				s.log.InfoContext(ctx, "gc takes content", "namespace", string(ns), "deploy", uint64(g.Deploy),
 					"keys", g.Keys, "bytes", g.Bytes)
 			},
-		}, gcTarget(t))
+		}, ns)
 		done.Deploys, done.Keys, done.Bytes = done.Deploys+r.Deploys, done.Keys+r.Keys, done.Bytes+r.Bytes
 		if ctx.Err() != nil {
 			return done
 		}
 		if err != nil {
-			failed(string(t.Namespace), err)
+			failed(string(ns), err)
 		}
 		if errors.Is(err, etcd.ErrUnreachable) {
 			return done
 		}
 	}
 	return done
-}
-
-func gcTarget(t target.Target) gc.Target {
-	return gc.Target{Namespace: t.Namespace, Mgmt: t.Frontend.IsMgmt()}
 }
 
 // reclaim gives what gc and etcd's own compaction have freed back to the embedded etcd's quota, if that is worth it:

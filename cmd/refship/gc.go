@@ -55,8 +55,9 @@ func (d *span) UnmarshalText(text []byte) error {
 type gcCmd struct {
 	chainFlags
 	keepFlags
-	DryRun bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
-	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
+	DryRun  bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
+	Compact bool   `help:"Compact and defragment an etcd of your own, too, and disarm its alarm NOSPACE: all who use it notice that. The etcd of a refship server gets it anyway."`
+	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
 }
 
 func (*gcCmd) Help() string {
@@ -81,12 +82,18 @@ func (c *gcCmd) Run(ctx context.Context, a *app) (err error) {
 	defer closeInto(&err, client)
 	s := newStore(client, nil, quietLog(a))
 	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its locks end with their lease
-	for _, ns := range all {
-		if err := c.collect(ctx, a, s, ns); err != nil {
-			return err
+	collect := func() error {
+		for _, ns := range all {
+			if err := c.collect(ctx, a, s, ns); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+	if c.DryRun {
+		return collect()
+	}
+	return newRoomMaker(a, client, c.Compact).around(ctx, collect)
 }
 
 // chains are those of a repository's target, of --namespace, or all of the data directory.

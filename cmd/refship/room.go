@@ -8,10 +8,12 @@ import (
 	"strconv"
 	"time"
 
+	"refship/deploy"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/gc"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
+	"refship/hooks/target"
 )
 
 // reclaim looks whether the embedded etcd is full, and if it is, makes room in it. If that gives too little even for
@@ -50,6 +52,9 @@ const etcdctlRoom = "etcdctl compact REVISION (etcdctl endpoint status -w json t
 // gaugeTime bounds how long a refusal looks for what gc would free.
 const gaugeTime = 2 * time.Second
 
+// gaugeSlack is what etcd's database may grow by beyond what is put: it writes whole pages anew.
+const gaugeSlack = 8 << 20
+
 // gauges are what gc may be asked to keep, and how; the first that gives enough is told.
 var gauges = []struct {
 	flags  string
@@ -63,7 +68,7 @@ var gauges = []struct {
 
 // roomRemedy is what to do about an etcd without room, for users of this server; about is that of etcd.ReasonQuota.
 func (s *server) roomRemedy(about []string) string {
-	var missing int64 = 1
+	var missing int64
 	if len(about) > 0 {
 		missing, _ = strconv.ParseInt(about[0], 10, 64) // it is a number
 	}
@@ -72,22 +77,22 @@ func (s *server) roomRemedy(about []string) string {
 	flags, frees, err := s.gauge(ctx, missing)
 	where, more := "", "restarts it with more room for its etcd, refship serve --etcd-quota "+s.flags.EtcdQuota.twice()
 	if s.etcd.embedded == nil {
-		where = " --compact, with the server's --endpoints"
+		where = " --compact with the server's --endpoints"
 		more = "raises etcd's --quota-backend-bytes, starts etcd again, and disarms its alarm, which it keeps: " +
 			"etcdctl alarm disarm"
 	}
+	what := ", which frees about " + text.Size(frees)
 	switch {
 	case err != nil: // it takes too long, or etcd does not answer
-		return "the server's operator makes room, refship gc" + where + "; or " + more + "; then push again"
-	case frees < missing:
-		return "the server's operator " + more + "; then push again (refship gc would free " + text.Size(frees) + " at most)"
+		flags, what = "", ""
+	case frees < missing: // what compacting frees is not known
+		what += ", too little unless old revisions of keys go with it"
 	}
-	return "the server's operator makes room, refship gc" + flags + where + ", which frees about " + text.Size(frees) +
-		"; or " + more + "; then push again"
+	return "the server's operator makes room, refship gc" + flags + where + what + "; or " + more + "; then push again"
 }
 
-// gauge looks how gc would free so many bytes: with which flags, and how many. If no way frees so many, it is the most
-// that any does.
+// gauge looks how gc would free so many bytes with some to spare: with which flags, and how many. If no way frees so
+// many, it is the one that frees most.
 func (s *server) gauge(ctx context.Context, missing int64) (flags string, frees int64, err error) {
 	if !s.gauging.TryLock() {
 		return "", 0, errors.New("another refusal is looking")
@@ -102,17 +107,20 @@ func (s *server) gauge(ctx context.Context, missing int64) (flags string, frees 
 		return "", 0, err
 	}
 	for _, way := range gauges {
-		flags, frees = way.flags, max(0, space.Used-space.InUse)
-		for _, t := range repos.AllTargets(listed) {
+		some := max(0, space.Used-space.InUse)
+		for _, ns := range target.Namespaces(repos.AllTargets(listed)) {
 			r, err := gc.Run(ctx, gc.Config{
 				Store: s.store, KeepLast: way.last, KeepWithin: way.within, DryRun: true,
-			}, gcTarget(t))
+			}, ns)
 			if err != nil {
 				return "", 0, err
 			}
-			frees += r.Bytes
+			some += r.Bytes + int64(r.Keys)*deploy.KeyOverhead
 		}
-		if frees >= missing {
+		if some > frees {
+			flags, frees = way.flags, some
+		}
+		if frees >= missing+gaugeSlack {
 			break
 		}
 	}

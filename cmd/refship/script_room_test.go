@@ -22,6 +22,22 @@ import (
 // keyCost is what etcd counts for a key beside its value and the key itself, in bytes.
 const keyCost = 256
 
+// fillTime bounds the filling of some MiB, with a few defragmentations.
+const fillTime = 4 * patience
+
+// putUntilFull puts values of 1 MiB until etcd takes no more.
+func putUntilFull(ctx context.Context, client *clientv3.Client, key func(int) string) error {
+	for i := 0; ; i++ {
+		_, err := client.Put(ctx, key(i), strings.Repeat("x", 1<<20))
+		if errors.Is(etcd.Classify(err), etcd.ErrFull) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 func cmdEtcdFill(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: etcdfill PREFIX QUOTA")
@@ -29,13 +45,16 @@ func cmdEtcdFill(ts *testscript.TestScript, neg bool, args []string) {
 	var quota int64
 	_, err := fmt.Sscan(args[1], &quota)
 	ts.Check(err)
-	withEtcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+	withEtcdFor(ts, fillTime, func(ctx context.Context, client *clientv3.Client) error {
+		if err := putUntilFull(ctx, client, func(i int) string { return fmt.Sprintf("%s%04d", args[0], i) }); err != nil {
+			return err
+		}
 		for i := 0; ; i++ {
 			made, err := etcd.MakeRoom(ctx, client)
 			if err != nil {
 				return err
 			}
-			key := fmt.Sprintf("%s%04d", args[0], i)
+			key := fmt.Sprintf("%slast/%04d", args[0], i)
 			free := quota - made.Space.Used - keyCost - int64(len(key)) - 1
 			value := strings.Repeat("x", int(max(0, min(free, 1<<20))))
 			if _, err := client.Put(ctx, key, value); errors.Is(etcd.Classify(err), etcd.ErrFull) {
@@ -51,16 +70,8 @@ func cmdEtcdWaste(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: etcdwaste KEY")
 	}
-	withEtcd(ts, func(ctx context.Context, client *clientv3.Client) error {
-		for {
-			_, err := client.Put(ctx, args[0], strings.Repeat("x", 1<<20))
-			if errors.Is(etcd.Classify(err), etcd.ErrFull) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
+	withEtcdFor(ts, fillTime, func(ctx context.Context, client *clientv3.Client) error {
+		return putUntilFull(ctx, client, func(int) string { return args[0] })
 	})
 }
 
