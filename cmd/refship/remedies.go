@@ -47,9 +47,9 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonLogin:              "check --user and --password",
 	etcd.ReasonNotPlain: "something other than etcd's plain port answers: " +
 		"if etcd wants TLS use https:// with --cacert",
+	etcd.ReasonNotRoot: "give --user root with --password-file FILE; or run it on etcd's own machine: " + etcdctlRoom,
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
-	etcd.ReasonNotRoot: "give --user root with --password-file FILE; or run it on etcd's own machine: " + etcdctlRoom,
 	etcd.ReasonQuota: "make room: refship gc with the same flags, and --compact unless it is a refship server's own etcd; " +
 		"or raise etcd's quota, which alone does not disarm its alarm: etcdctl alarm disarm",
 	etcd.ReasonTLSFiles:       "check --cacert, --cert and --key, and etcd's certificate",

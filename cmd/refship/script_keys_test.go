@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // withEtcd connects a script to the etcd at $ETCD.
@@ -22,7 +23,9 @@ func withEtcdFor(ts *testscript.TestScript, limit time.Duration,
 ) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("ETCD")}, Context: ctx})
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{ts.Getenv("ETCD")}, Context: ctx, Logger: zap.NewNop(),
+	})
 	ts.Check(err)
 	defer func() { _ = client.Close() }() // what it has put is acknowledged
 	ts.Check(do(ctx, client))
