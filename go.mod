@@ -33,6 +33,8 @@ require (
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3
 	// etcd's client: endpoints, authentication, leases, watches
 	go.etcd.io/etcd/client/v3 v3.7.3
+	// makes an etcd's files out of its snapshot, with higher revisions: they are etcd's own, and change with its versions
+	go.etcd.io/etcd/etcdutl/v3 v3.7.3
 	// the etcd inside refship serve; nothing else to install for a first push
 	go.etcd.io/etcd/server/v3 v3.7.3
 	// the entries of etcd's log, looked at before etcd opens it

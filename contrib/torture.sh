@@ -15,13 +15,25 @@ loops=(
 	"memory      ./cmd/refship BenchmarkMemoryOfLargePush  a file of 400 MiB, and a line more"
 	"random      ./deploy      Test(RandomHistories|DiffEqualsGits|RelationAgainstGit) 300 drawn histories against git"
 	"waiters     ./deploy      TestLockOfManyWaiters       64 that wait for one lock"
+	"one-order   ./cmd/refship Test(LinearizableOneServer|LinearizableTwoServers) pushes beside kills, held against one order"
+	"kills       ./cmd/refship TestKillAtRandom            50 pushes in which the server is killed"
+	"one-ref     ./cmd/refship TestLoadOneRef              64 pushers of one ref"
+	"many        ./cmd/refship TestLoadManyRepositories    500 pushes at once"
+	"rollbacks   ./deploy      TestRollbacksRaced          rollbacks, pushes and holds on one chain, 20 histories"
+	"gc          ./deploy/gc   TestRace                    gc for a minute beside pushes, rollbacks and pins, with faults"
 )
 
 # arguments PATTERN prints what go test gets for it.
 arguments() {
 	case $1 in
 	Benchmark*) echo "-run=^$ -bench=^$1\$ -benchtime=1x" ;;
-	TestLock*) echo "-run=^$1\$ -count=5" ;;
+	TestLockOfManyWaiters) echo "-run=^$1\$ -count=20" ;;
+	Test\(Linearizable*) echo "-run=^$1\$ -linear.for=2m" ;;
+	TestKillAtRandom) echo "-run=^$1\$ -kill.times=50" ;;
+	TestLoadOneRef) echo "-run=^$1\$ -load.pushers=64" ;;
+	TestLoadManyRepositories) echo "-run=^$1\$ -load.repositories=500" ;;
+	TestRace) echo "-race -run=^$1\$ -gc.for=1m" ;;
+	TestRollbacks*) echo "-run=^$1\$ -count=20" ;;
 	*) echo "-run=^$1\$ -rapid.checks=300" ;;
 	esac
 }

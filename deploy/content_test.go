@@ -180,7 +180,6 @@ func TestWideDirectoryAndOneFileChangedInIt(t *testing.T) {
 	if cut < 2 {
 		t.Errorf("the node of the wide directory was cut into %d", cut)
 	}
-	f.sameCheckout(first)
 	f.sameCheckout(second)
 }
 

@@ -209,6 +209,9 @@ func TestForceOverAnyDamageOfMgmtsHead(t *testing.T) {
 				if how == "deleted" && len(which) == 4 {
 					continue // nothing is left: the head is the one below
 				}
+				if length == 1 && how != "deleted" && len(which) > 1 {
+					continue // as in a longer chain; with refship's own head each is tried
+				}
 				t.Run(fmt.Sprintf("%d, %s %s", length, keyNames(which), how), func(t *testing.T) {
 					d.damage(which, damage)
 					foreign := how == "deleted" && slices.Contains(which, record.KeyRecord) &&

@@ -29,6 +29,7 @@ func (c *Chain) Delete(ctx context.Context, l *Lock) error {
 	}
 	if resp.Succeeded {
 		l.markFree()
+		c.log.DebugContext(ctx, "step", "at", "chain-deleted")
 		return nil
 	}
 	if held := resp.Responses[0].GetResponseRange().Kvs; len(held) > 0 {

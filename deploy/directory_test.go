@@ -251,11 +251,11 @@ func TestDirectoryAfterARollback(t *testing.T) {
 			PreviousHash: record.Hash("tree:" + previous),
 			Undone:       []record.Undone{{ID: 6, Hash: record.Hash("tree:" + previous)}},
 		}, "")
-		job.Again = 0
+		job.Again = nil
 		if undoes {
 			_, err := f.chain.Check(t.Context(), job)
 			fixture.WantFault(t, fault.Conflict, err, "is that of deploy 6, which", "head-undone deploy 7")
-			job.Again = 7
+			job.Again = []record.ID{7}
 		}
 		v := f.verdict(job)
 		if (len(v.Back) != 0) != undoes || v.Forced != nil {

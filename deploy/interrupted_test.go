@@ -165,11 +165,8 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 		if err := lock.Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		d := f.deploy(commit)
+		f.deploy(commit)
 		complete(t, f.dump())
-		if n == 1 {
-			f.sameCheckout(d)
-		}
 	}
 }
 

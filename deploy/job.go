@@ -25,6 +25,7 @@ type Job struct {
 	Dir        *tree.Directory // in place of Repo and Commit
 	To         *record.Deploy  // in place of Commit and Dir: the chain's earlier deploy that a rollback publishes again
 	From       record.ID       // of a rollback: the head that its user knew
+	ByNumber   bool            // of a rollback: its user named To by its number, so that it may bring back what was undone
 	Path       string          // in the commit's tree; "" is all of it, as it is with Dir
 	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
 	Settings   record.Settings // of the frontend
@@ -36,7 +37,7 @@ type Job struct {
 	Pusher     record.Pusher
 	NoForce    bool         // the pusher may not force: a refusal tells that
 	Force      bool         // override what the previous-hash table refuses, and nothing else; takes a Reason
-	Again      record.ID    // the head whose undone deploys may come back; 0: none
+	Again      []record.ID  // heads that were seen: where one is the chain's, what was undone there may come back
 	Hold       *record.Hold // of a rollback: hold the chain with it, if it is not held
 	DryRun     bool         // nothing will be published: a hold does not matter
 	Reason     string       // UTF-8, at most 10,000 bytes; for the record

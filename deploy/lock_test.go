@@ -24,6 +24,7 @@ func (f *setup) lock(s *deploy.Store, wait time.Duration) (*deploy.Lock, error) 
 }
 
 func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	other := holder
 	other.User, other.Ref = "bob\x1b", "refs/heads/fix"
@@ -31,8 +32,9 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const wait = 4 * time.Second
 	var told []time.Duration
-	_, err = f.newStore().Chain(namespace).Lock(t.Context(), holder, 1200*time.Millisecond,
+	_, err = f.newStore().Chain(namespace).Lock(t.Context(), holder, wait,
 		func(h record.Holder, d time.Duration) {
 			if h.User != other.User || h.Since.IsZero() {
 				t.Errorf("waiting for %+v", h)
@@ -41,8 +43,13 @@ func TestLockTimesOutAndNamesTheHolder(t *testing.T) {
 		})
 	fixture.WantFault(t, fault.Conflict, err,
 		`/refship/config is locked by bob\x1b (refs/heads/fix of config, on host) since 20`, "try again")
-	if len(told) != 2 || told[0] > time.Second || told[1] < time.Second {
-		t.Errorf("told to wait after %v, want at once and after a second", told)
+	for i, after := range told {
+		if after < time.Duration(i)*time.Second {
+			t.Errorf("told to wait after %v, want at once and then once a second", told)
+		}
+	}
+	if len(told) < 2 { // a busy machine may be late
+		t.Errorf("told to wait after %v, in %s", told, wait)
 	}
 	for range 2 { // twice is as good as once
 		if err := lock.Unlock(t.Context()); err != nil {
@@ -312,7 +319,7 @@ func TestLockWaitWithABrokenWatch(t *testing.T) {
 func TestLockOfManyWaiters(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
-	for range 5 {
+	for range 2 {
 		first, err := f.lock(f.store, 0)
 		if err != nil {
 			t.Fatal(err)

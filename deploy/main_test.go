@@ -4,12 +4,12 @@ import (
 	"flag"
 	"testing"
 
-	"go.uber.org/goleak"
+	"refship/deploy/fixture"
 )
 
-// What is set here holds before the command line is read: make torture draws ten times as many.
+// What is set here holds before the command line is read: make torture draws 30 times as many.
 func TestMain(m *testing.M) {
-	_ = flag.Set("rapid.checks", "30")
+	_ = flag.Set("rapid.checks", "10")
 	_ = flag.Set("test.parallel", "4") // most tests wait: for git, etcd, a disk, a lease that runs out
-	goleak.VerifyTestMain(m)
+	fixture.Main(m)
 }

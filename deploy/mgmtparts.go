@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/mgmt"
 	"refship/deploy/plan"
 	"refship/deploy/record"
@@ -59,10 +60,15 @@ func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, e
 		payload.Strategy != nil {
 		return nil, record.Corrupt(key, "it has another frontend, or other settings, than the record")
 	}
-	isOwn := func(at string) bool { return strings.HasPrefix(at, mgmt.SuperblockPath(uint64(d.ID), "")) }
-	// A rollback has the payload of the deploy that it went back to, and so the superblock of an earlier one.
-	if at := payload.SuperblockPath(); at != "" && d.Record.Kind != record.KindRollback && !isOwn(at) {
-		return nil, record.Corrupt(key, fmt.Sprintf("it names %q, which is not this deploy's superblock", text.Clip(at)))
+	if at := payload.SuperblockPath(); at != "" {
+		of, err := c.payloadsOrigin(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if of != 0 && !strings.HasPrefix(at, mgmt.SuperblockPath(uint64(of), "")) {
+			return nil, record.Corrupt(key, fmt.Sprintf("it names %q, which is not the superblock of deploy %d", text.Clip(at),
+				of))
+		}
 	}
 	layout, err := c.layStored(ctx, d, settings)
 	if err != nil {
@@ -87,6 +93,26 @@ func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, e
 		})
 	}
 	return parts, nil
+}
+
+// payloadsOrigin gives the deploy whose superblock a deploy's payload names: that of a rollback is the one that it went
+// back to, by way of other rollbacks perhaps. It is 0 if a record on the way cannot be read.
+func (c *Chain) payloadsOrigin(ctx context.Context, d *record.Deploy) (record.ID, error) {
+	for d.Record.Kind == record.KindRollback {
+		to, _ := record.ParseRollback(d.Record)
+		if to == 0 || to >= d.ID {
+			return 0, record.Corrupt(c.DeployKey(d.ID, record.KeyRecord), "it does not say which deploy it went back to")
+		}
+		below, err := c.Get(ctx, to)
+		switch {
+		case fault.Is(err, fault.Corrupt), record.IsNewer(err), err == nil && below.Record == nil:
+			return 0, nil
+		case err != nil:
+			return 0, err
+		}
+		d = below
+	}
+	return d.ID, nil
 }
 
 // layStored lays out a tree as etcd has it.

@@ -189,7 +189,10 @@ func TestPreviousHash(t *testing.T) {
 				}
 			}
 			job := f.job(c.commit)
-			job.Path, job.Settings.Noop, job.Again = c.path, c.noop, c.again
+			job.Path, job.Settings.Noop = c.path, c.noop
+			if c.again != 0 {
+				job.Again = []record.ID{c.again}
+			}
 			if c.noop || c.foreign != "" {
 				job.Frontend = record.Empty
 			}

@@ -27,6 +27,12 @@ func (s *Store) Space(ctx context.Context) (etcd.Space, error) {
 	return space, err
 }
 
+// IsOwn tells whether etcd is one that only refship uses, in a server's data directory on this machine.
+func (s *Store) IsOwn() bool { return s.cfg.EtcdDir != "" }
+
+// MakeRoom is etcd.MakeRoom.
+func (s *Store) MakeRoom(ctx context.Context) (etcd.Made, error) { return etcd.MakeRoom(ctx, s.client) }
+
 // neverKeys are below a namespace, one in each place that deploying reads and writes. No such key ever exists.
 var neverKeys = [...]string{"/refship/never", "/deploy/0/never", "/storage/never"}
 

@@ -56,10 +56,12 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 	return r, ahead, nil
 }
 
-// Undone gives those of a record's undone deploys that the job would bring back, the newest last.
-func (j *Job) Undone(ctx context.Context, newest *record.Record) (back []record.Undone, err error) {
+// Undone gives those of the undone deploys that the job would bring back, the newest last. newest is the newest record
+// at or below the head.
+func (c *Chain) Undone(ctx context.Context, job *Job, head *record.Deploy, newest *record.Record) (
+	back []record.Undone, err error) {
 	for _, u := range newest.Undone {
-		is, err := j.bringsBack(ctx, u)
+		is, err := c.bringsBack(ctx, job, head, u)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/plan"
 	"refship/deploy/record"
+	"refship/deploy/store"
+	"refship/deploy/text"
 	"refship/keys"
 )
 
@@ -15,13 +17,14 @@ const (
 	ReasonHeadMoved fault.Reason = "head-moved"
 	// ReasonNoRecord: a deploy has no record, and so nothing to go back to. About: its id.
 	ReasonNoRecord fault.Reason = "deploy-without-record"
-	// ReasonContentGone: a deploy's content is not whole in etcd. About: its id, its hash.
+	// ReasonContentGone: a deploy's content is not whole in etcd. About: its id, hash and namespace, and of the
+	// repository that still has its commit name, target and GIT_DIR; these are "" if it is not known.
 	ReasonContentGone fault.Reason = "deploy-content-gone"
 )
 
-// NewRollback makes the job that publishes the chain's deploy id again. It reads the head once: another one at the
-// publish is a conflict. The caller adds what is the same for all jobs: who, why, and by which server.
-func (c *Chain) NewRollback(ctx context.Context, id func(head record.ID) (record.ID, error)) (*Job, error) {
+// NewRollback makes the job that publishes an earlier deploy of the chain again. It reads the head once: another one at
+// the publish is a conflict. The caller adds what is the same for all jobs: who, why, and by which server.
+func (c *Chain) NewRollback(ctx context.Context, which record.Selector) (*Job, error) {
 	state, err := c.State(ctx)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,7 @@ func (c *Chain) NewRollback(ctx context.Context, id func(head record.ID) (record
 	if state.Head == nil {
 		return nil, fault.Newf(fault.Refused, "there is nothing to go back to: %s", c.ns.Undeployed())
 	}
-	chosen, err := id(state.Head.ID)
+	chosen, err := which.Of(state.Head.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +50,9 @@ func (c *Chain) NewRollback(ctx context.Context, id func(head record.ID) (record
 	}
 	r := d.Record
 	job := &Job{
-		Kind: record.KindRollback, To: d, From: state.Head.ID, Path: r.Path, Frontend: r.Frontend,
-		Repository: r.Repository, Target: r.Target, Ref: r.Ref, MaxStored: record.NoLimit,
+		Kind: record.KindRollback, To: d, From: state.Head.ID, ByNumber: which.IsNumber(), Path: r.Path,
+		Frontend: r.Frontend, Repository: r.Repository, Target: r.Target, Ref: r.Ref,
+		MaxStored: record.NoLimit,
 	}
 	for name, value := range r.Settings {
 		if err := job.Settings.Set(name, value); err != nil {
@@ -87,30 +91,54 @@ func (c *Chain) checkRollback(job *Job, v *Verdict, signers *keys.AllowedSigners
 
 // planRollback plans to publish an old deploy's content again. Nothing is to be stored.
 func (p *Prepared) planRollback(ctx context.Context) (*plan.Plan, error) {
-	to := p.job.To
-	made, err := plan.Again(ctx, p.task(), to.Record.Root(), p.chain.DeployKey(to.ID, record.KeyPayload))
-	if err == nil && p.Frontend.IsMgmt() {
-		err = p.chain.mgmtPartsAreThere(ctx, to)
-	}
-	if reason, _ := fault.ReasonOf(err); err != nil && (reason == record.ReasonDamaged || fault.Is(err, fault.Corrupt)) {
-		err = &fault.Error{
-			Kind: fault.Refused, Cause: err, Reason: ReasonContentGone, About: []string{to.ID.String(), string(to.Hash)},
-			What: fmt.Sprintf("deploy %d of %s cannot come back, what it had is not whole in etcd: %v%s", to.ID, p.chain.ns, err,
-				p.job.stillHas()),
-		}
+	made, err := p.planAgain(ctx, p.job.To)
+	if reason, _ := fault.ReasonOf(err); err != nil && (reason == record.ReasonDamaged || reason == store.ReasonExpired ||
+		fault.Is(err, fault.Corrupt)) {
+		return nil, p.contentGone(err)
 	}
 	return made, err
 }
 
-// stillHas says whether the repository has what a rollback's deploy deployed.
-func (j *Job) stillHas() string {
-	if j.Repo == nil || j.To.Hash.IsTree() {
-		return ""
+func (p *Prepared) planAgain(ctx context.Context, to *record.Deploy) (*plan.Plan, error) {
+	task := p.task()
+	above, err := p.chain.Above(ctx, to.Record)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := j.Repo.Commit(j.To.Hash.OID()); err != nil {
-		return "; its repository does not have " + j.To.Hash.Short() + " either"
+	task.Objects = append(task.Objects, above...)
+	made, err := plan.Again(ctx, task, to.Record.Root(), p.chain.DeployKey(to.ID, record.KeyPayload))
+	if err == nil && p.Frontend.IsMgmt() {
+		err = p.chain.mgmtPartsAreThere(ctx, to)
 	}
-	return "; its repository still has " + j.To.Hash.Short()
+	err = p.chain.Explain(ctx, err, to)
+	if err != nil && made != nil {
+		made.Drop()
+		made = nil
+	}
+	return made, err
+}
+
+// contentGone says that what a rollback's deploy had is not whole in etcd, and whether its repository still has it.
+func (p *Prepared) contentGone(why error) error {
+	job, d := p.job, p.job.To
+	about := []string{d.ID.String(), string(d.Hash), string(p.chain.ns), "", "", ""}
+	told := ""
+	switch name := text.Printable(job.Repository); {
+	case d.Hash.IsTree():
+	case job.Repo == nil && name != "":
+		told = "; it came from the repository " + name
+	case job.Repo == nil:
+	case !has(job.Repo, d.Hash):
+		told = fmt.Sprintf("; the repository %s does not have %s either", name, d.Hash.Short())
+	default:
+		told = fmt.Sprintf("; the repository %s still has %s", name, d.Hash.Short())
+		copy(about[3:], []string{job.Repository, job.Target, job.Repo.Dir()})
+	}
+	return &fault.Error{
+		Kind: fault.Refused, Cause: why, Reason: ReasonContentGone, About: about,
+		What: fmt.Sprintf("deploy %d of %s cannot come back, what it had is not whole in etcd: %v%s", d.ID, p.chain.ns, why,
+			told),
+	}
 }
 
 // mgmtPartsAreThere looks for what mgmt needs of a deploy beside its contents.

@@ -1,7 +1,6 @@
 package deploy_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"pgregory.net/rapid"
 
 	"refship/deploy"
 	"refship/deploy/fault"
@@ -22,12 +20,21 @@ import (
 // back is the job that goes back to a deploy.
 func (f *setup) back(id record.ID) *deploy.Job {
 	f.Helper()
-	job, err := f.chain.NewRollback(f.Context(), func(record.ID) (record.ID, error) { return id, nil })
+	return f.backTo(f.chain, id.String())
+}
+
+// backTo is the job that goes back to what a user names in a chain.
+func (f *setup) backTo(chain *deploy.Chain, named string) *deploy.Job {
+	f.Helper()
+	which, err := record.ParseSelector(named)
 	if err != nil {
 		f.Fatal(err)
 	}
-	job.Repo, job.Reason, job.Signer, job.Pusher = f.job(tree.OID{}).Repo, "login is broken", f.signer,
-		record.Pusher{Name: "ops"}
+	job, err := chain.NewRollback(f.Context(), which)
+	if err != nil {
+		f.Fatal(err)
+	}
+	job.Repo, job.Reason, job.Signer, job.Pusher = f.open(), "login is broken", f.signer, record.Pusher{Name: "ops"}
 	return job
 }
 
@@ -39,21 +46,6 @@ func (f *setup) rollback(id record.ID) *record.Deploy {
 		f.Fatalf("roll back to %d: already %t, %v", id, already, err)
 	}
 	return f.get(d.ID)
-}
-
-func undone(ids ...any) []record.Undone {
-	all := []record.Undone{}
-	for i := 0; i < len(ids); i += 2 {
-		all = append(all, record.Undone{ID: record.ID(ids[i].(int)), Hash: record.CommitHash(ids[i+1].(tree.OID))})
-	}
-	return all
-}
-
-func (f *setup) wantUndone(d *record.Deploy, want []record.Undone) {
-	f.Helper()
-	if diff := cmp.Diff(want, d.Record.Undone); diff != "" {
-		f.Errorf("undone with deploy %d (-want +got):\n%s", d.ID, diff)
-	}
 }
 
 func TestRollback(t *testing.T) {
@@ -118,12 +110,22 @@ func TestRollbackIsRefused(t *testing.T) {
 	_, _, err := f.do(late)
 	fixture.WantFault(t, fault.Conflict, err, "is at deploy 3", "head-moved rollback 3")
 	f.foreign(4, line[2].String())
-	_, err = f.chain.NewRollback(t.Context(), func(head record.ID) (record.ID, error) { return head, nil })
+	_, err = f.chain.NewRollback(t.Context(), record.Head)
 	fixture.WantReason(t, fault.Refused, err, "deploy-without-record 4")
-	_, err = f.chain.NewRollback(t.Context(), func(record.ID) (record.ID, error) { return 9, nil })
-	if err == nil {
+	nine, err := record.ParseSelector("9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.chain.NewRollback(t.Context(), nine); err == nil {
 		t.Error("there is no deploy 9")
 	}
+}
+
+// gone is the reason of the refusal to go back to deploy 1, whose repository still has the commit.
+func (f *setup) gone() string {
+	f.Helper()
+	return fmt.Sprintf("deploy-content-gone 1 %s %s config default %s", f.get(1).Hash, f.chain.Namespace(),
+		f.repo.Dir)
 }
 
 // What an old deploy had is looked for, key by key: the head does not vouch for it.
@@ -141,10 +143,58 @@ func TestRollbackToWhatIsNotWhole(t *testing.T) {
 		}
 		f.delete(key)
 		_, _, err := f.do(f.back(1))
-		fixture.WantFault(t, fault.Refused, err, key, "deploy-content-gone 1 "+first.String())
+		fixture.WantFault(t, fault.Refused, err, key, f.gone())
 		f.put(key, value)
 	}
 	f.sameAsGit(f.rollback(1))
+}
+
+// With a path the commit leads to it by the trees above.
+func TestRollbackToAPathThatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	f.path = "services/web"
+	first := f.repo.commit("first", files{"services/web/sub/index": regular("one"), "services/api": regular("two")})
+	f.deploy(first)
+	before := f.dump()
+	f.deploy(f.repo.commit("second", files{"services/web/index": regular("else")}, first))
+	objects := 0
+	for key, value := range before {
+		if !strings.Contains(key, "/refship/object/") {
+			continue
+		}
+		objects++
+		f.delete(key)
+		_, _, err := f.do(f.back(1))
+		fixture.WantFault(t, fault.Refused, err, key, f.gone())
+		f.put(key, value)
+	}
+	if objects != 3 { // the commit, and the trees with services and with web
+		t.Errorf("%d git objects", objects)
+	}
+	f.sameAsGit(f.rollback(1))
+}
+
+// The refusal says where the commit still is, or that nobody knows.
+func TestRollbackToWhatIsGone(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	first := f.repo.commit("first", files{"a": regular("one")})
+	f.deploy(first)
+	f.deploy(f.repo.commit("second", files{"a": regular("two")}, first))
+	f.delete(f.chain.ObjectKey(first))
+	short := record.CommitHash(first).Short()
+	unknown := fmt.Sprintf("deploy-content-gone 1 %s %s   ", first, namespace)
+	_, _, err := f.do(f.back(1))
+	fixture.WantFault(t, fault.Refused, err, "; the repository config still has "+short, f.gone())
+	job := f.back(1)
+	job.Repo = newSetup(t).open()
+	_, _, err = f.do(job)
+	fixture.WantFault(t, fault.Refused, err, "; the repository config does not have "+short+" either", unknown)
+	job = f.back(1)
+	job.Repo = nil
+	_, _, err = f.do(job)
+	fixture.WantFault(t, fault.Refused, err, "; it came from the repository config", unknown)
 }
 
 func TestRollbackWhileTheChainIsHeld(t *testing.T) {
@@ -161,7 +211,7 @@ func TestRollbackWhileTheChainIsHeld(t *testing.T) {
 	_, _, err := f.do(f.job(line[2]))
 	fixture.WantFault(t, fault.Conflict, err, "is on hold by ops", "chain-held /refship/config ops")
 	try := f.job(line[2])
-	try.DryRun, try.Again = true, 3
+	try.DryRun, try.Again = true, []record.ID{3}
 	if v, err := f.chain.Check(t.Context(), try); err != nil || v.Held == nil {
 		t.Errorf("a dry run: %+v, %v", v, err)
 	}
@@ -221,198 +271,6 @@ func TestOnlyTheLastEventsAreKept(t *testing.T) {
 	}
 }
 
-// What was undone stays undone through a hotfix, and comes back with a merge only when that is said.
-func TestUndoneThroughHotfixAndMerge(t *testing.T) {
-	t.Parallel()
-	f := newSetup(t)
-	good := f.repo.commit("good", files{"a": regular("1")})
-	broken := f.repo.commit("broken", files{"a": regular("2")}, good)
-	hotfix := f.repo.commit("hotfix", files{"a": regular("1"), "b": regular("1")}, good)
-	merge := f.repo.commit("merge", files{"a": regular("2"), "b": regular("1")}, hotfix, broken)
-	f.deploy(good)
-	f.deploy(broken)
-	f.wantUndone(f.rollback(1), undone(2, broken))
-	f.wantUndone(f.deploy(hotfix), undone(2, broken))
-	_, _, err := f.do(f.job(merge))
-	fixture.WantFault(t, fault.Conflict, err, "contains "+record.CommitHash(broken).Short()+
-		" of deploy 2, which ops undid with deploy 3",
-		"head-undone push 4")
-	job := f.job(merge)
-	job.Again = 4
-	d, _, err := f.do(job)
-	if err != nil || d.Record.Again != 4 {
-		t.Fatalf("again: %+v, %v", d, err)
-	}
-	f.wantUndone(d, undone())
-	// Back to the hotfix, and force over to another line: both are undone.
-	f.wantUndone(f.rollback(4), undone(5, merge))
-	other := f.job(f.repo.commit("other", files{"c": regular("1")}))
-	other.Force, other.Reason = true, "start anew"
-	d, _, err = f.do(other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.wantUndone(d, undone(5, merge, 6, hotfix))
-	// A rollback to the merge brings back what that contains.
-	f.wantUndone(f.rollback(5), undone(7, other.Commit))
-}
-
-// Without a repository the records tell what goes on from what.
-func TestRollbackOfARollbackWithoutARepository(t *testing.T) {
-	t.Parallel()
-	f := newSetup(t)
-	line := f.line("main", 3)
-	for _, commit := range line {
-		f.deploy(commit)
-	}
-	f.rollback(1)
-	job := f.back(3)
-	job.Repo = nil
-	d, _, err := f.do(job)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.wantUndone(d, undone())
-}
-
-// modelled is a chain as the rules of undone say it should be: ids and parents of small integers in place of commits.
-type modelled struct {
-	parents [][]int // of commit i
-	chain   []int   // commit of deploy i+1
-	undone  map[int]record.ID
-}
-
-func (m *modelled) contains(commit, other int) bool {
-	if commit == other {
-		return true
-	}
-	return slices.ContainsFunc(m.parents[commit], func(p int) bool { return m.contains(p, other) })
-}
-
-// step is what becomes of a deploy of a commit; kind is "push", "again", "force" or "rollback".
-func (m *modelled) step(commit int, kind string, to int) (published bool) {
-	if len(m.chain) == 0 {
-		m.chain = append(m.chain, commit)
-		return kind != "rollback"
-	}
-	head := m.chain[len(m.chain)-1]
-	if commit == head {
-		return false
-	}
-	forced := false
-	var back []int
-	for u := range m.undone {
-		goesOn := m.contains(commit, head) // what the head has is no news then
-		if m.contains(commit, u) && (kind == "rollback" || !goesOn || !m.contains(head, u)) {
-			back = append(back, u)
-		}
-	}
-	switch {
-	case kind == "rollback":
-	case !m.contains(commit, head):
-		if kind != "force" {
-			return false
-		}
-		forced = true
-	case len(back) > 0 && kind == "push":
-		return false
-	}
-	for _, u := range back {
-		delete(m.undone, u)
-	}
-	if kind == "rollback" {
-		for id := to + 1; id < len(m.chain); id++ {
-			over := m.chain[id-1]
-			if _, known := m.undone[over]; !known && !m.contains(commit, over) {
-				m.undone[over] = record.ID(id)
-			}
-		}
-	}
-	if (forced || kind == "rollback") && !m.contains(commit, head) {
-		m.undone[head] = record.ID(len(m.chain))
-	}
-	m.chain = append(m.chain, commit)
-	return true
-}
-
-func TestUndoneIsAsTheModelSays(t *testing.T) {
-	t.Parallel()
-	f := newSetup(t)
-	n := 0
-	rapid.Check(t, func(t *rapid.T) {
-		n++
-		ns := record.Namespace(fmt.Sprintf("/t/%d", n))
-		chain := f.store.Chain(ns)
-		m := &modelled{undone: map[int]record.ID{}}
-		var commits []tree.OID
-		for i := range rapid.IntRange(2, 6).Draw(t, "commits") {
-			var parents []int
-			for p := range i {
-				if rapid.IntRange(0, 2).Draw(t, "parent") == 0 {
-					parents = append(parents, p)
-				}
-			}
-			var oids []tree.OID
-			for _, p := range parents {
-				oids = append(oids, commits[p])
-			}
-			m.parents = append(m.parents, parents)
-			commits = append(commits, f.repo.commit(fmt.Sprint(n, " ", i), files{"f": regular(fmt.Sprint(n, i))}, oids...))
-		}
-		if f.opened != nil { // it does not see the new commits
-			if err := f.opened.Close(); err != nil {
-				t.Fatal(err)
-			}
-			f.opened = nil
-		}
-		for range rapid.IntRange(1, 10).Draw(t, "deploys") {
-			kind := rapid.SampledFrom([]string{"push", "push", "again", "force", "rollback"}).Draw(t, "kind")
-			var job *deploy.Job
-			var commit, to int
-			if kind == "rollback" {
-				if len(m.chain) == 0 {
-					continue
-				}
-				to = rapid.IntRange(1, len(m.chain)).Draw(t, "to")
-				commit = m.chain[to-1]
-				var err error
-				job, err = chain.NewRollback(f.Context(), func(record.ID) (record.ID, error) { return record.ID(to), nil })
-				if err != nil {
-					t.Fatal(err)
-				}
-				job.Repo, job.Signer, job.Reason = f.job(commits[0]).Repo, f.signer, "because"
-			} else {
-				commit = rapid.IntRange(0, len(commits)-1).Draw(t, "commit")
-				job = f.job(commits[commit])
-			}
-			switch kind {
-			case "again":
-				job.Again = record.ID(len(m.chain))
-			case "force":
-				job.Force, job.Reason = true, "because"
-			}
-			d, already, err := chain.Do(f.Context(), holder, job, time.Second, quiet)
-			var conflict *deploy.ConflictError
-			if err != nil && !errors.As(err, &conflict) {
-				t.Fatal(err)
-			}
-			if want := m.step(commit, kind, to); want != (err == nil && !already) {
-				t.Fatalf("%s of %d: published %t, want %t: %v", kind, commit, err == nil && !already, want, err)
-			}
-			if err != nil || already {
-				continue
-			}
-			got := map[int]record.ID{}
-			for _, u := range d.Record.Undone {
-				got[slices.Index(commits, u.Hash.OID())] = u.ID
-			}
-			if diff := cmp.Diff(m.undone, got); diff != "" {
-				t.Fatalf("undone with deploy %d (-want +got):\n%s", d.ID, diff)
-			}
-		}
-	})
-}
-
 // mgmt runs what was gone back to: payload and superblock are those of the earlier deploy.
 func TestRollbackOfMgmts(t *testing.T) {
 	t.Parallel()
@@ -433,7 +291,7 @@ func TestRollbackOfMgmts(t *testing.T) {
 		if strings.Contains(key, "/storage/") || strings.Contains(key, "/fs/") {
 			f.delete(key)
 			_, _, err := f.do(f.back(1))
-			fixture.WantReason(t, fault.Refused, err, "deploy-content-gone 1 "+first.String())
+			fixture.WantReason(t, fault.Refused, err, f.gone())
 			f.put(key, value)
 		}
 	}
@@ -449,6 +307,34 @@ func TestRollbackOfMgmts(t *testing.T) {
 	parts, err := f.chain.MgmtParts(t.Context(), d)
 	if err != nil || len(parts) == 0 {
 		t.Errorf("%d parts, %v", len(parts), err)
+	}
+}
+
+// The payload of a rollback names the superblock of the deploy that it went back to, and no other one.
+func TestSuperblockOfARollback(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t).onMgmt()
+	var commit []tree.OID
+	for _, name := range []string{"first", "second"} {
+		all := files{"main.mcl": regular("import \"fmt\"\n"), "motd": regular("hello\n")}
+		commit = append(commit, f.repo.commit(name, all, commit...))
+		if _, _, err := f.do(f.mgmtJob(record.Lang, commit[len(commit)-1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.rollback(1)
+	f.rollback(2)
+	of1 := f.rollback(3) // a rollback of a rollback to 1
+	if _, err := f.chain.MgmtParts(t.Context(), of1); err != nil {
+		t.Error(err)
+	}
+	f.put(f.chain.DeployKey(of1.ID, record.KeyPayload), f.value(f.chain.DeployKey(2, record.KeyPayload)))
+	_, err := f.chain.MgmtParts(t.Context(), of1)
+	fixture.WantFault(t, fault.Corrupt, err, "which is not the superblock of deploy 1", "damaged")
+	// Where a record on the way cannot be read, nothing is known.
+	f.put(f.chain.DeployKey(3, record.KeyRecord), "{}")
+	if _, err := f.chain.MgmtParts(t.Context(), of1); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy"
@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 	if isProgram() {
 		return
 	}
+	_ = flag.Set("test.parallel", "8") // those that are parallel do nothing but wait
 	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -67,7 +68,7 @@ func runTests(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	if status == 0 {
-		err = goleak.Find()
+		err = fixture.Leaked()
 	}
 	return status, err
 }

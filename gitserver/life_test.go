@@ -21,7 +21,7 @@ func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	for !ok() {
 		select {
@@ -129,6 +129,7 @@ func manyRefs(t *testing.T, repo *repos.Repository, commit string) {
 
 // TestSlowReader: a client that reads nothing counts as gone, and what it had pushed before is deployed all the same.
 func TestSlowReader(t *testing.T) {
+	t.Parallel() // it waits
 	e := start(t, func(s *Server) { s.readTimeout = time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
@@ -278,7 +279,7 @@ func TestShutdownGrace(t *testing.T) {
 	}
 	since := time.Now()
 	e.stop()
-	if took := time.Since(since); took > 10*time.Second {
+	if took := time.Since(since); took > time.Minute {
 		t.Errorf("shutdown took %v", took)
 	}
 }

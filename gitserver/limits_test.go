@@ -105,7 +105,8 @@ func TestFlood(t *testing.T) {
 
 // TestLoginGrace: who takes too long to authenticate reads so; who did, stays.
 func TestLoginGrace(t *testing.T) {
-	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = 4 * time.Second })
+	t.Parallel() // it waits
+	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = 8 * time.Second })
 	laptop, slow := e.user("laptop", "admin"), e.user("slow", "admin")
 	e.lock(slow)
 	c := e.dial(laptop)
@@ -143,7 +144,7 @@ func TestLoginGrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := <-ended
-	r.want(t, 255, "refship: no login within 4s")
+	r.want(t, 255, "refship: no login within 8s")
 
 	nc, err := net.Dial("tcp", e.addr) // silence
 	if err != nil {
@@ -157,7 +158,7 @@ func TestLoginGrace(t *testing.T) {
 	e.stop()
 	late := e.log.About("no login in time")
 	for _, line := range late {
-		if line["limit"] != 4*time.Second || line["remedy"] != string(ReasonLoginGrace) {
+		if line["limit"] != 8*time.Second || line["remedy"] != string(ReasonLoginGrace) {
 			t.Errorf("log line is %v", line)
 		}
 	}

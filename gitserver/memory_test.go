@@ -160,6 +160,7 @@ func TestMemoryBudget(t *testing.T) {
 // TestPackWaits: a push that finds no memory for its pack hears that it waits, and in the end that it has waited long
 // enough; meanwhile others push what fits.
 func TestPackWaits(t *testing.T) {
+	t.Parallel() // it waits
 	e := start(t, func(s *Server) { s.packWait = 3 * time.Second })
 	repo := e.repo("config")
 	laptop := e.user("laptop", "deploy:config")
@@ -219,7 +220,7 @@ func watchGit(t testing.TB, commands ...string) (stop func() (peak int64)) {
 	t.Helper()
 	end, peak := make(chan struct{}), make(chan int64)
 	go func() {
-		tick := time.NewTicker(5 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		most := int64(0)
 		for {

@@ -9,6 +9,7 @@ import (
 // A hook, git receive-pack or the client is killed at each step of a push: afterwards ref and chain agree, and nothing
 // is left. (cmd/refship kills the server.)
 func TestKilledAtEachStep(t *testing.T) {
+	t.Parallel()
 	before := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written"}
 	after := []string{"post-receive-start", "published", "intent-removed"}
 	s := newSite(t, defaultTarget)

@@ -63,6 +63,7 @@ func (s *site) tidied() {
 
 // Every way to deploy has to pass the target's check; what is not deployed, or has passed, is not checked.
 func TestCheckBeforeDeploy(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	runs := s.outside("runs")
 	if err := target.AddTarget(t.Context(), s.bare,
@@ -154,6 +155,7 @@ func TestCheckBeforeDeploy(t *testing.T) {
 
 // Of several targets each is checked with its own part of the tree, and all that is wrong is told at once.
 func TestChecksOfSeveralTargets(t *testing.T) {
+	t.Parallel()
 	whole, www, plain := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"),
 		files("plain", "refs/heads/main", "")
 	whole.Check, www.Check = "echo $REFSHIP_TARGET: *; kill $$", "echo $REFSHIP_TARGET: *; exit 3"
@@ -188,19 +190,20 @@ func TestChecksOfSeveralTargets(t *testing.T) {
 	s.tidied()
 }
 
-// listener acts once somebody was told something.
+// listener acts once somebody was told something, so many times; 0 is once.
 type listener struct {
-	mu   sync.Mutex
-	said bytes.Buffer
-	what string
-	act  func()
+	mu    sync.Mutex
+	said  bytes.Buffer
+	what  string
+	times int
+	act   func()
 }
 
 func (l *listener) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.said.Write(b)
-	if l.act != nil && strings.Contains(l.said.String(), l.what) {
+	if l.act != nil && strings.Count(l.said.String(), l.what) >= max(1, l.times) {
 		l.act()
 		l.act = nil
 	}
@@ -219,6 +222,7 @@ func (s *site) fifo(name string) string {
 
 // The check goes on only after its first line has reached the pusher; the second stays quiet for longer than a second.
 func TestCheckIsHeardAsItRuns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	first, second := s.fifo("first"), s.fifo("second")
 	if err := target.AddTarget(t.Context(), s.bare, checked("echo begun; cat "+first+"; cat "+second)); err != nil {
@@ -233,16 +237,17 @@ func TestCheckIsHeardAsItRuns(t *testing.T) {
 	}
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
-	quiet := &listener{what: "running for 2s", act: write(second, "at last\n")} // check.txtar has the whole line
+	quiet := &listener{what: "running for ", times: 2, act: write(second, "at last\n")} // check.txtar has the whole line
 	laptop.heard = io.MultiWriter(&listener{what: "| begun", act: write(first, "gone on\n")}, quiet)
 	r := laptop.push("main")
 	r.published(t, 1)
-	r.says(t, "| begun", "| gone on", "running for 2s", "| at last")
+	r.says(t, "| begun", "| gone on", "running for ", "running for ", "| at last")
 }
 
 // git's receive-pack and its hook live on without a client. The server notices, and ends the check. So it does for a
 // deploy that was asked for, which ends with the server, too.
 func TestCheckEndsWithoutItsClient(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"client gone", "hook killed", "asked for", "asker gone", "asker not to wait"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t)
@@ -305,6 +310,7 @@ func TestCheckEndsWithoutItsClient(t *testing.T) {
 
 // A check is told what it checks.
 func TestEnvironmentOfACheck(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, checked("env | grep ^REFSHIP_ | sort >../home/env; cat ../home/env"))
 	previous := ""
 	for i := range 2 {
@@ -323,6 +329,7 @@ func TestEnvironmentOfACheck(t *testing.T) {
 
 // What checks of a server that was killed left goes when the next one starts.
 func TestScratchOfAKilledServer(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.stop()
 	s.wait()
@@ -339,6 +346,7 @@ func TestScratchOfAKilledServer(t *testing.T) {
 // The command sees what git has: bytes, modes, links, whatever attributes and names there are; and nothing of git's
 // own.
 func TestTreeOfACheck(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	outside := s.outside("outside")
 	copied := s.outside("copied")
@@ -431,6 +439,7 @@ func TestTreeOfACheck(t *testing.T) {
 
 // What could not be deployed is refused before anybody waits for its check.
 func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	runs := s.outside("runs")
 	if err := target.AddTarget(t.Context(), s.bare, checked("echo x >>"+runs)); err != nil {
@@ -450,6 +459,7 @@ func TestCheckOfWhatCannotBeDeployed(t *testing.T) {
 
 // What somebody else deployed while this push waited is not checked any more.
 func TestCheckOfWhatIsDeployedMeanwhile(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, checked("false"))
 	head := s.commit("a.txt", "one\n")
 	give, err := s.server.TakeTurns(t.Context())
@@ -470,6 +480,7 @@ func TestCheckOfWhatIsDeployedMeanwhile(t *testing.T) {
 
 // Once its check has passed a deploy goes on without the user who asked for it.
 func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, checked("true"))
 	head := s.commit("a.txt", "one\n")
 	s.git(s.work, "push", "-q", s.bare, "main") // past the hooks
@@ -504,6 +515,7 @@ func TestDeployGoesOnWithoutItsClientOnceItIsChecked(t *testing.T) {
 // Somebody else deploys the same commit before its check begins, so that it is not checked, and then takes it back: it
 // is not deployed a second time, unchecked.
 func TestNothingUncheckedIsDeployed(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"push", "asked for"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t, defaultTarget)
@@ -571,6 +583,7 @@ func TestNothingUncheckedIsDeployed(t *testing.T) {
 
 // Every way to deploy says what the frontend auto has picked.
 func TestDeploySaysWhatAutoPicked(t *testing.T) {
+	t.Parallel()
 	auto := target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/_mgmt", Frontend: record.Auto}
 	s := newSite(t, auto)
 	const line = "frontend auto: yaml, it starts with start.yaml"

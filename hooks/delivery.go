@@ -74,7 +74,7 @@ func (d *delivery) takeVerdict(v *deploy.Verdict) error {
 		conflict.Reason, conflict.About, conflict.Remedy = ReasonHeadSince, []string{fmt.Sprint(head)}, ""
 		return &conflict
 	}
-	if d.judged && v.Again != 0 && v.Again != d.job.Again && v.Again != d.seenHead {
+	if d.judged && v.Again != 0 && !slices.Contains(d.job.Again, v.Again) && v.Again != d.seenHead {
 		return &deploy.ConflictError{
 			Namespace: d.target.Namespace, Head: v.Head, Reason: ReasonHeadSince, About: []string{fmt.Sprint(v.Again)},
 			Why: "that took back what comes back with this " + string(d.job.Kind),

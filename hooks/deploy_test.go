@@ -17,6 +17,7 @@ import (
 // A deploy that a user asks for first publishes what pushes left, as their own users', and then the rest as that
 // user's.
 func TestDeployOnDemand(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	if said := s.asked("", "nothing"); len(said) != 1 { // that there is no ref
@@ -55,6 +56,7 @@ func TestDeployOnDemand(t *testing.T) {
 
 // What a line is made of can do nothing to the terminal of the user who asked.
 func TestDeploySpeaksPlainly(t *testing.T) {
+	t.Parallel()
 	odd := files("odd", "refs/heads/main", "w\aw")
 	s := newSite(t, odd)
 	s.commit("w\aw/a.txt", "one\n")
@@ -80,6 +82,7 @@ func (s *site) rollback() {
 
 // What was rolled back comes back only when somebody says so, whatever way it is deployed.
 func TestWhatWasRolledBackStaysUndone(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"push", "force", "deploy", "reconcile", "after a lost lock"} {
 		t.Run(way, func(t *testing.T) {
 			s := newSite(t, defaultTarget)

@@ -54,6 +54,7 @@ func refuses(t testing.TB, name, input string, env ...string) (said string) {
 }
 
 func TestHookWithoutServerRefuses(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"pre-receive", "post-receive", "update"} {
 		refuses(t, name, "")
 	}
@@ -106,6 +107,7 @@ func oddServer(t testing.TB, answer []byte) []string {
 }
 
 func TestHookDoesNotTakeAnOddAnswerForConsent(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, answer, says string }{
 		{"nothing", "", "went away"},
 		{"half a frame head", "x\x00", "went away"},
@@ -133,6 +135,7 @@ func TestHookDoesNotTakeAnOddAnswerForConsent(t *testing.T) {
 }
 
 func TestTokenIsGoodForEachHookOnce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
@@ -185,6 +188,7 @@ func TestTokenIsGoodForEachHookOnce(t *testing.T) {
 
 // Only a folder that git makes for a push to this very repository is taken for its quarantine.
 func TestForeignQuarantineIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
@@ -227,6 +231,7 @@ func TestForeignQuarantineIsRefused(t *testing.T) {
 
 // A hook that connects and sends nothing sensible keeps nobody busy and is told so.
 func TestServerRefusesNonsense(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	session := s.user("laptop").begin()
 	defer session.End(t.Context())
@@ -253,6 +258,7 @@ func TestServerRefusesNonsense(t *testing.T) {
 }
 
 func TestTooManyRefUpdates(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	for _, input := range []string{strings.Repeat("x\n", 10_001), strings.Repeat("x", 40<<20)} {
 		session := s.user("laptop").begin()
@@ -263,6 +269,7 @@ func TestTooManyRefUpdates(t *testing.T) {
 
 // A push with thousands of reasons against it hears some of them, and how many more there are.
 func TestManyRefusalsAreToldInFewLines(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	session := s.user("laptop").begin()
 	head := s.commit("a.txt", "one\n")
@@ -281,6 +288,7 @@ func TestManyRefusalsAreToldInFewLines(t *testing.T) {
 }
 
 func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
@@ -293,6 +301,7 @@ func TestServerEndsWhenItsPushesAreDone(t *testing.T) {
 }
 
 func TestNewServerRefuses(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	check := func(cfg hooks.Config, names string) {
 		t.Helper()
@@ -311,6 +320,7 @@ func TestNewServerRefuses(t *testing.T) {
 
 // A server that died leaves its socket; the next one takes over, with hooks of its own.
 func TestServerAfterACrash(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.stop()
 	s.wait()
@@ -348,6 +358,7 @@ func TestServerAfterACrash(t *testing.T) {
 
 // A lock that nobody gives back in time refuses the push.
 func TestLockedForTooLong(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.server.SetLockWait(50 * time.Millisecond)
 	s.commit("a.txt", "one\n")

@@ -121,7 +121,10 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, entry inten
 // other.
 func (e *Engine) entryDelivery(repository string, in *intent.Intent, entry intent.Entry) *delivery {
 	job := e.NewJob(record.KindPush, repository, entry.Target, entry.New, in.Pusher)
-	job.Force, job.Reason, job.Again, job.Moved = entry.Forced, entry.Reason, entry.Again, true
+	job.Force, job.Reason, job.Moved = entry.Forced, entry.Reason, true
+	if entry.Again != 0 {
+		job.Again = []record.ID{entry.Again}
+	}
 	d := e.newDelivery(entry.Target, job)
 	d.checked, d.judged, d.forcedHead = true, true, entry.ForcedHead
 	return d

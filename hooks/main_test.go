@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"refship/deploy/fixture"
 )
 
@@ -23,8 +21,5 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		os.RemoveAll(dir)
-		os.Exit(status)
-	}))
+	fixture.Main(m, func() { os.RemoveAll(dir) })
 }

@@ -24,6 +24,7 @@ type Manual struct {
 	Target   target.Target // its check is run, its broken-off pushes are deployed first; no name: no target
 	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
 	DryRun   bool          // write nothing, say what would be deployed
+	Keep     bool          // the repository is a server's: keep the commit in it, whatever becomes of its refs
 	Tell     func(string)
 	Progress func(text.Progress)
 }
@@ -45,8 +46,14 @@ func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 			return nil, err
 		}
 		defer leave()
-		if err := m.checkRef(ctx); err != nil {
+		inRef, err := m.checkRef(ctx)
+		if err != nil {
 			return nil, err
+		}
+		if m.Keep && !inRef && !m.DryRun { // a push that moves a deployed ref keeps what that leads to
+			if err := git.KeepReplaced(ctx, m.GitDir, m.Job.Commit); err != nil {
+				return nil, err
+			}
 		}
 	}
 	d := e.newDelivery(m.Target, m.Job)
@@ -72,18 +79,19 @@ func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
 }
 
-// checkRef refuses a commit that is not in the target's ref: each push to that would be refused afterwards.
-func (m *Manual) checkRef(ctx context.Context) error {
-	if m.Target.Name == "" || m.Job.Force {
-		return nil
+// checkRef tells whether the commit is in the ref that its target deploys. It refuses one that is not, but with force:
+// each push to the ref would be refused afterwards.
+func (m *Manual) checkRef(ctx context.Context) (inRef bool, err error) {
+	if m.Target.Name == "" || m.Job.Force && !m.Keep {
+		return false, nil
 	}
 	at, err := git.ReadRef(ctx, m.GitDir, m.Target.Ref)
 	if err != nil || at.IsZero() {
-		return err
+		return false, err
 	}
 	repo, err := git.OpenRepository(ctx, m.GitDir, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer repo.Close()
 	_, commit, err := repo.Peel(ctx, m.Job.Commit)
@@ -91,17 +99,17 @@ func (m *Manual) checkRef(ctx context.Context) error {
 		_, at, err = repo.Peel(ctx, at)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	between, err := repo.Between(ctx, commit, at, 0)
 	if err != nil {
-		return fmt.Errorf("compare %s with %s: %w", short(commit), m.Target.Ref, err)
+		return false, fmt.Errorf("compare %s with %s: %w", short(commit), m.Target.Ref, err)
 	}
-	if between.Related {
-		return nil
+	if between.Related || m.Job.Force {
+		return between.Related, nil
 	}
 	ref := git.ShortRef(m.Target.Ref)
-	return &fault.Error{
+	return false, &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
 			short(commit), ref, m.Target.Name, ref),

@@ -16,6 +16,7 @@ import (
 // TestGitMemory: a file that git puts together in more memory than belongs to one deploy is read with the memory of
 // all; what does not fit then is refused as too large.
 func TestGitMemory(t *testing.T) {
+	t.Parallel()
 	const mib = 70
 	s := newSite(t, defaultTarget)
 	pack, commit := fixture.DeltaBomb(mib)

@@ -13,6 +13,7 @@ import (
 
 // Where no program can be run, git would take every push without asking its hooks.
 func TestServerRefusesNoexec(t *testing.T) {
+	t.Parallel()
 	dir := fixture.ShortDir(t)
 	err := unix.Mount("none", dir, "tmpfs", unix.MS_NOEXEC, "size=64m")
 	if errors.Is(err, unix.EPERM) {

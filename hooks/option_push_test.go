@@ -67,6 +67,7 @@ func (s *site) diverge(branch, content string) string {
 }
 
 func TestForce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
@@ -118,6 +119,7 @@ func TestForce(t *testing.T) {
 
 // What force does not override: a hold, a tree that cannot be deployed, a missing permission.
 func TestForceOverridesNothingElse(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop").may("force:*")
 	s.commit("a.txt", "one\n")
@@ -162,6 +164,7 @@ func (s *site) promised() (intent struct {
 // A forced push whose deploy failed is published later with its own force, reason and user; but only over the deploy
 // that its user was told of.
 func TestForceAcrossABrokenOffPush(t *testing.T) {
+	t.Parallel()
 	for _, moved := range []bool{false, true} {
 		t.Run(fmt.Sprintf("chain moved on %t", moved), func(t *testing.T) {
 			s := newSite(t, defaultTarget)
@@ -206,6 +209,7 @@ func TestForceAcrossABrokenOffPush(t *testing.T) {
 // A forced push that waited for the lock while another deploy landed is refused: its pusher never saw what it would
 // replace. Pushed again, it overrides that one.
 func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
+	t.Parallel()
 	for _, locked := range []bool{false, true} { // after the lock was taken, and while it is waited for
 		s := newSite(t, defaultTarget)
 		laptop := s.user("laptop").may("force:*")
@@ -218,17 +222,17 @@ func TestForceOverridesOnlyWhatWasShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.journal.When("checked", func() {
-			if locked {
-				time.AfterFunc(300*time.Millisecond, func() { s.publishUnderLock(lock, dir, theirs) })
-				return
-			}
-			if err := lock.Unlock(context.Background()); err != nil {
-				t.Error(err)
-			}
-			s.publish(dir, theirs)
-		})
 		force := laptop.with("deploy.force", "deploy.reason=why")
+		if locked {
+			force.heard = &listener{what: "held by bob", act: func() { s.publishUnderLock(lock, dir, theirs) }}
+		} else {
+			s.journal.When("checked", func() {
+				if err := lock.Unlock(context.Background()); err != nil {
+					t.Error(err)
+				}
+				s.publish(dir, theirs)
+			})
+		}
 		r := force.push("+other:main")
 		r.conflicts(t, "/refship/config 2")
 		fixture.WantReason(t, fault.Conflict, r.outcome.Refused, "head-since 2")
@@ -314,6 +318,7 @@ func jobOf(repo *git.Repository, commit string) *deploy.Job {
 }
 
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	site := target.Target{Name: "site", Ref: "refs/heads/main", Path: "www", Namespace: "/refship/site",
 		Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
@@ -386,6 +391,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestSkip(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head := s.commit("a.txt", "one\n")
@@ -423,6 +429,7 @@ func TestSkip(t *testing.T) {
 
 // A ref that came back to what a dead push had promised is not deployed for that.
 func TestSupersededIntentsAreDropped(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head, _ := s.leaveBehind(laptop, "one\n")
@@ -440,6 +447,7 @@ func TestSupersededIntentsAreDropped(t *testing.T) {
 
 // An intent that cannot be read, and that a push's end comes across, is told of in the log.
 func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	s.commit("a.txt", "one\n")
@@ -461,6 +469,7 @@ func TestUnreadableIntentAtAPushsEnd(t *testing.T) {
 
 // The target of an intent was taken away or changed: nothing is deployed by a rule that is not there any more.
 func TestIntentOfAChangedTargetIsDropped(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.leaveBehind(s.user("laptop"), "one\n")
 	before := s.dump()

@@ -19,6 +19,7 @@ import (
 )
 
 func TestPushDeploys(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
@@ -76,6 +77,7 @@ func TestPushDeploys(t *testing.T) {
 }
 
 func TestAlreadyDeployedIsSaidAndNothingIsWritten(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
@@ -93,6 +95,7 @@ func TestAlreadyDeployedIsSaidAndNothingIsWritten(t *testing.T) {
 }
 
 func TestOtherRefsAreStored(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	laptop.key = s.key("laptop", "push:config")
@@ -110,6 +113,7 @@ func TestOtherRefsAreStored(t *testing.T) {
 }
 
 func TestTwoTargetsInOnePush(t *testing.T) {
+	t.Parallel()
 	site := target.Target{Name: "site", Ref: "refs/heads/site", Path: "www", Namespace: "/refship/site",
 		Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
@@ -137,6 +141,7 @@ func TestTwoTargetsInOnePush(t *testing.T) {
 }
 
 func TestRefusedPushesChangeNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	s.commit("a.txt", "one\n")
@@ -218,6 +223,7 @@ func (s *site) del(key string) {
 
 // Where git itself refuses the ref after pre-receive has accepted, the pusher hears that nothing was deployed.
 func TestRefThatGitDoesNotMove(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
@@ -246,6 +252,7 @@ func TestRefThatGitDoesNotMove(t *testing.T) {
 
 // What cannot be promised on disk is refused, with nothing published and no lock left.
 func TestIntentThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
@@ -276,6 +283,7 @@ func TestIntentThatCannotBeWritten(t *testing.T) {
 }
 
 func TestRefusedTree(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	empty := s.git(s.work, "hash-object", "-w", "-t", "blob", "/dev/null")
@@ -290,6 +298,7 @@ func TestRefusedTree(t *testing.T) {
 // The tree that is recorded has the submodules' commits in it: another commit of one is a change, and makes a deploy of
 // each target that it lies in.
 func TestOnlyASubmoduleChanges(t *testing.T) {
+	t.Parallel()
 	whole, vendor, www := files("whole", "refs/heads/main", ""), files("vendor", "refs/heads/main", "vendor"),
 		files("www", "refs/heads/main", "www")
 	s := newSite(t, whole, vendor, www)
@@ -317,6 +326,7 @@ func TestOnlyASubmoduleChanges(t *testing.T) {
 // Two users push different commits on the same parent at the same moment: one wins, the other is refused by chain or
 // git.
 func TestRaceOfTwoPushers(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	base := s.commit("a.txt", "one\n")
 	s.user("laptop").push("main").published(t, 1)
@@ -352,6 +362,7 @@ func TestRaceOfTwoPushers(t *testing.T) {
 
 // The one who comes second waits for the lock, says for whom, and goes on when it is free.
 func TestWaitingForTheLock(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	chain := s.chain("/refship/config")
@@ -360,18 +371,14 @@ func TestWaitingForTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.journal.When("checked", func() {
-		time.AfterFunc(1500*time.Millisecond, func() {
-			if err := lock.Unlock(context.Background()); err != nil {
-				t.Error(err)
-			}
-		})
-	})
-	r := s.user("laptop").push("main")
+	laptop := s.user("laptop")
+	laptop.heard = &listener{what: "held by bob", times: 2, act: func() {
+		if err := lock.Unlock(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}}
+	r := laptop.push("main")
 	r.published(t, 1)
-	if n := strings.Count(r.said, "held by bob"); n < 2 {
-		t.Errorf("waited 1.5 s and said so %d times", n)
-	}
 	if waited, _ := r.log["lock_wait_ms"].(int64); waited < 1000 {
 		t.Errorf("waited %d ms", waited)
 	}

@@ -18,6 +18,7 @@ import (
 
 // A post-receive that never runs: End publishes, and has something to say.
 func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	s.journal.When("intent-written", func() { os.Remove(filepath.Join(s.server.HooksPath(), "post-receive")) })
@@ -34,6 +35,7 @@ func TestEndPublishesWhatPostReceiveDidNot(t *testing.T) {
 
 // Somebody took the lock away between pre- and post-receive: the deploy is prepared again and published.
 func TestLockLostBeforePublish(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	head := s.commit("a.txt", "one\n")
 	s.journal.When("post-receive-start", func() { s.del("/refship/config/refship/lock") })
@@ -56,6 +58,7 @@ func (s *site) leaveBehind(p *pusher, content string) (string, result) {
 }
 
 func TestFailedPublishLeavesTheIntentAndReconcilePublishesIt(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head, r := s.leaveBehind(laptop, "one\n")
@@ -83,6 +86,7 @@ func TestFailedPublishLeavesTheIntentAndReconcilePublishesIt(t *testing.T) {
 
 // An intent whose deploy was published before the process died is only removed.
 func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	pending := filepath.Join(s.bare, "refship", "pending")
 	var name string
@@ -112,6 +116,7 @@ func TestReconcileAfterDeathBetweenPublishAndRemoval(t *testing.T) {
 }
 
 func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	head, _ := s.leaveBehind(laptop, "one\n")
@@ -147,6 +152,7 @@ func TestReconcileDropsWhatTheRefIsNot(t *testing.T) {
 
 // What cannot be published stays, and holds up nothing else.
 func TestReconcileGoesOnAfterTrouble(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")
 	s.leaveBehind(laptop, "one\n")
@@ -175,6 +181,7 @@ func TestReconcileGoesOnAfterTrouble(t *testing.T) {
 
 // While a push runs, its intent is its own business.
 func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	s.journal.When("intent-written", func() { // the ref has not moved yet
@@ -194,6 +201,7 @@ func TestReconcileLeavesRunningPushesAlone(t *testing.T) {
 }
 
 func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")
@@ -233,6 +241,7 @@ func TestReconcileRemovesWhatDeadPushesLeft(t *testing.T) {
 
 // A target whose ref did not move is not deployed, and its lock is free again at once.
 func TestOnlyMovedRefsArePublished(t *testing.T) {
+	t.Parallel()
 	site := target.Target{Name: "site", Ref: "refs/heads/site", Namespace: "/refship/site", Frontend: record.Files}
 	s := newSite(t, defaultTarget, site)
 	head := s.commit("a.txt", "one\n")
@@ -255,6 +264,7 @@ func TestOnlyMovedRefsArePublished(t *testing.T) {
 
 // What a killed change left does not keep the next server's repositories from being changed.
 func TestReconcileRemovesAStaleConfigLock(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	left := []string{"config.lock", "config.refship", "config.refship.lock"}
 	for _, name := range left {

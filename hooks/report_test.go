@@ -15,6 +15,7 @@ import (
 
 // Each push and each deploy that was asked for is told of once, as the log has it.
 func TestReports(t *testing.T) {
+	t.Parallel()
 	www := files("www", "refs/heads/main", "www")
 	s := newSite(t, www)
 	laptop := s.user("laptop")
@@ -92,19 +93,18 @@ func TestReports(t *testing.T) {
 		t.Error(err)
 	}
 	want("deployed", 1, false) // it was stored by the push
-	s.journal.When("checked", func() {
-		lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
-			func(record.Holder, time.Duration) {})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		time.AfterFunc(400*time.Millisecond, func() {
+	lock, err := s.chain(www.Namespace).Lock(t.Context(), record.Holder{User: "bob"}, time.Second,
+		func(record.Holder, time.Duration) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	laptop.heard = &listener{what: "held by bob", act: func() {
+		time.AfterFunc(300*time.Millisecond, func() { // it waits for that long
 			if err := lock.Unlock(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
-	})
+	}}
 	s.commit("www/a.txt", "five\n")
 	laptop.push("main").published(t, 4)
 	if waited := want("deployed", 1, true).LockWait; waited < 300*time.Millisecond {
@@ -125,6 +125,7 @@ func (s *site) leaveBehindIn(p *pusher, target target.Target, content string) (s
 
 // However much a push brings, its line in the log stays short.
 func TestLogLinesAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	laptop := s.user("laptop")

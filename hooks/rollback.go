@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/hooks/output"
 	"refship/hooks/target"
 )
@@ -45,17 +47,33 @@ type Rollback struct {
 func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
 	start := time.Now()
 	out := &output.Output{Every: e.every, Send: func(line string) error { ask.Tell(line); return nil }}
+	var one *run
+	job, err := e.newRollback(ctx, ask)
+	if err == nil {
+		one = e.newRun(ask.GitDir, out, e.newDelivery(ask.Target, job))
+		err = e.rollBack(ctx, one)
+	}
+	e.reportRollback(ctx, ask, one, err, time.Since(start))
+	if err != nil {
+		return nil, err
+	}
+	d := one.deliveries[0]
+	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
+}
+
+// newRollback makes the job that is asked for.
+func (e *Engine) newRollback(ctx context.Context, ask *Rollback) (*deploy.Job, error) {
 	if strings.TrimSpace(ask.Reason) == "" {
 		return nil, fault.Refuse("say why", "a rollback needs a reason, which its record keeps")
 	}
 	if err := record.CheckReason(ask.Reason); err != nil {
 		return nil, err
 	}
-	deploy, err := record.ParseSelector(ask.Deploy)
+	to, err := record.ParseSelector(ask.Deploy)
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Usage, Cause: err}
 	}
-	job, err := e.cfg.Store.Chain(ask.Target.Namespace).NewRollback(ctx, deploy.Of)
+	job, err := e.cfg.Store.Chain(ask.Target.Namespace).NewRollback(ctx, to)
 	if err != nil {
 		return nil, err
 	}
@@ -66,23 +84,23 @@ func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
 	if ask.Hold {
 		job.Hold = e.newHold(ask.Who, ask.Reason)
 	}
-	d := e.newDelivery(ask.Target, job)
+	return job, nil
+}
+
+// rollBack takes a run through that has a rollback's delivery.
+func (e *Engine) rollBack(ctx context.Context, one *run) error {
+	d := one.deliveries[0]
 	d.checked = true
-	one := e.newRun(ask.GitDir, out, d)
-	err = one.deliver(ctx)
-	if err == nil && job.Hold != nil && d.verdict.Held == nil {
-		if !d.published {
-			err = d.chain.Hold(ctx, job.Hold)
-		}
-		if err == nil {
-			out.Line("%s", heldWords(ask.Target.Namespace))
+	if err := one.deliver(ctx); err != nil || d.job.Hold == nil || d.verdict.Held != nil {
+		return err
+	}
+	if !d.published {
+		if err := d.chain.Hold(ctx, d.job.Hold); err != nil {
+			return err
 		}
 	}
-	e.reportRollback(ctx, ask, d, err, time.Since(start))
-	if err != nil {
-		return nil, err
-	}
-	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
+	one.out.Line("%s", heldWords(d.target.Namespace))
+	return nil
 }
 
 func (e *Engine) newHold(who record.Pusher, reason string) *record.Hold {
@@ -92,20 +110,28 @@ func (e *Engine) newHold(who record.Pusher, reason string) *record.Hold {
 // now is the time as records have it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, d *delivery, err error, took time.Duration) {
-	done := resultsOf([]*delivery{d})
+// reportRollback reports a rollback at its end; one is nil if it did not get so far.
+func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, one *run, err error, took time.Duration) {
+	done, spent, to := results{}, cost{}, record.ID(0)
+	if one != nil {
+		done, spent, to = resultsOf(one.deliveries), *one.cost, one.deliveries[0].job.To.ID
+	}
 	result := done.name()
-	if err != nil {
+	switch {
+	case deploy.IsEtcd(err):
+		result = ResultUndeployed
+	case err != nil:
 		result = ResultRefused
 	}
 	e.report(ctx, &ending{
 		Report: Report{Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: took},
 		who:    ask.Who, done: done, err: err,
 		about: []slog.Attr{
-			slog.String("namespace", string(ask.Target.Namespace)), slog.Uint64("to", uint64(d.job.To.ID)),
-			slog.String("reason", ask.Reason), slog.Bool("hold", ask.Hold),
+			slog.String("namespace", string(ask.Target.Namespace)),
+			slog.String("asked", text.Shorten(ask.Deploy, maxLoggedValue)), slog.Uint64("to", uint64(to)),
+			slog.String("reason", text.Shorten(ask.Reason, maxLoggedValue)), slog.Bool("hold", ask.Hold),
 		},
-	}, cost{})
+	}, spent)
 }
 
 // Hold keeps a chain from going on, but by rollbacks, and gives what to say of it.

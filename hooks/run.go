@@ -224,7 +224,7 @@ func (r *run) judged(d *delivery, v *deploy.Verdict) error {
 	case before != nil || !r.announce || len(v.Back) > 0:
 	case d.job.Force && v.Forced == nil:
 		r.out.Line("%sforce was not needed: there is nothing to override", d.label)
-	case d.job.Again != 0:
+	case len(d.job.Again) == 1: // of several the others may be other chains'
 		r.out.Line("%sagain was not needed: nothing that was undone comes back", d.label)
 	}
 	return nil

@@ -36,6 +36,7 @@ func (s *site) wantStatus(lines ...string) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, defaultTarget)
 	s.commit("a.txt", "one\n")
 	s.wantStatus(
@@ -113,6 +114,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestStatusOfSeveralTargets(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.wantStatus("config has no target")
 	www := files("www", "refs/heads/main", "www")
@@ -150,6 +152,7 @@ func TestStatusOfSeveralTargets(t *testing.T) {
 }
 
 func TestLogOfATarget(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	log := func(target string, limit int) (string, error) {
 		var text bytes.Buffer
@@ -200,6 +203,7 @@ func TestLogOfATarget(t *testing.T) {
 
 // A deploy of one target leaves the others, and what pushes left behind for them, alone.
 func TestDeployOneTarget(t *testing.T) {
+	t.Parallel()
 	site := files("site", "refs/heads/site", "")
 	s := newSite(t, defaultTarget, site)
 	laptop := s.user("laptop")

@@ -31,6 +31,7 @@ func files(name, ref, path string) target.Target {
 // Many targets, on one ref and on several: each line names its namespace, all are published, and one refusal refuses
 // all.
 func TestSeveralTargets(t *testing.T) {
+	t.Parallel()
 	whole, www, other := files("whole", "refs/heads/main", ""), files("www", "refs/heads/main", "www"),
 		files("other", "refs/heads/other", "")
 	all := []target.Target{whole, www, other}
@@ -84,6 +85,7 @@ func TestSeveralTargets(t *testing.T) {
 // A ref that git rejects, since somebody else moved it after the client had looked: only what moved is published, and
 // with --atomic nothing is.
 func TestStaleRefAmongSeveral(t *testing.T) {
+	t.Parallel()
 	main, other := files("whole", "refs/heads/main", ""), files("other", "refs/heads/other", "")
 	for _, atomic := range []bool{false, true} {
 		s := newSite(t, main, other)
@@ -120,6 +122,7 @@ func TestStaleRefAmongSeveral(t *testing.T) {
 
 // A client that sees at once that its ref is stale sends nothing with --atomic, and the rest without it.
 func TestStaleForTheClient(t *testing.T) {
+	t.Parallel()
 	main, other := files("whole", "refs/heads/main", ""), files("other", "refs/heads/other", "")
 	s := newSite(t, main, other)
 	laptop := s.user("laptop")
@@ -139,6 +142,7 @@ func TestStaleForTheClient(t *testing.T) {
 
 // A commit without a target's directory is refused. What to do the program words.
 func TestPathIsNotThere(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, files("www", "refs/heads/main", "site/www"))
 	laptop := s.user("laptop")
 	for _, name := range []string{"README", "site/README"} {
@@ -159,6 +163,7 @@ func TestPathIsNotThere(t *testing.T) {
 
 // A target with a path goes on only when something below that changed; its ref moves all the same.
 func TestNothingBelowThePathChanged(t *testing.T) {
+	t.Parallel()
 	www := files("www", "refs/heads/main", "www")
 	s := newSite(t, www)
 	laptop := s.user("laptop")

@@ -114,6 +114,7 @@ func answerLostAndDown(stage string) outage {
 // named once with its remedy; and without a restart the next push, or somebody who asks for the deploy, brings ref and
 // chain together, with one deploy for each commit.
 func TestTroubleInEtcd(t *testing.T) {
+	t.Parallel()
 	var all sync.WaitGroup
 	defer all.Wait()
 	few := make(chan struct{}, 8) // at a time: they mostly wait
@@ -225,6 +226,7 @@ func (s *site) deployedOnce(ns record.Namespace, commits ...string) {
 
 // With several targets trouble is told once, and nobody waits for it several times.
 func TestTroubleWithSeveralTargets(t *testing.T) {
+	t.Parallel()
 	all := []string{"a", "b", "c"}
 	s := newSite(t, files("a", "refs/heads/main", ""), files("b", "refs/heads/main", ""),
 		files("c", "refs/heads/main", ""))
@@ -257,6 +259,7 @@ func smallSite(t *testing.T) *site {
 
 // A quota that is used up is a refusal up front, with how much is needed: not the error of whatever met it first.
 func TestQuotaUsedUp(t *testing.T) {
+	t.Parallel()
 	for _, leased := range []bool{false, true} { // with a lease the lock meets it first, else the lease
 		t.Run(fmt.Sprintf("leased %t", leased), func(t *testing.T) {
 			s := smallSite(t)

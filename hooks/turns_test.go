@@ -13,6 +13,7 @@ import (
 // TestTurnsOfOneKey: however many deploys of one key are read and stored, or wait for that, those of another key go on
 // beside them.
 func TestTurnsOfOneKey(t *testing.T) {
+	t.Parallel()
 	const many, half = 20, 4
 	s := newSite(t, defaultTarget)
 	s.git(s.bare, "fetch", "-q", s.work, s.commit("file", "first")+":refs/heads/main")

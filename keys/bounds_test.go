@@ -25,15 +25,15 @@ func usable(name string, pub ssh.PublicKey) string {
 // TestMonsters: a file that something else has filled is named, costs a lookup no memory to speak of, and keeps
 // nobody out whose line is good.
 func TestMonsters(t *testing.T) {
-	const lines = 1_000_000
+	const lines = 300_000
 	alice, bob := fixture.PublicKey(), fixture.PublicKey()
 	for _, c := range []struct {
 		name, middle, message string
 		bad, bobs             int // unusable lines, and the line that bob has
 	}{
-		{"a million lines of nonsense", strings.Repeat("x\n", lines), ":2: parse key", maxBad + 1, lines + 2},
-		{"a million comments", strings.Repeat("#\n", lines), "", 0, lines + 2},
-		{"a million empty lines", strings.Repeat("\n", lines), "", 0, lines + 2},
+		{"many lines of nonsense", strings.Repeat("x\n", lines), ":2: parse key", maxBad + 1, lines + 2},
+		{"many comments", strings.Repeat("#\n", lines), "", 0, lines + 2},
+		{"many empty lines", strings.Repeat("\n", lines), "", 0, lines + 2},
 		{"one line of 10 MB", strings.Repeat("x", 10_000_000) + "\n", ":2: line is longer than 16384 bytes", 1, 3},
 		{"one comment of 10 MB", "#" + strings.Repeat("x", 10_000_000) + "\n", "", 0, 3},
 		{"a key behind 10 MB of spaces", strings.Repeat(" ", 10_000_000) + usable("eve", fixture.PublicKey()),

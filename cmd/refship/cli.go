@@ -29,6 +29,8 @@ type cli struct {
 	Cat      catCmd      `cmd:"" help:"Write one file of a deploy to standard output."`
 	Checkout checkoutCmd `cmd:"" help:"Write a deploy's tree into a new directory."`
 	Repair   repairCmd   `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
+	Backup   backupCmd   `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
+	Restore  restoreCmd  `cmd:"" help:"Make a data directory out of a backup."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Help     helpCmd     `cmd:"" help:"Print the help of a command, or of the topic exit-codes."`
 }

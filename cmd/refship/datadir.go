@@ -72,22 +72,23 @@ func userDataDir(a *app) (string, error) {
 }
 
 func (d dataDir) repos() repos.Dir { return repos.Dir{Path: filepath.Join(d.path, "repos")} }
+func (d dataDir) keysDir() string  { return filepath.Join(d.path, "keys") }
 func (d dataDir) keys() keys.File {
-	return keys.File{Path: filepath.Join(d.path, "keys", "authorized_keys")}
+	return keys.File{Path: filepath.Join(d.keysDir(), "authorized_keys")}
 }
 func (d dataDir) hostKey() ownKey {
-	return ownKey{"host key", filepath.Join(d.path, "keys", "host_ed25519"), keys.Ed25519}
+	return ownKey{"host key", filepath.Join(d.keysDir(), "host_ed25519"), keys.Ed25519}
 }
 
 // secondHostKey is for clients that know no ed25519. The host key that people compare is the other one: where this one
 // is missing it is just made.
 func (d dataDir) secondHostKey() ownKey {
-	return ownKey{"ECDSA host key", filepath.Join(d.path, "keys", "host_ecdsa"), keys.ECDSA}
+	return ownKey{"ECDSA host key", filepath.Join(d.keysDir(), "host_ecdsa"), keys.ECDSA}
 }
 func (d dataDir) signingKey() ownKey {
-	return ownKey{"signing key", filepath.Join(d.path, "keys", "signing_ed25519"), keys.Ed25519}
+	return ownKey{"signing key", filepath.Join(d.keysDir(), "signing_ed25519"), keys.Ed25519}
 }
-func (d dataDir) allowedSigners() string { return filepath.Join(d.path, "keys", "allowed_signers") }
+func (d dataDir) allowedSigners() string { return filepath.Join(d.keysDir(), "allowed_signers") }
 func (d dataDir) etcd() string           { return filepath.Join(d.path, "etcd") }
 func (d dataDir) run() string            { return filepath.Join(d.path, "run") }
 

@@ -87,7 +87,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	key, allowed, err := c.trust(a, src)
+	key, allowed, err := c.trustFor(a, src.gitDir, src.settings, c.SigningKey, c.signersFlag)
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}
@@ -97,12 +97,16 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer d.Close()
 	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Object, permit.PusherFromEnv(a.getenv))
-	job.Force, job.Reason, job.Again, job.Dir = c.Force, c.Reason, c.Again, src.dir
+	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
+	if c.Again != 0 {
+		job.Again = []record.ID{c.Again}
+	}
 	if src.rev.Ref != "" || c.Force { // else the commit is in the target's ref
 		job.Ref = src.rev.Ref
 	}
+	_, ofServer := servedFrom(src.gitDir)
 	made, err := d.DeployManually(ctx, &hooks.Manual{
-		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Tell: tell, Progress: bar.update,
+		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Tell: tell, Progress: bar.update,
 	})
 	if err != nil || !c.JSON {
 		return err
@@ -327,36 +331,40 @@ func (c *deployCmd) directory(ctx context.Context, tell func(string), progress f
 func (c *deployCmd) dial(
 	ctx context.Context, a *app, src *source, tell func(string), log *slog.Logger,
 ) (*etcd.Client, error) {
-	if len(c.Endpoints) > 0 {
-		return c.connect(ctx, a, log)
+	client, err := c.connectFor(ctx, a, src.settings, tell, log)
+	if dir, dirErr := c.dir(a); err == nil && dirErr == nil && len(c.Endpoints)+len(src.settings.Endpoints) == 0 {
+		tell(ownEtcdWords(dir))
 	}
-	if len(src.settings.Endpoints) == 0 {
-		client, err := c.connect(ctx, a, log)
-		if dir, dirErr := c.dir(a); err == nil && dirErr == nil {
-			tell(ownEtcdWords(dir))
-		}
-		return client, err
+	return client, err
+}
+
+// connectFor is connect, but that the etcd may also be that of a repository's git config. tell is told so.
+func (f *storeFlags) connectFor(
+	ctx context.Context, a *app, settings target.Settings, tell func(string), log *slog.Logger,
+) (*etcd.Client, error) {
+	if len(f.Endpoints) > 0 || len(settings.Endpoints) == 0 {
+		return f.connect(ctx, a, log)
 	}
-	cfg, err := etcdOf(src.settings, log)
+	cfg, err := etcdOf(settings, log)
 	if err != nil {
 		return nil, err
 	}
-	tell("etcd at " + text.Endpoints(src.settings.Endpoints...) + ", from its git config")
+	tell("etcd at " + text.Endpoints(settings.Endpoints...) + ", from its git config")
 	return dialPatiently(ctx, cfg)
 }
 
-// trust gives the file of the signing key ("": none), and whose signatures count, nil if that is not known: what flags
-// say, else the repository's git config. What is deployed into the etcd of a data directory is signed as its server
-// would, and so is what its repositories hold.
-func (c *deployCmd) trust(a *app, src *source) (key string, allowed *keys.AllowedSigners, err error) {
-	signers := c.signersFlag
-	signers.AllowedSigners = cmp.Or(signers.AllowedSigners, src.settings.AllowedSigners)
-	key, another := cmp.Or(c.SigningKey, src.settings.SigningKey), len(src.settings.Endpoints) > 0
-	if dir, found := servedFrom(src.gitDir); found && key == "" {
+// trustFor is trust, but that what flags do not say the repository's git config may, and that what comes out of a
+// repository of a data directory is signed as that one's server would. gitDir is "" for no repository.
+func (f *storeFlags) trustFor(
+	a *app, gitDir string, settings target.Settings, key string, signers signersFlag,
+) (_ string, allowed *keys.AllowedSigners, err error) {
+	signers.AllowedSigners = cmp.Or(signers.AllowedSigners, settings.AllowedSigners)
+	key, another := cmp.Or(key, settings.SigningKey), len(settings.Endpoints) > 0
+	if dir, found := servedFrom(gitDir); found && key == "" {
 		allowed, err = signers.signers(a, dir)
 		return dir.signingKey().path, allowed, err
 	}
-	return c.storeFlags.trust(a, key, signers, another)
+	return f.trust(a, key, signers, another)
 }
 
 // trust gives the file of the signing key ("": none) and whose signatures count, nil if that is not known. Without

@@ -27,6 +27,17 @@ func TestCrashIsASignal(t *testing.T) {
 // with its reason, for systemd to start it again.
 func TestEmbeddedEtcdFails(t *testing.T) {
 	t.Parallel()
+	// A server that hangs is ended after brokenTime. A busy machine may be slow, but not always.
+	for range 3 {
+		if failEtcd(t) < brokenTime {
+			return
+		}
+	}
+	t.Errorf("each time the end took more than %s", brokenTime)
+}
+
+// failEtcd makes a server's etcd fail, and gives how long that took to end the server.
+func failEtcd(t *testing.T) (took time.Duration) {
 	w := newWorld(t)
 	w.serve("")
 	w.commit("first", 1)
@@ -54,9 +65,7 @@ func TestEmbeddedEtcdFails(t *testing.T) {
 		t.Errorf("the push was told: %v", err)
 	}
 	(&smallDisk{world: w}).ends("etcd unreachable: run etcd: failed to save Raft hard state and entries: ")
-	if took := time.Since(began); took > brokenTime {
-		t.Errorf("the end took %s", took)
-	}
+	took = time.Since(began)
 	said := w.server.text()
 	if strings.Count(said, "refship: error: ") != 1 ||
 		!strings.Contains(said, "file too large\nrefship: hint: look at the disk of ") {
@@ -68,4 +77,5 @@ func TestEmbeddedEtcdFails(t *testing.T) {
 	}
 	w.agree("the end")
 	w.stop()
+	return took
 }

@@ -23,7 +23,7 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   2  usage: the command line is wrong, nothing was done
   3  conflict: the chain's head is another deploy, the chain is locked or on hold, or the data directory is in use
   4  refused: no permission, a policy, a repository or target that does not exist, or a tree that cannot be deployed
-  5  verification failed: what etcd holds does not match its hashes or signatures
+  5  verification failed: what etcd or a backup holds does not match its hashes or signatures
   6  etcd is unreachable, full or broken
 `
 

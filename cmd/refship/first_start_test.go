@@ -19,7 +19,7 @@ func TestKilledInItsFirstStart(t *testing.T) {
 	w.serve("")
 	took := time.Since(began)
 	w.stop()
-	killFirstStarts(w, 15, took)
+	killFirstStarts(w, 6, took)
 }
 
 // BenchmarkFirstStart is the long form: 500 kills within the first second.

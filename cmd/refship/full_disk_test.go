@@ -328,7 +328,7 @@ func (w *smallDisk) tidy() {
 // awaitRoom waits until etcd has removed what it needs no more of its log, which it looks for every 30 s.
 func (w *smallDisk) awaitRoom() {
 	w.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		free, err := disk.Free(w.in("data"))
 		if err != nil || time.Now().After(end) {
 			w.Fatalf("%d bytes are free: %v\n%s", free, err, w.must("du", "-a", "-k", "-t", "1M", w.in("data")))
@@ -355,7 +355,7 @@ func (w *smallDisk) ends(want string) {
 	w.Helper()
 	select {
 	case <-w.server.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		w.Fatalf("the server has not ended; it said:\n%s", w.server.text())
 	}
 	said := w.server.text()

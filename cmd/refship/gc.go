@@ -12,10 +12,10 @@ import (
 	"refship/deploy"
 	"refship/deploy/gc"
 	"refship/deploy/record"
-	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -53,10 +53,11 @@ func (d *span) UnmarshalText(text []byte) error {
 }
 
 type gcCmd struct {
-	chainFlags
+	atFlags
 	keepFlags
 	DryRun  bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
 	Compact bool   `help:"Compact and defragment an etcd of your own, too, and disarm its alarm NOSPACE: all who use it notice that. The etcd of a refship server gets it anyway."`
+	JSON    bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
 	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
 }
 
@@ -67,21 +68,19 @@ func (*gcCmd) Help() string {
 		"back to. A server does the same by itself: serve --gc-every."
 }
 
-func (c *gcCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *gcCmd) Run(ctx context.Context, a *app) error {
 	if err := errors.Join(c.check(), c.etcdFlags.check()); err != nil {
 		return err
 	}
-	all, err := c.chains(a, c.Chain)
+	all, settings, err := c.chains(ctx, a, c.Chain)
 	if err != nil {
 		return err
 	}
-	client, err := c.connect(ctx, a, quietLog(a))
+	s, end, err := c.openStore(ctx, a, settings)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, client)
-	s := newStore(client, nil, quietLog(a))
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its locks end with their lease
+	defer end()
 	collect := func() error {
 		for _, ns := range all {
 			if err := c.collect(ctx, a, s, ns); err != nil {
@@ -93,28 +92,46 @@ func (c *gcCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.DryRun {
 		return collect()
 	}
-	return newRoomMaker(a, client, c.Compact).around(ctx, collect)
+	return newRoomMaker(a, s, c.Compact).around(ctx, collect)
 }
 
-// chains are those of a repository's target, of --namespace, or all of the data directory.
-func (f *chainFlags) chains(a *app, chain string) ([]record.Namespace, error) {
-	if chain != "" || f.Namespace != "" {
-		at, err := f.place(a, chain)
-		return []record.Namespace{at.Target.Namespace}, err
+// chains are the one that is named, or all of the data directory. settings are those of --repo.
+func (f *atFlags) chains(
+	ctx context.Context, a *app, chain string,
+) (all []record.Namespace, settings target.Settings, err error) {
+	if chain != "" || f.Namespace != "" || f.Repo != "" || f.Target != "" {
+		at, settings, err := f.place(ctx, a, chain)
+		return []record.Namespace{at.Target.Namespace}, settings, err
 	}
 	dir, err := f.dir(a)
 	if err != nil {
-		return nil, err
+		return nil, settings, err
 	}
 	listed, err := dir.repos().List()
 	if err != nil {
-		return nil, err
+		return nil, settings, err
 	}
-	all := target.Namespaces(repos.AllTargets(listed))
-	if len(all) == 0 {
-		return nil, usagef("no repository in %s deploys anything: give --namespace", dir.path)
+	if all = target.Namespaces(repos.AllTargets(listed)); len(all) == 0 {
+		err = usagef("no repository in %s deploys anything: give --namespace", dir.path)
 	}
-	return all, nil
+	return all, settings, err
+}
+
+// openStore opens the etcd that a place's chain is in; end closes it.
+func (f *atFlags) openStore(
+	ctx context.Context, a *app, settings target.Settings,
+) (s *deploy.Store, end func(), err error) {
+	client, err := f.connectFor(ctx, a, settings, func(line string) { a.tell(line) }, quietLog(a))
+	if err != nil {
+		return nil, nil, err
+	}
+	s = newStore(client, nil, quietLog(a))
+	return s, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		_ = s.Close(ctx) // its locks end with their lease
+		_ = client.Close()
+	}, nil
 }
 
 // collect collects one chain.
@@ -122,28 +139,61 @@ func (c *gcCmd) collect(ctx context.Context, a *app, s *deploy.Store, ns record.
 	if err := c.checkUsed(ctx, a, s.Chain(ns)); err != nil {
 		return err
 	}
-	host, err := os.Hostname()
+	who, err := holderOf(a, "", "")
 	if err != nil {
 		return err
 	}
+	who.User = "gc of " + who.User
 	bar := newProgressBar(a.stderr, a.now)
 	cfg := gc.Config{
-		Store: s, Who: record.Holder{User: "gc of " + changer(a), Host: host},
+		Store: s, Who: who,
 		KeepLast: c.KeepLast, KeepWithin: time.Duration(c.KeepWithin), DryRun: c.DryRun, Progress: bar.update,
 	}
-	if c.DryRun {
-		cfg.Gone = func(g gc.Gone) {
-			bar.clear()
+	var gone []gc.Gone
+	cfg.Gone = func(g gc.Gone) { gone = append(gone, g) }
+	r, err := gc.Run(ctx, cfg, ns)
+	bar.clear()
+	switch {
+	case err != nil && r.Keys == 0:
+		return err
+	case c.JSON:
+		return errors.Join(err, writeJSON(a.stdout, &gcJSON{
+			Namespace: ns, DryRun: c.DryRun, Kept: r.Kept, Pinned: notNil(r.Pinned), Gone: notNil(gone), Keys: r.Keys,
+			Bytes: r.Bytes,
+		}))
+	case c.DryRun:
+		for _, g := range gone {
 			fmt.Fprintln(a.stdout, goneWords(g))
 		}
 	}
-	r, err := gc.Run(ctx, cfg, ns)
-	bar.clear()
-	if r.Keys > 0 || err == nil {
-		fmt.Fprintf(a.stdout, "%s: %s\n", ns, gcWords(r, c.DryRun))
-	}
+	fmt.Fprintf(a.stdout, "%s: %s\n", ns, gcWords(r, c.DryRun))
 	return err
 }
+
+// holderOf is who holds a chain's lock for this command. Others on this machine take the lock of one that has died.
+func holderOf(a *app, repository, ref string) (record.Holder, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return record.Holder{}, fmt.Errorf("find host name: %w", err)
+	}
+	return record.Holder{
+		User: changer(a), Repository: repository, Ref: ref, Host: host, Process: intent.ThisProcess(),
+	}, nil
+}
+
+// gcJSON is what gc does with one chain, for programs.
+type gcJSON struct {
+	Namespace record.Namespace `json:"namespace"`
+	DryRun    bool             `json:"dry_run"`
+	Kept      int              `json:"kept"`
+	Pinned    []record.ID      `json:"pinned"` // of those that are kept
+	Gone      []gc.Gone        `json:"gone"`   // what was found to go, by deploy
+	Keys      int              `json:"keys"`   // that are gone, or with DryRun would be
+	Bytes     int64            `json:"bytes"`
+}
+
+// notNil is an empty list in JSON where there is nothing.
+func notNil[T any](list []T) []T { return append([]T{}, list...) }
 
 func goneWords(g gc.Gone) string {
 	what := "left by refused and broken pushes"
@@ -174,7 +224,7 @@ func gcWords(r *gc.Result, dryRun bool) string {
 }
 
 type keepCmd struct {
-	chainFlags
+	atFlags
 	Deploy string `arg:"" name:"[chain@]id" help:"The deploy: its number, head, or head~N. CHAIN is REPO or REPO:TARGET of the data directory."`
 	Remove bool   `help:"Let gc take it again."`
 }
@@ -184,7 +234,7 @@ func (*keepCmd) Help() string {
 		"kept. refship gc --dry-run says which are pinned."
 }
 
-func (c *keepCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *keepCmd) Run(ctx context.Context, a *app) error {
 	chain, id := cutChain(c.Deploy)
 	selector, err := record.ParseSelector(id)
 	if err != nil {
@@ -193,18 +243,16 @@ func (c *keepCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.etcdFlags.check(); err != nil {
 		return err
 	}
-	at, err := c.place(a, chain)
+	at, settings, err := c.place(ctx, a, chain)
 	if err != nil {
 		return err
 	}
-	client, err := c.connect(ctx, a, quietLog(a))
+	s, end, err := c.openStore(ctx, a, settings)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, client)
-	s := newStore(client, nil, quietLog(a))
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its locks end with their lease
-	d, err := c.find(ctx, a, store.Open(client, at.Target.Namespace), selector)
+	defer end()
+	d, err := c.find(ctx, a, s.Chain(at.Target.Namespace).Chain, selector)
 	if err != nil {
 		return err
 	}
@@ -225,11 +273,10 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 		}
 		return nil
 	}
-	host, err := os.Hostname()
+	who, err := holderOf(a, at.Repository, at.Target.Ref)
 	if err != nil {
 		return err
 	}
-	who := record.Holder{User: changer(a), Repository: at.Repository, Ref: at.Target.Ref, Host: host}
 	lock, err := chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
 		if waited > time.Second {
 			a.say("waiting for %s", holder)
@@ -239,7 +286,7 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
-	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: changer(a), Host: host, Since: a.now().UTC()})
+	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()})
 	switch {
 	case err != nil:
 		return err

@@ -6,6 +6,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -81,9 +82,13 @@ func TestKillAtEveryStep(t *testing.T) {
 	w.readBack()
 }
 
+var killTimes = flag.Int("kill.times", 5, "how many pushes TestKillAtRandom hits")
+
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
-	const kills, rounds, files = 15, 100, 400
+	const files = 400
+	kills := *killTimes
+	rounds := 20 * kills // a kill may come too late: the next one is earlier
 	w := newWorld(t)
 	w.serve("")
 	seed := uint64(time.Now().UnixNano())

@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	linearFor  = flag.Duration("linear.for", 10*time.Second, "how long each linearizability test pushes")
+	linearFor  = flag.Duration("linear.for", 4*time.Second, "how long each linearizability test pushes")
 	linearSeed = flag.Uint64("linear.seed", 0, "seed of the linearizability tests; 0: a new one")
 )
 

@@ -26,6 +26,8 @@ type slowLink struct {
 
 	ctx   context.Context // ends with everything on the line
 	close context.CancelFunc
+	slow  context.Context // ends with the slowness
+	hurry context.CancelFunc
 	all   sync.WaitGroup
 }
 
@@ -40,6 +42,7 @@ func (w *loadWorld) slowLink(rate, limit int) *slowLink {
 	}
 	l := &slowLink{Listener: listener, server: w.address(), rate: rate, limit: limit}
 	l.ctx, l.close = context.WithCancel(w.Context())
+	l.slow, l.hurry = context.WithCancel(l.ctx)
 	context.AfterFunc(l.ctx, func() { _ = listener.Close() })
 	l.all.Go(func() {
 		for {
@@ -90,7 +93,7 @@ func (l *slowLink) copy(dst io.Writer, src io.Reader, limit int) {
 	for sum := 0; ; {
 		n, err := src.Read(buffer)
 		if n > 0 {
-			hold(l.ctx, time.Duration(n)*time.Second/time.Duration(l.rate))
+			hold(l.slow, time.Duration(n)*time.Second/time.Duration(l.rate))
 			if _, err := dst.Write(buffer[:n]); err != nil {
 				return
 			}
@@ -105,11 +108,11 @@ func (l *slowLink) copy(dst io.Writer, src io.Reader, limit int) {
 	}
 }
 
-// TestLoadSlowClients: some push and some clone over lines so slow that they take seconds, one stops reading for good
-// in the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
+// TestLoadSlowClients: some push and some clone over lines that are slow until the others have pushed, one stops reading
+// for good in the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
 func TestLoadSlowClients(t *testing.T) {
 	t.Parallel()
-	const slow, size, rate = 8, 256 << 10, 64 << 10
+	const slow, size, rate = 4, 256 << 10, 8 << 10
 	w := newLoadWorld(t)
 	if err := os.WriteFile(w.in("work/noise"), noise(size), 0o644); err != nil { // it does not get smaller in a pack
 		t.Fatal(err)
@@ -155,6 +158,7 @@ func TestLoadSlowClients(t *testing.T) {
 	mu.Lock()
 	done := len(slowTimes)
 	mu.Unlock()
+	line.hurry()
 	if err := clients.Wait(); err != nil {
 		t.Error(err)
 	}

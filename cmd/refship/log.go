@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -12,7 +13,16 @@ import (
 type logCmd struct {
 	chainFlags
 	Limit count `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
-	JSON  bool  `help:"Print one line of JSON per deploy."`
+	JSON  bool  `help:"Print one line of JSON per deploy, and per hold and resume: kind, user, host, reason, time."`
+}
+
+// eventJSON is a hold or resume for programs. Only it has a kind: that of a deploy is in its record.
+type eventJSON struct {
+	Kind   record.EventKind `json:"kind"` // "hold" or "resume"
+	User   string           `json:"user"`
+	Host   string           `json:"host"`
+	Reason string           `json:"reason"`
+	Time   time.Time        `json:"time"` // RFC 3339
 }
 
 func (c *logCmd) Run(ctx context.Context, a *app) error {
@@ -26,12 +36,7 @@ func (c *logCmd) Run(ctx context.Context, a *app) error {
 			rows = io.Discard
 		}
 		table, signatures, newest := record.NewTable(rows, a.now(), allowed), new(unjudged), (*record.Record)(nil)
-		events, err := chain.Events(ctx)
-		if err != nil {
-			return err
-		}
-		table.Among(events)
-		err = chain.Log(ctx, int(c.Limit), func(d *record.Deploy) error {
+		err = chain.Story(ctx, int(c.Limit), func(d *record.Deploy) error {
 			signatures.add(d)
 			if newest == nil {
 				newest = d.Record
@@ -42,6 +47,11 @@ func (c *logCmd) Run(ctx context.Context, a *app) error {
 				}
 			}
 			return table.Add(d)
+		}, func(e *record.Event) error {
+			if c.JSON {
+				return writeJSON(out, eventJSON{e.Kind, e.User, e.Host, e.Reason, e.Time})
+			}
+			return table.AddEvent(e)
 		})
 		if err != nil {
 			_, err = table.End(err)

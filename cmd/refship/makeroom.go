@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -15,19 +16,17 @@ import (
 // roomMaker makes room in etcd for gc, and gives what gc has freed back to etcd's quota.
 type roomMaker struct {
 	*app
-	client *etcd.Client
-	own    bool // it is a refship server's etcd, which nobody else uses
-	may    bool // compact and defragment: an etcd elsewhere belongs to others, too
+	store *deploy.Store
+	may   bool // compact and defragment: an etcd elsewhere belongs to others, too
 }
 
-func newRoomMaker(a *app, client *etcd.Client, compact bool) *roomMaker {
-	own := ownEtcdDir(client) != ""
-	return &roomMaker{app: a, client: client, own: own, may: own || compact}
+func newRoomMaker(a *app, store *deploy.Store, compact bool) *roomMaker {
+	return &roomMaker{app: a, store: store, may: store.IsOwn() || compact}
 }
 
 // around runs gc. A full etcd takes none of gc's writes, so room is made first then. It is made anyway after gc.
 func (m *roomMaker) around(ctx context.Context, gc func() error) error {
-	space, err := etcd.ReadSpace(ctx, m.client)
+	space, err := m.store.Space(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func (m *roomMaker) after(ctx context.Context) error {
 
 func (m *roomMaker) make(ctx context.Context) error {
 	m.say("compacting and defragmenting etcd, which answers nothing meanwhile")
-	made, err := etcd.MakeRoom(ctx, m.client)
+	made, err := m.store.MakeRoom(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,9 +94,9 @@ func notAllowed(cause error) error {
 
 // stillFull is the error of an etcd that was compacted and defragmented, and has no room for gc.
 func (m *roomMaker) stillFull(err error) error {
-	remedy := "etcd's operator raises --quota-backend-bytes a little, starts etcd again, and disarms its alarm, which it " +
-		"keeps: etcdctl alarm disarm; then gc again"
-	if m.own {
+	remedy := "etcd's operator raises --quota-backend-bytes a little, starts etcd again, and disarms its alarm, which " +
+		"it keeps: etcdctl alarm disarm; then gc again"
+	if m.store.IsOwn() {
 		remedy = "start the server again, and then gc: until the next start its etcd may hold " +
 			text.Size(embedded.MoreRoom) + " more, for gc alone"
 	}

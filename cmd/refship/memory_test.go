@@ -44,8 +44,8 @@ func pushLarge(w *loadWorld, size int) (own, mapped int64) {
 		if err := os.WriteFile(w.in("work/large"), file, 0o644); err != nil {
 			w.Fatal(err)
 		}
-		w.must("git", "-C", w.in("work"), "add", ".")
-		w.must("git", "-C", w.in("work"), "-c", "core.compression=0", "commit", "-q", "-m", fmt.Sprint(i))
+		w.must("git", "-C", w.in("work"), "-c", "core.compression=0", "add", ".")
+		w.must("git", "-C", w.in("work"), "commit", "-q", "-m", fmt.Sprint(i))
 		if got := w.pushTo(w.Context(), 0, w.in("work"), w.url, "HEAD:refs/heads/main"); got.err != nil {
 			w.Fatalf("push %d: %v\n%s", i, got.err, got.told)
 		}

@@ -91,9 +91,15 @@ func progressLine(p text.Progress, width int) string {
 		}
 		line += fmt.Sprintf(" %d%%,", done*100/total)
 	}
-	files := fmt.Sprint(p.Files)
-	if p.FilesTotal > 0 {
-		files += fmt.Sprintf(" of %d", p.FilesTotal)
+	var counts []string
+	switch {
+	case p.FilesTotal > 0:
+		counts = append(counts, fmt.Sprintf("%d of %d files", p.Files, p.FilesTotal))
+	case p.Files > 0:
+		counts = append(counts, fmt.Sprintf("%d files", p.Files))
 	}
-	return fmt.Sprintf("%s %s files, %s", line, files, text.Size(p.Bytes))
+	if p.Bytes > 0 || p.BytesTotal > 0 || p.Files > 0 {
+		counts = append(counts, text.Size(p.Bytes))
+	}
+	return strings.TrimSuffix(line+" "+strings.Join(counts, ", "), " ")
 }

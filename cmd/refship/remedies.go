@@ -166,9 +166,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 func chainRemedy(server bool, reason fault.Reason, about []string) string {
 	switch reason {
 	case deploy.ReasonContentGone:
-		return "take another deploy; or publish it anew from a repository that has it: refship deploy --repo DIR --rev " +
-			about[1] +
-			" --force --reason TEXT"
+		return goneRemedy(server, about)
 	case deploy.ReasonHeadMoved:
 		return "look at it, then ask again"
 	case deploy.ReasonHeld:
@@ -188,9 +186,39 @@ func chainRemedy(server bool, reason fault.Reason, about []string) string {
 	return ""
 }
 
-// undoneRemedy is what to do about a deploy that brings back what was undone: kind, and the head's id.
+// goneRemedy is what to do about a rollback to what is not whole in etcd; about is that of deploy.ReasonContentGone. A
+// user of the server is not told where its data directory is.
+func goneRemedy(server bool, about []string) string {
+	hash, ns, repository, target, dir := record.Hash(about[1]), about[2], about[3], about[4], about[5]
+	to := " --namespace " + ns
+	if target != "" {
+		to = " --target " + target
+	}
+	to += " --force --reason TEXT"
+	rev := " --rev " + string(hash)
+	switch {
+	case hash.IsTree():
+		return "take another deploy; or deploy that directory anew: refship deploy --dir DIR" + to
+	case dir == "":
+		return "take another deploy; or deploy that commit anew, from a clone that has it: refship deploy --repo DIR" + rev + to
+	case server:
+		return "take another deploy; or the server's operator deploys that commit anew, in the data directory: " +
+			"refship deploy --data-dir . --repo " + text.Quote("repos/"+repository+".git") + rev + to
+	}
+	if of, found := servedFrom(dir); found {
+		to += of.flag()
+	}
+	return "take another deploy; or deploy that commit anew: refship deploy --repo " + text.Quote(dir) + rev + to
+}
+
+// undoneRemedy is what to do about a deploy that brings back what was undone: kind, the head's id, and the id of the
+// deploy that a rollback goes to.
 func undoneRemedy(server bool, about []string) string {
 	switch {
+	case about[0] == string(record.KindRollback) && server:
+		return "look at it; if it shall come back, name it by its number: ssh HOST rollback REPO " + about[2] + " REASON"
+	case about[0] == string(record.KindRollback):
+		return "look at it; if it shall come back, name it by its number: refship rollback " + about[2] + " --reason TEXT"
 	case about[0] == string(record.KindPush):
 		return "look at it; if it shall come back: git push -o deploy.again=" + about[1]
 	case server:
@@ -205,7 +233,8 @@ func heldRemedy(server bool, about []string) string {
 	if server {
 		return askWords(about[1]) + "ssh HOST resume REPO lets it go on, and rollbacks go through"
 	}
-	return askWords(about[1]) + "refship resume --namespace " + about[0] + " lets it go on, and rollbacks go through"
+	return askWords(about[1]) + "refship resume --repo DIR, or --namespace " + about[0] +
+		", lets it go on, and rollbacks go through"
 }
 
 // askWords begin a remedy that a user can tell more about, "" for an unknown one.

@@ -107,6 +107,22 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 			"commit that directory and push again, or push to a ref that is not deployed; " +
 				"the server's operator gives the target another path with: refship repo target set config web --path PATH"},
 		{elsewhere, deploy.ReasonPathMissing, []string{"config", ""}, "commit that directory, or name another with --path"},
+		{server, deploy.ReasonUndone, []string{"rollback", "4", "2"},
+			"look at it; if it shall come back, name it by its number: ssh HOST rollback REPO 2 REASON"},
+		{elsewhere, deploy.ReasonUndone, []string{"rollback", "4", "2"},
+			"look at it; if it shall come back, name it by its number: refship rollback 2 --reason TEXT"},
+		{server, deploy.ReasonContentGone, []string{"2", "1f00", "/refship/a/b", "a/b", "default", "/data/repos/a/b.git"},
+			"take another deploy; or the server's operator deploys that commit anew, in the data directory: " +
+				"refship deploy --data-dir . --repo repos/a/b.git --rev 1f00 --target default --force --reason TEXT"},
+		{elsewhere, deploy.ReasonContentGone, []string{"2", "1f00", "/refship/b", "b", "default", "/a b/.git"},
+			"take another deploy; or deploy that commit anew: " +
+				"refship deploy --repo '/a b/.git' --rev 1f00 --target default --force --reason TEXT"},
+		{server, deploy.ReasonContentGone, []string{"2", "1f00", "/refship/b", "", "", ""},
+			"take another deploy; or deploy that commit anew, from a clone that has it: " +
+				"refship deploy --repo DIR --rev 1f00 --namespace /refship/b --force --reason TEXT"},
+		{server, deploy.ReasonContentGone, []string{"2", "tree:1f00", "/refship/b", "", "", ""},
+			"take another deploy; or deploy that directory anew: " +
+				"refship deploy --dir DIR --namespace /refship/b --force --reason TEXT"},
 	} {
 		err := fmt.Errorf("deploy: %w", &fault.Error{Kind: fault.Refused, Reason: c.reason, About: c.about})
 		if got := c.words(err); got != c.want {
@@ -126,7 +142,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 		}
 		for name, reason := range reasonsIn(t, path) {
 			found++
-			err := &fault.Error{Reason: reason, About: []string{"one", "two", "three"}}
+			err := &fault.Error{Reason: reason, About: []string{"one", "two", "three", "four", "five", "six"}}
 			for _, words := range []string{remedyOf(err), serverRemedyOf(err)} {
 				if words == "" || strings.Contains(words, "$") {
 					t.Errorf("%s: %s: remedy %q", path, name, words)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -28,10 +27,15 @@ type repoCmd struct {
 }
 
 type repoCreateCmd struct {
-	dataFlag
+	storeFlags
 	targetFlags
 	Name     string `arg:"" help:"The repository's name, such as config or team/config."`
 	NoTarget bool   `help:"Deploy nothing: only store what is pushed."`
+}
+
+func (*repoCreateCmd) Help() string {
+	return "The repository is made in the data directory. A target whose namespace has a chain already is warned of: " +
+		"the etcd of the server on the data directory is asked, or that of --endpoints."
 }
 
 // defaultTarget is the name of the target that `repo create` makes.
@@ -41,6 +45,9 @@ const defaultTarget = "default"
 func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := repos.CheckName(c.Name); err != nil {
 		return asUsage("", err)
+	}
+	if err := c.etcdFlags.check(); err != nil {
+		return err
 	}
 	ref := "refs/heads/main"
 	if c.Ref != nil {
@@ -68,7 +75,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	for _, target := range repo.Targets {
 		a.say("target %s: %s", target.Name, describeTarget(target))
 		warnOfNamespace(a, target)
-		warnOfChain(ctx, a, dir, target)
+		c.warnOfChain(ctx, a, dir, target)
 	}
 	if len(repo.Targets) == 0 {
 		a.say("no target: pushes are stored and not deployed")
@@ -79,25 +86,38 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	return sayKeys(a, dir, repo.Name)
 }
 
-// warnOfChain warns of a chain that was there before its repository, if a server with an embedded etcd runs and tells.
-func warnOfChain(ctx context.Context, a *app, dir dataDir, t target.Target) {
+// warnOfChain warns of a chain that was there before its target, if etcd tells: that of --endpoints, or else of a server
+// that runs on the data directory.
+func (f *storeFlags) warnOfChain(ctx context.Context, a *app, dir dataDir, t target.Target) {
 	const patience = 3 * time.Second
-	if !dir.servesEtcd() {
+	if len(f.Endpoints) == 0 && !dir.servesEtcd() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{etcd.Socket(dir.etcd())}, Log: quietLog(a)})
+	head, err := f.headOf(ctx, a, t.Namespace)
+	switch {
+	case err != nil && len(f.Endpoints) > 0:
+		a.sayLines("warning", fmt.Sprintf("whether %s has a chain already is not known: %v", t.Namespace, err))
+	case err != nil || head == nil: // it is not known, as without a server; or there is none
+	default:
+		a.sayLines("warning", fmt.Sprintf("%s has a chain already, and is at deploy %d, %s: a push must contain that, "+
+			"or be forced over it", t.Namespace, head.ID, head.ShortHash()))
+	}
+}
+
+// headOf reads the head of a namespace.
+func (f *storeFlags) headOf(ctx context.Context, a *app, ns record.Namespace) (head *record.Deploy, err error) {
+	client, err := f.connect(ctx, a, quietLog(a))
 	if err != nil {
-		return // it is not known, as without a server
+		return nil, err
 	}
-	defer client.Close()
-	state, err := store.Open(client, t.Namespace).State(ctx)
-	if err != nil || state.Head == nil {
-		return
+	defer closeInto(&err, client)
+	state, err := store.Open(client, ns).State(ctx)
+	if err != nil {
+		return nil, err
 	}
-	a.sayLines("warning", fmt.Sprintf("%s has a chain already, and is at deploy %d, %s: a push must contain that, "+
-		"or be forced over it", t.Namespace, state.Head.ID, state.Head.Hash.Short()))
+	return state.Head, nil
 }
 
 // sayKeys says how to let a key push, if none may.

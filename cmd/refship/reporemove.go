@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
+	"refship/hooks/intent"
 	"refship/hooks/target"
 )
 
@@ -120,33 +120,54 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 	if !slices.Equal(now, repo.Targets) {
 		return fault.New(fault.Conflict, "the targets of "+repo.Name+" have changed meanwhile", "look at them, and try again")
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find host name: %w", err)
-	}
 	store := newStore(client, nil, quietLog(a))
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 		defer cancel()
 		_ = store.Close(ctx) // the locks end with their lease
 	}()
-	for _, t := range repo.Targets {
-		who := record.Holder{User: changer(a), Repository: repo.Name, Ref: t.Ref, Host: host}
-		if err := deleteChain(ctx, store.Chain(t.Namespace), who); err != nil {
-			return err
-		}
+	var chains []*deploy.Chain
+	for _, ns := range target.Namespaces(repo.Targets) { // sorted, as pushes take their locks
+		chains = append(chains, store.Chain(ns))
 	}
-	return nil
-}
-
-func deleteChain(ctx context.Context, chain *deploy.Chain, who record.Holder) error {
-	lock, err := chain.Lock(ctx, who, chainWait, func(record.Holder, time.Duration) {})
+	who, err := holderOf(a, repo.Name, "")
 	if err != nil {
 		return err
 	}
-	if err := chain.Delete(ctx, lock); err != nil {
-		_ = lock.Unlock(ctx) // the error is the other one
-		return err
+	return deleteAll(ctx, chains, who)
+}
+
+// deleteAll deletes chains, each in a txn of its own. Nothing is deleted before all of their locks are held and none of
+// them is found on hold. What fails after that leaves chains whole or gone, and the next try deletes the others.
+func deleteAll(ctx context.Context, chains []*deploy.Chain, who record.Holder) (err error) {
+	var locks []*deploy.Lock
+	defer func() {
+		for _, lock := range locks {
+			_ = lock.Unlock(ctx) // a txn has taken it, or the error is the other one
+		}
+	}()
+	for _, chain := range chains {
+		lock, err := chain.Lock(ctx, who, chainWait, func(h record.Holder, _ time.Duration) {
+			if intent.ProcessLife(h.Process) == intent.Ended { // such as an earlier try
+				_, _ = chain.BreakDeadLock(ctx, func(is record.Holder) bool { return is.Process == h.Process })
+			}
+		})
+		if err != nil {
+			return err
+		}
+		locks = append(locks, lock)
+		state, err := chain.State(ctx)
+		if err != nil {
+			return err
+		}
+		if state.Hold != nil {
+			return deploy.HeldError(chain.Namespace(), state.Hold)
+		}
+	}
+	for i, chain := range chains {
+		if err := chain.Delete(ctx, locks[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

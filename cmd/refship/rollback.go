@@ -11,14 +11,22 @@ import (
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/permit"
 	"refship/hooks/target"
 )
 
-// changeFlags are on every command that changes a chain without deploying anything new.
-type changeFlags struct {
+// atFlags name the chain that a command changes.
+type atFlags struct {
 	chainFlags
-	SigningKey string `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: the key of the server whose data directory is used."`
+	Repo   string `placeholder:"DIR" help:"In place of a CHAIN, take chain, etcd and keys from the git config of the repository that DIR is in, as its hooks do."`
+	Target string `placeholder:"NAME" help:"With --repo, this target. May be left out if there is only one."`
+}
+
+// changeFlags are on every command that deploys an earlier deploy again, or none.
+type changeFlags struct {
+	atFlags
+	SigningKey string `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: refship.signing-key of the repository's git config, or the key of the server whose data directory is used."`
 }
 
 type rollbackCmd struct {
@@ -103,16 +111,16 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 	if err := f.etcdFlags.check(); err != nil {
 		return err
 	}
-	at, err := f.place(a, chain)
+	at, settings, err := f.place(ctx, a, chain)
 	if err != nil {
 		return err
 	}
-	key, allowed, err := f.trust(a, f.SigningKey, f.signersFlag, false)
+	key, allowed, err := f.trustFor(a, at.GitDir, settings, f.SigningKey, f.signersFlag)
 	if err != nil {
 		return err
 	}
 	log := quietLog(a)
-	client, err := f.connect(ctx, a, log)
+	client, err := f.connectFor(ctx, a, settings, func(line string) { a.tell(line) }, log)
 	if err != nil {
 		return err
 	}
@@ -138,33 +146,70 @@ func (f *chainFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain)
 	return f.checkKnown(a, chain.Namespace())
 }
 
-// place finds the chain that REPO or REPO:TARGET names, or else --namespace, or else the only one.
-func (f *chainFlags) place(a *app, chain string) (hooks.Place, error) {
-	if env, _ := a.getenv("REFSHIP_NAMESPACE"); chain != "" && f.Namespace != "" && f.Namespace != env {
-		return hooks.Place{}, usagef("a chain and --namespace can't be given together")
+// place finds the chain that REPO or REPO:TARGET names, or --repo, or else --namespace, or else the only one. settings
+// are those of --repo.
+func (f *atFlags) place(ctx context.Context, a *app, chain string) (at hooks.Place, settings target.Settings,
+	err error) {
+	namespace := f.Namespace
+	if env, _ := a.getenv("REFSHIP_NAMESPACE"); namespace == env {
+		namespace = ""
+	}
+	switch {
+	case chain != "" && f.Repo != "":
+		return at, settings, usagef("a chain and --repo can't be given together")
+	case chain != "" && namespace != "":
+		return at, settings, usagef("a chain and --namespace can't be given together")
+	case f.Repo != "" && namespace != "":
+		return at, settings, usagef("--repo and --namespace can't be given together")
+	case f.Target != "" && f.Repo == "":
+		return at, settings, usagef("--target belongs to --repo, which is missing")
+	case f.Repo != "":
+		return f.placeOfRepo(ctx)
 	}
 	dir, err := f.dir(a)
 	if err != nil {
-		return hooks.Place{}, err
+		return at, settings, err
 	}
 	if chain != "" {
 		repository, name, _ := strings.Cut(chain, ":")
 		repo, err := dir.repos().Find(repository)
 		if err != nil {
-			return hooks.Place{}, err
+			return at, settings, err
 		}
-		return hooks.FindPlace(repo.Name, repo.Dir, name)
+		at, err = hooks.FindPlace(repo.Name, repo.Dir, name)
+		return at, settings, err
 	}
 	ns, err := f.namespace(a)
 	if err != nil {
-		return hooks.Place{}, err
+		return at, settings, err
 	}
 	only := hooks.Place{Target: target.Target{Namespace: ns}}
 	listed, err := dir.repos().List()
 	if err != nil {
-		return only, nil //nolint:nilerr // the data directory need not be there
+		return only, settings, nil //nolint:nilerr // the data directory need not be there
 	}
-	return cmp.Or(findPlace(listed, ns), only), nil
+	return cmp.Or(findPlace(listed, ns), only), settings, nil
+}
+
+// placeOfRepo is the place that --repo and --target name.
+func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings target.Settings, err error) {
+	repo, err := install.Find(ctx, f.Repo)
+	if err != nil {
+		return at, settings, err
+	}
+	config, err := target.Read(repo.GitDir)
+	if err != nil {
+		return at, settings, err
+	}
+	switch n := len(config.Targets); {
+	case n == 0:
+		return at, settings, fault.New(fault.Usage, "the repository's git config has no target", "name the chain: --namespace NS")
+	case n > 1 && f.Target == "":
+		return at, settings, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
+			"its targets: "+target.Names(config.Targets))
+	}
+	at, err = hooks.FindPlace(cmp.Or(config.Settings.Repository, repo.Name()), repo.GitDir, f.Target)
+	return at, config.Settings, err
 }
 
 // findPlace finds the target that deploys into a namespace; zero if there is none.

@@ -8,6 +8,7 @@ package main
 //	etcd restart NAME [FLAG...]         kill it, if it runs, and start it again, with more flags
 //	etcd leader                         $LEADER is the name of the member that leads
 //	etcd learner                        add one member more as a learner; its URL comes first in $ETCDS, and is $LEARNER
+//	etcd restore SNAPSHOT               put what a snapshot holds in the place of what all members have
 //	etcd promote|remove NAME            make a voter of a learner, or take a member out of the cluster
 //	certificates DIR                    make DIR with a CA, ca.crt, and the certificates server.crt and client.crt with
 //	                                    server.key and client.key
@@ -45,7 +46,7 @@ func TestScriptsHaveTheirTools(t *testing.T) {
 type membersKey struct{}
 
 func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "usage: etcd run N [FLAG...] | leader | learner | restart NAME [FLAG...] | " +
+	const usage = "usage: etcd run N [FLAG...] | leader | learner | restore SNAPSHOT | restart NAME [FLAG...] | " +
 		"kill|pause|resume|promote|remove NAME"
 	if neg || len(args) == 0 {
 		ts.Fatalf(usage)
@@ -79,6 +80,8 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return err
 		})
+	case args[0] == "restore" && len(args) == 2:
+		ts.Check(fixture.RestoreCluster(*members, ts.MkAbs(args[1])))
 	case len(args) == 2 || len(args) > 2 && args[0] == "restart":
 		for _, p := range *members {
 			if p.Name == args[1] {

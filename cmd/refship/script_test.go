@@ -33,10 +33,12 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -52,12 +54,18 @@ import (
 	"refship/deploy/fixture"
 )
 
-// patience bounds every wait for something that takes milliseconds.
-const patience = 30 * time.Second
+// patience bounds every wait for something that takes milliseconds on a machine that does nothing else.
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(onDiskEnv) != "" {
 		os.Exit(m.Run()) // the programs are built, and in PATH
+	}
+	_ = flag.Set("test.parallel", "4") // most tests wait; the command line comes later
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) { // under nohup(1), or behind a shell's &: what the tests run would ignore it, too
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
 	}
 	bin, err := buildPrograms()
 	if err != nil {
@@ -107,7 +115,8 @@ func buildPrograms() (dir string, err error) {
 }
 
 func build(dir string, flags ...string) error {
-	args := append([]string{"build", "-tags", "failpoint", "-o", dir + string(filepath.Separator)}, flags...)
+	// -w leaves out what only a debugger reads, which halves the time of linking.
+	args := append([]string{"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator)}, flags...)
 	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)

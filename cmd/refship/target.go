@@ -25,19 +25,25 @@ const targetReads = "Only the repository's git config in the data directory is r
 	"A running server sees the change at the next push."
 
 type repoTargetAddCmd struct {
-	dataFlag
+	storeFlags
 	targetFlags
 	Repo string `arg:"" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
 
 func (*repoTargetAddCmd) Help() string {
-	return "A push that updates refs of several targets deploys all of them or none. " + targetReads
+	return "A push that updates refs of several targets deploys all of them or none. " +
+		"The repository's git config in the data directory is written, and a running server sees that at the next push. " +
+		"A namespace that has a chain already is warned of: the etcd of the server on the data directory is asked, or that " +
+		"of --endpoints."
 }
 
 func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	if err := repos.CheckName(c.Repo); err != nil {
 		return asUsage("", err)
+	}
+	if err := c.etcdFlags.check(); err != nil {
+		return err
 	}
 	t, err := c.make(c.Repo, c.Name)
 	if err != nil {
@@ -60,6 +66,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	}
 	dir.note(ctx, a, "repo target add: target %s of %s: %s", t.Name, repo.Name, describeTarget(t))
 	sayTarget(ctx, a, repo, t)
+	c.warnOfChain(ctx, a, dir, t)
 	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p %s git@HOST deploy %s:%s",
 		text.Printable(git.ShortRef(t.Ref)), dir.port(), repo.Name, t.Name)
 	return nil

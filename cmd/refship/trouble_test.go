@@ -104,7 +104,7 @@ func slowCases() []troubleCase {
 			name: "slow, " + step, step: step, want: deployed,
 			act: func(w *trouble) {
 				w.pauseEtcd()
-				w.later(4*time.Second, w.resumeEtcd)
+				w.later(2*time.Second, w.resumeEtcd) // a request has 5 s
 			},
 		}, troubleCase{
 			name: "restarted, " + step, step: step, want: deployed,

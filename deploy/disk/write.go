@@ -11,7 +11,7 @@ import (
 // temporarySuffix ends the names of temporary files.
 const temporarySuffix = ".refship-tmp"
 
-// IsTemporary tells by its name a temporary file of [WriteFile] or [WriteTemporary].
+// IsTemporary tells by its name a temporary file of [WriteFile], [WriteTemporary] or [CreateTemporary].
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, temporarySuffix)
 }
@@ -32,7 +32,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 // WriteTemporary is the first half of [WriteFile]: it writes a new file beside path, on disk when it returns, and gives
 // its name. The caller renames or removes it.
 func WriteTemporary(path string, data []byte, mode fs.FileMode) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+temporarySuffix)
+	f, err := CreateTemporary(path)
 	if err != nil {
 		return "", err
 	}
@@ -48,6 +48,12 @@ func WriteTemporary(path string, data []byte, mode fs.FileMode) (name string, er
 		return "", err
 	}
 	return f.Name(), nil
+}
+
+// CreateTemporary makes a new, empty file beside path, with mode 0600, for what is too large to be in memory. The caller
+// writes, syncs and closes it, and renames it to path or removes it.
+func CreateTemporary(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+temporarySuffix)
 }
 
 // RemoveTemporary removes the temporary files that crashes left beside path. The caller makes sure that no other

@@ -57,7 +57,7 @@ func TestExpiredToken(t *testing.T) {
 	}
 	watch := func(key string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		events := client.Watch(ctx, key)
 		if _, err := kv.Put(ctx, key, "value"); err != nil {
@@ -110,7 +110,7 @@ func awaitExpiry(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), rpctypes.TokenFieldNameGRPC,
-		resp.Token), 20*time.Second)
+		resp.Token), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -142,7 +142,7 @@ func TestForgottenToken(t *testing.T) {
 		if err := errors.Join(w.Put("/ours/key", nil), w.Barrier()); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 25*time.Second {
 			t.Errorf("took %s", took)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fixture"
 )
 
 // childEnv names what the test binary does when a test runs it as a child.
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	case "dial":
 		childDial()
 	default:
-		goleak.VerifyTestMain(m) // etcd 3.7 leaves no goroutine behind: no exceptions
+		fixture.Main(m) // etcd 3.7 leaves no goroutine behind: no exceptions
 	}
 }
 

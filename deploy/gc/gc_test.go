@@ -29,6 +29,7 @@ func (f *setup) five() {
 }
 
 func TestKeepsTheNewest(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	f.five()
 	before := f.content()
@@ -77,6 +78,7 @@ func TestKeepsTheNewest(t *testing.T) {
 }
 
 func TestKeepsWhatIsNew(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	f.five()
 	result, gone := f.collect(1, func(cfg *gc.Config) { cfg.KeepWithin = time.Hour })
@@ -91,6 +93,7 @@ func TestKeepsWhatIsNew(t *testing.T) {
 }
 
 func TestPins(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	f.five()
 	f.pin(2, false)
@@ -155,6 +158,7 @@ func (f *setup) pin(id record.ID, want bool) {
 
 // Leftovers of pushes go after a day, with all that they name, and not before.
 func TestLeftovers(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	f.deploy(files{"a": "one"})
 	old := f.leave("old", "shared")
@@ -221,6 +225,7 @@ func (f *setup) leave(own, shared string) (keys []string) {
 
 // A kept deploy of which something is not known ends it before anything is deleted.
 func TestUnsure(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(f *setup, d *record.Deploy){
 		"record": func(f *setup, d *record.Deploy) { f.put(f.chain().DeployKey(d.ID, record.KeyRecord), "{") },
 		"node":   func(f *setup, d *record.Deploy) { f.put(f.chain().TreeKey(d.Record.Tree), "x") },
@@ -252,6 +257,7 @@ func TestUnsure(t *testing.T) {
 
 // A thousand keys go in several txns, and the chain can be locked between.
 func TestManyKeys(t *testing.T) {
+	t.Parallel()
 	f := newSetup(t)
 	all := files{}
 	for i := range 1000 {

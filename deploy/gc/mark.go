@@ -134,12 +134,13 @@ func (c *collector) mark(ctx context.Context, d *record.Deploy) error {
 	if d.Damage != nil {
 		return unsure(d, d.Damage)
 	}
-	err := c.markAll(ctx, d, c.mayLack(d))
+	err := c.markAll(ctx, d, d.ID <= c.expired && !c.pins[d.ID] && d.ID < c.head)
 	if errors.Is(err, record.ErrMissing) {
-		if err := c.readPins(ctx); err != nil {
-			return err
+		expired, whyNot := c.chain.IsExpired(ctx, d.ID) // by now
+		if whyNot != nil {
+			return whyNot
 		}
-		if c.mayLack(d) {
+		if expired {
 			err = c.markAll(ctx, d, true)
 		}
 	}
@@ -149,9 +150,6 @@ func (c *collector) mark(ctx context.Context, d *record.Deploy) error {
 	c.marked[d.ID] = true
 	return nil
 }
-
-// mayLack tells whether an earlier run may have taken content of a deploy.
-func (c *collector) mayLack(d *record.Deploy) bool { return d.ID <= c.expired && !c.pins[d.ID] && d.ID < c.head }
 
 func (c *collector) markAll(ctx context.Context, d *record.Deploy, mayLack bool) error {
 	if d.Record != nil {

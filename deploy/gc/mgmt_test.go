@@ -116,6 +116,7 @@ func (f *mgmtSetup) wantRuns(ids ...record.ID) {
 }
 
 func TestMgmtKeeps(t *testing.T) {
+	t.Parallel()
 	f := newMgmtSetup(t)
 	f.lang("one")
 	f.lang("two")
@@ -170,6 +171,7 @@ func (f *mgmtSetup) lang2(id record.ID) {
 
 // A rollback has the payload of the deploy that it went back to, and so its superblock.
 func TestMgmtRollback(t *testing.T) {
+	t.Parallel()
 	f := newMgmtSetup(t)
 	f.lang("one")
 	f.lang("two")
@@ -185,7 +187,11 @@ func TestMgmtRollback(t *testing.T) {
 // rollback goes back to a deploy.
 func (f *setup) rollback(id record.ID) *record.Deploy {
 	f.Helper()
-	job, err := f.chain().NewRollback(f.Context(), func(record.ID) (record.ID, error) { return id, nil })
+	selector, err := record.ParseSelector(id.String())
+	if err != nil {
+		f.Fatal(err)
+	}
+	job, err := f.chain().NewRollback(f.Context(), selector)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -199,6 +205,7 @@ func (f *setup) rollback(id record.ID) *record.Deploy {
 
 // What is below fs/ and is no deploy's stays, with what it lists; what cannot be read ends the run.
 func TestMgmtOthers(t *testing.T) {
+	t.Parallel()
 	f := newMgmtSetup(t)
 	f.lang("one")
 	path := f.block(1, "other's")
@@ -225,6 +232,7 @@ func TestMgmtOthers(t *testing.T) {
 
 // mgmt puts a superblock at each moment of a run: what it lists and is still there stays.
 func TestMgmtBeside(t *testing.T) {
+	t.Parallel()
 	for at := range 8 {
 		f := newMgmtSetup(t)
 		f.lang("one")

@@ -3,9 +3,9 @@ package gc_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,19 +20,7 @@ import (
 	"refship/deploy/text"
 )
 
-// raceTime is how long gc races, a minute in make torture: REFSHIP_GC_RACE=1m.
-func raceTime(t *testing.T) time.Duration {
-	t.Helper()
-	s := os.Getenv("REFSHIP_GC_RACE")
-	if s == "" {
-		return 4 * time.Second
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
+var raceTime = flag.Duration("gc.for", 4*time.Second, "how long TestRace runs")
 
 // shortTTL is soon over for a lock whose fate is not known.
 const shortTTL = 2 * time.Second
@@ -48,6 +36,7 @@ type race struct {
 }
 
 func TestRace(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	var mu sync.Mutex
@@ -66,7 +55,7 @@ func TestRace(t *testing.T) {
 	r.store = r.newStoreFor(shortTTL)
 	r.deploy(r.files())
 	r.faults.Store(true)
-	ctx, stop := context.WithTimeout(t.Context(), raceTime(t))
+	ctx, stop := context.WithTimeout(t.Context(), *raceTime)
 	defer stop()
 	var all sync.WaitGroup
 	for i, act := range []func(context.Context) error{r.push, r.goBack, r.gc, r.keep} {
@@ -140,9 +129,15 @@ func (r *race) push(ctx context.Context) error {
 }
 
 func (r *race) goBack(ctx context.Context) error {
-	job, err := r.chain().NewRollback(ctx, func(head record.ID) (record.ID, error) {
-		return record.ID(max(1, int(head)-1-r.random(6))), nil
-	})
+	head, err := r.chain().Head(ctx)
+	if err != nil {
+		return err
+	}
+	selector, err := record.ParseSelector(strconv.Itoa(max(1, int(head.ID)-1-r.random(6))))
+	if err != nil {
+		return err
+	}
+	job, err := r.chain().NewRollback(ctx, selector)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,9 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	return r, nil
 }
 
+// Dir is the repository's GIT_DIR, as an absolute path.
+func (r *Repository) Dir() string { return r.dir }
+
 // asStored makes git take history as the commits have it: no grafts and no word about that. A blob that is larger than
 // core.bigFileThreshold, and no delta, is not inflated in memory.
 var asStored = []string{

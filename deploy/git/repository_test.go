@@ -18,7 +18,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"refship/deploy/fault"
@@ -27,7 +26,7 @@ import (
 	"refship/deploy/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { fixture.Main(m) }
 
 func open(g *fixture.Repository, env ...string) *git.Repository {
 	g.Helper()

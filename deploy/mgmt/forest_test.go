@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"go.uber.org/goleak"
 
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
@@ -25,7 +24,7 @@ import (
 	"refship/deploy/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { fixture.Main(m) }
 
 // maxValue is what fits one put into a stock etcd.
 const maxValue = 1536*1024 - 4096

@@ -31,6 +31,23 @@ type Event struct {
 	Host   string    `json:"host"`
 	Reason string    `json:"reason"`
 	Time   time.Time `json:"time"`
+
+	Revision int64 `json:"-"` // of its key; 0: not known
+}
+
+// Follows tells whether the event came after a deploy, or with it: a hold that a rollback has made. Revisions tell, or
+// else the times; of a deploy without either nothing is known.
+func (e *Event) Follows(d *Deploy) bool {
+	first := int64(0) // of its keys: one that was changed later does not count
+	for _, revision := range d.Revisions {
+		if revision != 0 && (first == 0 || revision < first) {
+			first = revision
+		}
+	}
+	if first != 0 && e.Revision != 0 {
+		return e.Revision >= first
+	}
+	return d.Record != nil && !e.Time.Before(d.Record.Time)
 }
 
 // EventKey is the key of an event of a time, below NS/refship/: nanoseconds since 1970 in 19 digits, so that events

@@ -48,6 +48,9 @@ func (s *Selector) UnmarshalText(text []byte) (err error) {
 // IsHead tells whether the head itself is selected.
 func (s Selector) IsHead() bool { return s == Head }
 
+// IsNumber tells whether a deploy is selected by its number, whatever the head is.
+func (s Selector) IsNumber() bool { return s.id != 0 }
+
 // Of gives the id that is selected under a head.
 func (s Selector) Of(head ID) (ID, error) {
 	switch {

@@ -23,9 +23,8 @@ type Table struct {
 	trust  *keys.AllowedSigners
 	rows   [][6]string
 	widths [6]int
-	events []*Event // to come, newest first
-	filled bool     // Add was called
-	damage error    // of the first that is damaged
+	filled bool  // Add was called
+	damage error // of the first that is damaged
 }
 
 // NewTable makes a table that prints to out; now is what ages are counted from. Deploys that trust does not allow are
@@ -34,23 +33,16 @@ func NewTable(out io.Writer, now time.Time, trust *keys.AllowedSigners) *Table {
 	return &Table{out: out, now: now, trust: trust}
 }
 
-// Among gives the table events to print between the deploys, newest first: each above the first deploy that is older.
-func (t *Table) Among(events []*Event) { t.events = events }
-
 // Add takes one deploy in, and prints when it has some hundred of them. Its error is out's.
 func (t *Table) Add(d *Deploy) error {
 	t.filled, t.damage = true, cmp.Or(t.damage, d.Damage)
-	for d.Record != nil && len(t.events) > 0 && !t.events[0].Time.Before(d.Record.Time) {
-		e := t.events[0]
-		t.events = t.events[1:]
-		err := t.add([6]string{"-", "-", text.Age(t.now.Sub(e.Time)), text.Printable(Shorten(e.User)),
-			text.Printable(Shorten(string(e.Kind))),
-			text.Printable(Shorten(e.Reason))})
-		if err != nil {
-			return err
-		}
-	}
 	return t.add(t.row(d))
+}
+
+// AddEvent takes one event in, as Add does a deploy.
+func (t *Table) AddEvent(e *Event) error {
+	return t.add([6]string{"-", "-", text.Age(t.now.Sub(e.Time)), text.Printable(Shorten(e.User)),
+		text.Printable(Shorten(string(e.Kind))), text.Printable(Shorten(e.Reason))})
 }
 
 func (t *Table) add(row [6]string) error {

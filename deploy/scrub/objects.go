@@ -1,13 +1,10 @@
 package scrub
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -24,8 +21,7 @@ func (s *scrub) objects(ctx context.Context) error {
 	if err != nil || commit == nil {
 		return err
 	}
-	digits, _, _ := strings.Cut(strings.TrimPrefix(string(commit[:min(len(commit), 100)]), "tree "), "\n")
-	at, err := tree.ParseOID(digits)
+	at, err := tree.OfCommit(commit)
 	if err != nil {
 		return s.misled(fmt.Errorf("commit %s names no tree: %w", s.head.Hash.Short(), err))
 	}
@@ -39,12 +35,7 @@ func (s *scrub) objects(ctx context.Context) error {
 			if err != nil {
 				return s.misled(fmt.Errorf("tree %s: %w", at, err))
 			}
-			at = tree.OID{}
-			for _, e := range entries {
-				if e.Name == name && e.Mode == filemode.Dir {
-					at = e.OID
-				}
-			}
+			at = tree.DirectoryIn(entries, name)
 			if at.IsZero() {
 				return s.misled(fmt.Errorf("commit %s has no directory %q", s.head.Hash.Short(), r.Path))
 			}
@@ -70,7 +61,7 @@ func (s *scrub) object(ctx context.Context, kind string, oid tree.OID) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if data := parseObject(values[0].Value, kind, oid); data != nil {
+	if data := tree.ParseObject(values[0].Value, kind, oid); data != nil {
 		return data, nil
 	}
 	git, err := s.repository(ctx)
@@ -78,7 +69,7 @@ func (s *scrub) object(ctx context.Context, kind string, oid tree.OID) ([]byte, 
 	if err == nil {
 		raw, err = git.repo.Raw(oid)
 	}
-	data := parseObject(raw, kind, oid)
+	data := tree.ParseObject(raw, kind, oid)
 	if err == nil && data == nil {
 		err = errors.New("git has another object there")
 	}
@@ -90,13 +81,4 @@ func (s *scrub) object(ctx context.Context, kind string, oid tree.OID) ([]byte, 
 		return nil, nil
 	}
 	return data, s.put(ctx, key, "", raw)
-}
-
-// parseObject gives an object's bytes without its header, never nil if they are those of its oid.
-func parseObject(raw []byte, kind string, oid tree.OID) []byte {
-	header, data, ok := bytes.Cut(raw, []byte{0})
-	if !ok || string(header) != fmt.Sprintf("%s %d", kind, len(data)) || tree.HashObject(kind, data) != oid {
-		return nil
-	}
-	return data
 }

@@ -62,7 +62,7 @@ func TestHeadOfEveryLengthWithEveryHint(t *testing.T) {
 
 func TestHeadOfALongChainCostsTwoReads(t *testing.T) {
 	b := newBundle()
-	const length = 3000
+	const length = 600
 	for id := 1; id <= length; id++ {
 		b.foreign(id)
 	}
@@ -71,7 +71,7 @@ func TestHeadOfALongChainCostsTwoReads(t *testing.T) {
 		t.Errorf("head %d in %d reads", id, reads)
 	}
 	b.keys[own+"head"] = "1"
-	if id, reads := b.head(t); id != length || reads > 15 {
+	if id, reads := b.head(t); id != length || reads > 13 {
 		t.Errorf("head %d in %d reads", id, reads)
 	}
 	// The newest record below many foreign deploys is found in batches.
@@ -83,7 +83,7 @@ func TestHeadOfALongChainCostsTwoReads(t *testing.T) {
 	}
 	b.reads = 0
 	d, _, err := chain.NewestRecord(t.Context(), head)
-	if err != nil || d == nil || d.ID != 1 || b.reads > 100 {
+	if err != nil || d == nil || d.ID != 1 || b.reads > 20 {
 		t.Errorf("newest record %+v in %d reads, %v", d, b.reads, err)
 	}
 }

@@ -94,7 +94,7 @@ func (r Dir) Remove(ctx context.Context, name string, check func(dir string) err
 func (r Dir) alone(ctx context.Context, name string, check, do func(dir string) error) error {
 	return r.change(ctx, name, func(dir string) error {
 		waiting, cancel := context.WithTimeoutCause(ctx, useWaiting, fault.New(fault.Conflict,
-			"a push or deploy is running, or the server's upkeep", "try again when that has ended"))
+			"a push or deploy is running, or the server's upkeep, or a backup", "try again when that has ended"))
 		defer cancel()
 		release, err := disk.LockDir(waiting, dir)
 		if errors.Is(err, fs.ErrNotExist) {

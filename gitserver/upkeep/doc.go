@@ -8,7 +8,8 @@
 // at four times these bounds it begins beside pushes.
 //
 // After a failure it lets a repository be for ten minutes and then tries again; after the next ones for twice as long
-// each time, up to six hours. Where git gets no memory within a minute, it tries again after ten minutes.
+// each time, up to six hours. Where git gets no memory within a minute, and where the repository has a [Pause], it tries
+// again after ten minutes.
 //
 // # What
 //
@@ -36,5 +37,6 @@
 // # Concurrency
 //
 // All methods of a Keeper may be called at the same time; Run once. A Keeper that is killed leaves what a dead git
-// leaves.
+// leaves. Work has a shared flock on the repository's directory, which lets it be renamed and removed at other times
+// only, and one on the directory objects, which a Pause has alone.
 package upkeep

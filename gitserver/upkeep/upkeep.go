@@ -222,6 +222,16 @@ func (k *Keeper) keep(ctx context.Context, r *repository) {
 	case busy && !before.exceeds(beside):
 		return // the end of a push that runs has it looked at again
 	}
+	resume, err := disk.TryShareDir(objects(r.dir))
+	if locked := (*disk.LockedError)(nil); errors.As(err, &locked) {
+		k.putOff(ctx, r, "a backup of it is being taken")
+		return
+	}
+	if err != nil {
+		k.fail(ctx, r, err)
+		return
+	}
+	defer resume()
 	_, v := k.enter(r.name, r.dir)
 	defer k.leave(r, v)
 	k.removeLocks(r)
@@ -238,7 +248,7 @@ func (k *Keeper) keep(ctx context.Context, r *repository) {
 		k.done(ctx, r, before, after, time.Since(began))
 	case ctx.Err() != nil: // the server ends
 	case errors.Is(err, errNoMemory):
-		k.putOff(ctx, r)
+		k.putOff(ctx, r, "fetches take all of git's memory")
 	default:
 		k.fail(ctx, r, err)
 	}
@@ -306,13 +316,12 @@ func (k *Keeper) fail(ctx context.Context, r *repository, err error) {
 	k.cfg.Log.ErrorContext(ctx, "upkeep failed", "repository", r.name, "error", err, "again_after", pause)
 }
 
-// putOff lets a repository be for which git had no memory left.
-func (k *Keeper) putOff(ctx context.Context, r *repository) {
+// putOff lets a repository be that could not be kept now.
+func (k *Keeper) putOff(ctx context.Context, r *repository, why string) {
 	k.mu.Lock()
 	r.again = time.Now().Add(k.firstPause)
 	k.mu.Unlock()
-	k.cfg.Log.WarnContext(ctx, "upkeep put off: fetches take all of git's memory", "repository", r.name, "waited",
-		k.memoryWait, "again_after", k.firstPause)
+	k.cfg.Log.WarnContext(ctx, "upkeep put off: "+why, "repository", r.name, "again_after", k.firstPause)
 }
 
 // removeLocks removes the locks that no running git of this server holds.

@@ -4,8 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"refship/deploy/fixture"
 	"refship/hooks/target"
 )
 
@@ -13,7 +12,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(installChildVariable) != "" {
 		os.Exit(installChild())
 	}
-	goleak.VerifyTestMain(m)
+	fixture.Main(m)
 }
 
 var defaultTarget = target.Target{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/config",

@@ -29,12 +29,12 @@ const (
 
 // Options are a push's options.
 type Options struct {
-	All    []string  // as git handed them over, those of others too
-	Force  bool      // override what the previous hash refuses
-	Reason string    // "" if none was given
-	DryRun bool      // check everything, then refuse
-	Skip   bool      // store, do not deploy
-	Again  record.ID // the head whose undone deploys may come back; 0: none
+	All    []string    // as git handed them over, those of others too
+	Force  bool        // override what the previous hash refuses
+	Reason string      // "" if none was given
+	DryRun bool        // check everything, then refuse
+	Skip   bool        // store, do not deploy
+	Again  []record.ID // heads, of one chain each, whose undone deploys may come back
 }
 
 // ReadOptions reads GIT_PUSH_OPTION_COUNT and GIT_PUSH_OPTION_<n> (githooks(5)) strictly: a misspelt deploy.dry-run
@@ -86,8 +86,8 @@ func isOwn(option string) bool {
 // takeOption reads one option of refship's.
 func (o *Options) takeOption(option string, seen map[string]bool) error {
 	name, value, valued := strings.Cut(option, "=")
-	if name == optionAgain && !seen[name] {
-		seen[name] = true
+	if name == optionAgain && !seen[option] { // a push may go into several chains
+		seen[name], seen[option] = true, true
 		return o.takeAgain(value)
 	}
 	flags := map[string]*bool{optionForce: &o.Force, optionDryRun: &o.DryRun, optionSkip: &o.Skip}
@@ -113,11 +113,13 @@ func (o *Options) takeOption(option string, seen map[string]bool) error {
 }
 
 // takeAgain takes the value of deploy.again in.
-func (o *Options) takeAgain(value string) (err error) {
-	if o.Again, err = record.ParseID(value); err != nil {
+func (o *Options) takeAgain(value string) error {
+	id, err := record.ParseID(value)
+	if err != nil {
 		return fault.Refuse("give the head's number, as the refusal named it: git push -o deploy.again=ID",
 			"push option deploy.again has %q", text.Clip(value))
 	}
+	o.Again = append(o.Again, id)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
+	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
@@ -46,8 +47,9 @@ func TestPushOptions(t *testing.T) {
 		"dry run": {[]string{"deploy.dry-run"}, Options{DryRun: true}},
 		"go-git": {[]string{"deploy.dry-run=", "deploy.force=", "deploy.reason=x"},
 			Options{DryRun: true, Force: true, Reason: "x"}},
-		"go-git's skip": {[]string{"deploy.skip="}, Options{Skip: true}},
-		"again":         {[]string{"deploy.again=7"}, Options{Again: 7}},
+		"go-git's skip":        {[]string{"deploy.skip="}, Options{Skip: true}},
+		"again":                {[]string{"deploy.again=7"}, Options{Again: []record.ID{7}}},
+		"again, of two chains": {[]string{"deploy.again=7", "deploy.again=3"}, Options{Again: []record.ID{7, 3}}},
 		"both": {[]string{"deploy.dry-run", "deploy.force", "deploy.reason=x"},
 			Options{DryRun: true, Force: true, Reason: "x"}},
 		"long": {[]string{"deploy.reason=" + strings.Repeat("x", 10_000)}, Options{Reason: strings.Repeat("x", 10_000)}},
@@ -95,7 +97,7 @@ func TestPushOptionsRefused(t *testing.T) {
 		"not UTF-8":      {[]string{"deploy.reason=a\xff"}, []string{"deploy.reason", `"a\xff"`}},
 		"again, no id":   {[]string{"deploy.again"}, []string{"deploy.again", `""`}},
 		"again, bad id":  {[]string{"deploy.again=head"}, []string{"deploy.again", `"head"`}},
-		"again twice":    {[]string{"deploy.again=1", "deploy.again=2"}, []string{"deploy.again", "twice"}},
+		"again twice":    {[]string{"deploy.again=1", "deploy.again=1"}, []string{"deploy.again", "twice"}},
 		"again, skip":    {[]string{"deploy.again=1", "deploy.skip"}, []string{"deploy.again", "deploy.skip"}},
 		"no reason":      {[]string{"deploy.force"}, []string{"deploy.force", "reason"}},
 		"force, skip": {[]string{"deploy.force", "deploy.reason=a", "deploy.skip"},
@@ -155,8 +157,11 @@ func FuzzPushOptions(f *testing.F) {
 			}
 			return
 		}
-		want := map[string]bool{"deploy.force": o.Force, "deploy.dry-run": o.DryRun, "deploy.skip": o.Skip, "deploy.again=" + o.Again.String(): o.Again != 0, "deploy.reason=" +
-			o.Reason: o.Reason != ""}
+		want := map[string]bool{"deploy.force": o.Force, "deploy.dry-run": o.DryRun, "deploy.skip": o.Skip,
+			"deploy.reason=" + o.Reason: o.Reason != ""}
+		for _, id := range o.Again {
+			want["deploy.again="+id.String()] = true
+		}
 		found := map[string]bool{}
 		for _, option := range given {
 			if strings.HasPrefix(strings.ToLower(option), "deploy.") {

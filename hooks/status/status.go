@@ -139,7 +139,7 @@ func (c *comparison) readUndone(ctx context.Context, st *Status, job *deploy.Job
 	if err != nil || newest == nil {
 		return err
 	}
-	back, err := job.Undone(ctx, newest.Record)
+	back, err := chain.Undone(ctx, job, st.State.Head, newest.Record)
 	if err != nil || len(back) == 0 {
 		return err
 	}

@@ -202,12 +202,7 @@ func WriteLog(ctx context.Context, w io.Writer, store *deploy.Store, name, gitDi
 		return err
 	}
 	chain, table := store.Chain(t.Namespace), record.NewTable(w, time.Now(), trust)
-	events, err := chain.Events(ctx)
-	if err != nil {
-		return err
-	}
-	table.Among(events)
-	if empty, err := table.End(chain.Log(ctx, limit, table.Add)); !empty || err != nil {
+	if empty, err := table.End(chain.Story(ctx, limit, table.Add, table.AddEvent)); !empty || err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w, chain.Namespace().Undeployed())

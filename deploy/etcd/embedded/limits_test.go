@@ -53,7 +53,7 @@ func TestStartHangs(t *testing.T) {
 	if said, want := child.line(t, ""), "kind 6: start etcd in "+f.dir+": told to end"; said != want {
 		t.Errorf("the start said %q, want %q", said, want)
 	}
-	if took := time.Since(began); took > 15*time.Second {
+	if took := time.Since(began); took > 2*time.Minute {
 		t.Errorf("the start took %s", took)
 	}
 }
