@@ -73,18 +73,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
-	var hookServer *hooks.Server
-	remedy := func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
-	hookServer, err = hooks.NewServer(hooks.Config{
-		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
-	})
+	hookServer, remedy, err := s.newHooks(signer, host, hook, watch)
 	if err != nil {
 		return err
 	}
-	hookServer.ListensOn(s.flags.port())
-	s.guardDefrag(hookServer)
 	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
 	if err != nil {
 		return err
@@ -111,6 +103,24 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
 	}, func(ctx context.Context) error { return s.scrub(ctx, watch) },
 		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges)
+}
+
+// newHooks makes the hooks' server, and the words of remedies for its users.
+func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.Monitor) (
+	hookServer *hooks.Server, remedy func(error) string, err error,
+) {
+	remedy = func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
+	hookServer, err = hooks.NewServer(hooks.Config{
+		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	hookServer.ListensOn(s.flags.port())
+	s.guardDefrag(hookServer)
+	return hookServer, remedy, nil
 }
 
 // hostKeys loads what clients know the server by, or makes it: the ed25519 key first, which is shown at the start. made

@@ -97,13 +97,7 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 	m.scrubRepaired = counters("scrub_repaired_total", "Those of them that were repaired.").WithLabelValues()
 	m.scrubFailed = gauge("scrub_failed", "What the last scrub could not repair, or not look into.")
 	m.scrubEnded = gauge("scrub_last_run_timestamp_seconds", "When the last scrub ended, in Unix time; 0: none has.")
-	m.gcDeploys = counters("gc_deploys_expired_total", "Deploys whose content gc has taken.").WithLabelValues()
-	m.gcKeys = counters("gc_keys_deleted_total", "Keys that gc has deleted.").WithLabelValues()
-	m.gcBytes = counters("gc_bytes_deleted_total", "Bytes of values that gc has deleted.").WithLabelValues()
-	m.gcWon = counters("gc_etcd_won_bytes_total",
-		"Bytes by which the embedded etcd's database became smaller, after gc.").WithLabelValues()
-	m.gcFailed = gauge("gc_failed", "Chains that the last gc could not finish, or a defragmentation that failed.")
-	m.gcEnded = gauge("gc_last_run_timestamp_seconds", "When the last gc ended, in Unix time; 0: none has.")
+	m.addGC(counters, gauge)
 	for _, result := range hooks.Results() {
 		m.pushes.WithLabelValues(result)
 	}
@@ -121,6 +115,18 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision},
 	}).Set(1)
 	return m
+}
+
+func (m *metrics) addGC(
+	counters func(name, help string, labels ...string) *prometheus.CounterVec, gauge func(name, help string) prometheus.Gauge,
+) {
+	m.gcDeploys = counters("gc_deploys_expired_total", "Deploys whose content gc has taken.").WithLabelValues()
+	m.gcKeys = counters("gc_keys_deleted_total", "Keys that gc has deleted.").WithLabelValues()
+	m.gcBytes = counters("gc_bytes_deleted_total", "Bytes of values that gc has deleted.").WithLabelValues()
+	m.gcWon = counters("gc_etcd_won_bytes_total",
+		"Bytes by which the embedded etcd's database became smaller, after gc.").WithLabelValues()
+	m.gcFailed = gauge("gc_failed", "Chains that the last gc could not finish, or a defragmentation that failed.")
+	m.gcEnded = gauge("gc_last_run_timestamp_seconds", "When the last gc ended, in Unix time; 0: none has.")
 }
 
 // report counts a push or deploy at its end.
