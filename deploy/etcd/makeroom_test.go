@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -31,6 +32,7 @@ func fill(t *testing.T, client *etcd.Client) {
 
 func dialled(t *testing.T, cfg etcd.Config) *etcd.Client {
 	t.Helper()
+	cfg.DialTimeout = time.Minute // a login takes long on a busy machine
 	client, err := etcd.Dial(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
