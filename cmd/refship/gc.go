@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/etcd"
 	"refship/deploy/gc"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -21,8 +22,8 @@ import (
 
 // keepFlags say which deploys gc keeps.
 type keepFlags struct {
-	KeepLast   int  `default:"100" placeholder:"N" help:"Keep the newest N deploys."`
-	KeepWithin span `default:"90d" placeholder:"TIME" help:"Keep all deploys of the last TIME, such as 90d or 12h."`
+	KeepLast   int  `default:"100" placeholder:"N" help:"Keep the newest N deploys. Default: 100."`
+	KeepWithin span `default:"90d" placeholder:"TIME" help:"Keep all deploys of the last TIME, such as 90d or 12h. Default: 90d."`
 }
 
 func (f *keepFlags) check() error {
@@ -81,13 +82,14 @@ func (c *gcCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer end()
-	collect := func() error {
-		for _, ns := range all {
-			if err := c.collect(ctx, a, s, ns); err != nil {
+	collect := func() (err error) {
+		for _, ns := range all { // one that cannot be collected does not keep the others from it
+			err = errors.Join(err, c.collect(ctx, a, s, ns))
+			if ctx.Err() != nil || errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrFull) {
 				return err
 			}
 		}
-		return nil
+		return err
 	}
 	if c.DryRun {
 		return collect()
@@ -186,7 +188,7 @@ type gcJSON struct {
 	Namespace record.Namespace `json:"namespace"`
 	DryRun    bool             `json:"dry_run"`
 	Kept      int              `json:"kept"`
-	Pinned    []record.ID      `json:"pinned"` // of those that are kept
+	Pinned    []record.ID      `json:"pinned"` // of those that are kept, the newest first
 	Gone      []gc.Gone        `json:"gone"`   // what was found to go, by deploy
 	Keys      int              `json:"keys"`   // that are gone, or with DryRun would be
 	Bytes     int64            `json:"bytes"`
@@ -277,16 +279,14 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 	if err != nil {
 		return err
 	}
-	lock, err := chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
-		if waited > time.Second {
-			a.say("waiting for %s", holder)
-		}
+	pin := &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()}
+	before, err := chain.Pin(ctx, d, pin, func() (*deploy.Lock, error) {
+		return chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
+			if waited > time.Second {
+				a.say("waiting for %s", holder)
+			}
+		})
 	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
-	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()})
 	switch {
 	case err != nil:
 		return err

@@ -36,7 +36,7 @@ func (m *roomMaker) around(ctx context.Context, gc func() error) error {
 			return m.after(ctx)
 		}
 		if full = errors.Is(err, etcd.ErrFull); !full {
-			return err
+			return m.afterSome(ctx, err)
 		}
 	}
 	if !m.may {
@@ -49,9 +49,17 @@ func (m *roomMaker) around(ctx context.Context, gc func() error) error {
 	case errors.Is(err, etcd.ErrFull):
 		return m.stillFull(err)
 	case err != nil:
-		return err
+		return m.afterSome(ctx, err)
 	}
 	return m.after(ctx)
+}
+
+// afterSome is after, where gc has failed for a chain, and has perhaps collected others.
+func (m *roomMaker) afterSome(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, etcd.ErrUnreachable) {
+		return err
+	}
+	return errors.Join(err, m.after(ctx))
 }
 
 // after makes room after gc, or says that it is left to somebody else.

@@ -33,8 +33,8 @@ const (
 	startedTimeout = 5 * time.Second
 )
 
-// memberName is what the member is called, and peerURL where others would reach it: a member must advertise one. There is
-// no listener, and port 0 cannot be connected to.
+// memberName is what the member is called, and peerURL where others would reach it: a member must advertise one. There
+// is no listener, and port 0 cannot be connected to.
 const memberName = "refship"
 
 var peerURL = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
