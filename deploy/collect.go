@@ -85,7 +85,7 @@ func (x *Collection) Delete(
 	stored := x.State.Stored
 	if stored != nil {
 		less := *stored
-		less.Bytes = max(0, less.Bytes-bytes-int64(len(keys))*keyOverhead)
+		less.Bytes = max(0, less.Bytes-bytes-int64(len(keys))*KeyOverhead)
 		less.Unsure = min(less.Unsure, less.Bytes)
 		stored = &less
 		thens = append(thens, clientv3.OpPut(c.Key("stored"), string(stored.Encode())))

@@ -56,9 +56,10 @@ func (d *span) UnmarshalText(text []byte) error {
 type gcCmd struct {
 	atFlags
 	keepFlags
-	DryRun bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
-	JSON   bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
-	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
+	DryRun  bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
+	Compact bool   `help:"Compact and defragment an etcd of your own, too, and disarm its alarm NOSPACE: all who use it notice that. The etcd of a refship server gets it anyway."`
+	JSON    bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
+	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
 }
 
 func (*gcCmd) Help() string {
@@ -81,13 +82,19 @@ func (c *gcCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer end()
-	for _, ns := range all { // one that cannot be collected does not keep the others from it
-		err = errors.Join(err, c.collect(ctx, a, s, ns))
-		if ctx.Err() != nil || errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrFull) {
-			return err
+	collect := func() (err error) {
+		for _, ns := range all { // one that cannot be collected does not keep the others from it
+			err = errors.Join(err, c.collect(ctx, a, s, ns))
+			if ctx.Err() != nil || errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrFull) {
+				return err
+			}
 		}
+		return err
 	}
-	return err
+	if c.DryRun {
+		return collect()
+	}
+	return newRoomMaker(a, s, c.Compact).around(ctx, collect)
 }
 
 // chains are the one that is named, or all of the data directory. settings are those of --repo.

@@ -47,10 +47,11 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonLogin:              "check --user and --password",
 	etcd.ReasonNotPlain: "something other than etcd's plain port answers: " +
 		"if etcd wants TLS use https:// with --cacert",
+	etcd.ReasonNotRoot: "give --user root with --password-file FILE; or run it on etcd's own machine: " + etcdctlRoom,
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
-	etcd.ReasonQuota: "free space: compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm); " +
-		"where that frees too little, raise etcd's quota first",
+	etcd.ReasonQuota: "make room: refship gc with the same flags, and --compact unless it is a refship server's own etcd; " +
+		"or raise etcd's quota, which alone does not disarm its alarm: etcdctl alarm disarm",
 	etcd.ReasonTLSFiles:       "check --cacert, --cert and --key, and etcd's certificate",
 	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
 	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
@@ -342,16 +343,6 @@ func targetCommand(server bool, about []string) string {
 		return "refship repo target set " + about[0] + " " + about[1]
 	}
 	return "refship hook install DIR --target " + about[1]
-}
-
-// quotaRemedy is what to do about an embedded etcd without room.
-func quotaRemedy(used quota) string {
-	more := fmt.Sprintf("%dMiB", 2*used>>20)
-	if used%(1<<30) == 0 {
-		more = fmt.Sprintf("%dGiB", 2*used>>30)
-	}
-	return "the server's operator restarts it with more room for its etcd, refship serve --etcd-quota " + more +
-		"; then push again"
 }
 
 // remedyOf is what to do about an error, "" if that is not known.
