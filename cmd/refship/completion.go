@@ -10,8 +10,8 @@ type completionCmd struct {
 }
 
 func (*completionCmd) Help() string {
-	return "The script completes commands, flags, the data directory's repositories and chains, and deploys' ids while its " +
-		"server runs. make install puts it where the shell looks for it. By hand, for this shell only: " +
+	return "The script completes commands, flags, the data directory's repositories and chains, and deploys' ids while " +
+		"its server runs. make install puts it where the shell looks for it. By hand, for this shell only: " +
 		"source <(refship completion bash), the same with zsh, or refship completion fish | source."
 }
 

@@ -24,8 +24,8 @@ type diffCmd struct {
 }
 
 func (*diffCmd) Help() string {
-	return "The default format is that of git diff --name-status --no-renames: A for added, D for deleted, M for modified, " +
-		"T for another kind (file, link, submodule), then a tab and the path. " +
+	return "The default format is that of git diff --name-status --no-renames: A for added, D for deleted, " +
+		"M for modified, T for another kind (file, link, submodule), then a tab and the path. " +
 		"Both deploys are read from etcd; no repository is needed."
 }
 

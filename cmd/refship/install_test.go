@@ -15,8 +15,8 @@ import (
 
 const manDir = "../../contrib/man"
 
-// The pages are part of the repository, so that an installation needs no running program, and a change of a flag shows in
-// its diff.
+// The pages are part of the repository, so that an installation needs no running program, and a change of a flag shows
+// in its diff.
 func TestManualPagesAreCurrent(t *testing.T) {
 	t.Parallel()
 	pages, err := manPages(&app{getenv: func(string) (string, bool) { return "", false }})

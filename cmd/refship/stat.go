@@ -77,7 +77,8 @@ func (s *diffStat) write(out io.Writer) error {
 		name := shortName(row.name, w.name)
 		name += strings.Repeat(" ", max(w.name-utf8.RuneCountInString(name), 0))
 		if row.binary {
-			if _, err := fmt.Fprintf(out, " %s | %*s %d -> %d bytes\n", name, w.number, "Bin", row.deleted, row.added); err != nil {
+			_, err := fmt.Fprintf(out, " %s | %*s %d -> %d bytes\n", name, w.number, "Bin", row.deleted, row.added)
+			if err != nil {
 				return err
 			}
 			continue

@@ -12,8 +12,8 @@ import (
 )
 
 // Cat writes the contents at paths, one after the other; of a symbolic link its target. Nothing is written unless there
-// is a file at each of them. A content of up to 1 MiB is checked before its first byte is written, a longer one as it goes:
-// bytes may have been written when a fault.Corrupt comes.
+// is a file at each of them. A content of up to 1 MiB is checked before its first byte is written, a longer one as it
+// goes: bytes may have been written when a fault.Corrupt comes.
 func (c *Chain) Cat(ctx context.Context, d *record.Deploy, w io.Writer, paths ...string) (err error) {
 	defer func() { err = c.Explain(ctx, err, d) }()
 	n, files := c.NewNodes(), make([]tree.Entry, len(paths))
