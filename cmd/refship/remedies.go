@@ -88,6 +88,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	store.ReasonExpired: "its record is still there: refship show $2 --namespace $1; " +
 		"to have its files again, deploy it from a repository that has them: refship deploy --repo DIR --rev $3",
+	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; in a repository, " +
+		"this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
