@@ -258,12 +258,13 @@ func (h *History) read(ctx context.Context, places []spot, on func(spot) bool, l
 
 // nodeBatches parts directories into such as are read together.
 func nodeBatches(dirs []*tree.Entry) (batches [][]*tree.Entry) {
-	bytes := int64(nodesTogether)
+	bytes := int64(0)
 	for _, dir := range dirs {
-		if bytes += dir.Size; bytes > nodesTogether || len(batches[len(batches)-1]) == MaxQueries {
-			batches, bytes = append(batches, nil), dir.Size
+		last := len(batches) - 1
+		if bytes += dir.Size; last < 0 || bytes > nodesTogether || len(batches[last]) == MaxQueries {
+			batches, bytes, last = append(batches, nil), dir.Size, last+1
 		}
-		batches[len(batches)-1] = append(batches[len(batches)-1], dir)
+		batches[last] = append(batches[last], dir)
 	}
 	return batches
 }
