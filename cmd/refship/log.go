@@ -29,7 +29,7 @@ type loggedJSON struct {
 	deployJSON
 	Signer  string        `json:"signer"`            // the name of the allowed signer, "" without one
 	Commits *[]commitJSON `json:"commits,omitempty"` // only with --commits: those that it brought and are stored
-	More    int           `json:"more,omitempty"`    // only with --commits: how many it brought besides
+	More    int           `json:"more,omitempty"`    // only with --commits: how many it brought besides; below 0: so many of these came earlier
 }
 
 type commitJSON struct {
@@ -224,6 +224,9 @@ func (l *logPrinter) noteCommits(commits []*store.Commit, more int) error {
 		if err := l.table.AddNote(line); err != nil {
 			return err
 		}
+	}
+	if more < 0 {
+		return l.table.AddNote(fmt.Sprintf("    %d of these came earlier, which is not known", -more))
 	}
 	if more > 0 {
 		return l.table.AddNote(fmt.Sprintf("    and %s more, not stored", record.CountCommits(more)))

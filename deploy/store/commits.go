@@ -118,9 +118,10 @@ func parseAuthor(line string) (author string, at time.Time) {
 // maxSeconds is the end of the year 9999: JSON takes no later time.
 const maxSeconds = 253402300799 - 86400
 
-// Brought gives the commits that a deploy brought, from the newest down: those that lead to its hash, and not to the one
-// before. Its own commit is among them. more is how many it brought besides, which are not stored: a first or forced
-// deploy and a rollback store only their own.
+// Brought gives the commits that a deploy brought, from the newest down: those that lead to its hash, and not to the
+// one before. Its own commit is among them. more is how many it brought besides, which are not stored: a first or
+// forced deploy and a rollback store only their own. Below 0 so many of those that are given were there before: what
+// tells which is not stored.
 func (cs *Commits) Brought(ctx context.Context, d *record.Deploy) (brought []*Commit, more int, err error) {
 	if d.Record == nil || d.Hash.IsTree() {
 		return nil, 0, nil
@@ -129,16 +130,20 @@ func (cs *Commits) Brought(ctx context.Context, d *record.Deploy) (brought []*Co
 	if err := cs.load(ctx, []tree.OID{own}); err != nil {
 		return nil, 0, err
 	}
-	storesAll := !r.Forced && r.Kind != record.KindRollback && r.PreviousHash != "" && !r.PreviousHash.IsTree() &&
-		r.Commits <= record.MaxCounted
 	switch {
 	case cs.known[own] == nil:
 		return nil, r.Commits, nil
-	case !storesAll:
+	case !storesAll(r):
 		return []*Commit{cs.known[own]}, max(r.Commits-1, 0), nil
 	}
 	brought, err = cs.between(ctx, own, r.PreviousHash.OID(), r.Commits)
-	return brought, max(r.Commits-len(brought), 0), err
+	return brought, r.Commits - len(brought), err
+}
+
+// storesAll tells whether all commits that a deploy brought are stored, and not only its own.
+func storesAll(r *record.Record) bool {
+	return !r.Forced && r.Kind != record.KindRollback && r.PreviousHash != "" && !r.PreviousHash.IsTree() &&
+		r.Commits <= record.MaxCounted
 }
 
 // between gives the commits that lead to one and not to another, of which there should be count. It walks down from
@@ -239,7 +244,19 @@ func (c *Chain) FirstWith(ctx context.Context, digits string, each func(*record.
 	if at < 0 {
 		return nil, nil, c.noCommit(digits)
 	}
-	return deploys[at], cs.unclear(deploys[:at]), nil
+	first = deploys[at]
+	brought, more, err := cs.Brought(ctx, first)
+	if err != nil {
+		return nil, nil, err
+	}
+	without := newReach()
+	if len(brought) > 0 && storesAll(first.Record) && more == 0 { // it says all that the one before has not
+		without.add([]tree.OID{first.Record.PreviousHash.OID()})
+		for len(without.edge) > 0 {
+			without.step(cs, nil)
+		}
+	}
+	return first, cs.unclear(deploys[:at], without.seen), nil
 }
 
 func (c *Chain) noCommit(digits string) error {
@@ -249,7 +266,7 @@ func (c *Chain) noCommit(digits string) error {
 	}
 }
 
-// resolveCommit finds the commit whose first digits are given, among those that are stored and those that were deployed.
+// resolveCommit finds the commit whose first digits are given, among those that are stored or were deployed.
 func (c *Chain) resolveCommit(ctx context.Context, digits string, deploys []*record.Deploy) (tree.OID, error) {
 	found := map[tree.OID]bool{}
 	for _, d := range deploys {
@@ -287,7 +304,8 @@ func (c *Chain) resolveCommit(ctx context.Context, digits string, deploys []*rec
 		return all[0], nil
 	}
 	return tree.OID{}, fault.New(fault.Failed,
-		fmt.Sprintf("%s is not clear in %s: %s begin with it", digits, c.ns, text.Count(len(all), "commit")), "give more digits")
+		fmt.Sprintf("%s is not clear in %s: %s begin with it", digits, c.ns, text.Count(len(all), "commit")),
+		"give more digits")
 }
 
 // firstWith gives the index of the first deploy, from the oldest up, whose commit leads to one; -1 if none does.
@@ -307,28 +325,24 @@ func (cs *Commits) firstWith(deploys []*record.Deploy, wanted tree.OID) int {
 	return -1
 }
 
-// unclear gives those deploys, of some from the oldest up, that do not lead to the last of them and of whose commits
-// some are not stored: those that lead to it have nothing that it has not.
-func (cs *Commits) unclear(deploys []*record.Deploy) (ids []record.ID) {
-	last := newReach()
-	if n := len(deploys); n > 0 && deploys[n-1].Record != nil && !deploys[n-1].Hash.IsTree() {
-		for last.add([]tree.OID{deploys[n-1].Hash.OID()}); len(last.edge) > 0; {
-			last.step(cs, nil)
-		}
-	}
+// unclear gives those of some deploys, from the oldest up, of whose commits some are not stored, so that they may have
+// had any. without are commits that are known not to lead to what is asked for.
+func (cs *Commits) unclear(deploys []*record.Deploy, without map[tree.OID]bool) (ids []record.ID) {
+	walked := newReach()
+	isUnknown := func(oid tree.OID) bool { return cs.known[oid] == nil && !without[oid] }
 	for _, d := range deploys {
-		switch {
-		case d.Damage != nil || d.Hash == "":
+		if d.Damage != nil || d.Hash == "" {
 			ids = append(ids, d.ID)
 			continue
-		case d.Hash.IsTree() || last.seen[d.Hash.OID()]:
+		}
+		if d.Hash.IsTree() || without[d.Hash.OID()] {
 			continue
 		}
-		walk := newReach(d.Hash.OID())
-		for len(walk.edge) > 0 {
-			walk.step(cs, last.seen)
+		before := len(walked.order)
+		for walked.add([]tree.OID{d.Hash.OID()}); len(walked.edge) > 0; {
+			walked.step(cs, without)
 		}
-		if slices.ContainsFunc(walk.order, func(oid tree.OID) bool { return cs.known[oid] == nil && !last.seen[oid] }) {
+		if slices.ContainsFunc(walked.order[before:], isUnknown) {
 			ids = append(ids, d.ID)
 		}
 	}
