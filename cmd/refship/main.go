@@ -30,6 +30,9 @@
 //	signers.go       whose signatures count: the flag, and what a data directory allows
 //	limits.go        the limits of serve
 //	http.go          starts package monitor for serve --http
+//	logfilter.go     which deploys log shows
+//	moment.go        times on the command line, and how they are written
+//	pager.go         the terminal that output is shown on, and its pager
 //	output.go        JSON, and the logs of libraries
 //	progress.go      the progress of long work
 //	patch.go, stat.go what differs in contents, as git shows it

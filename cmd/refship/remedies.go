@@ -85,6 +85,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
+	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; in a repository, " +
+		"this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,13 +32,17 @@ const (
 // bundle is a Reader over a map, and counts how often it is read.
 type bundle struct {
 	keys      map[string]string
+	reading   sync.Mutex
 	reads     int
-	compacted int // how many reads of a revision fail
+	asked     map[string]int // how often each key, if it is not nil
+	compacted int            // how many reads of a revision fail
 }
 
 func newBundle() *bundle { return &bundle{keys: map[string]string{}} }
 
 func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) ([][]store.KeyValue, int64, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	if b.reads++; len(queries) > store.MaxQueries {
 		return nil, 0, fmt.Errorf("%d queries", len(queries))
 	}
@@ -47,8 +52,15 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 	}
 	found := make([][]store.KeyValue, len(queries))
 	for i, q := range queries {
-		for _, key := range slices.Backward(slices.Sorted(maps.Keys(b.keys))) {
-			if key != q.Key && !(q.Last > len(found[i]) && strings.HasPrefix(key, q.Key)) {
+		if b.asked != nil {
+			b.asked[q.Key]++
+		}
+		keys := []string{q.Key}
+		if q.Last > 0 {
+			keys = slices.Sorted(maps.Keys(b.keys))
+		}
+		for _, key := range slices.Backward(keys) {
+			if _, ok := b.keys[key]; !ok || key != q.Key && !(q.Last > len(found[i]) && strings.HasPrefix(key, q.Key)) {
 				continue
 			}
 			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}
@@ -116,7 +128,7 @@ func (b *bundle) cut(key, value string) {
 }
 
 // deploy puts a deploy of a plain directory.
-func (b *bundle) deploy(t *testing.T, chain *store.Chain, id record.ID, files int, d dir) {
+func (b *bundle) deploy(t testing.TB, chain *store.Chain, id record.ID, files int, d dir) {
 	t.Helper()
 	root := b.put(t, chain, d)
 	var below record.Ref

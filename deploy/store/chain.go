@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"refship/deploy/record"
 )
 
@@ -97,21 +99,32 @@ func (c *Chain) NewestRecord(ctx context.Context, d *record.Deploy) (newest, dam
 // deploysPerRead is how many deploys are read together.
 const deploysPerRead = MaxQueries / record.NumKeys
 
-// deploys reads deploys by themselves, as of a revision (0: now); nil for one that is not there.
-func (c *Chain) deploys(ctx context.Context, revision int64, ids []record.ID) ([]*record.Deploy, error) {
+// deploys reads deploys by themselves; nil for one that is not there.
+func (c *Chain) deploys(ctx context.Context, ids []record.ID) ([]*record.Deploy, error) {
+	deploys := make([]*record.Deploy, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readsAtOnce)
+	for start := 0; start < len(ids); start += deploysPerRead {
+		end := min(start+deploysPerRead, len(ids))
+		group.Go(func() error { return c.someDeploys(ctx, ids[start:end], deploys[start:end]) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, err)
+	}
+	return deploys, nil
+}
+
+// someDeploys is deploys of some that are read together.
+func (c *Chain) someDeploys(ctx context.Context, ids []record.ID, deploys []*record.Deploy) error {
 	var queries []Query
 	for _, id := range ids {
 		queries = c.askDeploy(queries, id)
 	}
-	found, _, err := c.reader.Read(ctx, revision, queries)
-	if err != nil {
-		return nil, fmt.Errorf("read deploys of %s: %w", c.ns, err)
+	found, _, err := c.reader.Read(ctx, 0, queries)
+	for i := 0; err == nil && i < len(ids); i++ {
+		deploys[i] = c.parseDeploy(ids[i], found[i*record.NumKeys:])
 	}
-	deploys := make([]*record.Deploy, len(ids))
-	for i, id := range ids {
-		deploys[i] = c.parseDeploy(id, found[i*record.NumKeys:])
-	}
-	return deploys, nil
+	return err
 }
 
 // askDeploy appends the queries for one deploy; parseDeploy reads the answers.

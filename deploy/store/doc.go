@@ -12,7 +12,8 @@
 //	err = chain.Checkout(ctx, head, "/srv/config", progress)
 //
 // [Chain.State] gives head, hold, lock and what is stored at one revision, [Chain.Log] the deploys from the newest
-// down, [Chain.Diff] what differs between two. [Chain.List], [Chain.Cat] and [Chain.Checkout] read one.
+// down, [Chain.Diff] what differs between two. [Chain.List], [Chain.Cat] and [Chain.Checkout] read one. A [History]
+// tells which deploys touched a path, [Commits] what each brought, [Chain.FirstWith] the first with a commit.
 //
 // # Format
 //
@@ -37,10 +38,12 @@
 //   - A directory is written whole, under its name, or not at all; nothing is written outside of it.
 //   - A comparison or a walk is bounded: a few nodes that name each other can hold billions of files. Before a whole
 //     tree is listed or written, it is counted (tally.go): each of its nodes is read once, and nothing was made yet.
+//   - What was not stored, or gc has taken, is said to be unknown. It is never guessed.
 //   - Of a node or a content no more is read than the size that leads to it, chunk by chunk.
 //   - Whatever the Reader returns, paths and names are raw bytes: they are quoted before they are shown.
 //
 // # Concurrency
 //
-// A Chain may be used by many goroutines if its Reader may; a [Nodes] belongs to one.
+// A Chain may be used by many goroutines if its Reader may, and itself uses several: so its Reader must. A [Nodes], a
+// [History] and a [Commits] belong to one.
 package store

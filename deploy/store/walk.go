@@ -18,12 +18,13 @@ type walk struct {
 	next    record.ID        // to read; 0: there is none
 	above   *record.Record   // the last sound one that was passed
 	missing int              // how many in a row were missing, up to the last that was read
+	reads   int              // how often it has read
 }
 
 // walk begins at a deploy, which need not exist. The one below is read with it.
 func (c *Chain) walk(ctx context.Context, id record.ID) (*walk, error) {
 	w := &walk{chain: c}
-	deploys, err := c.deploys(ctx, 0, []record.ID{id, id - 1}[:min(2, id)])
+	deploys, err := c.deploys(ctx, []record.ID{id, id - 1}[:min(2, id)])
 	if err == nil {
 		w.add(deploys, id)
 	}
@@ -51,11 +52,12 @@ func (w *walk) isCut() bool { return w.missing >= maxMissing && w.next > 0 }
 // at gives the i-th deploy below where the walk is, nil below the last.
 func (w *walk) at(ctx context.Context, i int) (*record.Deploy, error) {
 	for i >= len(w.read) && w.next > 0 && !w.isCut() {
+		w.reads++ // a long walk reads more at a time, a short one not too much
 		var ids []record.ID
-		for id := w.next; id > 0 && len(ids) < deploysPerRead; id-- {
+		for id := w.next; id > 0 && len(ids) < deploysPerRead*min(w.reads, readsAtOnce); id-- {
 			ids = append(ids, id)
 		}
-		deploys, err := w.chain.deploys(ctx, 0, ids)
+		deploys, err := w.chain.deploys(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
