@@ -23,7 +23,7 @@ type cli struct {
 	GC         gcCmd         `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
 	Hook       hookCmd       `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
 	Log        logCmd        `cmd:"" help:"List the deploys of a chain, newest first."`
-	Show       showCmd       `cmd:"" help:"Show one deploy: who, what, when, from where, and which files it changed."`
+	Show       showCmd       `cmd:"" help:"Show one deploy: who, what, when, from where, its commits, and which files it changed."`
 	Diff       diffCmd       `cmd:"" help:"Show in which files two deploys differ, or in which lines, as git diff."`
 	Ls         lsCmd         `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
 	Cat        catCmd        `cmd:"" help:"Write files of a deploy to standard output."`

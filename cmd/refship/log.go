@@ -215,23 +215,31 @@ func describeCommits(commits []*store.Commit) *[]commitJSON {
 }
 
 func (l *logPrinter) noteCommits(commits []*store.Commit, more int) error {
+	for _, line := range commitLines(commits, more) {
+		if err := l.table.AddNote(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitLines are the commits that a deploy brought, for people.
+func commitLines(commits []*store.Commit, more int) []string {
+	var lines []string
 	for _, c := range commits {
 		author := ""
 		if c.Author != "" {
 			author = " (" + c.Author + ")"
 		}
-		line := fmt.Sprintf("    %s  %s", record.CommitHash(c.OID).Short(), text.Printable(c.Subject+author))
-		if err := l.table.AddNote(line); err != nil {
-			return err
-		}
+		lines = append(lines, fmt.Sprintf("    %s  %s", record.CommitHash(c.OID).Short(), text.Printable(c.Subject+author)))
 	}
 	if more < 0 {
-		return l.table.AddNote(fmt.Sprintf("    %d of these came earlier, which is not known", -more))
+		lines = append(lines, fmt.Sprintf("    %d of these came earlier, which is not known", -more))
 	}
 	if more > 0 {
-		return l.table.AddNote(fmt.Sprintf("    and %s more, not stored", record.CountCommits(more)))
+		lines = append(lines, fmt.Sprintf("    and %s more, not stored", record.CountCommits(more)))
 	}
-	return nil
+	return lines
 }
 
 func (l *logPrinter) event(e *record.Event) error {

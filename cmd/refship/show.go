@@ -24,7 +24,7 @@ import (
 type showCmd struct {
 	chainFlags
 	ID   deployName `arg:"" optional:"" name:"deploy" help:"${deploy}"`
-	JSON bool       `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, what mgmt reads of a foreign deploy, and how many files changed since the deploy before."`
+	JSON bool       `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, what mgmt reads of a foreign deploy, the commits that it brought, and how many files changed since the deploy before."`
 }
 
 func (c *showCmd) Run(ctx context.Context, a *app) error {
@@ -33,10 +33,12 @@ func (c *showCmd) Run(ctx context.Context, a *app) error {
 		case d.Record == nil:
 			return c.showForeign(ctx, chain, d, out)
 		case c.JSON:
-			changed, err := showChanged(ctx, a, chain, d, io.Discard)
-			return errors.Join(writeJSON(out, showJSON{describe(d), changed}), err)
+			return showAsJSON(ctx, a, chain, d, out)
 		}
 		if err := show(out, d, a.now()); err != nil {
+			return err
+		}
+		if err := showCommits(ctx, chain, d, out); err != nil {
 			return err
 		}
 		_, err := showChanged(ctx, a, chain, d, out)
@@ -44,12 +46,34 @@ func (c *showCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
+// showAsJSON prints what is known of a deploy with a record, and then gives the error of what could not be read.
+func showAsJSON(ctx context.Context, a *app, chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	brought, more, commitsErr := chain.NewCommits().Brought(ctx, d)
+	changed, changedErr := showChanged(ctx, a, chain, d, io.Discard)
+	all := showJSON{deployJSON: describe(d), Commits: describeCommits(brought), More: more, Changed: changed}
+	return errors.Join(writeJSON(out, all), commitsErr, changedErr)
+}
+
+// showCommits writes the commits that a deploy brought; nothing for a directory.
+func showCommits(ctx context.Context, chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	brought, more, err := chain.NewCommits().Brought(ctx, d)
+	if err != nil {
+		return fmt.Errorf("read the commits of deploy %d: %w", d.ID, err)
+	}
+	lines := commitLines(brought, more)
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err = fmt.Fprintf(out, "\nbrought:\n%s\n", strings.Join(lines, "\n"))
+	return err
+}
+
 func (c *showCmd) showForeign(ctx context.Context, chain *store.Chain, d *record.Deploy, out io.Writer) error {
 	foreign, unread := readForeign(ctx, chain, d)
 	if c.JSON {
 		all := describe(d)
 		all.Mgmt = foreign
-		return errors.Join(writeJSON(out, showJSON{all, nil}), unread)
+		return errors.Join(writeJSON(out, showJSON{deployJSON: all, Commits: describeCommits(nil)}), unread)
 	}
 	return errors.Join(showForeign(out, d, foreign), unread)
 }
@@ -57,7 +81,9 @@ func (c *showCmd) showForeign(ctx context.Context, chain *store.Chain, d *record
 // showJSON is all that show tells of a deploy, for programs.
 type showJSON struct {
 	deployJSON
-	Changed *changedJSON `json:"changed"` // null if not known, and for a foreign deploy
+	Commits *[]commitJSON `json:"commits"`        // those that it brought and that are stored, newest first
+	More    int           `json:"more,omitempty"` // as in loggedJSON
+	Changed *changedJSON  `json:"changed"`        // null if not known, and for a foreign deploy
 }
 
 // deployJSON is a deploy for programs.
