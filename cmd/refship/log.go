@@ -106,7 +106,7 @@ func (l *logPrinter) print(ctx context.Context) error {
 	switch {
 	case err != nil && l.seen == 0:
 		return err
-	case l.seen == 0 && l.shown == 0:
+	case l.seen == 0:
 		if err := l.cmd.checkKnown(l.a, l.chain.Namespace()); err != nil {
 			return err
 		}
@@ -260,7 +260,10 @@ func (l *logPrinter) contains(ctx context.Context) error {
 		damage = cmp.Or(damage, d.Damage)
 		return l.deploy(ctx, d)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrEmpty):
+		return nil
+	case err != nil:
 		return errors.Join(damage, err)
 	}
 	if len(earlier) > 0 {

@@ -17,9 +17,9 @@ import (
 // logFilter says which deploys log shows, and of holds and resumes which.
 type logFilter struct {
 	Limit    count    `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
-	Since    moment   `placeholder:"TIME" help:"Show what came at TIME or later: 2026-11-24T14:00:00Z, \"2026-11-24 14:00\" (local), 2026-11-24 (from its begin), or 3d or 2h ago."`
+	Since    moment   `placeholder:"TIME" help:"Show what came at TIME or later: 2026-11-24T14:00:00Z, \"2026-11-24 14:00\" (local), 2026-11-24 (from its start), or 3d or 2h for so long ago."`
 	Until    moment   `placeholder:"TIME" help:"Show what came at TIME or before; a day is in it to its end."`
-	At       moment   `placeholder:"TIME" help:"Show the deploy that was live at TIME; of a day, at its begin."`
+	At       moment   `placeholder:"TIME" help:"Show the deploy that was live at TIME; of a day, at its start."`
 	Path     string   `placeholder:"PATH" help:"Show only deploys that changed this file or directory."`
 	Contains string   `placeholder:"COMMIT" help:"Show the deploy with which a commit went live first: 7 digits of it at least."`
 	By       string   `placeholder:"NAME" help:"Show only what this user did."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 )
 
@@ -28,8 +29,9 @@ func (m *moment) UnmarshalText(text []byte) error {
 		}
 	}
 	var ago span
-	if ago.UnmarshalText(text) != nil {
-		return usagef("%q is no time such as 2026-11-24T14:00:00Z, \"2026-11-24 14:00\", 2026-11-24, or 3d or 2h ago", text)
+	if ago.UnmarshalText([]byte(strings.TrimSuffix(s, " ago"))) != nil {
+		return usagef("%q is no time such as 2026-11-24T14:00:00Z, \"2026-11-24 14:00\", 2026-11-24, or 3d or 2h for so long ago",
+			text)
 	}
 	m.ago = time.Duration(ago)
 	return nil

@@ -80,7 +80,7 @@ func (a *app) page(ctx context.Context, off bool, do func(context.Context, *app,
 	}
 	err = do(ctx, &paged, t)
 	gone := errors.Is(context.Cause(ctx), errPagerGone) || pipe.gone
-	pipe.file.Close()
+	_ = pipe.file.Close() // the pager then sees the end
 	<-ended
 	if gone {
 		return nil
@@ -103,9 +103,9 @@ func (a *app) startPager(command string, cancel context.CancelCauseFunc) (pipe *
 		cmd.Env = append(cmd.Env, "LV=-c")
 	}
 	err = cmd.Start()
-	read.Close()
+	_ = read.Close() // the pager has its own
 	if err != nil {
-		write.Close()
+		_ = write.Close()
 		return nil, nil, fmt.Errorf("start pager %s: %w", command, err)
 	}
 	signal.Ignore(syscall.SIGINT) // it is for the pager, which ends the work when it is left

@@ -211,7 +211,7 @@ const ReasonNoCommit fault.Reason = "commit-not-brought"
 
 // FirstWith finds the deploy that was the first with a commit in it, of which the first digits are given, or all.
 // earlier are deploys below it that may have had it too: what leads to their commit is not stored. each gets all
-// deploys, from the newest down. Without such a deploy the error is ReasonNoCommit.
+// deploys, from the newest down. Without such a deploy the error is ReasonNoCommit, without any ErrEmpty.
 func (c *Chain) FirstWith(ctx context.Context, digits string, each func(*record.Deploy) error) (
 	first *record.Deploy, earlier []record.ID, err error,
 ) {
@@ -222,6 +222,9 @@ func (c *Chain) FirstWith(ctx context.Context, digits string, each func(*record.
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(deploys) == 0 {
+		return nil, nil, fmt.Errorf("find a commit in %s: %w", c.ns, ErrEmpty)
 	}
 	wanted, err := c.resolveCommit(ctx, digits, deploys)
 	if err != nil {
