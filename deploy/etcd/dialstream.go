@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -155,7 +156,7 @@ func (s *streamDialer) end(err error) error {
 	switch {
 	case why == nil:
 		return nil
-	case errors.Is(why, io.EOF):
+	case errors.Is(why, io.EOF), errors.Is(why, io.ErrClosedPipe), errors.Is(why, syscall.EPIPE):
 		why = errors.New("the other side has closed the connection")
 	case errors.Is(why, net.ErrClosed) && err != nil:
 		why = errors.New(message(err)) // gRPC has closed it, and says why

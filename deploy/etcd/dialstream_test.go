@@ -125,10 +125,16 @@ func TestStreamEnds(t *testing.T) {
 
 // Where nothing speaks etcd's API on the other side, DialStream says so, and closes the stream.
 func TestDialStreamFails(t *testing.T) {
-	for name, other := range map[string]func(io.ReadWriteCloser){
-		"closed":  func(conn io.ReadWriteCloser) { _ = conn.Close() },
-		"no HTTP": func(conn io.ReadWriteCloser) { _, _ = io.WriteString(conn, "Welcome to deploy.example!\n\n\n\n\n") },
-		"nothing": func(io.ReadWriteCloser) {},
+	for name, want := range map[string]struct {
+		other    func(io.ReadWriteCloser)
+		sentinel error
+		words    string
+	}{
+		"closed": {func(conn io.ReadWriteCloser) { _ = conn.Close() }, etcd.ErrUnreachable,
+			"the other side has closed the connection"},
+		"no HTTP": {func(conn io.ReadWriteCloser) { _, _ = io.WriteString(conn, "Welcome to deploy.example!\n\n") },
+			etcd.ErrUnreachable, "preface"},
+		"nothing": {func(io.ReadWriteCloser) {}, context.DeadlineExceeded, "over a stream"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			near, far := net.Pipe()
@@ -137,22 +143,17 @@ func TestDialStreamFails(t *testing.T) {
 			go func() { // it reads to the end
 				defer close(come)
 				_, _ = io.ReadFull(far, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
-				other(far)
+				want.other(far)
 				_, _ = io.Copy(io.Discard, far)
 			}()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			want := etcd.ErrUnreachable
-			if name == "nothing" {
-				want = context.DeadlineExceeded
+			if errors.Is(want.sentinel, context.DeadlineExceeded) {
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
 				defer cancel()
 			}
-			if _, err := etcd.DialStream(ctx, near, nil); !errors.Is(err, want) {
-				t.Errorf("%v", err)
-			} else {
-				t.Log(err)
-			}
+			_, err := etcd.DialStream(ctx, near, nil)
+			fixture.WantError(t, err, want.sentinel, want.words, "")
 			<-come // near is closed
 		})
 	}

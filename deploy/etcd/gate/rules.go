@@ -199,13 +199,15 @@ func (r rules) checkTxn(q *pb.TxnRequest) error {
 }
 
 func (r rules) checkWatch(q *pb.WatchRequest) error {
-	create, ok := q.RequestUnion.(*pb.WatchRequest_CreateRequest)
-	if !ok { // it ends a watch of the same stream, or asks how far its watches are
+	switch one := q.RequestUnion.(type) {
+	case *pb.WatchRequest_CreateRequest:
+		if len(one.CreateRequest.Filters) > len(pb.WatchCreateRequest_FilterType_name) {
+			return refuse("a watch has at most %d filters", len(pb.WatchCreateRequest_FilterType_name))
+		}
+		_, err := r.span(one.CreateRequest.Key, one.CreateRequest.RangeEnd)
+		return err
+	case *pb.WatchRequest_CancelRequest, *pb.WatchRequest_ProgressRequest: // of watches of the same stream
 		return nil
 	}
-	if len(create.CreateRequest.Filters) > len(pb.WatchCreateRequest_FilterType_name) {
-		return refuse("a watch has at most %d filters", len(pb.WatchCreateRequest_FilterType_name))
-	}
-	_, err := r.span(create.CreateRequest.Key, create.CreateRequest.RangeEnd)
-	return err
+	return refuse("it asks for nothing")
 }
