@@ -66,8 +66,9 @@ func isStream(client *Client) bool { return slices.Equal(client.Endpoints(), []s
 
 // streamDialer gives gRPC its one connection.
 type streamDialer struct {
-	conn  *StreamConn
-	given atomic.Bool
+	conn   *StreamConn
+	given  atomic.Bool
+	usedUp atomic.Bool // gRPC wants another one
 }
 
 func (s *streamDialer) config(ctx context.Context, log *slog.Logger) clientv3.Config {
@@ -90,10 +91,11 @@ func (s *streamDialer) config(ctx context.Context, log *slog.Logger) clientv3.Co
 	}
 }
 
-// dial gives the connection once. gRPC asks again when it has ended.
+// dial gives the connection once. gRPC asks again when it has ended, or when the other side has said that it will end
+// it: calls that are under way may still go on then.
 func (s *streamDialer) dial(context.Context, string) (net.Conn, error) {
 	if s.given.Swap(true) {
-		_ = s.conn.Close() // gRPC may keep the one that it has until its last call has ended
+		s.usedUp.Store(true)
 		return nil, net.ErrClosed
 	}
 	return s.conn, nil
@@ -154,9 +156,9 @@ func (s *streamDialer) orEnd(ctx context.Context, err error) error {
 func (s *streamDialer) end(err error) error {
 	why := s.conn.Err()
 	switch {
-	case why == nil:
+	case why == nil && !s.usedUp.Load():
 		return nil
-	case errors.Is(why, io.EOF), errors.Is(why, io.ErrClosedPipe), errors.Is(why, syscall.EPIPE):
+	case why == nil, errors.Is(why, io.EOF), errors.Is(why, io.ErrClosedPipe), errors.Is(why, syscall.EPIPE):
 		why = errors.New("the other side has closed the connection")
 	case errors.Is(why, net.ErrClosed) && err != nil:
 		why = errors.New(message(err)) // gRPC has closed it, and says why
