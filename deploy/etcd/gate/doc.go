@@ -27,15 +27,15 @@
 //	sorted, or of some revisions    with a limit, or keys only      not at all
 //	compared                        yes                             not at all
 //
-// etcd reads all values of a range before it sorts, filters or compares them, and its older versions do so for the keys,
-// too. For each range it counts all keys in it. So a request has at most 8 ranges. A key by itself counts as one in the
-// row "with a limit".
+// etcd reads all values of a range before it sorts, filters or compares them, and older versions read them where only
+// keys are asked for. It also counts all keys of a range, so a request has at most 8 ranges. A key by itself counts as
+// one in the row "with a limit".
 //
 // # Invariants
 //
-//   - What is forwarded is the request as it was understood, written anew, and never the bytes that came. Two readers of
-//     the same bytes may take them for two requests: an etcd before 3.7 takes an empty range_end that is written out for
-//     "no end", others for "no range".
+//   - What is forwarded is the request as it was understood, written anew, and never the bytes that came. Two readers
+//     may take the same bytes for different requests: to etcd 3.4 an empty range_end that is written out means all keys
+//     from a key on, and to others that key alone.
 //   - Of the client's metadata only hasleader passes. Its token, if it has one, does not.
 //   - Nothing that was not asked for here is sent to the client: answers are those of requests that were let through.
 //
@@ -51,8 +51,8 @@
 //	silence               90 s: a client that answers no ping is gone
 //	first words           30 s
 //
-// An answer that a slow client has not read yet stays in memory, and counts among the 4. A watch that a slow client does
-// not read is not read from etcd either.
+// An answer that a slow client has not read yet stays in memory, and counts among the 4. A watch that a slow client
+// does not read is not read from etcd either.
 //
 // # The end
 //

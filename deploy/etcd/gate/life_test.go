@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
@@ -157,35 +158,31 @@ func TestNoConnection(t *testing.T) {
 func TestWatches(t *testing.T) {
 	e := fixture.NewEtcd(t)
 	client := through(t, e.Remote(), ns)
-	// Each context has a stream of its own, or all have one.
-	watch := func(i int) (err error, end func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		if i%8 == 0 {
-			ctx = clientv3.WithRequireLeader(ctx)
-		}
+	watch := func(stream string) (end func(), err error) { // watches with the same metadata share a stream
+		ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "stream", stream))
 		seen := <-client.Watch(ctx, ns+"/refship/head", clientv3.WithCreatedNotify())
-		return seen.Err(), cancel
+		return cancel, seen.Err()
 	}
 	var ends []func()
 	for i := range gate.MaxWatches {
-		err, end := watch(i)
+		end, err := watch([]string{"one", "two", "two"}[i%3])
 		if err != nil {
 			t.Fatalf("watch %d: %v", i+1, err)
 		}
 		ends = append(ends, end)
 	}
-	err, end := watch(1) // its stream ends, with 56 watches
+	end, err := watch("three")
 	end()
 	fixture.WantError(t, etcd.Classify(err), etcd.ErrDenied, "there are 64 watches already", "")
 	for _, end := range ends {
 		end()
 	}
-	for round := range 3 * gate.MaxWatches { // one at a time
-		err, end := watch(round)
-		if err != nil {
-			t.Fatalf("watch %d of those one after the other: %v", round, err)
-		}
-		end()
+	for i := range 2 * gate.MaxWatches { // one after the other, each as soon as there is room
+		fixture.Eventually(t, func() bool {
+			end, err := watch(fmt.Sprint("later", i))
+			end()
+			return err == nil
+		})
 	}
 }
 

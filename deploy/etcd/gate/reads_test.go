@@ -28,7 +28,9 @@ import (
 func quiet(text.Progress) {}
 
 // publish makes deploys of commits.
-func publish(tb testing.TB, client *etcd.Client, frontend record.Frontend, repo *fixture.Repository, commits ...tree.OID) {
+func publish(
+	tb testing.TB, client *etcd.Client, frontend record.Frontend, repo *fixture.Repository, commits ...tree.OID,
+) {
 	tb.Helper()
 	ctx := tb.Context()
 	s := deploy.NewStore(client, deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)})
@@ -149,7 +151,9 @@ func TestReads(t *testing.T) {
 	if got != want {
 		t.Error(cmp.Diff(want, got))
 	}
-	for _, words := range []string{"head 2,", "deploy 1 ", "Kind:resume", "2: sub/6/6", "changed in 2: run", "out: /1/run"} {
+	for _, words := range []string{
+		"head 2,", "deploy 1 ", "Kind:resume", "2: sub/6/6", "changed in 2: run", "out: /1/run",
+	} {
 		if !strings.Contains(got, words) {
 			t.Errorf("%q was not read:\n%.2000s", words, got)
 		}

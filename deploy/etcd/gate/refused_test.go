@@ -123,7 +123,8 @@ func TestMethods(t *testing.T) {
 // Another namespace is refused, one beside it with a name that begins alike, too; and a txn that writes.
 func TestRefused(t *testing.T) {
 	e := fixture.NewEtcd(t)
-	put(t, e, "secret", "/refship/config-staging/refship/head", "/refship/config/other", "/refship/confi", "/refship/site/deploy/1/hash")
+	put(t, e, "secret", "/refship/config-staging/refship/head", "/refship/config/other", "/refship/confi",
+		"/refship/site/deploy/1/hash")
 	put(t, e, "7", ns+"/refship/head")
 	before := fixture.Dump(t, e.Client())
 	client := through(t, e.Remote(), ns)
@@ -216,7 +217,8 @@ func TestUser(t *testing.T) {
 	put(t, e, "7", ns+"/refship/head", "/other/config/refship/head")
 	fixture.EnableAuth(t, e.Client())
 	root := dialUser(t, e, "root")
-	_, err := root.RoleGrantPermission(t.Context(), "ship", "/refship/", "/refship0", clientv3.PermissionType(clientv3.PermReadWrite))
+	_, err := root.RoleGrantPermission(t.Context(), "ship", "/refship/", "/refship0",
+		clientv3.PermissionType(clientv3.PermReadWrite))
 	if err != nil {
 		t.Fatal(err)
 	}

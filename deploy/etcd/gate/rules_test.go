@@ -43,6 +43,7 @@ func below(prefix string, change func(*pb.RangeRequest)) *pb.RangeRequest {
 
 func limit(n int64) func(*pb.RangeRequest) { return func(r *pb.RangeRequest) { r.Limit = n } }
 func keysOnly(r *pb.RangeRequest)          { r.KeysOnly = true }
+func fewKeys(r *pb.RangeRequest)           { r.KeysOnly, r.Limit = true, 128 }
 func countOnly(r *pb.RangeRequest)         { r.CountOnly = true }
 func sorted(r *pb.RangeRequest)            { r.SortOrder, r.Limit = pb.RangeRequest_DESCEND, 100 }
 func since(r *pb.RangeRequest)             { r.MinModRevision, r.Limit = 7, 100 }
@@ -97,7 +98,7 @@ func TestRules(t *testing.T) {
 		"contents with a limit":          {below("/storage/", limit(128)), true},
 		"with too high a limit":          {below("/storage/", limit(129)), false},
 		"keys of contents":               {below("/storage/", keysOnly), false},
-		"keys of contents with a limit":  {below("/refship/tree/", func(r *pb.RangeRequest) { keysOnly(r); r.Limit = 128 }), true},
+		"keys of contents with a limit":  {below("/refship/tree/", fewKeys), true},
 		"counts of contents":             {below("/storage/", countOnly), true},
 		"sorted contents":                {below("/storage/", sorted), false},
 		"contents of later revisions":    {below("/refship/object/", since), false},
@@ -152,7 +153,7 @@ func TestMetadata(t *testing.T) {
 		want bool
 	}{
 		{nil, false},
-		{metadata.Pairs("token", "x", "authorization", "x", rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader), true},
+		{metadata.Pairs("token", "x", rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader), true},
 		{metadata.Pairs("token", "x", rpctypes.MetadataRequireLeaderKey, "x"), false},
 	} {
 		went, _ := metadata.FromOutgoingContext(gate.RequireLeader(metadata.NewIncomingContext(t.Context(), c.came)))
