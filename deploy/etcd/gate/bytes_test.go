@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 
-	"refship/deploy/etcd"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -35,11 +34,7 @@ func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 func TestOtherEtcd(t *testing.T) {
 	fixture.Need(t, "etcd")
 	p := fixture.StartProcess(t)
-	server, err := etcd.Dial(t.Context(), etcd.Config{Endpoints: []string{p.URL()}, Log: fixture.Log(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	server := dialUser(t, p, "")
 	repo := fixture.NewRepository(t)
 	publish(t, server, record.Files, repo, repo.Commit("first", map[string]fixture.File{"a": {Content: "a\n"}}))
 	client := through(t, server, ns)

@@ -46,7 +46,7 @@
 //	requests at a time    4, further ones wait
 //	requests a second     500, after the first 1,000 further ones wait; so do messages of watches
 //	calls at a time       32, watches among them
-//	etcd's answer         30 s after it was asked
+//	etcd's answer         30 s, as with etcd.Bounded: it is asked again while that may help
 //	pings                 one in 5 s; who sends more gets GOAWAY (too_many_pings)
 //	silence               90 s: a client that answers no ping is gone
 //	first words           30 s

@@ -28,7 +28,6 @@ const (
 	maxCalls     = 32        // requests that wait among them, and streams of watches
 	maxWatches   = 64
 	maxHeader    = 16 << 10 // bytes
-	callTimeout  = 30 * time.Second
 	firstWords   = 30 * time.Second
 	pingPause    = 5 * time.Second // at least, between two pings of the client
 	silence      = 30 * time.Second
@@ -52,8 +51,8 @@ func Serve(ctx context.Context, stream io.ReadWriteCloser, cfg Config) error {
 	conn := etcd.NewStreamConn(stream)
 	defer conn.Close()
 	s := &session{
-		ctx: ctx, conn: cfg.Client.ActiveConnection(), rules: newRules(cfg.Namespace), codec: newCodec(),
-		slots: make(chan struct{}, maxAtATime),
+		ctx: ctx, client: cfg.Client, conn: cfg.Client.ActiveConnection(), rules: newRules(cfg.Namespace),
+		codec: newCodec(), slots: make(chan struct{}, maxAtATime),
 	}
 	if s.conn == nil {
 		return errors.New("open a gate: the etcd client has no connection")
@@ -80,12 +79,13 @@ func Serve(ctx context.Context, stream io.ReadWriteCloser, cfg Config) error {
 
 // session is one gate.
 type session struct {
-	ctx   context.Context // of all of it
-	conn  *grpc.ClientConn
-	rules rules
-	codec codec
-	pace  pace
-	slots chan struct{} // has one for each request at a time
+	ctx    context.Context // of all of it
+	client *etcd.Client
+	conn   *grpc.ClientConn // the client's
+	rules  rules
+	codec  codec
+	pace   pace
+	slots  chan struct{} // has one for each request at a time
 
 	mu      sync.Mutex
 	watches int // of all streams, with those that etcd is asked for
@@ -197,10 +197,11 @@ func (s *session) forward(ctx context.Context, stream grpc.ServerStream, name st
 	if err := s.pace.wait(ctx); err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	reply := new(answer)
-	if err := s.conn.Invoke(asked, name, request, reply, s.callOptions()...); err != nil {
+	err := etcd.Repeat(ctx, s.client, func(ctx context.Context) error {
+		return s.conn.Invoke(ctx, name, request, reply, s.callOptions()...)
+	})
+	if err != nil {
 		return err
 	}
 	return stream.SendMsg(reply)

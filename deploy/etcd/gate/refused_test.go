@@ -213,16 +213,22 @@ func TestSizes(t *testing.T) {
 
 // The server's user reads for the client, and what etcd does not let that user read is refused as etcd says it.
 func TestUser(t *testing.T) {
-	e := fixture.NewEtcd(t)
-	put(t, e, "7", ns+"/refship/head", "/other/config/refship/head")
-	fixture.EnableAuth(t, e.Client())
-	root := dialUser(t, e, "root")
+	fixture.Need(t, "etcd")
+	p := fixture.StartProcess(t, "--bcrypt-cost=4")
+	root := dialUser(t, p, "")
+	for _, key := range []string{ns + "/refship/head", "/other/config/refship/head"} {
+		if _, err := root.Put(t.Context(), key, "7"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fixture.EnableAuth(t, root)
+	root = dialUser(t, p, "root")
 	_, err := root.RoleGrantPermission(t.Context(), "ship", "/refship/", "/refship0",
 		clientv3.PermissionType(clientv3.PermReadWrite))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship := dialUser(t, e, "ship")
+	ship := dialUser(t, p, "ship")
 	for _, role := range []string{"another", "one more"} {
 		mine, other := through(t, ship, ns), through(t, ship, "/other/config")
 		resp, err := etcd.Bounded(mine).Get(t.Context(), ns+"/refship/head")

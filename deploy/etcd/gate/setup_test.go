@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,12 +84,14 @@ func put(tb testing.TB, e *embedded.Etcd, value string, keys ...string) {
 	}
 }
 
-// dialUser gives a client of a user whose password is "secret".
-func dialUser(tb testing.TB, e *embedded.Etcd, user string) *etcd.Client {
+// dialUser gives a client of a user whose password is "secret", or of none.
+func dialUser(tb testing.TB, p *fixture.Process, user string) *etcd.Client {
 	tb.Helper()
-	client, err := etcd.Dial(tb.Context(), etcd.Config{
-		Endpoints: e.Remote().Endpoints(), User: user, Password: "secret", Log: fixture.Log(tb),
-	})
+	cfg := etcd.Config{Endpoints: []string{p.URL()}, DialTimeout: time.Minute, Log: fixture.Log(tb)}
+	if user != "" {
+		cfg.User, cfg.Password = user, "secret"
+	}
+	client, err := etcd.Dial(tb.Context(), cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
