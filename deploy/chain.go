@@ -33,7 +33,9 @@ type Config struct {
 	// EtcdDir is the directory of an etcd on this machine, whose disk must have room; "": it is elsewhere, or not known.
 	EtcdDir string
 	Room    *disk.Room // of this machine's disks, for all of the process; nil: nothing else writes much
-	Log     *slog.Logger
+	// KeptFree is how many bytes of etcd's quota no deploy may take: gc needs them.
+	KeptFree int64
+	Log      *slog.Logger
 }
 
 // NewStore makes a Store; it asks etcd nothing yet. The client is not closed with the Store.

@@ -66,9 +66,11 @@ func (x *Collection) held() clientv3.Cmp {
 const superblocks = "/fs/"
 
 // Delete deletes keys, MaxDeletions at most, which hold so many bytes of values, in one txn. Each must have the mod
-// revision that comes with it; those that have another, or are gone, are given as changed, and then nothing was
-// deleted. Nor was it with ErrLockLost, or with ErrOtherWriter.
-func (x *Collection) Delete(ctx context.Context, keys []store.KeyValue, bytes int64) (changed []string, err error) {
+// revision that comes with it; those that have another, or are gone (revision 0), are given as changed, and then nothing
+// was deleted. Nor was it with ErrLockLost, or with ErrOtherWriter.
+func (x *Collection) Delete(
+	ctx context.Context, keys []store.KeyValue, bytes int64,
+) (changed map[string]int64, err error) {
 	c := x.chain
 	ifs, thens, elses := []clientv3.Cmp{x.held()}, []clientv3.Op{}, []clientv3.Op{}
 	for _, kv := range keys {
@@ -83,13 +85,14 @@ func (x *Collection) Delete(ctx context.Context, keys []store.KeyValue, bytes in
 	stored := x.State.Stored
 	if stored != nil {
 		less := *stored
-		less.Bytes = max(0, less.Bytes-bytes-int64(len(keys))*keyOverhead)
+		less.Bytes = max(0, less.Bytes-bytes-int64(len(keys))*KeyOverhead)
 		less.Unsure = min(less.Unsure, less.Bytes)
 		stored = &less
 		thens = append(thens, clientv3.OpPut(c.Key("stored"), string(stored.Encode())))
 	}
 	elses = append(elses, clientv3.OpGet(c.Key("lock"), clientv3.WithKeysOnly()))
-	resp, err := c.kv.Txn(ctx).If(ifs...).Then(thens...).Else(elses...).Commit()
+	tries := 0
+	resp, err := c.kv.Txn(etcd.CountTries(ctx, &tries)).If(ifs...).Then(thens...).Else(elses...).Commit()
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("delete content of %s: %w", c.ns, err)
@@ -101,15 +104,27 @@ func (x *Collection) Delete(ctx context.Context, keys []store.KeyValue, bytes in
 	if len(lock) == 0 || lock[0].CreateRevision != x.lock.revision {
 		return nil, fmt.Errorf("delete content of %s: %w", c.ns, ErrLockLost)
 	}
+	changed, gone := map[string]int64{}, 0
 	for i, kv := range keys {
-		if now := resp.Responses[i].GetResponseRange().Kvs; len(now) == 0 || now[0].ModRevision != kv.Revision {
-			changed = append(changed, kv.Key)
+		now := int64(0)
+		for _, found := range resp.Responses[i].GetResponseRange().Kvs {
+			now = found.ModRevision
+		}
+		if now != kv.Revision {
+			changed[kv.Key] = now
+		}
+		if now == 0 {
+			gone++
 		}
 	}
-	if len(changed) == 0 {
-		err = ErrOtherWriter
+	switch {
+	case gone == len(keys) && tries > 1: // an earlier try of this call has deleted them, and its answer was lost
+		x.State.Stored = stored
+		return nil, nil
+	case len(changed) == 0:
+		return nil, ErrOtherWriter
 	}
-	return changed, err
+	return changed, nil
 }
 
 // ContentPrefixes are where content is: nodes, contents and superblocks.

@@ -26,6 +26,7 @@
 // namespace holds.
 //
 // mend.go writes single keys again, and mgmtparts.go says what mgmt needs of a stored deploy: both for package scrub.
+// collect.go deletes content under the lock, for package gc, and pin.go keeps a deploy from it.
 //
 // Package store reads a chain, and a [Chain] does all that it does.
 //

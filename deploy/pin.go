@@ -16,7 +16,7 @@ import (
 	"refship/deploy/tree"
 )
 
-// ReasonPinIncomplete: a deploy that is not whole cannot be pinned. About: its id.
+// ReasonPinIncomplete: a deploy that is not whole cannot be pinned. About: what ReasonContentGone is about.
 const ReasonPinIncomplete fault.Reason = "pin-incomplete"
 
 // Pins gives the ids of the deploys that gc must keep, in order.
@@ -35,32 +35,52 @@ func (c *Chain) Pins(ctx context.Context) ([]record.ID, error) {
 	return ids, nil
 }
 
-// Pin keeps gc from taking content of a deploy, under the chain's lock, which gc takes as well. One whose content is
-// not all there is a fault.Refused. It tells whether the deploy was pinned before; then the pin stays as it is.
-func (c *Chain) Pin(ctx context.Context, l *Lock, d *record.Deploy, pin *record.Pin) (before bool, err error) {
-	if err := c.isWhole(ctx, d); err != nil {
-		if fault.Is(err, fault.Corrupt) || errors.Is(err, record.ErrMissing) {
-			err = &fault.Error{
-				Kind: fault.Refused, Reason: ReasonPinIncomplete, About: []string{d.ID.String()}, Cause: err,
-				What: fmt.Sprintf("deploy %d of %s is not whole any more, so it cannot be kept: %v", d.ID, c.ns,
-					c.Explain(ctx, err, d)),
-			}
-		}
+// Pin keeps gc from taking content of a deploy. One whose content is not all there is a fault.Refused. It tells whether
+// the deploy was pinned before; then the pin stays as it is. lock takes the chain's lock, which gc takes as well: it is
+// held only for a moment, unless gc may just be about to take the deploy.
+func (c *Chain) Pin(
+	ctx context.Context, d *record.Deploy, pin *record.Pin, lock func() (*Lock, error),
+) (before bool, err error) {
+	key := c.Key(record.PinKey(d.ID))
+	if there, err := c.Values(ctx, key); err != nil || there[0].Revision != 0 {
+		return err == nil, err
+	}
+	if err := c.checkWhole(ctx, d); err != nil {
 		return false, err
 	}
-	key := c.Key(record.PinKey(d.ID))
-	held := clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", l.revision)
-	resp, err := c.kv.Txn(ctx).If(held, clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, string(pin.Encode()))).Else(clientv3.OpGet(key, clientv3.WithKeysOnly())).Commit()
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("pin deploy %d of %s: %w", d.ID, c.ns, err)
-	case resp.Succeeded:
-		return false, nil
-	case len(resp.Responses[0].GetResponseRange().Kvs) > 0:
-		return true, nil
+	l, err := lock()
+	if err != nil {
+		return false, err
 	}
-	return false, fmt.Errorf("pin deploy %d of %s: %w", d.ID, c.ns, ErrLockLost)
+	defer func() { err = errors.Join(err, l.Unlock(context.WithoutCancel(ctx))) }()
+	if expired, err := c.Expired(ctx); err != nil || d.ID <= expired {
+		if err = errors.Join(err, c.checkWhole(ctx, d)); err != nil {
+			return false, err
+		}
+	}
+	held := clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", l.revision)
+	resp, err := c.kv.Txn(ctx).If(held).Then(clientv3.OpPut(key, string(pin.Encode()))).Commit()
+	if err == nil && !resp.Succeeded {
+		err = ErrLockLost
+	}
+	if err != nil {
+		return false, fmt.Errorf("pin deploy %d of %s: %w", d.ID, c.ns, err)
+	}
+	return false, nil
+}
+
+// checkWhole is isWhole in words for who wants to pin.
+func (c *Chain) checkWhole(ctx context.Context, d *record.Deploy) error {
+	err := c.isWhole(ctx, d)
+	if !fault.Is(err, fault.Corrupt) {
+		return err
+	}
+	return &fault.Error{
+		Kind: fault.Refused, Reason: ReasonPinIncomplete, Cause: err,
+		About: []string{d.ID.String(), string(d.Hash), string(c.ns), "", "", ""},
+		What: fmt.Sprintf("deploy %d of %s is not whole any more, so it cannot be kept: %v", d.ID, c.ns,
+			c.Explain(ctx, err, d)),
+	}
 }
 
 // Unpin lets gc take content of a deploy again, and tells whether it was pinned.
@@ -102,20 +122,20 @@ func (c *Chain) isWhole(ctx context.Context, d *record.Deploy) error {
 	return err
 }
 
-// MarkRun notes when a revision was read, for the age of what is there by then, and gives all such notes.
-func (c *Chain) MarkRun(ctx context.Context, now time.Time) (record.Runs, error) {
+// MarkRun notes a revision and when it was read, for the age of what is there by now.
+func (c *Chain) MarkRun(ctx context.Context) error {
 	runs, revision, err := c.Runs(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	run := record.Run{Revision: revision, Time: now.UTC()}
+	run := record.Run{Revision: revision, Time: time.Now().UTC()} // not before the revision was read
 	if runs = runs.Add(run); runs[len(runs)-1] == run {
 		_, err = c.kv.Put(ctx, c.Key(record.RunsKey), string(runs.Encode()))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("note a run of gc in %s: %w", c.ns, err)
+		return fmt.Errorf("note a run of gc in %s: %w", c.ns, err)
 	}
-	return runs, nil
+	return nil
 }
 
 // Runs reads the notes of MarkRun, and the revision that they were read at.

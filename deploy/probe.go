@@ -18,8 +18,20 @@ import (
 // Ping tells whether etcd answers, and has a leader. See etcd.Ping.
 func (s *Store) Ping(ctx context.Context) error { return etcd.Ping(ctx, s.client) }
 
-// Space is what etcd holds and may hold.
-func (s *Store) Space(ctx context.Context) (etcd.Space, error) { return etcd.ReadSpace(ctx, s.client) }
+// Space is what etcd holds, and may hold without Config.KeptFree.
+func (s *Store) Space(ctx context.Context) (etcd.Space, error) {
+	space, err := etcd.ReadSpace(ctx, s.client)
+	if space.Quota > 0 {
+		space.Quota -= s.cfg.KeptFree
+	}
+	return space, err
+}
+
+// IsOwn tells whether etcd is one that only refship uses, in a server's data directory on this machine.
+func (s *Store) IsOwn() bool { return s.cfg.EtcdDir != "" }
+
+// MakeRoom is etcd.MakeRoom.
+func (s *Store) MakeRoom(ctx context.Context) (etcd.Made, error) { return etcd.MakeRoom(ctx, s.client) }
 
 // neverKeys are below a namespace, one in each place that deploying reads and writes. No such key ever exists.
 var neverKeys = [...]string{"/refship/never", "/deploy/0/never", "/storage/never"}

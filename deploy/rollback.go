@@ -32,11 +32,7 @@ func (c *Chain) NewRollback(ctx context.Context, which record.Selector) (*Job, e
 	if state.Head == nil {
 		return nil, fault.Newf(fault.Refused, "there is nothing to go back to: %s", c.ns.Undeployed())
 	}
-	chosen, err := which.Of(state.Head.ID)
-	if err != nil {
-		return nil, err
-	}
-	d, err := c.Get(ctx, chosen)
+	d, err := c.FindUnder(ctx, which, state.Head)
 	switch {
 	case err != nil:
 		return nil, err
@@ -50,7 +46,7 @@ func (c *Chain) NewRollback(ctx context.Context, which record.Selector) (*Job, e
 	}
 	r := d.Record
 	job := &Job{
-		Kind: record.KindRollback, To: d, From: state.Head.ID, ByNumber: which.IsNumber(), Path: r.Path,
+		Kind: record.KindRollback, To: d, From: state.Head.ID, ByNumber: which.IsExact(), Path: r.Path,
 		Frontend: r.Frontend, Repository: r.Repository, Target: r.Target, Ref: r.Ref,
 		MaxStored: record.NoLimit,
 	}

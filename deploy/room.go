@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"refship/deploy/disk"
 	"refship/deploy/etcd"
@@ -11,12 +12,12 @@ import (
 	"refship/deploy/text"
 )
 
-// keyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
+// KeyOverhead is what a key costs in etcd's database beside its value, in bytes: the key itself (twice: in the key
 // bucket's value and, with the index, in its page), revision, leases and the page's headers, rounded up.
-const keyOverhead = 400
+const KeyOverhead = 400
 
 // need is how much of etcd's space the deploy takes, but for its record, in bytes.
-func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*keyOverhead }
+func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*KeyOverhead }
 
 // TakeRoom refuses what etcd's quota or its disk has no room for, all of one push together, and what would take a
 // namespace beyond its limit, before any of it is written. Nobody else gets the room on the disk until give is called:
@@ -45,7 +46,7 @@ func (s *Store) TakeRoom(ctx context.Context, all []*Prepared) (give func(), err
 
 // checkRoom is about etcd's quota, and the namespaces' limits.
 func (s *Store) checkRoom(ctx context.Context, all []*Prepared, need int64) error {
-	space, err := etcd.ReadSpace(ctx, s.client)
+	space, err := s.Space(ctx)
 	if err != nil {
 		return fmt.Errorf("read etcd's size: %w", err)
 	}
@@ -89,8 +90,10 @@ func checkSpace(need int64, space etcd.Space) error {
 	if !space.NoSpace && (space.Quota == 0 || need <= space.Quota-space.Used) {
 		return nil
 	}
+	missing := need
 	there, alarm := text.Size(space.Used)+" are used and the quota is unknown", "" // etcd tells its quota from 3.6 on
 	if space.Quota > 0 {
+		missing = need - (space.Quota - space.Used)
 		free := text.Size(max(0, space.Quota-space.Used))
 		quota := text.Size(space.Quota)
 		there = fmt.Sprintf("%s are used and %s of the quota of %s are free", text.Size(space.Used), free, quota)
@@ -103,6 +106,7 @@ func checkSpace(need int64, space etcd.Space) error {
 		What:   fmt.Sprintf("this needs %s in etcd, where %s%s", text.Size(need), there, alarm),
 		Remedy: "free space in etcd (compact, defragment, disarm the alarm) or raise its quota, then push again",
 		Reason: etcd.ReasonQuota,
+		About:  []string{strconv.FormatInt(missing, 10)},
 		Cause:  etcd.ErrFull,
 	}
 }

@@ -84,7 +84,7 @@ func (c *Chain) countStored(ctx context.Context) (int64, error) {
 	from, held := string(c.ns)+"/", int64(0)
 	err := c.scan(ctx, from, clientv3.GetPrefixRangeEnd(from), 0, nil, func(kv *mvccpb.KeyValue) {
 		if c.isCounted(string(kv.Key)) {
-			held += int64(len(kv.Value)) + keyOverhead
+			held += int64(len(kv.Value)) + KeyOverhead
 		}
 	})
 	if err != nil {
@@ -187,7 +187,7 @@ func (p *Prepared) countPublish(puts []clientv3.Op) []clientv3.Op {
 	s.Bytes += p.need() - int64(len(p.plan.Payload)) // which is in both
 	for _, op := range puts {
 		if op.IsPut() && p.chain.isCounted(string(op.KeyBytes())) {
-			s.Bytes += int64(len(op.ValueBytes())) + keyOverhead
+			s.Bytes += int64(len(op.ValueBytes())) + KeyOverhead
 		}
 	}
 	s.Deploy = p.nextID()

@@ -19,8 +19,10 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/hooks/check"
 	"refship/hooks/intent"
+	"refship/hooks/output"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
@@ -52,6 +54,7 @@ type Engine struct {
 	every    time.Duration // how often long work shows progress
 	lockWait time.Duration // how long a push waits for all its chain locks together
 	loading  *turns.Turns  // of deliveries that are read and stored
+	quiet    turns.Quiet   // of pushes and deploys
 	checks   *check.Runner
 	alone    bool     // no other process takes pushes to the repositories
 	running  sync.Map // push ids → their repositories' directories
@@ -148,6 +151,18 @@ func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 // WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
 func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) error {
 	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
+}
+
+// Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is called.
+func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }
+
+// enter waits until nobody is Alone, and tells the user so.
+func (e *Engine) enter(ctx context.Context, out *output.Output) (leave func(), err error) {
+	err = out.During("", "waiting for the upkeep of etcd", func(func(text.Progress)) (err error) {
+		leave, err = e.quiet.Enter(ctx)
+		return err
+	})
+	return leave, err
 }
 
 // step marks a failure point.

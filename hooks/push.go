@@ -38,6 +38,7 @@ type push struct {
 	cancel     context.CancelCauseFunc
 	abort      context.CancelCauseFunc
 
+	leave   func()         // ends that nobody else is alone; nil: it has not come so far
 	run     *run           // nil: pre-receive has not got so far
 	intent  *intent.Intent // nil: none is written
 	skipped bool           // a target's ref was stored only, as asked for
@@ -94,6 +95,9 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 		return err
 	}
 	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.leave, err = p.engine.enter(ctx, out); err != nil {
 		return err
 	}
 	p.run = p.engine.newRun(p.GitDir, out, p.deliveries()...)

@@ -75,6 +75,11 @@ func (r *run) open() []*delivery {
 
 // deliver is the whole way of deliveries that need no push: prepare and finish. It stops at the first error.
 func (r *run) deliver(ctx context.Context) error {
+	leave, err := r.engine.enter(ctx, r.out)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}

@@ -172,6 +172,9 @@ func (x *Session) End(ctx context.Context) Outcome {
 		p.run.releaseAll(p.publishing)
 		x.outcome.Published = resultsOf(p.run.deliveries).published
 	}
+	if p.leave != nil {
+		p.leave()
+	}
 	if x.accepted {
 		p.engine.dropSuperseded(p.publishing, p.Repository, p.GitDir)
 	}

@@ -125,7 +125,7 @@ func checkBackup(w *world, file, dir string) {
 		now := strings.Split(r.must("refship", "log", "--json", "-n", "all", "--namespace", "/refship/"+name), "\n")
 		all := strings.Split(w.must("refship", "log", "--json", "-n", "all", "--namespace", "/refship/"+name), "\n")
 		if len(now) > len(all) || !slices.Equal(now, all[len(all)-len(now):]) {
-			w.Errorf("%s: %s has other deploys than the server that it is a backup of:\n%s\nand not\n%s", file, name,
+			w.Errorf("%s: %s has other deploys than the first server:\n%s\nand not\n%s", file, name,
 				strings.Join(now, "\n"), strings.Join(all, "\n"))
 		}
 		for _, line := range now {
@@ -195,7 +195,8 @@ func TestKillBackup(t *testing.T) {
 	k.killAtRandom("backup", func(n int) []string { return []string{w.in(fmt.Sprint("backup-", n))} }, func(made string) {
 		w.must("refship", "restore", made, "--data-dir", made+".dir")
 		if got := dataFiles(t, made+".dir"); !slices.Equal(got, want) {
-			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made,
+				strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	})
 	k.undisturbed("restore", w.in("backup"), "--data-dir", w.in("restored"))
@@ -203,7 +204,8 @@ func TestKillBackup(t *testing.T) {
 		return []string{w.in("backup"), "--data-dir", w.in(fmt.Sprint("new-", n))}
 	}, func(made string) {
 		if got := dataFiles(t, made); !slices.Equal(got, want) {
-			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made,
+				strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	})
 	w.serve("")

@@ -13,8 +13,8 @@ import (
 
 type catCmd struct {
 	chainFlags
-	ID   record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
-	Path string          `arg:"" help:"The file. Of a symbolic link, the path that it holds is written."`
+	ID   deployName `arg:"" name:"deploy" help:"${deploy}"`
+	Path string     `arg:"" help:"The file. Of a symbolic link, the path that it holds is written."`
 }
 
 // Run writes the file's bytes as they are.

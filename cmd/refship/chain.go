@@ -20,12 +20,14 @@ import (
 	"refship/hooks/target"
 )
 
-// read opens the chain for do, which writes to standard output.
-func (f *chainFlags) read(ctx context.Context, a *app, do func(chain *store.Chain, out io.Writer) error) (err error) {
+// read opens a chain for do, which writes to standard output. name is "" for that of --namespace, or the only one.
+func (f *chainFlags) read(
+	ctx context.Context, a *app, name string, do func(chain *store.Chain, out io.Writer) error,
+) (err error) {
 	if err := f.etcdFlags.check(); err != nil {
 		return err
 	}
-	ns, err := f.namespace(a)
+	ns, err := f.namespace(a, name)
 	if err != nil {
 		return err
 	}
@@ -45,10 +47,14 @@ func (f *chainFlags) read(ctx context.Context, a *app, do func(chain *store.Chai
 
 // readDeploy is read, with one deploy of the chain. strict: it must be one that can be trusted, where that is known.
 func (f *chainFlags) readDeploy(
-	ctx context.Context, a *app, id record.Selector, strict bool,
+	ctx context.Context, a *app, name deployName, strict bool,
 	do func(chain *store.Chain, d *record.Deploy, out io.Writer) error,
 ) error {
-	return f.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
+	chain, id, err := f.resolve(a, name)
+	if err != nil {
+		return err
+	}
+	return f.read(ctx, a, chain, func(chain *store.Chain, out io.Writer) error {
 		d, err := f.find(ctx, a, chain, id)
 		if err != nil {
 			return err
@@ -60,8 +66,17 @@ func (f *chainFlags) readDeploy(
 	})
 }
 
-// namespace is --namespace, or the only one that the data directory's repositories deploy to.
-func (f *chainFlags) namespace(a *app) (record.Namespace, error) {
+// namespace is that of the chain that is named, or else of --namespace, of REFSHIP_CHAIN, or the only one that the data
+// directory's repositories deploy to.
+func (f *chainFlags) namespace(a *app, name string) (record.Namespace, error) {
+	name, err := f.chainName(a, name)
+	if err != nil {
+		return "", err
+	}
+	if name != "" {
+		at, err := f.findChain(a, name)
+		return at.Target.Namespace, err
+	}
 	if f.Namespace != "" {
 		return parseNamespace(f.Namespace)
 	}
@@ -76,12 +91,12 @@ func (f *chainFlags) namespace(a *app) (record.Namespace, error) {
 	known := target.Namespaces(repos.AllTargets(listed))
 	switch len(known) {
 	case 0:
-		return "", usagef("--namespace is missing, and no repository in %s deploys to one", dir.path)
+		return "", usagef("no chain is named, and no repository in %s deploys to one", dir.path)
 	case 1:
 		a.say("namespace %s (the only one in %s)", known[0], dir.path)
 		return known[0], nil
 	}
-	return "", usagef("--namespace is missing, and %s knows %d: %s", dir.path, len(known), joinNamespaces(known))
+	return "", usagef("no chain is named, and %s knows %d: %s", dir.path, len(known), chainNames(listed))
 }
 
 // checkKnown refuses a namespace without deploys in the etcd of a data directory, if no repository there deploys to it:
@@ -170,32 +185,11 @@ func noServer(dir dataDir) error {
 func (f *chainFlags) find(
 	ctx context.Context, a *app, chain *store.Chain, id record.Selector,
 ) (*record.Deploy, error) {
-	if id, err := id.Of(0); err == nil { // a number, whatever the head is
-		found, err := chain.Get(ctx, id)
-		if err == nil || !errors.Is(err, store.ErrNotFound) {
-			return found, err
+	d, err := chain.Find(ctx, id)
+	if errors.Is(err, store.ErrEmpty) {
+		if err := f.checkKnown(a, chain.Namespace()); err != nil {
+			return nil, err
 		}
 	}
-	head, err := chain.Head(ctx)
-	if err == nil && head == nil {
-		err = f.checkKnown(a, chain.Namespace())
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case head == nil && id.IsHead():
-		return nil, fmt.Errorf("no head in %s: the chain is empty", chain.Namespace())
-	case head == nil:
-		return nil, fmt.Errorf("no deploy %s in %s: the chain is empty", id, chain.Namespace())
-	case id.IsHead():
-		return head, nil
-	}
-	below, err := id.Of(head.ID)
-	switch {
-	case err != nil:
-		return nil, err
-	case below < head.ID:
-		return chain.Get(ctx, below)
-	}
-	return nil, fmt.Errorf("no deploy %s in %s: the head is %d", id, chain.Namespace(), head.ID)
+	return d, err
 }

@@ -11,8 +11,8 @@ import (
 
 type checkoutCmd struct {
 	chainFlags
-	ID  record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
-	Dir string          `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
+	ID  deployName `arg:"" name:"deploy" help:"${deploy}"`
+	Dir string     `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
 }
 
 // Run writes the deploy's tree. Every byte is verified.

@@ -57,6 +57,7 @@ func newParser(a *app) (*kong.Kong, error) {
 	return kong.New(&cli{},
 		kong.Name("refship"),
 		kong.Description("git push to deploy, into etcd"),
+		kong.Vars{"deploy": deployHelp},
 		kong.Writers(a.stdout, a.stderr),
 		kong.NoDefaultHelp(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),

@@ -15,9 +15,9 @@ import (
 
 type diffCmd struct {
 	chainFlags
-	A    record.Selector `arg:"" name:"a" help:"The older deploy: its number, head, or head~N."`
-	B    record.Selector `arg:"" name:"b" help:"The newer deploy: its number, head, or head~N."`
-	JSON bool            `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
+	A    deployName `arg:"" name:"a" help:"The older deploy; alone, it is compared with the one before. ${deploy}"`
+	B    deployName `arg:"" optional:"" name:"b" help:"The newer deploy, of the same chain."`
+	JSON bool       `help:"Print one line of JSON per file: status, path, and mode, oid, size and sha256 on both sides."`
 }
 
 func (*diffCmd) Help() string {
@@ -28,12 +28,23 @@ func (*diffCmd) Help() string {
 
 // Run lists the files that differ, by path. Every node that is read is verified against its record.
 func (c *diffCmd) Run(ctx context.Context, a *app) error {
-	return c.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
-		before, err := c.find(ctx, a, chain, c.A)
-		if err != nil {
-			return err
-		}
-		after, err := c.find(ctx, a, chain, c.B)
+	chain, first, err := c.resolve(a, c.A)
+	if err != nil {
+		return err
+	}
+	ofSecond, second, err := c.resolve(a, c.B)
+	if err != nil {
+		return err
+	}
+	if chain == "" {
+		chain = ofSecond
+	}
+	if ofSecond != "" && ofSecond != chain {
+		return usagef("%s and %s are two chains: only deploys of one can be compared", text.Mention(chain),
+			text.Mention(ofSecond))
+	}
+	return c.read(ctx, a, chain, func(chain *store.Chain, out io.Writer) error {
+		before, after, err := c.both(ctx, a, chain, first, second)
 		if err != nil {
 			return err
 		}
@@ -42,6 +53,25 @@ func (c *diffCmd) Run(ctx context.Context, a *app) error {
 		}
 		return c.diff(ctx, a, chain, before, after, out)
 	})
+}
+
+// both are the deploys to compare.
+func (c *diffCmd) both(ctx context.Context, a *app, chain *store.Chain, first, second record.Selector) (
+	before, after *record.Deploy, err error,
+) {
+	if before, err = c.find(ctx, a, chain, first); err != nil {
+		return nil, nil, err
+	}
+	if c.B != (deployName{}) {
+		after, err = c.find(ctx, a, chain, second)
+		return before, after, err
+	}
+	if after = before; after.ID == 1 {
+		return nil, nil, fmt.Errorf("deploy 1 of %s is the first: there is none before it to compare it with",
+			chain.Namespace())
+	}
+	before, err = chain.Get(ctx, after.ID-1)
+	return before, after, err
 }
 
 func (c *diffCmd) diff(

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/etcd"
 	"refship/deploy/gc"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -21,8 +22,8 @@ import (
 
 // keepFlags say which deploys gc keeps.
 type keepFlags struct {
-	KeepLast   int  `default:"100" placeholder:"N" help:"Keep the newest N deploys."`
-	KeepWithin span `default:"90d" placeholder:"TIME" help:"Keep all deploys of the last TIME, such as 90d or 12h."`
+	KeepLast   int  `default:"100" placeholder:"N" help:"Keep the newest N deploys. Default: 100."`
+	KeepWithin span `default:"90d" placeholder:"TIME" help:"Keep all deploys of the last TIME, such as 90d or 12h. Default: 90d."`
 }
 
 func (f *keepFlags) check() error {
@@ -55,9 +56,10 @@ func (d *span) UnmarshalText(text []byte) error {
 type gcCmd struct {
 	atFlags
 	keepFlags
-	DryRun bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
-	JSON   bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
-	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
+	DryRun  bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
+	Compact bool   `help:"Compact and defragment an etcd of your own, too, and disarm its alarm NOSPACE: all who use it notice that. The etcd of a refship server gets it anyway."`
+	JSON    bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
+	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
 }
 
 func (*gcCmd) Help() string {
@@ -80,12 +82,19 @@ func (c *gcCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer end()
-	for _, ns := range all {
-		if err := c.collect(ctx, a, s, ns); err != nil {
-			return err
+	collect := func() (err error) {
+		for _, ns := range all { // one that cannot be collected does not keep the others from it
+			err = errors.Join(err, c.collect(ctx, a, s, ns))
+			if ctx.Err() != nil || errors.Is(err, etcd.ErrUnreachable) || errors.Is(err, etcd.ErrFull) {
+				return err
+			}
 		}
+		return err
 	}
-	return nil
+	if c.DryRun {
+		return collect()
+	}
+	return newRoomMaker(a, s, c.Compact).around(ctx, collect)
 }
 
 // chains are the one that is named, or all of the data directory. settings are those of --repo.
@@ -179,7 +188,7 @@ type gcJSON struct {
 	Namespace record.Namespace `json:"namespace"`
 	DryRun    bool             `json:"dry_run"`
 	Kept      int              `json:"kept"`
-	Pinned    []record.ID      `json:"pinned"` // of those that are kept
+	Pinned    []record.ID      `json:"pinned"` // of those that are kept, the newest first
 	Gone      []gc.Gone        `json:"gone"`   // what was found to go, by deploy
 	Keys      int              `json:"keys"`   // that are gone, or with DryRun would be
 	Bytes     int64            `json:"bytes"`
@@ -270,16 +279,14 @@ func (c *keepCmd) keep(ctx context.Context, a *app, chain *deploy.Chain, d *reco
 	if err != nil {
 		return err
 	}
-	lock, err := chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
-		if waited > time.Second {
-			a.say("waiting for %s", holder)
-		}
+	pin := &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()}
+	before, err := chain.Pin(ctx, d, pin, func() (*deploy.Lock, error) {
+		return chain.Lock(ctx, who, chainWait, func(holder record.Holder, waited time.Duration) {
+			if waited > time.Second {
+				a.say("waiting for %s", holder)
+			}
+		})
 	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
-	before, err := chain.Pin(ctx, lock, d, &record.Pin{User: who.User, Host: who.Host, Since: a.now().UTC()})
 	switch {
 	case err != nil:
 		return err

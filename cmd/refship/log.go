@@ -12,8 +12,9 @@ import (
 
 type logCmd struct {
 	chainFlags
-	Limit count `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
-	JSON  bool  `help:"Print one line of JSON per deploy, and per hold and resume: kind, user, host, reason, time."`
+	Limit count  `short:"n" placeholder:"N|all" help:"Show at most N deploys. Default: all."`
+	Chain string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
+	JSON  bool   `help:"Print one line of JSON per deploy, and per hold and resume: kind, user, host, reason, time."`
 }
 
 // eventJSON is a hold or resume for programs. Only it has a kind: that of a deploy is in its record.
@@ -26,7 +27,7 @@ type eventJSON struct {
 }
 
 func (c *logCmd) Run(ctx context.Context, a *app) error {
-	return c.read(ctx, a, func(chain *store.Chain, out io.Writer) error {
+	return c.read(ctx, a, c.Chain, func(chain *store.Chain, out io.Writer) error {
 		allowed, err := c.allowed(a)
 		if err != nil {
 			return err

@@ -18,10 +18,10 @@ import (
 
 type lsCmd struct {
 	chainFlags
-	ID        record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
-	Path      string          `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
-	Recursive bool            `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
-	JSON      bool            `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
+	ID        deployName `arg:"" optional:"" name:"deploy" help:"${deploy}"`
+	Path      string     `arg:"" optional:"" help:"A directory or file in it. Default: the whole tree."`
+	Recursive bool       `help:"List everything below it, without the directories themselves, as git ls-tree -r."`
+	JSON      bool       `help:"Print one line of JSON per entry, with its sha256 and its name unquoted."`
 }
 
 // Run lists entries. Every node that is read is verified against the record.

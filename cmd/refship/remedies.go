@@ -47,16 +47,15 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonLogin:              "check --user and --password",
 	etcd.ReasonNotPlain: "something other than etcd's plain port answers: " +
 		"if etcd wants TLS use https:// with --cacert",
+	etcd.ReasonNotRoot: "give --user root with --password-file FILE; or run it on etcd's own machine: " + etcdctlRoom,
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
-	etcd.ReasonQuota: "free space: compact, defragment and disarm the alarm (etcdctl compact, defrag, alarm disarm); " +
-		"where that frees too little, raise etcd's quota first",
+	etcd.ReasonQuota: "make room: refship gc with the same flags, and --compact unless it is a refship server's own etcd; " +
+		"or raise etcd's quota, which alone does not disarm its alarm: etcdctl alarm disarm",
 	etcd.ReasonTLSFiles:       "check --cacert, --cert and --key, and etcd's certificate",
 	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
 	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
 	etcd.ReasonUserMissing:    "give --user NAME, too",
-	gc.ReasonUnsure: "a head is repaired by refship repair REPO; an older deploy that is damaged can be left out: " +
-		"refship gc --keep-last N --keep-within 0",
 	gitserver.ReasonFlaw: "git fsck --strict in your repository names all such objects; where they are in old history " +
 		"that cannot be changed, the server's operator lets them in: refship repo set $1 --fsck $2=ignore",
 	gitserver.ReasonGitMemory:  "raise --git-memory",
@@ -86,8 +85,6 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
-	store.ReasonExpired: "its record is still there: refship show $2 --namespace $1; " +
-		"to have its files again, deploy it from a repository that has them: refship deploy --repo DIR --rev $3",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
@@ -136,7 +133,8 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 		if server {
 			raise = "raises the limit: refship repo set " + about[0] + " --max-stored SIZE"
 		}
-		return "take large files out of the commit and push again; or the server's operator " + raise
+		return "take large files out of the commit and push again; or the server's operator deletes old deploys' files " +
+			"(refship gc), or " + raise
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
@@ -164,7 +162,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 // chainRemedy is deployRemedy for rollbacks, holds and what was undone.
 func chainRemedy(server bool, reason fault.Reason, about []string) string {
 	switch reason {
-	case deploy.ReasonContentGone:
+	case deploy.ReasonContentGone, deploy.ReasonPinIncomplete, store.ReasonExpired:
 		return goneRemedy(server, about)
 	case deploy.ReasonHeadMoved:
 		return "look at it, then ask again"
@@ -177,16 +175,27 @@ func chainRemedy(server bool, reason fault.Reason, about []string) string {
 		return askWords(about[0]) + "--force resumes it all the same"
 	case deploy.ReasonNoRecord:
 		return "take a deploy that refship made: refship log shows them"
-	case deploy.ReasonPinIncomplete:
-		return "take another deploy, or deploy this one anew first"
 	case deploy.ReasonUndone:
 		return undoneRemedy(server, about)
+	case gc.ReasonUnsure:
+		return unsureRemedy(about)
 	}
 	return ""
 }
 
-// goneRemedy is what to do about a rollback to what is not whole in etcd; about is that of deploy.ReasonContentGone. A
-// user of the server is not told where its data directory is.
+// unsureRemedy is what to do about a kept deploy that is damaged; about is that of gc.ReasonUnsure.
+func unsureRemedy(about []string) string {
+	ns, id, newer, isPinned := about[0], about[1], about[2], about[3] != ""
+	switch {
+	case isPinned:
+		return "to give it up: refship keep " + id + " --remove --namespace " + ns
+	case newer == "0":
+		return "refship repair REPO repairs a head; if its record is damaged, deploy over it with force"
+	}
+	return "to give it up, and all that are older: refship gc --namespace " + ns + " --keep-last " + newer + " --keep-within 0"
+}
+
+// goneRemedy is what to do about a deploy that is not whole in etcd; about is that of deploy.ReasonContentGone. A user of the server is not told where its data directory is.
 func goneRemedy(server bool, about []string) string {
 	hash, ns, repository, target, dir := record.Hash(about[1]), about[2], about[3], about[4], about[5]
 	to := " --namespace " + ns
@@ -196,6 +205,8 @@ func goneRemedy(server bool, about []string) string {
 	to += " --force --reason TEXT"
 	rev := " --rev " + string(hash)
 	switch {
+	case hash == "":
+		return "take another deploy; or let mgmt deploy it anew"
 	case hash.IsTree():
 		return "take another deploy; or deploy that directory anew: refship deploy --dir DIR" + to
 	case dir == "":
@@ -332,16 +343,6 @@ func targetCommand(server bool, about []string) string {
 		return "refship repo target set " + about[0] + " " + about[1]
 	}
 	return "refship hook install DIR --target " + about[1]
-}
-
-// quotaRemedy is what to do about an embedded etcd without room.
-func quotaRemedy(used quota) string {
-	more := fmt.Sprintf("%dMiB", 2*used>>20)
-	if used%(1<<30) == 0 {
-		more = fmt.Sprintf("%dGiB", 2*used>>30)
-	}
-	return "the server's operator restarts it with more room for its etcd, refship serve --etcd-quota " + more +
-		"; then push again"
 }
 
 // remedyOf is what to do about an error, "" if that is not known.

@@ -16,8 +16,8 @@ type restoreCmd struct {
 }
 
 func (*restoreCmd) Help() string {
-	return "Makes a data directory out of a backup, after every byte of it was checked. Nothing is deployed by that. What " +
-		"was pushed and deployed after the backup is not in it: the new server gives the same numbers to other deploys. " +
+	return "Makes a data directory out of a backup, after every byte of it was checked. Nothing is deployed by that. " +
+		"What was pushed and deployed after the backup is not in it: the new server gives the same numbers to other deploys. " +
 		"Restore only a backup that is yours: the checks in it are commands that the server runs."
 }
 
@@ -40,7 +40,8 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 	a.say("restored %s from the backup of %s, made on %s: %s", dir.path, text.Printable(restored.Server),
 		restored.Time.UTC().Format(time.RFC3339), describeCounts(restored.Counts))
 	if !restored.Etcd {
-		a.say("its etcd was another one, and is not in it: restore the snapshot that was taken before it, as etcd's manual says")
+		a.say("its etcd was another one, and is not in it: restore the snapshot that was taken before it, " +
+			"as etcd's manual says")
 	}
 	a.say("start it with: refship serve%s; then see what was pushed and not deployed: ssh HOST status REPO",
 		dir.flag())

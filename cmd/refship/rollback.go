@@ -150,36 +150,30 @@ func (f *chainFlags) checkUsed(ctx context.Context, a *app, chain *deploy.Chain)
 // are those of --repo.
 func (f *atFlags) place(ctx context.Context, a *app, chain string) (at hooks.Place, settings target.Settings,
 	err error) {
-	namespace := f.Namespace
-	if env, _ := a.getenv("REFSHIP_NAMESPACE"); namespace == env {
-		namespace = ""
-	}
+	fromEnv, _ := a.getenv("REFSHIP_NAMESPACE")
 	switch {
 	case chain != "" && f.Repo != "":
 		return at, settings, usagef("a chain and --repo can't be given together")
-	case chain != "" && namespace != "":
-		return at, settings, usagef("a chain and --namespace can't be given together")
-	case f.Repo != "" && namespace != "":
+	case f.Repo != "" && f.Namespace != "" && f.Namespace != fromEnv:
 		return at, settings, usagef("--repo and --namespace can't be given together")
 	case f.Target != "" && f.Repo == "":
 		return at, settings, usagef("--target belongs to --repo, which is missing")
 	case f.Repo != "":
 		return f.placeOfRepo(ctx)
 	}
-	dir, err := f.dir(a)
+	name, err := f.chainName(a, chain)
 	if err != nil {
 		return at, settings, err
 	}
-	if chain != "" {
-		repository, name, _ := strings.Cut(chain, ":")
-		repo, err := dir.repos().Find(repository)
-		if err != nil {
-			return at, settings, err
-		}
-		at, err = hooks.FindPlace(repo.Name, repo.Dir, name)
+	if name != "" {
+		at, err = f.findChain(a, name)
 		return at, settings, err
 	}
-	ns, err := f.namespace(a)
+	ns, err := f.namespace(a, "")
+	if err != nil {
+		return at, settings, err
+	}
+	dir, err := f.dir(a)
 	if err != nil {
 		return at, settings, err
 	}

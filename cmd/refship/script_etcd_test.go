@@ -4,7 +4,8 @@ package main
 //
 //	etcd run N [FLAG...]                start a cluster of N members, m1 to mN; $ETCD is the URL of m1, $ETCDS those of
 //	                                    all, with commas, and etcdctl is told of them
-//	etcd kill|pause|resume|restart NAME a member; restart kills it before, if it runs
+//	etcd kill|pause|resume NAME         a member
+//	etcd restart NAME [FLAG...]         kill it, if it runs, and start it again, with more flags
 //	etcd leader                         $LEADER is the name of the member that leads
 //	etcd learner                        add one member more as a learner; its URL comes first in $ETCDS, and is $LEARNER
 //	etcd restore SNAPSHOT               put what a snapshot holds in the place of what all members have
@@ -45,8 +46,8 @@ func TestScriptsHaveTheirTools(t *testing.T) {
 type membersKey struct{}
 
 func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "usage: etcd run N [FLAG...] | leader | learner | restore SNAPSHOT | " +
-		"kill|pause|resume|restart|promote|remove NAME"
+	const usage = "usage: etcd run N [FLAG...] | leader | learner | restore SNAPSHOT | restart NAME [FLAG...] | " +
+		"kill|pause|resume|promote|remove NAME"
 	if neg || len(args) == 0 {
 		ts.Fatalf(usage)
 	}
@@ -81,10 +82,10 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 		})
 	case args[0] == "restore" && len(args) == 2:
 		ts.Check(fixture.RestoreCluster(*members, ts.MkAbs(args[1])))
-	case len(args) == 2:
+	case len(args) == 2 || len(args) > 2 && args[0] == "restart":
 		for _, p := range *members {
 			if p.Name == args[1] {
-				ts.Check(etcdAct(ts, *members, p, args[0]))
+				ts.Check(etcdAct(ts, *members, p, args[0], args[2:]...))
 				return
 			}
 		}
@@ -94,7 +95,9 @@ func cmdEtcd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func etcdAct(ts *testscript.TestScript, members []*fixture.Process, p *fixture.Process, what string) error {
+func etcdAct(ts *testscript.TestScript, members []*fixture.Process, p *fixture.Process, what string,
+	flags ...string,
+) error {
 	switch what {
 	case "kill":
 		p.Kill()
@@ -104,7 +107,7 @@ func etcdAct(ts *testscript.TestScript, members []*fixture.Process, p *fixture.P
 	case "resume":
 		return p.Resume()
 	case "restart":
-		return p.Restart()
+		return p.Restart(flags...)
 	case "promote":
 		asMember(ts, members, func(ctx context.Context, client *etcd.Client) error {
 			return fixture.Promote(ctx, client, p)

@@ -6,16 +6,26 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // withEtcd connects a script to the etcd at $ETCD.
 func withEtcd(ts *testscript.TestScript, do func(ctx context.Context, client *clientv3.Client) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	withEtcdFor(ts, patience, do)
+}
+
+func withEtcdFor(ts *testscript.TestScript, limit time.Duration,
+	do func(ctx context.Context, client *clientv3.Client) error,
+) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("ETCD")}, Context: ctx})
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{ts.Getenv("ETCD")}, Context: ctx, Logger: zap.NewNop(),
+	})
 	ts.Check(err)
 	defer func() { _ = client.Close() }() // what it has put is acknowledged
 	ts.Check(do(ctx, client))

@@ -18,6 +18,7 @@ package main
 //	etcdget KEY FILE           write its value into a file
 //	etcddump FILE              write every key of $ETCD into a file, with version, revision and the value's sha256
 //	etcd …, certificates DIR   a real etcd of its own: script_etcd_test.go
+//	etcdfill, etcdwaste …      an etcd without room: script_room_test.go
 //	tamper PREFIX              change the last byte of each value in $ETCD whose key starts with PREFIX; again: change it
 // back
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
@@ -136,6 +137,7 @@ func TestScripts(t *testing.T) {
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
+			"etcdfill": cmdEtcdFill, "etcdwaste": cmdEtcdWaste, "etcdempty": cmdEtcdEmpty,
 			"etcdput": cmdEtcdPut, "etcdget": cmdEtcdGet, "etcddel": cmdEtcdDel, "etcddump": cmdEtcdDump,
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,

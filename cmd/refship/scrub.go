@@ -55,8 +55,12 @@ func (s *server) scrub(ctx context.Context, watch *monitor.Monitor) error {
 			return nil
 		case <-next.C:
 		}
+		if err := s.upkeep.Acquire(ctx, 1); err != nil {
+			return nil //nolint:nilerr // it is ctx's
+		}
 		began := time.Now()
 		done := s.scrubAll(ctx)
+		s.upkeep.Release(1)
 		if ctx.Err() != nil {
 			return nil
 		}

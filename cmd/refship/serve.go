@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"refship/deploy"
@@ -55,6 +56,7 @@ type serveCmd struct {
 	HTTPProfiles      bool   `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
 	limitFlags
 	ScrubEvery interval `variable:"" default:"24h" placeholder:"TIME" help:"How often to read all that the newest deploys need out of etcd, check every byte, and repair it from the repositories; 0 is never. Default: 24h."`
+	GCEvery    interval `variable:"" name:"gc-every" default:"24h" placeholder:"TIME" help:"How often to take content out of etcd that no kept deploy needs, as refship gc does, and then to compact and defragment the embedded etcd; 0 is never. Default: 24h."`
 	LogLevel   string   `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
 	LogFormat  string   `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
@@ -103,9 +105,9 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 	}()
 	room := new(disk.Room)
 	s := &server{
-		app: a, dir: dir, log: log, etcd: etcd, flags: c, room: room, serving: serving,
+		app: a, dir: dir, log: log, etcd: etcd, flags: c, room: room, serving: serving, upkeep: semaphore.NewWeighted(1),
 		store: deploy.NewStore(etcd.client, deploy.Config{
-			LeaseTTL: lockTTL, Log: log, Signers: dir.readSigners, EtcdDir: etcd.dir, Room: room,
+			LeaseTTL: lockTTL, Log: log, Signers: dir.readSigners, EtcdDir: etcd.dir, Room: room, KeptFree: etcd.keptFree,
 		}),
 	}
 	return s.run(ctx, hook)
@@ -255,6 +257,7 @@ type openEtcd struct {
 	client   *etcd.Client
 	embedded *embedded.Etcd // nil for --endpoints
 	dir      string         // of embedded; "" for --endpoints
+	keptFree int64          // bytes of embedded's quota that are for gc alone
 	lines    []string       // what to tell the operator
 }
 
@@ -280,19 +283,14 @@ func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	own := s.embedded
-	if own == nil {
+	if s.embedded == nil {
 		s.lines = []string{"etcd at " + text.Endpoints(c.Endpoints...)}
 		return s, nil
 	}
-	space, err := own.Disarm(ctx)
-	if err != nil {
-		return nil, errors.Join(err, own.Close())
+	if err := c.reclaim(ctx, s, dir, log); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	s.lines = []string{
-		fmt.Sprintf("etcd embedded in %s (%s of %s)", dir.etcd(), text.Size(space.Used), text.Size(space.Quota)),
-	}
-	if addr := own.Addr(); addr != "" {
+	if addr := s.embedded.Addr(); addr != "" {
 		scheme, who := "http", "every account of this machine"
 		if c.EtcdCertFile != "" {
 			scheme, who = "https", "everybody with a certificate that "+c.EtcdTrustedCAFile+" signed"

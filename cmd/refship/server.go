@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"refship/cmd/refship/monitor"
@@ -40,7 +42,9 @@ type server struct {
 	flags *serveCmd
 	room  *disk.Room
 
-	serving *atomic.Bool // the port is open
+	serving *atomic.Bool        // the port is open
+	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
+	gauging sync.Mutex          // what gc would free is being looked for
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -69,17 +73,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
-	var hookServer *hooks.Server
-	remedy := func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
-	hookServer, err = hooks.NewServer(hooks.Config{
-		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
-		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
-	})
+	hookServer, remedy, err := s.newHooks(signer, host, hook, watch)
 	if err != nil {
 		return err
 	}
-	hookServer.ListensOn(s.flags.port())
 	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
 	if err != nil {
 		return err
@@ -104,7 +101,26 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
-	}, func(ctx context.Context) error { return s.scrub(ctx, watch) }, s.tellChanges)
+	}, func(ctx context.Context) error { return s.scrub(ctx, watch) },
+		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges)
+}
+
+// newHooks makes the hooks' server, and the words of remedies for its users.
+func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.Monitor) (
+	hookServer *hooks.Server, remedy func(error) string, err error,
+) {
+	remedy = func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
+	hookServer, err = hooks.NewServer(hooks.Config{
+		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	hookServer.ListensOn(s.flags.port())
+	s.guardDefrag(hookServer)
+	return hookServer, remedy, nil
 }
 
 // hostKeys loads what clients know the server by, or makes it: the ed25519 key first, which is shown at the start. made
@@ -132,8 +148,8 @@ func (s *server) hostKeys(host string) (both []ssh.Signer, made func(), err erro
 
 // remedyOf words a remedy for users of this server.
 func (s *server) remedyOf(err error) string {
-	if reason, _ := fault.ReasonOf(err); reason == etcd.ReasonQuota && s.etcd.embedded != nil {
-		return quotaRemedy(s.flags.EtcdQuota)
+	if reason, about := fault.ReasonOf(err); reason == etcd.ReasonQuota {
+		return s.roomRemedy(about)
 	}
 	return serverRemedyOf(err)
 }

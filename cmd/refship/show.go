@@ -23,8 +23,8 @@ import (
 
 type showCmd struct {
 	chainFlags
-	ID   record.Selector `arg:"" name:"id" help:"The deploy: its number, head, or head~N."`
-	JSON bool            `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, and what mgmt reads of a foreign deploy."`
+	ID   deployName `arg:"" optional:"" name:"deploy" help:"${deploy}"`
+	JSON bool       `help:"Print one JSON object: id, hash, foreign, signed, the record as it is stored, and what mgmt reads of a foreign deploy."`
 }
 
 func (c *showCmd) Run(ctx context.Context, a *app) error {

@@ -6,7 +6,8 @@
 //     may be on the other side. [StreamConn] is the connection that both sides make of their stream.
 //   - [Bounded] gives each request a time limit, and sends it again while a dead member or an election may be the
 //     reason for no answer. [Grant] does the same for a lease.
-//   - [Exist] and [Writer] batch. [ReadSpace] tells how much of the quota is left.
+//   - [Exist] and [Writer] batch. [ReadSpace] tells how much of the quota is left, and
+//     [MakeRoom] gives back what overwritten and deleted keys take of it.
 //   - [Classify] sorts the client's errors into [ErrUnreachable], [ErrFull] and [ErrDenied], with a remedy. Those of
 //     everything above are sorted already. If the remedy is a setting of [Config], the error has a Reason, too: a
 //     program with flags words it.

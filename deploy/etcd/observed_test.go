@@ -129,7 +129,8 @@ func TestObservedLease(t *testing.T) {
 	process := fixture.StartProcess(t)
 	t.Run("in process", func(t *testing.T) { observeLeases(t, fixture.NewEtcd(t).Client()) })
 	t.Run("process", func(t *testing.T) {
-		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}})
+		// etcd's client waits for so long for the first renewal of a lease.
+		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: 5 * time.Second})
 		seen := observeLeases(t, client)
 		// Killed: what is asked fails, and the lease is lost when it has not been renewed for as long as it lives.
 		session, err := concurrency.NewSession(client, concurrency.WithTTL(2))

@@ -21,11 +21,12 @@ const (
 	ReasonLogin              fault.Reason = "etcd-login" // etcd refuses user and password
 	ReasonNotPlain           fault.Reason = "etcd-not-plain"
 	ReasonPasswordMissing    fault.Reason = "etcd-password-missing"
-	ReasonQuota              fault.Reason = "etcd-quota"            // it is used up, or has no room for a push
-	ReasonTLSFiles           fault.Reason = "etcd-tls-files"        // any other trouble with TLS
-	ReasonTLSFilesUnused     fault.Reason = "etcd-tls-files-unused" // they are given, and the endpoint is plain HTTP
-	ReasonUserEmpty          fault.Reason = "etcd-user-empty"       // etcd has authentication on
-	ReasonUserMissing        fault.Reason = "etcd-user-missing"     // a password without a user
+	// ReasonQuota: the quota is used up, or has no room for a push; about how many bytes are missing, where that is known.
+	ReasonQuota          fault.Reason = "etcd-quota"
+	ReasonTLSFiles       fault.Reason = "etcd-tls-files"        // any other trouble with TLS
+	ReasonTLSFilesUnused fault.Reason = "etcd-tls-files-unused" // they are given, and the endpoint is plain HTTP
+	ReasonUserEmpty      fault.Reason = "etcd-user-empty"       // etcd has authentication on
+	ReasonUserMissing    fault.Reason = "etcd-user-missing"     // a password without a user
 )
 
 // advice is what to do about an error. Both parts may be empty.

@@ -34,7 +34,8 @@ func TakeSnapshot(ctx context.Context, client *Client) (*Snapshot, error) {
 	var first *pb.SnapshotResponse
 	var err error
 	// etcd's own client hides how much remains, and a tar wants to know a size before the content.
-	if s.stream, err = pb.NewMaintenanceClient(client.ActiveConnection()).Snapshot(ctx, &pb.SnapshotRequest{}); err == nil {
+	maintenance := pb.NewMaintenanceClient(client.ActiveConnection())
+	if s.stream, err = maintenance.Snapshot(ctx, &pb.SnapshotRequest{}); err == nil {
 		first, err = s.stream.Recv()
 	}
 	if err != nil {

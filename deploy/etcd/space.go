@@ -13,10 +13,11 @@ import (
 const LogFile = 64_000_000
 
 // Space is how much an etcd holds and may hold, in bytes. Used is the size of its database file, which etcd compares
-// with the quota: deleted keys count until compaction and defragmentation.
+// with the quota: deleted keys count until compaction and defragmentation. InUse is what a defragmentation would leave
+// of it, as far as it is compacted.
 type Space struct {
-	Used, Quota int64 // Quota 0: unknown (servers before 3.6) or none
-	NoSpace     bool  // the NOSPACE alarm is on
+	Used, InUse, Quota int64 // Quota 0: unknown (servers before 3.6) or none
+	NoSpace            bool  // the NOSPACE alarm is on
 }
 
 // ReadSpace asks one member; an in-process client asks its own etcd. A member's status names the alarms of the whole
@@ -31,11 +32,15 @@ func ReadSpace(ctx context.Context, client *Client) (Space, error) {
 	if err != nil {
 		return Space{}, fmt.Errorf("read etcd status: %w", Classify(err))
 	}
-	space := Space{Used: status.DbSize, Quota: max(status.DbSizeQuota, 0)}
+	return spaceOf(status), nil
+}
+
+func spaceOf(status *clientv3.StatusResponse) Space {
+	space := Space{Used: status.DbSize, InUse: status.DbSizeInUse, Quota: max(status.DbSizeQuota, 0)}
 	for _, text := range status.Errors {
 		space.NoSpace = space.NoSpace || strings.Contains(text, etcdserverpb.AlarmType_NOSPACE.String())
 	}
-	return space, nil
+	return space
 }
 
 // IsEmpty tells whether etcd holds no key at all. Errors are classified.

@@ -25,15 +25,14 @@
 // mgmt knows no lock. It uploads contents, puts a superblock that lists them, and then publishes a payload that names
 // the superblock. So in its namespaces nothing goes that is younger than an hour, a superblock is believed to be needed
 // as long as a kept deploy names it or it is young, and each txn compares that no superblock was put since gc looked.
-// mgmt does not upload a content again that is there. One that an expired deploy had, and that mgmt finds a moment
-// before it is deleted, and lists a moment after, is lost to that deploy: run mgmt deploy again, or do not run it beside
-// gc.
+// A content that only expired deploys had, and that mgmt finds a moment before it is deleted, and lists a moment after,
+// is lost to that deploy, unless mgmt puts it again: run mgmt deploy again, or do not run it beside gc.
 //
 // # Age
 //
 // etcd's keys have no times. A mod revision tells the age: records say when they were published, and each run leaves
 // the revision and the time in NS/refship/gc. A leftover goes if it is older than a day, or older than a deploy that
-// expires.
+// expires. Where mgmt may write, only the runs count for its hour: who deploys may have a clock that is behind.
 //
 // # Invariants
 //

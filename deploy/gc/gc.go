@@ -3,6 +3,7 @@ package gc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"refship/deploy"
@@ -39,7 +40,7 @@ type Gone struct {
 // Result is what was done, or with DryRun would be.
 type Result struct {
 	Kept    int         // deploys
-	Pinned  []record.ID // those of them that would not be kept otherwise, the newest first
+	Pinned  []record.ID // of these, the newest first
 	Deploys int         // that lose content
 	Keys    int         // deleted
 	Bytes   int64
@@ -96,11 +97,14 @@ func (c *collector) run(ctx context.Context) error {
 	if err := c.list(ctx); err != nil {
 		return err
 	}
-	runs, err := c.runs(ctx)
+	runs, _, err := c.chain.Runs(ctx)
 	if err != nil {
 		return err
 	}
-	chosen, err := c.choose(ctx)
+	chosen, err := c.choose(ctx, runs)
+	if err == nil && c.head > 0 && !c.cfg.DryRun {
+		err = c.chain.MarkRun(ctx) // for later runs
+	}
 	if err != nil {
 		return err
 	}
@@ -122,40 +126,37 @@ func (c *collector) run(ctx context.Context) error {
 	return c.sweep(ctx)
 }
 
-// runs gives when which revisions were read; other runs will see this one, too.
-func (c *collector) runs(ctx context.Context) (record.Runs, error) {
-	if c.cfg.DryRun {
-		runs, _, err := c.chain.Runs(ctx)
-		return runs, err
-	}
-	return c.chain.MarkRun(ctx, c.now)
-}
-
 // chosen says of a chain's deploys which are kept.
 type chosen struct {
 	keep, expire []*record.Deploy // the newest first
 	records      record.Runs      // revisions and times of records
 }
 
-// choose reads the chain. Times never decrease along it: a deploy without a record counts as old as the next one with.
-func (c *collector) choose(ctx context.Context) (*chosen, error) {
+// choose reads the chain. Times never decrease along it: a deploy without a record is not younger than the next one with
+// one, nor than the first run that has seen it.
+func (c *collector) choose(ctx context.Context, runs record.Runs) (*chosen, error) {
 	if err := c.readPins(ctx); err != nil {
 		return nil, err
 	}
-	all, at := new(chosen), c.now
+	all, at, byPin := new(chosen), c.now, 0
 	err := c.chain.Log(ctx, 0, func(d *record.Deploy) error {
 		c.head = max(c.head, d.ID)
-		c.mgmt = c.mgmt || d.Record == nil || d.Record.Frontend.IsMgmt()
+		c.mgmt = c.mgmt || d.Record == nil || d.Record.Frontend.IsMgmt() // a damaged one may have been mgmt's
 		if d.Record != nil {
-			at = d.Record.Time
-			all.records = append(all.records, record.Run{Revision: d.Revisions[record.KeyRecord], Time: at})
+			all.records = append(all.records, record.Run{Revision: d.Revisions[record.KeyRecord], Time: d.Record.Time})
+			at = earlier(at, d.Record.Time)
+		} else {
+			at = earlier(at, runs.By(slices.Max(d.Revisions[:]), c.now))
+		}
+		if c.pins[d.ID] {
+			c.result.Pinned = append(c.result.Pinned, d.ID)
 		}
 		switch {
-		case len(all.keep)-len(c.result.Pinned) < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
+		case len(all.keep)-byPin < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
 			all.keep = append(all.keep, d)
 		case c.pins[d.ID]:
 			all.keep = append(all.keep, d)
-			c.result.Pinned = append(c.result.Pinned, d.ID)
+			byPin++
 		default:
 			all.expire = append(all.expire, d)
 		}
@@ -163,6 +164,13 @@ func (c *collector) choose(ctx context.Context) (*chosen, error) {
 	})
 	c.result.Kept = len(all.keep)
 	return all, err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (c *collector) readPins(ctx context.Context) error {
@@ -181,14 +189,12 @@ func (c *collector) readPins(ctx context.Context) error {
 }
 
 // ageLimit is the revision up to which content goes that is not marked. What came before a deploy that expires came for
-// it or for an earlier one; what came later is a leftover.
+// it or for an earlier one; what came later is a leftover. For mgmt's hour the clocks of those who deploy do not count.
 func (c *collector) ageLimit(runs record.Runs, all *chosen) int64 {
-	runs = append(runs, all.records...)
-	limit := runs.Before(c.now.Add(-minAge))
+	day := c.now.Add(-minAge)
+	limit := max(runs.Before(day), all.records.Before(day))
 	if len(all.expire) > 0 {
-		for _, revision := range all.expire[0].Revisions {
-			limit = max(limit, revision)
-		}
+		limit = max(limit, slices.Max(all.expire[0].Revisions[:]))
 	}
 	if c.mgmt {
 		limit = min(limit, runs.Before(c.now.Add(-foreignAge)))

@@ -108,14 +108,10 @@ func TestPins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := f.lock()
-	_, err = f.chain().Pin(t.Context(), l, d, &record.Pin{})
-	fixture.WantReason(t, fault.Refused, err, "pin-incomplete 3")
+	_, err = f.chain().Pin(t.Context(), d, &record.Pin{}, f.take)
+	fixture.WantReason(t, fault.Refused, err, "pin-incomplete 3 "+string(d.Hash)+" "+namespace)
 	if !strings.Contains(err.Error(), "deploy 3 of /refship/config is expired") {
 		t.Error(err)
-	}
-	if err := l.Unlock(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 	if was, err := f.chain().Unpin(t.Context(), 2); err != nil || !was {
 		t.Error(was, err)
@@ -146,14 +142,15 @@ func (f *setup) pin(id record.ID, want bool) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	l := f.lock()
-	before, err := f.chain().Pin(f.Context(), l, d, &record.Pin{User: "ops", Since: time.Now()})
+	before, err := f.chain().Pin(f.Context(), d, &record.Pin{User: "ops", Since: time.Now()}, f.take)
 	if err != nil || before != want {
 		f.Errorf("pin %d: %t, %v", id, before, err)
 	}
-	if err := l.Unlock(f.Context()); err != nil {
-		f.Fatal(err)
-	}
+}
+
+// take takes the chain's lock.
+func (f *setup) take() (*deploy.Lock, error) {
+	return f.chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})
 }
 
 // Leftovers of pushes go after a day, with all that they name, and not before.
@@ -245,7 +242,7 @@ func TestUnsure(t *testing.T) {
 			damage(f, d)
 			before := f.content()
 			_, err = gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 2}, f.ns)
-			fixture.WantReason(t, fault.Corrupt, err, "gc-unsure 4")
+			fixture.WantReason(t, fault.Corrupt, err, "gc-unsure /refship/config 4 1")
 			if diff := cmp.Diff(before, f.content()); diff != "" {
 				t.Errorf("something was deleted:\n%s", diff)
 			}

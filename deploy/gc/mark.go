@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,7 @@ type (
 type thing struct {
 	parts  []part
 	marked bool      // something needs it
+	spared bool      // and so is all that was known below it
 	of     record.ID // the newest expired deploy that needed it; 0: none is known
 
 	isRead bool // what it names is known
@@ -132,7 +134,7 @@ func (c *collector) tell(step string) {
 // mark marks all that a deploy needs. What is missing is an error, unless a run, perhaps beside this one, has taken it.
 func (c *collector) mark(ctx context.Context, d *record.Deploy) error {
 	if d.Damage != nil {
-		return unsure(d, d.Damage)
+		return c.unsure(d.ID, d.Damage)
 	}
 	err := c.markAll(ctx, d, d.ID <= c.expired && !c.pins[d.ID] && d.ID < c.head)
 	if errors.Is(err, record.ErrMissing) {
@@ -145,7 +147,7 @@ func (c *collector) mark(ctx context.Context, d *record.Deploy) error {
 		}
 	}
 	if err != nil {
-		return unsure(d, err)
+		return c.unsure(d.ID, err)
 	}
 	c.marked[d.ID] = true
 	return nil
@@ -160,16 +162,22 @@ func (c *collector) markAll(ctx context.Context, d *record.Deploy, mayLack bool)
 	return c.markPayload(ctx, d, mayLack || d.Record == nil)
 }
 
-// ReasonUnsure: it cannot be told what a kept deploy needs, so that nothing may be deleted. About: its id.
+// ReasonUnsure: it cannot be told what a kept deploy needs, so that nothing may be deleted. About: namespace, id, how
+// many deploys are newer, and "pinned" or "".
 const ReasonUnsure fault.Reason = "gc-unsure"
 
-func unsure(d *record.Deploy, err error) error {
+func (c *collector) unsure(id record.ID, err error) error {
 	if !fault.Is(err, fault.Corrupt) && !record.IsNewer(err) {
 		return err
 	}
+	pinned := ""
+	if c.pins[id] {
+		pinned = "pinned"
+	}
 	return &fault.Error{
-		What:   fmt.Sprintf("nothing is deleted, since it cannot be told what deploy %d needs: %v", d.ID, err),
-		Reason: ReasonUnsure, About: []string{d.ID.String()}, Cause: err,
+		What:   fmt.Sprintf("nothing is deleted, since it cannot be told what deploy %d needs: %v", id, err),
+		Reason: ReasonUnsure, Cause: err,
+		About: []string{string(c.ns), id.String(), strconv.Itoa(int(max(c.head, id) - id)), pinned},
 	}
 }
 
@@ -183,11 +191,13 @@ func (c *collector) newNodes() *store.Nodes {
 
 // markTree marks a tree, a level at a time. Each node that is read is compared with what leads to it.
 func (c *collector) markTree(ctx context.Context, root tree.Entry, mayLack bool) error {
+	fresh := map[oid]bool{}
 	for level := []tree.Entry{root}; len(level) > 0; {
 		var next []tree.Entry
 		var batch []*tree.Entry
 		for i := range level {
-			if e := &level[i]; !c.markKnown(e.OID) {
+			if e := &level[i]; !c.kept[e.OID] && !fresh[e.OID] {
+				fresh[e.OID] = true
 				batch = append(batch, e)
 			}
 			if len(batch) < nodesAtOnce && i < len(level)-1 {
@@ -201,24 +211,23 @@ func (c *collector) markTree(ctx context.Context, root tree.Entry, mayLack bool)
 		}
 		level = next
 	}
+	if !mayLack {
+		maps.Copy(c.kept, fresh)
+	}
 	return nil
 }
 
-// markKnown marks a node and all below it, and tells whether it could without reading the node.
-func (c *collector) markKnown(at oid) bool {
-	if c.kept[at] {
-		return true
-	}
+// spare marks a node and all that was known below it, which need not be all that is there by now.
+func (c *collector) spare(at oid) {
 	t := c.nodes[at]
-	if t == nil || !t.isRead {
-		return false
+	if t == nil || t.spared {
+		return
 	}
-	c.kept[at], t.marked = true, true
+	t.marked, t.spared = true, true
 	for _, dir := range t.dirs {
-		c.markKnown(dir)
+		c.spare(dir)
 	}
 	c.markContents(t.files)
-	return true
 }
 
 func (c *collector) markContents(files []file) {
@@ -243,7 +252,6 @@ func (c *collector) markNodes(ctx context.Context, dirs []*tree.Entry, mayLack b
 		if err != nil {
 			return nil, err
 		}
-		c.kept[dir.OID] = true
 		if t := c.nodes[dir.OID]; t != nil {
 			t.marked = true
 		}
@@ -346,7 +354,7 @@ func (c *collector) markYoung(ctx context.Context, limit int64) error {
 	}
 	for at, t := range c.nodes {
 		if !t.marked && t.revision() > limit {
-			c.markKnown(at)
+			c.spare(at)
 		}
 	}
 	ofDeploys := string(c.ns) + mgmt.SuperblockPrefix

@@ -28,6 +28,9 @@ func (c *collector) plan(ctx context.Context, expire []*record.Deploy) error {
 	if err := c.measure(ctx); err != nil {
 		return err
 	}
+	if len(c.order) > 0 && len(expire) > 0 {
+		c.until = expire[0].ID // also where it cannot be told what that one had
+	}
 	c.count()
 	return nil
 }
@@ -155,7 +158,6 @@ func (c *collector) count() {
 			g.Keys, g.Bytes = g.Keys+1, g.Bytes+p.bytes
 			c.total += p.bytes
 		}
-		c.until = max(c.until, t.of)
 	}
 	for _, id := range slices.Sorted(maps.Keys(of)) {
 		if id != 0 {

@@ -168,12 +168,9 @@ func (r *race) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := r.chain().Lock(ctx, record.Holder{User: "ops"}, time.Minute, func(record.Holder, time.Duration) {})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Unlock(context.WithoutCancel(ctx)) }()
-	_, err = r.chain().Pin(ctx, l, d, new(record.Pin))
+	_, err = r.chain().Pin(ctx, d, new(record.Pin), func() (*deploy.Lock, error) {
+		return r.chain().Lock(ctx, record.Holder{User: "ops"}, time.Minute, func(record.Holder, time.Duration) {})
+	})
 	return err
 }
 

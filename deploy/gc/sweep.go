@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -18,6 +19,9 @@ const (
 	// lockWait is how long a push may keep gc waiting.
 	lockWait = 10 * time.Minute
 )
+
+// errTooLong ends to catch up under the lock with what came since.
+var errTooLong = errors.New("it takes too long under the lock")
 
 // sweep deletes what is in order, a while at a time under the chain's lock.
 func (c *collector) sweep(ctx context.Context) error {
@@ -53,7 +57,11 @@ func (c *collector) hold(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Unlock(context.WithoutCancel(ctx))) }()
 	end := time.Now().Add(holdTime)
-	if err := c.catchUp(ctx); err != nil {
+	bounded, stop := context.WithDeadlineCause(ctx, end, errTooLong)
+	defer stop()
+	if err := c.catchUp(bounded); errors.Is(context.Cause(bounded), errTooLong) {
+		return nil // the rest is caught up with without the lock
+	} else if err != nil {
 		return err
 	}
 	since := int64(-1)
@@ -114,13 +122,20 @@ func (c *collector) deleteSome(ctx context.Context, held *deploy.Collection) err
 	return nil
 }
 
-// leave leaves things alone that another writer has changed since they were listed, and what they name.
-func (c *collector) leave(some []*thing, changed []string) {
+// leave leaves things alone that were changed since they were listed. What another writer has put anew stays, with what
+// it names; what another gc has deleted is no longer to be deleted.
+func (c *collector) leave(some []*thing, changed map[string]int64) {
 	for _, t := range some {
-		if slices.ContainsFunc(t.parts, func(p part) bool { return slices.Contains(changed, p.key) }) {
+		isThere := false
+		t.parts = slices.DeleteFunc(t.parts, func(p part) bool {
+			now, ok := changed[p.key]
+			isThere = isThere || ok && now != 0
+			return ok && now == 0
+		})
+		if isThere {
 			t.marked = true
 			for _, dir := range t.dirs {
-				c.markKnown(dir)
+				c.spare(dir)
 			}
 			c.markContents(t.files)
 		}
@@ -136,7 +151,10 @@ func (c *collector) catchUp(ctx context.Context) error {
 	if err := c.readPins(ctx); err != nil {
 		return err
 	}
-	if head := state.Head; head != nil && head.ID > c.head {
+	switch head := state.Head; {
+	case c.head > 0 && (head == nil || head.ID < c.head):
+		return fault.Newf(fault.Conflict, "the chain was deleted meanwhile")
+	case head != nil && head.ID > c.head:
 		err := c.chain.Down(ctx, head.ID, func(d *record.Deploy) error {
 			if d.ID <= c.head {
 				return errMarked
@@ -153,10 +171,13 @@ func (c *collector) catchUp(ctx context.Context) error {
 			continue
 		}
 		d, err := c.chain.Get(ctx, id)
-		if err == nil {
-			err = c.mark(ctx, d)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			continue // it is no deploy's
+		case err != nil:
+			return c.unsure(id, err)
 		}
-		if err != nil {
+		if err := c.mark(ctx, d); err != nil {
 			return err
 		}
 	}

@@ -14,8 +14,9 @@ func TestReadPackedRefs(t *testing.T) {
 	g := fixture.NewRepository(t)
 	line := g.Line("main", 3, git.OID{})
 	first := line[len(line)-1]
-	for _, name := range []string{"refs/heads/a", "refs/heads/a-b", "refs/heads/a.b/c", "refs/tags/v1", "refs/refship/replaced/1",
-		"refs/heads/ä\xff"} {
+	for _, name := range []string{
+		"refs/heads/a", "refs/heads/a-b", "refs/heads/a.b/c", "refs/tags/v1", "refs/refship/replaced/1", "refs/heads/ä\xff",
+	} {
 		g.Git("update-ref", name, first.String())
 	}
 	g.Git("pack-refs", "--all")

@@ -42,7 +42,7 @@ func ParseExpired(value []byte) ID {
 const RunsKey = "gc"
 
 // Runs is the value of NS/refship/gc: revisions of etcd and when they were read, so that a key's mod revision tells how
-// old it is at least (JSON). They are at least an hour apart, the newest is the last.
+// old it is at least (JSON). The newest is the last.
 type Runs []Run
 
 // Run is one run of gc.
@@ -70,21 +70,27 @@ func ParseRuns(value []byte, modRevision int64) Runs {
 func (r Runs) Encode() []byte { return mustEncode(r) }
 
 const (
-	runsApart = time.Hour
-	runsKept  = 24 * time.Hour
+	runsApart    = time.Hour      // those of the last day
+	oldRunsApart = 23 * time.Hour // older ones: gc runs once a day, more or less
+	maxRuns      = 500
 )
 
-// Add adds a run. One that comes less than an hour after the last is left out, and of those that are older than a day
-// only the newest is kept.
+// Add adds a run. One that comes less than an hour after the last is left out; of those that are older than a day about
+// one a day is kept.
 func (r Runs) Add(run Run) Runs {
 	if len(r) > 0 && run.Time.Sub(r[len(r)-1].Time) < runsApart {
 		return r
 	}
-	r = append(r, run)
-	for len(r) > 1 && run.Time.Sub(r[1].Time) >= runsKept {
-		r = r[1:]
+	var kept Runs
+	for _, old := range r {
+		isOld := run.Time.Sub(old.Time) > 24*time.Hour
+		if isOld && len(kept) > 0 && old.Time.Sub(kept[len(kept)-1].Time) < oldRunsApart {
+			continue
+		}
+		kept = append(kept, old)
 	}
-	return r
+	kept = append(kept, run)
+	return kept[max(0, len(kept)-maxRuns):]
 }
 
 // Before is the newest revision that was read at a time or before it; 0 if none is known.
@@ -96,4 +102,14 @@ func (r Runs) Before(at time.Time) int64 {
 		}
 	}
 	return revision
+}
+
+// By is a time at which what has a mod revision was there already; now if no earlier one is known.
+func (r Runs) By(revision int64, now time.Time) time.Time {
+	for _, run := range r {
+		if run.Revision >= revision && run.Time.Before(now) {
+			return run.Time
+		}
+	}
+	return now
 }

@@ -8,22 +8,31 @@ import (
 	"refship/deploy/text"
 )
 
-// Selector is how a user names a deploy of a chain: its number, head, or head~N.
+// Selector is how a user names a deploy of a chain: its number, head, head~N, or the commit that it deployed.
 type Selector struct {
-	id    ID // 0: counted from the head
-	below ID // how far below the head
+	id     ID     // 0: it is no number
+	below  ID     // how far below the head, if it is none of the others
+	commit string // the first digits of an oid, or all; it may be both a number and that
 }
 
 // Head selects the head.
 var Head = Selector{}
+
+const (
+	minCommit = 7  // digits of a commit
+	maxCommit = 64 // of an oid of SHA-256
+)
 
 // ParseSelector reads a selector.
 func ParseSelector(s string) (Selector, error) {
 	rest, ok := strings.CutPrefix(s, "head")
 	if !ok {
 		id, err := ParseID(s)
+		if len(s) >= minCommit && len(s) <= maxCommit && strings.Trim(s, "0123456789abcdef") == "" {
+			return Selector{id: id, commit: s}, nil
+		}
 		if err != nil {
-			return Selector{}, fmt.Errorf("%w, and neither head nor head~N", err)
+			return Selector{}, fmt.Errorf("%w, and neither head, head~N, nor %d or more digits of a commit", err, minCommit)
 		}
 		return Selector{id: id}, nil
 	}
@@ -33,7 +42,7 @@ func ParseSelector(s string) (Selector, error) {
 	number, ok := strings.CutPrefix(rest, "~")
 	below, err := ParseID(number)
 	if !ok || err != nil {
-		return Selector{}, fault.Newf(fault.Usage, "%s is neither a deploy's number nor head nor head~N",
+		return Selector{}, fault.Newf(fault.Usage, "%s is neither a deploy's number nor head, head~N, nor a commit",
 			text.Mention(text.Clip(s)))
 	}
 	return Selector{below: below}, nil
@@ -48,15 +57,19 @@ func (s *Selector) UnmarshalText(text []byte) (err error) {
 // IsHead tells whether the head itself is selected.
 func (s Selector) IsHead() bool { return s == Head }
 
-// IsNumber tells whether a deploy is selected by its number, whatever the head is.
-func (s Selector) IsNumber() bool { return s.id != 0 }
+// Number is the id that is selected whatever the head is; 0 if there is none. A commit may look like one.
+func (s Selector) Number() ID { return s.id }
 
-// Of gives the id that is selected under a head.
-func (s Selector) Of(head ID) (ID, error) {
-	switch {
-	case s.id != 0:
-		return s.id, nil
-	case s.below >= head:
+// Commit is the first digits of the commit that is selected, or all; "" if none is.
+func (s Selector) Commit() string { return s.commit }
+
+// IsExact tells whether it selects the same deploy whatever is published meanwhile, but for another one of the same
+// commit.
+func (s Selector) IsExact() bool { return s.id != 0 || s.commit != "" }
+
+// Below gives the id that is selected under a head, by head or head~N.
+func (s Selector) Below(head ID) (ID, error) {
+	if s.below >= head {
 		return 0, fault.Newf(fault.Failed, "there is no head~%d: the head is deploy %d", s.below, head)
 	}
 	return head - s.below, nil
@@ -64,6 +77,8 @@ func (s Selector) Of(head ID) (ID, error) {
 
 func (s Selector) String() string {
 	switch {
+	case s.commit != "":
+		return s.commit
 	case s.id != 0:
 		return s.id.String()
 	case s.below != 0:

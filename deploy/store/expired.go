@@ -9,7 +9,7 @@ import (
 	"refship/deploy/record"
 )
 
-// ReasonExpired: gc has taken content of a deploy. About: namespace, id, hash.
+// ReasonExpired: gc has taken content of a deploy. About: what deploy.ReasonContentGone is about.
 const ReasonExpired fault.Reason = "deploy-expired"
 
 // Expired gives the highest id whose content gc may have taken; 0 if it has taken none.
@@ -49,7 +49,7 @@ func (c *Chain) Explain(ctx context.Context, err error, deploys ...*record.Deplo
 			continue // err says enough
 		}
 		return &fault.Error{
-			Kind: fault.Failed, Reason: ReasonExpired, About: []string{string(c.ns), d.ID.String(), string(d.Hash)},
+			Kind: fault.Failed, Reason: ReasonExpired, About: []string{d.ID.String(), string(d.Hash), string(c.ns), "", "", ""},
 			What: fmt.Sprintf("deploy %d of %s is expired: gc has taken content of it", d.ID, c.ns),
 		}
 	}

@@ -8,8 +8,8 @@
 // at four times these bounds it begins beside pushes.
 //
 // After a failure it lets a repository be for ten minutes and then tries again; after the next ones for twice as long
-// each time, up to six hours. Where git gets no memory within a minute, and where the repository has a [Pause], it tries
-// again after ten minutes.
+// each time, up to six hours. Where git gets no memory within a minute, and where the repository has a [Pause], it
+// tries again after ten minutes.
 //
 // # What
 //

@@ -75,9 +75,12 @@ func (p *place) restore(file string) (dir string) {
 
 // destination keeps the snapshot as DIR/etcd/db.
 func destination(dir string) Destination {
-	return Destination{Dir: dir, EtcdDir: "etcd", Progress: func(text.Progress) {}, Etcd: func(snapshot, dir string) error {
-		return errors.Join(os.Mkdir(dir, 0o700), os.Link(snapshot, filepath.Join(dir, "db")))
-	}}
+	return Destination{
+		Dir: dir, EtcdDir: "etcd", Progress: func(text.Progress) {},
+		Etcd: func(snapshot, dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.Link(snapshot, filepath.Join(dir, "db")))
+		},
+	}
 }
 
 // TestRoundTrip: what a repository holds comes back, with all refs and with objects that no ref leads to. What belongs
@@ -93,7 +96,8 @@ func TestRoundTrip(t *testing.T) {
 	p.g.Git("commit-graph", "write", "--reachable", "--split")
 	const in = "repos/team/config.git/"
 	left := []string{
-		"keys/authorized_keys.lock", "keys/.host_ed25519.123.refship-tmp", "lock", "changes", "run/ssh-port", "etcd/member/snap/db",
+		"keys/authorized_keys.lock", "keys/.host_ed25519.123.refship-tmp", "lock", "changes", "run/ssh-port",
+		"etcd/member/snap/db",
 		"repos/.lock", "repos/team/.new-1/config", "repos/x", "repos/.removed-1/git/HEAD",
 		in + "refship/pending/0f0f.json", in + "refship/pending/0f0f.json.bad", in + "config.lock", in + "config.refship",
 		in + "refs/heads/main.lock", in + "packed-refs.lock", in + "gc.pid",
@@ -125,7 +129,9 @@ func TestRoundTrip(t *testing.T) {
 	if files["etcd/db"] != "snapshot" || files["keys/authorized_keys"] != "a key\n" || files["etcd.snapshot"] != "" {
 		t.Errorf("restored: %q, %q", files["etcd/db"], files["keys/authorized_keys"])
 	}
-	restored := &fixture.Repository{TB: t, Dir: filepath.Join(dir, in), Env: fixture.GitEnv(t.TempDir(), "GIT_DIR="+dir+"/"+in)}
+	restored := &fixture.Repository{
+		TB: t, Dir: filepath.Join(dir, in), Env: fixture.GitEnv(t.TempDir(), "GIT_DIR="+dir+"/"+in),
+	}
 	restored.Git("fsck", "--strict")
 	for _, name := range left {
 		_ = os.Remove(filepath.Join(p.dir, name)) // git complains of them
@@ -173,8 +179,10 @@ func TestRefusedSources(t *testing.T) {
 		change func(p *place)
 		want   string
 	}{
-		"alternates": {func(p *place) { p.put("repos/team/config.git/objects/info/alternates", "/elsewhere\n") }, "alternates"},
-		"reftable":   {func(p *place) { p.put("repos/team/config.git/reftable/tables.list", "") }, "reftable"},
+		"alternates": {func(p *place) {
+			p.put("repos/team/config.git/objects/info/alternates", "/elsewhere\n")
+		}, "alternates"},
+		"reftable": {func(p *place) { p.put("repos/team/config.git/reftable/tables.list", "") }, "reftable"},
 		"a directory elsewhere": {func(p *place) {
 			p.put("elsewhere/x", "")
 			if err := os.Symlink(filepath.Join(p.dir, "elsewhere"), filepath.Join(p.g.Dir, "info")); err != nil {
@@ -220,7 +228,8 @@ func TestRefusedSources(t *testing.T) {
 func TestExisting(t *testing.T) {
 	p := newPlace(t)
 	file := filepath.Join(p.dir, "keys", "authorized_keys")
-	if _, err := Write(t.Context(), file, p.Source); !fault.Is(err, fault.Failed) || !strings.Contains(err.Error(), "exists already") {
+	_, err := Write(t.Context(), file, p.Source)
+	if !fault.Is(err, fault.Failed) || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("%v", err)
 	}
 	if files := filesOf(t, filepath.Join(p.dir, "keys")); len(files) != 1 || files["authorized_keys"] != "a key\n" {
@@ -343,8 +352,9 @@ func TestPlaces(t *testing.T) {
 	}
 	at := t.TempDir()
 	in := func(name string) string { return filepath.Join(at, name) }
-	if err := errors.Join(os.Mkdir(in("empty"), 0o755), os.Mkdir(in("full"), 0o700), os.WriteFile(in("full/x"), nil, 0o600),
-		os.WriteFile(in("file"), nil, 0o600), os.Symlink(in("empty"), in("link"))); err != nil {
+	if err := errors.Join(os.Mkdir(in("empty"), 0o755), os.Mkdir(in("full"), 0o700),
+		os.WriteFile(in("full/x"), nil, 0o600), os.WriteFile(in("file"), nil, 0o600),
+		os.Symlink(in("empty"), in("link"))); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {

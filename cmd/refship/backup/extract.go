@@ -112,8 +112,10 @@ func (x *extraction) readInfo() error {
 		return broken("%s cannot be read: %v", infoEntry, err)
 	}
 	if x.info.Format != format {
-		return fault.New(fault.Failed, fmt.Sprintf("the backup has format %d, and this refship knows %d", x.info.Format, format),
-			"restore it with the refship that made it, version "+text.Printable(text.Clip(x.info.Version))+", or a newer one")
+		return fault.New(fault.Failed,
+			fmt.Sprintf("the backup has format %d, and this refship knows %d", x.info.Format, format),
+			"restore it with the refship that made it, version "+
+				text.Printable(text.Clip(x.info.Version))+", or a newer one")
 	}
 	x.counts.Bytes += int64(len(content))
 	x.took(infoEntry, sha256.Sum256(content))

@@ -140,8 +140,8 @@ func cutPack(name string) (stem, ext string) {
 // pending is the directory of intents, from the repository's.
 var pending = filepath.ToSlash(intent.Dir("."))
 
-// isLeftOut tells by its name what is not taken as it is: refs, which were read; intents; and what belongs to a git that
-// runs or has died.
+// isLeftOut tells by its name what is not taken as it is: refs, which were read; intents; and what belongs to a git
+// that runs or has died.
 func isLeftOut(name string) bool {
 	base := path.Base(name)
 	switch {

@@ -34,9 +34,9 @@ type Restored struct {
 	Counts
 }
 
-// Restore makes a data directory of a backup, whole and on disk, with mode 0700, or nothing. It belongs to the process's
-// user; where root restores into an empty directory, to the owner of that. Others must not be able to replace what is
-// made ([disk.OpenSafe]).
+// Restore makes a data directory of a backup, whole and on disk, with mode 0700, or nothing. It belongs to the
+// process's user; where root restores into an empty directory, to the owner of that. Others must not be able to replace
+// what is made ([disk.OpenSafe]).
 func Restore(ctx context.Context, file string, d Destination) (_ *Restored, err error) {
 	from, err := disk.Open(file, math.MaxInt64)
 	if err != nil {
@@ -122,8 +122,8 @@ func cannotMakeBeside(dir string, err error) error {
 	remedy := ""
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
-		remedy = "it is made beside " + dir + " first, so that it is whole or not there: run this as a user who may write to " +
-			filepath.Dir(dir) + ", such as root; where " + dir + " is there and empty, all of it will belong to its owner"
+		remedy = "it is made beside " + dir + " first, so that it is whole or not there: run this as a user who may " +
+			"write to " + filepath.Dir(dir) + ", such as root; where " + dir + " is there and empty, all of it will belong to its owner"
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EXDEV):
 		remedy = dir + " seems to be a mount point: restore to a new directory below it, then move what is in that one up"
 	}

@@ -127,8 +127,8 @@ var errUnknown = fault.New(fault.Unavailable, "unknown while etcd fails", "")
 
 // space is what etcd holds and may hold.
 type space struct {
-	Used, Quota int64 // bytes; Quota 0: unknown
-	NoSpace     bool  // the NOSPACE alarm is on
+	Used, InUse, Quota int64 // bytes; Quota 0: unknown
+	NoSpace            bool  // the NOSPACE alarm is on
 }
 
 func (h *health) readSpace(ctx context.Context) (space, error) {

@@ -48,6 +48,8 @@ type metrics struct {
 
 	scrubKeys, scrubBytes, scrubDamaged, scrubRepaired prometheus.Counter
 	scrubFailed, scrubEnded                            prometheus.Gauge // of the last scrub
+	gcDeploys, gcKeys, gcBytes, gcWon                  prometheus.Counter
+	gcFailed, gcEnded                                  prometheus.Gauge // of the last gc
 }
 
 // workBuckets are for what takes milliseconds to minutes, requestBuckets for single requests; in seconds.
@@ -95,6 +97,7 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 	m.scrubRepaired = counters("scrub_repaired_total", "Those of them that were repaired.").WithLabelValues()
 	m.scrubFailed = gauge("scrub_failed", "What the last scrub could not repair, or not look into.")
 	m.scrubEnded = gauge("scrub_last_run_timestamp_seconds", "When the last scrub ended, in Unix time; 0: none has.")
+	m.addGC(counters, gauge)
 	for _, result := range hooks.Results() {
 		m.pushes.WithLabelValues(result)
 	}
@@ -112,6 +115,18 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision},
 	}).Set(1)
 	return m
+}
+
+func (m *metrics) addGC(
+	counters func(name, help string, labels ...string) *prometheus.CounterVec, gauge func(name, help string) prometheus.Gauge,
+) {
+	m.gcDeploys = counters("gc_deploys_expired_total", "Deploys whose content gc has taken.").WithLabelValues()
+	m.gcKeys = counters("gc_keys_deleted_total", "Keys that gc has deleted.").WithLabelValues()
+	m.gcBytes = counters("gc_bytes_deleted_total", "Bytes of values that gc has deleted.").WithLabelValues()
+	m.gcWon = counters("gc_etcd_won_bytes_total",
+		"Bytes by which the embedded etcd's database became smaller, after gc.").WithLabelValues()
+	m.gcFailed = gauge("gc_failed", "Chains that the last gc could not finish, or a defragmentation that failed.")
+	m.gcEnded = gauge("gc_last_run_timestamp_seconds", "When the last gc ended, in Unix time; 0: none has.")
 }
 
 // report counts a push or deploy at its end.
@@ -152,6 +167,16 @@ func (m *metrics) scrub(s Scrub) {
 	m.scrubRepaired.Add(float64(s.Repaired))
 	m.scrubFailed.Set(float64(s.Failed))
 	m.scrubEnded.Set(float64(s.Ended.Unix()))
+}
+
+// gc counts what gc did, at its end.
+func (m *metrics) gc(g GC) {
+	m.gcDeploys.Add(float64(g.Deploys))
+	m.gcKeys.Add(float64(g.Keys))
+	m.gcBytes.Add(float64(g.Bytes))
+	m.gcWon.Add(float64(g.Won))
+	m.gcFailed.Set(float64(g.Failed))
+	m.gcEnded.Set(float64(g.Ended.Unix()))
 }
 
 // EtcdRequest takes in the end of a request to etcd: what it was, how long it took, and how it ended.
@@ -211,7 +236,8 @@ func (m *metrics) watch(stats func() Stats) {
 // spaceCollector shows how full etcd is; nothing while it does not answer.
 type spaceCollector struct {
 	space       *cached[space]
-	size, quota *prometheus.Desc
+	size, inUse *prometheus.Desc
+	quota       *prometheus.Desc
 }
 
 func newSpaceCollector(space *cached[space]) prometheus.Collector {
@@ -219,6 +245,8 @@ func newSpaceCollector(space *cached[space]) prometheus.Collector {
 		space: space,
 		size: prometheus.NewDesc("refship_etcd_db_size_bytes",
 			"Size of etcd's database file, which its quota limits.", nil, nil),
+		inUse: prometheus.NewDesc("refship_etcd_db_in_use_bytes",
+			"What of it a defragmentation would leave; 0 if etcd does not tell.", nil, nil),
 		quota: prometheus.NewDesc("refship_etcd_quota_bytes",
 			"etcd's quota; not there if etcd does not tell it (before 3.6).", nil, nil),
 	}
@@ -227,6 +255,7 @@ func newSpaceCollector(space *cached[space]) prometheus.Collector {
 // Describe implements prometheus.Collector.
 func (c *spaceCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.size
+	out <- c.inUse
 	out <- c.quota
 }
 
@@ -237,6 +266,7 @@ func (c *spaceCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	out <- prometheus.MustNewConstMetric(c.size, prometheus.GaugeValue, float64(space.Used))
+	out <- prometheus.MustNewConstMetric(c.inUse, prometheus.GaugeValue, float64(space.InUse))
 	if space.Quota > 0 {
 		out <- prometheus.MustNewConstMetric(c.quota, prometheus.GaugeValue, float64(space.Quota))
 	}

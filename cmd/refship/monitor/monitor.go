@@ -63,7 +63,7 @@ type Stats struct {
 }
 
 // Monitor is an HTTP server that answers for a git server. It is there before that server and goes after it. Report,
-// Scrubbed, Run and Close of a nil Monitor do nothing.
+// Scrubbed, Collected, Run and Close of a nil Monitor do nothing.
 type Monitor struct {
 	listener net.Listener
 	http     *http.Server
@@ -152,6 +152,23 @@ func (m *Monitor) Scrubbed(s Scrub) {
 	}
 	m.metrics.scrub(s)
 	m.health.scrubbed.Store(&s)
+}
+
+// GC is what a gc of all targets did.
+type GC struct {
+	Ended   time.Time
+	Deploys int // that lost content
+	Keys    int // deleted
+	Bytes   int64
+	Won     int64 // bytes by which the embedded etcd's database became smaller
+	Failed  int   // targets, and defragmentations
+}
+
+// Collected takes in the end of gc.
+func (m *Monitor) Collected(g GC) {
+	if m != nil {
+		m.metrics.gc(g)
+	}
 }
 
 // Run watches a server that serves from now on, until ctx ends. Its error is that of an HTTP server that cannot go

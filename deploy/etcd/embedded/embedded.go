@@ -33,8 +33,8 @@ const (
 	startedTimeout = 5 * time.Second
 )
 
-// memberName is what the member is called, and peerURL where others would reach it: a member must advertise one. There is
-// no listener, and port 0 cannot be connected to.
+// memberName is what the member is called, and peerURL where others would reach it: a member must advertise one. There
+// is no listener, and port 0 cannot be connected to.
 const memberName = "refship"
 
 var peerURL = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
@@ -68,6 +68,8 @@ type Etcd struct {
 	unlock func() // of the directory
 	addr   string
 
+	beforeDefrag atomic.Pointer[func(context.Context) (func(), error)] // nil: nothing is to be called
+
 	closing context.Context // ends when Close begins, and ends the streams of remote clients
 	stop    context.CancelFunc
 	calls   calls
@@ -100,6 +102,7 @@ func Start(ctx context.Context, cfg Config) (*Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
+	boundDefrag()
 	e := &Etcd{dir: dir, unlock: unlock, done: make(chan error, 1)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	e.calls.failed, e.calls.fail = context.WithCancelCause(context.Background())
@@ -193,7 +196,8 @@ func (e *Etcd) config(cfg Config, listen listener) *embed.Config {
 
 	// Watches of remote clients do not end by themselves, and etcd's shutdown waits for each of them until its timeout.
 	c.GRPCAdditionalServerOptions = []grpc.ServerOption{
-		grpc.ChainStreamInterceptor(e.endStream, e.keepSnapshot), grpc.ChainUnaryInterceptor(e.refuseDefrag),
+		grpc.ChainStreamInterceptor(e.endStream, e.keepSnapshot),
+		grpc.ChainUnaryInterceptor(e.guardDefrag, e.refuseDefrag),
 	}
 	return c
 }

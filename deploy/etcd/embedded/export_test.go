@@ -8,3 +8,9 @@ func (e *Etcd) Fail(err error) { e.calls.fail(err) }
 
 // StartLimit is startLimit.
 var StartLimit = startLimit
+
+// DefragLimit is etcd's variable, and UnboundedDefragLimit its value before the first Start.
+var (
+	DefragLimit          = &defragLimit
+	UnboundedDefragLimit = defragLimit
+)

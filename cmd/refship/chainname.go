@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/text"
+	"refship/gitserver/repos"
+	"refship/hooks"
+)
+
+// deployHelp is how a deploy is named on the command line.
+const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 digits of it at least: its newest deploy. " +
+	"A CHAIN alone stands for its head."
+
+// deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
+type deployName struct {
+	chain string // REPO or REPO:TARGET; "": not named
+	id    string // "": the head
+	alone string // what may be either, and stands in neither: site, or abcdef1
+}
+
+func (n *deployName) UnmarshalText(arg []byte) error {
+	s := string(arg)
+	chain, id := cutChain(s)
+	switch {
+	case strings.Contains(s, "@") && (chain == "" || id == ""):
+		return usagef("%s has nothing on one side of its @", text.Mention(text.Clip(s)))
+	case chain != "":
+		*n = deployName{chain: chain, id: id}
+	default:
+		*n = deployName{alone: s}
+	}
+	return nil
+}
+
+// resolve tells chain and deploy apart. What could be either is a deploy, unless a repository has that name and no
+// number does.
+func (f *chainFlags) resolve(a *app, n deployName) (chain string, id record.Selector, err error) {
+	switch {
+	case n.alone == "" && n.chain == "":
+		return "", record.Head, nil
+	case n.alone == "":
+		if id, err = record.ParseSelector(n.id); err != nil {
+			err = asUsage("", err)
+		}
+		return n.chain, id, err
+	}
+	id, err = record.ParseSelector(n.alone)
+	if err == nil && (id.Commit() == "" || id.Number() != 0) {
+		return "", id, nil
+	}
+	if err == nil {
+		if dir, dirErr := f.dir(a); dirErr != nil || !dir.hasRepo(n.alone) {
+			return "", id, nil
+		}
+	}
+	repository, _, _ := strings.Cut(n.alone, ":")
+	if err != nil && (repos.CheckName(repository) != nil || looksLikeID(n.alone)) {
+		return "", id, asUsage("", err)
+	}
+	return n.alone, record.Head, nil
+}
+
+// looksLikeID tells of what is no id whether it was meant to be one.
+func looksLikeID(s string) bool {
+	return strings.HasPrefix(s, "head~") || strings.Trim(s, "-0123456789") == ""
+}
+
+func (d dataDir) hasRepo(chain string) bool {
+	repository, _, _ := strings.Cut(chain, ":")
+	_, err := d.repos().Find(repository)
+	return err == nil
+}
+
+// chainName is the chain that is named: on the command line, or else, without --namespace, in REFSHIP_CHAIN; "" if none
+// is.
+func (f *chainFlags) chainName(a *app, name string) (string, error) {
+	fromEnv, _ := a.getenv("REFSHIP_NAMESPACE")
+	isGiven := f.Namespace != "" && f.Namespace != fromEnv
+	switch {
+	case name != "" && isGiven:
+		return "", usagef("a chain and --namespace can't be given together")
+	case name != "" || isGiven:
+		return name, nil
+	}
+	name, _ = a.getenv("REFSHIP_CHAIN")
+	return name, nil
+}
+
+// findChain finds the chain that REPO or REPO:TARGET names in the data directory.
+func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
+	dir, err := f.dir(a)
+	if err != nil {
+		return hooks.Place{}, err
+	}
+	repository, chosen, _ := strings.Cut(name, ":")
+	repo, err := dir.repos().Find(repository)
+	if err != nil {
+		return hooks.Place{}, f.noChain(dir, name, err)
+	}
+	return hooks.FindPlace(repo.Name, repo.Dir, chosen)
+}
+
+// noChain says of a name that no repository has which chains there are.
+func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
+	listed, listErr := dir.repos().List()
+	remedy := ""
+	switch {
+	case listErr != nil:
+		return err
+	case len(listed) > 0:
+		remedy = "there are: " + chainNames(listed)
+	case len(f.Endpoints) > 0:
+		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" + text.Quote(name)
+	default:
+		return err
+	}
+	return &fault.Error{
+		What: fmt.Sprintf("no repository in %s is named %s", dir.path, text.Mention(text.Clip(name))), Remedy: remedy,
+		Cause: err,
+	}
+}
+
+// chainNames are the chains of repositories, as they are named on the command line.
+func chainNames(listed []*repos.Repository) string {
+	var names []string
+	for _, repo := range listed {
+		for _, t := range repo.Targets {
+			name := repo.Name
+			if len(repo.Targets) > 1 || t.Name != defaultTarget {
+				name += ":" + t.Name
+			}
+			names = append(names, name)
+		}
+	}
+	return text.FirstFew(names)
+}
