@@ -65,3 +65,9 @@ func Grant(ctx context.Context, client *Client, ttl int64) (id clientv3.LeaseID,
 	})
 	return id, Classify(err)
 }
+
+// Repeat calls send, which makes one call of client's connection that changes nothing, as Bounded sends a Get: again
+// while that may help, and for as long. The error is send's last one, or says that there was no answer.
+func Repeat(ctx context.Context, client *Client, send func(context.Context) error) error {
+	return patience{client}.try(ctx, send)
+}

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 
 	"refship/deploy/text"
@@ -152,8 +152,8 @@ func Ping(ctx context.Context, client *Client) error {
 func ask(ctx context.Context, client *Client) error {
 	get := clientv3.OpGet("refship", clientv3.WithCountOnly())
 	_, err := client.Txn(clientv3.WithRequireLeader(ctx)).Then(get).Commit()
-	if errors.Is(asEtcd(err), rpctypes.ErrPermissionDenied) {
-		return nil // etcd has answered: it reads first, and then looks at the user's permissions
+	if codeOf(asEtcd(err)) == codes.PermissionDenied {
+		return nil // etcd has answered: it reads first, and then looks at the user's permissions; or a gate has
 	}
 	return err
 }

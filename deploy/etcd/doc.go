@@ -2,6 +2,8 @@
 // that refship serve runs inside is deploy/etcd/embedded.
 //
 //   - [Dial] connects to an etcd, or to the [Socket] of a running server. [Ping] asks whether it answers.
+//   - [DialStream] speaks to one over a stream, such as a process's standard input and output. deploy/etcd/gate is what
+//     may be on the other side. [StreamConn] is the connection that both sides make of their stream.
 //   - [Bounded] gives each request a time limit, and sends it again while a dead member or an election may be the
 //     reason for no answer. [Grant] does the same for a lease.
 //   - [Exist] and [Writer] batch. [ReadSpace] tells how much of the quota is left, and
@@ -26,6 +28,9 @@
 // several endpoints, it is cut off after 1 s, and a second try goes to the next member. After 3 s members are asked
 // whether they are there at all, for 2 s. Each try may take twice as long as the one before, so that a slow etcd is
 // not asked for the same too often. Each try requires a leader: by itself, a member without one would wait.
+//
+// On a stream there is one try of 10 minutes, since the line may be slow: the other side has the bounds above. A line
+// that says nothing for 30 s is dead. When it ends, calls end at once.
 //
 // A call that meets a learner, which refuses it, or a member that says nothing makes the client ask all endpoints how
 // they stand. Learners are left out, and so are silent members while another one answers, until they answer as voters

@@ -92,6 +92,8 @@ func sortOf(err error) error {
 	switch codeOf(named) {
 	case codes.Unavailable, codes.DeadlineExceeded:
 		return ErrUnreachable
+	case codes.PermissionDenied: // of a gate
+		return ErrDenied
 	}
 	return nil
 }

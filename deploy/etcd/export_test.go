@@ -4,4 +4,5 @@ package etcd
 const (
 	RequestTimeout = requestTimeout
 	InFlight       = inFlight
+	StreamEndpoint = streamEndpoint
 )

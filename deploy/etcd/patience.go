@@ -47,10 +47,14 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 	if !ok {
 		tries = new(int)
 	}
-	if len(p.client.Endpoints()) > 1 {
+	whole := requestTimeout
+	switch {
+	case isStream(p.client): // there is no other member to send it to
+		limit, whole = streamTimeout, streamTimeout
+	case len(p.client.Endpoints()) > 1:
 		limit = firstTryOfSeveral
 	}
-	all, cancel := context.WithTimeout(ctx, requestTimeout)
+	all, cancel := context.WithTimeout(ctx, whole)
 	defer cancel()
 	for {
 		*tries++

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -26,7 +27,8 @@ type sick struct {
 	answers bool          // tells its status
 	elects  bool          // has no leader
 	tries   int
-	hangs   int // how many tries it takes to notice that it has no leader
+	hangs   int  // how many tries it takes to notice that it has no leader
+	far     bool // it is reached over a stream
 }
 
 // leaderless refuses a request that requires a leader, as a member does that has none.
@@ -96,6 +98,12 @@ func TestPatience(t *testing.T) {
 			sick{takes: forever, answers: true},
 			30 * time.Second, 30 * time.Second, "no answer within 30s", "too slow",
 		},
+		"slow line": {
+			sick{takes: 9 * time.Minute, far: true}, 9 * time.Minute, 9 * time.Minute, "", "",
+		},
+		"stuck line": {
+			sick{takes: forever, far: true}, 10 * time.Minute, 10 * time.Minute, "no answer within 10m0s", "too slow",
+		},
 		"slow":    {sick{takes: 10 * time.Second, answers: true}, 19 * time.Second, 19 * time.Second, "", ""},
 		"refused": {sick{fails: rpctypes.ErrPermissionDenied}, 0, 0, "permission denied", "grant-permission"},
 		"full":    {sick{fails: rpctypes.ErrNoSpace}, 0, 0, "space exceeded", "compact"},
@@ -104,6 +112,9 @@ func TestPatience(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := clientv3.NewCtxClient(t.Context())
+				if test.sick.far {
+					client = unusedStream(t)
+				}
 				client.KV, client.Maintenance = &test.sick, &test.sick
 				began := time.Now()
 				_, err := etcd.Bounded(client).Get(t.Context(), "key")
@@ -116,10 +127,21 @@ func TestPatience(t *testing.T) {
 				} else if err != nil {
 					t.Error(err)
 				}
-				if test.to == 0 && test.sick.tries != 1 {
+				if (test.to == 0 || test.sick.far) && test.sick.tries != 1 {
 					t.Errorf("%d tries", test.sick.tries)
 				}
 			})
 		})
 	}
+}
+
+// unusedStream is a client as DialStream makes it, without its stream.
+func unusedStream(t *testing.T) *clientv3.Client {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.StreamEndpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
 }

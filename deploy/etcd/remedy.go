@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
 
 	"refship/deploy/fault"
 )
@@ -96,6 +97,8 @@ func adviceForDenied(err error) advice {
 		return adviceForPermission("NAMESPACE/")
 	case errors.Is(named, rpctypes.ErrAuthOldRevision):
 		return advice{remedy: "etcd's users or roles are being changed: try again"}
+	case codeOf(named) == codes.PermissionDenied:
+		return advice{} // a gate says why
 	}
 	if a := adviceForTLS(err.Error()); a != (advice{}) {
 		return a

@@ -403,6 +403,10 @@ func listenerError(err error) error {
 // with it.
 func (e *Etcd) Client() *clientv3.Client { return e.client }
 
+// Remote is a client over the socket, for what needs a connection: raw requests, and watches. It belongs to the Etcd,
+// too.
+func (e *Etcd) Remote() *clientv3.Client { return e.remote }
+
 // Addr is HOST:PORT of Listen with the real port, "" without Listen.
 func (e *Etcd) Addr() string { return e.addr }
 

@@ -1,0 +1,120 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// watch forwards a stream of watches in both directions.
+func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	up, err := s.conn.NewStream(ctx, &pb.Watch_ServiceDesc.Streams[0], pb.Watch_Watch_FullMethodName, s.callOptions()...)
+	if err != nil {
+		return err
+	}
+	w := &watches{session: s, live: map[int64]bool{}}
+	defer w.end()
+	go func() { // it ends when down does, which is when this function returns
+		if err := w.requests(ctx, down, up); err != nil {
+			cancel(err)
+		}
+	}()
+	for {
+		response := new(pb.WatchResponse)
+		if err := up.RecvMsg(response); err != nil {
+			switch cause := context.Cause(ctx); {
+			case cause != nil:
+				return cause
+			case errors.Is(err, io.EOF):
+				return nil
+			}
+			return err
+		}
+		w.count(response)
+		if err := down.SendMsg(response); err != nil {
+			return err
+		}
+	}
+}
+
+// watches are those of one stream.
+type watches struct {
+	session *session
+	live    map[int64]bool // those that etcd has made; for the goroutine that reads from etcd
+
+	held  int // with those that etcd is asked for; guarded by session.mu, as is the next
+	ended bool
+}
+
+// requests forwards what the client asks for.
+func (w *watches) requests(ctx context.Context, down grpc.ServerStream, up grpc.ClientStream) error {
+	for {
+		request := new(pb.WatchRequest)
+		if err := down.RecvMsg(request); err != nil {
+			if errors.Is(err, io.EOF) {
+				return up.CloseSend()
+			}
+			return err
+		}
+		err := w.session.rules.check(request)
+		if err == nil && request.GetCreateRequest() != nil {
+			err = w.take()
+		}
+		if err == nil {
+			err = w.session.pace.wait(ctx)
+		}
+		if err == nil {
+			err = up.SendMsg(request)
+		}
+		if err != nil && !errors.Is(err, io.EOF) { // the other goroutine learns why etcd has ended the stream
+			return err
+		}
+	}
+}
+
+// take counts a watch that is asked for.
+func (w *watches) take() error {
+	w.session.mu.Lock()
+	defer w.session.mu.Unlock()
+	if w.ended || w.session.watches == maxWatches {
+		return refuse("there are %d watches already", w.session.watches)
+	}
+	w.held++
+	w.session.watches++
+	return nil
+}
+
+// count keeps account of the watches that etcd has made and ended.
+func (w *watches) count(response *pb.WatchResponse) {
+	id := response.WatchId
+	switch {
+	case response.Created && !response.Canceled:
+		w.live[id] = true
+	case response.Created: // it was not made
+		w.give(1)
+	case response.Canceled && w.live[id]:
+		delete(w.live, id)
+		w.give(1)
+	}
+}
+
+// give takes watches off the account.
+func (w *watches) give(n int) {
+	w.session.mu.Lock()
+	defer w.session.mu.Unlock()
+	w.held -= n
+	w.session.watches -= n
+}
+
+// end gives back what the stream has.
+func (w *watches) end() {
+	w.session.mu.Lock()
+	defer w.session.mu.Unlock()
+	w.session.watches -= w.held
+	w.held, w.ended = 0, true
+}
