@@ -109,7 +109,7 @@ func read(t *testing.T, chain *store.Chain) string {
 		}))
 		for _, path := range files {
 			fmt.Fprintf(&out, "%d: %s: ", d.ID, path)
-			check(chain.Cat(ctx, d, path, &out))
+			check(chain.Cat(ctx, d, &out, path))
 		}
 		if i > 0 {
 			check(chain.Diff(ctx, d, deploys[i-1], func(c store.Change) error {
