@@ -3,6 +3,8 @@ package gc_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"refship/deploy/fixture"
 	"refship/deploy/gc"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -315,4 +318,28 @@ func TestForeignChain(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 	f.wantRuns(4)
+}
+
+// A reader whose deploy goes away meanwhile says so, and leaves nothing half.
+func TestReaderMeetsGC(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	all := files{}
+	for i := range 300 {
+		all[fmt.Sprintf("%d/file", i)] = strconv.Itoa(i)
+	}
+	d := f.deploy(all)
+	f.deploy(files{"x": "two"})
+	dir, gone := filepath.Join(t.TempDir(), "out"), false
+	err := f.chain().Checkout(t.Context(), d, dir, func(p text.Progress) {
+		if !gone && p.Files > 0 {
+			gone = true
+			f.collect(1)
+		}
+	})
+	fixture.WantReason(t, fault.Failed, err, "deploy-expired 1 "+string(d.Hash)+" "+namespace)
+	left, err := os.ReadDir(filepath.Dir(dir))
+	if !gone || err != nil || len(left) != 0 {
+		t.Errorf("gc ran: %t; left are %v, %v", gone, left, err)
+	}
 }

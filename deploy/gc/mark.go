@@ -281,26 +281,49 @@ func (c *collector) markPayload(ctx context.Context, d *record.Deploy, mayLack b
 		payload, err := mgmt.DecodePayload(values[0].Value)
 		switch {
 		case err == nil:
-			named = string(c.ns) + payload.SuperblockPath()
+			named = payload.SuperblockPath()
 		case d.Record != nil:
 			return record.Corrupt(key, err.Error())
 		}
 	} else if d.Record != nil {
 		return record.Missing(key)
 	}
-	isThere := false
+	if named != "" {
+		if err := c.markNamed(ctx, string(c.ns)+named, mayLack); err != nil {
+			return err
+		}
+	}
+	if d.Record != nil {
+		return nil
+	}
 	for at, block := range c.blocks {
-		if at == named || d.Record == nil && isOf(at, d.ID, string(c.ns)) {
-			isThere = true
+		if isOf(at, d.ID, string(c.ns)) {
 			if err := c.markBlock(ctx, at, block); err != nil {
 				return err
 			}
 		}
 	}
-	if named != "" && named != string(c.ns) && !isThere && !mayLack {
-		return record.Missing(named)
-	}
 	return nil
+}
+
+// markNamed marks a superblock that a payload names. It may have come after they were listed.
+func (c *collector) markNamed(ctx context.Context, key string, mayLack bool) error {
+	block := c.blocks[key]
+	if block == nil {
+		values, err := c.chain.Values(ctx, key)
+		if err != nil {
+			return err
+		}
+		block = &thing{parts: []part{{key, values[0].Revision, -1}}}
+		if values[0].Revision != 0 {
+			c.blocks[key] = block
+		}
+	}
+	err := c.markBlock(ctx, key, block)
+	if err == nil && !block.isRead && !mayLack {
+		err = record.Missing(key)
+	}
+	return err
 }
 
 // isOf tells whether a superblock's key has a deploy's id in it, as mgmt names them.

@@ -59,6 +59,15 @@ func (f *mgmtSetup) lang(content string) *record.Deploy {
 
 // block puts what mgmt uploads before it publishes: contents that are missing, then a superblock. It gives its path.
 func (f *mgmtSetup) block(id record.ID, contents ...string) string {
+	return f.upload(false, id, contents)
+}
+
+// blockAnew is block, and also puts contents that are there.
+func (f *mgmtSetup) blockAnew(id record.ID, contents ...string) string {
+	return f.upload(true, id, contents)
+}
+
+func (f *mgmtSetup) upload(anew bool, id record.ID, contents []string) string {
 	f.Helper()
 	root := &mgmt.File{Mode: fs.ModeDir}
 	for i, content := range append(contents, "main: 0.mcl\n") {
@@ -70,7 +79,7 @@ func (f *mgmtSetup) block(id record.ID, contents ...string) string {
 		key := string(f.ns) + "/storage/{sha256}" + hex.EncodeToString(sum[:])
 		if resp, err := f.kv.Get(f.Context(), key); err != nil {
 			f.Fatal(err)
-		} else if len(resp.Kvs) == 0 {
+		} else if anew || len(resp.Kvs) == 0 {
 			f.put(key, content)
 		}
 		root.Children = append(root.Children, &mgmt.File{Name: name, Mode: 0o644, SHA256: sum})
