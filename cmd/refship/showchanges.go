@@ -34,7 +34,7 @@ func showChanged(
 	}
 	before, err := chain.Get(ctx, d.ID-1)
 	switch {
-	case fault.Is(err, fault.Corrupt):
+	case fault.Is(err, fault.Corrupt), record.IsNewer(err):
 		a.warn(fmt.Errorf("what deploy %d changed is not known: %w", d.ID, err))
 		return nil, nil
 	case err != nil:
