@@ -156,7 +156,7 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is called.
 func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }
 
-// enter waits until nobody is Alone, and tells the user so.
+// enter waits while work runs Alone, and tells the user so.
 func (e *Engine) enter(ctx context.Context, out *output.Output) (leave func(), err error) {
 	err = out.During("", "waiting for the upkeep of etcd", func(func(text.Progress)) (err error) {
 		leave, err = e.quiet.Enter(ctx)

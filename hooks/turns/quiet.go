@@ -9,11 +9,11 @@ import (
 type Quiet struct {
 	mu      sync.Mutex
 	running int  // of those that Enter let in
-	alone   bool // somebody is alone
+	alone   bool // work runs alone
 	changed chan struct{}
 }
 
-// Enter waits until nobody is alone, or for ctx to end. Who waits to be alone keeps nobody out.
+// Enter waits until no work runs alone, or for ctx to end. Work that still waits to run alone keeps no other work out.
 func (q *Quiet) Enter(ctx context.Context) (leave func(), err error) {
 	err = q.wait(ctx, func() bool {
 		if !q.alone {

@@ -20,8 +20,8 @@ import (
 const raisedBy = 1_000_000_000
 
 // Restore makes the files of an etcd for [Start] out of a snapshot, a file. dir, its Config.Dir, must not exist or be
-// empty. Revisions go on far above the snapshot's, and all that is older counts as compacted: whoever watches from a
-// revision of the etcd that was lost is told so, and reads again, where else it would wait for that revision. It writes
+// empty. Revisions go on far above the snapshot's, and all that is older counts as compacted: a client that watches
+// from a revision of the lost etcd gets an error and reads again; otherwise it would wait for that revision. It writes
 // with fsync. A snapshot that is damaged is fault.Corrupt.
 func Restore(dir, snapshotFile string, log *slog.Logger) (err error) {
 	damaged := func(err error) error {
