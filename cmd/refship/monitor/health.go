@@ -111,6 +111,13 @@ func (h *health) probeEtcd() error {
 	return err
 }
 
+// askEtcd probes etcd beside another probe, whose answer may be a second older.
+func (h *health) askEtcd() <-chan error {
+	answer := make(chan error, 1)
+	go func() { answer <- h.probeEtcd() }()
+	return answer
+}
+
 func (h *health) pingEtcd(ctx context.Context) (none struct{}, err error) {
 	err = h.store.Ping(ctx)
 	if fault.Is(err, fault.Refused) {
@@ -137,10 +144,11 @@ func (h *health) readSpace(ctx context.Context) (space, error) {
 }
 
 func (h *health) probeSpace() error {
+	etcd := h.askEtcd()
 	now, err := h.space.get()
 	free := now.Quota - now.Used
 	switch {
-	case fault.Is(err, fault.Unavailable):
+	case <-etcd != nil, fault.Is(err, fault.Unavailable):
 		return errUnknown
 	case err != nil:
 		return err
@@ -169,8 +177,7 @@ func (h *health) readPermissions(ctx context.Context) (permissions, error) {
 
 // probeWrite fails where no namespace may be written: with some of them the server has something to do.
 func (h *health) probeWrite() error {
-	etcd := make(chan error, 1)
-	go func() { etcd <- h.probeEtcd() }()
+	etcd := h.askEtcd()
 	now, err := h.permissions.get()
 	if <-etcd != nil {
 		return errUnknown
