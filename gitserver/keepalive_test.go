@@ -46,9 +46,9 @@ func TestIdleClientStays(t *testing.T) {
 	const every = time.Second // a busy machine must not make anybody look gone
 	e := start(t, func(s *Server) { s.askAfter = every })
 	laptop := e.user("laptop", "admin")
-	c, reqs := e.rawClient(laptop)
 	const times = 2 * goneAfter
-	since := time.Now()
+	since := time.Now() // the server's clock starts with the connection
+	c, reqs := e.rawClient(laptop)
 	for range times {
 		req, ok := <-reqs
 		if !ok {
