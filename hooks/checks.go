@@ -91,7 +91,7 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		WriteTree: func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error {
 			return d.verdict.WriteTree(ctx, d.job.Source(), dir, limit, progress)
 		},
-		Tell: func(line string) { r.out.Line("%s%s", d.label, line) },
+		Tell: func(line string) { r.tell(d, line) },
 		During: func(step string, fn func(func(text.Progress)) error) error {
 			return r.out.During(d.label, step, fn)
 		},

@@ -17,10 +17,10 @@
 //	          room           what etcd has no room for is refused
 //	          upload         contents and nodes, which no reader sees yet
 //	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
-//	          tell           "deploy 7 published …" (outcome)
+//	          tell           "deploy 7 published …" (words.Published)
 //
 // A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is
-// already deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all
+// already deployed as 7 of …" (words.NothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all
 // runs together, and 4 of one key (hooks/turns; inTurn in memory.go bounds what git takes for it, too). A run waits for
 // no lock while it has its turn, so no run waits in a circle.
 //

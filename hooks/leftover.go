@@ -14,6 +14,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // publishLeft publishes or drops the intents that pushes left.
@@ -152,7 +153,7 @@ func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry in
 	switch {
 	case err != nil:
 	case itself != nil:
-		r.out.Line("%s%s", r.label(in, t), alreadyDeployed(hash, itself, t.Namespace))
+		r.out.Line("%s%s", r.label(in, t), words.Already(t.Namespace, hash, itself))
 	case since != nil && since.Record.Kind == record.KindRollback:
 		r.giveUp("%s%s is not deployed: %s has rolled back with deploy %d since: %s", r.label(in, t), hash.Short(),
 			since.By(), since.ID, text.Printable(record.Shorten(since.Record.Reason)))

@@ -13,6 +13,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // ReasonOutsideRef: a commit is not in the ref that its target deploys. About: the ref.
@@ -127,7 +128,7 @@ func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output.Output) b
 	r.wanted = func(t target.Target) bool { return t.Name == m.Target.Name }
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.Lines(output.Explain(e.cfg.Remedy, "a push that was broken off is left as it is", r.err))
+		out.Lines(words.Explain(e.cfg.Remedy, "a push that was broken off is left as it is", r.err))
 	}
 	return len(r.published) > 0
 }
@@ -138,13 +139,6 @@ func tellPrevious(ctx context.Context, chain *deploy.Chain, out *output.Output) 
 	if err != nil {
 		return err
 	}
-	switch head := state.Head; {
-	case head == nil:
-		out.Line("previous hash: none, %s", chain.Namespace().Undeployed())
-	case head.Hash == "":
-		out.Line("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
-	default:
-		out.Line("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
-	}
+	out.Line("%s", words.Previous(chain.Namespace(), state.Head))
 	return nil
 }

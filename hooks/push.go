@@ -17,6 +17,7 @@ import (
 	"refship/hooks/permit"
 	"refship/hooks/socket"
 	"refship/hooks/target"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -44,11 +45,10 @@ type push struct {
 	skipped bool           // a target's ref was stored only, as asked for
 }
 
-func (e *Engine) newPush(repository, gitDir string) *push {
+func (e *Engine) newPush(asked permit.Push) *push {
 	id := make([]byte, 16)
 	rand.Read(id)
-	p := &push{engine: e, id: hex.EncodeToString(id), began: time.Now()}
-	p.Repository, p.GitDir = repository, gitDir
+	p := &push{Push: asked, engine: e, id: hex.EncodeToString(id), began: time.Now()}
 	p.preparing, p.cancel = context.WithCancelCause(context.Background())
 	p.publishing, p.abort = context.WithCancelCause(context.Background())
 	return p
@@ -80,7 +80,7 @@ func (p *push) preReceive(hook context.Context, vars map[string]string, input []
 			out.Line("%s", hint)
 		}
 	} else {
-		out.Lines(output.Explain(p.engine.cfg.Remedy, "refused", err))
+		out.Lines(words.Explain(p.engine.cfg.Remedy, "refused", err))
 	}
 	return err
 }
@@ -188,7 +188,7 @@ func (p *push) finish(d *delivery) error {
 	err := p.run.finish(p.publishing, d)
 	switch {
 	case errors.Is(err, errNotAttempted):
-		p.run.out.Line("pushed, not deployed: %s was not attempted after the failure above", d.target.Namespace)
+		p.run.out.Line(words.Undeployed+": %s was not attempted after the failure above", d.target.Namespace)
 		return err
 	case err != nil:
 		p.run.out.Lines(p.engine.undeployed(p.Repository, d.target, err))
@@ -201,16 +201,13 @@ func (p *push) finish(d *delivery) error {
 	return nil
 }
 
-// undeployed is what became of a push whose ref has moved and whose deploy failed.
-const undeployed = "pushed, not deployed"
-
 // undeployed says that a ref is ahead of its chain, and what to do.
 func (e *Engine) undeployed(repository string, t target.Target, err error) []string {
-	lines := output.Explain(e.cfg.Remedy, undeployed, err)
+	lines := words.Explain(e.cfg.Remedy, words.Undeployed, err)
 	if isFinal(err) {
 		return lines
 	}
-	return append(lines, "hint: "+MovedWords(e.redeploy(repository, t)))
+	return append(lines, "hint: "+words.Moved(e.redeploy(repository, t)))
 }
 
 // isFinal tells whether a deploy that failed would fail again as it is: its chain has gone on without it. The error's

@@ -17,6 +17,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 var errAskerGone = errors.New("the client is gone, and the deploy was not yet begun")
@@ -109,7 +110,7 @@ func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Push
 	if err != nil {
 		err = &fault.Error{Kind: fault.Failed, What: err.Error(), Cause: err,
 			Remedy: "this is not about your repository: the server's operator must look at it; the server's log says more"}
-		for _, line := range output.Explain(e.cfg.Remedy, "it is not known whether all is deployed", err) {
+		for _, line := range words.Explain(e.cfg.Remedy, "it is not known whether all is deployed", err) {
 			tell(line)
 		}
 		return err
@@ -125,7 +126,7 @@ func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Push
 	})
 	err = left.err
 	if err != nil && !told {
-		q.out.Lines(output.Explain(e.cfg.Remedy, undeployed, err))
+		q.out.Lines(words.Explain(e.cfg.Remedy, words.Undeployed, err))
 	}
 	err = errors.Join(err, left.givenUp)
 	q.report(ctx, "", time.Since(start), err)

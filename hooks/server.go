@@ -12,6 +12,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/output"
+	"refship/hooks/permit"
 	"refship/hooks/socket"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) Begin(p Push) (*Session, error) {
 		return nil, fmt.Errorf("begin push: %w", err)
 	}
 	key := sha256.Sum256([]byte(token))
-	x := &Session{push: s.newPush(p.Repository, p.Dir), asked: p, env: env}
+	x := &Session{push: s.newPush(permit.Push{Repository: p.Repository, GitDir: p.Dir}), asked: p, env: env}
 	x.push.client, x.push.nice = p.Client, p.Nice
 	x.forget = func() {
 		s.end(x.push.id)

@@ -11,6 +11,7 @@ import (
 	"refship/deploy/text"
 	"refship/hooks/output"
 	"refship/hooks/socket"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -109,10 +110,10 @@ func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 	p.step("post-receive-start")
 	moved, err := git.ParseUpdates(req.Input)
 	if err != nil {
-		out.Line("pushed, not deployed: %v", err)
+		out.Line("%s: %v", words.Undeployed, err)
 		return 1 // End looks at the refs themselves
 	}
-	p.tellStored(moved, out)
+	p.skipped = p.engine.tellStored(p.publishing, &p.Push, moved, out)
 	if p.intent == nil {
 		return 0
 	}
