@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy/text"
 	"refship/hooks/check"
+	"refship/hooks/report"
 )
 
 // leftError ends what the client does not wait for any more: nothing is wrong with the server, etcd or the repository.
@@ -103,7 +104,7 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		slog.Int64("ms", time.Since(start).Milliseconds()),
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", text.Shorten(err.Error(), maxLoggedError)))
+		attrs = append(attrs, report.Error(err))
 	}
 	r.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 	d.checked = err == nil

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"time"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/text"
+	"refship/hooks/report"
 	"refship/hooks/target"
 	"refship/hooks/words"
 )
@@ -42,24 +40,17 @@ func (r *run) rehearse(ctx context.Context) error {
 func (e *Engine) DryRun(ctx, client context.Context, name, gitDir, only, commit string, who record.Pusher,
 	tell func(string)) error {
 	q := e.newRequested(client, name, gitDir, who, tell)
-	start := time.Now()
 	err := q.dryRun(ctx, only, commit)
 	for _, d := range q.deliveries {
 		if err == nil && d.verdict != nil && d.verdict.Held != nil {
 			err = deploy.HeldError(d.target.Namespace, d.verdict.Held)
 		}
 	}
-	result := ResultDryRun
+	result := report.DryRun
 	if err != nil {
-		result = ResultRefused
+		result = report.Refused
 	}
-	e.report(ctx, &ending{
-		Report: Report{Kind: record.KindDeploy, Repository: name, Result: result, Took: time.Since(start)},
-		who:    who, err: err, about: []slog.Attr{
-			slog.String("target", text.Shorten(only, maxLoggedValue)),
-			slog.String("commit", text.Shorten(commit, maxLoggedValue)),
-		},
-	}, *q.cost)
+	q.report(ctx, result, new(results), err, report.Value("target", only), report.Value("commit", commit))
 	return err
 }
 

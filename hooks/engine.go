@@ -23,6 +23,7 @@ import (
 	"refship/hooks/check"
 	"refship/hooks/intent"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
@@ -31,15 +32,15 @@ import (
 // Config is what an Engine needs, and a Server.
 type Config struct {
 	Store      *deploy.Store
-	Signer     ssh.Signer         // signs records; nil: they stay unsigned
-	Host       string             // host name, for records and locks
-	Dir        string             // where checks run; of a Server also for the socket and the hooks, made 0700
-	HookBinary string             // path of refship-hook; only a Server needs it
-	MaxFile    int64              // the largest file that is deployed, in bytes; 0: any
-	GitMemory  int64              // what git may take to read for all deploys together, in bytes; 0: any
-	CheckLimit time.Duration      // how long a target's check may take; 0: 5 minutes
-	Observe    func(Report)       // is told of each push and requested deploy at its end; may be nil
-	Remedy     func(error) string // words a remedy; nil: fault.RemedyOf
+	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Host       string              // host name, for records and locks
+	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
+	HookBinary string              // path of refship-hook; only a Server needs it
+	MaxFile    int64               // the largest file that is deployed, in bytes; 0: any
+	GitMemory  int64               // what git may take to read for all deploys together, in bytes; 0: any
+	CheckLimit time.Duration       // how long a target's check may take; 0: 5 minutes
+	Observe    func(report.Report) // is told of each push and requested deploy at its end; may be nil
+	Remedy     func(error) string  // words a remedy; nil: fault.RemedyOf
 	// Redeploy is the command that deploys a target's ref, with force over a head that the ref does not contain; nil:
 	// ssh HOST deploy, and no command forces.
 	Redeploy func(t target.Target, force bool) string
@@ -70,7 +71,7 @@ func newEngine(cfg Config, alone bool) *Engine {
 		process:  intent.ThisProcess(),
 		every:    time.Second,
 		lockWait: 30 * time.Second,
-		loading:  turns.New(turnsWithin(cfg.GitMemory)),
+		loading:  turns.New(cfg.GitMemory),
 		alone:    alone,
 	}
 	if cfg.Remedy == nil {
@@ -131,7 +132,7 @@ func (e *Engine) override(t target.Target) string {
 func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
 	r := &status.Reader{
 		Store: e.cfg.Store, Redeploy: e.redeployTarget, Override: e.override, IsRunning: e.isRunning,
-		Memory: e.memoryOf(0),
+		Memory: e.loading.Memory(0),
 	}
 	return r.Read(ctx, name, gitDir)
 }

@@ -13,6 +13,7 @@ import (
 	"refship/deploy/text"
 	"refship/hooks/intent"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/target"
 	"refship/hooks/words"
 )
@@ -114,7 +115,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, entry inten
 	r.engine.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key,
 		"push", in.Push, "ref", entry.Target.Ref, "to", d.deploy.Hash,
 		"namespace", entry.Target.Namespace, "deploy", d.deploy.ID,
-		"already", d.idle(), "forced", entry.Forced, "reason", text.Shorten(entry.Reason, maxLoggedValue))
+		"already", d.idle(), "forced", entry.Forced, "reason", text.Shorten(entry.Reason, report.MaxValue))
 	return nil
 }
 

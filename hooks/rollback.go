@@ -9,8 +9,8 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/deploy/text"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/target"
 )
 
@@ -112,26 +112,26 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // reportRollback reports a rollback at its end; one is nil if it did not get so far.
 func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, one *run, err error, took time.Duration) {
-	done, spent, to := results{}, cost{}, record.ID(0)
+	done, spent, to := results{}, new(cost), record.ID(0)
 	if one != nil {
-		done, spent, to = resultsOf(one.deliveries), *one.cost, one.deliveries[0].job.To.ID
+		done, spent, to = resultsOf(one.deliveries), one.cost, one.deliveries[0].job.To.ID
 	}
 	result := done.name()
 	switch {
 	case deploy.IsEtcd(err):
-		result = ResultUndeployed
+		result = report.Undeployed
 	case err != nil:
-		result = ResultRefused
+		result = report.Refused
 	}
-	e.report(ctx, &ending{
-		Report: Report{Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: took},
-		who:    ask.Who, done: done, err: err,
-		about: []slog.Attr{
+	e.report(ctx, &report.Line{
+		Report: report.Report{Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: took},
+		Who:    ask.Who, Err: err,
+		About: []slog.Attr{
 			slog.String("namespace", string(ask.Target.Namespace)),
-			slog.String("asked", text.Shorten(ask.Deploy, maxLoggedValue)), slog.Uint64("to", uint64(to)),
-			slog.String("reason", text.Shorten(ask.Reason, maxLoggedValue)), slog.Bool("hold", ask.Hold),
+			report.Value("asked", ask.Deploy), slog.Uint64("to", uint64(to)),
+			report.Value("reason", ask.Reason), slog.Bool("hold", ask.Hold),
 		},
-	}, spent)
+	}, &done, spent)
 }
 
 // Hold keeps a chain from going on, but by rollbacks, and gives what to say of it.

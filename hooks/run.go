@@ -16,15 +16,8 @@ import (
 	"refship/hooks/words"
 )
 
-const (
-	// maxLoading is how many deliveries are read and stored at a time, all runs together, where there is memory for
-	// git to read so many: each keeps up to 32 MiB of new content between reading and storing it, and a few MiB of
-	// requests to etcd, so this bounds the memory for them to some 300 MiB. What their plans take is bounded by
-	// package deploy. More at once would be no faster: git and etcd's disk are what everything waits for.
-	maxLoading = 8
-	// lockTries is how often a deploy begins anew whose lock was lost on the way.
-	lockTries = 3
-)
+// lockTries is how often a deploy begins anew whose lock was lost on the way.
+const lockTries = 3
 
 // cost is what a run has spent so far.
 type cost struct {
