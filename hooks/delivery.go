@@ -8,6 +8,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -16,8 +17,9 @@ import (
 type delivery struct {
 	target target.Target // its check is run; without a name only the namespace counts
 	chain  *deploy.Chain
-	job    *deploy.Job // a run opens its Repo
-	label  string      // starts each line about it
+	job    *deploy.Job   // a run opens its Repo
+	update git.RefUpdate // of a push; else zero
+	label  string        // starts each line about it
 
 	checked    bool      // its check has passed, or it has none
 	judged     bool      // the verdict was told; before that, forcedHead says nothing

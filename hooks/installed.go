@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,16 +168,10 @@ type moved struct {
 	label  string // starts each line about it
 }
 
-// leftEntry is one entry of an intent that a push left.
-type leftEntry struct {
-	in    *intent.Intent
-	entry intent.Entry
-}
-
 // publish publishes the entry of the ref.
 func (m *moved) publish(ctx context.Context, skip bool) error {
 	t, u, e := m.target, m.update, m.engine
-	all, err := m.entries()
+	all, err := intent.Find(m.call.GitDir, t, u)
 	if err != nil {
 		return err
 	}
@@ -197,14 +190,14 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		m.out.Line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
 		return m.drop(all)
 	}
-	d := e.entryDelivery(m.call.push.Repository, all[0].in, all[0].entry)
+	d := e.entryDelivery(m.call.push.Repository, all[0].Intent, all[0].Entry)
 	d.label = m.label
 	one := e.newRun(m.call.GitDir, m.out, d)
 	one.told = true
 	if err := one.deliver(ctx); err != nil {
 		head, problem := m.deployed(ctx)
 		if isRefusal(err) && problem == nil && head != nil { // another process has published it, and the chain went on
-			m.out.Line("%s", words.Already(t.Namespace, record.CommitHash(all[0].entry.Deploys()), head))
+			m.out.Line("%s", words.Already(t.Namespace, record.CommitHash(all[0].Entry.Deploys()), head))
 			return m.drop(all)
 		}
 		return m.explainFailed(d, err)
@@ -218,47 +211,15 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 }
 
 func (m *moved) redeploy() string {
-	return m.engine.redeploy(m.call.push.Repository, m.target)
+	return m.engine.commands.Redeploy(m.call.push.Repository, m.target)
 }
 
 func short(oid git.OID) string { return record.CommitHash(oid).Short() }
 
-// entries finds those of the ref update, this push's first, then the newest: another hook may have refused the
-// same push before, or refuse it to another pusher right now.
-func (m *moved) entries() ([]leftEntry, error) {
-	var all []leftEntry
-	for in, err := range intent.All(m.call.GitDir) {
-		var bad *intent.Bad
-		switch {
-		case errors.As(err, &bad): // settleLeft tells it
-			continue
-		case err != nil:
-			return nil, err
-		}
-		for _, entry := range in.Deploys {
-			if entry.Target == m.target && entry.Old == m.update.Old && entry.New == m.update.New {
-				all = append(all, leftEntry{in, entry})
-			}
-		}
-	}
-	own := intent.ReceivePack()
-	others := func(p leftEntry) int {
-		if own != "" && p.in.Process == own {
-			return 0
-		}
-		return 1
-	}
-	slices.SortFunc(all, func(a, b leftEntry) int {
-		return cmp.Or(others(a)-others(b), b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
-	})
-	return all, nil
-}
-
 // drop takes entries that are done out of their intents.
-func (m *moved) drop(all []leftEntry) error {
-	r := m.engine.reconciler(m.call.push.Repository, m.call.GitDir, m.out)
-	for _, p := range all {
-		if err := r.drop(p.in, p.entry.Target.Name); err != nil {
+func (m *moved) drop(all []intent.Left) error {
+	for _, left := range all {
+		if err := left.Intent.DropLeft(m.call.GitDir, m.target.Name); err != nil {
 			return err
 		}
 	}

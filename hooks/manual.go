@@ -90,30 +90,18 @@ func (m *Manual) checkRef(ctx context.Context) (inRef bool, err error) {
 	if err != nil || at.IsZero() {
 		return false, err
 	}
-	repo, err := git.OpenRepository(ctx, m.GitDir, nil)
+	inRef, err = git.IsAncestor(ctx, m.GitDir, nil, m.Job.Commit, at)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("compare %s with %s: %w", short(m.Job.Commit), m.Target.Ref, err)
 	}
-	defer repo.Close()
-	_, commit, err := repo.Peel(ctx, m.Job.Commit)
-	if err == nil {
-		_, at, err = repo.Peel(ctx, at)
-	}
-	if err != nil {
-		return false, err
-	}
-	between, err := repo.Between(ctx, commit, at, 0)
-	if err != nil {
-		return false, fmt.Errorf("compare %s with %s: %w", short(commit), m.Target.Ref, err)
-	}
-	if between.Related || m.Job.Force {
-		return between.Related, nil
+	if inRef || m.Job.Force {
+		return inRef, nil
 	}
 	ref := git.ShortRef(m.Target.Ref)
 	return false, &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
-			short(commit), ref, m.Target.Name, ref),
+			short(m.Job.Commit), ref, m.Target.Name, ref),
 		Remedy: "bring it into " + ref + " first",
 		Reason: ReasonOutsideRef, About: []string{ref},
 	}

@@ -39,16 +39,13 @@ func (r *run) withMemory(ctx context.Context, turns int64, step func(context.Con
 	}
 }
 
-// key is whose deploys these are, for turns.
-func (r *run) key() string { return r.deliveries[0].job.Pusher.Key }
-
 // holding runs a step with so many turns and the memory that belongs to them.
 func (r *run) holding(ctx context.Context, turns int64, step func(context.Context) error) error {
 	e := r.engine
 	if turns > 0 {
 		var give func()
 		err := r.out.During("", "waiting for other deploys to be stored", func(func(text.Progress)) (err error) {
-			give, err = e.loading.Take(ctx, r.key(), turns)
+			give, err = e.loading.Take(ctx, r.deliveries[0].job.Pusher.Key, turns)
 			return err
 		})
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -136,26 +135,7 @@ func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Push
 // Waiting says what earlier pushes to a repository left undeployed that its refs still have, and how to deploy it: for
 // a push that sent other refs. told are the refs of which that push has said so itself.
 func (e *Engine) Waiting(ctx context.Context, name, gitDir string, told map[string]error) ([]string, error) {
-	waiting, err := intent.List(gitDir)
-	if err != nil || !slices.ContainsFunc(waiting, func(push string) bool { return !e.isRunning(push) }) {
-		return nil, err
-	}
-	all, err := e.Status(ctx, name, gitDir)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, st := range all {
-		if !st.Pending || st.Relation == deploy.RelationEqual && !st.Uncompared() || told[st.Target.Ref] != nil {
-			continue
-		}
-		hint := "deploy it with: " + e.redeploy(name, st.Target)
-		if st.Undone != nil {
-			hint = st.UndoneInWords(time.Now())
-		}
-		lines = append(lines, fmt.Sprintf("warning: %s is still not deployed: %s", git.ShortRef(st.Target.Ref), hint))
-	}
-	return lines, nil
+	return e.statusReader().Waiting(ctx, name, gitDir, told, e.commands.Redeploy)
 }
 
 // target deploys what one target's ref has.

@@ -2,9 +2,7 @@ package hooks
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -67,10 +65,7 @@ func (s *Server) closeIfIdle() {
 
 // Begin registers a push. End must follow.
 func (s *Server) Begin(p Push) (*Session, error) {
-	random := make([]byte, 32)
-	rand.Read(random)
-	token := hex.EncodeToString(random)
-	env, err := s.listener.Env(token)
+	token, env, err := s.listener.NewToken()
 	if err != nil {
 		return nil, fmt.Errorf("begin push: %w", err)
 	}

@@ -20,7 +20,7 @@ func (e *Engine) tellStored(ctx context.Context, p *permit.Push, moved []git.Ref
 		targets := p.TargetsOf(u.Ref)
 		switch {
 		case len(targets) > 0:
-			deployed, redeploy = append(deployed, u.Ref), e.redeploy(p.Repository, targets[0])
+			deployed, redeploy = append(deployed, u.Ref), e.commands.Redeploy(p.Repository, targets[0])
 		case u.Deletes():
 			deleted = append(deleted, u.Ref)
 		default:

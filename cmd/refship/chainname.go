@@ -13,8 +13,8 @@ import (
 )
 
 // deployHelp is how a deploy is named on the command line.
-const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 digits of it at least: its newest deploy. " +
-	"A CHAIN alone stands for its head."
+const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 digits of it at least: " +
+	"its newest deploy. A CHAIN alone stands for its head."
 
 // deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
 type deployName struct {
@@ -115,7 +115,8 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 	case len(listed) > 0:
 		remedy = "there are: " + chainNames(listed)
 	case len(f.Endpoints) > 0:
-		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" + text.Quote(name)
+		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" +
+			text.Quote(name)
 	default:
 		return err
 	}

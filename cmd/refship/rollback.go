@@ -197,7 +197,8 @@ func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings tar
 	}
 	switch n := len(config.Targets); {
 	case n == 0:
-		return at, settings, fault.New(fault.Usage, "the repository's git config has no target", "name the chain: --namespace NS")
+		return at, settings, fault.New(fault.Usage, "the repository's git config has no target",
+			"name the chain: --namespace NS")
 	case n > 1 && f.Target == "":
 		return at, settings, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
 			"its targets: "+target.Names(config.Targets))

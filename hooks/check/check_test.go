@@ -64,7 +64,10 @@ func (r *runner) tell(line string) {
 func (r *runner) run(ctx context.Context, command string) error {
 	r.Helper()
 	err := r.Run(ctx, &check.Check{
-		Target: "default", Command: command, Env: []string{"REFSHIP_TARGET=default"},
+		Target: "default", Command: command, About: check.About{
+			Repository: "config", Ref: "refs/heads/main", Commit: "5d6e7f8", Previous: "1a2b3c4", Pusher: "laptop",
+			Frontend: "files",
+		},
 		WriteTree: func(context.Context, string, int64, func(text.Progress)) error { return nil },
 		Tell:      r.tell,
 		During: func(step string, fn func(func(text.Progress)) error) error {
@@ -200,7 +203,13 @@ func TestEnvironment(t *testing.T) {
 HOME=%[2]s/home
 TMPDIR=%[2]s/tmp
 LANG=C.UTF-8
+REFSHIP_REPOSITORY=config
 REFSHIP_TARGET=default
+REFSHIP_REF=refs/heads/main
+REFSHIP_COMMIT=5d6e7f8
+REFSHIP_PREVIOUS=1a2b3c4
+REFSHIP_PUSHER=laptop
+REFSHIP_FRONTEND=files
 %[2]s/tree
 700 ../../%[3]s
 700 ../home

@@ -9,8 +9,8 @@
 // stored as a delta of a large file for example, the run gives its turns back, waits for all of them, and reads again
 // with all of the memory. What does not fit then is refused.
 //
-// Verdicts are taken without a turn: they read commits, and each run may take [WithoutTurn] for them. It is counted with
-// the push, whose own processes have little to do then (gitserver).
+// Verdicts are taken without a turn: they read commits, and each run may take [WithoutTurn] for them. It is counted
+// with the push, whose own processes have little to do then (gitserver).
 //
 // # Work that runs alone
 //

@@ -78,3 +78,21 @@ func TestTakeEnds(t *testing.T) {
 		t.Error("somebody still waits")
 	}
 }
+
+// With less memory there are fewer turns, and all of them together have all of it.
+func TestMemory(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct{ memory, size, none, one, all int64 }{
+		{0, 8, 0, 0, 0}, // any
+		{10 * mib, 1, 10 * mib, 10 * mib, 10 * mib},
+		{64 * mib, 1, turns.WithoutTurn, 64 * mib, 64 * mib},
+		{192 * mib, 3, turns.WithoutTurn, 64 * mib, 192 * mib},
+		{8192 * mib, 8, turns.WithoutTurn, 1024 * mib, 8192 * mib},
+	} {
+		all := turns.New(c.memory)
+		none, one, every := all.Memory(0), all.Memory(1), all.Memory(all.Size())
+		if all.Size() != c.size || none != c.none || one != c.one || every != c.all {
+			t.Errorf("%d bytes: %d turns, %d, %d, %d", c.memory, all.Size(), none, one, every)
+		}
+	}
+}

@@ -158,6 +158,17 @@ func NothingToDo(ns record.Namespace, job *deploy.Job, v *deploy.Verdict) string
 	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", job.Path, ns, v.Head.ID)
 }
 
+// Overtaken says why a hash of an intent is not deployed: since is a rollback, or was forced. redeploy is the command
+// that deploys it all the same.
+func Overtaken(hash record.Hash, since *record.Deploy, redeploy string) string {
+	if since.Record.Kind == record.KindRollback {
+		return fmt.Sprintf("%s is not deployed: %s has rolled back with deploy %d since: %s", hash.Short(), since.By(),
+			since.ID, text.Printable(record.Shorten(since.Record.Reason)))
+	}
+	return fmt.Sprintf("%s is not deployed: %s has forced deploy %d since; to deploy it: %s", hash.Short(), since.By(),
+		since.ID, redeploy)
+}
+
 // Already says that a deploy is of this hash, or has come after it in its line.
 func Already(ns record.Namespace, hash record.Hash, d *record.Deploy) string {
 	if d.Hash != hash {

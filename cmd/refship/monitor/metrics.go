@@ -118,7 +118,8 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 }
 
 func (m *metrics) addGC(
-	counters func(name, help string, labels ...string) *prometheus.CounterVec, gauge func(name, help string) prometheus.Gauge,
+	counters func(name, help string, labels ...string) *prometheus.CounterVec,
+	gauge func(name, help string) prometheus.Gauge,
 ) {
 	m.gcDeploys = counters("gc_deploys_expired_total", "Deploys whose content gc has taken.").WithLabelValues()
 	m.gcKeys = counters("gc_keys_deleted_total", "Keys that gc has deleted.").WithLabelValues()
