@@ -62,7 +62,8 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 	// The history stays.
 	count := 0
-	if err := f.chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage }); err != nil || count != 5 {
+	err := f.chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage })
+	if err != nil || count != 5 {
 		t.Errorf("%d deploys: %v", count, err)
 	}
 	if result, _ := f.collect(2); !cmp.Equal(*result, gc.Result{Kept: 2}) {
@@ -170,7 +171,8 @@ func TestLeftovers(t *testing.T) {
 			t.Fatalf("with runs %v: %+v", runs, result)
 		}
 	}
-	f.put(namespace+"/refship/gc", string(record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}.Encode()))
+	runs := record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}
+	f.put(namespace+"/refship/gc", string(runs.Encode()))
 	before := f.content()
 	result, gone := f.collect(1)
 	keys, bytes := lost(before, f.content())
@@ -206,7 +208,8 @@ func (f *setup) leave(own, shared string) (keys []string) {
 		f.Fatal(err)
 	}
 	l := f.lock()
-	p, err := chain.Prepare(f.Context(), l, f.job(f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())), quiet)
+	commit := f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())
+	p, err := chain.Prepare(f.Context(), l, f.job(commit), quiet)
 	if err == nil {
 		err = p.Upload(f.Context(), quiet)
 	}

@@ -236,7 +236,8 @@ self PID`, os.Getenv("PATH"), scratch, filepath.Base(scratch))
 // However much a check writes, and whatever: a bounded number of harmless lines is told, the last of them too.
 func TestOutputIsBounded(t *testing.T) {
 	r := newRunner(t)
-	err := r.run(t.Context(), `printf '\033[2J\007\000tab\there \377\r\n\n'; head -c 3000000 /dev/zero | tr '\0' x; echo; `+
+	err := r.run(t.Context(), `printf '\033[2J\007\000tab\there \377\r\n\n'; `+
+		`head -c 3000000 /dev/zero | tr '\0' x; echo; `+
 		`seq 5000; printf 'no end'; exit 1`)
 	fixture.WantReason(t, fault.Refused, err, "")
 	at := 0
@@ -326,7 +327,8 @@ func TestCannotBeStarted(t *testing.T) {
 // others stays.
 func TestClear(t *testing.T) {
 	r := newRunner(t)
-	if err := r.run(t.Context(), `mkdir -p "$HOME/a/b" && touch "$HOME/a/b/c" && chmod 0 "$HOME/a/b" "$HOME/a"`); err != nil {
+	err := r.run(t.Context(), `mkdir -p "$HOME/a/b" && touch "$HOME/a/b/c" && chmod 0 "$HOME/a/b" "$HOME/a"`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	lives := func(env string) *exec.Cmd {
