@@ -105,7 +105,7 @@ func TestFlood(t *testing.T) {
 
 // TestLoginGrace: who takes too long to authenticate reads so; who did, stays.
 func TestLoginGrace(t *testing.T) {
-	t.Parallel() // it waits
+	t.Parallel()                   // it waits
 	const grace = 20 * time.Second // a machine may stand still for some of it
 	e := start(t, func(s *Server) { s.cfg.Limits.LoginGrace = grace })
 	laptop, slow := e.user("laptop", "admin"), e.user("slow", "admin")

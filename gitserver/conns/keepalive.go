@@ -23,7 +23,8 @@ type keeper struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer
-	silent  int // how many times in a row it was found silent
+	heard   int64 // Conn.heard at the last look
+	silent  int   // how many times it was found silent since it was heard
 	asking  bool
 	stopped bool
 }
@@ -51,9 +52,10 @@ func (k *keeper) checkSilence() {
 	defer k.mu.Unlock()
 	every := k.t.cfg.AskAfter
 	silent := k.c.silent()
-	if silent < every {
-		k.silent = 0
-	} else {
+	if heard := k.c.heard.Load(); heard != k.heard {
+		k.heard, k.silent = heard, 0
+	}
+	if silent >= every {
 		k.silent++
 	}
 	switch {
@@ -64,7 +66,7 @@ func (k *keeper) checkSilence() {
 			"address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
 		_ = k.c.Close() // a push whose input is complete goes on
 		return
-	case k.silent > 0:
+	case silent >= every:
 		k.ask()
 		k.timer.Reset(every)
 	default:
