@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/cmd/refship/overssh"
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -58,9 +59,12 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// cutChain cuts [CHAIN@]ID.
+// cutChain cuts [CHAIN@]ID. In ssh://USER@HOST/REPO@ID the "@" after the last "/" counts.
 func cutChain(s string) (chain, id string) {
 	i := strings.LastIndex(s, "@")
+	if overssh.Is(s) && i < strings.LastIndex(s, "/") {
+		return s, record.Head.String()
+	}
 	return s[:max(i, 0)], s[i+1:]
 }
 
@@ -185,6 +189,9 @@ func (f *atFlags) place(ctx context.Context, a *app, chain string) (at hooks.Pla
 	return cmp.Or(findPlace(listed, ns), only), settings, nil
 }
 
+// errNoTarget is for --repo where nothing says which chain.
+var errNoTarget = fault.New(fault.Usage, "the repository's git config has no target", "name the chain: --namespace NS")
+
 // placeOfRepo is the place that --repo and --target name.
 func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings target.Settings, err error) {
 	repo, err := install.Find(ctx, f.Repo)
@@ -197,8 +204,7 @@ func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings tar
 	}
 	switch n := len(config.Targets); {
 	case n == 0:
-		return at, settings, fault.New(fault.Usage, "the repository's git config has no target",
-			"name the chain: --namespace NS")
+		return at, settings, errNoTarget
 	case n > 1 && f.Target == "":
 		return at, settings, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
 			"its targets: "+target.Names(config.Targets))

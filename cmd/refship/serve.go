@@ -110,6 +110,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 			LeaseTTL: lockTTL, Log: log, Signers: dir.readSigners, EtcdDir: etcd.dir, Room: room, KeptFree: etcd.keptFree,
 		}),
 	}
+	s.hint = s.roomHint()
 	return s.run(ctx, hook)
 }
 
@@ -299,6 +300,14 @@ func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) 
 			"warning: "+who+" can deploy through "+addr+", past all keys and rules")
 	}
 	return s, nil
+}
+
+// remote is a client with a connection.
+func (s *openEtcd) remote() *etcd.Client {
+	if s.embedded != nil {
+		return s.embedded.Remote()
+	}
+	return s.client
 }
 
 // Close ends the connection, and an embedded etcd, which bounds how long that takes.
