@@ -20,9 +20,9 @@
 //	          tell           "deploy 7 published …" (words.Published)
 //
 // A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is
-// already deployed as 7 of …" (words.NothingToDo), and left out. At most 8 deliveries are read and uploaded at a time,
-// all runs together, and 4 of one key, with a share of git's memory (package turns; inTurn in memory.go). A run waits
-// for no lock while it has its turn, so no run waits in a circle.
+// already deployed as 7 of …" (words.NothingToDo), and left out. At most 8 deliveries are read and uploaded at a
+// time, all runs together, and 4 of one key, with a share of git's memory (package turns; inTurn in memory.go). A run
+// waits for no lock while it has its turn, so no run waits in a circle.
 //
 // The callers are thin:
 //

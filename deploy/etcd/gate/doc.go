@@ -17,8 +17,8 @@
 //	NS/refship/node/NAME    its report, at most 16 KiB
 //	NS/refship/alive/NAME   that it lives, on a lease that was granted through this gate
 //
-// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a gate,
-// of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
+// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a
+// gate, of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
 //
 // All else of etcd's services is refused, and all other services. So are fields that this program does not know.
 //
