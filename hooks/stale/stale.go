@@ -17,7 +17,7 @@ import (
 // Found is what a repository has of it.
 type Found struct {
 	Files     []string // files and folders to remove, relative to the git directory
-	EmptyRefs []string // refs that a broken disk has emptied: nobody but their owner can mend them
+	EmptyRefs []string // refs that a broken disk has emptied: only a person can mend them
 }
 
 // Find looks into the repository at gitDir.

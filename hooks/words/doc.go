@@ -6,6 +6,7 @@
 //
 //	delivery.go  before and after the publish: Greeting, Warnings, Amounts, Rehearsal, Published, NothingToDo
 //	ref.go       refs that git has moved and that are not deployed: Stored, Skipped, Moved
+//	commands.go  the commands that hints name: Commands
 //	explain.go   an error with its remedy: Explain
 //
 // The functions read what package deploy has found out, and ask neither etcd nor git.
