@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"refship/cmd/refship/overssh"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -18,7 +19,7 @@ const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 dig
 
 // deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
 type deployName struct {
-	chain string // REPO or REPO:TARGET; "": not named
+	chain string // REPO, REPO:TARGET or ssh://…; "": not named
 	id    string // "": the head
 	alone string // what may be either, and stands in neither: site, or abcdef1
 }
@@ -93,6 +94,9 @@ func (f *chainFlags) chainName(a *app, name string) (string, error) {
 
 // findChain finds the chain that REPO or REPO:TARGET names in the data directory.
 func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
+	if overssh.Is(name) {
+		return hooks.Place{}, elsewhere(name)
+	}
 	dir, err := f.dir(a)
 	if err != nil {
 		return hooks.Place{}, err
@@ -105,6 +109,16 @@ func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
 	return hooks.FindPlace(repo.Name, repo.Dir, chosen)
 }
 
+// elsewhere refuses to change a chain of another machine, which its server does.
+func elsewhere(name string) error {
+	address, err := overssh.Parse(name)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Usage, name+" is on another machine, where it can only be read",
+		"what its server does there: "+address.Command("help"))
+}
+
 // noChain says of a name that no repository has which chains there are.
 func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 	listed, listErr := dir.repos().List()
@@ -114,6 +128,9 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 		return err
 	case len(listed) > 0:
 		remedy = "there are: " + chainNames(listed)
+		if near := text.Nearest(name, append(repositoryNames(listed), allChains(listed)...)); near != "" {
+			remedy = "did you mean " + near + "? " + remedy
+		}
 	case len(f.Endpoints) > 0:
 		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" + text.Quote(name)
 	default:
@@ -126,14 +143,22 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 }
 
 // chainNames are the chains of repositories, as they are named on the command line.
-func chainNames(listed []*repos.Repository) string {
-	var names []string
+func chainNames(listed []*repos.Repository) string { return text.FirstFew(allChains(listed)) }
+
+func repositoryNames(listed []*repos.Repository) (names []string) {
+	for _, repo := range listed {
+		names = append(names, repo.Name)
+	}
+	return names
+}
+
+func allChains(listed []*repos.Repository) (names []string) {
 	for _, repo := range listed {
 		for _, t := range repo.Targets {
 			names = append(names, chainNameOf(repo, t))
 		}
 	}
-	return text.FirstFew(names)
+	return names
 }
 
 // chainNameOf is the chain of a target, as it is named on the command line.

@@ -28,4 +28,14 @@ const (
 	MaxWatches = maxWatches
 	MaxAnswer  = maxAnswer
 	MaxRequest = maxRequest
+	MaxOfOne   = maxHeldByOne
 )
+
+// HoldsAtMost tells whether answers hold at most so many bytes of a server's memory.
+func (g *Server) HoldsAtMost(n int64) bool {
+	ok := g.memory.all.TryAcquire(maxHeld - n)
+	if ok {
+		g.memory.all.Release(maxHeld - n)
+	}
+	return ok
+}
