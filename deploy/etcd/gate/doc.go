@@ -9,8 +9,16 @@
 // A gate is for one namespace NS, which the header refship-namespace of each answer names. Its client may read:
 //
 //	KV.Range     a key, or a range of keys
-//	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no put, no delete
+//	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no delete
 //	Watch.Watch  keys and ranges of keys; at most 64 watches a gate
+//
+// A node, which is a client with a name, may also write. By KV.Put and in txns it puts
+//
+//	NS/refship/node/NAME    its report, at most 16 KiB
+//	NS/refship/alive/NAME   that it lives, on a lease that was granted through this gate
+//
+// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a gate,
+// of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
 //
 // All else of etcd's services is refused, and all other services. So are fields that this program does not know.
 //
