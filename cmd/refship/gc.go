@@ -141,9 +141,7 @@ func (f *atFlags) openStore(
 	}
 	s = newStore(client, nil, quietLog(a))
 	return s, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
-		defer cancel()
-		_ = s.Close(ctx) // its locks end with their lease
+		_ = releaseLocks(s)
 		_ = client.Close()
 	}, nil
 }

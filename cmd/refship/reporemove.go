@@ -121,11 +121,7 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 		return fault.New(fault.Conflict, "the targets of "+repo.Name+" have changed meanwhile", "look at them, and try again")
 	}
 	store := newStore(client, nil, quietLog(a))
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
-		defer cancel()
-		_ = store.Close(ctx) // the locks end with their lease
-	}()
+	defer func() { _ = releaseLocks(store) }()
 	var chains []*deploy.Chain
 	for _, ns := range target.Namespaces(repo.Targets) { // sorted, as pushes take their locks
 		chains = append(chains, store.Chain(ns))
