@@ -24,14 +24,7 @@ import (
 func (f *chainFlags) read(
 	ctx context.Context, a *app, name string, do func(chain *store.Chain, out io.Writer) error,
 ) (err error) {
-	if err := f.etcdFlags.check(); err != nil {
-		return err
-	}
-	ns, err := f.namespace(a, name)
-	if err != nil {
-		return err
-	}
-	client, err := f.connect(ctx, a, quietLog(a))
+	client, ns, err := f.open(ctx, a, name)
 	if err != nil {
 		return err
 	}
@@ -43,6 +36,19 @@ func (f *chainFlags) read(
 		}
 	}()
 	return do(store.Open(client, ns), out)
+}
+
+// open connects to the etcd of a chain, and gives its namespace. The caller closes the client.
+func (f *chainFlags) open(ctx context.Context, a *app, name string) (*etcd.Client, record.Namespace, error) {
+	if err := f.etcdFlags.check(); err != nil {
+		return nil, "", err
+	}
+	ns, err := f.namespace(a, name)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := f.connect(ctx, a, quietLog(a))
+	return client, ns, err
 }
 
 // readDeploy is read, with one deploy of the chain. strict: it must be one that can be trusted, where that is known.

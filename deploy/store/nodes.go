@@ -255,14 +255,14 @@ func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
 	return nil
 }
 
-// Only gives Nodes that know no more than a directory and those below it, as far as these Nodes know them, and have a
-// bound of their own: for a next deploy, which shares most of them.
-func (n *Nodes) Only(ctx context.Context, root tree.Entry) *Nodes {
-	kept := n.chain.NewNodes()
+// Kept gives Nodes of the chain that know no more than a directory and those below it, as far as others know them, and
+// have a bound of their own: for a next deploy, which shares most of them.
+func (c *Chain) Kept(ctx context.Context, others *Nodes, root tree.Entry) *Nodes {
+	kept := c.NewNodes()
 	for level := []tree.OID{root.OID}; len(level) > 0; {
 		var next []tree.OID
 		for _, oid := range level {
-			known, ok := n.known[oid]
+			known, ok := others.known[oid]
 			if _, has := kept.known[oid]; !ok || has {
 				continue
 			}
