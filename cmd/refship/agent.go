@@ -130,7 +130,7 @@ func (c *agentRunCmd) check() error {
 func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) agent.Config {
 	version, _ := buildVersion()
 	cfg := agent.Config{
-		Root: c.Root, Link: c.Link, Name: c.Name, Dial: c.dialer(a), Judge: c.judger(a),
+		Root: c.Root, Link: c.Link, Name: c.Name, Dial: c.dialer(a), Judge: c.judger(a), Remedy: remedyOf,
 		OneTime: c.OneTime, Period: time.Duration(c.Period), SyncTimeout: time.Duration(c.SyncTimeout),
 		MaxFailures: c.MaxFailures, KeepReleases: c.KeepReleases, StaleTimeout: time.Duration(c.StaleWorktreeTimeout),
 		TouchFile: c.TouchFile, ErrorFile: c.ErrorFile, HTTP: listener, Version: version, Log: log,

@@ -30,6 +30,9 @@ type Config struct {
 	// Judge says whether a deploy's signature counts.
 	Judge func(context.Context, *store.Chain, *record.Deploy) error
 
+	// Remedy says what to do about an error; "" if it does not know.
+	Remedy func(error) string
+
 	OneTime     bool          // end after the first success
 	Period      time.Duration // the head is read again though nothing was heard
 	SyncTimeout time.Duration // of one try
@@ -215,7 +218,7 @@ func (a *Agent) failed(ctx context.Context, err error) {
 	a.failures++
 	a.metrics.failed()
 	attrs := []any{"failures", a.failures, "error", err}
-	if remedy := fault.RemedyOf(err); remedy != "" {
+	if remedy := a.cfg.Remedy(err); remedy != "" {
 		attrs = append(attrs, "hint", remedy)
 	}
 	a.log.ErrorContext(ctx, "try failed", attrs...)
