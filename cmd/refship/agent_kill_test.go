@@ -113,13 +113,13 @@ var agentSteps = []struct {
 	{"switched", true},
 }
 
-var agentKills = flag.Int("agent.kills", 10, "how often TestAgentKilledAtRandom kills a node; a twentieth of it at each step")
+var agentKills = flag.Int("agent.kills", 10, "how often TestAgentKilledAtRandom kills a node; a fifth of it at each step")
 
 func TestAgentKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	before := ""
-	for round := range max(1, *agentKills/20) {
+	for round := range max(1, *agentKills/5) {
 		for _, step := range agentSteps {
 			when := fmt.Sprintf("%s, round %d", step.at, round)
 			commit := n.deploy(when)

@@ -36,6 +36,9 @@ type nodeJSON struct {
 
 // Run prints the nodes.
 func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
+	if err := c.etcdFlags.check(); err != nil {
+		return err
+	}
 	client, ns, err := c.open(ctx, a, c.Chain)
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@ type Reader interface {
 type Query struct {
 	Key     string
 	NoValue bool // only for the revision
-	Last    int  // 0: for Key itself; else for the last so many of all keys that begin with it, from the last one down
+	First   int  // 0: for Key itself; else for the first so many of all keys that begin with it
+	Last    int  // the same for the last so many, from the last one down; not below what holds contents
 }
 
 // KeyValue is a key that a Reader has found.
