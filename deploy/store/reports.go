@@ -23,7 +23,7 @@ type Node struct {
 func (c *Chain) Reports(ctx context.Context) ([]Node, error) {
 	node, alive := c.Key(record.NodeKeys), c.Key(record.AliveKeys)
 	found, _, err := c.reader.Read(ctx, 0, []Query{
-		{Key: node, Last: MaxNodes}, {Key: alive, Last: MaxNodes, NoValue: true},
+		{Key: node, First: MaxNodes}, {Key: alive, First: MaxNodes, NoValue: true},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read reports of the nodes of %s: %w", c.ns, err)
