@@ -85,13 +85,13 @@ func (w *watched) see(resp *clientv3.WatchResponse) (why string) {
 		return etcd.Classify(err).Error()
 	}
 	switch {
-	case w.cluster != 0 && resp.Header.ClusterId != w.cluster:
+	case w.cluster != 0 && resp.Header.GetClusterId() != w.cluster:
 		return "etcd is another cluster"
-	case resp.Header.Revision < w.revision:
-		return fmt.Sprintf("etcd's revision went back from %d to %d", w.revision, resp.Header.Revision)
+	case resp.Header.GetRevision() < w.revision:
+		return fmt.Sprintf("etcd's revision went back from %d to %d", w.revision, resp.Header.GetRevision())
 	case len(resp.Events) > 0:
 		return changed
 	}
-	w.cluster, w.revision = resp.Header.ClusterId, resp.Header.Revision
+	w.cluster, w.revision = resp.Header.GetClusterId(), resp.Header.GetRevision()
 	return ""
 }
