@@ -2,9 +2,9 @@ package main
 
 // Scripts about nodes have these commands, too:
 //
-//	agent NAME [ARG...]   run `refship agent ARG...` in the background, as a server is: said, signal, waitserver and
-//	                      stopserver take its NAME. $HTTP is the URL of --http-bind
-//	eventually PROGRAM [ARG...]   run a program again and again until it ends with 0
+//	background NAME COMMAND [ARG...]   run `refship COMMAND ARG...` in the background, as a server is: said, signal,
+//	                                   waitserver and stopserver take its NAME. $HTTP is the URL of --http-bind
+//	eventually PROGRAM [ARG...]        run a program again and again until it ends with 0
 
 import (
 	"os/exec"
@@ -18,18 +18,18 @@ import (
 
 var httpOn = regexp.MustCompile(`(?m)^refship: http on (http://\S+)$`)
 
-func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
+func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: agent NAME [ARG...]")
+		ts.Fatalf("usage: background NAME COMMAND [ARG...]")
 	}
-	name, flags := args[0], append([]string{"agent"}, args[1:]...)
+	name, flags := args[0], args[1:]
 	program := ts.Getenv("PROGRAMS") + "/refship"
 	if raced, err := exec.LookPath("refship"); err == nil { // with the race detector, as servers run
 		program = raced
 	}
 	cmd := exec.Command(program, flags...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(scriptEnv(ts), "REFSHIP_CHAIN="+ts.Getenv("REFSHIP_CHAIN"))
+	cmd.Env = append(scriptEnv(ts), "GIT_SSH_COMMAND="+ts.Getenv("GIT_SSH_COMMAND"))
 	node := &background{cmd: cmd, changed: make(chan struct{}), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = node, node
 	ts.Check(cmd.Start())
@@ -41,12 +41,12 @@ func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-node.ended
-		ts.Logf("[agent %s]\n%s", name, node.text())
+		ts.Logf("[%s]\n%s", name, node.text())
 	})
 	if slices.Contains(args, "--http-bind") {
 		match := node.wait(httpOn)
 		if match == nil {
-			ts.Fatalf("agent %s does not say where HTTP is; it said:\n%s", name, node.text())
+			ts.Fatalf("%s does not say where HTTP is; it said:\n%s", name, node.text())
 		}
 		ts.Setenv("HTTP", match[1])
 	}
