@@ -57,7 +57,7 @@ type agentRunCmd struct {
 }
 
 func (*agentRunCmd) Help() string {
-	return "Commands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
+	return "A node that has refused a deploy waits for refship agent accept.\n\nCommands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
 		"ID, and the chain's namespace in CHAIN. They get no variable that begins with REFSHIP_. " +
 		"The variables of git-sync, such as GITSYNC_PERIOD, count for its flags where REFSHIP_PERIOD is not set."
 }

@@ -116,7 +116,7 @@ func TestUnitAllowsWhatASwitchCalls(t *testing.T) {
 	n.settle("the first", n.deploy("the first"))
 	trace, commit := n.in("trace"), n.deploy("the second")
 	args := append([]string{"-f", "-qq", "-o", trace}, n.agent("").Args...)
-	n.must("strace", append(args, "--exechook-command", "cat dir-0/*", "--touch-file", "touched")...)
+	n.must("strace", append(args, "--exechook-command", "cat dir-0/*", "--touch-file", n.in("touched"))...)
 	n.settle("traced", commit)
 	allowsTraced(t, unitFor(t, agentUnit, agentRuns), trace, "execve", "syncfs", "renameat", "symlinkat")
 }
