@@ -19,8 +19,8 @@ import (
 const (
 	// aliveTTL is how long a node that has died still seems to live.
 	aliveTTL = 30 * time.Second
-	// reportAgain is how long a node waits after a report that etcd has not taken.
-	reportAgain = 5 * time.Second
+	// longestReportPause is how long a node waits at most, about, after a report that etcd has not taken.
+	longestReportPause = time.Minute
 	// lastReport is how long the last report may take at the end.
 	lastReport = 3 * time.Second
 )
@@ -33,7 +33,8 @@ type reporter struct {
 
 	mu     sync.Mutex
 	latest *record.NodeReport
-	denied bool // etcd does not take reports from this user, which was told
+
+	told bool // that reports are not put, since the last one that was
 }
 
 func newReporter(name, version string, log *slog.Logger) *reporter {
@@ -113,6 +114,7 @@ func (s *reporting) end(last bool) {
 }
 
 func (s *reporting) run(ctx context.Context) {
+	failures := 0
 	for {
 		var again <-chan time.Time
 		select {
@@ -132,12 +134,16 @@ func (s *reporting) run(ctx context.Context) {
 			return
 		case err != nil:
 			s.tell(ctx, err)
-			again = time.After(reportAgain)
+			failures++
+			again = time.After(pause(failures, longestReportPause))
+		default:
+			s.told, failures = false, 0
 		}
 		if again != nil {
 			select {
 			case <-ctx.Done():
 			case <-again:
+			case <-s.changed: // there is news
 			}
 			s.wake()
 		}
@@ -174,13 +180,10 @@ func (s *reporting) put(ctx context.Context) error {
 	return err
 }
 
-// tell says that a report was not put. That etcd does not take any is said once.
+// tell says that reports are not put, once until one is.
 func (s *reporting) tell(ctx context.Context, err error) {
-	if errors.Is(err, etcd.ErrDenied) {
-		if s.denied {
-			return
-		}
-		s.denied = true
+	if !s.told {
+		s.log.WarnContext(ctx, "this node's report is not in etcd", "error", err)
 	}
-	s.log.WarnContext(ctx, "this node's report is not in etcd", "error", err)
+	s.told = true
 }

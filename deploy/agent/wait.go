@@ -22,10 +22,8 @@ const (
 // wait waits for a change of the chain after a revision, for a reason to read the head anew, or until it is time. The
 // error is that of a connection that is of no use any more.
 func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chain, revision int64) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changes := client.Watch(clientv3.WithRequireLeader(ctx), string(chain.Namespace())+"/deploy/", clientv3.WithPrefix(),
-		clientv3.WithRev(revision+1), clientv3.WithCreatedNotify(), clientv3.WithProgressNotify())
+	changes, stop := watch(ctx, client, string(chain.Namespace())+"/deploy/", revision+1)
+	defer stop()
 	var accepted <-chan time.Time
 	if a.refused {
 		every := time.NewTicker(acceptedEvery)
@@ -59,6 +57,30 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 				return nil
 			}
 		}
+	}
+}
+
+// watch watches what begins with prefix, from a revision on, until stop is called. etcd's client itself returns no channel
+// before etcd has answered.
+func watch(ctx context.Context, client *etcd.Client, prefix string, revision int64) (
+	changes <-chan clientv3.WatchResponse, stop func(),
+) {
+	ctx, cancel := context.WithCancel(ctx)
+	seen, done := make(chan clientv3.WatchResponse), make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(seen)
+		for resp := range client.Watch(clientv3.WithRequireLeader(ctx), prefix, clientv3.WithPrefix(),
+			clientv3.WithRev(revision), clientv3.WithCreatedNotify(), clientv3.WithProgressNotify()) {
+			select {
+			case seen <- resp:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return seen, func() {
+		cancel()
+		<-done
 	}
 }
 
