@@ -217,12 +217,15 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 func (a *Agent) failed(ctx context.Context, err error) {
 	a.failures++
 	a.metrics.failed()
+	a.writeError(ctx, err)
+	if a.cfg.OneTime {
+		return // Run gives it back
+	}
 	attrs := []any{"failures", a.failures, "error", err}
 	if remedy := a.cfg.Remedy(err); remedy != "" {
 		attrs = append(attrs, "hint", remedy)
 	}
 	a.log.ErrorContext(ctx, "try failed", attrs...)
-	a.writeError(ctx, err)
 }
 
 func (a *Agent) tooMany() bool { return a.cfg.MaxFailures >= 0 && a.failures > a.cfg.MaxFailures }

@@ -41,10 +41,15 @@ func newReporter(name, version string, log *slog.Logger) *reporter {
 	return &reporter{name: name, version: version, log: log, changed: make(chan struct{}, 1)}
 }
 
-// say replaces the report; nothing is put if it says the same as the one before.
+// say replaces the report; nothing is put if it says the same as the one before. That a deploy is tried again which has
+// failed says less than why it has.
 func (r *reporter) say(report record.NodeReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if report.State == record.NodeSwitching && r.latest != nil && r.latest.State == record.NodeFailed &&
+		r.latest.Wants == report.Wants {
+		return
+	}
 	report.Name, report.Version = r.name, r.version
 	if r.latest != nil {
 		report.Time = r.latest.Time
