@@ -134,7 +134,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
+			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "background": cmdBackground, "eventually": cmdEventually, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
@@ -397,10 +397,14 @@ func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// describeTree gives one line for each thing below dir.
+// describeTree gives one line for each thing below dir, which may be a link.
 func describeTree(dir string) ([]string, error) {
 	var lines []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
