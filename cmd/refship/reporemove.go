@@ -27,8 +27,8 @@ type repoRemoveCmd struct {
 
 func (*repoRemoveCmd) Help() string {
 	return "Removes a repository with all that was pushed to it. One of --keep-chain and --delete-chain says what " +
-		"becomes of its deploys. It waits up to 5 seconds for pushes and deploys that run in the repository. Rules of keys are not changed: " +
-		"those that point nowhere afterwards are named."
+		"becomes of its deploys. It waits up to 5 seconds for pushes and deploys that run in the repository. " +
+		"Rules of keys are not changed: those that point nowhere afterwards are named."
 }
 
 // Run removes the repository. A chain is deleted before it, so that a failure leaves a repository with which to try

@@ -30,7 +30,8 @@ func TestObserved(t *testing.T) {
 		got = append(got, seen{r.Op, r.Code})
 	}
 	// Dialled: in process, etcd may answer although the context has ended.
-	client := dial(t, etcd.Config{Endpoints: []string{fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"}).Addr()}})
+	server := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
+	client := dial(t, etcd.Config{Endpoints: []string{server.Addr()}})
 	client.KV = etcd.Observed(client.KV, done)
 	ctx := t.Context()
 	ended, cancel := context.WithCancel(ctx)

@@ -63,7 +63,8 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 	// The history stays.
 	count := 0
-	if err := f.Chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage }); err != nil || count != 5 {
+	err := f.Chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage })
+	if err != nil || count != 5 {
 		t.Errorf("%d deploys: %v", count, err)
 	}
 	if result, _ := f.collect(2); !cmp.Equal(*result, gc.Result{Kept: 2}) {
@@ -171,7 +172,8 @@ func TestLeftovers(t *testing.T) {
 			t.Fatalf("with runs %v: %+v", runs, result)
 		}
 	}
-	f.Put(namespace+"/refship/gc", string(record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}.Encode()))
+	runs := record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}
+	f.Put(namespace+"/refship/gc", string(runs.Encode()))
 	before := f.content()
 	result, gone := f.collect(1)
 	keys, bytes := lost(before, f.content())
@@ -207,7 +209,8 @@ func (f *setup) leave(own, shared string) (keys []string) {
 		f.Fatal(err)
 	}
 	l := f.lock()
-	p, err := c.Prepare(f.Context(), l, f.Job(f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())), chain.Quiet)
+	commit := f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())
+	p, err := c.Prepare(f.Context(), l, f.Job(commit), chain.Quiet)
 	if err == nil {
 		err = p.Upload(f.Context(), chain.Quiet)
 	}

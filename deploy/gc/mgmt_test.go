@@ -226,7 +226,8 @@ func TestMgmtOthers(t *testing.T) {
 	result, _ := f.collect(1)
 	after := f.content()
 	sum := sha256.Sum256([]byte("other's"))
-	if after[other] == "" || after[string(f.Namespace)+"/storage/{sha256}"+hex.EncodeToString(sum[:])] == "" || result.Deploys != 1 {
+	if after[other] == "" || after[string(f.Namespace)+"/storage/{sha256}"+hex.EncodeToString(sum[:])] == "" ||
+		result.Deploys != 1 {
 		t.Errorf("%+v", result)
 	}
 	f.Put(other, "what is it?")

@@ -136,8 +136,8 @@ func (r *race) pushLang(ctx context.Context) error {
 	return err
 }
 
-// mgmt deploys as mgmt does: contents, superblock, payload. Another deploy may have the id first; then it gives up. Most
-// times it leaves the chain to the others.
+// mgmt deploys as mgmt does: contents, superblock, payload. Another deploy may have the id first; then it gives up.
+// Most times it leaves the chain to the others.
 func (r *race) mgmt(ctx context.Context, m *mgmtSetup) error {
 	if r.random(8) != 0 {
 		_, err := r.Chain().Head(ctx)
@@ -222,7 +222,9 @@ func (r *race) goBack(ctx context.Context) error {
 }
 
 func collectOn(ctx context.Context, s *deploy.Store, ns record.Namespace, keep int) error {
-	_, err := gc.Run(ctx, gc.Config{Store: s, Who: record.Holder{User: "gc"}, KeepLast: keep, Progress: func(text.Progress) {}}, ns)
+	_, err := gc.Run(ctx, gc.Config{
+		Store: s, Who: record.Holder{User: "gc"}, KeepLast: keep, Progress: func(text.Progress) {},
+	}, ns)
 	return err
 }
 
