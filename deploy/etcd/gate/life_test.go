@@ -62,6 +62,27 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// A gate ends with its context also while its client has said nothing: before another such gate that is older, and ends
+// because nothing is said.
+func TestEndsInSilence(t *testing.T) {
+	_, older := serve(t.Context(), t, fixture.NewEtcd(t).Remote(), ns)
+	e := fixture.NewEtcd(t) // its start is what the gates are apart
+	ctx, end := context.WithCancel(t.Context())
+	near, served := serve(ctx, t, e.Remote(), ns)
+	if _, err := io.ReadFull(near, make([]byte, 9)); err != nil { // the gate's own first words are there
+		t.Fatal(err)
+	}
+	end()
+	select {
+	case err := <-served:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Serve gave %v", err)
+		}
+	case <-older:
+		t.Error("the gate has waited for its client's first words")
+	}
+}
+
 // stalled is a stream that gives nothing any more after stall: its owner reads nothing.
 type stalled struct {
 	net.Conn
