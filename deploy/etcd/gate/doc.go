@@ -10,7 +10,7 @@
 //
 //	KV.Range     a key, or a range of keys
 //	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no put, no delete
-//	Watch.Watch  keys and ranges of keys; at most 64 watches a gate
+//	Watch.Watch  keys and ranges of keys; at most 64 watches a gate, each from at most 100 revisions back
 //
 // All else of etcd's services is refused, and all other services. So are fields that this program does not know.
 //
@@ -30,6 +30,9 @@
 // etcd reads all values of a range before it sorts, filters or compares them, and older versions read them where only
 // keys are asked for. It also counts all keys of a range, so a request has at most 8 ranges. A key by itself counts as
 // one in the row "with a limit".
+//
+// A watch that begins earlier is answered as one from a revision that was compacted: etcd would read all that was written
+// since, in every namespace, and let no write go on meanwhile. Contents are watched from now on only.
 //
 // # Invariants
 //

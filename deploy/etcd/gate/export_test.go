@@ -28,6 +28,7 @@ const (
 	MaxWatches = maxWatches
 	MaxAnswer  = maxAnswer
 	MaxRequest = maxRequest
+	MaxBehind  = maxBehind
 	MaxOfOne   = maxHeldByOne
 )
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 
@@ -335,5 +336,35 @@ func TestPings(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("Serve gave %v", err)
+	}
+}
+
+// A watch from an old revision makes etcd read all that was written since, in every namespace, while no write goes on. So
+// a gate lets none begin far back: it is answered as one from a revision that was compacted.
+func TestWatchOfThePast(t *testing.T) {
+	e := fixture.NewEtcd(t)
+	client := through(t, e.Remote(), ns)
+	var last int64
+	for range gate.MaxBehind + 1 {
+		put, err := e.Client().Put(t.Context(), ns+"/refship/head", "7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = put.Header.Revision
+	}
+	watch := func(from int64) clientv3.WatchResponse {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		return <-client.Watch(ctx, ns+"/refship/head", clientv3.WithRev(from))
+	}
+	for _, from := range []int64{1, last - gate.MaxBehind - 1} {
+		if seen := watch(from); !errors.Is(seen.Err(), rpctypes.ErrCompacted) {
+			t.Errorf("from %d, where the last is %d: %d events, %v", from, last, len(seen.Events), seen.Err())
+		}
+	}
+	for _, from := range []int64{last - gate.MaxBehind, last} {
+		if seen := watch(from); seen.Err() != nil || int64(len(seen.Events)) != last-from+1 {
+			t.Errorf("from %d, where the last is %d: %d events, %v", from, last, len(seen.Events), seen.Err())
+		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	maxRanges   = 8
 	maxKeys     = 1024 // that come with their values
 	maxContents = 128  // of those, contents
+	maxBehind   = 100  // revisions before the last one, from which a watch may begin
 )
 
 // rules say what may be read in a namespace.
@@ -204,7 +205,10 @@ func (r rules) checkWatch(q *pb.WatchRequest) error {
 		if len(one.CreateRequest.Filters) > len(pb.WatchCreateRequest_FilterType_name) {
 			return refuse("a watch has at most %d filters", len(pb.WatchCreateRequest_FilterType_name))
 		}
-		_, err := r.span(one.CreateRequest.Key, one.CreateRequest.RangeEnd)
+		isContent, err := r.span(one.CreateRequest.Key, one.CreateRequest.RangeEnd)
+		if err == nil && isContent && one.CreateRequest.StartRevision != 0 {
+			return refuse("contents are not watched from a revision on")
+		}
 		return err
 	case *pb.WatchRequest_CancelRequest, *pb.WatchRequest_ProgressRequest: // of watches of the same stream
 		return nil
