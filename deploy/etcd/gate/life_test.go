@@ -79,8 +79,8 @@ func TestEndsInSilence(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Serve gave %v", err)
 		}
-	case <-older:
-		t.Error("the gate has waited for its client's first words")
+	case err := <-older:
+		t.Error("the gate has waited for its client's first words; the older one has ended with", err)
 	}
 }
 
