@@ -63,7 +63,8 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 			slices.Reverse(keys)
 		}
 		for _, key := range keys {
-			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && strings.HasPrefix(key, q.Key)) {
+			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && strings.HasPrefix(key, q.Key)) ||
+				key <= q.After {
 				continue
 			}
 			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}

@@ -19,8 +19,10 @@ type Reader interface {
 type Query struct {
 	Key     string
 	NoValue bool // only for the revision
-	First   int  // 0: for Key itself; else for the first so many of all keys that begin with it
+	First   int  // 0: for Key itself; else for the first so many of all keys that begin with it, and come after After
 	Last    int  // the same for the last so many, from the last one down; not below what holds contents
+
+	After string // a key that begins with Key; "": First counts from the first one
 }
 
 // KeyValue is a key that a Reader has found.

@@ -8,7 +8,9 @@ import (
 )
 
 // Check tells whether a request passes the gate of a namespace.
-func Check(namespace string, request proto.Message) error { return newRules(namespace).check(request) }
+func Check(namespace string, request proto.Message) error {
+	return newRules(namespace).check(request, new(session).checkPut)
+}
 
 // RequireLeader gives the context that a call is forwarded with.
 func RequireLeader(ctx context.Context) context.Context { return requireLeader(ctx) }

@@ -50,8 +50,8 @@ func (m *memory) enter(key string) *account {
 	return &account{of: m, key: key, share: s}
 }
 
-// account is what one gate has of the memory. Package mem's buffers may outlive the gate: what it has left at its end is
-// given back then, once.
+// account is what one gate has of the memory. Package mem's buffers may outlive the gate: what it has left at its end
+// is given back then, once.
 type account struct {
 	of    *memory
 	key   string
@@ -114,7 +114,9 @@ func answerSize(request proto.Message) int64 {
 		ranges = []*pb.RangeRequest{q}
 	case *pb.TxnRequest:
 		for _, op := range append(q.Success[:len(q.Success):len(q.Success)], q.Failure...) {
-			ranges = append(ranges, op.GetRequestRange())
+			if q := op.GetRequestRange(); q != nil {
+				ranges = append(ranges, q)
+			}
 		}
 	}
 	values, isOpen := int64(0), false

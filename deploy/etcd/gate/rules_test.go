@@ -140,7 +140,6 @@ func TestRules(t *testing.T) {
 		"a watch from a key on":   {watched(ns+"/deploy/", "\x00"), false},
 		"a watched sibling":       {watched(ns+"-staging/deploy/", ns+"-staging/deploy0"), false},
 		"watched contents":        {watched(ns+"/storage/", ns+"/storage0"), true},
-		"contents of the past":    {watchedSince(1, ns+"/storage/", ns+"/storage0"), false},
 		"a watch of the past":     {watchedSince(1, ns+"/deploy/", ns+"/deploy0"), true}, // see TestWatchOfThePast
 		"filters":                 {watched(ns+"/refship/head", "", 0, 1), true},
 		"many filters":            {watched(ns+"/refship/head", "", 0, 1, 0), false},

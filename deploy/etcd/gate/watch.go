@@ -18,7 +18,8 @@ import (
 func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	up, err := s.conn.NewStream(ctx, &pb.Watch_ServiceDesc.Streams[0], pb.Watch_Watch_FullMethodName, s.callOptions(maxAnswer)...)
+	up, err := s.conn.NewStream(ctx, &pb.Watch_ServiceDesc.Streams[0], pb.Watch_Watch_FullMethodName,
+		s.callOptions(maxAnswer)...)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (w *watches) requests(ctx context.Context, down grpc.ServerStream, up grpc.
 			}
 			return err
 		}
-		err := w.session.rules.check(request)
+		err := w.session.rules.check(request, w.session.checkPut)
 		if err == nil && request.GetCreateRequest() != nil {
 			err = w.take()
 		}
