@@ -149,6 +149,8 @@ func (a *Agent) sessions(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return nil
+		case fault.Is(err, fault.Usage): // it does not get better
+			return err
 		}
 		if !isCounted(err) {
 			a.failed(ctx, err)
