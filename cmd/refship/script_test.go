@@ -116,7 +116,9 @@ func buildPrograms() (dir string, err error) {
 
 func build(dir string, flags ...string) error {
 	// -w leaves out what only a debugger reads, which halves the time of linking.
-	args := append([]string{"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator)}, flags...)
+	args := append([]string{
+		"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator),
+	}, flags...)
 	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)

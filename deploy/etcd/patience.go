@@ -26,6 +26,7 @@ const (
 	askTimeout        = 2 * time.Second        // for members that are asked whether they are there
 	firstPause        = 100 * time.Millisecond // between two tries
 	maxPause          = time.Second
+	standstill        = time.Second // a try that ends so long after its limit was ended by a clock that jumped
 )
 
 // patience sends requests again while that may help.
@@ -69,10 +70,13 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		case err == nil || ctx.Err() != nil:
 			return err
 		case late:
+			if all.Err() == nil && took > limit+standstill {
+				continue // this machine stood still: it was no try
+			}
 			if all.Err() != nil || time.Since(start) >= firstTries && !p.answers(all) {
 				return noAnswer(time.Since(start), all.Err() != nil)
 			}
-			waited += min(took, limit)
+			waited += took
 			limit *= 2
 			continue
 		case !isTransient(err):
