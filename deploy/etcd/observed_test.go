@@ -132,7 +132,7 @@ func TestObservedLease(t *testing.T) {
 	t.Run("in process", func(t *testing.T) { observeLeases(t, fixture.NewEtcd(t).Client()) })
 	t.Run("process", func(t *testing.T) {
 		// etcd's client waits for so long for the first renewal of a lease.
-		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: 2 * time.Minute})
+		client := dial(t, etcd.Config{Endpoints: []string{process.URL()}, DialTimeout: 20 * time.Second})
 		seen := observeLeases(t, client)
 		// Killed: what is asked fails, and the lease is lost when it has not been renewed for as long as it lives.
 		renewed := time.Now()
