@@ -59,6 +59,14 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 		if q.Last > 0 {
 			keys = slices.Sorted(maps.Keys(b.keys))
 		}
+		if q.First > 0 {
+			for _, key := range slices.Sorted(maps.Keys(b.keys)) {
+				if key >= q.Key && key < q.End && len(found[i]) < q.First {
+					found[i] = append(found[i], store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1})
+				}
+			}
+			continue
+		}
 		for _, key := range slices.Backward(keys) {
 			if _, ok := b.keys[key]; !ok || key != q.Key && !(q.Last > len(found[i]) && strings.HasPrefix(key, q.Key)) {
 				continue

@@ -33,6 +33,9 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.Last)),
 				clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 		}
+		if q.First > 0 {
+			opts = append(opts, clientv3.WithRange(q.End), clientv3.WithLimit(int64(q.First)))
+		}
 		ops[i] = clientv3.OpGet(q.Key, opts...)
 	}
 	resp, err := r.kv.Txn(ctx).Then(ops...).Commit()

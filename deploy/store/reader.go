@@ -20,6 +20,9 @@ type Query struct {
 	Key     string
 	NoValue bool // only for the revision
 	Last    int  // 0: for Key itself; else for the last so many of all keys that begin with it, from the last one down
+	// First, if it is not 0, asks for the first so many keys from Key up to End, which is left out.
+	First int
+	End   string
 }
 
 // KeyValue is a key that a Reader has found.
