@@ -24,26 +24,26 @@ func (c *Chain) CheckContents(ctx context.Context, entries []tree.Entry, each fu
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
 	for start := 0; start < len(entries); {
-		end, held := start, int64(0)
-		for end < len(entries) && end-start < filesAtOnce && entries[end].Size <= tree.ChunkSize &&
+		at, end, held := start, start, int64(0)
+		for end < len(entries) && end-at < filesAtOnce && entries[end].Size <= tree.ChunkSize &&
 			held+entries[end].Size <= readTogether {
 			held += entries[end].Size
 			end++
 		}
-		if end == start { // a large one
-			group.Go(func() error {
-				err := c.content(ctx, entries[start], io.Discard)
-				if err != nil && !fault.Is(err, fault.Corrupt) {
-					return err
-				}
-				tell(start, err)
-				return nil
-			})
-			start++
+		if end > at {
+			group.Go(func() error { return c.checkSmall(ctx, entries[at:end], at, tell) })
+			start = end
 			continue
 		}
-		group.Go(func() error { return c.checkSmall(ctx, entries[start:end], start, tell) })
-		start = end
+		group.Go(func() error {
+			err := c.content(ctx, entries[at], io.Discard)
+			if err != nil && !fault.Is(err, fault.Corrupt) {
+				return err
+			}
+			tell(at, err)
+			return nil
+		})
+		start++
 	}
 	return group.Wait()
 }
