@@ -28,6 +28,7 @@ type cli struct {
 	Ls         lsCmd         `cmd:"" help:"List what a deploy holds, in the format of git ls-tree -l."`
 	Cat        catCmd        `cmd:"" help:"Write files of a deploy to standard output."`
 	Checkout   checkoutCmd   `cmd:"" help:"Write a deploy's tree into a new directory."`
+	Verify     verifyCmd     `cmd:"" help:"Prove a chain from what etcd holds: every record, signature, commit and byte."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
 	Restore    restoreCmd    `cmd:"" help:"Make a data directory out of a backup."`

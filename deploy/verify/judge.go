@@ -79,10 +79,9 @@ func (r *run) judgeSignature(d *Deploy) {
 	default:
 		what += ", and no trusted record above names it"
 	}
-	_ = r.fail(d, Signature, &fault.Error{
-		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, what), Reason: record.ReasonDamaged, About: []string{key},
-		Remedy: fault.RemedyOf(err), Cause: err,
-	})
+	f := newFinding(fault.New(fault.Corrupt, fmt.Sprintf("verify %s: %s", key, what), fault.RemedyOf(err)))
+	f.Key = key
+	r.add(d, Signature, f)
 }
 
 // fits compares a deploy with the one below.

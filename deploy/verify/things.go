@@ -122,7 +122,7 @@ func (r *run) content(ctx context.Context, block []*Deploy) error {
 			continue
 		}
 		root := d.Record.Root()
-		n, isNew := r.add(&root)
+		n, isNew := r.number(&root)
 		if roots[i] = n; isNew {
 			level = append(level, dir{n, root})
 		}
@@ -149,7 +149,7 @@ func (r *run) content(ctx context.Context, block []*Deploy) error {
 	return nil
 }
 
-func (r *run) add(e *tree.Entry) (int32, bool) {
+func (r *run) number(e *tree.Entry) (int32, bool) {
 	return r.things.add(e, func() string {
 		if e.Mode == filemode.Dir {
 			return r.chain.TreeKey(e.OID)
@@ -225,7 +225,7 @@ func (r *run) addBelow(of int32, entries []tree.Entry, w *contentReader) (dirs [
 		if e.Mode == filemode.Submodule {
 			continue
 		}
-		i, isNew := r.add(&e)
+		i, isNew := r.number(&e)
 		below = append(below, i)
 		e.Name = "" // it would hold the names of all in memory
 		switch {

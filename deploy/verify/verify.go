@@ -67,15 +67,16 @@ type State string
 
 // The states.
 const (
-	Sound    State = "sound"
-	Unsigned State = "unsigned" // sound, and nothing proves who made it
-	Foreign  State = "foreign"
-	Gone     State = "expired"
-	Damaged  State = "damaged" // something does not hold
+	Sound      State = "sound"
+	Unsigned   State = "unsigned" // sound, and nothing proves who made it
+	Foreign    State = "foreign"
+	Gone       State = "expired"
+	NotTrusted State = "not trusted" // only its signature does not count
+	Damaged    State = "damaged"     // something else does not hold
 )
 
 // States are all of them.
-func States() []State { return []State{Sound, Unsigned, Foreign, Gone, Damaged} }
+func States() []State { return []State{Sound, Unsigned, Foreign, Gone, NotTrusted, Damaged} }
 
 // Finding is something that does not hold.
 type Finding struct {
@@ -98,9 +99,14 @@ type Deploy struct {
 
 // State is what the answers make of it.
 func (d *Deploy) State() State {
+	for _, f := range d.Findings {
+		if f.Check != Signature {
+			return Damaged
+		}
+	}
 	switch {
 	case len(d.Findings) > 0:
-		return Damaged
+		return NotTrusted
 	case d.Record == nil:
 		return Foreign
 	case d.lacks:
@@ -290,14 +296,18 @@ func (r *run) fail(d *Deploy, check Check, err error) error {
 	if !fault.Is(err, fault.Corrupt) {
 		return err
 	}
-	d.Answers[check] = Fails
-	f := newFinding(err)
+	r.add(d, check, newFinding(err))
+	return nil
+}
+
+// add adds a finding to a deploy.
+func (r *run) add(d *Deploy, check Check, f Finding) {
 	f.Deploy, f.Check = d.ID, check
+	d.Answers[check] = Fails
 	if len(d.Findings) < maxFindings {
 		d.Findings = append(d.Findings, f)
 	}
 	r.found(&f)
-	return nil
 }
 
 // newFinding makes a finding of what package record says of a key.
