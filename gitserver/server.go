@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"refship/deploy/disk"
+	"refship/deploy/etcd/gate"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/gitserver/admit"
@@ -33,7 +34,8 @@ type Config struct {
 	Keys     keys.File
 	Repos    repos.Dir
 	Hooks    *hooks.Server
-	Room     *disk.Room // of this machine's disks, for all of the process; nil: only pushes write
+	Gates    *gate.Server // through which clients read chains; nil: they cannot
+	Room     *disk.Room   // of this machine's disks, for all of the process; nil: only pushes write
 	Log      *slog.Logger
 	// Remedy words what to do about an error, in the program's commands and flags where the error has a reason. nil:
 	// fault.RemedyOf
@@ -71,6 +73,7 @@ type Server struct {
 	packWait    time.Duration // how long a push waits for its pack's memory
 	readTimeout time.Duration // how long a client may read nothing before it counts as gone
 	askAfter    time.Duration // how long a client may be silent before it is asked
+	lookEvery   time.Duration // how often a gate looks at rules
 
 	conns     *conns.Table
 	floods    floods
@@ -102,7 +105,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, hooksPath: hooksPath,
-		packNeeds: packNeeds, packWait: packWait, readTimeout: readTimeout, askAfter: askAfter,
+		packNeeds: packNeeds, packWait: packWait, readTimeout: readTimeout, askAfter: askAfter, lookEvery: lookEvery,
 		hidePaths: pathHider(cfg.Repos.Path, filepath.Dir(cfg.Keys.Path), filepath.Dir(hooksPath)),
 	}
 	if addr, ok := cfg.Listener.Addr().(*net.TCPAddr); ok {

@@ -139,6 +139,8 @@ func (x *session) run(raw string) int {
 		return x.hold(key, cmd)
 	case command.Resume:
 		return x.resume(key, cmd)
+	case command.Etcd:
+		return x.etcd(key, cmd)
 	case command.ReceivePack:
 		return x.receivePack(key, cmd.Repository)
 	case command.UploadPack:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/cmd/refship/overssh"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -27,11 +28,7 @@ func (f *chainFlags) read(
 	if err := f.etcdFlags.check(); err != nil {
 		return err
 	}
-	ns, err := f.namespace(a, name)
-	if err != nil {
-		return err
-	}
-	client, err := f.connect(ctx, a, quietLog(a))
+	client, ns, err := f.open(ctx, a, name)
 	if err != nil {
 		return err
 	}
@@ -64,6 +61,48 @@ func (f *chainFlags) readDeploy(
 		}
 		return do(chain, d, out)
 	})
+}
+
+// open connects to the etcd of the chain that is named, which may be on another machine, and finds its namespace.
+func (f *chainFlags) open(ctx context.Context, a *app, name string) (
+	client *etcd.Client, ns record.Namespace, err error,
+) {
+	if name, err = f.chainName(a, name); err != nil {
+		return nil, "", err
+	}
+	if overssh.Is(name) {
+		return f.openOverSSH(ctx, a, name)
+	}
+	if ns, err = f.namespace(a, name); err != nil {
+		return nil, "", err
+	}
+	client, err = f.connect(ctx, a, quietLog(a))
+	return client, ns, err
+}
+
+// openOverSSH opens a chain of another machine.
+func (f *chainFlags) openOverSSH(ctx context.Context, a *app, name string) (
+	client *etcd.Client, ns record.Namespace, err error,
+) {
+	fromEnv, _ := a.getenv("REFSHIP_ENDPOINTS")
+	if len(f.Endpoints) > 0 && strings.Join(f.Endpoints, ",") != fromEnv {
+		return nil, "", usagef("an ssh:// chain and --endpoints can't be given together: ssh's server knows its etcd")
+	}
+	address, err := overssh.Parse(name)
+	if err != nil {
+		return nil, "", err
+	}
+	f.isRemote = true
+	client, namespace, err := address.Dial(ctx, overssh.Config{
+		Command: overssh.CommandFromEnv(a.getenv), Stderr: a.stderr, Log: quietLog(a),
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if ns, err = record.ParseNamespace(namespace); err != nil {
+		return nil, "", errors.Join(err, client.Close())
+	}
+	return client, ns, nil
 }
 
 // namespace is that of the chain that is named, or else of --namespace, of REFSHIP_CHAIN, or the only one that the data
@@ -102,7 +141,7 @@ func (f *chainFlags) namespace(a *app, name string) (record.Namespace, error) {
 // checkKnown refuses a namespace without deploys in the etcd of a data directory, if no repository there deploys to it:
 // it may be a typing error.
 func (f *chainFlags) checkKnown(a *app, ns record.Namespace) error {
-	if len(f.Endpoints) > 0 {
+	if len(f.Endpoints) > 0 || f.isRemote {
 		return nil
 	}
 	dir, err := f.dir(a)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"refship/cmd/refship/overssh"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -18,7 +19,7 @@ const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 dig
 
 // deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
 type deployName struct {
-	chain string // REPO or REPO:TARGET; "": not named
+	chain string // REPO, REPO:TARGET or ssh://…; "": not named
 	id    string // "": the head
 	alone string // what may be either, and stands in neither: site, or abcdef1
 }
@@ -93,6 +94,9 @@ func (f *chainFlags) chainName(a *app, name string) (string, error) {
 
 // findChain finds the chain that REPO or REPO:TARGET names in the data directory.
 func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
+	if overssh.Is(name) {
+		return hooks.Place{}, elsewhere(name)
+	}
 	dir, err := f.dir(a)
 	if err != nil {
 		return hooks.Place{}, err
@@ -103,6 +107,16 @@ func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
 		return hooks.Place{}, f.noChain(dir, name, err)
 	}
 	return hooks.FindPlace(repo.Name, repo.Dir, chosen)
+}
+
+// elsewhere refuses to change a chain of another machine, which its server does.
+func elsewhere(name string) error {
+	address, err := overssh.Parse(name)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Usage, name+" is on another machine, where it can only be read",
+		"what its server does there: "+address.Command("help"))
 }
 
 // noChain says of a name that no repository has which chains there are.

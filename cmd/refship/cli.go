@@ -56,6 +56,8 @@ type chainFlags struct {
 	storeFlags
 	signersFlag
 	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out if the data directory knows exactly one."`
+
+	isRemote bool // the chain is read through ssh
 }
 
 func newParser(a *app) (*kong.Kong, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"refship/cmd/refship/overssh"
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -58,9 +59,12 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// cutChain cuts [CHAIN@]ID.
+// cutChain cuts [CHAIN@]ID. In ssh://USER@HOST/REPO@ID the "@" after the last "/" counts.
 func cutChain(s string) (chain, id string) {
 	i := strings.LastIndex(s, "@")
+	if overssh.Is(s) && i < strings.LastIndex(s, "/") {
+		return s, record.Head.String()
+	}
 	return s[:max(i, 0)], s[i+1:]
 }
 

@@ -301,6 +301,14 @@ func (c *serveCmd) openEtcd(ctx context.Context, dir dataDir, log *slog.Logger) 
 	return s, nil
 }
 
+// remote is a client with a connection.
+func (s *openEtcd) remote() *etcd.Client {
+	if s.embedded != nil {
+		return s.embedded.Remote()
+	}
+	return s.client
+}
+
 // Close ends the connection, and an embedded etcd, which bounds how long that takes.
 func (s *openEtcd) Close() error {
 	if s.embedded != nil {

@@ -23,6 +23,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/disk"
 	"refship/deploy/etcd"
+	"refship/deploy/etcd/gate"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -88,7 +89,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKeys: hostKeys, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Room: s.room,
-		Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
+		Gates: gate.NewServer(s.etcd.remote()), Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

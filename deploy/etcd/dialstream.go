@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"refship/deploy/fault"
@@ -31,34 +32,38 @@ const (
 	streamSilence = 20 * time.Second
 	// never is a pause that outlives every stream: there is nothing to connect to again.
 	never = 1000 * time.Hour
+	// NamespaceHeader is the gRPC header in which a gate names the namespace that it is for.
+	NamespaceHeader = "refship-namespace"
 	// streamWindow and connWindow let 1 MiB and more be under way on a line with a long delay.
 	streamWindow = 4 << 20
 	connWindow   = 16 << 20
 )
 
 // DialStream makes a client whose only connection is a stream to something that speaks etcd's API, such as
-// deploy/etcd/gate behind ssh. It waits for one answer until ctx ends, or the stream does: a person may have to type a
+// deploy/etcd/gate behind ssh. namespace is the one that a gate is for, "" from another etcd. It waits for one answer until ctx ends, or the stream does: a person may have to type a
 // password meanwhile. The stream's Close must make its Read and Write return. It is closed with the client, and where
 // DialStream fails. log (may be nil) gets the client's own warnings at debug level.
 //
 // When the stream has ended, each call and watch fails at once with ErrUnreachable. The client connects to nothing
 // else. A request may take 10 minutes in all, since the line may be slow.
-func DialStream(ctx context.Context, stream io.ReadWriteCloser, log *slog.Logger) (*Client, error) {
+func DialStream(ctx context.Context, stream io.ReadWriteCloser, log *slog.Logger) (
+	client *Client, namespace string, err error,
+) {
 	s := &streamDialer{conn: NewStreamConn(stream)}
-	client, err := clientv3.New(s.config(ctx, log))
+	client, err = clientv3.New(s.config(ctx, log))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("speak to etcd over a stream: %w", err), s.conn.Close())
+		return nil, "", errors.Join(fmt.Errorf("speak to etcd over a stream: %w", err), s.conn.Close())
 	}
 	context.AfterFunc(client.Ctx(), func() { _ = s.conn.Close() }) // the client may never have used it
 	err = ask(ctx, client)
 	if err == nil || isTransient(err) { // what answers is there; requests are sent again by themselves
-		return client, nil
+		return client, s.namespaceOf(), nil
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	_ = client.Close()
-	return nil, fmt.Errorf("speak to etcd over a stream: %w", Classify(err))
+	return nil, "", fmt.Errorf("speak to etcd over a stream: %w", Classify(err))
 }
 
 // isStream tells whether a client is one of DialStream.
@@ -69,6 +74,16 @@ type streamDialer struct {
 	conn   *StreamConn
 	given  atomic.Bool
 	usedUp atomic.Bool // gRPC wants another one
+
+	namespace atomic.Pointer[string] // as the first answer's header names it
+}
+
+// namespaceOf is the namespace that the other side has named, "" if it has not.
+func (s *streamDialer) namespaceOf() string {
+	if name := s.namespace.Load(); name != nil {
+		return *name
+	}
+	return ""
 }
 
 func (s *streamDialer) config(ctx context.Context, log *slog.Logger) clientv3.Config {
@@ -107,7 +122,14 @@ func (s *streamDialer) unary(ctx context.Context, method string, req, reply any,
 	if err := s.end(nil); err != nil {
 		return err
 	}
+	var header metadata.MD
+	if s.namespace.Load() == nil {
+		opts = append(opts, grpc.Header(&header))
+	}
 	err := invoke(ctx, method, req, reply, conn, opts...)
+	if named := header.Get(NamespaceHeader); len(named) == 1 {
+		s.namespace.CompareAndSwap(nil, &named[0])
+	}
 	if err != nil {
 		return s.orEnd(ctx, err)
 	}

@@ -62,7 +62,7 @@ func (l *line) end() {
 // A stream that etcd's API is spoken on carries calls, watches and leases.
 func TestDialStream(t *testing.T) {
 	l := newLine(t)
-	client, err := etcd.DialStream(t.Context(), l, nil)
+	client, _, err := etcd.DialStream(t.Context(), l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestDialStream(t *testing.T) {
 // When the stream ends, what runs and what comes later fails at once, and the client does not connect again.
 func TestStreamEnds(t *testing.T) {
 	l := newLine(t)
-	client, err := etcd.DialStream(t.Context(), l, nil)
+	client, _, err := etcd.DialStream(t.Context(), l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestDialStreamFails(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
 				defer cancel()
 			}
-			_, err := etcd.DialStream(ctx, near, nil)
+			_, _, err := etcd.DialStream(ctx, near, nil)
 			fixture.WantError(t, err, want.sentinel, want.words, "")
 			<-come // near is closed
 		})

@@ -55,20 +55,16 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 		if b.asked != nil {
 			b.asked[q.Key]++
 		}
-		keys := []string{q.Key}
-		if q.Last > 0 {
+		keys, most := []string{q.Key}, max(q.First, q.Last)
+		if most > 0 {
 			keys = slices.Sorted(maps.Keys(b.keys))
 		}
-		if q.First > 0 {
-			for _, key := range slices.Sorted(maps.Keys(b.keys)) {
-				if key >= q.Key && key < q.End && len(found[i]) < q.First {
-					found[i] = append(found[i], store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1})
-				}
-			}
-			continue
+		if q.Last > 0 {
+			slices.Reverse(keys)
 		}
-		for _, key := range slices.Backward(keys) {
-			if _, ok := b.keys[key]; !ok || key != q.Key && !(q.Last > len(found[i]) && strings.HasPrefix(key, q.Key)) {
+		for _, key := range keys {
+			isIn := strings.HasPrefix(key, q.Key) && q.End == "" || key >= q.Key && key < q.End
+			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && isIn) {
 				continue
 			}
 			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}

@@ -298,7 +298,7 @@ func (c *Chain) resolveCommit(ctx context.Context, digits string, deploys []*rec
 		}
 	}
 	prefix := c.Key("object/")
-	keys, _, err := c.reader.Read(ctx, 0, []Query{{Key: prefix + digits, NoValue: true, Last: commitsTogether}})
+	keys, _, err := c.reader.Read(ctx, 0, []Query{{Key: prefix + digits, NoValue: true, First: commitsTogether}})
 	if err != nil {
 		return tree.OID{}, fmt.Errorf("read commits of %s: %w", c.ns, err)
 	}

@@ -29,12 +29,15 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 		if q.NoValue {
 			opts = append(opts, clientv3.WithKeysOnly())
 		}
+		switch {
+		case q.First > 0 && q.End != "":
+			opts = append(opts, clientv3.WithRange(q.End), clientv3.WithLimit(int64(q.First)))
+		case q.First > 0:
+			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.First)))
+		}
 		if q.Last > 0 {
 			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.Last)),
 				clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
-		}
-		if q.First > 0 {
-			opts = append(opts, clientv3.WithRange(q.End), clientv3.WithLimit(int64(q.First)))
 		}
 		ops[i] = clientv3.OpGet(q.Key, opts...)
 	}

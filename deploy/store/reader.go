@@ -19,10 +19,9 @@ type Reader interface {
 type Query struct {
 	Key     string
 	NoValue bool // only for the revision
-	Last    int  // 0: for Key itself; else for the last so many of all keys that begin with it, from the last one down
-	// First, if it is not 0, asks for the first so many keys from Key up to End, which is left out.
-	First int
-	End   string
+	First   int    // 0: for Key itself; else for the first so many of all keys that begin with it, or come before End
+	End     string // with First: from Key on, whatever they begin with, up to this one, which is left out; "": none
+	Last    int    // as First without End, from the last one down; not below what holds contents
 }
 
 // KeyValue is a key that a Reader has found.

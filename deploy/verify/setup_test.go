@@ -234,7 +234,7 @@ func (h held) Read(_ context.Context, _ int64, queries []store.Query) ([][]store
 			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(h)) {
-			if q.First > len(found[i]) && key >= q.Key && key < q.End {
+			if q.First > len(found[i]) && (key >= q.Key && key < q.End || q.End == "" && strings.HasPrefix(key, q.Key)) {
 				found[i] = append(found[i], store.KeyValue{Key: key, Value: []byte(h[key]), Revision: 1})
 			}
 		}

@@ -15,7 +15,7 @@ import (
 // Verb is what an ssh command asks for.
 type Verb string
 
-// The commands: git's two, and the few that a person types.
+// The commands: git's two, refship's one, and the few that a person types.
 const (
 	Greet       Verb = "" // a session without a command
 	Help        Verb = "help"
@@ -24,6 +24,7 @@ const (
 	Status      Verb = "status"
 	Deploy      Verb = "deploy"
 	Check       Verb = "check"
+	Etcd        Verb = "etcd"
 	ReceivePack Verb = "git-receive-pack"
 	UploadPack  Verb = "git-upload-pack"
 )
@@ -65,7 +66,7 @@ func Parse(raw string) (Command, error) {
 		return Command{Verb: v}, nil
 	case ReceivePack, UploadPack, Status:
 		return withRepository(v, args)
-	case Deploy:
+	case Deploy, Etcd:
 		return withTarget(v, args)
 	case Check:
 		return parseCheck(args)
@@ -100,7 +101,7 @@ func gitWords(words []string) []string {
 
 const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
 	"check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, hold REPO[:TARGET] REASON, " +
-	"resume REPO[:TARGET], and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+	"resume REPO[:TARGET], etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
 
 // usageError is for a command that is not understood.
 func usageError(format string, args ...any) error {

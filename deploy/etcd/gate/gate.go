@@ -37,26 +37,36 @@ const (
 	connWindow   = 4 << 20
 )
 
-// Config says what a gate leads to.
-type Config struct {
-	// Client is the server's own. It must have a connection: of the embedded etcd, the Remote.
-	Client *etcd.Client
-	// Namespace is what may be read, such as "/refship/config".
-	Namespace string
+// Server opens gates to one etcd.
+type Server struct {
+	client *etcd.Client
+	memory *memory
+}
+
+// NewServer makes a server of gates. client is the server's own. It must have a connection: of the embedded etcd, the
+// Remote.
+func NewServer(client *etcd.Client) *Server { return &Server{client: client, memory: newMemory()} }
+
+// Visitor says for whom a gate is.
+type Visitor struct {
+	Namespace string // what may be read, such as "/refship/config"
+	Key       string // the fingerprint of the user's key: what all its gates may hold in memory is bounded
 }
 
 // Serve answers on a stream until the client closes it, or ctx ends. It closes the stream, whose Close must make its
 // Read and Write return. It gives ctx's cause, or nil when the client has gone, in whatever way.
-func Serve(ctx context.Context, stream io.ReadWriteCloser, cfg Config) error {
+func (g *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, who Visitor) error {
 	conn := etcd.NewStreamConn(stream)
 	defer conn.Close()
 	s := &session{
-		ctx: ctx, client: cfg.Client, conn: cfg.Client.ActiveConnection(), rules: newRules(cfg.Namespace),
-		codec: newCodec(), slots: make(chan struct{}, maxAtATime),
+		ctx: ctx, client: g.client, conn: g.client.ActiveConnection(), rules: newRules(who.Namespace),
+		namespace: who.Namespace, codec: newCodec(), slots: make(chan struct{}, maxAtATime),
 	}
 	if s.conn == nil {
 		return errors.New("open a gate: the etcd client has no connection")
 	}
+	s.account = g.memory.enter(who.Key)
+	defer s.account.end()
 	server := grpc.NewServer(s.options()...)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -86,6 +96,9 @@ type session struct {
 	codec  codec
 	pace   pace
 	slots  chan struct{} // has one for each request at a time
+
+	namespace string
+	account   *account
 
 	mu      sync.Mutex
 	watches int // of all streams, with those that etcd is asked for
@@ -129,6 +142,9 @@ func (s *session) handle(_ any, stream grpc.ServerStream) error {
 	answer, ok := methods[name]
 	if !ok {
 		return refuse("%s is not answered", name)
+	}
+	if err := stream.SetHeader(metadata.Pairs(etcd.NamespaceHeader, s.namespace)); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(requireLeader(stream.Context()))
 	defer cancel()
@@ -175,9 +191,9 @@ func asStatus(err error) error {
 	return status.FromContextError(err).Err()
 }
 
-// options of a call to etcd.
-func (s *session) callOptions() []grpc.CallOption {
-	return []grpc.CallOption{grpc.ForceCodecV2(s.codec), grpc.MaxCallRecvMsgSize(maxAnswer)}
+// callOptions are those of a call to etcd whose answer has at most so many bytes.
+func (s *session) callOptions(most int64) []grpc.CallOption {
+	return []grpc.CallOption{grpc.ForceCodecV2(s.codec), grpc.MaxCallRecvMsgSize(int(most))}
 }
 
 // forward answers a call that has one request and one answer.
@@ -197,12 +213,18 @@ func (s *session) forward(ctx context.Context, stream grpc.ServerStream, name st
 	if err := s.pace.wait(ctx); err != nil {
 		return err
 	}
-	reply := new(answer)
-	err := etcd.Repeat(ctx, s.client, func(ctx context.Context) error {
-		return s.conn.Invoke(ctx, name, request, reply, s.callOptions()...)
-	})
-	if err != nil {
+	size := answerSize(request)
+	if err := s.account.take(ctx, size); err != nil {
 		return err
 	}
+	reply := new(answer)
+	err := etcd.Repeat(ctx, s.client, func(ctx context.Context) error {
+		return s.conn.Invoke(ctx, name, request, reply, s.callOptions(size)...)
+	})
+	if err != nil {
+		s.account.give(size)
+		return err
+	}
+	reply.data = s.account.buffers(reply.data, size)
 	return stream.SendMsg(reply)
 }

@@ -147,7 +147,7 @@ func TestClientGoes(t *testing.T) {
 func TestNoConnection(t *testing.T) {
 	e := fixture.NewEtcd(t)
 	near, far := pair(t)
-	err := gate.Serve(t.Context(), far, gate.Config{Client: e.Client(), Namespace: ns})
+	err := gate.NewServer(e.Client()).Serve(t.Context(), far, gate.Visitor{Namespace: ns})
 	fixture.WantError(t, err, nil, "no connection", "")
 	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the stream is open: %v", err)

@@ -46,7 +46,7 @@ func serve(ctx context.Context, tb testing.TB, client *etcd.Client, namespace st
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)
-		served <- gate.Serve(ctx, far, gate.Config{Client: client, Namespace: namespace})
+		served <- gate.NewServer(client).Serve(ctx, far, gate.Visitor{Namespace: namespace, Key: "SHA256:key"})
 	}()
 	tb.Cleanup(func() {
 		near.Close()
@@ -60,13 +60,21 @@ func serve(ctx context.Context, tb testing.TB, client *etcd.Client, namespace st
 func through(tb testing.TB, client *etcd.Client, namespace string) *etcd.Client {
 	tb.Helper()
 	near, _ := serve(tb.Context(), tb, client, namespace)
-	return dial(tb, near)
+	dialled, named, err := etcd.DialStream(tb.Context(), near, fixture.Log(tb))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = dialled.Close() })
+	if named != namespace {
+		tb.Errorf("the gate says that it is for %q, not %q", named, namespace)
+	}
+	return dialled
 }
 
 // dial gives a client on a stream.
 func dial(tb testing.TB, stream io.ReadWriteCloser) *etcd.Client {
 	tb.Helper()
-	client, err := etcd.DialStream(tb.Context(), stream, fixture.Log(tb))
+	client, _, err := etcd.DialStream(tb.Context(), stream, fixture.Log(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
