@@ -121,7 +121,7 @@ func (c *verifyCmd) which(a *app) (chain string, ids []record.Selector, err erro
 		if i > 0 && of != chain {
 			return "", nil, usagef("the deploys are of several chains: verify one after the other")
 		}
-		if chain = of; name.id == "" && of == name.alone {
+		if chain = of; name.bare || name.id == "" && of == name.alone {
 			if len(c.Deploys) > 1 {
 				return "", nil, usagef("%s is all of its chain: name it alone, or deploys of it", text.Mention(of))
 			}
