@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -30,6 +31,17 @@ func (cs *Commits) Commit(oid tree.OID) (*Commit, error) {
 
 // IsKnown tells whether a commit was read.
 func (cs *Commits) IsKnown(oid tree.OID) bool { return cs.known[oid] != nil }
+
+// Known gives the commits that were read.
+func (cs *Commits) Known() iter.Seq[tree.OID] {
+	return func(yield func(tree.OID) bool) {
+		for oid, c := range cs.known {
+			if c != nil && !yield(oid) {
+				return
+			}
+		}
+	}
+}
 
 // Prefetch reads what Brought and Ancestry need of some deploys, many commits at a time.
 func (cs *Commits) Prefetch(ctx context.Context, deploys []*record.Deploy) error {

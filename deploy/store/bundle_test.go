@@ -55,6 +55,15 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 		if b.asked != nil {
 			b.asked[q.Key]++
 		}
+		if q.Count {
+			found[i] = []store.KeyValue{{Key: q.Key}}
+			for key := range b.keys {
+				if strings.HasPrefix(key, q.Key) {
+					found[i][0].Count++
+				}
+			}
+			continue
+		}
 		keys, most := []string{q.Key}, max(q.First, q.Last)
 		if most > 0 {
 			keys = slices.Sorted(maps.Keys(b.keys))

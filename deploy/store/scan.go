@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
+	"slices"
 )
-
-// Spaces are what the keys of a namespace begin with, after NS. Others are not refship's.
-func Spaces() []string { return []string{"/deploy/", "/fs/", "/refship/", "/storage/"} }
 
 const (
 	// scanTogether is how many keys are read together: of the largest contents that is 24 MiB.
@@ -30,13 +28,35 @@ func (c *Chain) Scan(ctx context.Context, prefix string, noValue bool, fn func(K
 	return c.scan(ctx, span{from, from, endOf(from)}, cuts, noValue, fn)
 }
 
-// ScanBeside is Scan of the keys that are in none of Spaces, without values.
-func (c *Chain) ScanBeside(ctx context.Context, fn func(KeyValue)) error {
-	at := string(c.ns) + "/"
-	for _, space := range append(Spaces(), "") {
-		end := string(c.ns) + space
-		if space == "" {
-			end = endOf(string(c.ns) + "/")
+// countsTogether is how many counts are asked for together.
+const countsTogether = 8
+
+// Counts tells of prefixes, which follow NS, how many keys begin with each.
+func (c *Chain) Counts(ctx context.Context, prefixes []string) (counts []int64, err error) {
+	for some := range slices.Chunk(prefixes, countsTogether) {
+		queries := make([]Query, len(some))
+		for i, prefix := range some {
+			queries[i] = Query{Key: string(c.ns) + prefix, Count: true}
+		}
+		found, _, err := c.reader.Read(ctx, 0, queries)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range found {
+			counts = append(counts, one[0].Count)
+		}
+	}
+	return counts, nil
+}
+
+// ScanBeside is Scan without those keys that begin with one of some longer prefixes, which are sorted; without values.
+func (c *Chain) ScanBeside(ctx context.Context, prefix string, without []string, fn func(KeyValue)) error {
+	begin := string(c.ns) + prefix
+	at := begin
+	for _, not := range append(slices.Clone(without), "") {
+		end := string(c.ns) + not
+		if not == "" {
+			end = endOf(begin)
 		}
 		if err := c.scan(ctx, span{at, at, end}, maxCuts, true, fn); err != nil {
 			return err

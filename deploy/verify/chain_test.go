@@ -79,9 +79,7 @@ func tenDeploys(t testing.TB) *setup {
 func (f *setup) signedTag(name string, parent tree.OID) tree.OID {
 	f.Helper()
 	signs := []string{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + f.key(9)}
-	root := f.repo.OID("rev-parse", parent.String()+"^{tree}")
-	blob := f.repo.Blob(name)
-	root = f.repo.Tree(fmt.Sprintf("100644 blob %s\tsigned", blob))
+	root := f.repo.Tree(fmt.Sprintf("100644 blob %s\tsigned", f.repo.Blob(name)))
 	commit := f.repo.OID(append(signs, "commit-tree", "-S", root.String(), "-p", parent.String(), "-m", name)...)
 	f.repo.Git(append(signs, "tag", "-s", "-m", name, name, commit.String())...)
 	return f.repo.OID("rev-parse", "refs/tags/"+name)

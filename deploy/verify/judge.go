@@ -15,6 +15,11 @@ func (r *run) judge(of *record.Deploy) *Deploy {
 	for _, check := range Checks() {
 		d.Answers[check] = None
 	}
+	for _, revision := range of.Revisions {
+		if revision != 0 {
+			r.ownKeys++
+		}
+	}
 	if of.Revisions[record.KeyRecord] != 0 {
 		r.records = max(r.records, of.ID)
 	}

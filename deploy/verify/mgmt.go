@@ -56,7 +56,7 @@ func (r *run) mgmt(ctx context.Context, d *Deploy) error {
 		return r.fail(d, Mgmt, err)
 	}
 	if payload.HasFiles() {
-		r.blocks[string(r.chain.Namespace())+payload.SuperblockPath()] = true
+		r.nameBlock(payload, false)
 	}
 	if d.Answers[Tree] != Holds || d.Answers[Contents] != Holds {
 		d.Answers[Mgmt] = NotChecked // the superblock is made of them
@@ -82,6 +82,12 @@ func (r *run) mgmt(ctx context.Context, d *Deploy) error {
 	return nil
 }
 
+// nameBlock notes that a payload names a superblock, and whether that is there.
+func (r *run) nameBlock(payload *mgmt.Payload, isThere bool) {
+	key := string(r.chain.Namespace()) + payload.SuperblockPath()
+	r.blocks[key] = r.blocks[key] || isThere
+}
+
 // part verifies a value that is made of the tree.
 func (r *run) part(ctx context.Context, d *Deploy, part *store.MgmtPart) error {
 	values, err := r.chain.Values(ctx, part.Key)
@@ -95,7 +101,11 @@ func (r *run) part(ctx context.Context, d *Deploy, part *store.MgmtPart) error {
 	}
 	r.result.Keys++
 	r.result.Bytes += int64(len(values[0].Value))
-	r.things.uncut[sha256.Sum256(values[0].Value)] = nil
+	if _, isBlock := r.blocks[part.Key]; isBlock {
+		r.blocks[part.Key] = true
+	} else {
+		r.things.uncut[sha256.Sum256(values[0].Value)] = nil
+	}
 	return nil
 }
 
@@ -186,7 +196,7 @@ func (r *run) foreign(ctx context.Context, d *Deploy) error {
 		return r.fail(d, Mgmt, err)
 	}
 	if f.Payload.HasFiles() {
-		r.blocks[string(r.chain.Namespace())+f.Payload.SuperblockPath()] = true
+		r.nameBlock(f.Payload, true)
 	}
 	nothing := tree.SHA256(sha256.Sum256(nil)) // it need not be there
 	seen := map[tree.SHA256]bool{nothing: true}

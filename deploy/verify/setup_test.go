@@ -40,6 +40,7 @@ const namespace = "/refship/config"
 type setup struct {
 	testing.TB
 	client *clientv3.Client
+	remote *clientv3.Client // over the socket, as another process has it
 	store  *deploy.Store
 	repo   *fixture.Repository
 	opened *git.Repository
@@ -49,8 +50,10 @@ type setup struct {
 
 func newSetup(t testing.TB, ns record.Namespace) *setup {
 	t.Helper()
+	etcd := fixture.NewEtcd(t)
 	f := &setup{
-		TB: t, client: fixture.NewEtcd(t).Client(), repo: fixture.NewRepository(t), ns: ns, signer: fixture.Signer(1),
+		TB: t, client: etcd.Client(), remote: etcd.Remote(), repo: fixture.NewRepository(t), ns: ns,
+		signer: fixture.Signer(1),
 	}
 	f.store = deploy.NewStore(f.client, deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { _ = f.store.Close(context.WithoutCancel(t.Context())) })
@@ -96,7 +99,7 @@ func (f *setup) commit(message string, all files, parents ...tree.OID) tree.OID 
 }
 
 // deploy publishes a job of a commit.
-func (f *setup) deploy(commit tree.OID, change ...func(*deploy.Job)) *record.Deploy {
+func (f *setup) deploy(commit tree.OID, change ...func(*deploy.Job)) {
 	f.Helper()
 	job := &deploy.Job{
 		Kind: record.KindPush, Repo: f.opened, Commit: commit, Frontend: record.Files, Repository: "config",
@@ -109,10 +112,10 @@ func (f *setup) deploy(commit tree.OID, change ...func(*deploy.Job)) *record.Dep
 	if err := job.Peel(f.Context()); err != nil {
 		f.Fatal(err)
 	}
-	return f.publish(job)
+	f.publish(job)
 }
 
-func (f *setup) publish(job *deploy.Job) *record.Deploy {
+func (f *setup) publish(job *deploy.Job) {
 	f.Helper()
 	lock, err := f.chain().Lock(f.Context(), record.Holder{User: "ada"}, time.Minute, func(record.Holder, time.Duration) {})
 	if err != nil {
@@ -135,14 +138,12 @@ func (f *setup) publish(job *deploy.Job) *record.Deploy {
 	if err := p.Upload(f.Context(), quiet); err != nil {
 		f.Fatal(err)
 	}
-	d, err := p.Publish(f.Context())
-	if err != nil {
+	if _, err := p.Publish(f.Context()); err != nil {
 		f.Fatal(err)
 	}
-	return d
 }
 
-func (f *setup) rollback(id record.ID) *record.Deploy {
+func (f *setup) rollback(id record.ID) {
 	f.Helper()
 	which, err := record.ParseSelector(id.String())
 	if err != nil {
@@ -154,7 +155,7 @@ func (f *setup) rollback(id record.ID) *record.Deploy {
 	}
 	job.Reason, job.Server, job.Signer, job.Repo = "it broke", "host", f.signer, f.opened
 	job.Pusher = record.Pusher{Name: "ops", Via: "ssh"}
-	return f.publish(job)
+	f.publish(job)
 }
 
 func forced(job *deploy.Job)   { job.Force, job.Reason = true, "it must" }
@@ -227,6 +228,15 @@ func (h held) Read(_ context.Context, _ int64, queries []store.Query) ([][]store
 	}
 	found := make([][]store.KeyValue, len(queries))
 	for i, q := range queries {
+		if q.Count {
+			found[i] = []store.KeyValue{{Key: q.Key}}
+			for key := range h {
+				if strings.HasPrefix(key, q.Key) {
+					found[i][0].Count++
+				}
+			}
+			continue
+		}
 		if q.First == 0 && q.Last == 0 {
 			if value, ok := h[q.Key]; ok {
 				found[i] = []store.KeyValue{{Key: q.Key, Value: []byte(value), Revision: 1}}
@@ -243,17 +253,17 @@ func (h held) Read(_ context.Context, _ int64, queries []store.Query) ([][]store
 }
 
 // verify verifies all of the chain, with the server's key allowed.
-func (h held) verify(t testing.TB, ns record.Namespace, change ...func(*verify.Config)) *verified {
+func (h held) verify(t testing.TB, ns record.Namespace) *verified {
 	t.Helper()
-	v, err := h.try(t.Context(), ns, change...)
+	v, err := h.try(t.Context(), ns)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func (h held) try(ctx context.Context, ns record.Namespace, change ...func(*verify.Config)) (*verified, error) {
-	return runVerify(ctx, store.New(h, ns), change...)
+func (h held) try(ctx context.Context, ns record.Namespace) (*verified, error) {
+	return runVerify(ctx, store.New(h, ns))
 }
 
 // verified is what a Run has found.

@@ -151,7 +151,8 @@ type run struct {
 	commits *store.Commits
 	trees   map[inTree]tree.OID // what was found on the way to a path
 	objects map[tree.OID]bool   // other git objects that deploys name
-	blocks  map[string]bool     // keys of superblocks that payloads name
+	blocks  map[string]bool     // keys of superblocks that payloads name, and whether they are there
+	ownKeys int                 // how many the deploys have below NS/deploy/
 	nodes   *store.Nodes        // of mgmt's deploys
 	held    int64               // bytes of memory that nodes takes
 
