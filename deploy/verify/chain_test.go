@@ -55,8 +55,8 @@ func tenDeploys(t testing.TB) *setup {
 	// 7: a tag that is signed, of a commit that is.
 	seventh := f.signedTag("v7", sixth)
 	f.deploy(seventh, func(job *deploy.Job) { job.Ref = "refs/tags/v7" })
-	// 8: a directory whose node has two chunks.
-	eighth := f.repo.CommitTree(f.wide(), "eighth", fixture.OID(f.repo.Git("rev-parse", "v7^{commit}")))
+	// 8: a plain one.
+	eighth := f.commit("eighth", files{"a": "x", "b/c/d": "x"}, f.repo.OID("rev-parse", "v7^{commit}"))
 	f.deploy(eighth)
 	// 9: of three commits. 10: of one.
 	line := f.repo.Line("main", 3, eighth)
@@ -94,6 +94,13 @@ func (f *setup) wide() tree.OID {
 		lines = append(lines, fmt.Sprintf("100644 blob %s\t%0240d", blob, i))
 	}
 	return f.repo.Tree(fmt.Sprintf("40000 tree %s\twide", f.repo.Tree(lines...)))
+}
+
+// wideDeploy makes a chain of one deploy that has a directory whose node has two chunks.
+func wideDeploy(t testing.TB) *setup {
+	f := newSetup(t, "/refship/wide")
+	f.deploy(f.repo.CommitTree(f.wide(), "wide"))
+	return f
 }
 
 // mgmtDeploys makes a chain that mgmt reads, with a foreign deploy in it.
