@@ -211,6 +211,8 @@ func (r *run) foreign(ctx context.Context, d *Deploy) error {
 			collect(child)
 		}
 	}
-	collect(f.Root)
+	for _, child := range f.Root.Children { // without a superblock the root is no directory
+		collect(child)
+	}
 	return r.uncut(ctx, d, sums...)
 }

@@ -14,15 +14,27 @@ func (r *run) rest(ctx context.Context) error {
 	if err := r.hint(ctx); err != nil {
 		return err
 	}
+	if err := r.expiredBelow(ctx); err != nil {
+		return err
+	}
+	return (&keyNames{run: r, later: map[record.ID]string{}}).strays(ctx)
+}
+
+// expiredBelow holds NS/refship/expired to ids below the head, which gc always keeps.
+func (r *run) expiredBelow(ctx context.Context) error {
 	values, err := r.chain.Values(ctx, r.chain.Key(record.ExpiredKey))
+	if err != nil || values[0].Revision == 0 {
+		return err
+	}
+	state, err := r.chain.State(ctx) // after it: what was published meanwhile counts
 	if err != nil {
 		return err
 	}
 	id, err := record.ParseID(string(values[0].Value))
-	if values[0].Revision != 0 && (err != nil || id >= max(r.head, 1)) {
+	if err != nil || state.Head == nil || id >= state.Head.ID {
 		r.stray(record.Corrupt(values[0].Key, fmt.Sprintf("it is %s, and no id below the head", quoted(values[0].Value))))
 	}
-	return (&keyNames{run: r, later: map[record.ID]string{}}).strays(ctx)
+	return nil
 }
 
 func quoted(value []byte) string { return strconv.Quote(string(value[:min(len(value), 40)])) }
