@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
@@ -75,9 +75,9 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.read(ctx, a, name, func(chain *store.Chain, out io.Writer) error {
+	return c.read(ctx, a, name, func(chain *store.Chain, _ io.Writer) error {
 		bar := newProgressBar(a.stderr, a.now)
-		v := &verifyPrinter{cmd: c, a: a, out: out, bar: bar, table: tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)}
+		v := &verifyPrinter{cmd: c, a: a, out: bufio.NewWriterSize(a.stdout, 64<<10), bar: bar}
 		cfg := verify.Config{Chain: chain, Deploy: v.deploy}
 		if cfg.Allowed, err = c.allowed(a); err != nil {
 			return err
@@ -95,18 +95,18 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		cfg.Progress = bar.update
 		result, err := verify.Run(ctx, cfg)
 		bar.clear()
-		if err := errors.Join(v.table.Flush(), err); err != nil {
-			return err
+		if err != nil {
+			return errors.Join(err, v.out.Flush())
 		}
 		if result.Head == nil {
 			if err := c.checkKnown(a, chain.Namespace()); err != nil {
 				return err
 			}
 		}
-		v.signatures.tell(a, cfg.Allowed)
 		if err := v.all(chain.Namespace(), result); err != nil {
 			return err
 		}
+		v.signatures.tell(a, cfg.Allowed)
 		return c.prove(ctx, a, chain, result, seen)
 	})
 }
@@ -259,15 +259,11 @@ func (c *verifyCmd) compareRef(ctx context.Context, head *record.Deploy) error {
 type verifyPrinter struct {
 	cmd        *verifyCmd
 	a          *app
-	out        io.Writer // for JSON
+	out        *bufio.Writer // flushed before what is said of all
 	bar        *progressBar
-	table      *tabwriter.Writer
-	rows       int
+	digits     int // of the first deploy's id, which is the highest
 	signatures unjudged
 }
-
-// rowsAligned is how many lines are aligned with each other.
-const rowsAligned = 500
 
 func (v *verifyPrinter) deploy(d *verify.Deploy) error {
 	v.signatures.add(d.Deploy)
@@ -281,19 +277,14 @@ func (v *verifyPrinter) deploy(d *verify.Deploy) error {
 	if hash == "" {
 		hash = "-"
 	}
-	if _, err := fmt.Fprintf(v.table, "%d\t%s\t%s\t%s\n", d.ID, hash, d.State(), verifiedWords(d)); err != nil {
-		return err
-	}
+	v.digits = max(v.digits, len(d.ID.String()))
+	v.bar.clear()
+	line := fmt.Sprintf("%-*d  %-7s  %-11s  %s\n", v.digits, d.ID, hash, d.State(), verifiedWords(d))
 	for _, f := range d.Findings {
-		if _, err := fmt.Fprintf(v.table, "    %s\n", text.Printable(f.What)); err != nil {
-			return err
-		}
+		line += fmt.Sprintf("    %s\n", text.Printable(f.What))
 	}
-	if v.rows++; v.rows%rowsAligned == 0 {
-		v.bar.clear()
-		return v.table.Flush()
-	}
-	return nil
+	_, err := io.WriteString(v.out, line)
+	return err
 }
 
 // verifiedWords are what is told of a deploy beside its state.
@@ -350,12 +341,15 @@ func (v *verifyPrinter) all(ns record.Namespace, result *verify.Result) error {
 		if result.Head != nil {
 			all.Head = result.Head.ID
 		}
-		return writeJSON(v.out, all)
+		return errors.Join(writeJSON(v.out, all), v.out.Flush())
 	}
 	for _, f := range result.Strays {
-		if _, err := fmt.Fprintf(v.a.stdout, "    %s\n", text.Printable(f.What)); err != nil {
+		if _, err := fmt.Fprintf(v.out, "    %s\n", text.Printable(f.What)); err != nil {
 			return err
 		}
+	}
+	if err := v.out.Flush(); err != nil {
+		return err
 	}
 	var counts []string
 	deploys := 0
