@@ -3,6 +3,8 @@ module refship
 go 1.26.0
 
 require (
+	// secrets in a deploy, decrypted on its nodes only: the format and tools that people have
+	filippo.io/age v1.3.2
 	// the command line: commands, flags and help from one grammar, so that they cannot contradict each other
 	github.com/alecthomas/kong v1.17.0
 	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
@@ -63,6 +65,8 @@ require (
 
 require (
 	dario.cat/mergo v1.0.0 // indirect
+	filippo.io/edwards25519 v1.2.0 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/ProtonMail/go-crypto v1.1.6 // indirect
 	github.com/anmitsu/go-shlex v0.0.0-20200514113438-38f4b401e2be // indirect

@@ -48,14 +48,14 @@ func TestALockThatIsPutLate(t *testing.T) {
 				}
 				return txn.send()
 			})
-			if err := use(f, f.newStoreFor(2*time.Second)); err != nil {
+			if err := use(f, f.newStoreFor(briefly)); err != nil {
 				t.Fatal(err)
 			}
 			late.ctx = t.Context()
 			if resp, err := late.send(); err != nil || !resp.Succeeded || f.dump()[own+"lock"] == "" {
 				t.Fatalf("the late one put nothing: %v, %v", resp, err)
 			}
-			lock, err := f.lock(f.store, 20*time.Second)
+			lock, err := f.lock(f.store, 5*time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -51,7 +51,7 @@ func (x *session) etcd(key *keys.Key, c command.Command) int {
 	})
 	stream, finish := x.duplex()
 	err = x.s.cfg.Gates.Serve(ctx, stream, gate.Visitor{
-		Namespace: e.namespace, Key: gossh.FingerprintSHA256(x.pub),
+		Namespace: e.namespace, Node: e.node, Key: gossh.FingerprintSHA256(x.pub),
 	})
 	hasLeft := x.ctx.Err() != nil && x.s.killing.Err() == nil
 	end(nil)
@@ -72,6 +72,7 @@ type entry struct {
 	command   command.Command
 	dir       string
 	namespace string
+	node      string      // "": it may only read
 	seen      []fileState // of the files that decide
 	at        time.Time   // when they were read
 }
@@ -86,6 +87,9 @@ func (x *session) findEntry(key *keys.Key, c command.Command) (*entry, error) {
 	e.seen = e.states()
 	place, err := hooks.FindPlace(c.Repository, e.dir, c.Target)
 	e.namespace = string(place.Target.Namespace)
+	if key.May(keys.Node, c.Repository) {
+		e.node = key.Name
+	}
 	return e, err
 }
 
@@ -115,6 +119,8 @@ func (e *entry) watch(ctx context.Context) error {
 		case now.namespace != e.namespace:
 			return fault.New(fault.Refused, fmt.Sprintf("%s deploys to %s now, and no more to %s", e.command.Repository,
 				now.namespace, e.namespace), "read its chain anew")
+		case now.node != e.node:
+			return fault.New(fault.Refused, "the rules of this key were changed", "try again")
 		}
 		e.seen, e.at = now.seen, now.at
 	}

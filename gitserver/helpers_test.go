@@ -20,6 +20,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/etcd/gate"
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
@@ -126,7 +127,7 @@ func startGrace(t testing.TB, grace time.Duration, change ...func(*Server)) *env
 	e.addr = listener.Addr().String()
 	e.srv, err = New(Config{
 		Listener: listener, HostKeys: []ssh.Signer{e.hostKey}, Keys: e.keys, Repos: e.repos, Hooks: hookServer, Log: log,
-		Remedy: fixture.Advice,
+		Gates: gate.NewServer(store.Remote()), Remedy: fixture.Advice,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,14 @@ import (
 	"refship/deploy/text"
 )
 
-// Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy; Admin contains everything.
+// Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy. Node contains Read, and no
+// other contains Node, but Admin, which contains everything.
 type Action string
 
-// The actions, each containing the ones before it.
+// The actions.
 const (
 	Read   Action = "read"
+	Node   Action = "node" // put a node's own report into etcd
 	Push   Action = "push"
 	Deploy Action = "deploy"
 	Force  Action = "force"
@@ -22,15 +24,26 @@ const (
 )
 
 // Actions are all of them, in that order.
-func Actions() []Action { return []Action{Read, Push, Deploy, Force, Admin} }
+func Actions() []Action { return []Action{Read, Node, Push, Deploy, Force, Admin} }
+
+// contains says whether who may do a may do b.
+func (a Action) contains(b Action) bool {
+	switch {
+	case a == b || a == Admin:
+		return true
+	case a == Node || b == Node:
+		return b == Read
+	}
+	return a.rank() >= b.rank()
+}
 
 // anyRepository stands for every repository in a rule.
 const anyRepository = "*"
 
-const rulesRemedy = "rules are read:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
+const rulesRemedy = "rules are read:REPO, node:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
 	"separated by commas: deploy:web,read:*"
 
-// rank orders the actions by what they contain; 0 is no action.
+// rank orders the actions; 0 is no action.
 func (a Action) rank() int { return slices.Index(Actions(), a) + 1 }
 
 // Rule allows Action on Repository ("*": any; "" for Admin).
@@ -58,7 +71,7 @@ func (r Rule) allows(action Action, repository string) bool {
 	if repository == "" || r.Repository != anyRepository && r.Repository != repository {
 		return false
 	}
-	return r.Action.rank() >= action.rank()
+	return r.Action.contains(action)
 }
 
 // ParseRules parses a list such as "deploy:web,read:*": at least one rule, separated by commas, no spaces. Its errors

@@ -78,6 +78,13 @@ func TestContainment(t *testing.T) {
 			}
 		}
 	}
+	node := &Key{Rules: []Rule{{Node, "web"}}}
+	if !node.May(Node, "web") || !node.May(Read, "web") || node.May(Push, "web") || node.May(Node, "other") {
+		t.Error("node contains read, and nothing else")
+	}
+	if (&Key{Rules: []Rule{{Force, "web"}}}).May(Node, "web") || !(&Key{Rules: []Rule{{Action: Admin}}}).May(Node, "web") {
+		t.Error("only admin contains node")
+	}
 	every := &Key{Rules: []Rule{{Force, "*"}}}
 	if !every.May(Force, "any/thing") || every.May(Admin, "any/thing") || every.May(Admin, "") || every.May(Read, "") {
 		t.Error("force:* is force on every repository, and nothing else")
@@ -90,7 +97,7 @@ func TestContainment(t *testing.T) {
 
 func anyRule() *rapid.Generator[Rule] {
 	return rapid.Custom(func(t *rapid.T) Rule {
-		action := rapid.SampledFrom([]Action{Read, Push, Deploy, Force, Admin}).Draw(t, "action")
+		action := rapid.SampledFrom(Actions()).Draw(t, "action")
 		if action == Admin {
 			return Rule{Action: Admin}
 		}
@@ -128,7 +135,7 @@ func TestMoreRulesNeverTakeAway(t *testing.T) {
 
 func FuzzParseRules(f *testing.F) {
 	for _, seed := range []string{"", "admin", "deploy:web,read:*", "push:a/b", "read:", ",", "force:x.git",
-		"read:\x00"} {
+		"read:\x00", "node:*"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, list string) {

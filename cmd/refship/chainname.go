@@ -129,6 +129,9 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 		return err
 	case len(listed) > 0:
 		remedy = "there are: " + chainNames(listed)
+		if near := text.Nearest(name, append(repositoryNames(listed), allChains(listed)...)); near != "" {
+			remedy = "did you mean " + near + "? " + remedy
+		}
 	case len(f.Endpoints) > 0:
 		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" + text.Quote(name)
 	default:
@@ -141,14 +144,22 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 }
 
 // chainNames are the chains of repositories, as they are named on the command line.
-func chainNames(listed []*repos.Repository) string {
-	var names []string
+func chainNames(listed []*repos.Repository) string { return text.FirstFew(allChains(listed)) }
+
+func repositoryNames(listed []*repos.Repository) (names []string) {
+	for _, repo := range listed {
+		names = append(names, repo.Name)
+	}
+	return names
+}
+
+func allChains(listed []*repos.Repository) (names []string) {
 	for _, repo := range listed {
 		for _, t := range repo.Targets {
 			names = append(names, chainNameOf(repo, t))
 		}
 	}
-	return text.FirstFew(names)
+	return names
 }
 
 // chainNameOf is the chain of a target, as it is named on the command line.

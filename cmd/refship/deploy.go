@@ -96,6 +96,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer d.Close()
+	d.hint = c.roomHint(a, d.store, src)
 	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Object, permit.PusherFromEnv(a.getenv))
 	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
 	if c.Again != 0 {
@@ -109,7 +110,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Tell: tell, Progress: bar.update,
 	})
 	if err != nil || !c.JSON {
-		return err
+		return d.hint.explain(err)
 	}
 	return writeJSON(a.stdout, describeMade(made, job, src.target.Namespace))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type openDeployer struct {
 	*hooks.Engine
 	client *etcd.Client
 	store  *deploy.Store
+	hint   *roomHint // of an etcd without room; nil: as for other errors
 }
 
 // newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory, signingKey ""
@@ -43,9 +45,9 @@ func newDeployer(
 		_ = client.Close()
 		return nil, err
 	}
-	store := newStore(client, allowed, log)
-	return &openDeployer{client: client, store: store, Engine: hooks.NewEngine(hooks.Config{
-		Store: store, Remedy: remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
+	d := &openDeployer{client: client, store: newStore(client, allowed, log)}
+	d.Engine = hooks.NewEngine(hooks.Config{
+		Store: d.store, Remedy: d.remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
 		Redeploy: func(t target.Target, force bool) string {
 			if force {
 				return redeployCommand(gitDir, t) + " --force --reason TEXT"
@@ -53,7 +55,16 @@ func newDeployer(
 			return redeployCommand(gitDir, t)
 		},
 		Log: log,
-	})}, nil
+	})
+	return d, nil
+}
+
+// remedyOf words a remedy for who deploys.
+func (d *openDeployer) remedyOf(err error) string {
+	if d.hint == nil {
+		return remedyOf(err)
+	}
+	return cmp.Or(d.hint.remedyOf(err), remedyOf(err))
 }
 
 // newStore makes the store of a process that ends; allowed is nil if it is not known whose signatures count.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
@@ -81,21 +82,28 @@ func (c *diffCmd) diff(
 	ctx context.Context, a *app, chain *store.Chain, before, after *record.Deploy, out io.Writer,
 ) error {
 	counts, contents, table := map[string]int{}, &comparer{chain: chain, before: before, after: after}, &diffStat{}
-	err := chain.Diff(ctx, before, after, func(change store.Change) error {
-		status := change.Status()
-		counts[status]++
-		switch {
-		case c.JSON:
-			return writeJSON(out, newChangeJSON(status, change))
-		case c.Patch:
-			return contents.writePatch(ctx, out, change)
-		case c.Stat:
-			found, err := contents.compare(ctx, change)
+	walk := func(ctx context.Context, each func(store.Change) error) error {
+		return chain.Diff(ctx, before, after, func(change store.Change) error {
+			counts[change.Status()]++
+			return each(change)
+		})
+	}
+	var err error
+	switch {
+	case c.JSON:
+		err = walk(ctx, func(change store.Change) error {
+			return writeJSON(out, newChangeJSON(change.Status(), change))
+		})
+	case c.Patch:
+		err = contents.eachOfPatch(ctx, walk, out)
+	case c.Stat:
+		err = contents.each(ctx, walk, func(change store.Change, found lines) error {
 			table.add(change, found)
-			return err
-		}
-		return writeChange(out, status, change.Path)
-	})
+			return nil
+		})
+	default:
+		err = walk(ctx, func(change store.Change) error { return writeChange(out, change.Status(), change.Path) })
+	}
 	if err == nil {
 		err = table.write(out)
 	}
@@ -106,8 +114,9 @@ func (c *diffCmd) diff(
 		a.say("deploy %d holds %s, deploy %d %s", before.ID, pathWords(text.Printable(before.Record.Path)),
 			after.ID, pathWords(text.Printable(after.Record.Path)))
 	}
-	if n := len(contents.tooLarge); n > 0 {
-		a.say("over %s, and not compared by line: %s", text.Size(maxCompared), text.FirstFew(quoteAll(contents.tooLarge)))
+	if len(contents.tooLarge) > 0 { // a file that became a link is there twice
+		a.say("over %s, and not compared by line: %s", text.Size(maxCompared),
+			text.FirstFew(quoteAll(slices.Compact(contents.tooLarge))))
 	}
 	a.say("deploy %d, %s → deploy %d, %s: %s",
 		before.ID, before.ShortHash(), after.ID, after.ShortHash(), diffSummary(counts))

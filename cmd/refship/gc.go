@@ -14,8 +14,8 @@ import (
 	"refship/deploy/gc"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/install"
 	"refship/hooks/intent"
 	"refship/hooks/target"
 )
@@ -59,7 +59,7 @@ type gcCmd struct {
 	DryRun  bool   `short:"n" help:"Delete nothing. List what would go, deploy by deploy."`
 	Compact bool   `help:"Compact and defragment an etcd of your own, too, and disarm its alarm NOSPACE: all who use it notice that. The etcd of a refship server gets it anyway."`
 	JSON    bool   `help:"Print one JSON object for each chain: namespace, dry_run, kept, pinned, gone (a list of deploy, keys, bytes; deploy 0 is what refused and broken pushes left), keys, bytes."`
-	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or --namespace."`
+	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. Default: all of its chains, or all of --repo, or --namespace."`
 }
 
 func (*gcCmd) Help() string {
@@ -97,10 +97,13 @@ func (c *gcCmd) Run(ctx context.Context, a *app) error {
 	return newRoomMaker(a, s, c.Compact).around(ctx, collect)
 }
 
-// chains are the one that is named, or all of the data directory. settings are those of --repo.
+// chains are the one that is named, or all of --repo, or all of the data directory. settings are those of --repo.
 func (f *atFlags) chains(
 	ctx context.Context, a *app, chain string,
 ) (all []record.Namespace, settings target.Settings, err error) {
+	if chain == "" && f.Namespace == "" && f.Repo != "" && f.Target == "" {
+		return f.chainsOfRepo(ctx)
+	}
 	if chain != "" || f.Namespace != "" || f.Repo != "" || f.Target != "" {
 		at, settings, err := f.place(ctx, a, chain)
 		return []record.Namespace{at.Target.Namespace}, settings, err
@@ -109,14 +112,23 @@ func (f *atFlags) chains(
 	if err != nil {
 		return nil, settings, err
 	}
-	listed, err := dir.repos().List()
-	if err != nil {
-		return nil, settings, err
-	}
-	if all = target.Namespaces(repos.AllTargets(listed)); len(all) == 0 {
+	if all, err = dir.chains(); err == nil && len(all) == 0 {
 		err = usagef("no repository in %s deploys anything: give --namespace", dir.path)
 	}
 	return all, settings, err
+}
+
+// chainsOfRepo are those of all targets of --repo.
+func (f *atFlags) chainsOfRepo(ctx context.Context) (all []record.Namespace, settings target.Settings, err error) {
+	repo, err := install.Find(ctx, f.Repo)
+	if err != nil {
+		return nil, settings, err
+	}
+	config, err := target.Read(repo.GitDir)
+	if err == nil && len(config.Targets) == 0 {
+		err = errNoTarget
+	}
+	return target.Namespaces(config.Targets), config.Settings, err
 }
 
 // openStore opens the etcd that a place's chain is in; end closes it.
@@ -138,8 +150,10 @@ func (f *atFlags) openStore(
 
 // collect collects one chain.
 func (c *gcCmd) collect(ctx context.Context, a *app, s *deploy.Store, ns record.Namespace) error {
-	if err := c.checkUsed(ctx, a, s.Chain(ns)); err != nil {
-		return err
+	if c.Repo == "" { // else its config knows the chain
+		if err := c.checkUsed(ctx, a, s.Chain(ns)); err != nil {
+			return err
+		}
 	}
 	who, err := holderOf(a, "", "")
 	if err != nil {

@@ -223,7 +223,12 @@ func openHook(
 			return nil, errors.Join(err, client.Close())
 		}
 	}
-	return newDeployer(client, gitDir, key, allowed, log)
+	d, err := newDeployer(client, gitDir, key, allowed, log)
+	if err != nil {
+		return nil, err
+	}
+	d.hint = hookRoomHint(d.store, gitDir)
+	return d, nil
 }
 
 // gitVars are the variables that git sets for hooks.

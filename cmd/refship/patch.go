@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/rogpeppe/go-internal/diff"
+	"golang.org/x/sync/errgroup"
 
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -20,11 +22,65 @@ import (
 // times as much memory: some 250 MiB.
 const maxCompared = 2 << 20
 
-// comparer compares the contents of two deploys, a file at a time.
+// comparedAhead is how many files are read and compared before they are written.
+const comparedAhead = 16
+
+// comparer compares the contents of two deploys, some files at a time.
 type comparer struct {
 	chain         *store.Chain
 	before, after *record.Deploy
 	tooLarge      []string // paths of files that may be text and were not compared
+
+	byLine sync.Mutex // two files at a time would take twice the memory
+}
+
+// compared is a change whose contents are being compared.
+type compared struct {
+	store.Change
+	done  chan struct{} // closed when found or err is known
+	found lines
+	err   error
+}
+
+// each compares the contents of the changes that walk gives, and hands them to show in their order.
+func (c *comparer) each(
+	ctx context.Context, walk func(context.Context, func(store.Change) error) error, show func(store.Change, lines) error,
+) error {
+	group, ctx := errgroup.WithContext(ctx)
+	queue := make(chan *compared, comparedAhead)
+	group.Go(func() error {
+		defer close(queue)
+		return walk(ctx, func(change store.Change) error {
+			one := &compared{Change: change, done: make(chan struct{})}
+			select {
+			case queue <- one:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			group.Go(func() error { // its error is told in its turn
+				defer close(one.done)
+				one.found, one.err = c.compare(ctx, change)
+				return nil
+			})
+			return nil
+		})
+	})
+	group.Go(func() error {
+		for one := range queue {
+			<-one.done
+			if one.err != nil {
+				return one.err
+			}
+			if one.found.tooLarge {
+				c.tooLarge = append(c.tooLarge, one.Path)
+			}
+			if err := show(one.Change, one.found); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // lines is how the contents of a change differ.
@@ -32,6 +88,7 @@ type lines struct {
 	hunks          []byte // as git diff writes them; none if the contents are equal
 	added, deleted int    // lines
 	binary         bool   // they are not compared by line: one of them is no text, or too large
+	tooLarge       bool   // one of them is
 }
 
 // compare reads what a change is about.
@@ -41,10 +98,7 @@ func (c *comparer) compare(ctx context.Context, change store.Change) (lines, err
 		return lines{}, nil
 	}
 	if contentSize(before) > maxCompared || contentSize(after) > maxCompared {
-		if n := len(c.tooLarge); n == 0 || c.tooLarge[n-1] != change.Path { // a file that became a link comes twice
-			c.tooLarge = append(c.tooLarge, change.Path)
-		}
-		return lines{binary: true}, nil
+		return lines{binary: true, tooLarge: true}, nil
 	}
 	old, err := c.content(ctx, c.before, before)
 	if err != nil {
@@ -57,6 +111,8 @@ func (c *comparer) compare(ctx context.Context, change store.Change) (lines, err
 	if isBinary(old) || isBinary(new) {
 		return lines{binary: true}, nil
 	}
+	c.byLine.Lock()
+	defer c.byLine.Unlock()
 	return compareLines(old, new), nil
 }
 
@@ -109,19 +165,34 @@ func compareLines(old, new []byte) lines {
 	return found
 }
 
-// writePatch writes a change as git diff --full-index --no-renames does (git-diff(1), "Generating patch text with -p").
-func (c *comparer) writePatch(ctx context.Context, out io.Writer, change store.Change) error {
-	if change.Status() == "T" { // git deletes the one and creates the other
-		gone, made := store.Change{Path: change.Path, Old: change.Old}, store.Change{Path: change.Path, New: change.New}
-		if err := c.writePatch(ctx, out, gone); err != nil {
-			return err
-		}
-		return c.writePatch(ctx, out, made)
+// eachOfPatch is each with the changes of a patch.
+func (c *comparer) eachOfPatch(
+	ctx context.Context, walk func(context.Context, func(store.Change) error) error, out io.Writer,
+) error {
+	parts := func(ctx context.Context, each func(store.Change) error) error {
+		return walk(ctx, func(change store.Change) error {
+			for _, part := range ofPatch(change) {
+				if err := each(part); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
-	found, err := c.compare(ctx, change)
-	if err != nil {
-		return err
+	return c.each(ctx, parts, func(change store.Change, found lines) error { return writePatch(out, change, found) })
+}
+
+// ofPatch are the changes that git's patch has for one: it deletes a file that became a link, and creates the link.
+func ofPatch(change store.Change) []store.Change {
+	if change.Status() == "T" {
+		return []store.Change{{Path: change.Path, Old: change.Old}, {Path: change.Path, New: change.New}}
 	}
+	return []store.Change{change}
+}
+
+// writePatch writes a change of ofPatch as git diff --full-index --no-renames does (git-diff(1), "Generating patch text
+// with -p").
+func writePatch(out io.Writer, change store.Change, found lines) error {
 	var b bytes.Buffer
 	from, to := text.QuotePath("a/"+change.Path), text.QuotePath("b/"+change.Path)
 	fmt.Fprintf(&b, "diff --git %s %s\n", from, to)
@@ -138,10 +209,8 @@ func (c *comparer) writePatch(ctx context.Context, out io.Writer, change store.C
 	case len(found.hunks) > 0:
 		fmt.Fprintf(&b, "--- %s\n+++ %s\n", endName(from), endName(to))
 	}
-	if _, err := out.Write(b.Bytes()); err != nil {
-		return err
-	}
-	_, err = out.Write(found.hunks)
+	b.Write(found.hunks)
+	_, err := out.Write(b.Bytes())
 	return err
 }
 

@@ -189,6 +189,9 @@ func (f *atFlags) place(ctx context.Context, a *app, chain string) (at hooks.Pla
 	return cmp.Or(findPlace(listed, ns), only), settings, nil
 }
 
+// errNoTarget is for --repo where nothing says which chain.
+var errNoTarget = fault.New(fault.Usage, "the repository's git config has no target", "name the chain: --namespace NS")
+
 // placeOfRepo is the place that --repo and --target name.
 func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings target.Settings, err error) {
 	repo, err := install.Find(ctx, f.Repo)
@@ -201,7 +204,7 @@ func (f *atFlags) placeOfRepo(ctx context.Context) (at hooks.Place, settings tar
 	}
 	switch n := len(config.Targets); {
 	case n == 0:
-		return at, settings, fault.New(fault.Usage, "the repository's git config has no target", "name the chain: --namespace NS")
+		return at, settings, errNoTarget
 	case n > 1 && f.Target == "":
 		return at, settings, fault.New(fault.Usage, "--target is missing, and the repository's git config has several",
 			"its targets: "+target.Names(config.Targets))

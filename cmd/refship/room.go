@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
+	"refship/deploy/fault"
 	"refship/deploy/gc"
+	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
@@ -49,8 +54,11 @@ func (c *serveCmd) reclaim(ctx context.Context, s *openEtcd, dir dataDir, log *s
 const etcdctlRoom = "etcdctl compact REVISION (etcdctl endpoint status -w json tells it), etcdctl defrag --cluster, " +
 	"etcdctl alarm disarm"
 
-// gaugeTime bounds how long a refusal looks for what gc would free.
-const gaugeTime = 2 * time.Second
+// gaugeTime bounds how long a refusal looks for what gc would free; gaugeTicks is in how many parts it is counted.
+const (
+	gaugeTime  = 5 * time.Second
+	gaugeTicks = 25
+)
 
 // gaugeSlack is what etcd's database may grow by beyond what is put: it writes whole pages anew.
 const gaugeSlack = 8 << 20
@@ -66,20 +74,32 @@ var gauges = []struct {
 	{" --keep-last 1 --keep-within 0", 1, 0},
 }
 
-// roomRemedy is what to do about an etcd without room, for users of this server; about is that of etcd.ReasonQuota.
-func (s *server) roomRemedy(about []string) string {
+// roomHint words what to do about an etcd without room, for those who were refused.
+type roomHint struct {
+	store *deploy.Store
+	lead  string // says who makes room; the command comes next
+	more  string // what else helps
+	// chains gives those that gc is to collect, and its flags for that, these also with an error.
+	chains func(context.Context) (flags string, all []record.Namespace, err error)
+	one    sync.Mutex // held while it is looked for what gc would free
+}
+
+// remedyOf is the remedy for an error whose reason is etcd.ReasonQuota, "" for others.
+func (h *roomHint) remedyOf(err error) string {
+	reason, about := fault.ReasonOf(err)
+	if reason != etcd.ReasonQuota {
+		return ""
+	}
 	var missing int64
 	if len(about) > 0 {
 		missing, _ = strconv.ParseInt(about[0], 10, 64) // it is a number
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), gaugeTime)
-	defer cancel()
-	flags, frees, err := s.gauge(ctx, missing)
-	where, more := "", "restarts it with more room for its etcd, refship serve --etcd-quota "+s.flags.EtcdQuota.twice()
-	if s.etcd.embedded == nil {
-		where = " --compact with the server's --endpoints"
-		more = "raises etcd's --quota-backend-bytes, starts etcd again, and disarms its alarm, which it keeps: " +
-			"etcdctl alarm disarm"
+	ctx, end := whileGauging()
+	defer end()
+	where, chains, err := h.chains(ctx)
+	flags, frees := "", int64(0)
+	if err == nil {
+		flags, frees, err = h.gauge(ctx, chains, missing)
 	}
 	what := ", which frees about " + text.Size(frees)
 	switch {
@@ -88,29 +108,53 @@ func (s *server) roomRemedy(about []string) string {
 	case frees < missing: // what compacting frees is not known
 		what += ", too little unless old revisions of keys go with it"
 	}
-	return "the server's operator makes room, refship gc" + flags + where + what + "; or " + more + "; then push again"
+	return h.lead + "refship gc" + flags + where + what + "; or " + h.more
+}
+
+// whileGauging gives a context that ends after gaugeTime. A time in which the machine stood still counts as a tick.
+func whileGauging() (ctx context.Context, end func()) {
+	ctx, end = context.WithCancel(context.Background())
+	go func() {
+		defer end()
+		tick := time.NewTicker(gaugeTime / gaugeTicks)
+		defer tick.Stop()
+		for range gaugeTicks {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, end
+}
+
+// explain gives an error that is about room its remedy: the caller is about to close the store.
+func (h *roomHint) explain(err error) error {
+	if remedy := h.remedyOf(err); remedy != "" {
+		return &fault.Error{What: err.Error(), Remedy: remedy, Cause: err}
+	}
+	return err
 }
 
 // gauge looks how gc would free so many bytes with some to spare: with which flags, and how many. If no way frees so
 // many, it is the one that frees most.
-func (s *server) gauge(ctx context.Context, missing int64) (flags string, frees int64, err error) {
-	if !s.gauging.TryLock() {
+func (h *roomHint) gauge(
+	ctx context.Context, chains []record.Namespace, missing int64,
+) (flags string, frees int64, err error) {
+	if !h.one.TryLock() {
 		return "", 0, errors.New("another refusal is looking")
 	}
-	defer s.gauging.Unlock()
-	space, err := s.store.Space(ctx)
-	if err != nil {
-		return "", 0, err
-	}
-	listed, err := s.dir.repos().List()
+	defer h.one.Unlock()
+	space, err := h.store.Space(ctx)
 	if err != nil {
 		return "", 0, err
 	}
 	for _, way := range gauges {
 		some := max(0, space.Used-space.InUse)
-		for _, ns := range target.Namespaces(repos.AllTargets(listed)) {
+		for _, ns := range chains {
 			r, err := gc.Run(ctx, gc.Config{
-				Store: s.store, KeepLast: way.last, KeepWithin: way.within, DryRun: true,
+				Store: h.store, KeepLast: way.last, KeepWithin: way.within, DryRun: true,
 			}, ns)
 			if err != nil {
 				return "", 0, err
@@ -125,6 +169,83 @@ func (s *server) gauge(ctx context.Context, missing int64) (flags string, frees 
 		}
 	}
 	return flags, frees, nil
+}
+
+// raisedQuota is what else helps the operator of an etcd elsewhere.
+const raisedQuota = "raise etcd's --quota-backend-bytes, start etcd again, and disarm its alarm, which it keeps: " +
+	"etcdctl alarm disarm"
+
+// roomHint is for users of this server.
+func (s *server) roomHint() *roomHint {
+	where, more := "", "restarts it with more room for its etcd, refship serve --etcd-quota "+s.flags.EtcdQuota.twice()
+	if s.etcd.embedded == nil {
+		where = " --compact with the server's --endpoints"
+		more = "raises etcd's --quota-backend-bytes, starts etcd again, and disarms its alarm, which it keeps: " +
+			"etcdctl alarm disarm"
+	}
+	return &roomHint{
+		store: s.store, lead: "the server's operator makes room, ", more: more + "; then push again",
+		chains: func(context.Context) (string, []record.Namespace, error) {
+			all, err := s.dir.chains()
+			return where, all, err
+		},
+	}
+}
+
+// hookRoomHint is for users of a repository with installed hooks.
+func hookRoomHint(store *deploy.Store, gitDir string) *roomHint {
+	return &roomHint{
+		store: store, lead: "for the operator of this repository: make room, ", more: raisedQuota + "; then push again",
+		chains: func(context.Context) (string, []record.Namespace, error) {
+			targets, err := target.ReadTargets(gitDir)
+			return " --repo " + text.Quote(gitDir) + " --compact", target.Namespaces(targets), err
+		},
+	}
+}
+
+// roomHint is for users of this command.
+func (c *deployCmd) roomHint(a *app, store *deploy.Store, src *source) *roomHint {
+	h := &roomHint{store: store, lead: "make room, ", more: raisedQuota + "; then deploy again"}
+	one := []record.Namespace{src.target.Namespace}
+	named := " --namespace " + text.Quote(string(one[0]))
+	switch {
+	case len(c.Endpoints) > 0:
+		h.chains = func(context.Context) (string, []record.Namespace, error) {
+			return named + " --compact with the same --endpoints", one, nil
+		}
+	case len(src.settings.Endpoints) > 0:
+		h.chains = func(context.Context) (string, []record.Namespace, error) {
+			return " --repo " + text.Quote(src.gitDir) + " --target " + text.Quote(src.target.Name) + " --compact", one, nil
+		}
+	default: // that of the server on the data directory
+		h.more = "start the server again with more room for its etcd, refship serve --etcd-quota SIZE; then deploy again"
+		given := ""
+		if c.DataDir != "" {
+			given = " --data-dir " + text.Quote(c.DataDir)
+		}
+		h.chains = func(ctx context.Context) (string, []record.Namespace, error) {
+			dir, err := c.dir(a)
+			if err != nil {
+				return given, nil, err
+			}
+			all, err := dir.chains()
+			if err != nil || slices.Contains(all, one[0]) {
+				return given, all, err
+			}
+			state, err := store.Chain(one[0]).State(ctx)
+			if err == nil && state.Head == nil && len(all) > 0 { // gc does not know it
+				return given, all, nil
+			}
+			return named + given, one, err
+		}
+	}
+	return h
+}
+
+// chains are the namespaces of all targets of the data directory.
+func (d dataDir) chains() ([]record.Namespace, error) {
+	listed, err := d.repos().List()
+	return target.Namespaces(repos.AllTargets(listed)), err
 }
 
 // twice is twice the size, as --etcd-quota takes it.

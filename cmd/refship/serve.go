@@ -110,6 +110,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 			LeaseTTL: lockTTL, Log: log, Signers: dir.readSigners, EtcdDir: etcd.dir, Room: room, KeptFree: etcd.keptFree,
 		}),
 	}
+	s.hint = s.roomHint()
 	return s.run(ctx, hook)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +45,7 @@ type server struct {
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
-	gauging sync.Mutex          // what gc would free is being looked for
+	hint    *roomHint           // of an etcd without room
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -149,10 +149,7 @@ func (s *server) hostKeys(host string) (both []ssh.Signer, made func(), err erro
 
 // remedyOf words a remedy for users of this server.
 func (s *server) remedyOf(err error) string {
-	if reason, about := fault.ReasonOf(err); reason == etcd.ReasonQuota {
-		return s.roomRemedy(about)
-	}
-	return serverRemedyOf(err)
+	return cmp.Or(s.hint.remedyOf(err), serverRemedyOf(err))
 }
 
 // release gives the chain locks back. If etcd does not answer, they end with their lease.

@@ -26,11 +26,13 @@ import (
 // 5 s. Without an answer the connection counts as dead 3 s later.
 const (
 	defaultDialTimeout = 5 * time.Second
-	keepAliveTime      = 10 * time.Second
-	keepAliveTimeout   = 3 * time.Second
-	maxReconnectPause  = time.Second // gRPC's default is two minutes; downTime, which waits for a restart, is longer
-	clientTries        = 3           // of etcd's client itself: enough to log in again after a token has expired
-	clientPause        = 100 * time.Millisecond
+	// lastDialTime is for once more when time is up: a machine that stood still itself finds so before etcd could answer.
+	lastDialTime      = 2 * time.Second
+	keepAliveTime     = 10 * time.Second
+	keepAliveTimeout  = 3 * time.Second
+	maxReconnectPause = time.Second // gRPC's default is two minutes; downTime, which waits for a restart, is longer
+	clientTries       = 3           // of etcd's client itself: enough to log in again after a token has expired
+	clientPause       = 100 * time.Millisecond
 )
 
 // Client is etcd's own client.
@@ -47,7 +49,7 @@ type Config struct {
 	Log               *slog.Logger  // gets the client's own warnings at debug level
 }
 
-// Dial connects and waits for one answer, within DialTimeout. ctx bounds the dialling only. Errors name the endpoints
+// Dial connects and waits for one answer, for DialTimeout and little more. ctx bounds the dialling only. Errors name the endpoints
 // and are classified. A user without any permission can dial.
 //
 // Calls of the client fail at once if no endpoint can be reached; those of Bounded are tried again. Watches and lease
@@ -57,7 +59,29 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialCtx, done := context.WithTimeout(ctx, conf.DialTimeout)
+	client, err := dialWithin(ctx, conf, cfg.Log, conf.DialTimeout)
+	if errors.Is(err, errNoAnswer) {
+		client, err = dialWithin(ctx, conf, cfg.Log, min(conf.DialTimeout, lastDialTime))
+	}
+	switch {
+	case err == nil:
+		return client, nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case errors.Is(err, errNoAnswer):
+		err = fmt.Errorf("no answer within %s: %w", conf.DialTimeout, context.DeadlineExceeded)
+	}
+	return nil, fmt.Errorf("dial %s: %w", text.Endpoints(conf.Endpoints...), Classify(err))
+}
+
+// errNoAnswer is for an etcd that did not answer in time.
+var errNoAnswer = errors.New("no answer in time")
+
+// dialWithin dials once.
+func dialWithin(
+	ctx context.Context, conf clientv3.Config, log *slog.Logger, limit time.Duration,
+) (*Client, error) {
+	dialCtx, done := context.WithTimeout(ctx, limit)
 	defer done()
 	// The client lives as long as the context it is made with. It gets a context of its own, which dialCtx ends only
 	// until Dial returns.
@@ -65,7 +89,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	conf.Context, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(dialCtx, cancel)
 
-	client, err := connect(conf, cfg.Log)
+	client, err := connect(conf, log)
 	if err == nil {
 		err = probe(dialCtx, client)
 		if !stop() && err == nil {
@@ -77,17 +101,15 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		_ = client.Close()
 	}
 	stop()
-	switch {
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case dialCtx.Err() != nil:
-		err = fmt.Errorf("no answer within %s: %w", conf.DialTimeout, dialCtx.Err())
-	case errors.Is(Classify(err), ErrUnreachable):
+	if dialCtx.Err() != nil {
+		return nil, errNoAnswer
+	}
+	if errors.Is(Classify(err), ErrUnreachable) {
 		if refusal := tlsRefusal(dialCtx, conf); refusal != nil {
 			err = refusal
 		}
 	}
-	return nil, fmt.Errorf("dial %s: %w", text.Endpoints(conf.Endpoints...), Classify(err))
+	return nil, err
 }
 
 // connect makes the client. A user logs in over a connection of its own: every call of the client carries the token,

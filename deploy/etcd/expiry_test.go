@@ -51,7 +51,7 @@ func TestExpiredToken(t *testing.T) {
 	enableAuth(t, root)
 	client := dial(t, etcd.Config{Endpoints: []string{p.URL()}, User: "ship", Password: "pass:word"})
 	kv := etcd.Bounded(client)
-	session, err := concurrency.NewSession(client, concurrency.WithTTL(3))
+	session, err := concurrency.NewSession(client, concurrency.WithTTL(12)) // a machine may stand still for some of them
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,17 @@ func TestExpiredToken(t *testing.T) {
 		awaitExpiry(t, p.Client)
 		watch("/ours/watched")
 	}
-	// The lease was granted longer ago than it lives.
+	// It is renewed while token after token expires: at once, and then every third of the time that it has.
+	renewals, err := client.KeepAlive(t.Context(), session.Lease())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // then the lease was granted longer ago than it lives
+		awaitExpiry(t, p.Client)
+		if <-renewals == nil {
+			t.Fatal("the lease is no longer renewed")
+		}
+	}
 	select {
 	case <-session.Done():
 		t.Error("the lease has run out")
@@ -138,12 +148,8 @@ func TestForgottenToken(t *testing.T) {
 	put := func() {
 		t.Helper()
 		w := etcd.NewWriter(t.Context(), kv)
-		began := time.Now()
-		if err := errors.Join(w.Put("/ours/key", nil), w.Barrier()); err != nil {
+		if err := errors.Join(w.Put("/ours/key", nil), w.Barrier()); err != nil { // one that hangs ends with an error
 			t.Error(err)
-		}
-		if took := time.Since(began); took > 25*time.Second {
-			t.Errorf("took %s", took)
 		}
 	}
 	put()

@@ -43,6 +43,7 @@ func CountTries(ctx context.Context, tries *int) context.Context {
 // try calls send until it succeeds, fails for good, or time is up. It sends again what may have been applied, too.
 func (p patience) try(ctx context.Context, send func(context.Context) error) error {
 	start, limit, pause := time.Now(), firstTries, firstPause
+	waited := time.Duration(0) // for an etcd that comes back; a machine may have stood still itself, which is no waiting
 	tries, ok := ctx.Value(triesKey{}).(*int)
 	if !ok {
 		tries = new(int)
@@ -61,7 +62,8 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		sent := time.Now()
 		one, cancelOne := context.WithTimeout(clientv3.WithRequireLeader(all), limit)
 		err := send(one)
-		late := one.Err() != nil || isLate(err) && time.Since(sent) > limit-limit/10
+		took := time.Since(sent)
+		late := one.Err() != nil || isLate(err) && took > limit-limit/10
 		cancelOne()
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -70,6 +72,7 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 			if all.Err() != nil || time.Since(start) >= firstTries && !p.answers(all) {
 				return noAnswer(time.Since(start), all.Err() != nil)
 			}
+			waited += min(took, limit)
 			limit *= 2
 			continue
 		case !isTransient(err):
@@ -79,7 +82,7 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		if isDown(err) {
 			wait = downTime
 		}
-		if time.Since(start)+pause > wait || !sleep(all, pause) {
+		if waited += min(took, maxPause) + pause; waited > wait || !sleep(all, pause) {
 			return err
 		}
 		pause = min(2*pause, maxPause)

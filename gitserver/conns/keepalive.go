@@ -9,7 +9,10 @@ import (
 // a push. But one that is gone without a word must not stay for ever. So a client that was silent for a while is
 // asked whether it is there, and whatever it sends is an answer, even a refusal. TCP's own keepalives, which Go
 // switches on, find only hosts that are gone: for a client that is stopped its kernel answers.
-// goneAfter is how many times Limits.AskAfter a client is silent before it counts as gone.
+//
+// Looks are counted, not only time: a server that stood still itself (a virtual machine that was moved) hears what its
+// clients have sent meanwhile only after it has looked.
+// goneAfter is how many times Limits.AskAfter a client is silent, and was found so, before it counts as gone.
 const goneAfter = 3
 
 // keeper asks one client. It has a goroutine only while a question is open.
@@ -20,6 +23,8 @@ type keeper struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer
+	heard   int64 // Conn.heard at the last look
+	silent  int   // how many times it was found silent since it was heard
 	asking  bool
 	stopped bool
 }
@@ -47,17 +52,23 @@ func (k *keeper) checkSilence() {
 	defer k.mu.Unlock()
 	every := k.t.cfg.AskAfter
 	silent := k.c.silent()
+	if heard := k.c.heard.Load(); heard != k.heard {
+		k.heard, k.silent = heard, 0
+	}
+	if silent >= every {
+		k.silent++
+	}
 	switch {
 	case k.stopped:
 		return
-	case silent >= goneAfter*every:
+	case k.silent >= goneAfter:
 		k.t.cfg.Log.Warn("client does not answer",
 			"address", k.c.RemoteAddr().String(), "silent", silent.Round(time.Millisecond))
 		_ = k.c.Close() // a push whose input is complete goes on
 		return
 	case silent >= every:
 		k.ask()
-		k.timer.Reset(min(every, goneAfter*every-silent))
+		k.timer.Reset(every)
 	default:
 		k.timer.Reset(every - silent)
 	}

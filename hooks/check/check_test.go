@@ -140,7 +140,8 @@ func TestEndsWithAllItStarted(t *testing.T) {
 		r.ended()
 	})
 	t.Run("limit", func(t *testing.T) {
-		r := newRunner(t, short, func(cfg *check.Config) { cfg.Limit = 8 * time.Second })
+		t.Parallel() // it waits
+		r := newRunner(t, short, func(cfg *check.Config) { cfg.Limit = 20 * time.Second })
 		err := r.run(t.Context(), r.spreading()+"wait")
 		fixture.WantReason(t, fault.Refused, err, "check-too-slow")
 		r.ended()

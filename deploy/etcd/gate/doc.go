@@ -1,16 +1,24 @@
 // Package gate lets a client speak etcd's own API through a stream, such as a channel of SSH, as far as a rule allows.
 //
-// [Serve] is the server's side. It answers gRPC on the stream, looks at each request, and forwards it over the server's
+// [Server] is the server's side. It answers gRPC on the stream, looks at each request, and forwards it over the server's
 // own client, with that one's token. The client's side is etcd.DialStream. So whatever reads a chain from an etcd reads
 // it through a gate, with the same code.
 //
 // # What passes
 //
-// A gate is for one namespace NS. Its client may read:
+// A gate is for one namespace NS, which the header refship-namespace of each answer names. Its client may read:
 //
 //	KV.Range     a key, or a range of keys
-//	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no put, no delete
+//	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no delete
 //	Watch.Watch  keys and ranges of keys; at most 64 watches a gate
+//
+// A node, which is a client with a name, may also write. By KV.Put and in txns it puts
+//
+//	NS/refship/node/NAME    its report, at most 16 KiB
+//	NS/refship/alive/NAME   that it lives, on a lease that was granted through this gate
+//
+// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a gate,
+// of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
 //
 // All else of etcd's services is refused, and all other services. So are fields that this program does not know.
 //
@@ -42,7 +50,8 @@
 // # Bounds
 //
 //	request               256 KiB
-//	answer                64 MiB
+//	answer                64 MiB, 16 MiB of at most 4 values, 1 MiB of counts
+//	answers in memory     128 MiB of all gates of a key, 256 MiB in all; further requests wait
 //	requests at a time    4, further ones wait
 //	requests a second     500, after the first 1,000 further ones wait; so do messages of watches
 //	calls at a time       32, watches among them
@@ -51,8 +60,8 @@
 //	silence               90 s: a client that answers no ping is gone
 //	first words           30 s
 //
-// An answer that a slow client has not read yet stays in memory, and counts among the 4. A watch that a slow client
-// does not read is not read from etcd either.
+// An answer counts with the most that it may have from when etcd is asked, and with what it has until the client has read
+// it. A watch that a slow client does not read is not read from etcd either.
 //
 // # The end
 //
@@ -62,5 +71,5 @@
 //
 // # Concurrency
 //
-// Serve may be called for many streams with one client. Nothing outlives it.
+// Serve may be called for many streams of one Server. Nothing outlives it.
 package gate

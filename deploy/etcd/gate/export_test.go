@@ -8,7 +8,9 @@ import (
 )
 
 // Check tells whether a request passes the gate of a namespace.
-func Check(namespace string, request proto.Message) error { return newRules(namespace).check(request) }
+func Check(namespace string, request proto.Message) error {
+	return newRules(namespace).check(request, new(session).checkPut)
+}
 
 // RequireLeader gives the context that a call is forwarded with.
 func RequireLeader(ctx context.Context) context.Context { return requireLeader(ctx) }
@@ -28,4 +30,14 @@ const (
 	MaxWatches = maxWatches
 	MaxAnswer  = maxAnswer
 	MaxRequest = maxRequest
+	MaxOfOne   = maxHeldByOne
 )
+
+// HoldsAtMost tells whether answers hold at most so many bytes of a server's memory.
+func (g *Server) HoldsAtMost(n int64) bool {
+	ok := g.memory.all.TryAcquire(maxHeld - n)
+	if ok {
+		g.memory.all.Release(maxHeld - n)
+	}
+	return ok
+}

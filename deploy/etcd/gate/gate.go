@@ -51,6 +51,7 @@ func NewServer(client *etcd.Client) *Server { return &Server{client: client, mem
 type Visitor struct {
 	Namespace string // what may be read, such as "/refship/config"
 	Key       string // the fingerprint of the user's key: what all its gates may hold in memory is bounded
+	Node      string // the name of a node that may put its own report; "": nothing is written
 }
 
 // Serve answers on a stream until the client closes it, or ctx ends. It closes the stream, whose Close must make its
@@ -60,7 +61,7 @@ func (g *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, who Visit
 	defer conn.Close()
 	s := &session{
 		ctx: ctx, client: g.client, conn: g.client.ActiveConnection(), rules: newRules(who.Namespace),
-		namespace: who.Namespace, codec: newCodec(), slots: make(chan struct{}, maxAtATime),
+		namespace: who.Namespace, node: who.Node, codec: newCodec(), slots: make(chan struct{}, maxAtATime),
 	}
 	if s.conn == nil {
 		return errors.New("open a gate: the etcd client has no connection")
@@ -98,7 +99,9 @@ type session struct {
 	slots  chan struct{} // has one for each request at a time
 
 	namespace string
+	node      string // "": only reads
 	account   *account
+	leases    leases
 
 	mu      sync.Mutex
 	watches int // of all streams, with those that etcd is asked for
@@ -133,7 +136,13 @@ var methods = map[string]method{
 	pb.KV_Txn_FullMethodName: func(s *session, ctx context.Context, stream grpc.ServerStream) error {
 		return s.forward(ctx, stream, pb.KV_Txn_FullMethodName, new(pb.TxnRequest))
 	},
-	pb.Watch_Watch_FullMethodName: (*session).watch,
+	pb.KV_Put_FullMethodName: func(s *session, ctx context.Context, stream grpc.ServerStream) error {
+		return s.forward(ctx, stream, pb.KV_Put_FullMethodName, new(pb.PutRequest))
+	},
+	pb.Watch_Watch_FullMethodName:          (*session).watch,
+	pb.Lease_LeaseGrant_FullMethodName:     (*session).grant,
+	pb.Lease_LeaseRevoke_FullMethodName:    (*session).revoke,
+	pb.Lease_LeaseKeepAlive_FullMethodName: (*session).keepAlive,
 }
 
 // handle answers a call, or refuses it.
@@ -207,7 +216,7 @@ func (s *session) forward(ctx context.Context, stream grpc.ServerStream, name st
 	if err := stream.RecvMsg(request); err != nil {
 		return err
 	}
-	if err := s.rules.check(request); err != nil {
+	if err := s.rules.check(request, s.checkPut); err != nil {
 		return err
 	}
 	if err := s.pace.wait(ctx); err != nil {

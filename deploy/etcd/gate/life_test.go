@@ -124,6 +124,71 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// What a client has asked for and does not read is bounded, over all gates of its key. Another key has its own share, and
+// nothing is held when the gates have ended.
+func TestUnreadAnswers(t *testing.T) {
+	e := fixture.NewEtcd(t)
+	key := ns + "/storage/{sha256}0"
+	put(t, e, strings.Repeat("x", 1<<20), key)
+	server := gate.NewServer(e.Remote())
+	open := func(key string) (slow *stalled, served chan error, client *etcd.Client) {
+		near, far := pair(t)
+		served = make(chan error, 1)
+		go func() { served <- server.Serve(t.Context(), far, gate.Visitor{Namespace: ns, Key: key}) }()
+		slow = &stalled{Conn: near}
+		return slow, served, dial(t, slow)
+	}
+	asked := make(chan error)
+	ask := func(client *etcd.Client) {
+		var gets []clientv3.Op
+		for range 20 {
+			gets = append(gets, clientv3.OpGet(key))
+		}
+		_, err := client.Txn(t.Context()).Then(gets...).Commit()
+		asked <- err
+	}
+	var slow [2]*stalled
+	var served [2]chan error
+	var clients [2]*etcd.Client
+	for i := range slow {
+		slow[i], served[i], clients[i] = open("slow")
+		slow[i].mu.Lock()
+	}
+	const calls = 16 // of each: 640 MiB in all
+	for i := range 2 * calls {
+		go ask(clients[i%2])
+	}
+	fixture.Eventually(t, func() bool { return !server.HoldsAtMost(40 << 20) }) // what no window lets go
+	_, others, other := open("other")
+	for range 20 {
+		if _, err := etcd.Bounded(other).Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if !server.HoldsAtMost(gate.MaxOfOne) {
+			t.Error("more is held than the share of one key")
+		}
+	}
+	for i := range slow {
+		slow[i].Conn.Close()
+		slow[i].mu.Unlock()
+		if err := <-served[i]; err != nil {
+			t.Error(err)
+		}
+	}
+	for range 2 * calls {
+		if err := <-asked; err == nil {
+			t.Error("an answer has come")
+		}
+	}
+	other.Close()
+	if err := <-others; err != nil {
+		t.Error(err)
+	}
+	if !server.HoldsAtMost(0) {
+		t.Error("something is held")
+	}
+}
+
 // A client that has gone ends its gate, with all that it had under way.
 func TestClientGoes(t *testing.T) {
 	e := fixture.NewEtcd(t)

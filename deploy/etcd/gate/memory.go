@@ -114,7 +114,9 @@ func answerSize(request proto.Message) int64 {
 		ranges = []*pb.RangeRequest{q}
 	case *pb.TxnRequest:
 		for _, op := range append(q.Success[:len(q.Success):len(q.Success)], q.Failure...) {
-			ranges = append(ranges, op.GetRequestRange())
+			if q := op.GetRequestRange(); q != nil {
+				ranges = append(ranges, q)
+			}
 		}
 	}
 	values, isOpen := int64(0), false

@@ -78,6 +78,8 @@ func TestMethods(t *testing.T) {
 
 	answered, seen := map[string]bool{
 		pb.KV_Range_FullMethodName: true, pb.KV_Txn_FullMethodName: true, pb.Watch_Watch_FullMethodName: true,
+		pb.KV_Put_FullMethodName: true, pb.Lease_LeaseGrant_FullMethodName: true,
+		pb.Lease_LeaseRevoke_FullMethodName: true, pb.Lease_LeaseKeepAlive_FullMethodName: true,
 	}, 0
 	services := pb.File_rpc_proto.Services()
 	for i := range services.Len() {
@@ -162,9 +164,11 @@ func TestRefused(t *testing.T) {
 			seen := <-client.Watch(ctx, "/refship/site/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 			return seen.Err()
 		},
-		"a plain put": func() error { _, err := kv.Put(ctx, mine, "8"); return err },
-		"a lease":     func() error { _, err := etcd.Grant(ctx, client, 60); return err },
-		"the status":  func() error { _, err := etcd.ReadSpace(ctx, client); return err },
+		"a plain put":       func() error { _, err := kv.Put(ctx, mine, "8"); return err },
+		"a lease":           func() error { _, err := etcd.Grant(ctx, client, 60); return err },
+		"to revoke a lease": func() error { _, err := client.Revoke(ctx, 7); return err },
+		"to renew a lease":  func() error { _, err := client.KeepAliveOnce(ctx, 7); return err },
+		"the status":        func() error { _, err := etcd.ReadSpace(ctx, client); return err },
 	} {
 		err := etcd.Classify(try())
 		fixture.WantError(t, err, etcd.ErrDenied, "refused by the server's gate", "")

@@ -47,8 +47,8 @@ func refuse(format string, args ...any) error {
 	return status.Error(codes.PermissionDenied, "refused by the server's gate: "+fmt.Sprintf(format, args...))
 }
 
-// check refuses a request that asks for what may not be read, or for too much at once.
-func (r rules) check(request proto.Message) error {
+// check refuses a request that asks for what may not be read, or for too much at once. mayPut refuses a put.
+func (r rules) check(request proto.Message, mayPut func(*pb.PutRequest) error) error {
 	if hasUnknown(request.ProtoReflect()) {
 		return refuse("the request has a field that the server does not know")
 	}
@@ -57,7 +57,9 @@ func (r rules) check(request proto.Message) error {
 		var asked amount
 		return r.checkRange(q, &asked)
 	case *pb.TxnRequest:
-		return r.checkTxn(q)
+		return r.checkTxn(q, mayPut)
+	case *pb.PutRequest:
+		return mayPut(q)
 	case *pb.WatchRequest:
 		return r.checkWatch(q)
 	}
@@ -163,7 +165,7 @@ func (r rules) checkRange(q *pb.RangeRequest, asked *amount) error {
 	return asked.add(isContent, q.Limit)
 }
 
-func (r rules) checkTxn(q *pb.TxnRequest) error {
+func (r rules) checkTxn(q *pb.TxnRequest, mayPut func(*pb.PutRequest) error) error {
 	if max(len(q.Compare), len(q.Success), len(q.Failure)) > maxOps {
 		return refuse("a txn has at most %d operations", maxOps)
 	}
@@ -186,11 +188,16 @@ func (r rules) checkTxn(q *pb.TxnRequest) error {
 	for _, branch := range [][]*pb.RequestOp{q.Success, q.Failure} {
 		asked := amount{ranges: compared.ranges}
 		for _, op := range branch {
-			one, ok := op.Request.(*pb.RequestOp_RequestRange)
-			if !ok {
-				return refuse("a txn has ranges only")
+			var err error
+			switch one := op.Request.(type) {
+			case *pb.RequestOp_RequestRange:
+				err = r.checkRange(one.RequestRange, &asked)
+			case *pb.RequestOp_RequestPut:
+				err = mayPut(one.RequestPut)
+			default:
+				err = refuse("a txn has ranges and puts only")
 			}
-			if err := r.checkRange(one.RequestRange, &asked); err != nil {
+			if err != nil {
 				return err
 			}
 		}

@@ -61,7 +61,7 @@ func (w *watches) requests(ctx context.Context, down grpc.ServerStream, up grpc.
 			}
 			return err
 		}
-		err := w.session.rules.check(request)
+		err := w.session.rules.check(request, w.session.checkPut)
 		if err == nil && request.GetCreateRequest() != nil {
 			err = w.take()
 		}
