@@ -14,8 +14,8 @@ import (
 	"refship/deploy/store"
 )
 
-// Whatever the history, the commit of each deploy is found to lead back to the one before; and no commit on the way can be
-// taken away unseen.
+// Whatever the history, the commit of each deploy is found to lead back to the one before; and no commit on the way can
+// be taken away unseen.
 func TestAncestryOfRandomHistories(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

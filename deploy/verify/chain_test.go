@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -64,9 +63,7 @@ func tenDeploys(t testing.TB) *setup {
 	f.deploy(f.commit("tenth", all, line[2]))
 	d, err := f.chain().Get(f.Context(), 1)
 	if err == nil {
-		_, err = f.chain().Pin(f.Context(), d, &record.Pin{User: "ops"}, func() (*deploy.Lock, error) {
-			return f.chain().Lock(f.Context(), record.Holder{User: "ops"}, time.Minute, func(record.Holder, time.Duration) {})
-		})
+		_, err = f.chain().Pin(f.Context(), d, &record.Pin{User: "ops"}, f.lock)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +142,7 @@ func TestChainOfTen(t *testing.T) {
 		t.Errorf("%d orphans, deploys %v", v.Orphans, v.Deploys)
 	}
 	for id, want := range map[record.ID]map[verify.Check]verify.Answer{
-		1:  {verify.Signature: verify.Holds, verify.Commit: verify.Holds, verify.Ancestry: verify.None, verify.Tag: verify.None},
+		1:  {verify.Signature: verify.Holds, verify.Commit: verify.Holds, verify.Ancestry: verify.None},
 		2:  {verify.Signature: verify.None, verify.Ancestry: verify.Holds, verify.Tree: verify.Expired},
 		3:  {verify.Ancestry: verify.Holds},
 		4:  {verify.Commit: verify.Holds, verify.Ancestry: verify.Holds},

@@ -2,10 +2,10 @@
 //
 // # Words
 //
-// A [Check] is one thing that can be proved of a deploy, and an [Answer] says whether it holds. A [Finding] is what does
-// not hold, with the key that it is about. A thing is a directory's node or a content. An orphan is a content, a node, a
-// git object or a superblock that no deploy names: a push that died has left it, and gc takes it. A stray key is one that
-// belongs to nothing.
+// A [Check] is one thing that can be proved of a deploy, and an [Answer] says whether it holds. A [Finding] is what
+// does not hold, with the key that it is about. A thing is a directory's node or a content. An orphan is a content, a
+// node, a git object or a superblock that no deploy names: a push that died has left it, and gc takes it. A stray key
+// is one that belongs to nothing.
 //
 //	result, err := verify.Run(ctx, verify.Config{Chain: chain, Allowed: signers, Deploy: tell})
 //

@@ -51,8 +51,8 @@ func TestForgedByAStranger(t *testing.T) {
 	}
 }
 
-// A chain that was forged with the key itself holds: only what was seen of the true one shows it. So it is with an older
-// backup.
+// A chain that was forged with the key itself holds: only what was seen of the true one shows it. So it is with an
+// older backup.
 func TestForgedWithTheKey(t *testing.T) {
 	t.Parallel()
 	f := threeDeploys(t, "one")
@@ -115,7 +115,8 @@ func TestRecordsThatLie(t *testing.T) {
 		check verify.Check
 		words string
 	}{
-		"previous hash": {func(r *record.Record, _ held) { r.PreviousHash = first.Hash }, verify.Chain, "its previous hash is"},
+		"previous hash": {func(r *record.Record, _ held) { r.PreviousHash = first.Hash }, verify.Chain,
+			"its previous hash is"},
 		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Chain,
 			"before that of deploy 2"},
 		"tree": {func(r *record.Record, _ held) {
@@ -241,7 +242,8 @@ func TestStockSSHKeygenAgrees(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, text := range []string{h[f.chain().DeployKey(2, record.KeyRecord)], h[f.chain().DeployKey(1, record.KeyRecord)]} {
+	for _, id := range []record.ID{2, 1} {
+		text := h[f.chain().DeployKey(id, record.KeyRecord)]
 		cmd := exec.CommandContext(t.Context(), "ssh-keygen", "-Y", "verify", "-f", "signers", "-I", "server", "-n",
 			keys.Namespace, "-s", "signature")
 		cmd.Dir, cmd.Stdin = dir, strings.NewReader(text)

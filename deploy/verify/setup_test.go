@@ -117,7 +117,7 @@ func (f *setup) deploy(commit tree.OID, change ...func(*deploy.Job)) {
 
 func (f *setup) publish(job *deploy.Job) {
 	f.Helper()
-	lock, err := f.chain().Lock(f.Context(), record.Holder{User: "ada"}, time.Minute, func(record.Holder, time.Duration) {})
+	lock, err := f.lock()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -141,6 +141,10 @@ func (f *setup) publish(job *deploy.Job) {
 	if _, err := p.Publish(f.Context()); err != nil {
 		f.Fatal(err)
 	}
+}
+
+func (f *setup) lock() (*deploy.Lock, error) {
+	return f.chain().Lock(f.Context(), record.Holder{User: "ada"}, time.Minute, func(record.Holder, time.Duration) {})
 }
 
 func (f *setup) rollback(id record.ID) {

@@ -37,8 +37,8 @@ type keyNames struct {
 	later map[record.ID]string // a key of each id above the head
 }
 
-// strays looks for keys that belong to nothing. etcd counts keys much faster than it lists them: where there are as many
-// as were verified, these are all.
+// strays looks for keys that belong to nothing. etcd counts keys much faster than it lists them: where there are as
+// many as were verified, these are all.
 func (k *keyNames) strays(ctx context.Context) error {
 	places := []string{deploysAt, blocksAt, objectsAt, treesAt, contentsAt}
 	counts, err := k.chain.Counts(ctx, places)

@@ -104,8 +104,7 @@ func names(f verify.Finding, key string) bool {
 }
 
 // saysTheSame tells of values that are not covered byte by byte whether they say the same: mgmt's are gob, in which
-// names of types mean nothing; a signature's lines may break anywhere. Of what a foreign deploy has, nobody knows what it
-// was.
+// names of types mean nothing; a signature's lines may break anywhere.
 func saysTheSame(before, after held, key string) bool {
 	a, b := []byte(before[key]), []byte(after[key])
 	if _, ok := after[key]; !ok {
