@@ -33,6 +33,12 @@ func (r *run) judge(of *record.Deploy) *Deploy {
 	}
 	r.isMgmt = r.isMgmt || of.Record.Frontend.IsMgmt()
 	d.Answers[Record], d.Answers[Chain] = Holds, Holds
+	if of.Record.Tag.OID != "" {
+		d.Answers[Tag] = NotChecked
+	}
+	if of.Record.PushCertificate != "" {
+		d.Answers[Certificate] = NotChecked
+	}
 	r.judgeSignature(d)
 	if !of.Record.Frontend.IsMgmt() && of.Revisions[record.KeyPayload] != 0 {
 		_ = r.fail(d, Record, record.Corrupt(r.chain.DeployKey(of.ID, record.KeyPayload),

@@ -65,6 +65,7 @@ func (r *run) commit(ctx context.Context, d *Deploy) error {
 	}
 	c, err := r.commits.Commit(d.Hash.OID())
 	if err != nil {
+		d.Answers[Ancestry] = NotChecked
 		return r.fail(d, Commit, err)
 	}
 	d.Answers[Commit] = Holds

@@ -164,19 +164,33 @@ type dir struct {
 	entry  tree.Entry
 }
 
-// nodesTogether is how many nodes are read together, and in memory for each of the reads that are under way.
-const nodesTogether = 32
+const (
+	// nodesTogether is how many nodes are read together, and in memory for each of the reads that are under way.
+	nodesTogether = 32
+	// nodeBytes is how many bytes of text they have together, unless one has more.
+	nodeBytes = 8 << 20
+	// readsAtOnce is how many reads are under way.
+	readsAtOnce = 4
+)
 
-// readsAtOnce is how many reads are under way.
-const readsAtOnce = 4
+// together tells how many of the first directories are read together.
+func together(level []dir) int {
+	n, bytes := 0, int64(0)
+	for n < len(level) && n < nodesTogether && (n == 0 || bytes+level[n].entry.Size <= nodeBytes) {
+		bytes += level[n].entry.Size
+		n++
+	}
+	return n
+}
 
 // level reads directories' nodes, and gives the directories that they name and that are new.
 func (r *run) level(ctx context.Context, level []dir, w *contentReader) (next []dir, err error) {
 	var adding sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
-	for start := 0; start < len(level); start += nodesTogether {
-		some := level[start:min(start+nodesTogether, len(level))]
+	for len(level) > 0 {
+		some := level[:together(level)]
+		level = level[len(some):]
 		read := func() error {
 			nodes := r.nodes
 			if nodes == nil {

@@ -22,7 +22,7 @@ type Config struct {
 	Allowed  *keys.AllowedSigners // whose signatures count; nil: that is not known, and none is judged
 	IDs      []record.ID          // of the deploys to verify; none: all, and what else is in the namespace
 	Since    time.Time            // without IDs: leave out those before; zero: none
-	Deploy   func(*Deploy) error  // is told of each deploy, newest first; its error ends Run
+	Deploy   func(*Deploy) error  // is told of each deploy, newest first; its error ends Run; may be nil
 	Progress func(text.Progress)  // may be nil
 }
 
@@ -281,6 +281,9 @@ func (r *run) block(ctx context.Context, block []*Deploy) error {
 		r.result.Deploys[d.State()]++
 		if r.result.Newest == nil && d.Record != nil {
 			r.result.Newest = d.Deploy
+		}
+		if r.cfg.Deploy == nil {
+			continue
 		}
 		if err := r.cfg.Deploy(d); err != nil {
 			return err
