@@ -51,6 +51,43 @@ func TestForgedByAStranger(t *testing.T) {
 	}
 }
 
+// An unsigned head is not trusted; a record above it that is trusted vouches for its bytes, and for no others.
+func TestUnsignedHead(t *testing.T) {
+	t.Parallel()
+	f := threeDeploys(t, "one")
+	head, err := f.chain().Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fourth := f.commit("fourth", files{"a": "four"}, head.Hash.OID())
+	f.deploy(fourth, unsigned)
+	v := f.held().verify(t, f.ns)
+	if v.all[4].State() != verify.NotTrusted || v.Findings != 1 || !strings.Contains(v.First.What, "is not signed") {
+		t.Errorf("%v, found %v", v.states(), v.findings())
+	}
+	f.deploy(f.commit("fifth", files{"a": "five"}, fourth))
+	wantStates(t, f.held().verify(t, f.ns), verify.Sound, verify.Sound, verify.Sound, verify.Unsigned, verify.Sound)
+	h := f.held()
+	key := f.chain().DeployKey(4, record.KeyRecord)
+	h[key] = strings.Replace(h[key], `"ada"`, `"eve"`, 1)
+	if v := h.verify(t, f.ns); v.all[5].State() != verify.Damaged || v.all[4].State() != verify.NotTrusted {
+		t.Errorf("%v, found %v", v.states(), v.findings())
+	}
+}
+
+// A record that a newer refship has written cannot be proved here, and what to do is said.
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	f := threeDeploys(t, "one")
+	h := f.held()
+	key := f.chain().DeployKey(3, record.KeyRecord)
+	h[key] = strings.Replace(h[key], `"format":1`, `"format":2`, 1)
+	v := h.verify(t, f.ns)
+	if v.First == nil || v.First.Key != key || !strings.Contains(fault.RemedyOf(v.First.Cause), "use that") {
+		t.Errorf("found %v", v.findings())
+	}
+}
+
 // A chain that was forged with the key itself holds: only what was seen of the true one shows it. So it is with an
 // older backup.
 func TestForgedWithTheKey(t *testing.T) {

@@ -56,11 +56,11 @@ func (r *run) damaged(d *Deploy) {
 	for _, check := range Checks() {
 		d.Answers[check] = NotChecked
 	}
-	err := d.Damage
-	if !fault.Is(err, fault.Corrupt) { // a later format
-		err = record.Corrupt(r.chain.DeployKey(d.ID, record.KeyRecord), err.Error())
+	f := newFinding(d.Damage)
+	if record.IsNewer(d.Damage) { // it is no damage, and cannot be proved here
+		f.Key = r.chain.DeployKey(d.ID, record.KeyRecord)
 	}
-	_ = r.fail(d, Record, err)
+	r.add(d, Record, f)
 }
 
 // judgeSignature says whose signature a record has: that it covers the record, and is by the key that this names, is
