@@ -66,8 +66,8 @@ func (x *Collection) held() clientv3.Cmp {
 const superblocks = "/fs/"
 
 // Delete deletes keys, MaxDeletions at most, which hold so many bytes of values, in one txn. Each must have the mod
-// revision that comes with it; those that have another, or are gone (revision 0), are given as changed, and then nothing
-// was deleted. Nor was it with ErrLockLost, or with ErrOtherWriter.
+// revision that comes with it; those that have another, or are gone (revision 0), are given as changed, and then
+// nothing was deleted. Nor was it with ErrLockLost, or with ErrOtherWriter.
 func (x *Collection) Delete(
 	ctx context.Context, keys []store.KeyValue, bytes int64,
 ) (changed map[string]int64, err error) {

@@ -334,7 +334,8 @@ func TestDeployOfAPathStoresTheTreesAbove(t *testing.T) {
 		raw := keys[own+"object/"+oid.String()]
 		_, body, _ := strings.Cut(raw, "\x00")
 		kind, _, _ := strings.Cut(raw, " ")
-		if got := strings.TrimSpace(string(f.repo.run([]byte(body), "hash-object", "-t", kind, "--stdin"))); got != oid.String() {
+		got := strings.TrimSpace(string(f.repo.run([]byte(body), "hash-object", "-t", kind, "--stdin")))
+		if got != oid.String() {
 			t.Errorf("object %s hashes to %s", oid, got)
 		}
 	}

@@ -154,7 +154,8 @@ func change(rt *rapid.T, all files) {
 			all[at] = file{"100755", f.content}
 		}
 	case 5:
-		put(path("link"), file{"120000", rapid.SampledFrom([]string{"x", "../a", "/etc/passwd", "content\n"}).Draw(rt, "target")})
+		to := rapid.SampledFrom([]string{"x", "../a", "/etc/passwd", "content\n"}).Draw(rt, "target")
+		put(path("link"), file{"120000", to})
 	case 6:
 		put(path("submodule"), file{"160000", oid160})
 	case 7:

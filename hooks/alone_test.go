@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Work that must run alone, because etcd will not answer for a while, waits for pushes; and a push that comes then waits
-// for it.
+// Work that must run alone, because etcd will not answer for a while, waits for pushes; and a push that comes then
+// waits for it.
 func TestAloneIsBesideNoPush(t *testing.T) {
 	s := newSite(t, defaultTarget)
 	laptop := s.user("laptop")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"refship/deploy/text"
 	"refship/hooks/check"
+	"refship/hooks/report"
 )
 
 // leftError ends what the client does not wait for any more: nothing is wrong with the server, etcd or the repository.
@@ -42,13 +44,7 @@ func (r *run) withClient(ctx context.Context) (context.Context, func()) {
 
 // unchecked are the deliveries whose check did not pass yet.
 func (r *run) unchecked() []*delivery {
-	var all []*delivery
-	for _, d := range r.open() {
-		if !d.checked {
-			all = append(all, d)
-		}
-	}
-	return all
+	return slices.DeleteFunc(r.open(), func(d *delivery) bool { return d.checked })
 }
 
 // check runs the targets' own checks, one after the other, so that all that is wrong is told. What could not be
@@ -87,11 +83,11 @@ func (r *run) readUnchecked(ctx context.Context) error {
 func (r *run) runCheck(ctx context.Context, d *delivery) error {
 	start := time.Now()
 	err := r.engine.checks.Run(ctx, &check.Check{
-		Target: d.target.Name, Command: d.target.Check, Env: d.checkEnv(),
+		Target: d.target.Name, Command: d.target.Check, About: d.aboutCheck(),
 		WriteTree: func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error {
 			return d.verdict.WriteTree(ctx, d.job.Source(), dir, limit, progress)
 		},
-		Tell: func(line string) { r.out.Line("%s%s", d.label, line) },
+		Tell: func(line string) { r.tell(d, line) },
 		During: func(step string, fn func(func(text.Progress)) error) error {
 			return r.out.During(d.label, step, fn)
 		},
@@ -103,22 +99,21 @@ func (r *run) runCheck(ctx context.Context, d *delivery) error {
 		slog.Int64("ms", time.Since(start).Milliseconds()),
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", text.Shorten(err.Error(), maxLoggedError)))
+		attrs = append(attrs, report.Error(err))
 	}
 	r.engine.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 	d.checked = err == nil
 	return err
 }
 
-// checkEnv says to a check what it checks.
-func (d *delivery) checkEnv() []string {
-	previous := ""
+// aboutCheck says to a check what it checks.
+func (d *delivery) aboutCheck() check.About {
+	about := check.About{
+		Repository: d.job.Repository, Ref: d.target.Ref, Commit: d.job.Commit.String(),
+		Pusher: d.job.Pusher.Name, Frontend: string(d.frontend),
+	}
 	if head := d.verdict.Head; head != nil {
-		previous = string(head.Hash)
+		about.Previous = string(head.Hash)
 	}
-	return []string{
-		"REFSHIP_REPOSITORY=" + d.job.Repository, "REFSHIP_TARGET=" + d.target.Name, "REFSHIP_REF=" + d.target.Ref,
-		"REFSHIP_COMMIT=" + d.job.Commit.String(), "REFSHIP_PREVIOUS=" + previous,
-		"REFSHIP_PUSHER=" + d.job.Pusher.Name, "REFSHIP_FRONTEND=" + string(d.frontend),
-	}
+	return about
 }

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/text"
 	"refship/hooks/target"
 )
 
@@ -19,8 +17,9 @@ import (
 type delivery struct {
 	target target.Target // its check is run; without a name only the namespace counts
 	chain  *deploy.Chain
-	job    *deploy.Job // a run opens its Repo
-	label  string      // starts each line about it
+	job    *deploy.Job   // a run opens its Repo
+	update git.RefUpdate // of a push; else zero
+	label  string        // starts each line about it
 
 	checked    bool      // its check has passed, or it has none
 	judged     bool      // the verdict was told; before that, forcedHead says nothing
@@ -103,83 +102,4 @@ func isRefusal(err error) bool {
 func concernsAll(err error) bool {
 	var left *leftError
 	return !isRefusal(err) && !errors.As(err, &left) && !errors.Is(err, deploy.ErrLockLost)
-}
-
-// greeting says who deploys what: "config main 1a2b3c4 → 5d6e7f8, 3 commits, by laptop".
-func (d *delivery) greeting() string {
-	v, job := d.verdict, d.job
-	to, start := job.Hash().Short(), d.label+job.Repository+" "+git.ShortRef(job.Ref)
-	if v.Head == nil {
-		return fmt.Sprintf("%s → %s, the first deploy, by %s", start, to, job.Pusher.Name)
-	}
-	commits := record.CountCommits(v.Counted())
-	from := v.Head.Hash.Short()
-	if from == "" {
-		from = "unknown"
-	}
-	return fmt.Sprintf("%s %s → %s, %s, by %s", start, from, to, commits, job.Pusher.Name)
-}
-
-// warnings say what is unusual about the verdict; a dry run does not do it.
-func (d *delivery) warnings(dryRun bool) []string {
-	brings, forced := "brings", "forced"
-	if dryRun {
-		brings, forced = "would bring", "would be forced"
-	}
-	v := d.verdict
-	var lines []string
-	for _, u := range v.Back {
-		lines = append(lines, fmt.Sprintf("warning: this %s %s back %s of deploy %d, which was undone", d.job.Kind, brings,
-			u.Hash.Short(), u.ID))
-	}
-	switch {
-	case v.Held == nil:
-	case d.job.To != nil:
-		lines = append(lines, fmt.Sprintf("warning: %s stays on hold%s", d.target.Namespace, v.Held))
-	default: // a dry run
-		lines = append(lines, fmt.Sprintf("warning: %s is on hold%s, and takes no deploy", d.target.Namespace, v.Held))
-	}
-	if c := v.Forced; c != nil {
-		// such as: forced over deploy 8, 9c8b7a6 "hotfix", by ops, 12 minutes ago (your 77aa001 does not contain it)
-		head := strings.TrimPrefix(c.At(), string(c.Namespace)+" is at ")
-		lines = append(lines, fmt.Sprintf("warning: %s over %s (%s), reason: %s", forced, head, c.Why, d.job.Reason))
-	}
-	if v.Restarts() {
-		lines = append(lines, "warning: no sound record is left: the chain restarts with this deploy")
-	}
-	for _, odd := range v.Odd {
-		lines = append(lines, "warning: "+odd)
-	}
-	return lines
-}
-
-// amounts say what a deploy changes and how much there is to store.
-func (d *delivery) amounts() []string {
-	p := d.prepared
-	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", changed(p), text.Count(p.NewContents, "content"),
-		text.Size(p.NewBytes))}
-	lines = append(lines, d.picked()...)
-	if n := len(p.Submodules); n > 0 {
-		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s",
-			text.Plural(n, "submodule is", "submodules are"), text.FirstFew(p.Submodules)))
-	}
-	return lines
-}
-
-// picked says what the frontend auto has picked; of another frontend there is nothing to say.
-func (d *delivery) picked() []string {
-	if d.job.Frontend != record.Auto {
-		return nil
-	}
-	return []string{fmt.Sprintf("frontend auto: %s, it starts with %s", d.prepared.Frontend, d.prepared.Entry)}
-}
-
-// changed counts what a deploy changes: "4 of 812 files", "0 of 812 files and 1 submodule". A submodule's commit is
-// in the tree that is recorded: another one makes another deploy.
-func changed(p *deploy.Prepared) string {
-	words := fmt.Sprintf("%d of %s", p.Changed, text.Count(p.Files+p.Deleted, "file"))
-	if n := len(p.Submodules); n > 0 {
-		words += " and " + text.Count(n, "submodule")
-	}
-	return words
 }

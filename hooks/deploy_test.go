@@ -91,30 +91,25 @@ func TestWhatWasRolledBackStaysUndone(t *testing.T) {
 			laptop.push("main").published(t, 1)
 			s.commit("a.txt", "two\n")
 			laptop.push("main").published(t, 2)
-			const undid = "which ops undid with deploy 3, just now: cache broke login"
 			switch way {
 			case "push":
 				s.rollback()
 				s.commit("a.txt", "three\n")
-				r := laptop.push("main")
-				r.conflicts(t, "/refship/config 3")
-				r.says(t, undid)
-				r = laptop.with("deploy.dry-run", "deploy.again=3").push("main")
-				r.ended(t, false, "dry-run")
-				r.says(t, "would bring back")
-				r = laptop.with("deploy.again=3").push("main")
-				r.published(t, 4)
-				r.says(t, "of deploy 2, which was undone")
+				laptop.push("main").refused(t, fault.Conflict, "head-undone push 3")
+				laptop.with("deploy.dry-run", "deploy.again=3").push("main").ended(t, false, "dry-run")
+				laptop.with("deploy.again=3").push("main").published(t, 4)
+				if record := s.record("/refship/config"); record.Again != 3 {
+					t.Errorf("record is %+v", record)
+				}
 			case "force":
 				s.commit("a.txt", "three\n")
 				s.journal.When("checked", func() { s.rollback() })
 				r := laptop.may("force:*").with("deploy.force", "deploy.reason=why").push("main")
-				r.conflicts(t, "/refship/config 3")
-				r.says(t, "head-since 3")
+				r.refused(t, fault.Conflict, "head-since 3")
 			case "deploy":
 				s.rollback()
 				_, err := s.ask("")
-				fixture.WantFault(t, fault.Conflict, err, undid, "head-undone deploy 3")
+				fixture.WantReason(t, fault.Conflict, err, "head-undone deploy 3")
 			case "reconcile":
 				s.leaveBehind(laptop, "three\n")
 				s.rollback()
@@ -128,9 +123,7 @@ func TestWhatWasRolledBackStaysUndone(t *testing.T) {
 					s.del("/refship/config/refship/lock")
 					s.rollback()
 				})
-				r := laptop.push("main")
-				r.ended(t, true, "not deployed")
-				r.says(t, undid)
+				laptop.push("main").undeployed(t, fault.Conflict, "head-undone push 3")
 				s.reconcile(true) // the intent is out of date
 			}
 			s.settled()

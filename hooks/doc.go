@@ -3,8 +3,8 @@
 // # Words
 //
 // A delivery is one target's commit, or a plain directory, on its way into one chain. An intent is the promise, on
-// disk in the repository, to publish what pre-receive accepted (package intent). A verdict is the result of comparing
-// a delivery with its chain's head (package deploy).
+// disk, to publish what pre-receive accepted (package intent). A verdict compares a delivery with its chain's head
+// (package deploy).
 //
 // # The engine
 //
@@ -17,12 +17,12 @@
 //	          room           what etcd has no room for is refused
 //	          upload         contents and nodes, which no reader sees yet
 //	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
-//	          tell           "deploy 7 published …" (outcome)
+//	          tell           "deploy 7 published …" (words.Published)
 //
 // A refusal in prepare refuses all deliveries of the run. A delivery with nothing to do is told at once, "… is
-// already deployed as 7 of …" (nothingToDo), and left out. At most 8 deliveries are read and uploaded at a time, all
-// runs together, and 4 of one key (hooks/turns; inTurn in memory.go bounds what git takes for it, too). A run waits for
-// no lock while it has its turn, so no run waits in a circle.
+// already deployed as 7 of …" (words.NothingToDo), and left out. At most 8 deliveries are read and uploaded at a
+// time, all runs together, and 4 of one key, with a share of git's memory (package turns; inTurn in memory.go). A run
+// waits for no lock while it has its turn, so no run waits in a circle.
 //
 // The callers are thin:
 //
@@ -31,6 +31,10 @@
 //	requested   requested.go   ssh HOST deploy: [Engine.Deploy]
 //	manual      manual.go      a commit or directory that the command line names: [Engine.DeployManually]
 //	reconcile   reconcile.go, leftover.go   what broken-off pushes left: [Engine.Reconcile]
+//	rollback    rollback.go    an earlier deploy again: [Engine.Rollback]; with [Engine.Hold] and [Engine.Resume]
+//
+// What they say is worded in package words, what the log keeps of each is a line of package report, and package status
+// compares refs with chains.
 //
 // # A push through a server
 //
@@ -77,9 +81,7 @@
 // and manual deploys. It does not run for what an intent promises, which has passed it. If the deploy was made by
 // another before the check began, nothing is left to check, and this run does not make it again: nothing unchecked is
 // deployed. The checks of one push run one after the other, so that all that is wrong is told. They end with the
-// client; once they have passed, the delivery goes on without it. Beside what every check has (package check), the
-// environment holds REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's
-// deploy hash, or empty), REFSHIP_PUSHER and REFSHIP_FRONTEND.
+// client; once they have passed, the delivery goes on without it. Package check runs them.
 //
 // # Force
 //

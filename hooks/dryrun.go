@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"time"
-
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/text"
+	"refship/hooks/report"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
-
-// maxChanges is how many changed files a dry run names for each target.
-const maxChanges = 50
 
 // errDryRun ends a dry run that found nothing wrong.
 var errDryRun = errors.New("dry run: nothing was pushed or deployed")
@@ -35,9 +29,7 @@ func (r *run) rehearse(ctx context.Context) error {
 		r.out.Line("dry run: nothing would be deployed")
 	}
 	for _, d := range r.open() {
-		for _, line := range d.wouldDo() {
-			r.out.Line("%s%s", d.label, line)
-		}
+		r.tell(d, words.Rehearsal(d.job, d.prepared)...)
 	}
 	return errDryRun
 }
@@ -48,24 +40,17 @@ func (r *run) rehearse(ctx context.Context) error {
 func (e *Engine) DryRun(ctx, client context.Context, name, gitDir, only, commit string, who record.Pusher,
 	tell func(string)) error {
 	q := e.newRequested(client, name, gitDir, who, tell)
-	start := time.Now()
 	err := q.dryRun(ctx, only, commit)
 	for _, d := range q.deliveries {
 		if err == nil && d.verdict != nil && d.verdict.Held != nil {
 			err = deploy.HeldError(d.target.Namespace, d.verdict.Held)
 		}
 	}
-	result := ResultDryRun
+	result := report.DryRun
 	if err != nil {
-		result = ResultRefused
+		result = report.Refused
 	}
-	e.report(ctx, &ending{
-		Report: Report{Kind: record.KindDeploy, Repository: name, Result: result, Took: time.Since(start)},
-		who:    who, err: err, about: []slog.Attr{
-			slog.String("target", text.Shorten(only, maxLoggedValue)),
-			slog.String("commit", text.Shorten(commit, maxLoggedValue)),
-		},
-	}, *q.cost)
+	q.report(ctx, result, new(results), err, report.Value("target", only), report.Value("commit", commit))
 	return err
 }
 
@@ -117,38 +102,4 @@ func (p *push) honestDryRun() string {
 	}
 	return fmt.Sprintf("hint: git push ends with 1 for this, too; for an exit status of its own push the commit to "+
 		"another ref, then: %s check %s %s", p.engine.SSH(), chain, first.job.Hash())
-}
-
-// wouldDo tells what a prepared delivery would do.
-func (d *delivery) wouldDo() []string {
-	p, previous := d.prepared, "none"
-	if head := d.verdict.Head; head != nil {
-		previous = "unknown"
-		if head.Hash != "" {
-			previous = string(head.Hash)
-		}
-	}
-	recorded := ""
-	if n := len(p.Submodules); n > 0 {
-		recorded = ", " + text.Count(n, "submodule") + " recorded"
-	}
-	lines := []string{
-		fmt.Sprintf("dry run: previous hash %s, new hash %s", previous, d.job.Hash()),
-		fmt.Sprintf("dry run: %s added, %d modified, %d deleted%s", text.Count(p.Added, "file"), p.Modified,
-			p.Deleted, recorded),
-	}
-	files := 0
-	for _, c := range p.Listed[:min(len(p.Listed), maxChanges)] {
-		what := ""
-		if c.Old != nil && c.Old.Mode == filemode.Submodule || c.New != nil && c.New.Mode == filemode.Submodule {
-			what = " (submodule)"
-		} else {
-			files++
-		}
-		lines = append(lines, fmt.Sprintf("%s %s%s", c.Status(), c.Path, what))
-	}
-	if more := p.Changed - files; more > 0 {
-		lines = append(lines, text.More(more))
-	}
-	return lines
 }

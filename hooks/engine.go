@@ -2,15 +2,11 @@ package hooks
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -23,25 +19,26 @@ import (
 	"refship/hooks/check"
 	"refship/hooks/intent"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
+	"refship/hooks/words"
 )
 
 // Config is what an Engine needs, and a Server.
 type Config struct {
 	Store      *deploy.Store
-	Signer     ssh.Signer         // signs records; nil: they stay unsigned
-	Host       string             // host name, for records and locks
-	Dir        string             // where checks run; of a Server also for the socket and the hooks, made 0700
-	HookBinary string             // path of refship-hook; only a Server needs it
-	MaxFile    int64              // the largest file that is deployed, in bytes; 0: any
-	GitMemory  int64              // what git may take to read for all deploys together, in bytes; 0: any
-	CheckLimit time.Duration      // how long a target's check may take; 0: 5 minutes
-	Observe    func(Report)       // is told of each push and requested deploy at its end; may be nil
-	Remedy     func(error) string // words a remedy; nil: fault.RemedyOf
-	// Redeploy is the command that deploys a target's ref, with force over a head that the ref does not contain; nil:
-	// ssh HOST deploy, and no command forces.
+	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Host       string              // host name, for records and locks
+	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
+	HookBinary string              // path of refship-hook; only a Server needs it
+	MaxFile    int64               // the largest file that is deployed, in bytes; 0: any
+	GitMemory  int64               // what git may take to read for all deploys together, in bytes; 0: any
+	CheckLimit time.Duration       // how long a target's check may take; 0: 5 minutes
+	Observe    func(report.Report) // is told of each push and requested deploy at its end; may be nil
+	Remedy     func(error) string  // words a remedy; nil: fault.RemedyOf
+	// Redeploy is words.Commands.Own.
 	Redeploy func(t target.Target, force bool) string
 	Log      *slog.Logger
 }
@@ -58,7 +55,7 @@ type Engine struct {
 	checks   *check.Runner
 	alone    bool     // no other process takes pushes to the repositories
 	running  sync.Map // push ids → their repositories' directories
-	sshPort  atomic.Int32
+	commands words.Commands
 }
 
 // NewEngine makes an Engine for a process that shares its repositories with others. It asks etcd nothing yet.
@@ -70,9 +67,10 @@ func newEngine(cfg Config, alone bool) *Engine {
 		process:  intent.ThisProcess(),
 		every:    time.Second,
 		lockWait: 30 * time.Second,
-		loading:  turns.New(turnsWithin(cfg.GitMemory)),
+		loading:  turns.New(cfg.GitMemory),
 		alone:    alone,
 	}
+	e.commands.Own = cfg.Redeploy
 	if cfg.Remedy == nil {
 		e.cfg.Remedy = fault.RemedyOf
 	}
@@ -90,62 +88,27 @@ func newEngine(cfg Config, alone bool) *Engine {
 	return e
 }
 
-// ListensOn tells on which port the SSH server takes commands; hints name it, unless it is SSH's own.
-func (e *Engine) ListensOn(port int) { e.sshPort.Store(int32(port)) }
+// ListensOn tells on which port the SSH server takes commands, for hints.
+func (e *Engine) ListensOn(port int) { e.commands.ListensOn(port) }
 
 // SSH is how a user of the SSH server begins a command.
-func (e *Engine) SSH() string {
-	const ownPort = 22
-	if port := e.sshPort.Load(); port != 0 && port != ownPort {
-		return fmt.Sprintf("ssh -p %d git@HOST", port)
-	}
-	return "ssh HOST"
-}
+func (e *Engine) SSH() string { return e.commands.SSH() }
 
-// redeploy is the command that deploys what a target's ref has, for hints.
-func (e *Engine) redeploy(repository string, t target.Target) string {
-	if e.cfg.Redeploy != nil {
-		return e.cfg.Redeploy(t, false)
+func (e *Engine) statusReader() *status.Reader {
+	return &status.Reader{
+		Store: e.cfg.Store, Redeploy: e.commands.RedeployTarget, Override: e.commands.Override,
+		IsRunning: e.isRunning, Memory: e.loading.Memory(0),
 	}
-	return e.SSH() + " deploy " + repository
-}
-
-// redeployTarget is redeploy of this target alone.
-func (e *Engine) redeployTarget(repository string, t target.Target) string {
-	command := e.redeploy(repository, t)
-	if e.cfg.Redeploy == nil {
-		command += ":" + t.Name
-	}
-	return command
-}
-
-// override says how a target's ref replaces a head that it does not contain. An installed hook lets no push force.
-func (e *Engine) override(t target.Target) string {
-	if e.cfg.Redeploy != nil {
-		return "replace it: " + e.cfg.Redeploy(t, true)
-	}
-	return "push what shall replace it with: -o deploy.force -o deploy.reason='…'"
 }
 
 // Status compares every target's ref of a repository with its chain.
 func (e *Engine) Status(ctx context.Context, name, gitDir string) ([]status.Status, error) {
-	r := &status.Reader{
-		Store: e.cfg.Store, Redeploy: e.redeployTarget, Override: e.override, IsRunning: e.isRunning,
-		Memory: e.memoryOf(0),
-	}
-	return r.Read(ctx, name, gitDir)
+	return e.statusReader().Read(ctx, name, gitDir)
 }
 
 // WriteStatus prints a repository's status for people.
 func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir string) error {
-	all, err := e.Status(ctx, name, gitDir)
-	if err != nil {
-		return err
-	}
-	empty, err := status.EmptyRefs(gitDir, func(ref string) bool {
-		return slices.ContainsFunc(all, func(st status.Status) bool { return st.Target.Ref == ref })
-	})
-	return errors.Join(status.Write(w, name, all), errors.Join(empty...), err)
+	return e.statusReader().Write(ctx, w, name, gitDir)
 }
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
@@ -153,7 +116,8 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 
-// Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is called.
+// Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is
+// called.
 func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }
 
 // enter waits while work runs Alone, and tells the user so.

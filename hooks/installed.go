@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"refship/hooks/permit"
 	"refship/hooks/socket"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // ReasonNotPrepared: a ref has moved that no pre-receive of refship has prepared.
@@ -29,11 +29,10 @@ type HookCall struct {
 	GitDir  string // of the repository: what linked work trees have in common
 	Offline bool   // etcd is not asked: no target's ref is updated, and no intent is left
 
-	who     record.Pusher
-	vars    map[string]string // git's own: the quarantine, GIT_PUSH_*
-	input   []byte            // standard input
-	updates []git.RefUpdate
-	out     io.Writer // what the pusher reads
+	push  permit.Push       // without options, which may be wrong
+	vars  map[string]string // git's own: the quarantine, GIT_PUSH_*
+	input []byte            // standard input
+	out   io.Writer         // what the pusher reads
 }
 
 // ReadHookCall reads the repository's git config and git's ref updates. vars are the variables that git sets for hooks,
@@ -41,15 +40,18 @@ type HookCall struct {
 func ReadHookCall(
 	gitDir string, who record.Pusher, vars map[string]string, input []byte, out io.Writer,
 ) (*HookCall, error) {
-	c := &HookCall{GitDir: gitDir, who: who, vars: vars, input: input, out: out}
-	var err error
-	if c.Config, err = target.Read(gitDir); err != nil {
+	config, err := target.Read(gitDir)
+	if err != nil {
 		return nil, err
+	}
+	c := &HookCall{Config: config, GitDir: gitDir, vars: vars, input: input, out: out}
+	c.push = permit.Push{
+		Repository: config.Settings.Repository, GitDir: gitDir, Who: who, Targets: config.Targets,
 	}
 	if !c.Concerns() {
 		return c, nil
 	}
-	if c.updates, err = git.ParseUpdates(input); err != nil {
+	if c.push.Updates, err = git.ParseUpdates(input); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -62,7 +64,7 @@ func (c *HookCall) Concerns() bool { return len(c.Config.Targets) > 0 || !c.Conf
 // Targets are those whose ref is updated.
 func (c *HookCall) Targets() []target.Target {
 	return slices.DeleteFunc(slices.Clone(c.Config.Targets), func(t target.Target) bool {
-		return !slices.ContainsFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref })
+		return !slices.ContainsFunc(c.push.Updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref })
 	})
 }
 
@@ -89,8 +91,8 @@ func (e *Engine) PreReceive(ctx context.Context, c *HookCall) byte {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := c.output(e, func(error) { cancel(socket.ErrGone) })
-	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
-	p.Who, p.process, p.Updates, p.Targets = c.who, intent.ReceivePack(), c.updates, c.Config.Targets
+	p := e.newPush(c.push)
+	p.process = intent.ReceivePack()
 	e.begin(p.id, c.GitDir)
 	defer e.end(p.id)
 	defer p.abort(nil)
@@ -110,10 +112,10 @@ func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output.Output
 	if c.Offline {
 		return
 	}
-	r := e.reconciler(c.Config.Settings.Repository, c.GitDir, out)
+	r := e.reconciler(c.push.Repository, c.GitDir, out)
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.Lines(output.Explain(e.cfg.Remedy, "left as it is", r.err))
+		out.Lines(words.Explain(e.cfg.Remedy, "left as it is", r.err))
 	}
 }
 
@@ -122,23 +124,12 @@ func (e *Engine) settleLeft(ctx context.Context, c *HookCall, out *output.Output
 func (e *Engine) PostReceive(ctx context.Context, c *HookCall) byte {
 	out := c.output(e, nil)
 	e.step(ctx, "post-receive-start")
-	e.tellStored(c, out)
+	e.tellStored(ctx, &c.push, c.push.Updates, out)
 	if err := e.publishMoved(ctx, c, out); err != nil {
-		out.Lines(output.Explain(e.cfg.Remedy, "pushed, not deployed", err))
+		out.Lines(words.Explain(e.cfg.Remedy, words.Undeployed, err))
 		return 1
 	}
 	return 0
-}
-
-// tellStored names the refs that no target deploys.
-func (e *Engine) tellStored(c *HookCall, out *output.Output) {
-	p := e.newPush(c.Config.Settings.Repository, c.GitDir)
-	defer p.abort(nil)
-	defer p.cancel(nil)
-	p.Targets = c.Config.Targets
-	p.tellStored(slices.DeleteFunc(slices.Clone(c.updates), func(u git.RefUpdate) bool {
-		return len(p.TargetsOf(u.Ref)) > 0 // moved.publish tells of those
-	}), out)
 }
 
 // publishMoved publishes for each target whose ref has moved.
@@ -149,9 +140,9 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output.Outp
 	}
 	var all []*moved
 	for _, t := range c.Config.Targets {
-		i := slices.IndexFunc(c.updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
+		i := slices.IndexFunc(c.push.Updates, func(u git.RefUpdate) bool { return u.Ref == t.Ref && !u.Deletes() })
 		if i >= 0 {
-			all = append(all, &moved{engine: e, call: c, target: t, update: c.updates[i], out: out})
+			all = append(all, &moved{engine: e, call: c, target: t, update: c.push.Updates[i], out: out})
 		}
 	}
 	var failed error
@@ -177,21 +168,15 @@ type moved struct {
 	label  string // starts each line about it
 }
 
-// leftEntry is one entry of an intent that a push left.
-type leftEntry struct {
-	in    *intent.Intent
-	entry intent.Entry
-}
-
 // publish publishes the entry of the ref.
 func (m *moved) publish(ctx context.Context, skip bool) error {
 	t, u, e := m.target, m.update, m.engine
-	all, err := m.entries()
+	all, err := intent.Find(m.call.GitDir, t, u)
 	if err != nil {
 		return err
 	}
 	if skip {
-		m.out.Line("%s", skippedWords(u.Ref, m.redeploy()))
+		m.out.Line("%s", words.Skipped([]string{u.Ref}, m.redeploy()))
 		return m.drop(all)
 	}
 	if len(all) == 0 {
@@ -205,14 +190,14 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		m.out.Line("%s has moved on to %s since: %s is not deployed by itself", u.Ref, short(now), short(u.New))
 		return m.drop(all)
 	}
-	d := e.entryDelivery(m.call.Config.Settings.Repository, all[0].in, all[0].entry)
+	d := e.entryDelivery(m.call.push.Repository, all[0].Intent, all[0].Entry)
 	d.label = m.label
 	one := e.newRun(m.call.GitDir, m.out, d)
 	one.told = true
 	if err := one.deliver(ctx); err != nil {
 		head, problem := m.deployed(ctx)
 		if isRefusal(err) && problem == nil && head != nil { // another process has published it, and the chain went on
-			m.out.Line("%s", alreadyDeployed(record.CommitHash(all[0].entry.Deploys()), head, t.Namespace))
+			m.out.Line("%s", words.Already(t.Namespace, record.CommitHash(all[0].Entry.Deploys()), head))
 			return m.drop(all)
 		}
 		return m.explainFailed(d, err)
@@ -226,47 +211,15 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 }
 
 func (m *moved) redeploy() string {
-	return m.engine.redeploy(m.call.Config.Settings.Repository, m.target)
+	return m.engine.commands.Redeploy(m.call.push.Repository, m.target)
 }
 
 func short(oid git.OID) string { return record.CommitHash(oid).Short() }
 
-// entries finds those of the ref update, this push's first, then the newest: another hook may have refused the
-// same push before, or refuse it to another pusher right now.
-func (m *moved) entries() ([]leftEntry, error) {
-	var all []leftEntry
-	for in, err := range intent.All(m.call.GitDir) {
-		var bad *intent.Bad
-		switch {
-		case errors.As(err, &bad): // settleLeft tells it
-			continue
-		case err != nil:
-			return nil, err
-		}
-		for _, entry := range in.Deploys {
-			if entry.Target == m.target && entry.Old == m.update.Old && entry.New == m.update.New {
-				all = append(all, leftEntry{in, entry})
-			}
-		}
-	}
-	own := intent.ReceivePack()
-	others := func(p leftEntry) int {
-		if own != "" && p.in.Process == own {
-			return 0
-		}
-		return 1
-	}
-	slices.SortFunc(all, func(a, b leftEntry) int {
-		return cmp.Or(others(a)-others(b), b.in.Time.Compare(a.in.Time), cmp.Compare(a.in.Push, b.in.Push))
-	})
-	return all, nil
-}
-
 // drop takes entries that are done out of their intents.
-func (m *moved) drop(all []leftEntry) error {
-	r := m.engine.reconciler(m.call.Config.Settings.Repository, m.call.GitDir, m.out)
-	for _, p := range all {
-		if err := r.drop(p.in, p.entry.Target.Name); err != nil {
+func (m *moved) drop(all []intent.Left) error {
+	for _, left := range all {
+		if err := left.Intent.DropLeft(m.call.GitDir, m.target.Name); err != nil {
 			return err
 		}
 	}
@@ -279,7 +232,7 @@ func (m *moved) explainFailed(d *delivery, err error) error {
 	if !d.finished { // else it says so
 		what = fmt.Sprintf("publish to %s: %s", m.target.Namespace, what)
 	}
-	remedy := MovedWords(m.redeploy())
+	remedy := words.Moved(m.redeploy())
 	first := m.engine.cfg.Remedy(err)
 	switch {
 	case isFinal(err):
@@ -312,7 +265,7 @@ func (m *moved) deployed(ctx context.Context) (*record.Deploy, error) {
 		return nil, err
 	}
 	defer repo.Close()
-	job := m.engine.NewJob(record.KindPush, m.call.Config.Settings.Repository, m.target, m.update.New, m.call.who)
+	job := m.engine.NewJob(record.KindPush, m.call.push.Repository, m.target, m.update.New, m.call.push.Who)
 	job.Repo = repo
 	if err := job.Peel(ctx); err != nil {
 		return nil, err

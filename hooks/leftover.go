@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -13,7 +12,10 @@ import (
 	"refship/deploy/text"
 	"refship/hooks/intent"
 	"refship/hooks/output"
+	"refship/hooks/report"
+	"refship/hooks/status"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // publishLeft publishes or drops the intents that pushes left.
@@ -67,7 +69,7 @@ func (r *reconciler) settleIntent(ctx context.Context, in *intent.Intent) error 
 				continue
 			}
 		}
-		r.note(r.drop(in, t.Name))
+		r.note(in.DropLeft(r.gitDir, t.Name))
 	}
 	return nil
 }
@@ -82,18 +84,6 @@ func (r *reconciler) giveUp(format string, args ...any) {
 // label starts each line about an intent's entry.
 func (r *reconciler) label(in *intent.Intent, t target.Target) string {
 	return fmt.Sprintf("%s %s: left by a push of %s: ", r.name, git.ShortRef(t.Ref), in.Pusher.Name)
-}
-
-// drop takes a target out of an intent as it stands on disk: another process may have worked on it, too.
-func (r *reconciler) drop(in *intent.Intent, target string) error {
-	fresh, err := intent.Read(r.gitDir, in.Push)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return fresh.Drop(r.gitDir, target)
 }
 
 // publish deploys an intent's entry, unless the chain has made it out of date. The target's check is not
@@ -113,7 +103,7 @@ func (r *reconciler) publish(ctx context.Context, in *intent.Intent, entry inten
 	r.engine.cfg.Log.InfoContext(ctx, "reconcile", "repository", r.name, "user", in.Pusher.Name, "key", in.Pusher.Key,
 		"push", in.Push, "ref", entry.Target.Ref, "to", d.deploy.Hash,
 		"namespace", entry.Target.Namespace, "deploy", d.deploy.ID,
-		"already", d.idle(), "forced", entry.Forced, "reason", text.Shorten(entry.Reason, maxLoggedValue))
+		"already", d.idle(), "forced", entry.Forced, "reason", text.Shorten(entry.Reason, report.MaxValue))
 	return nil
 }
 
@@ -134,31 +124,13 @@ func (e *Engine) entryDelivery(repository string, in *intent.Intent, entry inten
 // already, or another was forced, or the chain was rolled back.
 func (r *reconciler) isOutdated(ctx context.Context, in *intent.Intent, entry intent.Entry) (bool, error) {
 	t, hash := entry.Target, record.CommitHash(entry.Deploys())
-	chain := r.engine.cfg.Store.Chain(t.Namespace)
-	state, err := chain.State(ctx)
-	if err != nil || state.Head == nil || state.Head.ID <= entry.Head {
-		return false, err
-	}
-	var itself, since *record.Deploy
-	err = chain.Log(ctx, int(state.Head.ID-entry.Head), func(d *record.Deploy) error {
-		switch {
-		case d.Damage == nil && d.Hash == hash:
-			itself = d
-		case d.Record != nil && (d.Record.Forced || d.Record.Kind == record.KindRollback):
-			since = d
-		}
-		return nil
-	})
+	itself, since, err := status.Since(ctx, r.engine.cfg.Store.Chain(t.Namespace), entry.Head, hash)
 	switch {
 	case err != nil:
 	case itself != nil:
-		r.out.Line("%s%s", r.label(in, t), alreadyDeployed(hash, itself, t.Namespace))
-	case since != nil && since.Record.Kind == record.KindRollback:
-		r.giveUp("%s%s is not deployed: %s has rolled back with deploy %d since: %s", r.label(in, t), hash.Short(),
-			since.By(), since.ID, text.Printable(record.Shorten(since.Record.Reason)))
+		r.out.Line("%s%s", r.label(in, t), words.Already(t.Namespace, hash, itself))
 	case since != nil:
-		r.giveUp("%s%s is not deployed: %s has forced deploy %d since; to deploy it: %s",
-			r.label(in, t), hash.Short(), since.By(), since.ID, r.engine.redeploy(r.name, t))
+		r.giveUp("%s%s", r.label(in, t), words.Overtaken(hash, since, r.engine.commands.Redeploy(r.name, t)))
 	}
 	return itself != nil || since != nil, err
 }

@@ -13,6 +13,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // ReasonOutsideRef: a commit is not in the ref that its target deploys. About: the ref.
@@ -89,30 +90,18 @@ func (m *Manual) checkRef(ctx context.Context) (inRef bool, err error) {
 	if err != nil || at.IsZero() {
 		return false, err
 	}
-	repo, err := git.OpenRepository(ctx, m.GitDir, nil)
+	inRef, err = git.IsAncestor(ctx, m.GitDir, nil, m.Job.Commit, at)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("compare %s with %s: %w", short(m.Job.Commit), m.Target.Ref, err)
 	}
-	defer repo.Close()
-	_, commit, err := repo.Peel(ctx, m.Job.Commit)
-	if err == nil {
-		_, at, err = repo.Peel(ctx, at)
-	}
-	if err != nil {
-		return false, err
-	}
-	between, err := repo.Between(ctx, commit, at, 0)
-	if err != nil {
-		return false, fmt.Errorf("compare %s with %s: %w", short(commit), m.Target.Ref, err)
-	}
-	if between.Related || m.Job.Force {
-		return between.Related, nil
+	if inRef || m.Job.Force {
+		return inRef, nil
 	}
 	ref := git.ShortRef(m.Target.Ref)
 	return false, &fault.Error{
 		Kind: fault.Refused,
 		What: fmt.Sprintf("%s is not in %s, which the target %s deploys: pushes to %s would be refused afterwards",
-			short(commit), ref, m.Target.Name, ref),
+			short(m.Job.Commit), ref, m.Target.Name, ref),
 		Remedy: "bring it into " + ref + " first",
 		Reason: ReasonOutsideRef, About: []string{ref},
 	}
@@ -127,7 +116,7 @@ func (e *Engine) settleFor(ctx context.Context, m *Manual, out *output.Output) b
 	r.wanted = func(t target.Target) bool { return t.Name == m.Target.Name }
 	r.publishLeft(ctx)
 	if r.err != nil {
-		out.Lines(output.Explain(e.cfg.Remedy, "a push that was broken off is left as it is", r.err))
+		out.Lines(words.Explain(e.cfg.Remedy, "a push that was broken off is left as it is", r.err))
 	}
 	return len(r.published) > 0
 }
@@ -138,13 +127,6 @@ func tellPrevious(ctx context.Context, chain *deploy.Chain, out *output.Output) 
 	if err != nil {
 		return err
 	}
-	switch head := state.Head; {
-	case head == nil:
-		out.Line("previous hash: none, %s", chain.Namespace().Undeployed())
-	case head.Hash == "":
-		out.Line("previous hash: unknown, deploy %d of %s by %s has none", head.ID, chain.Namespace(), head.By())
-	default:
-		out.Line("previous hash: %s, deploy %d of %s by %s", head.Hash, head.ID, chain.Namespace(), head.By())
-	}
+	out.Line("%s", words.Previous(chain.Namespace(), state.Head))
 	return nil
 }

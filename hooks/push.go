@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"refship/hooks/permit"
 	"refship/hooks/socket"
 	"refship/hooks/target"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -44,11 +44,10 @@ type push struct {
 	skipped bool           // a target's ref was stored only, as asked for
 }
 
-func (e *Engine) newPush(repository, gitDir string) *push {
+func (e *Engine) newPush(asked permit.Push) *push {
 	id := make([]byte, 16)
 	rand.Read(id)
-	p := &push{engine: e, id: hex.EncodeToString(id), began: time.Now()}
-	p.Repository, p.GitDir = repository, gitDir
+	p := &push{Push: asked, engine: e, id: hex.EncodeToString(id), began: time.Now()}
 	p.preparing, p.cancel = context.WithCancelCause(context.Background())
 	p.publishing, p.abort = context.WithCancelCause(context.Background())
 	return p
@@ -80,7 +79,7 @@ func (p *push) preReceive(hook context.Context, vars map[string]string, input []
 			out.Line("%s", hint)
 		}
 	} else {
-		out.Lines(output.Explain(p.engine.cfg.Remedy, "refused", err))
+		out.Lines(words.Explain(p.engine.cfg.Remedy, "refused", err))
 	}
 	return err
 }
@@ -112,7 +111,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err := p.keepReplaced(ctx, quarantine); err != nil || len(p.run.open()) == 0 {
 		return err
 	}
-	return p.writeIntent(vars["GIT_PUSH_CERT"])
+	return p.writeIntent()
 }
 
 // deliveries pairs ref updates with targets.
@@ -126,40 +125,61 @@ func (p *push) deliveries() []*delivery {
 			job := p.engine.NewJob(record.KindPush, p.Repository, t, u.New, p.Who)
 			job.Force, job.Reason, job.Again = p.Options.Force, p.Options.Reason, p.Options.Again
 			job.Was, job.NoForce = u.Old, p.Key != nil && !p.Key.May(keys.Force, p.Repository)
-			all = append(all, p.engine.newDelivery(t, job))
+			d := p.engine.newDelivery(t, job)
+			d.update = u
+			all = append(all, d)
 		}
 	}
 	sortDeliveries(all)
 	return all
 }
 
-// updateOf is the ref update of a delivery.
-func (p *push) updateOf(d *delivery) git.RefUpdate {
+// keepReplaced keeps what a server's repository deploys now and the push leads away from: a forced push, and one that
+// is only stored. Another git server's repositories are its own business. A push that is refused after all leaves a
+// ref that does no harm.
+func (p *push) keepReplaced(ctx context.Context, quarantine []string) error {
+	if !p.engine.alone {
+		return nil
+	}
 	for _, u := range p.Updates {
-		if u.Ref == d.target.Ref {
-			return u
+		if len(p.TargetsOf(u.Ref)) == 0 || u.Old.IsZero() || p.isKnownToContain(u) {
+			continue
+		}
+		contained, err := git.IsAncestor(ctx, p.GitDir, quarantine, u.Old, u.New)
+		if err != nil {
+			return err
+		}
+		if contained {
+			continue
+		}
+		if err := git.KeepReplaced(ctx, p.GitDir, u.Old); err != nil {
+			return err
+		}
+		p.step("replaced-kept")
+	}
+	return nil
+}
+
+// isKnownToContain tells whether a verdict has found that the update's new commit contains the old one, which spares
+// asking git again.
+func (p *push) isKnownToContain(u git.RefUpdate) bool {
+	for _, d := range p.run.deliveries {
+		if v := d.verdict; d.target.Ref == u.Ref && v != nil && v.Forced == nil && v.Head != nil &&
+			string(v.Head.Hash) == u.Old.String() {
+			return true
 		}
 	}
-	return git.RefUpdate{}
+	return false
 }
 
 // writeIntent writes the intent: from here on each delivery is published if its ref moves, whatever process dies.
-func (p *push) writeIntent(certificate string) error {
-	if certificate != "" {
-		oid, err := git.ParseOID(certificate)
-		if err != nil {
-			return fmt.Errorf("read push certificate: %w", err)
-		}
-		if oid.IsZero() {
-			certificate = ""
-		}
-	}
+func (p *push) writeIntent() error {
 	in := &intent.Intent{
 		Format: intent.Format, Push: p.id, Time: time.Now().UTC(), Process: p.process, Repository: p.Repository,
-		Pusher: p.Who, Options: p.Options.All, Certificate: certificate,
+		Pusher: p.Who, Options: p.Options.All, Certificate: p.Certificate,
 	}
 	for _, d := range p.run.open() {
-		u := p.updateOf(d)
+		u := d.update
 		entry := intent.Entry{
 			Target: d.target, Old: u.Old, New: u.New, Reason: p.Options.Reason,
 			Forced: d.forcedHead != 0, ForcedHead: d.forcedHead, Again: d.verdict.Again,
@@ -188,7 +208,7 @@ func (p *push) finish(d *delivery) error {
 	err := p.run.finish(p.publishing, d)
 	switch {
 	case errors.Is(err, errNotAttempted):
-		p.run.out.Line("pushed, not deployed: %s was not attempted after the failure above", d.target.Namespace)
+		p.run.out.Line(words.Undeployed+": %s was not attempted after the failure above", d.target.Namespace)
 		return err
 	case err != nil:
 		p.run.out.Lines(p.engine.undeployed(p.Repository, d.target, err))
@@ -201,16 +221,13 @@ func (p *push) finish(d *delivery) error {
 	return nil
 }
 
-// undeployed is what became of a push whose ref has moved and whose deploy failed.
-const undeployed = "pushed, not deployed"
-
 // undeployed says that a ref is ahead of its chain, and what to do.
 func (e *Engine) undeployed(repository string, t target.Target, err error) []string {
-	lines := output.Explain(e.cfg.Remedy, undeployed, err)
+	lines := words.Explain(e.cfg.Remedy, words.Undeployed, err)
 	if isFinal(err) {
 		return lines
 	}
-	return append(lines, "hint: "+MovedWords(e.redeploy(repository, t)))
+	return append(lines, "hint: "+words.Moved(e.commands.Redeploy(repository, t)))
 }
 
 // isFinal tells whether a deploy that failed would fail again as it is: its chain has gone on without it. The error's

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
-	"time"
 
 	"refship/deploy"
+	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/output"
+	"refship/hooks/stale"
 	"refship/hooks/status"
 	"refship/hooks/target"
 )
@@ -30,6 +34,26 @@ func (e *Engine) Reconcile(ctx context.Context, name, gitDir string, exclusive b
 	r.publishLeft(ctx)
 	r.note(r.compare(ctx))
 	return lines, r.err
+}
+
+// clean removes what dead pushes left (package stale), and tells what it cannot mend.
+func (r *reconciler) clean() error {
+	found, err := stale.Find(r.gitDir)
+	if err != nil {
+		return err
+	}
+	for _, ref := range found.EmptyRefs {
+		err := git.EmptyRefError(r.gitDir, ref)
+		r.out.Line("warning: %s: %v; %s", r.name, err, fault.RemedyOf(err))
+	}
+	for _, name := range found.Files {
+		if err := os.RemoveAll(filepath.Join(r.gitDir, name)); err != nil {
+			r.note(fmt.Errorf("remove stale %s: %w", name, err))
+			continue
+		}
+		r.out.Line("%s: removed %s, which a dead push left", r.name, name)
+	}
+	return nil
 }
 
 // reconciler works through what pushes that were broken off left in one repository.
@@ -78,21 +102,14 @@ func (r *reconciler) compare(ctx context.Context) error {
 		return err
 	}
 	for _, st := range again {
-		t := st.Target
-		hint := "it is not deployed by itself; deploy it with: " + r.engine.redeploy(r.name, t)
-		if st.Undone != nil {
-			hint = st.UndoneInWords(time.Now())
-		}
 		switch {
-		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == t && o.Ref == st.Ref }):
+		case !slices.ContainsFunc(all, func(o status.Status) bool { return o.Target == st.Target && o.Ref == st.Ref }):
 		case st.Empty: // clean told it
 		case st.Err != nil:
 			r.note(st.Err)
-		case st.State.Head == nil:
-			r.out.Line("%s of %s is at %s, and %s: %s", t.Ref, r.name, short(st.Ref), t.Namespace.Undeployed(), hint)
 		default:
-			r.out.Line("%s of %s is at %s, and %s is at deploy %d, %s: %s", t.Ref, r.name, short(st.Ref),
-				t.Namespace, st.State.Head.ID, st.State.Head.ShortHash(), hint)
+			r.out.Line("%s", st.UnequalInWords(r.name, "it is not deployed by itself; deploy it with: "+
+				r.engine.commands.Redeploy(r.name, st.Target)))
 		}
 	}
 	return nil

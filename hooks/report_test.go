@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/report"
 	"refship/hooks/target"
 )
 
@@ -19,7 +19,7 @@ func TestReports(t *testing.T) {
 	www := files("www", "refs/heads/main", "www")
 	s := newSite(t, www)
 	laptop := s.user("laptop")
-	want := func(result string, deploys int, stored bool) hooks.Report {
+	want := func(result string, deploys int, stored bool) report.Report {
 		t.Helper()
 		all := s.reports.take()
 		if len(all) != 1 {

@@ -9,14 +9,14 @@ import (
 	"slices"
 	"time"
 
-	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/text"
 	"refship/hooks/intent"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 var errAskerGone = errors.New("the client is gone, and the deploy was not yet begun")
@@ -32,16 +32,15 @@ var errAskerGone = errors.New("the client is gone, and the deploy was not yet be
 func (e *Engine) Deploy(ctx, client context.Context, name, gitDir, only string, who record.Pusher,
 	tell func(string)) error {
 	q := e.newRequested(client, name, gitDir, who, tell)
-	start := time.Now()
 	err := q.deploy(ctx, only)
-	q.report(ctx, only, time.Since(start), err)
+	q.reportDeploys(ctx, only, err)
 	return err
 }
 
 func (e *Engine) newRequested(client context.Context, name, gitDir string, who record.Pusher,
 	tell func(string)) *requested {
 	return &requested{
-		engine: e, client: client, name: name, gitDir: gitDir, who: who, cost: new(cost),
+		engine: e, client: client, name: name, gitDir: gitDir, who: who, began: time.Now(), cost: new(cost),
 		out: &output.Output{Every: e.every, Send: func(line string) error { tell(line); return nil }},
 	}
 }
@@ -53,6 +52,7 @@ type requested struct {
 	name       string
 	gitDir     string
 	who        record.Pusher
+	began      time.Time
 	out        *output.Output
 	cost       *cost
 	left       []string    // what was published of that which pushes left
@@ -109,7 +109,7 @@ func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Push
 	if err != nil {
 		err = &fault.Error{Kind: fault.Failed, What: err.Error(), Cause: err,
 			Remedy: "this is not about your repository: the server's operator must look at it; the server's log says more"}
-		for _, line := range output.Explain(e.cfg.Remedy, "it is not known whether all is deployed", err) {
+		for _, line := range words.Explain(e.cfg.Remedy, "it is not known whether all is deployed", err) {
 			tell(line)
 		}
 		return err
@@ -118,43 +118,24 @@ func (e *Engine) Retry(ctx context.Context, name, gitDir string, who record.Push
 		return nil
 	}
 	q := e.newRequested(ctx, name, gitDir, who, tell)
-	start, told := time.Now(), false
+	told := false
 	left := q.publishLeft(ctx, "", func(t target.Target, err error) {
 		told = true
 		q.out.Lines(e.undeployed(name, t, err))
 	})
 	err = left.err
 	if err != nil && !told {
-		q.out.Lines(output.Explain(e.cfg.Remedy, undeployed, err))
+		q.out.Lines(words.Explain(e.cfg.Remedy, words.Undeployed, err))
 	}
 	err = errors.Join(err, left.givenUp)
-	q.report(ctx, "", time.Since(start), err)
+	q.reportDeploys(ctx, "", err)
 	return err
 }
 
 // Waiting says what earlier pushes to a repository left undeployed that its refs still have, and how to deploy it: for
 // a push that sent other refs. told are the refs of which that push has said so itself.
 func (e *Engine) Waiting(ctx context.Context, name, gitDir string, told map[string]error) ([]string, error) {
-	waiting, err := intent.List(gitDir)
-	if err != nil || !slices.ContainsFunc(waiting, func(push string) bool { return !e.isRunning(push) }) {
-		return nil, err
-	}
-	all, err := e.Status(ctx, name, gitDir)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, st := range all {
-		if !st.Pending || st.Relation == deploy.RelationEqual && !st.Uncompared() || told[st.Target.Ref] != nil {
-			continue
-		}
-		hint := "deploy it with: " + e.redeploy(name, st.Target)
-		if st.Undone != nil {
-			hint = st.UndoneInWords(time.Now())
-		}
-		lines = append(lines, fmt.Sprintf("warning: %s is still not deployed: %s", git.ShortRef(st.Target.Ref), hint))
-	}
-	return lines, nil
+	return e.statusReader().Waiting(ctx, name, gitDir, told, e.commands.Redeploy)
 }
 
 // target deploys what one target's ref has.
@@ -170,19 +151,25 @@ func (q *requested) target(ctx context.Context, t target.Target, at git.OID, sev
 	return one.deliver(ctx)
 }
 
-// report reports the deploy at its end.
-func (q *requested) report(ctx context.Context, only string, took time.Duration, err error) {
+// reportDeploys reports what was deployed, at its end.
+func (q *requested) reportDeploys(ctx context.Context, only string, err error) {
 	done := resultsOf(q.deliveries)
 	done.lines = append(q.left, done.lines...)
-	result := cmp.Or(done.name(), ResultNothing)
+	result := cmp.Or(done.name(), report.Nothing)
 	switch {
 	case err != nil && len(done.lines) == 0 && !concernsAll(err):
-		result = ResultRefused
+		result = report.Refused
 	case err != nil:
-		result = ResultUndeployed
+		result = report.Undeployed
 	}
-	q.engine.report(ctx, &ending{
-		Report: Report{Kind: record.KindDeploy, Repository: q.name, Result: result, Took: took},
-		who:    q.who, done: done, err: err, about: []slog.Attr{slog.String("target", text.Shorten(only, maxLoggedValue))},
-	}, *q.cost)
+	q.report(ctx, result, &done, err, report.Value("target", only))
+}
+
+func (q *requested) report(ctx context.Context, result string, done *results, err error, about ...slog.Attr) {
+	q.engine.report(ctx, &report.Line{
+		Report: report.Report{
+			Kind: record.KindDeploy, Repository: q.name, Result: result, Took: time.Since(q.began),
+		},
+		Who: q.who, Err: err, About: about,
+	}, done, q.cost)
 }

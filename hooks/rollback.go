@@ -9,8 +9,8 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/deploy/text"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/target"
 )
 
@@ -45,15 +45,14 @@ type Rollback struct {
 // of previous hashes is skipped; a head other than the one that the deploy was chosen under is a fault.Conflict. Where
 // the head is that very deploy, nothing is published; the chain is held all the same.
 func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
-	start := time.Now()
 	out := &output.Output{Every: e.every, Send: func(line string) error { ask.Tell(line); return nil }}
-	var one *run
+	one := e.newRun(ask.GitDir, out)
 	job, err := e.newRollback(ctx, ask)
 	if err == nil {
-		one = e.newRun(ask.GitDir, out, e.newDelivery(ask.Target, job))
+		one.deliveries = append(one.deliveries, e.newDelivery(ask.Target, job))
 		err = e.rollBack(ctx, one)
 	}
-	e.reportRollback(ctx, ask, one, err, time.Since(start))
+	e.reportRollback(ctx, ask, one, err)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +62,7 @@ func (e *Engine) Rollback(ctx context.Context, ask *Rollback) (*Made, error) {
 
 // newRollback makes the job that is asked for.
 func (e *Engine) newRollback(ctx context.Context, ask *Rollback) (*deploy.Job, error) {
-	if strings.TrimSpace(ask.Reason) == "" {
-		return nil, fault.Refuse("say why", "a rollback needs a reason, which its record keeps")
-	}
-	if err := record.CheckReason(ask.Reason); err != nil {
+	if err := checkReason(ask.Reason, "a rollback needs a reason, which its record keeps"); err != nil {
 		return nil, err
 	}
 	to, err := record.ParseSelector(ask.Deploy)
@@ -85,6 +81,13 @@ func (e *Engine) newRollback(ctx context.Context, ask *Rollback) (*deploy.Job, e
 		job.Hold = e.newHold(ask.Who, ask.Reason)
 	}
 	return job, nil
+}
+
+func checkReason(reason, missing string) error {
+	if strings.TrimSpace(reason) == "" {
+		return fault.New(fault.Refused, missing, "say why")
+	}
+	return record.CheckReason(reason)
 }
 
 // rollBack takes a run through that has a rollback's delivery.
@@ -110,36 +113,35 @@ func (e *Engine) newHold(who record.Pusher, reason string) *record.Hold {
 // now is the time as records have it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// reportRollback reports a rollback at its end; one is nil if it did not get so far.
-func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, one *run, err error, took time.Duration) {
-	done, spent, to := results{}, cost{}, record.ID(0)
-	if one != nil {
-		done, spent, to = resultsOf(one.deliveries), *one.cost, one.deliveries[0].job.To.ID
+// reportRollback reports a rollback at its end; one has no delivery if it did not get so far.
+func (e *Engine) reportRollback(ctx context.Context, ask *Rollback, one *run, err error) {
+	done, to := resultsOf(one.deliveries), record.ID(0)
+	for _, d := range one.deliveries {
+		to = d.job.To.ID
 	}
 	result := done.name()
 	switch {
 	case deploy.IsEtcd(err):
-		result = ResultUndeployed
+		result = report.Undeployed
 	case err != nil:
-		result = ResultRefused
+		result = report.Refused
 	}
-	e.report(ctx, &ending{
-		Report: Report{Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: took},
-		who:    ask.Who, done: done, err: err,
-		about: []slog.Attr{
-			slog.String("namespace", string(ask.Target.Namespace)),
-			slog.String("asked", text.Shorten(ask.Deploy, maxLoggedValue)), slog.Uint64("to", uint64(to)),
-			slog.String("reason", text.Shorten(ask.Reason, maxLoggedValue)), slog.Bool("hold", ask.Hold),
+	e.report(ctx, &report.Line{
+		Report: report.Report{
+			Kind: record.KindRollback, Repository: ask.Repository, Result: result, Took: time.Since(one.began),
 		},
-	}, spent)
+		Who: ask.Who, Err: err,
+		About: []slog.Attr{
+			slog.String("namespace", string(ask.Target.Namespace)),
+			report.Value("asked", ask.Deploy), slog.Uint64("to", uint64(to)),
+			report.Value("reason", ask.Reason), slog.Bool("hold", ask.Hold),
+		},
+	}, &done, one.cost)
 }
 
 // Hold keeps a chain from going on, but by rollbacks, and gives what to say of it.
 func (e *Engine) Hold(ctx context.Context, at Place, who record.Pusher, reason string) (string, error) {
-	if strings.TrimSpace(reason) == "" {
-		return "", fault.Refuse("say why", "a hold needs a reason, which is told to each pusher")
-	}
-	if err := record.CheckReason(reason); err != nil {
+	if err := checkReason(reason, "a hold needs a reason, which is told to each pusher"); err != nil {
 		return "", err
 	}
 	ns := at.Target.Namespace

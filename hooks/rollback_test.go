@@ -6,6 +6,7 @@ import (
 
 	"refship/deploy/record"
 	"refship/hooks"
+	"refship/hooks/report"
 )
 
 // A rollback that is refused has its line in the log and is counted, however early it was refused.
@@ -23,7 +24,7 @@ func TestRefusedRollbackIsReported(t *testing.T) {
 		}
 		all := s.reports.take()
 		if len(all) != 1 || all[0].Kind != record.KindRollback || all[0].Repository != "config" ||
-			all[0].Result != hooks.ResultRefused || all[0].Deploys != 0 {
+			all[0].Result != report.Refused || all[0].Deploys != 0 {
 			t.Errorf("rollback to %q: reports %+v", deploy, all)
 		}
 		line := s.last("rollback")

@@ -13,17 +13,11 @@ import (
 	"refship/deploy/text"
 	"refship/hooks/output"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
-const (
-	// maxLoading is how many deliveries are read and stored at a time, all runs together, where there is memory for
-	// git to read so many: each keeps up to 32 MiB of new content between reading and storing it, and a few MiB of
-	// requests to etcd, so this bounds the memory for them to some 300 MiB. What their plans take is bounded by
-	// package deploy. More at once would be no faster: git and etcd's disk are what everything waits for.
-	maxLoading = 8
-	// lockTries is how often a deploy begins anew whose lock was lost on the way.
-	lockTries = 3
-)
+// lockTries is how often a deploy begins anew whose lock was lost on the way.
+const lockTries = 3
 
 // cost is what a run has spent so far.
 type cost struct {
@@ -71,6 +65,13 @@ func (r *run) open() []*delivery {
 		}
 	}
 	return open
+}
+
+// tell tells the user lines about one delivery.
+func (r *run) tell(d *delivery, lines ...string) {
+	for _, line := range lines {
+		r.out.Line("%s%s", d.label, line)
+	}
 }
 
 // deliver is the whole way of deliveries that need no push: prepare and finish. It stops at the first error.
@@ -211,21 +212,19 @@ func (r *run) judged(d *delivery, v *deploy.Verdict) error {
 	switch {
 	case v.Idle():
 		d.deploy = v.Head
-		r.out.Line("%s", d.label+d.nothingToDo())
+		r.tell(d, words.NothingToDo(d.target.Namespace, d.job, v))
 	case r.told, before != nil && !isNewer(v, before):
 		return nil
 	case r.greet:
-		r.out.Line("%s", d.greeting())
+		r.tell(d, words.Greeting(d.job, v))
 	}
-	for _, line := range d.warnings(r.dryRun) {
-		r.out.Line("%s%s", d.label, line)
-	}
+	r.tell(d, words.Warnings(d.target.Namespace, d.job, v)...)
 	switch {
 	case before != nil || !r.announce || len(v.Back) > 0:
 	case d.job.Force && v.Forced == nil:
-		r.out.Line("%sforce was not needed: there is nothing to override", d.label)
+		r.tell(d, "force was not needed: there is nothing to override")
 	case len(d.job.Again) == 1: // of several the others may be other chains'
-		r.out.Line("%sagain was not needed: nothing that was undone comes back", d.label)
+		r.tell(d, "again was not needed: nothing that was undone comes back")
 	}
 	return nil
 }
@@ -310,12 +309,10 @@ func (r *run) tellAmounts(d *delivery) {
 		return
 	}
 	d.amountsTold = true
-	lines := d.picked()
 	if r.announce {
-		lines = d.amounts()
-	}
-	for _, line := range lines {
-		r.out.Line("%s%s", d.label, line)
+		r.tell(d, words.Amounts(d.job, d.prepared)...)
+	} else {
+		r.tell(d, words.Picked(d.job, d.prepared)...)
 	}
 }
 
@@ -352,7 +349,7 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 		return err
 	}
 	if d.published {
-		r.out.Line("%s", d.label+d.outcome(time.Since(r.began)))
+		r.tell(d, words.Published(d.job, d.deploy, time.Since(r.began)))
 	}
 	return nil
 }
@@ -392,43 +389,4 @@ func (r *run) again(ctx context.Context, d *delivery) error {
 	d.finished = false
 	defer func() { d.finished = true }()
 	return again.prepare(ctx)
-}
-
-// outcome says what was published. It is the one place that does.
-func (d *delivery) outcome(took time.Duration) string {
-	words := fmt.Sprintf("deploy %d published in %s: %s", d.deploy.ID, text.Took(took), d.deploy.Hash.Short())
-	if to := d.job.To; to != nil {
-		words += fmt.Sprintf(" of deploy %d", to.ID)
-	}
-	switch previous := d.deploy.Record.PreviousHash; {
-	case previous != "":
-		words += " replaces " + previous.Short()
-	case d.deploy.ID == 1:
-		words += " is the first"
-	}
-	if d.job.Signer == nil {
-		words += ", not signed"
-	}
-	return words
-}
-
-// nothingToDo says why a delivery makes no deploy. It is the one place that does.
-func (d *delivery) nothingToDo() string {
-	head, ns := d.verdict.Head, d.target.Namespace
-	if d.verdict.Already {
-		return alreadyDeployed(head.Hash, head, ns)
-	}
-	return fmt.Sprintf("nothing below %s changed: no deploy, %s stays at deploy %d", d.target.Path, ns, head.ID)
-}
-
-// alreadyDeployed says that a deploy is of this hash, or has come after it in its line.
-func alreadyDeployed(hash record.Hash, d *record.Deploy, ns record.Namespace) string {
-	if d.Hash != hash {
-		return fmt.Sprintf("%s is already deployed within %d of %s, %s", hash.Short(), d.ID, ns, d.Hash.Short())
-	}
-	by := ""
-	if d.Record == nil { // only mgmt writes those
-		by = ", by mgmt"
-	}
-	return fmt.Sprintf("%s is already deployed as %d of %s%s", hash.Short(), d.ID, ns, by)
 }

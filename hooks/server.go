@@ -2,9 +2,7 @@ package hooks
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,6 +10,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/hooks/output"
+	"refship/hooks/permit"
 	"refship/hooks/socket"
 )
 
@@ -66,15 +65,12 @@ func (s *Server) closeIfIdle() {
 
 // Begin registers a push. End must follow.
 func (s *Server) Begin(p Push) (*Session, error) {
-	random := make([]byte, 32)
-	rand.Read(random)
-	token := hex.EncodeToString(random)
-	env, err := s.listener.Env(token)
+	token, env, err := s.listener.NewToken()
 	if err != nil {
 		return nil, fmt.Errorf("begin push: %w", err)
 	}
 	key := sha256.Sum256([]byte(token))
-	x := &Session{push: s.newPush(p.Repository, p.Dir), asked: p, env: env}
+	x := &Session{push: s.newPush(permit.Push{Repository: p.Repository, GitDir: p.Dir}), asked: p, env: env}
 	x.push.client, x.push.nice = p.Client, p.Nice
 	x.forget = func() {
 		s.end(x.push.id)

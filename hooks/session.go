@@ -8,9 +8,9 @@ import (
 
 	"refship/deploy/git"
 	"refship/deploy/record"
-	"refship/deploy/text"
 	"refship/hooks/output"
 	"refship/hooks/socket"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -109,17 +109,16 @@ func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 	p.step("post-receive-start")
 	moved, err := git.ParseUpdates(req.Input)
 	if err != nil {
-		out.Line("pushed, not deployed: %v", err)
+		out.Line("%s: %v", words.Undeployed, err)
 		return 1 // End looks at the refs themselves
 	}
-	p.tellStored(moved, out)
+	p.skipped = p.engine.tellStored(p.publishing, &p.Push, moved, out)
 	if p.intent == nil {
 		return 0
 	}
 	p.run.out = out
 	for _, d := range p.run.open() {
-		wanted := p.updateOf(d)
-		if slices.ContainsFunc(moved, func(u git.RefUpdate) bool { return u.Ref == wanted.Ref && u.New == wanted.New }) {
+		if slices.ContainsFunc(moved, func(u git.RefUpdate) bool { return u.Ref == d.update.Ref && u.New == d.update.New }) {
 			x.finish(d)
 		} else {
 			p.abandon(d)
@@ -133,17 +132,20 @@ func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 
 func (x *Session) finish(d *delivery) {
 	if err := x.push.finish(d); err != nil {
-		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		x.notDeployed(d, err)
+		x.notDeployed(err, d)
 	}
 }
 
-func (x *Session) notDeployed(d *delivery, err error) {
-	if x.outcome.NotDeployed == nil {
-		x.outcome.NotDeployed = make(map[string]error)
+func (x *Session) notDeployed(err error, all ...*delivery) {
+	o := &x.outcome
+	o.Undeployed = errors.Join(o.Undeployed, err)
+	if o.NotDeployed == nil {
+		o.NotDeployed = make(map[string]error)
 	}
-	if x.outcome.NotDeployed[d.target.Ref] == nil {
-		x.outcome.NotDeployed[d.target.Ref] = err
+	for _, d := range all {
+		if o.NotDeployed[d.target.Ref] == nil {
+			o.NotDeployed[d.target.Ref] = err
+		}
 	}
 }
 
@@ -190,7 +192,7 @@ func (x *Session) finishLate() {
 		return
 	}
 	p.run.out = &output.Output{Send: func(line string) error {
-		x.outcome.Late = append(x.outcome.Late, "refship: "+text.Printable(line))
+		x.outcome.Late = append(x.outcome.Late, "refship: "+line)
 		return nil
 	}}
 	var refs []string
@@ -199,15 +201,12 @@ func (x *Session) finishLate() {
 	}
 	now, err := git.ReadRefs(p.publishing, p.GitDir, refs)
 	if err != nil {
-		x.outcome.Undeployed = errors.Join(x.outcome.Undeployed, err)
-		for _, d := range left {
-			x.notDeployed(d, err)
-		}
+		x.notDeployed(err, left...)
 		p.run.out.Lines(p.engine.undeployed(p.Repository, left[0].target, err))
 		return
 	}
 	for _, d := range left {
-		if now[d.target.Ref] != p.updateOf(d).New {
+		if now[d.target.Ref] != d.update.New {
 			p.abandon(d)
 			p.run.out.Line("%s did not move: nothing was deployed", d.target.Ref)
 			x.outcome.Unmoved = append(x.outcome.Unmoved, d.target.Ref)

@@ -26,6 +26,7 @@ import (
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks"
+	"refship/hooks/report"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -504,17 +505,17 @@ func (r result) says(t testing.TB, texts ...string) {
 // reports are what a site's server has told.
 type reports struct {
 	mu  sync.Mutex
-	all []hooks.Report
+	all []report.Report
 }
 
-func (r *reports) add(one hooks.Report) {
+func (r *reports) add(one report.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, one)
 }
 
 // take gives what was told since the last time.
-func (r *reports) take() []hooks.Report {
+func (r *reports) take() []report.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := r.all

@@ -8,8 +8,8 @@ import (
 )
 
 // Set gives the keys of a user name these rules, or, with a fingerprint, that key alone. The other lines stay as they
-// are, byte for byte. It gives the keys as they are now. Errors: no line has that name, or none of them that key; a line
-// of the name that is not usable, which Set does not guess about: then nothing is changed.
+// are, byte for byte. It gives the keys as they are now. Errors: no line has that name, or none of them that key; a
+// line of the name that is not usable, which Set does not guess about: then nothing is changed.
 func (f File) Set(name, fingerprint string, rules []Rule) ([]*Key, error) {
 	var set []*Key
 	err := f.change(func(text []byte) ([]byte, error) {

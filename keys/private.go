@@ -37,9 +37,9 @@ func (k Kind) generate() (crypto.Signer, error) {
 	return private, err
 }
 
-// LoadOrCreate reads an OpenSSH private key of any kind, or makes one of this kind (0600, synced, with .pub beside it). A crash
-// leaves no key or a whole one, and of two processes that find none, both get the one that is kept. A key that group
-// or others may read, and one that is encrypted, are refused. The comment goes into a new key only.
+// LoadOrCreate reads an OpenSSH private key of any kind, or makes one of this kind (0600, synced, with .pub beside it).
+// A crash leaves no key or a whole one, and of two processes that find none, both get the one that is kept. A key that
+// group or others may read, and one that is encrypted, are refused. The comment goes into a new key only.
 func LoadOrCreate(path, comment string, kind Kind) (ssh.Signer, error) {
 	signer, err := own.load(path)
 	if errors.Is(err, fs.ErrNotExist) {

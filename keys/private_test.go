@@ -85,7 +85,8 @@ func TestLoadOrCreateRefuses(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	if _, err := LoadOrCreate(dir, "", Ed25519); err == nil || !strings.Contains(err.Error(), "is a directory, not a file") {
+	_, err := LoadOrCreate(dir, "", Ed25519)
+	if err == nil || !strings.Contains(err.Error(), "is a directory, not a file") {
 		t.Errorf("a directory gives %v", err)
 	}
 	path := filepath.Join(dir, "key")

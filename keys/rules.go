@@ -40,8 +40,8 @@ func (a Action) contains(b Action) bool {
 // anyRepository stands for every repository in a rule.
 const anyRepository = "*"
 
-const rulesRemedy = "rules are read:REPO, node:REPO, push:REPO, deploy:REPO, force:REPO and admin, with * for any repository, " +
-	"separated by commas: deploy:web,read:*"
+const rulesRemedy = "rules are read:REPO, node:REPO, push:REPO, deploy:REPO, force:REPO and admin, " +
+	"with * for any repository, separated by commas: deploy:web,read:*"
 
 // rank orders the actions; 0 is no action.
 func (a Action) rank() int { return slices.Index(Actions(), a) + 1 }

@@ -192,22 +192,24 @@ func TestKillBackup(t *testing.T) {
 	whole := w.in("whole")
 	w.must("refship", "restore", k.undisturbed("backup", w.in("backup")), "--data-dir", whole)
 	want := dataFiles(t, whole)
-	k.killAtRandom("backup", func(n int) []string { return []string{w.in(fmt.Sprint("backup-", n))} }, func(made string) {
+	k.killAtRandom(12, "backup", func(n int) []string {
+		return []string{w.in(fmt.Sprint("backup-", n))}
+	}, k.makes(func(made string) {
 		w.must("refship", "restore", made, "--data-dir", made+".dir")
 		if got := dataFiles(t, made+".dir"); !slices.Equal(got, want) {
 			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made,
 				strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-	})
+	}))
 	k.undisturbed("restore", w.in("backup"), "--data-dir", w.in("restored"))
-	k.killAtRandom("restore", func(n int) []string {
+	k.killAtRandom(12, "restore", func(n int) []string {
 		return []string{w.in("backup"), "--data-dir", w.in(fmt.Sprint("new-", n))}
-	}, func(made string) {
+	}, k.makes(func(made string) {
 		if got := dataFiles(t, made); !slices.Equal(got, want) {
 			t.Errorf("%s is there, and has other files:\n%s\nwant:\n%s", made,
 				strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-	})
+	}))
 	w.serve("")
 	w.agree("after the kills")
 	w.readBack()
@@ -229,22 +231,22 @@ func (k *killer) undisturbed(command string, args ...string) string {
 	return args[0]
 }
 
-// killAtRandom kills a command at moments that are spread over all of its time and beyond. The last argument is what it
-// makes: if that is there, it must be as check wants it.
-func (k *killer) killAtRandom(command string, args func(n int) []string, check func(made string)) {
-	k.Helper()
-	const kills, rounds = 12, 100
+// killAtRandom kills a command so many times, at moments that are spread over all of its time and beyond. Each time after
+// is told what it was and how it ended. It may run beside the test's own goroutine.
+func (k *killer) killAtRandom(
+	kills int, command string, args func(n int) []string, after func(words []string, err error),
+) {
 	hit, n := 0, 0
-	for ; hit < kills && n < rounds; n++ {
-		words := args(n)
-		made := words[len(words)-1]
-		cmd := exec.Command(k.program("refship"), append([]string{command}, words...)...)
+	for ; hit < kills && n < 8*kills; n++ {
+		words := append([]string{command}, args(n)...)
+		cmd := exec.Command(k.program("refship"), words...)
 		cmd.Env = k.env
 		var said strings.Builder
 		cmd.Stderr = &said
 		start, ended := time.Now(), make(chan error, 1)
 		if err := cmd.Start(); err != nil {
-			k.Fatal(err)
+			k.Error(err)
+			return
 		}
 		go func() { ended <- cmd.Wait() }()
 		var err error
@@ -255,21 +257,31 @@ func (k *killer) killAtRandom(command string, args func(n int) []string, check f
 			_ = cmd.Process.Kill() // it may have ended
 			err = <-ended
 		}
-		if _, gone := os.Lstat(made); gone == nil {
-			check(made)
-		} else if err == nil {
-			k.Errorf("%s %q has ended with 0, and made nothing", command, words)
-		}
+		after(words, err)
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			if exit.Exited() {
-				k.Fatalf("%s %q: %v\n%s", command, words, err, said.String())
+				k.Errorf("%q: %v\n%s", words, err, said.String())
+				return
 			}
 			hit++
+			k.span += k.span / 4 // it may have become longer
 		}
 	}
 	k.Logf("%d of %d %ss were hit, the last within %s", hit, n, command, k.span)
 	if hit < kills {
 		k.Errorf("%d kills hit a running %s, want %d", hit, command, kills)
+	}
+}
+
+// makes is for a command that makes what its last argument names: if that is there, it must be as check wants it.
+func (k *killer) makes(check func(made string)) (after func(words []string, err error)) {
+	return func(words []string, err error) {
+		made := words[len(words)-1]
+		if _, gone := os.Lstat(made); gone == nil {
+			check(made)
+		} else if err == nil {
+			k.Errorf("%q has ended with 0, and made nothing", words)
+		}
 	}
 }
 

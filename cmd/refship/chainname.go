@@ -14,8 +14,8 @@ import (
 )
 
 // deployHelp is how a deploy is named on the command line.
-const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 digits of it at least: its newest deploy. " +
-	"A CHAIN alone stands for its head."
+const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 digits of it at least: " +
+	"its newest deploy. A CHAIN alone stands for its head."
 
 // deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
 type deployName struct {
@@ -133,7 +133,8 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 			remedy = "did you mean " + near + "? " + remedy
 		}
 	case len(f.Endpoints) > 0:
-		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" + text.Quote(name)
+		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" +
+			text.Quote(name)
 	default:
 		return err
 	}

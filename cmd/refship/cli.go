@@ -29,6 +29,8 @@ type cli struct {
 	Cat        catCmd        `cmd:"" help:"Write files of a deploy to standard output."`
 	Checkout   checkoutCmd   `cmd:"" help:"Write a deploy's tree into a new directory."`
 	Verify     verifyCmd     `cmd:"" help:"Prove a chain from what etcd holds: every record, signature, commit and byte."`
+	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
+	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
 	Restore    restoreCmd    `cmd:"" help:"Make a data directory out of a backup."`
@@ -77,6 +79,9 @@ func newParser(a *app) (*kong.Kong, error) {
 			if value, ok := a.getenv(envName(flag)); ok && value != "" && flag.Tag.Has("variable") {
 				return value, nil
 			}
+			if value, ok := a.getenv(gitSyncName(flag)); ok && value != "" && flag.Tag.Has("gitsync") {
+				return value, nil
+			}
 			return nil, nil
 		})),
 	)
@@ -87,6 +92,11 @@ func newParser(a *app) (*kong.Kong, error) {
 // what a command does.
 func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+// gitSyncName is the environment variable that git-sync has for the same flag; those with the tag "gitsync" have it, too.
+func gitSyncName(flag *kong.Flag) string {
+	return "GITSYNC_" + strings.TrimPrefix(envName(flag), "REFSHIP_")
 }
 
 // rawString takes an argument's bytes as they are. kong's own mapper replaces bytes that are not UTF-8, and names of

@@ -55,37 +55,21 @@ func (s *server) guardDefrag(hookServer *hooks.Server) {
 
 // collect runs gc for all targets again and again, until ctx ends.
 func (s *server) collect(ctx context.Context, watch *monitor.Monitor, self ssh.PublicKey) error {
-	every := time.Duration(s.flags.GCEvery)
-	if every == 0 {
-		return nil
-	}
-	first := min(every, firstGC)
+	first := firstGC
 	if s.etcd.keptFree > 0 {
 		first = 0
 	}
-	next := time.NewTimer(first)
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-		}
-		if err := s.upkeep.Acquire(ctx, 1); err != nil {
-			return nil //nolint:nilerr // it is ctx's
-		}
+	return s.nowAndThen(ctx, first, time.Duration(s.flags.GCEvery), func() {
 		began := time.Now()
 		done := s.collectAll(ctx, ssh.FingerprintSHA256(self))
 		s.reclaim(ctx, &done)
-		s.upkeep.Release(1)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		s.log.InfoContext(ctx, "gc", "deploys", done.Deploys, "keys", done.Keys, "bytes", done.Bytes,
 			"etcd_won", done.Won, "failed", done.Failed, "took", time.Since(began).Round(time.Millisecond))
 		watch.Collected(done)
-		next.Reset(every)
-	}
+	})
 }
 
 // collectAll runs gc for all targets once, one after the other. It ends early while etcd does not answer.

@@ -20,6 +20,7 @@ import (
 	"refship/hooks"
 	"refship/hooks/install"
 	"refship/hooks/permit"
+	"refship/hooks/report"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -430,14 +431,14 @@ type madeJSON struct {
 
 func describeMade(made *hooks.Made, job *deploy.Job, ns record.Namespace) madeJSON {
 	v := made.Verdict
-	j := madeJSON{Result: hooks.ResultDryRun, Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
+	j := madeJSON{Result: report.DryRun, Namespace: ns, Hash: job.Hash(), Forced: v.Forced != nil}
 	switch {
 	case v.Already:
-		j.Result = hooks.ResultAlready
+		j.Result = report.Already
 	case v.Same:
-		j.Result = hooks.ResultUnchanged
+		j.Result = report.Unchanged
 	case made.Deploy != nil:
-		j.Result = hooks.ResultDeployed
+		j.Result = report.Deployed
 	}
 	if made.Deploy != nil {
 		j.ID = made.Deploy.ID

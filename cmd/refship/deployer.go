@@ -89,13 +89,17 @@ func ownEtcdDir(client *etcd.Client) string {
 	return dir
 }
 
-// Close gives the chain locks back. If etcd does not answer, they end with their lease. The work is done, so that
-// nothing of this is an error.
+// Close gives the chain locks back. The work is done, so that nothing of this is an error.
 func (d *openDeployer) Close() {
+	_ = releaseLocks(d.store)
+	_ = d.client.Close()
+}
+
+// releaseLocks gives a store's chain locks back. If etcd does not answer, they end with their lease.
+func releaseLocks(store *deploy.Store) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 	defer cancel()
-	_ = d.store.Close(ctx)
-	_ = d.client.Close()
+	return store.Close(ctx)
 }
 
 func loadSigner(path string) (ssh.Signer, error) {

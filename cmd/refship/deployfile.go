@@ -60,6 +60,7 @@ func (c *deployCmd) file(tell func(string)) (*source, error) {
 	if err != nil {
 		return nil, fault.New(fault.Refused, fmt.Sprintf("%q cannot be deployed alone: %v", c.File, err), "rename it")
 	}
-	tell(text.Printable(fmt.Sprintf("file %s: tree:%s, as mgmt makes it: %s", abs, dir.Root(), text.FirstFew(dir.Names()))))
+	tell(text.Printable(fmt.Sprintf("file %s: tree:%s, as mgmt makes it: %s", abs, dir.Root(),
+		text.FirstFew(dir.Names()))))
 	return &source{repository: name, target: target, dir: dir}, nil
 }

@@ -23,8 +23,8 @@ func TestCrashIsASignal(t *testing.T) {
 	}
 }
 
-// What a user gains: where the embedded etcd cannot go on, each call that waits for it fails at once, and the server ends
-// with its reason, for systemd to start it again.
+// What a user gains: where the embedded etcd cannot go on, each call that waits for it fails at once, and the server
+// ends with its reason, for systemd to start it again.
 func TestEmbeddedEtcdFails(t *testing.T) {
 	t.Parallel()
 	// A server that hangs is ended after brokenTime. A busy machine may be slow, but not always.

@@ -21,7 +21,8 @@ const exitCodesHelp = `Exit codes of refship, and of commands given to its SSH s
   0  done
   1  failed
   2  usage: the command line is wrong, nothing was done
-  3  conflict: the chain's head is another deploy, the chain is locked or on hold, or the data directory is in use
+  3  conflict: the chain's head is another deploy, the chain is locked or on hold, the data directory is in use, or a
+     node does not run the head
   4  refused: no permission, a policy, a repository or target that does not exist, or a tree that cannot be deployed
   5  verification failed: what etcd or a backup holds does not match its hashes or signatures
   6  etcd is unreachable, full or broken

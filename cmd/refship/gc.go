@@ -63,10 +63,10 @@ type gcCmd struct {
 }
 
 func (*gcCmd) Help() string {
-	return "Deletes files of old deploys from etcd, as far as no deploy needs them that is kept: the newest, those of the " +
-		"last 90 days, the head, and what refship keep pins. The records of all deploys stay, so that log, show and a later " +
-		"check of the history still have them. A deploy that has lost files is expired: it cannot be checked out or rolled " +
-		"back to. A server does the same by itself: serve --gc-every."
+	return "Deletes files of old deploys from etcd, as far as no deploy needs them that is kept: the newest, " +
+		"those of the last 90 days, the head, and what refship keep pins. The records of all deploys stay, so that " +
+		"log, show and a later check of the history still have them. A deploy that has lost files is expired: " +
+		"it cannot be checked out or rolled back to. A server does the same by itself: serve --gc-every."
 }
 
 func (c *gcCmd) Run(ctx context.Context, a *app) error {
@@ -141,9 +141,7 @@ func (f *atFlags) openStore(
 	}
 	s = newStore(client, nil, quietLog(a))
 	return s, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
-		defer cancel()
-		_ = s.Close(ctx) // its locks end with their lease
+		_ = releaseLocks(s)
 		_ = client.Close()
 	}, nil
 }

@@ -21,9 +21,9 @@ import (
 	"refship/deploy/text"
 	"refship/hooks"
 	"refship/hooks/intent"
-	"refship/hooks/output"
 	"refship/hooks/permit"
 	"refship/hooks/target"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -92,7 +92,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 	}
 	switch {
 	case err != nil && post:
-		a.tell(append(output.Explain(remedyOf, "pushed, not deployed", err), redeployHints(gitDir, call)...)...)
+		a.tell(append(words.Explain(remedyOf, words.Undeployed, err), redeployHints(gitDir, call)...)...)
 		return exitError(exitFailed)
 	case err != nil:
 		return refuse(a, err)
@@ -103,7 +103,7 @@ func (c *hookRunCmd) Run(ctx context.Context, a *app) error {
 }
 
 func refuse(a *app, err error) error {
-	a.tell(output.Explain(remedyOf, "refused", err)...)
+	a.tell(words.Explain(remedyOf, "refused", err)...)
 	return exitError(exitFailed)
 }
 
@@ -127,7 +127,7 @@ func redeployHints(gitDir string, call *hooks.HookCall) []string {
 	}
 	var lines []string
 	for _, t := range call.Targets() {
-		lines = append(lines, "hint: "+hooks.MovedWords(redeployCommand(gitDir, t)))
+		lines = append(lines, "hint: "+words.Moved(redeployCommand(gitDir, t)))
 	}
 	return lines
 }

@@ -10,9 +10,9 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/install"
-	"refship/hooks/output"
 	"refship/hooks/status"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 type hookStatusCmd struct {
@@ -125,14 +125,14 @@ func (r *repositoryStatus) write(w io.Writer) error {
 	add(r.name, "%s", r.repo.Place())
 	problem := false
 	for _, h := range i.Hooks {
-		words := h.Name + " " + string(h.State) + ": " + h.Path
+		state := h.Name + " " + string(h.State) + ": " + h.Path
 		if h.Earlier != "" {
-			words += ", after " + h.Earlier
+			state += ", after " + h.Earlier
 		}
-		add("hook", "%s", words)
+		add("hook", "%s", state)
 		if h.Problem != nil {
 			problem = true
-			for _, line := range output.Explain(remedyOf, "problem", h.Problem) {
+			for _, line := range words.Explain(remedyOf, "problem", h.Problem) {
 				add("", "%s", line)
 			}
 		}
@@ -150,7 +150,7 @@ func (r *repositoryStatus) write(w io.Writer) error {
 		add("hint", "refship hook install %s", text.Quote(r.repo.GitDir))
 	}
 	if i.ConfigErr != nil {
-		for _, line := range output.Explain(remedyOf, "config", i.ConfigErr) {
+		for _, line := range words.Explain(remedyOf, "config", i.ConfigErr) {
 			add("", "%s", line)
 		}
 	}

@@ -53,9 +53,9 @@ type keysNewCmd struct {
 }
 
 func (*keysNewCmd) Help() string {
-	return "A key that is there stays. If the signing key is lost, this looks for the keys that have signed deploys under " +
-		"this server's name, asks, and keeps their public halves as allowed up to now, in keys/allowed_signers. The server " +
-		"must not run. Give the flags for etcd that the server has."
+	return "A key that is there stays. If the signing key is lost, this looks for the keys that have signed deploys " +
+		"under this server's name, asks, and keeps their public halves as allowed up to now, in keys/allowed_signers. " +
+		"The server must not run. Give the flags for etcd that the server has."
 }
 
 // Run makes the keys that are missing.

@@ -108,8 +108,8 @@ func (l *slowLink) copy(dst io.Writer, src io.Reader, limit int) {
 	}
 }
 
-// TestLoadSlowClients: some push and some clone over lines that are slow until the others have pushed, one stops reading
-// for good in the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
+// TestLoadSlowClients: some push and some clone over lines that are slow until the others have pushed, one stops
+// reading for good in the middle; everybody else pushes as if they were not there, and the slow ones get done, too.
 func TestLoadSlowClients(t *testing.T) {
 	t.Parallel()
 	const slow, size, rate = 4, 256 << 10, 8 << 10

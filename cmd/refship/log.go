@@ -29,7 +29,8 @@ type loggedJSON struct {
 	deployJSON
 	Signer  string        `json:"signer"`            // the name of the allowed signer, "" without one
 	Commits *[]commitJSON `json:"commits,omitempty"` // only with --commits: those that it brought and are stored
-	More    int           `json:"more,omitempty"`    // only with --commits: how many it brought besides; below 0: so many of these came earlier
+	// More is there only with --commits: how many it brought besides; below 0: so many of these came earlier.
+	More int `json:"more,omitempty"`
 }
 
 type commitJSON struct {

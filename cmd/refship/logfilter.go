@@ -162,7 +162,9 @@ func (r unknownRange) reason() string {
 
 // history shows only deploys that changed --path. finish takes the error that has ended the walk: without one it shows
 // the last deploys.
-func (l *logPrinter) history(ctx context.Context, f *sieve) (show func(*record.Deploy) error, finish func(error) error) {
+func (l *logPrinter) history(ctx context.Context, f *sieve) (
+	show func(*record.Deploy) error, finish func(error) error,
+) {
 	unknown := new(unknownRange)
 	h := l.chain.NewHistory(l.cmd.Path, func(d *record.Deploy, touch store.Touch) error {
 		pass, more := f.deploy(d)

@@ -80,8 +80,8 @@ func newEntryJSON(path string, e tree.Entry) entryJSON {
 	return entry
 }
 
-// writeEntry writes the line that `git ls-tree -l` writes for the same entry; if it is to be long, with the sha256 behind
-// the size.
+// writeEntry writes the line that `git ls-tree -l` writes for the same entry; if it is to be long, with the sha256
+// behind the size.
 func writeEntry(w io.Writer, path string, e tree.Entry, long bool) error {
 	size, sum := "-", ""
 	if entryType(e.Mode) == "blob" {

@@ -30,8 +30,8 @@ func (m *moment) UnmarshalText(text []byte) error {
 	}
 	var ago span
 	if ago.UnmarshalText([]byte(strings.TrimSuffix(s, " ago"))) != nil {
-		return usagef("%q is no time such as 2026-11-24T14:00:00Z, \"2026-11-24 14:00\", 2026-11-24, or 3d or 2h for so long ago",
-			text)
+		return usagef("%q is no time such as 2026-11-24T14:00:00Z, \"2026-11-24 14:00\", 2026-11-24, "+
+			"or 3d or 2h for so long ago", text)
 	}
 	m.ago = time.Duration(ago)
 	return nil

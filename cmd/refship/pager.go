@@ -89,7 +89,9 @@ func (a *app) page(ctx context.Context, off bool, do func(context.Context, *app,
 }
 
 // startPager starts a pager, which reads the pipe. When it ends, it cancels the work and closes ended.
-func (a *app) startPager(command string, cancel context.CancelCauseFunc) (pipe *pagerPipe, ended chan struct{}, err error) {
+func (a *app) startPager(command string, cancel context.CancelCauseFunc) (
+	pipe *pagerPipe, ended chan struct{}, err error,
+) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("start pager: %w", err)

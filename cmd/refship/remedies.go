@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"refship/deploy"
+	"refship/deploy/agent"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -29,6 +30,9 @@ import (
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
+	agent.ReasonPrepare:               "its own words are in the log; the release that ran before goes on, and so does the next deploy",
+	agent.ReasonRewritten:             "look at both (refship log); if what is there now is right: refship agent accept --root '$1'",
+	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -50,8 +54,8 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonNotRoot: "give --user root with --password-file FILE; or run it on etcd's own machine: " + etcdctlRoom,
 	etcd.ReasonPasswordMissing: "give --user NAME:PASSWORD, or --password; " +
 		"better --password-file, or REFSHIP_PASSWORD in the environment",
-	etcd.ReasonQuota: "make room: refship gc with the same flags, and --compact unless it is a refship server's own etcd; " +
-		"or raise etcd's quota, which alone does not disarm its alarm: etcdctl alarm disarm",
+	etcd.ReasonQuota: "make room: refship gc with the same flags, and --compact unless it is a refship server's own " +
+		"etcd; or raise etcd's quota, which alone does not disarm its alarm: etcdctl alarm disarm",
 	etcd.ReasonTLSFiles:       "check --cacert, --cert and --key, and etcd's certificate",
 	etcd.ReasonTLSFilesUnused: "use https://, or leave out --cacert, --cert and --key",
 	etcd.ReasonUserEmpty:      "etcd has authentication on: give --user NAME:PASSWORD",
@@ -85,8 +89,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
-	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; in a repository, " +
-		"this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
+	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
+		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
 		"as refship ls --recursive prints it",
 	store.ReasonPathLong:  "refship ls ID PATH and refship cat ID PATH show a part of it",
@@ -194,10 +198,12 @@ func unsureRemedy(about []string) string {
 	case newer == "0":
 		return "refship repair REPO repairs a head; if its record is damaged, deploy over it with force"
 	}
-	return "to give it up, and all that are older: refship gc --namespace " + ns + " --keep-last " + newer + " --keep-within 0"
+	return "to give it up, and all that are older: refship gc --namespace " + ns + " --keep-last " + newer +
+		" --keep-within 0"
 }
 
-// goneRemedy is what to do about a deploy that is not whole in etcd; about is that of deploy.ReasonContentGone. A user of the server is not told where its data directory is.
+// goneRemedy is what to do about a deploy that is not whole in etcd; about is that of deploy.ReasonContentGone. A user
+// of the server is not told where its data directory is.
 func goneRemedy(server bool, about []string) string {
 	hash, ns, repository, target, dir := record.Hash(about[1]), about[2], about[3], about[4], about[5]
 	to := " --namespace " + ns
@@ -212,7 +218,8 @@ func goneRemedy(server bool, about []string) string {
 	case hash.IsTree():
 		return "take another deploy; or deploy that directory anew: refship deploy --dir DIR" + to
 	case dir == "":
-		return "take another deploy; or deploy that commit anew, from a clone that has it: refship deploy --repo DIR" + rev + to
+		return "take another deploy; or deploy that commit anew, from a clone that has it: refship deploy --repo DIR" +
+			rev + to
 	case server:
 		return "take another deploy; or the server's operator deploys that commit anew, in the data directory: " +
 			"refship deploy --data-dir . --repo " + text.Quote("repos/"+repository+".git") + rev + to

@@ -94,9 +94,11 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 			"bring it in from where it was deployed (see refship show 7), merge or rebase, " +
 				"then push again; or override it, " + push},
 		{server, deploy.ReasonMaxStored, []string{"config", "web"}, "take large files out of the commit and push again; " +
-			"or the server's operator deletes old deploys' files (refship gc), or raises the limit: refship repo set config --max-stored SIZE"},
+			"or the server's operator deletes old deploys' files (refship gc), or raises the limit: " +
+			"refship repo set config --max-stored SIZE"},
 		{elsewhere, deploy.ReasonMaxStored, []string{"config", "web"}, "take large files out of the commit and push again; " +
-			"or the server's operator deletes old deploys' files (refship gc), or raises the limit: git config refship.max-stored SIZE"},
+			"or the server's operator deletes old deploys' files (refship gc), or raises the limit: " +
+			"git config refship.max-stored SIZE"},
 		{server, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},
 			"give the target a namespace of its own: refship repo target set config web --namespace NS"},
 		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},

@@ -86,8 +86,8 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	return sayKeys(a, dir, repo.Name)
 }
 
-// warnOfChain warns of a chain that was there before its target, if etcd tells: that of --endpoints, or else of a server
-// that runs on the data directory.
+// warnOfChain warns of a chain that was there before its target, if etcd tells: that of --endpoints, or else of a
+// server that runs on the data directory.
 func (f *storeFlags) warnOfChain(ctx context.Context, a *app, dir dataDir, t target.Target) {
 	const patience = 3 * time.Second
 	if len(f.Endpoints) == 0 && !dir.servesEtcd() {

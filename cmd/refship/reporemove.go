@@ -27,8 +27,8 @@ type repoRemoveCmd struct {
 
 func (*repoRemoveCmd) Help() string {
 	return "Removes a repository with all that was pushed to it. One of --keep-chain and --delete-chain says what " +
-		"becomes of its deploys. It waits up to 5 seconds for pushes and deploys that run in the repository. Rules of keys are not changed: " +
-		"those that point nowhere afterwards are named."
+		"becomes of its deploys. It waits up to 5 seconds for pushes and deploys that run in the repository. " +
+		"Rules of keys are not changed: those that point nowhere afterwards are named."
 }
 
 // Run removes the repository. A chain is deleted before it, so that a failure leaves a repository with which to try
@@ -121,11 +121,7 @@ func deleteChains(ctx context.Context, a *app, client *etcd.Client, repo *repos.
 		return fault.New(fault.Conflict, "the targets of "+repo.Name+" have changed meanwhile", "look at them, and try again")
 	}
 	store := newStore(client, nil, quietLog(a))
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
-		defer cancel()
-		_ = store.Close(ctx) // the locks end with their lease
-	}()
+	defer func() { _ = releaseLocks(store) }()
 	var chains []*deploy.Chain
 	for _, ns := range target.Namespaces(repo.Targets) { // sorted, as pushes take their locks
 		chains = append(chains, store.Chain(ns))

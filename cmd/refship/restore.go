@@ -17,8 +17,8 @@ type restoreCmd struct {
 
 func (*restoreCmd) Help() string {
 	return "Makes a data directory out of a backup, after every byte of it was checked. Nothing is deployed by that. " +
-		"What was pushed and deployed after the backup is not in it: the new server gives the same numbers to other deploys. " +
-		"Restore only a backup that is yours: the checks in it are commands that the server runs."
+		"What was pushed and deployed after the backup is not in it: the new server gives the same numbers to other " +
+		"deploys. Restore only a backup that is yours: the checks in it are commands that the server runs."
 }
 
 // Run restores the backup.

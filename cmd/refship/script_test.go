@@ -116,7 +116,9 @@ func buildPrograms() (dir string, err error) {
 
 func build(dir string, flags ...string) error {
 	// -w leaves out what only a debugger reads, which halves the time of linking.
-	args := append([]string{"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator)}, flags...)
+	args := append([]string{
+		"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator),
+	}, flags...)
 	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
@@ -132,7 +134,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "signal": cmdSignal,
+			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "background": cmdBackground, "eventually": cmdEventually, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
@@ -395,10 +397,14 @@ func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// describeTree gives one line for each thing below dir.
+// describeTree gives one line for each thing below dir, which may be a link.
 func describeTree(dir string) ([]string, error) {
 	var lines []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

@@ -43,32 +43,16 @@ func scrubTarget(repo *repos.Repository, t target.Target) scrub.Target {
 
 // scrub scrubs all targets again and again, until ctx ends.
 func (s *server) scrub(ctx context.Context, watch *monitor.Monitor) error {
-	every := time.Duration(s.flags.ScrubEvery)
-	if every == 0 {
-		return nil
-	}
-	next := time.NewTimer(min(every, firstScrub))
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-		}
-		if err := s.upkeep.Acquire(ctx, 1); err != nil {
-			return nil //nolint:nilerr // it is ctx's
-		}
+	return s.nowAndThen(ctx, firstScrub, time.Duration(s.flags.ScrubEvery), func() {
 		began := time.Now()
 		done := s.scrubAll(ctx)
-		s.upkeep.Release(1)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		s.log.InfoContext(ctx, "scrubbed", "keys", done.Keys, "bytes", done.Bytes, "repaired", done.Repaired,
 			"failed", done.Failed, "warnings", len(done.Warnings), "took", time.Since(began).Round(time.Millisecond))
 		watch.Scrubbed(done)
-		next.Reset(every)
-	}
+	})
 }
 
 // scrubAll scrubs all targets once, one after the other. It ends early while etcd does not answer.

@@ -57,8 +57,13 @@ type serveCmd struct {
 	limitFlags
 	ScrubEvery interval `variable:"" default:"24h" placeholder:"TIME" help:"How often to read all that the newest deploys need out of etcd, check every byte, and repair it from the repositories; 0 is never. Default: 24h."`
 	GCEvery    interval `variable:"" name:"gc-every" default:"24h" placeholder:"TIME" help:"How often to take content out of etcd that no kept deploy needs, as refship gc does, and then to compact and defragment the embedded etcd; 0 is never. Default: 24h."`
-	LogLevel   string   `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
-	LogFormat  string   `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
+	logFlags
+}
+
+// logFlags are on every command that runs until it is stopped.
+type logFlags struct {
+	LogLevel  string `variable:"" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Default: info."`
+	LogFormat string `variable:"" default:"text" enum:"text,json" placeholder:"FORMAT" help:"How to log: text or json. Default: text."`
 }
 
 func (*serveCmd) Help() string {
@@ -213,8 +218,8 @@ func checkAddress(flag, address string) error {
 	return nil
 }
 
-// logger makes the server's log. With JSON all that is said from here on goes that way, too.
-func (c *serveCmd) logger(a *app) *slog.Logger {
+// logger makes the log. With JSON all that is said from here on goes that way, too.
+func (c *logFlags) logger(a *app) *slog.Logger {
 	level := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[c.LogLevel]

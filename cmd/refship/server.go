@@ -152,11 +152,9 @@ func (s *server) remedyOf(err error) string {
 	return cmp.Or(s.hint.remedyOf(err), serverRemedyOf(err))
 }
 
-// release gives the chain locks back. If etcd does not answer, they end with their lease.
+// release gives the chain locks back.
 func (s *server) release() {
-	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
-	defer cancel()
-	if err := s.store.Close(ctx); err != nil {
+	if err := releaseLocks(s.store); err != nil {
 		s.log.Warn("release locks", "error", err)
 	}
 }

@@ -32,20 +32,26 @@ func analyze(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// unitFor is the unit, for a program that is where systemd-analyze can see it.
-func unitFor(t *testing.T) string {
+// The units, each with the command that it runs.
+const (
+	serverUnit, serverRuns = "refship.service", "serve"
+	agentUnit, agentRuns   = "refship-agent@.service", "agent run"
+)
+
+// unitFor is a unit, for a program that is where systemd-analyze can see it.
+func unitFor(t *testing.T, name, runs string) string {
 	t.Helper()
 	program, err := exec.LookPath("refship")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := readFile(t, filepath.Join(unitDir, "refship.service"))
-	const installed = "ExecStart=/usr/local/bin/refship serve\n"
+	text := readFile(t, filepath.Join(unitDir, name))
+	installed := "ExecStart=/usr/local/bin/refship " + runs + "\n"
 	if !strings.Contains(text, installed) {
 		t.Fatalf("the unit has no line %q", installed)
 	}
-	path := filepath.Join(t.TempDir(), "refship.service")
-	text = strings.Replace(text, installed, "ExecStart="+program+" serve\n", 1)
+	path := filepath.Join(t.TempDir(), name)
+	text = strings.Replace(text, installed, "ExecStart="+program+" "+runs+"\n", 1)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +61,12 @@ func unitFor(t *testing.T) string {
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	fixture.Need(t, "systemd-analyze")
-	unit := unitFor(t)
+	for name, runs := range map[string]string{serverUnit: serverRuns, agentUnit: agentRuns} {
+		t.Run(name, func(t *testing.T) { checkUnit(t, unitFor(t, name, runs)) })
+	}
+}
+
+func checkUnit(t *testing.T, unit string) {
 	out, err := analyze(t, "verify", unit)
 	if err != nil {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
@@ -84,16 +95,6 @@ func TestUnitAllowsWhatAPushCalls(t *testing.T) {
 	t.Parallel()
 	fixture.Need(t, "systemd-analyze")
 	fixture.Need(t, "strace")
-	allowed := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.+)$`).FindAllStringSubmatch(
-		readFile(t, unitFor(t)), -1) {
-		for call := range systemCalls(t, strings.Fields(match[2])) {
-			allowed[call] = match[1] == ""
-		}
-	}
-	if len(allowed) < 100 || allowed["reboot"] {
-		t.Fatalf("the filter is not understood: %v", allowed)
-	}
 	w := newWorld(t)
 	trace := w.in("trace")
 	w.serveUnder([]string{"strace", "-f", "-qq", "-o", trace})
@@ -103,11 +104,41 @@ func TestUnitAllowsWhatAPushCalls(t *testing.T) {
 	}
 	w.must("git", "clone", "-q", w.url, w.in("clone"))
 	w.endTraced()
+	allowsTraced(t, unitFor(t, serverUnit, serverRuns), trace, "execve", "fsync", "accept4")
+}
+
+// The same for a node that switches, and runs commands.
+func TestUnitAllowsWhatASwitchCalls(t *testing.T) {
+	t.Parallel()
+	fixture.Need(t, "systemd-analyze")
+	fixture.Need(t, "strace")
+	n := newNode(t)
+	n.settle("the first", n.deploy("the first"))
+	trace, commit := n.in("trace"), n.deploy("the second")
+	args := append([]string{"-f", "-qq", "-o", trace}, n.agent("").Args...)
+	n.must("strace", append(args, "--exechook-command", "cat dir-0/*", "--touch-file", n.in("touched"))...)
+	n.settle("traced", commit)
+	allowsTraced(t, unitFor(t, agentUnit, agentRuns), trace, "execve", "syncfs", "renameat", "symlinkat")
+}
+
+// allowsTraced checks that a unit lets all system calls of a trace through, and that the trace has some.
+func allowsTraced(t *testing.T, unit, trace string, some ...string) {
+	t.Helper()
+	allowed := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.+)$`).FindAllStringSubmatch(
+		readFile(t, unit), -1) {
+		for call := range systemCalls(t, strings.Fields(match[2])) {
+			allowed[call] = match[1] == ""
+		}
+	}
+	if len(allowed) < 100 || allowed["reboot"] {
+		t.Fatalf("the filter is not understood: %v", allowed)
+	}
 	used := map[string]bool{}
 	for _, match := range regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(`).FindAllStringSubmatch(readFile(t, trace), -1) {
 		used[match[1]] = true
 	}
-	for _, call := range []string{"execve", "fsync", "accept4"} {
+	for _, call := range some {
 		if !used[call] {
 			t.Errorf("the trace has no %s: is it one?", call)
 		}

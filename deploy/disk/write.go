@@ -50,8 +50,8 @@ func WriteTemporary(path string, data []byte, mode fs.FileMode) (name string, er
 	return f.Name(), nil
 }
 
-// CreateTemporary makes a new, empty file beside path, with mode 0600, for what is too large to be in memory. The caller
-// writes, syncs and closes it, and renames it to path or removes it.
+// CreateTemporary makes a new, empty file beside path, with mode 0600, for what is too large to be in memory. The
+// caller writes, syncs and closes it, and renames it to path or removes it.
 func CreateTemporary(path string) (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+temporarySuffix)
 }

@@ -49,8 +49,8 @@ type Config struct {
 	Log               *slog.Logger  // gets the client's own warnings at debug level
 }
 
-// Dial connects and waits for one answer, for DialTimeout and little more. ctx bounds the dialling only. Errors name the endpoints
-// and are classified. A user without any permission can dial.
+// Dial connects and waits for one answer, for DialTimeout and little more. ctx bounds the dialling only. Errors name
+// the endpoints and are classified. A user without any permission can dial.
 //
 // Calls of the client fail at once if no endpoint can be reached; those of Bounded are tried again. Watches and lease
 // keepalives wait and connect again. A token that has expired is renewed.

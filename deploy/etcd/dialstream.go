@@ -40,9 +40,10 @@ const (
 )
 
 // DialStream makes a client whose only connection is a stream to something that speaks etcd's API, such as
-// deploy/etcd/gate behind ssh. namespace is the one that a gate is for, "" from another etcd. It waits for one answer until ctx ends, or the stream does: a person may have to type a
-// password meanwhile. The stream's Close must make its Read and Write return. It is closed with the client, and where
-// DialStream fails. log (may be nil) gets the client's own warnings at debug level.
+// deploy/etcd/gate behind ssh. namespace is the one that a gate is for, "" from another etcd. It waits for one answer
+// until ctx ends, or the stream does: a person may have to type a password meanwhile. The stream's Close must make its
+// Read and Write return. It is closed with the client, and where DialStream fails. log (may be nil) gets the client's
+// own warnings at debug level.
 //
 // When the stream has ended, each call and watch fails at once with ErrUnreachable. The client connects to nothing
 // else. A request may take 10 minutes in all, since the line may be slow.

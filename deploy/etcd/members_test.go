@@ -320,8 +320,12 @@ func TestLearnerIsPromoted(t *testing.T) {
 	young.refuses.Store(nil)
 	young.cut() // what is connected to it is connected to the learner
 	old.pause()
-	if _, err := kv.Get(t.Context(), "key"); err != nil {
+	tries := 0
+	if _, err := kv.Get(etcd.CountTries(t.Context(), &tries), "key"); err != nil {
 		t.Error(err)
+	}
+	if tries > 4 { // each has twice as long as the one before: the learner was not asked for long
+		t.Errorf("it took %d tries", tries)
 	}
 }
 

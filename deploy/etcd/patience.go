@@ -26,6 +26,7 @@ const (
 	askTimeout        = 2 * time.Second        // for members that are asked whether they are there
 	firstPause        = 100 * time.Millisecond // between two tries
 	maxPause          = time.Second
+	standstill        = time.Second // a try that ends so long after its limit was ended by a clock that jumped
 )
 
 // patience sends requests again while that may help.
@@ -43,6 +44,7 @@ func CountTries(ctx context.Context, tries *int) context.Context {
 // try calls send until it succeeds, fails for good, or time is up. It sends again what may have been applied, too.
 func (p patience) try(ctx context.Context, send func(context.Context) error) error {
 	start, limit, pause := time.Now(), firstTries, firstPause
+	stood := false
 	waited := time.Duration(0) // for an etcd that comes back; a machine may have stood still itself, which is no waiting
 	tries, ok := ctx.Value(triesKey{}).(*int)
 	if !ok {
@@ -69,10 +71,14 @@ func (p patience) try(ctx context.Context, send func(context.Context) error) err
 		case err == nil || ctx.Err() != nil:
 			return err
 		case late:
+			if all.Err() == nil && took > limit+standstill && !stood {
+				stood = true
+				continue // this machine stood still, which counts once: it was no try
+			}
 			if all.Err() != nil || time.Since(start) >= firstTries && !p.answers(all) {
 				return noAnswer(time.Since(start), all.Err() != nil)
 			}
-			waited += min(took, limit)
+			waited += took
 			limit *= 2
 			continue
 		case !isTransient(err):

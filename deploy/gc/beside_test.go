@@ -60,9 +60,9 @@ func (t *hookedTxn) Commit() (*clientv3.TxnResponse, error) {
 
 // through has the store of f ask through hooks from now on.
 func (f *setup) through(k *hooked) {
-	k.KV = f.kv
-	f.client.KV = k
-	f.store = f.newStore()
+	k.KV = f.KV
+	f.Client.KV = k
+	f.Store = f.newStore()
 }
 
 // directly undoes through.
@@ -93,13 +93,13 @@ func deletes(op clientv3.Op) bool {
 // grow lets all that is there be older than a day.
 func (f *setup) grow() {
 	f.Helper()
-	at := f.put("elsewhere", "")
+	at := f.Put("elsewhere", "")
 	runs := record.Runs{{Revision: at, Time: time.Now().Add(-25 * time.Hour)}}
-	f.put(namespace+"/refship/gc", string(runs.Encode()))
+	f.Put(namespace+"/refship/gc", string(runs.Encode()))
 }
 
 func (f *setup) remove(key string) {
-	if _, err := f.kv.Delete(f.Context(), key); err != nil {
+	if _, err := f.KV.Delete(f.Context(), key); err != nil {
 		f.Error(err)
 	}
 }
@@ -125,10 +125,10 @@ func TestUnreadableNodeComesBack(t *testing.T) {
 			t.Parallel()
 			f := newSetup(t)
 			again := files{"d/a": "content a", "d/e/b": "content b"}
-			root := f.chain().TreeKey(f.deploy(again).Record.Tree)
+			root := f.Chain().TreeKey(f.deploy(again).Record.Tree)
 			f.deploy(files{"x": "two"})
 			if how == "damaged" {
-				f.put(root, "garbage")
+				f.Put(root, "garbage")
 			} else {
 				gone := false
 				f.through(&hooked{before: func(op clientv3.Op) {
@@ -155,20 +155,20 @@ func TestYoungLeftoverWithAHole(t *testing.T) {
 	f.leave("own", "shared")
 	f.grow()
 	commit := f.commit(files{"d/own": "own", "e/shared": "shared"}, first.Hash.OID())
-	root := fixture.OID(strings.TrimSpace(f.repo.Git("rev-parse", commit.String()+"^{tree}")))
-	key := f.chain().TreeKey(root)
-	f.put(key, f.content()[key]) // it is young now
-	nodes := f.chain().NewNodes()
+	root := fixture.OID(strings.TrimSpace(f.Repo.Git("rev-parse", commit.String()+"^{tree}")))
+	key := f.Chain().TreeKey(root)
+	f.Put(key, f.content()[key]) // it is young now
+	nodes := f.Chain().NewNodes()
 	if err := nodes.Load(t.Context(), []*tree.Entry{{OID: root}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range nodes.Node(root).Entries {
 		if e.Name == "d" {
-			f.remove(f.chain().TreeKey(e.OID))
+			f.remove(f.Chain().TreeKey(e.OID))
 		}
 	}
 	f.collect(1, once(func() {
-		if _, err := f.publish(t.Context(), f.job(commit)); err != nil {
+		if _, err := f.Publish(t.Context(), f.Job(commit)); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -185,17 +185,17 @@ func TestAnotherGCTakesAKeptDeploy(t *testing.T) {
 	f.deploy(files{"z": "head"})
 	f.pin(2, false)
 	f.grow()
-	nodes := f.chain().NewNodes()
+	nodes := f.Chain().NewNodes()
 	if err := nodes.LoadBelow(t.Context(), third); err != nil {
 		t.Fatal(err)
 	}
-	x := f.chain().TreeKey(nodes.Node(third.OID).Entries[1].OID)
+	x := f.Chain().TreeKey(nodes.Node(third.OID).Entries[1].OID)
 	taken := false
 	f.through(&hooked{before: func(op clientv3.Op) {
 		if !taken && reads(op, x) {
 			taken = true
-			f.put(namespace+"/refship/expired", "3")
-			f.remove(f.chain().TreeKey(third.OID))
+			f.Put(namespace+"/refship/expired", "3")
+			f.remove(f.Chain().TreeKey(third.OID))
 			f.remove(x)
 		}
 	}})
@@ -252,7 +252,7 @@ func TestRecordsOfTheFuture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.put(f.chain().DeployKey(1, record.KeyRecord), string(text))
+	f.Put(f.Chain().DeployKey(1, record.KeyRecord), string(text))
 	f.deploy(files{"x": "two"})
 	f.deploy(files{"x": "three"})
 	if result, _ := f.collect(1); result.Kept != 1 {
@@ -265,18 +265,18 @@ func TestChainIsDeleted(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	f.five()
-	_, err := gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 1, Gone: func(gc.Gone) {
-		if head, err := f.chain().Head(t.Context()); err != nil || head == nil {
+	_, err := gc.Run(t.Context(), gc.Config{Store: f.Store, KeepLast: 1, Gone: func(gc.Gone) {
+		if head, err := f.Chain().Head(t.Context()); err != nil || head == nil {
 			return
 		}
-		if err := f.chain().Delete(t.Context(), f.lock()); err != nil {
+		if err := f.Chain().Delete(t.Context(), f.lock()); err != nil {
 			t.Error(err)
 		}
-	}}, f.ns)
+	}}, f.Namespace)
 	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "deleted meanwhile") {
 		t.Error(err)
 	}
-	if diff := cmp.Diff(map[string]string{}, f.dump()); diff != "" {
+	if diff := cmp.Diff(map[string]string{}, f.Dump()); diff != "" {
 		t.Errorf("left:\n%s", diff)
 	}
 }
@@ -286,16 +286,16 @@ func TestOddPinAndFormat(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	f.five()
-	f.put(namespace+"/refship/keep/999", "{}")
-	f.put(namespace+"/refship/keep/x", "{}")
-	key := f.chain().DeployKey(3, record.KeyRecord)
-	f.put(key, strings.Replace(f.dump()[key], `"format":1`, `"format":9`, 1))
-	if _, err := gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 3}, f.ns); !record.IsNewer(err) {
+	f.Put(namespace+"/refship/keep/999", "{}")
+	f.Put(namespace+"/refship/keep/x", "{}")
+	key := f.Chain().DeployKey(3, record.KeyRecord)
+	f.Put(key, strings.Replace(f.Dump()[key], `"format":1`, `"format":9`, 1))
+	if _, err := gc.Run(t.Context(), gc.Config{Store: f.Store, KeepLast: 3}, f.Namespace); !record.IsNewer(err) {
 		t.Error(err)
 	}
 	f.grow() // the damaged one may have been mgmt's
 	result, gone := f.collect(2)
-	if expired, err := f.chain().Expired(t.Context()); err != nil || expired != 3 {
+	if expired, err := f.Chain().Expired(t.Context()); err != nil || expired != 3 {
 		t.Errorf("expired up to %d: %v; %+v %v", expired, err, result, gone)
 	}
 	f.wantWhole(4, 5)
@@ -331,7 +331,7 @@ func TestReaderMeetsGC(t *testing.T) {
 	d := f.deploy(all)
 	f.deploy(files{"x": "two"})
 	dir, gone := filepath.Join(t.TempDir(), "out"), false
-	err := f.chain().Checkout(t.Context(), d, dir, func(p text.Progress) {
+	err := f.Chain().Checkout(t.Context(), d, dir, func(p text.Progress) {
 		if !gone && p.Files > 0 {
 			gone = true
 			f.collect(1)

@@ -7,7 +7,8 @@
 // of it is gone. Its hash, record, signature and payload, and the commits that were stored, stay for ever: the history
 // can still be read and proved. A leftover is content that no deploy needs: of a push that was refused or died.
 //
-//	result, err := gc.Run(ctx, gc.Config{Store: store, Who: me, KeepLast: 100, KeepWithin: 90 * 24 * time.Hour}, namespace)
+//	config := gc.Config{Store: store, Who: me, KeepLast: 100, KeepWithin: 90 * 24 * time.Hour}
+//	result, err := gc.Run(ctx, config, namespace)
 //
 // # Steps
 //

@@ -132,8 +132,8 @@ type chosen struct {
 	records      record.Runs      // revisions and times of records
 }
 
-// choose reads the chain. Times never decrease along it: a deploy without a record is not younger than the next one with
-// one, nor than the first run that has seen it.
+// choose reads the chain. Times never decrease along it: a deploy without a record is not younger than the next one
+// with one, nor than the first run that has seen it.
 func (c *collector) choose(ctx context.Context, runs record.Runs) (*chosen, error) {
 	if err := c.readPins(ctx); err != nil {
 		return nil, err

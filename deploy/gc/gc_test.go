@@ -12,6 +12,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
+	"refship/deploy/fixture/chain"
 	"refship/deploy/gc"
 	"refship/deploy/record"
 	"refship/deploy/tree"
@@ -62,7 +63,8 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 	// The history stays.
 	count := 0
-	if err := f.chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage }); err != nil || count != 5 {
+	err := f.Chain().Log(t.Context(), 0, func(d *record.Deploy) error { count++; return d.Damage })
+	if err != nil || count != 5 {
 		t.Errorf("%d deploys: %v", count, err)
 	}
 	if result, _ := f.collect(2); !cmp.Equal(*result, gc.Result{Kept: 2}) {
@@ -104,19 +106,19 @@ func TestPins(t *testing.T) {
 	}
 	f.wantWhole(2, 4, 5)
 	f.wantExpired(1, 3)
-	d, err := f.chain().Get(t.Context(), 3)
+	d, err := f.Chain().Get(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.chain().Pin(t.Context(), d, &record.Pin{}, f.take)
+	_, err = f.Chain().Pin(t.Context(), d, &record.Pin{}, f.take)
 	fixture.WantReason(t, fault.Refused, err, "pin-incomplete 3 "+string(d.Hash)+" "+namespace)
 	if !strings.Contains(err.Error(), "deploy 3 of /refship/config is expired") {
 		t.Error(err)
 	}
-	if was, err := f.chain().Unpin(t.Context(), 2); err != nil || !was {
+	if was, err := f.Chain().Unpin(t.Context(), 2); err != nil || !was {
 		t.Error(was, err)
 	}
-	if was, err := f.chain().Unpin(t.Context(), 2); err != nil || was {
+	if was, err := f.Chain().Unpin(t.Context(), 2); err != nil || was {
 		t.Error(was, err)
 	}
 	if result, _ = f.collect(2); result.Deploys != 1 {
@@ -128,7 +130,7 @@ func TestPins(t *testing.T) {
 
 func (f *setup) lock() *deploy.Lock {
 	f.Helper()
-	l, err := f.chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})
+	l, err := f.Chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -138,11 +140,11 @@ func (f *setup) lock() *deploy.Lock {
 
 func (f *setup) pin(id record.ID, want bool) {
 	f.Helper()
-	d, err := f.chain().Get(f.Context(), id)
+	d, err := f.Chain().Get(f.Context(), id)
 	if err != nil {
 		f.Fatal(err)
 	}
-	before, err := f.chain().Pin(f.Context(), d, &record.Pin{User: "ops", Since: time.Now()}, f.take)
+	before, err := f.Chain().Pin(f.Context(), d, &record.Pin{User: "ops", Since: time.Now()}, f.take)
 	if err != nil || before != want {
 		f.Errorf("pin %d: %t, %v", id, before, err)
 	}
@@ -150,7 +152,7 @@ func (f *setup) pin(id record.ID, want bool) {
 
 // take takes the chain's lock.
 func (f *setup) take() (*deploy.Lock, error) {
-	return f.chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})
+	return f.Chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})
 }
 
 // Leftovers of pushes go after a day, with all that they name, and not before.
@@ -159,18 +161,19 @@ func TestLeftovers(t *testing.T) {
 	f := newSetup(t)
 	f.deploy(files{"a": "one"})
 	old := f.leave("old", "shared")
-	f.put(namespace+"/storage/{sha256}"+strings.Repeat("a", 64), "without a node")
-	f.put(namespace+"/refship/tree/"+strings.Repeat("b", 40), "no node at all")
-	yesterday := f.put("elsewhere", "")
+	f.Put(namespace+"/storage/{sha256}"+strings.Repeat("a", 64), "without a node")
+	f.Put(namespace+"/refship/tree/"+strings.Repeat("b", 40), "no node at all")
+	yesterday := f.Put("elsewhere", "")
 	young := f.leave("young", "shared")
-	f.put(namespace+"/storage/other", "no content")
+	f.Put(namespace+"/storage/other", "no content")
 	for _, runs := range []record.Runs{nil, {{Revision: yesterday, Time: time.Now().Add(-23 * time.Hour)}}} {
-		f.put(namespace+"/refship/gc", string(runs.Encode()))
+		f.Put(namespace+"/refship/gc", string(runs.Encode()))
 		if result, _ := f.collect(1); !cmp.Equal(*result, gc.Result{Kept: 1}) {
 			t.Fatalf("with runs %v: %+v", runs, result)
 		}
 	}
-	f.put(namespace+"/refship/gc", string(record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}.Encode()))
+	runs := record.Runs{{Revision: yesterday, Time: time.Now().Add(-25 * time.Hour)}}
+	f.Put(namespace+"/refship/gc", string(runs.Encode()))
 	before := f.content()
 	result, gone := f.collect(1)
 	keys, bytes := lost(before, f.content())
@@ -191,7 +194,7 @@ func TestLeftovers(t *testing.T) {
 	if len(keys) != 5 { // root, d and d/own of the push; what no node names; what is no node
 		t.Errorf("gone are %v", keys)
 	}
-	if expired, err := f.chain().Expired(t.Context()); err != nil || expired != 0 {
+	if expired, err := f.Chain().Expired(t.Context()); err != nil || expired != 0 {
 		t.Errorf("expired up to %d: %v", expired, err)
 	}
 }
@@ -200,15 +203,16 @@ func TestLeftovers(t *testing.T) {
 func (f *setup) leave(own, shared string) (keys []string) {
 	f.Helper()
 	before := f.content()
-	chain := f.chain()
-	head, err := chain.Head(f.Context())
+	c := f.Chain()
+	head, err := c.Head(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
 	l := f.lock()
-	p, err := chain.Prepare(f.Context(), l, f.job(f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())), quiet)
+	commit := f.commit(files{"d/own": own, "e/shared": shared}, head.Hash.OID())
+	p, err := c.Prepare(f.Context(), l, f.Job(commit), chain.Quiet)
 	if err == nil {
-		err = p.Upload(f.Context(), quiet)
+		err = p.Upload(f.Context(), chain.Quiet)
 	}
 	if err == nil {
 		err = l.Unlock(f.Context())
@@ -224,10 +228,10 @@ func (f *setup) leave(own, shared string) (keys []string) {
 func TestUnsure(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(f *setup, d *record.Deploy){
-		"record": func(f *setup, d *record.Deploy) { f.put(f.chain().DeployKey(d.ID, record.KeyRecord), "{") },
-		"node":   func(f *setup, d *record.Deploy) { f.put(f.chain().TreeKey(d.Record.Tree), "x") },
+		"record": func(f *setup, d *record.Deploy) { f.Put(f.Chain().DeployKey(d.ID, record.KeyRecord), "{") },
+		"node":   func(f *setup, d *record.Deploy) { f.Put(f.Chain().TreeKey(d.Record.Tree), "x") },
 		"no node": func(f *setup, d *record.Deploy) {
-			if _, err := f.kv.Delete(f.Context(), f.chain().TreeKey(d.Record.Tree)); err != nil {
+			if _, err := f.KV.Delete(f.Context(), f.Chain().TreeKey(d.Record.Tree)); err != nil {
 				f.Fatal(err)
 			}
 		},
@@ -235,13 +239,13 @@ func TestUnsure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newSetup(t)
 			f.five()
-			d, err := f.chain().Get(t.Context(), 4)
+			d, err := f.Chain().Get(t.Context(), 4)
 			if err != nil {
 				t.Fatal(err)
 			}
 			damage(f, d)
 			before := f.content()
-			_, err = gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 2}, f.ns)
+			_, err = gc.Run(t.Context(), gc.Config{Store: f.Store, KeepLast: 2}, f.Namespace)
 			fixture.WantReason(t, fault.Corrupt, err, "gc-unsure /refship/config 4 1")
 			if diff := cmp.Diff(before, f.content()); diff != "" {
 				t.Errorf("something was deleted:\n%s", diff)

@@ -22,7 +22,7 @@ type mgmtSetup struct{ *setup }
 
 func newMgmtSetup(t testing.TB) *mgmtSetup {
 	f := &mgmtSetup{newSetup(t)}
-	f.ns = record.MgmtNamespace
+	f.Namespace = record.MgmtNamespace
 	return f
 }
 
@@ -32,15 +32,15 @@ const elsewhere = "elsewhere"
 // ages lets time pass: what is there is older than so long.
 func (f *mgmtSetup) ages(by time.Duration) {
 	f.Helper()
-	at := f.put(elsewhere, "")
+	at := f.Put(elsewhere, "")
 	runs := record.Runs{{Revision: at, Time: time.Now().Add(-by)}}
-	f.put(string(f.ns)+"/refship/gc", string(runs.Encode()))
+	f.Put(string(f.Namespace)+"/refship/gc", string(runs.Encode()))
 }
 
 // lang deploys for mgmt's language.
 func (f *mgmtSetup) lang(content string) *record.Deploy {
 	f.Helper()
-	head, err := f.chain().Head(f.Context())
+	head, err := f.Chain().Head(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -48,9 +48,9 @@ func (f *mgmtSetup) lang(content string) *record.Deploy {
 	if head != nil {
 		parents = append(parents, head.Hash.OID())
 	}
-	job := f.job(f.commit(files{"main.mcl": content, "modules/a": "shared"}, parents...))
+	job := f.Job(f.commit(files{"main.mcl": content, "modules/a": "shared"}, parents...))
 	job.Frontend = record.Lang
-	d, err := f.publish(f.Context(), job)
+	d, err := f.Publish(f.Context(), job)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -76,11 +76,11 @@ func (f *mgmtSetup) upload(anew bool, id record.ID, contents []string) string {
 			name = "metadata.yaml"
 		}
 		sum := sha256.Sum256([]byte(content))
-		key := string(f.ns) + "/storage/{sha256}" + hex.EncodeToString(sum[:])
-		if resp, err := f.kv.Get(f.Context(), key); err != nil {
+		key := string(f.Namespace) + "/storage/{sha256}" + hex.EncodeToString(sum[:])
+		if resp, err := f.KV.Get(f.Context(), key); err != nil {
 			f.Fatal(err)
 		} else if anew || len(resp.Kvs) == 0 {
-			f.put(key, content)
+			f.Put(key, content)
 		}
 		root.Children = append(root.Children, &mgmt.File{Name: name, Mode: 0o644, SHA256: sum})
 	}
@@ -88,8 +88,8 @@ func (f *mgmtSetup) upload(anew bool, id record.ID, contents []string) string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	path := mgmt.SuperblockPath(uint64(id), fmt.Sprintf("00000000-0000-4000-8000-%012d", f.put(elsewhere, "")))
-	f.put(string(f.ns)+path, string(value))
+	path := mgmt.SuperblockPath(uint64(id), fmt.Sprintf("00000000-0000-4000-8000-%012d", f.Put(elsewhere, "")))
+	f.Put(string(f.Namespace)+path, string(value))
 	return path
 }
 
@@ -100,20 +100,20 @@ func (f *mgmtSetup) foreign(id record.ID, path string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.put(f.chain().DeployKey(id, record.KeyPayload), string(payload))
-	f.put(f.chain().DeployKey(id, record.KeyHash), "")
+	f.Put(f.Chain().DeployKey(id, record.KeyPayload), string(payload))
+	f.Put(f.Chain().DeployKey(id, record.KeyHash), "")
 }
 
 // wantRuns wants mgmt to be able to run deploys.
 func (f *mgmtSetup) wantRuns(ids ...record.ID) {
 	f.Helper()
 	values := map[string][]byte{}
-	for key, value := range f.dump() {
+	for key, value := range f.Dump() {
 		if key != elsewhere {
 			values[key] = []byte(value)
 		}
 	}
-	below, err := mgmttest.Below(string(f.ns), values)
+	below, err := mgmttest.Below(string(f.Namespace), values)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -171,9 +171,9 @@ func TestMgmtKeeps(t *testing.T) {
 // lang2 follows a foreign head, with force.
 func (f *mgmtSetup) lang2(id record.ID) {
 	f.Helper()
-	job := f.job(f.commit(files{"main.mcl": fmt.Sprint(id)}))
+	job := f.Job(f.commit(files{"main.mcl": fmt.Sprint(id)}))
 	job.Frontend, job.Force, job.Reason = record.Lang, true, "test"
-	if d, err := f.publish(f.Context(), job); err != nil || d.ID != id {
+	if d, err := f.Publish(f.Context(), job); err != nil || d.ID != id {
 		f.Fatal(d, err)
 	}
 }
@@ -200,12 +200,12 @@ func (f *setup) rollback(id record.ID) *record.Deploy {
 	if err != nil {
 		f.Fatal(err)
 	}
-	job, err := f.chain().NewRollback(f.Context(), selector)
+	job, err := f.Chain().NewRollback(f.Context(), selector)
 	if err != nil {
 		f.Fatal(err)
 	}
-	job.Repo, job.Pusher, job.Server, job.Reason = f.open(), record.Pusher{Name: "ops"}, "host", "test"
-	d, err := f.publish(f.Context(), job)
+	job.Repo, job.Pusher, job.Server, job.Reason = f.Open(), record.Pusher{Name: "ops"}, "host", "test"
+	d, err := f.Publish(f.Context(), job)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -218,21 +218,22 @@ func TestMgmtOthers(t *testing.T) {
 	f := newMgmtSetup(t)
 	f.lang("one")
 	path := f.block(1, "other's")
-	value := f.content()[string(f.ns)+path]
-	other := string(f.ns) + "/fs/other"
-	f.put(other, value)
+	value := f.content()[string(f.Namespace)+path]
+	other := string(f.Namespace) + "/fs/other"
+	f.Put(other, value)
 	f.lang("two")
 	f.ages(25 * time.Hour)
 	result, _ := f.collect(1)
 	after := f.content()
 	sum := sha256.Sum256([]byte("other's"))
-	if after[other] == "" || after[string(f.ns)+"/storage/{sha256}"+hex.EncodeToString(sum[:])] == "" || result.Deploys != 1 {
+	if after[other] == "" || after[string(f.Namespace)+"/storage/{sha256}"+hex.EncodeToString(sum[:])] == "" ||
+		result.Deploys != 1 {
 		t.Errorf("%+v", result)
 	}
-	f.put(other, "what is it?")
+	f.Put(other, "what is it?")
 	f.lang("three")
 	f.ages(25 * time.Hour)
-	_, err := gc.Run(t.Context(), gc.Config{Store: f.store, KeepLast: 1}, f.ns)
+	_, err := gc.Run(t.Context(), gc.Config{Store: f.Store, KeepLast: 1}, f.Namespace)
 	if !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "/_mgmt/fs/other") {
 		t.Error(err)
 	}
@@ -248,13 +249,13 @@ func TestMgmtBeside(t *testing.T) {
 		f.lang("two")
 		f.ages(25 * time.Hour)
 		path, count := "", 0
-		f.client.KV = &faulty{KV: f.kv, fail: func() (before, after bool) {
+		f.Client.KV = &faulty{KV: f.KV, fail: func() (before, after bool) {
 			if count++; count == at+10 && path == "" {
 				path = f.block(3, "one", "shared", "new")
 			}
 			return false, false
 		}}
-		f.store = f.newStore()
+		f.Store = f.newStore()
 		f.collect(1)
 		if path == "" {
 			path = f.block(3, "one", "shared", "new")

@@ -48,13 +48,13 @@ func newRace(t *testing.T) *race {
 		defer mu.Unlock()
 		return source.IntN(n)
 	}}
-	r.client.KV = &faulty{KV: r.kv, fail: func() (before, after bool) {
+	r.Client.KV = &faulty{KV: r.KV, fail: func() (before, after bool) {
 		if !r.faults.Load() {
 			return false, false
 		}
 		return r.random(200) == 0, r.random(200) == 0
 	}}
-	r.store = r.newStoreFor(shortTTL)
+	r.Store = r.newStoreFor(shortTTL)
 	return r
 }
 
@@ -64,7 +64,7 @@ func (r *race) run(actors ...func(context.Context) error) {
 	r.faults.Store(true)
 	ctx, stop := context.WithTimeout(r.Context(), *raceTime)
 	defer stop()
-	other, ns := r.newStoreFor(shortTTL), r.ns
+	other, ns := r.newStoreFor(shortTTL), r.Namespace
 	actors = append(actors, func(ctx context.Context) error { return collectOn(ctx, other, ns, 3) })
 	var all sync.WaitGroup
 	done := make([]int, len(actors))
@@ -82,7 +82,7 @@ func (r *race) run(actors ...func(context.Context) error) {
 	}
 	all.Wait()
 	r.faults.Store(false)
-	r.store = r.newStore()
+	r.Store = r.newStore()
 	if done[0] == 0 && !r.Failed() { // on a slow machine
 		if err := actors[0](r.Context()); err != nil {
 			r.Error(err)
@@ -103,15 +103,15 @@ func TestRace(t *testing.T) {
 func TestRaceWithMgmt(t *testing.T) {
 	t.Parallel()
 	r := newRace(t)
-	r.ns = record.MgmtNamespace
+	r.Namespace = record.MgmtNamespace
 	m := &mgmtSetup{r.setup}
 	m.lang("first")
 	r.run(r.pushLang, r.goBack, r.gc, func(ctx context.Context) error { return r.mgmt(ctx, m) })
-	head, err := r.chain().Head(t.Context())
+	head, err := r.Chain().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	expired, err := r.chain().Expired(t.Context())
+	expired, err := r.Chain().Expired(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,26 +125,26 @@ func TestRaceWithMgmt(t *testing.T) {
 }
 
 func (r *race) pushLang(ctx context.Context) error {
-	job := r.job(r.commit(files{"main.mcl": strconv.Itoa(r.random(5)), "modules/a": strconv.Itoa(r.random(5))}))
-	repo, err := git.OpenRepository(context.WithoutCancel(ctx), r.repo.Dir, nil)
+	job := r.Job(r.commit(files{"main.mcl": strconv.Itoa(r.random(5)), "modules/a": strconv.Itoa(r.random(5))}))
+	repo, err := git.OpenRepository(context.WithoutCancel(ctx), r.Repo.Dir, nil)
 	if err != nil {
 		return err
 	}
 	defer repo.Close()
 	job.Repo, job.Frontend, job.Force, job.Reason = repo, record.Lang, true, "another line"
-	_, err = r.publish(ctx, job)
+	_, err = r.Publish(ctx, job)
 	return err
 }
 
-// mgmt deploys as mgmt does: contents, superblock, payload. Another deploy may have the id first; then it gives up. Most
-// times it leaves the chain to the others.
+// mgmt deploys as mgmt does: contents, superblock, payload. Another deploy may have the id first; then it gives up.
+// Most times it leaves the chain to the others.
 func (r *race) mgmt(ctx context.Context, m *mgmtSetup) error {
 	if r.random(8) != 0 {
-		_, err := r.chain().Head(ctx)
+		_, err := r.Chain().Head(ctx)
 		return err
 	}
 	m.ages(61 * time.Minute)
-	head, err := r.chain().Head(ctx)
+	head, err := r.Chain().Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,8 +154,8 @@ func (r *race) mgmt(ctx context.Context, m *mgmtSetup) error {
 	if err != nil {
 		return err
 	}
-	at, hash := r.chain().DeployKey(id, record.KeyPayload), r.chain().DeployKey(id, record.KeyHash)
-	_, err = r.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(at), "=", 0),
+	at, hash := r.Chain().DeployKey(id, record.KeyPayload), r.Chain().DeployKey(id, record.KeyHash)
+	_, err = r.KV.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(at), "=", 0),
 		clientv3.Compare(clientv3.CreateRevision(hash), "=", 0)).
 		Then(clientv3.OpPut(at, string(payload)), clientv3.OpPut(hash, "")).Commit()
 	return err
@@ -192,19 +192,19 @@ func (r *race) files() files {
 
 func (r *race) push(ctx context.Context) error {
 	commit := r.commit(r.files())
-	job := r.job(commit)
-	repo, err := git.OpenRepository(context.WithoutCancel(ctx), r.repo.Dir, nil)
+	job := r.Job(commit)
+	repo, err := git.OpenRepository(context.WithoutCancel(ctx), r.Repo.Dir, nil)
 	if err != nil {
 		return err
 	}
 	defer repo.Close()
 	job.Repo, job.Force, job.Reason = repo, true, "another line"
-	_, err = r.publish(ctx, job)
+	_, err = r.Publish(ctx, job)
 	return err
 }
 
 func (r *race) goBack(ctx context.Context) error {
-	head, err := r.chain().Head(ctx)
+	head, err := r.Chain().Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,39 +212,43 @@ func (r *race) goBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	job, err := r.chain().NewRollback(ctx, selector)
+	job, err := r.Chain().NewRollback(ctx, selector)
 	if err != nil {
 		return err
 	}
 	job.Pusher, job.Server, job.Reason = record.Pusher{Name: "ops"}, "host", "test"
-	_, err = r.publish(ctx, job)
+	_, err = r.Publish(ctx, job)
 	return err
 }
 
 func collectOn(ctx context.Context, s *deploy.Store, ns record.Namespace, keep int) error {
-	_, err := gc.Run(ctx, gc.Config{Store: s, Who: record.Holder{User: "gc"}, KeepLast: keep, Progress: func(text.Progress) {}}, ns)
+	_, err := gc.Run(ctx, gc.Config{
+		Store: s, Who: record.Holder{User: "gc"}, KeepLast: keep, Progress: func(text.Progress) {},
+	}, ns)
 	return err
 }
 
-func (r *race) gc(ctx context.Context) error { return collectOn(ctx, r.store, r.ns, 1+r.random(4)) }
+func (r *race) gc(ctx context.Context) error {
+	return collectOn(ctx, r.Store, r.Namespace, 1+r.random(4))
+}
 
 // keep pins a deploy of the newest few, or takes a pin away.
 func (r *race) keep(ctx context.Context) error {
-	head, err := r.chain().Head(ctx)
+	head, err := r.Chain().Head(ctx)
 	if err != nil {
 		return err
 	}
 	id := record.ID(max(1, int(head.ID)-r.random(6)))
 	if r.random(2) == 0 {
-		_, err := r.chain().Unpin(ctx, id)
+		_, err := r.Chain().Unpin(ctx, id)
 		return err
 	}
-	d, err := r.chain().Get(ctx, id)
+	d, err := r.Chain().Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	_, err = r.chain().Pin(ctx, d, new(record.Pin), func() (*deploy.Lock, error) {
-		return r.chain().Lock(ctx, record.Holder{User: "ops"}, time.Minute, func(record.Holder, time.Duration) {})
+	_, err = r.Chain().Pin(ctx, d, new(record.Pin), func() (*deploy.Lock, error) {
+		return r.Chain().Lock(ctx, record.Holder{User: "ops"}, time.Minute, func(record.Holder, time.Duration) {})
 	})
 	return err
 }
@@ -253,12 +257,12 @@ func (r *race) keep(ctx context.Context) error {
 // gc has run to its end.
 func (r *race) judge() {
 	r.Helper()
-	head, err := r.chain().Head(r.Context())
+	head, err := r.Chain().Head(r.Context())
 	if err != nil {
 		r.Fatal(err)
 	}
 	for id := record.ID(1); id <= head.ID; id++ {
-		expired, err := r.chain().IsExpired(r.Context(), id)
+		expired, err := r.Chain().IsExpired(r.Context(), id)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -266,15 +270,15 @@ func (r *race) judge() {
 			r.Errorf("deploy %d: %v", id, err)
 		}
 	}
-	pins, err := r.chain().Pins(r.Context())
+	pins, err := r.Chain().Pins(r.Context())
 	if err != nil {
 		r.Fatal(err)
 	}
 	r.wantWhole(append(pins, head.ID)...)
 	r.Logf("%d deploys", head.ID)
 	// All leftovers are old enough once it is known that now is.
-	now := r.put("elsewhere", "")
-	r.put(namespace+"/refship/gc", string(record.Runs{{Revision: now, Time: time.Now().Add(-25 * time.Hour)}}.Encode()))
+	now := r.Put("elsewhere", "")
+	r.Put(namespace+"/refship/gc", string(record.Runs{{Revision: now, Time: time.Now().Add(-25 * time.Hour)}}.Encode()))
 	r.collect(1)
 	need := r.needs(append(pins, head.ID)...)
 	for key := range r.content() {

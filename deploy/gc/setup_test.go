@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -16,11 +15,10 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fixture"
+	"refship/deploy/fixture/chain"
 	"refship/deploy/gc"
-	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/store"
-	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
@@ -29,21 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const namespace = "/refship/config"
 
 // setup is one chain in a real etcd and a real git repository.
-type setup struct {
-	testing.TB
-	client *clientv3.Client
-	kv     clientv3.KV // past what a test puts between
-	store  *deploy.Store
-	repo   *fixture.Repository
-	ns     record.Namespace
-}
+type setup struct{ *chain.Setup }
 
 func newSetup(t testing.TB) *setup {
 	t.Helper()
-	f := &setup{TB: t, client: fixture.NewEtcd(t).Client(), repo: fixture.NewRepository(t)}
-	f.kv = f.client.KV
-	f.ns = namespace
-	f.store = f.newStore()
+	f := &setup{chain.New(t)}
+	f.Store = f.newStore()
 	return f
 }
 
@@ -51,28 +40,7 @@ func (f *setup) newStore() *deploy.Store { return f.newStoreFor(time.Minute) }
 
 // newStoreFor makes a Store whose locks end so long after it.
 func (f *setup) newStoreFor(ttl time.Duration) *deploy.Store {
-	s := deploy.NewStore(f.client, deploy.Config{LeaseTTL: ttl, Log: slog.New(slog.DiscardHandler)})
-	f.Cleanup(func() { _ = s.Close(context.WithoutCancel(f.Context())) })
-	return s
-}
-
-func (f *setup) chain() *deploy.Chain { return f.store.Chain(f.ns) }
-
-func (f *setup) open() *git.Repository {
-	f.Helper()
-	repo, err := git.OpenRepository(f.Context(), f.repo.Dir, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = repo.Close() })
-	return repo
-}
-
-func (f *setup) job(commit tree.OID) *deploy.Job {
-	return &deploy.Job{
-		Kind: record.KindPush, Repo: f.open(), Commit: commit, Frontend: record.Files, Repository: "config",
-		Target: "default", Ref: "refs/heads/main", Pusher: record.Pusher{Name: "ada", Via: "ssh"}, Server: "host",
-	}
+	return f.NewStore(deploy.Config{LeaseTTL: ttl})
 }
 
 // files are contents by path.
@@ -84,13 +52,13 @@ func (f *setup) commit(all files, parents ...tree.OID) tree.OID {
 	for path, content := range all {
 		named[path] = fixture.File{Content: content}
 	}
-	return f.repo.Commit("a commit", named, parents...)
+	return f.Repo.Commit("a commit", named, parents...)
 }
 
 // deploy publishes a commit that has exactly these files, after the head's.
 func (f *setup) deploy(all files) *record.Deploy {
 	f.Helper()
-	head, err := f.chain().Head(f.Context())
+	head, err := f.Chain().Head(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -98,54 +66,25 @@ func (f *setup) deploy(all files) *record.Deploy {
 	if head != nil && head.Hash != "" {
 		parents = append(parents, head.Hash.OID())
 	}
-	d, err := f.publish(f.Context(), f.job(f.commit(all, parents...)))
+	d, err := f.Publish(f.Context(), f.Job(f.commit(all, parents...)))
 	if err != nil {
 		f.Fatal(err)
 	}
 	return d
 }
 
-// publish takes a job through; a lost lock is an error.
-func (f *setup) publish(ctx context.Context, job *deploy.Job) (*record.Deploy, error) {
-	chain := f.chain()
-	lock, err := chain.Lock(ctx, record.Holder{User: "ada"}, time.Minute, func(record.Holder, time.Duration) {})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = lock.Unlock(context.WithoutCancel(ctx)) }()
-	p, err := chain.Prepare(ctx, lock, job, quiet)
-	if err != nil {
-		return nil, err
-	}
-	defer p.Drop()
-	if p.Verdict.Idle() {
-		return p.Verdict.Head, nil
-	}
-	give, err := f.store.TakeRoom(ctx, []*deploy.Prepared{p})
-	if err != nil {
-		return nil, err
-	}
-	defer give()
-	if err := p.Upload(ctx, quiet); err != nil {
-		return nil, err
-	}
-	return p.Publish(ctx)
-}
-
-func quiet(text.Progress) {}
-
 // collect runs gc, which keeps the newest so many deploys.
 func (f *setup) collect(keep int, change ...func(*gc.Config)) (*gc.Result, []gc.Gone) {
 	f.Helper()
 	var gone []gc.Gone
 	cfg := gc.Config{
-		Store: f.store, Who: record.Holder{User: "ops"}, KeepLast: keep, Progress: quiet,
+		Store: f.Store, Who: record.Holder{User: "ops"}, KeepLast: keep, Progress: chain.Quiet,
 		Gone: func(g gc.Gone) { gone = append(gone, g) },
 	}
 	for _, change := range change {
 		change(&cfg)
 	}
-	result, err := gc.Run(f.Context(), cfg, f.ns)
+	result, err := gc.Run(f.Context(), cfg, f.Namespace)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -154,16 +93,11 @@ func (f *setup) collect(keep int, change ...func(*gc.Config)) (*gc.Result, []gc.
 
 func dryRun(cfg *gc.Config) { cfg.DryRun = true }
 
-func (f *setup) dump() map[string]string {
-	f.Helper()
-	return fixture.Dump(f.TB, f.kv)
-}
-
 // content are the keys of nodes, contents and superblocks.
 func (f *setup) content() map[string]string {
 	f.Helper()
-	all := f.dump()
-	nodes, contents, blocks := f.chain().ContentPrefixes()
+	all := f.Dump()
+	nodes, contents, blocks := f.Chain().ContentPrefixes()
 	maps.DeleteFunc(all, func(key, _ string) bool {
 		return !strings.HasPrefix(key, nodes) && !strings.HasPrefix(key, contents) && !strings.HasPrefix(key, blocks)
 	})
@@ -175,17 +109,17 @@ func (f *setup) needs(ids ...record.ID) map[string]bool {
 	f.Helper()
 	keys := map[string]bool{}
 	for _, id := range ids {
-		d, err := f.chain().Get(f.Context(), id)
+		d, err := f.Chain().Get(f.Context(), id)
 		if err != nil {
 			f.Fatal(err)
 		}
-		nodes := f.chain().NewNodes()
+		nodes := f.Chain().NewNodes()
 		if err := nodes.LoadBelow(f.Context(), d.Record.Root()); err != nil {
 			f.Fatal(err)
 		}
 		var add func(e tree.Entry)
 		add = func(e tree.Entry) {
-			for _, key := range store.ChunkKeys(f.chain().TreeKey(e.OID), e.Size) {
+			for _, key := range store.ChunkKeys(f.Chain().TreeKey(e.OID), e.Size) {
 				keys[key] = true
 			}
 			for _, e := range nodes.Node(e.OID).Entries {
@@ -193,7 +127,7 @@ func (f *setup) needs(ids ...record.ID) map[string]bool {
 					add(e)
 					continue
 				}
-				for _, key := range store.ChunkKeys(f.chain().ContentKey(e.SHA256), e.Size) {
+				for _, key := range store.ChunkKeys(f.Chain().ContentKey(e.SHA256), e.Size) {
 					keys[key] = true
 				}
 			}
@@ -206,20 +140,20 @@ func (f *setup) needs(ids ...record.ID) map[string]bool {
 // read reads a deploy whole, each byte compared with its hash.
 func (f *setup) read(id record.ID) error {
 	f.Helper()
-	chain := f.chain()
-	d, err := chain.Get(f.Context(), id)
+	c := f.Chain()
+	d, err := c.Get(f.Context(), id)
 	if err != nil {
 		return err
 	}
 	var paths []string
-	if err := chain.List(f.Context(), d, "", true, func(path string, _ tree.Entry) error {
+	if err := c.List(f.Context(), d, "", true, func(path string, _ tree.Entry) error {
 		paths = append(paths, path)
 		return nil
 	}); err != nil {
 		return err
 	}
 	for _, path := range paths {
-		if err := chain.Cat(f.Context(), d, io.Discard, path); err != nil {
+		if err := c.Cat(f.Context(), d, io.Discard, path); err != nil {
 			return err
 		}
 	}
@@ -250,7 +184,7 @@ func (f *setup) wantExpired(ids ...record.ID) {
 // wantStored wants NS/refship/stored to be what a count of all keys gives.
 func (f *setup) wantStored() {
 	f.Helper()
-	state, err := f.chain().State(f.Context())
+	state, err := f.Chain().State(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -259,7 +193,7 @@ func (f *setup) wantStored() {
 	}
 	const overhead = 400
 	held := int64(0)
-	for key, value := range f.dump() {
+	for key, value := range f.Dump() {
 		own := strings.TrimPrefix(key, namespace+"/refship/")
 		if own == key || strings.HasPrefix(own, "tree/") || strings.HasPrefix(own, "object/") {
 			held += int64(len(value)) + overhead
@@ -280,15 +214,6 @@ func lost(before, after map[string]string) (keys []string, bytes int64) {
 	}
 	slices.Sort(keys)
 	return keys, bytes
-}
-
-func (f *setup) put(key, value string) int64 {
-	f.Helper()
-	resp, err := f.kv.Put(f.Context(), key, value)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return resp.Header.Revision
 }
 
 // faulty is an etcd that fails now and then: before it does what it is asked for, or after.

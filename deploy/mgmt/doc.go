@@ -7,9 +7,9 @@
 // # Words
 //
 // A frontend is how mgmt reads a deploy: lang (its language, mcl), yaml (a graph in one file), puppet (a manifest, up
-// to mgmt 1.1.0), empty (nothing is run). The payload tells frontend, settings, and where the superblock is; the superblock is the list of files. NS is
-// the namespace that mgmt keeps everything in, /_mgmt. Its client adds and removes NS by itself, so what stands in
-// values is without NS. The entry file is the one that mgmt starts with.
+// to mgmt 1.1.0), empty (nothing is run). The payload tells frontend, settings, and where the superblock is; the
+// superblock is the list of files. NS is the namespace that mgmt keeps everything in, /_mgmt. Its client adds and
+// removes NS by itself, so what stands in values is without NS. The entry file is the one that mgmt starts with.
 //
 // # Keys
 //

@@ -13,7 +13,7 @@
 // A record is one JSON object: all fields, in the order of [Record], without HTML escaping and without a newline at
 // its end. This one starts the first deploy of a commit, and is cut short:
 //
-//	{"format":1,"namespace":"/refship/config","chain":"8c1f…","id":1,"kind":"push","forced":false,"hash":"5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80","path":"",…
+//	{"format":1,"namespace":"/refship/config","chain":"8c1f…","id":1,"kind":"push","forced":false,"hash":"5d6e…",…
 //
 // A signature is an armored SSH signature over the record's bytes, with the namespace "refship": stock ssh-keygen -Y
 // verify checks it. FORMAT.md of package deploy has every field.

@@ -94,6 +94,8 @@ func ParseHolder(value []byte) *Holder {
 
 // State is what a chain's keys say at one revision.
 type State struct {
+	Revision int64 // etcd's; 0 of another Reader
+
 	Head   *Deploy // nil: no deploy yet
 	Hold   *Hold   // nil: not held
 	HoldAt int64   // mod revision of the hold; 0: not held

@@ -78,10 +78,13 @@ func TestLogTableFitsATerminal(t *testing.T) {
 		table, now := record.NewStyledTable(&out, time.Now(), nil, style), time.Now()
 		rows := rapid.IntRange(0, 10).Draw(t, "rows")
 		for range rows {
-			r := &record.Record{Kind: record.KindRollback, Forced: rapid.Bool().Draw(t, "forced"), Subject: words.Draw(t, "subject"),
+			r := &record.Record{
+				Kind: record.KindRollback, Forced: rapid.Bool().Draw(t, "forced"), Subject: words.Draw(t, "subject"),
 				Pusher: record.Pusher{Name: words.Draw(t, "by")}, Signer: words.Draw(t, "signer"), Reason: words.Draw(t, "reason"),
-				Time: now}
-			if err := table.Add(&record.Deploy{ID: 123, Hash: "9c8b7a6000000000000000000000000000000000", Record: r}); err != nil {
+				Time: now,
+			}
+			d := &record.Deploy{ID: 123, Hash: "9c8b7a6000000000000000000000000000000000", Record: r}
+			if err := table.Add(d); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,9 +120,12 @@ func TestLogTableSaysWhoSignedOnATerminal(t *testing.T) {
 		When: func(at time.Time) string { return at.UTC().Format("15:04") }})
 	at := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	for id, signer := range []string{"", "SHA256:4VQ0000000000000000000000000000000000000000"} {
-		r := &record.Record{Kind: record.KindPush, Pusher: record.Pusher{Name: "ops"}, Subject: "all of it", Signer: signer, Time: at,
-			Reason: "the cache broke login, and more"}
-		if err := table.Add(&record.Deploy{ID: record.ID(9 - id), Hash: "9c8b7a6000000000000000000000000000000000", Record: r}); err != nil {
+		r := &record.Record{
+			Kind: record.KindPush, Pusher: record.Pusher{Name: "ops"}, Subject: "all of it", Signer: signer, Time: at,
+			Reason: "the cache broke login, and more",
+		}
+		d := &record.Deploy{ID: record.ID(9 - id), Hash: "9c8b7a6000000000000000000000000000000000", Record: r}
+		if err := table.Add(d); err != nil {
 			t.Fatal(err)
 		}
 	}

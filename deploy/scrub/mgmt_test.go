@@ -18,17 +18,17 @@ import (
 func TestRepairsForMgmt(t *testing.T) {
 	f := newSetup(t)
 	f.target.Namespace, f.target.Mgmt = record.MgmtNamespace, true
-	f.deploy(f.repo.Commit("one", map[string]fixture.File{
+	f.deploy(f.Repo.Commit("one", map[string]fixture.File{
 		"main.mcl": {Content: "$x = 1\n"}, "d/link": {Mode: "120000", Content: "../main.mcl"},
 		"large": {Content: fixture.Content(1, tree.ChunkSize+7)},
 	}), func(job *deploy.Job) { job.Frontend, job.Settings = record.Lang, record.Settings{Noop: true} })
-	whole := f.dump()
+	whole := f.Dump()
 	f.want("nothing", 0, 0, whole)
 	kinds := map[string]int{}
 	for _, key := range f.needed() {
-		f.delete(key)
+		f.Delete(key)
 		f.want("missing "+key, 1, 0, whole)
-		f.put(key, whole[key]+"x")
+		f.Put(key, whole[key]+"x")
 		f.want("longer "+key, 1, 0, whole)
 		switch value := whole[key]; {
 		case strings.Contains(key, "/fs/deploy/"):
@@ -48,26 +48,26 @@ func TestRepairsForMgmt(t *testing.T) {
 			if other == value {
 				t.Error("another process would write the same bytes")
 			}
-			f.put(key, other)
-			f.want("superblock of another process", 0, 0, f.dump())
-			f.put(key, value)
+			f.Put(key, other)
+			f.want("superblock of another process", 0, 0, f.Dump())
+			f.Put(key, value)
 		}
 	}
 	payload := string(f.target.Namespace) + "/deploy/1/payload"
 	for name, damage := range map[string]func(){
-		"altered":  func() { f.put(payload, "x") },
-		"missing":  func() { f.delete(payload) },
-		"of yaml":  func() { f.put(payload, payloadOf(t, f, record.YAML, false)) },
-		"settings": func() { f.put(payload, payloadOf(t, f, record.Lang, false)) },
+		"altered":  func() { f.Put(payload, "x") },
+		"missing":  func() { f.Delete(payload) },
+		"of yaml":  func() { f.Put(payload, payloadOf(t, f, record.YAML, false)) },
+		"settings": func() { f.Put(payload, payloadOf(t, f, record.Lang, false)) },
 	} {
 		damage()
-		f.want("payload "+name, 0, 1, f.dump())
+		f.want("payload "+name, 0, 1, f.Dump())
 		if f.found[0].Key != payload {
 			t.Errorf("payload %s: told is %s", name, f.found[0])
 		}
-		f.put(payload, whole[payload])
+		f.Put(payload, whole[payload])
 	}
-	f.want("the end", 0, 0, f.dump())
+	f.want("the end", 0, 0, f.Dump())
 }
 
 type otherBlock struct {
@@ -102,7 +102,7 @@ func payloadOf(t *testing.T, f *setup, frontend record.Frontend, noop bool) stri
 	t.Helper()
 	other := newSetup(t)
 	other.target.Namespace = record.MgmtNamespace
-	other.deploy(other.repo.Commit("one", map[string]fixture.File{"main.mcl": {}, "start.yaml": {}}),
+	other.deploy(other.Repo.Commit("one", map[string]fixture.File{"main.mcl": {}, "start.yaml": {}}),
 		func(job *deploy.Job) { job.Frontend, job.Settings = frontend, record.Settings{Noop: noop} })
-	return other.dump()[string(f.target.Namespace)+"/deploy/1/payload"]
+	return other.Dump()[string(f.target.Namespace)+"/deploy/1/payload"]
 }

@@ -26,7 +26,7 @@ func TestRepairsEveryKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newSetup(t)
 			f.deploy(f.everyKind(), func(job *deploy.Job) { job.Path = path })
-			whole := f.dump()
+			whole := f.Dump()
 			f.want("nothing", 0, 0, whole)
 			needed := f.needed()
 			if len(needed) < 7 {
@@ -35,15 +35,15 @@ func TestRepairsEveryKey(t *testing.T) {
 			for _, key := range needed {
 				value := whole[key]
 				damages := map[string]func(){
-					"missing": func() { f.delete(key) },
-					"longer":  func() { f.put(key, value+"\n") },
+					"missing": func() { f.Delete(key) },
+					"longer":  func() { f.Put(key, value+"\n") },
 				}
 				if value != "" {
 					flipped := []byte(value)
 					flipped[len(flipped)/2] ^= 1
-					damages["flipped"] = func() { f.put(key, string(flipped)) }
-					damages["cut"] = func() { f.put(key, value[:len(value)-1]) }
-					damages["empty"] = func() { f.put(key, "") }
+					damages["flipped"] = func() { f.Put(key, string(flipped)) }
+					damages["cut"] = func() { f.Put(key, value[:len(value)-1]) }
+					damages["empty"] = func() { f.Put(key, "") }
 				}
 				for name, damage := range damages {
 					damage()
@@ -54,11 +54,11 @@ func TestRepairsEveryKey(t *testing.T) {
 				}
 			}
 			for _, key := range needed {
-				f.delete(key)
+				f.Delete(key)
 			}
 			f.want("all missing", len(needed), 0, whole)
 			for _, key := range needed {
-				f.put(key, "x")
+				f.Put(key, "x")
 			}
 			f.want("all altered", len(needed), 0, whole)
 		})
@@ -72,12 +72,12 @@ func TestRepairsLargeNode(t *testing.T) {
 	for i := range 6000 {
 		all[fmt.Sprintf("d/%0100d", i)] = fixture.File{Content: "x"}
 	}
-	f.deploy(f.repo.Commit("many", all), nil)
-	whole := f.dump()
+	f.deploy(f.Repo.Commit("many", all), nil)
+	whole := f.Dump()
 	chunks := 0
 	for _, key := range f.needed() {
 		if strings.Contains(key, "/refship/tree/") {
-			f.put(key, strings.ToUpper(whole[key]))
+			f.Put(key, strings.ToUpper(whole[key]))
 			f.want(key, 1, 0, whole)
 			chunks++
 		}
@@ -91,9 +91,9 @@ func TestRepairsLargeNode(t *testing.T) {
 func TestRepairsWrongSumInANode(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.everyKind(), nil)
-	whole := f.dump()
-	key := f.store.Chain(f.target.Namespace).TreeKey(d.Record.Tree)
-	f.put(key, string(wrongSum(t, whole[key]).Text()))
+	whole := f.Dump()
+	key := f.Store.Chain(f.target.Namespace).TreeKey(d.Record.Tree)
+	f.Put(key, string(wrongSum(t, whole[key]).Text()))
 	f.want("a wrong sha256", 1, 0, whole)
 }
 
@@ -112,20 +112,20 @@ func wrongSum(t *testing.T, text string) *tree.Node {
 func TestSignedWrong(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.everyKind(), nil)
-	key := f.store.Chain(f.target.Namespace).TreeKey(d.Record.Tree)
-	node := wrongSum(t, f.dump()[key])
+	key := f.Store.Chain(f.target.Namespace).TreeKey(d.Record.Tree)
+	node := wrongSum(t, f.Dump()[key])
 	f.signRoot(d, key, node)
-	f.want("signed wrong", 0, 1, f.dump())
+	f.want("signed wrong", 0, 1, f.Dump())
 	want := `("a"): it is missing: not repaired: git's blob has 4 bytes of sha256 `
 	if said := f.found[0].String(); !strings.Contains(said, want) {
 		t.Errorf("told is %s", said)
 	}
-	f.delete(key)
-	f.want("signed wrong, and gone", 0, 1, f.dump())
+	f.Delete(key)
+	f.want("signed wrong, and gone", 0, 1, f.Dump())
 	// With the sum of another file of the tree it is found, too, though that content is there and sound.
 	node.Entries[0].SHA256 = node.Entries[1].SHA256
 	f.signRoot(d, key, node)
-	f.want("signed with another file's", 0, 1, f.dump())
+	f.want("signed with another file's", 0, 1, f.Dump())
 }
 
 // signRoot puts a root's node, and a record that vouches for it.
@@ -133,7 +133,7 @@ func (f *setup) signRoot(d *record.Deploy, key string, root *tree.Node) {
 	f.Helper()
 	r, text := *d.Record, root.Text()
 	r.TreeSHA256 = sha256.Sum256(text)
-	f.put(key, string(text))
+	f.Put(key, string(text))
 	f.sign(&r)
 }
 
@@ -163,16 +163,16 @@ func TestTouchesNothing(t *testing.T) {
 		}, 1, "is not an allowed signer"},
 		"damaged": {func(f *setup) {
 			f.deploy(f.everyKind(), nil)
-			f.put("/refship/config/deploy/1/hash", strings.Repeat("1", 40))
+			f.Put("/refship/config/deploy/1/hash", strings.Repeat("1", 40))
 		}, 1, "the record says"},
 		"no record": {func(f *setup) {
 			f.deploy(f.everyKind(), nil)
-			f.put("/refship/config/deploy/2/payload", "x")
+			f.Put("/refship/config/deploy/2/payload", "x")
 		}, 1, "the record is missing"},
 		"foreign": {func(f *setup) {
 			f.target.Mgmt = true
 			f.deploy(f.everyKind(), func(job *deploy.Job) { job.Frontend = record.Empty })
-			f.put("/refship/config/deploy/2/payload", "x")
+			f.Put("/refship/config/deploy/2/payload", "x")
 		}, 0, ""},
 		"signers are not known": {func(f *setup) {
 			f.deploy(f.everyKind(), nil)
@@ -200,18 +200,18 @@ func TestTouchesNothing(t *testing.T) {
 		"a commit with another tree": {func(f *setup) { f.otherCommit() }, 2, "has the tree"},
 		"a commit with another tree, and it is stored": {func(f *setup) {
 			commit := f.otherCommit()
-			raw, err := f.open().Raw(commit)
+			raw, err := f.Open().Raw(commit)
 			if err != nil {
 				f.Fatal(err)
 			}
-			f.put("/refship/config/refship/object/"+commit.String(), string(raw))
+			f.Put("/refship/config/refship/object/"+commit.String(), string(raw))
 		}, 2, "has the tree"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newSetup(t)
 			test.prepare(f)
-			f.put(content(f), "damaged")
-			f.want(name, 0, test.failed, f.dump())
+			f.Put(content(f), "damaged")
+			f.want(name, 0, test.failed, f.Dump())
 			for _, found := range f.found {
 				if !strings.Contains(found.String(), test.words) {
 					t.Errorf("told is %s, want %q", found, test.words)
@@ -225,9 +225,9 @@ func TestTouchesNothing(t *testing.T) {
 func (f *setup) otherCommit() tree.OID {
 	f.Helper()
 	r := *f.deploy(f.everyKind(), nil).Record
-	other := f.repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}})
+	other := f.Repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}})
 	r.Hash = record.CommitHash(other)
-	f.put("/refship/config/deploy/1/hash", string(r.Hash))
+	f.Put("/refship/config/deploy/1/hash", string(r.Hash))
 	f.sign(&r)
 	return other
 }
@@ -239,22 +239,22 @@ func (f *setup) sign(r *record.Record) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.put("/refship/config/deploy/1/record", string(signed.RecordBytes))
-	f.put("/refship/config/deploy/1/signature", string(signed.Signature))
+	f.Put("/refship/config/deploy/1/record", string(signed.RecordBytes))
+	f.Put("/refship/config/deploy/1/signature", string(signed.Signature))
 }
 
 // What only an older deploy needs is neither read nor repaired.
 func TestLeavesOlderDeploysAlone(t *testing.T) {
 	f := newSetup(t)
-	first := f.deploy(f.repo.Commit("one", map[string]fixture.File{"a": {Content: "one"}}), nil)
-	old := f.dump()
-	f.deploy(f.repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}}, first.Hash.OID()), nil)
+	first := f.deploy(f.Repo.Commit("one", map[string]fixture.File{"a": {Content: "one"}}), nil)
+	old := f.Dump()
+	f.deploy(f.Repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}}, first.Hash.OID()), nil)
 	for key := range old {
 		if strings.Contains(key, "/storage/") || strings.Contains(key, "/refship/tree/") {
-			f.put(key, "damaged")
+			f.Put(key, "damaged")
 		}
 	}
-	f.want("damage below the head", 0, 0, f.dump())
+	f.want("damage below the head", 0, 0, f.Dump())
 }
 
 // What git has lost cannot be repaired. The rest is, and what is above the lost one stays as it is: a node that is
@@ -262,15 +262,15 @@ func TestLeavesOlderDeploysAlone(t *testing.T) {
 func TestGitLostABlob(t *testing.T) {
 	f := newSetup(t)
 	f.deploy(f.everyKind(), nil)
-	whole := f.dump()
+	whole := f.Dump()
 	lost := fixture.BlobOID("one\n").String()
-	if err := os.Remove(filepath.Join(f.repo.Dir, "objects", lost[:2], lost[2:])); err != nil {
+	if err := os.Remove(filepath.Join(f.Repo.Dir, "objects", lost[:2], lost[2:])); err != nil {
 		t.Fatal(err)
 	}
 	var contents []string
 	for _, key := range f.needed() {
 		if strings.Contains(key, "/storage/") {
-			f.delete(key)
+			f.Delete(key)
 			contents = append(contents, key)
 		}
 	}
@@ -283,7 +283,7 @@ func TestGitLostABlob(t *testing.T) {
 	f.want("contents gone", len(contents)-1, 1, left)
 	for key := range left {
 		if strings.Contains(key, "/refship/tree/") {
-			f.delete(key)
+			f.Delete(key)
 			delete(left, key)
 		}
 	}
@@ -295,42 +295,42 @@ func TestGitLostABlob(t *testing.T) {
 func TestBesideAPush(t *testing.T) {
 	f := newSetup(t)
 	first := f.deploy(f.everyKind(), nil)
-	whole := f.dump()
+	whole := f.Dump()
 	var key string
 	for _, key = range f.needed() {
 		if strings.Contains(key, "/storage/") {
 			break
 		}
 	}
-	f.put(key, "damaged")
-	f.tap.before = func() { f.put(key, whole[key]) }
+	f.Put(key, "damaged")
+	f.tap.before = func() { f.Put(key, whole[key]) }
 	f.want("put right by another", 0, 0, whole)
 
-	f.put(key, "damaged")
-	f.tap.before = func() { f.put(key, "damaged again") }
+	f.Put(key, "damaged")
+	f.tap.before = func() { f.Put(key, "damaged again") }
 	f.want("damaged twice", 1, 0, whole)
 
 	// The next deploy does not need that content: it is left alone.
-	next := f.repo.Commit("two", map[string]fixture.File{"b": {Content: "two"}}, first.Hash.OID())
-	f.put(key, "damaged")
+	next := f.Repo.Commit("two", map[string]fixture.File{"b": {Content: "two"}}, first.Hash.OID())
+	f.Put(key, "damaged")
 	f.tap.before = func() { f.deploy(next, nil) }
 	result := f.scrub()
-	if result.Deploy != 2 || result.Damaged() != 0 || f.dump()[key] != "damaged" {
-		t.Errorf("result %+v, %s holds %.20q", result, key, f.dump()[key])
+	if result.Deploy != 2 || result.Damaged() != 0 || f.Dump()[key] != "damaged" {
+		t.Errorf("result %+v, %s holds %.20q", result, key, f.Dump()[key])
 	}
 	// This one does.
-	again := f.repo.Commit("three", map[string]fixture.File{"b": {Content: "two"}, "c": {Content: "three"}}, next)
+	again := f.Repo.Commit("three", map[string]fixture.File{"b": {Content: "two"}, "c": {Content: "three"}}, next)
 	var needed string
-	for at, value := range f.dump() {
+	for at, value := range f.Dump() {
 		if value == "two" {
 			needed = at
 		}
 	}
-	f.put(needed, "damaged")
+	f.Put(needed, "damaged")
 	f.tap.before = func() { f.deploy(again, nil) }
 	result = f.scrub()
-	if result.Deploy != 3 || result.Repaired != 1 || f.dump()[needed] != "two" {
-		t.Errorf("result %+v, %s holds %.20q", result, needed, f.dump()[needed])
+	if result.Deploy != 3 || result.Repaired != 1 || f.Dump()[needed] != "two" {
+		t.Errorf("result %+v, %s holds %.20q", result, needed, f.Dump()[needed])
 	}
 }
 
@@ -338,14 +338,14 @@ func TestBesideAPush(t *testing.T) {
 func TestStrays(t *testing.T) {
 	f := newSetup(t)
 	d := f.deploy(f.everyKind(), nil)
-	f.deploy(f.repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}}, d.Hash.OID()), nil)
+	f.deploy(f.Repo.Commit("two", map[string]fixture.File{"a": {Content: "two"}}, d.Hash.OID()), nil)
 	if r := f.scrub(); len(r.Strays) != 0 {
 		t.Fatalf("strays %v", r.Strays)
 	}
 	const below = "/refship/config/deploy/"
 	for _, key := range []string{"1/meta/x", "latest", "9/hash", "9/payload", "9007199254740993/hash",
 		"9007199254740993/record", "99999999999999999999/payload", "007/hash", "it's"} {
-		f.put(below+key, "x")
+		f.Put(below+key, "x")
 	}
 	r := f.scrub()
 	var got []string
@@ -365,7 +365,7 @@ func TestStrays(t *testing.T) {
 		t.Errorf("want -, got +:\n%s%+v", diff, r)
 	}
 	for i := range 300 {
-		f.put(fmt.Sprintf("%sx%d", below, i), "")
+		f.Put(fmt.Sprintf("%sx%d", below, i), "")
 	}
 	if r := f.scrub(); len(r.Strays) != 20 || r.MoreStrays != 300+7-20 {
 		t.Errorf("%d strays, and %d more", len(r.Strays), r.MoreStrays)
@@ -383,11 +383,11 @@ func TestStops(t *testing.T) {
 	f := newSetup(t)
 	f.deploy(f.everyKind(), nil)
 	f.gentle = true
-	f.want("gentle", 0, 0, f.dump())
+	f.want("gentle", 0, 0, f.Dump())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := fmt.Errorf("stopped")
 	reads := 0
-	result, err := scrub.Run(ctx, scrub.Config{Store: f.store, Gentle: true, Progress: func(text.Progress) {
+	result, err := scrub.Run(ctx, scrub.Config{Store: f.Store, Gentle: true, Progress: func(text.Progress) {
 		if reads++; reads == 3 {
 			cancel(stopped)
 		}

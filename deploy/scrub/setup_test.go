@@ -2,7 +2,6 @@ package scrub_test
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -14,22 +13,17 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/fixture"
-	"refship/deploy/git"
+	"refship/deploy/fixture/chain"
 	"refship/deploy/record"
 	"refship/deploy/scrub"
-	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/keys"
 )
 
 // setup is a chain in a real etcd, and the repository that is deployed into it.
 type setup struct {
-	testing.TB
-	client  *clientv3.Client
-	direct  clientv3.KV // past tap
+	*chain.Setup
 	tap     *tap
-	store   *deploy.Store
-	repo    *fixture.Repository
 	target  scrub.Target
 	signer  ssh.Signer
 	signers *keys.AllowedSigners // nil: not known
@@ -39,20 +33,17 @@ type setup struct {
 
 func newSetup(t testing.TB) *setup {
 	t.Helper()
-	f := &setup{TB: t, client: fixture.NewEtcd(t).Client(), repo: fixture.NewRepository(t), signer: fixture.Signer(1)}
-	f.direct = f.client.KV
-	f.tap = &tap{KV: f.direct}
-	f.client.KV = f.tap
+	f := &setup{Setup: chain.New(t), signer: fixture.Signer(1)}
+	f.tap = &tap{KV: f.KV}
+	f.Client.KV = f.tap
 	f.signers = new(keys.AllowedSigners)
 	f.signers.Merge(keys.NewAllowedSigners("server", &keys.Signer{
 		Principals: "server", Namespaces: keys.Namespace, PublicKey: f.signer.PublicKey(),
 	}))
-	f.store = deploy.NewStore(f.client, deploy.Config{
-		LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler),
-		Signers: func() (*keys.AllowedSigners, error) { return f.signers, nil },
+	f.Store = f.NewStore(deploy.Config{
+		LeaseTTL: time.Minute, Signers: func() (*keys.AllowedSigners, error) { return f.signers, nil },
 	})
-	t.Cleanup(func() { _ = f.store.Close(context.WithoutCancel(t.Context())) })
-	f.target = scrub.Target{Repository: "config", GitDir: f.repo.Dir, Namespace: "/refship/config"}
+	f.target = scrub.Target{Repository: "config", GitDir: f.Repo.Dir, Namespace: f.Namespace}
 	return f
 }
 
@@ -94,43 +85,16 @@ func (f *setup) untrusting(do func()) {
 	f.signers = signers
 }
 
-func quiet(text.Progress) {}
-
-// open opens the repository until the test ends.
-func (f *setup) open() *git.Repository {
-	f.Helper()
-	repo, err := git.OpenRepository(f.Context(), f.repo.Dir, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = repo.Close() })
-	return repo
-}
-
 // deploy publishes a commit.
 func (f *setup) deploy(commit tree.OID, change func(*deploy.Job)) *record.Deploy {
 	f.Helper()
-	job := &deploy.Job{
-		Kind: record.KindPush, Repo: f.open(), Commit: commit, Frontend: record.Files, Repository: "config",
-		Target: "default", Ref: "refs/heads/main", Pusher: record.Pusher{Name: "ada", Via: "ssh"}, Server: "host",
-		Signer: f.signer,
-	}
+	job := f.Job(commit)
+	job.Signer = f.signer
 	if change != nil {
 		change(job)
 	}
-	chain := f.store.Chain(f.target.Namespace)
-	lock, err := chain.Lock(f.Context(), record.Holder{User: "ada"}, 0, func(record.Holder, time.Duration) {})
-	if err != nil {
-		f.Fatal(err)
-	}
-	p, err := chain.Prepare(f.Context(), lock, job, quiet)
-	if err == nil {
-		err = p.Upload(f.Context(), quiet)
-	}
-	if err != nil {
-		f.Fatal(err)
-	}
-	d, err := p.Publish(f.Context())
+	f.Namespace = f.target.Namespace
+	d, err := f.Publish(f.Context(), job)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -142,7 +106,7 @@ func (f *setup) scrub() *scrub.Result {
 	f.Helper()
 	f.found = nil
 	result, err := scrub.Run(f.Context(), scrub.Config{
-		Store: f.store, Gentle: f.gentle, Progress: quiet,
+		Store: f.Store, Gentle: f.gentle, Progress: chain.Quiet,
 		Found: func(found scrub.Finding) { f.found = append(f.found, found) },
 	}, f.target)
 	if err != nil {
@@ -161,7 +125,7 @@ func (f *setup) want(what string, repaired, failed int, keys map[string]string) 
 	if r.Repaired != repaired || r.Failed != failed {
 		f.Errorf("%s: %d repaired, %d not, want %d and %d: %v", what, r.Repaired, r.Failed, repaired, failed, f.found)
 	}
-	now := f.dump()
+	now := f.Dump()
 	for key := range maps.Keys(merged(keys, now)) {
 		if now[key] != keys[key] {
 			f.Errorf("%s: %s holds %.100q, want %.100q", what, key, now[key], keys[key])
@@ -175,38 +139,19 @@ func merged(a, b map[string]string) map[string]string {
 	return all
 }
 
-func (f *setup) put(key, value string) {
-	f.Helper()
-	if _, err := f.direct.Put(f.Context(), key, value); err != nil {
-		f.Fatal(err)
-	}
-}
-
-func (f *setup) delete(key string) {
-	f.Helper()
-	if _, err := f.direct.Delete(f.Context(), key); err != nil {
-		f.Fatal(err)
-	}
-}
-
-func (f *setup) dump() map[string]string {
-	f.Helper()
-	return fixture.Dump(f.TB, f.direct)
-}
-
-// needed are the keys that a head needs, without those of the deploy itself and the hint.
+// needed are the keys that a head needs, without those of the deploy itself, the hint, and how much is stored.
 func (f *setup) needed() []string {
 	f.Helper()
 	ns := string(f.target.Namespace)
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.dump())), func(key string) bool {
-		return strings.HasPrefix(key, ns+"/deploy/") || key == ns+"/refship/head"
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.Dump())), func(key string) bool {
+		return strings.HasPrefix(key, ns+"/deploy/") || key == ns+"/refship/head" || key == ns+"/refship/stored"
 	})
 }
 
 // everyKind is a commit with every kind of entry.
 func (f *setup) everyKind() tree.OID {
 	f.Helper()
-	return f.repo.Commit("one", map[string]fixture.File{
+	return f.Repo.Commit("one", map[string]fixture.File{
 		"a": {Content: "one\n"}, "empty": {}, "www/link": {Mode: "120000", Content: "../a"},
 		"www/e/run": {Mode: "100755", Content: "#!"}, "www/e/big": {Content: fixture.Content(1, 2*tree.ChunkSize+7)},
 		"www/e/again/run": {Content: "#!"},

@@ -73,7 +73,7 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 		}
 		for _, key := range keys {
 			isIn := strings.HasPrefix(key, q.Key) && q.End == "" || key >= q.Key && key < q.End
-			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && isIn) {
+			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && isIn) || key <= q.After {
 				continue
 			}
 			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}

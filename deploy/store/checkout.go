@@ -34,7 +34,8 @@ type checkout struct {
 	tell  func(text.Progress)
 	// content writes one content and checks it.
 	content func(context.Context, tree.Entry, io.Writer) error
-	singly  bool // small contents, too
+	singly  bool    // small contents, too
+	before  *before // nil: there is none
 
 	batch []place
 	held  int64 // bytes of the contents in batch
@@ -49,7 +50,23 @@ type place struct {
 // appears whole, under its name, at the very end. Links are made and never followed; a submodule is an empty
 // directory. The directory to make it in must be one where nobody else can meddle (disk.OpenSafe), and stays open: what
 // happens to its path meanwhile changes nothing.
-func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) (err error) {
+func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, progress func(text.Progress)) error {
+	return c.CheckoutAfter(ctx, d, dir, Earlier{}, progress)
+}
+
+// Earlier is what an earlier checkout of the chain has left. All of it may be nil.
+type Earlier struct {
+	// Nodes are directories that are known already; those of the deploy are known, too, afterwards.
+	Nodes *Nodes
+	// Root has the earlier checkout's files, which may have been changed since. Each file that is still right is cloned or
+	// copied from the same path, and hashed again: no file shares anything that a writer of the other could change.
+	Root *os.Root
+}
+
+// CheckoutAfter is Checkout that reads from etcd only what an earlier checkout lacks.
+func (c *Chain) CheckoutAfter(
+	ctx context.Context, d *record.Deploy, dir string, earlier Earlier, progress func(text.Progress),
+) (err error) {
 	defer func() { err = c.Explain(ctx, err, d) }()
 	dir = filepath.Clean(dir)
 	parent, err := openParent(dir)
@@ -57,7 +74,10 @@ func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, prog
 		return err
 	}
 	defer parent.Close()
-	nodes := c.NewNodes()
+	nodes := earlier.Nodes
+	if nodes == nil {
+		nodes = c.NewNodes()
+	}
 	top, err := nodes.root(ctx, d)
 	files := 0
 	if err == nil {
@@ -79,6 +99,9 @@ func (c *Chain) Checkout(ctx context.Context, d *record.Deploy, dir string, prog
 	defer root.Close()
 	w := &checkout{
 		chain: c, nodes: nodes, root: root, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
+	}
+	if earlier.Root != nil {
+		w.before = &before{root: earlier.Root}
 	}
 	w.told = text.Progress{Step: "writing", FilesTotal: files}
 	if err := w.tree(ctx, top); err != nil {
@@ -145,27 +168,47 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		if err := w.nodes.loadVerified(ctx, dirs...); err != nil {
 			return err
 		}
-		var next []place
-		for _, p := range level {
-			for _, e := range w.nodes.Node(p.entry.OID).Entries {
-				at := place{path.Join(p.path, e.Name), e}
-				if e.Mode == dirMode {
-					next = append(next, at)
-				}
-				if err := w.entry(ctx, at); err != nil {
-					return fmt.Errorf("%q: %w", at.path, err)
-				}
+		dirsBelow, files, err := w.level(level)
+		if err == nil {
+			files, err = w.copy(ctx, files)
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range files {
+			if err := w.file(ctx, p); err != nil {
+				return fmt.Errorf("%q: %w", p.path, err)
 			}
 		}
-		level = next
+		level = dirsBelow
 	}
 	return w.flush(ctx)
 }
 
-func (w *checkout) entry(ctx context.Context, p place) error {
+// level makes the directories of a level, and gives them and its files.
+func (w *checkout) level(level []place) (dirs, files []place, err error) {
+	for _, p := range level {
+		for _, e := range w.nodes.Node(p.entry.OID).Entries {
+			at := place{path.Join(p.path, e.Name), e}
+			switch e.Mode {
+			case dirMode:
+				dirs = append(dirs, at)
+				err = w.root.Mkdir(at.path, 0o777)
+			case filemode.Submodule:
+				err = w.root.Mkdir(at.path, 0o777)
+			default:
+				files = append(files, at)
+			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("%q: %w", at.path, err)
+			}
+		}
+	}
+	return dirs, files, nil
+}
+
+func (w *checkout) file(ctx context.Context, p place) error {
 	switch {
-	case p.entry.Mode == dirMode, p.entry.Mode == filemode.Submodule:
-		return w.root.Mkdir(p.path, 0o777)
 	case p.entry.Size > tree.ChunkSize && p.entry.Mode == filemode.Symlink:
 		return record.Corrupt(w.chain.ContentKey(p.entry.SHA256), "a symbolic link's target cannot be so long")
 	case p.entry.Size > tree.ChunkSize || w.singly:
@@ -235,13 +278,17 @@ func WriteFile(root *os.Root, path string, mode filemode.FileMode, content func(
 		}
 		return root.Symlink(target.String(), path)
 	}
-	permissions := fs.FileMode(0o666)
-	if mode == filemode.Executable {
-		permissions = 0o777
-	}
-	f, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions)
+	f, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, permissions(mode))
 	if err != nil {
 		return err
 	}
 	return errors.Join(content(f), f.Close())
+}
+
+// permissions are git's, before the umask has taken its share.
+func permissions(mode filemode.FileMode) fs.FileMode {
+	if mode == filemode.Executable {
+		return 0o777
+	}
+	return 0o666
 }

@@ -41,7 +41,12 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.Last)),
 				clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 		}
-		ops[i] = clientv3.OpGet(q.Key, opts...)
+		key := q.Key
+		if q.After != "" {
+			key = q.After + "\x00"
+			opts = append(opts, clientv3.WithRange(clientv3.GetPrefixRangeEnd(q.Key)))
+		}
+		ops[i] = clientv3.OpGet(key, opts...)
 	}
 	resp, err := r.kv.Txn(ctx).Then(ops...).Commit()
 	switch {

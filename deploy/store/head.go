@@ -34,6 +34,7 @@ func (c *Chain) State(ctx context.Context) (*record.State, error) {
 		if err != nil {
 			return nil, err
 		}
+		state.Revision = revision
 		state.Head, err = c.headAt(ctx, revision, hint)
 		switch {
 		case err == nil:

@@ -254,3 +254,30 @@ func (n *Nodes) LoadBelow(ctx context.Context, root tree.Entry) error {
 	}
 	return nil
 }
+
+// Kept gives Nodes of the chain that know no more than a directory and those below it, as far as others know them, and
+// have a bound of their own: for a next deploy, which shares most of them.
+func (c *Chain) Kept(ctx context.Context, others *Nodes, root tree.Entry) *Nodes {
+	kept := c.NewNodes()
+	for level := []tree.OID{root.OID}; len(level) > 0; {
+		var next []tree.OID
+		for _, oid := range level {
+			known, ok := others.known[oid]
+			if _, has := kept.known[oid]; !ok || has {
+				continue
+			}
+			takes := nodeMemory + known.entry.Size + int64(len(known.node.Entries))*tree.EntryMemory
+			if kept.take(ctx, takes) != nil {
+				continue // it is read again where it is needed
+			}
+			kept.known[oid] = known
+			for _, e := range known.node.Entries {
+				if e.Mode == dirMode {
+					next = append(next, e.OID)
+				}
+			}
+		}
+		level = next
+	}
+	return kept
+}

@@ -18,8 +18,8 @@ import (
 const MaxLink = 4095
 
 // Directory is a plain directory, read as git would store it with `git add -A -f` and `git write-tree`, but without
-// git and its settings; or made in memory. The former holds names, oids and places, and no contents: Blobs reads those again,
-// and gives only what still has its oid. It may be used from many goroutines.
+// git and its settings; or made in memory. The former holds names, oids and places, and no contents: Blobs reads those
+// again, and gives only what still has its oid. It may be used from many goroutines.
 type Directory struct {
 	Name      string   // the last element of the directory's absolute path, or of the file's
 	IsFile    bool     // it was made of one file (MakeDirectory)

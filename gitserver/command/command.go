@@ -101,7 +101,8 @@ func gitWords(words []string) []string {
 
 const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
 	"check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, hold REPO[:TARGET] REASON, " +
-	"resume REPO[:TARGET], etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) and git-upload-pack (clone, fetch)"
+	"resume REPO[:TARGET], etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) " +
+	"and git-upload-pack (clone, fetch)"
 
 // usageError is for a command that is not understood.
 func usageError(format string, args ...any) error {

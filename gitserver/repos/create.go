@@ -116,7 +116,8 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 }
 
 func fill(ctx context.Context, dir, name, ref string, targets []target.Target) error {
-	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--initial-branch=main")
+	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
+		"--initial-branch=main")
 	if err == nil {
 		err = git.PointHead(ctx, dir, ref) // which git init does not take every name for
 	}

@@ -18,8 +18,8 @@
 //	git pack-refs --all
 //
 // No object is ever removed: repack takes packs into a new one as they are, with what no ref leads to, and loose
-// objects too. Records in etcd name commits that no branch may lead to any more. (To those refs/refship/replaced/ leads,
-// see git.KeepReplaced: what a person runs in the repository may prune.)
+// objects too. Records in etcd name commits that no branch may lead to any more. (To those refs/refship/replaced/
+// leads, see git.KeepReplaced: what a person runs in the repository may prune.)
 //
 // git is niced and its disk access is idle, but for pack-refs, whose locks pushes may wait for. Its memory has a limit
 // ([Config].Memory).

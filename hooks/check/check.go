@@ -59,14 +59,30 @@ func NewRunner(cfg Config) *Runner {
 
 // Check is one run of a target's command.
 type Check struct {
-	Target  string   // its name, for messages
-	Command string   // for sh -c
-	Env     []string // NAME=VALUE, beside what every check has
+	Target  string // its name, for messages
+	Command string // for sh -c
+	About   About  // what is checked
 	// WriteTree writes the tree into an empty directory, at most limit bytes of it.
 	WriteTree func(ctx context.Context, dir string, limit int64, progress func(text.Progress)) error
 	Tell      func(line string) // tells the pusher a line
 	// During runs a step, and tells the pusher that it goes on.
 	During func(step string, fn func(progress func(text.Progress)) error) error
+}
+
+// About is what the command is told of the deploy that it checks.
+type About struct {
+	Repository, Ref, Commit string
+	Previous                string // the head's deploy hash, or ""
+	Pusher, Frontend        string
+}
+
+func (c *Check) env() []string {
+	a := c.About
+	return []string{
+		"REFSHIP_REPOSITORY=" + a.Repository, "REFSHIP_TARGET=" + c.Target, "REFSHIP_REF=" + a.Ref,
+		"REFSHIP_COMMIT=" + a.Commit, "REFSHIP_PREVIOUS=" + a.Previous,
+		"REFSHIP_PUSHER=" + a.Pusher, "REFSHIP_FRONTEND=" + a.Frontend,
+	}
 }
 
 // Run runs a check and waits for its end. A check that does not pass is a fault.Refused. If ctx ends first, the error
@@ -101,7 +117,7 @@ func (r *Runner) run(ctx context.Context, c *Check) error {
 		return err
 	}
 	c.Tell("running the check of target " + c.Target)
-	command, err := startCommand(c.Command, d.tree(), append(d.env(), c.Env...), homesBelow(d.dir))
+	command, err := startCommand(c.Command, d.tree(), append(d.env(), c.env()...), homesBelow(d.dir))
 	if err != nil {
 		return &fault.Error{
 			Kind:   fault.Refused,

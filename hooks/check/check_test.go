@@ -64,7 +64,10 @@ func (r *runner) tell(line string) {
 func (r *runner) run(ctx context.Context, command string) error {
 	r.Helper()
 	err := r.Run(ctx, &check.Check{
-		Target: "default", Command: command, Env: []string{"REFSHIP_TARGET=default"},
+		Target: "default", Command: command, About: check.About{
+			Repository: "config", Ref: "refs/heads/main", Commit: "5d6e7f8", Previous: "1a2b3c4", Pusher: "laptop",
+			Frontend: "files",
+		},
 		WriteTree: func(context.Context, string, int64, func(text.Progress)) error { return nil },
 		Tell:      r.tell,
 		During: func(step string, fn func(func(text.Progress)) error) error {
@@ -201,7 +204,13 @@ func TestEnvironment(t *testing.T) {
 HOME=%[2]s/home
 TMPDIR=%[2]s/tmp
 LANG=C.UTF-8
+REFSHIP_REPOSITORY=config
 REFSHIP_TARGET=default
+REFSHIP_REF=refs/heads/main
+REFSHIP_COMMIT=5d6e7f8
+REFSHIP_PREVIOUS=1a2b3c4
+REFSHIP_PUSHER=laptop
+REFSHIP_FRONTEND=files
 %[2]s/tree
 700 ../../%[3]s
 700 ../home
@@ -228,7 +237,8 @@ self PID`, os.Getenv("PATH"), scratch, filepath.Base(scratch))
 // However much a check writes, and whatever: a bounded number of harmless lines is told, the last of them too.
 func TestOutputIsBounded(t *testing.T) {
 	r := newRunner(t)
-	err := r.run(t.Context(), `printf '\033[2J\007\000tab\there \377\r\n\n'; head -c 3000000 /dev/zero | tr '\0' x; echo; `+
+	err := r.run(t.Context(), `printf '\033[2J\007\000tab\there \377\r\n\n'; `+
+		`head -c 3000000 /dev/zero | tr '\0' x; echo; `+
 		`seq 5000; printf 'no end'; exit 1`)
 	fixture.WantReason(t, fault.Refused, err, "")
 	at := 0
@@ -318,7 +328,8 @@ func TestCannotBeStarted(t *testing.T) {
 // others stays.
 func TestClear(t *testing.T) {
 	r := newRunner(t)
-	if err := r.run(t.Context(), `mkdir -p "$HOME/a/b" && touch "$HOME/a/b/c" && chmod 0 "$HOME/a/b" "$HOME/a"`); err != nil {
+	err := r.run(t.Context(), `mkdir -p "$HOME/a/b" && touch "$HOME/a/b/c" && chmod 0 "$HOME/a/b" "$HOME/a"`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	lives := func(env string) *exec.Cmd {

@@ -20,9 +20,10 @@
 //
 // # The command
 //
-// Its whole environment is PATH (this process's), HOME, TMPDIR, LANG=C.UTF-8 and Check.Env. Standard input is
-// /dev/null, and no other file is open. Its output is told line by line after "| ": 2,000 bytes of a line, 1,000
-// lines, and the last 50.
+// Its whole environment is PATH (this process's), HOME, TMPDIR, LANG=C.UTF-8, and what is checked:
+// REFSHIP_REPOSITORY, REFSHIP_TARGET, REFSHIP_REF, REFSHIP_COMMIT, REFSHIP_PREVIOUS (the head's deploy hash, or empty),
+// REFSHIP_PUSHER and REFSHIP_FRONTEND. Standard input is /dev/null, and no other file is open. Its output is told line
+// by line after "| ": 2,000 bytes of a line, 1,000 lines, and the last 50.
 //
 // This is no sandbox: what is pushed runs with this process's rights. The command has a session of its own without a
 // terminal. When its time is over, or the context ends, its process group gets SIGTERM, and SIGKILL 5 s later. When

@@ -43,12 +43,12 @@
 //	 ]
 //	}
 //
-// commit is there where new is an annotated tag, and is what that names. process is empty for a server's pushes. certificate is the oid of the push certificate, or empty; old is 40 zeros
-// where the ref was not there; forced is set where the head's deploy had to be overridden, and forced_head is its id,
-// else 0; again is the head at which the pusher saw that something undone comes back, or 0; head is the id of the
-// chain's head when the push was accepted. Where the chain has been forced or rolled back since, or has had the commit
-// already, the intent is dropped: it must not undo a later decision. A file that cannot be read as an
-// intent is renamed to <name>.bad and reported.
+// commit is there where new is an annotated tag, and is what that names. process is empty for a server's pushes.
+// certificate is the oid of the push certificate, or empty; old is 40 zeros where the ref was not there; forced is set
+// where the head's deploy had to be overridden, and forced_head is its id, else 0; again is the head at which the
+// pusher saw that something undone comes back, or 0; head is the id of the chain's head when the push was accepted.
+// Where the chain has been forced or rolled back since, or has had the commit already, the intent is dropped: it must
+// not undo a later decision. A file that cannot be read as an intent is renamed to <name>.bad and reported.
 //
 // # Who has an intent
 //

@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/await"
 )
 
 // Push options that refship takes; git push -o (git-push(1)). Options that do not begin with "deploy." are others'.
@@ -20,21 +22,23 @@ const (
 	optionReason = "deploy.reason"
 	optionDryRun = "deploy.dry-run"
 	optionSkip   = "deploy.skip"
+	optionWait   = "deploy.wait"
 )
 
 const (
-	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run and deploy.skip"
+	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and deploy.wait[=TIME]"
 	forceUsage   = "git push -o deploy.force -o deploy.reason='…'"
 )
 
 // Options are a push's options.
 type Options struct {
-	All    []string    // as git handed them over, those of others too
-	Force  bool        // override what the previous hash refuses
-	Reason string      // "" if none was given
-	DryRun bool        // check everything, then refuse
-	Skip   bool        // store, do not deploy
-	Again  []record.ID // heads, of one chain each, whose undone deploys may come back
+	All    []string      // as git handed them over, those of others too
+	Force  bool          // override what the previous hash refuses
+	Reason string        // "" if none was given
+	DryRun bool          // check everything, then refuse
+	Skip   bool          // store, do not deploy
+	Wait   time.Duration // for nodes that run what was deployed; 0: none was asked for
+	Again  []record.ID   // heads, of one chain each, whose undone deploys may come back
 }
 
 // ReadOptions reads GIT_PUSH_OPTION_COUNT and GIT_PUSH_OPTION_<n> (githooks(5)) strictly: a misspelt deploy.dry-run
@@ -80,7 +84,7 @@ func isOwn(option string) bool {
 		return -1
 	}, name)
 	return strings.HasPrefix(letters, "deploy") ||
-		slices.Contains([]string{"force", "reason", "again", "dryrun", "skip"}, letters)
+		slices.Contains([]string{"force", "reason", "again", "dryrun", "skip", "wait"}, letters)
 }
 
 // takeOption reads one option of refship's.
@@ -90,12 +94,16 @@ func (o *Options) takeOption(option string, seen map[string]bool) error {
 		seen[name], seen[option] = true, true
 		return o.takeAgain(value)
 	}
+	if name == optionWait && !seen[name] {
+		seen[name] = true
+		return o.takeWait(value, valued)
+	}
 	flags := map[string]*bool{optionForce: &o.Force, optionDryRun: &o.DryRun, optionSkip: &o.Skip}
 	flag, known := flags[name]
 	twice := seen[name]
 	seen[name] = true
 	switch {
-	case !known && name != optionReason && name != optionAgain:
+	case !known && name != optionReason && name != optionAgain && name != optionWait:
 		return fault.Refuse(knownOptions, "push option %q is not known", text.Clip(option))
 	case twice:
 		return fault.Refuse("give it once", "push option %s is there twice", name)
@@ -120,6 +128,17 @@ func (o *Options) takeAgain(value string) error {
 			"push option deploy.again has %q", text.Clip(value))
 	}
 	o.Again = append(o.Again, id)
+	return nil
+}
+
+// takeWait takes the value of deploy.wait in.
+func (o *Options) takeWait(value string, valued bool) (err error) {
+	if valued && value == "" {
+		return fault.Refuse("git push -o deploy.wait, or -o deploy.wait=5m", "push option deploy.wait= has no time")
+	}
+	if o.Wait, err = await.Parse(value); err != nil {
+		return fmt.Errorf("push option deploy.wait: %w", err)
+	}
 	return nil
 }
 
@@ -149,6 +168,11 @@ func (o *Options) check(seen map[string]bool) error {
 		return withSkip(optionForce, "with "+optionSkip+" nothing is deployed: leave one of them out")
 	case o.Skip && seen[optionReason]:
 		return withSkip(optionReason, "with "+optionSkip+" there is no record to keep a reason: leave one of them out")
+	case o.Skip && o.Wait != 0:
+		return withSkip(optionWait, "with "+optionSkip+" nothing is deployed: leave one of them out")
+	case o.DryRun && o.Wait != 0:
+		return fault.Refuse("leave one of them out", "push options %s and %s contradict each other: nothing is deployed",
+			optionWait, optionDryRun)
 	case o.Skip && seen[optionAgain]:
 		return withSkip(optionAgain, "with "+optionSkip+" nothing is deployed: leave one of them out")
 	case o.DryRun && o.Skip:

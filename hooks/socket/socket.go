@@ -2,6 +2,8 @@ package socket
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -117,13 +119,17 @@ func (l *Listener) path() string { return filepath.Join(l.dir, "hook.sock") }
 // HooksPath is what receive-pack needs as core.hooksPath.
 func (l *Listener) HooksPath() string { return filepath.Join(l.dir, "hooks") }
 
-// Env are the variables that receive-pack needs so that its hooks find the server, with the token of their push.
-func (l *Listener) Env(token string) ([]string, error) {
+// NewToken makes the token of a push, and the variables that its receive-pack needs so that its hooks find the server
+// with it.
+func (l *Listener) NewToken() (token string, env []string, err error) {
 	path, err := filepath.Abs(l.path())
 	if err != nil {
-		return nil, fmt.Errorf("find hook socket: %w", err)
+		return "", nil, fmt.Errorf("find hook socket: %w", err)
 	}
-	return []string{varSocket + "=" + path, varToken + "=" + token}, nil
+	random := make([]byte, 32)
+	rand.Read(random)
+	token = hex.EncodeToString(random)
+	return token, []string{varSocket + "=" + path, varToken + "=" + token}, nil
 }
 
 func (l *Listener) listen() error {

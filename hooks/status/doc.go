@@ -8,7 +8,8 @@
 //	  state  ahead by 3 commits
 //	  hint   deploy it with: ssh HOST deploy config:default
 //
-// [WriteLog] prints the chain of one target.
+// [Reader.Waiting] tells of what pushes that were broken off left undeployed, and [Since] what their chain has decided
+// since. [WriteLog] prints the chain of one target.
 //
 // A Reader may be used by many goroutines.
 package status

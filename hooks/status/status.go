@@ -126,7 +126,8 @@ func (c *comparison) compare(ctx context.Context, st *Status) (err error) {
 			return err
 		}
 	}
-	if st.Relation, st.Ahead, err = job.Relation(ctx, head); err == nil && (st.Relation == deploy.RelationAhead || st.Relation == deploy.RelationDiverged) {
+	st.Relation, st.Ahead, err = job.Relation(ctx, head)
+	if err == nil && (st.Relation == deploy.RelationAhead || st.Relation == deploy.RelationDiverged) {
 		err = c.readUndone(ctx, st, job)
 	}
 	return err

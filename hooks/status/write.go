@@ -6,13 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"refship/deploy"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/target"
 )
+
+// Write reads and prints a repository's status for people. The error tells of its empty refs, too.
+func (r *Reader) Write(ctx context.Context, w io.Writer, name, gitDir string) error {
+	all, err := r.Read(ctx, name, gitDir)
+	if err != nil {
+		return err
+	}
+	empty, err := EmptyRefs(gitDir, func(ref string) bool {
+		return slices.ContainsFunc(all, func(st Status) bool { return st.Target.Ref == ref })
+	})
+	return errors.Join(Write(w, name, all), errors.Join(empty...), err)
+}
 
 // Write prints a repository's status for people, a few lines a target. That a ref and its chain are not equal is no
 // error: errors say what could not be read, or that w does not take it.
@@ -117,6 +131,30 @@ func (st Status) UndoneInWords(now time.Time) string {
 	}
 	return fmt.Sprintf("%s by %s, %s: %s", how, d.By(), text.Age(now.Sub(d.Record.Time)),
 		record.Shorten(d.Record.Reason))
+}
+
+// UnequalInWords says that a ref is not what its chain has, and what to do: remedy, unless what the ref has was undone.
+func (st Status) UnequalInWords(repository, remedy string) string {
+	t, at := st.Target, record.CommitHash(st.Ref).Short()
+	remedy = st.unlessUndone(remedy)
+	if head := st.State.Head; head != nil {
+		return fmt.Sprintf("%s of %s is at %s, and %s is at deploy %d, %s: %s", t.Ref, repository, at, t.Namespace,
+			head.ID, head.ShortHash(), remedy)
+	}
+	return fmt.Sprintf("%s of %s is at %s, and %s: %s", t.Ref, repository, at, t.Namespace.Undeployed(), remedy)
+}
+
+// waitingInWords warns that what an earlier push left is still not deployed, and says what to do, as UnequalInWords
+// does.
+func (st Status) waitingInWords(remedy string) string {
+	return fmt.Sprintf("warning: %s is still not deployed: %s", git.ShortRef(st.Target.Ref), st.unlessUndone(remedy))
+}
+
+func (st Status) unlessUndone(remedy string) string {
+	if st.Undone != nil {
+		return st.UndoneInWords(time.Now())
+	}
+	return remedy
 }
 
 // Uncompared tells whether all that is known to be equal is the commit: mgmt itself has deployed it, and no record says

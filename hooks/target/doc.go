@@ -28,6 +28,7 @@
 //		frontend = files                        # the default; or lang, yaml, puppet, empty, auto
 //		path = web                              # default: the whole tree
 //		check = make check                      # command line for sh -c; default: none
+//		wait = 2m0s                             # default: pushes do not wait for nodes
 //		lfs = deploy-pointers                   # default: Git LFS pointers are refused
 //		entry = site.mcl                        # this and the others below: only of mgmt's frontends
 //		puppet-conf = puppet.conf               # only of puppet

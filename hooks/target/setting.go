@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/hooks/await"
 )
 
 // configSection is the section of a repository's git config that holds all of this.
@@ -37,6 +38,16 @@ var targetSettings = slices.Concat([]setting[Target]{
 	field("path", noFile, func(t *Target) *string { return &t.Path }),
 	field("check", noFile, func(t *Target) *string { return &t.Check }),
 	field("lfs", noFile, func(t *Target) *LFS { return &t.LFS }),
+	{
+		name: "wait",
+		get: func(t Target) string {
+			if t.Wait == 0 {
+				return ""
+			}
+			return t.Wait.String()
+		},
+		set: func(t *Target, text string) (err error) { t.Wait, err = await.Parse(text); return err },
+	},
 }, mgmtSettings())
 
 // plainSettings are the keys of the plain section, in the order in which they are written.

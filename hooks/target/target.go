@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -12,6 +13,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/hooks/await"
 )
 
 // Target is a named rule of one repository: what is pushed to one ref goes into one namespace.
@@ -26,6 +28,8 @@ type Target struct {
 	// LFS is what becomes of Git LFS pointers: DeployPointers, or "" to refuse them. An intent without it is read by
 	// programs that do not know it.
 	LFS LFS `json:"lfs,omitempty"`
+	// Wait is for how long each push waits for the nodes that run what it deployed; 0: it does not.
+	Wait time.Duration `json:"wait,omitempty"`
 }
 
 // LFS is a target's setting for Git LFS pointers.
@@ -41,6 +45,13 @@ func CheckLFS(s LFS) error {
 	}
 	return fault.Refuse("give "+string(DeployPointers)+", or nothing to refuse Git LFS pointers",
 		"lfs is %q", text.Clip(string(s)))
+}
+
+func checkWait(d time.Duration) error {
+	if d < 0 || d > await.Most {
+		return fault.Refuse("give at most "+await.Most.String(), "it cannot wait for %s", d)
+	}
+	return nil
 }
 
 // Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".
@@ -75,6 +86,7 @@ func (t Target) Validate() error {
 		func() error { return CheckFrontend(t.Frontend, t.Settings, t.Namespace) },
 		t.checkCheck,
 		func() error { return CheckLFS(t.LFS) },
+		func() error { return checkWait(t.Wait) },
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Quiet keeps work of two kinds apart: what may run beside other work, and what must run alone. The zero Quiet is ready.
+// Quiet keeps work of two kinds apart: what may run beside other work, and what must run alone. The zero Quiet is
+// ready.
 type Quiet struct {
 	mu      sync.Mutex
 	running int  // of those that Enter let in

@@ -7,12 +7,25 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
+const (
+	// WithoutTurn is what git may take for a run without a turn, in bytes.
+	WithoutTurn = 24 << 20
+	// least is what a turn should have, in bytes: with less memory there are fewer turns.
+	least = 64 << 20
+	// most is how many turns there are where there is memory for git to read so many deliveries. Each keeps up to 32 MiB
+	// of new content between reading and storing it, and a few MiB of requests to etcd, so this bounds the memory for
+	// them to some 300 MiB. What their plans take is bounded by package deploy. More at once would be no faster: git and
+	// etcd's disk are what everything waits for.
+	most = 8
+)
+
 // Turns lets so many deliveries be read and stored at a time, first come, first served, and those of one key only in
 // half of the turns: however many deploys a key has waiting, and however long each of them takes, the other half is for
 // other keys.
 type Turns struct {
-	size int64
-	all  *semaphore.Weighted
+	memory int64
+	size   int64
+	all    *semaphore.Weighted
 
 	mu   sync.Mutex
 	keys map[string]*keyTurns // that have turns, or wait for some
@@ -23,9 +36,21 @@ type keyTurns struct {
 	users int
 }
 
-// New gives as many turns as size says, all of them free.
-func New(size int64) *Turns {
-	return &Turns{size: size, all: semaphore.NewWeighted(size), keys: map[string]*keyTurns{}}
+// New gives as many turns as there is memory for, in bytes (0: any), all of them free.
+func New(memory int64) *Turns {
+	size := int64(most)
+	if memory != 0 {
+		size = max(1, min(most, memory/least))
+	}
+	return &Turns{memory: memory, size: size, all: semaphore.NewWeighted(size), keys: map[string]*keyTurns{}}
+}
+
+// Memory is what git may take with n turns, in bytes; 0: any.
+func (t *Turns) Memory(n int64) int64 {
+	if n == 0 {
+		return min(WithoutTurn, t.memory)
+	}
+	return t.memory / t.size * n
 }
 
 // part is how many turns a key may have: half of them. A run that needs more, up to all, has to be the only one of its

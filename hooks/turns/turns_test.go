@@ -12,7 +12,7 @@ import (
 // of them waits for those that have some, and for no others; and nothing is left when all have given theirs back.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := turns.New(8)
+		all := turns.New(0)
 		gave := make(chan func(), 8)
 		take := func(key string, n int64) {
 			go func() {
@@ -76,5 +76,23 @@ func TestTakeEnds(t *testing.T) {
 	give()
 	if all.Asked("a")+all.Asked("b") != 0 {
 		t.Error("somebody still waits")
+	}
+}
+
+// With less memory there are fewer turns, and all of them together have all of it.
+func TestMemory(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct{ memory, size, none, one, all int64 }{
+		{0, 8, 0, 0, 0}, // any
+		{10 * mib, 1, 10 * mib, 10 * mib, 10 * mib},
+		{64 * mib, 1, turns.WithoutTurn, 64 * mib, 64 * mib},
+		{192 * mib, 3, turns.WithoutTurn, 64 * mib, 192 * mib},
+		{8192 * mib, 8, turns.WithoutTurn, 1024 * mib, 8192 * mib},
+	} {
+		all := turns.New(c.memory)
+		none, one, every := all.Memory(0), all.Memory(1), all.Memory(all.Size())
+		if all.Size() != c.size || none != c.none || one != c.one || every != c.all {
+			t.Errorf("%d bytes: %d turns, %d, %d, %d", c.memory, all.Size(), none, one, every)
+		}
 	}
 }

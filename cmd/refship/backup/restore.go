@@ -123,7 +123,8 @@ func cannotMakeBeside(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
 		remedy = "it is made beside " + dir + " first, so that it is whole or not there: run this as a user who may " +
-			"write to " + filepath.Dir(dir) + ", such as root; where " + dir + " is there and empty, all of it will belong to its owner"
+			"write to " + filepath.Dir(dir) + ", such as root; where " + dir + " is there and empty, " +
+			"all of it will belong to its owner"
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EXDEV):
 		remedy = dir + " seems to be a mount point: restore to a new directory below it, then move what is in that one up"
 	}

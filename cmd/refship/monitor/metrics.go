@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 
-	"refship/hooks"
+	"refship/hooks/report"
 )
 
 // otherLabel counts what has no series of its own, so that there are never more series than these.
@@ -98,7 +98,7 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 	m.scrubFailed = gauge("scrub_failed", "What the last scrub could not repair, or not look into.")
 	m.scrubEnded = gauge("scrub_last_run_timestamp_seconds", "When the last scrub ended, in Unix time; 0: none has.")
 	m.addGC(counters, gauge)
-	for _, result := range hooks.Results() {
+	for _, result := range report.Results() {
 		m.pushes.WithLabelValues(result)
 	}
 	for _, kind := range []string{kindPush, kindDeploy, kindRollback} {
@@ -118,7 +118,8 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 }
 
 func (m *metrics) addGC(
-	counters func(name, help string, labels ...string) *prometheus.CounterVec, gauge func(name, help string) prometheus.Gauge,
+	counters func(name, help string, labels ...string) *prometheus.CounterVec,
+	gauge func(name, help string) prometheus.Gauge,
 ) {
 	m.gcDeploys = counters("gc_deploys_expired_total", "Deploys whose content gc has taken.").WithLabelValues()
 	m.gcKeys = counters("gc_keys_deleted_total", "Keys that gc has deleted.").WithLabelValues()
@@ -130,27 +131,27 @@ func (m *metrics) addGC(
 }
 
 // report counts a push or deploy at its end.
-func (m *metrics) report(r hooks.Report) {
+func (m *metrics) report(r report.Report) {
 	result := r.Result
-	if !slices.Contains(hooks.Results(), result) {
+	if !slices.Contains(report.Results(), result) {
 		result = otherLabel
 	}
 	kind := string(r.Kind)
 	switch kind {
 	case kindPush:
 		m.pushes.WithLabelValues(result).Inc()
-		if result != hooks.ResultNothing {
+		if result != report.Nothing {
 			m.pushTime.Observe(r.Took.Seconds())
 		}
 	case kindDeploy, kindRollback:
-		if result == hooks.ResultRefused {
+		if result == report.Refused {
 			m.deploys.WithLabelValues(kind, deployRefused).Inc()
 		}
 	default:
 		kind = otherLabel
 	}
 	m.deploys.WithLabelValues(kind, deployPublished).Add(float64(r.Deploys))
-	if result == hooks.ResultUndeployed {
+	if result == report.Undeployed {
 		m.deploys.WithLabelValues(kind, deployFailed).Inc()
 	}
 	m.stored.Add(float64(r.Stored))

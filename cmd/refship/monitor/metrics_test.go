@@ -12,7 +12,7 @@ import (
 
 	"refship/deploy/etcd"
 	"refship/deploy/record"
-	"refship/hooks"
+	"refship/hooks/report"
 )
 
 // values are the counters and gauges of a registry whose name starts with prefix: "name{label=value,…}" and their
@@ -45,7 +45,7 @@ func TestReports(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(etcd.RequestOps(), "v1", "")
 	before := values(t, m.registry, "refship_")
-	for _, r := range []hooks.Report{
+	for _, r := range []report.Report{
 		{Kind: record.KindPush, Result: "deployed", Deploys: 3, Took: time.Second, LockWait: time.Millisecond, Stored: 100},
 		{Kind: record.KindPush, Result: "refused", Took: time.Second},
 		{Kind: record.KindPush, Result: "not deployed", Deploys: 1, Took: time.Second, LockWait: time.Millisecond,
@@ -87,8 +87,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	count := func() int { return len(values(t, m.registry, "refship_")) }
 	before := count()
 	for i := range 200 {
-		m.report(hooks.Report{Kind: record.Kind(fmt.Sprint(i)), Result: fmt.Sprint(i)})
-		m.report(hooks.Report{Kind: record.KindPush, Result: fmt.Sprint(i)})
+		m.report(report.Report{Kind: record.Kind(fmt.Sprint(i)), Result: fmt.Sprint(i)})
+		m.report(report.Report{Kind: record.KindPush, Result: fmt.Sprint(i)})
 		for _, op := range etcd.RequestOps() {
 			m.request(op, time.Millisecond, codes.Code(i))
 		}

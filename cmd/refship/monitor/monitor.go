@@ -16,6 +16,7 @@ import (
 	"refship/deploy"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/report"
 )
 
 const (
@@ -127,7 +128,7 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 }
 
 // Report takes in what became of a push or deploy.
-func (m *Monitor) Report(r hooks.Report) {
+func (m *Monitor) Report(r report.Report) {
 	if m == nil {
 		return
 	}

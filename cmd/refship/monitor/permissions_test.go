@@ -45,7 +45,10 @@ func newPermitted(t *testing.T) *permitted {
 	fixture.EnableAuth(t, dial(""))
 	p := &permitted{T: t, root: dial("root"), repos: repos.Dir{Path: t.TempDir()}}
 	p.health = newHealth(Config{
-		Repos: p.repos, Store: deploy.NewStore(dial("ship"), deploy.Config{LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler)}),
+		Repos: p.repos,
+		Store: deploy.NewStore(dial("ship"), deploy.Config{
+			LeaseTTL: time.Minute, Log: slog.New(slog.DiscardHandler),
+		}),
 	})
 	return p
 }

@@ -23,6 +23,7 @@ import (
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/report"
 	"refship/hooks/status"
 	"refship/hooks/target"
 )
@@ -55,7 +56,7 @@ func newWatched(t *testing.T) *watched {
 	var err error
 	w.hooks, err = hooks.NewServer(hooks.Config{
 		Store: store, Host: "host", Dir: filepath.Join(dir, "run"), HookBinary: program, Log: log,
-		Observe: func(r hooks.Report) { w.watch.changed(r.Repository) },
+		Observe: func(r report.Report) { w.watch.changed(r.Repository) },
 	})
 	if err != nil {
 		t.Fatal(err)

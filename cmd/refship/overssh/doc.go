@@ -9,8 +9,8 @@
 // other. One connection is one process of ssh. It ends with the client.
 //
 // What ssh and the server say goes to Config.Stderr as it comes. The error of Dial comes after it, and says which side
-// it was: ssh ends with 255 where it has not connected, else with the status of the server's command, which is refship's
-// kind of error.
+// it was: ssh ends with 255 where it has not connected, else with the status of the server's command, which is
+// refship's kind of error.
 //
 // # Concurrency
 //

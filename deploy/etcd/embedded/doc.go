@@ -1,7 +1,7 @@
 // Package embedded is the etcd inside refship serve: one member, in this process. No program but a server needs it.
 //
-// [Start] runs it. Its [Etcd.Client] needs no connection, and its [Etcd.Remote] has one. Other processes use its socket,
-// which deploy/etcd knows the path of, or a port: plain on loopback addresses, with TLS and client certificates
+// [Start] runs it. Its [Etcd.Client] needs no connection, and its [Etcd.Remote] has one. Other processes use its
+// socket, which deploy/etcd knows the path of, or a port: plain on loopback addresses, with TLS and client certificates
 // elsewhere. [Restore] makes its files out of a snapshot.
 //
 // # Files

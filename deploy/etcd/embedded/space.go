@@ -20,8 +20,8 @@ const (
 	MoreRoom = 64 << 20
 )
 
-// defragLimit is how many keys etcd copies in one transaction when it defragments: 10,000. It has all of them in memory,
-// three times: 1 GiB of values of 1 MiB took 2.9 GiB. It is no setting of etcd's.
+// defragLimit is how many keys etcd copies in one transaction when it defragments: 10,000. It has all of them in
+// memory, three times: 1 GiB of values of 1 MiB took 2.9 GiB. It is no setting of etcd's.
 //
 //go:linkname defragLimit go.etcd.io/etcd/server/v3/storage/backend.defragLimit
 var defragLimit int

@@ -1,8 +1,8 @@
 // Package gate lets a client speak etcd's own API through a stream, such as a channel of SSH, as far as a rule allows.
 //
-// [Server] is the server's side. It answers gRPC on the stream, looks at each request, and forwards it over the server's
-// own client, with that one's token. The client's side is etcd.DialStream. So whatever reads a chain from an etcd reads
-// it through a gate, with the same code.
+// [Server] is the server's side. It answers gRPC on the stream, looks at each request, and forwards it over the
+// server's own client, with that one's token. The client's side is etcd.DialStream. So whatever reads a chain from an
+// etcd reads it through a gate, with the same code.
 //
 // # What passes
 //
@@ -17,8 +17,8 @@
 //	NS/refship/node/NAME    its report, at most 16 KiB
 //	NS/refship/alive/NAME   that it lives, on a lease that was granted through this gate
 //
-// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a gate,
-// of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
+// where NAME is its name, or that and .suffix, for several that share a key. Lease.LeaseGrant grants it 16 leases a
+// gate, of at most 10 minutes, with ids of etcd's choice. Lease.LeaseKeepAlive and Lease.LeaseRevoke are about these.
 //
 // All else of etcd's services is refused, and all other services. So are fields that this program does not know.
 //
@@ -60,8 +60,8 @@
 //	silence               90 s: a client that answers no ping is gone
 //	first words           30 s
 //
-// An answer counts with the most that it may have from when etcd is asked, and with what it has until the client has read
-// it. A watch that a slow client does not read is not read from etcd either.
+// An answer counts with the most that it may have from when etcd is asked, and with what it has until the client has
+// read it. A watch that a slow client does not read is not read from etcd either.
 //
 // # The end
 //

@@ -124,8 +124,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// What a client has asked for and does not read is bounded, over all gates of its key. Another key has its own share, and
-// nothing is held when the gates have ended.
+// What a client has asked for and does not read is bounded, over all gates of its key. Another key has its own share,
+// and nothing is held when the gates have ended.
 func TestUnreadAnswers(t *testing.T) {
 	e := fixture.NewEtcd(t)
 	key := ns + "/storage/{sha256}0"

@@ -50,8 +50,8 @@ func (m *memory) enter(key string) *account {
 	return &account{of: m, key: key, share: s}
 }
 
-// account is what one gate has of the memory. Package mem's buffers may outlive the gate: what it has left at its end is
-// given back then, once.
+// account is what one gate has of the memory. Package mem's buffers may outlive the gate: what it has left at its end
+// is given back then, once.
 type account struct {
 	of    *memory
 	key   string

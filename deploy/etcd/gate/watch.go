@@ -13,7 +13,8 @@ import (
 func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	up, err := s.conn.NewStream(ctx, &pb.Watch_ServiceDesc.Streams[0], pb.Watch_Watch_FullMethodName, s.callOptions(maxAnswer)...)
+	up, err := s.conn.NewStream(ctx, &pb.Watch_ServiceDesc.Streams[0], pb.Watch_Watch_FullMethodName,
+		s.callOptions(maxAnswer)...)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"refship/deploy/agent"
+	"refship/deploy/etcd"
+	"refship/deploy/record"
+	"refship/deploy/store"
+	"refship/deploy/text"
+)
+
+type nodesCmd struct {
+	chainFlags
+	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
+	JSON   bool   `help:"Print one JSON object a node."`
+	Watch  bool   `help:"Print nodes again when they change, until a signal comes."`
+	Forget string `placeholder:"NAME" help:"Remove the report of a node that is gone."`
+}
+
+func (*nodesCmd) Help() string {
+	return "The exit status is 3 if a node does not run the head. Nodes say all of this of themselves."
+}
+
+// nodeJSON is a node for programs.
+type nodeJSON struct {
+	*record.NodeReport
+	Alive  bool `json:"alive"`
+	Behind bool `json:"behind"` // it does not run the head
+}
+
+// Run prints the nodes.
+func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
+	if err := c.etcdFlags.check(); err != nil {
+		return err
+	}
+	client, ns, err := c.open(ctx, a, c.Chain)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, client)
+	chain := store.Open(client, ns)
+	if c.Forget != "" {
+		return c.forget(ctx, a, client, chain)
+	}
+	out := bufio.NewWriter(a.stdout)
+	p := &nodePrinter{cmd: c, a: a, chain: chain, out: out}
+	behind, err := p.print(ctx)
+	switch {
+	case err != nil:
+		return err
+	case c.Watch:
+		return agent.WatchNodes(ctx, client, chain, func() error {
+			_, err := p.print(ctx)
+			return err
+		})
+	case behind:
+		return exitError(exitConflict)
+	}
+	return nil
+}
+
+// forget removes a node's report.
+func (c *nodesCmd) forget(ctx context.Context, a *app, client *etcd.Client, chain *store.Chain) error {
+	if err := record.CheckNodeName(c.Forget); err != nil {
+		return asUsage("--forget", err)
+	}
+	if err := agent.Forget(ctx, client, chain, c.Forget); err != nil {
+		return err
+	}
+	a.say("forgot node %s of %s", c.Forget, chain.Namespace())
+	return nil
+}
+
+// nodePrinter prints the nodes of a chain.
+type nodePrinter struct {
+	cmd   *nodesCmd
+	a     *app
+	chain *store.Chain
+	out   *bufio.Writer
+	last  map[string]string // what was printed of each node
+}
+
+// print prints the nodes that it has not printed as they are, and tells whether one does not run the head.
+func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
+	nodes, err := p.chain.Reports(ctx)
+	if err != nil {
+		return false, err
+	}
+	head, err := p.chain.Head(ctx)
+	if err != nil {
+		return false, err
+	}
+	first := p.last == nil
+	if first {
+		if err := p.start(nodes, head); err != nil {
+			return false, err
+		}
+	}
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	printed := map[string]string{}
+	for _, n := range nodes {
+		is := head != nil && n.ID != head.ID
+		behind = behind || is
+		stands := fmt.Sprint(*n.NodeReport, n.Alive, is)
+		printed[n.Name] = stands
+		if !first && p.last[n.Name] == stands {
+			continue
+		}
+		if p.cmd.JSON {
+			err = writeJSON(p.out, nodeJSON{n.NodeReport, n.Alive, is})
+		} else {
+			_, err = fmt.Fprintln(table, p.line(n, head))
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	p.last = printed
+	if err := table.Flush(); err != nil {
+		return false, err
+	}
+	return behind, p.out.Flush()
+}
+
+// start says what stands above the table. A namespace without nodes and deploys may be a typing error.
+func (p *nodePrinter) start(nodes []store.Node, head *record.Deploy) error {
+	if head == nil && len(nodes) == 0 {
+		if err := p.cmd.checkKnown(p.a, p.chain.Namespace()); err != nil {
+			return err
+		}
+	}
+	at := p.chain.Namespace().Undeployed()
+	if head != nil {
+		at = fmt.Sprintf("%s is at deploy %d, %s", p.chain.Namespace(), head.ID, head.ShortHash())
+	}
+	if len(nodes) == 0 {
+		at += "; no node has reported"
+	}
+	p.a.say("%s", at)
+	return nil
+}
+
+// line is a node in columns: name, deploy, hash, since when, and how it stands.
+func (p *nodePrinter) line(n store.Node, head *record.Deploy) string {
+	id, hash, since := "-", "-", "-"
+	if n.ID != 0 {
+		id, hash = n.ID.String(), text.Printable(record.Hash(text.Shorten(string(n.Hash), 80)).Short())
+		since = text.Age(p.a.now().Sub(n.Since))
+	}
+	return strings.Join([]string{text.Printable(n.Name), id, hash, since, p.stands(n, head)}, "\t")
+}
+
+func (p *nodePrinter) stands(n store.Node, head *record.Deploy) string {
+	words := text.Printable(text.Clip(string(n.State)))
+	if n.State == record.NodeSwitching && n.Wants != 0 {
+		words += fmt.Sprintf(" to %d", n.Wants)
+	}
+	if head != nil && n.ID != head.ID && n.State == record.NodeRunning {
+		words = "behind"
+	}
+	if n.Reason != "" {
+		words += ": " + text.Printable(n.Reason)
+	}
+	if !n.Alive {
+		words = "gone, and was " + words
+		if !n.Time.IsZero() {
+			words += ", last heard " + n.Time.UTC().Format(time.RFC3339)
+		}
+	}
+	return words
+}

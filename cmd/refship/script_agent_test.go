@@ -1,0 +1,68 @@
+package main
+
+// Scripts about nodes have these commands, too:
+//
+//	background NAME COMMAND [ARG...]   run `refship COMMAND ARG...` in the background, as a server is: said, signal,
+//	                                   waitserver and stopserver take its NAME. $HTTP is the URL of --http-bind
+//	eventually PROGRAM [ARG...]        run a program again and again until it ends with 0
+
+import (
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var httpOn = regexp.MustCompile(`(?m)^refship: http on (http://\S+)$`)
+
+func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: background NAME COMMAND [ARG...]")
+	}
+	name, flags := args[0], args[1:]
+	program := ts.Getenv("PROGRAMS") + "/refship"
+	if raced, err := exec.LookPath("refship"); err == nil { // with the race detector, as servers run
+		program = raced
+	}
+	cmd := exec.Command(program, flags...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(scriptEnv(ts), "GIT_SSH_COMMAND="+ts.Getenv("GIT_SSH_COMMAND"))
+	node := &background{cmd: cmd, changed: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = node, node
+	ts.Check(cmd.Start())
+	go func() {
+		node.err = cmd.Wait()
+		close(node.ended)
+	}()
+	servers(ts)[name] = node
+	ts.Defer(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-node.ended
+		ts.Logf("[%s]\n%s", name, node.text())
+	})
+	if slices.Contains(args, "--http-bind") {
+		match := node.wait(httpOn)
+		if match == nil {
+			ts.Fatalf("%s does not say where HTTP is; it said:\n%s", name, node.text())
+		}
+		ts.Setenv("HTTP", match[1])
+	}
+}
+
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually PROGRAM [ARG...]")
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s: not in %s: %v", strings.Join(args, " "), patience, err)
+		}
+	}
+}

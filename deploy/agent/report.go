@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+	"refship/deploy/record"
+	"refship/deploy/store"
+)
+
+const (
+	// aliveTTL is how long a node that has died still seems to live.
+	aliveTTL = 30 * time.Second
+	// longestReportPause is how long a node waits at most, about, after a report that etcd has not taken.
+	longestReportPause = time.Minute
+	// lastReport is how long the last report may take at the end.
+	lastReport = 3 * time.Second
+)
+
+// reporter puts what the node says of itself into etcd, beside the node's own work. Only the newest report is put.
+type reporter struct {
+	name, version string
+	log           *slog.Logger
+	changed       chan struct{} // there is something to put
+
+	mu     sync.Mutex
+	latest *record.NodeReport
+
+	told bool // that reports are not put, since the last one that was
+}
+
+func newReporter(name, version string, log *slog.Logger) *reporter {
+	return &reporter{name: name, version: version, log: log, changed: make(chan struct{}, 1)}
+}
+
+// say replaces the report; nothing is put if it says the same as the one before. That a deploy is tried again which has
+// failed says less than why it has.
+func (r *reporter) say(report record.NodeReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if report.State == record.NodeSwitching && r.latest != nil && r.latest.State == record.NodeFailed &&
+		r.latest.Wants == report.Wants {
+		return
+	}
+	report.Name, report.Version = r.name, r.version
+	if r.latest != nil {
+		report.Time = r.latest.Time
+		if report == *r.latest {
+			return
+		}
+	}
+	report.Time = time.Now().UTC()
+	r.latest = &report
+	r.wake()
+}
+
+func (r *reporter) wake() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// reporting is a reporter over one connection.
+type reporting struct {
+	*reporter
+	client *etcd.Client
+	node   string // key
+	alive  string // key
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	lease clientv3.LeaseID // 0: there is none
+	kept  <-chan *clientv3.LeaseKeepAliveResponse
+}
+
+// start reports over a connection until end is called.
+func (r *reporter) start(ctx context.Context, client *etcd.Client, chain *store.Chain) *reporting {
+	ctx, stop := context.WithCancel(ctx)
+	s := &reporting{
+		reporter: r, client: client, stop: stop, done: make(chan struct{}),
+		node: chain.Key(record.NodeKeys + r.name), alive: chain.Key(record.AliveKeys + r.name),
+	}
+	r.wake()
+	go func() {
+		defer close(s.done)
+		s.run(ctx)
+	}()
+	return s
+}
+
+// end stops reporting. last: what has not been put yet is put, and the node is gone then.
+func (s *reporting) end(last bool) {
+	s.stop()
+	<-s.done
+	if !last {
+		return // the lease runs out, or the next session's takes its place
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.client.Ctx()), lastReport)
+	defer cancel()
+	select {
+	case <-s.changed:
+		if err := s.put(ctx); err != nil {
+			s.tell(ctx, err)
+		}
+	default:
+	}
+	if s.lease != 0 {
+		_, _ = s.client.Revoke(ctx, s.lease) // else it runs out
+	}
+}
+
+func (s *reporting) run(ctx context.Context) {
+	failures := 0
+	for {
+		var again <-chan time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case _, open := <-s.kept:
+			if open {
+				continue
+			}
+			s.lease, s.kept = 0, nil // it ran out
+		case <-s.changed:
+		}
+		err := s.put(ctx)
+		switch {
+		case ctx.Err() != nil:
+			s.wake() // for the end, or for the next session
+			return
+		case err != nil:
+			s.tell(ctx, err)
+			failures++
+			again = time.After(pause(failures, longestReportPause))
+		default:
+			s.told, failures = false, 0
+		}
+		if again != nil {
+			select {
+			case <-ctx.Done():
+			case <-again:
+			case <-s.changed: // there is news
+			}
+			s.wake()
+		}
+	}
+}
+
+// put puts the latest report, and takes care that the node is seen to live.
+func (s *reporting) put(ctx context.Context) error {
+	s.mu.Lock()
+	latest := s.latest
+	s.mu.Unlock()
+	if s.lease == 0 {
+		lease, err := etcd.Grant(ctx, s.client, int64(aliveTTL.Seconds()))
+		if err != nil {
+			return fmt.Errorf("grant lease: %w", err)
+		}
+		if s.kept, err = s.client.KeepAlive(ctx, lease); err != nil {
+			return fmt.Errorf("keep lease alive: %w", etcd.Classify(err))
+		}
+		s.lease = lease
+	}
+	ops := []clientv3.Op{clientv3.OpPut(s.alive, "", clientv3.WithLease(s.lease))}
+	if latest != nil {
+		encoded, err := latest.Encode()
+		if err != nil {
+			return err
+		}
+		ops = append(ops, clientv3.OpPut(s.node, string(encoded)))
+	}
+	_, err := etcd.Bounded(s.client).Txn(ctx).Then(ops...).Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		s.lease, s.kept = 0, nil
+	}
+	return err
+}
+
+// tell says that reports are not put, once until one is.
+func (s *reporting) tell(ctx context.Context, err error) {
+	if !s.told {
+		s.log.WarnContext(ctx, "this node's report is not in etcd", "error", err)
+	}
+	s.told = true
+}

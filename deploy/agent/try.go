@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"refship/deploy/agent/hook"
+	"refship/deploy/agent/site"
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/store"
+	"refship/deploy/text"
+)
+
+// step names a moment to the log: tests end the process there.
+func (a *Agent) step(ctx context.Context, name string) { a.log.DebugContext(ctx, "step", "at", name) }
+
+// ReasonPrepare: the operator's command has refused the release.
+const ReasonPrepare fault.Reason = "prepare-refused"
+
+// try reads the head and makes it run. revision is the one at which it was read; 0: it was not.
+func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, err error) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, a.cfg.SyncTimeout, &fault.Error{
+		Kind: fault.Failed, What: fmt.Sprintf("the try took longer than %s", a.cfg.SyncTimeout), Reason: ReasonSlow,
+	})
+	defer cancel()
+	state, err := chain.State(ctx)
+	if err != nil {
+		return 0, err
+	}
+	switched, err := a.run(ctx, chain, state.Head)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = cause
+	}
+	a.refused = err != nil && isRewritten(err)
+	a.metrics.tried(start, switched, err)
+	if err != nil {
+		a.tellFailure(state.Head, err)
+		return state.Revision, err
+	}
+	a.failures = 0
+	return state.Revision, nil
+}
+
+// ReasonSlow: a try took longer than the limit, which the program may raise.
+const ReasonSlow fault.Reason = "try-slow"
+
+func isRewritten(err error) bool {
+	reason, _ := fault.ReasonOf(err)
+	return reason == ReasonRewritten
+}
+
+// run makes a head run, and tells whether another release ran before.
+func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy) (switched bool, err error) {
+	if err := a.believe(ctx, chain, head); err != nil {
+		return false, err
+	}
+	running, err := a.site.Running()
+	if err != nil {
+		return false, err
+	}
+	if head == nil {
+		return false, fault.New(fault.Failed, chain.Namespace().Undeployed(), "")
+	}
+	a.metrics.wants(head)
+	release := site.ReleaseOf(head)
+	if switched = !release.Is(running); switched {
+		a.report.say(a.reportOf(running, record.NodeSwitching, head.ID, ""))
+		if err := a.replace(ctx, chain, head, release, running); err != nil {
+			return false, err
+		}
+	} else {
+		release = running
+	}
+	return switched, a.runs(ctx, release, running, head, switched)
+}
+
+// replace fetches and prepares a release, and makes the link lead to it.
+func (a *Agent) replace(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
+	start := time.Now()
+	ready, err := a.site.Place(r, running)
+	if err != nil {
+		return err
+	}
+	if !ready {
+		if err := a.make(ctx, chain, head, r, running); err != nil {
+			return errors.Join(err, a.site.Remove(r.Name))
+		}
+	}
+	if err := a.site.Switch(r, running, func() { a.step(ctx, "link-made") }); err != nil {
+		return err
+	}
+	a.step(ctx, "switched")
+	a.log.InfoContext(ctx, "switched", "id", r.ID, "hash", r.Hash, "dir", a.site.Dir(r), "took", time.Since(start))
+	return nil
+}
+
+// make fetches a release, has it prepared, and makes it ready.
+func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
+	earlier := store.Earlier{Nodes: chain.NewNodes()}
+	if a.nodes != nil {
+		earlier.Nodes = chain.Kept(ctx, a.nodes, a.root)
+	}
+	if running != nil {
+		before, err := a.site.Open(running)
+		if err == nil {
+			defer before.Close()
+			earlier.Root = before // without it everything is fetched
+		}
+	}
+	a.step(ctx, "fetching")
+	if err := chain.CheckoutAfter(ctx, head, a.site.Dir(r), earlier, func(text.Progress) {}); err != nil {
+		return err
+	}
+	a.step(ctx, "fetched")
+	if a.cfg.Prepare != nil {
+		if err := a.cfg.Prepare.Run(ctx, a.hookRelease(r, running)); err != nil {
+			return prepareError(ctx, head, err)
+		}
+		a.step(ctx, "prepared")
+	}
+	if err := a.site.Ready(r, a.cfg.Prepare != nil); err != nil {
+		return err
+	}
+	a.step(ctx, "ready")
+	if head.Record != nil {
+		a.nodes, a.root = earlier.Nodes, head.Record.Root()
+	}
+	return nil
+}
+
+func prepareError(ctx context.Context, head *record.Deploy, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return &fault.Error{
+		Kind: fault.Refused, Reason: ReasonPrepare, About: []string{head.ID.String()},
+		What: fmt.Sprintf("prepare of deploy %d failed: %v", head.ID, err), Cause: err,
+	}
+}
+
+func (a *Agent) hookRelease(r, before *site.Release) *hook.Release {
+	release := &hook.Release{ID: r.ID, Hash: r.Hash, Chain: a.ns, Dir: a.site.Dir(r)}
+	if before != nil {
+		release.Previous = before.Hash
+	}
+	return release
+}
+
+// runs does what follows when a release runs. The first time after the start that counts as a switch: what followed the
+// last one may not have been done.
+func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.Deploy, switched bool) error {
+	now, err := a.site.Running()
+	if err != nil {
+		return err
+	}
+	a.metrics.runs(head, switched)
+	a.report.say(a.reportOf(now, record.NodeRunning, r.ID, ""))
+	var failed error
+	if switched || !a.synced {
+		if err := a.touch(); err != nil {
+			return err
+		}
+		release := a.hookRelease(r, before)
+		if !switched { // it is not known what ran before
+			release.Previous = ""
+		}
+		for _, h := range a.hooks {
+			if a.cfg.OneTime {
+				failed = errors.Join(failed, h.Once(ctx, release))
+			} else {
+				h.Send(release)
+			}
+		}
+	}
+	a.synced = true
+	a.clearError(ctx)
+	if err := a.site.Clean(a.cfg.KeepReleases, a.cfg.StaleTimeout); err != nil {
+		return errors.Join(failed, fmt.Errorf("remove old releases: %w", err))
+	}
+	return failed
+}
+
+// tellFailure reports why a head does not run.
+func (a *Agent) tellFailure(head *record.Deploy, err error) {
+	state, id := record.NodeFailed, record.ID(0)
+	if a.refused {
+		state = record.NodeRefused
+	}
+	if head != nil {
+		id = head.ID
+	}
+	running, _ := a.site.Running() // what is wrong with the link is what err says
+	a.report.say(a.reportOf(running, state, id, err.Error()))
+}
+
+func (a *Agent) reportOf(running *site.Release, state record.NodeState, wants record.ID, why string) record.NodeReport {
+	r := record.NodeReport{State: state, Wants: wants, Reason: why}
+	if running != nil {
+		r.ID, r.Hash, r.Since = running.ID, running.Hash, running.Since.UTC()
+	}
+	return r
+}

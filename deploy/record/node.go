@@ -1,0 +1,73 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"refship/deploy/text"
+)
+
+// NodeState is what a node does.
+type NodeState string
+
+// The states of a node.
+const (
+	NodeRunning   NodeState = "running"   // it runs the deploy that it wants to run
+	NodeSwitching NodeState = "switching" // it fetches and prepares another one
+	NodeFailed    NodeState = "failed"    // it could not switch, and will try again
+	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look
+)
+
+// NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name> is
+// there, on a lease, while the node lives.
+type NodeReport struct {
+	Name    string    `json:"name"`
+	ID      ID        `json:"id"`      // the deploy that runs; 0: none does
+	Hash    Hash      `json:"hash"`    // its hash; "" if none runs, or of a foreign deploy without one
+	Since   time.Time `json:"since"`   // since when it runs; zero if none runs
+	State   NodeState `json:"state"`   // what the node does
+	Wants   ID        `json:"wants"`   // the deploy that the state is about; 0: none
+	Reason  string    `json:"reason"`  // why it failed or was refused, else ""
+	Version string    `json:"version"` // of the node's refship
+	Time    time.Time `json:"time"`    // when the node said this
+}
+
+// Encode gives the report's bytes.
+func (r *NodeReport) Encode() ([]byte, error) {
+	short := *r
+	short.Reason = Shorten(r.Reason)
+	encoded, err := json.Marshal(short)
+	if err != nil {
+		return nil, fmt.Errorf("encode a node's report: %w", err)
+	}
+	return encoded, nil
+}
+
+// ParseNodeReport reads a report. Any writer can have put any value: what cannot be read has only the name of its key.
+func ParseNodeReport(name string, value []byte) *NodeReport {
+	r := new(NodeReport)
+	if json.Unmarshal(value, r) != nil {
+		return &NodeReport{Name: name, State: NodeFailed, Reason: "its report cannot be read"}
+	}
+	r.Name = name
+	return r
+}
+
+// The keys of a node are below a chain's own: Chain.Key(NodeKey(name)).
+const (
+	NodeKeys  = "node/"
+	AliveKeys = "alive/"
+)
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+
+// CheckNodeName says what keeps a text from being a node's name.
+func CheckNodeName(name string) error {
+	if !nodeName.MatchString(name) {
+		return fmt.Errorf("%q is no name of a node: up to 100 letters, digits, '.', '_' and '-', the first no '.' or '-'",
+			text.Clip(name))
+	}
+	return nil
+}

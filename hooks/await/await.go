@@ -1,0 +1,161 @@
+package await
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+	"refship/deploy/store"
+	"refship/deploy/text"
+)
+
+const (
+	// Default is how long to wait where no time is given.
+	Default = 2 * time.Minute
+	// Most is the longest time to wait.
+	Most = time.Hour
+
+	lookOften  = 250 * time.Millisecond
+	lookSeldom = 2 * time.Second
+	oftenFor   = 30 * time.Second
+	tellAgain  = 10 * time.Second
+	maxNamed   = 5 // nodes
+	maxReason  = 200
+)
+
+// Parse reads how long to wait, such as 90s or 5m; "" is Default.
+func Parse(s string) (time.Duration, error) {
+	if s == "" {
+		return Default, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 || d > Most {
+		return 0, fault.Refuse("give a time such as 90s or 5m, at most "+Most.String(), "%q is no time to wait",
+			text.Clip(s))
+	}
+	return d, nil
+}
+
+// Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. tell gets how many do, when
+// that changes and from time to time.
+func Nodes(ctx context.Context, chain *store.Chain, d *record.Deploy, limit time.Duration, tell func(string)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	w := &wait{chain: chain, deploy: d, tell: tell, began: time.Now()}
+	for {
+		done, err := w.look(ctx)
+		if done || err != nil && ctx.Err() == nil {
+			return err
+		}
+		pause := lookOften
+		if time.Since(w.began) > oftenFor {
+			pause = lookSeldom
+		}
+		select {
+		case <-ctx.Done():
+			return w.over(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// wait is one call of Nodes.
+type wait struct {
+	chain  *store.Chain
+	deploy *record.Deploy
+	tell   func(string)
+	began  time.Time
+
+	gone  map[string]bool // that were gone when the wait began
+	nodes []store.Node    // as they were read last
+	said  string
+	told  time.Time
+}
+
+// look reads what nodes say. done: there is nothing to wait for any more.
+func (w *wait) look(ctx context.Context) (done bool, err error) {
+	nodes, err := w.chain.Reports(ctx)
+	if err != nil {
+		return false, err
+	}
+	if w.gone == nil {
+		w.gone = map[string]bool{}
+		for _, n := range nodes {
+			w.gone[n.Name] = !n.Alive
+		}
+	}
+	w.nodes = nodes
+	if len(nodes) == 0 {
+		return true, fault.New(fault.Failed, fmt.Sprintf("deploy %d stands, and no node of %s has reported", w.deploy.ID,
+			w.chain.Namespace()), "refship agent, on each node, runs what is deployed")
+	}
+	behind := w.behind()
+	if len(behind) == 0 {
+		w.tell(w.count(behind))
+		return true, nil
+	}
+	if !slices.ContainsFunc(behind, func(n store.Node) bool { return n.Alive || !w.gone[n.Name] }) {
+		return true, w.failed("")
+	}
+	if said := w.count(behind); said != w.said || time.Since(w.told) >= tellAgain {
+		w.tell(said)
+		w.said, w.told = said, time.Now()
+	}
+	return false, nil
+}
+
+// over is the error of a wait whose time has passed, or that was broken off.
+func (w *wait) over(ctx context.Context) error {
+	if ctx.Err() != context.DeadlineExceeded { //nolint:errorlint // of a context it is this very value
+		return context.Cause(ctx)
+	}
+	return w.failed(" after " + text.Took(time.Since(w.began)))
+}
+
+// failed says who does not run the deploy.
+func (w *wait) failed(when string) error {
+	behind := w.behind()
+	lines := []string{w.count(behind) + when}
+	for i, n := range behind {
+		if i == maxNamed {
+			lines = append(lines, text.More(len(behind)-i))
+			break
+		}
+		lines = append(lines, text.Printable(n.Name)+": "+w.stands(n))
+	}
+	return fault.New(fault.Failed, strings.Join(lines, "; "), fmt.Sprintf("deploy %d stands", w.deploy.ID))
+}
+
+// behind are the nodes that run an earlier deploy, or none.
+func (w *wait) behind() []store.Node {
+	return slices.DeleteFunc(slices.Clone(w.nodes), func(n store.Node) bool {
+		return n.Alive && (n.ID > w.deploy.ID || n.ID == w.deploy.ID && n.Hash == w.deploy.Hash)
+	})
+}
+
+// count is "7 of 9 nodes run deploy 12".
+func (w *wait) count(behind []store.Node) string {
+	all := len(w.nodes)
+	return fmt.Sprintf("%d of %s run deploy %d", all-len(behind), text.Count(all, "node"), w.deploy.ID)
+}
+
+// stands says what a node does that does not run the deploy.
+func (w *wait) stands(n store.Node) string {
+	switch {
+	case !n.Alive && !n.Time.IsZero():
+		return "gone since " + n.Time.UTC().Format(time.RFC3339)
+	case !n.Alive:
+		return "gone"
+	case n.Reason != "":
+		return text.Printable(text.Shorten(n.Reason, maxReason))
+	case n.State == record.NodeSwitching:
+		return "still switching"
+	case n.ID == 0:
+		return "runs no deploy yet"
+	}
+	return fmt.Sprintf("runs deploy %d", n.ID)
+}

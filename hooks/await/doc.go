@@ -1,0 +1,15 @@
+// Package await waits until the nodes of a chain run a deploy, for those who want to see it arrive.
+//
+// Nodes say of themselves what they run (record.NodeReport). [Nodes] reads that again and again and tells how many run
+// the deploy, or a later one. It ends
+//
+//   - without an error as soon as all nodes that have reported run it;
+//   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, or
+//     when no node has ever reported.
+//
+// The deploy stands in any case.
+//
+// # Concurrency
+//
+// Nodes only reads. It may be called many times at once.
+package await
