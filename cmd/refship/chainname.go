@@ -22,6 +22,7 @@ type deployName struct {
 	chain string // REPO, REPO:TARGET or ssh://…; "": not named
 	id    string // "": the head
 	alone string // what may be either, and stands in neither: site, or abcdef1
+	bare  bool   // no id stands behind chain: the head, or all of the chain
 }
 
 func (n *deployName) UnmarshalText(arg []byte) error {
@@ -31,7 +32,7 @@ func (n *deployName) UnmarshalText(arg []byte) error {
 	case strings.Contains(s, "@") && (chain == "" || id == ""):
 		return usagef("%s has nothing on one side of its @", text.Mention(text.Clip(s)))
 	case chain != "":
-		*n = deployName{chain: chain, id: id}
+		*n = deployName{chain: chain, id: id, bare: chain == s}
 	default:
 		*n = deployName{alone: s}
 	}
