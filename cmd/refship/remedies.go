@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/agent"
+	"refship/deploy/agent/secret"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -32,6 +33,7 @@ import (
 var remedies = map[fault.Reason]string{
 	agent.ReasonPrepare:               "its own words are in the log; the release that ran before goes on, and so does the next deploy",
 	agent.ReasonRewritten:             "look at both (refship log); if what is there now is right: refship agent accept --root '$1'",
+	secret.ReasonDecrypt:              "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: --age optional",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",

@@ -32,7 +32,9 @@ type NodeReport struct {
 	Wants   ID        `json:"wants"`   // the deploy that the state is about; 0: none
 	Reason  string    `json:"reason"`  // why it failed or was refused, else ""
 	Version string    `json:"version"` // of the node's refship
-	Time    time.Time `json:"time"`    // when the node said this
+	// Recipient is whom to encrypt to, for age -r: "age1…" or a public key of SSH; several have a line each.
+	Recipient string    `json:"recipient"`
+	Time      time.Time `json:"time"` // when the node said this
 }
 
 // Encode gives the report's bytes.
