@@ -43,23 +43,19 @@ func TestOfferedKey(t *testing.T) {
 				if order[0] == used.path {
 					want = c.used
 				}
-				r := e.run(exec.Command("ssh", append(e.sshArgs(order...), "git@127.0.0.1")...))
-				r.want(t, 0)
-				if !strings.HasPrefix(r.stdout, "refship: hi "+want+",") {
-					t.Errorf("user is not %s: %s", want, r.stdout)
-				}
+				e.isUser(e.run(exec.Command("ssh", append(e.sshArgs(order...), "git@127.0.0.1", whoAmI)...)), want)
 			}
 			e.lock(offered)
 			for _, order := range [][]string{{offered.path, used.path}, {used.path, offered.path}} {
 				args := append([]string{"-v"}, e.sshArgs(order...)...)
-				r := e.run(exec.Command("ssh", append(args, "git@127.0.0.1")...))
-				r.want(t, 0, "Server accepts key: "+used.path)
+				r := e.run(exec.Command("ssh", append(args, "git@127.0.0.1", whoAmI)...))
+				r.want(t, r.status, "Server accepts key: "+used.path)
 				if order[0] == offered.path {
-					r.want(t, 0, "Server accepts key: "+offered.path)
+					r.want(t, r.status, "Server accepts key: "+offered.path)
 				}
-				if !strings.HasPrefix(r.stdout,
-					"refship: hi "+c.used+", key "+ssh.FingerprintSHA256(used.signer.PublicKey())) {
-					t.Errorf("user is not %s: %s", c.used, r.stdout)
+				e.isUser(r, c.used)
+				if key := e.last("command failed")["key"]; key != ssh.FingerprintSHA256(used.signer.PublicKey()) {
+					t.Errorf("key is %v", key)
 				}
 			}
 			// And a push is that user's too, and is refused.
@@ -162,9 +158,7 @@ func TestOfferedKeyOnOneConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if r := e.exec(conn, ""); !strings.HasPrefix(r.stdout, "refship: hi "+c.want+",") {
-				t.Errorf("user is not %s: %s", c.want, r.stdout)
-			}
+			e.isUser(e.exec(conn, whoAmI), c.want)
 			if r := e.exec(conn, "deploy config"); (r.status == 0) != (c.want == "alice") {
 				t.Errorf("%s may deploy: status %d\n%s", c.want, r.status, r.stderr)
 			}
@@ -239,9 +233,7 @@ func TestManyKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if r := e.exec(c, ""); !strings.HasPrefix(r.stdout, "refship: hi laptop,") {
-		t.Errorf("got %s", r.stdout)
-	}
+	e.isUser(e.exec(c, whoAmI), "laptop")
 }
 
 // TestWeakAlgorithms are not even offered.

@@ -377,6 +377,18 @@ func (e *env) fails(r result, status int, kind fault.Kind) {
 	fixture.WantReason(e.t, kind, e.failure(), "")
 }
 
+// whoAmI is a command that there is not: the log names the user who asked for it.
+const whoAmI = "who-am-i"
+
+// isUser wants a session that asked whoAmI to be this user's.
+func (e *env) isUser(r result, name string) {
+	e.t.Helper()
+	e.fails(r, 2, fault.Usage)
+	if line := e.last("command failed"); line["user"] != name {
+		e.t.Errorf("user is not %s: %v", name, line)
+	}
+}
+
 // failure is the error of the last command that failed, as the log has it; nil if there is none.
 func (e *env) failure() error {
 	err, _ := e.last("command failed")["error"].(error)
