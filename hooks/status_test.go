@@ -3,7 +3,7 @@ package hooks_test
 import (
 	"bytes"
 	"context"
-	"regexp"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -11,65 +11,71 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"refship/deploy"
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
 
-// status is what WriteStatus prints, ages and times made constant.
-func (s *site) status() string {
-	s.Helper()
-	var text bytes.Buffer
-	if err := s.server.WriteStatus(s.Context(), &text, "config", s.bare); err != nil {
-		s.Errorf("write status: %v", err)
-	}
-	out := regexp.MustCompile(`just now|\d+ seconds? ago`).ReplaceAllString(text.String(), "AGO")
-	return regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(out, "TIME")
+// compared is what a target's status is to be; the words of each are in ssh_commands.txtar of cmd/refship.
+type compared struct {
+	relation deploy.Relation
+	ahead    int
+	ref      string    // "": it does not exist
+	head     record.ID // 0: no deploy
+	waits    bool      // a push that was broken off
 }
 
-func (s *site) wantStatus(lines ...string) {
+// wantStatus wants these of the repository's targets, by name, and a status that can be printed.
+func (s *site) wantStatus(want map[string]compared) {
 	s.Helper()
-	if diff := cmp.Diff(strings.Join(lines, "\n")+"\n", s.status()); diff != "" {
+	all, err := s.server.Status(s.Context(), "config", s.bare)
+	if err != nil {
+		s.Fatal(err)
+	}
+	got := make(map[string]compared)
+	for _, st := range all {
+		c := compared{relation: st.Relation, ahead: st.Ahead, waits: st.Pending}
+		if !st.Ref.IsZero() {
+			c.ref = st.Ref.String()
+		}
+		if st.Err != nil || st.State == nil {
+			s.Errorf("%s: %v", st.Target.Name, st.Err)
+		} else if st.State.Head != nil {
+			c.head = st.State.Head.ID
+		}
+		got[st.Target.Name] = c
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(compared{})); diff != "" {
 		s.Errorf("status (-want +got):\n%s", diff)
 	}
+	if err := s.server.WriteStatus(s.Context(), io.Discard, "config", s.bare); err != nil {
+		s.Errorf("write status: %v", err)
+	}
+}
+
+// wantDefault is wantStatus of the default target alone.
+func (s *site) wantDefault(want compared) {
+	s.Helper()
+	s.wantStatus(map[string]compared{"default": want})
 }
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, defaultTarget)
-	s.commit("a.txt", "one\n")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    does not exist",
-		"  head   no deploy yet",
-		"  state  the ref does not exist",
-		"  hint   push it: git push REMOTE BRANCH:refs/heads/main")
+	first := s.commit("a.txt", "one\n")
+	s.wantDefault(compared{})
 	laptop := s.user("laptop")
-	first := s.git(s.work, "rev-parse", "HEAD")
 	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+first,
-		"  head   no deploy yet",
-		"  state  no deploy yet",
-		"  hint   deploy it with: ssh HOST deploy config:default")
+	s.wantDefault(compared{relation: deploy.RelationEmpty, ref: first})
 	s.asked("", "deployed", "/refship/config 1")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+first,
-		"  head   "+first+", deploy 1 by ops, AGO",
-		"  state  equal")
+	s.wantDefault(compared{relation: deploy.RelationEqual, ref: first, head: 1})
 
 	s.commit("a.txt", "two\n")
 	second := s.commit("a.txt", "three\n")
 	laptop.with("deploy.skip").push("main").ended(t, true, "skipped")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+second,
-		"  head   "+first+", deploy 1 by ops, AGO",
-		"  state  ahead by 2 commits",
-		"  hint   deploy it with: ssh HOST deploy config:default")
+	s.wantDefault(compared{relation: deploy.RelationAhead, ahead: 2, ref: second, head: 1})
 	third, _ := s.leaveBehind(laptop, "four\n")
 	s.put("/refship/config/refship/hold",
 		`{"user":"bob","host":"h","reason":"wait for the database","since":"2026-01-02T03:04:05Z"}`)
@@ -78,14 +84,11 @@ func TestStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := s.status(); !strings.Contains(text, "  ref    "+third+"\n") ||
-		!strings.Contains(text, "  state  ahead by 3 commits\n") ||
-		!regexp.MustCompile(`\n  hold   held by bob \(on h\) since TIME, .* ago: wait for the database\n`).MatchString(
-			text) ||
-		!strings.Contains(text, "  lock   locked by carol (refs/heads/main of config, on h) since TIME\n") ||
-		!strings.Contains(text, "  push   a push that was broken off waits to be deployed\n") ||
-		!strings.Contains(text, "  hint   nothing is deployed while the chain is held\n") {
-		t.Errorf("status is\n%s", text)
+	s.wantDefault(compared{relation: deploy.RelationAhead, ahead: 3, ref: third, head: 1, waits: true})
+	all, err := s.server.Status(t.Context(), "config", s.bare)
+	if err != nil || all[0].State.Hold == nil || all[0].State.Hold.User != "bob" || all[0].State.Lock == nil ||
+		all[0].State.Lock.User != "carol" {
+		t.Errorf("status is %+v, %v", all, err)
 	}
 	if err := lock.Unlock(t.Context()); err != nil {
 		t.Error(err)
@@ -95,56 +98,44 @@ func TestStatus(t *testing.T) {
 	s.reconcile(false, 2)
 
 	s.git(s.bare, "update-ref", "refs/heads/main", second)
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+second,
-		"  head   "+third+", deploy 2 by laptop, AGO",
-		"  state  behind",
-		"  hint   bring the ref to what is deployed: git push REMOTE "+third+":refs/heads/main")
+	s.wantDefault(compared{relation: deploy.RelationBehind, ref: second, head: 2})
 	aside := s.diverge("aside", "five\n")
 	s.git(s.work, "push", "-q", s.bare, "+aside:refs/heads/main")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+aside,
-		"  head   "+third+", deploy 2 by laptop, AGO",
-		"  state  diverged",
-		"  hint   merge "+short(third)+
-			" or rebase onto it, and push; or push what shall replace it with: -o deploy.force -o deploy.reason='…'")
+	s.wantDefault(compared{relation: deploy.RelationDiverged, ref: aside, head: 2})
 	s.settled()
 }
 
 func TestStatusOfSeveralTargets(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.wantStatus("config has no target")
+	s.wantStatus(map[string]compared{})
 	www := files("www", "refs/heads/main", "www")
 	for _, one := range []target.Target{defaultTarget, www} {
 		if err := target.AddTarget(t.Context(), s.bare, one); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first := s.commit("www/index.html", "hello\n")
+	s.commit("www/index.html", "hello\n")
 	s.user("laptop").push("main").published(t, 1, 1)
 	next := s.commit("README", "read me\n")
 	s.git(s.work, "push", "-q", s.bare, "main")
-	s.wantStatus(
-		"default: main → /refship/config",
-		"  ref    "+next,
-		"  head   "+first+", deploy 1 by laptop, AGO",
-		"  state  ahead by 1 commit",
-		"  hint   deploy it with: ssh HOST deploy config:default",
-		"",
-		"www: main:www → /refship/www",
-		"  ref    "+next,
-		"  head   "+first+", deploy 1 by laptop, AGO",
-		"  state  equal")
+	s.wantStatus(map[string]compared{
+		"default": {relation: deploy.RelationAhead, ahead: 1, ref: next, head: 1},
+		"www":     {relation: deploy.RelationEqual, ref: next, head: 1},
+	})
 	// A chain that cannot be read is an error, the others are told all the same.
 	s.put("/refship/config/deploy/1/record", "{}")
 	var text bytes.Buffer
 	err := s.server.WriteStatus(t.Context(), &text, "config", s.bare)
 	fixture.WantFault(t, fault.Corrupt, err, "/refship/config/deploy/1/record", "")
-	if !strings.Contains(text.String(), "  state  unknown\n") || !strings.Contains(text.String(), "  state  equal\n") {
-		t.Errorf("status is\n%s", text.String())
+	all, err := s.server.Status(t.Context(), "config", s.bare)
+	if err != nil || len(all) != 2 || !fault.Is(all[0].Err, fault.Corrupt) || all[1].Relation != deploy.RelationEqual {
+		t.Errorf("status is %+v, %v", all, err)
+	}
+	for _, st := range all {
+		if !strings.Contains(text.String(), string(st.Target.Namespace)) {
+			t.Errorf("%s is not told:\n%s", st.Target.Name, text.String())
+		}
 	}
 	if err := s.server.WriteStatus(t.Context(), &text, "config", s.bare+".absent"); err == nil {
 		t.Error("the status of a repository that is not there")
