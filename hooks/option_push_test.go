@@ -322,8 +322,7 @@ func TestDryRun(t *testing.T) {
 	s.unchanged(func() {
 		r := dry.push("main", "main:other")
 		r.ended(t, false, "dry-run")
-		r.says(t, "/refship/config: A www/index.html", "/refship/site: A index.html")
-		if strings.Contains(r.said, "refused") || r.log["stored_bytes"] != int64(0) {
+		if r.log["stored_bytes"] != int64(0) {
 			t.Errorf("log line is %v", r.log)
 		}
 	})
@@ -331,29 +330,12 @@ func TestDryRun(t *testing.T) {
 		t.Error("a dry run made an intent")
 	}
 	s.commit("b.txt", "two\n")
-	first := s.commit("c.txt", "three\n")
+	s.commit("c.txt", "three\n")
 	laptop.push("main").published(t, 1, 1)
 
 	s.git(s.work, "rm", "-q", "b.txt")
-	for i := range 60 {
-		s.commit(fmt.Sprintf("many/%02d", i), fmt.Sprintf("%d\n", i))
-	}
-	head := s.commit("c.txt", "four\n")
-	s.unchanged(func() {
-		r := dry.push("main")
-		r.ended(t, false, "dry-run")
-		r.says(t, "/refship/config: ", "62 of 63", first, head, "60 ", "D b.txt", "M c.txt", "A many/00", "12 more")
-		listed := 0
-		for _, l := range r.lines {
-			if strings.HasPrefix(l, "/refship/config: A ") || strings.HasPrefix(l, "/refship/config: M ") ||
-				strings.HasPrefix(l, "/refship/config: D ") {
-				listed++
-			}
-		}
-		if listed != 50 {
-			t.Errorf("%d files are listed", listed)
-		}
-	})
+	s.commit("c.txt", "four\n")
+	s.unchanged(func() { dry.push("main").ended(t, false, "dry-run") }) // push_options.txtar has what it lists
 	// What would be refused is refused in the same way; nothing waits for a lock.
 	s.diverge("other", "two\n")
 	s.unchanged(func() {
