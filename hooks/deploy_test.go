@@ -113,9 +113,8 @@ func TestWhatWasRolledBackStaysUndone(t *testing.T) {
 			case "reconcile":
 				s.leaveBehind(laptop, "three\n")
 				s.rollback()
-				const since = "ops has rolled back with deploy 3 since: cache broke"
-				if said := strings.Join(s.reconcile(true), "\n"); !strings.Contains(said, since) {
-					t.Errorf("said %q", said)
+				if said := s.reconcile(true); len(said) == 0 { // undeployed.txtar has the words
+					t.Error("the intent is given up without a word")
 				}
 			default:
 				s.commit("a.txt", "three\n")

@@ -369,7 +369,8 @@ func TestLockedForTooLong(t *testing.T) {
 	}
 	r := s.user("laptop").push("main")
 	r.refused(t, fault.Conflict, "")
-	r.says(t, "locked by bob") // whose lock refuses it; removed_key.txtar has whom it waits for
+	// The words are judged here: in a script it would wait for 30 s. removed_key.txtar has whom it waits for.
+	r.says(t, "locked by bob")
 	if r.log["lock_wait_ms"] == int64(0) {
 		t.Error("it did not wait")
 	}

@@ -33,6 +33,7 @@ func TestGitMemory(t *testing.T) {
 			record.Pusher{Name: "ops", Via: "ssh"}, func(string) {})
 	}
 	err := deployWith(64 << 20)
+	// The words are judged here: no script can give serve so little --git-memory.
 	fixture.WantFault(t, fault.Refused, err, "git needs more than 64 MiB of memory to read what is to be deployed",
 		string(hooks.ReasonMemory))
 	if at, id := s.head("/refship/config"); id != 0 {

@@ -29,5 +29,6 @@ func TestServerRefusesNoexec(t *testing.T) {
 		}
 	})
 	_, err = hooks.NewServer(hooks.Config{Dir: dir, HookBinary: hookBinary, Log: fixture.Log(t)})
+	// The words are judged here: no script can mount a file system.
 	fixture.WantFault(t, fault.Failed, err, "git cannot run its hooks in "+dir, "noexec")
 }

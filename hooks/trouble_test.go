@@ -236,7 +236,7 @@ func TestTroubleWithSeveralTargets(t *testing.T) {
 	r := laptop.push("main")
 	s.faults.heal()
 	r.undeployed(t, fault.Unavailable, string(etcd.ReasonQuota))
-	// No script can break etcd between two publishes: the words are told here.
+	// The words are judged here: no script can break etcd between two publishes.
 	r.says(t, "publish to /refship/a: ", "/refship/b was not attempted after the failure above",
 		"/refship/c was not attempted after the failure above")
 	if n := strings.Count(r.said, etcd.ErrFull.Error()); n != 1 || !errors.Is(r.outcome.Undeployed, etcd.ErrFull) {
