@@ -164,7 +164,7 @@ func (p *nodePrinter) stands(n store.Node, head *record.Deploy) string {
 	if head != nil && n.ID != head.ID && n.State == record.NodeRunning {
 		words = "behind"
 	}
-	if n.Reason != "" {
+	if n.Reason != "" && n.State != record.NodeWaiting {
 		words += ": " + text.Printable(n.Reason)
 	}
 	if !n.Alive {

@@ -70,8 +70,10 @@ type Agent struct {
 	nodes    *store.Nodes // of the release that was made last; nil: not known
 	root     tree.Entry   // of that release
 	failures int          // in a row
+	broken   int          // watches in a row that ended by themselves
 	refused  bool         // the last try was refused, and waits for the operator
 	synced   bool         // a try has succeeded since the start
+	waiting  bool         // it was told that there is no deploy yet
 }
 
 // New takes the root for this process, until Run ends.
@@ -149,6 +151,8 @@ func (a *Agent) sessions(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return nil
+		case fault.Is(err, fault.Usage): // it does not get better
+			return err
 		}
 		if !isCounted(err) {
 			a.failed(ctx, err)
@@ -187,7 +191,7 @@ func (a *Agent) session(ctx context.Context) error {
 	chain := store.Open(client, ns)
 	report := a.report.start(ctx, client, chain)
 	err = a.follow(ctx, client, chain)
-	report.end(a.cfg.OneTime || ctx.Err() != nil)
+	report.end(a.cfg.OneTime || a.tooMany() || ctx.Err() != nil)
 	return err
 }
 
@@ -198,19 +202,30 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, errUndeployed) && !a.cfg.OneTime:
+			a.waits(ctx)
+			err = nil
 		case err != nil:
 			a.failed(ctx, err)
 		}
 		switch {
 		case a.cfg.OneTime && err == nil:
 			return errEnough
-		case err != nil && (a.cfg.OneTime || a.tooMany() || fault.Is(err, fault.Unavailable)):
+		case err != nil && (a.cfg.OneTime || a.tooMany() || revision == 0 || fault.Is(err, fault.Unavailable)):
 			return countedError{err}
 		}
 		if err := a.wait(ctx, client, chain, revision); err != nil {
 			return err
 		}
 	}
+}
+
+// waits tells once that there is nothing to run yet.
+func (a *Agent) waits(ctx context.Context) {
+	if !a.waiting {
+		a.log.InfoContext(ctx, "waiting for the first deploy", "namespace", a.ns)
+	}
+	a.waiting, a.failures = true, 0
 }
 
 // failed counts and tells a failure.

@@ -36,14 +36,19 @@ func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, er
 		err = cause
 	}
 	a.refused = err != nil && isRewritten(err)
-	a.metrics.tried(start, switched, err)
+	if !errors.Is(err, errUndeployed) {
+		a.metrics.tried(start, switched, err)
+	}
 	if err != nil {
 		a.tellFailure(state.Head, err)
 		return state.Revision, err
 	}
-	a.failures = 0
+	a.failures, a.waiting = 0, false
 	return state.Revision, nil
 }
+
+// errUndeployed: there is no deploy to run yet.
+var errUndeployed = errors.New(record.NoDeploy)
 
 // ReasonSlow: a try took longer than the limit, which the program may raise.
 const ReasonSlow fault.Reason = "try-slow"
@@ -63,7 +68,7 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 		return false, err
 	}
 	if head == nil {
-		return false, fault.New(fault.Failed, chain.Namespace().Undeployed(), "")
+		return false, &fault.Error{Kind: fault.Failed, What: chain.Namespace().Undeployed(), Cause: errUndeployed}
 	}
 	a.metrics.wants(head)
 	release := site.ReleaseOf(head)
@@ -187,8 +192,11 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 // tellFailure reports why a head does not run.
 func (a *Agent) tellFailure(head *record.Deploy, err error) {
 	state, id := record.NodeFailed, record.ID(0)
-	if a.refused {
+	switch {
+	case a.refused:
 		state = record.NodeRefused
+	case errors.Is(err, errUndeployed):
+		state = record.NodeWaiting
 	}
 	if head != nil {
 		id = head.ID

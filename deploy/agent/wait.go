@@ -12,12 +12,8 @@ import (
 	"refship/deploy/store"
 )
 
-const (
-	// acceptedEvery is how often a node that was refused looks for its operator's word.
-	acceptedEvery = time.Second
-	// brokenPause is how long a node waits at least before it reads again when a watch has ended.
-	brokenPause = 100 * time.Millisecond
-)
+// acceptedEvery is how often a node that was refused looks for its operator's word.
+const acceptedEvery = time.Second
 
 // wait waits for a change of the chain after a revision, for a reason to read the head anew, or until it is time. The
 // error is that of a connection that is of no use any more.
@@ -38,6 +34,7 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C:
+			a.broken = 0
 			return nil
 		case <-accepted:
 			if a.site.HasAccepted() {
@@ -50,10 +47,12 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 			switch why := w.see(&resp); why {
 			case "":
 			case changed:
+				a.broken = 0
 				return nil
 			default:
 				a.log.WarnContext(ctx, "the head is read anew", "reason", why)
-				sleep(ctx, brokenPause)
+				a.broken++
+				sleep(ctx, pause(a.broken, longestReconnect))
 				return nil
 			}
 		}

@@ -45,3 +45,6 @@ func follow(path string, _ func(uid uint32) bool) (fs.FileInfo, error) { return 
 func Swap(a, b string) error {
 	return &os.LinkError{Op: "exchange", Old: a, New: b, Err: errors.ErrUnsupported}
 }
+
+// Clone is not there: a file is copied.
+func Clone(_, _ *os.File) error { return errors.ErrUnsupported }

@@ -15,6 +15,7 @@ type NodeState string
 // The states of a node.
 const (
 	NodeRunning   NodeState = "running"   // it runs the deploy that it wants to run
+	NodeWaiting   NodeState = "waiting"   // there is no deploy yet
 	NodeSwitching NodeState = "switching" // it fetches and prepares another one
 	NodeFailed    NodeState = "failed"    // it could not switch, and will try again
 	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look

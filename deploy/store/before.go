@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"refship/deploy/disk"
 	"refship/deploy/tree"
 )
 
@@ -94,7 +95,7 @@ func (b *before) copy(root *os.Root, p place, buffer []byte) bool {
 func (b *before) fill(to, from *os.File, e tree.Entry, buffer []byte) bool {
 	sum := tree.NewContentHash(e.Size)
 	if !b.noClone.Load() {
-		if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
+		if disk.Clone(to, from) == nil {
 			n, err := io.CopyBuffer(sum, struct{ io.Reader }{to}, buffer)
 			return err == nil && n == e.Size && sum.SHA256() == e.SHA256 && sum.OID() == e.OID
 		}
