@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/agent"
+	"refship/deploy/agent/secret"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -30,8 +31,10 @@ import (
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
-	agent.ReasonPrepare:               "its own words are in the log; the release that ran before goes on, and so does the next deploy",
-	agent.ReasonRewritten:             "look at both (refship log); if what is there now is right: refship agent accept --root '$1'",
+	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
+		"so does the next deploy",
+	agent.ReasonRewritten: "look at both (refship log); " +
+		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
@@ -89,6 +92,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
+	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
+		"--age optional",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
