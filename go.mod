@@ -49,6 +49,8 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5
 	// SSH keys, and the protocol below gliderlabs/ssh; cryptography is never our own
 	golang.org/x/crypto v0.58.0
+	// the transparency log: its hashes, its proofs, and its signed heads, which others check with the same code
+	golang.org/x/mod v0.41.0
 	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
 	// Linux calls that the standard library lacks, such as openat2, waitid and statfs

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
@@ -134,10 +134,8 @@ func (c *Chain) ContentPrefixes() (nodes, contents, blocks string) {
 
 // ContentKeys calls fn for each key below one of ContentPrefixes, with its mod revision. Values are not sent.
 func (c *Chain) ContentKeys(ctx context.Context, prefix string, fn func(key string, revision int64)) error {
-	opts := []clientv3.OpOption{clientv3.WithKeysOnly()}
-	err := c.scan(ctx, prefix, clientv3.GetPrefixRangeEnd(prefix), 1, opts, func(kv *mvccpb.KeyValue) {
-		fn(string(kv.Key), kv.ModRevision)
-	})
+	below := strings.TrimPrefix(prefix, string(c.ns))
+	err := c.Scan(ctx, below, true, func(kv store.KeyValue) { fn(kv.Key, kv.Revision) })
 	if err != nil {
 		return fmt.Errorf("list what %s holds: %w", c.ns, err)
 	}

@@ -25,7 +25,7 @@
 // relation.go relates a job to a head; conflict.go words why a job may not replace it. stored.go counts what a
 // namespace holds.
 //
-// mend.go writes single keys again, and mgmtparts.go says what mgmt needs of a stored deploy: both for package scrub.
+// mend.go writes single keys again, for package scrub.
 // collect.go deletes content under the lock, for package gc, and pin.go keeps a deploy from it.
 //
 // Package store reads a chain, and a [Chain] does all that it does.

@@ -6,20 +6,17 @@ import (
 	"fmt"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 )
 
 // ReasonMaxStored: with the deploy its namespace would hold more than its limit. About: repository, target.
 const ReasonMaxStored fault.Reason = "max-stored"
-
-// countAtOnce is how many keys are read together: of the largest contents that is 24 MiB.
-const countAtOnce = 16
 
 // checkLimit refuses a deploy with which its namespace would hold more than the job lets it. What the namespace holds
 // is counted anew where that is not known, and where it decides: uploads that were cut off made it seem more than it
@@ -81,9 +78,9 @@ func (p *Prepared) count(ctx context.Context) error {
 
 // countStored reads all that deploys have in the namespace, a few keys at a time, and gives the sum of its sizes.
 func (c *Chain) countStored(ctx context.Context) (int64, error) {
-	from, held := string(c.ns)+"/", int64(0)
-	err := c.scan(ctx, from, clientv3.GetPrefixRangeEnd(from), 0, nil, func(kv *mvccpb.KeyValue) {
-		if c.isCounted(string(kv.Key)) {
+	held := int64(0)
+	err := c.Scan(ctx, "/", false, func(kv store.KeyValue) {
+		if c.isCounted(kv.Key) {
 			held += int64(len(kv.Value)) + KeyOverhead
 		}
 	})
@@ -91,62 +88,6 @@ func (c *Chain) countStored(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("count what %s holds: %w", c.ns, err)
 	}
 	return held, nil
-}
-
-const (
-	// maxRange is how many keys a range has that is read page after page: for each page etcd goes through all of the
-	// range's keys that are left, so that a range of 200,000 keys would take minutes.
-	maxRange = 1024
-	// maxCuts is how often a part of a range is cut again.
-	maxCuts = 8
-)
-
-// scan calls fn for each key from from to end, which is left out. A long range is cut, as its cuts-th cut. etcd reads
-// the values into its memory whatever is asked for, so each page is short.
-func (c *Chain) scan(
-	ctx context.Context, from, end string, cuts int, opts []clientv3.OpOption, fn func(*mvccpb.KeyValue),
-) error {
-	for {
-		asked := append([]clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(countAtOnce)}, opts...)
-		resp, err := c.kv.Get(ctx, from, asked...)
-		if err != nil {
-			return err
-		}
-		if parts := c.cut(from, end, cuts); resp.Count > maxRange && len(parts) > 2 {
-			for i := range len(parts) - 1 {
-				if err := c.scan(ctx, parts[i], parts[i+1], cuts+1, opts, fn); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		for _, kv := range resp.Kvs {
-			fn(kv)
-		}
-		if !resp.More {
-			return nil
-		}
-		from, cuts = string(resp.Kvs[len(resp.Kvs)-1].Key)+"\x00", maxCuts
-	}
-}
-
-// cut gives where the parts of a range begin and end: first those of the kinds of keys, and then by the next digit of
-// the ids and hashes that name them.
-func (c *Chain) cut(from, end string, cuts int) []string {
-	at := []string{from}
-	switch {
-	case cuts == 0:
-		for _, kind := range []string{"/deploy/", "/fs/deploy/", "/refship/object/", "/refship/tree/", "/storage/{sha256}"} {
-			at = append(at, string(c.ns)+kind, clientv3.GetPrefixRangeEnd(string(c.ns)+kind))
-		}
-	case cuts < maxCuts:
-		for _, digit := range "0123456789abcdef" {
-			if next := from + string(digit); next < end {
-				at = append(at, next)
-			}
-		}
-	}
-	return append(at, end)
 }
 
 // isCounted tells the keys that deploys bring from refship's few own, such as the lock.

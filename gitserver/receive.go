@@ -280,6 +280,9 @@ func (p *receiving) report(received input, gitErr error, outcome hooks.Outcome) 
 	case outcome.Undeployed != nil:
 		x.log().Error("pushed, not deployed", "repository", name, "error", outcome.Undeployed)
 		return exitFailed
+	case outcome.Behind != nil:
+		x.log().Warn("deployed, and nodes are behind", "repository", name, "error", outcome.Behind)
+		return exitFailed
 	case !outcome.Reached && endedBy(gitErr) != 0: // for which what was pushed is not to blame
 		x.tell("hint: nothing was stored: push again")
 	case missed && x.err.saidTooLong():

@@ -206,7 +206,7 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 	case errors.Is(err, repos.ErrUnknown), err == nil && !key.May(keys.Read, name):
 		return "", fault.New(fault.Refused,
 			fmt.Sprintf("repository %s does not exist, or key %s may not read it", name, key.Name), x.reachable(key,
-				need))
+				need, name))
 	case err != nil:
 		return "", err
 	case !key.May(need, name):
@@ -220,8 +220,8 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 // maxListed is how many repositories a hint names.
 const maxListed = 20
 
-// reachable names the repositories on which a key may do something.
-func (x *session) reachable(key *keys.Key, need keys.Action) string {
+// reachable names the repositories on which a key may do something, the one first that is named like a mistyped one.
+func (x *session) reachable(key *keys.Key, need keys.Action, typed string) string {
 	what := string(need) // "read", "deploy"
 	if need == keys.Push {
 		what = "push to"
@@ -240,5 +240,9 @@ func (x *session) reachable(key *keys.Key, need keys.Action) string {
 	if len(may) == 0 {
 		return fmt.Sprintf("there is no repository that this key may %s", what)
 	}
-	return fmt.Sprintf("this key may %s %s", what, text.First(maxListed, may))
+	listed := fmt.Sprintf("this key may %s %s", what, text.First(maxListed, may))
+	if near := text.Nearest(typed, may); near != "" {
+		return "did you mean " + near + "? " + listed
+	}
+	return listed
 }

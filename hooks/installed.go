@@ -146,14 +146,21 @@ func (e *Engine) publishMoved(ctx context.Context, c *HookCall, out *output.Outp
 		}
 	}
 	var failed error
+	var done []*delivery
 	for _, m := range all {
 		if len(all) > 1 {
 			m.label = labelOf(m.target)
 		}
 		failed = errors.Join(failed, m.publish(ctx, options.Skip))
+		if m.delivery != nil {
+			done = append(done, m.delivery)
+		}
 	}
 	if failed == nil {
 		e.settleLeft(ctx, c, out)
+	}
+	if err := e.await(ctx, out, options.Wait, done...); err != nil {
+		e.tellBehind(out, err)
 	}
 	return failed
 }
@@ -166,6 +173,8 @@ type moved struct {
 	update git.RefUpdate
 	out    *output.Output
 	label  string // starts each line about it
+
+	delivery *delivery // nil: it did not come to that
 }
 
 // publish publishes the entry of the ref.
@@ -191,7 +200,7 @@ func (m *moved) publish(ctx context.Context, skip bool) error {
 		return m.drop(all)
 	}
 	d := e.entryDelivery(m.call.push.Repository, all[0].Intent, all[0].Entry)
-	d.label = m.label
+	d.label, m.delivery = m.label, d
 	one := e.newRun(m.call.GitDir, m.out, d)
 	one.told = true
 	if err := one.deliver(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"refship/deploy"
 	"refship/deploy/fault"
@@ -24,6 +25,7 @@ type Manual struct {
 	GitDir   string        // of the repository; "" for a plain directory
 	Target   target.Target // its check is run, its broken-off pushes are deployed first; no name: no target
 	Job      *deploy.Job   // as NewJob makes it; of a commit without Repo
+	Wait     time.Duration // for nodes that run it; 0: as the target says
 	DryRun   bool          // write nothing, say what would be deployed
 	Keep     bool          // the repository is a server's: keep the commit in it, whatever becomes of its refs
 	Tell     func(string)
@@ -37,7 +39,8 @@ type Made struct {
 	Prepared *deploy.Prepared // nil: nothing was read
 }
 
-// DeployManually deploys, as its caller says. It tells the previous hash before it does anything. Force overrides the
+// DeployManually deploys and, if asked to, waits for nodes: where not all of them run it there is an error beside what
+// was made. It deploys as its caller says. It tells the previous hash before it does anything. Force overrides the
 // one head that was told.
 func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 	out := &output.Output{Progress: m.Progress, Send: func(line string) error { m.Tell(line); return nil }}
@@ -77,7 +80,7 @@ func (e *Engine) DeployManually(ctx context.Context, m *Manual) (*Made, error) {
 	if !m.DryRun {
 		e.settleFor(ctx, m, out) // what could not be deployed before may have come to its end by this
 	}
-	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, nil
+	return &Made{Deploy: d.deploy, Verdict: d.verdict, Prepared: d.read}, e.await(ctx, out, m.Wait, d)
 }
 
 // checkRef tells whether the commit is in the ref that its target deploys. It refuses one that is not, but with force:

@@ -26,12 +26,13 @@ var errClientGone = errors.New("the client is gone, and its push was not yet tak
 // pre-receive, which prepares it and writes the intent, and post-receive, which finishes it.
 type push struct {
 	permit.Push
-	engine  *Engine
-	client  context.Context // ends when the client is gone; nil: that is not known
-	id      string          // names the intent
-	process string          // git receive-pack, of an installed hook
-	began   time.Time
-	nice    int // see Push
+	engine   *Engine
+	client   context.Context // ends when the client is gone; nil: that is not known
+	id       string          // names the intent
+	stopping context.Context // ends when the server begins to stop; nil: that is not known
+	process  string          // git receive-pack, of an installed hook
+	began    time.Time
+	nice     int // see Push
 
 	preparing  context.Context // of pre-receive; ends when git has ended
 	publishing context.Context // of what comes after; goes on without a client

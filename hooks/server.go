@@ -71,7 +71,7 @@ func (s *Server) Begin(p Push) (*Session, error) {
 	}
 	key := sha256.Sum256([]byte(token))
 	x := &Session{push: s.newPush(permit.Push{Repository: p.Repository, GitDir: p.Dir}), asked: p, env: env}
-	x.push.client, x.push.nice = p.Client, p.Nice
+	x.push.client, x.push.stopping, x.push.nice = p.Client, p.Stopping, p.Nice
 	x.forget = func() {
 		s.end(x.push.id)
 		s.mu.Lock()

@@ -20,7 +20,8 @@ type Push struct {
 	Dir        string          // GIT_DIR
 	Key        *keys.Key       // what authenticated; once the push has begun to send, what Began says
 	Address    string          // of the client, for the log
-	Client     context.Context // ends when the client is gone; nil: it is not known. Only a target's check ends with it
+	Client     context.Context // ends when the client is gone; nil: it is not known. Checks and waiting for nodes end with it
+	Stopping   context.Context // ends when the server begins to stop; nil: that is not known. Waiting for nodes ends with it
 	Nice       int             // of the git that reads what is pushed, in steps of git.Lower
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
 	// changed or removed later does not stop it. nil: the push has not begun, or the key was not known any more.
@@ -54,6 +55,7 @@ type Outcome struct {
 	Undeployed error    // a ref moved and its deploy was not published: git push must exit 1
 	// NotDeployed are those refs, and the first error of each: git's report must not say that all is well with them.
 	NotDeployed map[string]error
+	Behind      error // nodes that were waited for do not run what was published: git push must exit 1, too
 }
 
 // Env are the variables that receive-pack needs so that its hooks find the server.
@@ -124,10 +126,27 @@ func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 			p.abandon(d)
 		}
 	}
+	x.await(out)
 	if x.outcome.Undeployed != nil {
 		return 1
 	}
 	return 0
+}
+
+// await waits for nodes, as long as somebody is there to hear of them.
+func (x *Session) await(out *output.Output) {
+	p := x.push
+	ctx, cancel := context.WithCancelCause(p.publishing)
+	defer cancel(nil)
+	for _, end := range []context.Context{p.client, p.stopping} {
+		if end != nil {
+			defer context.AfterFunc(end, func() { cancel(context.Cause(end)) })()
+		}
+	}
+	if err := p.engine.await(ctx, out, p.Options.Wait, p.run.deliveries...); err != nil {
+		x.outcome.Behind = err
+		p.engine.tellBehind(out, err)
+	}
 }
 
 func (x *Session) finish(d *delivery) {

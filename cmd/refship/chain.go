@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"refship/cmd/refship/overssh"
 	"refship/deploy/etcd"
@@ -39,7 +40,24 @@ func (f *chainFlags) read(
 			err = flushErr
 		}
 	}()
-	return do(store.Open(client, ns), out)
+	return f.orInterrupt(ctx, do(store.Open(client, ns), out))
+}
+
+// interruptTime is how much later than ssh's end an interrupt may be known here.
+const interruptTime = 500 * time.Millisecond
+
+// orInterrupt gives the error of a reader. An interrupt on a terminal ends ssh, too: then that is what happened, and not
+// that the other side has gone.
+func (f *chainFlags) orInterrupt(ctx context.Context, err error) error {
+	if err == nil || !f.isRemote || !fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(interruptTime):
+		return err
+	}
 }
 
 // readDeploy is read, with one deploy of the chain. strict: it must be one that can be trusted, where that is known.
@@ -71,7 +89,8 @@ func (f *chainFlags) open(ctx context.Context, a *app, name string) (
 		return nil, "", err
 	}
 	if overssh.Is(name) {
-		return f.openOverSSH(ctx, a, name)
+		client, ns, err = f.openOverSSH(ctx, a, name)
+		return client, ns, f.orInterrupt(ctx, err)
 	}
 	if ns, err = f.namespace(a, name); err != nil {
 		return nil, "", err

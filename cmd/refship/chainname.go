@@ -22,6 +22,7 @@ type deployName struct {
 	chain string // REPO, REPO:TARGET or ssh://…; "": not named
 	id    string // "": the head
 	alone string // what may be either, and stands in neither: site, or abcdef1
+	bare  bool   // no id stands behind chain: the head, or all of the chain
 }
 
 func (n *deployName) UnmarshalText(arg []byte) error {
@@ -31,7 +32,7 @@ func (n *deployName) UnmarshalText(arg []byte) error {
 	case strings.Contains(s, "@") && (chain == "" || id == ""):
 		return usagef("%s has nothing on one side of its @", text.Mention(text.Clip(s)))
 	case chain != "":
-		*n = deployName{chain: chain, id: id}
+		*n = deployName{chain: chain, id: id, bare: chain == s}
 	default:
 		*n = deployName{alone: s}
 	}
@@ -46,6 +47,9 @@ func (f *chainFlags) resolve(a *app, n deployName) (chain string, id record.Sele
 		return "", record.Head, nil
 	case n.alone == "":
 		if id, err = record.ParseSelector(n.id); err != nil {
+			if address := addressOf(n.chain + "@" + n.id); address != nil {
+				return "", id, address
+			}
 			err = asUsage("", err)
 		}
 		return n.chain, id, err
@@ -97,6 +101,9 @@ func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
 	if overssh.Is(name) {
 		return hooks.Place{}, elsewhere(name)
 	}
+	if err := addressOf(name); err != nil {
+		return hooks.Place{}, err
+	}
 	dir, err := f.dir(a)
 	if err != nil {
 		return hooks.Place{}, err
@@ -107,6 +114,16 @@ func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
 		return hooks.Place{}, f.noChain(dir, name, err)
 	}
 	return hooks.FindPlace(repo.Name, repo.Dir, chosen)
+}
+
+// addressOf refuses what ssh and git take for a place on another machine, git@host:site, and says how it is named here.
+func addressOf(name string) error {
+	host, chain, isPlace := strings.Cut(name, ":")
+	if !isPlace || !strings.Contains(host, "@") {
+		return nil
+	}
+	return fault.New(fault.Usage, text.Mention(text.Clip(name))+" is no chain",
+		"a chain on another machine is named ssh://"+host+"/"+strings.TrimLeft(chain, "/"))
 }
 
 // elsewhere refuses to change a chain of another machine, which its server does.
@@ -135,7 +152,7 @@ func (f *chainFlags) noChain(dir dataDir, name string, err error) error {
 		remedy = "without a data directory a chain is named by its namespace, such as --namespace /refship/" +
 			text.Quote(name)
 	default:
-		return err
+		remedy = remedyOf(err) + "\na chain on another machine is named ssh://[USER@]HOST[:PORT]/" + text.Quote(name)
 	}
 	return &fault.Error{
 		What: fmt.Sprintf("no repository in %s is named %s", dir.path, text.Mention(text.Clip(name))), Remedy: remedy,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"refship/deploy"
 	"refship/deploy/etcd"
@@ -42,6 +43,8 @@ type deployCmd struct {
 	DryRun     bool      `help:"Check everything, write nothing, and say what would be deployed."`
 	JSON       bool      `help:"Print one JSON object about the deploy."`
 	layoutFlags
+
+	wait time.Duration // of --wait, which goes with --target, too
 }
 
 func (*deployCmd) Help() string {
@@ -108,12 +111,13 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	}
 	_, ofServer := servedFrom(src.gitDir)
 	made, err := d.DeployManually(ctx, &hooks.Manual{
-		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Tell: tell, Progress: bar.update,
+		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Wait: c.wait,
+		Tell: tell, Progress: bar.update,
 	})
-	if err != nil || !c.JSON {
-		return d.hint.explain(err)
+	if made != nil && c.JSON {
+		err = errors.Join(err, writeJSON(a.stdout, describeMade(made, job, src.target.Namespace)))
 	}
-	return writeJSON(a.stdout, describeMade(made, job, src.target.Namespace))
+	return d.hint.explain(err)
 }
 
 // check refuses flags that contradict each other.
@@ -124,7 +128,16 @@ func (c *deployCmd) check(ctx context.Context) error {
 	if err := c.checkSource(ctx); err != nil {
 		return err
 	}
+	if c.Wait != nil {
+		var err error
+		if c.wait, err = target.ParseWait(*c.Wait); err != nil {
+			return asUsage("--wait", err)
+		}
+		c.Wait = nil
+	}
 	switch {
+	case c.wait != 0 && c.DryRun:
+		return usagef("--wait and --dry-run can't be used together: nothing is deployed")
 	case c.Target != "" && c.Namespace != "":
 		return usagef("--target and --namespace can't be used together")
 	case c.Target != "" && c.layoutFlags != (layoutFlags{}):

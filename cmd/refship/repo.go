@@ -197,6 +197,9 @@ func describeTarget(t target.Target) string {
 	if t.Check != "" {
 		words += ", checked"
 	}
+	if t.Wait != 0 {
+		words += ", pushes wait " + t.Wait.String() + " for nodes"
+	}
 	if t.LFS != "" {
 		words += ", LFS pointers as they are"
 	}

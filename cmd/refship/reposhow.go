@@ -60,6 +60,9 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 			"target: %s\n  ref: %s\n  path: %s\n  namespace: %s\n  frontend: %s\n  check: %s\n  stored: %s\n",
 			target.Name, target.Ref, text.Printable(path), target.Namespace, text.Printable(frontend),
 			text.Printable(check), use.stored(i))
+		if target.Wait != 0 {
+			fmt.Fprintf(&b, "  wait: %s\n", target.Wait)
+		}
 		if target.LFS != "" {
 			fmt.Fprintf(&b, "  lfs: %s\n", target.LFS)
 		}

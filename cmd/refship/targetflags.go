@@ -31,6 +31,7 @@ type layoutFlags struct {
 	Sema               *string `placeholder:"N" help:"How many resources mgmt works on at a time; 0 for any number."`
 	NoAutoedges        *bool   `help:"mgmt adds no edges by itself."`
 	NoAutogroup        *bool   `help:"mgmt does not group resources by itself."`
+	Wait               *string `placeholder:"TIME" help:"Wait for so long, such as 5m, until all nodes run what was deployed; without that the exit status is 1, and the deploy stands. Of a target: each push waits; empty: it does not. Default: what the target says, of a new target not at all."`
 	LFS                *string `name:"lfs" placeholder:"HOW" help:"What becomes of Git LFS pointers: deploy-pointers deploys them as they are; empty refuses them. Default of a new target: refused."`
 }
 
@@ -117,6 +118,14 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 	if f.Sema != nil {
 		if t.Sema, err = strconv.Atoi(*f.Sema); err != nil {
 			return usagef("--sema: %q is not a whole number from 0", *f.Sema)
+		}
+	}
+	if f.Wait != nil {
+		t.Wait = 0
+		if *f.Wait != "" {
+			if t.Wait, err = target.ParseWait(*f.Wait); err != nil {
+				return asUsage("--wait", err)
+			}
 		}
 	}
 	if f.LFS != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+
+	"refship/deploy/tree"
 )
 
 // maxTags is how many annotated tags are followed, each of the next.
@@ -55,14 +57,5 @@ func (r *Repository) kind(ctx context.Context, oid OID) (kind string, err error)
 	return kind, err
 }
 
-// sshSignature begins an SSH signature (gitformat-signature(5), gpg.format=ssh).
-const sshSignature = "-----BEGIN SSH SIGNATURE-----\n"
-
 // Signed cuts a tag into what is signed and the SSH signature, nil if it has none.
-func (t *Tag) Signed() (signed, signature []byte) {
-	at := bytes.LastIndex(t.Data, []byte("\n"+sshSignature))
-	if at < 0 {
-		return t.Data, nil
-	}
-	return t.Data[:at+1], t.Data[at+1:]
-}
+func (t *Tag) Signed() (signed, signature []byte) { return tree.SignedTag(t.Data) }

@@ -11,6 +11,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/mgmt"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/tree"
 )
 
@@ -60,7 +61,7 @@ func (p *Plan) layForMgmt(ctx context.Context) error {
 		})
 	}
 	payload := mgmt.Payload{
-		Frontend: layout.Frontend, Mode: layout.Mode, InputURI: uri, Settings: MgmtSettings(p.task.Settings),
+		Frontend: layout.Frontend, Mode: layout.Mode, InputURI: uri, Settings: store.MgmtSettings(p.task.Settings),
 	}
 	if p.Payload, err = payload.Encode(); err != nil {
 		return fmt.Errorf("make mgmt's payload: %w", err)
@@ -105,16 +106,4 @@ func (p *Plan) mgmtSource(ctx context.Context) mgmt.Source {
 			return text, nil
 		},
 	}
-}
-
-// MgmtSettings are settings as a payload has them.
-func MgmtSettings(s record.Settings) mgmt.Settings {
-	m := mgmt.Settings{
-		Noop: s.Noop, Sema: s.Sema, NoAutoEdges: s.NoAutoEdges, NoAutoGroup: s.NoAutoGroup,
-		UnifyName: s.UnifyName, UnifyOptimizations: s.UnifyOptimizations,
-	}
-	if s.Sema == 0 {
-		m.Sema = -1 // mgmt's own default
-	}
-	return m
 }

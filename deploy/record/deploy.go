@@ -68,7 +68,7 @@ func (d *Deploy) Judge(allowed *keys.AllowedSigners) (principals string, err err
 	return principals, nil
 }
 
-// ReasonDamaged: a value in etcd is damaged.
+// ReasonDamaged: a value in etcd is damaged. About: its key.
 const ReasonDamaged fault.Reason = "damaged"
 
 const damagedRemedy = "etcd was changed by something other than refship, or restored in part: restore it from a backup"
@@ -76,7 +76,7 @@ const damagedRemedy = "etcd was changed by something other than refship, or rest
 // Corrupt says that a value in etcd is not what leads to it promises.
 func Corrupt(key, what string) error {
 	return &fault.Error{
-		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, what), Reason: ReasonDamaged,
+		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, what), Reason: ReasonDamaged, About: []string{key},
 		Remedy: damagedRemedy,
 	}
 }
@@ -88,7 +88,7 @@ var ErrMissing = errors.New("it is missing")
 func Missing(key string) error {
 	return &fault.Error{
 		Kind: fault.Corrupt, What: fmt.Sprintf("verify %s: %s", key, ErrMissing), Reason: ReasonDamaged,
-		Remedy: damagedRemedy, Cause: ErrMissing,
+		About: []string{key}, Remedy: damagedRemedy, Cause: ErrMissing,
 	}
 }
 

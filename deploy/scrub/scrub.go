@@ -10,6 +10,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
@@ -204,7 +205,7 @@ func (s *scrub) mgmtParts(ctx context.Context) error {
 }
 
 // mgmtValue reads one that is made of the tree.
-func (s *scrub) mgmtValue(ctx context.Context, part *deploy.MgmtPart) error {
+func (s *scrub) mgmtValue(ctx context.Context, part *store.MgmtPart) error {
 	values, err := s.read(ctx, part.Key)
 	if err != nil {
 		return err

@@ -55,6 +55,15 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 		if b.asked != nil {
 			b.asked[q.Key]++
 		}
+		if q.Count {
+			found[i] = []store.KeyValue{{Key: q.Key}}
+			for key := range b.keys {
+				if strings.HasPrefix(key, q.Key) {
+					found[i][0].Count++
+				}
+			}
+			continue
+		}
 		keys, most := []string{q.Key}, max(q.First, q.Last)
 		if most > 0 {
 			keys = slices.Sorted(maps.Keys(b.keys))
@@ -63,8 +72,8 @@ func (b *bundle) Read(_ context.Context, revision int64, queries []store.Query) 
 			slices.Reverse(keys)
 		}
 		for _, key := range keys {
-			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && strings.HasPrefix(key, q.Key)) ||
-				key <= q.After {
+			isIn := strings.HasPrefix(key, q.Key) && q.End == "" || key >= q.Key && key < q.End
+			if _, ok := b.keys[key]; !ok || key != q.Key && !(most > len(found[i]) && isIn) || key <= q.After {
 				continue
 			}
 			kv := store.KeyValue{Key: key, Value: []byte(b.keys[key]), Revision: 1}

@@ -24,16 +24,27 @@ type Commit struct {
 	Author  string    // "Name <mail>"; "" if the commit has none
 	Time    time.Time // of the author, in that one's zone; zero if the commit has none
 	Subject string    // as record.SubjectOf
+	Tree    tree.OID  // zero if it names none
+	signed  []byte    // the commit itself, if it is signed
+}
+
+// Signed cuts the commit into what is signed and the signature, nil if it has none.
+func (c *Commit) Signed() (signed, signature []byte) {
+	if c.signed == nil {
+		return nil, nil
+	}
+	return tree.SignedCommit(c.signed)
 }
 
 // Commits reads a chain's commits and keeps them, each is read once.
 type Commits struct {
 	chain *Chain
 	known map[tree.OID]*Commit // nil: it is not stored
+	wrong map[tree.OID]error   // what is wrong with one that is stored, and not known for it; nil: it ends the call
 }
 
 // NewCommits gives Commits that know none yet.
-func (c *Chain) NewCommits() *Commits { return &Commits{c, map[tree.OID]*Commit{}} }
+func (c *Chain) NewCommits() *Commits { return &Commits{c, map[tree.OID]*Commit{}, nil} }
 
 // commitsTogether is how many commits are read together: nothing bounds one but etcd's request.
 const commitsTogether = 32
@@ -47,7 +58,7 @@ func (cs *Commits) load(ctx context.Context, oids []tree.OID) error {
 			missing = append(missing, oid)
 		}
 	}
-	found := make([]*Commit, len(missing))
+	found, wrong := make([]*Commit, len(missing)), make([]error, len(missing))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
 	for start := 0; start < len(missing); start += commitsTogether {
@@ -59,7 +70,10 @@ func (cs *Commits) load(ctx context.Context, oids []tree.OID) error {
 			}
 			values, err := cs.chain.Values(ctx, keys...)
 			for i := 0; err == nil && i < len(values); i++ {
-				found[start+i], err = parseCommit(some[i], values[i])
+				found[start+i], wrong[start+i] = parseCommit(some[i], values[i])
+				if cs.wrong == nil {
+					err = wrong[start+i]
+				}
 			}
 			return err
 		})
@@ -69,6 +83,9 @@ func (cs *Commits) load(ctx context.Context, oids []tree.OID) error {
 	}
 	for i, oid := range missing {
 		cs.known[oid] = found[i]
+		if wrong[i] != nil {
+			cs.wrong[oid] = wrong[i]
+		}
 	}
 	return nil
 }
@@ -93,9 +110,12 @@ func parseCommit(oid tree.OID, value KeyValue) (*Commit, error) {
 			}
 		case "author":
 			c.Author, c.Time = parseAuthor(rest)
+		case "gpgsig":
+			c.signed = data
 		}
 	}
 	c.Subject = record.SubjectOf(string(message))
+	c.Tree, _ = tree.OfCommit(data) // zero is told
 	return c, nil
 }
 

@@ -29,7 +29,12 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 		if q.NoValue {
 			opts = append(opts, clientv3.WithKeysOnly())
 		}
-		if q.First > 0 {
+		switch {
+		case q.Count:
+			opts = append(opts, clientv3.WithPrefix(), clientv3.WithCountOnly())
+		case q.First > 0 && q.End != "":
+			opts = append(opts, clientv3.WithRange(q.End), clientv3.WithLimit(int64(q.First)))
+		case q.First > 0:
 			opts = append(opts, clientv3.WithPrefix(), clientv3.WithLimit(int64(q.First)))
 		}
 		if q.Last > 0 {
@@ -52,6 +57,9 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 	}
 	found := make([][]KeyValue, len(queries))
 	for i, one := range resp.Responses {
+		if queries[i].Count {
+			found[i] = []KeyValue{{Key: queries[i].Key, Count: one.GetResponseRange().Count}}
+		}
 		for _, kv := range one.GetResponseRange().Kvs {
 			found[i] = append(found[i], KeyValue{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision})
 		}

@@ -16,7 +16,7 @@ func (c *Chain) Above(ctx context.Context, r *record.Record) (trees []tree.OID, 
 	if r.Path == "" || r.Hash.IsTree() {
 		return nil, nil
 	}
-	commit, err := c.object(ctx, "commit", r.Hash.OID())
+	commit, err := c.Object(ctx, "commit", r.Hash.OID())
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (c *Chain) Above(ctx context.Context, r *record.Record) (trees []tree.OID, 
 		return nil, record.Corrupt(c.ObjectKey(r.Hash.OID()), "it names no tree: "+err.Error())
 	}
 	for _, name := range strings.Split(r.Path, "/") {
-		data, err := c.object(ctx, "tree", at)
+		data, err := c.Object(ctx, "tree", at)
 		if err != nil {
 			return nil, err
 		}
@@ -41,15 +41,16 @@ func (c *Chain) Above(ctx context.Context, r *record.Record) (trees []tree.OID, 
 	return trees, nil
 }
 
-// object reads a git object without its header.
-func (c *Chain) object(ctx context.Context, kind string, oid tree.OID) ([]byte, error) {
+// Object reads a git object of a kind ("commit", "tree", "tag", "blob"), without its header. What is missing or is not
+// that object is fault.Corrupt.
+func (c *Chain) Object(ctx context.Context, kind string, oid tree.OID) ([]byte, error) {
 	key := c.ObjectKey(oid)
 	values, err := c.Values(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	if values[0].Revision == 0 {
-		return nil, record.Corrupt(key, "it is missing")
+		return nil, record.Missing(key)
 	}
 	data := tree.ParseObject(values[0].Value, kind, oid)
 	if data == nil {

@@ -18,11 +18,12 @@ type Reader interface {
 // Query asks a Reader for a key, or for a few keys that begin alike.
 type Query struct {
 	Key     string
-	NoValue bool // only for the revision
-	First   int  // 0: for Key itself; else for the first so many of all keys that begin with it, and come after After
-	Last    int  // the same for the last so many, from the last one down; not below what holds contents
-
-	After string // a key that begins with Key; "": First counts from the first one
+	NoValue bool   // only for the revision
+	First   int    // 0: for Key itself; else for the first so many of all keys that begin with it, or come before End
+	End     string // with First: from Key on, whatever they begin with, up to this one, which is left out; "": none
+	After   string // with First, without End: those that come after this key, which begins with Key; "": all of them
+	Count   bool   // only how many keys there are that begin with Key, in one KeyValue
+	Last    int    // as First without End, from the last one down; not below what holds contents
 }
 
 // KeyValue is a key that a Reader has found.
@@ -30,6 +31,7 @@ type KeyValue struct {
 	Key      string
 	Value    []byte
 	Revision int64 // of its last change
+	Count    int64 // only with Query.Count
 }
 
 // MaxQueries is how many queries one Read takes: as many as one txn of etcd.

@@ -33,3 +33,38 @@ func DirectoryIn(entries []Entry, name string) OID {
 	}
 	return OID{}
 }
+
+// sshSignature begins an SSH signature (gitformat-signature(5), gpg.format=ssh).
+const sshSignature = "-----BEGIN SSH SIGNATURE-----\n"
+
+// SignedTag cuts a tag, or a push certificate, into what is signed and the SSH signature, nil if it has none.
+func SignedTag(data []byte) (signed, signature []byte) {
+	at := bytes.LastIndex(data, []byte("\n"+sshSignature))
+	if at < 0 {
+		return data, nil
+	}
+	return data[:at+1], data[at+1:]
+}
+
+// SignedCommit cuts a commit into what is signed and the signature, which may be of any program; nil if it has none.
+// A signature is a header, its further lines begin with a space (gitformat-signature(5)).
+func SignedCommit(data []byte) (signed, signature []byte) {
+	header, message, _ := bytes.Cut(data, []byte("\n\n"))
+	inside, other := false, false // a signature; that of another hash algorithm, which is not signed either
+	for line := range bytes.Lines(append(bytes.Clone(header), '\n')) {
+		rest, begins := bytes.CutPrefix(line, []byte("gpgsig "))
+		further, goesOn := bytes.CutPrefix(line, []byte(" "))
+		if !goesOn {
+			inside, other = begins, !begins && bytes.HasPrefix(line, []byte("gpgsig"))
+		}
+		switch {
+		case begins:
+			signature = append(signature, rest...)
+		case inside && goesOn:
+			signature = append(signature, further...)
+		case !other:
+			signed = append(signed, line...)
+		}
+	}
+	return append(append(signed, '\n'), message...), signature
+}

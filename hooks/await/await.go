@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	// Default is how long to wait where no time is given.
-	Default = 2 * time.Minute
-	// Most is the longest time to wait.
-	Most = time.Hour
-
 	lookOften  = 250 * time.Millisecond
 	lookSeldom = 2 * time.Second
 	oftenFor   = 30 * time.Second
@@ -26,19 +21,6 @@ const (
 	maxNamed   = 5 // nodes
 	maxReason  = 200
 )
-
-// Parse reads how long to wait, such as 90s or 5m; "" is Default.
-func Parse(s string) (time.Duration, error) {
-	if s == "" {
-		return Default, nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 || d > Most {
-		return 0, fault.Refuse("give a time such as 90s or 5m, at most "+Most.String(), "%q is no time to wait",
-			text.Clip(s))
-	}
-	return d, nil
-}
 
 // Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. tell gets how many do, when
 // that changes and from time to time.
@@ -140,7 +122,7 @@ func (w *wait) behind() []store.Node {
 // count is "7 of 9 nodes run deploy 12".
 func (w *wait) count(behind []store.Node) string {
 	all := len(w.nodes)
-	return fmt.Sprintf("%d of %s run deploy %d", all-len(behind), text.Count(all, "node"), w.deploy.ID)
+	return fmt.Sprintf("%d of %s deploy %d", all-len(behind), text.Plural(all, "node runs", "nodes run"), w.deploy.ID)
 }
 
 // stands says what a node does that does not run the deploy.

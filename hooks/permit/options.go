@@ -12,7 +12,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks/await"
+	"refship/hooks/target"
 )
 
 // Push options that refship takes; git push -o (git-push(1)). Options that do not begin with "deploy." are others'.
@@ -136,7 +136,7 @@ func (o *Options) takeWait(value string, valued bool) (err error) {
 	if valued && value == "" {
 		return fault.Refuse("git push -o deploy.wait, or -o deploy.wait=5m", "push option deploy.wait= has no time")
 	}
-	if o.Wait, err = await.Parse(value); err != nil {
+	if o.Wait, err = target.ParseWait(value); err != nil {
 		return fmt.Errorf("push option deploy.wait: %w", err)
 	}
 	return nil

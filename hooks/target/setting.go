@@ -7,7 +7,6 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
-	"refship/hooks/await"
 )
 
 // configSection is the section of a repository's git config that holds all of this.
@@ -46,7 +45,7 @@ var targetSettings = slices.Concat([]setting[Target]{
 			}
 			return t.Wait.String()
 		},
-		set: func(t *Target, text string) (err error) { t.Wait, err = await.Parse(text); return err },
+		set: func(t *Target, text string) (err error) { t.Wait, err = ParseWait(text); return err },
 	},
 }, mgmtSettings())
 

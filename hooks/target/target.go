@@ -13,7 +13,6 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
-	"refship/hooks/await"
 )
 
 // Target is a named rule of one repository: what is pushed to one ref goes into one namespace.
@@ -45,13 +44,6 @@ func CheckLFS(s LFS) error {
 	}
 	return fault.Refuse("give "+string(DeployPointers)+", or nothing to refuse Git LFS pointers",
 		"lfs is %q", text.Clip(string(s)))
-}
-
-func checkWait(d time.Duration) error {
-	if d < 0 || d > await.Most {
-		return fault.Refuse("give at most "+await.Most.String(), "it cannot wait for %s", d)
-	}
-	return nil
 }
 
 // Source is what of the repository is deployed, for reading: "main", "main:web" or "refs/tags/live:web".

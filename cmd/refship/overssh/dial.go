@@ -22,6 +22,8 @@ import (
 const (
 	// ownStatus is the exit status of ssh where it has not connected, or was cut off.
 	ownStatus = 255
+	// notRun and notFound are a shell's exit statuses where it cannot run a command.
+	notRun, notFound = 126, 127
 	// endTime is how long ssh may take to end by itself, once its input has ended.
 	endTime = 2 * time.Second
 )
@@ -45,7 +47,7 @@ func (a Address) Dial(ctx context.Context, cfg Config) (client *etcd.Client, nam
 	case err != nil && ctx.Err() != nil:
 		return nil, "", err
 	case err != nil:
-		return nil, "", a.explain(p, err)
+		return nil, "", a.explain(p, cfg, err)
 	case namespace == "":
 		_ = client.Close()
 		return nil, "", a.noGate("what answers there is etcd, and not refship's gate")
@@ -127,7 +129,7 @@ func ignoreEnded(err error) error {
 }
 
 // explain gives the error of a Dial that has failed. ssh has ended.
-func (a Address) explain(p *process, err error) error {
+func (a Address) explain(p *process, cfg Config, err error) error {
 	<-p.ended
 	switch {
 	case p.status == ownStatus:
@@ -135,6 +137,9 @@ func (a Address) explain(p *process, err error) error {
 			"try it by itself: "+a.Command("help"))
 	case p.status >= int(fault.Failed) && p.status <= int(fault.Unavailable):
 		return fault.New(fault.Kind(p.status), fmt.Sprintf("%s did not open %s", text.Mention(a.Host), a.Chain), "")
+	case cfg.Command != "" && (p.status == notFound || p.status == notRun):
+		return fault.New(fault.Failed, "run ssh: the command is not found: "+text.Mention(cfg.Command),
+			"REFSHIP_SSH_COMMAND, or else GIT_SSH_COMMAND, names it")
 	case p.status > 0:
 		return a.noGate(fmt.Sprintf("its command %s ended with status %d", strconv.Quote("etcd "+a.Chain), p.status))
 	case p.status == 0:

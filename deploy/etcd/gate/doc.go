@@ -10,7 +10,7 @@
 //
 //	KV.Range     a key, or a range of keys
 //	KV.Txn       of at most 128 ranges in each branch, and 128 compares; no txn in it, no delete
-//	Watch.Watch  keys and ranges of keys; at most 64 watches a gate
+//	Watch.Watch  keys and ranges of keys; at most 64 watches a gate, each from at most 100 revisions back
 //
 // A node, which is a client with a name, may also write. By KV.Put and in txns it puts
 //
@@ -38,6 +38,9 @@
 // etcd reads all values of a range before it sorts, filters or compares them, and older versions read them where only
 // keys are asked for. It also counts all keys of a range, so a request has at most 8 ranges. A key by itself counts as
 // one in the row "with a limit".
+//
+// A watch that begins earlier is answered as one from a revision that was compacted: etcd would read all that was written
+// since, in every namespace, and let no write go on meanwhile.
 //
 // # Invariants
 //

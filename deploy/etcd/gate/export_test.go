@@ -30,6 +30,7 @@ const (
 	MaxWatches = maxWatches
 	MaxAnswer  = maxAnswer
 	MaxRequest = maxRequest
+	MaxBehind  = maxBehind
 	MaxOfOne   = maxHeldByOne
 )
 

@@ -72,7 +72,8 @@ func (g *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, who Visit
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		hard := time.AfterFunc(farewellTime, server.Stop)
+		// GracefulStop, and Stop as well, wait for a client that has not said its first words.
+		hard := time.AfterFunc(farewellTime, func() { _ = conn.Close() })
 		defer hard.Stop()
 		server.GracefulStop()
 	})

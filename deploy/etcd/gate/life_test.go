@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 
@@ -59,6 +60,27 @@ func TestEnds(t *testing.T) {
 			_, err := etcd.Bounded(client).Get(t.Context(), ns+"/refship/head")
 			fixture.WantError(t, err, etcd.ErrUnreachable, "", "try again over a new connection")
 		})
+	}
+}
+
+// A gate ends with its context also while its client has said nothing: before another such gate that is older, and ends
+// because nothing is said.
+func TestEndsInSilence(t *testing.T) {
+	_, older := serve(t.Context(), t, fixture.NewEtcd(t).Remote(), ns)
+	e := fixture.NewEtcd(t) // its start is what the gates are apart
+	ctx, end := context.WithCancel(t.Context())
+	near, served := serve(ctx, t, e.Remote(), ns)
+	if _, err := io.ReadFull(near, make([]byte, 9)); err != nil { // the gate's own first words are there
+		t.Fatal(err)
+	}
+	end()
+	select {
+	case err := <-served:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Serve gave %v", err)
+		}
+	case err := <-older:
+		t.Error("the gate has waited for its client's first words; the older one has ended with", err)
 	}
 }
 
@@ -314,5 +336,35 @@ func TestPings(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("Serve gave %v", err)
+	}
+}
+
+// A watch from an old revision makes etcd read all that was written since, in every namespace, while no write goes on. So
+// a gate lets none begin far back: it is answered as one from a revision that was compacted.
+func TestWatchOfThePast(t *testing.T) {
+	e := fixture.NewEtcd(t)
+	client := through(t, e.Remote(), ns)
+	var last int64
+	for range gate.MaxBehind + 1 {
+		put, err := e.Client().Put(t.Context(), ns+"/refship/head", "7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = put.Header.Revision
+	}
+	watch := func(from int64) clientv3.WatchResponse {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		return <-client.Watch(ctx, ns+"/refship/head", clientv3.WithRev(from))
+	}
+	for _, from := range []int64{1, last - gate.MaxBehind - 1} {
+		if seen := watch(from); !errors.Is(seen.Err(), rpctypes.ErrCompacted) {
+			t.Errorf("from %d, where the last is %d: %d events, %v", from, last, len(seen.Events), seen.Err())
+		}
+	}
+	for _, from := range []int64{last - gate.MaxBehind, last} {
+		if seen := watch(from); seen.Err() != nil || int64(len(seen.Events)) != last-from+1 {
+			t.Errorf("from %d, where the last is %d: %d events, %v", from, last, len(seen.Events), seen.Err())
+		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	maxRanges   = 8
 	maxKeys     = 1024 // that come with their values
 	maxContents = 128  // of those, contents
+	maxBehind   = 100  // revisions before the last one, from which a watch may begin
 )
 
 // rules say what may be read in a namespace.

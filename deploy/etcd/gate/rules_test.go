@@ -65,6 +65,12 @@ func watched(from, end string, filters ...pb.WatchCreateRequest_FilterType) prot
 	}}}
 }
 
+func watchedSince(revision int64, from, end string) proto.Message {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+		Key: []byte(from), RangeEnd: []byte(end), StartRevision: revision,
+	}}}
+}
+
 func TestRules(t *testing.T) {
 	single := &pb.RangeRequest{Key: []byte(ns + "/deploy/1/hash")}
 	content := &pb.RangeRequest{Key: []byte(ns + "/storage/{sha256}0")}
@@ -133,6 +139,8 @@ func TestRules(t *testing.T) {
 		"a watch of all":          {watched("", "\x00"), false},
 		"a watch from a key on":   {watched(ns+"/deploy/", "\x00"), false},
 		"a watched sibling":       {watched(ns+"-staging/deploy/", ns+"-staging/deploy0"), false},
+		"watched contents":        {watched(ns+"/storage/", ns+"/storage0"), true},
+		"a watch of the past":     {watchedSince(1, ns+"/deploy/", ns+"/deploy0"), true}, // see TestWatchOfThePast
 		"filters":                 {watched(ns+"/refship/head", "", 0, 1), true},
 		"many filters":            {watched(ns+"/refship/head", "", 0, 1, 0), false},
 		"a watch's end":           {&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{}}, true},

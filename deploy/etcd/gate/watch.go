@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"refship/deploy/etcd"
 )
 
 // watch forwards a stream of watches in both directions.
@@ -37,7 +42,7 @@ func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 			return err
 		}
 		w.count(response)
-		if err := down.SendMsg(response); err != nil {
+		if err := w.send(down, response); err != nil {
 			return err
 		}
 	}
@@ -47,6 +52,7 @@ func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 type watches struct {
 	session *session
 	live    map[int64]bool // those that etcd has made; for the goroutine that reads from etcd
+	sending sync.Mutex
 
 	held  int // with those that etcd is asked for; guarded by session.mu, as is the next
 	ended bool
@@ -69,13 +75,43 @@ func (w *watches) requests(ctx context.Context, down grpc.ServerStream, up grpc.
 		if err == nil {
 			err = w.session.pace.wait(ctx)
 		}
-		if err == nil {
+		isPast := false
+		if create := request.GetCreateRequest(); err == nil && create.GetStartRevision() > 0 {
+			isPast, err = w.answerPast(ctx, down, create)
+		}
+		if err == nil && !isPast {
 			err = up.SendMsg(request)
 		}
 		if err != nil && !errors.Is(err, io.EOF) { // the other goroutine learns why etcd has ended the stream
 			return err
 		}
 	}
+}
+
+// answerPast answers a watch that begins too far back as etcd answers one where revisions were compacted, and tells
+// whether it is one. etcd would read all that was written since, in every namespace, and let no write go on meanwhile.
+func (w *watches) answerPast(ctx context.Context, down grpc.ServerStream, create *pb.WatchCreateRequest) (bool, error) {
+	s := w.session
+	count := &pb.RangeRequest{Key: []byte(s.rules.spaces[0]), CountOnly: true} // its header has the last revision
+	reply := new(pb.RangeResponse)
+	err := etcd.Repeat(ctx, s.client, func(ctx context.Context) error {
+		return s.conn.Invoke(ctx, pb.KV_Range_FullMethodName, count, reply, s.callOptions(countAnswer)...)
+	})
+	if err != nil || create.StartRevision >= reply.Header.GetRevision()-maxBehind {
+		return false, err
+	}
+	w.give(1)
+	return true, w.send(down, &pb.WatchResponse{
+		Header: reply.Header, WatchId: clientv3.InvalidWatchID, Created: true, Canceled: true,
+		CancelReason: rpctypes.ErrCompacted.Error(),
+	})
+}
+
+// send sends to the client. Both goroutines do.
+func (w *watches) send(down grpc.ServerStream, response *pb.WatchResponse) error {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	return down.SendMsg(response)
 }
 
 // take counts a watch that is asked for.

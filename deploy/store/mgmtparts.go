@@ -1,4 +1,4 @@
-package deploy
+package store
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/mgmt"
-	"refship/deploy/plan"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
@@ -35,47 +34,66 @@ func (p *MgmtPart) Holds(stored []byte) bool {
 	return err == nil && mgmt.Same(root, p.block)
 }
 
-// MgmtParts gives what mgmt needs of a deploy that has a record, and checks that its payload says what the record does.
-// A payload that does not is a fault.Corrupt, and so is a tree that is not whole.
-func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, error) {
+// MgmtPayload reads the payload of a deploy that has a record, and checks that it says what the record does, and names
+// the superblock of that deploy: else it is a fault.Corrupt. The record's settings come with it.
+func (c *Chain) MgmtPayload(ctx context.Context, d *record.Deploy) (
+	payload *mgmt.Payload, settings record.Settings, err error,
+) {
 	key := c.DeployKey(d.ID, record.KeyPayload)
+	bad := func(err error) (*mgmt.Payload, record.Settings, error) { return nil, settings, err }
 	values, err := c.Values(ctx, key)
+	if err != nil {
+		return bad(err)
+	}
+	if values[0].Revision == 0 {
+		return bad(record.Missing(key))
+	}
+	if payload, err = mgmt.DecodePayload(values[0].Value); err != nil {
+		return bad(record.Corrupt(key, err.Error()))
+	}
+	for name, value := range d.Record.Settings {
+		if err := settings.Set(name, value); err != nil {
+			return bad(record.Corrupt(c.DeployKey(d.ID, record.KeyRecord), err.Error()))
+		}
+	}
+	if payload.Frontend != string(d.Record.Frontend) || payload.Settings != MgmtSettings(settings) ||
+		payload.Strategy != nil {
+		return bad(record.Corrupt(key, "it has another frontend, or other settings, than the record"))
+	}
+	at := payload.SuperblockPath()
+	if at == "" {
+		return payload, settings, nil
+	}
+	of, err := c.payloadsOrigin(ctx, d)
+	if err != nil {
+		return bad(err)
+	}
+	if of != 0 && !strings.HasPrefix(at, mgmt.SuperblockPath(uint64(of), "")) {
+		return bad(record.Corrupt(key, fmt.Sprintf("it names %q, which is not the superblock of deploy %d", text.Clip(at),
+			of)))
+	}
+	return payload, settings, nil
+}
+
+// MgmtParts gives what mgmt needs of a deploy that has a record, and checks its payload as MgmtPayload does. A tree
+// that is not whole is a fault.Corrupt, too.
+func (c *Chain) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, error) {
+	return c.NewNodes().MgmtParts(ctx, d)
+}
+
+// MgmtParts is that of the chain; it reads only nodes that are not known.
+func (n *Nodes) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, error) {
+	c := n.chain
+	payload, settings, err := c.MgmtPayload(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	if values[0].Revision == 0 {
-		return nil, record.Missing(key)
-	}
-	payload, err := mgmt.DecodePayload(values[0].Value)
-	if err != nil {
-		return nil, record.Corrupt(key, err.Error())
-	}
-	settings := record.Settings{}
-	for name, value := range d.Record.Settings {
-		if err := settings.Set(name, value); err != nil {
-			return nil, record.Corrupt(c.DeployKey(d.ID, record.KeyRecord), err.Error())
-		}
-	}
-	if payload.Frontend != string(d.Record.Frontend) || payload.Settings != plan.MgmtSettings(settings) ||
-		payload.Strategy != nil {
-		return nil, record.Corrupt(key, "it has another frontend, or other settings, than the record")
-	}
-	if at := payload.SuperblockPath(); at != "" {
-		of, err := c.payloadsOrigin(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		if of != 0 && !strings.HasPrefix(at, mgmt.SuperblockPath(uint64(of), "")) {
-			return nil, record.Corrupt(key, fmt.Sprintf("it names %q, which is not the superblock of deploy %d", text.Clip(at),
-				of))
-		}
-	}
-	layout, err := c.layStored(ctx, d, settings)
+	layout, err := n.layStored(ctx, d, settings)
 	if err != nil {
 		return nil, fmt.Errorf("lay out deploy %d for mgmt: %w", d.ID, err)
 	}
 	if payload.Mode != layout.Mode {
-		return nil, record.Corrupt(key, "it has another mode than the record's settings")
+		return nil, record.Corrupt(c.DeployKey(d.ID, record.KeyPayload), "it has another mode than the record's settings")
 	}
 	var parts []*MgmtPart
 	if layout.Made != nil {
@@ -116,14 +134,14 @@ func (c *Chain) payloadsOrigin(ctx context.Context, d *record.Deploy) (record.ID
 }
 
 // layStored lays out a tree as etcd has it.
-func (c *Chain) layStored(ctx context.Context, d *record.Deploy, s record.Settings) (*mgmt.Layout, error) {
-	nodes := c.NewNodes()
-	if err := nodes.LoadBelow(ctx, d.Record.Root()); err != nil {
+func (n *Nodes) layStored(ctx context.Context, d *record.Deploy, s record.Settings) (*mgmt.Layout, error) {
+	c := n.chain
+	if err := n.LoadBelow(ctx, d.Record.Root()); err != nil {
 		return nil, err
 	}
 	src := mgmt.Source{
 		Root: d.Record.Tree,
-		Node: nodes.Get,
+		Node: n.Get,
 		Content: func(e tree.Entry, _ string) ([]byte, error) {
 			values, err := c.Values(ctx, c.ContentKey(e.SHA256))
 			if err == nil && sha256.Sum256(values[0].Value) != e.SHA256 {
@@ -139,4 +157,16 @@ func (c *Chain) layStored(ctx context.Context, d *record.Deploy, s record.Settin
 		Frontend: string(d.Record.Frontend), Entry: s.Entry, Conf: s.PuppetConf, Modules: s.ModulePath,
 		MaxValue: etcd.MaxValue,
 	})
+}
+
+// MgmtSettings are settings as a payload has them.
+func MgmtSettings(s record.Settings) mgmt.Settings {
+	m := mgmt.Settings{
+		Noop: s.Noop, Sema: s.Sema, NoAutoEdges: s.NoAutoEdges, NoAutoGroup: s.NoAutoGroup,
+		UnifyName: s.UnifyName, UnifyOptimizations: s.UnifyOptimizations,
+	}
+	if s.Sema == 0 {
+		m.Sema = -1 // mgmt's own default
+	}
+	return m
 }

@@ -1,0 +1,145 @@
+package transparency
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"refship/deploy/record"
+)
+
+// Checkpoint is the head of a log.
+type Checkpoint struct {
+	Chain record.ChainID
+	Size  record.ID // the id of the newest deploy in it; 0: none
+	Root  tlog.Hash
+}
+
+// originPrefix begins a checkpoint.
+const originPrefix = "refship/"
+
+// Text is the checkpoint without signatures.
+func (c Checkpoint) Text() string {
+	return fmt.Sprintf("%s%s\n%d\n%s\n", originPrefix, c.Chain, c.Size, c.Root)
+}
+
+// Sign gives the checkpoint as a note, signed by ed25519 keys.
+func (c Checkpoint) Sign(signers ...*Signer) ([]byte, error) {
+	all := make([]note.Signer, len(signers))
+	for i, s := range signers {
+		all[i] = s
+	}
+	signed, err := note.Sign(&note.Note{Text: c.Text()}, all...)
+	if err != nil {
+		return nil, fmt.Errorf("sign checkpoint: %w", err)
+	}
+	return signed, nil
+}
+
+// OpenCheckpoint reads a note that at least one of the keys has signed.
+func OpenCheckpoint(signed []byte, keys ...note.Verifier) (Checkpoint, error) {
+	opened, err := note.Open(signed, note.VerifierList(keys...))
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("open checkpoint: %w", err)
+	}
+	c, err := parseText(opened.Text)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("open checkpoint: %w", err)
+	}
+	return c, nil
+}
+
+// parseText reads what Text writes, and nothing else.
+func parseText(text string) (c Checkpoint, err error) {
+	lines := strings.Split(text, "\n")
+	chain, isOurs := strings.CutPrefix(lines[0], originPrefix)
+	if len(lines) != 4 || !isOurs {
+		return c, errors.New("it is no checkpoint of a chain")
+	}
+	c.Chain = record.ChainID(chain)
+	if lines[1] != "0" {
+		if c.Size, err = record.ParseID(lines[1]); err != nil {
+			return c, err
+		}
+	}
+	if c.Root, err = tlog.ParseHash(lines[2]); err != nil {
+		return c, err
+	}
+	if c.Text() != text {
+		return c, errors.New("it is not in canonical form")
+	}
+	return c, nil
+}
+
+// ErrForked: a log does not extend an earlier one.
+var ErrForked = errors.New("the log does not extend the earlier one: one of the two histories was written anew")
+
+// CheckExtends proves that a log extends an earlier one: that it has the same leaves up to there. It reads the values
+// that the proof needs.
+func CheckExtends(earlier, later Checkpoint, read Reader) error {
+	if earlier.Chain != later.Chain || earlier.Size > later.Size {
+		return ErrForked
+	}
+	if earlier.Size == 0 || earlier.Size == later.Size {
+		if earlier.Size != 0 && earlier.Root != later.Root {
+			return ErrForked
+		}
+		return nil
+	}
+	proof, err := tlog.ProveTree(int64(later.Size), int64(earlier.Size), read.hashes())
+	if err != nil {
+		return fmt.Errorf("prove that deploy %d extends deploy %d: %w", later.Size, earlier.Size, err)
+	}
+	err = tlog.CheckTree(proof, int64(later.Size), later.Root, int64(earlier.Size), earlier.Root)
+	if err != nil {
+		return fmt.Errorf("%w (%w)", ErrForked, err)
+	}
+	return nil
+}
+
+// Signer signs notes with an SSH key.
+type Signer struct {
+	note.Verifier
+	key ssh.Signer
+}
+
+// NewSigner makes a signer of an ed25519 key; name goes into the note, and has neither spaces nor a plus sign.
+func NewSigner(name string, key ssh.Signer) (*Signer, error) {
+	verifier, err := NewVerifier(name, key.PublicKey())
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{verifier, key}, nil
+}
+
+// Sign signs a note's text.
+func (s *Signer) Sign(text []byte) ([]byte, error) {
+	signature, err := s.key.Sign(rand.Reader, text)
+	if err != nil {
+		return nil, err
+	}
+	return signature.Blob, nil // an ed25519 key makes no other format
+}
+
+// NewVerifier makes a verifier of an ed25519 key, as a note has it under a name.
+func NewVerifier(name string, key ssh.PublicKey) (note.Verifier, error) {
+	crypto, ok := key.(ssh.CryptoPublicKey)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %s signs no notes", key.Type())
+	}
+	public, ok := crypto.CryptoPublicKey().(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %s signs no notes: only ed25519 does", key.Type())
+	}
+	encoded, err := note.NewEd25519VerifierKey(name, public)
+	if err != nil {
+		return nil, err
+	}
+	return note.NewVerifier(encoded)
+}

@@ -1,0 +1,119 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"refship/deploy/fault"
+	"refship/deploy/record"
+)
+
+// judge looks at a deploy's own keys: package store has compared them with each other and with those below.
+func (r *run) judge(of *record.Deploy) *Deploy {
+	d := &Deploy{Deploy: of, Answers: map[Check]Answer{}}
+	for _, check := range Checks() {
+		d.Answers[check] = None
+	}
+	for _, revision := range of.Revisions {
+		if revision != 0 {
+			r.ownKeys++
+		}
+	}
+	if of.Revisions[record.KeyRecord] != 0 {
+		r.records = max(r.records, of.ID)
+	}
+	switch {
+	case of.Damage != nil:
+		r.damaged(d)
+		return d
+	case of.Record == nil:
+		r.isMgmt = true
+		return d
+	}
+	r.isMgmt = r.isMgmt || of.Record.Frontend.IsMgmt()
+	d.Answers[Record], d.Answers[Chain] = Holds, Holds
+	if of.Record.Tag.OID != "" {
+		d.Answers[Tag] = NotChecked
+	}
+	if of.Record.PushCertificate != "" {
+		d.Answers[Certificate] = NotChecked
+	}
+	r.judgeSignature(d)
+	if !of.Record.Frontend.IsMgmt() && of.Revisions[record.KeyPayload] != 0 {
+		_ = r.fail(d, Record, record.Corrupt(r.chain.DeployKey(of.ID, record.KeyPayload),
+			"the frontend is files, and there is a payload for mgmt"))
+	}
+	if of.ID == 1 && of.Record.PreviousHash != "" {
+		_ = r.fail(d, Chain, record.Corrupt(r.chain.DeployKey(of.ID, record.KeyRecord),
+			"it is the first deploy, and its previous hash is "+string(of.Record.PreviousHash)))
+	}
+	return d
+}
+
+// damaged tells of a deploy whose record cannot be believed, or not be read.
+func (r *run) damaged(d *Deploy) {
+	for _, check := range Checks() {
+		d.Answers[check] = NotChecked
+	}
+	f := newFinding(d.Damage)
+	if record.IsNewer(d.Damage) { // it is no damage, and cannot be proved here
+		f.Key = r.chain.DeployKey(d.ID, record.KeyRecord)
+	}
+	r.add(d, Record, f)
+}
+
+// judgeSignature says whose signature a record has: that it covers the record, and is by the key that this names, is
+// known.
+func (r *run) judgeSignature(d *Deploy) {
+	key := r.chain.DeployKey(d.ID, record.KeySignature)
+	signed := d.Record.Signer != ""
+	if r.cfg.Allowed == nil {
+		if d.Answers[Signature] = None; signed {
+			d.Answers[Signature] = NotChecked
+		}
+		return
+	}
+	isVouched := r.vouched == d.ID
+	signer, err := d.Judge(r.cfg.Allowed)
+	if err == nil {
+		d.Answers[Signature], d.Signer = Holds, signer
+		r.vouched = d.Record.PreviousRecord.ID
+		return
+	}
+	what := strings.TrimPrefix(err.Error(), fmt.Sprintf("verify deploy %d: ", d.ID))
+	switch {
+	case signed:
+	case isVouched:
+		r.vouched = d.Record.PreviousRecord.ID
+		return
+	default:
+		what += ", and no trusted record above names it"
+	}
+	f := newFinding(fault.New(fault.Corrupt, fmt.Sprintf("verify %s: %s", key, what), fault.RemedyOf(err)))
+	f.Key = key
+	r.add(d, Signature, f)
+}
+
+// fits compares a deploy with the one below.
+func (r *run) fits(d *Deploy, below *record.Deploy) {
+	if d.Record == nil || below.Damage != nil {
+		return
+	}
+	key := r.chain.DeployKey(d.ID, record.KeyRecord)
+	if d.Record.PreviousHash != below.Hash {
+		_ = r.fail(d, Chain, record.Corrupt(key, fmt.Sprintf("its previous hash is %s, and deploy %d is %s",
+			hashWords(d.Record.PreviousHash), below.ID, hashWords(below.Hash))))
+	}
+	if below.Record != nil && d.Record.Time.Before(below.Record.Time) {
+		_ = r.fail(d, Chain, record.Corrupt(key, fmt.Sprintf("its time is %s, before that of deploy %d, %s",
+			d.Record.Time.Format(time.RFC3339Nano), below.ID, below.Record.Time.Format(time.RFC3339Nano))))
+	}
+}
+
+func hashWords(h record.Hash) string {
+	if h == "" {
+		return "none"
+	}
+	return string(h)
+}
