@@ -43,6 +43,9 @@ type agentRunCmd struct {
 	TouchFile            string   `variable:"" gitsync:"" placeholder:"FILE" help:"A file that gets a new time when another release runs: in --root, or an absolute path."`
 	ErrorFile            string   `variable:"" gitsync:"" placeholder:"FILE" help:"A file that says why the last try failed, and is not there after a success: in --root, or an absolute path."`
 
+	AgeIdentity string `variable:"" placeholder:"FILE" help:"Decrypt files *.age of a deploy with this age identity, or private SSH key without a passphrase. Default: a key of the node's own, made in --root."`
+	Age         string `variable:"" default:"required" enum:"required,optional" placeholder:"HOW" help:"What to do with a file *.age that this key does not decrypt: required refuses the deploy, optional leaves the file as it is. Default: required."`
+
 	PrepareCommand       string   `variable:"" placeholder:"COMMAND" help:"Run this with sh in a new release's directory before it runs. If it fails, the old release stays."`
 	ExechookCommand      string   `variable:"" gitsync:"" placeholder:"COMMAND" help:"Run this with sh in a release's directory once it runs, and at the start."`
 	ExechookTimeout      interval `variable:"" gitsync:"" default:"30s" placeholder:"TIME" help:"How long --exechook-command may take. Default: 30s."`
@@ -57,7 +60,8 @@ type agentRunCmd struct {
 }
 
 func (*agentRunCmd) Help() string {
-	return "A node that has refused a deploy waits for refship agent accept.\n\nCommands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
+	return "A node that has refused a deploy waits for refship agent accept.\n\n" +
+		"Commands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
 		"ID, and the chain's namespace in CHAIN. They get no variable that begins with REFSHIP_. " +
 		"The variables of git-sync, such as GITSYNC_PERIOD, count for its flags where REFSHIP_PERIOD is not set."
 }
@@ -134,6 +138,7 @@ func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) ag
 		OneTime: c.OneTime, Period: time.Duration(c.Period), SyncTimeout: time.Duration(c.SyncTimeout),
 		MaxFailures: c.MaxFailures, KeepReleases: c.KeepReleases, StaleTimeout: time.Duration(c.StaleWorktreeTimeout),
 		TouchFile: c.TouchFile, ErrorFile: c.ErrorFile, HTTP: listener, Version: version, Log: log,
+		AgeIdentity: c.AgeIdentity, AgeOptional: c.Age == "optional",
 		Backoff: agent.Backoff{Exechook: time.Duration(c.ExechookBackoff), Webhook: time.Duration(c.WebhookBackoff)},
 	}
 	command := func(name, line string, timeout interval) *hook.Command {
@@ -197,9 +202,9 @@ type agentAcceptCmd struct {
 }
 
 func (*agentAcceptCmd) Help() string {
-	return "Each deploy leads back to the one before. A node refuses one that does not lead back to what it has seen last: " +
-		"the chain was restored from an older backup, or somebody has written it anew. This accepts the very deploy that was " +
-		"refused, not a later one, and an agent that runs in that root then switches within a second or two."
+	return "Each deploy leads back to the one before. A node refuses one that does not lead back to what it has seen " +
+		"last: the chain was restored from an older backup, or somebody has written it anew. This accepts the very deploy " +
+		"that was refused, not a later one, and an agent that runs in that root then switches within a second or two."
 }
 
 // Run accepts what was refused.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refship/deploy/agent"
+	"refship/deploy/agent/secret"
 	"refship/deploy/etcd"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -17,10 +18,11 @@ import (
 
 type nodesCmd struct {
 	chainFlags
-	Chain  string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
-	JSON   bool   `help:"Print one JSON object a node."`
-	Watch  bool   `help:"Print nodes again when they change, until a signal comes."`
-	Forget string `placeholder:"NAME" help:"Remove the report of a node that is gone."`
+	Chain      string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
+	JSON       bool   `help:"Print one JSON object a node."`
+	Watch      bool   `help:"Print nodes again when they change, until a signal comes."`
+	Recipients bool   `help:"Print whom to encrypt secrets to, for age -R: what each node says is its public key. Confirm it with the node's operator."`
+	Forget     string `placeholder:"NAME" help:"Remove the report of a node that is gone."`
 }
 
 func (*nodesCmd) Help() string {
@@ -48,6 +50,9 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Forget != "" {
 		return c.forget(ctx, a, client, chain)
 	}
+	if c.Recipients {
+		return printRecipients(ctx, a, chain)
+	}
 	out := bufio.NewWriter(a.stdout)
 	p := &nodePrinter{cmd: c, a: a, chain: chain, out: out}
 	behind, err := p.print(ctx)
@@ -74,6 +79,35 @@ func (c *nodesCmd) forget(ctx context.Context, a *app, client *etcd.Client, chai
 		return err
 	}
 	a.say("forgot node %s of %s", c.Forget, chain.Namespace())
+	return nil
+}
+
+// printRecipients prints a file for age -R.
+func printRecipients(ctx context.Context, a *app, chain *store.Chain) error {
+	nodes, err := chain.Reports(ctx)
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, n := range nodes {
+		for line := range strings.Lines(n.Recipient) {
+			recipient := strings.TrimSpace(line)
+			sum, err := secret.Fingerprint(recipient)
+			if err != nil { // any writer can have put any value
+				a.warn(fmt.Errorf("node %s says what is no recipient: %w", text.Mention(n.Name), err))
+				continue
+			}
+			found++
+			if _, err := fmt.Fprintf(a.stdout, "# %s, %s\n%s\n", text.Printable(n.Name), sum, recipient); err != nil {
+				return err
+			}
+		}
+	}
+	if found == 0 {
+		a.say("no node of %s has said what to encrypt to", chain.Namespace())
+		return nil
+	}
+	a.say("nodes say this of themselves: compare it with refship agent's own, before you trust it with a secret")
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"refship/deploy"
 	"refship/deploy/agent"
+	"refship/deploy/agent/secret"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -89,6 +90,8 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonExists:  "refship repo show $1 tells what it is",
 	repos.ReasonOverlap: "give this target a namespace of its own with --namespace",
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
+	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
+		"--age optional",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +

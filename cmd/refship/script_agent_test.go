@@ -4,15 +4,21 @@ package main
 //
 //	background NAME COMMAND [ARG...]   run `refship COMMAND ARG...` in the background, as a server is: said, signal,
 //	                                   waitserver and stopserver take its NAME. $HTTP is the URL of --http-bind
+//	encrypt RECIPIENTS FILE OUT        write FILE as OUT, encrypted as age -R RECIPIENTS does
 //	eventually PROGRAM [ARG...]        run a program again and again until it ends with 0
 
 import (
+	"bytes"
+	"errors"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"filippo.io/age"
+	"filippo.io/age/agessh"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -50,6 +56,31 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		ts.Setenv("HTTP", match[1])
 	}
+}
+
+func cmdEncrypt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: encrypt RECIPIENTS FILE OUT")
+	}
+	var to []age.Recipient
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		one, err := agessh.ParseRecipient(line)
+		if err != nil {
+			one, err = age.ParseX25519Recipient(line)
+		}
+		ts.Check(err)
+		to = append(to, one)
+	}
+	var encrypted bytes.Buffer
+	w, err := age.Encrypt(&encrypted, to...)
+	ts.Check(err)
+	_, err = w.Write([]byte(ts.ReadFile(args[1])))
+	ts.Check(errors.Join(err, w.Close()))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), encrypted.Bytes(), 0o600))
 }
 
 func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {

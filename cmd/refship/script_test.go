@@ -134,7 +134,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "background": cmdBackground, "eventually": cmdEventually, "signal": cmdSignal,
+			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "background": cmdBackground, "eventually": cmdEventually,
+			"encrypt": cmdEncrypt, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,

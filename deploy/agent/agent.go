@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy/agent/hook"
+	"refship/deploy/agent/secret"
 	"refship/deploy/agent/site"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
@@ -44,6 +46,9 @@ type Config struct {
 	TouchFile string // "": none; relative to Root, or absolute
 	ErrorFile string // the same
 
+	AgeIdentity string // what *.age of a deploy is decrypted with: package secret; "": a key of the root's own
+	AgeOptional bool   // what this key does not decrypt is left out; else the deploy is refused
+
 	Prepare  *hook.Command // nil: none
 	Exechook *hook.Command // nil: none
 	Webhook  *hook.Webhook // nil: none
@@ -66,6 +71,8 @@ type Agent struct {
 	report  *reporter
 	hooks   []*hook.Runner
 
+	identity *secret.Identity
+
 	ns       record.Namespace
 	nodes    *store.Nodes // of the release that was made last; nil: not known
 	root     tree.Entry   // of that release
@@ -83,6 +90,10 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, log: cfg.Log, site: s, metrics: newMetrics(cfg.Version)}
+	if a.identity, err = readIdentity(cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	a.log.Info("what is encrypted for this node is decrypted", "recipients", a.identity.Recipients)
 	a.report = newReporter(cfg.Name, cfg.Version, cfg.Log)
 	if cfg.Exechook != nil {
 		a.addHook("exechook", cfg.Exechook.Run, cfg.Backoff.Exechook)
@@ -91,6 +102,16 @@ func New(cfg Config) (*Agent, error) {
 		a.addHook("webhook", cfg.Webhook.Run, cfg.Backoff.Webhook)
 	}
 	return a, nil
+}
+
+// ownIdentity is the file in the root that has the node's own key for age.
+const ownIdentity = ".age-identity"
+
+func readIdentity(cfg Config) (*secret.Identity, error) {
+	if cfg.AgeIdentity != "" {
+		return secret.Read(cfg.AgeIdentity)
+	}
+	return secret.ReadOrMake(filepath.Join(cfg.Root, ownIdentity))
 }
 
 func (a *Agent) addHook(name string, run func(context.Context, *hook.Release) error, backoff time.Duration) {

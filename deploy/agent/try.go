@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"refship/deploy/agent/hook"
@@ -121,6 +122,9 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 		return err
 	}
 	a.step(ctx, "fetched")
+	if err := a.decrypt(ctx, r); err != nil {
+		return err
+	}
 	if a.cfg.Prepare != nil {
 		if err := a.cfg.Prepare.Run(ctx, a.hookRelease(r, running)); err != nil {
 			return prepareError(ctx, head, err)
@@ -133,6 +137,27 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 	a.step(ctx, "ready")
 	if head.Record != nil {
 		a.nodes, a.root = earlier.Nodes, head.Record.Root()
+	}
+	return nil
+}
+
+// decrypt decrypts what is encrypted in a release.
+func (a *Agent) decrypt(ctx context.Context, r *site.Release) error {
+	dir, err := a.site.Open(r)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	made, left, err := a.identity.Decrypt(ctx, dir, a.cfg.AgeOptional)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		a.log.WarnContext(ctx, "encrypted for others", "left_out", left)
+	}
+	if len(made) > 0 {
+		a.log.InfoContext(ctx, "decrypted", "files", len(made))
+		a.step(ctx, "decrypted")
 	}
 	return nil
 }
@@ -206,7 +231,9 @@ func (a *Agent) tellFailure(head *record.Deploy, err error) {
 }
 
 func (a *Agent) reportOf(running *site.Release, state record.NodeState, wants record.ID, why string) record.NodeReport {
-	r := record.NodeReport{State: state, Wants: wants, Reason: why}
+	r := record.NodeReport{
+		State: state, Wants: wants, Reason: why, Recipient: strings.Join(a.identity.Recipients, "\n"),
+	}
 	if running != nil {
 		r.ID, r.Hash, r.Since = running.ID, running.Hash, running.Since.UTC()
 	}

@@ -21,8 +21,8 @@ const (
 	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look
 )
 
-// NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name> is
-// there, on a lease, while the node lives.
+// NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name>
+// is there, on a lease, while the node lives.
 type NodeReport struct {
 	Name    string    `json:"name"`
 	ID      ID        `json:"id"`      // the deploy that runs; 0: none does
@@ -32,7 +32,9 @@ type NodeReport struct {
 	Wants   ID        `json:"wants"`   // the deploy that the state is about; 0: none
 	Reason  string    `json:"reason"`  // why it failed or was refused, else ""
 	Version string    `json:"version"` // of the node's refship
-	Time    time.Time `json:"time"`    // when the node said this
+	// Recipient is whom to encrypt to, for age -r: "age1…" or a public key of SSH; several have a line each.
+	Recipient string    `json:"recipient"`
+	Time      time.Time `json:"time"` // when the node said this
 }
 
 // Encode gives the report's bytes.

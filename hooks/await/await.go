@@ -92,7 +92,7 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 
 // over is the error of a wait whose time has passed, or that was broken off.
 func (w *wait) over(ctx context.Context) error {
-	if ctx.Err() != context.DeadlineExceeded { //nolint:errorlint // of a context it is this very value
+	if ctx.Err() != context.DeadlineExceeded {
 		return context.Cause(ctx)
 	}
 	return w.failed(" after " + text.Took(time.Since(w.began)))

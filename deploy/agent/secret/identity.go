@@ -2,6 +2,8 @@ package secret
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,6 +77,26 @@ func parse(text []byte) (*Identity, error) {
 		}
 	}
 	return id, nil
+}
+
+// Fingerprint is "SHA256:…" of a recipient, as ssh-keygen -l prints it of a key of SSH; of one of age it is over its text.
+// The error says that it is no recipient.
+func Fingerprint(recipient string) (string, error) {
+	if strings.HasPrefix(recipient, "ssh-") {
+		if _, err := agessh.ParseRecipient(recipient); err != nil {
+			return "", err
+		}
+		key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(recipient))
+		if err != nil || len(rest) > 0 {
+			return "", errors.New("it is no public key of SSH")
+		}
+		return ssh.FingerprintSHA256(key), nil
+	}
+	if _, err := age.ParseRecipients(strings.NewReader(recipient)); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(recipient))
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:]), nil
 }
 
 func parseSSH(text []byte) (*Identity, error) {
