@@ -13,8 +13,8 @@ import (
 	"refship/deploy/text"
 )
 
-// WriteNodes prints the nodes of a chain, a line each: name, deploy, hash, since when, and how it stands. head says where
-// the chain is. behind: a node does not run the head.
+// WriteNodes prints the nodes of a chain, a line each: name, deploy, hash, since when, and how it stands. head says
+// where the chain is. behind: a node does not run the head.
 func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (head string, behind bool, err error) {
 	nodes, err := chain.Reports(ctx)
 	if err != nil {
