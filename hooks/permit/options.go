@@ -26,7 +26,8 @@ const (
 )
 
 const (
-	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and deploy.wait[=TIME]"
+	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and " +
+		"deploy.wait[=TIME]"
 	forceUsage   = "git push -o deploy.force -o deploy.reason='…'"
 )
 
