@@ -302,6 +302,9 @@ func verifiedWords(d *verify.Deploy) string {
 	default:
 		words = append(words, "signed by "+text.Printable(r.Signer))
 	}
+	if d.Restarts {
+		words = append(words, "the chain restarts here")
+	}
 	if d.Answers[verify.Ancestry] == verify.NotStored {
 		words = append(words, "ancestry not stored")
 	}

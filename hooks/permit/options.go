@@ -28,7 +28,7 @@ const (
 const (
 	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and " +
 		"deploy.wait[=TIME]"
-	forceUsage   = "git push -o deploy.force -o deploy.reason='…'"
+	forceUsage = "git push -o deploy.force -o deploy.reason='…'"
 )
 
 // Options are a push's options.

@@ -20,8 +20,8 @@
 //
 //   - The link is made anew beside itself and renamed, so that it leads to the old or to the new release at every
 //     moment.
-//   - It leads to ready releases only: every byte and name of one, and the file that says that it is ready, are on disk
-//     before the link is.
+//   - It leads to ready releases only: every byte and name of one, and the file that says that it is ready, are on
+//     disk before the link is.
 //   - A release that is removed is first not ready. So a half-removed one, and one that was being fetched or prepared
 //     when the process was killed, are told by the missing file, and removed at the next start.
 //   - What is linked is never removed.
