@@ -56,7 +56,7 @@ func TestAgentOnABadDisk(t *testing.T) {
 		},
 		{
 			name: "the release does not fit", words: "and the disk of", hint: "free some space there",
-			make: func() error { return os.WriteFile(fill, make([]byte, nodeDisk-256<<10), 0o600) },
+			make: func() error { return os.WriteFile(fill, make([]byte, nodeDisk-400<<10), 0o600) },
 			mend: func() error { return os.Remove(fill) },
 		},
 		{
