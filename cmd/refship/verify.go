@@ -39,7 +39,7 @@ type verifiedJSON struct {
 	ID       record.ID                      `json:"id"`
 	Hash     record.Hash                    `json:"hash"`
 	State    verify.State                   `json:"state"`
-	Signer   string                         `json:"signer"` // the name of the allowed signer; "" if none signed, or that is not known
+	Signer   string                         `json:"signer"` // the allowed signer; "" if none signed, or that is not known
 	Checks   map[verify.Check]verify.Answer `json:"checks"`
 	Findings []findingJSON                  `json:"findings"` // the first 20
 }
