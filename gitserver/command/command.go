@@ -101,7 +101,8 @@ func gitWords(words []string) []string {
 }
 
 const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
-	"nodes REPO[:TARGET], check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, hold REPO[:TARGET] REASON, " +
+	"nodes REPO[:TARGET], check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, " +
+	"hold REPO[:TARGET] REASON, " +
 	"resume REPO[:TARGET], etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) " +
 	"and git-upload-pack (clone, fetch)"
 
