@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"refship/deploy/fault"
 	"refship/gitserver/command"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -103,6 +104,30 @@ func (x *session) printStatus(key *keys.Key, name string) int {
 	}
 	defer v.leave()
 	return x.stream(func(w io.Writer) error { return x.s.cfg.Hooks.WriteStatus(x.ctx, w, name, v.dir) })
+}
+
+// printNodes prints which nodes of a chain run what.
+func (x *session) printNodes(key *keys.Key, c command.Command) int {
+	dir, err := x.findRepository(key, c.Repository, keys.Read)
+	if err != nil {
+		return x.fail(err)
+	}
+	place, err := hooks.FindPlace(c.Repository, dir, c.Target)
+	if err != nil {
+		return x.fail(err)
+	}
+	behind := false
+	status := x.stream(func(w io.Writer) error {
+		var head string
+		if head, behind, err = x.s.cfg.Hooks.WriteNodes(x.ctx, w, place); err == nil {
+			x.tell(head)
+		}
+		return err
+	})
+	if status == exitDone && behind {
+		return int(fault.Conflict)
+	}
+	return status
 }
 
 // stream gives what write writes to the client, which may read it as slowly as it likes and may leave.

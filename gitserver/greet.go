@@ -48,6 +48,7 @@ ssh -p PORT git@HOST                               who you are and what your key
 ssh -p PORT git@HOST repos                         the repositories, what you may do with them, what they deploy
 ssh -p PORT git@HOST log REPO[:TARGET] [-n N|all]  the latest deploys
 ssh -p PORT git@HOST status REPO                   what is deployed, against what was pushed
+ssh -p PORT git@HOST nodes REPO[:TARGET]           which machines run what; status 3 if one is behind
 ssh -p PORT git@HOST check REPO[:TARGET] COMMIT    what the push of a commit would deploy, and its exit status
 ssh -p PORT git@HOST deploy REPO[:TARGET]          deploy what its refs have and its chains have not
 ssh -p PORT git@HOST rollback REPO[:TARGET] ID REASON   go back to an earlier deploy, with --hold: and stay there

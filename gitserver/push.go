@@ -53,8 +53,8 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	p := &receiving{x: x, name: name, dir: v.dir, reply: reply.New(x.out), limit: v.memory - receiveMemory}
 	p.in = &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
-		Repository: name, Dir: v.dir, Key: v.key, Address: x.c.RemoteAddr().String(), Client: x.ctx, Stopping: x.s.stopping, Began: p.began,
-		Nice: v.nice,
+		Repository: name, Dir: v.dir, Key: v.key, Address: x.c.RemoteAddr().String(), Client: x.ctx,
+		Stopping: x.s.stopping, Began: p.began, Nice: v.nice,
 	})
 	if err != nil {
 		return x.fail(err)

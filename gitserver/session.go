@@ -129,6 +129,8 @@ func (x *session) run(raw string) int {
 		return x.printLog(key, cmd)
 	case command.Status:
 		return x.printStatus(key, cmd.Repository)
+	case command.Nodes:
+		return x.printNodes(key, cmd)
 	case command.Deploy:
 		return x.deploy(key, cmd.Repository, cmd.Target)
 	case command.Check:

@@ -116,6 +116,11 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 
+// WriteNodes prints the nodes of a chain; see status.WriteNodes.
+func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (head string, behind bool, err error) {
+	return status.WriteNodes(ctx, w, e.cfg.Store.Chain(at.Target.Namespace).Chain)
+}
+
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is
 // called.
 func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }

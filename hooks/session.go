@@ -20,8 +20,8 @@ type Push struct {
 	Dir        string          // GIT_DIR
 	Key        *keys.Key       // what authenticated; once the push has begun to send, what Began says
 	Address    string          // of the client, for the log
-	Client     context.Context // ends when the client is gone; nil: it is not known. Checks and waiting for nodes end with it
-	Stopping   context.Context // ends when the server begins to stop; nil: that is not known. Waiting for nodes ends with it
+	Client     context.Context // ends when the client is gone; nil: it is not known. Checks and waits end with it
+	Stopping   context.Context // ends when the server begins to stop; nil: that is not known. Waits end with it
 	Nice       int             // of the git that reads what is pushed, in steps of git.Lower
 	// Began gives the key as it was when the push began to send: whose the push is, and what it may do. A key that is
 	// changed or removed later does not stop it. nil: the push has not begun, or the key was not known any more.

@@ -10,8 +10,8 @@ import (
 	"refship/hooks/output"
 )
 
-// await waits for the nodes of what was published or, if asked to, was there already, and tells how many run it. asked is for how long; 0: as each target
-// says, which may be not at all. The error says who does not run it.
+// await waits for the nodes of what was published or, if asked to, was there already, and tells how many run it. asked
+// is for how long; 0: as each target says, which may be not at all. The error says who does not run it.
 func (e *Engine) await(ctx context.Context, out *output.Output, asked time.Duration, all ...*delivery) (err error) {
 	began := time.Now()
 	for _, d := range all {

@@ -60,7 +60,8 @@ type agentRunCmd struct {
 }
 
 func (*agentRunCmd) Help() string {
-	return "A node that has refused a deploy waits for refship agent accept.\n\nCommands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
+	return "A node that has refused a deploy waits for refship agent accept.\n\n" +
+		"Commands get the hash of the deploy in HASH and GITSYNC_HASH, that of the one before in PREV_HASH, its number in " +
 		"ID, and the chain's namespace in CHAIN. They get no variable that begins with REFSHIP_. " +
 		"The variables of git-sync, such as GITSYNC_PERIOD, count for its flags where REFSHIP_PERIOD is not set."
 }
@@ -201,9 +202,9 @@ type agentAcceptCmd struct {
 }
 
 func (*agentAcceptCmd) Help() string {
-	return "Each deploy leads back to the one before. A node refuses one that does not lead back to what it has seen last: " +
-		"the chain was restored from an older backup, or somebody has written it anew. This accepts the very deploy that was " +
-		"refused, not a later one, and an agent that runs in that root then switches within a second or two."
+	return "Each deploy leads back to the one before. A node refuses one that does not lead back to what it has seen " +
+		"last: the chain was restored from an older backup, or somebody has written it anew. This accepts the very deploy " +
+		"that was refused, not a later one, and an agent that runs in that root then switches within a second or two."
 }
 
 // Run accepts what was refused.

@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from this test: whatever is wrong with a node's disk, its programs go on reading the release that they
-// have, the node says what is wrong, and goes on when it is put right.
+// What a user gains from this test: whatever is wrong with a node's disk, its programs go on reading the release that
+// they have, the node says what is wrong, and goes on when it is put right.
 
 import (
 	"bytes"
@@ -56,7 +56,7 @@ func TestAgentOnABadDisk(t *testing.T) {
 		},
 		{
 			name: "the release does not fit", words: "and the disk of", hint: "free some space there",
-			make: func() error { return os.WriteFile(fill, make([]byte, nodeDisk-256<<10), 0o600) },
+			make: func() error { return os.WriteFile(fill, make([]byte, nodeDisk-400<<10), 0o600) },
 			mend: func() error { return os.Remove(fill) },
 		},
 		{
@@ -86,7 +86,8 @@ func TestAgentOnABadDisk(t *testing.T) {
 			cmd.Args = append(cmd.Args, "--prepare-command", trouble.prepare)
 		}
 		out, err := cmd.CombinedOutput()
-		if err == nil || !bytes.Contains(out, []byte(trouble.words)) || !bytes.Contains(out, []byte(trouble.hint)) || strings.Contains(string(out), "goroutine") {
+		if err == nil || !bytes.Contains(out, []byte(trouble.words)) || !bytes.Contains(out, []byte(trouble.hint)) ||
+			strings.Contains(string(out), "goroutine") {
 			t.Errorf("%s: %v\n%s", trouble.name, err, out)
 		}
 		if err := trouble.mend(); err != nil {

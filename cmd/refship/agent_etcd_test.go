@@ -1,7 +1,7 @@
 package main
 
-// What a user gains from this test: whatever becomes of etcd, ten nodes run on, and agree with the chain soon after it is
-// back; an etcd that was restored from an older backup changes nothing until somebody has looked.
+// What a user gains from this test: whatever becomes of etcd, ten nodes run on, and agree with the chain soon after it
+// is back; an etcd that was restored from an older backup changes nothing until somebody has looked.
 
 import (
 	"context"

@@ -46,8 +46,8 @@ func (f *chainFlags) read(
 // interruptTime is how much later than ssh's end an interrupt may be known here.
 const interruptTime = 500 * time.Millisecond
 
-// orInterrupt gives the error of a reader. An interrupt on a terminal ends ssh, too: then that is what happened, and not
-// that the other side has gone.
+// orInterrupt gives the error of a reader. An interrupt on a terminal ends ssh, too: then that is what happened, and
+// not that the other side has gone.
 func (f *chainFlags) orInterrupt(ctx context.Context, err error) error {
 	if err == nil || !f.isRemote || !fault.Is(err, fault.Unavailable) {
 		return err

@@ -94,7 +94,8 @@ func envName(flag *kong.Flag) string {
 	return "REFSHIP_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
-// gitSyncName is the environment variable that git-sync has for the same flag; those with the tag "gitsync" have it, too.
+// gitSyncName is the environment variable that git-sync has for the same flag; those with the tag "gitsync" have it,
+// too.
 func gitSyncName(flag *kong.Flag) string {
 	return "GITSYNC_" + strings.TrimPrefix(envName(flag), "REFSHIP_")
 }

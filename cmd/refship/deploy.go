@@ -100,7 +100,7 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer d.Close()
-	d.hint = c.roomHint(a, d.store, src)
+	d.hint = c.roomHint(a, d.store, src, "then deploy again")
 	job := d.NewJob(record.KindDeploy, src.repository, src.target, src.rev.Object, permit.PusherFromEnv(a.getenv))
 	job.Force, job.Reason, job.Dir = c.Force, c.Reason, src.dir
 	if c.Again != 0 {

@@ -205,4 +205,4 @@ func TestThreatsAreShown(t *testing.T) {
 	}
 }
 
-var testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+var testName = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"refship/deploy/agent"
 	"refship/deploy/agent/secret"
@@ -14,6 +13,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
+	"refship/hooks/status"
 )
 
 type nodesCmd struct {
@@ -139,7 +139,7 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	printed := map[string]string{}
 	for _, n := range nodes {
-		is := head != nil && n.ID != head.ID
+		is := status.IsBehind(n, head)
 		behind = behind || is
 		stands := fmt.Sprint(*n.NodeReport, n.Alive, is)
 		printed[n.Name] = stands
@@ -149,7 +149,7 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 		if p.cmd.JSON {
 			err = writeJSON(p.out, nodeJSON{n.NodeReport, n.Alive, is})
 		} else {
-			_, err = fmt.Fprintln(table, p.line(n, head))
+			_, err = fmt.Fprintln(table, status.NodeLine(n, head, p.a.now()))
 		}
 		if err != nil {
 			return false, err
@@ -169,43 +169,6 @@ func (p *nodePrinter) start(nodes []store.Node, head *record.Deploy) error {
 			return err
 		}
 	}
-	at := p.chain.Namespace().Undeployed()
-	if head != nil {
-		at = fmt.Sprintf("%s is at deploy %d, %s", p.chain.Namespace(), head.ID, head.ShortHash())
-	}
-	if len(nodes) == 0 {
-		at += "; no node has reported"
-	}
-	p.a.say("%s", at)
+	p.a.say("%s", status.WhereNodes(p.chain, nodes, head))
 	return nil
-}
-
-// line is a node in columns: name, deploy, hash, since when, and how it stands.
-func (p *nodePrinter) line(n store.Node, head *record.Deploy) string {
-	id, hash, since := "-", "-", "-"
-	if n.ID != 0 {
-		id, hash = n.ID.String(), text.Printable(record.Hash(text.Shorten(string(n.Hash), 80)).Short())
-		since = text.Age(p.a.now().Sub(n.Since))
-	}
-	return strings.Join([]string{text.Printable(n.Name), id, hash, since, p.stands(n, head)}, "\t")
-}
-
-func (p *nodePrinter) stands(n store.Node, head *record.Deploy) string {
-	words := text.Printable(text.Clip(string(n.State)))
-	if n.State == record.NodeSwitching && n.Wants != 0 {
-		words += fmt.Sprintf(" to %d", n.Wants)
-	}
-	if head != nil && n.ID != head.ID && n.State == record.NodeRunning {
-		words = "behind"
-	}
-	if n.Reason != "" && n.State != record.NodeWaiting {
-		words += ": " + text.Printable(n.Reason)
-	}
-	if !n.Alive {
-		words = "gone, and was " + words
-		if !n.Time.IsZero() {
-			words += ", last heard " + n.Time.UTC().Format(time.RFC3339)
-		}
-	}
-	return words
 }

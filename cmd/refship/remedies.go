@@ -31,8 +31,10 @@ import (
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
-	agent.ReasonPrepare:               "its own words are in the log; the release that ran before goes on, and so does the next deploy",
-	agent.ReasonRewritten:             "look at both (refship log); if what is there now is right: refship agent accept --root '$1'",
+	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
+		"so does the next deploy",
+	agent.ReasonRewritten: "look at both (refship log); " +
+		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",

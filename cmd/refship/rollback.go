@@ -138,7 +138,8 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 			return err
 		}
 	}
-	return do(d, at)
+	src := &source{gitDir: at.GitDir, target: at.Target, settings: settings}
+	return f.roomHint(a, d.store, src, "then try again").explain(do(d, at))
 }
 
 // checkUsed is checkKnown for a chain that is to be changed: one that has no deploy, and is not held.

@@ -203,13 +203,13 @@ func hookRoomHint(store *deploy.Store, gitDir string) *roomHint {
 	}
 }
 
-// roomHint is for users of this command.
-func (c *deployCmd) roomHint(a *app, store *deploy.Store, src *source) *roomHint {
-	h := &roomHint{store: store, lead: "make room, ", more: raisedQuota + "; then deploy again"}
+// roomHint is for users of a command that changes a chain. again says what to do then.
+func (f *storeFlags) roomHint(a *app, store *deploy.Store, src *source, again string) *roomHint {
+	h := &roomHint{store: store, lead: "make room, ", more: raisedQuota + "; " + again}
 	one := []record.Namespace{src.target.Namespace}
 	named := " --namespace " + text.Quote(string(one[0]))
 	switch {
-	case len(c.Endpoints) > 0:
+	case len(f.Endpoints) > 0:
 		h.chains = func(context.Context) (string, []record.Namespace, error) {
 			return named + " --compact with the same --endpoints", one, nil
 		}
@@ -218,13 +218,13 @@ func (c *deployCmd) roomHint(a *app, store *deploy.Store, src *source) *roomHint
 			return " --repo " + text.Quote(src.gitDir) + " --target " + text.Quote(src.target.Name) + " --compact", one, nil
 		}
 	default: // that of the server on the data directory
-		h.more = "start the server again with more room for its etcd, refship serve --etcd-quota SIZE; then deploy again"
+		h.more = "start the server again with more room for its etcd, refship serve --etcd-quota SIZE; " + again
 		given := ""
-		if c.DataDir != "" {
-			given = " --data-dir " + text.Quote(c.DataDir)
+		if f.DataDir != "" {
+			given = " --data-dir " + text.Quote(f.DataDir)
 		}
 		h.chains = func(ctx context.Context) (string, []record.Namespace, error) {
-			dir, err := c.dir(a)
+			dir, err := f.dir(a)
 			if err != nil {
 				return given, nil, err
 			}

@@ -39,7 +39,7 @@ type verifiedJSON struct {
 	ID       record.ID                      `json:"id"`
 	Hash     record.Hash                    `json:"hash"`
 	State    verify.State                   `json:"state"`
-	Signer   string                         `json:"signer"` // the name of the allowed signer; "" if none signed, or that is not known
+	Signer   string                         `json:"signer"` // the allowed signer; "" if none signed, or that is not known
 	Checks   map[verify.Check]verify.Answer `json:"checks"`
 	Findings []findingJSON                  `json:"findings"` // the first 20
 }
@@ -301,6 +301,9 @@ func verifiedWords(d *verify.Deploy) string {
 		words = append(words, "not signed")
 	default:
 		words = append(words, "signed by "+text.Printable(r.Signer))
+	}
+	if d.Restarts {
+		words = append(words, "the chain restarts here")
 	}
 	if d.Answers[verify.Ancestry] == verify.NotStored {
 		words = append(words, "ancestry not stored")

@@ -52,7 +52,9 @@ const (
 
 // put publishes a deploy of a commit of that digit on top of the deploy below, as another server would, and gives the
 // record's name.
-func (k keys) put(t *testing.T, id record.ID, digit string, below record.Ref, change ...func(*record.Record)) record.Ref {
+func (k keys) put(
+	t *testing.T, id record.ID, digit string, below record.Ref, change ...func(*record.Record),
+) record.Ref {
 	t.Helper()
 	hash := record.Hash(strings.Repeat(digit, 40))
 	r := &record.Record{

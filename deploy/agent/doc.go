@@ -16,15 +16,15 @@
 //	  → the link leads to it
 //	  → hooks run, the node reports, old releases are removed
 //
-// After a try the node waits for a change below NS/deploy/ from R+1 on, or for Config.Period. When the watch ends, since
-// R+1 is compacted or there is no leader, when the cluster is another one or its revision went back, the head is read anew.
-// A try that failed is repeated after a pause that grows; a new deploy is tried at once.
+// After a try the node waits for a change below NS/deploy/ from R+1 on, or for Config.Period. When the watch ends,
+// since R+1 is compacted or there is no leader, when the cluster is another one or its revision went back, the head is
+// read anew. A try that failed is repeated after a pause that grows; a new deploy is tried at once.
 //
 // # What a node believes
 //
-// The first head is taken as it is, if its signature is right. Each later one must lead back to the last one that was seen,
-// record by record, by the sha256 that each names of the one before. Else it is refused, whatever its id is: a chain that
-// was restored from a backup, or written anew, runs nowhere until an operator has said so ([site.Accept]).
+// The first head is taken as it is, if its signature is right. Each later one must lead back to the last one that was
+// seen, record by record, by the sha256 that each names of the one before. Else it is refused, whatever its id is: a
+// chain that was restored from a backup, or written anew, runs nowhere until an operator has said so ([site.Accept]).
 //
 // # Invariants
 //

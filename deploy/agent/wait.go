@@ -59,8 +59,8 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	}
 }
 
-// watch watches what begins with prefix, from a revision on, until stop is called. etcd's client itself returns no channel
-// before etcd has answered.
+// watch watches what begins with prefix, from a revision on, until stop is called. etcd's client itself returns no
+// channel before etcd has answered.
 func watch(ctx context.Context, client *etcd.Client, prefix string, revision int64) (
 	changes <-chan clientv3.WatchResponse, stop func(),
 ) {

@@ -34,8 +34,8 @@ func RenameNew(root *os.Root, from, to string) error {
 	return errors.Join(err, dir.Close())
 }
 
-// Clone makes an empty file have what another one has, without a copy: later writes to one do not reach the other. It is
-// an error where the file system cannot, and nothing is written then.
+// Clone makes an empty file have what another one has, without a copy: later writes to one do not reach the other. It
+// is an error where the file system cannot, and nothing is written then.
 func Clone(to, from *os.File) error { return unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) }
 
 // Swap exchanges two files of one directory in one step. With *os.LinkError nothing has changed; it is

@@ -21,8 +21,8 @@ const (
 	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look
 )
 
-// NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name> is
-// there, on a lease, while the node lives.
+// NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name>
+// is there, on a lease, while the node lives.
 type NodeReport struct {
 	Name    string    `json:"name"`
 	ID      ID        `json:"id"`      // the deploy that runs; 0: none does

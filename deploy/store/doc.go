@@ -15,6 +15,9 @@
 // down, [Chain.Diff] what differs between two. [Chain.List], [Chain.Cat] and [Chain.Checkout] read one. A [History]
 // tells which deploys touched a path, [Commits] what each brought, [Chain.FirstWith] the first with a commit.
 //
+// For who looks at all of a namespace, as package verify does, [Chain.Scan] lists its keys, [Chain.CheckContents] reads
+// contents and compares them, and [Chain.MgmtParts] says what mgmt needs of a deploy.
+//
 // # Format
 //
 // keys.go has the keys, and FORMAT.md of package deploy the values. A content or a node of more than [tree.ChunkSize]

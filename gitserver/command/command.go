@@ -22,6 +22,7 @@ const (
 	Repos       Verb = "repos"
 	Log         Verb = "log"
 	Status      Verb = "status"
+	Nodes       Verb = "nodes"
 	Deploy      Verb = "deploy"
 	Check       Verb = "check"
 	Etcd        Verb = "etcd"
@@ -66,7 +67,7 @@ func Parse(raw string) (Command, error) {
 		return Command{Verb: v}, nil
 	case ReceivePack, UploadPack, Status:
 		return withRepository(v, args)
-	case Deploy, Etcd:
+	case Deploy, Nodes, Etcd:
 		return withTarget(v, args)
 	case Check:
 		return parseCheck(args)
@@ -100,7 +101,8 @@ func gitWords(words []string) []string {
 }
 
 const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
-	"check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, hold REPO[:TARGET] REASON, " +
+	"nodes REPO[:TARGET], check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, " +
+	"hold REPO[:TARGET] REASON, " +
 	"resume REPO[:TARGET], etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) " +
 	"and git-upload-pack (clone, fetch)"
 

@@ -26,8 +26,9 @@ const (
 )
 
 const (
-	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and deploy.wait[=TIME]"
-	forceUsage   = "git push -o deploy.force -o deploy.reason='…'"
+	knownOptions = "known are deploy.force, deploy.reason=TEXT, deploy.again=ID, deploy.dry-run, deploy.skip and " +
+		"deploy.wait[=TIME]"
+	forceUsage = "git push -o deploy.force -o deploy.reason='…'"
 )
 
 // Options are a push's options.

@@ -64,7 +64,8 @@ printf 'a\033[31mb\tc'`)
 func TestCommandEnds(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
-	line := `sh -c 'trap "" TERM; echo $$ >>` + pids + `; while :; do sleep 0.1; done' & echo $$ >>` + pids + `; echo started; wait`
+	line := `sh -c 'trap "" TERM; echo $$ >>` + pids + `; while :; do sleep 0.1; done' & echo $$ >>` + pids +
+		`; echo started; wait`
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("the node ends")
 	_, err := command(t, ctx, line, func(c *hook.Command) {

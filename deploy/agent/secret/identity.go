@@ -79,8 +79,8 @@ func parse(text []byte) (*Identity, error) {
 	return id, nil
 }
 
-// Fingerprint is "SHA256:…" of a recipient, as ssh-keygen -l prints it of a key of SSH; of one of age it is over its text.
-// The error says that it is no recipient.
+// Fingerprint is "SHA256:…" of a recipient, as ssh-keygen -l prints it of a key of SSH; of one of age it is over its
+// text. The error says that it is no recipient.
 func Fingerprint(recipient string) (string, error) {
 	if strings.HasPrefix(recipient, "ssh-") {
 		if _, err := agessh.ParseRecipient(recipient); err != nil {

@@ -2,8 +2,8 @@
 //
 // # Words
 //
-// A release is a deploy's tree in a directory of its own. It is ready when it is whole and prepared. The release that the
-// link leads to runs.
+// A release is a deploy's tree in a directory of its own. It is ready when it is whole and prepared. The release that
+// the link leads to runs.
 //
 // # Format
 //
@@ -18,11 +18,12 @@
 //
 // # Invariants
 //
-//   - The link is made anew beside itself and renamed, so that it leads to the old or to the new release at every moment.
-//   - It leads to ready releases only: every byte and name of one, and the file that says that it is ready, are on disk
-//     before the link is.
-//   - A release that is removed is first not ready. So a half-removed one, and one that was being fetched or prepared when
-//     the process was killed, are told by the missing file, and removed at the next start.
+//   - The link is made anew beside itself and renamed, so that it leads to the old or to the new release at every
+//     moment.
+//   - It leads to ready releases only: every byte and name of one, and the file that says that it is ready, are on
+//     disk before the link is.
+//   - A release that is removed is first not ready. So a half-removed one, and one that was being fetched or prepared
+//     when the process was killed, are told by the missing file, and removed at the next start.
 //   - What is linked is never removed.
 //   - Only a link is replaced. A file or a directory at its place is somebody's: nothing is done then.
 //   - Nothing is written or removed through a symbolic link below ROOT: all of it goes through os.Root.

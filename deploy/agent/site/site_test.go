@@ -249,7 +249,8 @@ func (r *root) describe() (all []string) {
 func TestLinkOfAnotherProgram(t *testing.T) {
 	dir := t.TempDir()
 	for _, err := range []error{
-		os.MkdirAll(filepath.Join(dir, ".worktrees/0123"), 0o755), os.Symlink(".worktrees/0123", filepath.Join(dir, "current")),
+		os.MkdirAll(filepath.Join(dir, ".worktrees/0123"), 0o755),
+		os.Symlink(".worktrees/0123", filepath.Join(dir, "current")),
 		os.WriteFile(filepath.Join(dir, ".worktrees/0123/file"), []byte("git-sync's"), 0o644),
 	} {
 		if err != nil {

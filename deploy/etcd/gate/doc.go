@@ -39,8 +39,8 @@
 // keys are asked for. It also counts all keys of a range, so a request has at most 8 ranges. A key by itself counts as
 // one in the row "with a limit".
 //
-// A watch that begins earlier is answered as one from a revision that was compacted: etcd would read all that was written
-// since, in every namespace, and let no write go on meanwhile.
+// A watch that begins earlier is answered as one from a revision that was compacted: etcd would read all that was
+// written since, in every namespace, and let no write go on meanwhile.
 //
 // # Invariants
 //
