@@ -1,6 +1,6 @@
 // Package words says in words what a delivery is about to do, and what became of it.
 //
-// Each outcome has one wording, whoever asked for the delivery: a push, an installed hook, ssh HOST deploy, refship
+// Each outcome has one wording, for all ways to ask for a delivery: a push, an installed hook, ssh HOST deploy, refship
 // deploy, reconcile or rollback. A line is for the user of the run (package output shows it): it does not begin with
 // "refship: " and has no newline.
 //

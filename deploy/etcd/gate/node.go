@@ -151,21 +151,7 @@ func (s *session) keepAlive(ctx context.Context, down grpc.ServerStream) error {
 			cancel(err)
 		}
 	}()
-	for {
-		response := new(pb.LeaseKeepAliveResponse)
-		if err := up.RecvMsg(response); err != nil {
-			switch cause := context.Cause(ctx); {
-			case cause != nil:
-				return cause
-			case errors.Is(err, io.EOF):
-				return nil
-			}
-			return err
-		}
-		if err := down.SendMsg(response); err != nil {
-			return err
-		}
-	}
+	return relay(ctx, up, func(response *pb.LeaseKeepAliveResponse) error { return down.SendMsg(response) })
 }
 
 // renew forwards what the client asks for.

@@ -30,8 +30,16 @@ func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 			cancel(err)
 		}
 	}()
+	return relay(ctx, up, func(response *pb.WatchResponse) error {
+		w.count(response)
+		return w.send(down, response)
+	})
+}
+
+// relay hands on what etcd says on a stream until it ends, or ctx does, whose cause it gives then.
+func relay[M any](ctx context.Context, up grpc.ClientStream, hand func(*M) error) error {
 	for {
-		response := new(pb.WatchResponse)
+		response := new(M)
 		if err := up.RecvMsg(response); err != nil {
 			switch cause := context.Cause(ctx); {
 			case cause != nil:
@@ -41,8 +49,7 @@ func (s *session) watch(ctx context.Context, down grpc.ServerStream) error {
 			}
 			return err
 		}
-		w.count(response)
-		if err := w.send(down, response); err != nil {
+		if err := hand(response); err != nil {
 			return err
 		}
 	}
