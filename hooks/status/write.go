@@ -205,11 +205,11 @@ func (st Status) remedy() string {
 	if st.Relation == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
 	}
-	head := "what is deployed"
-	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
-		head = h.Short()
+	head := st.State.Head.Hash
+	if head == "" || head.IsTree() { // no commit can contain that
+		return st.override
 	}
-	return fmt.Sprintf("merge %s or rebase onto it, and push; or %s", head, st.override)
+	return fmt.Sprintf("merge %s or rebase onto it, and push; or %s", head.Short(), st.override)
 }
 
 // origin names where a deploy came from; "" if nothing says so.
