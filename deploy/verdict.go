@@ -197,10 +197,8 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		}
 		return c.distrust(job, v.Head, err.Error(), reason)
 	}
-	if signers != nil && v.Head.Record != nil {
-		if _, err := v.Head.Judge(signers); err != nil {
-			return c.distrust(job, v.Head, err.Error(), ReasonHeadUntrusted)
-		}
+	if err := c.JudgeHead(job, v.Head, signers); err != nil {
+		return err
 	}
 	if job.To != nil {
 		return c.checkRollback(job, v, signers)
@@ -212,6 +210,19 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		return err
 	}
 	v.Same = job.sameBelow(v.Head, v.tree)
+	return nil
+}
+
+// JudgeHead says why the job cannot follow the chain's head, whatever that has: it is signed by nobody whose signature
+// counts. It is a *ConflictError. A head without a record, which is another writer's, is not judged; nor is any where
+// signers are nil: then it is not known whose signatures count.
+func (c *Chain) JudgeHead(job *Job, head *record.Deploy, signers *keys.AllowedSigners) error {
+	if signers == nil || head.Record == nil {
+		return nil
+	}
+	if _, err := head.Judge(signers); err != nil {
+		return c.distrust(job, head, err.Error(), ReasonHeadUntrusted)
+	}
 	return nil
 }
 
