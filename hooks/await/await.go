@@ -84,6 +84,10 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 				w.deploy.ID),
 		}
 	case len(nodes) == 0 && w.isMgmts(): // the first host says what it runs once it runs it
+		if w.told.IsZero() {
+			w.tell(fmt.Sprintf("no host of %s has said yet what it runs", w.chain.Namespace()))
+			w.told = time.Now()
+		}
 		return false, nil
 	case len(nodes) == 0:
 		return true, fault.New(fault.Failed, fmt.Sprintf("deploy %d stands, and no node of %s has reported", w.deploy.ID,
