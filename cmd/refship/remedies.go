@@ -22,6 +22,7 @@ import (
 	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/await"
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
@@ -36,6 +37,7 @@ var remedies = map[fault.Reason]string{
 	agent.ReasonRewritten: "look at both (refship log); " +
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
+	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -81,7 +83,7 @@ var remedies = map[fault.Reason]string{
 	install.ReasonReinstall:   "refship hook uninstall '$1'; then install again",
 	install.ReasonUndeployed: "deploy it, then try again: " +
 		"refship deploy --repo '$1' --rev '$2' --target $3",
-	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path)",
+	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path, --version-file)",
 	permit.ReasonDeployedRef: "to deploy it no more, the server's operator removes the target: " +
 		"refship repo target remove $1 $2",
 	permit.ReasonForceElsewhere: "the git server's operator can force it: " +
