@@ -24,12 +24,20 @@ import (
 // node is a node of a world's chain.
 type node struct {
 	*world
+	size  int                 // of a deploy, in files
 	trees map[string][]string // what git archive has of a commit, and a secret, by its oid
 	key   *age.X25519Identity // what each deploy has a secret for; nil: none has one
 }
 
 func newNode(t *testing.T) *node {
-	n := &node{world: newWorld(t), trees: map[string][]string{}}
+	t.Helper()
+	return newNodeOf(t, 60)
+}
+
+// newNodeOf is a node of deploys of so many files.
+func newNodeOf(t *testing.T, files int) *node {
+	t.Helper()
+	n := &node{world: newWorld(t), size: files, trees: map[string][]string{}}
 	n.serve("")
 	n.deploy("first")
 	return n
@@ -71,7 +79,7 @@ func (n *node) deploy(message string) string {
 	if n.key != nil {
 		n.encrypt(message)
 	}
-	commit := n.commit(message, 60)
+	commit := n.commit(message, n.size)
 	if err := n.push(); err != nil {
 		n.Fatal(err)
 	}
