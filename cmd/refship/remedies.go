@@ -33,6 +33,8 @@ import (
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
 	agent.ReasonDrifted: "see what else writes there; --repair puts it right",
+	agent.ReasonNameTaken: "give one of the two a name of its own: --name; a node that was killed, and has lost its root, " +
+		"counts as alive for half a minute more",
 	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
 		"so does the next deploy",
 	agent.ReasonRewritten: "look at both (refship log); " +
