@@ -213,7 +213,7 @@ func (c *Chain) judgeCheckpoint(ctx context.Context, head *record.Deploy, cp *st
 	d := head
 	if d.ID != cp.Size {
 		var err error
-		if d, err = c.Get(ctx, cp.Size); err != nil && !fault.Is(err, fault.Corrupt) {
+		if d, err = c.Get(ctx, cp.Size); err != nil && !fault.Is(err, fault.Corrupt) && !record.IsNewer(err) {
 			return err
 		}
 	}

@@ -199,5 +199,8 @@ func (cp *Checkpoint) Judge(c *Chain, d *record.Deploy) error {
 	if _, err := transparency.OpenCheckpoint(cp.Signed, verifier); err != nil {
 		return bad("the key that signed deploy %d has not signed it: %v", cp.Size, err)
 	}
+	if !cp.IsExact(cp.Signed) {
+		return bad("it is not byte for byte what was signed")
+	}
 	return nil
 }

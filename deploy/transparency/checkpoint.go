@@ -3,6 +3,7 @@ package transparency
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -56,6 +57,18 @@ func OpenCheckpoint(signed []byte, keys ...note.Verifier) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("open checkpoint: %w", err)
 	}
 	return c, nil
+}
+
+// IsExact tells whether a note is byte for byte what Sign gives with one key that has the log's own name. Any other
+// bytes that say the same were not written by refship.
+func (c Checkpoint) IsExact(signed []byte) bool {
+	rest, ok := strings.CutPrefix(string(signed), c.Text()+"\n— "+c.Origin()+" ")
+	encoded, isLine := strings.CutSuffix(rest, "\n")
+	if !ok || !isLine || strings.ContainsAny(encoded, "\r\n") { // which decoding would pass over
+		return false
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	return err == nil
 }
 
 // ReadCheckpoint reads a note without looking at its signatures.
