@@ -154,7 +154,10 @@ func (c *Chain) oldLog(
 
 // logDamage makes a fault.Corrupt of what package transparency says of values.
 func (c *Chain) logDamage(err error) error {
-	if transparency.IsDamage(err) {
+	switch {
+	case errors.Is(err, transparency.ErrForked):
+		return record.Corrupt(c.Key(store.CheckpointKey), "its root is not that of the log")
+	case transparency.IsDamage(err):
 		return record.Corrupt(c.Key(store.LogPrefix), err.Error())
 	}
 	return err

@@ -9,7 +9,6 @@ import (
 
 	"refship/deploy/record"
 	"refship/deploy/transparency"
-	"refship/keys"
 )
 
 // The keys of a chain's log, below NS/refship/: see package transparency.
@@ -183,14 +182,14 @@ func (cp *Checkpoint) Judge(c *Chain, d *record.Deploy) error {
 	switch {
 	case d == nil || d.ID != cp.Size:
 		return bad("it is of %d deploys, and there is no deploy %d", cp.Size, cp.Size)
-	case d.Record == nil || d.Signature == nil:
+	case d.Record == nil || d.Record.Signer == "":
 		return bad("it is that of deploy %d, which has no signed record", cp.Size)
 	case d.Record.Chain != cp.Chain:
 		return bad("it is of another chain, %s", cp.Chain)
 	}
-	key, err := keys.Verify(keys.Namespace, d.RecordBytes, d.Signature)
+	key, err := d.Key()
 	if err != nil {
-		return bad("the signature of deploy %d: %v", cp.Size, err)
+		return bad("%v", err)
 	}
 	verifier, err := transparency.NewVerifier(cp.Origin(), key)
 	if err != nil {

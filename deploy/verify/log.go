@@ -13,7 +13,6 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/transparency"
-	"refship/keys"
 )
 
 // chainLog is a chain's log (package transparency) as it is when Run begins.
@@ -143,6 +142,9 @@ func (r *run) judgeCheckpoint(ctx context.Context) error {
 // logged compares deploys with the log.
 func (r *run) logged(ctx context.Context, block []*Deploy) error {
 	if !r.whole {
+		for _, d := range block {
+			d.Answers[Log] = NotChecked
+		}
 		return nil
 	}
 	l := &r.log
@@ -235,7 +237,7 @@ func (r *run) newestIsSigned() {
 	if n == nil || n.ID > record.ID(len(l.values)) || n.ID <= cp.Size || cp.Revision != 0 && cp.Chain == "" {
 		return
 	}
-	by, err := keys.Verify(keys.Namespace, n.RecordBytes, n.Signature)
+	by, err := n.Key()
 	if err != nil || by.Type() != ssh.KeyAlgoED25519 {
 		return
 	}
