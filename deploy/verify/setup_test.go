@@ -300,6 +300,9 @@ func (h held) try(ctx context.Context, ns record.Namespace) (*verified, error) {
 	return runVerify(ctx, store.New(h, ns))
 }
 
+// reader is the chain as h has it.
+func (f *setup) reader(h held) *store.Chain { return store.New(h, f.ns) }
+
 // verified is what a Run has found.
 type verified struct {
 	*verify.Result
