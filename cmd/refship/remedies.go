@@ -23,6 +23,7 @@ import (
 	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/await"
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
@@ -32,11 +33,13 @@ import (
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
+	agent.ReasonDrifted: "see what else writes there; --repair puts it right",
 	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
 		"so does the next deploy",
 	agent.ReasonRewritten: "look at both (refship log); " +
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
+	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -82,7 +85,7 @@ var remedies = map[fault.Reason]string{
 	install.ReasonReinstall:   "refship hook uninstall '$1'; then install again",
 	install.ReasonUndeployed: "deploy it, then try again: " +
 		"refship deploy --repo '$1' --rev '$2' --target $3",
-	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path)",
+	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path, --version-file)",
 	permit.ReasonDeployedRef: "to deploy it no more, the server's operator removes the target: " +
 		"refship repo target remove $1 $2",
 	permit.ReasonForceElsewhere: "the git server's operator can force it: " +
