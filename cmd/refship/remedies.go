@@ -18,6 +18,7 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/deploy/witness"
 	"refship/gitserver"
 	"refship/gitserver/conns"
 	"refship/gitserver/repos"
@@ -107,6 +108,8 @@ var remedies = map[fault.Reason]string{
 	store.ReasonTreeLarge: "refship ls ID PATH and refship cat ID PATH show a part of it",
 	target.ReasonNone:     "it has no target yet: refship repo target add REPO NAME makes one",
 	tree.ReasonUnfit:      "$* (--exclude GLOB leaves files out)",
+	witness.ReasonNoCheckpoint: "one is signed with each deploy by a server's own key, or by an ed25519 key with " +
+		"--signing-key",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own
@@ -144,6 +147,9 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			pushWords(about[0]) + " again; " + override()
 	case deploy.ReasonHeadUntrusted:
 		return untrustedRemedy(server, about[2]) + "; " + override() + ": that publishes all of it anew"
+	case deploy.ReasonLogDamaged:
+		return "restore etcd from a backup; " + override() + ": that makes the log anew, and who has seen the old one " +
+			"will notice"
 	case deploy.ReasonMaxStored:
 		raise := "raises the limit: git config refship.max-stored SIZE"
 		if server {
