@@ -196,7 +196,8 @@ func checkSigner(job *Job, signers *keys.AllowedSigners) error {
 		return nil
 	}
 	refuse := func(what, key string) error {
-		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: []string{key}}
+		about := []string{string(job.Kind), key}
+		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: about}
 	}
 	if job.Signer == nil {
 		return refuse("the deploy would not be signed, and only signed ones count here", "")

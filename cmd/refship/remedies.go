@@ -166,7 +166,10 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
-		if about[0] == "" {
+		switch {
+		case about[1] == "" && about[0] == string(record.KindPush): // a server has a key
+			return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
+		case about[1] == "":
 			return "sign it: --signing-key FILE"
 		}
 		return "add that key's line to the allowed signers: refship keys signer prints a server's"
