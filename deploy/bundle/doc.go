@@ -40,7 +40,7 @@
 //
 //	end <offset> <sha256>\n
 //
-// An example is in testdata, and in ExampleExport.
+// FORMAT.md of package deploy has an example.
 //
 // # Invariants
 //

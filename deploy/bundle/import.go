@@ -3,7 +3,6 @@ package bundle
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,12 +40,8 @@ type Target struct {
 // bundle has it. there: all of it was in etcd already. The caller has verified the bundle.
 func (f *File) Import(ctx context.Context, into Target) (there bool, err error) {
 	into.Who.Reason = underWay
-	hold, err := json.Marshal(into.Who)
-	if err != nil {
-		return false, fmt.Errorf("encode hold: %w", err)
-	}
 	i := &importer{
-		File: f, Target: into, ns: f.Header.Namespace, chain: store.Open(into.Client, f.Header.Namespace), hold: hold,
+		File: f, Target: into, ns: f.Header.Namespace, chain: store.Open(into.Client, f.Header.Namespace),
 		kv:       etcd.BoundedBelow(into.Client, string(f.Header.Namespace)+"/"),
 		progress: text.Progress{Step: "importing", BytesTotal: f.raw},
 	}
@@ -63,7 +58,6 @@ type importer struct {
 	ns       record.Namespace
 	chain    *store.Chain // in etcd
 	kv       clientv3.KV
-	hold     []byte // while it is under way
 	progress text.Progress
 }
 
@@ -79,7 +73,7 @@ func (i *importer) run(ctx context.Context) (there bool, err error) {
 		return false, err
 	}
 	// Nobody deploys onto what is there in part: a publish compares that there is no hold.
-	if err := i.txn(ctx, nil, clientv3.OpPut(i.chain.Key("hold"), string(i.hold))); err != nil {
+	if err := i.txn(ctx, nil, clientv3.OpPut(i.chain.Key("hold"), string(i.Who.Encode()))); err != nil {
 		return false, err
 	}
 	// From the bottom up: what a key names is there before the key is.
@@ -111,15 +105,26 @@ func (i *importer) txn(ctx context.Context, ifs []clientv3.Cmp, ops ...clientv3.
 
 // end puts the hint at the head, and the hold that the bundle has, or none.
 func (i *importer) end(ctx context.Context) error {
-	ops := []clientv3.Op{clientv3.OpDelete(i.chain.Key("hold"))}
-	for n, at := range []string{holdAt, headAt} {
+	imported := &record.Imported{Head: i.Header.Head, User: i.Who.User, Host: i.Who.Host, Time: i.Who.Since}
+	from := string(i.ns) + eventsAt
+	err := i.descend(from, endOf(from), func(key string, _ []byte) bool {
+		imported.Event = strings.TrimPrefix(key, from)
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	ops := []clientv3.Op{
+		clientv3.OpDelete(i.chain.Key("hold")), clientv3.OpPut(i.chain.Key(record.ImportedKey), string(imported.Encode())),
+	}
+	for _, at := range []string{holdAt, headAt} {
 		key := string(i.ns) + at
 		value, ok, err := i.get(key)
 		switch {
 		case err != nil:
 			return err
 		case ok && at == holdAt:
-			ops[n] = clientv3.OpPut(key, string(value))
+			ops[0] = clientv3.OpPut(key, string(value))
 		case ok:
 			ops = append(ops, clientv3.OpPut(key, string(value)))
 		}

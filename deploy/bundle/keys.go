@@ -25,7 +25,7 @@ var places = []place{
 	{"/fs/deploy/", regexp.MustCompile(`^[0-9]{1,20}-[0-9A-Za-z-]{1,64}$`)},
 	{"/refship/checkpoint", nil},
 	{"/refship/cosignature/", regexp.MustCompile(`^(0|[1-9][0-9]{0,19})/[!-~]{1,200}$`)},
-	{"/refship/events/", regexp.MustCompile(`^[0-9]{1,20}$`)},
+	{eventsAt, regexp.MustCompile(`^[0-9]{1,20}$`)},
 	{"/refship/expired", nil},
 	{"/refship/head", nil},
 	{"/refship/hold", nil},
@@ -43,6 +43,7 @@ const (
 	objectsAt  = "/refship/object/"
 	treesAt    = "/refship/tree/"
 	contentsAt = "/storage/{sha256}"
+	eventsAt   = "/refship/" + record.EventPrefix
 	headAt     = "/refship/head"
 	holdAt     = "/refship/hold"
 	expiredAt  = "/refship/" + record.ExpiredKey
@@ -50,7 +51,7 @@ const (
 
 // live are keys that only say what goes on in an etcd: a bundle has none of them, and an import passes over them.
 var live = []string{
-	"/refship/lock", "/refship/stored", "/refship/" + record.RunsKey, "/refship/rollout", "/refship/rollout-owner",
+	"/refship/lock", "/refship/stored", "/refship/" + record.ImportedKey, "/refship/" + record.RunsKey, "/refship/rollout", "/refship/rollout-owner",
 	"/refship/" + record.NodeKeys, "/refship/" + record.AliveKeys,
 }
 

@@ -299,6 +299,9 @@ func (f *File) query(q store.Query) (found []store.KeyValue, err error) {
 	}
 	add := func(key string, value []byte) bool {
 		kv := store.KeyValue{Key: key, Revision: 1}
+		if strings.HasPrefix(key, string(f.Header.Namespace)+eventsAt) {
+			kv.Revision = 0 // not known: events are put in order by their times
+		}
 		if !q.NoValue {
 			kv.Value = slices.Clone(value) // not all of its block
 		}

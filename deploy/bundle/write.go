@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/tree"
 )
 
 // writer writes a bundle. Keys are added in their order.
@@ -87,7 +88,7 @@ func (w *writer) endBlock() error {
 	}
 	b := &w.next
 	frame := w.zstd.EncodeAll(w.raw, nil)
-	b.offset, b.size, b.raw, b.sum, b.last = w.offset, int64(len(frame)), int64(len(w.raw)), sha256.Sum256(frame), w.last
+	b.offset, b.size, b.raw, b.sum, b.last = w.offset, int64(len(frame)), int64(len(w.raw)), sumOf(frame), w.last
 	if err := w.write(frame); err != nil {
 		return err
 	}
@@ -100,6 +101,8 @@ func (w *writer) endBlock() error {
 	w.raw, w.next = w.raw[:0], block{}
 	return nil
 }
+
+func sumOf(frame []byte) tree.SHA256 { return sha256.Sum256(frame) }
 
 // end writes the last block and the index.
 func (w *writer) end() (Counts, error) {
