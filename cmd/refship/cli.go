@@ -31,6 +31,7 @@ type cli struct {
 	Verify     verifyCmd     `cmd:"" help:"Prove a chain from what etcd holds: every record, signature, commit and byte."`
 	Export     exportCmd     `cmd:"" help:"Write a chain into one file, a bundle, which every reading command takes in its place."`
 	Import     importCmd     `cmd:"" help:"Put a bundle's chain into an etcd that has none of that namespace."`
+	Head       headCmd       `cmd:"" help:"Print the checkpoint of a chain: 200 bytes that stand for all of its deploys."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`

@@ -19,6 +19,7 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/deploy/witness"
 	"refship/gitserver"
 	"refship/gitserver/conns"
 	"refship/gitserver/repos"
@@ -27,12 +28,16 @@ import (
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
+	agent.ReasonDrifted: "see what else writes there; --repair puts it right",
+	agent.ReasonNameTaken: "give one of the two a name of its own: --name; a node that was killed, and has lost its root, " +
+		"counts as alive for half a minute more",
 	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
 		"so does the next deploy",
 	agent.ReasonRewritten: "look at both (refship log); " +
@@ -98,6 +103,11 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
 		"--age optional",
+	signed.ReasonCommits: "sign it, git commit --amend --no-edit -S or a signed tag, and push again; who may sign is for " +
+		"the server's operator to say: a key's line in keys/allowed_signers, of another git server's hooks in " +
+		"refship.allowed-signers",
+	signed.ReasonPush: "git push --signed, with an SSH key: git config gpg.format ssh; " +
+		"git config user.signingKey ~/.ssh/KEY.pub; where the ref has it already, commit once more",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
@@ -106,6 +116,8 @@ var remedies = map[fault.Reason]string{
 	store.ReasonTreeLarge: "refship ls ID PATH and refship cat ID PATH show a part of it",
 	target.ReasonNone:     "it has no target yet: refship repo target add REPO NAME makes one",
 	tree.ReasonUnfit:      "$* (--exclude GLOB leaves files out)",
+	witness.ReasonNoCheckpoint: "one is signed with each deploy by a server's own key, or by an ed25519 key with " +
+		"--signing-key",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own
@@ -143,6 +155,9 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			pushWords(about[0]) + " again; " + override()
 	case deploy.ReasonHeadUntrusted:
 		return untrustedRemedy(server, about[2]) + "; " + override() + ": that publishes all of it anew"
+	case deploy.ReasonLogDamaged:
+		return "restore etcd from a backup; " + override() + ": that makes the log anew, and who has seen the old one " +
+			"will notice"
 	case deploy.ReasonMaxStored:
 		raise := "raises the limit: git config refship.max-stored SIZE"
 		if server {

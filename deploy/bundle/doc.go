@@ -52,7 +52,9 @@
 //     than 2 MiB uncompressed; no more is ever decompressed of one.
 //   - A file is there whole, under its name, or not at all.
 //   - While an import is under way the chain is on hold, and tells why. One that was cut off leaves that hold, and no
-//     deploys or the newest ones, to which verify says that others are missing. It can be repeated.
+//     head: deploys come last, from the newest down, and those without the ones below, and without the hint at the
+//     head, are no chain to any reader of refship's. It can be repeated. mgmt reads the highest id only, which comes
+//     first, when all that it has is there.
 //
 // That the keys make a sound chain is for package verify to say.
 //

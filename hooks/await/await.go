@@ -161,6 +161,8 @@ func (w *wait) stands(n store.Node) string {
 		return "gone since " + n.Time.UTC().Format(time.RFC3339)
 	case !n.Alive:
 		return "gone"
+	case n.Reason != "" && n.State == record.NodeDrifted:
+		return "drifted: " + text.Printable(text.Shorten(n.Reason, maxReason))
 	case n.Reason != "":
 		return text.Printable(text.Shorten(n.Reason, maxReason))
 	case n.State == record.NodeSwitching:
