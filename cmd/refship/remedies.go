@@ -8,6 +8,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/agent"
 	"refship/deploy/agent/secret"
+	"refship/deploy/bundle"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -43,6 +44,7 @@ var remedies = map[fault.Reason]string{
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
+	bundle.ReasonNotEmpty:             "if what is there may go: etcdctl del --prefix $1/ (look first: etcdctl get --prefix --keys-only $1/)",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
