@@ -11,14 +11,12 @@ import (
 	"refship/deploy/agent/secret"
 	"refship/deploy/agent/site"
 	"refship/deploy/fault"
-	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
 // lister takes in what a deploy has while it is checked out.
 type lister struct {
-	id     record.ID
 	folded map[string]string // the paths, by what a file system has of them that takes A for a
 	wanted bool              // the list is
 	list   files.List
@@ -29,7 +27,7 @@ type lister struct {
 func (l *lister) each(path string, e *tree.Entry) error {
 	folded := tree.Folded(path)
 	if other, found := l.folded[folded]; found {
-		return fault.New(fault.Refused, fmt.Sprintf("deploy %d has %s and %s, which are one on some file systems", l.id,
+		return fault.New(fault.Refused, fmt.Sprintf("%s and %s are one on some file systems",
 			text.Mention(other), text.Mention(path)), "rename one of them")
 	}
 	l.folded[folded] = path
