@@ -32,8 +32,16 @@ func (*nodesCmd) Help() string {
 // nodeJSON is a node for programs.
 type nodeJSON struct {
 	*record.NodeReport
-	Alive  bool `json:"alive"`
-	Behind bool `json:"behind"` // it does not run the head
+	Alive  *bool `json:"alive,omitempty"` // absent of a host of mgmt's: it is not known
+	Behind bool  `json:"behind"`          // it does not run the head
+}
+
+func asNodeJSON(n store.Node, behind bool) nodeJSON {
+	made := nodeJSON{NodeReport: n.NodeReport, Behind: behind}
+	if !n.Host {
+		made.Alive = &n.Alive
+	}
+	return made
 }
 
 // Run prints the nodes.
@@ -148,7 +156,7 @@ func (p *nodePrinter) print(ctx context.Context) (amiss bool, err error) {
 			continue
 		}
 		if p.cmd.JSON {
-			err = writeJSON(p.out, nodeJSON{n.NodeReport, n.Alive, is})
+			err = writeJSON(p.out, asNodeJSON(n, is))
 		} else {
 			_, err = fmt.Fprintln(table, status.NodeLine(n, head, p.a.now()))
 		}

@@ -65,6 +65,10 @@ const (
 	AliveKeys = "alive/"
 )
 
+// HostKeys is what the keys of mgmt's hosts begin with, after the namespace: by the code that is deployed each host
+// writes there the hash of what it runs. The key of a host that died stays.
+const HostKeys = "/strings/refship/"
+
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
 
 // CheckNodeName says what keeps a text from being a node's name.

@@ -57,7 +57,9 @@ func NodeLine(n store.Node, head *record.Deploy, now time.Time) string {
 	id, hash, since := "-", "-", "-"
 	if n.ID != 0 {
 		id, hash = n.ID.String(), text.Printable(record.Hash(text.Shorten(string(n.Hash), 80)).Short())
-		since = text.Age(now.Sub(n.Since))
+		if !n.Since.IsZero() { // a host does not say
+			since = text.Age(now.Sub(n.Since))
+		}
 	}
 	return strings.Join([]string{text.Printable(n.Name), id, hash, since, stands(n, head)}, "\t")
 }
