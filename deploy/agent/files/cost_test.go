@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -51,7 +52,15 @@ func BenchmarkCompare(b *testing.B) {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &before); err != nil {
 		b.Fatal(err)
 	}
+	var text bytes.Buffer
+	if err := list.Write(&text); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
+		list, err := files.Read(bytes.NewReader(text.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
 		looked, err := files.Compare(b.Context(), root, list, true)
 		if err != nil || len(looked.Differences) > 0 || looked.Learned {
 			b.Fatal(looked, err)

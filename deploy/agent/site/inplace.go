@@ -108,7 +108,7 @@ func (s *Site) Fill(ctx context.Context, r *Release, step func(string)) error {
 	}
 	step("filling")
 	if err := m.Mend(ctx, looked.Differences, gone); err != nil {
-		return err
+		return errors.Join(err, s.clearFilling())
 	}
 	return s.filledWith(ctx, r, want, step)
 }
@@ -146,13 +146,29 @@ func (s *Site) filledWith(ctx context.Context, r *Release, list files.List, step
 	return writeJSON(s.state, filledName, filled{*r, true}, 0o600)
 }
 
-// clearFilling removes what a Fill that was killed has written and not used.
+// clearFilling removes what a Fill that was killed or has failed wrote and did not use. If it has replaced nothing,
+// nothing else remains of it: what it would have brought is not a deploy's.
 func (s *Site) clearFilling() error {
 	filling, err := s.readList(fillingName)
 	if err != nil || filling == nil {
 		return err
 	}
-	return (&files.Mender{Root: s.inPlace}).Clear(filling)
+	had, err := s.readList(filledListName)
+	if err != nil {
+		return err
+	}
+	is := new(filled)
+	found, err := readJSON(s.state, filledName, is)
+	if err != nil {
+		return err
+	}
+	begun := found && !is.Whole
+	isOld := had.Has()
+	err = (&files.Mender{Root: s.inPlace}).Clear(filling, func(at string) bool { return begun || isOld(at) })
+	if err != nil || begun {
+		return err
+	}
+	return remove(s.state, fillingName)
 }
 
 // copyFrom writes what a file of a release has, or where a link of it leads to.
