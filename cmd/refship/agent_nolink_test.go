@@ -15,28 +15,32 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // inPlace is a node that fills a directory in place, in which somebody has files, too.
 type inPlace struct {
 	*node
+	dir    string
 	mine   []string   // what is nobody's business, as describeTree has it
 	old    []string   // what the directory had when it was last whole
 	nexts  [][]string // what it would have had with each release since
 	rounds int
 }
 
-func newInPlace(t *testing.T) *inPlace {
-	n := &inPlace{node: newNode(t)}
+// newInPlace has its directory in a node's world.
+func newInPlace(t *testing.T, n *node, dir string) *inPlace {
+	p := &inPlace{node: n, dir: n.in(dir)}
 	for path, content := range map[string]string{"mine": "x", "dir-0/mine": "y", "own/sub/mine": "z"} {
-		path = n.in("conf/" + path)
+		path = filepath.Join(p.dir, path)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.mine = n.conf()
-	n.old = n.mine
-	return n
+	p.mine = p.conf()
+	p.old = p.mine
+	return p
 }
 
 // agent is node's, in place.
@@ -44,7 +48,7 @@ func (n *inPlace) agent(step string) *exec.Cmd {
 	cmd := n.node.agent(step)
 	for i, arg := range cmd.Args {
 		if arg == "current" {
-			cmd.Args[i] = n.in("conf")
+			cmd.Args[i] = n.dir
 		}
 	}
 	cmd.Args = append(cmd.Args, "--no-link")
@@ -84,7 +88,7 @@ func (n *inPlace) deploy(message string) string {
 // conf describes the directory.
 func (n *inPlace) conf() []string {
 	n.Helper()
-	is, err := describeTree(n.in("conf"))
+	is, err := describeTree(n.dir)
 	if err != nil {
 		n.Fatal(err)
 	}
@@ -189,7 +193,7 @@ var inPlaceSteps = []struct {
 
 func TestInPlaceKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	n := newInPlace(t)
+	n := newInPlace(t, newNode(t), "conf")
 	n.settle("undisturbed", n.deploy("undisturbed"))
 	for round := range max(1, *agentKills/5) {
 		for _, step := range inPlaceSteps {
@@ -219,7 +223,7 @@ func TestInPlaceKilledAtEveryStep(t *testing.T) {
 
 func TestInPlaceKilledAtRandom(t *testing.T) {
 	t.Parallel()
-	n := newInPlace(t)
+	n := newInPlace(t, newNode(t), "conf")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -264,4 +268,103 @@ func TestInPlaceKilledAtRandom(t *testing.T) {
 	}
 	n.settle("the end", n.deploy("the end"))
 	t.Logf("%d agents were killed, the last ones within %s; %d of them had begun to replace files", hit, span, partly)
+}
+
+// There is room for no block more, for one, for two … until the new release fits, and the same for files: the directory
+// has all of the old release, or all of the new one.
+func TestInPlaceOutOfSpaceAtEachWrite(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(onDiskEnv) == "" {
+		runOnDisk(t)
+		return
+	}
+	small := newNodeOf(t, 3)
+	small.mount()
+	n := newInPlace(t, small, "node/conf")
+	n.settle("before", n.deploy("before"))
+	for _, resource := range []string{"size", "nr_inodes"} {
+		commit := n.deploy(resource)
+		used := new(unix.Statfs_t)
+		if err := unix.Statfs(n.dir, used); err != nil {
+			t.Fatal(err)
+		}
+		full, done := 0, false
+		for room := uint64(0); !done; room++ {
+			when := fmt.Sprintf("room for %d more of %s", room, resource)
+			limit := fmt.Sprint("size=", (used.Blocks-used.Bfree+room)*uint64(used.Bsize)) //nolint:unconvert // elsewhere
+			if resource == "nr_inodes" {
+				limit = fmt.Sprint("nr_inodes=", used.Files-used.Ffree+room)
+			}
+			if err := unix.Mount("", n.in("node"), "", unix.MS_REMOUNT, limit); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			out, err := n.agent("").CombinedOutput()
+			is := n.conf()
+			slices.Sort(is)
+			done = err == nil
+			switch {
+			case done && slices.Equal(is, n.with(commit)):
+			case done, strings.Contains(string(out), "goroutine"):
+				t.Fatalf("%s: %v\n%s", when, err, out)
+			case !slices.Equal(is, n.old) && !slices.Equal(is, n.with(commit)):
+				t.Fatalf("%s: the directory has neither release: to the old one\n%s\n%s", when,
+					strings.Join(differing(is, n.old), "\n"), out)
+			case strings.Contains(string(out), "no space left on device"):
+				full++
+			case !strings.Contains(string(out), "and the disk of"): // which was asked before
+				t.Errorf("%s: %v\n%s", when, err, out)
+			}
+		}
+		t.Logf("with little %s it came to %d writes too many", resource, full)
+		if full == 0 {
+			t.Errorf("with little %s the disk was never full", resource)
+		}
+		whole := fmt.Sprintf("size=%d,nr_inodes=%d", nodeDisk, used.Files)
+		if err := unix.Mount("", n.in("node"), "", unix.MS_REMOUNT, whole); err != nil {
+			t.Fatal(err)
+		}
+		n.settle(resource, commit)
+	}
+}
+
+// A node dies while it repairs: each file is one of the two that it can be, and the next start goes on.
+func TestRepairKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	commit := n.deploy("one")
+	repair := func(step string) *exec.Cmd {
+		cmd := n.agent(step)
+		cmd.Args = append(cmd.Args, "--check-drift", "1h", "--repair")
+		return cmd
+	}
+	if out, err := repair("").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	n.runs("undisturbed")
+	for _, step := range []string{"mend-written", "mend-replaced", "mend-replaced:20", "mend-removing"} {
+		for i := range 60 {
+			path := n.in(fmt.Sprintf("node/current/dir-%d/file-%d", i%20, i))
+			if err := errors.Join(os.WriteFile(path, []byte("changed"), 0o644), os.WriteFile(path+".extra", nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var killed *exec.ExitError
+		if out, err := repair(step).CombinedOutput(); !errors.As(err, &killed) || killed.ExitCode() >= 0 {
+			t.Fatalf("%s: the node is alive: is there no such step? %v\n%s", step, err, out)
+		}
+		is, err := describeTree(n.in("node/current"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range is {
+			if !isTemporary(line) && !strings.Contains(line, `.extra" `) && !strings.HasSuffix(line, `"changed"`) &&
+				!slices.Contains(n.trees[commit], line) {
+				t.Errorf("%s: there is %.200s", step, line)
+			}
+		}
+		if out, err := repair("").CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", step, err, out)
+		}
+		n.runs(step)
+	}
 }

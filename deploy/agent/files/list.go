@@ -76,7 +76,7 @@ func Read(r io.Reader) (List, error) {
 	var l List
 	for {
 		line, err := buffered.ReadSlice(0)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if string(line) != fmt.Sprintf("%d\n", len(l)) {
 				return nil, fmt.Errorf("%w: it is cut off after %d entries", errList, len(l))
 			}
