@@ -77,6 +77,9 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 			r.Time = below.Record.Time.UTC() // a clock that was set back
 		}
 	}
+	if !job.Certificate.IsZero() {
+		r.PushCertificate = job.Certificate.String()
+	}
 	if job.Signer != nil {
 		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
 	}

@@ -20,6 +20,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/report"
+	"refship/hooks/signed"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
@@ -30,6 +31,7 @@ import (
 type Config struct {
 	Store      *deploy.Store
 	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Trust      signed.Trust        // whose signatures over pushes, commits and tags count
 	Host       string              // host name, for records and locks
 	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
 	HookBinary string              // path of refship-hook; only a Server needs it

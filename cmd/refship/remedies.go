@@ -27,6 +27,7 @@ import (
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 )
 
@@ -100,6 +101,11 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
 		"--age optional",
+	signed.ReasonCommits: "sign it, git commit --amend --no-edit -S or a signed tag, and push again; who may sign is for " +
+		"the server's operator to say: a key's line in keys/allowed_signers, of another git server's hooks in " +
+		"refship.allowed-signers",
+	signed.ReasonPush: "git push --signed, with an SSH key: git config gpg.format ssh; " +
+		"git config user.signingKey ~/.ssh/KEY.pub; where the ref has it already, commit once more",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
