@@ -20,7 +20,7 @@ type Entry struct {
 	Path   string      // below the directory: raw bytes, elements joined with "/"
 	Mode   uint32      // unix.S_IFMT and 07777
 	Size   int64       // bytes of the file, or of the link's target; else 0
-	SHA256 tree.SHA256 // of the same; else zero
+	SHA256 tree.SHA256 // of the same; else, and of a file that nobody may read, zero
 	OID    tree.OID    // of the deploy's blob; zero: the file, link or directory was made on the node
 	Seen   Seen        // of a file that was seen to be right; zero: it has to be read
 }

@@ -170,6 +170,45 @@ func TestFillIsBrokenOff(t *testing.T) {
 	}
 }
 
+// A directory that was removed, or lost with the memory that it was in, is filled anew.
+func TestDirectoryIsLost(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		lose         func(*root)
+		whileStopped bool
+	}{
+		{"removed", func(r *root) { r.must(os.RemoveAll(r.in("conf"))) }, false},
+		{"removed while nobody ran", func(r *root) { r.must(os.RemoveAll(r.in("conf"))) }, true},
+		{"made anew", func(r *root) {
+			r.must(os.Rename(r.in("conf"), r.in("away")))
+			r.must(os.Mkdir(r.in("conf"), 0o755))
+			r.must(os.WriteFile(r.in("conf/mine"), nil, 0o644))
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := openInPlace(t, t.TempDir())
+			contents := map[string]string{"sub/a": "1"}
+			r.must(r.Fill(t.Context(), r.stage(1, contents), noStep))
+			r.must(r.Clean(0, 0))
+			r.runs(1)
+			if c.whileStopped {
+				r.must(r.Close())
+			}
+			c.lose(r)
+			if c.whileStopped {
+				r = openInPlace(t, r.dir)
+			}
+			r.runs(0)
+			r.runs(0)
+			r.must(r.Fill(t.Context(), r.stage(1, contents), noStep))
+			r.runs(1)
+			if content, err := os.ReadFile(r.in("conf/sub/a")); err != nil || string(content) != "1" {
+				t.Errorf("there is %q, %v", content, err)
+			}
+		})
+	}
+}
+
 func TestInPlaceWantsADirectory(t *testing.T) {
 	dir := t.TempDir()
 	for name, make := range map[string]func(path string) error{
