@@ -32,6 +32,7 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Write a chain into one file, a bundle, which every reading command takes in its place."`
 	Import     importCmd     `cmd:"" help:"Put a bundle's chain into an etcd that has none of that namespace."`
 	Head       headCmd       `cmd:"" help:"Print the checkpoint of a chain: 200 bytes that stand for all of its deploys."`
+	Witness    witnessCmd    `cmd:"" help:"Cosign the checkpoint of a chain, if it extends the one that was cosigned last."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
