@@ -80,7 +80,7 @@ func (p *Prepared) task() plan.Task {
 	c, v, job := p.chain, p.Verdict, p.job
 	task := plan.Task{
 		Chain: c.Chain, KV: c.kv, Memory: c.memory, Log: c.log,
-		ID: p.nextID(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
+		ID: p.nextID(), Hash: job.Hash(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
 		Frontend: job.Frontend, Settings: job.Settings, MaxFile: job.MaxFile, Then: job.afterChange(),
 	}
 	if v.Head != nil {

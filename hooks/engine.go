@@ -116,8 +116,9 @@ func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 	return e.statusReader().Write(ctx, w, name, gitDir)
 }
 
-// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
-func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) error {
+// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all). It
+// returns what is odd about the chain though it goes on.
+func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) ([]string, error) {
 	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 

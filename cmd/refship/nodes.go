@@ -26,14 +26,22 @@ type nodesCmd struct {
 }
 
 func (*nodesCmd) Help() string {
-	return "The exit status is 3 if a node does not run the head. Nodes say all of this of themselves."
+	return "The exit status is 3 if a node does not run the head, or what it runs has drifted. Nodes say all of this of themselves."
 }
 
 // nodeJSON is a node for programs.
 type nodeJSON struct {
 	*record.NodeReport
-	Alive  bool `json:"alive"`
-	Behind bool `json:"behind"` // it does not run the head
+	Alive  *bool `json:"alive,omitempty"` // absent of a host of mgmt's: it is not known
+	Behind bool  `json:"behind"`          // it does not run the head
+}
+
+func asNodeJSON(n store.Node, behind bool) nodeJSON {
+	made := nodeJSON{NodeReport: n.NodeReport, Behind: behind}
+	if !n.Host {
+		made.Alive = &n.Alive
+	}
+	return made
 }
 
 // Run prints the nodes.
@@ -55,7 +63,7 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	out := bufio.NewWriter(a.stdout)
 	p := &nodePrinter{cmd: c, a: a, chain: chain, out: out}
-	behind, err := p.print(ctx)
+	amiss, err := p.print(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -64,7 +72,7 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 			_, err := p.print(ctx)
 			return err
 		})
-	case behind:
+	case amiss:
 		return exitError(exitConflict)
 	}
 	return nil
@@ -120,8 +128,9 @@ type nodePrinter struct {
 	last  map[string]string // what was printed of each node
 }
 
-// print prints the nodes that it has not printed as they are, and tells whether one does not run the head.
-func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
+// print prints the nodes that it has not printed as they are, and tells whether one does not run the head as it was
+// deployed.
+func (p *nodePrinter) print(ctx context.Context) (amiss bool, err error) {
 	nodes, err := p.chain.Reports(ctx)
 	if err != nil {
 		return false, err
@@ -140,14 +149,14 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 	printed := map[string]string{}
 	for _, n := range nodes {
 		is := status.IsBehind(n, head)
-		behind = behind || is
+		amiss = amiss || status.IsAmiss(n, head)
 		stands := fmt.Sprint(*n.NodeReport, n.Alive, is)
 		printed[n.Name] = stands
 		if !first && p.last[n.Name] == stands {
 			continue
 		}
 		if p.cmd.JSON {
-			err = writeJSON(p.out, nodeJSON{n.NodeReport, n.Alive, is})
+			err = writeJSON(p.out, asNodeJSON(n, is))
 		} else {
 			_, err = fmt.Fprintln(table, status.NodeLine(n, head, p.a.now()))
 		}
@@ -159,7 +168,7 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 	if err := table.Flush(); err != nil {
 		return false, err
 	}
-	return behind, p.out.Flush()
+	return amiss, p.out.Flush()
 }
 
 // start says what stands above the table. A namespace without nodes and deploys may be a typing error.

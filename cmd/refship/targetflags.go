@@ -26,6 +26,7 @@ type layoutFlags struct {
 	Entry              *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml, site.pp with puppet. With puppet, 'agent' stands for the catalog of a puppet agent."`
 	PuppetConf         *string `placeholder:"FILE" help:"With puppet, the puppet.conf in the tree that the manifest is run with; empty for none."`
 	ModulePath         *string `placeholder:"DIR" help:"With lang, a directory in the tree that mgmt is to find modules in: it is also deployed as modules/. Empty for none."`
+	VersionFile        *string `placeholder:"FILE" help:"With lang, a path that the tree lacks, such as files/version: mgmt finds the deploy's hash there, so that hosts can say what they run. Empty for none."`
 	UnifyName          *string `placeholder:"NAME" help:"With lang, the solver of mgmt's type unification; empty for mgmt's own choice."`
 	UnifyOptimizations *string `placeholder:"LIST" help:"With lang, what is asked of that solver, with commas; empty for nothing."`
 	Noop               *bool   `help:"mgmt changes nothing, and says what it would change. --noop=false unsets it; likewise the other flags of this kind."`
@@ -110,6 +111,9 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 	}
 	if f.ModulePath != nil {
 		t.ModulePath = strings.Trim(*f.ModulePath, "/")
+	}
+	if f.VersionFile != nil {
+		t.VersionFile = strings.TrimPrefix(*f.VersionFile, "/")
 	}
 	if f.UnifyName != nil {
 		t.UnifyName = *f.UnifyName

@@ -43,6 +43,10 @@ type Config struct {
 	KeepReleases int           // that do not run, however old they are
 	StaleTimeout time.Duration // others are removed when they have not run for so long
 
+	NoLink     bool          // Link is a directory that is written in place
+	CheckDrift time.Duration // how often what runs is compared with what was deployed; 0: never
+	Repair     bool          // what has drifted is put right
+
 	TouchFile string // "": none; relative to Root, or absolute
 	ErrorFile string // the same
 
@@ -72,6 +76,7 @@ type Agent struct {
 	hooks   []*hook.Runner
 
 	identity *secret.Identity
+	drift    drift
 
 	ns       record.Namespace
 	nodes    *store.Nodes // of the release that was made last; nil: not known
@@ -85,7 +90,11 @@ type Agent struct {
 
 // New takes the root for this process, until Run ends.
 func New(cfg Config) (*Agent, error) {
-	s, err := site.Open(cfg.Root, cfg.Link)
+	open := site.Open
+	if cfg.NoLink {
+		open = site.OpenInPlace
+	}
+	s, err := open(cfg.Root, cfg.Link)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +103,11 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	a.log.Info("what is encrypted for this node is decrypted", "recipients", a.identity.Recipients)
-	a.report = newReporter(cfg.Name, cfg.Version, cfg.Log)
+	id, err := s.ID()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	a.report = newReporter(&cfg, id)
 	if cfg.Exechook != nil {
 		a.addHook("exechook", cfg.Exechook.Run, cfg.Backoff.Exechook)
 	}
@@ -181,6 +194,7 @@ func (a *Agent) sessions(ctx context.Context) error {
 		if a.cfg.OneTime || a.tooMany() {
 			return err
 		}
+		a.checkDrift(ctx)
 		if !sleep(ctx, pause(a.failures, longestReconnect)) {
 			return nil
 		}
@@ -231,7 +245,7 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 		}
 		switch {
 		case a.cfg.OneTime && err == nil:
-			return errEnough
+			return a.once(ctx, chain)
 		case err != nil && (a.cfg.OneTime || a.tooMany() || revision == 0 || fault.Is(err, fault.Unavailable)):
 			return countedError{err}
 		}

@@ -29,6 +29,8 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	timer := time.NewTimer(a.nextTry())
 	defer timer.Stop()
 	w := watched{revision: revision}
+	looked, stopLooking := a.looking(ctx)
+	defer func() { stopLooking() }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,6 +38,12 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 		case <-timer.C:
 			a.broken = 0
 			return nil
+		case f := <-looked:
+			stopLooking()
+			if a.takeIn(ctx, chain, &f); f.isGone() {
+				return nil
+			}
+			looked, stopLooking = a.looking(ctx)
 		case <-accepted:
 			if a.site.HasAccepted() {
 				return nil

@@ -122,6 +122,10 @@ func TestForgedWithTheKey(t *testing.T) {
 	older := maps.Clone(before)
 	maps.DeleteFunc(older, func(key, _ string) bool { return strings.Contains(key, "/deploy/3/") })
 	older[string(f.ns)+"/refship/head"] = "2"
+	if v := older.verify(t, f.ns); v.First == nil || v.First.Key != f.chain().Key("checkpoint") {
+		t.Errorf("the newest deploy is gone, and not in the log: %v", v.findings())
+	}
+	f.relog(older, 2)
 	fixture.WantFault(t, fault.Corrupt, extends(older), "the head is deploy 2", "older backup")
 	err = seen.Check(t.Context(), store.New(held{}, f.ns), nil)
 	fixture.WantFault(t, fault.Corrupt, err, "no deploy is left", "")
@@ -251,6 +255,7 @@ func TestCertificate(t *testing.T) {
 				c.change(r)
 			}
 		})
+		f.relog(h, 3)
 		v := h.verify(t, f.ns)
 		said := slices.ContainsFunc(v.findings(), func(f verify.Finding) bool {
 			return f.Check == verify.Certificate && c.what != "" && strings.Contains(f.What, c.what)
@@ -386,7 +391,7 @@ func TestStraysAndOrphans(t *testing.T) {
 		"/storage/x", "/storage/{sha256}" + digits + "/00", "/storage/{sha256}" + digits + "x", "/refship/tree/x",
 		"/refship/object/x", "/refship/x", "/refship/keep/99", "/refship/keep/x", "/deploy/5/record", "/deploy/3/payload",
 		"/deploy/3/x", "/deploy/3/record/x", "/deploy/latest", "/deploy/03/hash", "/fs/deploy/1-x", "/x", "/deployx",
-		"/refshipx/y", "/zzz", "/refship/\xff\n",
+		"/refshipx/y", "/zzz", "/refship/\xff\n", "/refship/log/4", "/refship/log/x", "/refship/log/03",
 	} {
 		h := maps.Clone(base)
 		h[ns+key] = "x"
@@ -399,8 +404,8 @@ func TestStraysAndOrphans(t *testing.T) {
 		}
 	}
 	for _, key := range []string{
-		"/refship/events/0000000000000000001", "/refship/node/a", "/refship/alive/a", "/refship/log/1",
-		"/refship/checkpoint", "/refship/cosignature/1/x", "/refship/rollout", "/refship/keep/3", "/refship/hold",
+		"/refship/events/0000000000000000001", "/refship/node/a", "/refship/alive/a",
+		"/refship/cosignature/1/x", "/refship/rollout", "/refship/keep/3", "/refship/hold",
 	} {
 		h := maps.Clone(base)
 		h[ns+key] = "x"

@@ -7,6 +7,10 @@
 //   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, or
 //     when no node has ever reported.
 //
+// mgmt's hosts write the hash of what they run, by the code that is deployed. So a deploy without a version file is not
+// waited for, and one with it is waited for though no host has written anything yet. Whether a host is gone is not
+// known.
+//
 // The deploy stands in any case.
 //
 // # Concurrency

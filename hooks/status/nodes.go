@@ -14,8 +14,8 @@ import (
 )
 
 // WriteNodes prints the nodes of a chain, a line each: name, deploy, hash, since when, and how it stands. head says
-// where the chain is. behind: a node does not run the head.
-func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (head string, behind bool, err error) {
+// where the chain is. amiss: IsAmiss of a node.
+func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (head string, amiss bool, err error) {
 	nodes, err := chain.Reports(ctx)
 	if err != nil {
 		return "", false, err
@@ -26,16 +26,19 @@ func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (head stri
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, n := range nodes {
-		behind = behind || IsBehind(n, newest)
+		amiss = amiss || IsAmiss(n, newest)
 		if _, err := fmt.Fprintln(table, NodeLine(n, newest, time.Now())); err != nil {
 			return "", false, err
 		}
 	}
-	return WhereNodes(chain, nodes, newest), behind, table.Flush()
+	return WhereNodes(chain, nodes, newest), amiss, table.Flush()
 }
 
 // IsBehind tells whether a node does not run the head; nil: there is none.
 func IsBehind(n store.Node, head *record.Deploy) bool { return head != nil && n.ID != head.ID }
+
+// IsAmiss tells whether a node does not run the head, or what it runs has drifted.
+func IsAmiss(n store.Node, head *record.Deploy) bool { return IsBehind(n, head) || n.State == record.NodeDrifted }
 
 // WhereNodes says at which deploy the nodes' chain is.
 func WhereNodes(chain *store.Chain, nodes []store.Node, head *record.Deploy) string {
@@ -54,7 +57,9 @@ func NodeLine(n store.Node, head *record.Deploy, now time.Time) string {
 	id, hash, since := "-", "-", "-"
 	if n.ID != 0 {
 		id, hash = n.ID.String(), text.Printable(record.Hash(text.Shorten(string(n.Hash), 80)).Short())
-		since = text.Age(now.Sub(n.Since))
+		if !n.Since.IsZero() { // a host does not say
+			since = text.Age(now.Sub(n.Since))
+		}
 	}
 	return strings.Join([]string{text.Printable(n.Name), id, hash, since, stands(n, head)}, "\t")
 }
