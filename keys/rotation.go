@@ -19,18 +19,26 @@ type Signers struct {
 // NextPath is where the key is that is to follow the one at path.
 func NextPath(path string) string { return path + ".next" }
 
-// LoadSigners reads the key at a path, and the one that is to follow it, if there is one. A group may share them. While
-// the one takes the other's place, both may be the same: then none follows.
-func LoadSigners(path string) (Signers, error) {
-	next, err := Load(NextPath(path)) // first: afterwards it may have taken the other's place
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Signers{}, err
+// LoadOwnSigners reads the key at a path as LoadOwn does, and the one that is to follow it, if there is one. While that
+// takes its place, both may be the same: then none follows.
+func LoadOwnSigners(path string) (Signers, error) { return own.loadSigners(path) }
+
+// LoadSigners is LoadOwnSigners as Load reads a key.
+func LoadSigners(path string) (Signers, error) { return given.loadSigners(path) }
+
+func (s source) loadSigners(path string) (Signers, error) {
+	next, err := s.load(NextPath(path)) // first: afterwards it may have taken the other's place
+	if errors.Is(err, fs.ErrNotExist) {
+		next, err = nil, nil
 	}
-	now, err := Load(path)
+	var now ssh.Signer
+	if err == nil {
+		now, err = s.load(path)
+	}
 	if err != nil {
-		return Signers{}, err
+		return Signers{}, fmt.Errorf("load private key: %w", err)
 	}
-	if next != nil && ssh.FingerprintSHA256(next.PublicKey()) == ssh.FingerprintSHA256(now.PublicKey()) {
+	if next != nil && sameKey(next.PublicKey(), now.PublicKey()) {
 		next = nil
 	}
 	return Signers{now, next}, nil
