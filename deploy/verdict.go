@@ -111,6 +111,9 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err == nil {
 		err = checkSigner(job, signers)
 	}
+	if err == nil {
+		signers, err = record.NewTrust(signers, c.Down).Signers(ctx, v.Head, v.newest, job.To)
+	}
 	if err != nil {
 		return nil, err
 	}
