@@ -126,10 +126,16 @@ func (f *benchFleet) connect(options ...grpc.DialOption) (*etcd.Client, error) {
 // publish deploys a tree of three files of which one is new.
 func (f *benchFleet) publish() *record.Deploy {
 	f.Helper()
+	return f.publishFiles(map[string]fixture.File{
+		"a": {Content: "always"}, "dir/b": {Content: "the same"}, "dir/c": {Content: fmt.Sprint(len(f.parent))},
+	})
+}
+
+// publishFiles deploys a commit of these files.
+func (f *benchFleet) publishFiles(all map[string]fixture.File) *record.Deploy {
+	f.Helper()
 	number := len(f.parent)
-	commit := f.chain.Repo.Commit(fmt.Sprint("number ", number), map[string]fixture.File{
-		"a": {Content: "always"}, "dir/b": {Content: "the same"}, "dir/c": {Content: fmt.Sprint(number)},
-	}, f.parent[max(0, number-1):]...)
+	commit := f.chain.Repo.Commit(fmt.Sprint("number ", number), all, f.parent[max(0, number-1):]...)
 	f.parent = append(f.parent, commit)
 	d, err := f.chain.Publish(f.Context(), f.chain.Job(commit))
 	if err != nil {
