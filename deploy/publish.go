@@ -85,6 +85,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
 		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", p.Verdict.holdAt), // 0, but of a rollback
+		clientv3.Compare(clientv3.ModRevision(c.Key(record.RolloutKey)), "=", p.Verdict.rolloutAt),
 	}
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
@@ -108,6 +109,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 	if h := p.job.Hold; h != nil && p.Verdict.Held == nil {
 		puts = append(puts, c.holdPuts(h)...)
 	}
+	puts = append(puts, p.rolloutOps(d)...)
 	puts = append(puts, p.countPublish(puts)...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
@@ -119,7 +121,7 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 		p.lock.markFree()
 		return d, nil // it was: etcd's client had asked twice
 	}
-	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && p.job.To == nil {
+	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && !p.job.passesHold() {
 		return nil, p.chain.heldError(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)

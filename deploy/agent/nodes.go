@@ -67,7 +67,8 @@ func isOfNodes(chain *store.Chain, events []*clientv3.Event) bool {
 	for _, e := range events {
 		key := string(e.Kv.Key)
 		for _, prefix := range []string{
-			chain.Key(record.NodeKeys), chain.Key(record.AliveKeys), string(chain.Namespace()) + "/deploy/",
+			chain.Key(record.NodeKeys), chain.Key(record.AliveKeys), chain.Key(record.RolloutKey), chain.Key("hold"),
+			string(chain.Namespace()) + "/deploy/",
 		} {
 			if strings.HasPrefix(key, prefix) {
 				return true

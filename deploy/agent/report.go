@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,18 +29,28 @@ const (
 
 // reporter puts what the node says of itself into etcd, beside the node's own work. Only the newest report is put.
 type reporter struct {
-	name, version string
-	log           *slog.Logger
-	changed       chan struct{} // there is something to put
+	name, ring, version string
+	log                 *slog.Logger
+	changed             chan struct{} // there is something to put
 
 	mu     sync.Mutex
+	said   record.NodeReport     // without hooks
+	hooks  map[string]failedHook // by name
 	latest *record.NodeReport
 
 	told bool // that reports are not put, since the last one that was
 }
 
-func newReporter(name, version string, log *slog.Logger) *reporter {
-	return &reporter{name: name, version: version, log: log, changed: make(chan struct{}, 1)}
+// failedHook is a hook that has not succeeded yet for a deploy.
+type failedHook struct {
+	id  record.ID
+	err error
+}
+
+func newReporter(name, ring, version string, log *slog.Logger) *reporter {
+	return &reporter{
+		name: name, ring: ring, version: version, log: log, changed: make(chan struct{}, 1), hooks: map[string]failedHook{},
+	}
 }
 
 // say replaces the report; nothing is put if it says the same as the one before. That a deploy is tried again which has
@@ -46,11 +58,40 @@ func newReporter(name, version string, log *slog.Logger) *reporter {
 func (r *reporter) say(report record.NodeReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if report.State == record.NodeSwitching && r.latest != nil && r.latest.State == record.NodeFailed &&
-		r.latest.Wants == report.Wants {
+	if report.State == record.NodeSwitching && r.said.State == record.NodeFailed && r.said.Wants == report.Wants {
 		return
 	}
-	report.Name, report.Version = r.name, r.version
+	r.said = report
+	r.update()
+}
+
+// hook takes in how a hook has ended for a deploy.
+func (r *reporter) hook(name string, id record.ID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.hooks, name)
+	if err != nil {
+		r.hooks[name] = failedHook{id, err}
+	}
+	r.update()
+}
+
+// update makes the latest report of what was said and of what hooks have failed. r.mu is held.
+func (r *reporter) update() {
+	report := r.said
+	if report.State == "" {
+		return
+	}
+	if report.State == record.NodeRunning {
+		for _, name := range slices.Sorted(maps.Keys(r.hooks)) {
+			if failed := r.hooks[name]; failed.id == report.ID {
+				report.State, report.Wants, report.Failure = record.NodeFailed, report.ID, record.FailedHook
+				report.Reason = fmt.Sprintf("%s of deploy %d failed: %v", name, report.ID, failed.err)
+				break
+			}
+		}
+	}
+	report.Name, report.Ring, report.Version = r.name, r.ring, r.version
 	if r.latest != nil {
 		report.Time = r.latest.Time
 		if report == *r.latest {

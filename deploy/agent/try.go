@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -32,7 +33,8 @@ func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, er
 	if err != nil {
 		return 0, err
 	}
-	switched, err := a.run(ctx, chain, state.Head)
+	switched, err := a.run(ctx, chain, state)
+	kind := failureOf(err)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = cause
 	}
@@ -41,7 +43,7 @@ func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, er
 		a.metrics.tried(start, switched, err)
 	}
 	if err != nil {
-		a.tellFailure(state.Head, err)
+		a.tellFailure(err, kind)
 		return state.Revision, err
 	}
 	a.failures, a.waiting = 0, false
@@ -59,8 +61,13 @@ func isRewritten(err error) bool {
 	return reason == ReasonRewritten
 }
 
-// run makes a head run, and tells whether another release ran before.
-func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy) (switched bool, err error) {
+// run makes run what the node may run of a chain, and tells whether another release ran before.
+func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State) (switched bool, err error) {
+	head := state.Head
+	a.wants, a.ringless = 0, false
+	if head != nil {
+		a.wants = head.ID
+	}
 	if err := a.believe(ctx, chain, head); err != nil {
 		return false, err
 	}
@@ -72,6 +79,13 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 		return false, &fault.Error{Kind: fault.Failed, What: chain.Namespace().Undeployed(), Cause: errUndeployed}
 	}
 	a.metrics.wants(head)
+	if !state.Rollout.Allows(a.cfg.Ring, head) {
+		a.ringless = true
+		if head, err = a.chooseEarlier(ctx, chain, state, running); err != nil {
+			return false, err
+		}
+		a.wants = head.ID
+	}
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
 		a.report.say(a.reportOf(running, record.NodeSwitching, head.ID, ""))
@@ -81,7 +95,11 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 	} else {
 		release = running
 	}
-	return switched, a.runs(ctx, release, running, head, switched)
+	if err := a.runs(ctx, release, running, head, switched); err != nil || !a.ringless {
+		return switched, err
+	}
+	a.metrics.wants(state.Head)
+	return switched, a.tellRing(ctx, state)
 }
 
 // replace fetches and prepares a release, and makes the link lead to it.
@@ -119,11 +137,11 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 	}
 	a.step(ctx, "fetching")
 	if err := chain.CheckoutAfter(ctx, head, a.site.Dir(r), earlier, func(text.Progress) {}); err != nil {
-		return err
+		return failedAs(record.FailedFetch, err)
 	}
 	a.step(ctx, "fetched")
 	if err := a.decrypt(ctx, r); err != nil {
-		return err
+		return failedAs(record.FailedAge, err)
 	}
 	if a.cfg.Prepare != nil {
 		if err := a.cfg.Prepare.Run(ctx, a.hookRelease(r, running)); err != nil {
@@ -166,10 +184,15 @@ func prepareError(ctx context.Context, head *record.Deploy, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	return &fault.Error{
+	told := &fault.Error{
 		Kind: fault.Refused, Reason: ReasonPrepare, About: []string{head.ID.String()},
 		What: fmt.Sprintf("prepare of deploy %d failed: %v", head.ID, err), Cause: err,
 	}
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return told // it could not even be started, which is not the deploy's fault
+	}
+	return failedAs(record.FailedPrepare, told)
 }
 
 func (a *Agent) hookRelease(r, before *site.Release) *hook.Release {
@@ -188,7 +211,9 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 		return err
 	}
 	a.metrics.runs(head, switched)
-	a.report.say(a.reportOf(now, record.NodeRunning, r.ID, ""))
+	if !a.ringless {
+		a.report.say(a.reportOf(now, record.NodeRunning, r.ID, ""))
+	}
 	var failed error
 	if switched || !a.synced {
 		if err := a.touch(); err != nil {
@@ -214,20 +239,21 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 	return failed
 }
 
-// tellFailure reports why a head does not run.
-func (a *Agent) tellFailure(head *record.Deploy, err error) {
-	state, id := record.NodeFailed, record.ID(0)
+// tellFailure reports why a deploy does not run.
+func (a *Agent) tellFailure(err error, kind record.NodeFailure) {
+	state := record.NodeFailed
 	switch {
 	case a.refused:
 		state = record.NodeRefused
 	case errors.Is(err, errUndeployed):
 		state = record.NodeWaiting
 	}
-	if head != nil {
-		id = head.ID
-	}
 	running, _ := a.site.Running() // what is wrong with the link is what err says
-	a.report.say(a.reportOf(running, state, id, err.Error()))
+	report := a.reportOf(running, state, a.wants, err.Error())
+	if report.State == record.NodeFailed {
+		report.Failure = kind
+	}
+	a.report.say(report)
 }
 
 func (a *Agent) reportOf(running *site.Release, state record.NodeState, wants record.ID, why string) record.NodeReport {

@@ -17,7 +17,10 @@ import (
 
 // The names of refship's own keys below NS/refship/, whose values are not looked at. Some come with later versions.
 var (
-	ownNames    = []string{"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, "checkpoint", "rollout"}
+	ownNames = []string{
+		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, "checkpoint", record.RolloutKey,
+		record.RolloutOwnerKey,
+	}
 	ownPrefixes = []string{record.EventPrefix, "log/", "cosignature/", "node/", "alive/"}
 )
 

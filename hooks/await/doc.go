@@ -4,10 +4,11 @@
 // the deploy, or a later one. It ends
 //
 //   - without an error as soon as all nodes that have reported run it;
-//   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, or
-//     when no node has ever reported.
+//   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, when
+//     its rollout has stopped, or when no node has ever reported. The deploy stands then.
+//   - with a fault.Failed when it was taken back: by a rollback, or by a forced deploy.
 //
-// The deploy stands in any case.
+// Where it is released ring by ring, it waits for the nodes of all rings, and tells which ring it waits for.
 //
 // # Concurrency
 //

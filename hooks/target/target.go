@@ -29,6 +29,8 @@ type Target struct {
 	LFS LFS `json:"lfs,omitempty"`
 	// Wait is for how long each push waits for the nodes that run what it deployed; 0: it does not.
 	Wait time.Duration `json:"wait,omitempty"`
+	// Rings say how what is pushed or deployed reaches the nodes.
+	Rings record.Rings `json:"rings,omitzero"`
 }
 
 // LFS is a target's setting for Git LFS pointers.
@@ -79,6 +81,7 @@ func (t Target) Validate() error {
 		t.checkCheck,
 		func() error { return CheckLFS(t.LFS) },
 		func() error { return checkWait(t.Wait) },
+		t.Rings.Validate,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
