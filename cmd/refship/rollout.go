@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -13,6 +14,9 @@ import (
 	"refship/hooks/permit"
 	"refship/hooks/report"
 )
+
+// ownerTTL is how long a server that has died still owns rollouts.
+const ownerTTL = 15 * time.Second
 
 type promoteCmd struct {
 	changeFlags
@@ -50,7 +54,7 @@ func (s *server) observe(watch *monitor.Monitor) func(report.Report) {
 // rollOut takes deploys from ring to ring until ctx ends, as far as no other server does.
 func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self ssh.PublicKey) error {
 	return rollout.Run(ctx, rollout.Config{
-		Client: s.etcd.client, Store: s.store, Host: host, Server: ssh.FingerprintSHA256(self), Log: s.log,
+		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: ssh.FingerprintSHA256(self), Log: s.log,
 		Chains: s.ringed, Pushed: s.pushed,
 		Rollback: func(ctx context.Context, ns record.Namespace, back *rollout.Back) error {
 			return s.rollBack(ctx, hookServer, host, ns, back)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
@@ -15,6 +16,7 @@ import (
 // first chain needs it.
 type lease struct {
 	client *etcd.Client
+	ttl    time.Duration
 
 	mu      sync.Mutex
 	session *concurrency.Session
@@ -31,7 +33,7 @@ func (l *lease) get(ctx context.Context) (clientv3.LeaseID, error) {
 			return l.session.Lease(), nil
 		}
 	}
-	id, err := etcd.Grant(ctx, l.client, ownerTTL)
+	id, err := etcd.Grant(ctx, l.client, int64(l.ttl.Seconds()))
 	if err != nil {
 		return 0, fmt.Errorf("grant lease: %w", err)
 	}

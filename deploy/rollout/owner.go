@@ -20,10 +20,11 @@ import (
 
 // Config is what the owner of rollouts needs.
 type Config struct {
-	Client *etcd.Client
-	Store  *deploy.Store
-	Host   string // this server's, and the fingerprint of its signing key, for those who look who owns them
-	Server string
+	Client   *etcd.Client
+	Store    *deploy.Store
+	LeaseTTL time.Duration // how long a server that has died still owns rollouts; whole seconds
+	Host     string        // this server's, and the fingerprint of its signing key, for those who look who owns them
+	Server   string
 	// Chains are those whose targets have rings. They are asked for again every minute, and when Pushed says so.
 	Chains func() (map[record.Namespace]record.Rings, error)
 	Pushed <-chan struct{}
@@ -33,8 +34,6 @@ type Config struct {
 }
 
 const (
-	// ownerTTL is how long a server that has died still owns rollouts, in seconds.
-	ownerTTL = 15
 	// listEvery is how often it is looked which chains there are.
 	listEvery = time.Minute
 	// lookApart is how long two looks at a chain are apart, at least; lookEvery is how long at most, though nothing is
@@ -51,7 +50,7 @@ const (
 
 // Run advances the rollouts of chains until ctx ends, as far as no other server owns them.
 func Run(ctx context.Context, cfg Config) error {
-	o := &owner{cfg: cfg, lease: &lease{client: cfg.Client}, chains: map[record.Namespace]*running{}}
+	o := &owner{cfg: cfg, lease: &lease{client: cfg.Client, ttl: cfg.LeaseTTL}, chains: map[record.Namespace]*running{}}
 	defer o.lease.end(ctx)
 	defer o.all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -156,6 +155,7 @@ func (c *chain) own(ctx context.Context) error {
 		span{key: c.Key("hold")}, span{key: c.Key(record.NodeKeys), below: true},
 		span{key: c.Key(record.AliveKeys), below: true})
 	defer stop()
+	defer c.giveBack(ctx, at)
 	for {
 		next, isOwn, err := c.look(ctx, at)
 		if err != nil || !isOwn {
@@ -173,6 +173,15 @@ func (c *chain) own(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// giveBack lets another server own the chain's rollouts; at is as in look.
+func (c *chain) giveBack(ctx context.Context, at int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUp)
+	defer cancel()
+	key := c.Key(record.RolloutOwnerKey)
+	_, _ = c.owner.cfg.Client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", at)).
+		Then(clientv3.OpDelete(key)).Commit() // else it goes with its lease
 }
 
 // look takes one step, which it does not break off. at is the create revision of the owner's key. It tells in how long to look again, and whether

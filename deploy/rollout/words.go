@@ -56,9 +56,9 @@ func missing(r *record.Rollout, rings []ring) string {
 	for i, one := range rings[:r.Released] {
 		switch name := r.Rings[i]; {
 		case one.isWhole():
-		case one.alive > 0:
+		case one.run < one.alive:
 			all = append(all, fmt.Sprintf("%d of %s of %s run it", one.run, text.Count(one.alive, "node"), name))
-		case i == r.Released-1 || r.Ran[name] == r.ID:
+		case one.alive == 0 && !one.mute && (i == r.Released-1 || r.Ran[name] == r.ID):
 			all = append(all, "no node of "+name+" is alive")
 		}
 	}
