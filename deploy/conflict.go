@@ -29,6 +29,7 @@ const (
 	ReasonHeadUnhashed  fault.Reason = "head-without-hash"  // About kind, head's id, namespace
 	ReasonHeadUntrusted fault.Reason = "head-untrusted"     // About kind, head's id and signer, or ""
 	ReasonHeadUnknown   fault.Reason = "head-unknown"       // to the job's repository; About kind, head's id
+	ReasonLogDamaged    fault.Reason = "log-damaged"        // About kind, head's id
 	ReasonNotAllowed    fault.Reason = "signer-not-allowed" // the job's; About its fingerprint, or ""
 	// one is mgmt's, job or head; About repository, target or "", namespace
 	ReasonNamespaceMixed fault.Reason = "namespace-mixed"
@@ -61,6 +62,9 @@ func (e *ConflictError) Unwrap() error {
 
 // At says where the chain is: its head, who deployed it and when.
 func (e *ConflictError) At() string {
+	if e.Head.ID == 0 {
+		return e.Namespace.Undeployed()
+	}
 	subject, when := "", ""
 	if r := e.Head.Record; r != nil {
 		subject = ` "` + text.Printable(r.Subject) + `"`

@@ -218,7 +218,10 @@ func TestForceOverAnyDamageOfMgmtsHead(t *testing.T) {
 						slices.Contains(which, record.KeySignature) && !slices.Contains(which, record.KeyPayload)
 					sound := slices.Equal(which, []int{record.KeyPayload})
 					switch hash := !slices.Contains(which, record.KeyHash); {
-					case sound, foreign && hash:
+					case foreign && hash: // it looks like mgmt's, but for the log
+						d.refused(t, fault.Corrupt, "verify "+own+"checkpoint", fmt.Sprintf("log-damaged push %d", length))
+						d.forcedOverForeign(t)
+					case sound:
 						if next, _, err := d.do(d.job(d.next)); err != nil || next.ID != d.head+1 {
 							t.Fatalf("the next push: %+v, %v", next, err)
 						}

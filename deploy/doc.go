@@ -23,7 +23,7 @@
 // tree, what etcd lacks of it, and the order in which that is put. hold.go holds chains and resumes them;
 // rollback.go publishes an earlier deploy again; undone.go keeps what was taken back from coming back unseen;
 // relation.go relates a job to a head; conflict.go words why a job may not replace it. stored.go counts what a
-// namespace holds.
+// namespace holds. log.go appends to the chain's log (package transparency).
 //
 // mend.go writes single keys again, for package scrub.
 // collect.go deletes content under the lock, for package gc, and pin.go keeps a deploy from it.
@@ -59,6 +59,9 @@
 //     longer kept alive: other processes wait for no longer than the lease's time.
 //   - NS/refship/stored never tells less than what deploys of refship have in the namespace (stored.go): what an upload
 //     brings is counted before it is there, by who holds the lock, and an upload stops where the lock is lost.
+//   - NS/refship/log/ has no gaps from when log/1 is there, and a deploy's leaf and the checkpoint over it appear in its
+//     txn. What a deploy stands on was compared with the checkpoint: damage of the log keeps it out, unless it is forced.
+//     To append takes a value for each 1 of the head's id in binary: a long chain costs what a short one does.
 //   - Once a deploy is uploaded, nothing of its contents stays in memory.
 //
 // # Errors

@@ -18,6 +18,7 @@ import (
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fixture"
 	"refship/deploy/record"
+	"refship/deploy/transparency"
 	"refship/keys"
 )
 
@@ -50,18 +51,36 @@ func (f *setup) example() *record.Deploy {
 	r := *d.Record
 	r.Chain = "c0ffee00c0ffee00c0ffee00c0ffee00"
 	r.Time = time.Date(2026, 1, 1, 12, 0, 0, 345e6, time.UTC)
-	record, err := (*record.Record).Encode(&r)
+	text, err := r.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	signature, err := keys.Sign(f.signer, "refship", record)
+	signature, err := keys.Sign(f.signer, "refship", text)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.put(namespace+"/deploy/1/record", string(record))
+	f.put(namespace+"/deploy/1/record", string(text))
 	f.put(namespace+"/deploy/1/signature", string(signature))
+	f.logged(r.Chain, text)
 	f.put(own+"stored", fmt.Sprintf(`{"bytes":%d,"unsure":0,"deploy":1}`, f.holds()))
 	return f.get(1)
+}
+
+// logged puts the log of a chain of one deploy anew.
+func (f *setup) logged(chain record.ChainID, text []byte) {
+	f.Helper()
+	log := new(transparency.Tree)
+	f.put(own+"log/1", string(log.Append(transparency.LeafHash(text))))
+	cp := transparency.Checkpoint{Chain: chain, Size: 1, Root: log.Root()}
+	signer, err := transparency.NewSigner(cp.Origin(), f.signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed, err := cp.Sign(signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.put(own+"checkpoint", string(signed))
 }
 
 func TestFormatDocumentHasARealDeploy(t *testing.T) {

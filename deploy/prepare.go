@@ -81,7 +81,7 @@ func (p *Prepared) task() plan.Task {
 	c, v, job := p.chain, p.Verdict, p.job
 	task := plan.Task{
 		Chain: c.Chain, KV: c.kv, Memory: c.memory, Log: c.log,
-		ID: p.nextID(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
+		ID: p.nextID(), Hash: job.Hash(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
 		Frontend: job.Frontend, Settings: job.Settings, MaxFile: job.MaxFile, Then: job.afterChange(),
 	}
 	if v.Head != nil {
@@ -96,6 +96,9 @@ func (p *Prepared) task() plan.Task {
 		task.Objects = append(task.Objects, v.Commits...)
 	}
 	task.Objects = append(append(task.Objects, v.above...), job.tags...)
+	if !job.Certificate.IsZero() {
+		task.Objects = append(task.Objects, job.Certificate)
+	}
 	return task
 }
 

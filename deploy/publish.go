@@ -29,15 +29,19 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 		return nil, errNoLock("publish", p.chain)
 	case p.Verdict.Idle():
 		return nil, fmt.Errorf("publish in %s: deploy %d is what was asked for already", p.chain.ns, p.Verdict.Head.ID)
-	case p.lock.revision == 0:
+	case p.lock.revision == 0, len(p.Verdict.log.append) > 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
 	d, err := p.composeDeploy()
 	if err != nil {
 		return nil, err
 	}
+	log, err := p.logChange(d)
+	if err != nil {
+		return nil, err
+	}
 	p.chain.log.DebugContext(ctx, "step", "at", "publishing")
-	resp, err := p.publishTxn(ctx, d)
+	resp, err := p.publishTxn(ctx, d, log)
 	switch {
 	case err != nil:
 		return p.resolveLostAnswer(ctx, d, err)
@@ -73,6 +77,9 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 			r.Time = below.Record.Time.UTC() // a clock that was set back
 		}
 	}
+	if !job.Certificate.IsZero() {
+		r.PushCertificate = job.Certificate.String()
+	}
 	if job.Signer != nil {
 		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())
 	}
@@ -80,7 +87,7 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 }
 
 // publishTxn compares all that the deploy was prepared against and puts all of its keys.
-func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.TxnResponse, error) {
+func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change) (*clientv3.TxnResponse, error) {
 	c := p.chain
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
@@ -111,6 +118,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy) (*clientv3.
 	}
 	puts = append(puts, p.rolloutOps(d)...)
 	puts = append(puts, p.countPublish(puts)...)
+	ifs, puts = append(ifs, log.ifs...), append(puts, log.puts...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
 }

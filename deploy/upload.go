@@ -26,6 +26,9 @@ func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) err
 	if err == nil {
 		err = p.plan.Put(ctx, w, func(unsure bool) error { return p.countUpload(w, unsure) }, progress)
 	}
+	if err == nil {
+		err = p.appendLog(ctx)
+	}
 	if errors.Is(err, etcd.ErrCompare) {
 		err = ErrLockLost
 	}

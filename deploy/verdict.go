@@ -48,6 +48,7 @@ type Verdict struct {
 	tree    tree.OID       // at the job's path
 	above   []tree.OID     // the trees from the commit's down to tree, without it
 	stored  *record.Stored // what the namespace holds; nil: not counted
+	log     *chainLog      // nil if the verdict is Idle
 }
 
 // Counted is how many commits there are, as a record counts them: record.CountCommits.
@@ -79,6 +80,15 @@ func (v *Verdict) previous() record.Hash {
 // ancestor of the commit: the next deploy, or nothing to do if the job has a path below which nothing differs. A
 // directory after a directory: the next deploy. Anything else: refused, unless the job says Force.
 func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
+	for {
+		v, err := c.check(ctx, job)
+		if !errors.Is(err, errHeadMoves) {
+			return v, err
+		}
+	}
+}
+
+func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err := job.validate(); err != nil {
 		return nil, err
 	}
@@ -112,15 +122,25 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	}
 	if v.Head == nil {
 		v.Commits, v.undone = job.commits(), []record.Undone{}
-		return v, nil
-	}
-	if err = c.checkFrontend(job, v, signers); err == nil {
+	} else if err = c.checkFrontend(job, v, signers); err == nil {
 		err = c.checkHead(ctx, job, v, signers)
+	}
+	if v.Idle() {
+		return v, err
+	}
+	if err == nil {
+		err = c.checkLog(ctx, job, v)
 	}
 	var conflict *ConflictError
 	switch isConflict := errors.As(err, &conflict); {
 	case isConflict && job.Force:
-		v.Forced, v.Commits = conflict, job.commits()
+		v.Forced, v.Commits, v.More = conflict, job.commits(), false
+		if v.log != nil {
+			break
+		}
+		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
+			return nil, err
+		}
 	case isConflict:
 		conflict.Rewinds = job.rewinds(ctx)
 		if job.NoForce {
@@ -130,7 +150,7 @@ func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	case err != nil:
 		return nil, err
 	}
-	if v.Idle() {
+	if v.Head == nil {
 		return v, nil
 	}
 	return v, c.judgeUndone(ctx, job, v)

@@ -69,9 +69,14 @@ func (x *session) printLog(key *keys.Key, c command.Command) int {
 		return x.fail(err)
 	}
 	last := &lastLine{}
-	status := x.stream(func(w io.Writer) error {
-		return x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.Repository, dir, c.Target, c.Limit)
+	var odd []string
+	status := x.stream(func(w io.Writer) (err error) {
+		odd, err = x.s.cfg.Hooks.WriteLog(x.ctx, io.MultiWriter(w, last), c.Repository, dir, c.Target, c.Limit)
+		return err
 	})
+	for _, line := range odd {
+		x.tell("warning: " + line)
+	}
 	// A line begins with the deploy's id, and a chain's first is 1.
 	full := c.Limit == command.DefaultLimit && last.number >= command.DefaultLimit
 	if status == exitDone && full && !strings.HasPrefix(last.text, "1 ") {

@@ -6,6 +6,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/gitserver/admit"
 	"refship/keys"
 )
@@ -19,6 +20,20 @@ type visit struct {
 	leave  func()    // gives it back
 }
 
+// checkRepository refuses a repository in which git refuses to work, or would wait for ever. The log has the places.
+func (x *session) checkRepository(name, dir string) error {
+	why, err := "it belongs to another account there", x.s.cfg.Repos.CheckOwner(name)
+	if err == nil {
+		why, err = "something other than a file is in the place of one there", git.CheckFiles(dir)
+	}
+	if err == nil {
+		return nil
+	}
+	x.log().Error("git cannot serve repository", "repository", name, "error", err, "remedy", fault.RemedyOf(err))
+	return fault.New(fault.Failed, "the server cannot work with repository "+name+": "+why,
+		"tell the server's operator, whose log says what to do")
+}
+
 // enter finds a repository on which the key may do what the command needs, and waits for a turn to run git in it. It
 // gives up when the client leaves or the server is shutting down. If it had to wait, it looks up again whether the key
 // may do that.
@@ -29,10 +44,8 @@ func (x *session) enter(
 	if v.dir, err = x.findRepository(key, name, need); err != nil {
 		return nil, err
 	}
-	if err := x.s.cfg.Repos.CheckOwner(name); err != nil {
-		x.log().Error("git cannot serve repository", "repository", name, "error", err, "remedy", fault.RemedyOf(err))
-		return nil, fault.New(fault.Failed, "the server cannot work with repository "+name+
-			": it belongs to another account there", "tell the server's operator, whose log says what to do")
+	if err := x.checkRepository(name, v.dir); err != nil {
+		return nil, err
 	}
 	release := func() {}
 	if p == x.s.pushes { // what changes something works with the directory to its end

@@ -20,6 +20,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/report"
+	"refship/hooks/signed"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
@@ -30,6 +31,7 @@ import (
 type Config struct {
 	Store      *deploy.Store
 	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Trust      signed.Trust        // whose signatures over pushes, commits and tags count
 	Host       string              // host name, for records and locks
 	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
 	HookBinary string              // path of refship-hook; only a Server needs it
@@ -111,8 +113,9 @@ func (e *Engine) WriteStatus(ctx context.Context, w io.Writer, name, gitDir stri
 	return e.statusReader().Write(ctx, w, name, gitDir)
 }
 
-// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all).
-func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) error {
+// WriteLog prints the chain of one target (by its name; "" if there is but one), at most limit deploys (0: all). It
+// returns what is odd about the chain though it goes on.
+func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only string, limit int) ([]string, error) {
 	return status.WriteLog(ctx, w, e.cfg.Store, name, gitDir, only, limit)
 }
 

@@ -147,7 +147,7 @@ func TestLogOfATarget(t *testing.T) {
 	s := newSite(t)
 	log := func(target string, limit int) (string, error) {
 		var text bytes.Buffer
-		err := s.server.WriteLog(t.Context(), &text, "config", s.bare, target, limit)
+		_, err := s.server.WriteLog(t.Context(), &text, "config", s.bare, target, limit)
 		return text.String(), err
 	}
 	want := func(target, advice string) { // it names the targets that there are

@@ -29,7 +29,7 @@ type agentRunCmd struct {
 	chainFlags
 	Chain string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
 	Root  string `required:"" variable:"" gitsync:"" placeholder:"DIR" help:"The directory for all that the node keeps. It is made if it is missing."`
-	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path."`
+	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path. With --no-link, the directory."`
 	Name  string `variable:"" placeholder:"NAME" help:"What the node is called in refship nodes. Default: the host's name."`
 	Ring  string `variable:"" placeholder:"NAME" help:"The ring that the node is in, where deploys are released ring by ring. Default: none; such a node comes with the last ring."`
 
@@ -41,6 +41,9 @@ type agentRunCmd struct {
 	KeepReleases         int      `variable:"" default:"1" placeholder:"N" help:"Keep the last N releases that do not run any more. Default: 1."`
 	StaleWorktreeTimeout interval `variable:"" gitsync:"" default:"0" placeholder:"TIME" help:"Keep others for so long after they ran. Default: 0."`
 	GroupWrite           bool     `variable:"" gitsync:"" help:"Let the group write to releases."`
+	NoLink               bool     `variable:"" help:"Make no link: write into the directory --link, file by file, for programs that watch files. What no deploy brought stays."`
+	CheckDrift           interval `variable:"" default:"0" placeholder:"TIME" help:"How often to compare what runs with what was deployed; 0 is never. Default: 0."`
+	Repair               bool     `variable:"" help:"Put right what has drifted."`
 	TouchFile            string   `variable:"" gitsync:"" placeholder:"FILE" help:"A file that gets a new time when another release runs: in --root, or an absolute path."`
 	ErrorFile            string   `variable:"" gitsync:"" placeholder:"FILE" help:"A file that says why the last try failed, and is not there after a success: in --root, or an absolute path."`
 
@@ -131,6 +134,9 @@ func (c *agentRunCmd) check() error {
 			return usagef("%s is 0: it has to be more", flag.name)
 		}
 	}
+	if c.Repair && c.CheckDrift == 0 {
+		return usagef("--repair needs --check-drift: how often to look for what has drifted")
+	}
 	if c.KeepReleases < 0 {
 		return usagef("--keep-releases is %d: none is 0", c.KeepReleases)
 	}
@@ -144,6 +150,7 @@ func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) ag
 		OneTime: c.OneTime, Period: time.Duration(c.Period), SyncTimeout: time.Duration(c.SyncTimeout),
 		MaxFailures: c.MaxFailures, KeepReleases: c.KeepReleases, StaleTimeout: time.Duration(c.StaleWorktreeTimeout),
 		TouchFile: c.TouchFile, ErrorFile: c.ErrorFile, HTTP: listener, Version: version, Log: log,
+		NoLink: c.NoLink, CheckDrift: time.Duration(c.CheckDrift), Repair: c.Repair,
 		AgeIdentity: c.AgeIdentity, AgeOptional: c.Age == "optional",
 		Backoff: agent.Backoff{Exechook: time.Duration(c.ExechookBackoff), Webhook: time.Duration(c.WebhookBackoff)},
 	}

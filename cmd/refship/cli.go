@@ -30,6 +30,7 @@ type cli struct {
 	Cat        catCmd        `cmd:"" help:"Write files of a deploy to standard output."`
 	Checkout   checkoutCmd   `cmd:"" help:"Write a deploy's tree into a new directory."`
 	Verify     verifyCmd     `cmd:"" help:"Prove a chain from what etcd holds: every record, signature, commit and byte."`
+	Head       headCmd       `cmd:"" help:"Print the checkpoint of a chain: 200 bytes that stand for all of its deploys."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`

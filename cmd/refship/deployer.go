@@ -18,6 +18,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/hooks"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -33,21 +34,21 @@ type openDeployer struct {
 	hint   *roomHint // of an etcd without room; nil: as for other errors
 }
 
-// newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory, signingKey ""
-// for unsigned records, allowed nil if it is not known whose signatures count. The deployer closes the client, an error
-// closes it, too.
-func newDeployer(
-	client *etcd.Client, gitDir, signingKey string, allowed *keys.AllowedSigners, log *slog.Logger,
-) (*openDeployer, error) {
-	signer, err := loadSigner(signingKey)
+// newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory. The deployer
+// closes the client, an error closes it, too.
+func newDeployer(client *etcd.Client, gitDir string, trust trust, log *slog.Logger) (*openDeployer, error) {
+	signer, err := loadSigner(trust.key)
 	host, hostErr := os.Hostname()
 	if err = errors.Join(err, hostErr); err != nil {
 		_ = client.Close()
 		return nil, err
 	}
-	d := &openDeployer{client: client, store: newStore(client, allowed, log)}
+	d := &openDeployer{client: client, store: newStore(client, trust.allowed, log)}
 	d.Engine = hooks.NewEngine(hooks.Config{
 		Store: d.store, Remedy: d.remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
+		Trust: signed.Trust{
+			Allowed: func() (*keys.AllowedSigners, error) { return trust.allowed, nil }, Keyring: trust.openPGP,
+		},
 		Redeploy: func(t target.Target, force bool) string {
 			if force {
 				return redeployCommand(gitDir, t) + " --force --reason TEXT"
@@ -100,6 +101,14 @@ func releaseLocks(store *deploy.Store) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 	defer cancel()
 	return store.Close(ctx)
+}
+
+// openPGPKeys is the keyring that belongs to a file of allowed signers, for signatures of git's; "" without one.
+func openPGPKeys(allowedSigners string) string {
+	if allowedSigners == "" {
+		return ""
+	}
+	return allowedSigners + ".gpg"
 }
 
 func loadSigner(path string) (ssh.Signer, error) {

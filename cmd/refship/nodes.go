@@ -26,13 +26,13 @@ type nodesCmd struct {
 }
 
 func (*nodesCmd) Help() string {
-	return "The exit status is 3 if a node does not run the head. Nodes say all of this of themselves."
+	return "The exit status is 3 if a node does not run the head, or what it runs has drifted. Nodes say all of this of themselves."
 }
 
 // nodeJSON is a node for programs.
 type nodeJSON struct {
 	*record.NodeReport
-	Alive    bool            `json:"alive"`
+	Alive    *bool           `json:"alive,omitempty"`   // absent of a host of mgmt's: it is not known
 	Behind   bool            `json:"behind"`            // it does not run the head
 	Released bool            `json:"released"`          // it may run the head
 	Rollout  *record.Rollout `json:"rollout,omitempty"` // of the head
@@ -57,7 +57,7 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	out := bufio.NewWriter(a.stdout)
 	p := &nodePrinter{cmd: c, a: a, chain: chain, out: out}
-	behind, err := p.print(ctx)
+	amiss, err := p.print(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -66,7 +66,7 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 			_, err := p.print(ctx)
 			return err
 		})
-	case behind:
+	case amiss:
 		return exitError(exitConflict)
 	}
 	return nil
@@ -123,8 +123,9 @@ type nodePrinter struct {
 	where string            // what was said of all of them
 }
 
-// print prints the nodes that it has not printed as they are, and tells whether one does not run the head.
-func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
+// print prints the nodes that it has not printed as they are, and tells whether one does not run the head as it was
+// deployed.
+func (p *nodePrinter) print(ctx context.Context) (amiss bool, err error) {
 	nodes, err := status.ReadNodes(ctx, p.chain)
 	if err != nil {
 		return false, err
@@ -137,7 +138,7 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 	printed := map[string]string{}
 	for _, n := range nodes.All {
 		is := nodes.IsBehind(n)
-		behind = behind || is
+		amiss = amiss || nodes.IsAmiss(n)
 		stands := fmt.Sprint(*n.NodeReport, n.Alive, is)
 		printed[n.Name] = stands
 		if !first && p.last[n.Name] == stands {
@@ -156,11 +157,14 @@ func (p *nodePrinter) print(ctx context.Context) (behind bool, err error) {
 	if err := table.Flush(); err != nil {
 		return false, err
 	}
-	return behind, p.out.Flush()
+	return amiss, p.out.Flush()
 }
 
 func describeNode(n store.Node, state *record.State, behind bool) nodeJSON {
-	described := nodeJSON{n.NodeReport, n.Alive, behind, state.Rollout.Allows(n.Ring, state.Head), nil}
+	described := nodeJSON{NodeReport: n.NodeReport, Behind: behind, Released: state.Rollout.Allows(n.Ring, state.Head)}
+	if !n.Host {
+		described.Alive = &n.Alive
+	}
 	if state.Rollout.IsOf(state.Head) {
 		described.Rollout = state.Rollout
 	}

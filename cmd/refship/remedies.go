@@ -18,24 +18,31 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/deploy/witness"
 	"refship/gitserver"
 	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/await"
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 )
 
 // remedies words what to do about an error in flags and commands of refship, which no package below knows. $1 is the
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
+	agent.ReasonDrifted: "see what else writes there; --repair puts it right",
+	agent.ReasonNameTaken: "give one of the two a name of its own: --name; a node that was killed, and has lost its root, " +
+		"counts as alive for half a minute more",
 	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
 		"so does the next deploy",
 	agent.ReasonRewritten: "look at both (refship log); " +
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
+	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -81,7 +88,7 @@ var remedies = map[fault.Reason]string{
 	install.ReasonReinstall:   "refship hook uninstall '$1'; then install again",
 	install.ReasonUndeployed: "deploy it, then try again: " +
 		"refship deploy --repo '$1' --rev '$2' --target $3",
-	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path)",
+	mgmt.ReasonSettings: "$1 (--frontend, --entry, --puppet-conf, --module-path, --version-file)",
 	permit.ReasonDeployedRef: "to deploy it no more, the server's operator removes the target: " +
 		"refship repo target remove $1 $2",
 	permit.ReasonForceElsewhere: "the git server's operator can force it: " +
@@ -94,6 +101,11 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
 		"--age optional",
+	signed.ReasonCommits: "sign it, git commit --amend --no-edit -S or a signed tag, and push again; who may sign is for " +
+		"the server's operator to say: a key's line in keys/allowed_signers, of another git server's hooks in " +
+		"refship.allowed-signers",
+	signed.ReasonPush: "git push --signed, with an SSH key: git config gpg.format ssh; " +
+		"git config user.signingKey ~/.ssh/KEY.pub; where the ref has it already, commit once more",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
@@ -102,6 +114,8 @@ var remedies = map[fault.Reason]string{
 	store.ReasonTreeLarge: "refship ls ID PATH and refship cat ID PATH show a part of it",
 	target.ReasonNone:     "it has no target yet: refship repo target add REPO NAME makes one",
 	tree.ReasonUnfit:      "$* (--exclude GLOB leaves files out)",
+	witness.ReasonNoCheckpoint: "one is signed with each deploy by a server's own key, or by an ed25519 key with " +
+		"--signing-key",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own
@@ -139,6 +153,9 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			pushWords(about[0]) + " again; " + override()
 	case deploy.ReasonHeadUntrusted:
 		return untrustedRemedy(server, about[2]) + "; " + override() + ": that publishes all of it anew"
+	case deploy.ReasonLogDamaged:
+		return "restore etcd from a backup; " + override() + ": that makes the log anew, and who has seen the old one " +
+			"will notice"
 	case deploy.ReasonMaxStored:
 		raise := "raises the limit: git config refship.max-stored SIZE"
 		if server {

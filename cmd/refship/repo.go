@@ -204,6 +204,9 @@ func describeTarget(t target.Target) string {
 	if t.Rings.Names != "" {
 		words += ", rings " + ringWords(t.Rings)
 	}
+	for _, required := range describeRequired(t) {
+		words += ", " + required
+	}
 	if t.LFS != "" {
 		words += ", LFS pointers as they are"
 	}

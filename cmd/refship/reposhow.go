@@ -66,6 +66,9 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 		if target.Rings.Names != "" {
 			fmt.Fprintf(&b, "  rings: %s\n", ringWords(target.Rings))
 		}
+		if required := describeRequired(target); len(required) > 0 {
+			fmt.Fprintf(&b, "  takes: %s\n", strings.Join(required, ", "))
+		}
 		if target.LFS != "" {
 			fmt.Fprintf(&b, "  lfs: %s\n", target.LFS)
 		}

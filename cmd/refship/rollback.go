@@ -119,7 +119,7 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 	if err != nil {
 		return err
 	}
-	key, allowed, err := f.trustFor(a, at.GitDir, settings, f.SigningKey, f.signersFlag)
+	trust, err := f.trustFor(a, at.GitDir, settings, f.SigningKey, f.signersFlag)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 	if err != nil {
 		return err
 	}
-	d, err := newDeployer(client, at.GitDir, key, allowed, log)
+	d, err := newDeployer(client, at.GitDir, trust, log)
 	if err != nil {
 		return err
 	}

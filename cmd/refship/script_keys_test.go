@@ -33,10 +33,14 @@ func withEtcdFor(ts *testscript.TestScript, limit time.Duration,
 
 func cmdEtcdPut(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: etcdput KEY VALUE")
+		ts.Fatalf("usage: etcdput KEY VALUE|@FILE")
+	}
+	value := args[1]
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		value = ts.ReadFile(file)
 	}
 	withEtcd(ts, func(ctx context.Context, client *clientv3.Client) error {
-		_, err := client.Put(ctx, args[0], args[1])
+		_, err := client.Put(ctx, args[0], value)
 		return err
 	})
 }

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/mgmt/mgmttest"
+	"refship/deploy/record"
 )
 
 // Commands about what mgmt reads, in the namespace /_mgmt of $ETCD:
@@ -38,6 +39,9 @@ func cmdMgmtRuns(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		values := map[string][]byte{}
 		for _, kv := range resp.Kvs {
+			if strings.HasPrefix(string(kv.Key), mgmtNamespace+record.HostKeys) {
+				continue // a host has written it
+			}
 			values[string(kv.Key)] = kv.Value
 		}
 		if values, err = mgmttest.Below(mgmtNamespace, values); err != nil {

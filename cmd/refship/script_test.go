@@ -13,7 +13,7 @@ package main
 //	[!] waitserver NAME        wait for the end, which must be exit 0, with ! not; what it wrote is there for stderr
 //	stopserver NAME [SIGNAL]   signal (TERM if none is named) and waitserver (with ! after KILL)
 //	status N PROGRAM [ARG...]  run a program, whose exit status must be exactly N; then as exec
-//	etcdput KEY VALUE          write a key of $ETCD
+//	etcdput KEY VALUE|@FILE    write a key of $ETCD
 //	etcddel KEY                delete it; it must be there
 //	etcdget KEY FILE           write its value into a file
 //	etcddump FILE              write every key of $ETCD into a file, with version, revision and the value's sha256

@@ -19,6 +19,7 @@ type targetFlags struct {
 	RingPause *string `placeholder:"TIME" help:"For how long all nodes of a ring run a deploy before the next ring gets it; empty for no time at all."`
 	OnFailure *string `placeholder:"HOW" help:"What to do where a node cannot prepare a deploy, or its hook fails: stop releases it to no further ring, rollback goes back to what that ring has run. Empty for stop."`
 	Check     *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+	signatureFlags
 }
 
 // layoutFlags say what of a tree is deployed and how the nodes read it.
@@ -28,6 +29,7 @@ type layoutFlags struct {
 	Entry              *string `placeholder:"FILE" help:"The file that mgmt starts with; empty for main.mcl with lang, start.yaml with yaml, site.pp with puppet. With puppet, 'agent' stands for the catalog of a puppet agent."`
 	PuppetConf         *string `placeholder:"FILE" help:"With puppet, the puppet.conf in the tree that the manifest is run with; empty for none."`
 	ModulePath         *string `placeholder:"DIR" help:"With lang, a directory in the tree that mgmt is to find modules in: it is also deployed as modules/. Empty for none."`
+	VersionFile        *string `placeholder:"FILE" help:"With lang, a path that the tree lacks, such as files/version: mgmt finds the deploy's hash there, so that hosts can say what they run. Empty for none."`
 	UnifyName          *string `placeholder:"NAME" help:"With lang, the solver of mgmt's type unification; empty for mgmt's own choice."`
 	UnifyOptimizations *string `placeholder:"LIST" help:"With lang, what is asked of that solver, with commas; empty for nothing."`
 	Noop               *bool   `help:"mgmt changes nothing, and says what it would change. --noop=false unsets it; likewise the other flags of this kind."`
@@ -91,6 +93,7 @@ func (f *targetFlags) apply(t target.Target) (_ target.Target, err error) {
 	if f.Check != nil {
 		t.Check = *f.Check
 	}
+	f.signatureFlags.apply(&t)
 	if err := t.Validate(); err != nil {
 		return t, asUsage("", err)
 	}
@@ -135,6 +138,9 @@ func (f *layoutFlags) apply(t *target.Target) (err error) {
 	}
 	if f.ModulePath != nil {
 		t.ModulePath = strings.Trim(*f.ModulePath, "/")
+	}
+	if f.VersionFile != nil {
+		t.VersionFile = strings.TrimPrefix(*f.VersionFile, "/")
 	}
 	if f.UnifyName != nil {
 		t.UnifyName = *f.UnifyName

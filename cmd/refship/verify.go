@@ -21,11 +21,12 @@ import (
 
 type verifyCmd struct {
 	chainFlags
-	Since    moment       `placeholder:"TIME" help:"Leave out deploys before TIME, as log --since does, and what else is in the namespace."`
-	Repo     string       `placeholder:"DIR" help:"Also compare the head with the ref that it was deployed from, as it is in this repository."`
-	Remember string       `placeholder:"FILE" help:"Also prove that the head extends the one that FILE remembers, then remember this one there. Keep it where who writes to etcd cannot write."`
-	JSON     bool         `help:"Print one line of JSON per deploy, and one about all: see the manual for their fields."`
-	Deploys  []deployName `arg:"" optional:"" complete:"deploy" name:"chain" help:"CHAIN, for all of it, or [CHAIN@]ID, for some of its deploys. CHAIN is REPO or REPO:TARGET of the data directory."`
+	Since      moment       `placeholder:"TIME" help:"Leave out deploys before TIME, as log --since does, and what else is in the namespace."`
+	Repo       string       `placeholder:"DIR" help:"Also compare the head with the ref that it was deployed from, as it is in this repository."`
+	Remember   string       `placeholder:"FILE" help:"Also prove that the head extends the one that FILE remembers, then remember this one there. Keep it where who writes to etcd cannot write."`
+	Checkpoint string       `placeholder:"FILE" help:"Only prove that the chain's log extends this checkpoint, which refship head has printed. That reads no deploy but the one of the head."`
+	JSON       bool         `help:"Print one line of JSON per deploy, and one about all: see the manual for their fields."`
+	Deploys    []deployName `arg:"" optional:"" complete:"deploy" name:"chain" help:"CHAIN, for all of it, or [CHAIN@]ID, for some of its deploys. CHAIN is REPO or REPO:TARGET of the data directory."`
 }
 
 func (*verifyCmd) Help() string {
@@ -70,6 +71,12 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	partly := len(selected) > 0 || c.Since.isSet
 	if partly && (c.Remember != "" || c.Repo != "") {
 		return usagef("--remember and --repo are about all of a chain: leave out --since and IDs")
+	}
+	if c.Checkpoint != "" {
+		if partly || c.Remember != "" || c.Repo != "" || c.JSON {
+			return usagef("--checkpoint is by itself: leave out --since, --remember, --repo, --json and IDs")
+		}
+		return c.extends(ctx, a, name)
 	}
 	seen, err := c.readSeen()
 	if err != nil {
@@ -130,6 +137,26 @@ func (c *verifyCmd) which(a *app) (chain string, ids []record.Selector, err erro
 		ids = append(ids, id)
 	}
 	return chain, ids, nil
+}
+
+// extends proves that the chain's log extends a checkpoint.
+func (c *verifyCmd) extends(ctx context.Context, a *app, name string) error {
+	earlier, err := parseCheckpoint(c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	return c.read(ctx, a, name, func(chain *store.Chain, _ io.Writer) error {
+		head, err := c.readHead(ctx, a, chain)
+		if err != nil {
+			return err
+		}
+		if err := head.Extends(ctx, chain, earlier); err != nil {
+			return err
+		}
+		a.say("%s: the log of %s extends that of %s, which %s has", chain.Namespace(), text.Count(int(head.Size), "deploy"),
+			text.Count(int(earlier.Size), "deploy"), text.Printable(c.Checkpoint))
+		return nil
+	})
 }
 
 // readSeen reads what --remember names; nil where there is none yet.

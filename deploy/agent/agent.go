@@ -44,6 +44,10 @@ type Config struct {
 	KeepReleases int           // that do not run, however old they are
 	StaleTimeout time.Duration // others are removed when they have not run for so long
 
+	NoLink     bool          // Link is a directory that is written in place
+	CheckDrift time.Duration // how often what runs is compared with what was deployed; 0: never
+	Repair     bool          // what has drifted is put right
+
 	TouchFile string // "": none; relative to Root, or absolute
 	ErrorFile string // the same
 
@@ -73,6 +77,7 @@ type Agent struct {
 	hooks   []*hook.Runner
 
 	identity *secret.Identity
+	drift    drift
 
 	ns       record.Namespace
 	nodes    *store.Nodes // of the release that was made last; nil: not known
@@ -81,15 +86,19 @@ type Agent struct {
 	broken   int          // watches in a row that ended by themselves
 	refused  bool         // the last try was refused, and waits for the operator
 	wants    record.ID    // what the last try was about; 0: nothing
-	ringless bool         // the head is not released to the node's ring
+	rings    *ringWait    // what the last try waits for; nil: the node's ring may run the head
 	synced   bool         // a try has succeeded since the start
 	waiting  bool         // it was told that there is no deploy yet
-	toldRing record.ID    // the head that it was told that the ring waits for
+	toldRing record.ID    // the head that it was told of that the ring waits for
 }
 
 // New takes the root for this process, until Run ends.
 func New(cfg Config) (*Agent, error) {
-	s, err := site.Open(cfg.Root, cfg.Link)
+	open := site.Open
+	if cfg.NoLink {
+		open = site.OpenInPlace
+	}
+	s, err := open(cfg.Root, cfg.Link)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +107,11 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	a.log.Info("what is encrypted for this node is decrypted", "recipients", a.identity.Recipients)
-	a.report = newReporter(cfg.Name, cfg.Ring, cfg.Version, cfg.Log)
+	id, err := s.ID()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	a.report = newReporter(&cfg, id)
 	if cfg.Exechook != nil {
 		a.addHook("exechook", cfg.Exechook.Run, cfg.Backoff.Exechook)
 	}
@@ -188,6 +201,7 @@ func (a *Agent) sessions(ctx context.Context) error {
 		if a.cfg.OneTime || a.tooMany() {
 			return err
 		}
+		a.checkDrift(ctx)
 		if !sleep(ctx, pause(a.failures, longestReconnect)) {
 			return nil
 		}
@@ -238,7 +252,7 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 		}
 		switch {
 		case a.cfg.OneTime && err == nil:
-			return errEnough
+			return a.once(ctx, chain)
 		case err != nil && (a.cfg.OneTime || a.tooMany() || revision == 0 || fault.Is(err, fault.Unavailable)):
 			return countedError{err}
 		}
@@ -252,7 +266,7 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 func (a *Agent) waits(ctx context.Context) {
 	switch {
 	case a.waiting:
-	case a.ringless:
+	case a.rings != nil:
 		a.log.InfoContext(ctx, "waiting for the ring", "namespace", a.ns, "id", a.wants, "ring", a.cfg.Ring)
 	default:
 		a.log.InfoContext(ctx, "waiting for the first deploy", "namespace", a.ns)

@@ -28,6 +28,8 @@ type metrics struct {
 	running   prometheus.Gauge
 	delay     prometheus.Gauge
 	failures  prometheus.Gauge
+	differ    prometheus.Gauge
+	repairs   prometheus.Counter
 	mu        sync.Mutex
 	published time.Time // when the head was published that does not run yet; zero: it runs
 	synced    bool      // a release runs
@@ -56,6 +58,11 @@ func newMetrics(version string) *metrics {
 		running:  gauge("running_id", "The number of the deploy that runs; 0: none is known to."),
 		delay:    gauge("switch_delay_seconds", "The time from the last switch's record to the switch."),
 		failures: gauge("failures", "Failures in a row."),
+		differ: gauge("drifted_paths",
+			"How many paths of what runs were not as deployed when it was last looked at; 0: none, or nobody looked."),
+		repairs: auto.NewCounter(prometheus.CounterOpts{
+			Namespace: "refship", Subsystem: "agent", Name: "repairs_total", Help: "How often what had drifted was put right.",
+		}),
 	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "refship", Subsystem: "agent", Name: "lag_seconds",
@@ -111,6 +118,9 @@ func (m *metrics) runs(head *record.Deploy, switched bool) {
 	m.running.Set(float64(head.ID))
 	m.success.SetToCurrentTime()
 	m.failures.Set(0)
+	if switched {
+		m.differ.Set(0)
+	}
 	if switched && head.Record != nil {
 		m.delay.Set(max(0, time.Since(head.Record.Time).Seconds()))
 	}
@@ -118,6 +128,12 @@ func (m *metrics) runs(head *record.Deploy, switched bool) {
 	defer m.mu.Unlock()
 	m.published, m.synced = time.Time{}, true
 }
+
+// drifted takes in a look at what runs.
+func (m *metrics) drifted(f *finding) { m.differ.Set(float64(len(f.differences))) }
+
+// repaired counts that what had drifted was put right.
+func (m *metrics) repaired() { m.repairs.Inc() }
 
 func (m *metrics) hook(name string, ok bool) {
 	status := "error"

@@ -14,18 +14,27 @@ import (
 	"refship/deploy/store"
 )
 
-// Forget removes the report of a node. One that is alive is a fault.Conflict: it would report again.
+// Forget removes the report of a node, or what a host of mgmt's wrote. One that is alive is a fault.Conflict: it would report again.
 func Forget(ctx context.Context, client *etcd.Client, chain *store.Chain, name string) error {
 	node, alive := chain.Key(record.NodeKeys+name), chain.Key(record.AliveKeys+name)
+	deletes := []clientv3.Op{clientv3.OpDelete(node)}
+	if ns := chain.Namespace(); ns.IsMgmt() {
+		deletes = append(deletes, clientv3.OpDelete(string(ns)+record.HostKeys+name))
+	}
 	resp, err := etcd.Bounded(client).Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(alive), "=", 0)).
-		Then(clientv3.OpDelete(node)).Commit()
+		Then(deletes...).Commit()
 	switch {
 	case err != nil:
 		return err
 	case !resp.Succeeded:
 		return fault.New(fault.Conflict, fmt.Sprintf("node %s of %s is alive", name, chain.Namespace()),
 			"stop its agent first; one that was killed counts as gone half a minute later")
-	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0:
+	}
+	deleted := int64(0)
+	for _, one := range resp.Responses {
+		deleted += one.GetResponseDeleteRange().Deleted
+	}
+	if deleted == 0 {
 		return fmt.Errorf("%s has no report of a node %s", chain.Namespace(), name)
 	}
 	return nil
@@ -68,7 +77,7 @@ func isOfNodes(chain *store.Chain, events []*clientv3.Event) bool {
 		key := string(e.Kv.Key)
 		for _, prefix := range []string{
 			chain.Key(record.NodeKeys), chain.Key(record.AliveKeys), chain.Key(record.RolloutKey), chain.Key("hold"),
-			string(chain.Namespace()) + "/deploy/",
+			string(chain.Namespace()) + "/deploy/", string(chain.Namespace()) + record.HostKeys,
 		} {
 			if strings.HasPrefix(key, prefix) {
 				return true

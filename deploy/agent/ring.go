@@ -71,18 +71,18 @@ func (a *Agent) notReleased(state *record.State) string {
 	return fmt.Sprintf("deploy %d is not released to the ring %s", state.Head.ID, a.cfg.Ring)
 }
 
-// tellRing reports that the node waits for its ring, and runs an earlier release.
-func (a *Agent) tellRing(ctx context.Context, state *record.State) error {
-	running, err := a.site.Running()
-	if err != nil {
-		return err
+// ringWait is what a node waits for whose ring may not run the head.
+type ringWait struct {
+	head record.ID
+	why  string
+}
+
+// tellRing tells once of a head that the node waits for its ring.
+func (a *Agent) tellRing(ctx context.Context) {
+	if a.toldRing != a.rings.head {
+		a.log.InfoContext(ctx, "waiting for the ring", "id", a.rings.head, "ring", a.cfg.Ring)
+		a.toldRing = a.rings.head
 	}
-	if a.toldRing != state.Head.ID {
-		a.log.InfoContext(ctx, "waiting for the ring", "id", state.Head.ID, "ring", a.cfg.Ring)
-		a.toldRing = state.Head.ID
-	}
-	a.report.say(a.reportOf(running, record.NodeWaiting, state.Head.ID, a.notReleased(state)))
-	return nil
 }
 
 // failedError is an error that says what has failed.

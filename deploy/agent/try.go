@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refship/deploy/agent/hook"
+	"refship/deploy/agent/secret"
 	"refship/deploy/agent/site"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -64,7 +65,7 @@ func isRewritten(err error) bool {
 // run makes run what the node may run of a chain, and tells whether another release ran before.
 func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State) (switched bool, err error) {
 	head := state.Head
-	a.wants, a.ringless = 0, false
+	a.wants, a.rings = 0, nil
 	if head != nil {
 		a.wants = head.ID
 	}
@@ -80,7 +81,7 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	}
 	a.metrics.wants(head)
 	if !state.Rollout.Allows(a.cfg.Ring, head) {
-		a.ringless = true
+		a.rings = &ringWait{state.Head.ID, a.notReleased(state)}
 		if head, err = a.chooseEarlier(ctx, chain, state, running); err != nil {
 			return false, err
 		}
@@ -89,23 +90,26 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
 		a.report.say(a.reportOf(running, record.NodeSwitching, head.ID, ""))
-		if err := a.replace(ctx, chain, head, release, running); err != nil {
+		if err := a.replace(ctx, chain, head, release, running, false); err != nil {
 			return false, err
 		}
 	} else {
 		release = running
 	}
-	if err := a.runs(ctx, release, running, head, switched); err != nil || !a.ringless {
+	if err := a.runs(ctx, release, running, head, switched); err != nil || a.rings == nil {
 		return switched, err
 	}
 	a.metrics.wants(state.Head)
-	return switched, a.tellRing(ctx, state)
+	a.tellRing(ctx)
+	return switched, nil
 }
 
-// replace fetches and prepares a release, and makes the link lead to it.
-func (a *Agent) replace(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
+// replace fetches and prepares a release, and makes it run. anew: also if that was done before.
+func (a *Agent) replace(
+	ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release, anew bool,
+) error {
 	start := time.Now()
-	ready, err := a.site.Place(r, running)
+	ready, err := a.site.Place(r, running, anew)
 	if err != nil {
 		return err
 	}
@@ -114,22 +118,29 @@ func (a *Agent) replace(ctx context.Context, chain *store.Chain, head *record.De
 			return errors.Join(err, a.site.Remove(r.Name))
 		}
 	}
-	if err := a.site.Switch(r, running, func() { a.step(ctx, "link-made") }); err != nil {
+	if a.cfg.NoLink {
+		err = a.site.Fill(ctx, r, func(name string) { a.step(ctx, name) })
+	} else {
+		err = a.site.Switch(r, running, func() { a.step(ctx, "link-made") })
+	}
+	if err != nil {
 		return err
 	}
 	a.step(ctx, "switched")
-	a.log.InfoContext(ctx, "switched", "id", r.ID, "hash", r.Hash, "dir", a.site.Dir(r), "took", time.Since(start))
+	a.drift.switched(time.Now().Add(a.cfg.CheckDrift))
+	a.log.InfoContext(ctx, "switched", "id", r.ID, "hash", r.Hash, "dir", a.site.RunDir(r), "took", time.Since(start))
 	return nil
 }
 
 // make fetches a release, has it prepared, and makes it ready.
 func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
-	earlier := store.Earlier{Nodes: chain.NewNodes()}
+	list := &lister{id: head.ID, folded: map[string]string{}, wanted: a.cfg.NoLink || a.cfg.CheckDrift > 0}
+	earlier := store.Earlier{Nodes: chain.NewNodes(), Each: list.each}
 	if a.nodes != nil {
 		earlier.Nodes = chain.Kept(ctx, a.nodes, a.root)
 	}
-	if running != nil {
-		before, err := a.site.Open(running)
+	if running != nil || a.cfg.NoLink {
+		before, err := a.site.OpenRunning(running)
 		if err == nil {
 			defer before.Close()
 			earlier.Root = before // without it everything is fetched
@@ -140,16 +151,19 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 		return failedAs(record.FailedFetch, err)
 	}
 	a.step(ctx, "fetched")
-	if err := a.decrypt(ctx, r); err != nil {
+	made, err := a.decrypt(ctx, r)
+	if err != nil {
 		return failedAs(record.FailedAge, err)
 	}
-	if a.cfg.Prepare != nil {
-		if err := a.cfg.Prepare.Run(ctx, a.hookRelease(r, running)); err != nil {
-			return prepareError(ctx, head, err)
-		}
-		a.step(ctx, "prepared")
+	if err := a.describe(ctx, r, list, made); err != nil {
+		return err
 	}
-	if err := a.site.Ready(r, a.cfg.Prepare != nil); err != nil {
+	if a.cfg.Prepare != nil {
+		if err := a.prepare(ctx, head, r, running, list); err != nil {
+			return err
+		}
+	}
+	if err := a.site.Ready(r, a.cfg.Prepare != nil || len(made) > 0, list.list); err != nil {
 		return err
 	}
 	a.step(ctx, "ready")
@@ -159,16 +173,29 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 	return nil
 }
 
+// prepare runs the operator's command, in the release's own directory.
+func (a *Agent) prepare(
+	ctx context.Context, head *record.Deploy, r, running *site.Release, list *lister,
+) error {
+	release := a.hookRelease(r, running)
+	release.Dir = a.site.Dir(r)
+	if err := a.cfg.Prepare.Run(ctx, release); err != nil {
+		return prepareError(ctx, head, err)
+	}
+	a.step(ctx, "prepared")
+	return a.takePrepared(ctx, r, list)
+}
+
 // decrypt decrypts what is encrypted in a release.
-func (a *Agent) decrypt(ctx context.Context, r *site.Release) error {
+func (a *Agent) decrypt(ctx context.Context, r *site.Release) ([]secret.Made, error) {
 	dir, err := a.site.Open(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dir.Close()
 	made, left, err := a.identity.Decrypt(ctx, dir, a.cfg.AgeOptional)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(left) > 0 {
 		a.log.WarnContext(ctx, "encrypted for others", "left_out", left)
@@ -177,7 +204,7 @@ func (a *Agent) decrypt(ctx context.Context, r *site.Release) error {
 		a.log.InfoContext(ctx, "decrypted", "files", len(made))
 		a.step(ctx, "decrypted")
 	}
-	return nil
+	return made, nil
 }
 
 func prepareError(ctx context.Context, head *record.Deploy, err error) error {
@@ -196,7 +223,7 @@ func prepareError(ctx context.Context, head *record.Deploy, err error) error {
 }
 
 func (a *Agent) hookRelease(r, before *site.Release) *hook.Release {
-	release := &hook.Release{ID: r.ID, Hash: r.Hash, Chain: a.ns, Dir: a.site.Dir(r)}
+	release := &hook.Release{ID: r.ID, Hash: r.Hash, Chain: a.ns, Dir: a.site.RunDir(r)}
 	if before != nil {
 		release.Previous = before.Hash
 	}
@@ -211,9 +238,7 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 		return err
 	}
 	a.metrics.runs(head, switched)
-	if !a.ringless {
-		a.report.say(a.reportOf(now, record.NodeRunning, r.ID, ""))
-	}
+	a.report.say(a.reportOfRunning(now))
 	var failed error
 	if switched || !a.synced {
 		if err := a.touch(); err != nil {
@@ -223,13 +248,7 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 		if !switched { // it is not known what ran before
 			release.Previous = ""
 		}
-		for _, h := range a.hooks {
-			if a.cfg.OneTime {
-				failed = errors.Join(failed, h.Once(ctx, release))
-			} else {
-				h.Send(release)
-			}
-		}
+		failed = a.runHooks(ctx, release)
 	}
 	a.synced = true
 	a.clearError(ctx)
@@ -237,6 +256,33 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 		return errors.Join(failed, fmt.Errorf("remove old releases: %w", err))
 	}
 	return failed
+}
+
+// runHooks has the hooks run for a release; with Config.OneTime they have run.
+func (a *Agent) runHooks(ctx context.Context, release *hook.Release) (failed error) {
+	for _, h := range a.hooks {
+		if a.cfg.OneTime {
+			failed = errors.Join(failed, h.Once(ctx, release))
+		} else {
+			h.Send(release)
+		}
+	}
+	return failed
+}
+
+// reportOfRunning says that the release runs that should, and whether it is still what was deployed.
+func (a *Agent) reportOfRunning(r *site.Release) record.NodeReport {
+	id := record.ID(0)
+	if r != nil {
+		id = r.ID
+	}
+	switch {
+	case a.drift.why != "":
+		return a.reportOf(r, record.NodeDrifted, id, a.drift.why)
+	case a.rings != nil:
+		return a.reportOf(r, record.NodeWaiting, a.rings.head, a.rings.why)
+	}
+	return a.reportOf(r, record.NodeRunning, id, "")
 }
 
 // tellFailure reports why a deploy does not run.

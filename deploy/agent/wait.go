@@ -22,7 +22,7 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	changes, stop := watch(ctx, client, string(chain.Namespace())+"/deploy/", revision+1)
 	defer stop()
 	var releases <-chan clientv3.WatchResponse
-	if a.ringless {
+	if a.rings != nil {
 		rollout, stop := watch(ctx, client, chain.Key(record.RolloutKey), revision+1)
 		defer stop()
 		releases = rollout
@@ -36,6 +36,8 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	timer := time.NewTimer(a.nextTry())
 	defer timer.Stop()
 	w, ofRings := watched{revision: revision}, watched{revision: revision}
+	looked, stopLooking := a.looking(ctx)
+	defer func() { stopLooking() }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,6 +45,12 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 		case <-timer.C:
 			a.broken = 0
 			return nil
+		case f := <-looked:
+			stopLooking()
+			if a.takeIn(ctx, chain, &f); f.isGone() {
+				return nil
+			}
+			looked, stopLooking = a.looking(ctx)
 		case <-accepted:
 			if a.site.HasAccepted() {
 				return nil

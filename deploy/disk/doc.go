@@ -32,6 +32,10 @@
 // What is free on a disk is free for every writer that looks. In a process those that write much ask a [Room] first: it
 // counts what each has asked for and not yet written. Other processes do not see that.
 //
+// # Directories that others change
+//
+// [OpenAt] and its like follow no link in any element of a path, where [os.Root] follows those that stay inside.
+//
 // All functions may be called at the same time, from several goroutines and processes. Errors are *fs.PathError,
 // *os.LinkError or [Unfit], or they wrap one, unless a function says something else.
 package disk

@@ -73,8 +73,14 @@ type limits struct {
 	nice   int   // steps of Lower
 }
 
-// start starts a git with its limits. It has read nothing by then.
+// start starts a git with its limits. It has read nothing by then. In a repository that [CheckFiles] refuses none is
+// started.
 func (l limits) start(cmd *exec.Cmd) error {
+	if cmd.Dir != "" {
+		if err := CheckFiles(cmd.Dir); err != nil {
+			return err
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}

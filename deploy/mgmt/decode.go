@@ -91,8 +91,8 @@ func decodeGob(raw []byte, into any) (err error) {
 
 // DecodeSuperblock reads the value of a superblock, made by this package or by mgmt, in the order in which it stands
 // there. It takes at most 2 MiB, 2,048 directories in each other, and only what mgmt's reader finds its way in. Names
-// are one path element, but may be ".git", and modes any that mgmt writes: a caller that makes files of them has to
-// look.
+// are one path element, but may be ".git" (tree.ErrDotGit), and modes any that mgmt writes: a caller that makes files of
+// them has to look.
 func DecodeSuperblock(value []byte) (*File, error) {
 	f, err := decodeSuperblock(value)
 	if err != nil {
@@ -139,7 +139,7 @@ func fromWire(w *wireFile) (*File, error) {
 		return nil, fmt.Errorf("%q: a directory with a hash", w.Path)
 	}
 	for _, child := range w.Children {
-		if err := tree.CheckName(child.Path); err != nil && !strings.EqualFold(child.Path, ".git") {
+		if err := tree.CheckName(child.Path); err != nil && !errors.Is(err, tree.ErrDotGit) {
 			return nil, fmt.Errorf("%q: %w", child.Path, err)
 		}
 		below, err := fromWire(child)

@@ -86,6 +86,10 @@
 // tree is laid out there, too. A UnificationStrategy may have the keys "name" (of a solver) and "optimizations" (words
 // with commas) [code].
 //
+// With Options.VersionFile, lang's tree has one file more, of the content that is given: the deploy's hash, which code
+// reads as deploy.readfile("/files/version") and hosts write to NS/strings/refship/<hostname>, by a kv resource that is
+// mapped.
+//
 // With puppet, it opens no file in mode agent: the payload has an InputURI, and there is no superblock. In mode file it
 // opens /file.pp, whatever the manifest was called, and /puppet.conf if that is there. Its own command knows two modes
 // more: string, which is read as file is, and dir, which mgmt answers with "not implemented".

@@ -228,8 +228,10 @@ func (f *forest) keys(t testing.TB, l *mgmt.Layout) map[string][]byte {
 	if l.Superblock != nil {
 		keys[at] = l.Superblock
 	}
-	if l.Made != nil {
-		keys[storageKey(string(l.Made))] = l.Made
+	for _, made := range [][]byte{l.Made, l.Version} {
+		if made != nil {
+			keys[storageKey(string(made))] = made
+		}
 	}
 	value, err := p.Encode()
 	if err != nil {

@@ -29,10 +29,12 @@ type Options struct {
 	Frontend string // auto, lang, yaml, puppet or empty
 	// Entry is a path in the tree, or with puppet Agent; "" is the frontend's default, and the only one with auto and
 	// empty.
-	Entry    string
-	Conf     string // with puppet, the path of puppet.conf in the tree; "": none
-	Modules  string // with lang, a directory in the tree that is also laid out as modules; "": none
-	MaxValue int64  // bytes that surely fit one put into the etcd that is deployed to
+	Entry   string
+	Conf    string // with puppet, the path of puppet.conf in the tree; "": none
+	Modules string // with lang, a directory in the tree that is also laid out as modules; "": none
+	// VersionFile is with lang a path that the tree lacks; Version is the content that is put there. "": none.
+	VersionFile, Version string
+	MaxValue             int64 // bytes that surely fit one put into the etcd that is deployed to
 }
 
 // Layout is what mgmt reads of a tree.
@@ -43,7 +45,8 @@ type Layout struct {
 	Root       *File    // nil without files
 	Superblock []byte   // EncodeSuperblock(Root); nil without files: mgmt itself writes none then
 	Made       []byte   // the content of the metadata.yaml that was added; nil if none was
-	Files      int      // in Root, with the one that was added
+	Version    []byte   // the content of the version file that was added; nil if none was
+	Files      int      // in Root, with those that were added
 	Large      []*Large // sorted by path
 	Submodules []string // quoted paths below lang's tree that are left out, the first 1,000
 }
@@ -106,7 +109,7 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 		return nil, err
 	}
 	for _, set := range []struct{ what, path string }{{"the entry file", o.Entry}, {"puppet.conf", o.Conf},
-		{"the module path", o.Modules}} {
+		{"the module path", o.Modules}, {"the version file", o.VersionFile}} {
 		if set.path != "" && (!fs.ValidPath(strings.ToValidUTF8(set.path, "?")) || set.path == ".") {
 			return nil, refuse("", fmt.Sprintf("%s %q is not a path in the tree", set.what, set.path),
 				"name it as git ls-files does, from the deployed tree's root, without ./ or ../ in it")
@@ -128,6 +131,10 @@ func Lay(ctx context.Context, src Source, o Options) (*Layout, error) {
 	if o.Modules != "" && frontend != Lang {
 		return nil, refuseSettings("", fmt.Sprintf("the module path %q is set, and frontend %s has no modules", o.Modules,
 			frontend), "unset it, or set the frontend to lang")
+	}
+	if o.VersionFile != "" && frontend != Lang {
+		return nil, refuseSettings("", fmt.Sprintf("the version file %q is set, and code of frontend %s cannot read it",
+			o.VersionFile, frontend), "unset it, or set the frontend to lang")
 	}
 	switch frontend {
 	case Puppet:
@@ -165,7 +172,11 @@ func (l *layer) lang(ctx context.Context) (*Layout, error) {
 		})
 		sortByName(root.Children)
 	}
-	return l.finish(&Layout{Frontend: Lang, Entry: entry, Made: made, Root: root})
+	version, err := l.version(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	return l.finish(&Layout{Frontend: Lang, Entry: entry, Made: made, Version: version, Root: root})
 }
 
 // langEntry finds the file that lang starts with, and makes the metadata.yaml that names it where there is none.

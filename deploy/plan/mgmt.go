@@ -32,7 +32,8 @@ func (p *Plan) layForMgmt(ctx context.Context) error {
 	}
 	layout, err := mgmt.Lay(ctx, p.mgmtSource(ctx), mgmt.Options{
 		Frontend: string(p.Frontend), Entry: p.task.Settings.Entry, Conf: p.task.Settings.PuppetConf,
-		Modules: p.task.Settings.ModulePath, MaxValue: etcd.MaxValue,
+		Modules: p.task.Settings.ModulePath, VersionFile: p.task.Settings.VersionFile, Version: string(p.task.Hash),
+		MaxValue: etcd.MaxValue,
 	})
 	if err != nil {
 		return err
@@ -50,11 +51,8 @@ func (p *Plan) layForMgmt(ctx context.Context) error {
 		p.NewBytes += int64(len(layout.Superblock))
 		p.Keys++
 	}
-	if made := layout.Made; made != nil {
-		p.planned = append(p.planned, &content{
-			size: int64(len(made)), sum: sha256.Sum256(made), at: place{name: "metadata.yaml"}, kept: made, uncut: true,
-		})
-	}
+	p.planMade("metadata.yaml", layout.Made)
+	p.planMade(p.task.Settings.VersionFile, layout.Version)
 	for _, large := range layout.Large {
 		p.planned = append(p.planned, &content{
 			oid: large.OID, size: large.Size, sum: large.SHA256, at: place{name: large.Path}, uncut: true,
@@ -68,6 +66,16 @@ func (p *Plan) layForMgmt(ctx context.Context) error {
 	}
 	p.NewBytes += int64(len(p.Payload))
 	return nil
+}
+
+// planMade plans to store a file that the layout has beside the tree; nil: it has not.
+func (p *Plan) planMade(name string, made []byte) {
+	if made == nil {
+		return
+	}
+	p.planned = append(p.planned, &content{
+		size: int64(len(made)), sum: sha256.Sum256(made), at: place{name: name}, kept: made, uncut: true,
+	})
 }
 
 // IsMgmt tells whether mgmt reads the same of a foreign payload and the files that its superblock lists as it would of

@@ -19,14 +19,20 @@ import (
 // ReasonPointers: files are Git LFS pointers, and nothing has their content.
 const ReasonPointers fault.Reason = "lfs-pointers"
 
-// A Git LFS pointer is a file of less than maxPointer bytes that begins with pointerPrefix:
-// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+// A Git LFS pointer is a file of less than maxPointer bytes that begins with one of pointerPrefixes:
+// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md. Git LFS takes those of the programs before it, too
+// (lfs/pointer.go there).
 const maxPointer = 1024
 
-var pointerPrefix = []byte("version https://git-lfs.github.com/spec/")
+var pointerPrefixes = [][]byte{
+	[]byte("version https://git-lfs.github.com/spec/"),
+	[]byte("version https://hawser.github.com/spec/"),
+	[]byte("version http://git-media.io/v/"),
+}
 
 func isPointer(content []byte) bool {
-	return len(content) < maxPointer && bytes.HasPrefix(content, pointerPrefix)
+	return len(content) < maxPointer &&
+		slices.ContainsFunc(pointerPrefixes, func(p []byte) bool { return bytes.HasPrefix(content, p) })
 }
 
 // refusePointers refuses files that are Git LFS pointers: nodes would run with a few lines of text. A file is one if it

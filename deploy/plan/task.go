@@ -29,6 +29,7 @@ type Task struct {
 	Log    *slog.Logger
 
 	ID       record.ID       // that the deploy will have
+	Hash     record.Hash     // that the deploy will have
 	Root     tree.OID        // of Source
 	Source   Source          // of directories and contents
 	Repo     *git.Repository // of Objects

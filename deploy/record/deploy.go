@@ -68,6 +68,14 @@ func (d *Deploy) Judge(allowed *keys.AllowedSigners) (principals string, err err
 	return principals, nil
 }
 
+// Key is the key that signed the record; that the signature is good was found when the deploy was decoded.
+func (d *Deploy) Key() (ssh.PublicKey, error) {
+	if d.Signature == nil {
+		return nil, fmt.Errorf("deploy %d is not signed", d.ID)
+	}
+	return keys.Verify(keys.Namespace, d.RecordBytes, d.Signature)
+}
+
 // ReasonDamaged: a value in etcd is damaged. About: its key.
 const ReasonDamaged fault.Reason = "damaged"
 

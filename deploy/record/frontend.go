@@ -41,6 +41,8 @@ type Settings struct {
 	Entry      string `json:"entry,omitempty"`
 	PuppetConf string `json:"puppet_conf,omitempty"` // with puppet, the path of puppet.conf in the tree
 	ModulePath string `json:"module_path,omitempty"` // with lang, a directory in the tree that mgmt finds modules in
+	// VersionFile is with lang a path that the tree lacks: mgmt finds the deploy's hash there.
+	VersionFile string `json:"version_file,omitempty"`
 	// With lang, the solver of mgmt's type unification, and what is asked of it, with commas; "" is mgmt's own choice.
 	UnifyName          string `json:"unify_name,omitempty"`
 	UnifyOptimizations string `json:"unify_optimizations,omitempty"`
@@ -56,6 +58,7 @@ const (
 	settingEntry       = "entry"
 	settingPuppetConf  = "puppet-conf"
 	settingModulePath  = "module-path"
+	settingVersionFile = "version-file"
 	settingUnifyName   = "unify-name"
 	settingUnifyOptims = "unify-optimizations"
 	settingNoop        = "noop"
@@ -67,10 +70,13 @@ const (
 // SettingNames are all of them.
 func SettingNames() []string {
 	return []string{
-		settingEntry, settingPuppetConf, settingModulePath, settingUnifyName, settingUnifyOptims, settingNoop, settingSema,
-		settingNoAutoEdges, settingNoAutoGroup,
+		settingEntry, settingPuppetConf, settingModulePath, settingVersionFile, settingUnifyName, settingUnifyOptims,
+		settingNoop, settingSema, settingNoAutoEdges, settingNoAutoGroup,
 	}
 }
+
+// HasVersion tells whether the deploy has a version file: what mgmt's hosts say that they run.
+func (r *Record) HasVersion() bool { return r.Settings[settingVersionFile] != "" }
 
 // Text gives the settings that are not mgmt's defaults, by name, as text. It is never nil.
 func (s Settings) Text() map[string]string {
@@ -95,7 +101,7 @@ func (s Settings) Text() map[string]string {
 func (s *Settings) words() map[string]*string {
 	return map[string]*string{
 		settingEntry: &s.Entry, settingPuppetConf: &s.PuppetConf, settingModulePath: &s.ModulePath,
-		settingUnifyName: &s.UnifyName, settingUnifyOptims: &s.UnifyOptimizations,
+		settingVersionFile: &s.VersionFile, settingUnifyName: &s.UnifyName, settingUnifyOptims: &s.UnifyOptimizations,
 	}
 }
 

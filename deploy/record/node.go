@@ -19,6 +19,7 @@ const (
 	NodeSwitching NodeState = "switching" // it fetches and prepares another one
 	NodeFailed    NodeState = "failed"    // it could not switch, and will try again
 	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look
+	NodeDrifted   NodeState = "drifted"   // it runs the deploy, and something else has changed what it deployed
 )
 
 // NodeFailure is what has failed on a node.
@@ -42,7 +43,7 @@ type NodeReport struct {
 	Since   time.Time `json:"since"`   // since when it runs; zero if none runs
 	State   NodeState `json:"state"`   // what the node does
 	Wants   ID        `json:"wants"`   // the deploy that the state is about; 0: none
-	Reason  string    `json:"reason"`  // why it failed, was refused, or waits, else ""
+	Reason  string    `json:"reason"`  // why it failed, was refused or waits, what has drifted; else ""
 	Version string    `json:"version"` // of the node's refship
 	// Recipient is whom to encrypt to, for age -r: "age1…" or a public key of SSH; several have a line each.
 	Recipient string `json:"recipient"`
@@ -78,6 +79,10 @@ const (
 	NodeKeys  = "node/"
 	AliveKeys = "alive/"
 )
+
+// HostKeys is what the keys of mgmt's hosts begin with, after the namespace: by the code that is deployed each host
+// writes there the hash of what it runs. The key of a host that died stays.
+const HostKeys = "/strings/refship/"
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
 

@@ -139,7 +139,7 @@ func ringsOf(r *record.Rollout, nodes []store.Node) []ring {
 	rings := make([]ring, len(r.Rings))
 	for _, n := range nodes {
 		switch {
-		case !n.Alive:
+		case !n.Alive, n.Host: // mgmt's hosts know no rings
 		case n.Revision == 0:
 			for i := range rings {
 				rings[i].mute = true

@@ -36,6 +36,7 @@ type checkout struct {
 	content func(context.Context, tree.Entry, io.Writer) error
 	singly  bool    // small contents, too
 	before  *before // nil: there is none
+	each    func(path string, e *tree.Entry) error
 
 	batch []place
 	held  int64 // bytes of the contents in batch
@@ -61,6 +62,9 @@ type Earlier struct {
 	// Root has the earlier checkout's files, which may have been changed since. Each file that is still right is cloned or
 	// copied from the same path, and hashed again: no file shares anything that a writer of the other could change.
 	Root *os.Root
+	// Each is called for what the deploy has at each path, a directory before what is in it, before it is written. Its
+	// error ends the checkout.
+	Each func(path string, e *tree.Entry) error
 }
 
 // CheckoutAfter is Checkout that reads from etcd only what an earlier checkout lacks.
@@ -102,6 +106,9 @@ func (c *Chain) CheckoutAfter(
 	}
 	if earlier.Root != nil {
 		w.before = &before{root: earlier.Root}
+	}
+	if w.each = earlier.Each; w.each == nil {
+		w.each = func(string, *tree.Entry) error { return nil }
 	}
 	w.told = text.Progress{Step: "writing", FilesTotal: files}
 	if err := w.tree(ctx, top); err != nil {
@@ -190,6 +197,9 @@ func (w *checkout) level(level []place) (dirs, files []place, err error) {
 	for _, p := range level {
 		for _, e := range w.nodes.Node(p.entry.OID).Entries {
 			at := place{path.Join(p.path, e.Name), e}
+			if err := w.each(at.path, &e); err != nil {
+				return nil, nil, err
+			}
 			switch e.Mode {
 			case dirMode:
 				dirs = append(dirs, at)

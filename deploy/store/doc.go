@@ -15,6 +15,8 @@
 // down, [Chain.Diff] what differs between two. [Chain.List], [Chain.Cat] and [Chain.Checkout] read one. A [History]
 // tells which deploys touched a path, [Commits] what each brought, [Chain.FirstWith] the first with a commit.
 //
+// [Chain.LogValues] and [Chain.Checkpoint] read the chain's log (package transparency), [Chain.Leaves] what belongs in it.
+//
 // For who looks at all of a namespace, as package verify does, [Chain.Scan] lists its keys, [Chain.CheckContents] reads
 // contents and compares them, and [Chain.MgmtParts] says what mgmt needs of a deploy.
 //

@@ -96,8 +96,10 @@ func (n *Nodes) MgmtParts(ctx context.Context, d *record.Deploy) ([]*MgmtPart, e
 		return nil, record.Corrupt(c.DeployKey(d.ID, record.KeyPayload), "it has another mode than the record's settings")
 	}
 	var parts []*MgmtPart
-	if layout.Made != nil {
-		parts = append(parts, &MgmtPart{Key: c.ContentKey(sha256.Sum256(layout.Made)), Value: layout.Made})
+	for _, made := range [][]byte{layout.Made, layout.Version} {
+		if made != nil {
+			parts = append(parts, &MgmtPart{Key: c.ContentKey(sha256.Sum256(made)), Value: made})
+		}
 	}
 	for _, large := range layout.Large {
 		parts = append(parts, &MgmtPart{
@@ -155,7 +157,7 @@ func (n *Nodes) layStored(ctx context.Context, d *record.Deploy, s record.Settin
 	}
 	return mgmt.Lay(ctx, src, mgmt.Options{
 		Frontend: string(d.Record.Frontend), Entry: s.Entry, Conf: s.PuppetConf, Modules: s.ModulePath,
-		MaxValue: etcd.MaxValue,
+		VersionFile: s.VersionFile, Version: string(d.Record.Hash), MaxValue: etcd.MaxValue,
 	})
 }
 

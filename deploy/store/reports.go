@@ -15,17 +15,24 @@ const MaxNodes = 10_000
 // Node is a node as a chain's keys tell of it.
 type Node struct {
 	*record.NodeReport
-	Alive    bool  // its key on a lease is there
+	Alive bool // its key on a lease is there; of a host it is not known, and true
+	// Host: it is one of mgmt's, which says nothing but the hash of what it runs. ID is that of the newest deploy with
+	// that hash.
+	Host     bool
 	Revision int64 // of its report; 0: it is alive, and has not reported
 }
 
-// Reports reads what nodes say of themselves, by name; at most MaxNodes of them.
+// Reports reads what nodes say of themselves, by name, and what mgmt's hosts do; at most MaxNodes of each.
 func (c *Chain) Reports(ctx context.Context) ([]Node, error) {
 	byName := map[string]*Node{}
-	reports, revision, err := c.below(ctx, 0, record.NodeKeys, false)
+	reports, revision, err := c.below(ctx, 0, c.Key(record.NodeKeys), false)
 	var alive []KeyValue
+	var hosts []Node
 	if err == nil {
-		alive, _, err = c.below(ctx, revision, record.AliveKeys, true)
+		alive, _, err = c.below(ctx, revision, c.Key(record.AliveKeys), true)
+	}
+	if err == nil && c.ns.IsMgmt() {
+		hosts, err = c.hosts(ctx, revision)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read reports of the nodes of %s: %w", c.ns, err)
@@ -41,20 +48,20 @@ func (c *Chain) Reports(ctx context.Context) ([]Node, error) {
 		}
 		byName[name].Alive = true
 	}
-	nodes := make([]Node, 0, len(byName))
+	nodes := hosts
 	for _, n := range byName {
 		nodes = append(nodes, *n)
 	}
-	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	return nodes, nil
 }
 
 // reportsTogether is how many keys are read together: no more than a gate allows.
 const reportsTogether = 1000
 
-// below reads the keys below one of a chain's own, at one revision, MaxNodes of them at most.
-func (c *Chain) below(ctx context.Context, revision int64, name string, noValues bool) ([]KeyValue, int64, error) {
-	query := Query{Key: c.Key(name), First: reportsTogether, NoValue: noValues}
+// below reads the keys that begin with prefix, at one revision, MaxNodes of them at most.
+func (c *Chain) below(ctx context.Context, revision int64, prefix string, noValues bool) ([]KeyValue, int64, error) {
+	query := Query{Key: prefix, First: reportsTogether, NoValue: noValues}
 	var all []KeyValue
 	for len(all) < MaxNodes {
 		found, at, err := c.reader.Read(ctx, revision, []Query{query})

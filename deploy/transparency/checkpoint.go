@@ -3,6 +3,7 @@ package transparency
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,9 +25,12 @@ type Checkpoint struct {
 // originPrefix begins a checkpoint.
 const originPrefix = "refship/"
 
+// Origin names the log, and the keys that sign for it.
+func (c Checkpoint) Origin() string { return originPrefix + string(c.Chain) }
+
 // Text is the checkpoint without signatures.
 func (c Checkpoint) Text() string {
-	return fmt.Sprintf("%s%s\n%d\n%s\n", originPrefix, c.Chain, c.Size, c.Root)
+	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin(), c.Size, c.Root)
 }
 
 // Sign gives the checkpoint as a note, signed by ed25519 keys.
@@ -55,6 +59,32 @@ func OpenCheckpoint(signed []byte, keys ...note.Verifier) (Checkpoint, error) {
 	return c, nil
 }
 
+// IsExact tells whether a note is byte for byte what Sign gives with one key that has the log's own name. Any other
+// bytes that say the same were not written by refship.
+func (c Checkpoint) IsExact(signed []byte) bool {
+	rest, ok := strings.CutPrefix(string(signed), c.Text()+"\n— "+c.Origin()+" ")
+	encoded, isLine := strings.CutSuffix(rest, "\n")
+	if !ok || !isLine || strings.ContainsAny(encoded, "\r\n") { // which decoding would pass over
+		return false
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	return err == nil
+}
+
+// ReadCheckpoint reads a note without looking at its signatures.
+func ReadCheckpoint(signed []byte) (Checkpoint, error) {
+	var unknown *note.UnverifiedNoteError
+	_, err := note.Open(signed, note.VerifierList())
+	if !errors.As(err, &unknown) {
+		return Checkpoint{}, fmt.Errorf("read checkpoint: %w", err) // no note is signed by none of no keys
+	}
+	c, err := parseText(unknown.Note.Text)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	return c, nil
+}
+
 // parseText reads what Text writes, and nothing else.
 func parseText(text string) (c Checkpoint, err error) {
 	lines := strings.Split(text, "\n")
@@ -79,6 +109,9 @@ func parseText(text string) (c Checkpoint, err error) {
 
 // ErrForked: a log does not extend an earlier one.
 var ErrForked = errors.New("the log does not extend the earlier one: one of the two histories was written anew")
+
+// IsDamage tells whether an error says that values are wrong, and not that they could not be read.
+func IsDamage(err error) bool { return errors.Is(err, ErrForked) || errors.Is(err, errSize) }
 
 // CheckExtends proves that a log extends an earlier one: that it has the same leaves up to there. It reads the values
 // that the proof needs.
@@ -129,7 +162,11 @@ func (s *Signer) Sign(text []byte) ([]byte, error) {
 
 // NewVerifier makes a verifier of an ed25519 key, as a note has it under a name.
 func NewVerifier(name string, key ssh.PublicKey) (note.Verifier, error) {
-	crypto, ok := key.(ssh.CryptoPublicKey)
+	parsed, err := ssh.ParsePublicKey(key.Marshal()) // an agent's key is of another type
+	if err != nil {
+		return nil, err
+	}
+	crypto, ok := parsed.(ssh.CryptoPublicKey)
 	if !ok {
 		return nil, fmt.Errorf("a key of type %s signs no notes", key.Type())
 	}

@@ -13,19 +13,6 @@ import (
 // Reader reads the values of NS/refship/log/<id>, in the order of the ids.
 type Reader func(ids []record.ID) ([][]byte, error)
 
-// Leaf gives the value of NS/refship/log/<id>, of a deploy whose leaf is given. It reads values below.
-func Leaf(id record.ID, leaf []byte, read Reader) ([]byte, error) {
-	hashes, err := tlog.StoredHashes(int64(id-1), leaf, read.hashes())
-	if err != nil {
-		return nil, fmt.Errorf("add deploy %d to the log: %w", id, err)
-	}
-	var value []byte
-	for _, h := range hashes {
-		value = append(value, h[:]...)
-	}
-	return value, nil
-}
-
 // ForeignLeaf is the leaf of a deploy without a record. hash is "" where it has none.
 func ForeignLeaf(id record.ID, payload []byte, hash record.Hash) []byte {
 	if hash == "" {
@@ -34,13 +21,29 @@ func ForeignLeaf(id record.ID, payload []byte, hash record.Hash) []byte {
 	return fmt.Appendf(nil, "foreign %d\n%x\n%s\n", id, sha256.Sum256(payload), hash)
 }
 
+// MissingLeaf is the leaf of a deploy that had neither a record nor a payload when it was logged.
+func MissingLeaf(id record.ID) []byte { return fmt.Appendf(nil, "missing %d\n", id) }
+
 // Root gives the root of the log of the deploys up to an id; 0 is an empty log.
 func Root(id record.ID, read Reader) (tlog.Hash, error) {
-	root, err := tlog.TreeHash(int64(id), read.hashes())
+	t, err := ReadTree(id, read)
 	if err != nil {
-		return tlog.Hash{}, fmt.Errorf("read the log up to deploy %d: %w", id, err)
+		return tlog.Hash{}, err
 	}
-	return root, nil
+	return t.Root(), nil
+}
+
+// ReadTree reads the Tree of the log of the deploys up to an id: a value for each 1 among the id's binary digits.
+func ReadTree(id record.ID, read Reader) (*Tree, error) {
+	values, err := read(Edge(id))
+	var t *Tree
+	if err == nil {
+		t, err = NewTree(id, values)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the log up to deploy %d: %w", id, err)
+	}
+	return t, nil
 }
 
 // CheckLeaf checks that a deploy's leaf is in the log that a checkpoint is the head of.
@@ -69,8 +72,8 @@ func (r Reader) hashes() tlog.HashReader {
 		}
 		hashes := make([]tlog.Hash, len(indexes))
 		for i, value := range values {
-			if len(value) != valueSize(ids[i]) {
-				return nil, fmt.Errorf("the log's value of deploy %d has %d bytes, not %d", ids[i], len(value), valueSize(ids[i]))
+			if err := checkSize(ids[i], value); err != nil {
+				return nil, err
 			}
 			copy(hashes[i][:], value[tlog.HashSize*levels[i]:])
 		}

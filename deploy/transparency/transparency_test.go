@@ -50,11 +50,11 @@ func newLog(t testing.TB, size record.ID) *log {
 func (l *log) grow(t testing.TB, size record.ID, leaf func(record.ID) []byte) {
 	t.Helper()
 	for id := record.ID(len(l.values)) + 1; id <= size; id++ {
-		value, err := transparency.Leaf(id, leaf(id), l.reader)
+		tree, err := transparency.ReadTree(id-1, l.reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.values[id] = value
+		l.values[id] = tree.Append(transparency.LeafHash(leaf(id)))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"refship/deploy/disk"
 )
 
 // MaxLink is the longest target of a symbolic link, in bytes: Linux's PATH_MAX without its NUL.
@@ -84,7 +86,7 @@ func ReadDirectory(
 }
 
 // openRoot opens a directory that is not a link.
-func openRoot(dir string) (*os.File, error) { return openAt(unix.AT_FDCWD, dir, unix.O_DIRECTORY) }
+func openRoot(dir string) (*os.File, error) { return disk.OpenAt(unix.AT_FDCWD, dir, unix.O_DIRECTORY) }
 
 // Root is the tree's oid.
 func (d *Directory) Root() OID { return d.root }
@@ -150,7 +152,7 @@ func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size i
 
 // again reads a file or link a second time.
 func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) error) error {
-	dir, err := openBelow(root, path.Dir(at.path))
+	dir, err := disk.OpenBelow(root, path.Dir(at.path))
 	if err != nil {
 		return unreadAgain(at.path, err)
 	}

@@ -237,7 +237,7 @@ func TestWhatNoTreeHoldsIsNamed(t *testing.T) {
 	}
 	remedy, bad := refused(t, ".")
 	want := `directory ".": "pi\npe" is a FIFO; "socket" is a socket; ` +
-		`"sub/.GIT" is git's own name, in upper or lower case; "sub/.git" is git's own name, in upper or lower case`
+		`"sub/.GIT" is git's own name, or some file system takes it for that; "sub/.git" is git's own name, or some file system takes it for that`
 	mend := "only files, links and directories are deployed: leave it out, or remove it; " +
 		"leave it out, or deploy the commit instead"
 	if diff := cmp.Diff([]string{want, mend}, []string{bad.Error(), remedy}); diff != "" {

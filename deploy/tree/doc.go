@@ -31,7 +31,8 @@
 //   - sha256 is that of the same bytes: 64 digits of lower-case hex;
 //   - for a submodule both size and sha256 are "-": only its commit is recorded;
 //   - name is one path element, raw bytes, in no particular encoding and with no quoting. It may hold anything, also a
-//     tab or a line feed, but is never empty, ".", "..", ".git" in any ASCII case, and holds no slash and no NUL.
+//     tab or a line feed, but is never empty, ".", "..", ".git" or what some file system takes for it
+//     ([ErrDotGit]), and holds no slash and no NUL.
 //
 // Entries are in git's order: by name, bytewise, a directory as if its name ended with a slash. No name occurs twice,
 // not even once as a file and once as a directory.

@@ -145,21 +145,20 @@ func countRaw(raw string, width int) (n int) {
 	}
 }
 
-// CheckName refuses names that cannot be one element of a path, and ".git" in any ASCII case, which would make a
-// checkout run what was deployed as git's own configuration. What only HFS+ or NTFS would take for ".git" (ignored
-// code points, "git~1") is not refused here: git's fsck does that on the way in, and deploys are read on Linux.
+// CheckName refuses names that cannot be one element of a path, and ".git" with its disguises ([ErrDotGit]), which
+// would make a checkout run what was deployed as git's own configuration.
 func CheckName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("empty name")
 	case name == "." || name == "..":
 		return errors.New("names a directory relative to itself")
-	case strings.EqualFold(name, ".git"):
-		return errors.New("is git's own name, in upper or lower case")
 	case strings.IndexByte(name, '/') >= 0:
 		return errors.New("a name with a slash")
 	case strings.IndexByte(name, 0) >= 0:
 		return errors.New("a name with a NUL")
+	case isDotGit(name):
+		return ErrDotGit
 	}
 	return nil
 }

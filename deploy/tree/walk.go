@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"golang.org/x/sys/unix"
+
+	"refship/deploy/disk"
 )
 
 // maxProblems is how many things that keep a directory from being deployed are told at once.
@@ -79,7 +81,7 @@ func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
 
 // files reads the files and links of one directory, and the names of its directories.
 func (w *directoryWalk) files(where string) (entries []Entry, dirs []string, err error) {
-	dir, err := openBelow(w.root, where)
+	dir, err := disk.OpenBelow(w.root, where)
 	if err != nil {
 		return nil, nil, w.unread(where, err)
 	}

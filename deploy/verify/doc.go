@@ -20,10 +20,15 @@
 //	contents      each content has the size, sha256 and blob oid that its directory names
 //	mgmt          payload and superblock say what the record and its tree do, and what they name is there
 //	commit signature, tag, push certificate
-//	              what git signed
+//	              what git signed; the certificate asks for this deploy
+//	log           the chain's log (package transparency) has the deploy as it is
 //
-// A foreign deploy has no record: its payload and superblock are read, and its contents compared with their sha256.
-// Nothing vouches for it but the previous_hash of the record above.
+// A foreign deploy has no record: its payload and superblock are read, and its contents compared with their sha256. The
+// log has its payload and its hash as they were when refship published the next deploy; nothing else vouches for it but
+// the previous_hash of the record above.
+//
+// Each value of the log is what the deploys give. The checkpoint is signed by the key of its deploy, and says which of
+// the two was changed where a deploy and its leaf differ.
 //
 // Where it is known whose signatures count, a deploy that a stranger signed does not hold. An unsigned one does if a
 // record above, which does, names it by its sha256. Then its bytes are proved, and not who made it.
@@ -38,8 +43,8 @@
 //
 //   - Each node, content and commit is read once, however many deploys have it. For mgmt's frontends a node may be read
 //     a second time.
-//   - In memory are: all commits that are stored, some 250 bytes for each distinct directory and content, and of values
-//     what four reads bring.
+//   - In memory are: all commits that are stored, some 250 bytes for each distinct directory and content and for each
+//     deploy, and of values what four reads bring.
 //   - Nothing is written. Deploys never change, so nothing is locked: what is published while Run works is left out,
 //     and what gc takes meanwhile is expired.
 //

@@ -27,6 +27,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
+	"refship/deploy/transparency"
 	"refship/deploy/tree"
 	"refship/deploy/verify"
 	"refship/keys"
@@ -256,6 +257,35 @@ func (h held) Read(_ context.Context, _ int64, queries []store.Query) ([][]store
 	return found, 1, nil
 }
 
+// relog writes the log anew, up to an id, as who has the key can.
+func (f *setup) relog(h held, to record.ID) {
+	f.Helper()
+	log := new(transparency.Tree)
+	chain := store.New(h, f.ns)
+	maps.DeleteFunc(h, func(key, _ string) bool { return strings.HasPrefix(key, chain.Key(store.LogPrefix)) })
+	err := chain.Leaves(f.Context(), 1, to, func(id record.ID, leaf []byte) error {
+		h[chain.LogKey(id)] = string(log.Append(transparency.LeafHash(leaf)))
+		return nil
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d, err := chain.Get(f.Context(), to)
+	if err != nil {
+		f.Fatal(err)
+	}
+	cp := transparency.Checkpoint{Chain: d.Record.Chain, Size: to, Root: log.Root()}
+	signer, err := transparency.NewSigner(cp.Origin(), f.signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed, err := cp.Sign(signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	h[chain.Key(store.CheckpointKey)] = string(signed)
+}
+
 // verify verifies all of the chain, with the server's key allowed.
 func (h held) verify(t testing.TB, ns record.Namespace) *verified {
 	t.Helper()
@@ -269,6 +299,9 @@ func (h held) verify(t testing.TB, ns record.Namespace) *verified {
 func (h held) try(ctx context.Context, ns record.Namespace) (*verified, error) {
 	return runVerify(ctx, store.New(h, ns))
 }
+
+// reader is the chain as h has it.
+func (f *setup) reader(h held) *store.Chain { return store.New(h, f.ns) }
 
 // verified is what a Run has found.
 type verified struct {

@@ -18,16 +18,17 @@ import (
 // The names of refship's own keys below NS/refship/, whose values are not looked at. Some come with later versions.
 var (
 	ownNames = []string{
-		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, "checkpoint", record.RolloutKey,
+		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, store.CheckpointKey, record.RolloutKey,
 		record.RolloutOwnerKey,
 	}
-	ownPrefixes = []string{record.EventPrefix, "log/", "cosignature/", "node/", "alive/"}
+	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
 )
 
 // Where most keys are, after NS.
 const (
 	deploysAt  = "/deploy/"
 	blocksAt   = "/fs/"
+	logAt      = "/refship/" + store.LogPrefix
 	objectsAt  = "/refship/object/"
 	treesAt    = "/refship/tree/"
 	contentsAt = "/storage/"
@@ -43,7 +44,7 @@ type keyNames struct {
 // strays looks for keys that belong to nothing. etcd counts keys much faster than it lists them: where there are as
 // many as were verified, these are all.
 func (k *keyNames) strays(ctx context.Context) error {
-	places := []string{deploysAt, blocksAt, objectsAt, treesAt, contentsAt}
+	places := []string{deploysAt, blocksAt, logAt, objectsAt, treesAt, contentsAt}
 	counts, err := k.chain.Counts(ctx, places)
 	if err != nil {
 		return err
@@ -61,10 +62,10 @@ func (k *keyNames) strays(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := k.tellLater(ctx); err != nil {
-		return err
+	err = k.chain.ScanBeside(ctx, "/refship/", []string{logAt, objectsAt, treesAt}, k.judge)
+	if err == nil {
+		err = k.tellLater(ctx)
 	}
-	err = k.chain.ScanBeside(ctx, "/refship/", []string{objectsAt, treesAt}, k.judge)
 	if err != nil || k.isMgmt {
 		return err // mgmt keeps its own beside them
 	}
@@ -89,6 +90,11 @@ func (k *keyNames) known() map[string]map[string]int {
 	for _, isThere := range k.blocks {
 		if isThere {
 			add(blocksAt, "", 1)
+		}
+	}
+	for _, value := range k.log.values {
+		if value != nil {
+			add(logAt, "", 1)
 		}
 	}
 	for oid := range k.commits.Known() {
@@ -225,6 +231,8 @@ func (k *keyNames) own(name string) string {
 		return "it pins a deploy that does not exist"
 	case isPin:
 		return ""
+	case kind+"/" == store.LogPrefix:
+		return k.logKey(rest)
 	case kind == "object":
 		oid, err := tree.ParseOID(rest)
 		if err != nil {
@@ -242,6 +250,18 @@ func (k *keyNames) own(name string) string {
 	}
 	i, known := k.things.nodes[oid]
 	k.orphanUnless(known && isChunk(k.things.list[i].size, chunk))
+	return ""
+}
+
+// logKey judges a key below NS/refship/log/. Whose deploys are there was compared.
+func (k *keyNames) logKey(name string) string {
+	id, err := record.ParseID(name)
+	if err != nil {
+		return "it is no key of the log"
+	}
+	if id > k.head && k.later[id] == "" {
+		k.later[id] = k.chain.LogKey(id)
+	}
 	return ""
 }
 

@@ -42,11 +42,12 @@ const (
 	CommitSignature Check = "commit_signature"
 	Tag             Check = "tag"
 	Certificate     Check = "push_certificate"
+	Log             Check = "log"
 )
 
 // Checks are all of them, in their order.
 func Checks() []Check {
-	return []Check{Record, Chain, Signature, Commit, Ancestry, Tree, Contents, Mgmt, CommitSignature, Tag, Certificate}
+	return []Check{Record, Chain, Signature, Commit, Ancestry, Tree, Contents, Mgmt, CommitSignature, Tag, Certificate, Log}
 }
 
 // Answer says whether a check holds.
@@ -153,8 +154,9 @@ type run struct {
 	objects map[tree.OID]bool   // other git objects that deploys name
 	blocks  map[string]bool     // keys of superblocks that payloads name, and whether they are there
 	ownKeys int                 // how many the deploys have below NS/deploy/
-	nodes   *store.Nodes        // of mgmt's deploys
-	held    int64               // bytes of memory that nodes takes
+	log     chainLog
+	nodes   *store.Nodes // of mgmt's deploys
+	held    int64        // bytes of memory that nodes takes
 
 	telling  sync.Mutex
 	progress text.Progress
@@ -200,12 +202,21 @@ func (r *run) run(ctx context.Context) error {
 
 // readMarks reads the head, and what may be expired.
 func (r *run) readMarks(ctx context.Context) error {
-	state, err := r.chain.State(ctx)
+	read := r.chain.State
+	if r.whole {
+		read = r.readHead
+	}
+	state, err := read(ctx)
 	if err != nil {
 		return err
 	}
 	if r.result.Head = state.Head; state.Head != nil {
 		r.head = state.Head.ID
+	}
+	if r.whole {
+		if err := r.readLog(ctx); err != nil {
+			return err
+		}
 	}
 	if state.Stored != nil {
 		r.progress.BytesTotal = state.Stored.Bytes
@@ -246,6 +257,7 @@ func (r *run) walk(ctx context.Context, id record.ID, since time.Time) error {
 	case errors.Is(err, errEnough):
 	case fault.Is(err, fault.Corrupt): // too many in a row are missing
 		r.stray(err)
+		r.log.isCut = true
 	case err != nil:
 		return err
 	}
@@ -272,7 +284,7 @@ func (r *run) one(ctx context.Context, id record.ID) error {
 
 // block verifies what deploys hold, and tells of them.
 func (r *run) block(ctx context.Context, block []*Deploy) error {
-	for _, verify := range []func(context.Context, []*Deploy) error{r.gitObjects, r.content, r.mgmtParts} {
+	for _, verify := range []func(context.Context, []*Deploy) error{r.gitObjects, r.content, r.mgmtParts, r.logged} {
 		if err := verify(ctx, block); err != nil {
 			return err
 		}

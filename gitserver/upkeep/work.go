@@ -59,6 +59,9 @@ const endGrace = 2 * time.Second
 
 // step runs one git, in a process group of its own, since git starts others.
 func (k *Keeper) step(ctx context.Context, dir string, args []string) error {
+	if err := git.CheckFiles(dir); err != nil {
+		return fmt.Errorf("run git %s: %w", args[0], err)
+	}
 	limit, release, err := k.memory(ctx, dir)
 	if err != nil {
 		return fmt.Errorf("get memory for git %s: %w", args[0], err)

@@ -23,6 +23,10 @@ const (
 	maxReason  = 200
 )
 
+// ReasonNoVersion: a deploy has no version file, so that mgmt's hosts cannot say that they run it. About: repository and
+// target.
+const ReasonNoVersion fault.Reason = "await-no-version"
+
 // Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. tell gets how many do, when
 // that changes and from time to time.
 func Nodes(ctx context.Context, chain *store.Chain, d *record.Deploy, limit time.Duration, tell func(string)) error {
@@ -73,7 +77,21 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 		}
 	}
 	w.nodes = nodes
-	if len(nodes) == 0 {
+	switch {
+	case w.isMgmts() && !w.hasVersion():
+		r := w.deploy.Record
+		return true, &fault.Error{
+			Kind: fault.Failed, Reason: ReasonNoVersion, About: []string{r.Repository, r.Target},
+			What: fmt.Sprintf("deploy %d stands, and has no version file by which hosts could say that they run it",
+				w.deploy.ID),
+		}
+	case len(nodes) == 0 && w.isMgmts(): // the first host says what it runs once it runs it
+		if w.told.IsZero() {
+			w.tell(fmt.Sprintf("no host of %s has said yet what it runs", w.chain.Namespace()))
+			w.told = time.Now()
+		}
+		return false, nil
+	case len(nodes) == 0:
 		return true, fault.New(fault.Failed, fmt.Sprintf("deploy %d stands, and no node of %s has reported", w.deploy.ID,
 			w.chain.Namespace()), "refship agent, on each node, runs what is deployed")
 	}
@@ -120,12 +138,23 @@ func (w *wait) lookAtRollout(ctx context.Context) (over bool, err error) {
 	return false, nil
 }
 
+// isMgmts tells whether mgmt's hosts run the deploy.
+func (w *wait) isMgmts() bool { return w.deploy.Record != nil && w.deploy.Record.Frontend.IsMgmt() }
+
+// hasVersion tells whether the deploy has what hosts say that they run.
+func (w *wait) hasVersion() bool { return w.deploy.Record.HasVersion() }
+
 // over is the error of a wait whose time has passed, or that was broken off.
 func (w *wait) over(ctx context.Context) error {
 	if ctx.Err() != context.DeadlineExceeded {
 		return context.Cause(ctx)
 	}
-	return w.failed(" after " + text.Took(time.Since(w.began)))
+	after := " after " + text.Took(time.Since(w.began))
+	if len(w.nodes) == 0 {
+		return fault.New(fault.Failed, fmt.Sprintf("deploy %d stands, and no host of %s has said what it runs%s",
+			w.deploy.ID, w.chain.Namespace(), after), "let the code write the version file's text: see mgmt's manual page")
+	}
+	return w.failed(after)
 }
 
 // failed says who does not run the deploy.
@@ -165,10 +194,14 @@ func (w *wait) stands(n store.Node) string {
 		return "gone since " + n.Time.UTC().Format(time.RFC3339)
 	case !n.Alive:
 		return "gone"
+	case n.Reason != "" && n.State == record.NodeDrifted:
+		return "drifted: " + text.Printable(text.Shorten(n.Reason, maxReason))
 	case n.Reason != "":
 		return text.Printable(text.Shorten(n.Reason, maxReason))
 	case n.State == record.NodeSwitching:
 		return "still switching"
+	case n.Host:
+		return fmt.Sprintf("runs deploy %d, as far as it has said", n.ID)
 	case n.ID == 0:
 		return "runs no deploy yet"
 	}

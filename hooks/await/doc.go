@@ -10,6 +10,10 @@
 //
 // Where it is released ring by ring, it waits for the nodes of all rings, and tells which ring it waits for.
 //
+// mgmt's hosts write the hash of what they run, by the code that is deployed. So a deploy without a version file is not
+// waited for, and one with it is waited for though no host has written anything yet. Whether a host is gone is not
+// known.
+//
 // # Concurrency
 //
 // Nodes only reads. It may be called many times at once.

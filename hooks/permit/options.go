@@ -97,7 +97,7 @@ func (o *Options) takeOption(option string, seen map[string]bool) error {
 	}
 	if name == optionWait && !seen[name] {
 		seen[name] = true
-		return o.takeWait(value, valued)
+		return o.takeWait(value)
 	}
 	flags := map[string]*bool{optionForce: &o.Force, optionDryRun: &o.DryRun, optionSkip: &o.Skip}
 	flag, known := flags[name]
@@ -132,11 +132,8 @@ func (o *Options) takeAgain(value string) error {
 	return nil
 }
 
-// takeWait takes the value of deploy.wait in.
-func (o *Options) takeWait(value string, valued bool) (err error) {
-	if valued && value == "" {
-		return fault.Refuse("git push -o deploy.wait, or -o deploy.wait=5m", "push option deploy.wait= has no time")
-	}
+// takeWait takes the value of deploy.wait in. An empty one is none: go-git sends "deploy.wait=".
+func (o *Options) takeWait(value string) (err error) {
 	if o.Wait, err = target.ParseWait(value); err != nil {
 		return fmt.Errorf("push option deploy.wait: %w", err)
 	}

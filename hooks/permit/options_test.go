@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,9 @@ func TestPushOptions(t *testing.T) {
 		"go-git": {[]string{"deploy.dry-run=", "deploy.force=", "deploy.reason=x"},
 			Options{DryRun: true, Force: true, Reason: "x"}},
 		"go-git's skip":        {[]string{"deploy.skip="}, Options{Skip: true}},
+		"wait":                 {[]string{"deploy.wait"}, Options{Wait: 2 * time.Minute}},
+		"go-git's wait":        {[]string{"deploy.wait="}, Options{Wait: 2 * time.Minute}},
+		"wait, so long":        {[]string{"deploy.wait=90s"}, Options{Wait: 90 * time.Second}},
 		"again":                {[]string{"deploy.again=7"}, Options{Again: []record.ID{7}}},
 		"again, of two chains": {[]string{"deploy.again=7", "deploy.again=3"}, Options{Again: []record.ID{7, 3}}},
 		"both": {[]string{"deploy.dry-run", "deploy.force", "deploy.reason=x"},

@@ -41,24 +41,27 @@ func ReadNodes(ctx context.Context, chain *store.Chain) (*Nodes, error) {
 }
 
 // WriteNodes prints the nodes of a chain, a line each: see Nodes.Line. where says where the chain is, and how its rollout
-// stands. behind: a node does not run the head.
-func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (where []string, behind bool, err error) {
+// stands. amiss: IsAmiss of a node.
+func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (where []string, amiss bool, err error) {
 	nodes, err := ReadNodes(ctx, chain)
 	if err != nil {
 		return nil, false, err
 	}
 	table, now := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), time.Now()
 	for _, n := range nodes.All {
-		behind = behind || nodes.IsBehind(n)
+		amiss = amiss || nodes.IsAmiss(n)
 		if _, err := fmt.Fprintln(table, nodes.Line(n, now)); err != nil {
 			return nil, false, err
 		}
 	}
-	return nodes.Where(chain, now), behind, table.Flush()
+	return nodes.Where(chain, now), amiss, table.Flush()
 }
 
 // IsBehind tells whether a node does not run the head.
 func (s *Nodes) IsBehind(n store.Node) bool { return s.State.Head != nil && n.ID != s.State.Head.ID }
+
+// IsAmiss tells whether a node does not run the head, or what it runs has drifted.
+func (s *Nodes) IsAmiss(n store.Node) bool { return s.IsBehind(n) || n.State == record.NodeDrifted }
 
 // Where says at which deploy the nodes' chain is, and how its rollout stands.
 func (s *Nodes) Where(chain *store.Chain, now time.Time) []string {
@@ -82,7 +85,9 @@ func (s *Nodes) Line(n store.Node, now time.Time) string {
 	id, hash, since := "-", "-", "-"
 	if n.ID != 0 {
 		id, hash = n.ID.String(), text.Printable(record.Hash(text.Shorten(string(n.Hash), 80)).Short())
-		since = text.Age(now.Sub(n.Since))
+		if !n.Since.IsZero() { // a host does not say
+			since = text.Age(now.Sub(n.Since))
+		}
 	}
 	columns := []string{text.Printable(n.Name)}
 	if s.rings {

@@ -205,11 +205,11 @@ func (st Status) remedy() string {
 	if st.Relation == deploy.RelationUnknown {
 		return "fetch it from where it was deployed" + origin(st.State.Head.Record) + ", and push it here"
 	}
-	head := "what is deployed"
-	if h := st.State.Head.Hash; h != "" && !h.IsTree() {
-		head = h.Short()
+	head := st.State.Head.Hash
+	if head == "" || head.IsTree() { // no commit can contain that
+		return st.override
 	}
-	return fmt.Sprintf("merge %s or rebase onto it, and push; or %s", head, st.override)
+	return fmt.Sprintf("merge %s or rebase onto it, and push; or %s", head.Short(), st.override)
 }
 
 // origin names where a deploy came from; "" if nothing says so.
@@ -221,28 +221,33 @@ func origin(r *record.Record) string {
 }
 
 // WriteLog prints the chain of one target (by its name; "" if there is but one) as refship log does, at most limit
-// deploys (0: all).
-func WriteLog(ctx context.Context, w io.Writer, store *deploy.Store, name, gitDir, only string, limit int) error {
+// deploys (0: all). It returns what is odd about the chain though it goes on.
+func WriteLog(ctx context.Context, w io.Writer, store *deploy.Store, name, gitDir, only string, limit int) (
+	odd []string, err error) {
 	targets, err := target.ReadTargets(gitDir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(targets) == 0 && only == "" {
 		_, err := fmt.Fprintln(w, target.NoneIn(name))
-		return err
+		return nil, err
 	}
 	t, err := target.ChooseOne(name, targets, only)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	trust, err := store.Signers()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	chain, table := store.Chain(t.Namespace), record.NewTable(w, time.Now(), trust)
-	if empty, err := table.End(chain.Story(ctx, limit, table.Add, table.AddEvent)); !empty || err != nil {
-		return err
+	empty, err := table.End(chain.Story(ctx, limit, table.Add, table.AddEvent))
+	if state, err := chain.State(ctx); err == nil {
+		odd = Status{Target: t, State: state}.Odd(time.Now())
+	}
+	if !empty || err != nil {
+		return odd, err
 	}
 	_, err = fmt.Fprintln(w, chain.Namespace().Undeployed())
-	return err
+	return odd, err
 }

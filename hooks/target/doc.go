@@ -35,7 +35,8 @@
 //		lfs = deploy-pointers                   # default: Git LFS pointers are refused
 //		entry = site.mcl                        # this and the others below: only of mgmt's frontends
 //		puppet-conf = puppet.conf               # only of puppet
-//		module-path = vendor/modules            # only of lang, and the next two
+//		module-path = vendor/modules            # only of lang, and the next three
+//		version-file = files/version
 //		unify-name = fast-solver
 //		unify-optimizations = skip-func-cmp,heuristical-drop
 //		noop = true

@@ -31,7 +31,7 @@ func isWord(s string) bool {
 func CheckFrontend(f record.Frontend, s record.Settings, ns record.Namespace) error {
 	others := s
 	others.Entry, others.PuppetConf = "", ""
-	others.ModulePath, others.UnifyName, others.UnifyOptimizations = "", "", ""
+	others.ModulePath, others.VersionFile, others.UnifyName, others.UnifyOptimizations = "", "", "", ""
 	isPath := func(path string) bool {
 		return record.CheckPath(path) == nil && !strings.ContainsFunc(path, unicode.IsControl)
 	}
@@ -56,12 +56,15 @@ func CheckFrontend(f record.Frontend, s record.Settings, ns record.Namespace) er
 	case !isPath(s.ModulePath):
 		return fault.Refuse("give a directory in the tree, such as vendor/modules; empty for none",
 			"module-path %q is not a path inside a tree", s.ModulePath[:min(len(s.ModulePath), record.MaxPath)])
+	case !isPath(s.VersionFile):
+		return fault.Refuse("give a path that the tree lacks, such as files/version; empty for none",
+			"version-file %q is not a path inside a tree", s.VersionFile[:min(len(s.VersionFile), record.MaxPath)])
 	case !isWord(s.UnifyName) || !isWord(s.UnifyOptimizations):
 		return fault.Refuse("give them as mgmt's own command takes them, the latter with commas",
 			"unify-name %q or unify-optimizations %q is no word", text.Clip(s.UnifyName), text.Clip(s.UnifyOptimizations))
-	case f != record.Lang && s.ModulePath+s.UnifyName+s.UnifyOptimizations != "":
+	case f != record.Lang && s.ModulePath+s.VersionFile+s.UnifyName+s.UnifyOptimizations != "":
 		return fault.Refuse("take them away, or choose the frontend lang",
-			"module-path, unify-name and unify-optimizations are of the frontend lang, and this one is %s", f)
+			"module-path, version-file, unify-name and unify-optimizations are of the frontend lang, and this one is %s", f)
 	case !f.IsMgmt() && others != (record.Settings{}):
 		return fault.Refuse("take them away, or choose lang, yaml, puppet or empty",
 			"noop, sema, no-autoedges and no-autogroup are of mgmt's frontends, and this one is %s", f)

@@ -11,8 +11,10 @@ import (
 
 // Remove removes a release that does not run: first it is not ready, then it is gone. That it is not there is no error.
 func (s *Site) Remove(name string) error {
-	if err := remove(s.state, markOf(name)); err != nil {
-		return err
+	for _, file := range []string{markOf(name), listOf(name)} {
+		if err := remove(s.state, file); err != nil {
+			return err
+		}
 	}
 	if err := s.worktrees.RemoveAll(name); err == nil {
 		return nil
@@ -34,8 +36,8 @@ func (s *Site) Remove(name string) error {
 // What runs stays.
 func (s *Site) removeRemains() error {
 	running, err := s.Running()
-	if err != nil {
-		running = nil // what is there instead is told with each try to switch
+	if err != nil || s.inPlace != nil {
+		running = nil // what is there instead is told with each try to switch; in place a copy runs
 	}
 	trees, err := fs.ReadDir(s.worktrees.FS(), ".")
 	if err != nil {
@@ -62,7 +64,7 @@ func (s *Site) removeRemains() error {
 			}
 		}
 	}
-	return nil
+	return s.removeLists(isThere)
 }
 
 // ready gives the releases that are ready, and when each was made or ceased to run.
@@ -99,7 +101,11 @@ func (s *Site) Clean(keep int, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	delete(ready, running.Name)
+	if s.inPlace != nil {
+		keep, timeout = 0, 0 // what runs is a copy
+	} else {
+		delete(ready, running.Name)
+	}
 	type old struct {
 		name  string
 		since time.Time

@@ -12,6 +12,7 @@
 //	ROOT/.worktrees/.refship-…      a release that is being fetched
 //	ROOT/.refship/lock              flock of the agent that uses ROOT
 //	ROOT/.refship/releases/7-…      JSON of a [Release] that is ready; its time is when it was made, or ceased to run
+//	ROOT/.refship/id                JSON of a random text, by which the node knows its own key in etcd again
 //	ROOT/.refship/seen              JSON of the head that the node has seen last, a [Seen]
 //	ROOT/.refship/refused           JSON of a head that does not extend it
 //	ROOT/.refship/accepted          the same, once an operator has accepted it

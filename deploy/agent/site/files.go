@@ -73,12 +73,20 @@ func writeJSON(dir *os.Root, name string, value any, mode fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
+	return writeFile(dir, name, mode, func(w io.Writer) error {
+		_, err := w.Write(append(encoded, '\n'))
+		return err
+	})
+}
+
+// writeFile is writeJSON of any content.
+func writeFile(dir *os.Root, name string, mode fs.FileMode, content func(io.Writer) error) error {
 	temporary := filepath.Join(filepath.Dir(name), temporaryOf(filepath.Base(name)))
 	f, err := dir.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(encoded, '\n'))
+	err = content(f)
 	if err == nil {
 		err = f.Chmod(mode)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"refship/deploy/agent/files"
 	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -54,8 +55,11 @@ func (r *Release) beside(running *Release) {
 }
 
 // Running gives the release that the link leads to, nil if there is no link, or one that leads to none. What is there
-// and is no link is an error.
+// and is no link is an error. In place it is the release that the directory was filled with, nil while it is not whole.
 func (s *Site) Running() (*Release, error) {
+	if s.inPlace != nil {
+		return s.filled()
+	}
 	info, err := s.linkDir.Lstat(s.linkName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -85,19 +89,37 @@ func (s *Site) Running() (*Release, error) {
 	return r, nil
 }
 
-// Dir is the path of a release.
+// Dir is the path of a release's own directory.
 func (s *Site) Dir(r *Release) string { return filepath.Join(s.root, worktreesName, r.Name) }
 
-// Open opens the directory of a release. The caller closes it.
+// RunDir is the path at which a release runs: its own, or that of the directory that is filled.
+func (s *Site) RunDir(r *Release) string {
+	if s.inPlace != nil {
+		return s.linkPath
+	}
+	return s.Dir(r)
+}
+
+// Open opens a release's own directory. The caller closes it.
 func (s *Site) Open(r *Release) (*os.Root, error) { return s.worktrees.OpenRoot(r.Name) }
 
+// OpenRunning opens the directory in which a release runs. The caller closes it.
+func (s *Site) OpenRunning(r *Release) (*os.Root, error) {
+	if s.inPlace != nil {
+		return s.inPlace.OpenRoot(".")
+	}
+	return s.Open(r)
+}
+
 // Place gives a release its name beside the one that runs, and tells whether it is ready there. Remains of another try
-// are removed.
-func (s *Site) Place(r, running *Release) (ready bool, err error) {
-	r.beside(running)
+// are removed; anew: also what is ready.
+func (s *Site) Place(r, running *Release, anew bool) (ready bool, err error) {
+	if s.inPlace == nil {
+		r.beside(running)
+	}
 	made := new(Release)
 	found, err := readJSON(s.state, markOf(r.Name), made)
-	if err == nil && found && r.Is(made) {
+	if err == nil && found && r.Is(made) && !anew {
 		if is, err := s.worktrees.Lstat(r.Name); err == nil && is.IsDir() {
 			return true, nil
 		}
@@ -105,14 +127,20 @@ func (s *Site) Place(r, running *Release) (ready bool, err error) {
 	return false, s.Remove(r.Name) // what cannot be read says nothing of value
 }
 
-// Ready puts all of a release on disk, and then the file that says that it is ready.
-func (s *Site) Ready(r *Release, changed bool) error {
+// Ready puts all of a release on disk, and then the file that says that it is ready. list is what it has; nil: nobody
+// asks for that. changed: something of it was written since it was fetched.
+func (s *Site) Ready(r *Release, changed bool, list files.List) error {
 	if changed { // since it was fetched
 		dir, err := s.Open(r)
 		if err != nil {
 			return err
 		}
 		if err := errors.Join(disk.SyncTree(dir), dir.Close()); err != nil {
+			return err
+		}
+	}
+	if list != nil {
+		if err := s.writeList(listOf(r.Name), list); err != nil {
 			return err
 		}
 	}

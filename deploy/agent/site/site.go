@@ -1,6 +1,7 @@
 package site
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,8 @@ const (
 	worktreesName = ".worktrees"
 	stateName     = ".refship"
 	releasesName  = "releases"
+	listsName     = "lists"
+	idName        = "id"
 )
 
 // Site is a node's directory. It has it to itself until Close.
@@ -25,14 +28,21 @@ type Site struct {
 	worktrees *os.Root
 	linkDir   *os.Root
 	linkName  string
-	linkPath  string // for messages
-	toTrees   string // the way from the link's directory to the worktrees
+	linkPath  string   // for messages
+	toTrees   string   // the way from the link's directory to the worktrees
+	inPlace   *os.Root // the directory at the link's place; nil: there is a link
 	unlock    func()
 }
 
 // Open takes a root, which is made where it is missing, and removes what a killed process left in it. link is relative
 // to root, or absolute. Another agent in the same root is a fault.Conflict.
-func Open(root, link string) (s *Site, err error) {
+func Open(root, link string) (*Site, error) { return openSite(root, link, false) }
+
+// OpenInPlace is Open with a directory at the link's place, which is made where it is missing: Fill makes it have what
+// a release has.
+func OpenInPlace(root, dir string) (*Site, error) { return openSite(root, dir, true) }
+
+func openSite(root, link string, inPlace bool) (s *Site, err error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, fmt.Errorf("make the root: %w", err)
 	}
@@ -45,7 +55,7 @@ func Open(root, link string) (s *Site, err error) {
 	s = &Site{root: root}
 	err = s.lock()
 	if err == nil {
-		err = s.open(link)
+		err = s.open(link, inPlace)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -55,7 +65,9 @@ func Open(root, link string) (s *Site, err error) {
 
 // lock makes the directory of what is remembered, and takes the site.
 func (s *Site) lock() error {
-	for _, dir := range []string{stateName, filepath.Join(stateName, releasesName)} {
+	for _, dir := range []string{
+		stateName, filepath.Join(stateName, releasesName), filepath.Join(stateName, listsName),
+	} {
 		if _, err := disk.Mkdir(filepath.Join(s.root, dir), 0o700); err != nil {
 			return fmt.Errorf("make %s: %w", dir, err)
 		}
@@ -78,7 +90,7 @@ func (s *Site) lock() error {
 	return err
 }
 
-func (s *Site) open(link string) (err error) {
+func (s *Site) open(link string, inPlace bool) (err error) {
 	trees := filepath.Join(s.root, worktreesName)
 	if _, err := disk.Mkdir(trees, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", worktreesName, err)
@@ -91,6 +103,11 @@ func (s *Site) open(link string) (err error) {
 	}
 	if err := removeTemporary(s.linkDir, s.linkName); err != nil {
 		return err
+	}
+	if inPlace {
+		if err := s.openInPlace(); err != nil {
+			return err
+		}
 	}
 	return s.removeRemains()
 }
@@ -123,7 +140,7 @@ func (s *Site) openLink(link string) error {
 // Close gives the root back.
 func (s *Site) Close() error {
 	var errs []error
-	for _, root := range []*os.Root{s.state, s.worktrees, s.linkDir} {
+	for _, root := range []*os.Root{s.state, s.worktrees, s.linkDir, s.inPlace} {
 		if root != nil {
 			errs = append(errs, root.Close())
 		}
@@ -134,8 +151,18 @@ func (s *Site) Close() error {
 	return errors.Join(errs...)
 }
 
+// ID is a random text of the root's own, made when it is asked for first: the same for each agent that uses the root.
+func (s *Site) ID() (string, error) {
+	var id string
+	if found, err := readJSON(s.state, idName, &id); err != nil || found {
+		return id, err
+	}
+	id = rand.Text()
+	return id, writeJSON(s.state, idName, id, 0o600)
+}
+
 // Root is the absolute path of the root.
 func (s *Site) Root() string { return s.root }
 
-// Link is the absolute path of the link.
+// Link is the absolute path of the link, or of the directory in its place.
 func (s *Site) Link() string { return s.linkPath }

@@ -61,13 +61,13 @@ func (r *root) place(release *site.Release, content string) {
 	r.Helper()
 	running, err := r.Running()
 	r.must(err)
-	ready, err := r.Place(release, running)
+	ready, err := r.Place(release, running, false)
 	if err != nil || ready {
 		r.Fatalf("ready is %v, %v", ready, err)
 	}
 	r.must(os.Mkdir(r.Dir(release), 0o755))
 	r.must(os.WriteFile(filepath.Join(r.Dir(release), "file"), []byte(content), 0o644))
-	r.must(r.Ready(release, false))
+	r.must(r.Ready(release, false, nil))
 }
 
 func (r *root) run(id record.ID) *site.Release {
@@ -165,12 +165,12 @@ func TestRemains(t *testing.T) {
 			t.Errorf("in %s there is %v, %v", dir, left, err)
 		}
 	}
-	if ready, err := r.Place(releaseOf(2), releaseOf(1)); err != nil || !ready {
+	if ready, err := r.Place(releaseOf(2), releaseOf(1), false); err != nil || !ready {
 		t.Errorf("ready is %v, %v", ready, err)
 	}
 	other := releaseOf(2)
 	other.Record = strings.Repeat("b", 64)
-	if ready, err := r.Place(other, releaseOf(1)); err != nil || ready {
+	if ready, err := r.Place(other, releaseOf(1), false); err != nil || ready {
 		t.Errorf("another record: ready is %v, %v", ready, err)
 	}
 	r.wants("1", 1)
@@ -280,7 +280,7 @@ func TestNotThroughLinks(t *testing.T) {
 	r.place(two, "2")
 	r.must(os.RemoveAll(r.Dir(two)))
 	r.must(os.Symlink(victim, r.Dir(two)))
-	if ready, err := r.Place(two, releaseOf(1)); err != nil || ready {
+	if ready, err := r.Place(two, releaseOf(1), false); err != nil || ready {
 		t.Errorf("a link is ready: %v, %v", ready, err)
 	}
 	// The whole directory is another one now: the one that was opened is used.

@@ -24,7 +24,7 @@
 //
 // Each key, and each range from its first key to its end, lies wholly below one of
 //
-//	NS/deploy/   NS/storage/   NS/fs/   NS/refship/
+//	NS/deploy/   NS/storage/   NS/fs/   NS/refship/   NS/strings/refship/
 //
 // A sibling such as NS-staging/ is not below them. Contents are below NS/storage/, NS/fs/, NS/refship/tree/ and
 // NS/refship/object/; their values are large, and there are many of them.

@@ -38,7 +38,7 @@ func newRules(namespace string) rules {
 		return prefixes
 	}
 	return rules{
-		spaces:   below("deploy", "storage", "fs", "refship"),
+		spaces:   below("deploy", "storage", "fs", "refship", "strings/refship"),
 		contents: below("storage", "fs", "refship/tree", "refship/object"),
 	}
 }

@@ -1,0 +1,85 @@
+package disk
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Opening below a directory without following a link, in no element of the path: os.Root follows those that stay
+// inside, whatever flags it is given.
+
+const readOnly = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+
+// OpenAt opens what has a name in an open directory, for reading and with further flags. A link is ELOOP, or ENOTDIR
+// where a directory is wanted (unix.O_DIRECTORY); a FIFO is not waited for. Errors are the system's numbers.
+func OpenAt(dir int, name string, flags int) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(dir, name, flags|readOnly, 0)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, err
+		}
+	}
+}
+
+// OpenBelow opens a directory at a path below another; "" and "." are that itself. It is OpenAt for each element.
+func OpenBelow(root int, path string) (*os.File, error) {
+	at, err := OpenAt(root, ".", unix.O_DIRECTORY)
+	if err != nil || path == "" || path == "." {
+		return at, err
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		below, err := OpenAt(int(at.Fd()), name, unix.O_DIRECTORY)
+		_ = at.Close() // it was only read from
+		if err != nil {
+			return nil, err
+		}
+		at = below
+	}
+	return at, nil
+}
+
+// Stat is what a file system says of a file, a link, a directory or whatever else has a name.
+type Stat struct {
+	Mode         uint32 // unix.S_IFMT and 07777
+	Size         int64  // bytes
+	Inode        uint64
+	Mtime, Ctime int64 // ns since 1970
+}
+
+// StatAt describes what has a name in an open directory; of a link, the link itself. Errors are the system's numbers.
+func StatAt(dir int, name string) (Stat, error) {
+	var s unix.Stat_t
+	for {
+		err := unix.Fstatat(dir, name, &s, unix.AT_SYMLINK_NOFOLLOW)
+		if !errors.Is(err, unix.EINTR) {
+			return statOf(&s), err
+		}
+	}
+}
+
+func statOf(s *unix.Stat_t) Stat {
+	return Stat{
+		Mode: uint32(s.Mode), Size: s.Size, Inode: s.Ino, Mtime: s.Mtim.Nano(), Ctime: s.Ctim.Nano(),
+	}
+}
+
+// ReadLinkAt gives where a link in an open directory leads to, and no more than that many bytes of it. What is no link
+// is unix.EINVAL.
+func ReadLinkAt(dir int, name string, most int) ([]byte, error) {
+	target := make([]byte, most)
+	for {
+		n, err := unix.Readlinkat(dir, name, target)
+		switch {
+		case err == nil:
+			return target[:n], nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, err
+		}
+	}
+}
