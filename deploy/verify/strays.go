@@ -18,8 +18,8 @@ import (
 // The names of refship's own keys below NS/refship/, whose values are not looked at. Some come with later versions.
 var (
 	ownNames = []string{
-		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, store.CheckpointKey, record.RolloutKey,
-		record.RolloutOwnerKey,
+		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
+		record.RolloutKey, record.RolloutOwnerKey,
 	}
 	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
 )
