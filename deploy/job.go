@@ -45,8 +45,11 @@ type Job struct {
 	Reason      string       // UTF-8, at most 10,000 bytes; for the record
 	Server      string       // name of the host that publishes
 	Signer      ssh.Signer   // nil: unsigned
-	MaxFile     int64        // the largest content that is newly stored, in bytes; 0: any
-	MaxStored   record.Limit // what the namespace may hold with this deploy
+	// Rotation gives, when the deploy is published, what is to sign in place of Signer: a key, and the one that follows
+	// it in each chain after it was announced there. nil: Signer signs.
+	Rotation  func() (keys.Signers, error)
+	MaxFile   int64        // the largest content that is newly stored, in bytes; 0: any
+	MaxStored record.Limit // what the namespace may hold with this deploy
 	// AllowPointers lets Git LFS pointers be deployed as they are.
 	AllowPointers bool
 

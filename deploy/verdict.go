@@ -111,6 +111,9 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err == nil {
 		err = checkSigner(job, signers)
 	}
+	if err == nil {
+		signers, err = record.NewTrust(signers, c.Down).Signers(ctx, v.Head, v.newest, job.To)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,29 +128,35 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err == nil {
 		err = c.checkLog(ctx, job, v)
 	}
-	var conflict *ConflictError
-	switch isConflict := errors.As(err, &conflict); {
-	case isConflict && job.Force:
-		v.Forced, v.Commits, v.More = conflict, job.commits(), false
-		if v.log != nil {
-			break
-		}
-		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
-			return nil, err
-		}
-	case isConflict:
-		conflict.Rewinds = job.rewinds(ctx)
-		if job.NoForce {
-			conflict.NoForce = job.Repository
-		}
-		return nil, err
-	case err != nil:
+	if err := c.override(ctx, job, v, err); err != nil {
 		return nil, err
 	}
 	if v.Head == nil {
 		return v, nil
 	}
 	return v, c.judgeUndone(ctx, job, v)
+}
+
+// override takes what keeps the job out, nil for nothing, and gives what Force does not override of it.
+func (c *Chain) override(ctx context.Context, job *Job, v *Verdict, err error) error {
+	var conflict *ConflictError
+	switch isConflict := errors.As(err, &conflict); {
+	case isConflict && job.Force:
+		v.Forced, v.Commits, v.More = conflict, job.commits(), false
+		if v.log != nil {
+			return nil
+		}
+		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
+			return err
+		}
+		return nil
+	case isConflict:
+		conflict.Rewinds = job.rewinds(ctx)
+		if job.NoForce {
+			conflict.NoForce = job.Repository
+		}
+	}
+	return err
 }
 
 // readNewest finds the newest sound record, on which the next one stands.

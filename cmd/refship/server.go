@@ -120,6 +120,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 	remedy = func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
 	hookServer, err = hooks.NewServer(hooks.Config{
 		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Rotation: s.dir.signingKeys,
 		Trust: signed.Trust{
 			Allowed: s.dir.readSigners, Keyring: openPGPKeys(s.dir.allowedSigners()),
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
