@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"refship/cmd/refship/overssh"
-	"refship/deploy/bundle"
 	"refship/deploy"
+	"refship/deploy/bundle"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
