@@ -18,7 +18,8 @@ loops=(
 	"one-order   ./cmd/refship Test(LinearizableOneServer|LinearizableTwoServers) pushes beside kills, held against one order"
 	"kills       ./cmd/refship TestKillAtRandom            50 pushes in which the server is killed"
 	"gc-kills    ./cmd/refship TestGCKilledAtRandom        200 times that gc is killed beside pushes and rollbacks"
-	"nodes       ./cmd/refship TestAgentKilledAt(EveryStep|Random) 100 kills of a node, and 20 at each step of its work"
+	"nodes       ./cmd/refship TestAgentKilledAtRandom     1,000 kills of a node"
+	"node-steps  ./cmd/refship TestAgentKilledAtEveryStep  200 kills of a node at each step of its work"
 	"one-ref     ./cmd/refship TestLoadOneRef              64 pushers of one ref"
 	"many        ./cmd/refship TestLoadManyRepositories    500 pushes at once"
 	"rollbacks   ./deploy      TestRollbacksRaced          rollbacks, pushes and holds on one chain, 20 histories"
@@ -33,7 +34,7 @@ arguments() {
 	Test\(Linearizable*) echo "-run=^$1\$ -linear.for=2m" ;;
 	TestKillAtRandom) echo "-run=^$1\$ -kill.times=50" ;;
 	TestGCKilledAtRandom) echo "-run=^$1\$ -gc.kills=200" ;;
-	TestAgentKilledAt*) echo "-run=^$1\$ -agent.kills=100" ;;
+	TestAgentKilledAt*) echo "-run=^$1\$ -agent.kills=1000" ;;
 	TestLoadOneRef) echo "-run=^$1\$ -load.pushers=64" ;;
 	TestLoadManyRepositories) echo "-run=^$1\$ -load.repositories=500" ;;
 	TestRace) echo "-race -run=^$1\$ -gc.for=1m" ;;

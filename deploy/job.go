@@ -18,41 +18,43 @@ import (
 
 // Job asks for a deploy: put this commit, or this directory, into a chain.
 type Job struct {
-	Kind       record.Kind
-	Repo       *git.Repository // with a Commit
-	Commit     tree.OID        // of Repo; until Peel, perhaps an annotated tag of it
-	Tag        record.Tag      // that Peel has found; the zero Tag: none
-	Dir        *tree.Directory // in place of Repo and Commit
-	To         *record.Deploy  // in place of Commit and Dir: the chain's earlier deploy that a rollback publishes again
-	From       record.ID       // of a rollback: the head that its user knew
-	ByNumber   bool            // of a rollback: its user named To by its number, so that it may bring back what was undone
-	Path       string          // in the commit's tree; "" is all of it, as it is with Dir
-	Frontend   record.Frontend // Auto: lang or yaml, as the tree has it
-	Settings   record.Settings // of the frontend
-	Repository string          // name
-	Target     string
-	Ref        string
-	Moved      bool     // Ref is at the commit already: to catch up is to merge
-	Was        tree.OID // what Ref was before the push; zero: nothing, or not known
-	Pusher     record.Pusher
-	NoForce    bool         // the pusher may not force: a refusal tells that
-	Force      bool         // override what the previous-hash table refuses, and nothing else; takes a Reason
-	Again      []record.ID  // heads that were seen: where one is the chain's, what was undone there may come back
-	Hold       *record.Hold // of a rollback: hold the chain with it, if it is not held
-	DryRun     bool         // nothing will be published: a hold does not matter
-	Reason     string       // UTF-8, at most 10,000 bytes; for the record
-	Server     string       // name of the host that publishes
-	Signer     ssh.Signer   // nil: unsigned
-	MaxFile    int64        // the largest content that is newly stored, in bytes; 0: any
-	MaxStored  record.Limit // what the namespace may hold with this deploy
+	Kind   record.Kind
+	Repo   *git.Repository // with a Commit
+	Commit tree.OID        // of Repo; until Peel, perhaps an annotated tag of it
+	// Certificate is the push certificate that asked for the deploy, an object of Repo; zero: none.
+	Certificate tree.OID
+	Tag         record.Tag      // that Peel has found; the zero Tag: none
+	Dir         *tree.Directory // in place of Repo and Commit
+	To          *record.Deploy  // in place of Commit and Dir: the chain's earlier deploy that a rollback publishes again
+	From        record.ID       // of a rollback: the head that its user knew
+	ByNumber    bool            // of a rollback: its user named To by its number, so that it may bring back what was undone
+	Path        string          // in the commit's tree; "" is all of it, as it is with Dir
+	Frontend    record.Frontend // Auto: lang or yaml, as the tree has it
+	Settings    record.Settings // of the frontend
+	Repository  string          // name
+	Target      string
+	Ref         string
+	Moved       bool     // Ref is at the commit already: to catch up is to merge
+	Was         tree.OID // what Ref was before the push; zero: nothing, or not known
+	Pusher      record.Pusher
+	NoForce     bool         // the pusher may not force: a refusal tells that
+	Force       bool         // override what the previous-hash table refuses, and nothing else; takes a Reason
+	Again       []record.ID  // heads that were seen: where one is the chain's, what was undone there may come back
+	Hold        *record.Hold // of a rollback: hold the chain with it, if it is not held
+	DryRun      bool         // nothing will be published: a hold does not matter
+	Reason      string       // UTF-8, at most 10,000 bytes; for the record
+	Server      string       // name of the host that publishes
+	Signer      ssh.Signer   // nil: unsigned
+	// Rotation gives, when the deploy is published, what is to sign in place of Signer: a key, and the one that follows
+	// it in each chain after it was announced there. nil: Signer signs.
+	Rotation  func() (keys.Signers, error)
+	MaxFile   int64        // the largest content that is newly stored, in bytes; 0: any
+	MaxStored record.Limit // what the namespace may hold with this deploy
 	// AllowPointers lets Git LFS pointers be deployed as they are.
 	AllowPointers bool
 
 	tags []tree.OID // objects, from Tag to the commit
 }
-
-// gitNamespace is the SSHSIG namespace of git's own signatures (gpg.format=ssh).
-const gitNamespace = "git"
 
 // Peel makes the commit that an annotated tag names the job's, and keeps the tag for the record, with the key that
 // signed it where its SSH signature is good; whether that key is trusted is not looked at. A tag of anything but
@@ -81,7 +83,7 @@ func (j *Job) Peel(ctx context.Context) error {
 		j.tags = append(j.tags, t.OID)
 	}
 	if signed, signature := tags[0].Signed(); signature != nil {
-		if key, err := keys.Verify(gitNamespace, signed, signature); err == nil {
+		if key, err := keys.Verify(keys.GitNamespace, signed, signature); err == nil {
 			j.Tag.Key = ssh.FingerprintSHA256(key)
 		}
 	}

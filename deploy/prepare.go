@@ -95,6 +95,9 @@ func (p *Prepared) task() plan.Task {
 		task.Objects = append(task.Objects, v.Commits...)
 	}
 	task.Objects = append(append(task.Objects, v.above...), job.tags...)
+	if !job.Certificate.IsZero() {
+		task.Objects = append(task.Objects, job.Certificate)
+	}
 	return task
 }
 

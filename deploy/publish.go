@@ -32,7 +32,12 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	case p.lock.revision == 0, len(p.Verdict.log.append) > 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
-	d, err := p.composeDeploy()
+	at := time.Now() // before the key is read: one that has ended meanwhile may still sign as of then
+	next, err := p.chooseSigner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := p.composeDeploy(at, next)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +61,9 @@ func errNoLock(verb string, c *Chain) error {
 	return fmt.Errorf("%s in %s: it was prepared without a lock, for a dry run", verb, c.ns)
 }
 
-// composeDeploy makes the deploy: its record and the signature over it.
-func (p *Prepared) composeDeploy() (*record.Deploy, error) {
+// composeDeploy makes the deploy: its record of that time, which announces the next signer if that is not "", and the
+// signature over it.
+func (p *Prepared) composeDeploy(at time.Time, next string) (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
 	r := &record.Record{
 		Format: record.Format, Namespace: p.chain.ns, Chain: record.NewChainID(), ID: p.nextID(), Kind: job.Kind,
@@ -68,7 +74,7 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 		Commits: v.Counted(),
 		Subject: v.subject, Author: v.author,
 		Pusher: job.Pusher, Reason: job.Reason, Again: v.Again, Undone: v.undone, Server: job.Server,
-		Time: time.Now().UTC().Truncate(time.Millisecond),
+		NextSigner: next, Time: at.UTC().Truncate(time.Millisecond),
 	}
 	if below := v.newest; below != nil {
 		r.Chain = below.Record.Chain
@@ -76,6 +82,9 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 		if r.Time.Before(below.Record.Time) {
 			r.Time = below.Record.Time.UTC() // a clock that was set back
 		}
+	}
+	if !job.Certificate.IsZero() {
+		r.PushCertificate = job.Certificate.String()
 	}
 	if job.Signer != nil {
 		r.Signer = ssh.FingerprintSHA256(job.Signer.PublicKey())

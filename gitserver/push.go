@@ -3,6 +3,7 @@ package gitserver
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -38,6 +39,25 @@ func receiveSettings(hooksPath string, maxPack int64) []string {
 	)
 }
 
+// certificateEnv lets a push be signed (git-config(1), receive.certNonceSeed). The seed is a secret, and command lines
+// are for everybody to read. git's own look at a signature would run programs of the system on what a client sends, and
+// the hooks look for themselves: what is run instead is a hook, which takes it in and knows no key.
+func certificateEnv(seed, hooksPath string) []string {
+	program := filepath.Join(hooksPath, git.PreReceive)
+	settings := [][2]string{
+		{"gpg.program", program}, {"gpg.x509.program", program}, {"gpg.ssh.program", program},
+		{"gpg.ssh.allowedSignersFile", os.DevNull},
+	}
+	if seed != "" {
+		settings = append(settings, [2]string{"receive.certNonceSeed", seed})
+	}
+	env := []string{fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(settings))}
+	for i, s := range settings {
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s[1]))
+	}
+	return env
+}
+
 // receivePack runs a push. It goes on when the client is gone: a push that git takes has to be deployed, too. Only
 // a target's check, which comes before, ends with the client.
 func (x *session) receivePack(key *keys.Key, name string) int {
@@ -67,7 +87,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 		memory: p.limit,
 		args: append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options",
 			v.dir),
-		env:     push.Env(),
+		env:     append(push.Env(), certificateEnv(x.s.cfg.NonceSeed, x.s.hooksPath)...),
 		feed:    p.feed,
 		stdout:  p.flaws.On(p.reply),
 		watch:   &p.watch,

@@ -41,6 +41,8 @@ type Config struct {
 	// fault.RemedyOf
 	Remedy func(error) string
 	Limits Limits
+	// NonceSeed is the secret that the nonces of signed pushes are made of. "": no push can be signed.
+	NonceSeed string
 }
 
 // askAfter is how long a client is silent before it is asked whether it is there.

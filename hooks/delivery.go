@@ -10,6 +10,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 )
 
@@ -20,6 +21,10 @@ type delivery struct {
 	job    *deploy.Job   // a run opens its Repo
 	update git.RefUpdate // of a push; else zero
 	label  string        // starts each line about it
+
+	certificate *signed.Certificate // of its push; nil: none
+	vouched     bool                // an earlier run found signed what has to be
+	signedOver  record.ID           // the head above which what it brings was found signed, and 1
 
 	checked    bool      // its check has passed, or it has none
 	judged     bool      // the verdict was told; before that, forcedHead says nothing

@@ -45,8 +45,10 @@
 //  1. cmd/refship-hook hands git's input to the socket. socket/socket.go: handle reads it, and calls answer
 //     (server.go), which finds the Session by its token. session.go: enter admits each hook once.
 //  2. push.go: preReceive calls prepare. permit/permit.go: Read takes in ref updates, push options and targets, and
-//     Check asks for each ref update whether the key may do it. push.go: deliveries pairs ref updates with targets.
-//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check. check runs the targets' checks. lock
+//     Check asks for each ref update whether the key may do it. signatures.go: readCertificate judges the certificate
+//     of a signed push (package signed). push.go: deliveries pairs ref updates with targets.
+//  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check, and checkSigned whether what it brings is
+//     signed as the target wants. check runs the targets' checks. lock
 //     takes the chains' locks (Chain.Lock). load, in its turn: readAll prepares (Chain.Prepare) and takes room
 //     (Store.TakeRoom); upload stores (Prepared.Upload).
 //  4. push.go: writeIntent writes the intent, synced. refship-hook ends with 0, and git moves the refs.

@@ -81,7 +81,7 @@ func (q *requested) dryRun(ctx context.Context, only, name string) error {
 	sortDeliveries(q.deliveries)
 	r := q.engine.newRun(q.gitDir, q.out, q.deliveries...)
 	r.client, r.gone, r.cost = q.client, errAskerGone, q.cost
-	r.greet, r.announce, r.dryRun = true, true, true
+	r.greet, r.announce, r.dryRun, r.aboutCommit = true, true, true, true
 	if err := r.prepare(ctx); err != nil && !errors.Is(err, errDryRun) {
 		return err
 	}

@@ -21,16 +21,21 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/report"
+	"refship/hooks/signed"
 	"refship/hooks/status"
 	"refship/hooks/target"
 	"refship/hooks/turns"
 	"refship/hooks/words"
+	"refship/keys"
 )
 
 // Config is what an Engine needs, and a Server.
 type Config struct {
-	Store      *deploy.Store
-	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Store  *deploy.Store
+	Signer ssh.Signer // signs records; nil: they stay unsigned
+	// Rotation reads Signer, and the key that is to follow it, anew; nil: Signer stays.
+	Rotation   func() (keys.Signers, error)
+	Trust      signed.Trust        // whose signatures over pushes, commits and tags count
 	Host       string              // host name, for records and locks
 	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
 	HookBinary string              // path of refship-hook; only a Server needs it
@@ -175,13 +180,24 @@ func (e *Engine) holder(job *deploy.Job) record.Holder {
 	}
 }
 
+// currentSigner is the key that signs now, as far as that can be read.
+func (e *Engine) currentSigner() ssh.Signer {
+	if e.cfg.Rotation != nil {
+		if s, err := e.cfg.Rotation(); err == nil {
+			return s.Now
+		}
+	}
+	return e.cfg.Signer // the deploy tells what is wrong, when it is published
+}
+
 // NewJob makes the job to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
 // target's settings.
 func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID,
 	who record.Pusher) *deploy.Job {
+	signer := e.currentSigner()
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile, AllowPointers: t.LFS == target.DeployPointers,
+		Server: e.cfg.Host, Signer: signer, Rotation: e.cfg.Rotation, MaxFile: e.cfg.MaxFile, AllowPointers: t.LFS == target.DeployPointers,
 	}
 }

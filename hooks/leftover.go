@@ -115,8 +115,9 @@ func (e *Engine) entryDelivery(repository string, in *intent.Intent, entry inten
 	if entry.Again != 0 {
 		job.Again = []record.ID{entry.Again}
 	}
+	job.Certificate, _ = git.ParseOID(in.Certificate) // zero where it is "": the intent has nothing else
 	d := e.newDelivery(entry.Target, job)
-	d.checked, d.judged, d.forcedHead = true, true, entry.ForcedHead
+	d.checked, d.vouched, d.judged, d.forcedHead = true, true, true, entry.ForcedHead
 	return d
 }
 

@@ -14,6 +14,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/permit"
+	"refship/hooks/signed"
 	"refship/hooks/socket"
 	"refship/hooks/target"
 	"refship/hooks/words"
@@ -39,7 +40,9 @@ type push struct {
 	cancel     context.CancelCauseFunc
 	abort      context.CancelCauseFunc
 
-	leave   func()         // ends that nobody else is alone; nil: it has not come so far
+	leave       func()              // ends that nobody else is alone; nil: it has not come so far
+	certificate *signed.Certificate // nil: the push is not signed
+
 	run     *run           // nil: pre-receive has not got so far
 	intent  *intent.Intent // nil: none is written
 	skipped bool           // a target's ref was stored only, as asked for
@@ -97,6 +100,9 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err := p.Check(); err != nil {
 		return err
 	}
+	if err := p.readCertificate(ctx, vars, quarantine, out); err != nil {
+		return err
+	}
 	if p.leave, err = p.engine.enter(ctx, out); err != nil {
 		return err
 	}
@@ -127,7 +133,8 @@ func (p *push) deliveries() []*delivery {
 			job.Force, job.Reason, job.Again = p.Options.Force, p.Options.Reason, p.Options.Again
 			job.Was, job.NoForce = u.Old, p.Key != nil && !p.Key.May(keys.Force, p.Repository)
 			d := p.engine.newDelivery(t, job)
-			d.update = u
+			d.update, d.certificate = u, p.certificate
+			d.job.Certificate = p.kept()
 			all = append(all, d)
 		}
 	}
@@ -177,7 +184,10 @@ func (p *push) isKnownToContain(u git.RefUpdate) bool {
 func (p *push) writeIntent() error {
 	in := &intent.Intent{
 		Format: intent.Format, Push: p.id, Time: time.Now().UTC(), Process: p.process, Repository: p.Repository,
-		Pusher: p.Who, Options: p.Options.All, Certificate: p.Certificate,
+		Pusher: p.Who, Options: p.Options.All,
+	}
+	if kept := p.kept(); !kept.IsZero() {
+		in.Certificate = kept.String()
 	}
 	for _, d := range p.run.open() {
 		u := d.update

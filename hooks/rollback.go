@@ -73,7 +73,8 @@ func (e *Engine) newRollback(ctx context.Context, ask *Rollback) (*deploy.Job, e
 	if err != nil {
 		return nil, err
 	}
-	job.Pusher, job.Reason, job.Server, job.Signer = ask.Who, ask.Reason, e.cfg.Host, e.cfg.Signer
+	job.Pusher, job.Reason, job.Server = ask.Who, ask.Reason, e.cfg.Host
+	job.Signer, job.Rotation = e.currentSigner(), e.cfg.Rotation
 	if ask.Target.Name != "" {
 		job.Repository, job.Target = ask.Repository, ask.Target.Name
 	}

@@ -33,23 +33,24 @@ type cost struct {
 // A push writes its intent between the halves, and git moves the refs. All others call deliver, which does both. One
 // refusal in prepare refuses all deliveries of the run. A run belongs to one goroutine at a time.
 type run struct {
-	engine     *Engine
-	gitDir     string   // of the repository; "": the deliveries are plain directories
-	quarantine []string // the variables with which git sees a push's new objects; nil: they are in the repository
-	deliveries []*delivery
-	out        *output.Output
-	nice       int             // see Push
-	repository *git.Repository // while it is open
-	client     context.Context // ends when the client is gone; only a check ends with it; nil: there is no client
-	gone       error           // what a check then ends with
-	greet      bool            // tell who deploys what
-	told       bool            // an earlier run has told what there is to tell before the outcome
-	announce   bool            // tell how much there is to store, and that force was not needed
-	dryRun     bool            // write nothing
-	began      time.Time
-	cost       *cost
-	giveRoom   func() // gives back the room on etcd's disk; nil: none is taken
-	trouble    error  // what keeps all further deliveries from being published
+	engine      *Engine
+	gitDir      string   // of the repository; "": the deliveries are plain directories
+	quarantine  []string // the variables with which git sees a push's new objects; nil: they are in the repository
+	deliveries  []*delivery
+	out         *output.Output
+	nice        int             // see Push
+	repository  *git.Repository // while it is open
+	client      context.Context // ends when the client is gone; only a check ends with it; nil: there is no client
+	gone        error           // what a check then ends with
+	greet       bool            // tell who deploys what
+	told        bool            // an earlier run has told what there is to tell before the outcome
+	announce    bool            // tell how much there is to store, and that force was not needed
+	dryRun      bool            // write nothing
+	aboutCommit bool            // what would come of a commit is asked: no push is there that could be signed
+	began       time.Time
+	cost        *cost
+	giveRoom    func() // gives back the room on etcd's disk; nil: none is taken
+	trouble     error  // what keeps all further deliveries from being published
 }
 
 func (e *Engine) newRun(gitDir string, out *output.Output, deliveries ...*delivery) *run {
@@ -183,7 +184,10 @@ func (r *run) judge(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return r.judged(d, v)
+			if err := r.judged(d, v); err != nil {
+				return err
+			}
+			return r.checkSigned(ctx, d)
 		})
 	})
 }
@@ -282,7 +286,10 @@ func (r *run) readAll(ctx context.Context, which func() []*delivery) error {
 				return err
 			}
 			d.read = d.prepared
-			return r.judged(d, d.prepared.Verdict) // the chain may have gone on
+			if err := r.judged(d, d.prepared.Verdict); err != nil { // the chain may have gone on
+				return err
+			}
+			return r.checkSigned(ctx, d)
 		})
 	})
 	if err != nil {

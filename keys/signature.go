@@ -14,6 +14,9 @@ import (
 // Namespace is the namespace of the signatures over records.
 const Namespace = "refship"
 
+// GitNamespace is the namespace of git's own signatures, over commits, tags and push certificates (gpg.format=ssh).
+const GitNamespace = "git"
+
 const (
 	armorBegin = "-----BEGIN " + sshsig.PEMType + "-----\n"
 	armorEnd   = "\n-----END " + sshsig.PEMType + "-----\n"
@@ -46,6 +49,11 @@ func Verify(namespace string, message, armored []byte) (ssh.PublicKey, error) {
 		return nil, fmt.Errorf("verify signature: %w", err)
 	}
 	return signature.PublicKey, nil
+}
+
+// IsSSH tells an SSH signature from one of another program.
+func IsSSH(armored []byte) bool {
+	return bytes.HasPrefix(armored, []byte(strings.TrimSuffix(armorBegin, "\n")))
 }
 
 // parseArmored is stricter than encoding/pem, which skips text around the block and headers in it.

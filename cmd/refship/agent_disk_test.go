@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,19 +26,7 @@ func TestAgentOnABadDisk(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	if err := errors.Join(os.Mkdir(n.in("node"), 0o755),
-		unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount("tmpfs", n.in("node"), "tmpfs", 0, "size=8m,mode=755"),
-	); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skipf("the kernel lets no process mount a disk here: %v", err)
-	} else if err != nil {
-		t.Fatalf("mount a small disk: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(n.in("node"), unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	n.mount()
 	before := n.deploy("before")
 	n.settle("before", before)
 	commit := n.deploy("small")
@@ -61,6 +50,10 @@ func TestAgentOnABadDisk(t *testing.T) {
 		},
 		{
 			name: "prepare fills the disk", prepare: "head -c 100M /dev/zero >large", words: "No space left on device",
+			make: func() error { return nil }, mend: func() error { return nil },
+		},
+		{
+			name: "prepare leaves no room", prepare: "head -c 100M /dev/zero >large || true", words: "no space left on device",
 			make: func() error { return nil }, mend: func() error { return nil },
 		},
 		{
@@ -98,6 +91,86 @@ func TestAgentOnABadDisk(t *testing.T) {
 		}
 	}
 	n.settle("in the end", commit)
+}
+
+// mount gives the node's root a disk of its own.
+func (n *node) mount() {
+	n.Helper()
+	if err := errors.Join(os.Mkdir(n.in("node"), 0o755),
+		unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("tmpfs", n.in("node"), "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", nodeDisk)),
+	); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		n.Skipf("the kernel lets no process mount a disk here: %v", err)
+	} else if err != nil {
+		n.Fatalf("mount a small disk: %v", err)
+	}
+	n.Cleanup(func() {
+		if err := unix.Unmount(n.in("node"), unix.MNT_DETACH); err != nil {
+			n.Error(err)
+		}
+	})
+}
+
+// There is room for no block more, for one, for two … until the new release fits, and the same for files. (Where the
+// blocks of the deploy itself do not fit, that is said before the first one is written.)
+func TestAgentOutOfSpaceAtEachWrite(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(onDiskEnv) == "" {
+		runOnDisk(t)
+		return
+	}
+	n := newNodeOf(t, 3)
+	n.keepSecrets()
+	n.mount()
+	before := n.deploy("before")
+	n.settle("before", before)
+	for _, resource := range []struct {
+		name  string
+		limit func(used *unix.Statfs_t, more uint64) string
+		least int // so many writes need one more
+	}{
+		{"blocks", func(used *unix.Statfs_t, more uint64) string {
+			return fmt.Sprint("size=", (used.Blocks-used.Bfree+more)*uint64(used.Bsize))
+		}, 1},
+		{"files", func(used *unix.Statfs_t, more uint64) string {
+			return fmt.Sprint("nr_inodes=", used.Files-used.Ffree+more)
+		}, 10},
+	} {
+		commit := n.deploy(resource.name)
+		used := new(unix.Statfs_t)
+		if err := unix.Statfs(n.in("node"), used); err != nil {
+			t.Fatal(err)
+		}
+		room, full := 0, 0
+		for ; n.runs(resource.name) != commit; room++ {
+			when := fmt.Sprintf("%d %s", room, resource.name)
+			// What failed before has left nothing: else there is less room than there was, and this fails.
+			if err := unix.Mount("", n.in("node"), "", unix.MS_REMOUNT, resource.limit(used, uint64(room))); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			out, err := n.agent("").CombinedOutput()
+			is := n.runs(when)
+			switch {
+			case err == nil && is == commit:
+			case err == nil || is != before || bytes.Contains(out, []byte("goroutine")):
+				t.Fatalf("%s: %v, and %s runs\n%s", when, err, is, out)
+			case bytes.Contains(out, []byte("no space left on device")):
+				full++
+			case !bytes.Contains(out, []byte("and the disk of")): // which was asked before
+				t.Errorf("%s: %v\n%s", when, err, out)
+			}
+		}
+		t.Logf("it runs with room for %d more %s, and came to %d writes too many", room-1, resource.name, full)
+		if full < resource.least {
+			t.Errorf("the disk was full at %d writes: that cannot be all", full)
+		}
+		whole := fmt.Sprintf("size=%d,nr_inodes=%d", nodeDisk, used.Files)
+		if err := unix.Mount("", n.in("node"), "", unix.MS_REMOUNT, whole); err != nil {
+			t.Fatal(err)
+		}
+		n.settle(resource.name, commit)
+		before = commit
+	}
 }
 
 // fillUp writes a file until the disk is full.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -16,25 +17,69 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 )
 
 // node is a node of a world's chain.
 type node struct {
 	*world
-	trees map[string][]string // what git archive has of a commit, by its oid
+	size  int                 // of a deploy, in files
+	trees map[string][]string // what git archive has of a commit, and a secret, by its oid
+	key   *age.X25519Identity // what each deploy has a secret for; nil: none has one
 }
 
 func newNode(t *testing.T) *node {
-	n := &node{world: newWorld(t), trees: map[string][]string{}}
+	t.Helper()
+	return newNodeOf(t, 60)
+}
+
+// newNodeOf is a node of deploys of so many files.
+func newNodeOf(t *testing.T, files int) *node {
+	t.Helper()
+	n := &node{world: newWorld(t), size: files, trees: map[string][]string{}}
 	n.serve("")
 	n.deploy("first")
 	return n
 }
 
+// keepSecrets makes each deploy from now on have a secret for the node.
+func (n *node) keepSecrets() {
+	n.Helper()
+	key, err := age.GenerateX25519Identity()
+	if err == nil {
+		err = os.WriteFile(n.in("identity"), []byte(key.String()+"\n"), 0o600)
+	}
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.key = key
+}
+
+// encrypt puts a secret into the work tree.
+func (n *node) encrypt(secret string) {
+	n.Helper()
+	f, err := os.Create(n.in("work/secret.age"))
+	if err != nil {
+		n.Fatal(err)
+	}
+	w, err := age.Encrypt(f, n.key.Recipient())
+	if err == nil {
+		_, err = io.WriteString(w, secret)
+		err = errors.Join(err, w.Close())
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		n.Fatal(err)
+	}
+}
+
 // deploy pushes a commit that changes some files and gives its oid.
 func (n *node) deploy(message string) string {
 	n.Helper()
-	commit := n.commit(message, 60)
+	if n.key != nil {
+		n.encrypt(message)
+	}
+	commit := n.commit(message, n.size)
 	if err := n.push(); err != nil {
 		n.Fatal(err)
 	}
@@ -44,6 +89,11 @@ func (n *node) deploy(message string) string {
 		n.Fatal(err)
 	}
 	n.must("tar", "-x", "-f", dir+".tar", "-C", dir)
+	if n.key != nil { // what is decrypted is the only thing more
+		if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(message), 0o600); err != nil {
+			n.Fatal(err)
+		}
+	}
 	described, err := describeTree(dir)
 	if err != nil {
 		n.Fatal(err)
@@ -56,6 +106,9 @@ func (n *node) deploy(message string) string {
 func (n *node) agent(step string) *exec.Cmd {
 	cmd := exec.CommandContext(n.Context(), n.program("refship"), "agent", "config", "--root", n.in("node"), "--link",
 		"current", "--one-time", "--prepare-command", "test -d dir-0")
+	if n.key != nil {
+		cmd.Args = append(cmd.Args, "--age-identity", n.in("identity"))
+	}
 	cmd.Env = append(slices.Clone(n.env), "REFSHIP_FAILPOINT="+step)
 	return cmd
 }
@@ -107,6 +160,7 @@ var agentSteps = []struct {
 	{"seen", false},
 	{"fetching", false},
 	{"fetched", false},
+	{"decrypted", false},
 	{"prepared", false},
 	{"ready", false},
 	{"link-made", false},
@@ -118,6 +172,7 @@ var agentKills = flag.Int("agent.kills", 10, "how often TestAgentKilledAtRandom 
 func TestAgentKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
+	n.keepSecrets()
 	before := ""
 	for round := range max(1, *agentKills/5) {
 		for _, step := range agentSteps {
@@ -143,11 +198,13 @@ func TestAgentKilledAtEveryStep(t *testing.T) {
 func TestAgentKilledAtRandom(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
+	n.keepSecrets()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	start := time.Now()
-	n.settle("undisturbed", n.deploy("undisturbed"))
+	commit := n.deploy("undisturbed")
+	n.settle("undisturbed", commit)
 	span := time.Since(start)
 	hit, landed := 0, 0
 	for round := 0; hit < *agentKills; round++ {
@@ -155,7 +212,9 @@ func TestAgentKilledAtRandom(t *testing.T) {
 			t.Fatalf("%d kills hit a running agent, want %d", hit, *agentKills)
 		}
 		when := fmt.Sprintf("round %d", round)
-		commit := n.deploy(when)
+		if n.runs(when) == commit { // else there is something to do
+			commit = n.deploy(when)
+		}
 		cmd := n.agent("")
 		start := time.Now()
 		if err := cmd.Start(); err != nil {

@@ -91,11 +91,11 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	key, allowed, err := c.trustFor(a, src.gitDir, src.settings, c.SigningKey, c.signersFlag)
+	trust, err := c.trustFor(a, src.gitDir, src.settings, c.SigningKey, c.signersFlag)
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}
-	d, err := newDeployer(client, src.gitDir, key, allowed, log)
+	d, err := newDeployer(client, src.gitDir, trust, log)
 	if err != nil {
 		return err
 	}
@@ -368,43 +368,49 @@ func (f *storeFlags) connectFor(
 	return dialPatiently(ctx, cfg)
 }
 
-// trustFor is trust, but that what flags do not say the repository's git config may, and that what comes out of a
+// trust is what a process that deploys signs with, and whose signatures count.
+type trust struct {
+	key     string               // file of the signing key; "": records are not signed
+	allowed *keys.AllowedSigners // nil: that is not known
+	openPGP string               // OpenPGP keys that may sign commits and tags: see signed.Trust
+}
+
+// trustFor is findTrust, but that what flags do not say the repository's git config may, and that what comes out of a
 // repository of a data directory is signed as that one's server would. gitDir is "" for no repository.
 func (f *storeFlags) trustFor(
 	a *app, gitDir string, settings target.Settings, key string, signers signersFlag,
-) (_ string, allowed *keys.AllowedSigners, err error) {
+) (is trust, err error) {
 	signers.AllowedSigners = cmp.Or(signers.AllowedSigners, settings.AllowedSigners)
 	key, another := cmp.Or(key, settings.SigningKey), len(settings.Endpoints) > 0
 	if dir, found := servedFrom(gitDir); found && key == "" {
-		allowed, err = signers.signers(a, dir)
-		return dir.signingKey().path, allowed, err
+		is = trust{key: dir.signingKey().path, openPGP: openPGPKeys(cmp.Or(signers.AllowedSigners, dir.allowedSigners()))}
+		is.allowed, err = signers.signers(a, dir)
+		return is, err
 	}
-	return f.trust(a, key, signers, another)
+	return f.findTrust(a, key, signers, another)
 }
 
-// trust gives the file of the signing key ("": none) and whose signatures count, nil if that is not known. Without
-// --endpoints, and unless the etcd is another, both are the server's own where nothing else is said.
-func (f *storeFlags) trust(
-	a *app, key string, signers signersFlag, another bool,
-) (_ string, allowed *keys.AllowedSigners, err error) {
+// findTrust finds the signing key and whose signatures count. Without --endpoints, and unless the etcd is another, both
+// are the server's own where nothing else is said.
+func (f *storeFlags) findTrust(a *app, key string, signers signersFlag, another bool) (is trust, err error) {
+	is.key, is.openPGP = key, openPGPKeys(signers.AllowedSigners)
 	if len(f.Endpoints) > 0 || another {
-		if signers.AllowedSigners == "" {
-			return key, nil, nil
+		if signers.AllowedSigners != "" {
+			is.allowed, err = signers.signers(a, dataDir{})
 		}
-		allowed, err = signers.signers(a, dataDir{})
-		return key, allowed, err
+		return is, err
 	}
 	dir, err := f.dir(a)
 	if err != nil {
-		return "", nil, err
+		return is, err
 	}
 	if own := dir.signingKey().path; key == "" {
 		if _, err := os.Stat(own); err == nil {
-			key = own
+			is.key = own
 		}
 	}
-	allowed, err = signers.signers(a, dir)
-	return key, allowed, err
+	is.allowed, err = signers.signers(a, dir)
+	return is, err
 }
 
 // servedFrom finds the data directory that a repository is in, if there is its server's signing key: whatever etcd that

@@ -18,6 +18,7 @@ import (
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/hooks"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 	"refship/keys"
 )
@@ -33,21 +34,22 @@ type openDeployer struct {
 	hint   *roomHint // of an etcd without room; nil: as for other errors
 }
 
-// newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory, signingKey ""
-// for unsigned records, allowed nil if it is not known whose signatures count. The deployer closes the client, an error
-// closes it, too.
-func newDeployer(
-	client *etcd.Client, gitDir, signingKey string, allowed *keys.AllowedSigners, log *slog.Logger,
-) (*openDeployer, error) {
-	signer, err := loadSigner(signingKey)
+// newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory. The deployer
+// closes the client, an error closes it, too.
+func newDeployer(client *etcd.Client, gitDir string, trust trust, log *slog.Logger) (*openDeployer, error) {
+	signer, rotation, err := loadSigner(trust.key)
 	host, hostErr := os.Hostname()
 	if err = errors.Join(err, hostErr); err != nil {
 		_ = client.Close()
 		return nil, err
 	}
-	d := &openDeployer{client: client, store: newStore(client, allowed, log)}
+	d := &openDeployer{client: client, store: newStore(client, trust.allowed, log)}
 	d.Engine = hooks.NewEngine(hooks.Config{
 		Store: d.store, Remedy: d.remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
+		Rotation: rotation,
+		Trust: signed.Trust{
+			Allowed: func() (*keys.AllowedSigners, error) { return trust.allowed, nil }, Keyring: trust.openPGP,
+		},
 		Redeploy: func(t target.Target, force bool) string {
 			if force {
 				return redeployCommand(gitDir, t) + " --force --reason TEXT"
@@ -102,11 +104,23 @@ func releaseLocks(store *deploy.Store) error {
 	return store.Close(ctx)
 }
 
-func loadSigner(path string) (ssh.Signer, error) {
-	if path == "" {
-		return nil, nil //nolint:nilnil // no key is configured, and records say so
+// openPGPKeys is the keyring that belongs to a file of allowed signers, for signatures of git's; "" without one.
+func openPGPKeys(allowedSigners string) string {
+	if allowedSigners == "" {
+		return ""
 	}
-	return keys.Load(path)
+	return allowedSigners + ".gpg"
+}
+
+// loadSigner reads the key that signs records, and gives what reads it anew, with the one that is to follow it. "" is
+// none.
+func loadSigner(path string) (now ssh.Signer, again func() (keys.Signers, error), err error) {
+	if path == "" {
+		return nil, nil, nil
+	}
+	again = func() (keys.Signers, error) { return keys.LoadSigners(path) }
+	s, err := again()
+	return s.Now, again, err
 }
 
 // quietLog is for commands that print their errors themselves.

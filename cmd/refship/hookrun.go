@@ -209,21 +209,20 @@ func openHook(
 	if err != nil {
 		return nil, err
 	}
-	dial, key := etcd.Dial, ""
+	dial, trust := etcd.Dial, trust{openPGP: openPGPKeys(s.AllowedSigners)}
 	if toDeploy {
-		dial, key = dialPatiently, s.SigningKey
+		dial, trust.key = dialPatiently, s.SigningKey
 	}
 	client, err := dial(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	var allowed *keys.AllowedSigners
 	if s.AllowedSigners != "" && toDeploy {
-		if allowed, err = keys.ReadAllowedSigners(s.AllowedSigners); err != nil {
+		if trust.allowed, err = keys.ReadAllowedSigners(s.AllowedSigners); err != nil {
 			return nil, errors.Join(err, client.Close())
 		}
 	}
-	d, err := newDeployer(client, gitDir, key, allowed, log)
+	d, err := newDeployer(client, gitDir, trust, log)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ type lostKeys struct {
 	host    string // the server's name
 	all     []*lostKey
 	own     bool // there are signed records under that name
-	others  []signed
+	others  []signedDeploy
 }
 
 // newestFirst gives what was found, the last used key first.
@@ -78,8 +78,8 @@ func (l *lostKeys) newestFirst() []*lostKey {
 	return l.all
 }
 
-// signed is a signed deploy of a namespace.
-type signed struct {
+// signedDeploy is a signed deploy of a namespace.
+type signedDeploy struct {
 	ns     record.Namespace
 	deploy *record.Deploy
 }
@@ -100,11 +100,11 @@ func (l *lostKeys) lookAt(ctx context.Context, a *app, chain *store.Chain) error
 		case d.Signature == nil || looked[d.Record.Signer]:
 		case d.Record.Server == l.host:
 			looked[d.Record.Signer], l.own = true, true
-			if err := l.addSigner(a, signed{chain.Namespace(), d}); err != nil {
+			if err := l.addSigner(a, signedDeploy{chain.Namespace(), d}); err != nil {
 				return err
 			}
 		case newest:
-			l.others = append(l.others, signed{chain.Namespace(), d})
+			l.others = append(l.others, signedDeploy{chain.Namespace(), d})
 		}
 		newest = false
 		return nil
@@ -136,7 +136,7 @@ func (l *lostKeys) lookAtOthers(a *app) error {
 }
 
 // addSigner adds who signed a deploy.
-func (l *lostKeys) addSigner(a *app, s signed) error {
+func (l *lostKeys) addSigner(a *app, s signedDeploy) error {
 	d := s.deploy
 	pub, err := keys.Verify(keys.Namespace, d.RecordBytes, d.Signature)
 	if err != nil {

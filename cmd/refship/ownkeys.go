@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"refship/deploy/disk"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/git"
@@ -37,6 +40,41 @@ func (k ownKey) isMissing() (bool, error) {
 		return false, fmt.Errorf("look for the %s: %w", k.name, err)
 	}
 	return err != nil, nil
+}
+
+// signingKeys are the server's signing key and the one that is to follow it.
+func (d dataDir) signingKeys() (keys.Signers, error) { return keys.LoadOwnSigners(d.signingKey().path) }
+
+// nextSigningKey is to follow the signing key.
+func (d dataDir) nextSigningKey() ownKey {
+	return ownKey{"next signing key", keys.NextPath(d.signingKey().path), keys.Ed25519}
+}
+
+// maxSeed bounds what is read as a seed of nonces, in bytes.
+const maxSeed = 1 << 10
+
+// nonceSeed reads the secret that the nonces of signed pushes are made of (git-config(1), receive.certNonceSeed), or
+// makes one. Without it a certificate is worth no less; a nonce of another push could be passed off as this one's.
+func (d dataDir) nonceSeed() (string, error) {
+	path := filepath.Join(d.keysDir(), "push_nonces")
+	text, err := disk.ReadFile(path, maxSeed)
+	if errors.Is(err, fs.ErrNotExist) {
+		random := make([]byte, 32)
+		_, _ = rand.Read(random) // it never fails
+		text = []byte(hex.EncodeToString(random) + "\n")
+		err = disk.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the seed of nonces: %w", err)
+	}
+	seed := strings.TrimSpace(string(text))
+	if info, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("read the seed of nonces: %w", err)
+	} else if info.Mode().Perm()&0o077 != 0 || seed == "" {
+		return "", fault.New(fault.Failed, path+" is empty, or group or others may read it",
+			"remove it: the server makes a new one when it starts")
+	}
+	return seed, nil
 }
 
 // missingKeys gives those of a server's keys that are not there, and are not to be made by a server with deploys: not

@@ -8,6 +8,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/agent"
 	"refship/deploy/agent/secret"
+	"refship/deploy/bundle"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -27,6 +28,7 @@ import (
 	"refship/hooks/check"
 	"refship/hooks/install"
 	"refship/hooks/permit"
+	"refship/hooks/signed"
 	"refship/hooks/target"
 )
 
@@ -34,12 +36,15 @@ import (
 // first of what the reason is about, '$1' the same quoted for a shell, $* all of it. Sorted by package and name.
 var remedies = map[fault.Reason]string{
 	agent.ReasonDrifted: "see what else writes there; --repair puts it right",
+	agent.ReasonNameTaken: "give one of the two a name of its own: --name; a node that was killed, and has lost its root, " +
+		"counts as alive for half a minute more",
 	agent.ReasonPrepare: "its own words are in the log; the release that ran before goes on, and " +
 		"so does the next deploy",
 	agent.ReasonRewritten: "look at both (refship log); " +
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
+	bundle.ReasonNotEmpty:             "if what is there may go: etcdctl del --prefix $1/ (look first: etcdctl get --prefix --keys-only $1/)",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -98,6 +103,11 @@ var remedies = map[fault.Reason]string{
 	repos.ReasonUnknown: "refship repo list shows those that exist, refship repo create $1 makes this one",
 	secret.ReasonDecrypt: "encrypt it for this node, too (refship nodes --recipients), or let the node leave it out: " +
 		"--age optional",
+	signed.ReasonCommits: "sign it, git commit --amend --no-edit -S or a signed tag, and push again; who may sign is for " +
+		"the server's operator to say: a key's line in keys/allowed_signers, of another git server's hooks in " +
+		"refship.allowed-signers",
+	signed.ReasonPush: "git push --signed, with an SSH key: git config gpg.format ssh; " +
+		"git config user.signingKey ~/.ssh/KEY.pub; where the ref has it already, commit once more",
 	store.ReasonNoCommit: "of a first or forced deploy and of a rollback only its own commit is stored; " +
 		"in a repository, this tells whether a deploy has a commit: git merge-base --is-ancestor $2 COMMIT-OF-THE-DEPLOY",
 	store.ReasonNoPath: "a path goes from the deploy's root, without a slash at its start, " +
@@ -155,7 +165,10 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
-		if about[0] == "" {
+		switch {
+		case about[1] == "" && about[0] == string(record.KindPush): // a server has a key
+			return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
+		case about[1] == "":
 			return "sign it: --signing-key FILE"
 		}
 		return "add that key's line to the allowed signers: refship keys signer prints a server's"

@@ -200,6 +200,9 @@ func describeTarget(t target.Target) string {
 	if t.Wait != 0 {
 		words += ", pushes wait " + t.Wait.String() + " for nodes"
 	}
+	for _, required := range describeRequired(t) {
+		words += ", " + required
+	}
 	if t.LFS != "" {
 		words += ", LFS pointers as they are"
 	}

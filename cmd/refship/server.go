@@ -30,7 +30,9 @@ import (
 	"refship/gitserver"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/signed"
 	"refship/hooks/target"
+	"refship/keys"
 )
 
 // server is one run of `refship serve`.
@@ -68,6 +70,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if _, err := s.dir.signers(s.app); err != nil {
 		return err
 	}
+	nonceSeed, err := s.dir.nonceSeed()
+	if err != nil {
+		return err
+	}
 	watch, watchLines, err := s.openMonitor(ctx)
 	if err != nil {
 		return err
@@ -90,6 +96,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKeys: hostKeys, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Room: s.room,
 		Gates: gate.NewServer(s.etcd.remote()), Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
+		NonceSeed: nonceSeed,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -113,6 +120,11 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 	remedy = func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
 	hookServer, err = hooks.NewServer(hooks.Config{
 		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Rotation: s.dir.signingKeys,
+		Trust: signed.Trust{
+			Allowed: s.dir.readSigners, Keyring: openPGPKeys(s.dir.allowedSigners()),
+			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
+		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
 		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
 	})

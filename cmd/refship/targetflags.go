@@ -16,6 +16,7 @@ type targetFlags struct {
 	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix. Default of a new target: /refship/REPO, for a second one /refship/REPO-NAME, with mgmt's frontends /_mgmt."`
 	layoutFlags
 	Check *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+	signatureFlags
 }
 
 // layoutFlags say what of a tree is deployed and how the nodes read it.
@@ -86,6 +87,7 @@ func (f *targetFlags) apply(t target.Target) (_ target.Target, err error) {
 	if f.Check != nil {
 		t.Check = *f.Check
 	}
+	f.signatureFlags.apply(&t)
 	if err := t.Validate(); err != nil {
 		return t, asUsage("", err)
 	}

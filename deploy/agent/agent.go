@@ -108,7 +108,11 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	a.log.Info("what is encrypted for this node is decrypted", "recipients", a.identity.Recipients)
-	a.report = newReporter(cfg.Name, cfg.Version, cfg.Log)
+	id, err := s.ID()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	a.report = newReporter(&cfg, id)
 	if cfg.Exechook != nil {
 		a.addHook("exechook", cfg.Exechook.Run, cfg.Backoff.Exechook)
 	}

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 )
@@ -25,20 +26,27 @@ const (
 	lastReport = 3 * time.Second
 )
 
+// ReasonNameTaken: another node lives under this one's name. About: the name.
+const ReasonNameTaken fault.Reason = "node-name-taken"
+
 // reporter puts what the node says of itself into etcd, beside the node's own work. Only the newest report is put.
 type reporter struct {
 	name, version string
+	id            string // of the node's root: what its key says while it lives, so that it knows the key again
 	log           *slog.Logger
+	remedy        func(error) string
 	changed       chan struct{} // there is something to put
 
 	mu     sync.Mutex
 	latest *record.NodeReport
 
-	told bool // that reports are not put, since the last one that was
+	told error // why reports are not put, since the last one that was; nil: they are
 }
 
-func newReporter(name, version string, log *slog.Logger) *reporter {
-	return &reporter{name: name, version: version, log: log, changed: make(chan struct{}, 1)}
+func newReporter(cfg *Config, id string) *reporter {
+	return &reporter{
+		name: cfg.Name, version: cfg.Version, id: id, log: cfg.Log, remedy: cfg.Remedy, changed: make(chan struct{}, 1),
+	}
 }
 
 // say replaces the report; nothing is put if it says the same as the one before. That a deploy is tried again which has
@@ -142,7 +150,8 @@ func (s *reporting) run(ctx context.Context) {
 			failures++
 			again = time.After(pause(failures, longestReportPause))
 		default:
-			s.told, failures = false, 0
+			failures = 0
+			s.tell(ctx, nil)
 		}
 		if again != nil {
 			select {
@@ -170,7 +179,7 @@ func (s *reporting) put(ctx context.Context) error {
 		}
 		s.lease = lease
 	}
-	ops := []clientv3.Op{clientv3.OpPut(s.alive, "", clientv3.WithLease(s.lease))}
+	ops := []clientv3.Op{clientv3.OpPut(s.alive, s.id, clientv3.WithLease(s.lease))}
 	if latest != nil {
 		encoded, err := latest.Encode()
 		if err != nil {
@@ -178,17 +187,42 @@ func (s *reporting) put(ctx context.Context) error {
 		}
 		ops = append(ops, clientv3.OpPut(s.node, string(encoded)))
 	}
-	_, err := etcd.Bounded(s.client).Txn(ctx).Then(ops...).Commit()
+	err := s.putOwn(ctx, ops)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		s.lease, s.kept = 0, nil
 	}
 	return err
 }
 
-// tell says that reports are not put, once until one is.
-func (s *reporting) tell(ctx context.Context, err error) {
-	if !s.told {
-		s.log.WarnContext(ctx, "this node's report is not in etcd", "error", err)
+// putOwn does so if no other node lives under the name: two would overwrite each other's reports. The key of this one's
+// own earlier life, which may not have run out yet, is taken over.
+func (s *reporting) putOwn(ctx context.Context, ops []clientv3.Op) error {
+	kv := etcd.Bounded(s.client)
+	for _, isOwn := range []clientv3.Cmp{
+		clientv3.Compare(clientv3.Value(s.alive), "=", s.id), clientv3.Compare(clientv3.CreateRevision(s.alive), "=", 0),
+	} {
+		resp, err := kv.Txn(ctx).If(isOwn).Then(ops...).Commit()
+		if err != nil || resp.Succeeded {
+			return err
+		}
 	}
-	s.told = true
+	return &fault.Error{
+		Kind: fault.Conflict, What: fmt.Sprintf("another node is called %s, and lives", s.name),
+		Reason: ReasonNameTaken, About: []string{s.name},
+	}
+}
+
+// tell says that reports are not put, once for each kind of reason, and that they are again.
+func (s *reporting) tell(ctx context.Context, err error) {
+	switch {
+	case err == nil && s.told != nil:
+		s.log.InfoContext(ctx, "this node's report is in etcd")
+	case err != nil && (s.told == nil || fault.KindOf(err) != fault.KindOf(s.told)):
+		attrs := []any{"error", err}
+		if remedy := s.remedy(err); remedy != "" {
+			attrs = append(attrs, "hint", remedy)
+		}
+		s.log.WarnContext(ctx, "this node's report is not in etcd", attrs...)
+	}
+	s.told = err
 }

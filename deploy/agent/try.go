@@ -140,7 +140,7 @@ func (a *Agent) replace(
 
 // make fetches a release, has it prepared, and makes it ready.
 func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
-	list := &lister{id: head.ID, folded: map[string]string{}, wanted: a.cfg.NoLink || a.cfg.CheckDrift > 0}
+	list := &lister{wanted: a.cfg.NoLink || a.cfg.CheckDrift > 0}
 	earlier := store.Earlier{Nodes: chain.NewNodes(), Each: list.each}
 	if a.nodes != nil {
 		earlier.Nodes = chain.Kept(ctx, a.nodes, a.root)

@@ -97,15 +97,47 @@ func (r *Repository) askBetween(ctx context.Context, ancestor, descendant OID, l
 		return Range{}, err
 	}
 	b := Range{Related: true}
-	for line := range bytes.Lines(out) {
-		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
-		if err != nil {
-			return Range{}, fmt.Errorf("list commits: git rev-list printed %.100q", line)
-		}
-		b.Commits = append(b.Commits, oid)
+	if b.Commits, err = parseList(out); err != nil {
+		return Range{}, err
 	}
 	if len(b.Commits) > limit {
 		b.Commits, b.More = b.Commits[:limit], true
 	}
 	return b, nil
+}
+
+// Without gives the commits that one has and another has not, newest first, at most limit, and tells whether there are
+// more. Where have is zero, or no commit of the repository, it is all of them.
+func (r *Repository) Without(ctx context.Context, commit, have OID, limit int) (commits []OID, more bool, err error) {
+	args := []string{"rev-list", "--topo-order", "--max-count=" + strconv.Itoa(limit+1), "--end-of-options",
+		commit.String()}
+	if !have.IsZero() {
+		_, _, err := r.read(ctx, "commit", have)
+		switch {
+		case err == nil:
+			args = append(args, "^"+have.String())
+		case !errors.Is(err, ErrNotFound):
+			return nil, false, err
+		}
+	}
+	out, err := r.run(ctx, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	if commits, err = parseList(out); err != nil {
+		return nil, false, err
+	}
+	return commits[:min(len(commits), limit)], len(commits) > limit, nil
+}
+
+// parseList reads the oids that rev-list prints.
+func parseList(out []byte) (oids []OID, err error) {
+	for line := range bytes.Lines(out) {
+		oid, err := ParseOID(string(bytes.TrimSuffix(line, []byte("\n"))))
+		if err != nil {
+			return nil, fmt.Errorf("list commits: git rev-list printed %.100q", line)
+		}
+		oids = append(oids, oid)
+	}
+	return oids, nil
 }

@@ -62,6 +62,8 @@ func TestSignedTag(t *testing.T) {
 		{"object x\n\ntext\n", "object x\n\ntext\n", ""},
 		{"object x\n\ntext\n" + begin + "abc\n", "object x\n\ntext\n", begin + "abc\n"},
 		{"text " + begin, "text " + begin, ""},
+		{"a\n-----BEGIN PGP SIGNATURE-----\nb\n", "a\n", "-----BEGIN PGP SIGNATURE-----\nb\n"},
+		{"a\n" + begin + "b\n-----BEGIN SIGNED MESSAGE-----\n", "a\n" + begin + "b\n", "-----BEGIN SIGNED MESSAGE-----\n"},
 		{"a\n" + begin + "b\n" + begin + "c\n", "a\n" + begin + "b\n", begin + "c\n"},
 	} {
 		tag := git.Tag{Data: []byte(c.data)}

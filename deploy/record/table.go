@@ -75,6 +75,9 @@ func NewTable(out io.Writer, now time.Time, trust *keys.AllowedSigners) *Table {
 	return NewStyledTable(out, now, trust, Style{})
 }
 
+// Trust says whose signatures count from the next deploy on.
+func (t *Table) Trust(allowed *keys.AllowedSigners) { t.trust = allowed }
+
 // NewStyledTable is NewTable with a style.
 func NewStyledTable(out io.Writer, now time.Time, trust *keys.AllowedSigners, style Style) *Table {
 	t := &Table{out: out, now: now, trust: trust, style: style, block: logBlock}

@@ -34,16 +34,24 @@ func DirectoryIn(entries []Entry, name string) OID {
 	return OID{}
 }
 
-// sshSignature begins an SSH signature (gitformat-signature(5), gpg.format=ssh).
-const sshSignature = "-----BEGIN SSH SIGNATURE-----\n"
+// signatures begin with one of these lines (gitformat-signature(5); gpg-interface.c, get_format_by_sig): of SSH, of
+// OpenPGP, and of X.509.
+var signatures = []string{
+	"-----BEGIN SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN PGP MESSAGE-----",
+	"-----BEGIN SIGNED MESSAGE-----",
+}
 
-// SignedTag cuts a tag, or a push certificate, into what is signed and the SSH signature, nil if it has none.
+// SignedTag cuts a tag, or a push certificate, into what is signed and the signature, which may be of any program; nil
+// if it has none. It begins at the last line that can begin one (gpg-interface.c, parse_signed_buffer).
 func SignedTag(data []byte) (signed, signature []byte) {
-	at := bytes.LastIndex(data, []byte("\n"+sshSignature))
-	if at < 0 {
+	last := -1
+	for _, begin := range signatures {
+		last = max(last, bytes.LastIndex(data, []byte("\n"+begin)))
+	}
+	if last < 0 {
 		return data, nil
 	}
-	return data[:at+1], data[at+1:]
+	return data[:last+1], data[last+1:]
 }
 
 // SignedCommit cuts a commit into what is signed and the signature, which may be of any program; nil if it has none.

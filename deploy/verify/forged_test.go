@@ -212,25 +212,61 @@ func (f *setup) resign(h held, id record.ID, change func(r *record.Record)) {
 	h[key], h[f.chain().DeployKey(id, record.KeySignature)] = string(d.RecordBytes), string(d.Signature)
 }
 
-// A push certificate that is there and signed holds.
+// A push certificate that is there, signed, and asks for the deploy holds; one that asks for something else proves
+// nothing of it, whoever signed it.
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	f := threeDeploys(t, "one")
-	h := f.held()
-	signed := "certificate version 0.1\npusher ada 1700000000 +0000\n\nx y refs/heads/main\n"
-	signature, err := keys.Sign(fixture.Signer(9), "git", []byte(signed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw := signed + string(signature)
-	oid := tree.HashObject("blob", []byte(raw))
-	h[f.chain().ObjectKey(oid)] = fmt.Sprintf("blob %d\x00%s", len(raw), raw)
-	f.resign(h, 3, func(r *record.Record) { r.PushCertificate = oid.String() })
-	f.relog(h, 3)
-	if v := h.verify(t, f.ns); v.Findings != 0 || v.all[3].Answers[verify.Certificate] != verify.Holds || v.Orphans != 0 {
-		t.Errorf("found %v, answers %v, %d orphans", v.findings(), v.all[3].Answers, v.Orphans)
+	base := f.held()
+	zero := strings.Repeat("0", 40)
+	for name, c := range map[string]struct {
+		header, update string // "": of this deploy
+		change         func(r *record.Record)
+		is             verify.Answer
+		what           string
+	}{
+		"this":           {is: verify.Holds},
+		"forced":         {header: "push-option deploy.force\npush-option deploy.reason=now\n", change: force, is: verify.Holds},
+		"not forced":     {header: "push-option deploy.reason=now\n", change: force, is: verify.Fails, what: "does not ask for force"},
+		"another reason": {header: "push-option deploy.force\n", change: force, is: verify.Fails, what: "ask for that reason"},
+		"another ref":    {update: "/x", is: verify.Fails, what: "does not ask for"},
+		"another commit": {update: zero + " " + zero + " refs/heads/main", is: verify.Fails, what: "does not ask for"},
+		"no update":      {update: "x", is: verify.Fails, what: "is no update of a ref"},
+	} {
+		h := maps.Clone(base)
+		d, err := record.Decode([]byte(h[f.chain().DeployKey(3, record.KeyRecord)]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		update := zero + " " + string(d.Hash) + " " + d.Ref + c.update
+		if len(c.update) > 2 || c.update == "x" {
+			update = c.update
+		}
+		signed := "certificate version 0.1\npusher ada 1700000000 +0000\n" + c.header + "\n" + update + "\n"
+		signature, err := keys.Sign(fixture.Signer(9), "git", []byte(signed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := signed + string(signature)
+		oid := tree.HashObject("blob", []byte(raw))
+		h[f.chain().ObjectKey(oid)] = fmt.Sprintf("blob %d\x00%s", len(raw), raw)
+		f.resign(h, 3, func(r *record.Record) {
+			if r.PushCertificate = oid.String(); c.change != nil {
+				c.change(r)
+			}
+		})
+		f.relog(h, 3)
+		v := h.verify(t, f.ns)
+		said := slices.ContainsFunc(v.findings(), func(f verify.Finding) bool {
+			return f.Check == verify.Certificate && c.what != "" && strings.Contains(f.What, c.what)
+		})
+		if v.all[3].Answers[verify.Certificate] != c.is || said != (c.what != "") || v.Orphans != 0 && c.change == nil {
+			t.Errorf("%s: found %v, answers %v, %d orphans", name, v.findings(), v.all[3].Answers, v.Orphans)
+		}
 	}
 }
+
+func force(r *record.Record) { r.Forced, r.Reason = true, "now" }
 
 // What git signed is told: that it holds, as git's own commands say; that it is of a program that is not known; that it
 // does not hold. Nobody has said who may sign, so that none is a finding.

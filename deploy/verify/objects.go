@@ -13,12 +13,10 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 	"refship/deploy/tree"
 	"refship/keys"
 )
-
-// gitNamespace is the namespace of git's own SSH signatures.
-const gitNamespace = "git"
 
 // inTree is a name in a tree.
 type inTree struct {
@@ -103,10 +101,10 @@ func gitSignature(signed, signature []byte) Answer {
 	switch {
 	case signature == nil:
 		return None
-	case !bytes.HasPrefix(signature, []byte("-----BEGIN SSH SIGNATURE-----")):
+	case !keys.IsSSH(signature):
 		return NotChecked // OpenPGP, X.509
 	}
-	if _, err := keys.Verify(gitNamespace, signed, signature); err != nil {
+	if _, err := keys.Verify(keys.GitNamespace, signed, signature); err != nil {
 		return Fails
 	}
 	return Holds
@@ -211,11 +209,11 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 
 // isBy tells whether a key made a signature.
 func isBy(fingerprint string, signed, signature []byte) bool {
-	key, err := keys.Verify(gitNamespace, signed, signature)
+	key, err := keys.Verify(keys.GitNamespace, signed, signature)
 	return err == nil && ssh.FingerprintSHA256(key) == fingerprint
 }
 
-// certificate verifies the push certificate that a record names.
+// certificate verifies the push certificate that a record names: its signature covers it, and it asks for this deploy.
 func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 	if d.Record.PushCertificate == "" {
 		return nil
@@ -226,10 +224,21 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 		return r.failBeside(d, Certificate, err, writing)
 	}
 	is := gitSignature(tree.SignedTag(data))
+	c, err := record.ParseCertificate(data)
 	writing.Lock()
 	defer writing.Unlock()
-	if r.objects[oid] = true; is == Fails || is == None {
-		return r.fail(d, Certificate, record.Corrupt(r.chain.ObjectKey(oid), "its signature does not cover it"))
+	r.objects[oid] = true
+	fail := func(what string) error {
+		return r.fail(d, Certificate, record.Corrupt(r.chain.ObjectKey(oid), what))
+	}
+	switch {
+	case is == Fails || is == None:
+		return fail("its signature does not cover it")
+	case err != nil:
+		return fail(err.Error())
+	}
+	if lacks := c.Asks(d.Record); lacks != "" {
+		return fail("it does not ask for " + text.Printable(lacks) + ", as the record says")
 	}
 	d.Answers[Certificate] = is
 	return nil

@@ -147,9 +147,12 @@ type run struct {
 	head    record.ID
 	expired record.ID // as of the start
 	pins    map[record.ID]bool
-	vouched record.ID // the id of the record that the last one names which is trusted; 0: none
-	records record.ID // the highest id that has a record
-	isMgmt  bool      // mgmt reads the chain
+	trust   *record.Trust
+	allowed *keys.AllowedSigners // what trust says, as far as the deploys so far need it
+	signed  map[string]record.ID // trusted signers, and the lowest deploy of each so far
+	vouched record.ID            // the id of the record that the last one names which is trusted; 0: none
+	records record.ID            // the highest id that has a record
+	isMgmt  bool                 // mgmt reads the chain
 
 	things  things
 	commits *store.Commits
@@ -174,6 +177,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	r := &run{
 		cfg: cfg, chain: cfg.Chain, result: &Result{Deploys: map[State]int{}},
 		whole: len(cfg.IDs) == 0 && cfg.Since.IsZero(), pins: map[record.ID]bool{}, things: newThings(),
+		trust: record.NewTrust(cfg.Allowed, cfg.Chain.Down), signed: map[string]record.ID{},
 		commits: cfg.Chain.NewTolerantCommits(), trees: map[inTree]tree.OID{}, objects: map[tree.OID]bool{},
 		blocks: map[string]bool{}, isMgmt: cfg.Chain.Namespace().IsMgmt(), progress: text.Progress{Step: "verifying"},
 	}
@@ -253,6 +257,9 @@ func (r *run) walk(ctx context.Context, id record.ID, since time.Time) error {
 			}
 			block = nil
 		}
+		if err := r.follow(ctx, d); err != nil {
+			return err
+		}
 		block = append(block, r.judge(d))
 		return nil
 	})
@@ -276,6 +283,9 @@ func (r *run) one(ctx context.Context, id record.ID) error {
 			return errEnough
 		}
 		r.vouched = 0
+		if err := r.follow(ctx, d); err != nil {
+			return err
+		}
 		found = r.judge(d)
 		return nil
 	})

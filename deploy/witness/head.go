@@ -56,6 +56,9 @@ func judge(
 		return nil, err
 	}
 	h.Deploy = d
+	if allowed, err = record.NewTrust(allowed, chain.Down).Signers(ctx, d); err != nil {
+		return nil, err
+	}
 	if allowed != nil {
 		if h.Signer, err = d.Judge(allowed); err != nil {
 			return nil, err

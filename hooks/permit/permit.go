@@ -30,8 +30,6 @@ type Push struct {
 	Updates    []git.RefUpdate
 	Targets    []target.Target // of the repository, sorted by name
 	Options    Options
-	// Certificate is the oid of the push certificate, or "".
-	Certificate string
 }
 
 // Read reads what is not there yet of ref updates, push options and targets: from the variables and the standard input
@@ -49,21 +47,6 @@ func (p *Push) Read(vars map[string]string, input []byte) (err error) {
 		if p.Targets, err = target.ReadTargets(p.GitDir); err != nil {
 			return fmt.Errorf("read targets of repository %s: %w", p.Repository, err)
 		}
-	}
-	return p.readCertificate(vars["GIT_PUSH_CERT"])
-}
-
-// readCertificate takes in what git gives for the oid of a push certificate: zeros where the blob could not be written.
-func (p *Push) readCertificate(given string) error {
-	if given == "" {
-		return nil
-	}
-	oid, err := git.ParseOID(given)
-	if err != nil {
-		return fmt.Errorf("read push certificate: %w", err)
-	}
-	if !oid.IsZero() {
-		p.Certificate = given
 	}
 	return nil
 }

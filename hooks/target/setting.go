@@ -38,6 +38,17 @@ var targetSettings = slices.Concat([]setting[Target]{
 	field("check", noFile, func(t *Target) *string { return &t.Check }),
 	field("lfs", noFile, func(t *Target) *LFS { return &t.LFS }),
 	{
+		name: "require-signed-push",
+		get: func(t Target) string {
+			if !t.RequireSignedPush {
+				return ""
+			}
+			return "true"
+		},
+		set: func(t *Target, text string) (err error) { t.RequireSignedPush, err = parseBool(text); return err },
+	},
+	field("require-signed-commits", noFile, func(t *Target) *SignedCommits { return &t.RequireSignedCommits }),
+	{
 		name: "wait",
 		get: func(t Target) string {
 			if t.Wait == 0 {
@@ -69,6 +80,14 @@ var plainSettings = []setting[Settings]{
 	field("password-file", secretFile, func(s *Settings) *string { return &s.PasswordFile }),
 	field("signing-key", secretFile, func(s *Settings) *string { return &s.SigningKey }),
 	field("allowed-signers", publicFile, func(s *Settings) *string { return &s.AllowedSigners }),
+}
+
+// parseBool takes what git config writes of --type=bool, and nothing else: what is misspelt must not count as false.
+func parseBool(text string) (bool, error) {
+	if text != "true" && text != "false" {
+		return false, fault.Refuse("give true or false", "it is neither true nor false")
+	}
+	return text == "true", nil
 }
 
 // field is a setting that a field of T holds.

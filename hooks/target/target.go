@@ -27,8 +27,30 @@ type Target struct {
 	// LFS is what becomes of Git LFS pointers: DeployPointers, or "" to refuse them. An intent without it is read by
 	// programs that do not know it.
 	LFS LFS `json:"lfs,omitempty"`
+	// RequireSignedPush takes only pushes with a good certificate (git push --signed).
+	RequireSignedPush bool `json:"require_signed_push,omitempty"`
+	// RequireSignedCommits wants commits that allowed signers have signed.
+	RequireSignedCommits SignedCommits `json:"require_signed_commits,omitempty"`
 	// Wait is for how long each push waits for the nodes that run what it deployed; 0: it does not.
 	Wait time.Duration `json:"wait,omitempty"`
+}
+
+// SignedCommits says which commits of a deploy have to be signed; "": none.
+type SignedCommits string
+
+// What a target may require.
+const (
+	DeployedCommit SignedCommits = "deployed" // the one that is deployed, or its tag
+	AllCommits     SignedCommits = "all"      // every commit that the deploy brings
+)
+
+// CheckSignedCommits says why a target cannot have that setting.
+func CheckSignedCommits(s SignedCommits) error {
+	if s == "" || s == DeployedCommit || s == AllCommits {
+		return nil
+	}
+	return fault.Refuse(fmt.Sprintf("give %s or %s, or nothing", DeployedCommit, AllCommits),
+		"require-signed-commits is %q", text.Clip(string(s)))
 }
 
 // LFS is a target's setting for Git LFS pointers.
@@ -78,6 +100,7 @@ func (t Target) Validate() error {
 		func() error { return CheckFrontend(t.Frontend, t.Settings, t.Namespace) },
 		t.checkCheck,
 		func() error { return CheckLFS(t.LFS) },
+		func() error { return CheckSignedCommits(t.RequireSignedCommits) },
 		func() error { return checkWait(t.Wait) },
 	}
 	for _, check := range checks {

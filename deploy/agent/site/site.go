@@ -1,6 +1,7 @@
 package site
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ const (
 	stateName     = ".refship"
 	releasesName  = "releases"
 	listsName     = "lists"
+	idName        = "id"
 )
 
 // Site is a node's directory. It has it to itself until Close.
@@ -147,6 +149,16 @@ func (s *Site) Close() error {
 		s.unlock()
 	}
 	return errors.Join(errs...)
+}
+
+// ID is a random text of the root's own, made when it is asked for first: the same for each agent that uses the root.
+func (s *Site) ID() (string, error) {
+	var id string
+	if found, err := readJSON(s.state, idName, &id); err != nil || found {
+		return id, err
+	}
+	id = rand.Text()
+	return id, writeJSON(s.state, idName, id, 0o600)
 }
 
 // Root is the absolute path of the root.
