@@ -128,29 +128,35 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err == nil {
 		err = c.checkLog(ctx, job, v)
 	}
-	var conflict *ConflictError
-	switch isConflict := errors.As(err, &conflict); {
-	case isConflict && job.Force:
-		v.Forced, v.Commits, v.More = conflict, job.commits(), false
-		if v.log != nil {
-			break
-		}
-		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
-			return nil, err
-		}
-	case isConflict:
-		conflict.Rewinds = job.rewinds(ctx)
-		if job.NoForce {
-			conflict.NoForce = job.Repository
-		}
-		return nil, err
-	case err != nil:
+	if err := c.override(ctx, job, v, err); err != nil {
 		return nil, err
 	}
 	if v.Head == nil {
 		return v, nil
 	}
 	return v, c.judgeUndone(ctx, job, v)
+}
+
+// override takes what keeps the job out, nil for nothing, and gives what Force does not override of it.
+func (c *Chain) override(ctx context.Context, job *Job, v *Verdict, err error) error {
+	var conflict *ConflictError
+	switch isConflict := errors.As(err, &conflict); {
+	case isConflict && job.Force:
+		v.Forced, v.Commits, v.More = conflict, job.commits(), false
+		if v.log != nil {
+			return nil
+		}
+		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
+			return err
+		}
+		return nil
+	case isConflict:
+		conflict.Rewinds = job.rewinds(ctx)
+		if job.NoForce {
+			conflict.NoForce = job.Repository
+		}
+	}
+	return err
 }
 
 // readNewest finds the newest sound record, on which the next one stands.
@@ -199,7 +205,8 @@ func checkSigner(job *Job, signers *keys.AllowedSigners) error {
 		return nil
 	}
 	refuse := func(what, key string) error {
-		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: []string{key}}
+		about := []string{string(job.Kind), key}
+		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: about}
 	}
 	if job.Signer == nil {
 		return refuse("the deploy would not be signed, and only signed ones count here", "")
@@ -220,10 +227,8 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		}
 		return c.distrust(job, v.Head, err.Error(), reason)
 	}
-	if signers != nil && v.Head.Record != nil {
-		if _, err := v.Head.Judge(signers); err != nil {
-			return c.distrust(job, v.Head, err.Error(), ReasonHeadUntrusted)
-		}
+	if err := c.JudgeHead(job, v.Head, signers); err != nil {
+		return err
 	}
 	if job.To != nil {
 		return c.checkRollback(job, v, signers)
@@ -235,6 +240,19 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		return err
 	}
 	v.Same = job.sameBelow(v.Head, v.tree)
+	return nil
+}
+
+// JudgeHead says why the job cannot follow the chain's head, whatever that has: it is signed by nobody whose signature
+// counts. It is a *ConflictError. A head without a record, which is another writer's, is not judged; nor is any where
+// signers are nil: then it is not known whose signatures count.
+func (c *Chain) JudgeHead(job *Job, head *record.Deploy, signers *keys.AllowedSigners) error {
+	if signers == nil || head.Record == nil {
+		return nil
+	}
+	if _, err := head.Judge(signers); err != nil {
+		return c.distrust(job, head, err.Error(), ReasonHeadUntrusted)
+	}
 	return nil
 }
 

@@ -141,6 +141,8 @@ func (x *session) run(raw string) int {
 		return x.hold(key, cmd)
 	case command.Resume:
 		return x.resume(key, cmd)
+	case command.Cosign:
+		return x.cosign(key, cmd)
 	case command.Etcd:
 		return x.etcd(key, cmd)
 	case command.ReceivePack:

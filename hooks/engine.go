@@ -16,6 +16,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/deploy/witness"
 	"refship/hooks/check"
 	"refship/hooks/intent"
 	"refship/hooks/output"
@@ -125,6 +126,13 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 // WriteNodes prints the nodes of a chain; see status.WriteNodes.
 func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (head string, behind bool, err error) {
 	return status.WriteNodes(ctx, w, e.cfg.Store.Chain(at.Target.Namespace).Chain)
+}
+
+// Cosign stores a cosigned checkpoint; see deploy.Chain.Cosign.
+func (e *Engine) Cosign(
+	ctx context.Context, at Place, note []byte, mayUse func(name string) bool,
+) (*witness.Cosignature, error) {
+	return e.cfg.Store.Chain(at.Target.Namespace).Cosign(ctx, note, mayUse)
 }
 
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is

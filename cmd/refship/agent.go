@@ -27,6 +27,7 @@ type agentCmd struct {
 // agentRunCmd has git-sync's names for what means the same there: kubernetes/git-sync, v4.
 type agentRunCmd struct {
 	chainFlags
+	witnessFlags
 	Chain string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
 	Root  string `required:"" variable:"" gitsync:"" placeholder:"DIR" help:"The directory for all that the node keeps. It is made if it is missing."`
 	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path. With --no-link, the directory."`
@@ -131,6 +132,9 @@ func (c *agentRunCmd) check() error {
 	if c.Repair && c.CheckDrift == 0 {
 		return usagef("--repair needs --check-drift: how often to look for what has drifted")
 	}
+	if _, err := c.policy(); err != nil {
+		return err
+	}
 	if c.KeepReleases < 0 {
 		return usagef("--keep-releases is %d: none is 0", c.KeepReleases)
 	}
@@ -147,6 +151,9 @@ func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) ag
 		NoLink: c.NoLink, CheckDrift: time.Duration(c.CheckDrift), Repair: c.Repair,
 		AgeIdentity: c.AgeIdentity, AgeOptional: c.Age == "optional",
 		Backoff: agent.Backoff{Exechook: time.Duration(c.ExechookBackoff), Webhook: time.Duration(c.WebhookBackoff)},
+	}
+	if c.Witnesses != "" {
+		cfg.Choose, cfg.Watch = c.chooser(a), "/refship/"+store.CosignaturePrefix
 	}
 	command := func(name, line string, timeout interval) *hook.Command {
 		if line == "" {
@@ -194,6 +201,22 @@ func (c *agentRunCmd) judger(a *app) func(context.Context, *store.Chain, *record
 		}
 		told = is
 		return c.judge(ctx, asking, chain, d, true)
+	}
+}
+
+// chooser gives what finds the newest deploy that enough witnesses have cosigned. The file may change meanwhile.
+func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *record.Deploy) (*record.Deploy, error) {
+	judge := c.judger(a)
+	return func(ctx context.Context, chain *store.Chain, head *record.Deploy) (*record.Deploy, error) {
+		policy, err := c.policy()
+		if err != nil {
+			return nil, err
+		}
+		covered, err := policy.Covered(ctx, chain, head.ID)
+		if err != nil {
+			return nil, err
+		}
+		return covered.Deploy, judge(ctx, chain, covered.Deploy)
 	}
 }
 

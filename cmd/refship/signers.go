@@ -102,7 +102,7 @@ func warnOfSigners(a *app, allowed *keys.AllowedSigners) {
 // another one only if it is named, too.
 func (f *chainFlags) allowed(a *app) (*keys.AllowedSigners, error) {
 	dir, err := f.dir(a)
-	if f.AllowedSigners == "" && (err != nil || dir.implied && (len(f.Endpoints) > 0 || f.isRemote)) {
+	if f.AllowedSigners == "" && (err != nil || dir.implied && (len(f.Endpoints) > 0 || f.isElsewhere)) {
 		return nil, nil //nolint:nilnil // nothing is known of signers, which is no error
 	}
 	return f.signers(a, dir)

@@ -72,6 +72,9 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 	if head == nil {
 		return false, &fault.Error{Kind: fault.Failed, What: chain.Namespace().Undeployed(), Cause: errUndeployed}
 	}
+	if head, err = a.choose(ctx, chain, head, running); err != nil {
+		return false, err
+	}
 	a.metrics.wants(head)
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
@@ -83,6 +86,28 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 		release = running
 	}
 	return switched, a.runs(ctx, release, running, head, switched)
+}
+
+// choose gives the deploy that is to run. What runs, and is in the chain, is not replaced by an older one.
+func (a *Agent) choose(
+	ctx context.Context, chain *store.Chain, head *record.Deploy, running *site.Release,
+) (*record.Deploy, error) {
+	if a.cfg.Choose == nil {
+		return head, nil
+	}
+	chosen, err := a.cfg.Choose(ctx, chain, head)
+	if err != nil || running == nil || chosen.ID >= running.ID || running.ID > head.ID {
+		return chosen, err
+	}
+	switch d, err := chain.Get(ctx, running.ID); {
+	case fault.Is(err, fault.Corrupt):
+		return chosen, nil
+	case err != nil:
+		return nil, err
+	case site.ReleaseOf(d).Is(running):
+		return d, nil
+	}
+	return chosen, nil
 }
 
 // replace fetches and prepares a release, and makes it run. anew: also if that was done before.
@@ -115,7 +140,7 @@ func (a *Agent) replace(
 
 // make fetches a release, has it prepared, and makes it ready.
 func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deploy, r, running *site.Release) error {
-	list := &lister{id: head.ID, folded: map[string]string{}, wanted: a.cfg.NoLink || a.cfg.CheckDrift > 0}
+	list := &lister{wanted: a.cfg.NoLink || a.cfg.CheckDrift > 0}
 	earlier := store.Earlier{Nodes: chain.NewNodes(), Each: list.each}
 	if a.nodes != nil {
 		earlier.Nodes = chain.Kept(ctx, a.nodes, a.root)

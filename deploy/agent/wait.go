@@ -18,7 +18,11 @@ const acceptedEvery = time.Second
 // wait waits for a change of the chain after a revision, for a reason to read the head anew, or until it is time. The
 // error is that of a connection that is of no use any more.
 func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chain, revision int64) error {
-	changes, stop := watch(ctx, client, string(chain.Namespace())+"/deploy/", revision+1)
+	below := "/deploy/"
+	if a.cfg.Choose != nil {
+		below = a.cfg.Watch
+	}
+	changes, stop := watch(ctx, client, string(chain.Namespace())+below, revision+1)
 	defer stop()
 	var accepted <-chan time.Time
 	if a.refused {
@@ -99,7 +103,7 @@ func (a *Agent) nextTry() time.Duration {
 	return a.cfg.Period - a.cfg.Period/8 + rand.N(max(1, a.cfg.Period/4)) // many nodes do not ask together
 }
 
-// changed is what a watch has seen: a key of a deploy.
+// changed is what a watch has seen: a key of a deploy, or what Config.Choose goes by.
 const changed = "changed"
 
 // watched is what the answers of a watch have said.

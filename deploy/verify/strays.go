@@ -17,7 +17,10 @@ import (
 
 // The names of refship's own keys below NS/refship/, whose values are not looked at. Some come with later versions.
 var (
-	ownNames    = []string{"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, store.CheckpointKey, "rollout"}
+	ownNames = []string{
+		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
+		"rollout",
+	}
 	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
 )
 

@@ -38,7 +38,9 @@ func WriteNodes(ctx context.Context, w io.Writer, chain *store.Chain) (head stri
 func IsBehind(n store.Node, head *record.Deploy) bool { return head != nil && n.ID != head.ID }
 
 // IsAmiss tells whether a node does not run the head, or what it runs has drifted.
-func IsAmiss(n store.Node, head *record.Deploy) bool { return IsBehind(n, head) || n.State == record.NodeDrifted }
+func IsAmiss(n store.Node, head *record.Deploy) bool {
+	return IsBehind(n, head) || n.State == record.NodeDrifted
+}
 
 // WhereNodes says at which deploy the nodes' chain is.
 func WhereNodes(chain *store.Chain, nodes []store.Node, head *record.Deploy) string {
