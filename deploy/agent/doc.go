@@ -26,9 +26,21 @@
 // seen, record by record, by the sha256 that each names of the one before. Else it is refused, whatever its id is: a
 // chain that was restored from a backup, or written anew, runs nowhere until an operator has said so ([site.Accept]).
 //
+// # Drift
+//
+// A list of what a release has is made while it is made, in three steps: what the deploy has, by the sha256s that were
+// checked; what was decrypted; what the operator's command has changed then, which is found by comparing. From time to
+// time what runs is compared with it, beside the wait, or between two connections. What the deploy has is put right with
+// contents of etcd, in place. What the node made is put right by making the release anew.
+//
+// # In place
+//
+// With Config.NoLink a release is made, prepared and made ready as ever. Then what of it differs is copied into the
+// directory (package files), and the release is removed.
+//
 // # Invariants
 //
-//   - The link leads to a whole release at every moment, whenever the process is killed.
+//   - The link leads to a whole release at every moment, whenever the process is killed. In place, each file is.
 //   - Whatever fails, the release that runs goes on.
 //   - A head that was seen is on disk before anything of it is fetched.
 //

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"path"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"golang.org/x/sys/unix"
@@ -11,37 +12,39 @@ import (
 	"refship/deploy/agent/secret"
 	"refship/deploy/agent/site"
 	"refship/deploy/fault"
-	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
 )
 
 // lister takes in what a deploy has while it is checked out.
 type lister struct {
-	id     record.ID
-	folded map[string]string // the paths, by what a file system has of them that takes A for a
+	dir    string            // of the path that was taken in last
+	folded map[string]string // the paths in it, by what a file system has of them that takes A for a
 	wanted bool              // the list is
 	list   files.List
 }
 
 // each takes in one path. Two that differ in nothing but case are a fault.Refused: on some file systems one of them
 // would be the other.
-func (l *lister) each(path string, e *tree.Entry) error {
-	folded := tree.Folded(path)
-	if other, found := l.folded[folded]; found {
-		return fault.New(fault.Refused, fmt.Sprintf("deploy %d has %s and %s, which are one on some file systems", l.id,
-			text.Mention(other), text.Mention(path)), "rename one of them")
+func (l *lister) each(at string, e *tree.Entry) error {
+	if dir := path.Dir(at); dir != l.dir || l.folded == nil { // all of a directory comes in a row
+		l.dir, l.folded = dir, map[string]string{}
 	}
-	l.folded[folded] = path
+	folded := tree.Folded(at)
+	if other, found := l.folded[folded]; found {
+		return fault.New(fault.Refused, fmt.Sprintf("%s and %s are one on some file systems",
+			text.Mention(other), text.Mention(at)), "rename one of them")
+	}
+	l.folded[folded] = at
 	if !l.wanted {
 		return nil
 	}
-	entry := files.Entry{Path: path, Mode: unix.S_IFREG, Size: e.Size, SHA256: e.SHA256, OID: e.OID}
+	entry := files.Entry{Path: at, Mode: unix.S_IFREG, Size: e.Size, SHA256: e.SHA256, OID: e.OID}
 	switch e.Mode {
 	case filemode.Symlink:
 		entry.Mode = unix.S_IFLNK
 	case filemode.Dir, filemode.Submodule:
-		entry = files.Entry{Path: path, Mode: unix.S_IFDIR}
+		entry = files.Entry{Path: at, Mode: unix.S_IFDIR}
 	}
 	l.list = append(l.list, entry)
 	return nil

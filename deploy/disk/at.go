@@ -65,7 +65,8 @@ func StatAt(dir int, name string) (Stat, error) {
 
 func statOf(s *unix.Stat_t) Stat {
 	return Stat{
-		Mode: uint32(s.Mode), Size: s.Size, Inode: s.Ino, Mtime: s.Mtim.Nano(), Ctime: s.Ctim.Nano(),
+		Mode: uint32(s.Mode), //nolint:unconvert // it has 16 bits elsewhere
+		Size: s.Size, Inode: s.Ino, Mtime: s.Mtim.Nano(), Ctime: s.Ctim.Nano(),
 	}
 }
 

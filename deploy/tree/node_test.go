@@ -158,6 +158,7 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"dot dot", entryText("40000", ".."), `entry ".."`},
 		{".git", entryText("40000", ".git"), `entry ".git"`},
 		{".GiT", entryText("100644", ".GiT"), `entry ".GiT"`},
+		{"git's short name", entryText("40000", "git~1"), `entry "git~1"`},
 		{"slash", entryText("100644", "a/b"), "slash"},
 		{"twice", good + good, `entry "a": twice`},
 		{"twice, other mode", good + entryText("100755", "a"), `entry "a": twice`},

@@ -239,7 +239,7 @@ func (l *look) file(dir *os.File, e *Entry, is *disk.Stat) error {
 	case l.right:
 		e.Seen = l.seen(looks)
 		return nil
-	case is.Size == e.Size && e.Seen == looks:
+	case is.Size == e.Size && (e.Seen == looks || e.SHA256 == (tree.SHA256{})):
 	case is.Size == e.Size && l.reads(dir, e):
 		if seen := l.seen(looks); seen != e.Seen {
 			e.Seen, l.Learned = seen, true

@@ -20,7 +20,7 @@ type Entry struct {
 	Path   string      // below the directory: raw bytes, elements joined with "/"
 	Mode   uint32      // unix.S_IFMT and 07777
 	Size   int64       // bytes of the file, or of the link's target; else 0
-	SHA256 tree.SHA256 // of the same; else zero
+	SHA256 tree.SHA256 // of the same; else, and of a file that nobody may read, zero
 	OID    tree.OID    // of the deploy's blob; zero: the file, link or directory was made on the node
 	Seen   Seen        // of a file that was seen to be right; zero: it has to be read
 }
@@ -76,7 +76,7 @@ func Read(r io.Reader) (List, error) {
 	var l List
 	for {
 		line, err := buffered.ReadSlice(0)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if string(line) != fmt.Sprintf("%d\n", len(l)) {
 				return nil, fmt.Errorf("%w: it is cut off after %d entries", errList, len(l))
 			}

@@ -102,7 +102,7 @@ func (m *Mender) below(at string, fn func(at string) error) error {
 
 // Mend puts differences right, and removes what of gone is there: each new content is on disk before the first file is
 // replaced, each file is replaced at once, what has to go goes last. An error before Begin was called leaves all as it
-// was, but for directories that were missing. What is extra is removed with all that is in it.
+// was. What is extra is removed with all that is in it.
 func (m *Mender) Mend(ctx context.Context, differences []Difference, gone List) error {
 	if err := m.Check(differences); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (m *Mender) Mend(ctx context.Context, differences []Difference, gone List) 
 		err = m.replace(written)
 	}
 	if err != nil {
-		return errors.Join(err, m.drop(written))
+		return errors.Join(err, m.drop(differences))
 	}
 	for i := range differences {
 		if d := &differences[i]; d.What == OtherMode {
@@ -256,13 +256,16 @@ func (m *Mender) replace(written []*Difference) error {
 	return nil
 }
 
-// drop removes what was written and has replaced nothing.
-func (m *Mender) drop(written []*Difference) error {
-	var errs []error
-	for _, d := range written {
-		errs = append(errs, m.removeTemporary(d.Path))
+// drop removes what was written and has replaced nothing, and if nothing was replaced at all, the directories that were
+// made.
+func (m *Mender) drop(differences []Difference) error {
+	var list List
+	for i := range differences {
+		if d := &differences[i]; d.What != Extra && (!d.Entry.IsDir() || d.What == Missing) {
+			list = append(list, *d.Entry)
+		}
 	}
-	return errors.Join(errs...)
+	return m.Clear(list, func(string) bool { return m.begun })
 }
 
 func (m *Mender) removeTemporary(at string) error {
@@ -278,13 +281,20 @@ func isNoPlace(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// Clear removes what a Mend that was killed has written and not used, beside the entries of a list.
-func (m *Mender) Clear(list List) error {
-	for i := range list {
-		if e := &list[i]; e.hasContent() {
-			if err := m.removeTemporary(e.Path); err != nil {
-				return err
-			}
+// Clear removes what a Mend that was killed has written and not used, beside the entries of a list, and those of its
+// directories that are empty and not kept.
+func (m *Mender) Clear(list List, isKept func(at string) bool) error {
+	for i := range slices.Backward(list) {
+		e := &list[i]
+		var err error
+		switch {
+		case e.hasContent():
+			err = m.removeTemporary(e.Path)
+		case e.IsDir() && !isKept(e.Path):
+			err = m.removeEntry(e)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -299,20 +309,28 @@ func (m *Mender) remove(differences []Difference, gone List) error {
 			}
 		}
 	}
-	for _, e := range slices.Backward(gone) {
-		err := m.in(e.Path, func(dir int, name string) error {
-			if e.IsDir() {
-				return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
-			}
-			return unix.Unlinkat(dir, name, 0)
-		})
-		isKept := e.IsDir() && (errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST)) ||
-			!e.IsDir() && (errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) && m.isDir(e.Path))
-		if err != nil && !isNoPlace(err) && !isKept {
+	for i := range slices.Backward(gone) {
+		if err := m.removeEntry(&gone[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeEntry removes a file or link, or a directory that is empty. What is of another kind stays.
+func (m *Mender) removeEntry(e *Entry) error {
+	err := m.in(e.Path, func(dir int, name string) error {
+		if e.IsDir() {
+			return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+		}
+		return unix.Unlinkat(dir, name, 0)
+	})
+	stays := e.IsDir() && (errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST)) ||
+		!e.IsDir() && (errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM)) && m.isDir(e.Path)
+	if err == nil || stays || isNoPlace(err) {
+		return nil
+	}
+	return err
 }
 
 func (m *Mender) isDir(at string) bool {

@@ -93,9 +93,12 @@ func (t *taking) take(dir *os.File, at string) error {
 	return t.below(dir, at)
 }
 
-// content reads a file that was made.
+// content reads a file that was made. One that nobody may read has no sha256.
 func (t *taking) content(dir *os.File, e *Entry) error {
 	f, err := disk.OpenAt(int(dir.Fd()), path.Base(e.Path), 0)
+	if errors.Is(err, unix.EACCES) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -110,6 +113,9 @@ func (t *taking) content(dir *os.File, e *Entry) error {
 // below takes what is in a directory.
 func (t *taking) below(dir *os.File, at string) error {
 	in, err := disk.OpenAt(int(dir.Fd()), path.Base(at), unix.O_DIRECTORY)
+	if errors.Is(err, unix.EACCES) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -13,9 +13,16 @@
 //	ROOT/.refship/lock              flock of the agent that uses ROOT
 //	ROOT/.refship/releases/7-…      JSON of a [Release] that is ready; its time is when it was made, or ceased to run
 //	ROOT/.refship/id                JSON of a random text, by which the node knows its own key in etcd again
+//	ROOT/.refship/lists/7-…         what a release has, where somebody asks for that: package files
 //	ROOT/.refship/seen              JSON of the head that the node has seen last, a [Seen]
 //	ROOT/.refship/refused           JSON of a head that does not extend it
 //	ROOT/.refship/accepted          the same, once an operator has accepted it
+//
+// In place, LINK is a directory, and a release is removed once it is copied there:
+//
+//	ROOT/.refship/filled            JSON of the [Release] that the directory has, and whether it is whole
+//	ROOT/.refship/filled-list       what that release has
+//	ROOT/.refship/filling           what that has, and the next one, while the directory is filled
 //
 // # Invariants
 //
@@ -28,6 +35,10 @@
 //   - What is linked is never removed.
 //   - Only a link is replaced. A file or a directory at its place is somebody's: nothing is done then.
 //   - Nothing is written or removed through a symbolic link below ROOT: all of it goes through os.Root.
+//   - In place, what deploys have brought is in one of the two lists before it is in the directory, until it is not there
+//     any more. What is in neither is somebody's: it is not replaced and not removed, and nothing is done where it is in
+//     the way. The directory is not whole from before the first replacement until all of the release is on disk and was
+//     looked at.
 //
 // # Concurrency
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -31,8 +32,16 @@ func (s *Site) openInPlace() error {
 	if strings.HasPrefix(s.root+"/", s.linkPath+"/") {
 		return fault.Newf(fault.Usage, "directory %q has the root in it", s.linkPath)
 	}
+	if err := s.reopen(); err != nil {
+		return err
+	}
+	return s.clearFilling()
+}
+
+// reopen opens the directory that is at the link's place now, which is made where it is missing.
+func (s *Site) reopen() error {
 	err := s.linkDir.Mkdir(s.linkName, 0o777)
-	if err != nil && !errors.Is(err, os.ErrExist) {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the directory: %w", err)
 	}
 	is, err := s.linkDir.Lstat(s.linkName)
@@ -43,21 +52,34 @@ func (s *Site) openInPlace() error {
 		return fault.New(fault.Failed, fmt.Sprintf("%q is no directory: something else has put it there", s.linkPath),
 			"see what it is, and move it away")
 	}
+	if s.inPlace != nil {
+		if opened, err := s.inPlace.Stat("."); err == nil && os.SameFile(is, opened) {
+			return nil
+		}
+		_ = s.inPlace.Close() // it was removed, or is another one now
+	}
 	if s.inPlace, err = s.linkDir.OpenRoot(s.linkName); err != nil {
 		return err
 	}
 	if opened, err := s.inPlace.Stat("."); err != nil || !os.SameFile(is, opened) {
 		return errors.Join(fmt.Errorf("%q was replaced", s.linkPath), err)
 	}
-	return s.clearFilling()
+	return nil
 }
 
-// filled gives the release that the directory has; nil: none, or not yet all of it.
+// filled gives the release that the directory has; nil: none, or not yet all of it. A directory that has nothing of it
+// is another one than the one that was filled, such as a new one in a memory that was lost.
 func (s *Site) filled() (*Release, error) {
+	if err := s.reopen(); err != nil {
+		return nil, err
+	}
 	is := new(filled)
 	found, err := readJSON(s.state, filledName, is)
 	if err != nil || !found || !is.Whole {
 		return nil, err
+	}
+	if has, err := s.hasAny(); err != nil || !has {
+		return nil, errors.Join(err, writeJSON(s.state, filledName, filled{Release: is.Release}, 0o600))
 	}
 	info, err := s.state.Lstat(filledName)
 	if err != nil {
@@ -67,10 +89,24 @@ func (s *Site) filled() (*Release, error) {
 	return &is.Release, nil
 }
 
+// hasAny tells whether the directory has anything of the release that it was filled with.
+func (s *Site) hasAny() (bool, error) {
+	list, err := s.readList(filledListName)
+	for i := range list {
+		if _, err := s.inPlace.Lstat(list[i].Path); err == nil {
+			return true, nil
+		}
+	}
+	return len(list) == 0, err
+}
+
 // Fill makes the directory have what a release has that is ready, and removes what an earlier deploy has brought. What
 // no deploy has brought stays; if it is in the way, that is a fault.Refused, and nothing has changed. step is called
 // at several moments.
 func (s *Site) Fill(ctx context.Context, r *Release, step func(string)) error {
+	if err := s.reopen(); err != nil {
+		return err
+	}
 	from, err := s.Open(r)
 	if err != nil {
 		return err
@@ -108,7 +144,7 @@ func (s *Site) Fill(ctx context.Context, r *Release, step func(string)) error {
 	}
 	step("filling")
 	if err := m.Mend(ctx, looked.Differences, gone); err != nil {
-		return err
+		return errors.Join(err, s.clearFilling())
 	}
 	return s.filledWith(ctx, r, want, step)
 }
@@ -146,13 +182,29 @@ func (s *Site) filledWith(ctx context.Context, r *Release, list files.List, step
 	return writeJSON(s.state, filledName, filled{*r, true}, 0o600)
 }
 
-// clearFilling removes what a Fill that was killed has written and not used.
+// clearFilling removes what a Fill that was killed or has failed wrote and did not use. If it has replaced nothing,
+// nothing else remains of it: what it would have brought is not a deploy's.
 func (s *Site) clearFilling() error {
 	filling, err := s.readList(fillingName)
 	if err != nil || filling == nil {
 		return err
 	}
-	return (&files.Mender{Root: s.inPlace}).Clear(filling)
+	had, err := s.readList(filledListName)
+	if err != nil {
+		return err
+	}
+	is := new(filled)
+	found, err := readJSON(s.state, filledName, is)
+	if err != nil {
+		return err
+	}
+	begun := found && !is.Whole
+	isOld := had.Has()
+	err = (&files.Mender{Root: s.inPlace}).Clear(filling, func(at string) bool { return begun || isOld(at) })
+	if err != nil || begun {
+		return err
+	}
+	return remove(s.state, fillingName)
 }
 
 // copyFrom writes what a file of a release has, or where a link of it leads to.
