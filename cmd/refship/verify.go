@@ -99,6 +99,13 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 			}
 			cfg.IDs = append(cfg.IDs, d.ID)
 		}
+		policy, err := c.policy()
+		if err != nil {
+			return err
+		}
+		if policy != nil {
+			cfg.Witnesses = policy.Witnesses
+		}
 		cfg.Progress = bar.update
 		result, err := verify.Run(ctx, cfg)
 		bar.clear()
