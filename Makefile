@@ -49,7 +49,7 @@ test: ## run all tests, unit and end-to-end, with the race detector; name those 
 	CGO_ENABLED=$(if $(RACE),1,0) go run ./contrib/gotest $(RACE) -vet=off -ldflags=-w -count=1 -timeout=$(TEST_TIMEOUT) ./...
 
 # What only runs when it is asked for, because it is long; ends with a summary. contrib/torture.sh NAME... runs some of it.
-torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: some half an hour
+torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: an hour
 	TEST_TIMEOUT=$(TEST_TIMEOUT) contrib/torture.sh
 
 # go test fuzzes one target of one package at a time, so they are asked for first. Without the bound on minimizing, most of a short run

@@ -23,6 +23,8 @@ require (
 	github.com/google/uuid v1.6.0
 	// signatures as ssh-keygen -Y makes them, so that stock tools can check refship's
 	github.com/hiddeco/sshsig v0.2.0
+	// bundles: zstd, which stock tools decompress, too, and with a bound on what is decompressed
+	github.com/klauspost/compress v1.20.1
 	// /metrics: its text format, histograms, and the metrics of Go and the process
 	github.com/prometheus/client_golang v1.25.0
 	// the diff between two contents, as diff -p shows it, in O(n log n); in tests, the scripts that run the program

@@ -58,9 +58,7 @@ func (x *Collection) Expire(ctx context.Context, id record.ID) error {
 	return nil
 }
 
-func (x *Collection) held() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(x.chain.Key("lock")), "=", x.lock.revision)
-}
+func (x *Collection) held() clientv3.Cmp { return x.lock.Held() }
 
 // superblocks is where mgmt's superblocks are, below the namespace.
 const superblocks = "/fs/"

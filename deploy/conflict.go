@@ -30,7 +30,7 @@ const (
 	ReasonHeadUntrusted fault.Reason = "head-untrusted"     // About kind, head's id and signer, or ""
 	ReasonHeadUnknown   fault.Reason = "head-unknown"       // to the job's repository; About kind, head's id
 	ReasonLogDamaged    fault.Reason = "log-damaged"        // About kind, head's id
-	ReasonNotAllowed    fault.Reason = "signer-not-allowed" // the job's; About its fingerprint, or ""
+	ReasonNotAllowed    fault.Reason = "signer-not-allowed" // the job's; About kind, and its fingerprint, or ""
 	// one is mgmt's, job or head; About repository, target or "", namespace
 	ReasonNamespaceMixed fault.Reason = "namespace-mixed"
 	ReasonPathMissing    fault.Reason = "path-missing" // in the job's commit; About repository, target or ""

@@ -46,6 +46,11 @@ func (c *Chain) Lock(
 	return l, nil
 }
 
+// Held compares that the lock is held, for txns of others than the chain.
+func (l *Lock) Held() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(l.chain.Key("lock")), "=", l.revision)
+}
+
 // Unlock gives the lock back; nothing happens if it was given back or lost before. Even if etcd cannot be told, this
 // process no longer uses the lock: it removes it when it next comes across it, and lets the lease run out.
 func (l *Lock) Unlock(ctx context.Context) error {

@@ -32,7 +32,12 @@ func (p *Prepared) Publish(ctx context.Context) (*record.Deploy, error) {
 	case p.lock.revision == 0, len(p.Verdict.log.append) > 0:
 		return nil, fmt.Errorf("publish in %s: %w", p.chain.ns, ErrLockLost)
 	}
-	d, err := p.composeDeploy()
+	at := time.Now() // before the key is read: one that has ended meanwhile may still sign as of then
+	next, err := p.chooseSigner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := p.composeDeploy(at, next)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +61,9 @@ func errNoLock(verb string, c *Chain) error {
 	return fmt.Errorf("%s in %s: it was prepared without a lock, for a dry run", verb, c.ns)
 }
 
-// composeDeploy makes the deploy: its record and the signature over it.
-func (p *Prepared) composeDeploy() (*record.Deploy, error) {
+// composeDeploy makes the deploy: its record of that time, which announces the next signer if that is not "", and the
+// signature over it.
+func (p *Prepared) composeDeploy(at time.Time, next string) (*record.Deploy, error) {
 	v, job := p.Verdict, p.job
 	r := &record.Record{
 		Format: record.Format, Namespace: p.chain.ns, Chain: record.NewChainID(), ID: p.nextID(), Kind: job.Kind,
@@ -68,7 +74,7 @@ func (p *Prepared) composeDeploy() (*record.Deploy, error) {
 		Commits: v.Counted(),
 		Subject: v.subject, Author: v.author,
 		Pusher: job.Pusher, Reason: job.Reason, Again: v.Again, Undone: v.undone, Server: job.Server,
-		Time: time.Now().UTC().Truncate(time.Millisecond),
+		NextSigner: next, Time: at.UTC().Truncate(time.Millisecond),
 	}
 	if below := v.newest; below != nil {
 		r.Chain = below.Record.Chain
@@ -92,6 +98,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
 		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", p.Verdict.holdAt), // 0, but of a rollback
+		clientv3.Compare(clientv3.ModRevision(c.Key(record.RolloutKey)), "=", p.Verdict.rolloutAt),
 	}
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
@@ -115,6 +122,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 	if h := p.job.Hold; h != nil && p.Verdict.Held == nil {
 		puts = append(puts, c.holdPuts(h)...)
 	}
+	puts = append(puts, p.rolloutOps(d)...)
 	puts = append(puts, p.countPublish(puts)...)
 	ifs, puts = append(ifs, log.ifs...), append(puts, log.puts...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
@@ -127,7 +135,7 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 		p.lock.markFree()
 		return d, nil // it was: etcd's client had asked twice
 	}
-	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && p.job.To == nil {
+	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && !p.job.passesHold() {
 		return nil, p.chain.heldError(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)

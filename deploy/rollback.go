@@ -73,7 +73,7 @@ func (c *Chain) checkRollback(job *Job, v *Verdict, signers *keys.AllowedSigners
 	}
 	if job.Signer == nil && v.Head.Record != nil && v.Head.Record.Signer != "" {
 		return &fault.Error{
-			Kind: fault.Refused, Reason: ReasonNotAllowed, About: []string{""},
+			Kind: fault.Refused, Reason: ReasonNotAllowed, About: []string{string(job.Kind), ""},
 			What: "the rollback would not be signed, and the head is",
 		}
 	}

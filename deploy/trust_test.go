@@ -82,7 +82,7 @@ func TestSignersOfAnotherTime(t *testing.T) {
 	expired.Before = time.Now().Add(-time.Hour)
 	f.trusting(expired)
 	_, _, err = f.do(f.job(next))
-	fixture.WantFault(t, fault.Refused, err, "the deploy would not count: its signer ", "signer-not-allowed SHA256:")
+	fixture.WantFault(t, fault.Refused, err, "the deploy would not count: its signer ", "signer-not-allowed push SHA256:")
 	f.trusting(until, allow(other))
 	f.signer = other
 	f.deploy(next)
@@ -90,7 +90,7 @@ func TestSignersOfAnotherTime(t *testing.T) {
 	job := f.job(next)
 	job.Signer = nil
 	_, _, err = f.do(job)
-	fixture.WantFault(t, fault.Refused, err, "would not be signed", "signer-not-allowed")
+	fixture.WantFault(t, fault.Refused, err, "would not be signed", "signer-not-allowed push ")
 }
 
 // Any writer of etcd may deploy in mgmt's namespaces: its deploys have no record.

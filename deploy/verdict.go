@@ -40,6 +40,9 @@ type Verdict struct {
 	undone []record.Undone // what stays undone with the job
 	holdAt int64           // mod revision of the hold; 0: not held
 
+	rollout   *record.Rollout // of the head, or of an earlier deploy; nil: none
+	rolloutAt int64           // its mod revision; 0: none
+
 	subject string // of the commit, or a directory's name
 	author  string
 	tree    tree.OID       // at the job's path
@@ -96,10 +99,13 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case state.Hold != nil && job.To == nil && !job.DryRun:
+	case state.Hold != nil && !job.passesHold() && !job.DryRun:
 		return nil, c.heldError(state.Hold)
 	}
-	v := &Verdict{Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored}
+	v := &Verdict{
+		Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored,
+		rollout: state.Rollout, rolloutAt: state.RolloutAt,
+	}
 	if err := v.readSource(job); err != nil {
 		return nil, err
 	}
@@ -110,6 +116,9 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	signers, err := c.trust()
 	if err == nil {
 		err = checkSigner(job, signers)
+	}
+	if err == nil {
+		signers, err = record.NewTrust(signers, c.Down).Signers(ctx, v.Head, v.newest, job.To)
 	}
 	if err != nil {
 		return nil, err
@@ -125,29 +134,35 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	if err == nil {
 		err = c.checkLog(ctx, job, v)
 	}
-	var conflict *ConflictError
-	switch isConflict := errors.As(err, &conflict); {
-	case isConflict && job.Force:
-		v.Forced, v.Commits, v.More = conflict, job.commits(), false
-		if v.log != nil {
-			break
-		}
-		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
-			return nil, err
-		}
-	case isConflict:
-		conflict.Rewinds = job.rewinds(ctx)
-		if job.NoForce {
-			conflict.NoForce = job.Repository
-		}
-		return nil, err
-	case err != nil:
+	if err := c.override(ctx, job, v, err); err != nil {
 		return nil, err
 	}
 	if v.Head == nil {
 		return v, nil
 	}
 	return v, c.judgeUndone(ctx, job, v)
+}
+
+// override takes what keeps the job out, nil for nothing, and gives what Force does not override of it.
+func (c *Chain) override(ctx context.Context, job *Job, v *Verdict, err error) error {
+	var conflict *ConflictError
+	switch isConflict := errors.As(err, &conflict); {
+	case isConflict && job.Force:
+		v.Forced, v.Commits, v.More = conflict, job.commits(), false
+		if v.log != nil {
+			return nil
+		}
+		if err := c.checkLog(ctx, job, v); err != nil && !errors.As(err, new(*ConflictError)) {
+			return err
+		}
+		return nil
+	case isConflict:
+		conflict.Rewinds = job.rewinds(ctx)
+		if job.NoForce {
+			conflict.NoForce = job.Repository
+		}
+	}
+	return err
 }
 
 // readNewest finds the newest sound record, on which the next one stands.
@@ -196,7 +211,8 @@ func checkSigner(job *Job, signers *keys.AllowedSigners) error {
 		return nil
 	}
 	refuse := func(what, key string) error {
-		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: []string{key}}
+		about := []string{string(job.Kind), key}
+		return &fault.Error{Kind: fault.Refused, What: what, Reason: ReasonNotAllowed, About: about}
 	}
 	if job.Signer == nil {
 		return refuse("the deploy would not be signed, and only signed ones count here", "")
@@ -217,10 +233,8 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		}
 		return c.distrust(job, v.Head, err.Error(), reason)
 	}
-	if signers != nil && v.Head.Record != nil {
-		if _, err := v.Head.Judge(signers); err != nil {
-			return c.distrust(job, v.Head, err.Error(), ReasonHeadUntrusted)
-		}
+	if err := c.JudgeHead(job, v.Head, signers); err != nil {
+		return err
 	}
 	if job.To != nil {
 		return c.checkRollback(job, v, signers)
@@ -232,6 +246,19 @@ func (c *Chain) checkHead(ctx context.Context, job *Job, v *Verdict, signers *ke
 		return err
 	}
 	v.Same = job.sameBelow(v.Head, v.tree)
+	return nil
+}
+
+// JudgeHead says why the job cannot follow the chain's head, whatever that has: it is signed by nobody whose signature
+// counts. It is a *ConflictError. A head without a record, which is another writer's, is not judged; nor is any where
+// signers are nil: then it is not known whose signatures count.
+func (c *Chain) JudgeHead(job *Job, head *record.Deploy, signers *keys.AllowedSigners) error {
+	if signers == nil || head.Record == nil {
+		return nil
+	}
+	if _, err := head.Judge(signers); err != nil {
+		return c.distrust(job, head, err.Error(), ReasonHeadUntrusted)
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/text"
+	"refship/deploy/witness"
 	"refship/hooks/check"
 	"refship/hooks/intent"
 	"refship/hooks/output"
@@ -25,12 +26,15 @@ import (
 	"refship/hooks/target"
 	"refship/hooks/turns"
 	"refship/hooks/words"
+	"refship/keys"
 )
 
 // Config is what an Engine needs, and a Server.
 type Config struct {
-	Store      *deploy.Store
-	Signer     ssh.Signer          // signs records; nil: they stay unsigned
+	Store  *deploy.Store
+	Signer ssh.Signer // signs records; nil: they stay unsigned
+	// Rotation reads Signer, and the key that is to follow it, anew; nil: Signer stays.
+	Rotation   func() (keys.Signers, error)
 	Trust      signed.Trust        // whose signatures over pushes, commits and tags count
 	Host       string              // host name, for records and locks
 	Dir        string              // where checks run; of a Server also for the socket and the hooks, made 0700
@@ -120,8 +124,15 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 }
 
 // WriteNodes prints the nodes of a chain; see status.WriteNodes.
-func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (head string, behind bool, err error) {
+func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (where []string, behind bool, err error) {
 	return status.WriteNodes(ctx, w, e.cfg.Store.Chain(at.Target.Namespace).Chain)
+}
+
+// Cosign stores a cosigned checkpoint; see deploy.Chain.Cosign.
+func (e *Engine) Cosign(
+	ctx context.Context, at Place, note []byte, mayUse func(name string) bool,
+) (*witness.Cosignature, error) {
+	return e.cfg.Store.Chain(at.Target.Namespace).Cosign(ctx, note, mayUse)
 }
 
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is
@@ -169,13 +180,25 @@ func (e *Engine) holder(job *deploy.Job) record.Holder {
 	}
 }
 
+// currentSigner is the key that signs now, as far as that can be read.
+func (e *Engine) currentSigner() ssh.Signer {
+	if e.cfg.Rotation != nil {
+		if s, err := e.cfg.Rotation(); err == nil {
+			return s.Now
+		}
+	}
+	return e.cfg.Signer // the deploy tells what is wrong, when it is published
+}
+
 // NewJob makes the job to deploy a commit, or, with the zero oid and a Dir that the caller adds, a directory, with a
 // target's settings.
 func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, commit git.OID,
 	who record.Pusher) *deploy.Job {
+	signer := e.currentSigner()
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: e.cfg.Host, Signer: e.cfg.Signer, MaxFile: e.cfg.MaxFile, AllowPointers: t.LFS == target.DeployPointers,
+		Server: e.cfg.Host, Signer: signer, Rotation: e.cfg.Rotation, MaxFile: e.cfg.MaxFile,
+		AllowPointers: t.LFS == target.DeployPointers, Rings: t.Rings,
 	}
 }

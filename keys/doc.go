@@ -40,6 +40,9 @@
 // Host and signing keys are unencrypted OpenSSH private keys (PROTOCOL.key of OpenSSH), mode 0600, with the public
 // half beside them in a file named .pub.
 //
+// A key that is to follow another one is beside it, in a file named .next ([Signers]). It takes the other's place by
+// [Replace]; until then both may sign.
+//
 // # Signatures
 //
 // Signatures are armored SSH signatures (PROTOCOL.sshsig of OpenSSH). What [Sign] makes, stock ssh-keygen checks:

@@ -9,29 +9,30 @@ import (
 	"refship/deploy/text"
 )
 
-// Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy. Node contains Read, and no
-// other contains Node, but Admin, which contains everything.
+// Action is what a rule allows. Deploy contains Push contains Read; Force contains Deploy. Node and Witness contain Read,
+// and no other contains them, but Admin, which contains everything.
 type Action string
 
 // The actions.
 const (
-	Read   Action = "read"
-	Node   Action = "node" // put a node's own report into etcd
-	Push   Action = "push"
-	Deploy Action = "deploy"
-	Force  Action = "force"
-	Admin  Action = "admin"
+	Read    Action = "read"
+	Node    Action = "node"    // put a node's own report into etcd
+	Witness Action = "witness" // put a witness's own cosignatures into etcd
+	Push    Action = "push"
+	Deploy  Action = "deploy"
+	Force   Action = "force"
+	Admin   Action = "admin"
 )
 
 // Actions are all of them, in that order.
-func Actions() []Action { return []Action{Read, Node, Push, Deploy, Force, Admin} }
+func Actions() []Action { return []Action{Read, Node, Witness, Push, Deploy, Force, Admin} }
 
 // contains says whether who may do a may do b.
 func (a Action) contains(b Action) bool {
 	switch {
 	case a == b || a == Admin:
 		return true
-	case a == Node || b == Node:
+	case a == Node || b == Node || a == Witness || b == Witness:
 		return b == Read
 	}
 	return a.rank() >= b.rank()
@@ -40,7 +41,7 @@ func (a Action) contains(b Action) bool {
 // anyRepository stands for every repository in a rule.
 const anyRepository = "*"
 
-const rulesRemedy = "rules are read:REPO, node:REPO, push:REPO, deploy:REPO, force:REPO and admin, " +
+const rulesRemedy = "rules are read:REPO, node:REPO, witness:REPO, push:REPO, deploy:REPO, force:REPO and admin, " +
 	"with * for any repository, separated by commas: deploy:web,read:*"
 
 // rank orders the actions; 0 is no action.

@@ -93,11 +93,14 @@ func parseSigners(path string, text []byte, local *time.Location) (*AllowedSigne
 }
 
 func (a *AllowedSigners) add(s *Signer, place string) {
+	a.addLines(ssh.FingerprintSHA256(s.PublicKey), placed{s, place})
+}
+
+func (a *AllowedSigners) addLines(fingerprint string, lines ...placed) {
 	if a.lines == nil {
 		a.lines = make(map[string][]placed)
 	}
-	fingerprint := ssh.FingerprintSHA256(s.PublicKey)
-	a.lines[fingerprint] = append(a.lines[fingerprint], placed{s, place})
+	a.lines[fingerprint] = append(a.lines[fingerprint], lines...)
 }
 
 // addBroken keeps an unusable line; pub is nil if its key could not be read.
@@ -119,15 +122,30 @@ func (a *AllowedSigners) setBroken(fingerprint string, line error) {
 
 // Merge allows what another source allows, too.
 func (a *AllowedSigners) Merge(more *AllowedSigners) {
-	for _, lines := range more.lines {
-		for _, line := range lines {
-			a.add(line.Signer, line.place)
-		}
+	for fingerprint, lines := range more.lines {
+		a.addLines(fingerprint, lines...)
 	}
 	a.unusable = append(a.unusable, more.unusable...)
 	for fingerprint, line := range more.broken {
 		a.setBroken(fingerprint, line)
 	}
+}
+
+// Following gives signers that allow a key, too, which another one of them has announced at a time as the one that
+// follows it: from then on, for the same namespaces and people, and for no longer than the other one itself. Both are
+// named by their fingerprints. place says in messages where it was announced.
+func (a *AllowedSigners) Following(by, next string, at time.Time, place string) *AllowedSigners {
+	all := new(AllowedSigners)
+	all.Merge(a)
+	for _, line := range a.lines[by] {
+		if line.judge(Namespace, at) != "" {
+			continue
+		}
+		follows := *line.Signer
+		follows.PublicKey, follows.Namespaces, follows.After = nil, Namespace, at
+		all.addLines(next, placed{&follows, place})
+	}
+	return all
 }
 
 // Unusable gives the lines that are not usable. They allow nobody.

@@ -27,10 +27,12 @@ type agentCmd struct {
 // agentRunCmd has git-sync's names for what means the same there: kubernetes/git-sync, v4.
 type agentRunCmd struct {
 	chainFlags
+	witnessFlags
 	Chain string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
 	Root  string `required:"" variable:"" gitsync:"" placeholder:"DIR" help:"The directory for all that the node keeps. It is made if it is missing."`
 	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path. With --no-link, the directory."`
 	Name  string `variable:"" placeholder:"NAME" help:"What the node is called in refship nodes. Default: the host's name."`
+	Ring  string `variable:"" placeholder:"NAME" help:"The ring that the node is in, where deploys are released ring by ring. Default: none; such a node comes with the last ring."`
 
 	OneTime     bool     `variable:"" gitsync:"" help:"End after the first success, or the first failure."`
 	Period      interval `variable:"" gitsync:"" default:"1m" placeholder:"TIME" help:"How often to read the head though no deploy was heard of. Default: 1m."`
@@ -112,6 +114,11 @@ func (c *agentRunCmd) check() error {
 	if err := record.CheckNodeName(c.Name); err != nil {
 		return asUsage("--name", err)
 	}
+	if c.Ring != "" {
+		if err := record.CheckRing(c.Ring); err != nil {
+			return asUsage("--ring", err)
+		}
+	}
 	if c.HTTPBind != "" {
 		if err := checkAddress("--http-bind", c.HTTPBind); err != nil {
 			return err
@@ -131,6 +138,9 @@ func (c *agentRunCmd) check() error {
 	if c.Repair && c.CheckDrift == 0 {
 		return usagef("--repair needs --check-drift: how often to look for what has drifted")
 	}
+	if _, err := c.policy(); err != nil {
+		return err
+	}
 	if c.KeepReleases < 0 {
 		return usagef("--keep-releases is %d: none is 0", c.KeepReleases)
 	}
@@ -140,13 +150,16 @@ func (c *agentRunCmd) check() error {
 func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) agent.Config {
 	version, _ := buildVersion()
 	cfg := agent.Config{
-		Root: c.Root, Link: c.Link, Name: c.Name, Dial: c.dialer(a), Judge: c.judger(a), Remedy: remedyOf,
+		Root: c.Root, Link: c.Link, Name: c.Name, Ring: c.Ring, Dial: c.dialer(a), Judge: c.judger(a), Remedy: remedyOf,
 		OneTime: c.OneTime, Period: time.Duration(c.Period), SyncTimeout: time.Duration(c.SyncTimeout),
 		MaxFailures: c.MaxFailures, KeepReleases: c.KeepReleases, StaleTimeout: time.Duration(c.StaleWorktreeTimeout),
 		TouchFile: c.TouchFile, ErrorFile: c.ErrorFile, HTTP: listener, Version: version, Log: log,
 		NoLink: c.NoLink, CheckDrift: time.Duration(c.CheckDrift), Repair: c.Repair,
 		AgeIdentity: c.AgeIdentity, AgeOptional: c.Age == "optional",
 		Backoff: agent.Backoff{Exechook: time.Duration(c.ExechookBackoff), Webhook: time.Duration(c.WebhookBackoff)},
+	}
+	if c.Witnesses != "" {
+		cfg.Choose, cfg.Watch = c.chooser(a), "/refship/"+store.CosignaturePrefix
 	}
 	command := func(name, line string, timeout interval) *hook.Command {
 		if line == "" {
@@ -194,6 +207,22 @@ func (c *agentRunCmd) judger(a *app) func(context.Context, *store.Chain, *record
 		}
 		told = is
 		return c.judge(ctx, asking, chain, d, true)
+	}
+}
+
+// chooser gives what finds the newest deploy that enough witnesses have cosigned. The file may change meanwhile.
+func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *record.Deploy) (*record.Deploy, error) {
+	judge := c.judger(a)
+	return func(ctx context.Context, chain *store.Chain, head *record.Deploy) (*record.Deploy, error) {
+		policy, err := c.policy()
+		if err != nil {
+			return nil, err
+		}
+		covered, err := policy.Covered(ctx, chain, head.ID)
+		if err != nil {
+			return nil, err
+		}
+		return covered.Deploy, judge(ctx, chain, covered.Deploy)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"refship/cmd/refship/overssh"
+	"refship/deploy/bundle"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -29,18 +30,56 @@ func (f *chainFlags) read(
 	if err := f.etcdFlags.check(); err != nil {
 		return err
 	}
-	client, ns, err := f.open(ctx, a, name)
+	chain, from, err := f.openToRead(ctx, a, name)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, client)
+	defer closeInto(&err, from)
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	defer func() {
 		if flushErr := out.Flush(); err == nil {
 			err = flushErr
 		}
 	}()
-	return f.orInterrupt(ctx, do(store.Open(client, ns), out))
+	return f.orInterrupt(ctx, do(chain, out))
+}
+
+// openToRead opens the chain that is named: in an etcd, which may be on another machine, or in a bundle.
+func (f *chainFlags) openToRead(ctx context.Context, a *app, name string) (*store.Chain, io.Closer, error) {
+	name, err := f.chainName(a, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if bundle.IsOf(name) {
+		return f.openBundle(a, name)
+	}
+	client, ns, err := f.open(ctx, a, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store.Open(client, ns), client, nil
+}
+
+// openBundle opens a bundle by its path.
+func (f *chainFlags) openBundle(a *app, path string) (*store.Chain, io.Closer, error) {
+	if err := f.checkEndpoints(a, "a bundle and --endpoints can't be given together: the chain is in the file"); err != nil {
+		return nil, nil, err
+	}
+	f.isElsewhere = true
+	file, err := bundle.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file.Chain(), file, nil
+}
+
+// checkEndpoints refuses --endpoints on the command line for a chain whose name says where it is.
+func (f *chainFlags) checkEndpoints(a *app, what string) error {
+	fromEnv, _ := a.getenv("REFSHIP_ENDPOINTS")
+	if len(f.Endpoints) > 0 && strings.Join(f.Endpoints, ",") != fromEnv {
+		return usagef("%s", what)
+	}
+	return nil
 }
 
 // interruptTime is how much later than ssh's end an interrupt may be known here.
@@ -49,7 +88,7 @@ const interruptTime = 500 * time.Millisecond
 // orInterrupt gives the error of a reader. An interrupt on a terminal ends ssh, too: then that is what happened, and
 // not that the other side has gone.
 func (f *chainFlags) orInterrupt(ctx context.Context, err error) error {
-	if err == nil || !f.isRemote || !fault.Is(err, fault.Unavailable) {
+	if err == nil || !f.isElsewhere || !fault.Is(err, fault.Unavailable) {
 		return err
 	}
 	select {
@@ -103,15 +142,15 @@ func (f *chainFlags) open(ctx context.Context, a *app, name string) (
 func (f *chainFlags) openOverSSH(ctx context.Context, a *app, name string) (
 	client *etcd.Client, ns record.Namespace, err error,
 ) {
-	fromEnv, _ := a.getenv("REFSHIP_ENDPOINTS")
-	if len(f.Endpoints) > 0 && strings.Join(f.Endpoints, ",") != fromEnv {
-		return nil, "", usagef("an ssh:// chain and --endpoints can't be given together: ssh's server knows its etcd")
+	const both = "an ssh:// chain and --endpoints can't be given together: ssh's server knows its etcd"
+	if err := f.checkEndpoints(a, both); err != nil {
+		return nil, "", err
 	}
 	address, err := overssh.Parse(name)
 	if err != nil {
 		return nil, "", err
 	}
-	f.isRemote = true
+	f.isElsewhere = true
 	client, namespace, err := address.Dial(ctx, overssh.Config{
 		Command: overssh.CommandFromEnv(a.getenv), Stderr: a.stderr, Log: quietLog(a),
 	})
@@ -160,7 +199,7 @@ func (f *chainFlags) namespace(a *app, name string) (record.Namespace, error) {
 // checkKnown refuses a namespace without deploys in the etcd of a data directory, if no repository there deploys to it:
 // it may be a typing error.
 func (f *chainFlags) checkKnown(a *app, ns record.Namespace) error {
-	if len(f.Endpoints) > 0 || f.isRemote {
+	if len(f.Endpoints) > 0 || f.isElsewhere {
 		return nil
 	}
 	dir, err := f.dir(a)

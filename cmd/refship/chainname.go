@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"refship/cmd/refship/overssh"
+	"refship/deploy/bundle"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
@@ -19,7 +21,7 @@ const deployHelp = "[CHAIN@]ID: ID is a number, head, head~N, or a commit, 7 dig
 
 // deployName names a deploy on the command line: [CHAIN@]ID, or a CHAIN alone for its head.
 type deployName struct {
-	chain string // REPO, REPO:TARGET or ssh://…; "": not named
+	chain string // REPO, REPO:TARGET, ssh://… or a bundle's path; "": not named
 	id    string // "": the head
 	alone string // what may be either, and stands in neither: site, or abcdef1
 	bare  bool   // no id stands behind chain: the head, or all of the chain
@@ -53,6 +55,9 @@ func (f *chainFlags) resolve(a *app, n deployName) (chain string, id record.Sele
 			err = asUsage("", err)
 		}
 		return n.chain, id, err
+	}
+	if bundle.IsOf(n.alone) {
+		return n.alone, record.Head, nil
 	}
 	id, err = record.ParseSelector(n.alone)
 	if err == nil && (id.Commit() == "" || id.Number() != 0) {
@@ -98,8 +103,12 @@ func (f *chainFlags) chainName(a *app, name string) (string, error) {
 
 // findChain finds the chain that REPO or REPO:TARGET names in the data directory.
 func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
-	if overssh.Is(name) {
+	switch {
+	case overssh.Is(name):
 		return hooks.Place{}, elsewhere(name)
+	case bundle.IsOf(name):
+		return hooks.Place{}, fault.New(fault.Usage, text.Printable(name)+" is a bundle, which can only be read",
+			"to put what it has into an etcd: refship import "+text.Quote(name))
 	}
 	if err := addressOf(name); err != nil {
 		return hooks.Place{}, err
@@ -107,6 +116,12 @@ func (f *chainFlags) findChain(a *app, name string) (hooks.Place, error) {
 	dir, err := f.dir(a)
 	if err != nil {
 		return hooks.Place{}, err
+	}
+	if strings.HasSuffix(name, bundle.Suffix) {
+		if _, err := os.Stat(name); err == nil {
+			return hooks.Place{}, fault.New(fault.Usage, text.Mention(text.Clip(name))+" is no chain",
+				"a bundle is named by a path with a slash in it: ./"+text.Quote(name))
+		}
 	}
 	repository, chosen, _ := strings.Cut(name, ":")
 	repo, err := dir.repos().Find(repository)

@@ -11,6 +11,7 @@ import (
 
 type checkoutCmd struct {
 	chainFlags
+	witnessFlags
 	ID   deployName `arg:"" name:"deploy" help:"${deploy}"`
 	Dir  string     `arg:"" help:"The directory to make. It must not exist, and appears whole or not at all."`
 	JSON bool       `help:"Print one JSON object once the directory is there: namespace, id, hash, dir, files, bytes."`
@@ -29,9 +30,16 @@ type checkoutJSON struct {
 // Run writes the deploy's tree. Every byte is verified.
 func (c *checkoutCmd) Run(ctx context.Context, a *app) error {
 	return c.readDeploy(ctx, a, c.ID, true, func(chain *store.Chain, d *record.Deploy, out io.Writer) error {
+		covered, err := c.covered(ctx, chain)
+		if covered != nil && err == nil {
+			err = covered.Has(ctx, chain, d)
+		}
+		if err != nil {
+			return err
+		}
 		bar := newProgressBar(a.stderr, a.now)
 		var last text.Progress
-		err := chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
+		err = chain.Checkout(ctx, d, c.Dir, func(p text.Progress) {
 			last = p
 			bar.update(p)
 		})

@@ -19,6 +19,7 @@ type cli struct {
 	Rollback   rollbackCmd   `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
 	Hold       holdCmd       `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
 	Resume     resumeCmd     `cmd:"" help:"Let a chain go on that is on hold."`
+	Promote    promoteCmd    `cmd:"" help:"Release the newest deploy to the next ring of nodes."`
 	Keep       keepCmd       `cmd:"" help:"Pin a deploy, so that gc never takes files of it."`
 	GC         gcCmd         `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
 	Hook       hookCmd       `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
@@ -29,7 +30,10 @@ type cli struct {
 	Cat        catCmd        `cmd:"" help:"Write files of a deploy to standard output."`
 	Checkout   checkoutCmd   `cmd:"" help:"Write a deploy's tree into a new directory."`
 	Verify     verifyCmd     `cmd:"" help:"Prove a chain from what etcd holds: every record, signature, commit and byte."`
+	Export     exportCmd     `cmd:"" help:"Write a chain into one file, a bundle, which every reading command takes in its place."`
+	Import     importCmd     `cmd:"" help:"Put a bundle's chain into an etcd that has none of that namespace."`
 	Head       headCmd       `cmd:"" help:"Print the checkpoint of a chain: 200 bytes that stand for all of its deploys."`
+	Witness    witnessCmd    `cmd:"" help:"Cosign the checkpoint of a chain, if it extends the one that was cosigned last."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
@@ -60,7 +64,7 @@ type chainFlags struct {
 	signersFlag
 	Namespace string `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config. May be left out if the data directory knows exactly one."`
 
-	isRemote bool // the chain is read through ssh
+	isElsewhere bool // the chain is read through ssh, or from a bundle
 }
 
 func newParser(a *app) (*kong.Kong, error) {

@@ -25,7 +25,7 @@ import (
 //	keys/authorized_keys  who may do what
 //	keys/host_ed25519     the SSH host key
 //	keys/host_ecdsa       the SSH host key for clients that know no ed25519
-//	keys/signing_ed25519  signs records
+//	keys/signing_ed25519  signs records; .next is the one that is to follow it
 //	keys/allowed_signers  whose signatures count beside the server's own
 //	keys/push_nonces      the secret that the nonces of signed pushes are made of
 //	etcd/                 the embedded etcd and its socket

@@ -37,7 +37,7 @@ type openDeployer struct {
 // newDeployer makes an engine for a process that deploys and ends. gitDir is "" for a plain directory. The deployer
 // closes the client, an error closes it, too.
 func newDeployer(client *etcd.Client, gitDir string, trust trust, log *slog.Logger) (*openDeployer, error) {
-	signer, err := loadSigner(trust.key)
+	signer, rotation, err := loadSigner(trust.key)
 	host, hostErr := os.Hostname()
 	if err = errors.Join(err, hostErr); err != nil {
 		_ = client.Close()
@@ -46,6 +46,7 @@ func newDeployer(client *etcd.Client, gitDir string, trust trust, log *slog.Logg
 	d := &openDeployer{client: client, store: newStore(client, trust.allowed, log)}
 	d.Engine = hooks.NewEngine(hooks.Config{
 		Store: d.store, Remedy: d.remedyOf, Signer: signer, Host: host, Dir: filepath.Join(gitDir, "refship"),
+		Rotation: rotation,
 		Trust: signed.Trust{
 			Allowed: func() (*keys.AllowedSigners, error) { return trust.allowed, nil }, Keyring: trust.openPGP,
 		},
@@ -111,11 +112,15 @@ func openPGPKeys(allowedSigners string) string {
 	return allowedSigners + ".gpg"
 }
 
-func loadSigner(path string) (ssh.Signer, error) {
+// loadSigner reads the key that signs records, and gives what reads it anew, with the one that is to follow it. "" is
+// none.
+func loadSigner(path string) (now ssh.Signer, again func() (keys.Signers, error), err error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // no key is configured, and records say so
+		return nil, nil, nil
 	}
-	return keys.Load(path)
+	again = func() (keys.Signers, error) { return keys.LoadSigners(path) }
+	s, err := again()
+	return s.Now, again, err
 }
 
 // quietLog is for commands that print their errors themselves.

@@ -289,7 +289,7 @@ func (c *hookInstallCmd) settings(a *app, s target.Settings, name string) (_ tar
 	if err := c.etcdSettings(a, &s); err != nil {
 		return s, err
 	}
-	if _, err := loadSigner(s.SigningKey); err != nil {
+	if _, _, err := loadSigner(s.SigningKey); err != nil {
 		return s, err
 	}
 	if s.AllowedSigners != "" {

@@ -23,6 +23,8 @@ import (
 type keysCmd struct {
 	Signer keysSignerCmd `cmd:"" help:"Print the line of allowed signers with which others check the server's deploys."`
 	New    keysNewCmd    `cmd:"" help:"Make the server's keys that are missing: its host key, its signing key."`
+	Rotate keysRotateCmd `cmd:"" help:"Give the server another signing key, chain by chain."`
+	Show   keysShowCmd   `cmd:"" default:"withargs" help:"Show the server's keys, and how far a rotation is."`
 }
 
 type keysSignerCmd struct{ dataFlag }
@@ -42,8 +44,12 @@ func (c *keysSignerCmd) Run(_ context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(a.stdout, own.Line())
-	return err
+	for _, line := range own {
+		if _, err := io.WriteString(a.stdout, line.Line()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type keysNewCmd struct {

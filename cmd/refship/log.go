@@ -68,6 +68,7 @@ func (c *logCmd) Run(ctx context.Context, a *app) error {
 				return err
 			}
 			l := &logPrinter{cmd: c, a: a, chain: chain, out: out, allowed: allowed, commits: chain.NewCommits()}
+			l.trust = record.NewTrust(allowed, chain.Down)
 			rows := a.stdout // a block of lines is seen at once
 			if c.JSON {
 				rows = io.Discard
@@ -85,7 +86,8 @@ type logPrinter struct {
 	a       *app
 	chain   *store.Chain
 	out     io.Writer
-	allowed *keys.AllowedSigners
+	allowed *keys.AllowedSigners // as far as the deploys so far need it
+	trust   *record.Trust
 	table   *record.Table
 	commits *store.Commits
 
@@ -178,6 +180,11 @@ func (l *logPrinter) passed(ctx context.Context, f *sieve, d *record.Deploy) err
 
 // deploy shows a deploy, and what it brought.
 func (l *logPrinter) deploy(ctx context.Context, d *record.Deploy) error {
+	var err error
+	if l.allowed, err = l.trust.Signers(ctx, d); err != nil {
+		return err
+	}
+	l.table.Trust(l.allowed)
 	l.shown++
 	l.count++
 	if err := l.table.Add(d); err != nil {

@@ -8,6 +8,7 @@
 //	refship log, show, diff           the chain of deploys
 //	refship ls, cat, checkout         what one deploy holds
 //	refship verify                    proves a chain
+//	refship export, import            a chain in one file, and into another etcd
 //	refship agent, nodes              a node that runs a chain's head, and the list of nodes
 //	refship completion                a shell's script that completes command lines
 //	refship backup, restore           a server's data directory in one file, and back

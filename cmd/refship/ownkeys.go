@@ -42,6 +42,14 @@ func (k ownKey) isMissing() (bool, error) {
 	return err != nil, nil
 }
 
+// signingKeys are the server's signing key and the one that is to follow it.
+func (d dataDir) signingKeys() (keys.Signers, error) { return keys.LoadOwnSigners(d.signingKey().path) }
+
+// nextSigningKey is to follow the signing key.
+func (d dataDir) nextSigningKey() ownKey {
+	return ownKey{"next signing key", keys.NextPath(d.signingKey().path), keys.Ed25519}
+}
+
 // maxSeed bounds what is read as a seed of nonces, in bytes.
 const maxSeed = 1 << 10
 

@@ -8,6 +8,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/agent"
 	"refship/deploy/agent/secret"
+	"refship/deploy/bundle"
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
 	"refship/deploy/fault"
@@ -43,6 +44,7 @@ var remedies = map[fault.Reason]string{
 		"if what is there now is right: refship agent accept --root '$1'",
 	agent.ReasonSlow:                  "see what took so long, or raise --sync-timeout",
 	await.ReasonNoVersion:             "refship repo target set $1 $2 --version-file files/version, and let the code write what is there",
+	bundle.ReasonNotEmpty:             "if what is there may go: etcdctl del --prefix $1/ (look first: etcdctl get --prefix --keys-only $1/)",
 	check.ReasonTooSlow:               "make it faster, or ask the server's operator to raise --check-limit",
 	conns.ReasonConnections:           "raise --max-connections",
 	conns.ReasonConnectionsPerAddress: "raise --max-connections-per-address",
@@ -137,8 +139,8 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonHeadCommit:
 		return "a chain of commits goes on with commits: deploy one that contains it, " +
 			"refship deploy --repo DIR --rev REV" + ownNamespace(about[2], ", or give the directory") + "; " + override()
-	case deploy.ReasonHeadDamaged:
-		return "restore etcd from a backup; " + override() + ": that publishes all of it anew"
+	case deploy.ReasonHeadDamaged, deploy.ReasonLogDamaged:
+		return "restore etcd from a backup; " + override() + damagedForced[reason]
 	case deploy.ReasonHeadDirectory:
 		return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR" +
 			ownNamespace(about[2], ": give the repository") + "; " + override()
@@ -153,9 +155,6 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			pushWords(about[0]) + " again; " + override()
 	case deploy.ReasonHeadUntrusted:
 		return untrustedRemedy(server, about[2]) + "; " + override() + ": that publishes all of it anew"
-	case deploy.ReasonLogDamaged:
-		return "restore etcd from a backup; " + override() + ": that makes the log anew, and who has seen the old one " +
-			"will notice"
 	case deploy.ReasonMaxStored:
 		raise := "raises the limit: git config refship.max-stored SIZE"
 		if server {
@@ -166,7 +165,10 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
-		if about[0] == "" {
+		switch {
+		case about[1] == "" && about[0] == string(record.KindPush): // a server has a key
+			return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
+		case about[1] == "":
 			return "sign it: --signing-key FILE"
 		}
 		return "add that key's line to the allowed signers: refship keys signer prints a server's"
@@ -185,6 +187,12 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			"the server's operator gives the target another path with: " + targetCommand(server, about) + " --path PATH"
 	}
 	return chainRemedy(server, reason, about)
+}
+
+// damagedForced says what force does about damage.
+var damagedForced = map[fault.Reason]string{
+	deploy.ReasonHeadDamaged: ": that publishes all of it anew",
+	deploy.ReasonLogDamaged:  ": that makes the log anew, and who has seen the old one will notice",
 }
 
 // chainRemedy is deployRemedy for rollbacks, holds and what was undone.

@@ -99,6 +99,11 @@ func TestRemediesOfRefusedDeploys(t *testing.T) {
 		{elsewhere, deploy.ReasonMaxStored, []string{"config", "web"}, "take large files out of the commit and push again; " +
 			"or the server's operator deletes old deploys' files (refship gc), or raises the limit: " +
 			"git config refship.max-stored SIZE"},
+		{elsewhere, deploy.ReasonNotAllowed, []string{"push", ""},
+			"the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"},
+		{elsewhere, deploy.ReasonNotAllowed, []string{"deploy", ""}, "sign it: --signing-key FILE"},
+		{server, deploy.ReasonNotAllowed, []string{"push", "SHA256:x"},
+			"add that key's line to the allowed signers: refship keys signer prints a server's"},
 		{server, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},
 			"give the target a namespace of its own: refship repo target set config web --namespace NS"},
 		{elsewhere, deploy.ReasonNamespaceMixed, []string{"config", "web", "/refship/config"},

@@ -8,6 +8,7 @@ import (
 
 	"refship/cmd/refship/overssh"
 	"refship/deploy"
+	"refship/deploy/bundle"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
@@ -59,10 +60,10 @@ func (c *rollbackCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// cutChain cuts [CHAIN@]ID. In ssh://USER@HOST/REPO@ID the "@" after the last "/" counts.
+// cutChain cuts [CHAIN@]ID. In ssh://USER@HOST/REPO@ID, and in a bundle's path, the "@" after the last "/" counts.
 func cutChain(s string) (chain, id string) {
 	i := strings.LastIndex(s, "@")
-	if overssh.Is(s) && i < strings.LastIndex(s, "/") {
+	if (overssh.Is(s) || bundle.IsOf(s) || bundle.IsOf(s[:max(i, 0)])) && i < strings.LastIndex(s, "/") {
 		return s, record.Head.String()
 	}
 	return s[:max(i, 0)], s[i+1:]

@@ -47,6 +47,7 @@ type server struct {
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
+	pushed  chan struct{}       // something was pushed or deployed since it was looked at
 	hint    *roomHint           // of an etcd without room
 }
 
@@ -110,7 +111,8 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
 	}, func(ctx context.Context) error { return s.scrub(ctx, watch) },
-		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges)
+		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges,
+		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, signer.PublicKey()) })
 }
 
 // newHooks makes the hooks' server, and the words of remedies for its users.
@@ -120,12 +122,13 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 	remedy = func(err error) string { return strings.ReplaceAll(s.remedyOf(err), "ssh HOST ", hookServer.SSH()+" ") }
 	hookServer, err = hooks.NewServer(hooks.Config{
 		Store: s.store, Remedy: remedy, Signer: signer, Host: host, Dir: s.dir.run(), HookBinary: hook, Log: s.log,
+		Rotation: s.dir.signingKeys,
 		Trust: signed.Trust{
 			Allowed: s.dir.readSigners, Keyring: openPGPKeys(s.dir.allowedSigners()),
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report,
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: s.observe(watch),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/crypto/ssh"
+
 	"refship/deploy/fault"
 	"refship/keys"
 )
@@ -58,7 +60,9 @@ func (d dataDir) readSigners() (*keys.AllowedSigners, error) {
 		return nil, err
 	default:
 		known = true
-		allowed.Merge(keys.NewAllowedSigners("this server's own key", own))
+		for _, line := range own {
+			allowed.Merge(keys.NewAllowedSigners("this server's own key", line))
+		}
 	}
 	if !known {
 		return nil, nil //nolint:nilnil // nothing is known of signers, which is no error
@@ -66,9 +70,10 @@ func (d dataDir) readSigners() (*keys.AllowedSigners, error) {
 	return allowed, nil
 }
 
-// ownSigner is the server's own line of allowed signers; fs.ErrNotExist if it has no signing key.
-func (d dataDir) ownSigner() (*keys.Signer, error) {
-	key, err := keys.LoadOwn(d.signingKey().path)
+// ownSigner are the server's own lines of allowed signers: its signing key's, and that of the one that is to follow it.
+// fs.ErrNotExist if it has no signing key.
+func (d dataDir) ownSigner() (lines []*keys.Signer, err error) {
+	own, err := d.signingKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +81,14 @@ func (d dataDir) ownSigner() (*keys.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keys.Signer{Principals: keys.Principal(host), Namespaces: keys.Namespace, PublicKey: key.PublicKey()}, nil
+	for _, key := range []ssh.Signer{own.Now, own.Next} {
+		if key != nil {
+			lines = append(lines, &keys.Signer{
+				Principals: keys.Principal(host), Namespaces: keys.Namespace, PublicKey: key.PublicKey(),
+			})
+		}
+	}
+	return lines, nil
 }
 
 func warnOfSigners(a *app, allowed *keys.AllowedSigners) {
@@ -90,7 +102,7 @@ func warnOfSigners(a *app, allowed *keys.AllowedSigners) {
 // another one only if it is named, too.
 func (f *chainFlags) allowed(a *app) (*keys.AllowedSigners, error) {
 	dir, err := f.dir(a)
-	if f.AllowedSigners == "" && (err != nil || dir.implied && (len(f.Endpoints) > 0 || f.isRemote)) {
+	if f.AllowedSigners == "" && (err != nil || dir.implied && (len(f.Endpoints) > 0 || f.isElsewhere)) {
 		return nil, nil //nolint:nilnil // nothing is known of signers, which is no error
 	}
 	return f.signers(a, dir)

@@ -37,6 +37,10 @@ func judge(
 	if allowed == nil {
 		return tellUnjudged(ctx, a, chain, d)
 	}
+	allowed, err := record.NewTrust(allowed, chain.Down).Signers(ctx, d)
+	if err != nil {
+		return err
+	}
 	if _, err := d.Judge(allowed); err != nil {
 		if strict {
 			return err

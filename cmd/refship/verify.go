@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"refship/deploy/disk"
@@ -21,6 +20,7 @@ import (
 
 type verifyCmd struct {
 	chainFlags
+	witnessFlags
 	Since      moment       `placeholder:"TIME" help:"Leave out deploys before TIME, as log --since does, and what else is in the namespace."`
 	Repo       string       `placeholder:"DIR" help:"Also compare the head with the ref that it was deployed from, as it is in this repository."`
 	Remember   string       `placeholder:"FILE" help:"Also prove that the head extends the one that FILE remembers, then remember this one there. Keep it where who writes to etcd cannot write."`
@@ -69,8 +69,8 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	partly := len(selected) > 0 || c.Since.isSet
-	if partly && (c.Remember != "" || c.Repo != "") {
-		return usagef("--remember and --repo are about all of a chain: leave out --since and IDs")
+	if partly && (c.Remember != "" || c.Repo != "" || c.Witnesses != "") {
+		return usagef("--remember, --repo and --witnesses are about all of a chain: leave out --since and IDs")
 	}
 	if c.Checkpoint != "" {
 		if partly || c.Remember != "" || c.Repo != "" || c.JSON {
@@ -98,6 +98,13 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 				return err
 			}
 			cfg.IDs = append(cfg.IDs, d.ID)
+		}
+		policy, err := c.policy()
+		if err != nil {
+			return err
+		}
+		if policy != nil {
+			cfg.Witnesses = policy.Witnesses
 		}
 		cfg.Progress = bar.update
 		result, err := verify.Run(ctx, cfg)
@@ -153,6 +160,9 @@ func (c *verifyCmd) extends(ctx context.Context, a *app, name string) error {
 		if err := head.Extends(ctx, chain, earlier); err != nil {
 			return err
 		}
+		if err := c.tellCovered(ctx, a, chain); err != nil {
+			return err
+		}
 		a.say("%s: the log of %s extends that of %s, which %s has", chain.Namespace(), text.Count(int(head.Size), "deploy"),
 			text.Count(int(earlier.Size), "deploy"), text.Printable(c.Checkpoint))
 		return nil
@@ -164,7 +174,7 @@ func (c *verifyCmd) readSeen() (*verify.Seen, error) {
 	if c.Remember == "" {
 		return nil, nil //nolint:nilnil // nothing was seen, which is no error
 	}
-	encoded, err := os.ReadFile(c.Remember)
+	encoded, err := disk.ReadFile(c.Remember, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // as above
 	}
@@ -193,7 +203,11 @@ func (c *verifyCmd) prove(
 			return other
 		}
 	}
-	if err := errors.Join(damage(chain.Namespace(), result), forked, other); err != nil {
+	uncovered := c.tellCovered(ctx, a, chain)
+	if uncovered != nil && !fault.Is(uncovered, fault.Corrupt) {
+		return uncovered
+	}
+	if err := errors.Join(damage(chain.Namespace(), result), forked, other, uncovered); err != nil {
 		return err
 	}
 	if c.Remember == "" {
@@ -218,6 +232,15 @@ func (c *verifyCmd) prove(
 		a.say("deploy %d extends deploy %d, which %s remembered", result.Head.ID, seen.Head, text.Printable(c.Remember))
 	}
 	return nil
+}
+
+// tellCovered says up to where enough witnesses have cosigned the log, if that is asked for.
+func (c *verifyCmd) tellCovered(ctx context.Context, a *app, chain *store.Chain) error {
+	covered, err := c.covered(ctx, chain)
+	if covered != nil && err == nil {
+		a.say("the log up to deploy %d is cosigned by %s", covered.Size, strings.Join(covered.Names, ", "))
+	}
+	return err
 }
 
 // damage is the error of what was found: the first, with what to do about it.

@@ -75,6 +75,9 @@ func NewTable(out io.Writer, now time.Time, trust *keys.AllowedSigners) *Table {
 	return NewStyledTable(out, now, trust, Style{})
 }
 
+// Trust says whose signatures count from the next deploy on.
+func (t *Table) Trust(allowed *keys.AllowedSigners) { t.trust = allowed }
+
 // NewStyledTable is NewTable with a style.
 func NewStyledTable(out io.Writer, now time.Time, trust *keys.AllowedSigners, style Style) *Table {
 	t := &Table{out: out, now: now, trust: trust, style: style, block: logBlock}
@@ -96,7 +99,7 @@ func (t *Table) AddEvent(e *Event) error {
 		columnID: "-", columnHash: "-", columnTime: t.when(e.Time), columnBy: text.Printable(Shorten(e.User)),
 		columnKind: text.Printable(Shorten(string(e.Kind))),
 	}}
-	if e.Kind == EventResume {
+	if e.Kind == EventResume || e.Kind == EventPromote {
 		row.color = green
 	}
 	return t.add(row)

@@ -151,6 +151,9 @@ func (s *scrub) readHead(ctx context.Context) error {
 		return d.Damage // it is no damage
 	}
 	allowed, err := s.cfg.Store.Signers()
+	if err == nil {
+		allowed, err = record.NewTrust(allowed, s.chain.Down).Signers(ctx, d)
+	}
 	switch {
 	case err != nil:
 		return err

@@ -12,17 +12,26 @@ import (
 
 // Events gives what happened to the chain beside its deploys, newest first: the last 1,000 are kept.
 func (c *Chain) Events(ctx context.Context) ([]*record.Event, error) {
-	found, _, err := c.reader.Read(ctx, 0, []Query{{Key: c.Key(record.EventPrefix), Last: record.MaxEvents}})
+	found, _, err := c.reader.Read(ctx, 0, []Query{
+		{Key: c.Key(record.EventPrefix), Last: record.MaxEvents}, {Key: c.Key(record.ImportedKey)},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read events of %s: %w", c.ns, err)
 	}
+	imported := new(record.Imported)
+	if len(found[1]) > 0 {
+		imported = record.ParseImported(found[1][0].Value)
+	}
 	var all []*record.Event
 	for _, kv := range found[0] {
-		event := record.ParseEvent(strings.TrimPrefix(kv.Key, c.Key("")), kv.Value)
-		event.Revision = kv.Revision
+		name := strings.TrimPrefix(kv.Key, c.Key(""))
+		event := record.ParseEvent(name, kv.Value)
+		if strings.TrimPrefix(name, record.EventPrefix) > imported.Event { // the revision of others is that of the import
+			event.Revision = kv.Revision
+		}
 		all = append(all, event)
 	}
-	// Clocks of two servers differ.
+	// Clocks of two servers differ. The keys of a bundle have no revisions, and come in the order of their times.
 	slices.SortStableFunc(all, func(a, b *record.Event) int { return cmp.Compare(b.Revision, a.Revision) })
 	return all, nil
 }

@@ -15,6 +15,8 @@ import (
 const (
 	LogPrefix     = "log/"
 	CheckpointKey = "checkpoint"
+	// CosignaturePrefix is where cosignatures are, below <size>/<name>: see package witness.
+	CosignaturePrefix = "cosignature/"
 )
 
 // LogKey is where the hashes are that a deploy's leaf completes.

@@ -49,8 +49,8 @@ func ReadTree(id record.ID, read Reader) (*Tree, error) {
 // CheckLeaf checks that a deploy's leaf is in the log that a checkpoint is the head of.
 func CheckLeaf(id record.ID, leaf []byte, in Checkpoint, read Reader) error {
 	proof, err := tlog.ProveRecord(int64(in.Size), int64(id-1), read.hashes())
-	if err == nil {
-		err = tlog.CheckRecord(proof, int64(in.Size), in.Root, int64(id-1), tlog.RecordHash(leaf))
+	if err == nil && tlog.CheckRecord(proof, int64(in.Size), in.Root, int64(id-1), tlog.RecordHash(leaf)) != nil {
+		err = ErrForked
 	}
 	if err != nil {
 		return fmt.Errorf("check deploy %d in the log of %d: %w", id, in.Size, err)

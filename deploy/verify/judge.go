@@ -1,12 +1,14 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/text"
 )
 
 // judge looks at a deploy's own keys: package store has compared them with each other and with those below.
@@ -63,22 +65,40 @@ func (r *run) damaged(d *Deploy) {
 	r.add(d, Record, f)
 }
 
+// follow finds out whether a deploy's signer is one whom an allowed one has announced below.
+func (r *run) follow(ctx context.Context, d *record.Deploy) (err error) {
+	r.allowed, err = r.trust.Signers(ctx, d)
+	return err
+}
+
+// replaced tells of a deploy above by a key that this trusted one has replaced: where it announces who signs from then
+// on, its own signer does so no more. It is told at the end: what is above has been told.
+func (r *run) replaced(d *Deploy) {
+	signer, next := d.Record.Signer, d.Record.NextSigner
+	if above := r.signed[signer]; next != "" && next != signer && above != 0 {
+		r.stray(record.Corrupt(r.chain.DeployKey(above, record.KeySignature), fmt.Sprintf(
+			"it is by %s, which deploy %d has replaced by %s", signer, d.ID, text.Printable(next))))
+	}
+	r.signed[signer] = d.ID
+}
+
 // judgeSignature says whose signature a record has: that it covers the record, and is by the key that this names, is
 // known.
 func (r *run) judgeSignature(d *Deploy) {
 	key := r.chain.DeployKey(d.ID, record.KeySignature)
 	signed := d.Record.Signer != ""
-	if r.cfg.Allowed == nil {
+	if r.allowed == nil {
 		if d.Answers[Signature] = None; signed {
 			d.Answers[Signature] = NotChecked
 		}
 		return
 	}
 	isVouched := r.vouched == d.ID
-	signer, err := d.Judge(r.cfg.Allowed)
+	signer, err := d.Judge(r.allowed)
 	if err == nil {
 		d.Answers[Signature], d.Signer = Holds, signer
 		r.vouched = d.Record.PreviousRecord.ID
+		r.replaced(d)
 		return
 	}
 	what := strings.TrimPrefix(err.Error(), fmt.Sprintf("verify deploy %d: ", d.ID))

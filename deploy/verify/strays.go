@@ -17,8 +17,11 @@ import (
 
 // The names of refship's own keys below NS/refship/, whose values are not looked at. Some come with later versions.
 var (
-	ownNames    = []string{"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, store.CheckpointKey, "rollout"}
-	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
+	ownNames = []string{
+		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
+		record.RolloutKey, record.RolloutOwnerKey,
+	}
+	ownPrefixes = []string{record.EventPrefix, store.CosignaturePrefix, "node/", "alive/"}
 )
 
 // Where most keys are, after NS.

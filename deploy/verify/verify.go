@@ -13,17 +13,20 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/deploy/witness"
 	"refship/keys"
 )
 
 // Config says what to verify.
 type Config struct {
-	Chain    *store.Chain
-	Allowed  *keys.AllowedSigners // whose signatures count; nil: that is not known, and none is judged
-	IDs      []record.ID          // of the deploys to verify; none: all, and what else is in the namespace
-	Since    time.Time            // without IDs: leave out those before; zero: none
-	Deploy   func(*Deploy) error  // is told of each deploy, newest first; its error ends Run; may be nil
-	Progress func(text.Progress)  // may be nil
+	Chain   *store.Chain
+	Allowed *keys.AllowedSigners // whose signatures count; nil: that is not known, and none is judged
+	IDs     []record.ID          // of the deploys to verify; none: all, and what else is in the namespace
+	Since   time.Time            // without IDs: leave out those before; zero: none
+	// Witnesses are those whose names mean something: what is stored under one must be signed by it.
+	Witnesses []witness.Witness
+	Deploy    func(*Deploy) error // is told of each deploy, newest first; its error ends Run; may be nil
+	Progress  func(text.Progress) // may be nil
 }
 
 // Check is one thing that can be proved of a deploy.
@@ -144,9 +147,12 @@ type run struct {
 	head    record.ID
 	expired record.ID // as of the start
 	pins    map[record.ID]bool
-	vouched record.ID // the id of the record that the last one names which is trusted; 0: none
-	records record.ID // the highest id that has a record
-	isMgmt  bool      // mgmt reads the chain
+	trust   *record.Trust
+	allowed *keys.AllowedSigners // what trust says, as far as the deploys so far need it
+	signed  map[string]record.ID // trusted signers, and the lowest deploy of each so far
+	vouched record.ID            // the id of the record that the last one names which is trusted; 0: none
+	records record.ID            // the highest id that has a record
+	isMgmt  bool                 // mgmt reads the chain
 
 	things  things
 	commits *store.Commits
@@ -171,6 +177,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	r := &run{
 		cfg: cfg, chain: cfg.Chain, result: &Result{Deploys: map[State]int{}},
 		whole: len(cfg.IDs) == 0 && cfg.Since.IsZero(), pins: map[record.ID]bool{}, things: newThings(),
+		trust: record.NewTrust(cfg.Allowed, cfg.Chain.Down), signed: map[string]record.ID{},
 		commits: cfg.Chain.NewTolerantCommits(), trees: map[inTree]tree.OID{}, objects: map[tree.OID]bool{},
 		blocks: map[string]bool{}, isMgmt: cfg.Chain.Namespace().IsMgmt(), progress: text.Progress{Step: "verifying"},
 	}
@@ -250,6 +257,9 @@ func (r *run) walk(ctx context.Context, id record.ID, since time.Time) error {
 			}
 			block = nil
 		}
+		if err := r.follow(ctx, d); err != nil {
+			return err
+		}
 		block = append(block, r.judge(d))
 		return nil
 	})
@@ -273,6 +283,9 @@ func (r *run) one(ctx context.Context, id record.ID) error {
 			return errEnough
 		}
 		r.vouched = 0
+		if err := r.follow(ctx, d); err != nil {
+			return err
+		}
 		found = r.judge(d)
 		return nil
 	})

@@ -56,6 +56,9 @@ func judge(
 		return nil, err
 	}
 	h.Deploy = d
+	if allowed, err = record.NewTrust(allowed, chain.Down).Signers(ctx, d); err != nil {
+		return nil, err
+	}
 	if allowed != nil {
 		if h.Signer, err = d.Judge(allowed); err != nil {
 			return nil, err
@@ -108,10 +111,13 @@ func (h *Head) Extends(ctx context.Context, chain *store.Chain, earlier transpar
 	case earlier.Size > h.Size:
 		why = fmt.Sprintf("it has %d deploys by now", h.Size)
 	}
+	return forked(chain, earlier.Size, why)
+}
+
+func forked(chain *store.Chain, seen record.ID, why string) error {
 	return &fault.Error{
 		Kind: fault.Corrupt, Reason: ReasonForked,
-		What: fmt.Sprintf("the log of %s does not extend what was seen of it, deploy %d: %s", chain.Namespace(),
-			earlier.Size, why),
+		What:   fmt.Sprintf("the log of %s does not extend what was seen of it, deploy %d: %s", chain.Namespace(), seen, why),
 		Remedy: "the history was written anew, or etcd was restored from an older backup: find out which, and by whom",
 	}
 }

@@ -105,13 +105,23 @@ func (c *comparison) close() {
 
 func (c *comparison) compare(ctx context.Context, st *Status) (err error) {
 	t := st.Target
-	if st.State, err = c.store.Chain(t.Namespace).State(ctx); err != nil || st.Ref.IsZero() {
+	chain := c.store.Chain(t.Namespace)
+	if st.State, err = chain.State(ctx); err != nil || st.Ref.IsZero() {
 		return err
 	}
 	job := &deploy.Job{Kind: record.KindPush, Commit: st.Ref, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings}
 	head := st.State.Head
 	if head != nil && head.Damage != nil {
 		return head.Damage
+	}
+	if head != nil { // as for a push, trust comes before everything else
+		signers, err := c.store.Signers()
+		if err != nil {
+			return err
+		}
+		if err := chain.JudgeHead(job, head, signers); err != nil {
+			return err
+		}
 	}
 	if c.repo == nil && head != nil && !job.Is(head) {
 		if c.repo, err = git.OpenRepository(ctx, c.gitDir, nil); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refship/deploy"
+	"refship/deploy/fault"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/status"
@@ -227,6 +228,10 @@ func (w *refWatch) compare(ctx context.Context, repo *repos.Repository) error {
 			now[name] = aheadValue(st)
 			continue
 		}
+		if isUntrusted(st) { // whatever the ref has, no push to it is deployed
+			now[name] = 1
+			continue
+		}
 		err = errors.Join(err, st.Err)
 		if value, ok := before[name]; ok {
 			now[name] = value
@@ -243,11 +248,20 @@ func aheadValue(st status.Status) float64 {
 	return 1
 }
 
+// isUntrusted tells whether the head of a target's chain is signed by nobody whose signature counts.
+func isUntrusted(st status.Status) bool {
+	reason, _ := fault.ReasonOf(st.Err)
+	return reason == deploy.ReasonHeadUntrusted
+}
+
 // oddities are what is odd about the chains of a repository's targets.
 func oddities(all []status.Status) (odd warnings) {
 	for _, st := range all {
 		if st.State != nil && st.State.Head != nil && st.State.Head.Damage != nil {
 			odd = append(odd, st.State.Head.Damage)
+		}
+		if isUntrusted(st) {
+			odd = append(odd, st.Err)
 		}
 		for _, line := range st.Odd(time.Now()) {
 			odd = append(odd, errors.New(line))

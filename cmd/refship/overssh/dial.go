@@ -38,7 +38,7 @@ type Config struct {
 // Dial opens the chain, and gives a client of its etcd that is closed by its Close, and the chain's namespace. It waits
 // until ctx ends, since a person may have to type a password.
 func (a Address) Dial(ctx context.Context, cfg Config) (client *etcd.Client, namespace string, err error) {
-	p, err := a.start(cfg)
+	p, err := a.start(cfg, "etcd")
 	if err != nil {
 		return nil, "", err
 	}
@@ -55,6 +55,32 @@ func (a Address) Dial(ctx context.Context, cfg Config) (client *etcd.Client, nam
 	return client, namespace, nil
 }
 
+// Send runs a command of the server's about the chain with an input, and gives its output, at most limit bytes. The
+// error of a command that the server refused has its status; its words are on standard error.
+func (a Address) Send(ctx context.Context, cfg Config, verb string, input []byte, limit int64) ([]byte, error) {
+	p, err := a.start(cfg, verb)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = p.stop() })()
+	_, err = p.in.Write(input)
+	if err == nil {
+		err = p.in.Close()
+	}
+	output, readErr := io.ReadAll(io.LimitReader(p.out, limit))
+	_ = p.Close() // its input may be closed already
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case p.status != 0:
+		if p.status >= int(fault.Failed) && p.status <= int(fault.Unavailable) {
+			return nil, fault.New(fault.Kind(p.status), fmt.Sprintf("%s refused %s of %s", text.Mention(a.Host), verb, a.Chain), "")
+		}
+		return nil, a.explain(p, cfg, errors.Join(err, fmt.Errorf("ssh ended with status %d", p.status)))
+	}
+	return output, errors.Join(err, readErr)
+}
+
 // process is an ssh that runs.
 type process struct {
 	in, out *os.File      // its standard input, and output
@@ -65,12 +91,12 @@ type process struct {
 }
 
 // start runs ssh. As git does, it gives the command to a shell, if there is one.
-func (a Address) start(cfg Config) (*process, error) {
+func (a Address) start(cfg Config, verb string) (*process, error) {
 	args := []string{"-T"}
 	if a.Port != "" {
 		args = append(args, "-p", a.Port)
 	}
-	args = append(args, a.Host, "etcd '"+a.Chain+"'") // a name has no quotes
+	args = append(args, a.Host, verb+" '"+a.Chain+"'") // a name has no quotes
 	cmd := exec.Command("ssh", args...)
 	if cfg.Command != "" {
 		cmd = exec.Command("/bin/sh", append([]string{"-c", cfg.Command + ` "$@"`, cfg.Command}, args...)...)
