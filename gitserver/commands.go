@@ -123,9 +123,11 @@ func (x *session) printNodes(key *keys.Key, c command.Command) int {
 	}
 	behind := false
 	status := x.stream(func(w io.Writer) error {
-		var head string
-		if head, behind, err = x.s.cfg.Hooks.WriteNodes(x.ctx, w, place); err == nil {
-			x.tell(head)
+		var where []string
+		if where, behind, err = x.s.cfg.Hooks.WriteNodes(x.ctx, w, place); err == nil {
+			for _, line := range where {
+				x.tell(line)
+			}
 		}
 		return err
 	})
@@ -176,6 +178,7 @@ func (x *session) deliver(key *keys.Key, name string,
 		return x.fail(err)
 	}
 	defer v.leave()
+	defer x.s.cfg.Hooks.NoteLater(v.dir)
 	client, leave := context.WithCancelCause(x.ctx)
 	defer leave(nil)
 	defer context.AfterFunc(x.s.stopping, func() { leave(errShuttingDown) })()

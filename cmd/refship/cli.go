@@ -19,6 +19,7 @@ type cli struct {
 	Rollback   rollbackCmd   `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
 	Hold       holdCmd       `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
 	Resume     resumeCmd     `cmd:"" help:"Let a chain go on that is on hold."`
+	Promote    promoteCmd    `cmd:"" help:"Release the newest deploy to the next ring of nodes."`
 	Keep       keepCmd       `cmd:"" help:"Pin a deploy, so that gc never takes files of it."`
 	GC         gcCmd         `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
 	Hook       hookCmd       `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`
@@ -36,6 +37,7 @@ type cli struct {
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
+	Notes      notesCmd      `cmd:"" help:"Note each deploy at its commit anew, for git log --notes=deploys."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
 	Restore    restoreCmd    `cmd:"" help:"Make a data directory out of a backup."`
 	Completion completionCmd `cmd:"" help:"Print a shell's script that completes refship's command lines."`

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"refship/deploy/disk"
@@ -175,7 +174,7 @@ func (c *verifyCmd) readSeen() (*verify.Seen, error) {
 	if c.Remember == "" {
 		return nil, nil //nolint:nilnil // nothing was seen, which is no error
 	}
-	encoded, err := os.ReadFile(c.Remember)
+	encoded, err := disk.ReadFile(c.Remember, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // as above
 	}

@@ -19,7 +19,7 @@ import (
 var (
 	ownNames = []string{
 		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
-		"rollout",
+		record.RolloutKey, record.RolloutOwnerKey,
 	}
 	ownPrefixes = []string{record.EventPrefix, store.CosignaturePrefix, "node/", "alive/"}
 )
