@@ -140,7 +140,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 		return "a chain of commits goes on with commits: deploy one that contains it, " +
 			"refship deploy --repo DIR --rev REV" + ownNamespace(about[2], ", or give the directory") + "; " + override()
 	case deploy.ReasonHeadDamaged, deploy.ReasonLogDamaged:
-		return "restore etcd from a backup; " + override() + damagedForced[reason]
+		return "restore etcd from a backup; " + override() + damagedForced(reason)
 	case deploy.ReasonHeadDirectory:
 		return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR" +
 			ownNamespace(about[2], ": give the repository") + "; " + override()
@@ -184,9 +184,11 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 }
 
 // damagedForced says what force does about damage.
-var damagedForced = map[fault.Reason]string{
-	deploy.ReasonHeadDamaged: ": that publishes all of it anew",
-	deploy.ReasonLogDamaged:  ": that makes the log anew, and who has seen the old one will notice",
+func damagedForced(reason fault.Reason) string {
+	if reason == deploy.ReasonLogDamaged {
+		return ": that makes the log anew, and who has seen the old one will notice"
+	}
+	return ": that publishes all of it anew"
 }
 
 // chainRemedy is deployRemedy for rollbacks, holds and what was undone.
