@@ -40,7 +40,9 @@ type Job struct {
 	NoForce     bool         // the pusher may not force: a refusal tells that
 	Force       bool         // override what the previous-hash table refuses, and nothing else; takes a Reason
 	Again       []record.ID  // heads that were seen: where one is the chain's, what was undone there may come back
+	Rings       record.Rings // how it reaches nodes; of a rollback they do not count
 	Hold        *record.Hold // of a rollback: hold the chain with it, if it is not held
+	Unasked     bool         // of a rollback: no person has asked for it, and it may not pass a hold
 	DryRun      bool         // nothing will be published: a hold does not matter
 	Reason      string       // UTF-8, at most 10,000 bytes; for the record
 	Server      string       // name of the host that publishes
@@ -100,6 +102,9 @@ func (j *Job) Hash() record.Hash {
 	}
 	return record.CommitHash(j.Commit)
 }
+
+// passesHold tells whether a hold does not keep it: of rollbacks that somebody has asked for.
+func (j *Job) passesHold() bool { return j.To != nil && !j.Unasked }
 
 // Source is the job's Dir or Repo.
 func (j *Job) Source() plan.Source {

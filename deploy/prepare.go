@@ -15,6 +15,7 @@ import (
 // of the memory of its Store, until it is uploaded or dropped.
 type Prepared struct {
 	Verdict *Verdict
+	Rollout *record.Rollout // that was published with it; nil: none
 	plan.Summary
 
 	chain    *Chain

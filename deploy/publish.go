@@ -98,6 +98,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
 		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", p.Verdict.holdAt), // 0, but of a rollback
+		clientv3.Compare(clientv3.ModRevision(c.Key(record.RolloutKey)), "=", p.Verdict.rolloutAt),
 	}
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
@@ -121,6 +122,7 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 	if h := p.job.Hold; h != nil && p.Verdict.Held == nil {
 		puts = append(puts, c.holdPuts(h)...)
 	}
+	puts = append(puts, p.rolloutOps(d)...)
 	puts = append(puts, p.countPublish(puts)...)
 	ifs, puts = append(ifs, log.ifs...), append(puts, log.puts...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
@@ -133,7 +135,7 @@ func (p *Prepared) explainRefusal(d *record.Deploy, resp *clientv3.TxnResponse) 
 		p.lock.markFree()
 		return d, nil // it was: etcd's client had asked twice
 	}
-	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && p.job.To == nil {
+	if hold := resp.Responses[1].GetResponseRange().Kvs; len(hold) > 0 && !p.job.passesHold() {
 		return nil, p.chain.heldError(record.ParseHold(hold[0].Value))
 	}
 	return nil, fmt.Errorf("publish deploy %d in %s: %w", d.ID, p.chain.ns, ErrLockLost)

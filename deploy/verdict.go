@@ -40,6 +40,9 @@ type Verdict struct {
 	undone []record.Undone // what stays undone with the job
 	holdAt int64           // mod revision of the hold; 0: not held
 
+	rollout   *record.Rollout // of the head, or of an earlier deploy; nil: none
+	rolloutAt int64           // its mod revision; 0: none
+
 	subject string // of the commit, or a directory's name
 	author  string
 	tree    tree.OID       // at the job's path
@@ -96,10 +99,13 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case state.Hold != nil && job.To == nil && !job.DryRun:
+	case state.Hold != nil && !job.passesHold() && !job.DryRun:
 		return nil, c.heldError(state.Hold)
 	}
-	v := &Verdict{Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored}
+	v := &Verdict{
+		Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored,
+		rollout: state.Rollout, rolloutAt: state.RolloutAt,
+	}
 	if err := v.readSource(job); err != nil {
 		return nil, err
 	}

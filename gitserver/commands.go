@@ -123,9 +123,11 @@ func (x *session) printNodes(key *keys.Key, c command.Command) int {
 	}
 	behind := false
 	status := x.stream(func(w io.Writer) error {
-		var head string
-		if head, behind, err = x.s.cfg.Hooks.WriteNodes(x.ctx, w, place); err == nil {
-			x.tell(head)
+		var where []string
+		if where, behind, err = x.s.cfg.Hooks.WriteNodes(x.ctx, w, place); err == nil {
+			for _, line := range where {
+				x.tell(line)
+			}
 		}
 		return err
 	})

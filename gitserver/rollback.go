@@ -40,6 +40,17 @@ func (x *session) resume(key *keys.Key, c command.Command) int {
 	})
 }
 
+// promote releases the head to the next ring.
+func (x *session) promote(key *keys.Key, c command.Command) int {
+	return x.onChain(key, c, func(key *keys.Key, at hooks.Place) error {
+		said, err := x.s.cfg.Hooks.Promote(x.s.killing, at, hooks.PusherOf(key))
+		if err == nil {
+			x.print("refship: %s", said)
+		}
+		return err
+	})
+}
+
 // onChain does something with the chain of a target that the key may deploy, as a turn in its repository.
 func (x *session) onChain(key *keys.Key, c command.Command, do func(*keys.Key, hooks.Place) error) int {
 	v, err := x.enter(x.s.pushes, key, c.Repository, keys.Deploy, pushNeeds)

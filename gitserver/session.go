@@ -139,6 +139,8 @@ func (x *session) run(raw string) int {
 		return x.rollback(key, cmd)
 	case command.Hold:
 		return x.hold(key, cmd)
+	case command.Promote:
+		return x.promote(key, cmd)
 	case command.Resume:
 		return x.resume(key, cmd)
 	case command.Cosign:

@@ -124,7 +124,7 @@ func (e *Engine) WriteLog(ctx context.Context, w io.Writer, name, gitDir, only s
 }
 
 // WriteNodes prints the nodes of a chain; see status.WriteNodes.
-func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (head string, behind bool, err error) {
+func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (where []string, behind bool, err error) {
 	return status.WriteNodes(ctx, w, e.cfg.Store.Chain(at.Target.Namespace).Chain)
 }
 
@@ -198,6 +198,7 @@ func (e *Engine) NewJob(kind record.Kind, repository string, t target.Target, co
 	return &deploy.Job{
 		Kind: kind, Commit: commit, Path: t.Path, Frontend: t.Frontend, Settings: t.Settings,
 		Repository: repository, Target: t.Name, Ref: t.Ref, Pusher: who,
-		Server: e.cfg.Host, Signer: signer, Rotation: e.cfg.Rotation, MaxFile: e.cfg.MaxFile, AllowPointers: t.LFS == target.DeployPointers,
+		Server: e.cfg.Host, Signer: signer, Rotation: e.cfg.Rotation, MaxFile: e.cfg.MaxFile,
+		AllowPointers: t.LFS == target.DeployPointers, Rings: t.Rings,
 	}
 }

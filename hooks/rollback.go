@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"refship/hooks/output"
 	"refship/hooks/report"
 	"refship/hooks/target"
+	"refship/hooks/words"
 )
 
 // Place is a chain, and the target that deploys into it.
@@ -38,7 +40,10 @@ type Rollback struct {
 	Who    record.Pusher
 	Reason string
 	Hold   bool // hold the chain with it, unless it is held
-	Tell   func(string)
+	// From is the one head that it may replace; 0: whichever is there. Then no person has asked for it, and a hold keeps
+	// it, too.
+	From record.ID
+	Tell func(string)
 }
 
 // Rollback publishes an earlier deploy's content as a new deploy. Nothing is uploaded, no check is run, and the table
@@ -77,6 +82,9 @@ func (e *Engine) newRollback(ctx context.Context, ask *Rollback) (*deploy.Job, e
 	job.Signer, job.Rotation = e.currentSigner(), e.cfg.Rotation
 	if ask.Target.Name != "" {
 		job.Repository, job.Target = ask.Repository, ask.Target.Name
+	}
+	if ask.From != 0 {
+		job.From, job.Unasked = ask.From, true
 	}
 	if ask.Hold {
 		job.Hold = e.newHold(ask.Who, ask.Reason)
@@ -152,6 +160,22 @@ func (e *Engine) Hold(ctx context.Context, at Place, who record.Pusher, reason s
 }
 
 func heldWords(ns record.Namespace) string { return string(ns) + " is on hold from now on" }
+
+// Promote releases the head to the next ring of a chain's rollout, and gives what to say of it.
+func (e *Engine) Promote(ctx context.Context, at Place, who record.Pusher) (string, error) {
+	ns := at.Target.Namespace
+	done, err := e.cfg.Store.Chain(ns).Promote(ctx, record.Event{User: who.Name, Host: e.cfg.Host, Time: now()})
+	e.cfg.Log.InfoContext(ctx, "promote", "namespace", ns, "user", who.Name, "key", who.Key, "ring", done.Ring, "error", err)
+	switch {
+	case err != nil:
+		return "", err
+	case done.Rollout == nil:
+		return string(ns) + " has no rollout: all nodes may run its head", nil
+	case done.Ring == "":
+		return fmt.Sprintf("deploy %d of %s was released to all rings before", done.Rollout.ID, ns), nil
+	}
+	return strings.Join(words.Released(done.Rollout), ""), nil
+}
 
 // Resume lets a chain go on, and gives what to say of it. Another user's hold is ended only with force.
 func (e *Engine) Resume(ctx context.Context, at Place, who record.Pusher, reason string, force bool) (string, error) {

@@ -357,6 +357,7 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 	}
 	if d.published {
 		r.tell(d, words.Published(d.job, d.deploy, time.Since(r.began)))
+		r.tell(d, words.Released(d.read.Rollout)...)
 	}
 	return nil
 }

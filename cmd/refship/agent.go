@@ -32,6 +32,7 @@ type agentRunCmd struct {
 	Root  string `required:"" variable:"" gitsync:"" placeholder:"DIR" help:"The directory for all that the node keeps. It is made if it is missing."`
 	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path. With --no-link, the directory."`
 	Name  string `variable:"" placeholder:"NAME" help:"What the node is called in refship nodes. Default: the host's name."`
+	Ring  string `variable:"" placeholder:"NAME" help:"The ring that the node is in, where deploys are released ring by ring. Default: none; such a node comes with the last ring."`
 
 	OneTime     bool     `variable:"" gitsync:"" help:"End after the first success, or the first failure."`
 	Period      interval `variable:"" gitsync:"" default:"1m" placeholder:"TIME" help:"How often to read the head though no deploy was heard of. Default: 1m."`
@@ -113,6 +114,11 @@ func (c *agentRunCmd) check() error {
 	if err := record.CheckNodeName(c.Name); err != nil {
 		return asUsage("--name", err)
 	}
+	if c.Ring != "" {
+		if err := record.CheckRing(c.Ring); err != nil {
+			return asUsage("--ring", err)
+		}
+	}
 	if c.HTTPBind != "" {
 		if err := checkAddress("--http-bind", c.HTTPBind); err != nil {
 			return err
@@ -144,7 +150,7 @@ func (c *agentRunCmd) check() error {
 func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) agent.Config {
 	version, _ := buildVersion()
 	cfg := agent.Config{
-		Root: c.Root, Link: c.Link, Name: c.Name, Dial: c.dialer(a), Judge: c.judger(a), Remedy: remedyOf,
+		Root: c.Root, Link: c.Link, Name: c.Name, Ring: c.Ring, Dial: c.dialer(a), Judge: c.judger(a), Remedy: remedyOf,
 		OneTime: c.OneTime, Period: time.Duration(c.Period), SyncTimeout: time.Duration(c.SyncTimeout),
 		MaxFailures: c.MaxFailures, KeepReleases: c.KeepReleases, StaleTimeout: time.Duration(c.StaleWorktreeTimeout),
 		TouchFile: c.TouchFile, ErrorFile: c.ErrorFile, HTTP: listener, Version: version, Log: log,

@@ -19,6 +19,7 @@ type cli struct {
 	Rollback   rollbackCmd   `cmd:"" help:"Go back to an earlier deploy: publish what it had as a new one."`
 	Hold       holdCmd       `cmd:"" help:"Keep a chain from going on, but by rollbacks."`
 	Resume     resumeCmd     `cmd:"" help:"Let a chain go on that is on hold."`
+	Promote    promoteCmd    `cmd:"" help:"Release the newest deploy to the next ring of nodes."`
 	Keep       keepCmd       `cmd:"" help:"Pin a deploy, so that gc never takes files of it."`
 	GC         gcCmd         `cmd:"" name:"gc" help:"Delete files of old deploys from etcd."`
 	Hook       hookCmd       `cmd:"" help:"Deploy what is pushed to a repository of another git server, by hooks."`

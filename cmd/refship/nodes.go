@@ -32,16 +32,10 @@ func (*nodesCmd) Help() string {
 // nodeJSON is a node for programs.
 type nodeJSON struct {
 	*record.NodeReport
-	Alive  *bool `json:"alive,omitempty"` // absent of a host of mgmt's: it is not known
-	Behind bool  `json:"behind"`          // it does not run the head
-}
-
-func asNodeJSON(n store.Node, behind bool) nodeJSON {
-	made := nodeJSON{NodeReport: n.NodeReport, Behind: behind}
-	if !n.Host {
-		made.Alive = &n.Alive
-	}
-	return made
+	Alive    *bool           `json:"alive,omitempty"`   // absent of a host of mgmt's: it is not known
+	Behind   bool            `json:"behind"`            // it does not run the head
+	Released bool            `json:"released"`          // it may run the head
+	Rollout  *record.Rollout `json:"rollout,omitempty"` // of the head
 }
 
 // Run prints the nodes.
@@ -126,39 +120,34 @@ type nodePrinter struct {
 	chain *store.Chain
 	out   *bufio.Writer
 	last  map[string]string // what was printed of each node
+	where string            // what was said of all of them
 }
 
 // print prints the nodes that it has not printed as they are, and tells whether one does not run the head as it was
 // deployed.
 func (p *nodePrinter) print(ctx context.Context) (amiss bool, err error) {
-	nodes, err := p.chain.Reports(ctx)
-	if err != nil {
-		return false, err
-	}
-	head, err := p.chain.Head(ctx)
+	nodes, err := status.ReadNodes(ctx, p.chain)
 	if err != nil {
 		return false, err
 	}
 	first := p.last == nil
-	if first {
-		if err := p.start(nodes, head); err != nil {
-			return false, err
-		}
+	if err := p.tell(nodes, first); err != nil {
+		return false, err
 	}
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	printed := map[string]string{}
-	for _, n := range nodes {
-		is := status.IsBehind(n, head)
-		amiss = amiss || status.IsAmiss(n, head)
+	for _, n := range nodes.All {
+		is := nodes.IsBehind(n)
+		amiss = amiss || nodes.IsAmiss(n)
 		stands := fmt.Sprint(*n.NodeReport, n.Alive, is)
 		printed[n.Name] = stands
 		if !first && p.last[n.Name] == stands {
 			continue
 		}
 		if p.cmd.JSON {
-			err = writeJSON(p.out, asNodeJSON(n, is))
+			err = writeJSON(p.out, describeNode(n, nodes.State, is))
 		} else {
-			_, err = fmt.Fprintln(table, status.NodeLine(n, head, p.a.now()))
+			_, err = fmt.Fprintln(table, nodes.Line(n, p.a.now()))
 		}
 		if err != nil {
 			return false, err
@@ -171,13 +160,31 @@ func (p *nodePrinter) print(ctx context.Context) (amiss bool, err error) {
 	return amiss, p.out.Flush()
 }
 
-// start says what stands above the table. A namespace without nodes and deploys may be a typing error.
-func (p *nodePrinter) start(nodes []store.Node, head *record.Deploy) error {
-	if head == nil && len(nodes) == 0 {
+func describeNode(n store.Node, state *record.State, behind bool) nodeJSON {
+	described := nodeJSON{NodeReport: n.NodeReport, Behind: behind, Released: state.Rollout.Allows(n.Ring, state.Head)}
+	if !n.Host {
+		described.Alive = &n.Alive
+	}
+	if state.Rollout.IsOf(state.Head) {
+		described.Rollout = state.Rollout
+	}
+	return described
+}
+
+// tell says what stands above the table, once and when it is something else. A namespace without nodes and deploys may
+// be a typing error.
+func (p *nodePrinter) tell(nodes *status.Nodes, first bool) error {
+	if first && nodes.State.Head == nil && len(nodes.All) == 0 {
 		if err := p.cmd.checkKnown(p.a, p.chain.Namespace()); err != nil {
 			return err
 		}
 	}
-	p.a.say("%s", status.WhereNodes(p.chain, nodes, head))
+	lines := nodes.Where(p.chain, p.a.now())
+	if where := strings.Join(lines, "\n"); where != p.where {
+		p.where = where
+		for _, line := range lines {
+			p.a.say("%s", line)
+		}
+	}
 	return nil
 }

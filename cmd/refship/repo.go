@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -200,6 +201,9 @@ func describeTarget(t target.Target) string {
 	if t.Wait != 0 {
 		words += ", pushes wait " + t.Wait.String() + " for nodes"
 	}
+	if t.Rings.Names != "" {
+		words += ", rings " + ringWords(t.Rings)
+	}
 	for _, required := range describeRequired(t) {
 		words += ", " + required
 	}
@@ -207,6 +211,12 @@ func describeTarget(t target.Target) string {
 		words += ", LFS pointers as they are"
 	}
 	return text.Printable(words)
+}
+
+// ringWords are "canary, rest (pause 10m0s, on failure rollback)".
+func ringWords(r record.Rings) string {
+	words := strings.Join(r.Names.List(), ", ")
+	return fmt.Sprintf("%s (pause %s, on failure %s)", words, r.Pause, cmp.Or(r.OnFailure, record.Stop))
 }
 
 // settingsOf are a target's settings that are not mgmt's defaults: "entry=site.mcl", "noop".

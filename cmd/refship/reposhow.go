@@ -63,6 +63,9 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 		if target.Wait != 0 {
 			fmt.Fprintf(&b, "  wait: %s\n", target.Wait)
 		}
+		if target.Rings.Names != "" {
+			fmt.Fprintf(&b, "  rings: %s\n", ringWords(target.Rings))
+		}
 		if required := describeRequired(target); len(required) > 0 {
 			fmt.Fprintf(&b, "  takes: %s\n", strings.Join(required, ", "))
 		}

@@ -111,6 +111,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) (err error) {
 	room := new(disk.Room)
 	s := &server{
 		app: a, dir: dir, log: log, etcd: etcd, flags: c, room: room, serving: serving, upkeep: semaphore.NewWeighted(1),
+		pushed: make(chan struct{}, 1),
 		store: deploy.NewStore(etcd.client, deploy.Config{
 			LeaseTTL: lockTTL, Log: log, Signers: dir.readSigners, EtcdDir: etcd.dir, Room: room, KeptFree: etcd.keptFree,
 		}),

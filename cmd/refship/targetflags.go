@@ -15,7 +15,10 @@ type targetFlags struct {
 	Ref       *string `placeholder:"REF" help:"The ref whose pushes are deployed. Default of a new target: main; of hook install, the branch that HEAD names."`
 	Namespace *string `placeholder:"NS" help:"The chain's etcd prefix. Default of a new target: /refship/REPO, for a second one /refship/REPO-NAME, with mgmt's frontends /_mgmt."`
 	layoutFlags
-	Check *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
+	Rings     *string `placeholder:"NAMES" help:"Release each deploy to one ring of nodes after the other, such as canary,rest; empty for all at once. A node's ring is what refship agent --ring says; nodes without one come with the last. Default of a new target: all at once."`
+	RingPause *string `placeholder:"TIME" help:"For how long all nodes of a ring run a deploy before the next ring gets it; empty for no time at all."`
+	OnFailure *string `placeholder:"HOW" help:"What to do where a node cannot prepare a deploy, or its hook fails: stop releases it to no further ring, rollback goes back to what that ring has run. Empty for stop."`
+	Check     *string `placeholder:"CMD" help:"A command line for sh -c that must pass before each deploy; empty for none. It runs in a copy of the tree, with the server's rights."`
 	signatureFlags
 }
 
@@ -84,6 +87,9 @@ func (f *targetFlags) apply(t target.Target) (_ target.Target, err error) {
 	if err := f.layoutFlags.apply(&t); err != nil {
 		return t, err
 	}
+	if err := f.applyRings(&t.Rings); err != nil {
+		return t, err
+	}
 	if f.Check != nil {
 		t.Check = *f.Check
 	}
@@ -92,6 +98,27 @@ func (f *targetFlags) apply(t target.Target) (_ target.Target, err error) {
 		return t, asUsage("", err)
 	}
 	return t, nil
+}
+
+func (f *targetFlags) applyRings(r *record.Rings) (err error) {
+	if f.Rings != nil {
+		r.Names = record.RingNames(*f.Rings)
+		if *f.Rings == "" {
+			*r = record.Rings{}
+		}
+	}
+	if f.RingPause != nil {
+		r.Pause = 0
+		if *f.RingPause != "" {
+			if r.Pause, err = record.ParseRingPause(*f.RingPause); err != nil {
+				return asUsage("--ring-pause", err)
+			}
+		}
+	}
+	if f.OnFailure != nil {
+		r.OnFailure = record.OnFailure(*f.OnFailure)
+	}
+	return nil
 }
 
 func (f *layoutFlags) apply(t *target.Target) (err error) {

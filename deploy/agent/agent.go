@@ -26,6 +26,7 @@ type Config struct {
 	Root string // the directory of releases; made where it is missing
 	Link string // relative to Root, or absolute
 	Name string // of the node: record.CheckNodeName
+	Ring string // that the node is in; "": none
 
 	// Dial connects to the chain's etcd. Each session has a connection of its own, which is closed with it.
 	Dial func(context.Context) (*etcd.Client, record.Namespace, error)
@@ -89,8 +90,11 @@ type Agent struct {
 	failures int          // in a row
 	broken   int          // watches in a row that ended by themselves
 	refused  bool         // the last try was refused, and waits for the operator
+	wants    record.ID    // what the last try was about; 0: nothing
+	rings    *ringWait    // what the last try waits for; nil: the node's ring may run the head
 	synced   bool         // a try has succeeded since the start
 	waiting  bool         // it was told that there is no deploy yet
+	toldRing record.ID    // the head that it was told of that the ring waits for
 }
 
 // New takes the root for this process, until Run ends.
@@ -133,8 +137,11 @@ func readIdentity(cfg Config) (*secret.Identity, error) {
 }
 
 func (a *Agent) addHook(name string, run func(context.Context, *hook.Release) error, backoff time.Duration) {
-	count := func(ok bool) { a.metrics.hook(name, ok) }
-	a.hooks = append(a.hooks, hook.NewRunner(name, run, backoff, count, a.log))
+	done := func(r *hook.Release, err error) {
+		a.metrics.hook(name, err == nil)
+		a.report.hook(name, r.ID, err)
+	}
+	a.hooks = append(a.hooks, hook.NewRunner(name, run, backoff, done, a.log))
 }
 
 // Run follows the chain until ctx ends, which is no error, or there were too many failures: then the error is that of
@@ -262,7 +269,11 @@ func (a *Agent) follow(ctx context.Context, client *etcd.Client, chain *store.Ch
 
 // waits tells once that there is nothing to run yet.
 func (a *Agent) waits(ctx context.Context) {
-	if !a.waiting {
+	switch {
+	case a.waiting:
+	case a.rings != nil:
+		a.log.InfoContext(ctx, "waiting for the ring", "namespace", a.ns, "id", a.wants, "ring", a.cfg.Ring)
+	default:
 		a.log.InfoContext(ctx, "waiting for the first deploy", "namespace", a.ns)
 	}
 	a.waiting, a.failures = true, 0

@@ -76,8 +76,8 @@ func isOfNodes(chain *store.Chain, events []*clientv3.Event) bool {
 	for _, e := range events {
 		key := string(e.Kv.Key)
 		for _, prefix := range []string{
-			chain.Key(record.NodeKeys), chain.Key(record.AliveKeys), string(chain.Namespace()) + "/deploy/",
-			string(chain.Namespace()) + record.HostKeys,
+			chain.Key(record.NodeKeys), chain.Key(record.AliveKeys), chain.Key(record.RolloutKey), chain.Key("hold"),
+			string(chain.Namespace()) + "/deploy/", string(chain.Namespace()) + record.HostKeys,
 		} {
 			if strings.HasPrefix(key, prefix) {
 				return true

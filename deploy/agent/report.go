@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,21 +33,30 @@ const ReasonNameTaken fault.Reason = "node-name-taken"
 
 // reporter puts what the node says of itself into etcd, beside the node's own work. Only the newest report is put.
 type reporter struct {
-	name, version string
-	id            string // of the node's root: what its key says while it lives, so that it knows the key again
-	log           *slog.Logger
-	remedy        func(error) string
-	changed       chan struct{} // there is something to put
+	name, ring, version string
+	id                  string // of the node's root: what its key says while it lives, so that it knows the key again
+	log                 *slog.Logger
+	remedy              func(error) string
+	changed             chan struct{} // there is something to put
 
 	mu     sync.Mutex
+	said   record.NodeReport     // without hooks
+	hooks  map[string]failedHook // by name
 	latest *record.NodeReport
 
 	told error // why reports are not put, since the last one that was; nil: they are
 }
 
+// failedHook is a hook that has not succeeded yet for a deploy.
+type failedHook struct {
+	id  record.ID
+	err error
+}
+
 func newReporter(cfg *Config, id string) *reporter {
 	return &reporter{
-		name: cfg.Name, version: cfg.Version, id: id, log: cfg.Log, remedy: cfg.Remedy, changed: make(chan struct{}, 1),
+		name: cfg.Name, ring: cfg.Ring, version: cfg.Version, id: id, log: cfg.Log, remedy: cfg.Remedy,
+		changed: make(chan struct{}, 1), hooks: map[string]failedHook{},
 	}
 }
 
@@ -54,11 +65,40 @@ func newReporter(cfg *Config, id string) *reporter {
 func (r *reporter) say(report record.NodeReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if report.State == record.NodeSwitching && r.latest != nil && r.latest.State == record.NodeFailed &&
-		r.latest.Wants == report.Wants {
+	if report.State == record.NodeSwitching && r.said.State == record.NodeFailed && r.said.Wants == report.Wants {
 		return
 	}
-	report.Name, report.Version = r.name, r.version
+	r.said = report
+	r.update()
+}
+
+// hook takes in how a hook has ended for a deploy.
+func (r *reporter) hook(name string, id record.ID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.hooks, name)
+	if err != nil {
+		r.hooks[name] = failedHook{id, err}
+	}
+	r.update()
+}
+
+// update makes the latest report of what was said and of what hooks have failed. r.mu is held.
+func (r *reporter) update() {
+	report := r.said
+	if report.State == "" {
+		return
+	}
+	if report.State == record.NodeRunning {
+		for _, name := range slices.Sorted(maps.Keys(r.hooks)) {
+			if failed := r.hooks[name]; failed.id == report.ID {
+				report.State, report.Wants, report.Failure = record.NodeFailed, report.ID, record.FailedHook
+				report.Reason = fmt.Sprintf("%s of deploy %d failed: %v", name, report.ID, failed.err)
+				break
+			}
+		}
+	}
+	report.Name, report.Ring, report.Version = r.name, r.ring, r.version
 	if r.latest != nil {
 		report.Time = r.latest.Time
 		if report == *r.latest {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -33,7 +34,8 @@ func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, er
 	if err != nil {
 		return 0, err
 	}
-	switched, err := a.run(ctx, chain, state.Head)
+	switched, err := a.run(ctx, chain, state)
+	kind := failureOf(err)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = cause
 	}
@@ -42,7 +44,7 @@ func (a *Agent) try(ctx context.Context, chain *store.Chain) (revision int64, er
 		a.metrics.tried(start, switched, err)
 	}
 	if err != nil {
-		a.tellFailure(state.Head, err)
+		a.tellFailure(err, kind)
 		return state.Revision, err
 	}
 	a.failures, a.waiting = 0, false
@@ -60,8 +62,13 @@ func isRewritten(err error) bool {
 	return reason == ReasonRewritten
 }
 
-// run makes a head run, and tells whether another release ran before.
-func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy) (switched bool, err error) {
+// run makes run what the node may run of a chain, and tells whether another release ran before.
+func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State) (switched bool, err error) {
+	head := state.Head
+	a.wants, a.rings = 0, nil
+	if head != nil {
+		a.wants = head.ID
+	}
 	if err := a.believe(ctx, chain, head); err != nil {
 		return false, err
 	}
@@ -76,6 +83,13 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 		return false, err
 	}
 	a.metrics.wants(head)
+	if !state.Rollout.Allows(a.cfg.Ring, head) {
+		a.rings = &ringWait{state.Head.ID, a.notReleased(state)}
+		if head, err = a.chooseEarlier(ctx, chain, state, running); err != nil {
+			return false, err
+		}
+		a.wants = head.ID
+	}
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
 		a.report.say(a.reportOf(running, record.NodeSwitching, head.ID, ""))
@@ -85,7 +99,12 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, head *record.Deploy
 	} else {
 		release = running
 	}
-	return switched, a.runs(ctx, release, running, head, switched)
+	if err := a.runs(ctx, release, running, head, switched); err != nil || a.rings == nil {
+		return switched, err
+	}
+	a.metrics.wants(state.Head)
+	a.tellRing(ctx)
+	return switched, nil
 }
 
 // choose gives the deploy that is to run. What runs, and is in the chain, is not replaced by an older one.
@@ -154,14 +173,14 @@ func (a *Agent) make(ctx context.Context, chain *store.Chain, head *record.Deplo
 	}
 	a.step(ctx, "fetching")
 	if err := chain.CheckoutAfter(ctx, head, a.site.Dir(r), earlier, func(text.Progress) {}); err != nil {
-		return err
+		return failedAs(record.FailedFetch, err)
 	}
 	a.step(ctx, "fetched")
 	made, err := a.decrypt(ctx, r)
-	if err == nil {
-		err = a.describe(ctx, r, list, made)
-	}
 	if err != nil {
+		return failedAs(record.FailedAge, err)
+	}
+	if err := a.describe(ctx, r, list, made); err != nil {
 		return err
 	}
 	if a.cfg.Prepare != nil {
@@ -217,10 +236,15 @@ func prepareError(ctx context.Context, head *record.Deploy, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	return &fault.Error{
+	told := &fault.Error{
 		Kind: fault.Refused, Reason: ReasonPrepare, About: []string{head.ID.String()},
 		What: fmt.Sprintf("prepare of deploy %d failed: %v", head.ID, err), Cause: err,
 	}
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return told // it could not even be started, which is not the deploy's fault
+	}
+	return failedAs(record.FailedPrepare, told)
 }
 
 func (a *Agent) hookRelease(r, before *site.Release) *hook.Release {
@@ -273,30 +297,34 @@ func (a *Agent) runHooks(ctx context.Context, release *hook.Release) (failed err
 
 // reportOfRunning says that the release runs that should, and whether it is still what was deployed.
 func (a *Agent) reportOfRunning(r *site.Release) record.NodeReport {
-	state, id := record.NodeRunning, record.ID(0)
-	if a.drift.why != "" {
-		state = record.NodeDrifted
-	}
+	id := record.ID(0)
 	if r != nil {
 		id = r.ID
 	}
-	return a.reportOf(r, state, id, a.drift.why)
+	switch {
+	case a.drift.why != "":
+		return a.reportOf(r, record.NodeDrifted, id, a.drift.why)
+	case a.rings != nil:
+		return a.reportOf(r, record.NodeWaiting, a.rings.head, a.rings.why)
+	}
+	return a.reportOf(r, record.NodeRunning, id, "")
 }
 
-// tellFailure reports why a head does not run.
-func (a *Agent) tellFailure(head *record.Deploy, err error) {
-	state, id := record.NodeFailed, record.ID(0)
+// tellFailure reports why a deploy does not run.
+func (a *Agent) tellFailure(err error, kind record.NodeFailure) {
+	state := record.NodeFailed
 	switch {
 	case a.refused:
 		state = record.NodeRefused
 	case errors.Is(err, errUndeployed):
 		state = record.NodeWaiting
 	}
-	if head != nil {
-		id = head.ID
-	}
 	running, _ := a.site.Running() // what is wrong with the link is what err says
-	a.report.say(a.reportOf(running, state, id, err.Error()))
+	report := a.reportOf(running, state, a.wants, err.Error())
+	if report.State == record.NodeFailed {
+		report.Failure = kind
+	}
+	a.report.say(report)
 }
 
 func (a *Agent) reportOf(running *site.Release, state record.NodeState, wants record.ID, why string) record.NodeReport {

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/record"
 	"refship/deploy/store"
 )
 
@@ -24,6 +25,12 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	}
 	changes, stop := watch(ctx, client, string(chain.Namespace())+below, revision+1)
 	defer stop()
+	var releases <-chan clientv3.WatchResponse
+	if a.rings != nil {
+		rollout, stop := watch(ctx, client, chain.Key(record.RolloutKey), revision+1)
+		defer stop()
+		releases = rollout
+	}
 	var accepted <-chan time.Time
 	if a.refused {
 		every := time.NewTicker(acceptedEvery)
@@ -32,7 +39,7 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 	}
 	timer := time.NewTimer(a.nextTry())
 	defer timer.Stop()
-	w := watched{revision: revision}
+	w, ofRings := watched{revision: revision}, watched{revision: revision}
 	looked, stopLooking := a.looking(ctx)
 	defer func() { stopLooking() }()
 	for {
@@ -53,22 +60,35 @@ func (a *Agent) wait(ctx context.Context, client *etcd.Client, chain *store.Chai
 				return nil
 			}
 		case resp, open := <-changes:
-			if !open {
-				return fmt.Errorf("watch %s: %w", chain.Namespace(), etcd.ErrUnreachable)
+			if done, err := a.heard(ctx, chain, &w, resp, open); done {
+				return err
 			}
-			switch why := w.see(&resp); why {
-			case "":
-			case changed:
-				a.broken = 0
-				return nil
-			default:
-				a.log.WarnContext(ctx, "the head is read anew", "reason", why)
-				a.broken++
-				sleep(ctx, pause(a.broken, longestReconnect))
-				return nil
+		case resp, open := <-releases:
+			if done, err := a.heard(ctx, chain, &ofRings, resp, open); done {
+				return err
 			}
 		}
 	}
+}
+
+// heard takes in what a watch has said, and tells whether the head has to be read anew.
+func (a *Agent) heard(
+	ctx context.Context, chain *store.Chain, w *watched, resp clientv3.WatchResponse, open bool,
+) (done bool, err error) {
+	if !open {
+		return true, fmt.Errorf("watch %s: %w", chain.Namespace(), etcd.ErrUnreachable)
+	}
+	switch why := w.see(&resp); why {
+	case "":
+		return false, nil
+	case changed:
+		a.broken = 0
+	default:
+		a.log.WarnContext(ctx, "the head is read anew", "reason", why)
+		a.broken++
+		sleep(ctx, pause(a.broken, longestReconnect))
+	}
+	return true, nil
 }
 
 // watch watches what begins with prefix, from a revision on, until stop is called. etcd's client itself returns no

@@ -3,7 +3,8 @@
 // # Words
 //
 // Content is what deploys are made of: nodes, file contents, and mgmt's superblocks. A deploy is kept if it is among
-// the newest, or was published lately, or is pinned, or is the head. Every other deploy is expired as soon as content
+// the newest, or was published lately, or is pinned, or is the head, or the head's rollout needs it: what nodes run that
+// wait for their ring, and what each ring ran last, for a rollback. Every other deploy is expired as soon as content
 // of it is gone. Its hash, record, signature and payload, and the commits that were stored, stay for ever: the history
 // can still be read and proved. A leftover is content that no deploy needs: of a push that was refused or died.
 //

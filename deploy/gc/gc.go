@@ -21,8 +21,8 @@ const (
 type Config struct {
 	Store *deploy.Store
 	Who   record.Holder // of the chain's lock
-	// Deploys that are kept: the newest KeepLast (at least 1), and all that were published within KeepWithin. The head and
-	// what is pinned are kept anyway.
+	// Deploys that are kept: the newest KeepLast (at least 1), and all that were published within KeepWithin. The head,
+	// what is pinned, and what the head's rollout still needs are kept anyway.
 	KeepLast   int
 	KeepWithin time.Duration
 	DryRun     bool                // delete nothing
@@ -85,6 +85,7 @@ type collector struct {
 	head    record.ID // up to here deploys are marked
 	expired record.ID // of earlier runs
 	pins    map[record.ID]bool
+	rollout map[record.ID]bool // what nodes that wait for their ring run, and what they may go back to
 	marked  map[record.ID]bool // deploys
 	kept    map[oid]bool       // nodes that were marked, and need not be looked at again
 
@@ -138,8 +139,13 @@ func (c *collector) choose(ctx context.Context, runs record.Runs) (*chosen, erro
 	if err := c.readPins(ctx); err != nil {
 		return nil, err
 	}
+	state, err := c.chain.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.rollout = setOf(state.Rollout.Keeps())
 	all, at, byPin := new(chosen), c.now, 0
-	err := c.chain.Log(ctx, 0, func(d *record.Deploy) error {
+	err = c.chain.Log(ctx, 0, func(d *record.Deploy) error {
 		c.head = max(c.head, d.ID)
 		c.mgmt = c.mgmt || d.Record == nil || d.Record.Frontend.IsMgmt() // a damaged one may have been mgmt's
 		if d.Record != nil {
@@ -154,7 +160,7 @@ func (c *collector) choose(ctx context.Context, runs record.Runs) (*chosen, erro
 		switch {
 		case len(all.keep)-byPin < c.cfg.KeepLast, c.now.Sub(at) < c.cfg.KeepWithin:
 			all.keep = append(all.keep, d)
-		case c.pins[d.ID]:
+		case c.pins[d.ID], c.rollout[d.ID]:
 			all.keep = append(all.keep, d)
 			byPin++
 		default:
@@ -181,11 +187,16 @@ func (c *collector) readPins(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.pins = map[record.ID]bool{}
-	for _, id := range pins {
-		c.pins[id] = true
-	}
+	c.pins = setOf(pins)
 	return nil
+}
+
+func setOf(ids []record.ID) map[record.ID]bool {
+	set := map[record.ID]bool{}
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 // ageLimit is the revision up to which content goes that is not marked. What came before a deploy that expires came for

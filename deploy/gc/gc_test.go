@@ -128,6 +128,40 @@ func TestPins(t *testing.T) {
 	f.wantStored()
 }
 
+// What nodes run that wait for their ring stays, and what each ring ran last.
+func TestKeepsWhatARolloutNeeds(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	f.five()
+	head, err := f.Chain().Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &record.Rollout{
+		ID: 5, Hash: head.Hash, Rings: []string{"a", "b"}, Released: 1, Base: 2, Ran: map[string]record.ID{"a": 3, "b": 99},
+	}
+	f.Put(namespace+"/refship/rollout", string(r.Encode()))
+	result, gone := f.collect(1)
+	if result.Kept != 3 || len(result.Pinned) > 0 || len(gone) != 2 {
+		t.Errorf("%+v %v", result, gone)
+	}
+	f.wantWhole(2, 3, 5)
+	f.wantExpired(1, 4)
+	for id, want := range map[record.ID]bool{1: true, 2: false, 3: false, 4: true, 5: false} {
+		if expired, err := f.Chain().IsExpired(t.Context(), id); err != nil || expired != want {
+			t.Errorf("deploy %d is expired: %t, %v", id, expired, err)
+		}
+	}
+	f.Put(namespace+"/refship/rollout", string(r.Release(time.Now()).Encode())) // no node waits any more
+	f.collect(1)
+	f.wantWhole(3, 5)
+	f.wantExpired(2)
+	f.Delete(namespace + "/refship/rollout")
+	f.collect(1)
+	f.wantExpired(3)
+	f.wantStored()
+}
+
 func (f *setup) lock() *deploy.Lock {
 	f.Helper()
 	l, err := f.Chain().Lock(f.Context(), record.Holder{}, 0, func(record.Holder, time.Duration) {})

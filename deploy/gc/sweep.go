@@ -142,7 +142,7 @@ func (c *collector) leave(some []*thing, changed map[string]int64) {
 	}
 }
 
-// catchUp marks what came since: newer deploys, pins, and superblocks.
+// catchUp marks what came since: newer deploys, pins, what the rollout needs, and superblocks.
 func (c *collector) catchUp(ctx context.Context) error {
 	state, err := c.chain.State(ctx)
 	if err != nil {
@@ -166,7 +166,11 @@ func (c *collector) catchUp(ctx context.Context) error {
 		}
 		c.head = head.ID
 	}
+	kept := state.Rollout.Keeps()
 	for id := range c.pins {
+		kept = append(kept, id)
+	}
+	for _, id := range kept {
 		if c.marked[id] {
 			continue
 		}

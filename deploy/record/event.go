@@ -15,6 +15,8 @@ type EventKind string
 const (
 	EventHold   EventKind = "hold"
 	EventResume EventKind = "resume"
+	// EventPromote is about a ring that somebody has released.
+	EventPromote EventKind = "promote"
 )
 
 const (
@@ -24,7 +26,8 @@ const (
 	MaxEvents = 1000
 )
 
-// Event is the value of NS/refship/events/<time>: who held or resumed the chain, and why (JSON).
+// Event is the value of NS/refship/events/<time>: who held or resumed the chain, and why, or released which ring of a
+// rollout (JSON).
 type Event struct {
 	Kind   EventKind `json:"kind"`
 	User   string    `json:"user"`

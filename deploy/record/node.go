@@ -15,11 +15,23 @@ type NodeState string
 // The states of a node.
 const (
 	NodeRunning   NodeState = "running"   // it runs the deploy that it wants to run
-	NodeWaiting   NodeState = "waiting"   // there is no deploy yet
+	NodeWaiting   NodeState = "waiting"   // there is no deploy yet, or the head is not released to the node's ring
 	NodeSwitching NodeState = "switching" // it fetches and prepares another one
 	NodeFailed    NodeState = "failed"    // it could not switch, and will try again
 	NodeRefused   NodeState = "refused"   // it must not switch before its operator has had a look
 	NodeDrifted   NodeState = "drifted"   // it runs the deploy, and something else has changed what it deployed
+)
+
+// NodeFailure is what has failed on a node.
+type NodeFailure string
+
+// What can fail. Only a node knows, and it says the first two of nothing that may be the node's own trouble.
+const (
+	FailedPrepare NodeFailure = "prepare" // the operator's command has refused the release
+	FailedHook    NodeFailure = "hook"    // a command or a webhook after the switch
+	FailedFetch   NodeFailure = "fetch"   // the deploy could not be read, or is not what its record says
+	FailedAge     NodeFailure = "age"     // something of it could not be decrypted
+	FailedDisk    NodeFailure = "disk"    // the file system takes no more, or nothing at all
 )
 
 // NodeReport is the value of NS/refship/node/<name>: what a node says of itself (JSON). A key NS/refship/alive/<name>
@@ -31,11 +43,14 @@ type NodeReport struct {
 	Since   time.Time `json:"since"`   // since when it runs; zero if none runs
 	State   NodeState `json:"state"`   // what the node does
 	Wants   ID        `json:"wants"`   // the deploy that the state is about; 0: none
-	Reason  string    `json:"reason"`  // why it failed or was refused, what has drifted; else ""
+	Reason  string    `json:"reason"`  // why it failed, was refused or waits, what has drifted; else ""
 	Version string    `json:"version"` // of the node's refship
 	// Recipient is whom to encrypt to, for age -r: "age1…" or a public key of SSH; several have a line each.
-	Recipient string    `json:"recipient"`
-	Time      time.Time `json:"time"` // when the node said this
+	Recipient string `json:"recipient"`
+	// Ring is the ring that the node is in; "": none.
+	Ring    string      `json:"ring"`
+	Failure NodeFailure `json:"failure"` // what has failed; "" if nothing has, or something else
+	Time    time.Time   `json:"time"`    // when the node said this
 }
 
 // Encode gives the report's bytes.

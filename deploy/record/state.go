@@ -101,7 +101,10 @@ type State struct {
 	HoldAt int64   // mod revision of the hold; 0: not held
 	Lock   *Holder // nil: no deploy is under way
 	Beyond ID      // what NS/refship/head names, if that is above MaxID: it is ignored
-	Stored *Stored // nil: what the namespace holds was not counted, or not up to the head
+	// Rollout says which nodes may run the head; nil: all may. RolloutAt is the mod revision of its key; 0: there is none.
+	Rollout   *Rollout
+	RolloutAt int64
+	Stored    *Stored // nil: what the namespace holds was not counted, or not up to the head
 }
 
 // aheadWarned is how far a record's time must be ahead to be told: the clocks of servers differ a little.

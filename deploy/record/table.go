@@ -99,7 +99,7 @@ func (t *Table) AddEvent(e *Event) error {
 		columnID: "-", columnHash: "-", columnTime: t.when(e.Time), columnBy: text.Printable(Shorten(e.User)),
 		columnKind: text.Printable(Shorten(string(e.Kind))),
 	}}
-	if e.Kind == EventResume {
+	if e.Kind == EventResume || e.Kind == EventPromote {
 		row.color = green
 	}
 	return t.add(row)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -21,8 +22,8 @@ func (c *Chain) Expired(ctx context.Context) (record.ID, error) {
 	return record.ParseExpired(values[0].Value), nil
 }
 
-// IsExpired tells whether gc may have taken content of a deploy: its id is one of those, it is not pinned, and it is
-// not the head.
+// IsExpired tells whether gc may have taken content of a deploy: its id is one of those, it is not pinned, it is not the
+// head, and the rollout of that does not keep it.
 func (c *Chain) IsExpired(ctx context.Context, id record.ID) (bool, error) {
 	values, err := c.Values(ctx, c.Key(record.ExpiredKey), c.Key(record.PinKey(id)))
 	if err != nil {
@@ -35,7 +36,8 @@ func (c *Chain) IsExpired(ctx context.Context, id record.ID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return state.Head == nil || state.Head.ID != id, nil
+	isHead := state.Head != nil && state.Head.ID == id
+	return !isHead && !slices.Contains(state.Rollout.Keeps(), id), nil
 }
 
 // Explain gives err, which came of reading deploys, or in its place that one of them is expired: then content that is

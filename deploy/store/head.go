@@ -27,7 +27,7 @@ func (c *Chain) Head(ctx context.Context) (*record.Deploy, error) {
 // maxCompacted is how often a revision may be compacted between two requests: etcd compacts a few times an hour.
 const maxCompacted = 10
 
-// State reads head, hold, lock and what the namespace holds, as of one revision. The head may be damaged.
+// State reads head, hold, lock, rollout and what the namespace holds, as of one revision. The head may be damaged.
 func (c *Chain) State(ctx context.Context) (*record.State, error) {
 	for try := 1; ; try++ {
 		state, hint, revision, err := c.marks(ctx)
@@ -48,9 +48,12 @@ func (c *Chain) State(ctx context.Context) (*record.State, error) {
 	}
 }
 
-// marks reads hold, lock and what is stored, and a hint at the head's id (0: no idea), and tells the revision.
+// marks reads hold, lock, rollout and what is stored, and a hint at the head's id (0: no idea), and tells the revision.
 func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID, revision int64, err error) {
-	keys := []Query{{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}, {Key: c.Key("stored")}}
+	keys := []Query{
+		{Key: c.Key("head")}, {Key: c.Key("hold")}, {Key: c.Key("lock")}, {Key: c.Key("stored")},
+		{Key: c.Key(record.RolloutKey)},
+	}
 	found, revision, err := c.reader.Read(ctx, 0, keys)
 	if err != nil {
 		return nil, 0, 0, c.headError(err)
@@ -70,6 +73,9 @@ func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID,
 	}
 	if kv := found[3]; len(kv) > 0 {
 		state.Stored = record.ParseStored(kv[0].Value)
+	}
+	if kv := found[4]; len(kv) > 0 {
+		state.Rollout, state.RolloutAt = record.ParseRollout(kv[0].Value), kv[0].Revision
 	}
 	return state, hint, revision, nil
 }

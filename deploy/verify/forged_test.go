@@ -391,7 +391,7 @@ func TestStraysAndOrphans(t *testing.T) {
 		"/storage/x", "/storage/{sha256}" + digits + "/00", "/storage/{sha256}" + digits + "x", "/refship/tree/x",
 		"/refship/object/x", "/refship/x", "/refship/keep/99", "/refship/keep/x", "/deploy/5/record", "/deploy/3/payload",
 		"/deploy/3/x", "/deploy/3/record/x", "/deploy/latest", "/deploy/03/hash", "/fs/deploy/1-x", "/x", "/deployx",
-		"/refshipx/y", "/zzz", "/refship/\xff\n", "/refship/log/4", "/refship/log/x", "/refship/log/03",
+		"/refshipx/y", "/zzz", "/refship/\xff\n", "/refship/log/4", "/refship/log/x", "/refship/log/03", "/refship/cosignature/1/x",
 	} {
 		h := maps.Clone(base)
 		h[ns+key] = "x"
@@ -405,7 +405,7 @@ func TestStraysAndOrphans(t *testing.T) {
 	}
 	for _, key := range []string{
 		"/refship/events/0000000000000000001", "/refship/node/a", "/refship/alive/a",
-		"/refship/cosignature/1/x", "/refship/rollout", "/refship/keep/3", "/refship/hold",
+		"/refship/rollout", "/refship/keep/3", "/refship/hold",
 	} {
 		h := maps.Clone(base)
 		h[ns+key] = "x"

@@ -19,9 +19,9 @@ import (
 var (
 	ownNames = []string{
 		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
-		"rollout",
+		record.RolloutKey, record.RolloutOwnerKey,
 	}
-	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
+	ownPrefixes = []string{record.EventPrefix, store.CosignaturePrefix, "node/", "alive/"}
 )
 
 // Where most keys are, after NS.

@@ -10,6 +10,7 @@ const (
 	Rollback Verb = "rollback"
 	Hold     Verb = "hold"
 	Resume   Verb = "resume"
+	Promote  Verb = "promote"
 )
 
 // parseRollback wants REPO or REPO:TARGET, a deploy and a reason, and --hold anywhere among them.

@@ -68,7 +68,7 @@ func Parse(raw string) (Command, error) {
 		return Command{Verb: v}, nil
 	case ReceivePack, UploadPack, Status:
 		return withRepository(v, args)
-	case Deploy, Nodes, Cosign, Etcd:
+	case Deploy, Nodes, Promote, Cosign, Etcd:
 		return withTarget(v, args)
 	case Check:
 		return parseCheck(args)
@@ -104,7 +104,8 @@ func gitWords(words []string) []string {
 const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
 	"nodes REPO[:TARGET], check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, " +
 	"hold REPO[:TARGET] REASON, " +
-	"resume REPO[:TARGET], cosign REPO[:TARGET] and etcd REPO[:TARGET] (for refship with ssh:// chains), and git's own git-receive-pack (push) " +
+	"resume REPO[:TARGET], promote REPO[:TARGET], cosign REPO[:TARGET] and etcd REPO[:TARGET] (for refship with " +
+	"ssh:// chains), and git's own git-receive-pack (push) " +
 	"and git-upload-pack (clone, fetch)"
 
 // usageError is for a command that is not understood.

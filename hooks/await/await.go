@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
+	"refship/deploy/rollout"
 	"refship/deploy/store"
 	"refship/deploy/text"
 )
@@ -58,6 +59,7 @@ type wait struct {
 
 	gone  map[string]bool // that were gone when the wait began
 	nodes []store.Node    // as they were read last
+	rings string          // what there was to say of the rollout then
 	said  string
 	told  time.Time
 }
@@ -93,6 +95,9 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 		return true, fault.New(fault.Failed, fmt.Sprintf("deploy %d stands, and no node of %s has reported", w.deploy.ID,
 			w.chain.Namespace()), "refship agent, on each node, runs what is deployed")
 	}
+	if over, err := w.lookAtRollout(ctx); over || err != nil {
+		return over, err
+	}
 	behind := w.behind()
 	if len(behind) == 0 {
 		w.tell(w.count(behind))
@@ -101,9 +106,34 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 	if !slices.ContainsFunc(behind, func(n store.Node) bool { return n.Alive || !w.gone[n.Name] }) {
 		return true, w.failed("")
 	}
-	if said := w.count(behind); said != w.said || time.Since(w.told) >= tellAgain {
+	said := w.count(behind)
+	if w.rings != "" {
+		said += "; " + w.rings
+	}
+	if said != w.said || time.Since(w.told) >= tellAgain {
 		w.tell(said)
 		w.said, w.told = said, time.Now()
+	}
+	return false, nil
+}
+
+// lookAtRollout reads which rings may run the deploy. over: all of them never will, by themselves.
+func (w *wait) lookAtRollout(ctx context.Context) (over bool, err error) {
+	state, err := w.chain.State(ctx)
+	if err != nil || state.Head == nil {
+		return false, err
+	}
+	w.rings = ""
+	if head := state.Head; head.ID != w.deploy.ID {
+		if head.Record == nil || !slices.Contains(head.Record.Undone, record.Undone{ID: w.deploy.ID, Hash: w.deploy.Hash}) {
+			return false, nil
+		}
+		return true, fault.Newf(fault.Failed, "deploy %d was taken back with deploy %d, by %s: %s", w.deploy.ID, head.ID,
+			head.By(), text.Printable(record.Shorten(head.Record.Reason)))
+	}
+	w.rings = rollout.Words(state, w.nodes, time.Now())
+	if r := state.Rollout; r.IsOf(state.Head) && r.Stopped != "" {
+		return true, w.failed("")
 	}
 	return false, nil
 }
@@ -131,6 +161,9 @@ func (w *wait) over(ctx context.Context) error {
 func (w *wait) failed(when string) error {
 	behind := w.behind()
 	lines := []string{w.count(behind) + when}
+	if w.rings != "" {
+		lines = append(lines, w.rings)
+	}
 	for i, n := range behind {
 		if i == maxNamed {
 			lines = append(lines, text.More(len(behind)-i))

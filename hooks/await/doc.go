@@ -4,14 +4,15 @@
 // the deploy, or a later one. It ends
 //
 //   - without an error as soon as all nodes that have reported run it;
-//   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, or
-//     when no node has ever reported.
+//   - with a fault.Failed when the time is over, when only nodes are left that were gone before the wait began, when
+//     its rollout has stopped, or when no node has ever reported. The deploy stands then.
+//   - with a fault.Failed when it was taken back: by a rollback, or by a forced deploy.
+//
+// Where it is released ring by ring, it waits for the nodes of all rings, and tells which ring it waits for.
 //
 // mgmt's hosts write the hash of what they run, by the code that is deployed. So a deploy without a version file is not
 // waited for, and one with it is waited for though no host has written anything yet. Whether a host is gone is not
 // known.
-//
-// The deploy stands in any case.
 //
 // # Concurrency
 //

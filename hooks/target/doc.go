@@ -29,6 +29,9 @@
 //		path = web                              # default: the whole tree
 //		check = make check                      # command line for sh -c; default: none
 //		wait = 2m0s                             # default: pushes do not wait for nodes
+//		rings = canary,rest                     # default: all nodes may run a deploy at once
+//		ring-pause = 10m0s                      # between two rings; default: none
+//		on-failure = rollback                   # default: stop
 //		lfs = deploy-pointers                   # default: Git LFS pointers are refused
 //		entry = site.mcl                        # this and the others below: only of mgmt's frontends
 //		puppet-conf = puppet.conf               # only of puppet

@@ -58,6 +58,18 @@ var targetSettings = slices.Concat([]setting[Target]{
 		},
 		set: func(t *Target, text string) (err error) { t.Wait, err = ParseWait(text); return err },
 	},
+	field("rings", noFile, func(t *Target) *record.RingNames { return &t.Rings.Names }),
+	{
+		name: "ring-pause",
+		get: func(t Target) string {
+			if t.Rings.Pause == 0 {
+				return ""
+			}
+			return t.Rings.Pause.String()
+		},
+		set: func(t *Target, text string) (err error) { t.Rings.Pause, err = record.ParseRingPause(text); return err },
+	},
+	field("on-failure", noFile, func(t *Target) *record.OnFailure { return &t.Rings.OnFailure }),
 }, mgmtSettings())
 
 // plainSettings are the keys of the plain section, in the order in which they are written.

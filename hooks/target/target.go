@@ -33,6 +33,8 @@ type Target struct {
 	RequireSignedCommits SignedCommits `json:"require_signed_commits,omitempty"`
 	// Wait is for how long each push waits for the nodes that run what it deployed; 0: it does not.
 	Wait time.Duration `json:"wait,omitempty"`
+	// Rings say how what is pushed or deployed reaches the nodes.
+	Rings record.Rings `json:"rings,omitzero"`
 }
 
 // SignedCommits says which commits of a deploy have to be signed; "": none.
@@ -102,6 +104,7 @@ func (t Target) Validate() error {
 		func() error { return CheckLFS(t.LFS) },
 		func() error { return CheckSignedCommits(t.RequireSignedCommits) },
 		func() error { return checkWait(t.Wait) },
+		t.checkRings,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -120,6 +123,14 @@ func (t Target) checkRef() error {
 			"ref %s is in a namespace of git's", t.Ref)
 	}
 	return git.CheckRef(t.Ref)
+}
+
+func (t Target) checkRings() error {
+	if t.Frontend.IsMgmt() && t.Rings != (record.Rings{}) {
+		return fault.Refuse("take them away: mgmt's hosts run each deploy at once",
+			"rings are for nodes that run refship agent, and the frontend is %s", t.Frontend)
+	}
+	return t.Rings.Validate()
 }
 
 // maxCheck is the longest command line of a check, in bytes.

@@ -180,3 +180,15 @@ func Already(ns record.Namespace, hash record.Hash, d *record.Deploy) string {
 	}
 	return fmt.Sprintf("%s is already deployed as %d of %s%s", hash.Short(), d.ID, ns, by)
 }
+
+// Released says which rings may run what was published; nothing where it is for all nodes at once.
+func Released(r *record.Rollout) []string {
+	switch {
+	case r == nil:
+		return nil
+	case r.ToAll():
+		return []string{fmt.Sprintf("deploy %d is released to all rings", r.ID)}
+	}
+	return []string{fmt.Sprintf("deploy %d is released to %s, and not yet to %s", r.ID,
+		strings.Join(r.Rings[:r.Released], ", "), strings.Join(r.Rings[r.Released:], ", "))}
+}

@@ -156,10 +156,10 @@ func TestRunner(t *testing.T) {
 	r := hook.NewRunner("exechook", func(_ context.Context, r *hook.Release) error {
 		ran <- r
 		return <-outcome
-	}, time.Millisecond, func(ok bool) {
+	}, time.Millisecond, func(_ *hook.Release, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		counts = append(counts, ok)
+		counts = append(counts, err == nil)
 	}, slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() {

@@ -11,16 +11,17 @@ type Runner struct {
 	name    string // for the log
 	run     func(context.Context, *Release) error
 	backoff time.Duration // between two tries
-	count   func(ok bool)
+	done    func(*Release, error)
 	log     *slog.Logger
 	newest  chan *Release // holds the one to run next
 }
 
-// NewRunner makes a Runner of a Command's or Webhook's Run. count is told of the end of each try.
+// NewRunner makes a Runner of a Command's or Webhook's Run. done is told of the end of each try that was not broken off.
 func NewRunner(
-	name string, run func(context.Context, *Release) error, backoff time.Duration, count func(ok bool), log *slog.Logger,
+	name string, run func(context.Context, *Release) error, backoff time.Duration, done func(*Release, error),
+	log *slog.Logger,
 ) *Runner {
-	return &Runner{name: name, run: run, backoff: backoff, count: count, log: log, newest: make(chan *Release, 1)}
+	return &Runner{name: name, run: run, backoff: backoff, done: done, log: log, newest: make(chan *Release, 1)}
 }
 
 // Send has the hook run for a release, in place of an earlier one that it has not succeeded for. One goroutine sends.
@@ -35,7 +36,9 @@ func (r *Runner) Send(release *Release) {
 // Once runs the hook now, once.
 func (r *Runner) Once(ctx context.Context, release *Release) error {
 	err := r.run(ctx, release)
-	r.count(err == nil)
+	if err == nil || ctx.Err() == nil {
+		r.done(release, err)
+	}
 	if err != nil {
 		r.log.ErrorContext(ctx, r.name+" failed", "id", release.ID, "error", err)
 		return err
