@@ -6,6 +6,9 @@ import clientv3 "go.etcd.io/etcd/client/v3"
 var (
 	Breaks = breaks
 	SeenOf = seenOf
+
+	FailedAs  = failedAs
+	FailureOf = failureOf
 )
 
 // See is what is seen in one answer of a watch after another.
