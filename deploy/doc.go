@@ -56,8 +56,8 @@
 //     them, and writing one twice changes nothing.
 //   - The publishing txn compares the head with what Check saw, and the lock's create revision. If its answer is lost,
 //     one txn takes the lock away and reads the record: after that the first can no longer be applied.
-//   - Where a deploy is for one ring of nodes first, NS/refship/rollout says so from the txn on that publishes it, which
-//     compares the rollout of the deploy before: what its nodes run that wait is never lost.
+//   - Where a deploy is for one ring of nodes first, NS/refship/rollout says so from the txn on that publishes it. That
+//     compares the rollout of the deploy before: what nodes run that wait is never lost.
 //   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no
 //     longer kept alive: other processes wait for no longer than the lease's time.
 //   - NS/refship/stored never tells less than what deploys of refship have in the namespace (stored.go): what an upload

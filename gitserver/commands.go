@@ -178,6 +178,7 @@ func (x *session) deliver(key *keys.Key, name string,
 		return x.fail(err)
 	}
 	defer v.leave()
+	defer x.s.cfg.Hooks.NoteLater(v.dir)
 	client, leave := context.WithCancelCause(x.ctx)
 	defer leave(nil)
 	defer context.AfterFunc(x.s.stopping, func() { leave(errShuttingDown) })()

@@ -11,6 +11,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/text"
@@ -110,7 +111,7 @@ func packedObjects(dir string) (n int64) {
 }
 
 func readAt(path string, offset int64, b []byte) error {
-	f, err := os.Open(path)
+	f, err := disk.Open(path, math.MaxInt64)
 	if err != nil {
 		return err
 	}

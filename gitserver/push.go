@@ -110,6 +110,9 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 		p.warn(outcome)
 	}
 	_ = p.reply.End(p.deny(outcome)) // writing to a client never fails
+	if len(outcome.Published) > 0 {
+		x.s.cfg.Hooks.NoteLater(v.dir) // the client has its answer
+	}
 	x.log().Debug("push ended", "repository", name, "status", status, "bytes", received.bytes, "took",
 		time.Since(since),
 		"updates", len(outcome.Updates), "published", len(outcome.Published), "client_gone", x.client.isGone())

@@ -58,6 +58,7 @@ func (x *session) onChain(key *keys.Key, c command.Command, do func(*keys.Key, h
 		return x.fail(err)
 	}
 	defer v.leave()
+	defer x.s.cfg.Hooks.NoteLater(v.dir)
 	at, err := hooks.FindPlace(c.Repository, v.dir, c.Target)
 	if err == nil {
 		err = do(v.key, at)

@@ -33,6 +33,8 @@
 //	reconcile   reconcile.go, leftover.go   what broken-off pushes left: [Engine.Reconcile]
 //	rollback    rollback.go    an earlier deploy again: [Engine.Rollback]; with [Engine.Hold] and [Engine.Resume]
 //
+// When a user has the answer, a server brings the notes in the repository up to its chains (noted.go, package notes).
+//
 // What they say is worded in package words, what the log keeps of each is a line of package report, and package status
 // compares refs with chains.
 //

@@ -22,6 +22,8 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[[sha256.Size]byte]*Session // by sha256 of the token
 	stopping bool
+	unnoted  map[string]bool // directories of repositories whose notes are to be written
+	noting   chan struct{}   // there may be some
 }
 
 // NewServer makes the hooks and their socket in Config.Dir; see package socket. Run must follow.
@@ -30,7 +32,8 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Engine: newEngine(cfg, true), listener: listener, sessions: make(map[[sha256.Size]byte]*Session)}
+	s := &Server{Engine: newEngine(cfg, true), listener: listener, sessions: make(map[[sha256.Size]byte]*Session),
+		unnoted: map[string]bool{}, noting: make(chan struct{}, 1)}
 	if err := s.checks.Clear(); err != nil { // no other server is there to use it
 		cfg.Log.Warn("remove what checks left", "error", err)
 	}

@@ -37,6 +37,7 @@ type cli struct {
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
+	Notes      notesCmd      `cmd:"" help:"Note each deploy at its commit anew, for git log --notes=deploys."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
 	Restore    restoreCmd    `cmd:"" help:"Make a data directory out of a backup."`
 	Completion completionCmd `cmd:"" help:"Print a shell's script that completes refship's command lines."`

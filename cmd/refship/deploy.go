@@ -114,6 +114,9 @@ func (c *deployCmd) Run(ctx context.Context, a *app) error {
 		GitDir: src.gitDir, Target: src.target, Job: job, DryRun: c.DryRun, Keep: ofServer, Wait: c.wait,
 		Tell: tell, Progress: bar.update,
 	})
+	if made != nil && !c.DryRun {
+		d.note(ctx, a, src.gitDir)
+	}
 	if made != nil && c.JSON {
 		err = errors.Join(err, writeJSON(a.stdout, describeMade(made, job, src.target.Namespace)))
 	}

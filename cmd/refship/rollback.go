@@ -140,7 +140,11 @@ func (f *changeFlags) change(ctx context.Context, a *app, chain string,
 		}
 	}
 	src := &source{gitDir: at.GitDir, target: at.Target, settings: settings}
-	return f.roomHint(a, d.store, src, "then try again").explain(do(d, at))
+	err = do(d, at)
+	if err == nil {
+		d.note(ctx, a, at.GitDir)
+	}
+	return f.roomHint(a, d.store, src, "then try again").explain(err)
 }
 
 // checkUsed is checkKnown for a chain that is to be changed: one that has no deploy, and is not held.

@@ -110,7 +110,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
-	}, func(ctx context.Context) error { return s.scrub(ctx, watch) },
+	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
 		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges,
 		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, signer.PublicKey()) })
 }
@@ -242,6 +242,7 @@ func (s *server) recover(ctx context.Context, hookServer *hooks.Server, self str
 				s.say("%s: removed the lock of an earlier run", target.Namespace)
 			}
 		}
+		hookServer.NoteLater(repo.Dir)
 		lines, err := hookServer.Reconcile(ctx, repo.Name, repo.Dir, true)
 		s.tell(lines...)
 		switch {

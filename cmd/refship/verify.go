@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"refship/deploy/disk"
@@ -100,6 +99,13 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 			}
 			cfg.IDs = append(cfg.IDs, d.ID)
 		}
+		policy, err := c.policy()
+		if err != nil {
+			return err
+		}
+		if policy != nil {
+			cfg.Witnesses = policy.Witnesses
+		}
 		cfg.Progress = bar.update
 		result, err := verify.Run(ctx, cfg)
 		bar.clear()
@@ -168,7 +174,7 @@ func (c *verifyCmd) readSeen() (*verify.Seen, error) {
 	if c.Remember == "" {
 		return nil, nil //nolint:nilnil // nothing was seen, which is no error
 	}
-	encoded, err := os.ReadFile(c.Remember)
+	encoded, err := disk.ReadFile(c.Remember, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // as above
 	}

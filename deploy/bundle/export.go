@@ -55,6 +55,9 @@ func export(ctx context.Context, path string, from Source) (*Header, Counts, err
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, Counts{}, err
 	}
+	if err := disk.RemoveTemporary(path); err != nil { // of an export that was killed
+		return nil, Counts{}, err
+	}
 	f, err := disk.CreateTemporary(path)
 	if err != nil {
 		return nil, Counts{}, err

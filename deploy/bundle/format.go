@@ -35,9 +35,9 @@ const (
 
 	maxHeader = 64 << 10 // bytes
 	maxIndex  = 64 << 20
-	maxRaw    = 2 << 20   // bytes of a block, uncompressed
-	maxFrame  = 3 << 20   // bytes of a block in the file: what does not compress grows a little
-	blockSize = 256 << 10 // at which a block is ended
+	maxRaw    = 2 << 20  // bytes of a block, uncompressed
+	maxFrame  = 3 << 20  // bytes of a block in the file: what does not compress grows a little
+	blockSize = 64 << 10 // at which a block is ended: one file of a deploy is read out of one
 
 	endLength = len("end ") + 20 + 1 + 2*sha256.Size + 1
 )

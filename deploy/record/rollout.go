@@ -31,7 +31,7 @@ type Rollout struct {
 	Released  int       `json:"released"`   // so many of the rings may run it, from the first on
 	Since     time.Time `json:"since"`      // when the last of these was released
 	Whole     time.Time `json:"whole"`      // since when all living nodes of these run it; zero: they do not
-	Base      ID        `json:"base"`       // the newest deploy that all rings might run before: the others run that; 0: none
+	Base      ID        `json:"base"`       // the newest deploy below that was for all: the others run that; 0: none
 	// Ran is the newest deploy that all living nodes of a ring ran together.
 	Ran map[string]ID `json:"ran"`
 	// Stopped says why no further ring gets it by itself; "": nothing keeps them from it.

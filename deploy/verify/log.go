@@ -25,7 +25,10 @@ type chainLog struct {
 
 	leaves map[record.ID]tlog.Hash // what the deploys give
 	newest *record.Deploy          // the newest record; nil: none
-	isCut  bool                    // not all deploys were read
+	head   record.ID               // when Run began
+
+	cosigned cosignatures
+	isCut    bool // not all deploys were read
 }
 
 // readHead reads the head, and the head of the log with it: both are published in one txn.
@@ -64,7 +67,7 @@ func (r *run) readCheckpoint(ctx context.Context) (cp *store.Checkpoint, damage,
 // readLog reads the log, and asks whether the checkpoint was published with its deploy.
 func (r *run) readLog(ctx context.Context) error {
 	l := &r.log
-	l.leaves = map[record.ID]tlog.Hash{}
+	l.leaves, l.head = map[record.ID]tlog.Hash{}, r.head
 	if err := r.judgeCheckpoint(ctx); err != nil || r.head > maxLogged {
 		return err
 	}
@@ -193,7 +196,13 @@ func (r *run) changed(d *record.Deploy) error {
 // restOfLog compares the values of the log with what the deploys give, and the checkpoint with both.
 func (r *run) restOfLog() {
 	l, cp := &r.log, r.log.checkpoint
-	if !l.begun || l.isCut { // that was told, and what came before is not known
+	if l.isCut { // that was told, and what came before is not known
+		return
+	}
+	if !l.begun {
+		for _, all := range l.cosigned {
+			r.tellCosigned(all, "a log was cosigned, and there is none")
+		}
 		return
 	}
 	r.newestIsSigned()
@@ -203,7 +212,9 @@ func (r *run) restOfLog() {
 	for i := range l.values {
 		id := record.ID(i + 1)
 		leaf := l.leaves[id]
-		if want[i] = theirs.Append(leaf); l.isOwn && id <= cp.Size {
+		want[i] = theirs.Append(leaf)
+		r.compareCosigned(id, theirs)
+		if l.isOwn && id <= cp.Size {
 			leaf = l.leafOf(id)
 		}
 		if mixed := own.Append(leaf); l.isOwn {

@@ -8,12 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"refship/deploy/fixture"
 	"refship/deploy/record"
+	"refship/deploy/transparency"
 	"refship/deploy/verify"
+	"refship/deploy/witness"
 )
 
 // wantOnly checks that verify names these keys and no others.
@@ -70,7 +73,7 @@ func TestLogAndDeploysDiffer(t *testing.T) {
 	older := maps.Clone(base)
 	f.relog(older, 2)
 	forged := maps.Clone(base)
-	f.resign(forged, 3, func(r *record.Record) { r.Reason = "another" })
+	f.resign(forged, func(r *record.Record) { r.Reason = "another" })
 	relogged := maps.Clone(forged)
 	f.relog(relogged, 3)
 	for name, c := range map[string]struct {
@@ -148,4 +151,65 @@ func TestDeploysWithoutCheckpoint(t *testing.T) {
 	if err != nil || v.Findings != 0 || v.all[5].Answers[verify.Log] != verify.Holds {
 		t.Errorf("%v, %v", v.findings(), err)
 	}
+}
+
+// What a witness has cosigned that is not the chain's log is named; that it is there at all says that there was one.
+func TestCosignaturesAreCompared(t *testing.T) {
+	t.Parallel()
+	f := threeDeploys(t, "one")
+	base := f.held()
+	f.cosign(base, 2, "w1", 2)
+	f.cosign(base, 3, "w1", 2)
+	key := func(size record.ID, name string) string { return witness.CosignatureKey(f.chain().Chain, size, name) }
+	cp := f.chain().Key("checkpoint")
+	fork := maps.Clone(base)
+	f.resign(fork, func(r *record.Record) { r.Reason = "another" })
+	f.relog(fork, 3)
+	older := maps.Clone(base)
+	maps.DeleteFunc(older, func(key, _ string) bool { return strings.Contains(key, "/deploy/3/") })
+	older[f.chain().Key("head")] = "2"
+	f.relog(older, 2)
+	for name, c := range map[string]struct {
+		from   held
+		change func(h held)
+		names  []string
+	}{
+		"as it was":             {base, func(held) {}, nil},
+		"written anew":          {fork, func(held) {}, []string{key(3, "w1")}},
+		"an older backup":       {older, func(held) {}, []string{key(3, "w1")}},
+		"no note":               {base, func(h held) { h[key(2, "w1")] = "x" }, []string{key(2, "w1")}},
+		"another key":           {base, func(h held) { f.cosign(h, 3, "w1", 4) }, []string{key(3, "w1")}},
+		"one that is not known": {base, func(h held) { f.cosign(h, 3, "w9", 4) }, nil},
+		"another name":          {base, func(h held) { h[key(2, "w2")] = h[key(2, "w1")] }, []string{key(2, "w2")}},
+		"another number":        {base, func(h held) { h[key(1, "w1")] = h[key(2, "w1")] }, []string{key(1, "w1")}},
+		"a checkpoint":          {base, func(h held) { h[key(3, "w1")] = h[cp] }, []string{key(3, "w1")}},
+		"no log": {base, func(h held) {
+			delete(h, cp)
+			maps.DeleteFunc(h, func(key, _ string) bool { return strings.Contains(key, "/refship/log/") })
+		}, []string{key(2, "w1"), key(3, "w1")}},
+	} {
+		h := maps.Clone(c.from)
+		c.change(h)
+		wantOnly(t, name, h.verify(t, f.ns), c.names...)
+	}
+}
+
+// cosign has a witness cosign the log up to a deploy.
+func (f *setup) cosign(h held, size record.ID, name string, key byte) {
+	f.Helper()
+	chain := f.reader(h)
+	d, err := chain.Get(f.Context(), size)
+	if err != nil {
+		f.Fatal(err)
+	}
+	root, err := transparency.Root(size, chain.LogReader(f.Context()))
+	if err != nil {
+		f.Fatal(err)
+	}
+	cp := transparency.Checkpoint{Chain: d.Record.Chain, Size: size, Root: root}
+	signed, err := witness.Cosign(cp, name, fixture.Signer(key), time.Unix(1_700_000_000, 0))
+	if err != nil {
+		f.Fatal(err)
+	}
+	h[witness.CosignatureKey(chain, size, name)] = string(signed)
 }

@@ -11,6 +11,9 @@ import (
 // rest verifies what else is in the namespace: the hint at the head, what is expired, and that each key belongs to
 // something.
 func (r *run) rest(ctx context.Context) error {
+	if err := r.readCosignatures(ctx); err != nil {
+		return err
+	}
 	r.restOfLog()
 	if err := r.hint(ctx); err != nil {
 		return err

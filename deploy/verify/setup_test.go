@@ -30,6 +30,7 @@ import (
 	"refship/deploy/transparency"
 	"refship/deploy/tree"
 	"refship/deploy/verify"
+	"refship/deploy/witness"
 	"refship/keys"
 )
 
@@ -312,7 +313,11 @@ type verified struct {
 func runVerify(ctx context.Context, chain *store.Chain, change ...func(*verify.Config)) (*verified, error) {
 	v := &verified{all: map[record.ID]*verify.Deploy{}}
 	var telling sync.Mutex
-	cfg := verify.Config{Chain: chain, Allowed: allowed(), Deploy: func(d *verify.Deploy) error {
+	w1, err := witness.NewWitness("w1", fixture.Signer(2).PublicKey())
+	if err != nil {
+		return nil, err
+	}
+	cfg := verify.Config{Chain: chain, Allowed: allowed(), Witnesses: []witness.Witness{w1}, Deploy: func(d *verify.Deploy) error {
 		telling.Lock()
 		defer telling.Unlock()
 		v.all[d.ID] = d
@@ -321,7 +326,6 @@ func runVerify(ctx context.Context, chain *store.Chain, change ...func(*verify.C
 	for _, change := range change {
 		change(&cfg)
 	}
-	var err error
 	v.Result, err = verify.Run(ctx, cfg)
 	return v, err
 }

@@ -21,7 +21,7 @@ var (
 		"head", "lock", "stored", "hold", record.ExpiredKey, record.RunsKey, record.ImportedKey, store.CheckpointKey,
 		record.RolloutKey, record.RolloutOwnerKey,
 	}
-	ownPrefixes = []string{record.EventPrefix, "cosignature/", "node/", "alive/"}
+	ownPrefixes = []string{record.EventPrefix, store.CosignaturePrefix, "node/", "alive/"}
 )
 
 // Where most keys are, after NS.

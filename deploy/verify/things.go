@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -247,7 +249,7 @@ func (r *run) addBelow(of int32, entries []tree.Entry, w *contentReader) (dirs [
 		case e.Mode == filemode.Dir:
 			dirs = append(dirs, dir{i, e})
 		default:
-			w.numbers, w.entries = append(w.numbers, i), append(w.entries, e)
+			w.held = append(w.held, content{i, e})
 		}
 	}
 	r.things.list[of].below = below
@@ -256,16 +258,21 @@ func (r *run) addBelow(of int32, entries []tree.Entry, w *contentReader) (dirs [
 
 // contentReader collects contents that are to be read.
 type contentReader struct {
-	run     *run
-	numbers []int32
-	entries []tree.Entry
+	run  *run
+	held []content
+}
+
+// content is one that is to be read.
+type content struct {
+	number int32
+	entry  tree.Entry
 }
 
 // contentsHeld bounds how many contents are collected before they are read.
 const contentsHeld = 16 << 10
 
 func (w *contentReader) flushIfMany(ctx context.Context) error {
-	if len(w.entries) < contentsHeld {
+	if len(w.held) < contentsHeld {
 		return nil
 	}
 	return w.flush(ctx)
@@ -273,16 +280,22 @@ func (w *contentReader) flushIfMany(ctx context.Context) error {
 
 func (w *contentReader) flush(ctx context.Context) error {
 	r := w.run
-	err := r.chain.CheckContents(ctx, w.entries, func(i int, wrong error) {
+	// In the order of their keys: a bundle has them in blocks, each of which is decompressed once then.
+	slices.SortFunc(w.held, func(a, b content) int { return bytes.Compare(a.entry.SHA256[:], b.entry.SHA256[:]) })
+	entries := make([]tree.Entry, len(w.held))
+	for i := range w.held {
+		entries[i] = w.held[i].entry
+	}
+	err := r.chain.CheckContents(ctx, entries, func(i int, wrong error) {
 		if wrong != nil {
-			r.things.fail(w.numbers[i], wrong)
+			r.things.fail(w.held[i].number, wrong)
 			return
 		}
-		r.result.Keys += len(store.ChunkKeys("", w.entries[i].Size))
-		r.result.Bytes += w.entries[i].Size
-		r.tell(1, w.entries[i].Size)
+		r.result.Keys += len(store.ChunkKeys("", entries[i].Size))
+		r.result.Bytes += entries[i].Size
+		r.tell(1, entries[i].Size)
 	})
-	w.numbers, w.entries = w.numbers[:0], w.entries[:0]
+	w.held = w.held[:0]
 	return err
 }
 

@@ -13,17 +13,20 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/deploy/witness"
 	"refship/keys"
 )
 
 // Config says what to verify.
 type Config struct {
-	Chain    *store.Chain
-	Allowed  *keys.AllowedSigners // whose signatures count; nil: that is not known, and none is judged
-	IDs      []record.ID          // of the deploys to verify; none: all, and what else is in the namespace
-	Since    time.Time            // without IDs: leave out those before; zero: none
-	Deploy   func(*Deploy) error  // is told of each deploy, newest first; its error ends Run; may be nil
-	Progress func(text.Progress)  // may be nil
+	Chain   *store.Chain
+	Allowed *keys.AllowedSigners // whose signatures count; nil: that is not known, and none is judged
+	IDs     []record.ID          // of the deploys to verify; none: all, and what else is in the namespace
+	Since   time.Time            // without IDs: leave out those before; zero: none
+	// Witnesses are those whose names mean something: what is stored under one must be signed by it.
+	Witnesses []witness.Witness
+	Deploy    func(*Deploy) error // is told of each deploy, newest first; its error ends Run; may be nil
+	Progress  func(text.Progress) // may be nil
 }
 
 // Check is one thing that can be proved of a deploy.

@@ -124,6 +124,15 @@ type Witness struct {
 	public ed25519.PublicKey
 }
 
+// NewWitness makes a witness of its name and its ed25519 key.
+func NewWitness(name string, key ssh.PublicKey) (Witness, error) {
+	public, err := publicKey(key)
+	if err == nil {
+		err = record.CheckNodeName(name)
+	}
+	return Witness{name, public}, err
+}
+
 // Verify says whether a cosignature is by the witness.
 func (w *Witness) Verify(c *Cosignature) bool {
 	return c.Name == w.Name && c.id == keyID(w.Name, w.public) &&

@@ -61,23 +61,20 @@ func ReadPolicy(path string, quorum int) (*Policy, error) {
 
 func (p *Policy) add(line string) error {
 	name, key, _ := strings.Cut(line, " ")
-	if err := record.CheckNodeName(name); err != nil {
-		return err
-	}
 	parsed, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
 	if err != nil {
 		return errors.New("it is not NAME and a public key")
 	}
-	public, err := publicKey(parsed)
+	added, err := NewWitness(name, parsed)
 	if err != nil {
 		return err
 	}
 	for _, w := range p.Witnesses {
-		if w.Name == name || w.public.Equal(public) { // one witness would count twice
+		if w.Name == name || w.public.Equal(added.public) { // one witness would count twice
 			return fmt.Errorf("name or key of %s is there already", w.Name)
 		}
 	}
-	p.Witnesses = append(p.Witnesses, Witness{name, public})
+	p.Witnesses = append(p.Witnesses, added)
 	return nil
 }
 

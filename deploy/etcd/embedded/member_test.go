@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"golang.org/x/sys/unix"
 
 	"refship/deploy/etcd"
 	"refship/deploy/etcd/embedded"
@@ -162,6 +163,23 @@ func (f files) logEnd() int64 {
 		f.Fatal(err)
 	}
 	return decoder.LastOffset()
+}
+
+// Nothing waits for a FIFO in the place of a file of etcd's.
+func TestFIFOInTheMember(t *testing.T) {
+	t.Parallel()
+	f := newFiles(t, 1)
+	for path, want := range map[string]string{f.wal(): "is a FIFO, not a file", f.db(): "the file is empty"} {
+		back := f.put(path, nil)
+		f.must(unix.Mkfifo(path, 0o600))
+		_, err := embedded.Start(t.Context(), embedded.Config{Dir: f.dir, Log: fixture.Log(t)})
+		fixture.WantReason(t, fault.Unavailable, err, "etcd-broken "+f.dir)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q, want %q in it", err, want)
+		}
+		back()
+	}
+	f.wantKeys(1)
 }
 
 // A record that was cut off while it was written was never acknowledged: etcd takes it out, and leaves nothing behind.

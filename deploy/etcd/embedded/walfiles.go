@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"refship/deploy/disk"
 )
 
 // logFound is what etcd's log holds, its WAL. The zero logFound: there is none.
@@ -39,7 +42,7 @@ func readLog(dir string) (found logFound, err error) {
 	found.there, found.whole = true, names[0] == firstLogFile
 	var readers []fileutil.FileReader
 	for _, name := range names {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := disk.Open(filepath.Join(dir, name), math.MaxInt64)
 		if err != nil {
 			return found, err
 		}
