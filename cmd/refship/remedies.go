@@ -165,13 +165,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
-		switch {
-		case about[1] == "" && about[0] == string(record.KindPush): // a server has a key
-			return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
-		case about[1] == "":
-			return "sign it: --signing-key FILE"
-		}
-		return "add that key's line to the allowed signers: refship keys signer prints a server's"
+		return unsignedRemedy(about[0], about[1])
 	case plan.ReasonPointers:
 		as := "give --lfs deploy-pointers"
 		if about[1] != "" {
@@ -330,6 +324,17 @@ func unhashedRemedy(ns, override string) string {
 	}
 	return override + "; or deploy once with mgmt itself: in a clone, with a hash, and with mgmt's own --force; " +
 		"then push again"
+}
+
+// unsignedRemedy is what to do where a deploy would count for nothing: no key signs it ("") or one that nobody trusts.
+func unsignedRemedy(kind, key string) string {
+	switch {
+	case key != "":
+		return "add that key's line to the allowed signers: refship keys signer prints a server's"
+	case kind == string(record.KindPush): // through hooks: a server has a key
+		return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
+	}
+	return "sign it: --signing-key FILE"
 }
 
 // untrustedRemedy is what to do about a head that is signed by a stranger, or not at all (signer is "").
