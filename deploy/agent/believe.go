@@ -34,7 +34,7 @@ func (a *Agent) believe(ctx context.Context, chain *store.Chain, head *record.De
 	switch {
 	case was == nil && head == nil:
 		return nil
-	case was == nil || accepted != nil && *accepted == *is:
+	case was == nil || accepted != nil && *accepted == *is || follows(head, was):
 	default:
 		why, err := breaks(ctx, chain, was, is)
 		if err != nil {
@@ -80,6 +80,13 @@ func seenOf(ctx context.Context, chain *store.Chain, head *record.Deploy) (*site
 		seen.Record = record.Ref{ID: newest.ID, SHA256: record.Sum(newest.RecordBytes)}
 	}
 	return seen, nil
+}
+
+// follows tells whether a head is the very next deploy after the one that was seen, which most are: its own record says
+// so by the sha256 of that one's record, and nothing else has to be read.
+func follows(head *record.Deploy, was *site.Seen) bool {
+	return head != nil && head.Record != nil && was.ID == was.Record.ID && head.ID == was.ID+1 &&
+		head.Record.Namespace == was.Namespace && head.Record.Chain == was.Chain && head.Record.PreviousRecord == was.Record
 }
 
 // breaks says in which way a head does not extend the one that was seen; "" if it does.

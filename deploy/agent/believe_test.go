@@ -108,6 +108,7 @@ func TestBreaks(t *testing.T) {
 	two := base.put(t, 2, "2", one)
 	three := base.put(t, 3, "3", two)
 	was := base.seen(t)
+	followed := 0
 	for name, test := range map[string]struct {
 		change func(t *testing.T, k keys)
 		want   string // in the reason; "": it extends
@@ -171,10 +172,18 @@ func TestBreaks(t *testing.T) {
 				t.Fatal(err)
 			}
 			why, err := agent.Breaks(t.Context(), chain, was, is)
+			if follows := agent.Follows(head, was); follows && test.want != "" {
+				t.Error("it is taken for the next one")
+			} else if follows {
+				followed++
+			}
 			if err != nil || test.want == "" && why != "" || !strings.Contains(why, test.want) {
 				t.Errorf("it breaks since %q, %v, want %q", why, err, test.want)
 			}
 		})
+	}
+	if followed == 0 {
+		t.Error("not one is the next one")
 	}
 	other := *was
 	other.Namespace = "/refship/other"

@@ -4,8 +4,9 @@ import clientv3 "go.etcd.io/etcd/client/v3"
 
 // For tests of what a node believes, and of what a watch tells it.
 var (
-	Breaks = breaks
-	SeenOf = seenOf
+	Breaks  = breaks
+	Follows = follows
+	SeenOf  = seenOf
 )
 
 // See is what is seen in one answer of a watch after another.

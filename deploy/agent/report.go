@@ -24,6 +24,8 @@ const (
 	aliveTTL = 30 * time.Second
 	// longestReportPause is how long a node waits at most, about, after a report that etcd has not taken.
 	longestReportPause = time.Minute
+	// switchingPasses is how long a switch may take that is not reported before it is done.
+	switchingPasses = 500 * time.Millisecond
 	// lastReport is how long the last report may take at the end.
 	lastReport = 3 * time.Second
 )
@@ -179,6 +181,7 @@ func (s *reporting) run(ctx context.Context) {
 			}
 			s.lease, s.kept = 0, nil // it ran out
 		case <-s.changed:
+			s.passSwitching(ctx)
 		}
 		err := s.put(ctx)
 		switch {
@@ -201,6 +204,21 @@ func (s *reporting) run(ctx context.Context) {
 			}
 			s.wake()
 		}
+	}
+}
+
+// passSwitching waits for what comes after a switch, which is there in a moment mostly: then one report says both.
+func (s *reporting) passSwitching(ctx context.Context) {
+	s.mu.Lock()
+	switching := s.latest != nil && s.latest.State == record.NodeSwitching
+	s.mu.Unlock()
+	if !switching {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.changed:
+	case <-time.After(switchingPasses):
 	}
 }
 
