@@ -13,9 +13,6 @@ import (
 	"refship/deploy/witness"
 )
 
-// ReasonOtherLog: a cosignature is not of the chain's log as it is.
-const ReasonOtherLog fault.Reason = "cosigned-another-log"
-
 // Cosign stores a cosigned checkpoint, one of the chain's log as it is. mayUse says whether a name may be used. Whether
 // its signature is good is for those who know the witness's key.
 func (c *Chain) Cosign(ctx context.Context, note []byte, mayUse func(name string) bool) (*witness.Cosignature, error) {
@@ -65,8 +62,7 @@ func (c *Chain) isOfLog(ctx context.Context, cp transparency.Checkpoint) error {
 }
 
 func (c *Chain) anotherLog(size record.ID, why string) error {
-	return &fault.Error{
-		Kind: fault.Corrupt, Reason: ReasonOtherLog,
-		What: fmt.Sprintf("the checkpoint of deploy %d that was cosigned is not one of %s: %s", size, c.ns, why),
-	}
+	return fault.New(fault.Corrupt,
+		fmt.Sprintf("the checkpoint of deploy %d that was cosigned is not one of %s: %s", size, c.ns, why),
+		"if the chain is as it should be, let the witness look at it again")
 }

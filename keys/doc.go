@@ -22,6 +22,7 @@
 //
 //	read:REPO    clone and fetch
 //	node:REPO    read, and put the report of a node that has the key's name
+//	witness:REPO read, and put cosignatures of a witness that has the key's name
 //	push:REPO    read, and push
 //	deploy:REPO  push, and what deploys: a target's ref, rollback, hold and resume
 //	force:REPO   deploy, and overriding the previous hash and other users' holds

@@ -34,7 +34,7 @@ type keyAddCmd struct {
 	dataFlag
 	Name  string   `arg:"" help:"The name that deploys are recorded under."`
 	Key   string   `required:"" placeholder:"FILE" help:"The public key in OpenSSH's format, such as ~/.ssh/id_ed25519.pub; - reads standard input."`
-	Allow []string `required:"" placeholder:"RULE" help:"What it may do: read:REPO, node:REPO (for nodes), push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
+	Allow []string `required:"" placeholder:"RULE" help:"What it may do: read:REPO, node:REPO (for nodes), witness:REPO (for witnesses), push:REPO, deploy:REPO (contains push, which contains read), force:REPO, admin; * is any REPO."`
 }
 
 // Run adds the key. A running server sees it at once.

@@ -140,7 +140,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 		return "a chain of commits goes on with commits: deploy one that contains it, " +
 			"refship deploy --repo DIR --rev REV" + ownNamespace(about[2], ", or give the directory") + "; " + override()
 	case deploy.ReasonHeadDamaged, deploy.ReasonLogDamaged:
-		return "restore etcd from a backup; " + override() + damagedForced[reason]
+		return "restore etcd from a backup; " + override() + damagedForced(reason)
 	case deploy.ReasonHeadDirectory:
 		return "a chain of plain directories goes on with plain directories, refship deploy --dir DIR" +
 			ownNamespace(about[2], ": give the repository") + "; " + override()
@@ -165,13 +165,7 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	case deploy.ReasonNamespaceMixed:
 		return mixedRemedy(server, about)
 	case deploy.ReasonNotAllowed:
-		switch {
-		case about[1] == "" && about[0] == string(record.KindPush): // a server has a key
-			return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
-		case about[1] == "":
-			return "sign it: --signing-key FILE"
-		}
-		return "add that key's line to the allowed signers: refship keys signer prints a server's"
+		return unsignedRemedy(about[0], about[1])
 	case plan.ReasonPointers:
 		as := "give --lfs deploy-pointers"
 		if about[1] != "" {
@@ -190,9 +184,11 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 }
 
 // damagedForced says what force does about damage.
-var damagedForced = map[fault.Reason]string{
-	deploy.ReasonHeadDamaged: ": that publishes all of it anew",
-	deploy.ReasonLogDamaged:  ": that makes the log anew, and who has seen the old one will notice",
+func damagedForced(reason fault.Reason) string {
+	if reason == deploy.ReasonLogDamaged {
+		return ": that makes the log anew, and who has seen the old one will notice"
+	}
+	return ": that publishes all of it anew"
 }
 
 // chainRemedy is deployRemedy for rollbacks, holds and what was undone.
@@ -328,6 +324,17 @@ func unhashedRemedy(ns, override string) string {
 	}
 	return override + "; or deploy once with mgmt itself: in a clone, with a hash, and with mgmt's own --force; " +
 		"then push again"
+}
+
+// unsignedRemedy is what to do where a deploy would count for nothing: no key signs it ("") or one that nobody trusts.
+func unsignedRemedy(kind, key string) string {
+	switch {
+	case key != "":
+		return "add that key's line to the allowed signers: refship keys signer prints a server's"
+	case kind == string(record.KindPush): // through hooks: a server has a key
+		return "the git server's operator gives the hooks a key: refship hook install DIR --signing-key FILE"
+	}
+	return "sign it: --signing-key FILE"
 }
 
 // untrustedRemedy is what to do about a head that is signed by a stranger, or not at all (signer is "").

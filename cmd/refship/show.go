@@ -18,6 +18,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
+	"refship/deploy/tree"
 	"refship/keys"
 )
 
@@ -38,6 +39,9 @@ func (c *showCmd) Run(ctx context.Context, a *app) error {
 		if err := show(out, d, a.now()); err != nil {
 			return err
 		}
+		if err := showCertificate(ctx, chain, d, out); err != nil {
+			return err
+		}
 		if err := showCommits(ctx, chain, d, out); err != nil {
 			return err
 		}
@@ -52,6 +56,27 @@ func showAsJSON(ctx context.Context, a *app, chain *store.Chain, d *record.Deplo
 	changed, changedErr := showChanged(ctx, a, chain, d, io.Discard)
 	all := showJSON{deployJSON: describe(d), Commits: describeCommits(brought), More: more, Changed: changed}
 	return errors.Join(writeJSON(out, all), commitsErr, changedErr)
+}
+
+// showCertificate says who signed the push, where it was signed. Whether the key can be trusted is not looked at.
+func showCertificate(ctx context.Context, chain *store.Chain, d *record.Deploy, out io.Writer) error {
+	oid, err := tree.ParseOID(d.Record.PushCertificate)
+	if err != nil {
+		return nil //nolint:nilerr // "": it was not signed
+	}
+	data, err := chain.Object(ctx, "blob", oid)
+	if err != nil {
+		return err
+	}
+	by := "by another program than ssh, not looked at"
+	if signed, signature := tree.SignedTag(data); keys.IsSSH(signature) {
+		key, err := keys.Verify(keys.GitNamespace, signed, signature)
+		if err != nil {
+			return record.Corrupt(chain.ObjectKey(oid), err.Error())
+		}
+		by = "by " + ssh.FingerprintSHA256(key)
+	}
+	return writeFacts(out, [][2]string{{"push signed", by}})
 }
 
 // showCommits writes the commits that a deploy brought; nothing for a directory.

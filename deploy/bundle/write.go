@@ -39,7 +39,8 @@ type Counts struct {
 
 // newWriter begins a bundle.
 func newWriter(to io.Writer, h *Header) (*writer, error) {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	if err != nil {
 		return nil, fmt.Errorf("make an encoder of zstd: %w", err)
 	}

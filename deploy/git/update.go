@@ -14,6 +14,9 @@ const (
 	MaxUpdates = 10_000
 	// MaxInput bounds a hook's standard input, in bytes.
 	MaxInput = 4 << 20
+	// MaxCertificate bounds a push certificate, in bytes: it is one value in etcd. A usual one has some 700, and 130 more
+	// for each ref.
+	MaxCertificate = 1 << 20
 )
 
 // RefUpdate is one line of a hook's standard input.
@@ -69,6 +72,11 @@ func TooManyUpdates() error {
 // NamesTooLong refuses a push that names its refs in more than limit bytes.
 func NamesTooLong(limit int64) error {
 	return fault.Refuse(fewer, "a push names its refs in more than %s", text.Size(limit))
+}
+
+// CertificateTooLong refuses a push certificate of more than MaxCertificate.
+func CertificateTooLong() error {
+	return fault.Refuse(fewer+", or without --signed", "a push certificate has more than %s", text.Size(MaxCertificate))
 }
 
 func parseUpdate(line string) (RefUpdate, error) {

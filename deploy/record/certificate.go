@@ -11,10 +11,6 @@ import (
 	"refship/deploy/tree"
 )
 
-// MaxCertificate bounds a push certificate that is kept, in bytes: it is one value in etcd. A usual one has some 700,
-// and 130 more for each ref.
-const MaxCertificate = 1 << 20
-
 // Certificate is what `git push --signed` signs: what is to become of which ref (gitprotocol-pack(5), "Push
 // Certificate"). Its texts are the pusher's: they may be anything but lines.
 type Certificate struct {

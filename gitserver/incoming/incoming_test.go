@@ -140,6 +140,8 @@ func TestReadListLimits(t *testing.T) {
 			strings.Repeat("x", maxUpdate)),
 		"a push names its refs in more than 4 MiB": line(zero+" "+one+main+"\x00push-options") + "0000" +
 			strings.Repeat(option, maxList/len(option)+1),
+		"a push certificate has more than 1 MiB": line("push-cert\x00x") +
+			strings.Repeat(line(strings.Repeat("x", 8_000)), git.MaxCertificate/8_000+1),
 		"than 4 MiB": strings.Repeat(line("shallow "+one), maxList/52+1),
 	} {
 		_, err := ReadList(bufio.NewReader(io.MultiReader(strings.NewReader(input), failing{errors.New("read on")})))

@@ -101,15 +101,19 @@ func (l *listReader) update(line string) error {
 }
 
 // readCertificate reads a signed list of ref updates: a header, an empty line, the updates, and the signature. Only git
-// can judge it, and asks for none unless its config says so (receive-pack.c, queue_commands_from_cert).
+// can judge it (receive-pack.c, queue_commands_from_cert), and stores it before any hook can refuse it: one that is too
+// large is refused here.
 func (l *listReader) readCertificate() error {
 	const header, updates, signature = 0, 1, 2
+	begin := l.all.Len()
 	for part := header; ; {
 		line, err := l.line(maxUpdate)
 		text := strings.TrimSuffix(string(line), "\n")
 		switch {
 		case err != nil:
 			return err
+		case l.all.Len()-begin > git.MaxCertificate:
+			return git.CertificateTooLong()
 		case line == nil: // the flush has to follow the certificate
 			return errNoList
 		case text == "push-cert-end":

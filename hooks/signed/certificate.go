@@ -64,9 +64,8 @@ func (t *Trust) ReadCertificate(
 	refuse := func(format string, args ...any) error {
 		return fault.Refuse("push again: git push --signed", "the push certificate "+format, args...)
 	}
-	if len(data) > record.MaxCertificate {
-		return nil, fault.Refuse("push fewer refs at once, or without --signed",
-			"the push certificate has %s, and %s can be kept", text.Size(int64(len(data))), text.Size(record.MaxCertificate))
+	if len(data) > git.MaxCertificate {
+		return nil, git.CertificateTooLong()
 	}
 	parsed, err := record.ParseCertificate(data)
 	if err != nil {

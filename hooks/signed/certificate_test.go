@@ -11,7 +11,6 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/git"
-	"refship/deploy/record"
 	"refship/hooks/signed"
 	"refship/hooks/target"
 	"refship/keys"
@@ -108,8 +107,8 @@ func TestReadCertificate(t *testing.T) {
 		"their order":  {by: 1, options: []string{"x", "deploy.reason=now"}, refused: "has other push options"},
 		"no update":    {by: 1, updates: []string{"hello"}, refused: `"hello" is no update of a ref`},
 		"another text": {by: 1, bytes: func(s string) string { return "x" + s }, refused: "it does not begin as one"},
-		"too large": {by: 1, bytes: func(s string) string { return s + strings.Repeat("x", record.MaxCertificate) },
-			refused: "and 1 MiB can be kept"},
+		"too large": {by: 1, bytes: func(s string) string { return s + strings.Repeat("x", git.MaxCertificate) },
+			refused: "has more than 1 MiB"},
 		"X.509": {user: "ada", bytes: func(s string) string { return s + "-----BEGIN SIGNED MESSAGE-----\nx\n" },
 			words: "it has a signature that cannot be checked here", kept: true, lacks: "cannot be checked here"},
 		"OpenPGP": {user: "ada", bytes: func(s string) string { return s + "-----BEGIN PGP SIGNATURE-----\nx\n" },
