@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"refship/cmd/refship/monitor"
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -52,9 +50,9 @@ func (s *server) observe(watch *monitor.Monitor) func(report.Report) {
 }
 
 // rollOut takes deploys from ring to ring until ctx ends, as far as no other server does.
-func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self ssh.PublicKey) error {
+func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self func() string) error {
 	return rollout.Run(ctx, rollout.Config{
-		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: ssh.FingerprintSHA256(self), Log: s.log,
+		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: self, Log: s.log,
 		Chains: s.ringed, Pushed: s.pushed,
 		Rollback: func(ctx context.Context, ns record.Namespace, back *rollout.Back) error {
 			return s.rollBack(ctx, hookServer, host, ns, back)

@@ -158,7 +158,7 @@ func TestRecordsThatLie(t *testing.T) {
 	}{
 		"previous hash": {func(r *record.Record, _ held) { r.PreviousHash = first.Hash }, verify.Chain,
 			"its previous hash is"},
-		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Chain,
+		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Record,
 			"before that of deploy 2"},
 		"tree": {func(r *record.Record, _ held) {
 			r.Tree, r.TreeSHA256, r.TreeSize = first.Record.Tree, first.Record.TreeSHA256, first.Record.TreeSize
