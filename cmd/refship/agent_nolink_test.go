@@ -291,7 +291,7 @@ func TestInPlaceOutOfSpaceAtEachWrite(t *testing.T) {
 		full, done := 0, false
 		for room := uint64(0); !done; room++ {
 			when := fmt.Sprintf("room for %d more of %s", room, resource)
-			limit := fmt.Sprint("size=", (used.Blocks-used.Bfree+room)*uint64(used.Bsize)) //nolint:unconvert // elsewhere
+			limit := fmt.Sprint("size=", (used.Blocks-used.Bfree+room)*uint64(used.Bsize))
 			if resource == "nr_inodes" {
 				limit = fmt.Sprint("nr_inodes=", used.Files-used.Ffree+room)
 			}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/rollout"
@@ -47,9 +45,9 @@ func (s *server) published() {
 }
 
 // rollOut takes deploys from ring to ring until ctx ends, as far as no other server does.
-func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self ssh.PublicKey) error {
+func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self func() string) error {
 	return rollout.Run(ctx, rollout.Config{
-		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: ssh.FingerprintSHA256(self), Log: s.log,
+		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: self, Log: s.log,
 		Chains: s.ringed, Pushed: s.pushed,
 		Rollback: func(ctx context.Context, ns record.Namespace, back *rollout.Back) error {
 			return s.rollBack(ctx, hookServer, host, ns, back)

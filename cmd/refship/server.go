@@ -85,7 +85,8 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	self := s.identity(signer)
+	repositories, err := s.recover(ctx, hookServer, self())
 	if err != nil {
 		return err
 	}
@@ -111,8 +112,20 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
 	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
-		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges,
-		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, signer.PublicKey()) })
+		func(ctx context.Context) error { return s.collect(ctx, watch, self) }, s.tellChanges,
+		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, self) })
+}
+
+// identity gives what names the server to others, and to its next run: the fingerprint of the key that signs now, which a
+// rotation changes. began is the one that it began with.
+func (s *server) identity(began ssh.Signer) func() string {
+	return func() string {
+		signer := began
+		if is, err := s.dir.signingKeys(); err == nil {
+			signer = is.Now
+		}
+		return ssh.FingerprintSHA256(signer.PublicKey())
+	}
 }
 
 // newHooks makes the hooks' server, and the words of remedies for its users.

@@ -158,7 +158,7 @@ func TestRecordsThatLie(t *testing.T) {
 	}{
 		"previous hash": {func(r *record.Record, _ held) { r.PreviousHash = first.Hash }, verify.Chain,
 			"its previous hash is"},
-		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Chain,
+		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Record,
 			"before that of deploy 2"},
 		"tree": {func(r *record.Record, _ held) {
 			r.Tree, r.TreeSHA256, r.TreeSize = first.Record.Tree, first.Record.TreeSHA256, first.Record.TreeSize
@@ -186,7 +186,7 @@ func TestRecordsThatLie(t *testing.T) {
 		}, verify.Certificate, "does not cover it"},
 	} {
 		h := maps.Clone(base)
-		f.resign(h, 3, func(r *record.Record) { c.lie(r, h) })
+		f.resign(h, func(r *record.Record) { c.lie(r, h) })
 		v := h.verify(t, f.ns)
 		if !slices.ContainsFunc(v.findings(), func(f verify.Finding) bool {
 			return f.Deploy == 3 && f.Check == c.check && strings.Contains(f.What, c.words)
@@ -196,10 +196,10 @@ func TestRecordsThatLie(t *testing.T) {
 	}
 }
 
-// resign changes a record and signs it again.
-func (f *setup) resign(h held, id record.ID, change func(r *record.Record)) {
+// resign changes the record of deploy 3 and signs it again.
+func (f *setup) resign(h held, change func(r *record.Record)) {
 	f.Helper()
-	key := f.chain().DeployKey(id, record.KeyRecord)
+	key := f.chain().DeployKey(3, record.KeyRecord)
 	r, err := record.Decode([]byte(h[key]))
 	if err != nil {
 		f.Fatal(err)
@@ -209,7 +209,7 @@ func (f *setup) resign(h held, id record.ID, change func(r *record.Record)) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	h[key], h[f.chain().DeployKey(id, record.KeySignature)] = string(d.RecordBytes), string(d.Signature)
+	h[key], h[f.chain().DeployKey(3, record.KeySignature)] = string(d.RecordBytes), string(d.Signature)
 }
 
 // A push certificate that is there, signed, and asks for the deploy holds; one that asks for something else proves
@@ -250,7 +250,7 @@ func TestCertificate(t *testing.T) {
 		raw := signed + string(signature)
 		oid := tree.HashObject("blob", []byte(raw))
 		h[f.chain().ObjectKey(oid)] = fmt.Sprintf("blob %d\x00%s", len(raw), raw)
-		f.resign(h, 3, func(r *record.Record) {
+		f.resign(h, func(r *record.Record) {
 			if r.PushCertificate = oid.String(); c.change != nil {
 				c.change(r)
 			}

@@ -73,7 +73,7 @@ func TestLogAndDeploysDiffer(t *testing.T) {
 	older := maps.Clone(base)
 	f.relog(older, 2)
 	forged := maps.Clone(base)
-	f.resign(forged, 3, func(r *record.Record) { r.Reason = "another" })
+	f.resign(forged, func(r *record.Record) { r.Reason = "another" })
 	relogged := maps.Clone(forged)
 	f.relog(relogged, 3)
 	for name, c := range map[string]struct {
@@ -163,7 +163,7 @@ func TestCosignaturesAreCompared(t *testing.T) {
 	key := func(size record.ID, name string) string { return witness.CosignatureKey(f.chain().Chain, size, name) }
 	cp := f.chain().Key("checkpoint")
 	fork := maps.Clone(base)
-	f.resign(fork, 3, func(r *record.Record) { r.Reason = "another" })
+	f.resign(fork, func(r *record.Record) { r.Reason = "another" })
 	f.relog(fork, 3)
 	older := maps.Clone(base)
 	maps.DeleteFunc(older, func(key, _ string) bool { return strings.Contains(key, "/deploy/3/") })
