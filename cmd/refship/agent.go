@@ -144,7 +144,22 @@ func (c *agentRunCmd) check() error {
 	if c.KeepReleases < 0 {
 		return usagef("--keep-releases is %d: none is 0", c.KeepReleases)
 	}
+	if w := c.webhook(); w != nil {
+		if err := w.Check(); err != nil {
+			return usagef("the webhook: %w", err)
+		}
+	}
 	return nil
+}
+
+// webhook is nil if there is none.
+func (c *agentRunCmd) webhook() *hook.Webhook {
+	if c.WebhookURL == "" {
+		return nil
+	}
+	return &hook.Webhook{
+		URL: c.WebhookURL, Method: c.WebhookMethod, Status: c.WebhookSuccessStatus, Timeout: time.Duration(c.WebhookTimeout),
+	}
 }
 
 func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) agent.Config {
@@ -172,11 +187,7 @@ func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) ag
 	}
 	cfg.Prepare = command("prepare", c.PrepareCommand, 0)
 	cfg.Exechook = command("exechook", c.ExechookCommand, c.ExechookTimeout)
-	if c.WebhookURL != "" {
-		cfg.Webhook = &hook.Webhook{
-			URL: c.WebhookURL, Method: c.WebhookMethod, Status: c.WebhookSuccessStatus, Timeout: time.Duration(c.WebhookTimeout),
-		}
-	}
+	cfg.Webhook = c.webhook()
 	return cfg
 }
 
