@@ -84,8 +84,8 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	}
 	a.metrics.wants(head)
 	if !state.Rollout.Allows(a.cfg.Ring, head) {
-		a.rings = &ringWait{state.Head.ID, a.notReleased(state)}
-		if head, err = a.chooseEarlier(ctx, chain, state, running); err != nil {
+		a.rings = &ringWait{head, a.notReleased(state.Rollout, head)}
+		if head, err = a.chooseEarlier(ctx, chain, state.Rollout, running); err != nil {
 			return false, err
 		}
 		a.wants = head.ID
@@ -102,7 +102,7 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	if err := a.runs(ctx, release, running, head, switched); err != nil || a.rings == nil {
 		return switched, err
 	}
-	a.metrics.wants(state.Head)
+	a.metrics.wants(a.rings.head)
 	a.tellRing(ctx)
 	return switched, nil
 }
@@ -305,7 +305,7 @@ func (a *Agent) reportOfRunning(r *site.Release) record.NodeReport {
 	case a.drift.why != "":
 		return a.reportOf(r, record.NodeDrifted, id, a.drift.why)
 	case a.rings != nil:
-		return a.reportOf(r, record.NodeWaiting, a.rings.head, a.rings.why)
+		return a.reportOf(r, record.NodeWaiting, a.rings.head.ID, a.rings.why)
 	}
 	return a.reportOf(r, record.NodeRunning, id, "")
 }

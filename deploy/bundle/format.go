@@ -155,11 +155,11 @@ func appendEntry(to []byte, key string, value []byte) []byte {
 // cutEntry reads the first entry of a block, and gives what follows it.
 func cutEntry(raw []byte) (key string, value, rest []byte, err error) {
 	bad := errors.New("an entry of a block is none")
-	head, rest, ok := bytes.Cut(raw[:min(len(raw), 40)], []byte(":"))
+	head, _, ok := bytes.Cut(raw[:min(len(raw), 40)], []byte(":"))
 	keyLength, valueLength, isPair := strings.Cut(strings.TrimPrefix(string(head), "+"), ",")
 	k, keyErr := parseNumber(keyLength)
 	v, valueErr := parseNumber(valueLength)
-	if !ok || !isPair || head[0] != '+' || keyErr != nil || valueErr != nil || k > maxRaw || v > maxRaw {
+	if !ok || !isPair || !bytes.HasPrefix(head, []byte("+")) || keyErr != nil || valueErr != nil || k > maxRaw || v > maxRaw {
 		return "", nil, nil, bad
 	}
 	rest = raw[len(head)+1:]

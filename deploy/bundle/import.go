@@ -98,7 +98,7 @@ func (i *importer) run(ctx context.Context) (there bool, err error) {
 func (i *importer) txn(ctx context.Context, ifs []clientv3.Cmp, ops ...clientv3.Op) error {
 	resp, err := i.kv.Txn(ctx).If(append(ifs, i.Held)...).Then(ops...).Commit()
 	if err == nil && !resp.Succeeded {
-		err = ErrLockLost // or mgmt itself has deployed meanwhile, which the next import tells
+		err = i.lost(etcd.ErrCompare) // or mgmt itself has deployed meanwhile, which the next import tells
 	}
 	return err
 }
@@ -145,7 +145,9 @@ func (i *importer) others() (prefixes []string) {
 // lost says of a compare that failed what it means.
 func (i *importer) lost(err error) error {
 	if errors.Is(err, etcd.ErrCompare) {
-		return ErrLockLost
+		return &fault.Error{
+			Kind: fault.Conflict, What: ErrLockLost.Error(), Remedy: "import the same bundle again", Cause: ErrLockLost,
+		}
 	}
 	return err
 }
@@ -282,12 +284,3 @@ func (i *importer) putDeploys(ctx context.Context, keys []string) error {
 	}
 	return nil
 }
-
-// IsOf tells whether a name on the command line is that of a bundle: a path with a "/" in it that no repository has.
-func IsOf(name string) bool {
-	return strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../") ||
-		strings.Contains(name, "/") && strings.HasSuffix(name, Suffix)
-}
-
-// Suffix is what the name of a bundle best ends with.
-const Suffix = ".refship"

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -441,5 +442,30 @@ func TestImportWithoutLock(t *testing.T) {
 	})
 	if !errors.Is(err, bundle.ErrLockLost) || len(fixture.Dump(t, client)) != 0 {
 		t.Errorf("%v, there are %d keys", err, len(fixture.Dump(t, client)))
+	}
+}
+
+// What is no file is not waited for.
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, what := range map[string]string{
+		fifo: "fifo is no file", dir: "is no file", filepath.Join(dir, "none"): "no such file",
+	} {
+		if _, err := bundle.Open(path); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for name, want := range map[string]bool{
+		"./x": true, "../x": true, "/x": true, "a/b.refship": true, "./a@b/x": true,
+		"x.refship": false, "a/b": false, "site": false, "site:target": false, "ssh://host/site": false, "": false,
+	} {
+		if got := bundle.IsOf(name); got != want {
+			t.Errorf("%q is a bundle's name: %v", name, got)
+		}
 	}
 }

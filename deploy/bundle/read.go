@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -53,9 +54,18 @@ type entries struct {
 	bytes  int64 // that they take in memory
 }
 
+// Suffix is what the name of a bundle best ends with.
+const Suffix = ".refship"
+
+// IsOf tells whether what is named in place of a chain is a bundle: a path with a "/" in it, as no repository has it.
+func IsOf(name string) bool {
+	return strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../") ||
+		strings.Contains(name, "/") && strings.HasSuffix(name, Suffix)
+}
+
 // Open opens a bundle, and reads its index. It must be closed.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for
 	if err != nil {
 		return nil, fmt.Errorf("open a bundle: %w", err)
 	}
