@@ -4,13 +4,11 @@ import (
 	"context"
 	"time"
 
-	"refship/cmd/refship/monitor"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/rollout"
 	"refship/hooks"
 	"refship/hooks/permit"
-	"refship/hooks/report"
 )
 
 // ownerTTL is how long a server that has died still owns rollouts.
@@ -38,14 +36,11 @@ func (c *promoteCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// observe tells the monitor of pushes, and those who look after rollouts.
-func (s *server) observe(watch *monitor.Monitor) func(report.Report) {
-	return func(r report.Report) {
-		watch.Report(r)
-		select {
-		case s.pushed <- struct{}{}:
-		default: // they know
-		}
+// published tells those who look after rollouts that there is a deploy, while its pusher may still wait for nodes.
+func (s *server) published() {
+	select {
+	case s.pushed <- struct{}{}:
+	default: // they know
 	}
 }
 

@@ -47,7 +47,7 @@ type server struct {
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
-	pushed  chan struct{}       // something was pushed or deployed since it was looked at
+	pushed  chan struct{}       // something was published since it was looked at
 	hint    *roomHint           // of an etcd without room
 }
 
@@ -141,7 +141,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: s.observe(watch),
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published,
 	})
 	if err != nil {
 		return nil, nil, err
