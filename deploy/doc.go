@@ -21,7 +21,8 @@
 //
 // Prepare without a lock tells what a deploy would do, and writes nothing. Package plan is what it and Upload do: the
 // tree, what etcd lacks of it, and the order in which that is put. hold.go holds chains and resumes them;
-// rollback.go publishes an earlier deploy again; undone.go keeps what was taken back from coming back unseen;
+// rollout.go says which nodes may run what is published; rollback.go publishes an earlier deploy again; undone.go keeps
+// what was taken back from coming back unseen;
 // relation.go relates a job to a head; conflict.go words why a job may not replace it. stored.go counts what a
 // namespace holds. log.go appends to the chain's log (package transparency).
 //
@@ -55,6 +56,8 @@
 //     them, and writing one twice changes nothing.
 //   - The publishing txn compares the head with what Check saw, and the lock's create revision. If its answer is lost,
 //     one txn takes the lock away and reads the record: after that the first can no longer be applied.
+//   - Where a deploy is for one ring of nodes first, NS/refship/rollout says so from the txn on that publishes it. That
+//     compares the rollout of the deploy before: what nodes run that wait is never lost.
 //   - A lock that could not be given back is removed by the process that had it, or goes with its lease, which is no
 //     longer kept alive: other processes wait for no longer than the lease's time.
 //   - NS/refship/stored never tells less than what deploys of refship have in the namespace (stored.go): what an upload

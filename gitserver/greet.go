@@ -54,6 +54,7 @@ ssh -p PORT git@HOST deploy REPO[:TARGET]          deploy what its refs have and
 ssh -p PORT git@HOST rollback REPO[:TARGET] ID REASON   go back to an earlier deploy, with --hold: and stay there
 ssh -p PORT git@HOST hold REPO[:TARGET] REASON     keep it from going on, but by rollbacks
 ssh -p PORT git@HOST resume REPO[:TARGET] [REASON] let it go on
+ssh -p PORT git@HOST promote REPO[:TARGET]         release what is deployed to the next ring of nodes
 ssh -p PORT git@HOST cosign REPO[:TARGET]          for refship witness: take a cosigned checkpoint
 refship log ssh://git@HOST:PORT/REPO[:TARGET]      with refship: more of the log; show, diff, ls, cat, checkout
 ssh -p PORT git@HOST help                          this text`

@@ -43,6 +43,7 @@ type Config struct {
 	GitMemory  int64               // what git may take to read for all deploys together, in bytes; 0: any
 	CheckLimit time.Duration       // how long a target's check may take; 0: 5 minutes
 	Observe    func(report.Report) // is told of each push and requested deploy at its end; may be nil
+	Published  func()              // is called at once when a deploy was published; may be nil
 	Remedy     func(error) string  // words a remedy; nil: fault.RemedyOf
 	// Redeploy is words.Commands.Own.
 	Redeploy func(t target.Target, force bool) string
@@ -52,7 +53,6 @@ type Config struct {
 // Engine takes deliveries into their chains. Safe for concurrent use.
 type Engine struct {
 	cfg      Config
-	signer   string        // fingerprint, or ""
 	process  string        // this one, for other processes on the machine
 	every    time.Duration // how often long work shows progress
 	lockWait time.Duration // how long a push waits for all its chain locks together
@@ -79,9 +79,6 @@ func newEngine(cfg Config, alone bool) *Engine {
 	e.commands.Own = cfg.Redeploy
 	if cfg.Remedy == nil {
 		e.cfg.Remedy = fault.RemedyOf
-	}
-	if cfg.Signer != nil {
-		e.signer = ssh.FingerprintSHA256(cfg.Signer.PublicKey())
 	}
 	checks := check.Config{
 		Dir: filepath.Join(cfg.Dir, "checks"), Limit: cfg.CheckLimit,
@@ -172,12 +169,17 @@ func (e *Engine) isPushing(gitDir string) (pushing bool) {
 	return pushing
 }
 
-// holder says who holds the lock for a job.
+// holder says who holds the lock for a job. The server is named by the key that signs now: that is how it knows the
+// locks of its earlier run again.
 func (e *Engine) holder(job *deploy.Job) record.Holder {
-	return record.Holder{
+	h := record.Holder{
 		User: job.Pusher.Name, Repository: job.Repository, Ref: job.Ref,
-		Host: e.cfg.Host, Server: e.signer, Process: e.process, Since: time.Now().UTC(),
+		Host: e.cfg.Host, Process: e.process, Since: time.Now().UTC(),
 	}
+	if signer := e.currentSigner(); signer != nil {
+		h.Server = ssh.FingerprintSHA256(signer.PublicKey())
+	}
+	return h
 }
 
 // currentSigner is the key that signs now, as far as that can be read.

@@ -157,3 +157,27 @@ func TestLogLinesAreBounded(t *testing.T) {
 		t.Errorf("the record's reason has %d bytes", len(record.Reason))
 	}
 }
+
+// A deploy is told of at once: what lets it go on to the nodes must not wait for the pusher, who waits for them.
+func TestPublishedIsToldBeforeNodesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	first := s.commit("a.txt", "one\n")
+	laptop.push("main").published(t, 1)
+	report := func(id record.ID, commit string) {
+		value, err := (&record.NodeReport{Name: "n1", ID: id, Hash: record.Hash(commit), State: record.NodeRunning}).Encode()
+		if err != nil {
+			t.Error(err)
+		}
+		s.put("/refship/config/refship/node/n1", string(value))
+	}
+	s.put("/refship/config/refship/alive/n1", "n1")
+	report(1, first)
+	second := s.commit("a.txt", "two\n")
+	s.told = func() { report(2, second) }
+	r := laptop.with("deploy.wait=1m").push("main")
+	if r.published(t, 2); r.outcome.Behind != nil {
+		t.Error(r.outcome.Behind)
+	}
+}

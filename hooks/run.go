@@ -356,6 +356,9 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 		return err
 	}
 	if d.published {
+		if published := r.engine.cfg.Published; published != nil {
+			published()
+		}
 		r.tell(d, words.Published(d.job, d.deploy, time.Since(r.began)))
 		r.tell(d, words.Released(d.read.Rollout)...)
 	}

@@ -40,6 +40,7 @@ type site struct {
 	server  *hooks.Server
 	journal *fixture.Journal
 	reports reports
+	told    func() // is called when something was published; nil: nobody is
 	dir     string // short, for the socket
 	bare    string
 	work    string
@@ -98,7 +99,12 @@ func (s *site) config() hooks.Config {
 		Dir:        filepath.Join(s.dir, "run"),
 		HookBinary: hookBinary,
 		Observe:    s.reports.add,
-		Log:        slog.New(s.journal),
+		Published: func() {
+			if s.told != nil {
+				s.told()
+			}
+		},
+		Log: slog.New(s.journal),
 	}
 }
 

@@ -144,7 +144,22 @@ func (c *agentRunCmd) check() error {
 	if c.KeepReleases < 0 {
 		return usagef("--keep-releases is %d: none is 0", c.KeepReleases)
 	}
+	if w := c.webhook(); w != nil {
+		if err := w.Check(); err != nil {
+			return usagef("the webhook: %w", err)
+		}
+	}
 	return nil
+}
+
+// webhook is nil if there is none.
+func (c *agentRunCmd) webhook() *hook.Webhook {
+	if c.WebhookURL == "" {
+		return nil
+	}
+	return &hook.Webhook{
+		URL: c.WebhookURL, Method: c.WebhookMethod, Status: c.WebhookSuccessStatus, Timeout: time.Duration(c.WebhookTimeout),
+	}
 }
 
 func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) agent.Config {
@@ -172,11 +187,7 @@ func (c *agentRunCmd) config(a *app, log *slog.Logger, listener net.Listener) ag
 	}
 	cfg.Prepare = command("prepare", c.PrepareCommand, 0)
 	cfg.Exechook = command("exechook", c.ExechookCommand, c.ExechookTimeout)
-	if c.WebhookURL != "" {
-		cfg.Webhook = &hook.Webhook{
-			URL: c.WebhookURL, Method: c.WebhookMethod, Status: c.WebhookSuccessStatus, Timeout: time.Duration(c.WebhookTimeout),
-		}
-	}
+	cfg.Webhook = c.webhook()
 	return cfg
 }
 
@@ -210,10 +221,13 @@ func (c *agentRunCmd) judger(a *app) func(context.Context, *store.Chain, *record
 	}
 }
 
-// chooser gives what finds the newest deploy that enough witnesses have cosigned. The file may change meanwhile.
-func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *record.Deploy) (*record.Deploy, error) {
+// chooser gives what finds the wanted deploy, or the newest one that enough witnesses have cosigned. The file may change
+// meanwhile.
+func (c *agentRunCmd) chooser(
+	a *app,
+) func(ctx context.Context, chain *store.Chain, head, wanted *record.Deploy) (*record.Deploy, error) {
 	judge := c.judger(a)
-	return func(ctx context.Context, chain *store.Chain, head *record.Deploy) (*record.Deploy, error) {
+	return func(ctx context.Context, chain *store.Chain, head, wanted *record.Deploy) (*record.Deploy, error) {
 		policy, err := c.policy()
 		if err != nil {
 			return nil, err
@@ -221,6 +235,9 @@ func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *recor
 		covered, err := policy.Covered(ctx, chain, head.ID)
 		if err != nil {
 			return nil, err
+		}
+		if wanted.ID <= covered.Size {
+			return wanted, covered.Has(ctx, chain, wanted)
 		}
 		return covered.Deploy, judge(ctx, chain, covered.Deploy)
 	}

@@ -82,15 +82,23 @@ func newParser(a *app) (*kong.Kong, error) {
 			{Key: "etcd", Title: "Flags for an etcd of your own, named as etcdctl names them:"},
 		}),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-			if value, ok := a.getenv(envName(flag)); ok && value != "" && flag.Tag.Has("variable") {
-				return value, nil
-			}
-			if value, ok := a.getenv(gitSyncName(flag)); ok && value != "" && flag.Tag.Has("gitsync") {
+			if name, value := a.variable(flag); name != "" {
 				return value, nil
 			}
 			return nil, nil
 		})),
 	)
+}
+
+// variable is the environment variable that gives a flag its value, and that value; "" if none does.
+func (a *app) variable(flag *kong.Flag) (name, value string) {
+	if value, ok := a.getenv(envName(flag)); ok && value != "" && flag.Tag.Has("variable") {
+		return envName(flag), value
+	}
+	if value, ok := a.getenv(gitSyncName(flag)); ok && value != "" && flag.Tag.Has("gitsync") {
+		return gitSyncName(flag), value
+	}
+	return "", ""
 }
 
 // envName is the environment variable of a flag: REFSHIP_DATA_DIR for --data-dir. Only flags with the tag "variable"

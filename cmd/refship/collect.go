@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"refship/cmd/refship/monitor"
 	"refship/deploy/etcd"
 	"refship/deploy/gc"
@@ -54,14 +52,14 @@ func (s *server) guardDefrag(hookServer *hooks.Server) {
 }
 
 // collect runs gc for all targets again and again, until ctx ends.
-func (s *server) collect(ctx context.Context, watch *monitor.Monitor, self ssh.PublicKey) error {
+func (s *server) collect(ctx context.Context, watch *monitor.Monitor, self func() string) error {
 	first := firstGC
 	if s.etcd.keptFree > 0 {
 		first = 0
 	}
 	return s.nowAndThen(ctx, first, time.Duration(s.flags.GCEvery), func() {
 		began := time.Now()
-		done := s.collectAll(ctx, ssh.FingerprintSHA256(self))
+		done := s.collectAll(ctx, self())
 		s.reclaim(ctx, &done)
 		if ctx.Err() != nil {
 			return

@@ -21,7 +21,7 @@ type logCmd struct {
 	Commits bool   `help:"Show under each deploy the commits that it brought."`
 	NoPager bool   `help:"On a terminal, use no pager. Otherwise that is $$GIT_PAGER, else $$PAGER, else less."`
 	Chain   string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
-	JSON    bool   `help:"Print one line of JSON per deploy, and per hold and resume: see the manual for its fields."`
+	JSON    bool   `help:"Print one line of JSON per deploy, and per hold, resume and promotion: see the manual for its fields."`
 }
 
 // loggedJSON is a deploy in a log for programs.
@@ -40,9 +40,9 @@ type commitJSON struct {
 	Subject string `json:"subject"`
 }
 
-// eventJSON is a hold or resume for programs. Only it has a kind: that of a deploy is in its record.
+// eventJSON is a hold, a resume or a promotion for programs. Only it has a kind: that of a deploy is in its record.
 type eventJSON struct {
-	Kind   record.EventKind `json:"kind"` // "hold" or "resume"
+	Kind   record.EventKind `json:"kind"` // "hold", "resume" or "promote"
 	User   string           `json:"user"`
 	Host   string           `json:"host"`
 	Reason string           `json:"reason"`

@@ -23,12 +23,12 @@ type logFilter struct {
 	Path     string   `placeholder:"PATH" help:"Show only deploys that changed this file or directory."`
 	Contains string   `placeholder:"COMMIT" help:"Show the deploy with which a commit went live first: 7 digits of it at least."`
 	By       string   `placeholder:"NAME" help:"Show only what this user did."`
-	Kind     []string `placeholder:"KIND" help:"Show only this: push, deploy, rollback, foreign, hold, resume. Several are joined with commas."`
+	Kind     []string `placeholder:"KIND" help:"Show only this: push, deploy, rollback, foreign, hold, resume, promote. Several are joined with commas."`
 }
 
 func logKinds() []string {
 	return []string{string(record.KindPush), string(record.KindDeploy), string(record.KindRollback), kindForeign,
-		string(record.EventHold), string(record.EventResume)}
+		string(record.EventHold), string(record.EventResume), string(record.EventPromote)}
 }
 
 // kindForeign is the kind of deploys without a record.

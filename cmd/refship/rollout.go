@@ -4,15 +4,11 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
-	"refship/cmd/refship/monitor"
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/rollout"
 	"refship/hooks"
 	"refship/hooks/permit"
-	"refship/hooks/report"
 )
 
 // ownerTTL is how long a server that has died still owns rollouts.
@@ -40,21 +36,18 @@ func (c *promoteCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// observe tells the monitor of pushes, and those who look after rollouts.
-func (s *server) observe(watch *monitor.Monitor) func(report.Report) {
-	return func(r report.Report) {
-		watch.Report(r)
-		select {
-		case s.pushed <- struct{}{}:
-		default: // they know
-		}
+// published tells those who look after rollouts that there is a deploy, while its pusher may still wait for nodes.
+func (s *server) published() {
+	select {
+	case s.pushed <- struct{}{}:
+	default: // they know
 	}
 }
 
 // rollOut takes deploys from ring to ring until ctx ends, as far as no other server does.
-func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self ssh.PublicKey) error {
+func (s *server) rollOut(ctx context.Context, hookServer *hooks.Server, host string, self func() string) error {
 	return rollout.Run(ctx, rollout.Config{
-		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: ssh.FingerprintSHA256(self), Log: s.log,
+		Client: s.etcd.client, Store: s.store, LeaseTTL: ownerTTL, Host: host, Server: self, Log: s.log,
 		Chains: s.ringed, Pushed: s.pushed,
 		Rollback: func(ctx context.Context, ns record.Namespace, back *rollout.Back) error {
 			return s.rollBack(ctx, hookServer, host, ns, back)

@@ -117,7 +117,7 @@ func runCommand(ctx context.Context, args []string, a *app) (path string, err er
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return explainUsage(parser, err)
+		return a.explainUsage(parser, err)
 	}
 	path = parsed.Selected().Path()
 	selected, ok := parsed.Selected().Target.Addr().Interface().(command)
@@ -141,7 +141,7 @@ func asUsage(flag string, err error) error {
 
 // explainUsage turns an error of kong's parser into a usage error that says what is missing. It gives the path of the
 // command, too.
-func explainUsage(parser *kong.Kong, err error) (path string, _ error) {
+func (a *app) explainUsage(parser *kong.Kong, err error) (path string, _ error) {
 	parse := (*kong.ParseError)(nil)
 	if !errors.As(err, &parse) || parse.Context == nil {
 		return "", fault.New(fault.Usage, err.Error(), "")
@@ -164,7 +164,7 @@ func explainUsage(parser *kong.Kong, err error) (path string, _ error) {
 	if understood && len(missing) == 0 {
 		remedy = strings.Join(missingFlags(parse.Context), "\n")
 	}
-	if env := resolvedFrom(parse.Context, err); env != "" && understood {
+	if env := a.resolvedFrom(parse.Context, err); env != "" && understood {
 		what += " (from $" + env + ")"
 	}
 	return node.Path(), fault.New(fault.Usage, what, remedy)
@@ -202,7 +202,7 @@ func childNames(node *kong.Node) []string {
 }
 
 // resolvedFrom is the environment variable that gave the value that err is about, or "".
-func resolvedFrom(parsed *kong.Context, err error) string {
+func (a *app) resolvedFrom(parsed *kong.Context, err error) string {
 	for _, flag := range parsed.Flags() {
 		name, _, _ := strings.Cut(err.Error(), " ")
 		if strings.TrimSuffix(name, ":") != "--"+flag.Name {
@@ -213,7 +213,8 @@ func resolvedFrom(parsed *kong.Context, err error) string {
 				return "" // the command line gave it
 			}
 		}
-		return envName(flag)
+		name, _ = a.variable(flag)
+		return name
 	}
 	return ""
 }

@@ -47,7 +47,7 @@ type server struct {
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
-	pushed  chan struct{}       // something was pushed or deployed since it was looked at
+	pushed  chan struct{}       // something was published since it was looked at
 	hint    *roomHint           // of an etcd without room
 }
 
@@ -85,7 +85,8 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	repositories, err := s.recover(ctx, hookServer, ssh.FingerprintSHA256(signer.PublicKey()))
+	self := s.identity(signer)
+	repositories, err := s.recover(ctx, hookServer, self())
 	if err != nil {
 		return err
 	}
@@ -111,8 +112,20 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
 	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
-		func(ctx context.Context) error { return s.collect(ctx, watch, signer.PublicKey()) }, s.tellChanges,
-		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, signer.PublicKey()) })
+		func(ctx context.Context) error { return s.collect(ctx, watch, self) }, s.tellChanges,
+		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, self) })
+}
+
+// identity gives what names the server to others, and to its next run: the fingerprint of the key that signs now, which a
+// rotation changes. began is the one that it began with.
+func (s *server) identity(began ssh.Signer) func() string {
+	return func() string {
+		signer := began
+		if is, err := s.dir.signingKeys(); err == nil {
+			signer = is.Now
+		}
+		return ssh.FingerprintSHA256(signer.PublicKey())
+	}
 }
 
 // newHooks makes the hooks' server, and the words of remedies for its users.
@@ -128,7 +141,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: s.observe(watch),
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published,
 	})
 	if err != nil {
 		return nil, nil, err

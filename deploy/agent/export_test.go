@@ -7,6 +7,9 @@ var (
 	Breaks  = breaks
 	Follows = follows
 	SeenOf  = seenOf
+
+	FailedAs  = failedAs
+	FailureOf = failureOf
 )
 
 // See is what is seen in one answer of a watch after another.

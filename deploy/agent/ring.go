@@ -12,12 +12,18 @@ import (
 	"refship/deploy/store"
 )
 
-// chooseEarlier gives what the node runs while the head is not released to its ring: what runs already, if that is of
-// this chain and not older than what the rollout says; else that.
+// ringWait is what a node waits for whose ring may not run a deploy.
+type ringWait struct {
+	head *record.Deploy
+	why  string
+}
+
+// chooseEarlier gives what the node runs while its ring may not run a.rings.head: what runs already, if that is of this
+// chain and not older than what the rollout says; else that.
 func (a *Agent) chooseEarlier(
-	ctx context.Context, chain *store.Chain, state *record.State, running *site.Release,
+	ctx context.Context, chain *store.Chain, rollout *record.Rollout, running *site.Release,
 ) (*record.Deploy, error) {
-	head, base := state.Head, state.Rollout.Base
+	head, base := a.rings.head, rollout.Base
 	if running != nil && running.ID != 0 && running.ID >= base && running.ID <= head.ID {
 		d, err := chain.Get(ctx, running.ID)
 		switch {
@@ -28,7 +34,7 @@ func (a *Agent) chooseEarlier(
 		}
 	}
 	if base == 0 || base >= head.ID {
-		return nil, &fault.Error{Kind: fault.Failed, What: a.notReleased(state), Cause: errUndeployed}
+		return nil, &fault.Error{Kind: fault.Failed, What: a.rings.why, Cause: errUndeployed}
 	}
 	d, err := chain.Get(ctx, base)
 	if err != nil {
@@ -60,28 +66,22 @@ func (a *Agent) believeEarlier(ctx context.Context, chain *store.Chain, head, d 
 	return a.cfg.Judge(ctx, chain, d)
 }
 
-// notReleased says that the head is not released to the node's ring.
-func (a *Agent) notReleased(state *record.State) string {
+// notReleased says that a deploy is not released to the node's ring.
+func (a *Agent) notReleased(rollout *record.Rollout, d *record.Deploy) string {
 	switch {
-	case state.Rollout.Broken:
-		return fmt.Sprintf("nobody knows who may run deploy %d: %s cannot be read", state.Head.ID, record.RolloutKey)
+	case rollout.Broken:
+		return fmt.Sprintf("nobody knows who may run deploy %d: the rollout cannot be read", d.ID)
 	case a.cfg.Ring == "":
-		return fmt.Sprintf("deploy %d is not released to nodes without a ring", state.Head.ID)
+		return fmt.Sprintf("deploy %d is not released to nodes without a ring", d.ID)
 	}
-	return fmt.Sprintf("deploy %d is not released to the ring %s", state.Head.ID, a.cfg.Ring)
-}
-
-// ringWait is what a node waits for whose ring may not run the head.
-type ringWait struct {
-	head record.ID
-	why  string
+	return fmt.Sprintf("deploy %d is not released to the ring %s", d.ID, a.cfg.Ring)
 }
 
 // tellRing tells once of a head that the node waits for its ring.
 func (a *Agent) tellRing(ctx context.Context) {
-	if a.toldRing != a.rings.head {
-		a.log.InfoContext(ctx, "waiting for the ring", "id", a.rings.head, "ring", a.cfg.Ring)
-		a.toldRing = a.rings.head
+	if id := a.rings.head.ID; a.toldRing != id {
+		a.log.InfoContext(ctx, "waiting for the ring", "id", id, "ring", a.cfg.Ring)
+		a.toldRing = id
 	}
 }
 

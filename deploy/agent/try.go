@@ -79,16 +79,16 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	if head == nil {
 		return false, &fault.Error{Kind: fault.Failed, What: chain.Namespace().Undeployed(), Cause: errUndeployed}
 	}
-	if head, err = a.choose(ctx, chain, head, running); err != nil {
-		return false, err
-	}
 	a.metrics.wants(head)
 	if !state.Rollout.Allows(a.cfg.Ring, head) {
-		a.rings = &ringWait{state.Head.ID, a.notReleased(state)}
-		if head, err = a.chooseEarlier(ctx, chain, state, running); err != nil {
+		a.rings = &ringWait{head, a.notReleased(state.Rollout, head)}
+		if head, err = a.chooseEarlier(ctx, chain, state.Rollout, running); err != nil {
 			return false, err
 		}
 		a.wants = head.ID
+	}
+	if head, err = a.choose(ctx, chain, state.Head, head, running); err != nil {
+		return false, err
 	}
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
@@ -102,19 +102,20 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	if err := a.runs(ctx, release, running, head, switched); err != nil || a.rings == nil {
 		return switched, err
 	}
-	a.metrics.wants(state.Head)
+	a.metrics.wants(a.rings.head)
 	a.tellRing(ctx)
 	return switched, nil
 }
 
-// choose gives the deploy that is to run. What runs, and is in the chain, is not replaced by an older one.
+// choose gives the deploy that is to run: the one that the rings allow, or an older one if others do not vouch for it.
+// What runs, and is in the chain, is not replaced by an older one.
 func (a *Agent) choose(
-	ctx context.Context, chain *store.Chain, head *record.Deploy, running *site.Release,
+	ctx context.Context, chain *store.Chain, head, allowed *record.Deploy, running *site.Release,
 ) (*record.Deploy, error) {
 	if a.cfg.Choose == nil {
-		return head, nil
+		return allowed, nil
 	}
-	chosen, err := a.cfg.Choose(ctx, chain, head)
+	chosen, err := a.cfg.Choose(ctx, chain, head, allowed)
 	if err != nil || running == nil || chosen.ID >= running.ID || running.ID > head.ID {
 		return chosen, err
 	}
@@ -305,7 +306,7 @@ func (a *Agent) reportOfRunning(r *site.Release) record.NodeReport {
 	case a.drift.why != "":
 		return a.reportOf(r, record.NodeDrifted, id, a.drift.why)
 	case a.rings != nil:
-		return a.reportOf(r, record.NodeWaiting, a.rings.head, a.rings.why)
+		return a.reportOf(r, record.NodeWaiting, a.rings.head.ID, a.rings.why)
 	}
 	return a.reportOf(r, record.NodeRunning, id, "")
 }

@@ -31,7 +31,7 @@ type Rollout struct {
 	Released  int       `json:"released"`   // so many of the rings may run it, from the first on
 	Since     time.Time `json:"since"`      // when the last of these was released
 	Whole     time.Time `json:"whole"`      // since when all living nodes of these run it; zero: they do not
-	Base      ID        `json:"base"`       // the newest deploy that all rings might run before: the others run that; 0: none
+	Base      ID        `json:"base"`       // the newest deploy below that was for all: the others run that; 0: none
 	// Ran is the newest deploy that all living nodes of a ring ran together.
 	Ran map[string]ID `json:"ran"`
 	// Stopped says why no further ring gets it by itself; "": nothing keeps them from it.
@@ -58,7 +58,7 @@ func (p *RingPause) UnmarshalText(value []byte) error {
 func ParseRollout(value []byte) *Rollout {
 	r := new(Rollout)
 	if json.Unmarshal(value, r) != nil || r.ID == 0 || r.ID > MaxID || len(r.Rings) == 0 || checkRings(r.Rings) != nil ||
-		r.Released < 1 || r.Released > len(r.Rings) {
+		r.Released < 1 || r.Released > len(r.Rings) || r.Base >= r.ID {
 		return &Rollout{Broken: true}
 	}
 	return r
@@ -82,16 +82,18 @@ func (r *Rollout) IsOf(head *Deploy) bool {
 	return r != nil && !r.Broken && head != nil && r.ID == head.ID && r.Hash == head.Hash
 }
 
-// Allows tells whether nodes of a ring, "" for nodes without one, may run the head. A ring that the rollout does not
-// name goes with the last one.
-func (r *Rollout) Allows(ring string, head *Deploy) bool {
+// Allows tells whether nodes of a ring, "" for nodes without one, may run a deploy: the head, or one below it. A ring
+// that the rollout does not name goes with the last one.
+func (r *Rollout) Allows(ring string, d *Deploy) bool {
 	switch {
-	case r == nil, head == nil:
+	case r == nil, d == nil:
 		return true
 	case r.Broken:
 		return false
+	case d.ID > r.ID, d.ID == r.ID && d.Hash != r.Hash, d.ID <= r.Base:
+		return true
 	}
-	return !r.IsOf(head) || r.RingOf(ring) < r.Released
+	return r.RingOf(ring) < r.Released
 }
 
 // RingOf is which of the rings a node of a ring goes with: the last one, if there is none of that name.

@@ -57,6 +57,7 @@ func TestBrokenRollout(t *testing.T) {
 		`{"id":7,"rings":["a","b"],"released":3}`, `{"id":7,"rings":["a","a"],"released":1}`,
 		`{"id":7,"rings":["A"],"released":1}`, `{"id":0,"rings":["a","b"],"released":1}`,
 		`{"id":7,"rings":["a","b"],"released":1,"pause":"soon"}`, `{"id":7,"rings":["a","b"],"released":-1}`,
+		`{"id":7,"rings":["a","b"],"released":1,"base":7}`, `{"id":7,"rings":["a","b"],"released":1,"base":-1}`,
 	} {
 		r := record.ParseRollout([]byte(value))
 		if !r.Broken || r.Allows("a", head) || r.Allows("", head) || r.IsOf(head) || r.Keeps() != nil {
@@ -72,7 +73,7 @@ func TestBrokenRollout(t *testing.T) {
 func TestRolloutAllows(t *testing.T) {
 	t.Parallel()
 	head := headOf(7, record.KindPush)
-	r := &record.Rollout{ID: 7, Hash: head.Hash, Rings: []string{"canary", "some", "rest"}, Released: 2}
+	r := &record.Rollout{ID: 7, Hash: head.Hash, Rings: []string{"canary", "some", "rest"}, Released: 2, Base: 4}
 	if again := record.ParseRollout(r.Encode()); !cmp.Equal(again, r) {
 		t.Errorf("it is read as %+v", again)
 	}
@@ -88,6 +89,12 @@ func TestRolloutAllows(t *testing.T) {
 		}
 		if !r.Allows(ring, headOf(8, record.KindPush)) || !(*record.Rollout)(nil).Allows(ring, head) {
 			t.Errorf("ring %q: of another head it says nothing", ring)
+		}
+		// Who runs an older deploy than the head, since only that is witnessed, runs none that was for others.
+		for id, want := range map[record.ID]bool{4: true, 5: ring == "canary", 6: ring == "canary"} {
+			if got := r.Allows(ring, headOf(id, record.KindPush)); got != want {
+				t.Errorf("ring %q may run deploy %d: %t", ring, id, got)
+			}
 		}
 	}
 	if r.Released != 2 {

@@ -56,23 +56,25 @@ type announcement struct {
 	by   *Deploy
 }
 
-// follow goes down a chain from announcement to announcement, until one is by an allowed signer.
+// follow goes down a chain from announcement to announcement, until one is by an allowed signer. A key may have been
+// announced by several: a stranger's announcement is none, and keeps none below from being found.
 func (t *Trust) follow(ctx context.Context, d *Deploy) error {
-	wanted, looked := d.Record.Signer, 0
+	wanted, looked := map[string]bool{d.Record.Signer: true}, 0
 	var all []announcement
 	err := t.down(ctx, d.ID-1, func(below *Deploy) error {
 		if looked++; looked > maxFollowed {
 			return errFound
 		}
 		r := below.Record
-		if r == nil || r.Chain != d.Record.Chain || r.NextSigner != wanted || r.Signer == "" {
+		if r == nil || r.Chain != d.Record.Chain || !wanted[r.NextSigner] || r.Signer == "" {
 			return nil
 		}
-		all = append(all, announcement{wanted, below})
-		if wanted = r.Signer; t.knows(wanted) {
-			return errFound
+		all = append(all, announcement{r.NextSigner, below})
+		wanted[r.Signer] = true
+		if _, err := t.allowed.Judge(keys.Namespace, r.Signer, r.Time); err != nil {
+			return nil //nolint:nilerr // it may be announced further down
 		}
-		return nil
+		return errFound
 	})
 	if err != nil && !errors.Is(err, errFound) {
 		return err

@@ -57,6 +57,8 @@ func TestTrust(t *testing.T) {
 		"before its end":    {chain: [][2]byte{{1, 2}, {2, 0}}, before: second(1), ok: []bool{true, true}},
 		"after its end":     {chain: [][2]byte{{1, 0}, {1, 2}, {2, 0}}, before: second(0), ok: []bool{true, false, false}},
 		"end of what comes": {chain: [][2]byte{{1, 2}, {2, 0}, {2, 0}}, before: second(1), ok: []bool{true, true, false}},
+		"by a stranger, too": {chain: [][2]byte{{1, 2}, {2, 0}, {8, 2}, {2, 0}, {8, 7}, {7, 8}, {8, 2}, {2, 0}},
+			ok: []bool{true, true, false, true, false, false, false, true}},
 		"another chain": {chain: [][2]byte{{1, 2}, {2, 0}}, change: func(all []*record.Deploy) { all[0].Record.Chain = "b" },
 			ok: []bool{true, false}},
 		"foreign between": {chain: [][2]byte{{1, 2}, none, {2, 0}}, change: func(all []*record.Deploy) { all[1].Record = nil },

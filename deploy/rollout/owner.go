@@ -23,8 +23,9 @@ type Config struct {
 	Client   *etcd.Client
 	Store    *deploy.Store
 	LeaseTTL time.Duration // how long a server that has died still owns rollouts; whole seconds
-	Host     string        // this server's, and the fingerprint of its signing key, for those who look who owns them
-	Server   string
+	// Host is this server's, and Server gives the fingerprint of its signing key, for those who look who owns them.
+	Host   string
+	Server func() string
 	// Chains are those whose targets have rings. They are asked for again every minute, and when Pushed says so.
 	Chains func() (map[record.Namespace]record.Rings, error)
 	Pushed <-chan struct{}
@@ -275,7 +276,7 @@ func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool
 		return 0, false, err
 	}
 	key := c.Key(record.RolloutOwnerKey)
-	value, err := json.Marshal(ownerJSON{o.cfg.Host, o.cfg.Server, time.Now().UTC().Truncate(time.Millisecond)})
+	value, err := json.Marshal(ownerJSON{o.cfg.Host, o.cfg.Server(), time.Now().UTC().Truncate(time.Millisecond)})
 	if err != nil {
 		return 0, false, fmt.Errorf("own the rollouts of %s: %w", c.Namespace(), err)
 	}

@@ -108,6 +108,7 @@ func (f *setup) own(rings record.Rings, change ...func(*rollout.Config)) (stop f
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
 	cfg := rollout.Config{
+		Server: func() string { return "SHA256:test" },
 		Client: f.Client, Store: f.Store, LeaseTTL: 2 * time.Second, Host: "host",
 		Chains: func() (map[record.Namespace]record.Rings, error) {
 			return map[record.Namespace]record.Rings{f.Namespace: rings}, nil

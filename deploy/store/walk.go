@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"refship/deploy/record"
 )
@@ -115,7 +116,8 @@ func (w *walk) isFiles() bool {
 
 // compare says what is wrong with a record, seen from those below, and whether it begins a chain above other records.
 // A record names the newest sound one below and has its chain id. A forced one may pass over others: they were damaged
-// when it was published. What it names may be damaged or missing by now: then that is not compared.
+// when it was published. What it names may be damaged or missing by now: then that is not compared. Its time is not
+// before that of the newest sound record below: a signer whose time is over cannot sign as of earlier on top.
 func (w *walk) compare(ctx context.Context, r *record.Record) (damage string, restarts bool, err error) {
 	names := r.PreviousRecord
 	below, i := (*record.Deploy)(nil), 1
@@ -125,6 +127,9 @@ func (w *walk) compare(ctx context.Context, r *record.Record) (damage string, re
 		}
 		if below.Record != nil && !r.Forced {
 			return fmt.Sprintf("it passes over the record of deploy %d, and is not forced", below.ID), false, nil
+		}
+		if damage := isEarlier(r, below); damage != "" {
+			return damage, false, nil
 		}
 		restarts = restarts || below.RecordBytes != nil || below.Damage != nil
 	}
@@ -142,11 +147,20 @@ func (w *walk) compare(ctx context.Context, r *record.Record) (damage string, re
 				r.Chain, below.ID, below.Record.Chain), false, nil
 		}
 		if below.Record != nil {
-			break
+			return isEarlier(r, below), false, nil
 		}
 		below, err = w.at(ctx, i+1)
 	}
 	return "", false, err
+}
+
+// isEarlier says that a record is of a time before that of a deploy below; "" if it is not, or that has no record.
+func isEarlier(r *record.Record, below *record.Deploy) string {
+	if below.Record == nil || !r.Time.Before(below.Record.Time) {
+		return ""
+	}
+	return fmt.Sprintf("its time is %s, before that of deploy %d, %s", r.Time.UTC().Format(time.RFC3339Nano), below.ID,
+		below.Record.Time.UTC().Format(time.RFC3339Nano))
 }
 
 // down calls fn for the deploys from an id down, for at most limit of them (0: all).

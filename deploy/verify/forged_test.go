@@ -158,7 +158,7 @@ func TestRecordsThatLie(t *testing.T) {
 	}{
 		"previous hash": {func(r *record.Record, _ held) { r.PreviousHash = first.Hash }, verify.Chain,
 			"its previous hash is"},
-		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Chain,
+		"time": {func(r *record.Record, _ held) { r.Time = time.Unix(1e9, 0).UTC() }, verify.Record,
 			"before that of deploy 2"},
 		"tree": {func(r *record.Record, _ held) {
 			r.Tree, r.TreeSHA256, r.TreeSize = first.Record.Tree, first.Record.TreeSHA256, first.Record.TreeSize
@@ -303,6 +303,19 @@ func TestGitSignatures(t *testing.T) {
 	want := []verify.Answer{verify.None, verify.Holds, verify.Fails, verify.NotChecked}
 	if !slices.Equal(got, want) || v.all[2].Answers[verify.Tag] != verify.Holds || v.Findings != 0 {
 		t.Errorf("commits %v, want %v; tag %s; found %v", got, want, v.all[2].Answers[verify.Tag], v.findings())
+	}
+	for _, is := range []verify.Answer{verify.Holds, verify.Fails} {
+		v, err := runVerify(t.Context(), f.reader(f.held()), func(cfg *verify.Config) {
+			cfg.OpenPGP = func(_ context.Context, signed, signature []byte) (verify.Answer, error) {
+				if !strings.HasPrefix(string(signature), "-----BEGIN PGP") || !strings.HasPrefix(string(signed), "tree ") {
+					t.Errorf("asked of %q, %q", signed, signature)
+				}
+				return is, nil
+			}
+		})
+		if err != nil || v.all[4].Answers[verify.CommitSignature] != is || v.Findings != 0 {
+			t.Errorf("OpenPGP %s: %v, %v, %v", is, err, v.all[4].Answers, v.findings())
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -124,10 +123,6 @@ func (r *run) fits(d *Deploy, below *record.Deploy) {
 	if d.Record.PreviousHash != below.Hash {
 		_ = r.fail(d, Chain, record.Corrupt(key, fmt.Sprintf("its previous hash is %s, and deploy %d is %s",
 			hashWords(d.Record.PreviousHash), below.ID, hashWords(below.Hash))))
-	}
-	if below.Record != nil && d.Record.Time.Before(below.Record.Time) {
-		_ = r.fail(d, Chain, record.Corrupt(key, fmt.Sprintf("its time is %s, before that of deploy %d, %s",
-			d.Record.Time.Format(time.RFC3339Nano), below.ID, below.Record.Time.Format(time.RFC3339Nano))))
 	}
 }
 

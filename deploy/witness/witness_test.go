@@ -285,28 +285,28 @@ func TestCovered(t *testing.T) {
 // A long chain costs what a short one does.
 func TestHeadReadsLittle(t *testing.T) {
 	t.Parallel()
-	h, chain := newHeld(t, 1500, 10_000)
-	earlier, err := transparency.Root(700, chain.LogReader(t.Context()))
+	h, chain := newHeld(t, 400, 10_000)
+	earlier, err := transparency.Root(150, chain.LogReader(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.read = 0
 	head, err := witness.ReadHead(t.Context(), chain, nil)
 	if err == nil {
-		err = head.Extends(t.Context(), chain, transparency.Checkpoint{Chain: chainID, Size: 700, Root: earlier})
+		err = head.Extends(t.Context(), chain, transparency.Checkpoint{Chain: chainID, Size: 150, Root: earlier})
 	}
-	if err != nil || head.Size != 1500 || h.read > 60 {
+	if err != nil || head.Size != 400 || h.read > 60 {
 		t.Errorf("%d keys were read, %v", h.read, err)
 	}
 	h.read = 0
-	h.cosign(t, chain, 600, 1)
+	h.cosign(t, chain, 100, 1)
 	h.read = 0
-	if c, err := policy(t, 2, 1).Covered(t.Context(), chain, 1500); err != nil || c.Size != 600 || h.read > 2*1000+60 {
+	if c, err := policy(t, 2, 1).Covered(t.Context(), chain, 400); err != nil || c.Size != 100 || h.read > 2*400+60 {
 		t.Errorf("%+v, %v after %d keys", c, err, h.read)
 	}
-	h.cosign(t, chain, 1500, 2)
+	h.cosign(t, chain, 400, 2)
 	h.read = 0
-	if c, err := policy(t, 2, 1).Covered(t.Context(), chain, 1500); err != nil || c.Size != 1500 || h.read > 200 {
+	if c, err := policy(t, 2, 1).Covered(t.Context(), chain, 400); err != nil || c.Size != 400 || h.read > 200 {
 		t.Errorf("%+v, %v after %d keys", c, err, h.read)
 	}
 }

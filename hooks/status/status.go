@@ -116,6 +116,9 @@ func (c *comparison) compare(ctx context.Context, st *Status) (err error) {
 	}
 	if head != nil { // as for a push, trust comes before everything else
 		signers, err := c.store.Signers()
+		if err == nil {
+			signers, err = record.NewTrust(signers, chain.Down).Signers(ctx, head)
+		}
 		if err != nil {
 			return err
 		}

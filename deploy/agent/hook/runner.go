@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -33,7 +34,7 @@ func (r *Runner) Send(release *Release) {
 	r.newest <- release
 }
 
-// Once runs the hook now, once.
+// Once runs the hook now, once. The error names it, and the deploy.
 func (r *Runner) Once(ctx context.Context, release *Release) error {
 	err := r.run(ctx, release)
 	if err == nil || ctx.Err() == nil {
@@ -41,7 +42,7 @@ func (r *Runner) Once(ctx context.Context, release *Release) error {
 	}
 	if err != nil {
 		r.log.ErrorContext(ctx, r.name+" failed", "id", release.ID, "error", err)
-		return err
+		return fmt.Errorf("%s of deploy %d failed: %w", r.name, release.ID, err)
 	}
 	r.log.InfoContext(ctx, r.name+" succeeded", "id", release.ID)
 	return nil

@@ -15,6 +15,19 @@ type Webhook struct {
 	Timeout time.Duration
 }
 
+// Check says what keeps any request from being sent, or any answer from being a success.
+func (w *Webhook) Check() error {
+	switch req, err := http.NewRequest(w.Method, w.URL, nil); {
+	case err != nil:
+		return err
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https", req.URL.Host == "":
+		return fmt.Errorf("%q is no URL such as http://127.0.0.1:8000/reload", w.URL)
+	case w.Status != 0 && (w.Status < 200 || w.Status > 599):
+		return fmt.Errorf("%d is no status of an answer: 0 is any", w.Status)
+	}
+	return nil
+}
+
 // Run sends one request, without a body, and wants the right status in the answer. It follows no redirect to another
 // method.
 func (w *Webhook) Run(ctx context.Context, r *Release) error {

@@ -17,6 +17,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/text"
+	"refship/deploy/tree"
 )
 
 // suffix is what the name of an encrypted file ends with.
@@ -77,6 +78,9 @@ func (id *Identity) decrypt(dir *os.Root, path string) (made Made, err error) {
 	plain := strings.TrimSuffix(path, suffix)
 	if plain == "" || strings.HasSuffix(plain, "/") {
 		return made, refuse(path, "it has no name without .age", nil)
+	}
+	if name := plain[strings.LastIndexByte(plain, '/')+1:]; tree.CheckName(name) != nil {
+		return made, refuse(path, fmt.Sprintf("%s %v", text.Mention(name), tree.CheckName(name)), nil)
 	}
 	in, err := dir.Open(path)
 	if err != nil {

@@ -210,6 +210,14 @@ func TestDecryptRefuses(t *testing.T) {
 			func(dir string) { encrypt(t, filepath.Join(dir, "d/.age"), id.Recipients[0], "x", false) },
 			"decrypt d/.age: it has no name without .age", nil, false,
 		},
+		"git's own name": {
+			func(dir string) { encrypt(t, filepath.Join(dir, "d/.git.age"), id.Recipients[0], "x", false) },
+			"decrypt d/.git.age: .git is git's own name, or some file system takes it for that", nil, false,
+		},
+		"what is taken for git's own name": {
+			func(dir string) { encrypt(t, filepath.Join(dir, "GIT~1.age"), id.Recipients[0], "x", false) },
+			"decrypt GIT~1.age: GIT~1 is git's own name", nil, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

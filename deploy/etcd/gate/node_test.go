@@ -90,6 +90,8 @@ func TestNodeRefused(t *testing.T) {
 	}
 	for name, try := range map[string]func() error{
 		"the head":            one(clientv3.OpPut(ns+"/refship/head", "8")),
+		"the rollout":         one(clientv3.OpPut(ns+"/refship/rollout", "x")),
+		"the rollout's owner": one(clientv3.OpPut(ns+"/refship/rollout-owner", "x", clientv3.WithLease(own))),
 		"another node":        one(clientv3.OpPut(ns+"/refship/node/other", "x")),
 		"a name beyond":       one(clientv3.OpPut(report+"2", "x")),
 		"below it":            one(clientv3.OpPut(report+"/x", "x")),
