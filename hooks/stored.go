@@ -21,6 +21,9 @@ func (e *Engine) tellStored(ctx context.Context, p *permit.Push, moved []git.Ref
 		switch {
 		case len(targets) > 0:
 			deployed, redeploy = append(deployed, u.Ref), e.commands.Redeploy(p.Repository, targets[0])
+			if targets[0].RequireSignedPush {
+				redeploy = "a signed push, of one more commit"
+			}
 		case u.Deletes():
 			deleted = append(deleted, u.Ref)
 		default:

@@ -221,10 +221,13 @@ func (c *agentRunCmd) judger(a *app) func(context.Context, *store.Chain, *record
 	}
 }
 
-// chooser gives what finds the newest deploy that enough witnesses have cosigned. The file may change meanwhile.
-func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *record.Deploy) (*record.Deploy, error) {
+// chooser gives what finds the wanted deploy, or the newest one that enough witnesses have cosigned. The file may change
+// meanwhile.
+func (c *agentRunCmd) chooser(
+	a *app,
+) func(ctx context.Context, chain *store.Chain, head, wanted *record.Deploy) (*record.Deploy, error) {
 	judge := c.judger(a)
-	return func(ctx context.Context, chain *store.Chain, head *record.Deploy) (*record.Deploy, error) {
+	return func(ctx context.Context, chain *store.Chain, head, wanted *record.Deploy) (*record.Deploy, error) {
 		policy, err := c.policy()
 		if err != nil {
 			return nil, err
@@ -232,6 +235,9 @@ func (c *agentRunCmd) chooser(a *app) func(context.Context, *store.Chain, *recor
 		covered, err := policy.Covered(ctx, chain, head.ID)
 		if err != nil {
 			return nil, err
+		}
+		if wanted.ID <= covered.Size {
+			return wanted, covered.Has(ctx, chain, wanted)
 		}
 		return covered.Deploy, judge(ctx, chain, covered.Deploy)
 	}

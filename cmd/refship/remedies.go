@@ -116,8 +116,11 @@ var remedies = map[fault.Reason]string{
 	store.ReasonTreeLarge: "refship ls ID PATH and refship cat ID PATH show a part of it",
 	target.ReasonNone:     "it has no target yet: refship repo target add REPO NAME makes one",
 	tree.ReasonUnfit:      "$* (--exclude GLOB leaves files out)",
+	witness.ReasonForked: "the history was written anew, or etcd was restored from an older backup: find out which, and " +
+		"by whom",
 	witness.ReasonNoCheckpoint: "one is signed with each deploy by a server's own key, or by an ed25519 key with " +
 		"--signing-key",
+	witness.ReasonUncovered: "have the witnesses cosign the head (refship witness), or take an older deploy",
 }
 
 // deployRemedy words what to do about a deploy that was refused, "" for other reasons: to users of refship's own

@@ -115,8 +115,9 @@ func finishRotation(ctx context.Context, a *app, dir dataDir, s keys.Signers, lo
 	}
 	a.say("%s is allowed up to %s: %s", ssh.FingerprintSHA256(s.Now.PublicKey()), old.Before.Format(time.RFC3339),
 		dir.allowedSigners())
-	a.say("the signing key is %s from now on; give its line to all who know the old one's, in its place: "+
-		"refship keys signer%s", ssh.FingerprintSHA256(s.Next.PublicKey()), dir.flag())
+	end := old.Before.Format("20060102150405Z")
+	a.say("the signing key is %s from now on; all who know the old one's line need this one's, too: refship keys signer%s; "+
+		"and at the old one valid-before=\"%s\"", ssh.FingerprintSHA256(s.Next.PublicKey()), dir.flag(), end)
 	return nil
 }
 

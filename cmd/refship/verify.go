@@ -16,6 +16,7 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/verify"
+	"refship/hooks/signed"
 )
 
 type verifyCmd struct {
@@ -89,6 +90,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		if cfg.Allowed, err = c.allowed(a); err != nil {
 			return err
 		}
+		cfg.OpenPGP = c.openPGP(a, cfg.Allowed != nil)
 		if c.Since.isSet {
 			cfg.Since = c.Since.begin(a.now())
 		}
@@ -123,6 +125,30 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		v.signatures.tell(a, cfg.Allowed)
 		return c.prove(ctx, a, chain, result, seen)
 	})
+}
+
+// openPGP gives what judges OpenPGP signatures, by the keyring beside the allowed signers; nil where these are not known.
+func (c *verifyCmd) openPGP(
+	a *app, known bool,
+) func(ctx context.Context, text, signature []byte) (verify.Answer, error) {
+	path := c.AllowedSigners
+	if dir, err := c.dir(a); path == "" && err == nil {
+		path = dir.allowedSigners()
+	}
+	if !known || path == "" {
+		return nil
+	}
+	trust := &signed.Trust{Keyring: openPGPKeys(path)}
+	return func(ctx context.Context, text, signature []byte) (verify.Answer, error) {
+		is, err := trust.OpenPGP(ctx, text, signature)
+		switch is.Status {
+		case signed.Good:
+			return verify.Holds, err
+		case signed.Bad:
+			return verify.Fails, err
+		}
+		return verify.NotChecked, err
+	}
 }
 
 // which tells the chain that is named, and which of its deploys; none: all.
@@ -412,7 +438,11 @@ func (v *verifyPrinter) all(ns record.Namespace, result *verify.Result) error {
 			counts = append(counts, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	if deploys == 0 {
+	switch {
+	case deploys == 0 && result.Head != nil:
+		v.a.say("%s: no deploy since then, the head is deploy %d", ns, result.Head.ID)
+		return nil
+	case deploys == 0:
 		v.a.say("%s", ns.Undeployed())
 		return nil
 	}

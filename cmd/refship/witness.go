@@ -113,7 +113,7 @@ func (c *witnessCmd) see(ctx context.Context, a *app, chain *store.Chain, key ss
 			a.warn(err)
 			a.say("accepted: %s remembers deploy %d from now on", text.Printable(c.Remember), head.Size)
 		case reason == witness.ReasonForked:
-			return nil, &fault.Error{Cause: err, Remedy: fault.RemedyOf(err) + "; if what is there now is right: --accept"}
+			return nil, &fault.Error{Cause: err, Remedy: remedyOf(err) + "; if what is there now is right: --accept"}
 		case err != nil:
 			return nil, err
 		case earlier == head.Checkpoint:

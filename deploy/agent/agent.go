@@ -33,9 +33,9 @@ type Config struct {
 	// Judge says whether a deploy's signature counts.
 	Judge func(context.Context, *store.Chain, *record.Deploy) error
 
-	// Choose gives the deploy that is to run: the head, or an older one that others vouch for. Keys below NS/Watch tell that
-	// it is to be asked again. nil: the head runs.
-	Choose func(ctx context.Context, chain *store.Chain, head *record.Deploy) (*record.Deploy, error)
+	// Choose gives the deploy that is to run: the wanted one, which may be the head, or an older one that others vouch for.
+	// Keys below NS/Watch tell that it is to be asked again. nil: the wanted one runs.
+	Choose func(ctx context.Context, chain *store.Chain, head, wanted *record.Deploy) (*record.Deploy, error)
 	Watch  string // with Choose, such as "/refship/cosignature/"
 
 	// Remedy says what to do about an error; "" if it does not know.

@@ -20,12 +20,14 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"refship/deploy"
 	"refship/deploy/agent"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/fixture/chain"
 	"refship/deploy/record"
@@ -87,9 +89,12 @@ type benchHeard struct {
 	at time.Time
 }
 
+// zapLog is the log of all newer etcds. With its old one 3.4 may fail when it has too much to do.
+const zapLog = "--logger=zap"
+
 func newBenchFleet(b testing.TB) *benchFleet {
 	b.Helper()
-	f := &benchFleet{TB: b, etcd: fixture.StartProcess(b), heard: make(chan benchHeard, 10_000)}
+	f := &benchFleet{TB: b, etcd: fixture.StartProcess(b, zapLog), heard: make(chan benchHeard, 10_000)}
 	ctx, cancel := context.WithCancel(b.Context())
 	f.ctx = ctx
 	client := f.dial()
@@ -138,11 +143,15 @@ func (f *benchFleet) publishFiles(all map[string]fixture.File) *record.Deploy {
 	number := len(f.parent)
 	commit := f.chain.Repo.Commit(fmt.Sprint("number ", number), all, f.parent[max(0, number-1):]...)
 	f.parent = append(f.parent, commit)
-	d, err := f.chain.Publish(f.Context(), f.chain.Job(commit))
-	if err != nil {
-		f.Fatal(err)
+	for end := time.Now().Add(fleetPatience); ; {
+		d, err := f.chain.Publish(f.Context(), f.chain.Job(commit))
+		switch {
+		case err == nil:
+			return d
+		case !fault.Is(err, fault.Unavailable) || time.Now().After(end): // else it may be there: etcd answers others first
+			f.Fatal(err)
+		}
 	}
-	return d
 }
 
 // all waits until n have a deploy, and gives how long after its record's time each had it, the first one first.
@@ -172,8 +181,16 @@ func (f *benchFleet) measure(b *testing.B, n int, reports bool, start func(i int
 	if reports {
 		told = f.watchReports(n)
 	}
+	var group errgroup.Group
+	group.SetLimit(64) // etcd grants their leases together
 	for i := range n {
-		start(i)
+		group.Go(func() error {
+			start(i)
+			return nil
+		})
+	}
+	if _ = group.Wait(); f.Failed() {
+		f.FailNow()
 	}
 	d := f.publish()
 	f.all(n, d)
@@ -326,10 +343,11 @@ func (f *benchFleet) watch(client *etcd.Client, done func(record.ID)) {
 // startSimulated is a client that asks for what a node has asked for, in its own name, when there is a deploy.
 func (f *benchFleet) startSimulated(name string, asked []*pb.TxnRequest) {
 	client := f.dial()
-	lease, err := etcd.Grant(f.ctx, client, 30)
+	granted, err := client.Grant(f.ctx, 600) // it must not run out where this process is the slow part
 	if err != nil {
 		f.Fatal(err)
 	}
+	lease := granted.ID
 	kept, err := client.KeepAlive(f.ctx, lease)
 	if err != nil {
 		f.Fatal(err)
@@ -364,8 +382,12 @@ func (f *benchFleet) startSimulated(name string, asked []*pb.TxnRequest) {
 					}
 				}
 			}
-			if resp, err := kv.Txn(f.ctx, txn); f.ctx.Err() == nil && (err != nil || !resp.Succeeded) {
-				f.Errorf("node %s: %v", name, err)
+			for { // as a node does
+				resp, err := kv.Txn(f.ctx, txn)
+				if err == nil && resp.Succeeded || f.ctx.Err() != nil {
+					break
+				}
+				f.retried.Add(1)
 			}
 		}
 	})

@@ -79,9 +79,6 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	if head == nil {
 		return false, &fault.Error{Kind: fault.Failed, What: chain.Namespace().Undeployed(), Cause: errUndeployed}
 	}
-	if head, err = a.choose(ctx, chain, head, running); err != nil {
-		return false, err
-	}
 	a.metrics.wants(head)
 	if !state.Rollout.Allows(a.cfg.Ring, head) {
 		a.rings = &ringWait{head, a.notReleased(state.Rollout, head)}
@@ -89,6 +86,9 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 			return false, err
 		}
 		a.wants = head.ID
+	}
+	if head, err = a.choose(ctx, chain, state.Head, head, running); err != nil {
+		return false, err
 	}
 	release := site.ReleaseOf(head)
 	if switched = !release.Is(running); switched {
@@ -107,14 +107,15 @@ func (a *Agent) run(ctx context.Context, chain *store.Chain, state *record.State
 	return switched, nil
 }
 
-// choose gives the deploy that is to run. What runs, and is in the chain, is not replaced by an older one.
+// choose gives the deploy that is to run: the one that the rings allow, or an older one if others do not vouch for it.
+// What runs, and is in the chain, is not replaced by an older one.
 func (a *Agent) choose(
-	ctx context.Context, chain *store.Chain, head *record.Deploy, running *site.Release,
+	ctx context.Context, chain *store.Chain, head, allowed *record.Deploy, running *site.Release,
 ) (*record.Deploy, error) {
 	if a.cfg.Choose == nil {
-		return head, nil
+		return allowed, nil
 	}
-	chosen, err := a.cfg.Choose(ctx, chain, head)
+	chosen, err := a.cfg.Choose(ctx, chain, head, allowed)
 	if err != nil || running == nil || chosen.ID >= running.ID || running.ID > head.ID {
 		return chosen, err
 	}

@@ -304,6 +304,19 @@ func TestGitSignatures(t *testing.T) {
 	if !slices.Equal(got, want) || v.all[2].Answers[verify.Tag] != verify.Holds || v.Findings != 0 {
 		t.Errorf("commits %v, want %v; tag %s; found %v", got, want, v.all[2].Answers[verify.Tag], v.findings())
 	}
+	for _, is := range []verify.Answer{verify.Holds, verify.Fails} {
+		v, err := runVerify(t.Context(), f.reader(f.held()), func(cfg *verify.Config) {
+			cfg.OpenPGP = func(_ context.Context, signed, signature []byte) (verify.Answer, error) {
+				if !strings.HasPrefix(string(signature), "-----BEGIN PGP") || !strings.HasPrefix(string(signed), "tree ") {
+					t.Errorf("asked of %q, %q", signed, signature)
+				}
+				return is, nil
+			}
+		})
+		if err != nil || v.all[4].Answers[verify.CommitSignature] != is || v.Findings != 0 {
+			t.Errorf("OpenPGP %s: %v, %v, %v", is, err, v.all[4].Answers, v.findings())
+		}
+	}
 }
 
 // ssh-keygen finds the same of the signatures of records.

@@ -49,8 +49,8 @@ func (r *run) gitObjects(ctx context.Context, block []*Deploy) error {
 			continue
 		}
 		group.Go(func() error {
-			err := errors.Join(r.path(ctx, d, &writing), r.tag(ctx, d, &writing), r.certificate(ctx, d, &writing))
-			return err
+			return errors.Join(r.path(ctx, d, &writing), r.commitSignature(ctx, d, &writing), r.tag(ctx, d, &writing),
+				r.certificate(ctx, d, &writing))
 		})
 	}
 	return group.Wait()
@@ -72,8 +72,6 @@ func (r *run) commit(ctx context.Context, d *Deploy) error {
 			return err
 		}
 	}
-	signed, signature := c.Signed()
-	d.Answers[CommitSignature] = gitSignature(signed, signature)
 	known, err := r.commits.Ancestry(ctx, d.Deploy)
 	switch {
 	case err != nil:
@@ -95,19 +93,38 @@ func (r *run) otherTree(d *Deploy, is tree.OID) error {
 		where, d.Hash.Short(), is, d.Record.Tree))
 }
 
+// openPGP begins a signature that gpg made.
+const openPGP = "-----BEGIN PGP SIGNATURE-----"
+
 // gitSignature says whether a signature of git's covers what is signed. Nothing says who may sign, so that one which
 // does not is none of the chain's findings.
-func gitSignature(signed, signature []byte) Answer {
+func (r *run) gitSignature(ctx context.Context, signed, signature []byte) (Answer, error) {
 	switch {
 	case signature == nil:
-		return None
+		return None, nil
+	case bytes.HasPrefix(signature, []byte(openPGP)) && r.cfg.OpenPGP != nil:
+		return r.cfg.OpenPGP(ctx, signed, signature)
 	case !keys.IsSSH(signature):
-		return NotChecked // OpenPGP, X.509
+		return NotChecked, nil // X.509, or OpenPGP
 	}
 	if _, err := keys.Verify(keys.GitNamespace, signed, signature); err != nil {
-		return Fails
+		return Fails, nil //nolint:nilerr // that is the answer
 	}
-	return Holds
+	return Holds, nil
+}
+
+// commitSignature says whether the commit's signature covers it.
+func (r *run) commitSignature(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
+	c, err := r.commits.Commit(d.Hash.OID())
+	if err != nil {
+		return err
+	}
+	signed, signature := c.Signed()
+	is, err := r.gitSignature(ctx, signed, signature)
+	writing.Lock()
+	defer writing.Unlock()
+	d.Answers[CommitSignature] = is
+	return err
 }
 
 // path verifies that the trees from the commit's own down to the path lead to the record's.
@@ -184,7 +201,10 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 		}
 		if i == 0 {
 			signed, signature := tree.SignedTag(data)
-			if is = gitSignature(signed, signature); named.Key != "" && !isBy(named.Key, signed, signature) {
+			if is, err = r.gitSignature(ctx, signed, signature); err != nil {
+				return err
+			}
+			if named.Key != "" && !isBy(named.Key, signed, signature) {
 				return r.failBeside(d, Tag, record.Corrupt(r.chain.ObjectKey(at), "it is not signed by "+named.Key+
 					", as the record says"), writing)
 			}
@@ -223,7 +243,11 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 	if err != nil {
 		return r.failBeside(d, Certificate, err, writing)
 	}
-	is := gitSignature(tree.SignedTag(data))
+	signed, signature := tree.SignedTag(data)
+	is, err := r.gitSignature(ctx, signed, signature)
+	if err != nil {
+		return err
+	}
 	c, err := record.ParseCertificate(data)
 	writing.Lock()
 	defer writing.Unlock()

@@ -25,8 +25,11 @@ type Config struct {
 	Since   time.Time            // without IDs: leave out those before; zero: none
 	// Witnesses are those whose names mean something: what is stored under one must be signed by it.
 	Witnesses []witness.Witness
-	Deploy    func(*Deploy) error // is told of each deploy, newest first; its error ends Run; may be nil
-	Progress  func(text.Progress) // may be nil
+	// OpenPGP says whether an OpenPGP signature of git's covers what is signed: Holds, Fails, or NotChecked where its key
+	// is not known. It may be called by several goroutines. nil: none is checked.
+	OpenPGP  func(ctx context.Context, signed, signature []byte) (Answer, error)
+	Deploy   func(*Deploy) error // is told of each deploy, newest first; its error ends Run; may be nil
+	Progress func(text.Progress) // may be nil
 }
 
 // Check is one thing that can be proved of a deploy.

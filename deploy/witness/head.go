@@ -117,7 +117,6 @@ func (h *Head) Extends(ctx context.Context, chain *store.Chain, earlier transpar
 func forked(chain *store.Chain, seen record.ID, why string) error {
 	return &fault.Error{
 		Kind: fault.Corrupt, Reason: ReasonForked,
-		What:   fmt.Sprintf("the log of %s does not extend what was seen of it, deploy %d: %s", chain.Namespace(), seen, why),
-		Remedy: "the history was written anew, or etcd was restored from an older backup: find out which, and by whom",
+		What: fmt.Sprintf("the log of %s does not extend what was seen of it, deploy %d: %s", chain.Namespace(), seen, why),
 	}
 }

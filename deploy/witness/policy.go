@@ -116,7 +116,6 @@ func (p *Policy) Covered(ctx context.Context, chain *store.Chain, head record.ID
 		Kind: fault.Corrupt, Reason: ReasonUncovered,
 		What: fmt.Sprintf("no checkpoint of %s is cosigned by %d of %s: the most is %d", chain.Namespace(), p.Quorum,
 			text.Plural(len(p.Witnesses), "witness", "witnesses"), most),
-		Remedy: "have the witnesses cosign it; refship witness does",
 	}
 }
 
@@ -185,7 +184,6 @@ func (c *Covered) Has(ctx context.Context, chain *store.Chain, d *record.Deploy)
 			Kind: fault.Corrupt, Reason: ReasonUncovered,
 			What: fmt.Sprintf("no cosigned checkpoint covers deploy %d: the newest covers those up to deploy %d", d.ID,
 				c.Size),
-			Remedy: "take an older one, or have the witnesses cosign the head; refship witness does",
 		}
 	}
 	leaves, err := chain.LeavesOf(ctx, []*record.Deploy{d})

@@ -194,7 +194,7 @@ func (u *update) write(ctx context.Context, anew bool) error {
 	if change.Time.IsZero() {
 		change.Time = time.Now()
 	}
-	return u.now.Write(ctx, change)
+	return u.now.Write(context.WithoutCancel(ctx), change) // it takes a moment, and a git that is killed leaves its files
 }
 
 // merge adds lines to a note, each once, and puts them in their order.

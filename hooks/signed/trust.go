@@ -52,7 +52,7 @@ func (t *Trust) judge(
 	case signature == nil:
 		return Signature{Status: None, Why: "is not signed"}, nil
 	case bytes.HasPrefix(signature, []byte("-----BEGIN PGP SIGNATURE-----")):
-		return t.judgeOpenPGP(ctx, signed, signature)
+		return t.OpenPGP(ctx, signed, signature)
 	case !keys.IsSSH(signature):
 		return Signature{Status: Unchecked, Why: "has a signature that cannot be checked here"}, nil
 	}
@@ -103,8 +103,9 @@ const (
 	gpgvTime, gpgvSays = 10 * time.Second, 64 << 10
 )
 
-// judgeOpenPGP asks gpgv, which takes every key of the keyring for trusted, reads no configuration and asks no network.
-func (t *Trust) judgeOpenPGP(ctx context.Context, signed, signature []byte) (Signature, error) {
+// OpenPGP judges an OpenPGP signature of git's over what is signed, by the keyring alone. It asks gpgv, which takes
+// every key of the keyring for trusted, reads no configuration and asks no network.
+func (t *Trust) OpenPGP(ctx context.Context, signed, signature []byte) (Signature, error) {
 	cannot := Signature{Status: Unchecked, Why: "has an OpenPGP signature, which cannot be checked here"}
 	if t.Keyring == "" {
 		return cannot, nil
@@ -119,6 +120,10 @@ func (t *Trust) judgeOpenPGP(ctx context.Context, signed, signature []byte) (Sig
 		cannot.Why += ": there is no gpgv"
 		return cannot, nil
 	}
+	keyring, err := filepath.Abs(t.Keyring) // a name without a slash would be one in gpgv's own directory
+	if err != nil {
+		return cannot, fmt.Errorf("check OpenPGP signature: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "refship-gpgv-")
 	if err != nil {
 		return cannot, fmt.Errorf("check OpenPGP signature: %w", err)
@@ -130,7 +135,7 @@ func (t *Trust) judgeOpenPGP(ctx context.Context, signed, signature []byte) (Sig
 	}
 	ctx, cancel := context.WithTimeout(ctx, gpgvTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "--homedir", dir, "--keyring", t.Keyring, "--status-fd", "1", "--", file, "-")
+	cmd := exec.CommandContext(ctx, program, "--homedir", dir, "--keyring", keyring, "--status-fd", "1", "--", file, "-")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LC_ALL=C"}
 	cmd.Stdin, cmd.WaitDelay = bytes.NewReader(signed), time.Second
 	var said bytes.Buffer
