@@ -136,6 +136,22 @@ func TestWebhook(t *testing.T) {
 	if err := w.Run(t.Context(), release); err != nil {
 		t.Error(err)
 	}
+	// A redirect with another method is no success: what was to be told has not been told.
+	for code, want := range map[int]string{
+		http.StatusTemporaryRedirect: "", http.StatusFound: "the answer is 302 Found, not 200",
+	} {
+		status, got = http.StatusOK, nil
+		moved := httptest.NewServer(http.RedirectHandler(server.URL+"/hook", code))
+		w := &hook.Webhook{URL: moved.URL, Method: "POST", Status: http.StatusOK, Timeout: time.Minute}
+		err := w.Run(t.Context(), release)
+		moved.Close()
+		switch {
+		case want == "" && err == nil && slices.Equal(got, []string{"POST /hook 0123 7"}):
+		case want != "" && err != nil && err.Error() == want && got == nil:
+		default:
+			t.Errorf("%d: got %q, %v", code, got, err)
+		}
+	}
 	stuck := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stuck }))
 	defer slow.Close()

@@ -2,10 +2,14 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 )
+
+// maxRedirects is how many redirects are followed.
+const maxRedirects = 10
 
 // Webhook is a URL that is asked for each release.
 type Webhook struct {
@@ -40,7 +44,15 @@ func (w *Webhook) Run(ctx context.Context, r *Release) error {
 	req.Header.Set("Gitsync-Hash", string(r.Hash))
 	req.Header.Set("Refship-Id", r.ID.String())
 	req.Header.Set("Refship-Chain", string(r.Chain))
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	client := &http.Client{
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true},
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			if next.Method != w.Method || len(via) >= maxRedirects {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -50,7 +62,11 @@ func (w *Webhook) Run(ctx context.Context, r *Release) error {
 	}
 	defer resp.Body.Close()
 	if w.Status != 0 && resp.StatusCode != w.Status {
-		return fmt.Errorf("the answer is %s, not %d: %s", resp.Status, w.Status, firstLine(resp.Body))
+		what := fmt.Sprintf("the answer is %s, not %d", resp.Status, w.Status)
+		if line := firstLine(resp.Body); line != "" {
+			what += ": " + line
+		}
+		return errors.New(what)
 	}
 	return nil
 }
