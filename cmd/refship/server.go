@@ -57,10 +57,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return fmt.Errorf("find host name: %w", err)
 	}
-	if err := s.refuseLostKeys(ctx); err != nil {
-		return err
-	}
-	hostKeys, made, err := s.hostKeys(host)
+	hostKeys, made, err := s.hostKeys(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -150,9 +147,12 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 	return hookServer, remedy, nil
 }
 
-// hostKeys loads what clients know the server by, or makes it: the ed25519 key first, which is shown at the start. made
-// logs the second one, if it is new.
-func (s *server) hostKeys(host string) (both []ssh.Signer, made func(), err error) {
+// hostKeys loads what clients know the server by, or makes it, if no key of the server was lost: the ed25519 key first,
+// which is shown at the start. made logs the second one, if it is new.
+func (s *server) hostKeys(ctx context.Context, host string) (both []ssh.Signer, made func(), err error) {
+	if err := s.refuseLostKeys(ctx); err != nil {
+		return nil, nil, err
+	}
 	first, err := s.dir.hostKey().loadOrCreate(host)
 	if err != nil {
 		return nil, nil, err

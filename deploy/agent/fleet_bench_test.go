@@ -27,6 +27,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/agent"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/fixture"
 	"refship/deploy/fixture/chain"
 	"refship/deploy/record"
@@ -142,11 +143,15 @@ func (f *benchFleet) publishFiles(all map[string]fixture.File) *record.Deploy {
 	number := len(f.parent)
 	commit := f.chain.Repo.Commit(fmt.Sprint("number ", number), all, f.parent[max(0, number-1):]...)
 	f.parent = append(f.parent, commit)
-	d, err := f.chain.Publish(f.Context(), f.chain.Job(commit))
-	if err != nil {
-		f.Fatal(err)
+	for end := time.Now().Add(fleetPatience); ; {
+		d, err := f.chain.Publish(f.Context(), f.chain.Job(commit))
+		switch {
+		case err == nil:
+			return d
+		case !fault.Is(err, fault.Unavailable) || time.Now().After(end): // else it may be there: etcd answers others first
+			f.Fatal(err)
+		}
 	}
-	return d
 }
 
 // all waits until n have a deploy, and gives how long after its record's time each had it, the first one first.
