@@ -167,7 +167,7 @@ func (s *server) hostKeys(ctx context.Context, host string) (both []ssh.Signer, 
 	}
 	return []ssh.Signer{first, second}, func() {
 		if missing {
-			s.log.Info("made an ECDSA host key for clients that know no ed25519", "path", s.dir.secondHostKey().path,
+			s.log.InfoContext(ctx, "made an ECDSA host key for clients that know no ed25519", "path", s.dir.secondHostKey().path,
 				"fingerprint", ssh.FingerprintSHA256(second.PublicKey()))
 		}
 	}, nil
