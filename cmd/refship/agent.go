@@ -31,7 +31,7 @@ type agentRunCmd struct {
 	Chain string `arg:"" optional:"" name:"chain" help:"REPO or REPO:TARGET of the data directory. May be left out with --namespace, or if there is only one."`
 	Root  string `required:"" variable:"" gitsync:"" placeholder:"DIR" help:"The directory for all that the node keeps. It is made if it is missing."`
 	Link  string `required:"" variable:"" gitsync:"" placeholder:"NAME" help:"The link that leads to what runs: in --root, or an absolute path. With --no-link, the directory."`
-	Name  string `variable:"" placeholder:"NAME" help:"What the node is called in refship nodes. Default: the host's name."`
+	Name  string `variable:"" placeholder:"NAME" help:"What the node is called in refship nodes: over SSH as its key on the server, or that and .SUFFIX. Default: the host's name."`
 	Ring  string `variable:"" placeholder:"NAME" help:"The ring that the node is in, where deploys are released ring by ring. Default: none; such a node comes with the last ring."`
 
 	OneTime     bool     `variable:"" gitsync:"" help:"End after the first success, or the first failure."`

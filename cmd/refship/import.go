@@ -12,6 +12,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/verify"
+	"refship/hooks/intent"
 )
 
 type importCmd struct {
@@ -41,22 +42,24 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.verify(ctx, a, file); err != nil {
 		return err
 	}
-	client, err := c.connect(ctx, a, quietLog(a))
+	log := quietLog(a)
+	client, err := c.connect(ctx, a, log)
 	if err != nil {
 		return err
 	}
 	defer closeInto(&err, client)
-	s := newStore(client, nil, quietLog(a))
+	s := newStore(client, nil, log)
 	defer func() { _ = releaseLocks(s) }()
 	who, err := holderOf(a, "", "")
 	if err != nil {
 		return err
 	}
 	ns := file.Header.Namespace
-	lock, err := s.Chain(ns).Lock(ctx, who, importWait, func(record.Holder, time.Duration) {})
+	lock, err := lockForImport(ctx, s.Chain(ns), who)
 	if err != nil {
 		return err
 	}
+	log.DebugContext(ctx, "step", "at", "import-locked")
 	bar := newProgressBar(a.stderr, a.now)
 	there, err := file.Import(ctx, bundle.Target{
 		Client: client, Held: lock.Held(), Who: record.Hold{User: who.User, Host: who.Host, Since: a.now().UTC()},
@@ -73,6 +76,15 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 	a.say("%s has deploy %d, %s, and those below; %s put", ns, file.Header.Head,
 		text.Printable(file.Header.Hash.Short()), text.Size(file.Bytes()))
 	return nil
+}
+
+// lockForImport takes the chain's lock. That of an import on this machine which was killed is no one's any more.
+func lockForImport(ctx context.Context, chain *deploy.Chain, who record.Holder) (*deploy.Lock, error) {
+	return chain.Lock(ctx, who, importWait, func(holder record.Holder, _ time.Duration) {
+		if intent.ProcessLife(holder.Process) == intent.Ended {
+			_, _ = chain.BreakDeadLock(ctx, func(is record.Holder) bool { return is.Process == holder.Process })
+		} // if it cannot be removed, it ends with its lease
+	})
 }
 
 // verify verifies a bundle before anything of it is put into an etcd.

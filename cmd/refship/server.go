@@ -82,8 +82,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	if err != nil {
 		return err
 	}
-	self := s.identity(signer)
-	repositories, err := s.recover(ctx, hookServer, self())
+	repositories, err := s.recover(ctx, hookServer, s.identity(signer)())
 	if err != nil {
 		return err
 	}
@@ -109,8 +108,8 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
 		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
 	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
-		func(ctx context.Context) error { return s.collect(ctx, watch, self) }, s.tellChanges,
-		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, self) })
+		func(ctx context.Context) error { return s.collect(ctx, watch, s.identity(signer)) }, s.tellChanges,
+		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, s.identity(signer)) })
 }
 
 // identity gives what names the server to others, and to its next run: the fingerprint of the key that signs now, which a

@@ -81,6 +81,8 @@ type Agent struct {
 	report  *reporter
 	hooks   []*hook.Runner
 
+	hookNames []string
+
 	identity *secret.Identity
 	drift    drift
 
@@ -141,6 +143,7 @@ func (a *Agent) addHook(name string, run func(context.Context, *hook.Release) er
 		a.metrics.hook(name, err == nil)
 		a.report.hook(name, r.ID, err)
 	}
+	a.hookNames = append(a.hookNames, name)
 	a.hooks = append(a.hooks, hook.NewRunner(name, run, backoff, done, a.log))
 }
 

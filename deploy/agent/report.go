@@ -49,7 +49,7 @@ type reporter struct {
 	told error // why reports are not put, since the last one that was; nil: they are
 }
 
-// failedHook is a hook that has not succeeded yet for a deploy.
+// failedHook is a hook that has not succeeded yet for a deploy; without an error it has not ended yet.
 type failedHook struct {
 	id  record.ID
 	err error
@@ -85,6 +85,13 @@ func (r *reporter) hook(name string, id record.ID, err error) {
 	r.update()
 }
 
+// hookBegins: a hook will run for a deploy, which is not said to run before the hook has ended.
+func (r *reporter) hookBegins(name string, id record.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hooks[name] = failedHook{id: id}
+}
+
 // update makes the latest report of what was said and of what hooks have failed. r.mu is held.
 func (r *reporter) update() {
 	report := r.said
@@ -93,7 +100,9 @@ func (r *reporter) update() {
 	}
 	if report.State == record.NodeRunning {
 		for _, name := range slices.Sorted(maps.Keys(r.hooks)) {
-			if failed := r.hooks[name]; failed.id == report.ID {
+			if failed := r.hooks[name]; failed.id == report.ID && failed.err == nil {
+				report.State, report.Wants = record.NodeSwitching, report.ID // for now
+			} else if failed.id == report.ID {
 				report.State, report.Wants, report.Failure = record.NodeFailed, report.ID, record.FailedHook
 				report.Reason = fmt.Sprintf("%s of deploy %d failed: %v", name, report.ID, failed.err)
 				break

@@ -264,6 +264,11 @@ func (a *Agent) runs(ctx context.Context, r, before *site.Release, head *record.
 		return err
 	}
 	a.metrics.runs(head, switched)
+	if (switched || !a.synced) && !a.cfg.OneTime {
+		for _, name := range a.hookNames {
+			a.report.hookBegins(name, r.ID)
+		}
+	}
 	a.report.say(a.reportOfRunning(now))
 	var failed error
 	if switched || !a.synced {

@@ -34,7 +34,8 @@ func (s *session) checkPut(q *pb.PutRequest) error {
 	if !isReport {
 		var isAlive bool
 		if name, isAlive = strings.CutPrefix(key, alive); !isAlive {
-			return refuse("a node puts nothing but its own report, %s, and %s", report, alive)
+			return refuse("a node puts nothing but its own report, %s, and %s: it is called as its key is, --name %s, or that "+
+				"and .SUFFIX", report, alive, s.node)
 		}
 	}
 	switch {
