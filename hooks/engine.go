@@ -133,7 +133,7 @@ func (e *Engine) Cosign(
 }
 
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is
-// called.
+// called. One that only waits for nodes is not under way; it does not ask etcd for them meanwhile.
 func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }
 
 // enter waits while work runs Alone, and tells the user so.
