@@ -16,8 +16,9 @@ import (
 	"refship/deploy/witness"
 )
 
-// Cosign stores a cosigned checkpoint, one of the chain's log as it is. by is the name of the key that may do no more
-// than cosign: it cosigns under that name, and over each size under at most witness.MaxSuffixes that are it and .SUFFIX,
+// Cosign stores a cosigned checkpoint, one of the chain's log as it is. by is the name of the key that may do no
+// more than cosign: it cosigns under that name, and over each size under at most witness.MaxSuffixes that are it and
+// .SUFFIX,
 // so that it cannot fill etcd. "": any name will do. Whether the signature is good is for those who know the witness's
 // key.
 func (c *Chain) Cosign(ctx context.Context, note []byte, by string) (*witness.Cosignature, error) {

@@ -27,8 +27,8 @@ const (
 // target.
 const ReasonNoVersion fault.Reason = "await-no-version"
 
-// Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. Etcd is asked only between
-// enter, which may wait, and leave. tell gets how many do, when that changes and from time to time.
+// Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. Etcd is asked only
+// between enter, which may wait, and leave. tell gets how many do, when that changes and from time to time.
 func Nodes(
 	ctx context.Context, chain *store.Chain, d *record.Deploy, limit time.Duration,
 	enter func(context.Context) (leave func(), err error), tell func(string),
