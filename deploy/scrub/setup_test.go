@@ -16,7 +16,6 @@ import (
 	"refship/deploy/fixture/chain"
 	"refship/deploy/record"
 	"refship/deploy/scrub"
-	"refship/deploy/store"
 	"refship/deploy/tree"
 	"refship/keys"
 )
@@ -148,7 +147,7 @@ func (f *setup) needed() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.Dump())), func(key string) bool {
 		own, isOwn := strings.CutPrefix(key, ns+"/refship/")
 		return strings.HasPrefix(key, ns+"/deploy/") ||
-			isOwn && (own == "head" || own == "stored" || own == store.CheckpointKey || strings.HasPrefix(own, store.LogPrefix))
+			isOwn && (own == "head" || own == "stored" || own == "checkpoint" || strings.HasPrefix(own, "log/"))
 	})
 }
 
