@@ -2,8 +2,12 @@ package deploy_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +30,6 @@ func TestCosignOfAnotherLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mayUse := func(name string) bool { return strings.HasPrefix(name, "w") }
 	cosign := func(change func(cp *transparency.Checkpoint), name string) error {
 		of := cp.Checkpoint
 		change(&of)
@@ -34,7 +37,7 @@ func TestCosignOfAnotherLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.chain.Cosign(t.Context(), note, mayUse)
+		_, err = f.chain.Cosign(t.Context(), note, "w1")
 		return err
 	}
 	as := func(*transparency.Checkpoint) {}
@@ -48,8 +51,9 @@ func TestCosignOfAnotherLog(t *testing.T) {
 		t.Errorf("of a deploy that is not there: %v", err)
 	}
 	fixture.WantFault(t, fault.Refused, cosign(as, "x"), "the name x is another's", "")
+	fixture.WantFault(t, fault.Refused, cosign(as, "w12"), "the name w12 is another's", "")
 	for _, note := range []string{"", "x", string(cp.Signed), strings.Repeat("x", 5000)} {
-		_, err := f.chain.Cosign(t.Context(), []byte(note), mayUse)
+		_, err := f.chain.Cosign(t.Context(), []byte(note), "w1")
 		fixture.WantFault(t, fault.Refused, err, "read what was cosigned: ", "")
 	}
 	if !maps.Equal(before, f.dump()) {
@@ -60,5 +64,52 @@ func TestCosignOfAnotherLog(t *testing.T) {
 	}
 	if err := cosign(as, "w1"); err != nil {
 		t.Error("again:", err)
+	}
+}
+
+// A key that may only cosign cannot fill etcd: it has few names for each size, however many it asks for at once.
+func TestCosignUnderManyNames(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	f.deploy(f.line("main", 1)[0])
+	cp, err := f.chain.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosign := func(name, by string) error {
+		note, err := witness.Cosign(cp.Checkpoint, name, fixture.Signer(5), time.Unix(1_700_000_000, 0))
+		if err != nil {
+			return err
+		}
+		_, err = f.chain.Cosign(t.Context(), note, by)
+		return err
+	}
+	var stored, refused atomic.Int32
+	var all sync.WaitGroup
+	for i := range 3 * witness.MaxSuffixes {
+		all.Go(func() {
+			switch err := cosign(fmt.Sprintf("w1.%d", i), "w1"); {
+			case err == nil:
+				stored.Add(1)
+			case fault.Is(err, fault.Refused) && strings.Contains(err.Error(), "as many cosignatures as one key may store"):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	there := slices.DeleteFunc(slices.Collect(maps.Keys(f.dump())), func(key string) bool {
+		return !strings.Contains(key, "cosignature/1/w1.")
+	})
+	if len(there) != witness.MaxSuffixes || stored.Load() != witness.MaxSuffixes {
+		t.Errorf("%d were stored, %d refused, and there are %q", stored.Load(), refused.Load(), there)
+	}
+	// What is there may be cosigned again; its own name, another key's, and who may write etcd are not concerned.
+	_, again, _ := strings.Cut(there[0], "cosignature/1/")
+	for _, one := range [][2]string{{again, "w1"}, {"w1", "w1"}, {"w2.0", "w2"}, {"w1.more", ""}} {
+		if err := cosign(one[0], one[1]); err != nil {
+			t.Error(one, err)
+		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 const (
 	// ReasonHeld: the chain is on hold. About: namespace, who holds it, or "".
 	ReasonHeld fault.Reason = "chain-held"
+	// ReasonImporting: the chain is on hold for an import that is under way, or was cut off.
+	ReasonImporting fault.Reason = "chain-importing"
 	// ReasonHeldByOther: the hold is another user's. About: that user, or "".
 	ReasonHeldByOther fault.Reason = "chain-held-by-other"
 )
@@ -25,10 +27,14 @@ func (c *Chain) heldError(h *record.Hold) error { return HeldError(c.ns, h) }
 
 // HeldError says who holds a chain: a fault.Conflict.
 func HeldError(ns record.Namespace, h *record.Hold) error {
-	return &fault.Error{
+	err := &fault.Error{
 		Kind: fault.Conflict, What: fmt.Sprintf("%s is on hold%s", ns, h), Reason: ReasonHeld,
 		About: []string{string(ns), text.Printable(record.Shorten(h.User))},
 	}
+	if h.IsImport() {
+		err.Reason, err.About = ReasonImporting, nil
+	}
+	return err
 }
 
 // Hold keeps the chain from going on, but by rollbacks. A hold that is there stays: fault.Conflict names it.

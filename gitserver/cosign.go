@@ -2,7 +2,6 @@ package gitserver
 
 import (
 	"io"
-	"strings"
 	"time"
 
 	"refship/deploy/fault"
@@ -31,9 +30,7 @@ func (x *session) cosign(key *keys.Key, c command.Command) int {
 		return x.fail(fault.New(fault.Usage, "cosign reads a cosigned checkpoint, and nothing came",
 			"refship witness makes and sends one"))
 	}
-	signed, err := x.s.cfg.Hooks.Cosign(x.ctx, place, note, func(name string) bool {
-		return name == key.Name || strings.HasPrefix(name, key.Name+".")
-	})
+	signed, err := x.s.cfg.Hooks.Cosign(x.ctx, place, note, key.Name)
 	if err != nil {
 		return x.fail(err)
 	}

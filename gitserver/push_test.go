@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -281,10 +282,17 @@ func TestGitEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var args []string
+	var args, settings []string
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimSuffix(line, "\n")
-		name, _, _ := strings.Cut(line, "=")
+		name, value, _ := strings.Cut(line, "=")
+		switch {
+		case strings.HasPrefix(name, "GIT_CONFIG_KEY_"):
+			settings = append(settings, value)
+			continue
+		case strings.HasPrefix(name, "GIT_CONFIG_VALUE_"), name == "GIT_CONFIG_COUNT": // refship's own, of those settings
+			continue
+		}
 		switch name {
 		case "PATH", "HOME", "LC_ALL", "MALLOC_ARENA_MAX",
 			"GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_NO_REPLACE_OBJECTS",
@@ -304,6 +312,11 @@ func TestGitEnvironment(t *testing.T) {
 	}
 	if len(args) != 2 {
 		t.Fatalf("git ran %d times, want 2: %q", len(args), args)
+	}
+	slices.Sort(settings)
+	if want := []string{"gpg.program", "gpg.ssh.allowedSignersFile", "gpg.ssh.program", "gpg.x509.program"}; !slices.Equal(
+		settings, want) {
+		t.Errorf("git's environment sets %q, want %q", settings, want)
 	}
 	for _, want := range []string{"core.fsync=committed,reference", "receive.unpackLimit=1", "receive.fsckObjects=true",
 		"receive.autogc=false", "gc.auto=0", "receive.advertisePushOptions=true", "receive.hideRefs=refs/notes/deploys",

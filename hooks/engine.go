@@ -126,14 +126,12 @@ func (e *Engine) WriteNodes(ctx context.Context, w io.Writer, at Place) (where [
 }
 
 // Cosign stores a cosigned checkpoint; see deploy.Chain.Cosign.
-func (e *Engine) Cosign(
-	ctx context.Context, at Place, note []byte, mayUse func(name string) bool,
-) (*witness.Cosignature, error) {
-	return e.cfg.Store.Chain(at.Target.Namespace).Cosign(ctx, note, mayUse)
+func (e *Engine) Cosign(ctx context.Context, at Place, note []byte, by string) (*witness.Cosignature, error) {
+	return e.cfg.Store.Chain(at.Target.Namespace).Cosign(ctx, note, by)
 }
 
 // Alone waits until no push and no deploy of this process is under way, and keeps new ones waiting until done is
-// called.
+// called. One that only waits for nodes is not under way; it does not ask etcd for them meanwhile.
 func (e *Engine) Alone(ctx context.Context) (done func(), err error) { return e.quiet.Alone(ctx) }
 
 // enter waits while work runs Alone, and tells the user so.

@@ -33,7 +33,8 @@ type push struct {
 	stopping context.Context // ends when the server begins to stop; nil: that is not known
 	process  string          // git receive-pack, of an installed hook
 	began    time.Time
-	nice     int // see Push
+	awaited  time.Duration // nodes
+	nice     int           // see Push
 
 	preparing  context.Context // of pre-receive; ends when git has ended
 	publishing context.Context // of what comes after; goes on without a client

@@ -79,7 +79,8 @@ func (x *Session) report(ctx context.Context) {
 	}
 	p.engine.report(ctx, &report.Line{
 		Report: report.Report{
-			Kind: record.KindPush, Repository: p.Repository, Result: x.result(done), Took: time.Since(p.began),
+			Kind: record.KindPush, Repository: p.Repository, Result: x.result(done),
+			Took: time.Since(p.began) - p.awaited,
 		},
 		Who: p.Who, Err: errors.Join(o.Refused, o.Undeployed),
 		About: []slog.Attr{

@@ -3,6 +3,7 @@ package hooks_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,7 +99,8 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	laptop.heard = &listener{what: "held by bob", act: func() {
+	waiting := laptop.with("deploy.wait=1m")
+	waiting.heard = &listener{what: "held by bob", act: func() {
 		time.AfterFunc(300*time.Millisecond, func() { // it waits for that long
 			if err := lock.Unlock(t.Context()); err != nil {
 				t.Error(err)
@@ -158,6 +160,15 @@ func TestLogLinesAreBounded(t *testing.T) {
 	}
 }
 
+// nodeRuns puts what node n1 says.
+func (s *site) nodeRuns(id record.ID, commit string) {
+	value, err := (&record.NodeReport{Name: "n1", ID: id, Hash: record.Hash(commit), State: record.NodeRunning}).Encode()
+	if err != nil {
+		s.Error(err)
+	}
+	s.put("/refship/config/refship/node/n1", string(value))
+}
+
 // A deploy is told of at once: what lets it go on to the nodes must not wait for the pusher, who waits for them.
 func TestPublishedIsToldBeforeNodesAreWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -165,19 +176,49 @@ func TestPublishedIsToldBeforeNodesAreWaitedFor(t *testing.T) {
 	laptop := s.user("laptop")
 	first := s.commit("a.txt", "one\n")
 	laptop.push("main").published(t, 1)
-	report := func(id record.ID, commit string) {
-		value, err := (&record.NodeReport{Name: "n1", ID: id, Hash: record.Hash(commit), State: record.NodeRunning}).Encode()
-		if err != nil {
-			t.Error(err)
-		}
-		s.put("/refship/config/refship/node/n1", string(value))
-	}
 	s.put("/refship/config/refship/alive/n1", "n1")
-	report(1, first)
+	s.nodeRuns(1, first)
 	second := s.commit("a.txt", "two\n")
-	s.told = func() { report(2, second) }
+	s.told = func() { s.nodeRuns(2, second) }
 	r := laptop.with("deploy.wait=1m").push("main")
 	if r.published(t, 2); r.outcome.Behind != nil {
 		t.Error(r.outcome.Behind)
+	}
+}
+
+// What waits for nodes takes no time of the push, and lets etcd's upkeep run, which it does not disturb.
+func TestNodesAreWaitedForBesideUpkeep(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, defaultTarget)
+	laptop := s.user("laptop")
+	first := s.commit("a.txt", "one\n")
+	laptop.push("main").published(t, 1)
+	s.put("/refship/config/refship/alive/n1", "n1")
+	s.nodeRuns(1, first)
+	second := s.commit("a.txt", "two\n")
+	const upkeep = 700 * time.Millisecond
+	var all sync.WaitGroup
+	waiting := laptop.with("deploy.wait=1m")
+	waiting.heard = &listener{what: "0 of 1 node runs deploy 2", act: func() {
+		all.Go(func() {
+			done, err := s.server.Alone(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.nodeRuns(2, second)
+			time.Sleep(upkeep)
+			done()
+		})
+	}}
+	began := time.Now()
+	r := waiting.push("main")
+	if r.published(t, 2); r.outcome.Behind != nil {
+		t.Error(r.outcome.Behind)
+	}
+	whole := time.Since(began)
+	all.Wait()
+	if all := s.reports.take(); len(all) != 2 || all[1].Took <= 0 || all[1].Took > whole-upkeep {
+		t.Errorf("of %s the pushes took: %+v", whole, all)
 	}
 }

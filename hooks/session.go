@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -133,9 +134,14 @@ func (x *Session) postReceive(req *socket.Request, out *output.Output) byte {
 	return 0
 }
 
-// await waits for nodes, as long as somebody is there to hear of them.
+// await waits for nodes, as long as somebody is there to hear of them. When all is published, the push is under way no
+// more: etcd's upkeep does not wait for nodes.
 func (x *Session) await(out *output.Output) {
 	p := x.push
+	if len(p.run.open()) == 0 {
+		p.leave()
+	}
+	defer func(began time.Time) { p.awaited = time.Since(began) }(time.Now())
 	ctx, cancel := context.WithCancelCause(p.publishing)
 	defer cancel(nil)
 	for _, end := range []context.Context{p.client, p.stopping} {

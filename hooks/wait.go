@@ -20,7 +20,7 @@ func (e *Engine) await(ctx context.Context, out *output.Output, asked time.Durat
 			continue
 		}
 		left := max(limit-time.Since(began), time.Second) // all of them are waited for together
-		err = errors.Join(err, await.Nodes(ctx, d.chain.Chain, d.deploy, left, func(said string) {
+		err = errors.Join(err, await.Nodes(ctx, d.chain.Chain, d.deploy, left, e.quiet.Enter, func(said string) {
 			out.Line("%s%s", d.label, said)
 		}))
 	}

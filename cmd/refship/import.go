@@ -63,7 +63,11 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 	bar := newProgressBar(a.stderr, a.now)
 	there, err := file.Import(ctx, bundle.Target{
 		Client: client, Held: lock.Held(), Who: record.Hold{User: who.User, Host: who.Host, Since: a.now().UTC()},
-		Room: func(bytes int64) error { return hasRoom(ctx, s, bytes) }, Progress: bar.update,
+		Room: func(bytes int64) error { return hasRoom(ctx, s, bytes) },
+		Progress: func(p text.Progress) {
+			log.DebugContext(ctx, "step", "at", "import-put")
+			bar.update(p)
+		},
 	})
 	bar.clear()
 	if err != nil {

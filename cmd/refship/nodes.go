@@ -9,7 +9,9 @@ import (
 
 	"refship/deploy/agent"
 	"refship/deploy/agent/secret"
+	"refship/deploy/bundle"
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
@@ -43,7 +45,15 @@ func (c *nodesCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.etcdFlags.check(); err != nil {
 		return err
 	}
-	client, ns, err := c.open(ctx, a, c.Chain)
+	name, err := c.chainName(a, c.Chain)
+	if err != nil {
+		return err
+	}
+	if bundle.IsOf(name) {
+		return fault.New(fault.Usage, text.Printable(name)+" is a bundle, which has no nodes",
+			"nodes report to the etcd that they run deploys of: refship nodes REPO, or --namespace NS")
+	}
+	client, ns, err := c.open(ctx, a, name)
 	if err != nil {
 		return err
 	}

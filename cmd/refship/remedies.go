@@ -203,6 +203,8 @@ func chainRemedy(server bool, reason fault.Reason, about []string) string {
 		return "look at it, then ask again"
 	case deploy.ReasonHeld:
 		return heldRemedy(server, about)
+	case deploy.ReasonImporting:
+		return "if no import runs, import the same bundle again: refship import FILE; that takes the hold away"
 	case deploy.ReasonHeldByOther:
 		if server {
 			return askWords(about[0]) + "the rule force would allow it"

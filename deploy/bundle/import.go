@@ -23,9 +23,6 @@ var ErrLockLost = errors.New("the lock was lost")
 // ReasonNotEmpty: a bundle cannot be put into a namespace, since that has something else. About: namespace.
 const ReasonNotEmpty fault.Reason = "import-not-empty"
 
-// underWay is why a chain is on hold that is being imported.
-const underWay = "an import of a bundle is under way, or was cut off: import it again"
-
 // Target is where a bundle is put.
 type Target struct {
 	Client   *etcd.Client
@@ -39,7 +36,7 @@ type Target struct {
 // same bundle has put: else it is a fault.Conflict, and nothing was changed. Meanwhile the chain is on hold; then as the
 // bundle has it. there: all of it was in etcd already. The caller has verified the bundle.
 func (f *File) Import(ctx context.Context, into Target) (there bool, err error) {
-	into.Who.Reason = underWay
+	into.Who.Reason = record.HoldOfImport
 	i := &importer{
 		File: f, Target: into, ns: f.Header.Namespace, chain: store.Open(into.Client, f.Header.Namespace),
 		kv:       etcd.BoundedBelow(into.Client, string(f.Header.Namespace)+"/"),
@@ -197,7 +194,7 @@ func (i *importer) compare(ctx context.Context) (keys, size int64, err error) {
 	defer cancel(nil)
 	var refused error
 	look := func(kv store.KeyValue) {
-		isOurs := kv.Key == string(i.ns)+holdAt && record.ParseHold(kv.Value).Reason == underWay
+		isOurs := kv.Key == string(i.ns)+holdAt && record.ParseHold(kv.Value).IsImport()
 		if refused != nil || isOurs || isLive(i.ns, kv.Key) {
 			return
 		}

@@ -155,7 +155,11 @@ func (r *race) mgmt(ctx context.Context, m *mgmtSetup) error {
 		return err
 	}
 	at, hash := r.Chain().DeployKey(id, record.KeyPayload), r.Chain().DeployKey(id, record.KeyHash)
-	_, err = r.KV.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(at), "=", 0),
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	// Not broken off: what etcd applies later would come an hour later here, since the next call ages all that is there.
+	_, err = r.KV.Txn(context.WithoutCancel(ctx)).If(clientv3.Compare(clientv3.CreateRevision(at), "=", 0),
 		clientv3.Compare(clientv3.CreateRevision(hash), "=", 0)).
 		Then(clientv3.OpPut(at, string(payload)), clientv3.OpPut(hash, "")).Commit()
 	return err

@@ -17,6 +17,13 @@ type Hold struct {
 	Since  time.Time `json:"since"`
 }
 
+// HoldOfImport is why a chain is on hold that is being imported.
+const HoldOfImport = "an import of a bundle is under way, or was cut off: import it again"
+
+// IsImport tells whether the hold is that of an import, which takes it away at its end: what is there before is not yet
+// the chain.
+func (h *Hold) IsImport() bool { return h.Reason == HoldOfImport }
+
 // ParseHold reads a hold. Any value holds the chain; if it is not JSON, it is the reason.
 func ParseHold(value []byte) *Hold {
 	h := new(Hold)

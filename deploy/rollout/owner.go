@@ -26,7 +26,8 @@ type Config struct {
 	// Host is this server's, and Server gives the fingerprint of its signing key, for those who look who owns them.
 	Host   string
 	Server func() string
-	// Chains are those whose targets have rings. They are asked for again every minute, and when Pushed says so.
+	// Chains are those whose targets have rings. They are asked for again every minute, when Pushed says so, and before
+	// a head is noted. It may be called at the same time.
 	Chains func() (map[record.Namespace]record.Rings, error)
 	Pushed <-chan struct{}
 	// Rollback publishes an earlier deploy of a chain again.
@@ -213,6 +214,9 @@ func (c *chain) step(
 	ctx context.Context, state *record.State, nodes []store.Node, at int64,
 ) (again time.Duration, isOwn bool, err error) {
 	step := Judge(state, nodes, c.rings, time.Now().UTC().Truncate(time.Millisecond))
+	if isNote := step.Next != nil && !state.Rollout.IsOf(state.Head); isNote && !c.hasRings() {
+		return lookEvery, true, nil
+	}
 	ours := clientv3.Compare(clientv3.CreateRevision(c.Key(record.RolloutOwnerKey)), "=", at)
 	switch {
 	case step.Back != nil:
@@ -231,6 +235,13 @@ func (c *chain) step(
 		return lookEvery, true, nil
 	}
 	return min(lookEvery, max(0, time.Until(step.At))), true, nil
+}
+
+// hasRings tells whether the chain's target still has the rings that it had when this chain was last followed: the head
+// of a target without rings has no rollout, and gets none. Where the target cannot be read, it is not known, and waits.
+func (c *chain) hasRings() bool {
+	chains, _ := c.owner.cfg.Chains() // Run tells of the error
+	return chains[c.Namespace()] == c.rings
 }
 
 // goBack publishes a rollback. Where that is impossible it gives the rollout that says so; nil: it was done, or the chain

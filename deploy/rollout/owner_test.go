@@ -316,3 +316,31 @@ func TestOwnerFollowsTheChains(t *testing.T) {
 	set(record.Rings{}, nil)
 	f.until("left", func(s *record.State) bool { return !isOwned(s) })
 }
+
+// Once a target has no rings any more, its owner, which may not have heard of that, notes no head as a rollout.
+func TestNoHeadIsNotedWithoutRings(t *testing.T) {
+	t.Parallel()
+	f := newSetup(t)
+	var unset, asked atomic.Bool
+	stop := f.own(ab, func(cfg *rollout.Config) {
+		chains := cfg.Chains
+		cfg.Chains = func() (map[record.Namespace]record.Rings, error) {
+			if unset.Load() {
+				asked.Store(true)
+				return nil, nil
+			}
+			return chains()
+		}
+	})
+	first := f.push(ab)
+	f.report("n1", "a", first)
+	f.report("n2", "b", first)
+	f.until("done", done)
+	unset.Store(true)
+	f.push(record.Rings{})
+	f.until("looked at", func(*record.State) bool { return asked.Load() })
+	stop()
+	if r := f.state().Rollout; r != nil {
+		t.Errorf("noted: %+v", r)
+	}
+}

@@ -139,12 +139,15 @@ func merged(a, b map[string]string) map[string]string {
 	return all
 }
 
-// needed are the keys that a head needs, without those of the deploy itself, the hint, and how much is stored.
+// needed are the keys that a head needs, without those of the deploy itself, the hint, how much is stored, and the log,
+// which publishing mends.
 func (f *setup) needed() []string {
 	f.Helper()
 	ns := string(f.target.Namespace)
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.Dump())), func(key string) bool {
-		return strings.HasPrefix(key, ns+"/deploy/") || key == ns+"/refship/head" || key == ns+"/refship/stored"
+		own, isOwn := strings.CutPrefix(key, ns+"/refship/")
+		return strings.HasPrefix(key, ns+"/deploy/") ||
+			isOwn && (own == "head" || own == "stored" || own == "checkpoint" || strings.HasPrefix(own, "log/"))
 	})
 }
 

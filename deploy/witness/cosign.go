@@ -28,6 +28,9 @@ const (
 // MaxCosignature bounds a cosigned checkpoint, in bytes.
 const MaxCosignature = 4096
 
+// MaxSuffixes is under how many names that are its own and .SUFFIX one key on a server may cosign one size.
+const MaxSuffixes = 8
+
 // Cosign gives a checkpoint as a note that a witness has signed at a time (C2SP tlog-cosignature, cosignature/v1). key
 // is an ed25519 key.
 func Cosign(cp transparency.Checkpoint, name string, key ssh.Signer, at time.Time) ([]byte, error) {

@@ -260,7 +260,7 @@ func TestCovered(t *testing.T) {
 		}
 	}
 	_, err := policy(t, 4, 4).Covered(t.Context(), chain, 60)
-	fixture.WantFault(t, fault.Corrupt, err, "is cosigned by 4 of 4 witnesses: the most is 3", "refship witness does")
+	fixture.WantFault(t, fault.Corrupt, err, "is cosigned by 4 of 4 witnesses: the most is 3", "not-cosigned")
 	c, err := policy(t, 3, 2).Covered(t.Context(), chain, 60)
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestCovered(t *testing.T) {
 	fixture.WantFault(t, fault.Corrupt, has(chain, 41), "no cosigned checkpoint covers deploy 41: the newest covers those up to deploy 40", "")
 	// A single witness that has seen another history is enough to notice: what it has cosigned is not in the log.
 	_, err = policy(t, 1, 1).Covered(t.Context(), chain, 60)
-	fixture.WantFault(t, fault.Corrupt, err, "does not extend what was seen of it, deploy 55: the histories differ", "written anew")
+	fixture.WantFault(t, fault.Corrupt, err, "does not extend what was seen of it, deploy 55: the histories differ", "log-forked")
 }
 
 // A long chain costs what a short one does.
@@ -351,6 +351,6 @@ func TestHeadIsTampered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fixture.WantFault(t, fault.Corrupt, head.Extends(t.Context(), chain, seen), want, "older backup")
+		fixture.WantFault(t, fault.Corrupt, head.Extends(t.Context(), chain, seen), want, "log-forked")
 	}
 }

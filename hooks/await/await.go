@@ -27,12 +27,15 @@ const (
 // target.
 const ReasonNoVersion fault.Reason = "await-no-version"
 
-// Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. tell gets how many do, when
-// that changes and from time to time.
-func Nodes(ctx context.Context, chain *store.Chain, d *record.Deploy, limit time.Duration, tell func(string)) error {
+// Nodes waits until all nodes of a chain run a deploy, or a later one, for at most limit. Etcd is asked only
+// between enter, which may wait, and leave. tell gets how many do, when that changes and from time to time.
+func Nodes(
+	ctx context.Context, chain *store.Chain, d *record.Deploy, limit time.Duration,
+	enter func(context.Context) (leave func(), err error), tell func(string),
+) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	w := &wait{chain: chain, deploy: d, tell: tell, began: time.Now()}
+	w := &wait{chain: chain, deploy: d, enter: enter, tell: tell, began: time.Now()}
 	for {
 		done, err := w.look(ctx)
 		if done || err != nil && ctx.Err() == nil {
@@ -54,6 +57,7 @@ func Nodes(ctx context.Context, chain *store.Chain, d *record.Deploy, limit time
 type wait struct {
 	chain  *store.Chain
 	deploy *record.Deploy
+	enter  func(context.Context) (leave func(), err error)
 	tell   func(string)
 	began  time.Time
 
@@ -66,6 +70,11 @@ type wait struct {
 
 // look reads what nodes say. done: there is nothing to wait for any more.
 func (w *wait) look(ctx context.Context) (done bool, err error) {
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
 	nodes, err := w.chain.Reports(ctx)
 	if err != nil {
 		return false, err

@@ -22,7 +22,7 @@ type Report struct {
 	Repository string        // name
 	Result     string        // one of Results, as in the log line
 	Deploys    int           // published
-	Took       time.Duration // from its beginning to its end
+	Took       time.Duration // from its beginning to its end, without waiting for nodes
 	LockWait   time.Duration // of Took, waiting for chain locks
 	Stored     int64         // bytes that were put into etcd
 }

@@ -76,7 +76,7 @@ func newMetrics(etcdOps []string, version, revision string) *metrics {
 		deploys: counters("deploys_total",
 			"Deploys by what asked for them, push, deploy or rollback, and what became of them.", "kind", "result"),
 		pushTime: histograms("push_duration_seconds",
-			"How long pushes took that had something to push, from git's start to its end.", workBuckets).WithLabelValues(),
+			"How long pushes took that had something to push, without waiting for nodes.", workBuckets).WithLabelValues(),
 		lockTime: histograms("lock_wait_seconds",
 			"How long pushes and deploys waited for chain locks.", workBuckets).WithLabelValues(),
 		stored: counters("stored_bytes_total", "Bytes that pushes and deploys put into etcd.").WithLabelValues(),
