@@ -99,8 +99,7 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting := laptop.with("deploy.wait=1m")
-	waiting.heard = &listener{what: "held by bob", act: func() {
+	laptop.heard = &listener{what: "held by bob", act: func() {
 		time.AfterFunc(300*time.Millisecond, func() { // it waits for that long
 			if err := lock.Unlock(t.Context()); err != nil {
 				t.Error(err)
