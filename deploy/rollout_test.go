@@ -217,7 +217,7 @@ func TestUnaskedRollback(t *testing.T) {
 	}
 }
 
-// Whoever advances a rollout by what was read before changes nothing when it is another one since.
+// A step of a rollout, by what was read before, changes nothing when it is another one since.
 func TestAdvanceCompares(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)

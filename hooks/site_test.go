@@ -40,7 +40,7 @@ type site struct {
 	server  *hooks.Server
 	journal *fixture.Journal
 	reports reports
-	told    func() // is called when something was published; nil: nobody is
+	told    func() // is called when something was published; nil: nothing is
 	dir     string // short, for the socket
 	bare    string
 	work    string

@@ -142,7 +142,7 @@ func TestRingBase(t *testing.T) {
 	}
 	f.refuses(t.TempDir(), "rest", "who has signed this?", untrusted)
 	f.wants(kept, "rest", "two", untrusted) // it runs already
-	// Whoever writes etcd can name any deploy of the chain, and no node that runs a later one goes back to it.
+	// A writer of etcd can name any deploy of the chain, and no node that runs a later one goes back to it.
 	f.put(func(r *record.Rollout) { r.Base = 1 })
 	f.wants(t.TempDir(), "rest", "one", all)
 	f.wants(kept, "rest", "two", all)

@@ -21,7 +21,7 @@ import (
 	"refship/deploy/verify"
 )
 
-// newMgmt is a chain that mgmt reads: two deploys of ours, one of mgmt's own, and one more of ours.
+// newMgmt is a chain that mgmt reads: two deploys of refship's, one of mgmt's own, and one more of refship's.
 func newMgmt(t *testing.T) *history {
 	t.Helper()
 	h := &history{chain.New(t)}

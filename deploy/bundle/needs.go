@@ -25,7 +25,7 @@ type needsFinder struct {
 }
 
 // findNeeds finds the keys of superblocks, nodes and contents of a header's deploys, and of pinned ones. What is
-// missing or damaged is passed over: whoever reads the bundle is told.
+// missing or damaged is passed over: a reader of the bundle is told.
 func findNeeds(ctx context.Context, chain *store.Chain, h *Header) (needs, error) {
 	n := &needsFinder{chain: chain, needs: needs{}, seen: map[tree.OID]bool{}}
 	pins := map[record.ID]bool{}

@@ -16,7 +16,7 @@ const maxFollowed = 10_000
 type Trust struct {
 	allowed *keys.AllowedSigners
 	down    func(ctx context.Context, id ID, fn func(*Deploy) error) error
-	asked   map[string]bool // signers that nobody is known to have announced
+	asked   map[string]bool // signers that no known deploy has announced
 }
 
 // NewTrust makes the Trust of a chain, whose deploys from an id down are told by down. allowed may be nil: it is not

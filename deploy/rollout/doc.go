@@ -24,7 +24,7 @@
 // that the ring ran whole, it stops. A failure counts until the rollout is done. Disk, fetch and age are no failures of
 // the deploy.
 //
-// A rollback, whoever asks for it, is released to all rings at once. Where all may run the head and nothing is noted yet,
+// A rollback is always released to all rings at once. Where all may run the head and nothing is noted yet,
 // the owner makes a rollout that is released to all, for what it remembers: what each ring ran whole.
 //
 // # Trust

@@ -217,7 +217,7 @@ func TestOwnerGivesUpARollback(t *testing.T) {
 	}
 }
 
-// Of many owners one advances, and when it goes another one does. No ring is released twice, whoever does it.
+// Of many owners one advances, and when it goes another one does. No ring is released twice.
 func TestOwnersAlternate(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)

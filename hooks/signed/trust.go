@@ -19,7 +19,7 @@ import (
 
 // Trust says whose signatures count. The zero Trust trusts nobody.
 type Trust struct {
-	Allowed func() (*keys.AllowedSigners, error) // nil, or a nil answer: nobody is allowed
+	Allowed func() (*keys.AllowedSigners, error) // nil, or a nil answer: no key is allowed
 	Users   func() ([]*keys.Key, error)          // those who may log in; nil: they are not known
 	Keyring string                               // path of the OpenPGP keys that gpgv takes; may be missing, or ""
 }
