@@ -63,6 +63,13 @@ func TestForeignDeployIsChangedLater(t *testing.T) {
 	wantOnly(t, "a new one that is changed", h.verify(t, f.ns))
 }
 
+// flipped changes the last bit of a value.
+func flipped(value string) string {
+	b := []byte(value)
+	b[len(b)-1] ^= 1
+	return string(b)
+}
+
 // What of log and checkpoint was changed is told from what of the deploys was, as the checkpoint is signed.
 func TestLogAndDeploysDiffer(t *testing.T) {
 	t.Parallel()
@@ -81,8 +88,8 @@ func TestLogAndDeploysDiffer(t *testing.T) {
 		change func(h held)
 		names  []string
 	}{
-		"a leaf":                  {base, func(h held) { h[log(3)] = h[log(3)][1:] + "x" }, []string{log(3)}},
-		"a node":                  {base, func(h held) { h[log(2)] = h[log(2)][:63] + "x" }, []string{log(2)}},
+		"a leaf":                  {base, func(h held) { h[log(3)] = flipped(h[log(3)]) }, []string{log(3)}},
+		"a node":                  {base, func(h held) { h[log(2)] = flipped(h[log(2)]) }, []string{log(2)}},
 		"a missing value":         {base, func(h held) { delete(h, log(2)) }, []string{log(2)}},
 		"the last value":          {base, func(h held) { delete(h, log(3)) }, []string{log(3)}},
 		"all values":              {base, func(h held) { delete(h, log(1)); delete(h, log(2)); delete(h, log(3)) }, []string{log(1), log(2), log(3)}},
