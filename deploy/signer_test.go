@@ -12,8 +12,8 @@ import (
 	"refship/keys"
 )
 
-// TestRotation: a chain announces the next key once, by the old one, and is signed by it from there on, whoever else
-// signs in between. What only knows the old key builds on it.
+// TestRotation: a chain announces the next key once, by the old one, and is signed by it from there on, even if
+// another key signs in between. What only knows the old key builds on it.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)

@@ -15,7 +15,7 @@ func (s *site) notesOn(commit string) string {
 	return s.git(s.bare, "log", "-1", "--format=%N", "--notes=deploys", commit)
 }
 
-// TestNote: what pushes deploy is noted once, whoever asks for it and however often, at the same time too; and when
+// TestNote: what pushes deploy is noted once, however often that is asked for, at the same time too; and when
 // etcd was restored from an older backup, what it does not know any more is no longer noted.
 func TestNote(t *testing.T) {
 	t.Parallel()

@@ -213,7 +213,7 @@ func (f *setup) resign(h held, change func(r *record.Record)) {
 }
 
 // A push certificate that is there, signed, and asks for the deploy holds; one that asks for something else proves
-// nothing of it, whoever signed it.
+// nothing of it, also with a good signature.
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	f := threeDeploys(t, "one")

@@ -112,7 +112,7 @@ func flip(b []byte, at int) []byte {
 	return b
 }
 
-// Other keys cosign nothing, and nobody is called what cannot be in a key of etcd.
+// Other keys cosign nothing, and a name that cannot be in a key of etcd is refused.
 func TestOthersCosignNothing(t *testing.T) {
 	t.Parallel()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

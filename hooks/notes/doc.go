@@ -19,7 +19,7 @@
 //
 // # Invariants
 //
-//   - The notes say what the chains say and can be made anew from them. They prove nothing: whoever can write the
+//   - The notes say what the chains say and can be made anew from them. They prove nothing: a user who can write the
 //     repository can write them.
 //   - A deploy that was noted late, since a process died, is noted with the next one.
 //   - Only commits that the repository has get a note: not plain directories, nor what came from another repository.
