@@ -31,6 +31,7 @@ const (
 type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
+	Page     http.Handler // answers what no other part does; nil: there is no page
 	DataDir  string       // its disk must have room
 	Repos    repos.Dir
 	Store    *deploy.Store
@@ -120,6 +121,10 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	if cfg.Page != nil {
+		mux.Handle("/", cfg.Page)
+		return mux
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "nothing here; there is GET "+strings.Join(paths, ", "), http.StatusNotFound)
