@@ -17,7 +17,6 @@ import (
 	"refship/cmd/refship/monitor"
 	"refship/deploy/etcd"
 	"refship/deploy/fault"
-	"refship/gitserver/web"
 	"refship/gitserver/web/session"
 	"refship/keys"
 )
@@ -141,12 +140,13 @@ func (s *server) openMonitor(ctx context.Context) (*monitor.Monitor, []string, e
 		}
 		listener = tls.NewListener(listener, certificate.Config())
 	}
-	page, lines, err := s.openPage(scheme, addr)
+	var m *monitor.Monitor
+	page, lines, err := s.openPage(ctx, scheme, addr, func() *monitor.Monitor { return m })
 	if err != nil {
 		return nil, nil, err
 	}
 	version, revision := buildVersion()
-	m := monitor.New(monitor.Config{
+	m = monitor.New(monitor.Config{
 		Listener: listener, Profiles: s.flags.HTTPProfiles, DataDir: s.dir.path, Repos: s.dir.repos(), Store: s.store,
 		EtcdOps: etcd.RequestOps(), Version: version, Revision: revision, Log: s.log, Page: page,
 	})
@@ -163,7 +163,9 @@ func (s *server) openMonitor(ctx context.Context) (*monitor.Monitor, []string, e
 }
 
 // openPage makes the page of a port, nil if it has none, and gives what to tell about it.
-func (s *server) openPage(scheme, addr string) (http.Handler, []string, error) {
+func (s *server) openPage(ctx context.Context, scheme, addr string, watch func() *monitor.Monitor) (
+	http.Handler, []string, error,
+) {
 	if !s.flags.hasPage() {
 		return nil, []string{"no page on " + scheme + "://" + addr + ": over plain HTTP others could look on; " + pageRemedy},
 			nil
@@ -182,6 +184,7 @@ func (s *server) openPage(scheme, addr string) (http.Handler, []string, error) {
 		return nil, nil, err
 	}
 	s.door, s.pageURL = door, at
+	s.page = s.newPage(ctx, watch)
 	lines := []string{"page on " + at.String() + "; a link to it: ssh HOST web"}
 	for _, proxy := range s.flags.proxies {
 		if proxy.Addr().IsLoopback() {
@@ -189,7 +192,7 @@ func (s *server) openPage(scheme, addr string) (http.Handler, []string, error) {
 				", and be any user on the page")
 		}
 	}
-	return door.Guard(web.New(web.Config{Viewer: door.Viewer, Log: s.log})), lines, nil
+	return door.Guard(s.page), lines, nil
 }
 
 // link makes a link that signs a browser in as a key, and says what a person must know of it.

@@ -141,6 +141,18 @@ func (m *Monitor) Report(r report.Report) {
 	m.refs.changed(r.Repository)
 }
 
+// IsAhead tells whether a target's ref is not what its chain deployed, up to a minute late; not known: it was not
+// compared yet.
+func (m *Monitor) IsAhead(repository, target string) (ahead, known bool) {
+	if m == nil {
+		return false, false
+	}
+	m.refs.mu.Lock()
+	defer m.refs.mu.Unlock()
+	value, known := m.refs.ahead[repository][target]
+	return value == 1, known
+}
+
 // Scrub is what a scrub of all targets found.
 type Scrub struct {
 	Ended    time.Time
