@@ -23,6 +23,7 @@ package main
 // back
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
+//	receiver …, received …     see script_notify_test.go
 //	logged …, knock PORT       see script_logs_test.go
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
@@ -145,6 +146,7 @@ func TestScripts(t *testing.T) {
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,
 			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
+			"receiver": cmdReceiver, "received": cmdReceived,
 		},
 		Condition: homesCondition,
 	})
@@ -161,6 +163,7 @@ func setupScript(env *testscript.Env) error {
 	env.Values[serversKey{}] = map[string]*background{}
 	env.Values[membersKey{}] = new([]*fixture.Process)
 	env.Values[snapshotsKey{}] = map[string]snapshot{}
+	env.Values[receiversKey{}] = map[string]*receiver{}
 	// Servers run with the race detector, all else that a script runs is plain: starting alone takes ten times as long.
 	programs, err := exec.LookPath("refship")
 	if err != nil {

@@ -30,6 +30,7 @@ import (
 	"refship/gitserver"
 	"refship/gitserver/repos"
 	"refship/hooks"
+	"refship/hooks/notify"
 	"refship/hooks/signed"
 	"refship/hooks/target"
 	"refship/keys"
@@ -49,6 +50,8 @@ type server struct {
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
 	pushed  chan struct{}       // something was published since it was looked at
 	hint    *roomHint           // of an etcd without room
+
+	notifier *notify.Notifier
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -78,6 +81,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
+	s.notifier = s.newNotifier()
 	hookServer, remedy, err := s.newHooks(signer, host, hook, watch)
 	if err != nil {
 		return err
@@ -106,8 +110,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	s.serving.Store(true)
 	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
-		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
-	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
+		return watch.Run(ctx, monitor.Server{
+			Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage, Notified: notified(s.notifier),
+		})
+	}, s.notifier.Run, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
 		func(ctx context.Context) error { return s.collect(ctx, watch, s.identity(signer)) }, s.tellChanges,
 		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, s.identity(signer)) })
 }
@@ -138,6 +144,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
 		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published,
+		Refused: s.notifier.Refused,
 	})
 	if err != nil {
 		return nil, nil, err
