@@ -122,8 +122,8 @@ func idOf(kind Kind, parts []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// short makes a text that somebody else wrote fit.
-func short(s string) string { return text.Shorten(s, maxText) }
+// short makes a text that somebody else wrote fit into one line.
+func short(s string) string { return text.Printable(text.Shorten(s, maxText)) }
 
 // NewTest makes an event that says nothing happened.
 func NewTest(at Place, by string) *Event {
@@ -194,7 +194,7 @@ func refused(at Place, r *report.Refusal) *Event {
 	}
 	e := newEvent(at, kind, time.Now(), rand.Text())
 	e.By = short(r.Who.Name)
-	e.Reason = text.Shorten(text.Printable(strings.ReplaceAll(r.Err.Error(), "\n", "; ")), maxWhy)
+	e.Reason = text.Printable(text.Shorten(strings.ReplaceAll(r.Err.Error(), "\n", "; "), maxWhy))
 	for _, u := range r.Updates {
 		if u.Ref == at.Target.Ref && len(e.Refs) < maxListed {
 			e.Refs = append(e.Refs, RefUpdate{Name: short(u.Ref), Old: u.Old.String(), New: u.New.String()})

@@ -32,13 +32,13 @@ type follower struct {
 	chain    *deploy.Chain
 	lines    []*line
 	log      *slog.Logger
-	mu    sync.Mutex // guards the next two: a refused push has it looked at the chain, too
-	told  told
-	noted []byte // told, as it was put on disk last
+	mu       sync.Mutex // guards the next two: a refused push has it looked at the chain, too
+	told     told
+	noted    []byte // told, as it was put on disk last
 
 	warned string // the error that was told last
-	stop context.CancelFunc
-	done chan struct{} // closed at the end of run
+	stop   context.CancelFunc
+	done   chan struct{} // closed at the end of run
 }
 
 func (n *Notifier) newFollower(at Place) (*follower, error) {

@@ -28,6 +28,8 @@ const (
 // queue is what one receiver has yet to hear, in a directory of its own: see the package's format.
 type queue struct {
 	gitDir, dir string // the repository, and the directory in it
+	entries     int    // that it holds at most
+	bytes       int64
 
 	mu   sync.Mutex
 	wake chan struct{} // has an element when something may be there
@@ -45,7 +47,8 @@ type entry struct {
 func newQueue(at Place, to target.Receiver) *queue {
 	sum := sha256.Sum256([]byte(to.Text))
 	return &queue{
-		gitDir: at.GitDir, dir: filepath.Join(at.dir(), queuePrefix+hex.EncodeToString(sum[:8])), wake: make(chan struct{}, 1),
+		gitDir: at.GitDir, dir: filepath.Join(at.dir(), queuePrefix+hex.EncodeToString(sum[:8])),
+		entries: maxEntries, bytes: maxBytes, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -118,7 +121,7 @@ func (q *queue) add(id string, body []byte, now time.Time, must bool) (givenUp [
 		return nil, fmt.Errorf("encode entry: %w", err)
 	}
 	total += int64(len(encoded))
-	if !must && (len(all)+1 > maxEntries/2 || total > maxBytes/2) {
+	if !must && (len(all)+1 > q.entries/2 || total > q.bytes/2) {
 		return nil, errCrowded
 	}
 	if err := makeDirs(q.gitDir, q.dir); err != nil {
@@ -128,7 +131,7 @@ func (q *queue) add(id string, body []byte, now time.Time, must bool) (givenUp [
 	if err := disk.WriteFile(path, encoded, 0o600); err != nil {
 		return nil, err
 	}
-	for i := 0; i < len(all) && (len(all)-i+1 > maxEntries || total > maxBytes); i++ {
+	for i := 0; i < len(all) && (len(all)-i+1 > q.entries || total > q.bytes); i++ {
 		if err := q.remove(all[i].name); err != nil {
 			return givenUp, err
 		}
