@@ -36,6 +36,7 @@ type cli struct {
 	Witness    witnessCmd    `cmd:"" help:"Cosign the checkpoint of a chain, if it extends the one that was cosigned last."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
+	Notify     notifyCmd     `cmd:"" help:"Try and show how others are told what becomes of a target."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
 	Notes      notesCmd      `cmd:"" help:"Note each deploy at its commit anew, for git log --notes=deploys."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
