@@ -18,6 +18,8 @@ cd "$(dirname "$0")/../.."
 commit=$(git rev-parse --verify -q HEAD) || fail "packages are built from a commit, and $PWD is no git checkout with one"
 [ -z "$(git status --porcelain)" ] || echo "packages: warning: what is not committed is not in the packages" >&2
 
+umask 022
+export LC_ALL=C TZ=UTC
 # A clone, because Go finds no version in a worktree, and so that nothing that lies around gets in.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,9 +28,7 @@ cd "$work/refship"
 git -c advice.detachedHead=false checkout -q "$commit"
 
 # What a machine may have set otherwise.
-umask 022
-export LC_ALL=C TZ=UTC
-export GOFLAGS=-buildvcs=true GOEXPERIMENT='' GOAMD64=v1 GOARM64=v8.0
+export GOFLAGS="-buildvcs=true -ldflags=-s" GOEXPERIMENT='' GOAMD64=v1 GOARM64=v8.0
 GOARCH=$(go env GOARCH) SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export GOARCH SOURCE_DATE_EPOCH
 
