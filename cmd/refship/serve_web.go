@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"refship/cmd/refship/monitor"
 	"refship/deploy/etcd"
-	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/gitserver/repos"
@@ -17,7 +15,7 @@ import (
 // newPage makes the pages of --http. watch gives the monitor, which is made with them.
 func (s *server) newPage(ctx context.Context, watch func() *monitor.Monitor) *web.Web {
 	return web.New(web.Config{
-		Viewer: s.viewer,
+		Viewer: s.door.Viewer,
 		List: func() ([]web.Repository, error) {
 			listed, err := s.dir.repos().List()
 			var all []web.Repository
@@ -38,11 +36,6 @@ func (s *server) newPage(ctx context.Context, watch func() *monitor.Monitor) *we
 		IsAhead: func(repository, target string) (ahead, known bool) { return watch().IsAhead(repository, target) },
 		Changes: s.changes, Remedy: s.remedyOf, Done: ctx.Done(), Log: s.log,
 	})
-}
-
-// viewer says who looks at the pages.
-func (s *server) viewer(*http.Request) (web.Viewer, error) {
-	return web.Viewer{}, fault.New(fault.Refused, "nobody can look at these pages yet", "")
 }
 
 func shownRepository(repo *repos.Repository) web.Repository {
