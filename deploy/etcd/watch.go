@@ -8,8 +8,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// watchAgain is the pause before a watch that has ended begins anew.
-const watchAgain = 2 * time.Second
+// afterWatch is the pause before a watch that has ended begins anew.
+const afterWatch = 2 * time.Second
 
 // Span is a key, or all keys that begin with it.
 type Span struct {
@@ -17,8 +17,9 @@ type Span struct {
 	Below bool
 }
 
-// Watch tells of changes of keys until stop is called, and each time that a watch has begun anew.
-func Watch(ctx context.Context, client *Client, spans ...Span) (changed <-chan struct{}, stop func()) {
+// Changes tells of changes of keys until stop is called, and each time that a watch has begun anew. Several changes may
+// be told as one.
+func Changes(ctx context.Context, client *Client, spans ...Span) (changed <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	tell := make(chan struct{}, 1)
 	var watches sync.WaitGroup
@@ -30,10 +31,7 @@ func Watch(ctx context.Context, client *Client, spans ...Span) (changed <-chan s
 			}
 			for ctx.Err() == nil {
 				heard(clientv3.WithRequireLeader(ctx), client, s.Key, options, tell)
-				select {
-				case <-ctx.Done():
-				case <-time.After(watchAgain):
-				}
+				sleep(ctx, afterWatch)
 			}
 		})
 	}

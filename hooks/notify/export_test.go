@@ -24,7 +24,9 @@ func (n *Notifier) SetClock(now func() time.Time, sleep func(context.Context, ti
 }
 
 // Add queues an event.
-func (n *Notifier) Add(at Place, e *Event, must bool) error { return n.add(context.Background(), at, e, must) }
+func (n *Notifier) Add(at Place, e *Event, must bool) error {
+	return n.add(context.Background(), at, e, must)
+}
 
 // Deliver runs the line of a target's only receiver until nothing waits or ctx ends.
 func (n *Notifier) Deliver(ctx context.Context, at Place) {
