@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build install man demo test torture bench bench-quick fuzz lint vuln clean
+.PHONY: help build install man packages demo test torture bench bench-quick fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -34,6 +34,10 @@ install: build ## install the programs, manual pages and completions: make insta
 # A test compares them with the program.
 man: ## write contrib/man, the manual pages, out of the program's grammar
 	go run ./cmd/refship man contrib/man
+
+# For another architecture: make packages GOARCH=arm64
+packages: $(TOOLS)/nfpm ## build a deb, an rpm and an SBOM of the commit that is checked out into bin/packages
+	contrib/packages/build.sh $(TOOLS) bin/packages
 
 demo: build ## push this repository into a server of its own and read it back
 	contrib/demo.sh
@@ -93,6 +97,12 @@ $(TOOLS)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 
 $(TOOLS)/govulncheck: .ci/tools/go.mod .ci/tools/go.sum
 	CGO_ENABLED=0 go -C .ci/tools build -trimpath -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
+
+# nfpm makes the packages, cyclonedx-gomod lists what is in them, dockerlint looks at the Dockerfile. GOARCH is for what is packaged.
+$(TOOLS)/nfpm: $(wildcard .ci/tools/packages/go.* .ci/tools/packages/*/*.go)
+	mkdir -p $(TOOLS)
+	GOARCH= CGO_ENABLED=0 go -C .ci/tools/packages build -trimpath -o $(CURDIR)/$(TOOLS)/ ./dockerlint \
+		github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 clean: ## remove what was built
 	rm -rf bin .ci/bin
