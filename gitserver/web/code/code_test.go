@@ -55,7 +55,7 @@ func TestColors(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	// A lexer that hands out letter by letter makes no span that costs more and more.
-	const letters = 5000
+	const letters = 1000
 	lines = newTestColors(time.Minute).Lines("x.go", strings.Repeat("$", letters))
 	if textOf(lines) != strings.Repeat("$", letters)+"\n" || len(lines) != 1 || len(lines[0]) != letters/maxJoined+1 {
 		t.Errorf("%d lines, %d spans", len(lines), len(lines[0]))
