@@ -18,8 +18,10 @@ func (s *server) openMonitor(ctx context.Context) (*monitor.Monitor, []string, e
 		return nil, nil, err
 	}
 	version, revision := buildVersion()
-	m := monitor.New(monitor.Config{
-		Listener: listener, Profiles: s.flags.HTTPProfiles, DataDir: s.dir.path, Repos: s.dir.repos(), Store: s.store,
+	var m *monitor.Monitor
+	s.page = s.newPage(ctx, func() *monitor.Monitor { return m })
+	m = monitor.New(monitor.Config{
+		Listener: listener, Profiles: s.flags.HTTPProfiles, Page: s.page, DataDir: s.dir.path, Repos: s.dir.repos(), Store: s.store,
 		EtcdOps: etcd.RequestOps(), Version: version, Revision: revision, Log: s.log,
 	})
 	observe := func(r etcd.Request) { m.EtcdRequest(r.Op, r.Took, r.Code) }

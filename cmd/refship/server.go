@@ -29,6 +29,7 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/gitserver/web"
 	"refship/hooks"
 	"refship/hooks/signed"
 	"refship/hooks/target"
@@ -44,6 +45,7 @@ type server struct {
 	store *deploy.Store
 	flags *serveCmd
 	room  *disk.Room
+	page  *web.Web // nil: there is none
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
@@ -137,7 +139,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published,
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published, Step: s.step,
 	})
 	if err != nil {
 		return nil, nil, err

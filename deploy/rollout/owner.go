@@ -139,7 +139,7 @@ func (c *chain) own(ctx context.Context) error {
 		return err
 	}
 	if !isOwn {
-		changed, stop := watch(ctx, c.owner.cfg.Client, span{key: c.Key(record.RolloutOwnerKey)})
+		changed, stop := etcd.Changes(ctx, c.owner.cfg.Client, etcd.Span{Key: c.Key(record.RolloutOwnerKey)})
 		defer stop()
 		select {
 		case <-changed: // at once when the watch begins, and then
@@ -153,9 +153,10 @@ func (c *chain) own(ctx context.Context) error {
 		}
 		return nil
 	}
-	changed, stop := watch(ctx, c.owner.cfg.Client, span{key: c.Key(record.RolloutKey), below: true}, // the owner's, too
-		span{key: c.Key("hold")}, span{key: c.Key(record.NodeKeys), below: true},
-		span{key: c.Key(record.AliveKeys), below: true})
+	changed, stop := etcd.Changes(ctx, c.owner.cfg.Client,
+		etcd.Span{Key: c.Key(record.RolloutKey), Below: true}, // the owner's, too
+		etcd.Span{Key: c.Key("hold")}, etcd.Span{Key: c.Key(record.NodeKeys), Below: true},
+		etcd.Span{Key: c.Key(record.AliveKeys), Below: true})
 	defer stop()
 	defer c.giveBack(ctx, at)
 	for {
@@ -307,50 +308,6 @@ func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool
 		return found[0].CreateRevision, true, nil
 	}
 	return 0, false, nil
-}
-
-// span is a key, or all keys below it.
-type span struct {
-	key   string
-	below bool
-}
-
-// watch tells of changes of keys until stop is called, and each time that a watch has begun anew.
-func watch(ctx context.Context, client *etcd.Client, spans ...span) (changed <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	tell := make(chan struct{}, 1)
-	var watches sync.WaitGroup
-	for _, s := range spans {
-		watches.Go(func() {
-			options := []clientv3.OpOption{clientv3.WithCreatedNotify()}
-			if s.below {
-				options = append(options, clientv3.WithPrefix())
-			}
-			for ctx.Err() == nil {
-				heard(clientv3.WithRequireLeader(ctx), client, s.key, options, tell)
-				sleep(ctx, afterError)
-			}
-		})
-	}
-	return tell, func() {
-		cancel()
-		watches.Wait()
-	}
-}
-
-// heard tells of changes until one watch ends.
-func heard(ctx context.Context, client *etcd.Client, key string, options []clientv3.OpOption, changed chan<- struct{}) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for resp := range client.Watch(ctx, key, options...) {
-		if resp.Err() != nil {
-			return
-		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // sleep waits, and tells whether ctx is still open then.

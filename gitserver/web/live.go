@@ -26,6 +26,8 @@ const (
 	// pushesKept bounds how many pushes are remembered, and keptFor for how long when they have ended.
 	pushesKept = 100
 	keptFor    = time.Minute
+	// lostAfter is how long one is remembered of which nothing is heard.
+	lostAfter = time.Hour
 )
 
 // Phase is how far a push, or a deploy that was asked for, is.
@@ -38,12 +40,12 @@ const (
 	Publishing Phase = "publishing"
 	Published  Phase = "published"
 	Nothing    Phase = "nothing to do"
-	Refused    Phase = "refused"
+	Refused    Phase = "not deployed"
 )
 
 // Push is one delivery on its way into a chain.
 type Push struct {
-	Key        any // tells one delivery from another; comparable
+	Key        uint64 // tells one delivery from another
 	Namespace  record.Namespace
 	Repository string
 	Target     string
@@ -118,7 +120,10 @@ func (h *hub) push(p Push) {
 
 // forget drops pushes that have ended some time ago.
 func (h *hub) forget() {
-	h.pushes = slices.DeleteFunc(h.pushes, func(p Push) bool { return p.IsOver() && time.Since(p.since) > keptFor })
+	h.pushes = slices.DeleteFunc(h.pushes, func(p Push) bool {
+		age := time.Since(p.since)
+		return p.IsOver() && age > keptFor || age > lostAfter
+	})
 }
 
 // underWay are the pushes to chains, the newest first.

@@ -31,6 +31,7 @@ const (
 type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
+	Page     http.Handler // answers all other paths
 	DataDir  string       // its disk must have room
 	Repos    repos.Dir
 	Store    *deploy.Store
@@ -121,6 +122,10 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	if cfg.Page != nil {
+		mux.Handle("/", cfg.Page)
+		return mux
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "nothing here; there is GET "+strings.Join(paths, ", "), http.StatusNotFound)
 	})
@@ -134,6 +139,18 @@ func (m *Monitor) Report(r report.Report) {
 	}
 	m.metrics.report(r)
 	m.refs.changed(r.Repository)
+}
+
+// IsAhead tells whether a target's ref is not what its chain deployed, up to a minute late; not known: it was not
+// compared yet.
+func (m *Monitor) IsAhead(repository, target string) (ahead, known bool) {
+	if m == nil {
+		return false, false
+	}
+	m.refs.mu.Lock()
+	defer m.refs.mu.Unlock()
+	value, known := m.refs.ahead[repository][target]
+	return value == 1, known
 }
 
 // Scrub is what a scrub of all targets found.
