@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +60,7 @@ type tab struct {
 
 	mu       sync.Mutex
 	said     []string
-	expected *regexp.Regexp // what the console may say
+	expected []*regexp.Regexp // what the console may say
 }
 
 func newTab(t testing.TB, browser context.Context) *tab {
@@ -77,7 +78,7 @@ func newTab(t testing.TB, browser context.Context) *tab {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, line := range b.said {
-			if b.expected == nil || !b.expected.MatchString(line) {
+			if !slices.ContainsFunc(b.expected, func(e *regexp.Regexp) bool { return e.MatchString(line) }) {
 				t.Errorf("the console: %s", line)
 			}
 		}
@@ -184,8 +185,8 @@ func quoteJS(text string) string {
 	return string(quoted)
 }
 
-// expect says which lines of the console are no faults.
-func (b *tab) expect(pattern string) { b.expected = regexp.MustCompile(pattern) }
+// expect says which more lines of the console are no faults.
+func (b *tab) expect(pattern string) { b.expected = append(b.expected, regexp.MustCompile(pattern)) }
 
 //go:embed testdata/axe/axe.min.js
 var axe string

@@ -199,7 +199,7 @@ func (p *pageWorld) furnishAll() {
 	faster := strings.NewReplacer("expires 1h", "expires 30d", "worker_processes 2", "worker_processes 4").Replace(gzip)
 	p.change("ada", "shop", "cache static files for a month", "nginx.conf", faster)
 	p.mustPush("ada", "shop")
-	p.ssh("ben", "rollback", "shop", "3", "customers see yesterday's prices")
+	p.ssh("ben", "rollback", "shop", "3", "customers see old prices")
 	discount := strings.Replace(cartGo, "sum += price\n", "sum += price - price/10 // ten per cent off\n", 1)
 	p.change("ada", "shop", "ten per cent off, and new names for static files", "cart/cart.go", discount,
 		"motd", "sale: 10 % off\n", "nginx.conf", strings.Replace(faster, "/static/", "/static/v2/", 1))
