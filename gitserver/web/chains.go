@@ -137,7 +137,7 @@ func (c *chainRow) read(ctx context.Context, chain *store.Chain, j judge) error 
 		return err
 	}
 	if state.Head != nil {
-		j.chain = chain
+		j.chain, j.links = chain, c.links
 		head, err := j.row(ctx, state.Head)
 		if err != nil {
 			return err

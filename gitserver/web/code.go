@@ -28,6 +28,19 @@ type span struct{ Class, Text string }
 // line is a line of a text, without its end.
 type line []span
 
+// add appends a piece of text.
+func (l line) add(class, piece string) line {
+	if piece == "" {
+		return l
+	}
+	piece = visible(piece)
+	if last := len(l) - 1; last >= 0 && l[last].Class == class {
+		l[last].Text += piece
+		return l
+	}
+	return append(l, span{class, piece})
+}
+
 // colors colors the texts of one page.
 type colors struct {
 	turns *semaphore.Weighted
@@ -95,9 +108,7 @@ func lex(lexer chroma.Lexer, content string, over *atomic.Bool) (all []line) {
 			if i > 0 {
 				all, current = append(all, current), nil
 			}
-			if piece != "" {
-				current = append(current, span{classOf(t.Type), visible(piece)})
-			}
+			current = current.add(classOf(t.Type), piece)
 		}
 	}
 	if rest != "" {
@@ -109,8 +120,14 @@ func lex(lexer chroma.Lexer, content string, over *atomic.Bool) (all []line) {
 	return all
 }
 
-// classOf is the class of a token: the short names that Pygments and chroma have.
+// classOf is the class of a token: the short names that Pygments and chroma have. What the stylesheet shows as any text
+// has none.
 func classOf(t chroma.TokenType) string {
+	switch t {
+	case chroma.Text, chroma.TextWhitespace, chroma.Punctuation, chroma.Operator, chroma.Error, chroma.Name,
+		chroma.NameOther, chroma.NameVariable, chroma.Other:
+		return ""
+	}
 	for _, t := range []chroma.TokenType{t, t.SubCategory(), t.Category()} {
 		if class, ok := chroma.StandardTypes[t]; ok {
 			return class

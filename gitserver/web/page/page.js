@@ -29,6 +29,10 @@
       if (request.status === 200 && part) {
         const focused = live.contains(document.activeElement) && document.activeElement.getAttribute("href");
         localTimes(part);
+        const push = part.querySelector(".push");
+        const words = push ? push.textContent.trim().replace(/\s+/g, " ") : "";
+        const said = document.getElementById("said"); // for who hears the page
+        if (said.textContent !== words) said.textContent = words;
         live.replaceChildren(...document.importNode(part.body, true).childNodes);
         if (focused) live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
       } else if (request.status === 403 || request.status === 404) {
