@@ -57,6 +57,8 @@ require (
 	golang.org/x/crypto v0.58.0
 	// the transparency log: its hashes, its proofs, and its signed heads, which others check with the same code
 	golang.org/x/mod v0.41.0
+	// a bound on the connections of an HTTP server, and what may be the name of a header
+	golang.org/x/net v0.61.0
 	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
 	// Linux calls that the standard library lacks, such as openat2, waitid and statfs

@@ -6,7 +6,6 @@ import (
 
 	"refship/cmd/refship/monitor"
 	"refship/deploy/etcd"
-	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/gitserver/repos"
@@ -15,9 +14,11 @@ import (
 )
 
 // newPage makes the pages of --http. watch gives the monitor, which is made with them.
-func (s *server) newPage(ctx context.Context, watch func() *monitor.Monitor) *web.Web {
+func (s *server) newPage(
+	ctx context.Context, viewer func(*http.Request) (web.Viewer, error), watch func() *monitor.Monitor,
+) *web.Web {
 	return web.New(web.Config{
-		Viewer: s.viewer,
+		Viewer: viewer,
 		List: func() ([]web.Repository, error) {
 			listed, err := s.dir.repos().List()
 			var all []web.Repository
@@ -38,11 +39,6 @@ func (s *server) newPage(ctx context.Context, watch func() *monitor.Monitor) *we
 		IsAhead: func(repository, target string) (ahead, known bool) { return watch().IsAhead(repository, target) },
 		Changes: s.changes, Remedy: s.remedyOf, Done: ctx.Done(), Log: s.log,
 	})
-}
-
-// viewer says who looks at the pages.
-func (s *server) viewer(*http.Request) (web.Viewer, error) {
-	return web.Viewer{}, fault.New(fault.Refused, "nobody can look at these pages yet", "")
 }
 
 func shownRepository(repo *repos.Repository) web.Repository {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -30,9 +31,11 @@ import (
 	"refship/gitserver"
 	"refship/gitserver/repos"
 	"refship/gitserver/web"
+	"refship/gitserver/web/session"
 	"refship/hooks"
 	"refship/hooks/signed"
 	"refship/hooks/target"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -51,6 +54,9 @@ type server struct {
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
 	pushed  chan struct{}       // something was published since it was looked at
 	hint    *roomHint           // of an etcd without room
+	ssh     words.Commands      // as users give them
+	door    *session.Door       // of the page; nil: there is none
+	pageURL *url.URL
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -96,7 +102,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKeys: hostKeys, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Room: s.room,
 		Gates: gate.NewServer(s.etcd.remote()), Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
-		NonceSeed: nonceSeed,
+		NonceSeed: nonceSeed, Link: s.link,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -336,6 +342,7 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repositories []*rep
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok {
+		s.ssh.ListensOn(tcp.Port)
 		if err := disk.WriteFile(s.dir.portFile(), fmt.Appendln(nil, tcp.Port), 0o600); err != nil {
 			s.warn(fmt.Errorf("note the port for hints: %w", err))
 		}

@@ -31,7 +31,7 @@ const (
 type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
-	Page     http.Handler // answers all other paths
+	Page     http.Handler // answers what no other part does; nil: there is no page
 	DataDir  string       // its disk must have room
 	Repos    repos.Dir
 	Store    *deploy.Store
