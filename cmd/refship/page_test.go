@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -67,10 +68,10 @@ var mainPages = []struct {
 func (p *pageWorld) openAll(b *tab, look func(path string)) {
 	b.Helper()
 	b.expect(`Failed to load resource: the server responded with a status of 40[04] \(`)
-	for _, page := range mainPages {
-		b.open(p.at+page.path, page.status)
+	for _, one := range mainPages {
+		b.open(p.at+one.path, one.status)
 		b.until(`document.readyState === "complete"`)
-		look(page.path)
+		look(one.path)
 	}
 }
 
@@ -105,6 +106,8 @@ func testPushAppears(p *pageWorld) {
 	for _, b := range both {
 		b.untilText("main", "No deploy yet")
 		eval[bool](b, `window.isTheSame = true`)
+		// Somebody is on their way through the part that changes, by keyboard.
+		eval[bool](b, `(document.querySelector("#live a[href$='/nodes']").focus(), true)`)
 	}
 	pushed := make(chan error, 1)
 	go func() { pushed <- p.push("ada", "site") }()
@@ -128,6 +131,9 @@ func testPushAppears(p *pageWorld) {
 		if !eval[bool](b, `window.isTheSame === true`) {
 			p.Error("the page was loaded anew")
 		}
+		if at := eval[string](b, `document.activeElement.textContent`); at != "nodes" {
+			p.Errorf("the focus has gone from nodes to %q", at)
+		}
 	}
 }
 
@@ -149,6 +155,7 @@ func testDiffIsRead(p *pageWorld) {
 		b.untilText("main", words)
 	}
 	b.click(".diff a", "the file in deploy 5")
+	b.until(`location.pathname.endsWith("/-/deploy/5/files/cart/cart.go") && document.readyState === "complete"`)
 	b.untilText(".code", "sum += price")
 	if eval[bool](b, `document.body.textContent.includes("ten per cent")`) {
 		p.Error("the file is not as it was")
@@ -173,7 +180,7 @@ func testPageIsAccessible(p *pageWorld) {
 	for _, scheme := range []string{"light", "dark"} {
 		p.Run(scheme, func(p *pageWorld) {
 			b := newTab(p, p.browser)
-			b.emulate(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+			b.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
 				return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 			})
@@ -203,11 +210,6 @@ func (p *pageWorld) Run(name string, test func(*pageWorld)) {
 	})
 }
 
-func (b *tab) emulate(what chromedp.Action[chromedp.Void]) {
-	b.Helper()
-	b.do(what)
-}
-
 // At 320 pixels nothing has to be scrolled sideways.
 func testPageIsNarrow(p *pageWorld) {
 	b := p.signedIn(p, "ada")
@@ -230,6 +232,12 @@ func testPageIsNarrow(p *pageWorld) {
 // The tab key comes to everything that can be used, in the order of the page, and shows where it is.
 func testPageByKeyboard(p *pageWorld) {
 	b := p.signedIn(p, "ada")
+	// Pages that stay as they are: what has ended goes from them after a while.
+	b.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument,
+			page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete window.EventSource`})
+		return chromedp.Void{}, err
+	})
 	p.openAll(b, func(path string) {
 		want := eval[[]string](b, `(() => {
 			window.named = e => e.tagName + " " + (e.textContent.trim() || e.name || "").slice(0, 40);
@@ -347,8 +355,8 @@ func testSearch(p *pageWorld) {
 func testStrangersAreRefused(p *pageWorld) {
 	stranger := newTab(p, p.browser)
 	stranger.expect(`status of 403`)
-	for _, page := range mainPages {
-		stranger.open(p.at+page.path, 403)
+	for _, one := range mainPages {
+		stranger.open(p.at+one.path, 403)
 		if text := eval[string](stranger, `document.body.textContent`); strings.Contains(text, "shop") {
 			p.Errorf("a stranger reads: %s", text)
 		}
