@@ -59,6 +59,8 @@ var mainPages = []struct {
 	{"/chain/shop:default/-/deploy/6/files/", 200},
 	{"/chain/shop:default/-/deploy/6/files/cart/cart.go", 200},
 	{"/chain/dns:default", 200},
+	{"/chain/dns:default/-/deploy/2", 200},
+	{"/chain/dns:default/-/deploy/2/files/zones", 200},
 	{"/chain/site:default/-/nodes", 200},
 	{"/chain/none:default", 404},
 	{"/chain/shop:default?since=never", 400},

@@ -211,6 +211,11 @@ func (p *pageWorld) furnishAll() {
 	p.must("refship", "repo", "create", "dns")
 	p.change("ben", "dns", "a zone", "example.org.zone", "@ 3600 IN A 192.0.2.1\n")
 	p.mustPush("ben", "dns")
+	long := strings.Repeat("long", 60)
+	p.change("ben", "dns", long, "zones/"+long[:200]+"/"+long[:200], long+long+"\n", "picture", "\x00\x01")
+	p.mustPush("ben", "dns")
+	p.change("ben", "dns", "a shorter life for the address", "example.org.zone", "@ 300 IN A 192.0.2.1\n")
+	p.mustPush("ben", "dns")
 	p.ssh("ben", "hold", "dns", "the registrar moves us until Monday")
 
 	p.must("refship", "repo", "create", "site", "--rings", "canary,rest", "--ring-pause", "24h")
