@@ -57,7 +57,7 @@ require (
 	golang.org/x/crypto v0.58.0
 	// the transparency log: its hashes, its proofs, and its signed heads, which others check with the same code
 	golang.org/x/mod v0.41.0
-	// a bound on the connections of an HTTP server, and what may be the name of a header
+	// a bound on the connections of an HTTP server, and what may be the name of a header; in tests, reads HTML
 	golang.org/x/net v0.61.0
 	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
@@ -76,7 +76,6 @@ require (
 require (
 	github.com/alecthomas/chroma/v2 v2.27.0
 	github.com/dlclark/regexp2/v2 v2.2.1
-	golang.org/x/net v0.61.0
 )
 
 require (

@@ -163,9 +163,9 @@ func (s *server) openMonitor(ctx context.Context) (*monitor.Monitor, []string, e
 }
 
 // openPage makes the page of a port, nil if it has none, and gives what to tell about it.
-func (s *server) openPage(
-	ctx context.Context, scheme, addr string, watch func() *monitor.Monitor,
-) (http.Handler, []string, error) {
+func (s *server) openPage(ctx context.Context, scheme, addr string, watch func() *monitor.Monitor) (
+	http.Handler, []string, error,
+) {
 	if !s.flags.hasPage() {
 		return nil, []string{"no page on " + scheme + "://" + addr + ": over plain HTTP others could look on; " + pageRemedy},
 			nil
@@ -184,6 +184,7 @@ func (s *server) openPage(
 		return nil, nil, err
 	}
 	s.door, s.pageURL = door, at
+	s.page = s.newPage(ctx, watch)
 	lines := []string{"page on " + at.String() + "; a link to it: ssh HOST web"}
 	for _, proxy := range s.flags.proxies {
 		if proxy.Addr().IsLoopback() {
@@ -191,7 +192,6 @@ func (s *server) openPage(
 				", and be any user on the page")
 		}
 	}
-	s.page = s.newPage(ctx, door.Viewer, watch)
 	return door.Guard(s.page), lines, nil
 }
 

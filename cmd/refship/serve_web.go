@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"refship/cmd/refship/monitor"
 	"refship/deploy/etcd"
@@ -14,11 +13,9 @@ import (
 )
 
 // newPage makes the pages of --http. watch gives the monitor, which is made with them.
-func (s *server) newPage(
-	ctx context.Context, viewer func(*http.Request) (web.Viewer, error), watch func() *monitor.Monitor,
-) *web.Web {
+func (s *server) newPage(ctx context.Context, watch func() *monitor.Monitor) *web.Web {
 	return web.New(web.Config{
-		Viewer: viewer,
+		Viewer: s.door.Viewer,
 		List: func() ([]web.Repository, error) {
 			listed, err := s.dir.repos().List()
 			var all []web.Repository

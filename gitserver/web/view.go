@@ -14,6 +14,7 @@ import (
 type view struct {
 	Title  string
 	Viewer string
+	IsIn   bool   // signed in, and can sign out
 	Chain  *links // nil: the page is not about one chain
 	Events string // address of the events that concern the page; "": it does not change by itself
 	Page   any
@@ -43,7 +44,7 @@ func parsePages() map[string]*template.Template {
 // render makes a page, or the part of it that changes by itself, in memory: what goes wrong on the way is no half a
 // page, and a browser that takes it slowly keeps nobody waiting.
 func (w *Web) render(q *request, status int, name string, v view) {
-	v.Viewer = text.Printable(q.viewer.Name)
+	v.Viewer, v.IsIn = text.Printable(q.viewer.Name), q.viewer.Fingerprint != ""
 	block := "layout"
 	if q.at.part && status == http.StatusOK {
 		block = "live"

@@ -34,7 +34,7 @@ const (
 // Viewer is a person who looks, and what they may see.
 type Viewer struct {
 	Name        string
-	Fingerprint string                 // of the key whose rules count, "SHA256:…"
+	Fingerprint string                 // of the key that has signed in, "SHA256:…"; "": a proxy says who it is
 	MayRead     func(repo string) bool // as the rules are now
 }
 
