@@ -175,7 +175,7 @@ func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (sta
 		return 0, err
 	}
 	log := quietLog(a)
-	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
+	e, note := hooks.NewEngine(hooks.Config{Log: log}), func() {} // which asks no chain for anything
 	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
 		open, err := openHook(ctx, call.GitDir, call.Config.Settings, true, log)
 		switch {
@@ -187,11 +187,14 @@ func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (sta
 			}
 		default:
 			defer open.Close()
-			e = open.Engine
+			e, note = open.Engine, func() { open.notePushed(ctx, a, call.GitDir) }
 		}
 	}
 	if c.Hook == git.PostReceive {
-		return int(e.PostReceive(ctx, call)), nil
+		if status = int(e.PostReceive(ctx, call)); status == 0 {
+			note()
+		}
+		return status, nil
 	}
 	return int(e.PreReceive(ctx, call)), nil
 }

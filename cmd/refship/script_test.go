@@ -24,6 +24,7 @@ package main
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
 //	browse …, nosecret …       see script_web_test.go
+//	receiver …, received …     see script_notify_test.go
 //	logged …, knock PORT       see script_logs_test.go
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
@@ -148,6 +149,7 @@ func TestScripts(t *testing.T) {
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,
 			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
+			"receiver": cmdReceiver, "received": cmdReceived,
 		},
 		Condition: homesCondition,
 	})
@@ -165,6 +167,7 @@ func setupScript(env *testscript.Env) error {
 	env.Values[membersKey{}] = new([]*fixture.Process)
 	env.Values[snapshotsKey{}] = map[string]snapshot{}
 	env.Values[browsersKey{}] = map[string]http.CookieJar{}
+	env.Values[receiversKey{}] = map[string]*receiver{}
 	// Servers run with the race detector, all else that a script runs is plain: starting alone takes ten times as long.
 	programs, err := exec.LookPath("refship")
 	if err != nil {

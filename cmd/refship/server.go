@@ -33,6 +33,7 @@ import (
 	"refship/gitserver/web"
 	"refship/gitserver/web/session"
 	"refship/hooks"
+	"refship/hooks/notify"
 	"refship/hooks/signed"
 	"refship/hooks/target"
 	"refship/hooks/words"
@@ -57,6 +58,8 @@ type server struct {
 	ssh     words.Commands      // as users give them
 	door    *session.Door       // of the page; nil: there is none
 	pageURL *url.URL
+
+	notifier *notify.Notifier
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -86,6 +89,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
+	s.notifier = s.newNotifier()
 	hookServer, remedy, err := s.newHooks(signer, host, hook, watch)
 	if err != nil {
 		return err
@@ -114,8 +118,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	s.serving.Store(true)
 	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
-		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
-	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
+		return watch.Run(ctx, monitor.Server{
+			Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage, Notified: notified(s.notifier),
+		})
+	}, s.notifier.Run, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
 		func(ctx context.Context) error { return s.collect(ctx, watch, s.identity(signer)) }, s.tellChanges,
 		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, s.identity(signer)) })
 }
@@ -146,6 +152,7 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
 		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published, Step: s.step,
+		Refused: s.notifier.Refused,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -52,8 +52,8 @@ const (
 
 // Run advances the rollouts of chains until ctx ends, as far as no other server owns them.
 func Run(ctx context.Context, cfg Config) error {
-	o := &owner{cfg: cfg, lease: &lease{client: cfg.Client, ttl: cfg.LeaseTTL}, chains: map[record.Namespace]*running{}}
-	defer o.lease.end(ctx)
+	o := &owner{cfg: cfg, lease: etcd.NewLease(cfg.Client, cfg.LeaseTTL), chains: map[record.Namespace]*running{}}
+	defer o.end(ctx)
 	defer o.all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,9 +79,16 @@ func Run(ctx context.Context, cfg Config) error {
 // owner is one call of Run.
 type owner struct {
 	cfg    Config
-	lease  *lease
+	lease  *etcd.Lease
 	chains map[record.Namespace]*running
 	all    sync.WaitGroup
+}
+
+// end revokes the lease, so that another server owns the chains at once.
+func (o *owner) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUp)
+	defer cancel()
+	_ = o.lease.End(ctx) // else it runs out
 }
 
 // running is a chain that is looked after.
@@ -187,8 +194,8 @@ func (c *chain) giveBack(ctx context.Context, at int64) {
 		Then(clientv3.OpDelete(key)).Commit() // else it goes with its lease
 }
 
-// look takes one step, which it does not break off. at is the create revision of the owner's key. It tells in how long to look again, and whether
-// this server still owns the chain's rollouts.
+// look takes one step, which it does not break off. at is the create revision of the owner's key. It tells in how long to
+// look again, and whether this server still owns the chain's rollouts.
 func (c *chain) look(ctx context.Context, at int64) (again time.Duration, isOwn bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
@@ -283,7 +290,7 @@ type ownerJSON struct {
 
 // take makes this server the owner of a chain's rollouts, if no other one is. at is the create revision of its key.
 func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool, err error) {
-	id, err := o.lease.get(ctx)
+	id, err := o.lease.Get(ctx)
 	if err != nil {
 		return 0, false, err
 	}
@@ -298,7 +305,7 @@ func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool
 		Else(clientv3.OpGet(key)).Commit()
 	switch {
 	case err != nil:
-		o.lease.drop(id) // it may have run out
+		o.lease.Drop(id) // it may have run out
 		return 0, false, fmt.Errorf("own the rollouts of %s: %w", c.Namespace(), err)
 	case resp.Succeeded:
 		return resp.Header.Revision, true, nil

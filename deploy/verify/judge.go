@@ -12,7 +12,7 @@ import (
 
 // judge looks at a deploy's own keys: package store has compared them with each other and with those below.
 func (r *run) judge(of *record.Deploy) *Deploy {
-	d := &Deploy{Deploy: of, Answers: map[Check]Answer{}}
+	d := &Deploy{Deploy: of, Answers: map[Check]Answer{}, By: map[Check]string{}}
 	for _, check := range Checks() {
 		d.Answers[check] = None
 	}

@@ -48,6 +48,17 @@ type Server struct {
 	Hooks *hooks.Server
 	// Storage is nil if the disk of each repository takes what pushes bring, as far as is known.
 	Storage func() error
+	// Notified is what was told of targets, right now.
+	Notified func() Notified
+}
+
+// Notified is what a server has told receivers of what becomes of targets, since the start.
+type Notified struct {
+	Waiting     int // events in queues
+	Delivered   int
+	Failed      int // tries
+	GivenUp     int
+	LastSuccess time.Time // zero: none yet
 }
 
 // Stats are what a git server counts.
@@ -196,6 +207,9 @@ func (m *Monitor) Run(ctx context.Context, server Server) error {
 		return nil
 	}
 	m.metrics.watch(server.Stats)
+	if server.Notified != nil {
+		m.metrics.watchNotified(server.Notified)
+	}
 	m.health.server.Store(&server)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
