@@ -412,5 +412,12 @@ func testTimesInTheReadersZone(p *pageWorld) {
 			!e.title.endsWith(" UTC")).map(e => e.outerHTML)`, hours)) {
 			p.Errorf("in %s: %s", zone, wrong)
 		}
+		for _, path := range []string{"/", "/chain/dns:default", "/chain/site:default", "/chain/site:default/-/nodes"} {
+			b.open(p.at+path, 200)
+			b.until(`document.querySelector("time[title]") !== null`)
+			if utc := eval[[]string](b, `document.body.textContent.match(/.*\d\d:\d\d(:\d\dZ| UTC).*/g) ?? []`); len(utc) > 0 {
+				p.Errorf("%s, in %s: %q", path, zone, utc)
+			}
+		}
 	}
 }
