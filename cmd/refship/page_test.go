@@ -382,6 +382,11 @@ func testStrangersAreRefused(p *pageWorld) {
 	eve.open(p.at+"/chain/shop:default", 404)
 	eve.open(p.at+"/chain/shop:default/-/deploy/6/raw/motd", 404)
 
+	eve.click("header button", "Sign out")
+	eve.untilText("h1", "Sign in")
+	eve.expect(`status of 403`)
+	eve.open(p.at, 403)
+
 	start, _, _ := strings.Cut(link, "#")
 	for name, spent := range map[string]string{
 		"one that was used": link, "one that is invented": start + "#" + strings.Repeat("A", 43),
