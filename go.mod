@@ -5,12 +5,16 @@ go 1.26.0
 require (
 	// secrets in a deploy, decrypted on its nodes only: the format and tools that people have
 	filippo.io/age v1.3.2
+	// the page: colors pieces of code; what a language's words are is never our own
+	github.com/alecthomas/chroma/v2 v2.27.0
 	// the command line: commands, flags and help from one grammar, so that they cannot contradict each other
 	github.com/alecthomas/kong v1.17.0
 	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
 	github.com/anishathalye/porcupine v1.3.1
 	// tells systemd that the server is ready and that it stops
 	github.com/coreos/go-systemd/v22 v22.7.0
+	// tests: ends the clock of chroma's regular expressions, which is no goroutine that was left behind
+	github.com/dlclark/regexp2/v2 v2.2.1
 	// reads and prints sizes such as 1GiB; units and rounding are easy to get wrong
 	github.com/dustin/go-humanize v1.0.1
 	// the SSH server: sessions, channels and requests above x/crypto, which stops at the bare protocol
@@ -67,11 +71,6 @@ require (
 	google.golang.org/protobuf v1.36.12
 	// tests: random inputs, shrunk to small ones when they fail
 	pgregory.net/rapid v1.3.0
-)
-
-require (
-	github.com/alecthomas/chroma/v2 v2.27.0
-	github.com/dlclark/regexp2/v2 v2.2.1
 )
 
 require (
