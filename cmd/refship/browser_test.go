@@ -44,6 +44,7 @@ func newBrowser(t testing.TB) context.Context {
 	silent := func(string, ...any) {}
 	browser, _ := chromedp.NewContext(alloc, chromedp.WithErrorf(silent), chromedp.WithLogf(silent))
 	t.Cleanup(end)
+	defer time.AfterFunc(patience, end).Stop()
 	if err := chromedp.Do(browser); err != nil {
 		end()
 		t.Fatalf("start chromium: %v\n%s", err, said.String())

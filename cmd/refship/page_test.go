@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -14,9 +15,13 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"refship/deploy/fixture"
 )
 
 func TestPage(t *testing.T) {
@@ -26,15 +31,21 @@ func TestPage(t *testing.T) {
 		t.Parallel()
 		testPushAppears(newPageWorld(t, browser))
 	})
+	t.Run("tls", func(t *testing.T) {
+		t.Parallel()
+		testSignInOverTLS(newPageWorld(t, browser))
+	})
 	t.Run("all", func(t *testing.T) {
 		t.Parallel()
 		p := newPageWorld(t, browser)
 		p.serve("", "")
 		p.furnishAll()
 		for name, test := range map[string]func(*pageWorld){
-			"accessible": testPageIsAccessible, "diff": testDiffIsRead, "keyboard": testPageByKeyboard,
-			"narrow": testPageIsNarrow, "script": testPageWithoutScript, "search": testSearch,
-			"strangers": testStrangersAreRefused, "zone": testTimesInTheReadersZone,
+			"light": func(p *pageWorld) { testPageIsAccessible(p, "light") },
+			"dark":  func(p *pageWorld) { testPageIsAccessible(p, "dark") },
+			"diff":  testDiffIsRead, "hostile": testHostileNames, "keyboard": testPageByKeyboard, "narrow": testPageIsNarrow,
+			"script": testPageWithoutScript, "search": testSearch, "strangers": testStrangersAreRefused,
+			"zone": testTimesInTheReadersZone,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -125,11 +136,13 @@ func testPushAppears(p *pageWorld) {
 	if err := <-pushed; err != nil {
 		p.Fatal(err)
 	}
-	p.runs("web1", 1)
 	for _, b := range both {
 		b.untilText(".push", "published 1")
-		b.untilText(".push", "1 of 1 node")
 		b.untilText(".subject", "a front page")
+	}
+	p.runs("web1", 1)
+	for _, b := range both {
+		b.untilText("main", "1 of 1 node")
 		if !eval[bool](b, `window.isTheSame === true`) {
 			p.Error("the page was loaded anew")
 		}
@@ -164,6 +177,49 @@ func testDiffIsRead(p *pageWorld) {
 	}
 }
 
+// What people call their files, and write into them, stays text.
+func testHostileNames(p *pageWorld) {
+	b := p.signedIn(p, "ada")
+	for _, path := range []string{"", "/-/deploy/2", "/-/deploy/2/files/", "/-/deploy/2/files/" + url.PathEscape(evilName)} {
+		b.open(p.at+"/chain/dns:default"+path, 200)
+		b.untilText("main", evilName)
+		if made := eval[int](b, `document.querySelectorAll("main img, main b, main script").length`); made > 0 {
+			p.Errorf("%s: text became %d elements", path, made)
+		}
+	}
+}
+
+// Over TLS the session's cookie has the prefix __Host-, which a browser takes only if all else about it is right.
+func testSignInOverTLS(p *pageWorld) {
+	ca, err := fixture.NewAuthority(p.dir)
+	if err != nil {
+		p.Fatal(err)
+	}
+	if err := ca.Issue("page", true); err != nil {
+		p.Fatal(err)
+	}
+	p.env = append(p.env, "REFSHIP_HTTP_CERT_FILE="+ca.File("page.crt"), "REFSHIP_HTTP_KEY_FILE="+ca.File("page.key"))
+	p.serve("", "")
+	b := newTab(p, p.browser)
+	b.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		return cdp.Call(ctx, target, security.SetIgnoreCertificateErrors,
+			security.SetIgnoreCertificateErrorsParams{Ignore: true})
+	})
+	b.open(p.link("ada"), 200)
+	b.enter()
+	cookies, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	if len(cookies.Cookies) != 1 {
+		p.Fatalf("%d cookies", len(cookies.Cookies))
+	}
+	if c := cookies.Cookies[0]; !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || !c.HTTPOnly ||
+		c.SameSite != network.CookieSameSiteLax {
+		p.Errorf("the cookie: %+v", c)
+	}
+}
+
 // click follows a link, or uses a button, that has exactly this text.
 func (b *tab) click(selector, text string) {
 	b.Helper()
@@ -177,39 +233,27 @@ func (b *tab) click(selector, text string) {
 	}
 }
 
-// axe finds nothing that keeps somebody out, in light and in dark.
-func testPageIsAccessible(p *pageWorld) {
-	for _, scheme := range []string{"light", "dark"} {
-		p.Run(scheme, func(p *pageWorld) {
-			b := newTab(p, p.browser)
-			b.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-				return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-			})
-			b.expect(`status of 403`)
-			b.open(p.at, 403)
-			b.accessible("a stranger's")
-			b.open(p.link("ada"), 200)
-			b.accessible("sign in")
-			b.enter()
-			light := map[string]bool{}
-			p.openAll(b, func(path string) {
-				b.accessible(path)
-				light[eval[string](b, `getComputedStyle(document.body).backgroundColor`)] = true
-			})
-			if isLight := light["rgb(255, 255, 255)"]; len(light) != 1 || isLight != (scheme == "light") {
-				p.Errorf("%s: the backgrounds are %v", scheme, light)
-			}
-		})
-	}
-}
-
-// Run is a test in a test.
-func (p *pageWorld) Run(name string, test func(*pageWorld)) {
-	p.TB.(*testing.T).Run(name, func(t *testing.T) {
-		t.Parallel()
-		test(p.of(t))
+// axe finds nothing that keeps somebody out, in light or in dark.
+func testPageIsAccessible(p *pageWorld, scheme string) {
+	b := newTab(p, p.browser)
+	b.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	})
+	b.expect(`status of 403`)
+	b.open(p.at, 403)
+	b.accessible("a stranger's")
+	b.open(p.link("ada"), 200)
+	b.accessible("sign in")
+	b.enter()
+	backs := map[string]bool{}
+	p.openAll(b, func(path string) {
+		b.accessible(path)
+		backs[eval[string](b, `getComputedStyle(document.body).backgroundColor`)] = true
+	})
+	if isLight := backs["rgb(255, 255, 255)"]; len(backs) != 1 || isLight != (scheme == "light") {
+		p.Errorf("%s: the backgrounds are %v", scheme, backs)
+	}
 }
 
 // At 320 pixels nothing has to be scrolled sideways.

@@ -184,6 +184,9 @@ func Total(prices []int) int {
 `
 )
 
+// evilName is a name, and text, that would run as a script if a page took it for its own.
+const evilName = "<img src=x onerror=alert(1)>"
+
 // furnishAll fills the server: shop has a history with a rollback and a force, site has rings of nodes, dns is on hold.
 func (p *pageWorld) furnishAll() {
 	p.Helper()
@@ -212,7 +215,8 @@ func (p *pageWorld) furnishAll() {
 	p.change("ben", "dns", "a zone", "example.org.zone", "@ 3600 IN A 192.0.2.1\n")
 	p.mustPush("ben", "dns")
 	long := strings.Repeat("long", 60)
-	p.change("ben", "dns", long, "zones/"+long[:200]+"/"+long[:200], long+long+"\n", "picture", "\x00\x01")
+	p.change("ben", "dns", evilName+long, "zones/"+long[:200]+"/"+long[:200], long+long+"\n", "picture", "\x00\x01",
+		evilName, "<b>"+evilName+"\n")
 	p.mustPush("ben", "dns")
 	p.change("ben", "dns", "a shorter life for the address", "example.org.zone", "@ 300 IN A 192.0.2.1\n")
 	p.mustPush("ben", "dns")
