@@ -225,8 +225,8 @@ func TestCertificate(t *testing.T) {
 		is             verify.Answer
 		what           string
 	}{
-		"this":           {is: verify.UnknownKey},
-		"the pusher's":   {change: func(r *record.Record) { r.Pusher.Key = key9 }, is: verify.Holds},
+		"this":         {is: verify.UnknownKey},
+		"the pusher's": {change: func(r *record.Record) { r.Pusher.Key = key9 }, is: verify.Holds},
 		"forced": {header: "push-option deploy.force\npush-option deploy.reason=now\n", change: force,
 			is: verify.UnknownKey},
 		"not forced":     {header: "push-option deploy.reason=now\n", change: force, is: verify.Fails, what: "does not ask for force"},

@@ -158,6 +158,7 @@ type run struct {
 	allowed *keys.AllowedSigners // what trust says, as far as the deploys so far need it
 	signed  map[string]record.ID // trusted signers, and the lowest deploy of each so far
 	vouched record.ID            // the id of the record that the last one names which is trusted; 0: none
+	named   record.Ref           // what the last sound record names as the one below
 	records record.ID            // the highest id that has a record
 	isMgmt  bool                 // mgmt reads the chain
 
