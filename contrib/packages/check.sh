@@ -2,7 +2,7 @@
 # Checks the packages of the work tree as a user meets them: builds two versions, one of them twice, then lives with them. All of it is
 # in a directory that is removed afterwards. As root more is checked: see lifecycle.sh.
 #
-#   contrib/packages/check.sh TOOLS     TOOLS has nfpm and cyclonedx-gomod; make packagestest builds them
+#   contrib/packages/check.sh TOOLS     TOOLS has nfpm, cyclonedx-gomod and packagelint; make packagetest builds them
 set -euo pipefail
 
 fail() {
@@ -61,6 +61,32 @@ echo '# of version 1.1.0' >>"$work/tree/contrib/packages/refship.env"
 release v1.1.0 2026-02-03T04:05:06Z
 "$work/tree/contrib/packages/build.sh" "$tools" "$work/2" >/dev/null
 
-step "install, upgrade, remove, purge"
+step "the rpm has what the deb has"
+deb_has() {
+	dpkg-deb --fsys-tarfile "$1" | tar --list | sed -e '/\/$/d' -e 's|^\.||' \
+		-e 's|/zsh/vendor-completions/|/zsh/site-functions/|' -e 's|/doc/refship/copyright|/licenses/refship/LICENSE|' | sort
+}
+rpm_has() {
+	rpm --query --package --queryformat '[%{FILEMODES:perms} %{FILENAMES}\n]' "$1" | sed -n 's/^-[^ ]* //p' | sort
+}
+if command -v rpm >/dev/null; then
+	diff <(deb_has "$work"/1/*.deb) <(rpm_has "$work"/1/*.rpm) || fail "the deb and the rpm hold other files"
+	[ "$(rpm --query --package --configfiles "$work"/1/*.rpm)" = /etc/refship/refship.env ] || fail "the rpm has other settings"
+elif [ -n "${REFSHIP_REQUIRE_TOOLS:-}" ]; then
+	fail "there is no rpm"
+else
+	echo "packages: warning: there is no rpm to look at the rpm with" >&2
+fi
+
+step "deb: install, upgrade, remove, purge"
 contrib/packages/lifecycle.sh "$work"/1/*.deb "$work"/2/*.deb
+if command -v rpm >/dev/null; then
+	step "rpm: install, upgrade, remove"
+	contrib/packages/lifecycle.sh "$work"/1/*.rpm "$work"/2/*.rpm
+fi
+
+step "the container image"
+"$tools/packagelint" contrib/container/Dockerfile .goreleaser.yaml
+dpkg-deb --extract "$work"/2/*.deb "$work/programs"
+contrib/container/check.sh "$work"/programs/usr/bin/refship{,-hook}
 step "done"
