@@ -191,12 +191,23 @@ func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (sta
 		}
 	}
 	if c.Hook == git.PostReceive {
+		warnOfNotify(a, call.Targets())
 		if status = int(e.PostReceive(ctx, call)); status == 0 {
 			note()
 		}
 		return status, nil
 	}
 	return int(e.PreReceive(ctx, call)), nil
+}
+
+// warnOfNotify warns of a setting that somebody has written for hooks, which end with the push and tell nobody.
+func warnOfNotify(a *app, targets []target.Target) {
+	for _, t := range targets {
+		if t.Notify != "" {
+			a.sayLines("warning", fmt.Sprintf("refship.%s.notify tells nobody here: hooks end with the push; a refship serve "+
+				"with a target in %s tells of it", t.Name, t.Namespace))
+		}
+	}
 }
 
 // openHook connects to the etcd that a repository's config names. To deploy, it waits for an etcd that is being

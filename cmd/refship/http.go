@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -27,8 +26,8 @@ type httpFlags struct {
 	HTTPCertFile     string   `variable:"" name:"http-cert-file" placeholder:"FILE" help:"Certificate for --http, with its chain: all of it is over TLS then. It is read anew when it was changed."`
 	HTTPKeyFile      string   `variable:"" name:"http-key-file" placeholder:"FILE" help:"Key of that certificate."`
 	HTTPURL          string   `variable:"" name:"http-url" placeholder:"URL" help:"Where people reach the page, such as https://deploy.example.com, if that is not --http itself."`
-	HTTPTrustedProxy []string `variable:"" name:"http-trusted-proxy" placeholder:"CIDR" help:"Addresses of proxies, which may name a request's user in a header: the name of a key. Needs --http-url. Without TLS nobody else is shown the page."`
-	HTTPUserHeader   string   `variable:"" name:"http-user-header" placeholder:"NAME" help:"The header in which proxies name the user. Default: X-Forwarded-User."`
+	HTTPTrustedProxy []string `variable:"" name:"http-trusted-proxy" placeholder:"CIDR" help:"Addresses of proxies before the page. Without --http-cert-file nobody else is shown it. Needs --http-url."`
+	HTTPUserHeader   string   `variable:"" name:"http-user-header" placeholder:"NAME" help:"The header in which these proxies name the user of a request, such as X-Forwarded-User: the name of a key. Without, people sign in with a link."`
 	HTTPProfiles     bool     `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
 
 	proxies []netip.Prefix // of HTTPTrustedProxy, once check has read it
@@ -177,7 +176,7 @@ func (s *server) openPage(ctx context.Context, scheme, addr string, watch func()
 	}
 	door, err := session.New(session.Config{
 		URL: at, TLS: s.flags.isTLS(), Proxies: s.flags.proxies, Keys: s.dir.keys(), Log: s.log,
-		UserHeader: cmp.Or(s.flags.HTTPUserHeader, "X-Forwarded-User"),
+		UserHeader: s.flags.HTTPUserHeader,
 		Command:    func() string { return s.ssh.SSH() + " web" },
 	})
 	if err != nil {
@@ -187,7 +186,7 @@ func (s *server) openPage(ctx context.Context, scheme, addr string, watch func()
 	s.page = s.newPage(ctx, watch)
 	lines := []string{"page on " + at.String() + "; a link to it: ssh HOST web"}
 	for _, proxy := range s.flags.proxies {
-		if proxy.Addr().IsLoopback() {
+		if s.flags.HTTPUserHeader != "" && proxy.Addr().IsLoopback() {
 			lines = append(lines, "warning: every account of this machine can pass for the proxy at "+proxy.String()+
 				", and be any user on the page")
 		}

@@ -173,7 +173,7 @@ func beginNotify(a *app, repo *repos.Repository, was, is target.Target) error {
 
 func userAgent() string {
 	version, _ := buildVersion()
-	return "refship/" + version
+	return "refship/" + strings.Trim(version, "()") // "(devel)"
 }
 
 // newNotifier makes what tells receivers.

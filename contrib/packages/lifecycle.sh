@@ -18,7 +18,7 @@ if [ "$(id -u)" -eq 0 ] && [ -z "${LIFECYCLE_INSIDE:-}" ] && unshare --mount tru
 fi
 
 work=$(mktemp -d)
-root=$work/root said=$(mktemp)
+root=$work/root said=$(mktemp) boot=$(mktemp)
 init= group= # the process id of the systemd inside, and its control group
 cleanup() {
 	if [ -n "$init" ]; then
@@ -27,7 +27,7 @@ cleanup() {
 		find "$group" -depth -type d -exec rmdir {} \; || :
 	fi
 	! mountpoint -q "$work" || umount --recursive "$work" || umount --recursive --lazy "$work"
-	rm -rf "$work" "$said"
+	rm -rf "$work" "$said" "$boot"
 }
 trap cleanup EXIT
 
@@ -43,11 +43,23 @@ machine_root() {
 		mount --bind "/dev/$device" "$root/dev/$device"
 	done
 	ln -s /proc/self/fd "$root/dev/fd"
+	ln -s pts/ptmx "$root/dev/ptmx"
 	mkdir "$root/debs"
 	cp "$@" "$root/debs/"
 	# Of this machine's services systemd starts none.
 	rm -rf "$root"/{etc,usr/lib,lib}/systemd/system/*.target.wants
 	ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+	mkdir "$root/etc/systemd/system/sysinit.target.wants"
+	ln -s /lib/systemd/system/systemd-journald.service "$root/etc/systemd/system/sysinit.target.wants"
+}
+
+# soon COMMAND... runs it until it succeeds.
+soon() {
+	local tries=0
+	until "$@" 2>/dev/null; do
+		[ $((tries += 1)) -lt 600 ] || fail "not within a minute: $*"
+		sleep 0.1
+	done
 }
 
 # start_systemd starts it in the root, as the first process of namespaces of its own.
@@ -64,16 +76,20 @@ start_systemd() {
 			mount -o remount,bind,ro "$1/proc/sys"
 			mount -t sysfs -o ro sysfs "$1/sys"
 			mount -t cgroup2 cgroup2 "$1/sys/fs/cgroup"
-			exec env -i container=lifecycle PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" /lib/systemd/systemd --log-target=null
+			cd "$1"
+			mkdir debs/old
+			pivot_root . debs/old
+			umount --lazy /debs/old
+			exec env -i container=lifecycle /lib/systemd/systemd --log-target=journal
 		' sh "$root"
-	) &
-	local outer=$! tries=0
-	until init=$(cat "/proc/$outer/task/$outer/children") && init=${init% } && [ -n "$init" ] && inside test -S /run/systemd/private; do
-		[ $((tries += 1)) -lt 600 ] || return
-		kill -0 "$outer" || return
-		sleep 0.1
-	done
-	inside systemctl is-system-running --wait
+	) >"$boot" 2>&1 &
+	soon started $!
+	inside systemctl is-system-running --wait >/dev/null
+}
+
+# started PID says whether the systemd answers whose unshare has this process id.
+started() {
+	init=$(cat "/proc/$1/task/$1/children") && init=${init% } && [ -n "$init" ] && inside test -S /run/systemd/private
 }
 
 # inside runs a command in the root, or on it; package runs dpkg.
@@ -81,7 +97,7 @@ if [ -n "${LIFECYCLE_INSIDE:-}" ] && machine_root "$@"; then
 	inside() {
 		nsenter --target "$init" --all --root --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@"
 	}
-	start_systemd || fail "systemd does not start: $(inside journalctl -n 20 --no-pager 2>&1)"
+	start_systemd || fail "systemd does not start: $(cat "$boot")"
 	package() { inside dpkg "$@"; }
 	old=/debs/${1##*/} new=/debs/${2##*/}
 else
@@ -124,7 +140,7 @@ as() {
 # make_pusher makes a key, a repository and a clone, as the manual says, before the server was started.
 make_pusher() {
 	must inside ssh-keygen -q -t ed25519 -N '' -f /root/key
-	as refship refship key add laptop --key - --allow 'deploy:*' --data-dir /var/lib/refship <"$root/root/key.pub"
+	as refship refship key add laptop --key - --allow 'deploy:*' --data-dir /var/lib/refship <"$root/root/key.pub" 2>/dev/null
 	must as refship refship repo create site --data-dir /var/lib/refship
 	must inside git init -q -b main /root/site
 }
@@ -134,21 +150,21 @@ make_node() {
 	must as refship-agent mkdir -m 700 /var/lib/refship-agent/.ssh
 	must as refship-agent ssh-keygen -q -t ed25519 -N '' -f /var/lib/refship-agent/.ssh/id_ed25519
 	as refship refship key add node --key - --allow node:site --data-dir /var/lib/refship \
-		<"$root/var/lib/refship-agent/.ssh/id_ed25519.pub"
+		<"$root/var/lib/refship-agent/.ssh/id_ed25519.pub" 2>/dev/null
 	echo "[localhost]:2222 $(cat "$root/var/lib/refship/keys/host_ed25519.pub")" >"$root/var/lib/refship-agent/.ssh/known_hosts"
 	cp "$root/var/lib/refship-agent/.ssh/known_hosts" "$root/root/known_hosts"
 	echo REFSHIP_CHAIN=ssh://git@localhost:2222/site >"$root/etc/refship/agent-site.env"
 }
 
-# push TEXT pushes a file with it, and waits until the node runs it.
+# push TEXT pushes a file with it, and looks whether the node runs it.
 push() {
 	echo "$1" >"$root/root/site/index.html"
 	must inside git -C /root/site add index.html
 	must inside git -C /root/site -c user.name=ada -c user.email=ada@localhost commit -qm "$1"
 	must inside env GIT_SSH_COMMAND="ssh -i /root/key -o UserKnownHostsFile=/root/known_hosts" \
-		git -C /root/site push -o deploy.wait=1m ssh://git@localhost:2222/site main
+		git -C /root/site push ssh://git@localhost:2222/site main
 	says 'published'
-	[ "$(cat "$root/var/lib/refship-agent/site/current/index.html")" = "$1" ] || fail "the node does not run: $1"
+	soon grep -qx "$1" "$root/var/lib/refship-agent/site/current/index.html"
 }
 
 # state UNIT STATE checks the state of a unit.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"refship/deploy/fault"
@@ -65,6 +66,17 @@ type proof struct {
 type answer struct {
 	Check string
 	Is    verify.Answer
+}
+
+// Class is one of the stylesheet's.
+func (a answer) Class() string {
+	switch a.Is {
+	case verify.Holds:
+		return "good"
+	case verify.Fails:
+		return "bad"
+	}
+	return ""
 }
 
 // Class is one of the stylesheet's.
@@ -204,7 +216,7 @@ func (w *Web) prove(ctx context.Context, chain *store.Chain, id record.ID, allow
 			p.State, p.Signer = string(d.State()), d.Signer
 			for _, check := range verify.Checks() {
 				if is := d.Answers[check]; is != "" && is != verify.None {
-					p.Answers = append(p.Answers, answer{string(check), is})
+					p.Answers = append(p.Answers, answer{strings.ReplaceAll(string(check), "_", " "), is})
 				}
 			}
 			for _, f := range d.Findings {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
+	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
 	"refship/deploy/text"
@@ -126,10 +127,14 @@ func (d *differ) file(ctx context.Context, c store.Change) (diffFile, error) {
 	}
 	d.diffs++
 	old, err := d.content(ctx, d.before, c.Old)
-	if err != nil {
-		return one, err
+	var new []byte
+	if err == nil {
+		new, err = d.content(ctx, d.after, c.New)
 	}
-	new, err := d.content(ctx, d.after, c.New)
+	if fault.Is(err, fault.Corrupt) {
+		one.Why = err.Error()
+		return one, nil
+	}
 	if err != nil {
 		return one, err
 	}

@@ -238,6 +238,7 @@ func (w *Web) stream(q *request) {
 	defer stop()
 	ctx, cancel := context.WithTimeout(q.Context(), streamTime)
 	defer cancel()
+	q.patient()
 	q.out.Header().Set("Content-Type", "text/event-stream")
 	q.out.Header().Set("Cache-Control", "private, no-store")
 	beat := time.NewTicker(beatEvery)
@@ -263,16 +264,24 @@ func (w *Web) stream(q *request) {
 	}
 }
 
+// patient lets an answer take longer than the server's limits, which are those of requests that are answered at once:
+// when the time to read one is over, net/http takes its client for gone.
+func (q *request) patient() {
+	_ = http.NewResponseController(q.out).SetReadDeadline(time.Time{}) // where there is none, there is no limit either
+}
+
+// waitLess gives the browser some time to take the next part of the answer.
+func (q *request) waitLess() {
+	_ = http.NewResponseController(q.out).SetWriteDeadline(time.Now().Add(writeTime)) // as in patient
+}
+
 // say sends a part of a stream.
 func (w *Web) say(q *request, said string) error {
-	out := http.NewResponseController(q.out)
-	if err := out.SetWriteDeadline(time.Now().Add(writeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
+	q.waitLess()
 	if _, err := fmt.Fprint(q.out, said); err != nil {
 		return err
 	}
-	if err := out.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := http.NewResponseController(q.out).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	timer := time.NewTimer(eventsApart)

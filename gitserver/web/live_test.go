@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"refship/deploy/record"
 	"refship/gitserver/web"
@@ -146,4 +149,35 @@ func TestPushesAreForgotten(t *testing.T) {
 	s.wantAll(page, "user299", "user200")
 	var none *web.Web
 	none.Push(web.Push{}) // a server without pages has none
+}
+
+// A stream, and a download, outlive the time that the server gives to requests.
+func TestStreamOutlivesTimeouts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	server := httptest.NewUnstartedServer(s.web)
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	lines, end := s.events("/events?chain=config:default")
+	defer end()
+	// The server hangs up on who says nothing, when that time is over.
+	for range 3 {
+		silent, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Fatal(n, err)
+		}
+	}
+	s.web.Push(web.Push{Key: 1, Namespace: s.Namespace, Phase: web.Checking})
+	s.wantEvent(lines)
+	d := s.push("first", map[string]string{"a": "1"})
+	for range 2 {
+		s.wantEvent(lines)
+		s.node("n", "", d, record.NodeRunning)
+	}
 }

@@ -134,6 +134,13 @@ func TestTimelinePages(t *testing.T) {
 	if len(seen) != 120 {
 		t.Errorf("%d deploys", len(seen))
 	}
+	// The deploy N came N seconds after 2023-11-14T22:13:20Z.
+	s.wantAll(s.page(config+"?until=2023-11-14T22:14:00Z"), `/-/deploy/40"`, `/-/deploy/39"`)
+	if page := s.page(config + "?until=2023-11-14T22:14:00Z"); strings.Contains(page, `/-/deploy/41"`) ||
+		strings.Contains(page, "looked at") {
+		t.Errorf("too late:\n%s", page)
+	}
+	s.wantAll(s.page(config+"?since=2023-11-14T22:14:00Z&until=2023-11-14T22:14:00Z"), `/-/deploy/40"`)
 	s.wantAll(s.page(config+"?path=dir3"), "/-/deploy/103", "/-/deploy/83", "/-/deploy/3\"")
 }
 

@@ -42,7 +42,7 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{Setup: chain.New(t), signer: 1, hidden: map[string]bool{"secret": true}}
-	s.Store = s.NewStore(deploy.Config{})
+	s.Store = s.NewStore(deploy.Config{LeaseTTL: 10 * time.Minute})
 	repos := []web.Repository{
 		{Name: "config", Targets: []web.Target{{Name: "default", Ref: "refs/heads/main", Namespace: s.Namespace}}},
 		{Name: "secret", Targets: []web.Target{{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/secret"}}},

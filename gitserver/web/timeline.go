@@ -188,6 +188,9 @@ func (t *teller) tell(ctx context.Context, head record.ID) (err error) {
 			return err
 		}
 	}
+	if from, err = t.until(ctx, from); err != nil {
+		return err
+	}
 	show, end := t.deploy, func(context.Context) error { return nil }
 	if t.filter.Path != "" {
 		h := t.chain.NewHistory(t.filter.Path, func(d *record.Deploy, touch store.Touch) error { return t.touched(ctx, d, touch) })
@@ -212,6 +215,29 @@ func (t *teller) tell(ctx context.Context, head record.ID) (err error) {
 		return nil
 	}
 	return err
+}
+
+// until gives the deploy from which on down there are some that are not too late: times never decrease along a chain.
+// Where a deploy tells no time, those from there on down are looked at one by one.
+func (t *teller) until(ctx context.Context, from record.ID) (record.ID, error) {
+	if t.filter.until.IsZero() {
+		return from, nil
+	}
+	for low := record.ID(1); low < from; {
+		middle := from - (from-low)/2
+		d, err := t.chain.Get(ctx, middle)
+		switch {
+		case fault.Is(err, fault.Unavailable) || errors.Is(err, store.ErrTooMuch) || ctx.Err() != nil:
+			return from, err
+		case err != nil || d.Record == nil:
+			return from, nil //nolint:nilerr // it is damaged, which its row says
+		case d.Record.Time.After(t.filter.until):
+			from = middle - 1
+		default:
+			low = middle
+		}
+	}
+	return from, nil
 }
 
 // skipEvents drops the events that are told above a deploy.

@@ -23,6 +23,8 @@ const (
 	afterError, lookTime = 2 * time.Second, time.Minute
 	// maxBehind is how many deploys are told of at most when it was not looked for long.
 	maxBehind = 200
+	// maxFailed is how many nodes are told of that cannot run one deploy.
+	maxFailed = 100
 )
 
 // follower looks at the chain of one target, and queues what is new.
@@ -56,9 +58,9 @@ func (n *Notifier) newFollower(at Place) (*follower, error) {
 		kept = append(kept, q)
 		f.lines = append(f.lines, &line{at: at, to: to, queue: q, notifier: n, log: n.log(at, to)})
 	}
-	removed, err := at.sweep(kept)
-	if removed > 0 {
-		f.log.Info("notify: dropped what was waiting for receivers that the target has no more", "receivers", removed)
+	waiting, err := at.sweep(kept)
+	if waiting > 0 {
+		f.log.Info("notify: dropped what was waiting for receivers that the target has no more", "events", waiting)
 	}
 	return f, err
 }
@@ -115,6 +117,14 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 	defer f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
+	changed, err := f.at.hasChanged()
+	switch {
+	case err != nil:
+		return false, err
+	case changed: // another follower tells the others
+		f.notifier.Poke()
+		return false, nil
+	}
 	state, err := f.chain.State(ctx)
 	if err != nil || state.Hold != nil && state.Hold.IsImport() {
 		return false, err
@@ -267,7 +277,8 @@ func (f *follower) nodes(ctx context.Context, state *record.State) error {
 		if isRunning && !isFailed {
 			ready++
 		}
-		if isFailed && !slices.Contains(f.told.Nodes.Failed, node.Name) {
+		isTold := len(f.told.Nodes.Failed)+len(failed) >= maxFailed || slices.Contains(f.told.Nodes.Failed, node.Name)
+		if isFailed && !isTold {
 			failed = append(failed, node)
 		}
 	}

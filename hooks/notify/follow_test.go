@@ -40,8 +40,23 @@ func newFollowed(t *testing.T) *followed {
 		Name: "default", Ref: "refs/heads/main", Namespace: f.Namespace, Frontend: record.Files,
 		Notify: target.Notify(f.receiver.URL),
 	}}
+	f.configure()
 	f.restart()
 	return f
+}
+
+// configure makes the repository's config say what at says.
+func (f *followed) configure() {
+	f.Helper()
+	known, err := target.ReadTargets(f.Repo.Dir)
+	if err == nil && len(known) == 0 {
+		err = target.AddTarget(f.Context(), f.Repo.Dir, f.at.Target)
+	} else if err == nil {
+		err = target.SetTarget(f.Context(), f.Repo.Dir, f.at.Target)
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
 }
 
 func (f *followed) restart() {
@@ -245,6 +260,30 @@ func TestNodes(t *testing.T) {
 	f.want("published ")
 }
 
+// A key that may report as many nodes tells of some of them, and fills no queue.
+func TestManyFailedNodes(t *testing.T) {
+	t.Parallel()
+	f := newFollowed(t)
+	f.want()
+	f.push()
+	fail := func(round int) {
+		for i := range 80 {
+			f.node(fmt.Sprintf("n.%d.%d", round, i), record.NodeReport{Wants: 1, State: record.NodeFailed}, true)
+		}
+	}
+	fail(1)
+	f.want("published ", "nodes-failed config:default: 80 nodes cannot run deploy 1: n.1.0: ")
+	fail(2)
+	f.want("nodes-failed config:default: 20 nodes ")
+	fail(3)
+	f.want()
+	for _, a := range f.receiver.all() {
+		if n := strings.Count(a.body, `"name":"n.`); n > 20 {
+			t.Errorf("%d nodes are named", n)
+		}
+	}
+}
+
 // A chain that was deleted, and begun anew, is told from there on.
 func TestOtherChain(t *testing.T) {
 	t.Parallel()
@@ -264,6 +303,29 @@ func TestOtherChain(t *testing.T) {
 	f.push()
 	f.want("published config:default: deploy 1 ", "published config:default: deploy 2 ",
 		"published config:default: deploy 3 ")
+}
+
+// Who gets another URL hears nothing at the old one from then on, also before the new one is known to Run.
+func TestOtherURL(t *testing.T) {
+	t.Parallel()
+	f := newFollowed(t)
+	f.want()
+	old, other := f.at, newReceiver(t, nil)
+	f.at.Target.Notify = target.Notify(other.URL)
+	f.configure()
+	f.push()
+	if err := f.Look(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	f.receiver = other
+	f.want("published ")
+	receivers, err := old.Target.Notify.Receivers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := f.Waiting(old, receivers[0]); len(names) != 0 {
+		t.Errorf("%q wait for the old one", names)
+	}
 }
 
 // Run hears of all that by itself, keeps the order with refused pushes, and ends when it is told to.

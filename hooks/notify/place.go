@@ -39,6 +39,18 @@ func root(gitDir string) string { return filepath.Join(gitDir, "refship", "notif
 
 func (p Place) dir() string { return filepath.Join(root(p.GitDir), p.Target.Name) }
 
+// hasChanged tells whether the repository's config says something else of the target by now, or is gone.
+func (p Place) hasChanged() (bool, error) {
+	targets, err := target.ReadTargets(p.GitDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return !slices.Contains(targets, p.Target), nil
+}
+
 // makeDirs makes a directory in a repository and those above it, but never the repository itself, which may have been
 // renamed or removed.
 func makeDirs(gitDir, dir string) error {
@@ -111,8 +123,8 @@ func Begin(at Place) error {
 	return at.writeTold(&told{Since: time.Now().UTC().Truncate(time.Millisecond)})
 }
 
-// sweep removes the queues of receivers that the target has no more, and gives how many.
-func (p Place) sweep(kept []*queue) (removed int, err error) {
+// sweep removes the queues of receivers that the target has no more, and gives how many events were waiting.
+func (p Place) sweep(kept []*queue) (waiting int, err error) {
 	files, err := os.ReadDir(p.dir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -121,11 +133,12 @@ func (p Place) sweep(kept []*queue) (removed int, err error) {
 		dir := filepath.Join(p.dir(), f.Name())
 		isKept := slices.ContainsFunc(kept, func(q *queue) bool { return q.dir == dir })
 		if strings.HasPrefix(f.Name(), queuePrefix) && !isKept {
+			all, _ := (&queue{dir: dir}).list() // it goes, whatever is in it
+			waiting += len(all)
 			err = errors.Join(err, disk.RemoveAll(dir))
-			removed++
 		}
 	}
-	return removed, err
+	return waiting, err
 }
 
 // Secret gives what signs the events for one receiver of a target, 64 hex digits: HMAC-SHA256 of the target's name, a

@@ -158,10 +158,7 @@ func (m *Monitor) IsAhead(repository, target string) (ahead, known bool) {
 	if m == nil {
 		return false, false
 	}
-	m.refs.mu.Lock()
-	defer m.refs.mu.Unlock()
-	value, known := m.refs.ahead[repository][target]
-	return value == 1, known
+	return m.refs.isAhead(repository, target)
 }
 
 // Scrub is what a scrub of all targets found.

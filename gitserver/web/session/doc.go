@@ -5,7 +5,7 @@
 //
 // A [Door] stands between all browsers and the page. A link is a URL with a secret in it; it is made over SSH, for a key
 // that has authenticated there, and signs a browser in as that key. A session is what a browser has then: a secret in a
-// cookie. A proxy is an address whose requests may name their user in a header.
+// cookie. A proxy is an address whose requests are the page's, and may name their user in a header, if that is configured.
 //
 // # Who gets in
 //

@@ -42,8 +42,9 @@ type Config struct {
 	// TLS: connections are encrypted here, and strangers may come. Without, only Proxies may, or, where there are none,
 	// this machine.
 	TLS     bool
-	Proxies []netip.Prefix // that may name a request's user
-	// UserHeader is how they name them, such as "X-Forwarded-User".
+	Proxies []netip.Prefix
+	// UserHeader is where Proxies name the user of a request, such as "X-Forwarded-User"; "": they do not. A proxy that
+	// does not set it may hand on what a browser has sent.
 	UserHeader string
 	Keys       keys.File
 	// Command gives the command that makes a link, such as "ssh -p 2222 git@HOST web".
@@ -100,8 +101,10 @@ var errNotAsked = errors.New("you are not signed in")
 // Viewer says who asks, by the keys file as it is now. Its errors are of the kind Refused where the request is to
 // blame.
 func (d *Door) Viewer(r *http.Request) (web.Viewer, error) {
-	if named := r.Header.Values(d.cfg.UserHeader); len(named) > 0 && d.isProxy(remoteAddr(r.RemoteAddr)) {
-		return d.named(named)
+	if d.cfg.UserHeader != "" && d.isProxy(remoteAddr(r.RemoteAddr)) {
+		if named := r.Header.Values(d.cfg.UserHeader); len(named) > 0 {
+			return d.named(named)
+		}
 	}
 	key, err := d.signedIn(r)
 	if err != nil {

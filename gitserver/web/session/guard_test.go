@@ -25,11 +25,14 @@ func makeWritable(t *testing.T, path string) {
 	}
 }
 
-const behind = "https://deploy.example"
+const (
+	behind     = "https://deploy.example"
+	userHeader = "X-Forwarded-User"
+)
 
 // A proxy's user has the rules of all keys of that name. The header of everybody else is nothing.
 func TestProxy(t *testing.T) {
-	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.0/24", "2001:db8::/64")}, behind)
+	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.0/24", "2001:db8::/64"), UserHeader: userHeader}, behind)
 	s.user("alice", "read:config")
 	s.user("alice", "deploy:site")
 	s.user("bob", "read:secret")
@@ -52,7 +55,7 @@ func TestProxy(t *testing.T) {
 
 // Over TLS everybody may come, and only a proxy may name users. The page does not see the header of others.
 func TestHeaderFromElsewhere(t *testing.T) {
-	s := newSite(t, Config{TLS: true, Proxies: mustProxies(t, "10.0.0.7")}, behind)
+	s := newSite(t, Config{TLS: true, Proxies: mustProxies(t, "10.0.0.7"), UserHeader: userHeader}, behind)
 	key := s.user("alice", "read:config")
 	s.user("bob", "read:secret")
 	s.want(s.request("GET", "/", from("10.0.0.8:1"), named("bob")), 403, "not signed in")
@@ -73,13 +76,24 @@ func TestHeaderFromElsewhere(t *testing.T) {
 
 // A header that names nobody is not as if there were none: the session of the same browser does not count then.
 func TestHeaderBesideASession(t *testing.T) {
-	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.7")}, behind)
+	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.7"), UserHeader: userHeader}, behind)
 	cookie := s.signIn(s.door.Link(s.user("alice", "read:config")), from("10.0.0.7:1"))
 	s.user("bob", "read:secret")
 	s.want(s.request("GET", "/", from("10.0.0.7:1"), with(cookie)), 200, "hi alice")
 	s.want(s.request("GET", "/", from("10.0.0.7:1"), with(cookie), named("bob")), 200, "hi bob")
 	s.want(s.request("GET", "/", from("10.0.0.7:1"), with(cookie), named("carol")), 403, "")
 	s.want(s.request("GET", "/", from("10.0.0.7:1"), with(cookie), named("")), 403, "")
+}
+
+// A proxy that was not said to name users names nobody: it may hand on what a browser sends.
+func TestProxyWithoutUsers(t *testing.T) {
+	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.7")}, behind)
+	key := s.user("alice", "read:config")
+	for _, name := range []string{"X-Forwarded-User", "Remote-User", ""} {
+		s.want(s.request("GET", "/", from("10.0.0.7:1"), func(r *http.Request) { r.Header[name] = []string{"alice"} }), 403,
+			"not signed in")
+	}
+	s.want(s.request("GET", "/", from("10.0.0.7:1"), with(s.signIn(s.door.Link(key), from("10.0.0.7:1")))), 200, "hi alice")
 }
 
 // The page has one name; another that leads here has none of it.
@@ -192,7 +206,7 @@ func FuzzUserHeader(f *testing.F) {
 	for _, seed := range []string{"alice", "bob", "", "alice,bob", "ALICE", "alice\n", "\xff", `alice"`, `name="alice"`, "a"} {
 		f.Add(seed)
 	}
-	s := newSite(f, Config{Proxies: mustProxies(f, "10.0.0.7")}, behind)
+	s := newSite(f, Config{Proxies: mustProxies(f, "10.0.0.7"), UserHeader: userHeader}, behind)
 	s.user("alice", "read:config")
 	s.user("bob", "read:secret")
 	f.Fuzz(func(t *testing.T, name string) {

@@ -33,7 +33,7 @@ func newSite(t testing.TB, cfg Config, at string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.URL, cfg.Keys, cfg.Log, cfg.UserHeader = u, s.keys, slog.New(s.log), "X-Forwarded-User"
+	cfg.URL, cfg.Keys, cfg.Log = u, s.keys, slog.New(s.log)
 	cfg.Command = func() string { return command }
 	if s.door, err = New(cfg); err != nil {
 		t.Fatal(err)

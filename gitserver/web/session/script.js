@@ -6,6 +6,7 @@ function take() {
   field.value = location.hash.slice(1);
   history.replaceState(null, "", location.pathname);
   field.hidden = true;
+  document.getElementById("ready").hidden = false;
   for (const line of document.querySelectorAll(".how")) line.hidden = true;
   document.querySelector("button").focus();
 }

@@ -235,7 +235,7 @@ func TestRequestsAtATime(t *testing.T) {
 
 // A keys file that cannot be read lets nobody in, and says so to the operator.
 func TestKeysCannotBeRead(t *testing.T) {
-	s := newSite(t, Config{Proxies: mustProxies(t, "127.0.0.2")}, "https://deploy.example")
+	s := newSite(t, Config{Proxies: mustProxies(t, "127.0.0.2"), UserHeader: userHeader}, "https://deploy.example")
 	cookie := s.signIn(s.door.Link(s.user("laptop", "read:*")), from("127.0.0.2:1"))
 	makeWritable(t, s.keys.Path)
 	s.want(s.request("GET", "/", with(cookie), from("127.0.0.2:1")), 500, "its log says why")
