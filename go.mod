@@ -53,6 +53,8 @@ require (
 	golang.org/x/crypto v0.58.0
 	// the transparency log: its hashes, its proofs, and its signed heads, which others check with the same code
 	golang.org/x/mod v0.41.0
+	// a bound on the connections of an HTTP server, and what may be the name of a header; in tests, reads HTML
+	golang.org/x/net v0.61.0
 	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
 	// Linux calls that the standard library lacks, such as openat2, waitid and statfs
@@ -65,6 +67,11 @@ require (
 	google.golang.org/protobuf v1.36.12
 	// tests: random inputs, shrunk to small ones when they fail
 	pgregory.net/rapid v1.3.0
+)
+
+require (
+	github.com/alecthomas/chroma/v2 v2.27.0
+	github.com/dlclark/regexp2/v2 v2.2.1
 )
 
 require (
@@ -120,7 +127,6 @@ require (
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
-	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect

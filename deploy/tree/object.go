@@ -2,8 +2,11 @@ package tree
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
@@ -75,4 +78,22 @@ func SignedCommit(data []byte) (signed, signature []byte) {
 		}
 	}
 	return append(append(signed, '\n'), message...), signature
+}
+
+// SignedAt is the time that a commit or a tag says it was made at, which git holds its signature to:
+// "committer NAME <MAIL> SECONDS ZONE", or "tagger …".
+func SignedAt(data []byte) (time.Time, error) {
+	header, _, _ := bytes.Cut(data, []byte("\n\n"))
+	for line := range strings.Lines(string(header)) {
+		if !strings.HasPrefix(line, "committer ") && !strings.HasPrefix(line, "tagger ") {
+			continue
+		}
+		words := strings.Fields(line[strings.LastIndexByte(line, '>')+1:])
+		if len(words) == 0 {
+			break
+		}
+		seconds, err := strconv.ParseInt(words[0], 10, 64)
+		return time.Unix(seconds, 0), err
+	}
+	return time.Time{}, errors.New("no time")
 }

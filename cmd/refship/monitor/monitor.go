@@ -31,6 +31,7 @@ const (
 type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
+	Page     http.Handler // answers what no other part does; nil: there is no page
 	DataDir  string       // its disk must have room
 	Repos    repos.Dir
 	Store    *deploy.Store
@@ -47,6 +48,17 @@ type Server struct {
 	Hooks *hooks.Server
 	// Storage is nil if the disk of each repository takes what pushes bring, as far as is known.
 	Storage func() error
+	// Notified is what was told of targets, right now.
+	Notified func() Notified
+}
+
+// Notified is what a server has told receivers of what becomes of targets, since the start.
+type Notified struct {
+	Waiting     int // events in queues
+	Delivered   int
+	Failed      int // tries
+	GivenUp     int
+	LastSuccess time.Time // zero: none yet
 }
 
 // Stats are what a git server counts.
@@ -121,6 +133,10 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	if cfg.Page != nil {
+		mux.Handle("/", cfg.Page)
+		return mux
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "nothing here; there is GET "+strings.Join(paths, ", "), http.StatusNotFound)
 	})
@@ -134,6 +150,15 @@ func (m *Monitor) Report(r report.Report) {
 	}
 	m.metrics.report(r)
 	m.refs.changed(r.Repository)
+}
+
+// IsAhead tells whether a target's ref is not what its chain deployed, up to a minute late; not known: it was not
+// compared yet.
+func (m *Monitor) IsAhead(repository, target string) (ahead, known bool) {
+	if m == nil {
+		return false, false
+	}
+	return m.refs.isAhead(repository, target)
 }
 
 // Scrub is what a scrub of all targets found.
@@ -179,6 +204,9 @@ func (m *Monitor) Run(ctx context.Context, server Server) error {
 		return nil
 	}
 	m.metrics.watch(server.Stats)
+	if server.Notified != nil {
+		m.metrics.watchNotified(server.Notified)
+	}
 	m.health.server.Store(&server)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
