@@ -20,7 +20,7 @@ import (
 // BenchmarkBesideReading verifies a chain, and reads all keys of the namespace as fast as they can be read, key by key
 // and by ranges, one after the other. The metrics are medians of so many rounds: milliseconds of processor time and of
 // elapsed time, with the etcd's own work in both, and "ratio", verify's by that of reading key by key. Processor time
-// is less disturbed by a machine's other work. "hash" is sha256 and sha1 of as many bytes, in memory, one after the other.
+// is less disturbed by a machine's other work. "hash" is sha256 and sha1 of as many bytes, in memory.
 func BenchmarkBesideReading(b *testing.B) {
 	for _, c := range []struct {
 		name                 string
