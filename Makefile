@@ -58,7 +58,7 @@ test: ## run all tests, unit and end-to-end, with the race detector; name those 
 # Needs Chromium, such as the one that .ci/run unpacks: with its fonts the pictures are the same everywhere.
 screenshots: ## make the pictures of the page in contrib/screenshots anew
 	PATH="$(CURDIR)/.ci/bin/chromium/bin:$$PATH" REFSHIP_REQUIRE_TOOLS=1 \
-		go test ./cmd/refship -run='^TestScreenshots$$' -count=1 -v -screenshots
+		go test ./cmd/refship -run='^TestPage$$/^all$$' -count=1 -v -screenshots
 
 # What only runs when it is asked for, because it is long; ends with a summary. contrib/torture.sh NAME... runs some of it.
 torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: an hour

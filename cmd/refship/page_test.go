@@ -40,6 +40,10 @@ func TestPage(t *testing.T) {
 		p := newPageWorld(t, browser)
 		p.serve("", "")
 		p.furnishAll()
+		if *screenshots {
+			takeScreenshots(p)
+			return
+		}
 		for name, test := range map[string]func(*pageWorld){
 			"light": func(p *pageWorld) { testPageIsAccessible(p, "light") },
 			"dark":  func(p *pageWorld) { testPageIsAccessible(p, "dark") },

@@ -55,19 +55,13 @@ const unhurried = `(host => {
 	return true;
 })`
 
-// TestScreenshots writes the pictures, if it is asked to: of the same commits and people each time.
-func TestScreenshots(t *testing.T) {
-	if !*screenshots {
-		t.Skip("only with -screenshots")
-	}
-	p := newPageWorld(t, newBrowser(t))
-	p.serve("", "")
-	p.furnishAll()
+// takeScreenshots writes the pictures: of the same commits and people each time.
+func takeScreenshots(p *pageWorld) {
 	host, err := os.Hostname()
 	if err != nil {
-		t.Fatal(err)
+		p.Fatal(err)
 	}
-	b := p.signedIn(t, "ada")
+	b := p.signedIn(p, "ada")
 	for _, picture := range pictures {
 		b.do(chromedp.EmulateViewport(picture.width, picture.height))
 		b.open(p.at+picture.path, 200)
@@ -75,17 +69,17 @@ func TestScreenshots(t *testing.T) {
 		eval[bool](b, unhurried+"("+quoteJS(host)+")")
 		shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 		if err != nil {
-			t.Fatal(err)
+			p.Fatal(err)
 		}
 		small, err := quantize(shot)
 		if err != nil {
-			t.Fatal(err)
+			p.Fatal(err)
 		}
 		file := filepath.Join(moduleDir, screenshotsDir, picture.name+".png")
 		if err := os.WriteFile(file, small, 0o644); err != nil {
-			t.Fatal(err)
+			p.Fatal(err)
 		}
-		t.Logf("%s: %d bytes", file, len(small))
+		p.Logf("%s: %d bytes", file, len(small))
 	}
 }
 
