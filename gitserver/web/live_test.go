@@ -69,7 +69,8 @@ func TestLive(t *testing.T) {
 	defer endAll()
 	s.wantEvent(ofChain) // the watch has begun
 	push := web.Push{
-		Key: 1, Namespace: s.Namespace, Repository: "config", Target: "default", By: "bob", Hash: record.Hash(strings.Repeat("a", 40)),
+		Key: 1, Namespace: s.Namespace, Repository: "config", Target: "default", By: "bob",
+		Hash: record.Hash(strings.Repeat("a", 40)),
 	}
 	for _, phase := range []web.Phase{web.Checking, web.Storing, web.Publishing} {
 		push.Phase = phase
