@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build install man packages demo screenshots test torture bench bench-quick fuzz lint vuln clean
+.PHONY: help build install man packages packagetest demo screenshots test torture bench bench-quick fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -38,6 +38,9 @@ man: ## write contrib/man, the manual pages, out of the program's grammar
 # For another architecture: make packages GOARCH=arm64
 packages: $(TOOLS)/nfpm ## build a deb, an rpm and an SBOM of the commit that is checked out into bin/packages
 	contrib/packages/build.sh $(TOOLS) bin/packages
+
+packagetest: $(TOOLS)/nfpm ## build the packages of the work tree, twice; install, upgrade and remove them; run the container image
+	contrib/packages/check.sh $(TOOLS)
 
 demo: build ## push this repository into a server of its own and read it back
 	contrib/demo.sh
@@ -103,10 +106,10 @@ $(TOOLS)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 $(TOOLS)/govulncheck: .ci/tools/go.mod .ci/tools/go.sum
 	CGO_ENABLED=0 go -C .ci/tools build -trimpath -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
 
-# nfpm makes the packages, cyclonedx-gomod lists what is in them, dockerlint looks at the Dockerfile. GOARCH is for what is packaged.
+# nfpm makes the packages, cyclonedx-gomod lists what is in them, packagelint looks at the Dockerfile and at .goreleaser.yaml. GOARCH is for what is packaged.
 $(TOOLS)/nfpm: $(wildcard .ci/tools/packages/go.* .ci/tools/packages/*/*.go)
 	mkdir -p $(TOOLS)
-	GOARCH= CGO_ENABLED=0 go -C .ci/tools/packages build -trimpath -o $(CURDIR)/$(TOOLS)/ ./dockerlint \
+	GOARCH= CGO_ENABLED=0 go -C .ci/tools/packages build -trimpath -o $(CURDIR)/$(TOOLS)/ ./packagelint \
 		github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 clean: ## remove what was built
