@@ -187,7 +187,7 @@ func (w *Web) brought(ctx context.Context, chain *store.Chain, d *record.Deploy,
 		return nil
 	}
 	if err == nil {
-		work := differ{w: w, chain: chain, links: page.links, before: before, after: d, colors: w.newColors()}
+		work := differ{w: w, chain: chain, links: page.links, before: before, after: d, colors: w.colors.NewPage()}
 		var found changes
 		if found, err = work.changes(ctx); err == nil {
 			page.Changes = &found

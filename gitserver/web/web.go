@@ -17,6 +17,7 @@ import (
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/store"
+	"refship/gitserver/web/code"
 	"refship/keys"
 )
 
@@ -82,11 +83,11 @@ type Web struct {
 	hub    *hub
 	static http.Handler
 	pages  map[string]*template.Template
+	colors *code.Colors
 
 	turns     *semaphore.Weighted // of pages
 	downloads *semaphore.Weighted
 	proofs    *semaphore.Weighted // of verifying
-	colors    *semaphore.Weighted // of coloring
 	comparing *semaphore.Weighted // of comparing line by line
 }
 
@@ -98,7 +99,7 @@ func New(cfg Config) *Web {
 	return &Web{
 		cfg: cfg, hub: newHub(cfg.Changes), static: http.FileServerFS(files), pages: parsePages(),
 		turns: semaphore.NewWeighted(requestsAtOnce), downloads: semaphore.NewWeighted(downloadsAtOnce),
-		proofs: semaphore.NewWeighted(proofsAtOnce), colors: semaphore.NewWeighted(colorsAtOnce),
+		proofs: semaphore.NewWeighted(proofsAtOnce), colors: code.New(),
 		comparing: semaphore.NewWeighted(1),
 	}
 }

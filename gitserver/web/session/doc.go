@@ -29,7 +29,8 @@
 // form's script puts the secret into the form and takes it out of the address; without script, a person pastes the link.
 // Only the form, which is a POST, spends it.
 //
-// A link is good once and for 10 minutes. A key has at most 4, and the fifth is in place of the oldest.
+// A link is good once and for 10 minutes. A key has at most 4, and the fifth is in place of the oldest. Guesses are not
+// counted: there are 2^256 secrets, each costs a hash, and a bound would let strangers keep others from signing in.
 //
 // # Sessions
 //
