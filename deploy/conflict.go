@@ -24,7 +24,9 @@ const (
 	// and the job has a commit; About kind, head's id, namespace
 	ReasonHeadDirectory fault.Reason = "head-is-directory"
 	// mgmt's, it seems, and the job's is not; About kind, head's id, namespace
-	ReasonHeadForeign   fault.Reason = "head-foreign"
+	ReasonHeadForeign fault.Reason = "head-foreign"
+	// names its objects by another format than the job; About kind, head's id, namespace
+	ReasonHeadFormat    fault.Reason = "head-of-other-format"
 	ReasonHeadNewer     fault.Reason = "head-newer"         // a later refship's; About kind, head's id
 	ReasonHeadUnhashed  fault.Reason = "head-without-hash"  // About kind, head's id, namespace
 	ReasonHeadUntrusted fault.Reason = "head-untrusted"     // About kind, head's id and signer, or ""

@@ -14,6 +14,7 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/gitserver/reply"
+	"refship/gitserver/repos"
 	"refship/gitserver/upkeep"
 	"refship/hooks"
 	"refship/keys"
@@ -70,7 +71,13 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
-	p := &receiving{x: x, name: name, dir: v.dir, reply: reply.New(x.out), limit: v.memory - receiveMemory}
+	format, err := repos.Format(x.ctx, v.dir)
+	if err != nil {
+		return x.fail(err)
+	}
+	p := &receiving{
+		x: x, name: name, dir: v.dir, format: format, reply: reply.New(x.out), limit: v.memory - receiveMemory,
+	}
 	p.in = &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
 		Repository: name, Dir: v.dir, Key: v.key, Address: x.c.RemoteAddr().String(), Client: x.ctx,

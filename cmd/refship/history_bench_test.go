@@ -134,7 +134,7 @@ var benchOIDs = map[int]tree.OID{}
 
 func benchCommit(i int) tree.OID {
 	if _, ok := benchOIDs[i]; !ok {
-		benchOIDs[i] = tree.HashObject("commit", rawCommit(i))
+		benchOIDs[i] = tree.HashObject(tree.FormatSHA1, "commit", rawCommit(i))
 	}
 	return benchOIDs[i]
 }
@@ -157,9 +157,9 @@ func putHistory(b *testing.B, e *embedded.Etcd, deploys int) {
 	}
 	node := func(n *tree.Node) tree.Entry {
 		nodes := chain.NewNodes()
-		nodes.Add(n.OID(), n, n.Text())
-		put(chain.TreeKey(n.OID()), string(n.Text()))
-		return nodes.Entry(n.OID())
+		nodes.Add(n.OID(tree.FormatSHA1), n, n.Text())
+		put(chain.TreeKey(n.OID(tree.FormatSHA1)), string(n.Text()))
+		return nodes.Entry(n.OID(tree.FormatSHA1))
 	}
 	root, below, previous := new(tree.Node), record.Ref{}, record.Hash("")
 	for i := range dirs {
@@ -167,7 +167,7 @@ func putHistory(b *testing.B, e *embedded.Etcd, deploys int) {
 	}
 	slices.SortFunc(root.Entries, func(a, b tree.Entry) int { return strings.Compare(a.Name+"/", b.Name+"/") })
 	content := func(i int) *tree.Node {
-		sum := tree.NewContentHash(8)
+		sum := tree.NewContentHash(tree.FormatSHA1, 8)
 		fmt.Fprintf(sum, "%08d", i)
 		return &tree.Node{Entries: []tree.Entry{
 			{Name: "file", Mode: filemode.Regular, OID: sum.OID(), Size: 8, SHA256: sum.SHA256()}}}

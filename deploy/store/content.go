@@ -59,7 +59,7 @@ const chunksAtOnce = 4
 
 // content writes a file's content and checks it.
 func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
-	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
+	sum, count := tree.NewContentHash(e.OID.Format(), e.Size), chunkCount(e.Size)
 	for first := int64(0); first < count; first += chunksAtOnce {
 		last := min(first+chunksAtOnce, count)
 		keys := make([]string, 0, chunksAtOnce)

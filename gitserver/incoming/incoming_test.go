@@ -177,7 +177,7 @@ func gitPack(t testing.TB) (pack []byte, objects int64) {
 func TestReadPack(t *testing.T) {
 	pack, objects := gitPack(t)
 	var out bytes.Buffer
-	p, err := ReadPack(io.MultiReader(bytes.NewReader(pack), strings.NewReader("more"), failing{io.ErrClosedPipe}), &out,
+	p, err := ReadPack(io.MultiReader(bytes.NewReader(pack), strings.NewReader("more"), failing{io.ErrClosedPipe}), git.FormatSHA1, &out,
 		int64(len(pack)))
 	if err != nil || !bytes.Equal(out.Bytes(), pack) {
 		t.Fatalf("%d of %d bytes copied, %v", out.Len(), len(pack), err)
@@ -185,14 +185,14 @@ func TestReadPack(t *testing.T) {
 	if p.Objects != objects || p.Bytes != int64(len(pack)) || p.Largest < 18_000 || p.Largest > 36_000 {
 		t.Errorf("got %+v, want %d objects", p, objects)
 	}
-	if _, err := ReadPack(bytes.NewReader(pack), io.Discard, int64(len(pack))-1); !errors.Is(err, ErrTooLarge) {
+	if _, err := ReadPack(bytes.NewReader(pack), git.FormatSHA1, io.Discard, int64(len(pack))-1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("one byte over the limit: %v", err)
 	}
 	broken := errors.New("broken")
-	if _, err := ReadPack(bytes.NewReader(pack), failingWriter{broken}, 1<<20); !errors.Is(err, broken) {
+	if _, err := ReadPack(bytes.NewReader(pack), git.FormatSHA1, failingWriter{broken}, 1<<20); !errors.Is(err, broken) {
 		t.Errorf("a full disk: %v", err)
 	}
-	if _, err := ReadPack(io.MultiReader(bytes.NewReader(pack[:40]), failing{broken}), io.Discard, 1<<20); !errors.Is(err,
+	if _, err := ReadPack(io.MultiReader(bytes.NewReader(pack[:40]), failing{broken}), git.FormatSHA1, io.Discard, 1<<20); !errors.Is(err,
 		broken) {
 		t.Errorf("a broken input: %v", err)
 	}
@@ -206,7 +206,7 @@ func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 func TestReadPackCut(t *testing.T) {
 	pack, _ := gitPack(t)
 	for n := range len(pack) {
-		if _, err := ReadPack(bytes.NewReader(pack[:n]), io.Discard, 1<<20); !errors.Is(err, ErrEnded) {
+		if _, err := ReadPack(bytes.NewReader(pack[:n]), git.FormatSHA1, io.Discard, 1<<20); !errors.Is(err, ErrEnded) {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 	}
@@ -227,7 +227,7 @@ func TestLargest(t *testing.T) {
 		"empty blobs": {packOf(func(p *fixture.Pack) { p.Blob(""); p.Blob("") }), 0},
 	} {
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(c.pack), &out, 1<<30)
+		p, err := ReadPack(bytes.NewReader(c.pack), git.FormatSHA1, &out, 1<<30)
 		if err != nil || p.Largest != c.want || !bytes.Equal(out.Bytes(), c.pack) {
 			t.Errorf("%s: largest is %d, want %d; %d of %d bytes; %v", name, p.Largest, c.want, out.Len(), len(c.pack), err)
 		}
@@ -258,7 +258,7 @@ func TestNoPack(t *testing.T) {
 		"delta":        append(delta[:packHeader+1:packHeader+1], append([]byte{1}, delta[packHeader+1:]...)...),
 	} {
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(input), &out, 1<<20)
+		p, err := ReadPack(bytes.NewReader(input), git.FormatSHA1, &out, 1<<20)
 		if err != nil || p.Objects != 0 || out.Len() == 0 || !bytes.HasPrefix(input, out.Bytes()) {
 			t.Errorf("%s: %+v, %q, %v", name, p, out.Bytes(), err)
 		}
@@ -274,7 +274,7 @@ func FuzzReadPack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		const limit = 1 << 20
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(input), &out, limit)
+		p, err := ReadPack(bytes.NewReader(input), git.FormatSHA1, &out, limit)
 		if err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrTooLarge) {
 			t.Fatalf("got %v", err)
 		}

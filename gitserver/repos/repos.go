@@ -156,19 +156,20 @@ func (r Dir) Names() ([]string, error) {
 	return names, nil
 }
 
-// CheckFormat refuses a repository of that name at dir whose objects are not named by SHA-1.
-func CheckFormat(ctx context.Context, name, dir string) error {
+// Format is the object format of the repository at dir.
+func Format(ctx context.Context, dir string) (git.Format, error) {
 	config, err := disk.ReadFile(filepath.Join(dir, "config"), target.MaxConfig)
 	if err != nil {
-		return fmt.Errorf("read repository config: %w", err)
+		return 0, fmt.Errorf("read repository config: %w", err)
 	}
-	// Starting git takes longer than all the rest of a session's beginning, so it is asked only where it can say yes.
+	// Starting git takes longer than all the rest of a session's beginning, so it is asked only where the answer is not
+	// SHA-1 for sure.
 	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
-		return nil
+		return git.FormatSHA1, nil
 	}
 	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return git.CheckFormat(name, strings.TrimSpace(string(out)))
+	return git.ParseFormat(strings.TrimSpace(string(out)))
 }

@@ -114,12 +114,12 @@ func (t *Trust) object(ctx context.Context, repo *git.Repository, oid git.OID) (
 	}
 	header, data, _ := bytes.Cut(raw, []byte{0})
 	kind, _, _ := strings.Cut(string(header), " ")
-	cut := tree.SignedCommit
+	signed, signature := tree.SignedCommit(data, oid.Format())
 	who := "committer "
 	if kind == "tag" {
-		cut, who = tree.SignedTag, "tagger "
+		signed, signature = tree.SignedTag(data)
+		who = "tagger "
 	}
-	signed, signature := cut(data)
 	at, err := signedAt(data, who)
 	if err != nil && signature != nil {
 		return Signature{Status: Bad, Why: "says no time at which it was signed"}, nil
