@@ -352,9 +352,7 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 	case head.Hash == "":
 		return c.conflict(job, head, "that deploy has no hash, so nothing can be checked against it", "", ReasonHeadUnhashed)
 	case job.otherFormat(head):
-		why := fmt.Sprintf("it has %s object names, and your %s has %s: that is another line of history",
-			head.Hash.OID().Format(), short, job.Hash().OID().Format())
-		return c.conflict(job, head, why, "", ReasonHeadFormat)
+		return c.formatConflict(job, head)
 	case job.Dir != nil && !head.Hash.IsTree():
 		what := "commit " + head.Hash.Short()
 		if head.Record != nil && head.Record.Path != "" {

@@ -190,11 +190,14 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 	return chainRemedy(server, reason, about)
 }
 
-// formatRemedy is what to do about a chain of another object format: kind, the head's id, namespace.
+// formatRemedy is what to do about a chain of another object format; about is that of deploy.ReasonHeadFormat.
 func formatRemedy(about []string, override string) string {
-	return "git rev-parse --show-object-format tells a repository's; --object-format gives a plain directory its own; " +
-		"go on in the format of the chain" + ownNamespace(about[2], ", or give the other repository") +
-		"; or, to begin a new line of history, " + strings.TrimPrefix(override, "or ")
+	goOn := "a chain goes on in its object format: push from a repository with " + about[3] +
+		" (git rev-parse --show-object-format tells)"
+	if about[4] != "" {
+		goOn = "a chain goes on in its object format: --object-format " + about[3]
+	}
+	return goOn + ownNamespace(about[2], ", or give this one") + "; " + override
 }
 
 // damagedForced says what force does about damage.
