@@ -27,14 +27,15 @@ package main
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
-// With REFSHIP_TEST_OBJECT_FORMAT=sha256 repositories have SHA-256 object names, where a script names no format; some
-// scripts run with both in any case (script_format_test.go).
+// With REFSHIP_TEST_OBJECT_FORMAT=sha256 repositories have SHA-256 object names where a script names no format. Some
+// scripts run with both in any case (script_format_test.go). $OBJECT_FORMAT is the format.
 //
 // Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and
 // $PROGRAMS, the directory of refship and refship-hook.
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -146,9 +147,6 @@ func runScripts(t *testing.T, files []string, format string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			if format == "" {
-				return setupScript(env)
-			}
 			return errors.Join(setupScript(env), setupFormat(env, format))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -202,6 +200,10 @@ func setupScript(env *testscript.Env) error {
 
 // setupFormat makes a format git's default, and that of the servers, as of one that ran on $DATA before.
 func setupFormat(env *testscript.Env, format string) error {
+	env.Setenv("OBJECT_FORMAT", cmp.Or(format, "sha1"))
+	if format == "" {
+		return nil
+	}
 	env.Setenv("GIT_DEFAULT_HASH", format)
 	env.Setenv("REFSHIP_OBJECT_FORMAT", format)
 	run := filepath.Join(env.Getenv("DATA"), "run")
