@@ -1,7 +1,6 @@
 package repos
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/hooks/target"
@@ -154,22 +152,4 @@ func (r Dir) Names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// Format is the object format of the repository at dir.
-func Format(ctx context.Context, dir string) (git.Format, error) {
-	config, err := disk.ReadFile(filepath.Join(dir, "config"), target.MaxConfig)
-	if err != nil {
-		return 0, fmt.Errorf("read repository config: %w", err)
-	}
-	// Starting git takes longer than all the rest of a session's beginning, so it is asked only where the answer is not
-	// SHA-1 for sure.
-	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
-		return git.FormatSHA1, nil
-	}
-	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
-	if err != nil {
-		return 0, err
-	}
-	return git.ParseFormat(strings.TrimSpace(string(out)))
 }
