@@ -41,11 +41,12 @@ func FinalRefs(ctx context.Context, gitDir string, refs []string) (map[string]st
 	return final, nil
 }
 
-// SymbolicRef gives the ref that a symbolic ref leads to at last, which need not exist; "" if it is none.
+// SymbolicRef gives the ref that a symbolic ref leads to at last, which need not exist; "" if it is none. A broken ref
+// is none: git has no words but these for it.
 func SymbolicRef(ctx context.Context, gitDir, ref string) (string, error) {
 	out, err := Run(ctx, gitDir, "symbolic-ref", "--quiet", "--end-of-options", ref)
 	var failed *Error
-	if errors.As(err, &failed) && failed.exitCode() == 1 {
+	if errors.As(err, &failed) && (failed.exitCode() == 1 || strings.Contains(failed.Said, "No such ref")) {
 		return "", nil
 	}
 	if err != nil {
