@@ -8,7 +8,7 @@ import (
 // formatScripts are those that run a second time with SHA-256 repositories: each way in which something is deployed,
 // refused, read, proven and run.
 var formatScripts = []string{
-	"agent", "first_push", "force_hints", "hook_bare", "hook_gitolite", "hook_rollback", "manual_deploy", "notes", "path",
+	"agent", "first_push", "force_hints", "hook_bare", "hook_gitolite", "hook_rollback", "manual_deploy", "mgmt", "notes", "path",
 	"previous_hash", "rollback", "signed_commits", "signed_push", "tags", "targets", "verify",
 }
 
