@@ -5,12 +5,20 @@ go 1.26.0
 require (
 	// secrets in a deploy, decrypted on its nodes only: the format and tools that people have
 	filippo.io/age v1.3.2
+	// the page: colors pieces of code; what a language's words are is never our own
+	github.com/alecthomas/chroma/v2 v2.27.0
 	// the command line: commands, flags and help from one grammar, so that they cannot contradict each other
 	github.com/alecthomas/kong v1.17.0
 	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
 	github.com/anishathalye/porcupine v1.3.1
+	// tests: the requests and events of a browser's own protocol, by type
+	github.com/chromedp/cdproto v0.160.1
+	// tests: drives a real browser, Chromium, over that protocol, and looks at what it shows
+	github.com/chromedp/chromedp v0.23.1
 	// tells systemd that the server is ready and that it stops
 	github.com/coreos/go-systemd/v22 v22.7.0
+	// tests: ends the clock of chroma's regular expressions, which is no goroutine that was left behind
+	github.com/dlclark/regexp2/v2 v2.2.1
 	// reads and prints sizes such as 1GiB; units and rounding are easy to get wrong
 	github.com/dustin/go-humanize v1.0.1
 	// the SSH server: sessions, channels and requests above x/crypto, which stops at the bare protocol
@@ -53,6 +61,8 @@ require (
 	golang.org/x/crypto v0.58.0
 	// the transparency log: its hashes, its proofs, and its signed heads, which others check with the same code
 	golang.org/x/mod v0.41.0
+	// a bound on the connections of an HTTP server, and what may be the name of a header; in tests, reads HTML
+	golang.org/x/net v0.61.0
 	// errgroup: goroutines that end together, with the first error; and semaphores
 	golang.org/x/sync v0.24.0
 	// Linux calls that the standard library lacks, such as openat2, waitid and statfs
@@ -83,6 +93,7 @@ require (
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/go-git/go-billy/v5 v5.9.2 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
@@ -120,7 +131,6 @@ require (
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
-	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect

@@ -18,6 +18,7 @@ loops=(
 	"one-order   ./cmd/refship Test(LinearizableOneServer|LinearizableTwoServers) pushes beside kills, held against one order"
 	"kills       ./cmd/refship TestKillAtRandom            50 pushes in which the server is killed"
 	"gc-kills    ./cmd/refship TestGCKilledAtRandom        200 times that gc is killed beside pushes and rollbacks"
+	"bundles     ./cmd/refship TestKillBundle              50 kills of an export, and of an import"
 	"nodes       ./cmd/refship TestAgentKilledAtRandom     1,000 kills of a node"
 	"node-steps  ./cmd/refship TestAgentKilledAtEveryStep  200 kills of a node at each step of its work"
 	"one-ref     ./cmd/refship TestLoadOneRef              64 pushers of one ref"
@@ -34,6 +35,7 @@ arguments() {
 	Test\(Linearizable*) echo "-run=^$1\$ -linear.for=2m" ;;
 	TestKillAtRandom) echo "-run=^$1\$ -kill.times=50" ;;
 	TestGCKilledAtRandom) echo "-run=^$1\$ -gc.kills=200" ;;
+	TestKillBundle) echo "-run=^$1\$ -bundle.kills=50" ;;
 	TestAgentKilledAt*) echo "-run=^$1\$ -agent.kills=1000" ;;
 	TestLoadOneRef) echo "-run=^$1\$ -load.pushers=64" ;;
 	TestLoadManyRepositories) echo "-run=^$1\$ -load.repositories=500" ;;

@@ -54,6 +54,7 @@
 //	git-receive-pack NAME       push
 //	git-upload-pack NAME        clone and fetch
 //	repos                       what the key may read, what it may do there, what each target deploys
+//	web                         a link that signs a browser in to the page, as this key
 //	log NAME[:TARGET] [-n N]    the latest deploys: 20, or N, or all
 //	status NAME                 each target's ref against its chain's head
 //	check NAME[:TARGET] COMMIT  what the push of a commit would deploy

@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"errors"
 	"slices"
 
 	"refship/keys"
@@ -33,6 +34,23 @@ func (x *session) greet(key *keys.Key) int {
 	return exitDone
 }
 
+// web prints a link that signs a browser in as the key.
+func (x *session) web(key *keys.Key) int {
+	if x.s.cfg.Link == nil {
+		return x.fail(errors.New("this server shows no page"))
+	}
+	link, notes, err := x.s.cfg.Link(key)
+	if err != nil {
+		return x.fail(err)
+	}
+	x.log().Info("made a link to the page")
+	x.print("%s", link)
+	for _, line := range notes {
+		x.tell(line)
+	}
+	return exitDone
+}
+
 // highestAction is the strongest action that a key may do with a repository, "" for none.
 func highestAction(key *keys.Key, repository string) keys.Action {
 	for _, a := range slices.Backward(keys.Actions()) {
@@ -46,6 +64,7 @@ func highestAction(key *keys.Key, repository string) keys.Action {
 const helpText = `git clone ssh://git@HOST:PORT/REPO                 clone, fetch and push as with any git server
 ssh -p PORT git@HOST                               who you are and what your key may do
 ssh -p PORT git@HOST repos                         the repositories, what you may do with them, what they deploy
+ssh -p PORT git@HOST web                           a link to the page, good once and for ten minutes
 ssh -p PORT git@HOST log REPO[:TARGET] [-n N|all]  the latest deploys
 ssh -p PORT git@HOST status REPO                   what is deployed, against what was pushed
 ssh -p PORT git@HOST nodes REPO[:TARGET]           which machines run what; status 3 if one is behind

@@ -43,6 +43,8 @@ type Config struct {
 	Limits Limits
 	// NonceSeed is the secret that the nonces of signed pushes are made of. "": no push can be signed.
 	NonceSeed string
+	// Link makes a link that signs a browser in as a key, and what to tell with it. nil: there is no page.
+	Link func(*keys.Key) (link string, notes []string, err error)
 }
 
 // askAfter is how long a client is silent before it is asked whether it is there.

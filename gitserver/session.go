@@ -125,6 +125,8 @@ func (x *session) run(raw string) int {
 		return x.help()
 	case command.Repos:
 		return x.listRepos(key)
+	case command.Web:
+		return x.web(key)
 	case command.Log:
 		return x.printLog(key, cmd)
 	case command.Status:

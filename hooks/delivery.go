@@ -16,6 +16,7 @@ import (
 
 // delivery is one target's commit, or a plain directory, on its way into one chain.
 type delivery struct {
+	number uint64
 	target target.Target // its check is run; without a name only the namespace counts
 	chain  *deploy.Chain
 	job    *deploy.Job   // a run opens its Repo
@@ -44,7 +45,9 @@ type delivery struct {
 
 // newDelivery makes the delivery of a job.
 func (e *Engine) newDelivery(t target.Target, job *deploy.Job) *delivery {
-	return &delivery{target: t, chain: e.cfg.Store.Chain(t.Namespace), job: job, checked: t.Check == ""}
+	return &delivery{
+		number: e.count.Add(1), target: t, chain: e.cfg.Store.Chain(t.Namespace), job: job, checked: t.Check == "",
+	}
 }
 
 // sortDeliveries puts them into the order in which locks are taken, so that two pushes never wait for each other. Each

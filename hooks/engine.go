@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -43,8 +44,11 @@ type Config struct {
 	GitMemory  int64               // what git may take to read for all deploys together, in bytes; 0: any
 	CheckLimit time.Duration       // how long a target's check may take; 0: 5 minutes
 	Observe    func(report.Report) // is told of each push and requested deploy at its end; may be nil
-	Published  func()              // is called at once when a deploy was published; may be nil
-	Remedy     func(error) string  // words a remedy; nil: fault.RemedyOf
+	// Refused is told of each push and requested deploy that is not deployed, at its end; may be nil.
+	Refused   func(context.Context, *report.Refusal)
+	Published func()             // is called at once when a deploy was published; may be nil
+	Step      func(report.Step)  // is told how far each delivery is; it must not wait; may be nil
+	Remedy    func(error) string // words a remedy; nil: fault.RemedyOf
 	// Redeploy is words.Commands.Own.
 	Redeploy func(t target.Target, force bool) string
 	Log      *slog.Logger
@@ -59,8 +63,9 @@ type Engine struct {
 	loading  *turns.Turns  // of deliveries that are read and stored
 	quiet    turns.Quiet   // of pushes and deploys
 	checks   *check.Runner
-	alone    bool     // no other process takes pushes to the repositories
-	running  sync.Map // push ids → their repositories' directories
+	count    atomic.Uint64 // of deliveries so far
+	alone    bool          // no other process takes pushes to the repositories
+	running  sync.Map      // push ids → their repositories' directories
 	commands words.Commands
 }
 

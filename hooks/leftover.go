@@ -56,7 +56,7 @@ func (r *reconciler) settleIntent(ctx context.Context, in *intent.Intent) error 
 		case at != entry.New:
 		case !r.wanted(t):
 			continue
-		case !slices.Contains(targets, t):
+		case !slices.ContainsFunc(targets, t.Same):
 			r.giveUp("%snot deployed: the target %s was changed or removed since", r.label(in, t), t.Name)
 		default:
 			err := r.publish(ctx, in, entry)

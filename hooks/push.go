@@ -14,6 +14,7 @@ import (
 	"refship/hooks/intent"
 	"refship/hooks/output"
 	"refship/hooks/permit"
+	"refship/hooks/report"
 	"refship/hooks/signed"
 	"refship/hooks/socket"
 	"refship/hooks/target"
@@ -74,6 +75,7 @@ func (p *push) preReceive(hook context.Context, vars map[string]string, input []
 	}
 	if p.run != nil {
 		p.run.releaseAll(p.publishing)
+		p.run.phase(report.Failed, p.run.open()...)
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -252,6 +254,7 @@ func isFinal(err error) bool {
 // abandon drops a delivery whose ref did not move.
 func (p *push) abandon(d *delivery) {
 	d.finished = true
+	p.run.phase(report.Failed, d)
 	p.run.release(p.publishing, d)
 	p.drop(d)
 }

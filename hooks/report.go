@@ -61,6 +61,31 @@ func (e *Engine) report(ctx context.Context, line *report.Line, done *results, s
 	}
 }
 
+// tellRefused tells who wants to know of what is not deployed.
+func (e *Engine) tellRefused(ctx context.Context, r *report.Refusal) {
+	if e.cfg.Refused != nil && len(r.Targets) > 0 && r.Err != nil {
+		e.cfg.Refused(ctx, r)
+	}
+}
+
+// refusal is what is not deployed of the push, if it was to be.
+func (x *Session) refusal(result string) *report.Refusal {
+	o, p := &x.outcome, x.push
+	r := &report.Refusal{
+		Repository: p.Repository, GitDir: p.GitDir, Who: p.Who, Moved: result == report.Undeployed, Updates: o.Updates,
+		Err: o.Refused,
+	}
+	if r.Moved {
+		r.Err = o.Undeployed
+	}
+	for _, u := range o.Updates {
+		if !r.Moved || o.NotDeployed[u.Ref] != nil {
+			r.Targets = append(r.Targets, p.TargetsOf(u.Ref)...)
+		}
+	}
+	return r
+}
+
 // report reports a push at its end.
 func (x *Session) report(ctx context.Context) {
 	o, p := &x.outcome, x.push
@@ -77,9 +102,13 @@ func (x *Session) report(ctx context.Context) {
 	for _, u := range o.Updates[:min(len(o.Updates), report.MaxList)] {
 		refs, from, to = append(refs, u.Ref), append(from, u.Old.String()), append(to, u.New.String())
 	}
+	result := x.result(done)
+	if result == report.Refused || result == report.Undeployed {
+		p.engine.tellRefused(ctx, x.refusal(result))
+	}
 	p.engine.report(ctx, &report.Line{
 		Report: report.Report{
-			Kind: record.KindPush, Repository: p.Repository, Result: x.result(done),
+			Kind: record.KindPush, Repository: p.Repository, Result: result,
 			Took: time.Since(p.began) - p.awaited,
 		},
 		Who: p.Who, Err: errors.Join(o.Refused, o.Undeployed),

@@ -162,6 +162,16 @@ func (q *requested) reportDeploys(ctx context.Context, only string, err error) {
 	case err != nil:
 		result = report.Undeployed
 	}
+	refused := &report.Refusal{
+		Repository: q.name, GitDir: q.gitDir, Who: q.who, Moved: true, Err: err,
+	}
+	for _, d := range q.deliveries {
+		if err != nil && !d.published && !d.idle() {
+			refused.Targets = append(refused.Targets, d.target)
+			refused.Updates = append(refused.Updates, git.RefUpdate{Ref: d.target.Ref, New: d.job.Commit})
+		}
+	}
+	q.engine.tellRefused(ctx, refused)
 	q.report(ctx, result, &done, err, report.Value("target", only))
 }
 

@@ -12,6 +12,7 @@ import (
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/hooks/output"
+	"refship/hooks/report"
 	"refship/hooks/target"
 	"refship/hooks/words"
 )
@@ -75,8 +76,34 @@ func (r *run) tell(d *delivery, lines ...string) {
 	}
 }
 
+// phase tells how far some deliveries are.
+func (r *run) phase(is report.Phase, all ...*delivery) {
+	tell := r.engine.cfg.Step
+	if tell == nil || r.dryRun {
+		return
+	}
+	for _, d := range all {
+		step := report.Step{
+			Delivery: d.number, Namespace: d.target.Namespace, Repository: d.job.Repository, Target: d.target.Name,
+			By: d.job.Pusher.Name, Phase: is,
+		}
+		if !d.job.Commit.IsZero() {
+			step.Hash = record.CommitHash(d.job.Commit)
+		}
+		if d.deploy != nil {
+			step.ID, step.Hash = d.deploy.ID, d.deploy.Hash
+		}
+		tell(step)
+	}
+}
+
 // deliver is the whole way of deliveries that need no push: prepare and finish. It stops at the first error.
-func (r *run) deliver(ctx context.Context) error {
+func (r *run) deliver(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			r.phase(report.Failed, r.open()...)
+		}
+	}()
 	leave, err := r.engine.enter(ctx, r.out)
 	if err != nil {
 		return err
@@ -110,6 +137,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := r.limit(); err != nil {
 		return err
 	}
+	r.phase(report.Checking, r.open()...)
 	if err := r.withMemory(ctx, 0, r.judge); err != nil {
 		return err
 	}
@@ -216,6 +244,7 @@ func (r *run) judged(d *delivery, v *deploy.Verdict) error {
 	switch {
 	case v.Idle():
 		d.deploy = v.Head
+		r.phase(report.Idle, d)
 		r.tell(d, words.NothingToDo(d.target.Namespace, d.job, v))
 	case r.told, before != nil && !isNewer(v, before):
 		return nil
@@ -240,6 +269,7 @@ func (r *run) load(ctx context.Context) error {
 	}
 	r.engine.step(ctx, "prepared")
 	for _, d := range r.open() {
+		r.phase(report.Storing, d)
 		err := r.out.During(d.label, "storing", func(progress func(text.Progress)) error {
 			return r.upload(ctx, d, progress)
 		})
@@ -344,11 +374,14 @@ func (r *run) upload(ctx context.Context, d *delivery, progress func(text.Progre
 func (r *run) finish(ctx context.Context, d *delivery) error {
 	d.finished = true
 	if r.trouble != nil {
+		r.phase(report.Failed, d)
 		return fmt.Errorf("publish to %s: %w", d.target.Namespace, errNotAttempted)
 	}
+	r.phase(report.Publishing, d)
 	err := r.out.During(d.label, "publishing", func(func(text.Progress)) error { return r.publish(ctx, d) })
 	r.release(ctx, d)
 	if err != nil {
+		r.phase(report.Failed, d)
 		err = fmt.Errorf("publish to %s: %w", d.target.Namespace, err)
 		if concernsAll(err) {
 			r.trouble = err
@@ -356,6 +389,7 @@ func (r *run) finish(ctx context.Context, d *delivery) error {
 		return err
 	}
 	if d.published {
+		r.phase(report.Published, d)
 		if published := r.engine.cfg.Published; published != nil {
 			published()
 		}

@@ -39,7 +39,8 @@ type site struct {
 	store   *deploy.Store
 	server  *hooks.Server
 	journal *fixture.Journal
-	reports reports
+	reports told[report.Report]
+	steps   told[report.Step]
 	told    func() // is called when something was published; nil: nothing is
 	dir     string // short, for the socket
 	bare    string
@@ -99,6 +100,7 @@ func (s *site) config() hooks.Config {
 		Dir:        filepath.Join(s.dir, "run"),
 		HookBinary: hookBinary,
 		Observe:    s.reports.add,
+		Step:       s.steps.add,
 		Published: func() {
 			if s.told != nil {
 				s.told()
@@ -508,20 +510,20 @@ func (r result) says(t testing.TB, texts ...string) {
 	}
 }
 
-// reports are what a site's server has told.
-type reports struct {
+// told is what a site's server has told.
+type told[T any] struct {
 	mu  sync.Mutex
-	all []report.Report
+	all []T
 }
 
-func (r *reports) add(one report.Report) {
+func (r *told[T]) add(one T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, one)
 }
 
 // take gives what was told since the last time.
-func (r *reports) take() []report.Report {
+func (r *told[T]) take() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := r.all

@@ -36,6 +36,7 @@ type cli struct {
 	Witness    witnessCmd    `cmd:"" help:"Cosign the checkpoint of a chain, if it extends the one that was cosigned last."`
 	Agent      agentCmd      `cmd:"" help:"Be a node: keep a link to a directory that has what a chain's head has."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes of a chain: who runs what, who is behind, who is gone."`
+	Notify     notifyCmd     `cmd:"" help:"Try and show how others are told what becomes of a target."`
 	Repair     repairCmd     `cmd:"" help:"Check every byte of what a repository's newest deploys need in etcd, and repair it."`
 	Notes      notesCmd      `cmd:"" help:"Note each deploy at its commit anew, for git log --notes=deploys."`
 	Backup     backupCmd     `cmd:"" help:"Copy a server's data directory into one file, while it runs."`
@@ -68,8 +69,20 @@ type chainFlags struct {
 	isElsewhere bool // the chain is read through ssh, or from a bundle
 }
 
-func newParser(a *app) (*kong.Kong, error) {
-	return kong.New(&cli{},
+// grammarOf gives what of the grammar a command line needs: where its first word is a command, that command alone. For
+// all of it kong takes most of the time in which a short command starts.
+func grammarOf(args []string) any {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[cli]()) {
+		if len(args) > 0 && args[0] == strings.ToLower(field.Name) {
+			return reflect.New(reflect.StructOf([]reflect.StructField{field})).Interface()
+		}
+	}
+	return &cli{}
+}
+
+// newParser makes the parser of a grammar, cli or a part of it.
+func newParser(a *app, grammar any) (*kong.Kong, error) {
+	return kong.New(grammar,
 		kong.Name("refship"),
 		kong.Description("git push to deploy, into etcd"),
 		kong.Vars{"deploy": deployHelp},

@@ -37,7 +37,7 @@ func (c *completeCmd) Run(ctx context.Context, a *app) error {
 	if len(c.Words) == 0 {
 		return nil
 	}
-	parser, err := newParser(a)
+	parser, err := newParser(a, &cli{})
 	if err != nil {
 		return err
 	}

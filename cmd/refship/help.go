@@ -15,7 +15,7 @@ type helpCmd struct {
 
 // Run prints the same as --help on that command.
 func (c *helpCmd) Run(_ context.Context, a *app) error {
-	parser, err := newParser(a)
+	parser, err := newParser(a, &cli{})
 	if err != nil {
 		return err
 	}

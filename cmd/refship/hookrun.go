@@ -175,7 +175,7 @@ func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (sta
 		return 0, err
 	}
 	log := quietLog(a)
-	e := hooks.NewEngine(hooks.Config{Log: log}) // which asks no chain for anything
+	e, note := hooks.NewEngine(hooks.Config{Log: log}), func() {} // which asks no chain for anything
 	if call.Offline = len(call.Targets()) == 0 && !left; !call.Offline {
 		open, err := openHook(ctx, call.GitDir, call.Config.Settings, true, log)
 		switch {
@@ -187,13 +187,27 @@ func (c *hookRunCmd) own(ctx context.Context, a *app, call *hooks.HookCall) (sta
 			}
 		default:
 			defer open.Close()
-			e = open.Engine
+			e, note = open.Engine, func() { open.notePushed(ctx, a, call.GitDir) }
 		}
 	}
 	if c.Hook == git.PostReceive {
-		return int(e.PostReceive(ctx, call)), nil
+		warnOfNotify(a, call.Targets())
+		if status = int(e.PostReceive(ctx, call)); status == 0 {
+			note()
+		}
+		return status, nil
 	}
 	return int(e.PreReceive(ctx, call)), nil
+}
+
+// warnOfNotify warns of a setting that somebody has written for hooks, which end with the push and tell nobody.
+func warnOfNotify(a *app, targets []target.Target) {
+	for _, t := range targets {
+		if t.Notify != "" {
+			a.sayLines("warning", fmt.Sprintf("refship.%s.notify tells nobody here: hooks end with the push; a refship serve "+
+				"with a target in %s tells of it", t.Name, t.Namespace))
+		}
+	}
 }
 
 // openHook connects to the etcd that a repository's config names. To deploy, it waits for an etcd that is being

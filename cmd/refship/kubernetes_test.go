@@ -147,7 +147,7 @@ func parseArgs(c container) (*kong.Context, error) {
 	parser, err := newParser(&app{stdout: io.Discard, stderr: io.Discard, getenv: func(name string) (string, bool) {
 		value, ok := env[name]
 		return value, ok
-	}})
+	}}, &cli{})
 	if err != nil {
 		return nil, err
 	}

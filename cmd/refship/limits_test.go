@@ -32,7 +32,7 @@ func TestLimitFlags(t *testing.T) {
 			1<<63 - 1024, 90 * time.Second,
 		},
 	} {
-		parser, err := newParser(&app{getenv: func(string) (string, bool) { return "", false }})
+		parser, err := newParser(&app{getenv: func(string) (string, bool) { return "", false }}, &cli{})
 		if err != nil {
 			t.Fatal(err)
 		}

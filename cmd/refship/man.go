@@ -42,7 +42,7 @@ func (c *manCmd) Run(_ context.Context, a *app) error {
 
 // manPages gives a page for refship and one for each command, by file name: "refship-repo-create.1".
 func manPages(a *app) (map[string]string, error) {
-	parser, err := newParser(a)
+	parser, err := newParser(a, &cli{})
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/rogpeppe/go-internal/diff"
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy/record"
@@ -108,12 +107,14 @@ func (c *comparer) compare(ctx context.Context, change store.Change) (lines, err
 	if err != nil {
 		return lines{}, err
 	}
-	if isBinary(old) || isBinary(new) {
+	if text.IsBinary(old) || text.IsBinary(new) {
 		return lines{binary: true}, nil
 	}
 	c.byLine.Lock()
 	defer c.byLine.Unlock()
-	return compareLines(old, new), nil
+	var found lines
+	found.hunks, found.added, found.deleted = text.CompareLines(old, new)
+	return found, nil
 }
 
 // contentSize is a content's size in bytes; 0 of a submodule, and of what is not there.
@@ -136,33 +137,6 @@ func (c *comparer) content(ctx context.Context, d *record.Deploy, e *tree.Entry)
 	b.Grow(int(e.Size))
 	err := c.chain.Content(ctx, d, *e, &b)
 	return b.Bytes(), err
-}
-
-// isBinary tells what git takes for no text: a zero byte is among the first 8,000 (buffer_is_binary in git's
-// xdiff-interface.c).
-func isBinary(content []byte) bool { return bytes.IndexByte(content[:min(len(content), 8000)], 0) >= 0 }
-
-// compareLines makes hunks of two texts. Unlike git, the library writes "1,1" for one line, and a header, which has
-// neither modes nor oids.
-func compareLines(old, new []byte) lines {
-	var found lines
-	var b bytes.Buffer
-	for line := range bytes.Lines(diff.Diff("", old, "", new)) {
-		inHunk := b.Len() > 0
-		switch {
-		case line[0] == '@':
-			line = bytes.ReplaceAll(line, []byte(",1 "), []byte(" "))
-		case !inHunk:
-			continue // the header
-		case line[0] == '+':
-			found.added++
-		case line[0] == '-':
-			found.deleted++
-		}
-		b.Write(line)
-	}
-	found.hunks = b.Bytes()
-	return found
 }
 
 // eachOfPatch is each with the changes of a patch.

@@ -30,6 +30,7 @@ type repoCmd struct {
 type repoCreateCmd struct {
 	storeFlags
 	targetFlags
+	notifyFlag
 	Name     string `arg:"" help:"The repository's name, such as config or team/config."`
 	NoTarget bool   `help:"Deploy nothing: only store what is pushed."`
 
@@ -58,7 +59,7 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 	}
-	targets, err := c.targets()
+	targets, err := c.targets(a)
 	if err != nil {
 		return err
 	}
@@ -79,10 +80,13 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	a.say("repository %s made in %s%s", repo.Name, repo.Dir, formatWords(f))
 	dir.note(ctx, a, "repo create: repository %s: %s", repo.Name, describeTargets(repo.Targets))
-	for _, target := range repo.Targets {
-		a.say("target %s: %s", target.Name, describeTarget(target))
-		warnOfNamespace(a, target)
-		c.warnOfChain(ctx, a, dir, target)
+	for _, t := range repo.Targets {
+		a.say("target %s: %s", t.Name, describeTarget(t))
+		warnOfNamespace(a, t)
+		c.warnOfChain(ctx, a, dir, t)
+		if err := beginNotify(a, repo, target.Target{}, t); err != nil {
+			return err
+		}
 	}
 	if len(repo.Targets) == 0 {
 		a.say("no target: pushes are stored and not deployed")
@@ -144,14 +148,17 @@ func sayKeys(a *app, dir dataDir, name string) error {
 }
 
 // targets is the default target, or none.
-func (c *repoCreateCmd) targets() ([]target.Target, error) {
+func (c *repoCreateCmd) targets(a *app) ([]target.Target, error) {
 	if c.NoTarget {
-		if c.targetFlags != (targetFlags{Ref: c.Ref}) {
+		if c.targetFlags != (targetFlags{Ref: c.Ref}) || c.Notify != nil {
 			return nil, usagef("--no-target and the flags of a target can't be used together")
 		}
 		return nil, nil
 	}
 	one, err := c.make(c.Name, defaultTarget)
+	if err == nil {
+		one, err = c.notifyFlag.apply(a, one)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +222,9 @@ func describeTarget(t target.Target) string {
 	}
 	if t.LFS != "" {
 		words += ", LFS pointers as they are"
+	}
+	if t.Notify != "" {
+		words += ", told to " + t.Notify.String()
 	}
 	return text.Printable(words)
 }

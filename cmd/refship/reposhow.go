@@ -72,6 +72,9 @@ func (c *repoShowCmd) Run(ctx context.Context, a *app) error {
 		if target.LFS != "" {
 			fmt.Fprintf(&b, "  lfs: %s\n", target.LFS)
 		}
+		if target.Notify != "" {
+			fmt.Fprintf(&b, "  notify: %s\n", target.Notify)
+		}
 	}
 	if len(repo.Targets) == 0 {
 		b.WriteString("target: none, pushes are stored and not deployed\n")
@@ -161,6 +164,7 @@ type repoUseJSON struct {
 
 type targetUseJSON struct {
 	target.Target
+	Notify string `json:"notify"` // as for people; ""
 	Stored *int64 `json:"stored"` // bytes; null: unknown
 	Error  string `json:"error"`  // why it is unknown, or ""
 }
@@ -178,7 +182,7 @@ func (u *use) describe(repo *repos.Repository) repoUseJSON {
 		if u.err == nil {
 			one = u.targets[i]
 		}
-		described := targetUseJSON{Target: t}
+		described := targetUseJSON{Target: t, Notify: t.Notify.String()}
 		if one.stored != nil {
 			described.Stored = &one.stored.Bytes
 		}

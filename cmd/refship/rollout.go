@@ -36,12 +36,13 @@ func (c *promoteCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// published tells those who look after rollouts that there is a deploy, while its pusher may still wait for nodes.
+// published tells those who look after rollouts, and who tell others, that there is a deploy, while its pusher may still wait for nodes.
 func (s *server) published() {
 	select {
 	case s.pushed <- struct{}{}:
 	default: // they know
 	}
+	s.notifier.Poke()
 }
 
 // rollOut takes deploys from ring to ring until ctx ends, as far as no other server does.

@@ -27,8 +27,14 @@ import (
 // it has just signed, and clocks differ.
 const rotateSlack = time.Minute
 
-type keysRotateCmd struct {
+// rotationFlags say which chains a rotation counts.
+type rotationFlags struct {
 	storeFlags
+	Namespace []string `sep:"none" placeholder:"NS" help:"Also count this chain, which is no target's: refship deploy --namespace makes such. May be given several times."`
+}
+
+type keysRotateCmd struct {
+	rotationFlags
 	Finish bool `help:"Take the old key away though chains have not moved: readers of those need the new key's line. For a key that was stolen."`
 }
 
@@ -36,7 +42,10 @@ func (*keysRotateCmd) Help() string {
 	return "The first call makes the next key. Each chain announces it with its next deploy, which the old key signs, and " +
 		"is signed by it from the one after: who trusts the old key trusts the new one then. The server keeps both. " +
 		"A call after all chains have moved takes the old key away; what it has signed up to then stays allowed, by a line " +
-		"in keys/allowed_signers. The server may run meanwhile. Give the flags for etcd that the server has."
+		"in keys/allowed_signers. The server may run meanwhile. Give the flags for etcd that the server has.\n\n" +
+		"The chains of all targets count, and those of --namespace. One in another etcd cannot: let it move before the last " +
+		"call, by two deploys with --signing-key and this server's key, or give its readers the new key's line (refship keys " +
+		"signer)."
 }
 
 // Run begins a rotation, or ends it where all chains have moved.
@@ -73,10 +82,22 @@ func (c *keysRotateCmd) Run(ctx context.Context, a *app) error {
 		for _, chain := range left {
 			a.say("%s", chain.words())
 		}
-		a.say("the old key goes when all chains have moved: refship keys rotate%s, once more", dir.flag())
+		a.say("the old key goes when all chains have moved: refship keys rotate%s%s, once more", dir.flag(), c.flags())
+		if len(c.Namespace) == 0 {
+			a.say("these are the chains of targets; another one that this key signs counts with --namespace NS")
+		}
 		return nil
 	}
 	return finishRotation(ctx, a, dir, s, log)
+}
+
+// flags are those that count chains, for a command in a sentence.
+func (f *rotationFlags) flags() string {
+	said := ""
+	for _, ns := range f.Namespace {
+		said += " --namespace " + text.Quote(ns)
+	}
+	return said
 }
 
 // beginRotation makes the next key.
@@ -142,17 +163,32 @@ func (c *chainRotation) words() string {
 	return fmt.Sprintf("%s: not announced, the next deploy does it", c.Namespace)
 }
 
-// readRotation looks at the chains of all targets.
-func (f *storeFlags) readRotation(
-	ctx context.Context, a *app, dir dataDir, s keys.Signers, log *slog.Logger,
-) (chains []chainRotation, err error) {
+// counted are the chains of all targets, and those that are named.
+func (f *rotationFlags) counted(dir dataDir) ([]record.Namespace, error) {
 	listed, err := dir.repos().List()
 	if err != nil {
 		return nil, err
 	}
-	namespaces := target.Namespaces(repos.AllTargets(listed))
-	if len(namespaces) == 0 {
-		return nil, nil
+	all := target.Namespaces(repos.AllTargets(listed))
+	for _, name := range f.Namespace {
+		ns, err := record.ParseNamespace(name)
+		if err != nil {
+			return nil, asUsage("--namespace", err)
+		}
+		if !slices.Contains(all, ns) {
+			all = append(all, ns)
+		}
+	}
+	return all, nil
+}
+
+// readRotation looks at the chains that count.
+func (f *rotationFlags) readRotation(
+	ctx context.Context, a *app, dir dataDir, s keys.Signers, log *slog.Logger,
+) (chains []chainRotation, err error) {
+	namespaces, err := f.counted(dir)
+	if err != nil || len(namespaces) == 0 {
+		return nil, err
 	}
 	client, err := f.connect(ctx, a, log)
 	if err != nil {
@@ -163,6 +199,10 @@ func (f *storeFlags) readRotation(
 		r, err := readRotated(ctx, client, ns, s)
 		if err != nil {
 			return nil, err
+		}
+		if r.By == nil && slices.Contains(f.Namespace, string(ns)) {
+			return nil, fault.New(fault.Failed, fmt.Sprintf("no deploy of %s is signed by either key", ns),
+				"leave it out, or name another one: --namespace NS")
 		}
 		chains = append(chains, chainRotation{ns, r})
 	}
@@ -181,7 +221,7 @@ func readRotated(ctx context.Context, client *etcd.Client, ns record.Namespace, 
 }
 
 type keysShowCmd struct {
-	storeFlags
+	rotationFlags
 	JSON bool `help:"Print one JSON object."`
 }
 

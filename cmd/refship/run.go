@@ -102,15 +102,15 @@ func run(ctx context.Context, args []string, a *app) int {
 
 // runCommand gives the path of the command that it has run, such as "repo create", "" for the program itself.
 func runCommand(ctx context.Context, args []string, a *app) (path string, err error) {
-	parser, err := newParser(a)
+	if len(args) > 0 && args[0] == "--version" { // what people try first
+		args = []string{"version"}
+	}
+	parser, err := newParser(a, grammarOf(args))
 	if err != nil {
 		return "", err
 	}
 	if len(args) == 0 {
 		return "", printHelp(parser, nil) // as etcdctl does: help on stdout, exit 0
-	}
-	if args[0] == "--version" { // what people try first
-		args = []string{"version"}
 	}
 	if words, ok := helpAsked(parser.Model.Node, args); ok {
 		return "", printHelp(parser, words)

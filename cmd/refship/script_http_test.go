@@ -22,7 +22,7 @@ import (
 // pollPause is how long a server is left alone between two questions that are the same.
 const pollPause = 20 * time.Millisecond
 
-var httpListening = regexp.MustCompile(`http on (http://127\.0\.0\.1:\d+)`)
+var httpListening = regexp.MustCompile(`http on (https?://(?:127\.0\.0\.1|0\.0\.0\.0):\d+)`)
 
 func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg && len(args) == 1 {

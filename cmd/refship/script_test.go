@@ -23,6 +23,8 @@ package main
 // back
 //	mgmtruns, mgmtgolden …     see script_mgmt_test.go
 //	fetch URL STATUS [REGEXP]  see script_http_test.go
+//	browse …, nosecret …       see script_web_test.go
+//	receiver …, received …     see script_notify_test.go
 //	logged …, knock PORT       see script_logs_test.go
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
@@ -40,6 +42,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -154,6 +157,7 @@ func runScripts(t *testing.T, files []string, format string) {
 			"encrypt": cmdEncrypt, "signal": cmdSignal,
 			"waitserver": cmdWaitServer, "stopserver": cmdStopServer,
 			"status": cmdStatus, "sametree": cmdSameTree, "tamper": cmdTamper, "copykeys": cmdCopyKeys,
+			"browse": cmdBrowse, "nosecret": cmdNoSecret,
 			"fetch": cmdFetch, "logged": cmdLogged, "knock": cmdKnock,
 			"etcd": cmdEtcd, "certificates": cmdCertificates,
 			"etcdfill": cmdEtcdFill, "etcdwaste": cmdEtcdWaste, "etcdempty": cmdEtcdEmpty,
@@ -161,6 +165,7 @@ func runScripts(t *testing.T, files []string, format string) {
 			"mgmtruns": cmdMgmtRuns, "mgmtgolden": cmdMgmtGolden,
 			"sshd": cmdSSHD, "gitolite-setup": cmdGitoliteSetup, "gitolite-conf": cmdGitoliteConf,
 			"snapshot": cmdSnapshot, "cmpsnapshot": cmdCmpSnapshot,
+			"receiver": cmdReceiver, "received": cmdReceived,
 		},
 		Condition: homesCondition,
 	})
@@ -177,6 +182,8 @@ func setupScript(env *testscript.Env) error {
 	env.Values[serversKey{}] = map[string]*background{}
 	env.Values[membersKey{}] = new([]*fixture.Process)
 	env.Values[snapshotsKey{}] = map[string]snapshot{}
+	env.Values[browsersKey{}] = map[string]http.CookieJar{}
+	env.Values[receiversKey{}] = map[string]*receiver{}
 	// Servers run with the race detector, all else that a script runs is plain: starting alone takes ten times as long.
 	programs, err := exec.LookPath("refship")
 	if err != nil {
@@ -327,7 +334,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		if match = server.wait(httpListening); match == nil {
 			ts.Fatalf("server %s does not say where HTTP is; it said:\n%s", name, server.text())
 		}
-		ts.Setenv("HTTP", match[1])
+		ts.Setenv("HTTP", strings.Replace(match[1], "0.0.0.0", "127.0.0.1", 1))
 	}
 	// The server says all of this in one write, so it is there.
 	if match := etcdListening.FindStringSubmatch(server.text()); match != nil {

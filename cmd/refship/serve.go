@@ -46,15 +46,14 @@ const (
 type serveCmd struct {
 	dataFlag
 	etcdFlags
-	Listen            string       `variable:"" default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
-	EtcdListen        string       `variable:"" placeholder:"HOST:PORT" help:"Let other programs reach the embedded etcd: over plain HTTP on a loopback address, elsewhere over TLS with client certificates, for which the three files are needed."`
-	EtcdQuota         quota        `variable:"" default:"8GiB" placeholder:"SIZE" help:"How much the embedded etcd's database may hold, at least 16MiB. Another size counts from the next start on; a start with more room lets a full etcd take writes again. Default: 8GiB."`
-	EtcdCertFile      string       `variable:"" placeholder:"FILE" help:"Certificate for --etcd-listen."`
-	EtcdKeyFile       string       `variable:"" placeholder:"FILE" help:"Key of that certificate."`
-	EtcdTrustedCAFile string       `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
-	ObjectFormat      objectFormat `variable:"" default:"sha1" placeholder:"FORMAT" help:"Which hash names objects in repositories that refship repo create makes without a format of their own: sha1 or sha256. Default: sha1, git's own default."`
-	HTTP              string       `variable:"" name:"http" placeholder:"HOST:PORT" help:"Answer /livez, /readyz and /metrics there, for monitoring. There is no password: choose a loopback address or a private network."`
-	HTTPProfiles      bool         `variable:"" name:"http-profiles" help:"Answer /debug/pprof there, too, which shows the inside of the process."`
+	Listen            string `variable:"" default:":2222" placeholder:"HOST:PORT" help:"Where to listen for SSH. Default: :2222; port 0 takes a free one."`
+	EtcdListen        string `variable:"" placeholder:"HOST:PORT" help:"Let other programs reach the embedded etcd: over plain HTTP on a loopback address, elsewhere over TLS with client certificates, for which the three files are needed."`
+	EtcdQuota         quota  `variable:"" default:"8GiB" placeholder:"SIZE" help:"How much the embedded etcd's database may hold, at least 16MiB. Another size counts from the next start on; a start with more room lets a full etcd take writes again. Default: 8GiB."`
+	EtcdCertFile      string `variable:"" placeholder:"FILE" help:"Certificate for --etcd-listen."`
+	EtcdKeyFile       string `variable:"" placeholder:"FILE" help:"Key of that certificate."`
+	EtcdTrustedCAFile string `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
+	httpFlags
+	ObjectFormat objectFormat `variable:"" default:"sha1" placeholder:"FORMAT" help:"Which hash names objects in repositories that refship repo create makes without a format of their own: sha1 or sha256. Default: sha1, git's own default."`
 	limitFlags
 	ScrubEvery interval `variable:"" default:"24h" placeholder:"TIME" help:"How often to read all that the newest deploys need out of etcd, check every byte, and repair it from the repositories; 0 is never. Default: 24h."`
 	GCEvery    interval `variable:"" name:"gc-every" default:"24h" placeholder:"TIME" help:"How often to take content out of etcd that no kept deploy needs, as refship gc does, and then to compact and defragment the embedded etcd; 0 is never. Default: 24h."`
@@ -159,10 +158,8 @@ func (c *serveCmd) check(ctx context.Context) error {
 	if err := checkAddress("--listen", c.Listen); err != nil {
 		return err
 	}
-	if c.HTTP != "" {
-		if err := checkAddress("--http", c.HTTP); err != nil {
-			return err
-		}
+	if err := c.httpFlags.check(); err != nil {
+		return err
 	}
 	if err := c.etcdFlags.check(); err != nil {
 		return err
@@ -175,8 +172,6 @@ func (c *serveCmd) check(ctx context.Context) error {
 		return usagef("--endpoints and --etcd-listen can't be used together: --etcd-listen is about the embedded etcd")
 	case len(c.Endpoints) > 0 && c.EtcdQuota != defaultQuota:
 		return usagef("--endpoints and --etcd-quota can't be used together: --etcd-quota is about the embedded etcd")
-	case c.HTTPProfiles && c.HTTP == "":
-		return usagef("--http-profiles belongs to --http, which is missing")
 	}
 	if c.EtcdListen == "" {
 		if c.EtcdCertFile != "" || c.EtcdKeyFile != "" || c.EtcdTrustedCAFile != "" {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -29,9 +30,13 @@ import (
 	"refship/deploy/text"
 	"refship/gitserver"
 	"refship/gitserver/repos"
+	"refship/gitserver/web"
+	"refship/gitserver/web/session"
 	"refship/hooks"
+	"refship/hooks/notify"
 	"refship/hooks/signed"
 	"refship/hooks/target"
+	"refship/hooks/words"
 	"refship/keys"
 )
 
@@ -44,11 +49,17 @@ type server struct {
 	store *deploy.Store
 	flags *serveCmd
 	room  *disk.Room
+	page  *web.Web // nil: there is none
 
 	serving *atomic.Bool        // the port is open
 	upkeep  *semaphore.Weighted // 1: a scrub or gc runs
 	pushed  chan struct{}       // something was published since it was looked at
 	hint    *roomHint           // of an etcd without room
+	ssh     words.Commands      // as users give them
+	door    *session.Door       // of the page; nil: there is none
+	pageURL *url.URL
+
+	notifier *notify.Notifier
 }
 
 // run wires the parts, recovers from an earlier run, and serves.
@@ -78,6 +89,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	}
 	defer closeInto(&err, watch)
 	defer s.release()
+	s.notifier = s.newNotifier()
 	hookServer, remedy, err := s.newHooks(signer, host, hook, watch)
 	if err != nil {
 		return err
@@ -94,7 +106,7 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	git, err := gitserver.New(gitserver.Config{
 		Listener: listener, HostKeys: hostKeys, Keys: s.dir.keys(), Repos: s.dir.repos(), Hooks: hookServer, Room: s.room,
 		Gates: gate.NewServer(s.etcd.remote()), Log: s.log, Remedy: remedy, Limits: s.flags.limits(),
-		NonceSeed: nonceSeed,
+		NonceSeed: nonceSeed, Link: s.link,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -106,8 +118,10 @@ func (s *server) run(ctx context.Context, hook string) (err error) {
 	s.serving.Store(true)
 	stats := func() monitor.Stats { return monitor.Stats(git.Stats()) }
 	return s.serve(ctx, git, hookServer, func(ctx context.Context) error {
-		return watch.Run(ctx, monitor.Server{Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage})
-	}, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
+		return watch.Run(ctx, monitor.Server{
+			Addr: listener.Addr(), Stats: stats, Hooks: hookServer, Storage: git.Storage, Notified: notified(s.notifier),
+		})
+	}, s.notifier.Run, hookServer.RunNotes, func(ctx context.Context) error { return s.scrub(ctx, watch) },
 		func(ctx context.Context) error { return s.collect(ctx, watch, s.identity(signer)) }, s.tellChanges,
 		func(ctx context.Context) error { return s.rollOut(ctx, hookServer, host, s.identity(signer)) })
 }
@@ -137,7 +151,8 @@ func (s *server) newHooks(signer ssh.Signer, host, hook string, watch *monitor.M
 			Users: func() ([]*keys.Key, error) { all, _, err := s.dir.keys().List(); return all, err },
 		},
 		MaxFile: int64(s.flags.MaxFileSize), GitMemory: gitserver.ReadingMemory(s.flags.gitMemory()),
-		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published,
+		CheckLimit: time.Duration(s.flags.CheckLimit), Observe: watch.Report, Published: s.published, Step: s.step,
+		Refused: s.notifier.Refused,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -334,6 +349,7 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repositories []*rep
 		lines = append(lines, "make a repository with: refship repo create NAME"+s.dir.flag())
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok {
+		s.ssh.ListensOn(tcp.Port)
 		if err := disk.WriteFile(s.dir.portFile(), fmt.Appendln(nil, tcp.Port), 0o600); err != nil {
 			s.warn(fmt.Errorf("note the port for hints: %w", err))
 		}

@@ -27,6 +27,7 @@ const targetReads = "Only the repository's git config in the data directory is r
 type repoTargetAddCmd struct {
 	storeFlags
 	targetFlags
+	notifyFlag
 	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name: 1 to 32 of a-z, 0-9 and '-', such as staging."`
 }
@@ -46,6 +47,9 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	t, err := c.make(c.Repo, c.Name)
+	if err == nil {
+		t, err = c.notifyFlag.apply(a, t)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,6 +70,9 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 	}
 	dir.note(ctx, a, "repo target add: target %s of %s: %s", t.Name, repo.Name, describeTarget(t))
 	sayTarget(ctx, a, repo, t)
+	if err := beginNotify(a, repo, target.Target{}, t); err != nil {
+		return err
+	}
 	c.warnOfChain(ctx, a, dir, t)
 	a.say("to deploy it, push to %s; to deploy what was pushed before: ssh -p %s git@HOST deploy %s:%s",
 		text.Printable(git.ShortRef(t.Ref)), dir.port(), repo.Name, t.Name)
@@ -75,6 +82,7 @@ func (c *repoTargetAddCmd) Run(ctx context.Context, a *app) error {
 type repoTargetSetCmd struct {
 	dataFlag
 	targetFlags
+	notifyFlag
 	Repo string `arg:"" complete:"repo" help:"The repository's name."`
 	Name string `arg:"" help:"The target's name."`
 }
@@ -84,7 +92,7 @@ func (*repoTargetSetCmd) Help() string {
 }
 
 func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
-	if c.targetFlags == (targetFlags{}) {
+	if c.targetFlags == (targetFlags{}) && c.Notify == nil {
 		return usagef("nothing to set: no flag of the target is given")
 	}
 	repo, dir, was, err := findTarget(a, c.dataFlag, c.Repo, c.Name)
@@ -92,6 +100,9 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	target, err := c.change(was)
+	if err == nil {
+		target, err = c.notifyFlag.apply(a, target)
+	}
 	if err != nil {
 		return err
 	}
@@ -118,7 +129,7 @@ func (c *repoTargetSetCmd) Run(ctx context.Context, a *app) error {
 		lines = append(lines, "clones check out "+text.Printable(git.ShortRef(at))+" from now on (HEAD)")
 	}
 	sayTarget(ctx, a, repo, target, lines...)
-	return nil
+	return beginNotify(a, repo, was, target)
 }
 
 // sayTarget says what is deployed from now on, and warns of what may be a mistake.

@@ -43,6 +43,7 @@ type verifiedJSON struct {
 	State    verify.State                   `json:"state"`
 	Signer   string                         `json:"signer"` // the allowed signer; "" if none signed, or that is not known
 	Checks   map[verify.Check]verify.Answer `json:"checks"`
+	By       map[verify.Check]string        `json:"by"`       // who made git's signatures, or why they are not checked
 	Findings []findingJSON                  `json:"findings"` // the first 20
 }
 
@@ -58,10 +59,13 @@ type allVerifiedJSON struct {
 	Head      record.ID            `json:"head"` // 0: none
 	Deploys   map[verify.State]int `json:"deploys"`
 	Findings  int                  `json:"findings"` // in all
-	Strays    []findingJSON        `json:"strays"`   // of those, what is no deploy's: the first 20
-	Orphans   int                  `json:"orphans"`  // keys that no deploy needs
-	Keys      int                  `json:"keys"`     // of directories and contents, that were read
-	Bytes     int64                `json:"bytes"`    // in them
+	// GitSignatures are how many of commits, tags and push certificates have each answer.
+	GitSignatures map[verify.Answer]int `json:"git_signatures"`
+
+	Strays  []findingJSON `json:"strays"`  // of those, what is no deploy's: the first 20
+	Orphans int           `json:"orphans"` // keys that no deploy needs
+	Keys    int           `json:"keys"`    // of directories and contents, that were read
+	Bytes   int64         `json:"bytes"`   // in them
 }
 
 func (c *verifyCmd) Run(ctx context.Context, a *app) error {
@@ -85,7 +89,8 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.read(ctx, a, name, func(chain *store.Chain, _ io.Writer) error {
 		bar := newProgressBar(a.stderr, a.now)
-		v := &verifyPrinter{cmd: c, a: a, out: bufio.NewWriterSize(a.stdout, 64<<10), bar: bar}
+		v := &verifyPrinter{cmd: c, a: a, out: bufio.NewWriterSize(a.stdout, 64<<10), bar: bar,
+			git: map[verify.Answer]int{}}
 		cfg := verify.Config{Chain: chain, Deploy: v.deploy}
 		if cfg.Allowed, err = c.allowed(a); err != nil {
 			return err
@@ -130,7 +135,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 // openPGP gives what judges OpenPGP signatures, by the keyring beside the allowed signers; nil where these are not known.
 func (c *verifyCmd) openPGP(
 	a *app, known bool,
-) func(ctx context.Context, text, signature []byte) (verify.Answer, error) {
+) func(ctx context.Context, text, signature []byte) (verify.Answer, string, error) {
 	path := c.AllowedSigners
 	if dir, err := c.dir(a); path == "" && err == nil {
 		path = dir.allowedSigners()
@@ -139,15 +144,17 @@ func (c *verifyCmd) openPGP(
 		return nil
 	}
 	trust := &signed.Trust{Keyring: openPGPKeys(path)}
-	return func(ctx context.Context, text, signature []byte) (verify.Answer, error) {
+	return func(ctx context.Context, text, signature []byte) (verify.Answer, string, error) {
 		is, err := trust.OpenPGP(ctx, text, signature)
 		switch is.Status {
 		case signed.Good:
-			return verify.Holds, err
+			return verify.Holds, is.By, err
+		case signed.Unknown:
+			return verify.UnknownKey, is.Key, err
 		case signed.Bad:
-			return verify.Fails, err
+			return verify.Fails, "", err
 		}
-		return verify.NotChecked, err
+		return verify.NotChecked, "", err
 	}
 }
 
@@ -339,14 +346,16 @@ type verifyPrinter struct {
 	bar        *progressBar
 	digits     int // of the first deploy's id, which is the highest
 	signatures unjudged
+	git        map[verify.Answer]int // signatures of git's
 }
 
 func (v *verifyPrinter) deploy(d *verify.Deploy) error {
 	v.signatures.add(d.Deploy)
+	v.countGit(d)
 	if v.cmd.JSON {
 		return writeJSON(v.out, verifiedJSON{
 			ID: d.ID, Hash: d.Hash, State: d.State(), Signer: d.Signer, Checks: d.Answers,
-			Findings: describeFindings(d.Findings),
+			By: d.By, Findings: describeFindings(d.Findings),
 		})
 	}
 	hash := d.Hash.Short()
@@ -384,19 +393,61 @@ func verifiedWords(d *verify.Deploy) string {
 	if d.Answers[verify.Ancestry] == verify.NotStored {
 		words = append(words, "ancestry not stored")
 	}
-	words = append(words, gitSignature("commit", d.Answers[verify.CommitSignature])...)
-	words = append(words, gitSignature("tag", d.Answers[verify.Tag])...)
+	for _, of := range gitSigned {
+		words = append(words, gitSignature(of.words, d.Answers[of.check], d.By[of.check])...)
+	}
 	return strings.Join(words, ", ")
 }
 
-// gitSignature tells of a signature that git made.
-func gitSignature(of string, is verify.Answer) []string {
-	switch is {
-	case verify.Holds:
-		return []string{of + " signature holds"}
-	case verify.NotChecked:
+// gitSigned are the checks of what git signed.
+var gitSigned = []struct {
+	check verify.Check
+	words string
+}{{verify.CommitSignature, "commit"}, {verify.Tag, "tag"}, {verify.Certificate, "push"}}
+
+// countGit counts what git signed of a deploy.
+func (v *verifyPrinter) countGit(d *verify.Deploy) {
+	for _, of := range gitSigned {
+		if is := d.Answers[of.check]; is != verify.None && d.Damage == nil {
+			v.git[is]++
+		}
+	}
+}
+
+// gitWords say how many signatures of git's there are, and of whom; "" if there is none.
+func (v *verifyPrinter) gitWords() string {
+	n, words := 0, []string(nil)
+	for _, is := range []struct {
+		answer verify.Answer
+		words  string
+	}{
+		{verify.Holds, "by those who may sign"}, {verify.UnknownKey, "by unknown keys"},
+		{verify.NotChecked, "not checked"}, {verify.Fails, "that do not hold"},
+	} {
+		if of := v.git[is.answer]; of > 0 {
+			n += of
+			words = append(words, fmt.Sprintf("%d %s", of, is.words))
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of commits, tags and pushes: %s", text.Count(n, "signature"), strings.Join(words, ", "))
+}
+
+// gitSignature tells of a signature that git made; by is who did, or why that is not checked.
+func gitSignature(of string, is verify.Answer, by string) []string {
+	by = text.Printable(by)
+	switch {
+	case is == verify.Holds:
+		return []string{of + " signed by " + by}
+	case is == verify.UnknownKey:
+		return []string{of + " signed by an unknown key, " + by}
+	case is == verify.NotChecked && by != "":
+		return []string{fmt.Sprintf("%s signature not checked (%s)", of, by)}
+	case is == verify.NotChecked:
 		return []string{of + " signature not checked"}
-	case verify.Fails:
+	case is == verify.Fails:
 		return []string{of + " signature does not hold"}
 	}
 	return nil
@@ -415,7 +466,7 @@ func (v *verifyPrinter) all(ns record.Namespace, result *verify.Result) error {
 	if v.cmd.JSON {
 		all := allVerifiedJSON{
 			Namespace: ns, Deploys: result.Deploys, Findings: result.Findings, Strays: describeFindings(result.Strays),
-			Orphans: result.Orphans, Keys: result.Keys, Bytes: result.Bytes,
+			Orphans: result.Orphans, Keys: result.Keys, Bytes: result.Bytes, GitSignatures: v.git,
 		}
 		if result.Head != nil {
 			all.Head = result.Head.ID
@@ -447,6 +498,9 @@ func (v *verifyPrinter) all(ns record.Namespace, result *verify.Result) error {
 		return nil
 	}
 	v.a.say("%s: %s: %s; %s read", ns, text.Count(deploys, "deploy"), strings.Join(counts, ", "), text.Size(result.Bytes))
+	if said := v.gitWords(); said != "" {
+		v.a.say("%s", said)
+	}
 	if result.Orphans > 0 {
 		v.a.say("%s of no deploy, which gc takes", text.Plural(result.Orphans, "key is", "keys are"))
 	}

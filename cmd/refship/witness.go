@@ -36,7 +36,7 @@ func (*witnessCmd) Help() string {
 	return "Checks that the head of a chain's log extends the one that it saw last, remembers it, and then cosigns it. So " +
 		"nobody, the server with its key included, can show one history to some nodes and another one to others, or go " +
 		"back to an older one unseen: nodes run what enough witnesses have cosigned (--witnesses). Run it every minute or " +
-		"so, on another machine."
+		"so, on another machine. (--key is the one of a TLS connection to etcd, as etcdctl has it.)"
 }
 
 func (c *witnessCmd) Run(ctx context.Context, a *app) (err error) {

@@ -60,7 +60,8 @@ type NotesChange struct {
 	Notes   map[OID]string // texts, by commits of the repository
 }
 
-// Write makes one commit of a change, on top of the notes that were read. It fails where the ref has moved since.
+// Write makes one commit of a change, on top of the notes that were read. It fails where the ref has moved since. No
+// hook runs: the repository, and its reference-transaction, may be somebody else's.
 func (n *Notes) Write(ctx context.Context, change *NotesChange) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "commit %s\ncommitter refship <refship@localhost> %d +0000\ndata %d\n%s\n", NotesRef,
@@ -76,8 +77,8 @@ func (n *Notes) Write(ctx context.Context, change *NotesChange) error {
 	}
 	b.WriteString("done\n")
 	const name = "fast-import"
-	cmd := command(ctx, n.gitDir, Env(n.gitDir), "-c", "core.fsync=committed,reference", "-c", "core.fsyncMethod=fsync", name,
-		"--quiet", "--done", "--date-format=raw")
+	cmd := command(ctx, n.gitDir, Env(n.gitDir), "-c", "core.fsync=committed,reference", "-c", "core.fsyncMethod=fsync",
+		"-c", "core.hooksPath=/dev/null", name, "--quiet", "--done", "--date-format=raw")
 	cmd.Stdin = &b
 	if _, err := output(ctx, cmd, name, limits{nice: 1}); err != nil {
 		return fmt.Errorf("write notes: %w", err)

@@ -133,21 +133,34 @@ func (r *Record) Encode() ([]byte, error) {
 // Decode reads a record and refuses what no refship writes: see check. Unknown fields are tolerated. Of a later format
 // the error is errNewerFormat: such a record is not damaged.
 func Decode(encoded []byte) (*Record, error) {
-	var is struct{ Format int }
-	if err := json.Unmarshal(encoded, &is); err == nil && is.Format > Format { // its other fields may be of any kind
+	r := new(Record)
+	err := json.Unmarshal(encoded, r)
+	format := r.Format
+	if err != nil {
+		format = formatOf(encoded)
+	}
+	switch {
+	case format > Format:
 		return nil, &fault.Error{
-			What:   fmt.Sprintf("the record has format %d, and this refship reads format %d", is.Format, Format),
+			What:   fmt.Sprintf("the record has format %d, and this refship reads format %d", format, Format),
 			Remedy: "a newer refship has written it: use that", Cause: errNewerFormat,
 		}
-	}
-	r := new(Record)
-	if err := json.Unmarshal(encoded, r); err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("record is not readable: %s", text.Clip(err.Error())) // it may quote all of a number
 	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// formatOf gives the format of a record whose other fields may be of any kind, as those of a later one; 0: it has none.
+func formatOf(encoded []byte) int {
+	var is struct{ Format int }
+	if json.Unmarshal(encoded, &is) != nil {
+		return 0
+	}
+	return is.Format
 }
 
 // Root is the record's tree as an entry, for reading it like any other directory.

@@ -52,8 +52,8 @@ const (
 
 // Run advances the rollouts of chains until ctx ends, as far as no other server owns them.
 func Run(ctx context.Context, cfg Config) error {
-	o := &owner{cfg: cfg, lease: &lease{client: cfg.Client, ttl: cfg.LeaseTTL}, chains: map[record.Namespace]*running{}}
-	defer o.lease.end(ctx)
+	o := &owner{cfg: cfg, lease: etcd.NewLease(cfg.Client, cfg.LeaseTTL), chains: map[record.Namespace]*running{}}
+	defer o.end(ctx)
 	defer o.all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,9 +79,16 @@ func Run(ctx context.Context, cfg Config) error {
 // owner is one call of Run.
 type owner struct {
 	cfg    Config
-	lease  *lease
+	lease  *etcd.Lease
 	chains map[record.Namespace]*running
 	all    sync.WaitGroup
+}
+
+// end revokes the lease, so that another server owns the chains at once.
+func (o *owner) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUp)
+	defer cancel()
+	_ = o.lease.End(ctx) // else it runs out
 }
 
 // running is a chain that is looked after.
@@ -139,7 +146,7 @@ func (c *chain) own(ctx context.Context) error {
 		return err
 	}
 	if !isOwn {
-		changed, stop := watch(ctx, c.owner.cfg.Client, span{key: c.Key(record.RolloutOwnerKey)})
+		changed, stop := etcd.Changes(ctx, c.owner.cfg.Client, etcd.Span{Key: c.Key(record.RolloutOwnerKey)})
 		defer stop()
 		select {
 		case <-changed: // at once when the watch begins, and then
@@ -153,9 +160,10 @@ func (c *chain) own(ctx context.Context) error {
 		}
 		return nil
 	}
-	changed, stop := watch(ctx, c.owner.cfg.Client, span{key: c.Key(record.RolloutKey), below: true}, // the owner's, too
-		span{key: c.Key("hold")}, span{key: c.Key(record.NodeKeys), below: true},
-		span{key: c.Key(record.AliveKeys), below: true})
+	changed, stop := etcd.Changes(ctx, c.owner.cfg.Client,
+		etcd.Span{Key: c.Key(record.RolloutKey), Below: true}, // the owner's, too
+		etcd.Span{Key: c.Key("hold")}, etcd.Span{Key: c.Key(record.NodeKeys), Below: true},
+		etcd.Span{Key: c.Key(record.AliveKeys), Below: true})
 	defer stop()
 	defer c.giveBack(ctx, at)
 	for {
@@ -186,8 +194,8 @@ func (c *chain) giveBack(ctx context.Context, at int64) {
 		Then(clientv3.OpDelete(key)).Commit() // else it goes with its lease
 }
 
-// look takes one step, which it does not break off. at is the create revision of the owner's key. It tells in how long to look again, and whether
-// this server still owns the chain's rollouts.
+// look takes one step, which it does not break off. at is the create revision of the owner's key. It tells in how long to
+// look again, and whether this server still owns the chain's rollouts.
 func (c *chain) look(ctx context.Context, at int64) (again time.Duration, isOwn bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
@@ -282,7 +290,7 @@ type ownerJSON struct {
 
 // take makes this server the owner of a chain's rollouts, if no other one is. at is the create revision of its key.
 func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool, err error) {
-	id, err := o.lease.get(ctx)
+	id, err := o.lease.Get(ctx)
 	if err != nil {
 		return 0, false, err
 	}
@@ -297,7 +305,7 @@ func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool
 		Else(clientv3.OpGet(key)).Commit()
 	switch {
 	case err != nil:
-		o.lease.drop(id) // it may have run out
+		o.lease.Drop(id) // it may have run out
 		return 0, false, fmt.Errorf("own the rollouts of %s: %w", c.Namespace(), err)
 	case resp.Succeeded:
 		return resp.Header.Revision, true, nil
@@ -307,50 +315,6 @@ func (o *owner) take(ctx context.Context, c *deploy.Chain) (at int64, isOwn bool
 		return found[0].CreateRevision, true, nil
 	}
 	return 0, false, nil
-}
-
-// span is a key, or all keys below it.
-type span struct {
-	key   string
-	below bool
-}
-
-// watch tells of changes of keys until stop is called, and each time that a watch has begun anew.
-func watch(ctx context.Context, client *etcd.Client, spans ...span) (changed <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	tell := make(chan struct{}, 1)
-	var watches sync.WaitGroup
-	for _, s := range spans {
-		watches.Go(func() {
-			options := []clientv3.OpOption{clientv3.WithCreatedNotify()}
-			if s.below {
-				options = append(options, clientv3.WithPrefix())
-			}
-			for ctx.Err() == nil {
-				heard(clientv3.WithRequireLeader(ctx), client, s.key, options, tell)
-				sleep(ctx, afterError)
-			}
-		})
-	}
-	return tell, func() {
-		cancel()
-		watches.Wait()
-	}
-}
-
-// heard tells of changes until one watch ends.
-func heard(ctx context.Context, client *etcd.Client, key string, options []clientv3.OpOption, changed chan<- struct{}) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for resp := range client.Watch(ctx, key, options...) {
-		if resp.Err() != nil {
-			return
-		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // sleep waits, and tells whether ctx is still open then.

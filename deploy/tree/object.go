@@ -2,7 +2,11 @@ package tree
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
@@ -45,4 +49,22 @@ func SignedTag(data []byte) (signed, signature []byte) {
 		return data, nil
 	}
 	return data[:last+1], data[last+1:]
+}
+
+// SignedAt is the time that a commit or a tag says it was made at, which git holds its signature to:
+// "committer NAME <MAIL> SECONDS ZONE", or "tagger …".
+func SignedAt(data []byte) (time.Time, error) {
+	header, _, _ := bytes.Cut(data, []byte("\n\n"))
+	for line := range strings.Lines(string(header)) {
+		if !strings.HasPrefix(line, "committer ") && !strings.HasPrefix(line, "tagger ") {
+			continue
+		}
+		words := strings.Fields(line[strings.LastIndexByte(line, '>')+1:])
+		if len(words) == 0 {
+			break
+		}
+		seconds, err := strconv.ParseInt(words[0], 10, 64)
+		return time.Unix(seconds, 0), err
+	}
+	return time.Time{}, errors.New("no time")
 }

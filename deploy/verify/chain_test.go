@@ -148,7 +148,7 @@ func TestChainOfTen(t *testing.T) {
 		4:  {verify.Commit: verify.Holds, verify.Ancestry: verify.Holds},
 		5:  {verify.Ancestry: verify.NotStored},
 		6:  {verify.Ancestry: verify.NotStored},
-		7:  {verify.CommitSignature: verify.Holds, verify.Tag: verify.Holds},
+		7:  {verify.CommitSignature: verify.UnknownKey, verify.Tag: verify.UnknownKey},
 		9:  {verify.Ancestry: verify.Holds, verify.Contents: verify.Holds},
 		10: {verify.CommitSignature: verify.None, verify.Certificate: verify.None, verify.Mgmt: verify.None},
 	} {

@@ -20,7 +20,7 @@
 //	contents      each content has the size, sha256 and blob oid that its directory names
 //	mgmt          payload and superblock say what the record and its tree do, and what they name is there
 //	commit signature, tag, push certificate
-//	              what git signed; the certificate asks for this deploy
+//	              what git signed, by an allowed signer at that time; the certificate asks for this deploy
 //	log           the chain's log (package transparency) has the deploy as it is
 //
 // A foreign deploy has no record: its payload and superblock are read, and its contents compared with their sha256. The

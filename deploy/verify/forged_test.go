@@ -217,7 +217,7 @@ func (f *setup) resign(h held, change func(r *record.Record)) {
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	f := threeDeploys(t, "one")
-	base := f.held()
+	base, key9 := f.held(), ssh.FingerprintSHA256(fixture.Signer(9).PublicKey())
 	zero := strings.Repeat("0", 40)
 	for name, c := range map[string]struct {
 		header, update string // "": of this deploy
@@ -225,8 +225,10 @@ func TestCertificate(t *testing.T) {
 		is             verify.Answer
 		what           string
 	}{
-		"this":           {is: verify.Holds},
-		"forced":         {header: "push-option deploy.force\npush-option deploy.reason=now\n", change: force, is: verify.Holds},
+		"this":         {is: verify.UnknownKey},
+		"the pusher's": {change: func(r *record.Record) { r.Pusher.Key = key9 }, is: verify.Holds},
+		"forced": {header: "push-option deploy.force\npush-option deploy.reason=now\n", change: force,
+			is: verify.UnknownKey},
 		"not forced":     {header: "push-option deploy.reason=now\n", change: force, is: verify.Fails, what: "does not ask for force"},
 		"another reason": {header: "push-option deploy.force\n", change: force, is: verify.Fails, what: "ask for that reason"},
 		"another ref":    {update: "/x", is: verify.Fails, what: "does not ask for"},
@@ -268,8 +270,9 @@ func TestCertificate(t *testing.T) {
 
 func force(r *record.Record) { r.Forced, r.Reason = true, "now" }
 
-// What git signed is told: that it holds, as git's own commands say; that it is of a program that is not known; that it
-// does not hold. Nobody has said who may sign, so that none is a finding.
+// What git signed is told: that an allowed signer did, as git's own commands say; that it is by a key that nobody vouches
+// for, or did at that time; that it is of a program that is not known; that it does not hold. The record does not say
+// who was to sign, so that none is a finding.
 func TestGitSignatures(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t, namespace)
@@ -290,33 +293,62 @@ func TestGitSignatures(t *testing.T) {
 	for _, change := range []func(string) string{
 		func(c string) string { return strings.Replace(c, "\nv1", "\nv2", 1) },
 		func(c string) string { return strings.ReplaceAll(c, "SSH SIGNATURE", "PGP SIGNATURE") },
+		func(c string) string { return strings.ReplaceAll(c, "SSH SIGNATURE", "SIGNED MESSAGE") },
 	} {
 		raw := change(strings.Replace(good, "\nparent "+first.String(), "\nparent "+parent.String(), 1)) + "\n"
 		parent = fixture.OID(f.repo.GitInput(raw, "hash-object", "-t", "commit", "-w", "--stdin"))
 		f.deploy(parent)
 	}
-	v := f.held().verify(t, f.ns)
-	var got []verify.Answer
-	for _, id := range []record.ID{1, 2, 3, 4} {
-		got = append(got, v.all[id].Answers[verify.CommitSignature])
-	}
-	want := []verify.Answer{verify.None, verify.Holds, verify.Fails, verify.NotChecked}
-	if !slices.Equal(got, want) || v.all[2].Answers[verify.Tag] != verify.Holds || v.Findings != 0 {
-		t.Errorf("commits %v, want %v; tag %s; found %v", got, want, v.all[2].Answers[verify.Tag], v.findings())
+	now, before, key9 := time.Now(), time.Unix(1_000_000_000, 0), ssh.FingerprintSHA256(fixture.Signer(9).PublicKey())
+	for name, c := range map[string]struct {
+		signers *keys.AllowedSigners
+		is      verify.Answer
+		by      string
+	}{
+		"not allowed":   {allowed(), verify.UnknownKey, key9},
+		"allowed":       {committers(&keys.Signer{Namespaces: "git"}), verify.Holds, "ada"},
+		"for records":   {committers(&keys.Signer{Namespaces: keys.Namespace}), verify.UnknownKey, key9},
+		"no more":       {committers(&keys.Signer{Namespaces: "git", Before: before}), verify.UnknownKey, key9},
+		"not yet":       {committers(&keys.Signer{Namespaces: "git", After: now.Add(time.Hour)}), verify.UnknownKey, key9},
+		"not yet known": {nil, verify.NotChecked, "it is not known who may sign"},
+	} {
+		v, err := runVerify(t.Context(), f.reader(f.held()), func(cfg *verify.Config) { cfg.Allowed = c.signers })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []verify.Answer
+		for _, id := range []record.ID{1, 2, 3, 4, 5} {
+			got = append(got, v.all[id].Answers[verify.CommitSignature])
+		}
+		want := []verify.Answer{verify.None, c.is, verify.Fails, verify.NotChecked, verify.NotChecked}
+		by := []string{v.all[2].By[verify.CommitSignature], v.all[2].By[verify.Tag], v.all[5].By[verify.CommitSignature]}
+		if !slices.Equal(got, want) || v.all[2].Answers[verify.Tag] != c.is || v.Findings != 0 ||
+			!slices.Equal(by, []string{c.by, c.by, "X.509"}) {
+			t.Errorf("%s: commits %v, want %v; tag %s; by %q; found %v", name, got, want, v.all[2].Answers[verify.Tag], by,
+				v.findings())
+		}
 	}
 	for _, is := range []verify.Answer{verify.Holds, verify.Fails} {
 		v, err := runVerify(t.Context(), f.reader(f.held()), func(cfg *verify.Config) {
-			cfg.OpenPGP = func(_ context.Context, signed, signature []byte) (verify.Answer, error) {
+			cfg.OpenPGP = func(_ context.Context, signed, signature []byte) (verify.Answer, string, error) {
 				if !strings.HasPrefix(string(signature), "-----BEGIN PGP") || !strings.HasPrefix(string(signed), "tree ") {
 					t.Errorf("asked of %q, %q", signed, signature)
 				}
-				return is, nil
+				return is, "ada", nil
 			}
 		})
 		if err != nil || v.all[4].Answers[verify.CommitSignature] != is || v.Findings != 0 {
 			t.Errorf("OpenPGP %s: %v, %v, %v", is, err, v.all[4].Answers, v.findings())
 		}
 	}
+}
+
+// committers allows the server's key to sign records, and one for git's objects.
+func committers(ada *keys.Signer) *keys.AllowedSigners {
+	ada.Principals, ada.PublicKey = "ada", fixture.Signer(9).PublicKey()
+	both := allowed()
+	both.Merge(keys.NewAllowedSigners("the test", ada))
+	return both
 }
 
 // ssh-keygen finds the same of the signatures of records.
@@ -443,7 +475,17 @@ func (c *counting) Read(ctx context.Context, at int64, queries []store.Query) ([
 		}
 	}
 	c.mutex.Unlock()
-	return c.held.Read(ctx, at, queries)
+	found, at, err := c.held.Read(ctx, at, queries)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for i, q := range queries {
+		for _, kv := range found[i] {
+			if q.First > 0 && !q.NoValue {
+				c.asked[kv.Key]++
+			}
+		}
+	}
+	return found, at, err
 }
 
 // However many deploys have a node, a content or a git object, it is read once.

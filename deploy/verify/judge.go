@@ -12,7 +12,7 @@ import (
 
 // judge looks at a deploy's own keys: package store has compared them with each other and with those below.
 func (r *run) judge(of *record.Deploy) *Deploy {
-	d := &Deploy{Deploy: of, Answers: map[Check]Answer{}}
+	d := &Deploy{Deploy: of, Answers: map[Check]Answer{}, By: map[Check]string{}}
 	for _, check := range Checks() {
 		d.Answers[check] = None
 	}
@@ -32,6 +32,7 @@ func (r *run) judge(of *record.Deploy) *Deploy {
 		r.isMgmt = true
 		return d
 	}
+	r.named = of.Record.PreviousRecord
 	r.isMgmt = r.isMgmt || of.Record.Frontend.IsMgmt()
 	d.Answers[Record], d.Answers[Chain] = Holds, Holds
 	if of.Record.Tag.OID != "" {
@@ -57,9 +58,15 @@ func (r *run) damaged(d *Deploy) {
 	for _, check := range Checks() {
 		d.Answers[check] = NotChecked
 	}
-	f := newFinding(d.Damage)
-	if record.IsNewer(d.Damage) { // it is no damage, and cannot be proved here
-		f.Key = r.chain.DeployKey(d.ID, record.KeyRecord)
+	f, key := newFinding(d.Damage), r.chain.DeployKey(d.ID, record.KeyRecord)
+	switch {
+	case record.IsNewer(d.Damage): // it is no damage, and cannot be proved here
+		f.Key = key
+	case f.Key != r.chain.DeployKey(d.ID, record.KeySignature) || d.RecordBytes == nil || d.Signature == nil:
+	case r.named.ID != d.ID: // a signature that does not cover the record does not say which of them was changed
+		f.What += "; it was changed, or " + key
+	case r.named.SHA256 != record.Sum(d.RecordBytes):
+		f = newFinding(record.Corrupt(key, "it is not what the record above names by its sha256, and was signed"))
 	}
 	r.add(d, Record, f)
 }

@@ -128,11 +128,11 @@ func (r *run) judgeCheckpoint(ctx context.Context) error {
 		return nil
 	}
 	d, err := r.chain.Get(ctx, cp.Size)
-	if err != nil && !fault.Is(err, fault.Corrupt) && !record.IsNewer(err) {
-		return err
-	}
-	if record.IsNewer(err) { // that is told of the deploy
+	switch {
+	case record.IsNewer(err) || fault.Is(err, fault.Corrupt), d != nil && d.Damage != nil: // that is told of the deploy
 		return nil
+	case err != nil:
+		return err
 	}
 	if err := cp.Judge(r.chain, d); err != nil {
 		r.stray(err)

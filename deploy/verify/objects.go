@@ -1,21 +1,18 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
 	"refship/deploy/text"
 	"refship/deploy/tree"
-	"refship/keys"
 )
 
 // inTree is a name in a tree.
@@ -93,40 +90,6 @@ func (r *run) otherTree(d *Deploy, is tree.OID) error {
 		where, d.Hash.Short(), is, d.Record.Tree))
 }
 
-// openPGP begins a signature that gpg made.
-const openPGP = "-----BEGIN PGP SIGNATURE-----"
-
-// gitSignature says whether a signature of git's covers what is signed. Nothing says who may sign, so that one which
-// does not is none of the chain's findings.
-func (r *run) gitSignature(ctx context.Context, signed, signature []byte) (Answer, error) {
-	switch {
-	case signature == nil:
-		return None, nil
-	case bytes.HasPrefix(signature, []byte(openPGP)) && r.cfg.OpenPGP != nil:
-		return r.cfg.OpenPGP(ctx, signed, signature)
-	case !keys.IsSSH(signature):
-		return NotChecked, nil // X.509, or OpenPGP
-	}
-	if _, err := keys.Verify(keys.GitNamespace, signed, signature); err != nil {
-		return Fails, nil //nolint:nilerr // that is the answer
-	}
-	return Holds, nil
-}
-
-// commitSignature says whether the commit's signature covers it.
-func (r *run) commitSignature(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
-	c, err := r.commits.Commit(d.Hash.OID())
-	if err != nil {
-		return err
-	}
-	signed, signature := c.Signed()
-	is, err := r.gitSignature(ctx, signed, signature)
-	writing.Lock()
-	defer writing.Unlock()
-	d.Answers[CommitSignature] = is
-	return err
-}
-
 // path verifies that the trees from the commit's own down to the path lead to the record's.
 func (r *run) path(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 	if d.Record.Path == "" {
@@ -192,7 +155,7 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 	if named.OID == "" {
 		return nil
 	}
-	is := NotChecked
+	is := signature{Answer: NotChecked}
 	at, _ := tree.ParseOID(named.OID) // the record's bounds say that it is one
 	for i := 0; at != d.Hash.OID(); i++ {
 		data, err := r.chain.Object(ctx, "tag", at)
@@ -200,11 +163,11 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 			return r.failBeside(d, Tag, err, writing)
 		}
 		if i == 0 {
-			signed, signature := tree.SignedTag(data)
-			if is, err = r.gitSignature(ctx, signed, signature); err != nil {
+			signed, armored := tree.SignedTag(data)
+			if is, err = r.gitSignature(ctx, signed, armored, times(d, data)...); err != nil {
 				return err
 			}
-			if named.Key != "" && !isBy(named.Key, signed, signature) {
+			if named.Key != "" && is.key != named.Key {
 				return r.failBeside(d, Tag, record.Corrupt(r.chain.ObjectKey(at), "it is not signed by "+named.Key+
 					", as the record says"), writing)
 			}
@@ -220,15 +183,9 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 		at = next
 	}
 	writing.Lock()
-	d.Answers[Tag] = is
+	is.answer(d, Tag)
 	writing.Unlock()
 	return nil
-}
-
-// isBy tells whether a key made a signature.
-func isBy(fingerprint string, signed, signature []byte) bool {
-	key, err := keys.Verify(keys.GitNamespace, signed, signature)
-	return err == nil && ssh.FingerprintSHA256(key) == fingerprint
 }
 
 // certificate verifies the push certificate that a record names: its signature covers it, and it asks for this deploy.
@@ -241,10 +198,13 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 	if err != nil {
 		return r.failBeside(d, Certificate, err, writing)
 	}
-	signed, signature := tree.SignedTag(data)
-	is, err := r.gitSignature(ctx, signed, signature)
+	signed, armored := tree.SignedTag(data)
+	is, err := r.gitSignature(ctx, signed, armored, d.Record.Time)
 	if err != nil {
 		return err
+	}
+	if is.Answer == UnknownKey && is.key == d.Record.Pusher.Key { // whose key that is, only the server's word says
+		is.Answer, is.by = Holds, "the key that logged in, "+is.key
 	}
 	c, err := record.ParseCertificate(data)
 	writing.Lock()
@@ -254,7 +214,7 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 		return r.fail(d, Certificate, record.Corrupt(r.chain.ObjectKey(oid), what))
 	}
 	switch {
-	case is == Fails || is == None:
+	case is.Answer == Fails || is.Answer == None:
 		return fail("its signature does not cover it")
 	case err != nil:
 		return fail(err.Error())
@@ -262,7 +222,7 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 	if lacks := c.Asks(d.Record); lacks != "" {
 		return fail("it does not ask for " + text.Printable(lacks) + ", as the record says")
 	}
-	d.Answers[Certificate] = is
+	is.answer(d, Certificate)
 	return nil
 }
 

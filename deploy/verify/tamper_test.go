@@ -188,6 +188,25 @@ func TestEveryKeyIsProved(t *testing.T) {
 	}
 }
 
+// Of a record and its signature the one is named that was changed; of the head, where no record above says which, both.
+func TestRecordOrSignature(t *testing.T) {
+	t.Parallel()
+	f := threeDeploys(t, "one")
+	for id, last := range map[record.ID]bool{1: false, 2: false, 3: true} {
+		keys := []string{f.chain().DeployKey(id, record.KeyRecord), f.chain().DeployKey(id, record.KeySignature)}
+		for _, key := range keys {
+			h := f.held()
+			b := []byte(h[key])
+			b[len(b)/2] ^= 1
+			h[key] = string(b)
+			first := h.verify(t, f.ns).First
+			if first.Deploy != id || !last && first.Key != key || !strings.Contains(first.What, key) {
+				t.Errorf("%s was changed, and is not named: %+v", key, first)
+			}
+		}
+	}
+}
+
 // What proves nothing changes nothing, whatever it is.
 func TestKeysThatProveNothing(t *testing.T) {
 	t.Parallel()

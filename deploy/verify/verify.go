@@ -25,9 +25,9 @@ type Config struct {
 	Since   time.Time            // without IDs: leave out those before; zero: none
 	// Witnesses are those whose names mean something: what is stored under one must be signed by it.
 	Witnesses []witness.Witness
-	// OpenPGP says whether an OpenPGP signature of git's covers what is signed: Holds, Fails, or NotChecked where its key
-	// is not known. It may be called by several goroutines. nil: none is checked.
-	OpenPGP  func(ctx context.Context, signed, signature []byte) (Answer, error)
+	// OpenPGP says of an OpenPGP signature of git's whether it Holds, and whose it is, Fails, is by an UnknownKey, and by
+	// which, or cannot be checked. It may be called by several goroutines. nil: none is checked.
+	OpenPGP  func(ctx context.Context, signed, signature []byte) (Answer, string, error)
 	Deploy   func(*Deploy) error // is told of each deploy, newest first; its error ends Run; may be nil
 	Progress func(text.Progress) // may be nil
 }
@@ -67,6 +67,7 @@ const (
 	NotStored  Answer = "not stored"  // etcd has not what would prove it
 	NotChecked Answer = "not checked" // it is not known whose signature counts, or how to check it; or another check fails
 	Expired    Answer = "expired"     // gc has taken something of it; what is there holds
+	UnknownKey Answer = "unknown key" // what git signed: it is covered, and nobody vouches for the key
 )
 
 // State is what all answers make of a deploy.
@@ -97,8 +98,11 @@ type Finding struct {
 // Deploy is what was found of a deploy.
 type Deploy struct {
 	*record.Deploy
-	Signer   string // the allowed signer who signed it; "" if none did, or that is not known
-	Answers  map[Check]Answer
+	Signer  string // the allowed signer who signed it; "" if none did, or that is not known
+	Answers map[Check]Answer
+	// By says of commit, tag and push certificate who signed it, where that Holds; which key did, with UnknownKey; and
+	// why that is NotChecked.
+	By       map[Check]string
 	Findings []Finding // some of them, if there are many
 
 	lacks bool // something is missing
@@ -154,6 +158,7 @@ type run struct {
 	allowed *keys.AllowedSigners // what trust says, as far as the deploys so far need it
 	signed  map[string]record.ID // trusted signers, and the lowest deploy of each so far
 	vouched record.ID            // the id of the record that the last one names which is trusted; 0: none
+	named   record.Ref           // what the last sound record names as the one below
 	records record.ID            // the highest id that has a record
 	isMgmt  bool                 // mgmt reads the chain
 

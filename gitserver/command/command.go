@@ -27,6 +27,7 @@ const (
 	Check       Verb = "check"
 	Cosign      Verb = "cosign"
 	Etcd        Verb = "etcd"
+	Web         Verb = "web"
 	ReceivePack Verb = "git-receive-pack"
 	UploadPack  Verb = "git-upload-pack"
 )
@@ -34,7 +35,7 @@ const (
 // Command is a parsed ssh command.
 type Command struct {
 	Verb       Verb
-	Repository string // name; "" for Greet, Help and Repos
+	Repository string // name; "" for Greet, Help, Repos and Web
 	Target     string // name, not checked; "" if none was given
 	Limit      int    // of Log: how many deploys, 0 for all
 	Deploy     string // of Rollback, not checked
@@ -61,7 +62,7 @@ func Parse(raw string) (Command, error) {
 	words = gitWords(words)
 	v, args := Verb(words[0]), words[1:]
 	switch v {
-	case Help, Repos:
+	case Help, Repos, Web:
 		if len(args) > 0 {
 			return Command{}, usageError("%s takes no argument", v)
 		}
@@ -101,7 +102,7 @@ func gitWords(words []string) []string {
 	return words
 }
 
-const commandsRemedy = "the commands are help, repos, log REPO[:TARGET] [-n N|all], status REPO, " +
+const commandsRemedy = "the commands are help, repos, web, log REPO[:TARGET] [-n N|all], status REPO, " +
 	"nodes REPO[:TARGET], check REPO[:TARGET] COMMIT, deploy REPO[:TARGET], rollback REPO[:TARGET] ID REASON, " +
 	"hold REPO[:TARGET] REASON, " +
 	"resume REPO[:TARGET], promote REPO[:TARGET], cosign REPO[:TARGET] and etcd REPO[:TARGET] (for refship with " +

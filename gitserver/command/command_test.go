@@ -42,6 +42,7 @@ func TestParseCommand(t *testing.T) {
 		"help":                                 {Verb: Help},
 		"deploy config":                        {Verb: Deploy, Repository: "config"},
 		"repos":                                {Verb: Repos},
+		"web":                                  {Verb: Web},
 		"status team/config":                   {Verb: Status, Repository: "team/config"},
 		"deploy config:web-1":                  {Verb: Deploy, Repository: "config", Target: "web-1"},
 		"log config":                           {Verb: Log, Repository: "config", Limit: 20},
@@ -112,7 +113,7 @@ func TestOnlyGitHasAPlace(t *testing.T) {
 func FuzzParseCommand(f *testing.F) {
 	for _, s := range []string{"", "help", "git-receive-pack '/config'", `git upload-pack 'it'\''s'\!''`, "git",
 		"deploy ../x", "git-upload-pack '-x'",
-		"repos", "repos x", "log config", "log -n 5 config:web", "log config -n all", "log -n",
+		"repos", "repos x", "web", "web x", "log config", "log -n 5 config:web", "log config -n all", "log -n",
 		"check", "check config", "check config -x", "check config ''", "check config: a", "check config a b",
 		"check config:b a",
 		"log config -n 99999999999999999999",
@@ -131,7 +132,7 @@ func FuzzParseCommand(f *testing.F) {
 			return
 		}
 		switch c.Verb {
-		case Greet, Help, Repos:
+		case Greet, Help, Repos, Web:
 			if c != (Command{Verb: c.Verb}) {
 				t.Errorf("%q: got %+v", raw, c)
 			}

@@ -104,7 +104,7 @@ func checkIntents(ctx context.Context, gitDir string, targets []target.Target) e
 			return err
 		}
 		for _, entry := range in.Deploys {
-			if !slices.Contains(targets, entry.Target) {
+			if !slices.ContainsFunc(targets, entry.Target.Same) {
 				continue // the target is gone: it would not be published
 			}
 			if err := checkPromise(ctx, gitDir, in, entry); err != nil {

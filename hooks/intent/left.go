@@ -30,7 +30,7 @@ func Find(gitDir string, t target.Target, u git.RefUpdate) ([]Left, error) {
 			return nil, err
 		}
 		for _, entry := range in.Deploys {
-			if entry.Target == t && entry.Old == u.Old && entry.New == u.New {
+			if entry.Target.Same(t) && entry.Old == u.Old && entry.New == u.New {
 				all = append(all, Left{in, entry})
 			}
 		}

@@ -3,9 +3,7 @@ package signed
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -115,32 +113,12 @@ func (t *Trust) object(ctx context.Context, repo *git.Repository, oid git.OID) (
 	header, data, _ := bytes.Cut(raw, []byte{0})
 	kind, _, _ := strings.Cut(string(header), " ")
 	signed, signature := tree.SignedCommit(data, oid.Format())
-	who := "committer "
 	if kind == "tag" {
 		signed, signature = tree.SignedTag(data)
-		who = "tagger "
 	}
-	at, err := signedAt(data, who)
+	at, err := tree.SignedAt(data)
 	if err != nil && signature != nil {
 		return Signature{Status: Bad, Why: "says no time at which it was signed"}, nil
 	}
 	return t.judge(ctx, signed, signature, "", at, time.Now())
-}
-
-// signedAt is the time that a commit or a tag says: "committer NAME <MAIL> SECONDS ZONE".
-func signedAt(data []byte, who string) (time.Time, error) {
-	header, _, _ := bytes.Cut(data, []byte("\n\n"))
-	for line := range strings.Lines(string(header)) {
-		rest, ok := strings.CutPrefix(line, who)
-		if !ok {
-			continue
-		}
-		words := strings.Fields(rest[strings.LastIndexByte(rest, '>')+1:])
-		if len(words) == 0 {
-			break
-		}
-		seconds, err := strconv.ParseInt(words[0], 10, 64)
-		return time.Unix(seconds, 0), err
-	}
-	return time.Time{}, errors.New("no time")
 }

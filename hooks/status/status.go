@@ -62,7 +62,7 @@ func (r *Reader) Read(ctx context.Context, name, gitDir string) ([]Status, error
 	for i, t := range targets {
 		st := Status{Target: t, Ref: now[t.Ref], command: r.Redeploy(name, t), override: r.Override(t)}
 		for _, entry := range left {
-			st.Pending = st.Pending || entry.Target == t && entry.New == st.Ref
+			st.Pending = st.Pending || entry.Target.Same(t) && entry.New == st.Ref
 		}
 		st.Err = c.compare(ctx, &st)
 		if st.Empty = slices.Contains(loose.Empty, t.Ref); st.Empty {

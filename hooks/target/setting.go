@@ -70,6 +70,7 @@ var targetSettings = slices.Concat([]setting[Target]{
 		set: func(t *Target, text string) (err error) { t.Rings.Pause, err = record.ParseRingPause(text); return err },
 	},
 	field("on-failure", noFile, func(t *Target) *record.OnFailure { return &t.Rings.OnFailure }),
+	field("notify", noFile, func(t *Target) *Notify { return &t.Notify }),
 }, mgmtSettings())
 
 // plainSettings are the keys of the plain section, in the order in which they are written.

@@ -35,6 +35,8 @@ type Target struct {
 	Wait time.Duration `json:"wait,omitempty"`
 	// Rings say how what is pushed or deployed reaches the nodes.
 	Rings record.Rings `json:"rings,omitzero"`
+	// Notify is where it is told what becomes of it. It may be a secret, so that no JSON has it.
+	Notify Notify `json:"-"`
 }
 
 // SignedCommits says which commits of a deploy have to be signed; "": none.
@@ -105,6 +107,7 @@ func (t Target) Validate() error {
 		func() error { return CheckSignedCommits(t.RequireSignedCommits) },
 		func() error { return checkWait(t.Wait) },
 		t.checkRings,
+		t.checkNotify,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

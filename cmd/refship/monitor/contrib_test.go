@@ -31,6 +31,7 @@ func exported(t *testing.T) (labels map[string][]string, series map[string]float
 		newSpaceCollector(new(cached[space])), newRefWatch(repos.Dir{}, m.refsFailed, slog.New(slog.DiscardHandler)),
 	)
 	m.watch(nil)
+	m.watchNotified(nil)
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		m.registry.Describe(descs)

@@ -65,6 +65,9 @@
 //	refship_upkeeps_total{result}                    repositories packed anew; result done, failed
 //	refship_upkeep_seconds_total                     how long that took
 //	refship_stale_locks_removed_total                of git
+//	refship_notify_queue_length                      events that wait to be sent, once the server listens
+//	refship_notify_tries_total{result}               result delivered, failed, given up
+//	refship_notify_last_success_timestamp_seconds    0: none has been delivered
 //	refship_build_info{version,revision}, go_*, process_*
 //
 // Counters are there from the start, with 0. Only refship_ref_ahead has series that depend on what the server holds;

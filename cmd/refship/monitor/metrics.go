@@ -234,6 +234,34 @@ func (m *metrics) watch(stats func() Stats) {
 		func(s Stats) float64 { return float64(s.StaleLocks) })
 }
 
+// watchNotified adds what was told of targets.
+func (m *metrics) watchNotified(stats func() Notified) {
+	auto := promauto.With(m.registry)
+	counter := func(result string, value func(Notified) int) {
+		auto.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "refship", Name: "notify_tries_total",
+			Help:        "Events that were sent (delivered), could not be sent (failed; tried again), or are told no more (given up).",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(value(stats())) })
+	}
+	counter("delivered", func(n Notified) int { return n.Delivered })
+	counter("failed", func(n Notified) int { return n.Failed })
+	counter("given up", func(n Notified) int { return n.GivenUp })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "refship", Name: "notify_queue_length", Help: "Events that wait to be sent, each receiver's for itself.",
+	}, func() float64 { return float64(stats().Waiting) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "refship", Name: "notify_last_success_timestamp_seconds",
+		Help: "When an event was delivered last, in Unix time; 0: none has been.",
+	}, func() float64 {
+		at := stats().LastSuccess
+		if at.IsZero() {
+			return 0
+		}
+		return float64(at.Unix())
+	})
+}
+
 // spaceCollector shows how full etcd is; nothing while it does not answer.
 type spaceCollector struct {
 	space       *cached[space]

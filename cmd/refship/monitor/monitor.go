@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy"
+	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/report"
@@ -31,6 +32,7 @@ const (
 type Config struct {
 	Listener net.Listener // of the HTTP server; Close closes it
 	Profiles bool         // answer /debug/pprof, too
+	Page     http.Handler // answers what no other part does; nil: there is no page
 	DataDir  string       // its disk must have room
 	Repos    repos.Dir
 	Store    *deploy.Store
@@ -47,6 +49,17 @@ type Server struct {
 	Hooks *hooks.Server
 	// Storage is nil if the disk of each repository takes what pushes bring, as far as is known.
 	Storage func() error
+	// Notified is what was told of targets, right now.
+	Notified func() Notified
+}
+
+// Notified is what a server has told receivers of what becomes of targets, since the start.
+type Notified struct {
+	Waiting     int // events in queues
+	Delivered   int
+	Failed      int // tries
+	GivenUp     int
+	LastSuccess time.Time // zero: none yet
 }
 
 // Stats are what a git server counts.
@@ -85,7 +98,7 @@ func New(cfg Config) *Monitor {
 	m.metrics.registry.MustRegister(newSpaceCollector(&m.health.space), m.refs)
 	m.http = &http.Server{
 		Handler:           m.handler(cfg),
-		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(bounded{cfg.Log.Handler(), new(conns.Flood)}, slog.LevelWarn),
 		ReadHeaderTimeout: httpTime, ReadTimeout: httpTime, WriteTimeout: httpTime, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
@@ -93,6 +106,24 @@ func New(cfg Config) *Monitor {
 		m.http.WriteTimeout = profileTime
 	}
 	return m
+}
+
+// bounded keeps clients from filling the log, with handshakes that fail for example.
+type bounded struct {
+	slog.Handler
+	flood *conns.Flood
+}
+
+// Handle implements slog.Handler.
+func (b bounded) Handle(ctx context.Context, r slog.Record) error {
+	more, ok := b.flood.Next()
+	if !ok {
+		return nil
+	}
+	if more > 0 {
+		r.Add("also_not_told", more)
+	}
+	return b.Handler.Handle(ctx, r)
 }
 
 // Start begins to answer. Close ends that.
@@ -121,6 +152,10 @@ func (m *Monitor) handler(cfg Config) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	if cfg.Page != nil {
+		mux.Handle("/", cfg.Page)
+		return mux
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "nothing here; there is GET "+strings.Join(paths, ", "), http.StatusNotFound)
 	})
@@ -134,6 +169,15 @@ func (m *Monitor) Report(r report.Report) {
 	}
 	m.metrics.report(r)
 	m.refs.changed(r.Repository)
+}
+
+// IsAhead tells whether a target's ref is not what its chain deployed, up to a minute late; not known: it was not
+// compared yet.
+func (m *Monitor) IsAhead(repository, target string) (ahead, known bool) {
+	if m == nil {
+		return false, false
+	}
+	return m.refs.isAhead(repository, target)
 }
 
 // Scrub is what a scrub of all targets found.
@@ -179,6 +223,9 @@ func (m *Monitor) Run(ctx context.Context, server Server) error {
 		return nil
 	}
 	m.metrics.watch(server.Stats)
+	if server.Notified != nil {
+		m.metrics.watchNotified(server.Notified)
+	}
 	m.health.server.Store(&server)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

@@ -70,6 +70,14 @@ func (w *refWatch) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+// isAhead is Monitor.IsAhead.
+func (w *refWatch) isAhead(repository, target string) (ahead, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	value, known := w.ahead[repository][target]
+	return value == 1, known
+}
+
 // changed has a repository compared soon. It does not wait for that.
 func (w *refWatch) changed(repository string) {
 	w.mu.Lock()

@@ -122,6 +122,16 @@ func (w *watched) sees(when string, want ...string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Errorf("%s: %s", when, diff)
 	}
+	for repository, targets := range w.watch.ahead {
+		for target, value := range targets {
+			if ahead, known := w.watch.isAhead(repository, target); !known || ahead != (value == 1) {
+				w.Errorf("%s: %s of %s is ahead: %v, known: %v", when, target, repository, ahead, known)
+			}
+		}
+	}
+	if _, known := w.watch.isAhead("none", "none"); known {
+		w.Errorf("%s: a repository that is not there is known", when)
+	}
 }
 
 func (w *watched) failures() float64 {

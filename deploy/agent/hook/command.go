@@ -1,12 +1,10 @@
 package hook
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -138,10 +136,4 @@ func Environ() []string {
 		}
 	}
 	return env
-}
-
-// firstLine reads the start of a body for an error.
-func firstLine(r io.Reader) string {
-	line, _ := bufio.NewReader(io.LimitReader(r, maxLine)).ReadString('\n') // what there is of it will do
-	return text.Printable(strings.TrimSpace(line))
 }

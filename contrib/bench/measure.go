@@ -1,0 +1,62 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// sample is what was measured of one thing in one run, in the unit that its key says.
+type sample []float64
+
+func (s sample) median() float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// key names a sample.
+type key struct {
+	What string `json:"what"`           // such as "one file"
+	Size string `json:"size,omitempty"` // of corpora
+	Peer string `json:"peer,omitempty"`
+	Unit string `json:"unit"` // ms, MB/s, KiB, MiB
+}
+
+// results are the samples of a run, in the order in which they came.
+type results struct {
+	keys    []key
+	samples map[key]sample
+}
+
+func (r *results) add(k key, value float64) {
+	if _, is := r.samples[k]; !is {
+		r.keys = append(r.keys, k)
+	}
+	if r.samples == nil {
+		r.samples = map[key]sample{}
+	}
+	r.samples[k] = append(r.samples[k], value)
+}
+
+// ms adds a time.
+func (r *results) ms(what, size, peer string, took time.Duration) {
+	r.add(key{what, size, peer, "ms"}, float64(took)/1e6)
+}
+
+// median gives a sample's median, and whether it was measured.
+func (r *results) median(k key) (float64, bool) {
+	s, is := r.samples[k]
+	return s.median(), is
+}
+
+// rotated gives the indexes 0 to n-1, beginning with another one in each round.
+func rotated(n, round int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = (i + round) % n
+	}
+	return order
+}

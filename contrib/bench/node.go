@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// checkouts measures refship checkout beside git clone --depth 1 from the same server.
+func (b *meter) checkouts(ctx context.Context) error {
+	for _, size := range b.smallAndLarge() {
+		if err := b.checkoutsOf(ctx, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *meter) checkoutsOf(ctx context.Context, size string) error {
+	name := "checkout-" + strings.ToLower(size)
+	r, err := b.deployedOnce(ctx, size, name)
+	if err != nil {
+		return err
+	}
+	dir := b.in("checked-out")
+	tools := []struct {
+		name string
+		cmd  func() *exec.Cmd
+	}{
+		{"refship checkout", func() *exec.Cmd { return b.embedded.refship(ctx, "checkout", name, dir) }},
+		{"git clone --depth 1", func() *exec.Cmd {
+			return b.command(ctx, b.peers[0].env, "git", "clone", "--quiet", "--depth", "1", r.urls[0], dir)
+		}},
+	}
+	for round := range b.times(size) {
+		for _, i := range rotated(len(tools), round) {
+			out, err := run(tools[i].cmd())
+			if err != nil {
+				return err
+			}
+			b.ms("checkout", size, tools[i].name, out.took)
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd.
+func (b *meter) deployedOnce(ctx context.Context, size, name string) (*repository, error) {
+	r, err := b.source(ctx, size, name, b.peers[:1])
+	if err == nil {
+		_, err = b.push(ctx, r, 0, b.peers[0])
+	}
+	return r, err
+}
+
+// smallAndLarge gives the smallest and the largest of the first pushes' corpora that are text.
+func (b *meter) smallAndLarge() []string {
+	if b.reports {
+		return []string{"S", "L"}
+	}
+	return []string{"S", "M"}
+}
+
+// times is how many rounds a corpus gets.
+func (b *meter) times(size string) int {
+	if size == "S" {
+		return b.rounds
+	}
+	return b.few
+}
+
+// What comes to a node: refship's, and a copy of the tree that it has.
+const (
+	agentName = "refship agent"
+	copyName  = "cp -a --reflink=auto"
+)
+
+// node measures how long after a deploy's publish a node's link leads to it, beside cp of the same tree.
+func (b *meter) node(ctx context.Context) error {
+	for _, size := range b.smallAndLarge() {
+		if err := b.nodeOf(ctx, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *meter) nodeOf(ctx context.Context, size string) error {
+	name := "node-" + strings.ToLower(size)
+	r, err := b.deployedOnce(ctx, size, name)
+	if err != nil {
+		return err
+	}
+	root := b.in(name)
+	if _, err := b.start(b.embedded.refship(ctx, "agent", name, "--root", root, "--link", "current"), name+".log"); err != nil {
+		return err
+	}
+	if _, err := b.switched(ctx, name, root, 1); err != nil {
+		return err
+	}
+	for round := range b.times(size) {
+		if err := r.change(ctx, b.world, r.dir, round); err != nil {
+			return err
+		}
+		if _, err := b.push(ctx, r, 0, b.peers[0]); err != nil {
+			return err
+		}
+		took, err := b.switched(ctx, name, root, round+2)
+		if err != nil {
+			return err
+		}
+		b.ms("publish to switched", size, agentName, took)
+		out, err := run(b.command(ctx, nil, "cp", "-a", "--reflink=auto", root+"/current/.", b.in("copied")))
+		if err != nil {
+			return err
+		}
+		b.ms("publish to switched", size, copyName, out.took)
+		if err := os.RemoveAll(b.in("copied")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// switched waits until a node runs deploy id, and gives the time from the record's time to that of the link.
+func (b *meter) switched(ctx context.Context, chain, root string, id int) (time.Duration, error) {
+	link := root + "/current"
+	changed, err := await(ctx, time.Minute, fmt.Sprintf("deploy %d at the node", id), func() (time.Time, bool) {
+		to, err := os.Readlink(link)
+		if err != nil || !strings.Contains(to, fmt.Sprintf("/%d-", id)) {
+			return time.Time{}, false
+		}
+		info, err := os.Lstat(link)
+		if err != nil {
+			return time.Time{}, false
+		}
+		return info.ModTime(), true
+	})
+	if err != nil {
+		return 0, err
+	}
+	out, err := run(b.embedded.refship(ctx, "show", "--json", fmt.Sprintf("%s@%d", chain, id)))
+	if err != nil {
+		return 0, err
+	}
+	var shown struct {
+		Record struct {
+			Time time.Time `json:"time"`
+		} `json:"record"`
+	}
+	if err := json.Unmarshal([]byte(out.stdout), &shown); err != nil {
+		return 0, fmt.Errorf("%w in %q", err, out.stdout)
+	}
+	if shown.Record.Time.IsZero() {
+		return 0, fmt.Errorf("no time in %q", out.stdout)
+	}
+	return changed.Sub(shown.Record.Time), nil
+}

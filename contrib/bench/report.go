@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// report is what a run gives.
+type report struct {
+	Date    time.Time `json:"date"`
+	Minutes float64   `json:"minutes"`
+	Machine []string  `json:"machine"`
+	Version []string  `json:"versions"`
+	Sizes   []string  `json:"repositories"`
+	Missing []string  `json:"not_measured,omitempty"`
+	Goals   []reached `json:"goals"`
+	Figures []figure  `json:"figures"`
+}
+
+// figure is one thing that was measured.
+type figure struct {
+	key
+	Median float64 `json:"median"`
+	Least  float64 `json:"least"`
+	Most   float64 `json:"most"`
+	Of     int     `json:"of"` // how many samples
+}
+
+func (b *meter) report(ctx context.Context, began time.Time) *report {
+	r := &report{
+		Date: time.Now().UTC().Truncate(time.Second), Minutes: time.Since(began).Minutes(),
+		Machine: machine(), Version: b.versions(ctx), Missing: b.missing,
+	}
+	for _, name := range slices.Sorted(slices.Values(append(slices.Clone(b.sizes), b.firsts...))) {
+		if size := corpora[name].describe(); !slices.Contains(r.Sizes, size) {
+			r.Sizes = append(r.Sizes, size)
+		}
+	}
+	for _, g := range goals() {
+		if one, measured := b.judge(g); measured {
+			r.Goals = append(r.Goals, one)
+		}
+	}
+	for _, k := range b.keys {
+		s := b.samples[k]
+		r.Figures = append(r.Figures, figure{k, s.median(), slices.Min(s), slices.Max(s), len(s)})
+	}
+	return r
+}
+
+// machine says what this machine is.
+func machine() []string {
+	said := []string{fmt.Sprintf("%d CPUs", runtime.NumCPU())}
+	for file, word := range map[string]string{"/proc/cpuinfo": "model name", "/proc/meminfo": "MemTotal"} {
+		if value := valueIn(file, word); value != "" {
+			said = append(said, value)
+		}
+	}
+	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		said = append(said, "Linux "+strings.TrimSpace(string(text)))
+	}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		said = append(said, "load at the end "+strings.Fields(string(text))[0])
+	}
+	slices.Sort(said)
+	return said
+}
+
+// valueIn gives what stands behind a word and a colon in one of the kernel's files.
+func valueIn(file, word string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, value, is := strings.Cut(lines.Text(), ":"); is && strings.TrimSpace(name) == word {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// versions says what took part.
+func (b *meter) versions(ctx context.Context) (said []string) {
+	for _, args := range [][]string{{"refship", "version"}, {"git", "version"}, {"ssh", "-V"}, {"etcd", "--version"}} {
+		cmd := b.command(ctx, nil, args[0], args[1:]...)
+		if _, err := exec.LookPath(cmd.Path); err != nil {
+			continue
+		}
+		out, err := run(cmd)
+		if err != nil {
+			continue
+		}
+		line, _, _ := strings.Cut(strings.TrimSpace(out.stdout+out.stderr), "\n")
+		said = append(said, line)
+	}
+	return said
+}
+
+// number writes a figure with three digits that count.
+func number(f float64) string {
+	digits := 2
+	switch {
+	case f >= 100:
+		digits = 0
+	case f >= 10:
+		digits = 1
+	}
+	return strconv.FormatFloat(f, 'f', digits, 64)
+}
+
+// markdown is the report as tables.
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %.0f minutes. %s. %s.\n\n", r.Date.Format("2006-01-02"), r.Minutes,
+		strings.Join(r.Machine, ", "), strings.Join(r.Version, ", "))
+	for _, size := range r.Sizes {
+		fmt.Fprintf(&b, "- %s\n", size)
+	}
+	for _, what := range r.Missing {
+		fmt.Fprintf(&b, "- Not measured: %s\n", what)
+	}
+	b.WriteString("\n| goal | must be | is | |\n|---|---|---|---|\n")
+	for _, g := range r.Goals {
+		met := "missed"
+		if g.Met {
+			met = "reached"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", g.Goal, g.Must, number(g.Is), met)
+	}
+	b.WriteString("\n| what | repository | how | median | least | most | of |\n|---|---|---|---|---|---|---|\n")
+	for _, f := range r.Figures {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s %s | %s | %s | %d |\n", f.What, f.Size, f.Peer, number(f.Median), f.Unit,
+			number(f.Least), number(f.Most), f.Of)
+	}
+	return b.String()
+}

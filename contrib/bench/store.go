@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"refship/deploy/etcd"
+)
+
+// What is told of the server.
+const (
+	growthOf   = "growth of the database by one file"
+	peakMemory = "peak memory of a first push"
+	ownMemory  = "own memory after pushes of new content: "
+)
+
+// putClients is how many puts etcd gets at once; etcd's own benchmark is often run with as many.
+const putClients = 128
+
+// withEtcd are the servers by their peers' names.
+func (b *meter) withEtcd() map[string]*server {
+	servers := map[string]*server{embeddedName: b.embedded}
+	if b.external != nil {
+		servers[externalName] = b.external
+	}
+	return servers
+}
+
+// storeRate measures how fast etcd takes the same contents as single puts, 128 at once, as its own benchmark does.
+func (b *meter) storeRate(ctx context.Context) error {
+	for _, size := range b.firsts {
+		c := corpora[size]
+		for round := range b.few {
+			for name, s := range b.withEtcd() {
+				took, err := s.puts(ctx, c, uint64(1000+round))
+				if err != nil {
+					return err
+				}
+				b.add(key{"etcd's own puts", size, name, "MB/s"}, float64(c.bytes)/1e6/took.Seconds())
+			}
+		}
+	}
+	return nil
+}
+
+// puts puts the contents of a corpus and removes them again.
+func (s *server) puts(ctx context.Context, c corpus, seed uint64) (took time.Duration, err error) {
+	client, err := s.dial(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	const prefix = "/bench-puts/"
+	next := make(chan int)
+	failed := make(chan error, putClients)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	texts := make([]string, c.files)
+	for i := range texts {
+		texts[i] = c.content(seed, i)
+	}
+	var all sync.WaitGroup
+	began := time.Now()
+	for range putClients {
+		all.Go(func() {
+			for i := range next {
+				if _, err := client.Put(ctx, prefix+strconv.Itoa(i), texts[i]); err != nil {
+					failed <- err
+					cancel()
+					return
+				}
+			}
+		})
+	}
+	for i := range texts {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	all.Wait()
+	took = time.Since(began)
+	select {
+	case err := <-failed:
+		return 0, fmt.Errorf("put: %w", err)
+	default:
+	}
+	_, err = client.Delete(ctx, prefix, clientv3.WithPrefix())
+	return took, err
+}
+
+// growth measures what a deploy of one file of L adds to the database.
+func (b *meter) growth(ctx context.Context) error {
+	if !b.reports {
+		return nil
+	}
+	peers := b.peers[:1]
+	r, err := b.source(ctx, "L", "growth", peers)
+	if err != nil {
+		return err
+	}
+	if _, err := b.push(ctx, r, 0, peers[0]); err != nil {
+		return err
+	}
+	client, err := b.embedded.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	const deploys = 20
+	before, err := inUse(ctx, client)
+	if err != nil {
+		return err
+	}
+	for round := range deploys {
+		if err := r.change(ctx, b.world, r.dir, round); err != nil {
+			return err
+		}
+		if _, err := b.push(ctx, r, 0, peers[0]); err != nil {
+			return err
+		}
+	}
+	after, err := inUse(ctx, client)
+	b.add(key{growthOf, "L", embeddedName, "KiB"}, float64(after-before)/1024/deploys)
+	return err
+}
+
+// inUse is how much of the database's file etcd uses.
+func inUse(ctx context.Context, client *etcd.Client) (int64, error) {
+	status, err := client.Status(ctx, client.Endpoints()[0])
+	if err != nil {
+		return 0, err
+	}
+	return status.DbSizeInUse, nil
+}
+
+// memory measures a server of its own: its peak in a first push of L, and what it keeps after pushes that replace every
+// file of L.
+func (b *meter) memory(ctx context.Context) error {
+	if !b.reports {
+		return nil
+	}
+	s, err := b.serve(ctx, "memory", "")
+	if err != nil {
+		return err
+	}
+	peers := []peer{s.peer(embeddedName, true)}
+	r, err := b.source(ctx, "L", "memory", peers)
+	if err != nil {
+		return err
+	}
+	for seed := range uint64(4) {
+		if seed > 0 {
+			if err := r.commit(ctx, b.world, r.dir, seed+1); err != nil {
+				return err
+			}
+		}
+		if _, err := b.push(ctx, r, 0, peers[0]); err != nil {
+			return err
+		}
+		peak, own, err := memoryOf(s.pid)
+		if err != nil {
+			return err
+		}
+		if seed == 0 {
+			b.add(key{peakMemory, "L", embeddedName, "MiB"}, peak)
+		}
+		b.add(key{ownMemory + strconv.Itoa(int(seed)+1), "L", embeddedName, "MiB"}, own)
+	}
+	return nil
+}
+
+var memoryLine = regexp.MustCompile(`(?m)^(VmHWM|RssAnon):\s+(\d+) kB$`)
+
+// memoryOf gives a process's peak of resident memory, and what it has of its own now, in MiB: what it maps of files, such
+// as etcd's database, is in the first and not in the second.
+func memoryOf(pid int) (peak, own float64, err error) {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, found := range memoryLine.FindAllStringSubmatch(string(text), -1) {
+		kib, err := strconv.ParseFloat(found[2], 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if strings.HasPrefix(found[1], "Vm") {
+			peak = kib / 1024
+		} else {
+			own = kib / 1024
+		}
+	}
+	return peak, own, nil
+}

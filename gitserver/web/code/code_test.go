@@ -1,0 +1,96 @@
+package code
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"refship/deploy/text"
+)
+
+func newTestColors(limit time.Duration) *Page {
+	return &Page{semaphore.NewWeighted(1), time.Now().Add(limit)}
+}
+
+func textOf(lines []Line) string {
+	var b strings.Builder
+	for _, l := range lines {
+		for _, s := range l {
+			b.WriteString(s.Text)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Whatever a lexer makes of a text, what is shown is that text, line by line.
+func FuzzColors(f *testing.F) {
+	for _, name := range []string{"a.go", "a.html", "a.yaml", "Dockerfile", "a.php", "a.unknown", "a.md", "a.mcl"} {
+		f.Add(name, "package main\r\n\tfunc x() { \"</script>\" }\n\n# no end")
+		f.Add(name, "")
+		f.Add(name, "\n\n")
+	}
+	f.Fuzz(func(t *testing.T, name, content string) {
+		if len(content) > 10_000 {
+			return
+		}
+		got := textOf(newTestColors(time.Minute).Lines(name, content))
+		want := textOf(Plain(content))
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		for _, r := range got {
+			if r != '\n' && r != '\t' && text.Printable(string(r)) != string(r) {
+				t.Errorf("%q has %q", got, r)
+			}
+		}
+	})
+}
+
+func TestColors(t *testing.T) {
+	lines := newTestColors(time.Minute).Lines("x.go", "package main\n")
+	if len(lines) != 1 || lines[0][0] != (Span{"kn", "package"}) {
+		t.Errorf("%q", lines)
+	}
+	// A lexer that hands out letter by letter makes no span that costs more and more.
+	const letters = 1000
+	lines = newTestColors(time.Minute).Lines("x.go", strings.Repeat("$", letters))
+	if textOf(lines) != strings.Repeat("$", letters)+"\n" || len(lines) != 1 || len(lines[0]) != letters/maxJoined+1 {
+		t.Errorf("%d lines, %d spans", len(lines), len(lines[0]))
+	}
+	// Out of time, turns or size, it is the plain text.
+	busy := newTestColors(time.Minute)
+	if !busy.turns.TryAcquire(1) {
+		t.Fatal("no turn")
+	}
+	large := "package main\n" + strings.Repeat("// x\n", maxColored/5)
+	for name, lines := range map[string][]Line{
+		"late": newTestColors(-1).Lines("x.go", "package main\n"), "busy": busy.Lines("x.go", "package main\n"),
+		"large": newTestColors(time.Minute).Lines("x.go", large),
+	} {
+		if lines[0][0] != (Span{"", "package main"}) {
+			t.Errorf("%s: %q", name, lines[0])
+		}
+	}
+}
+
+func TestHunks(t *testing.T) {
+	old, new := "a\nb\nc\nd\ne\nf\ng\nh\n", "a\nb\nc\nX\ne\nf\ng\nh\ni"
+	hunks, added, deleted := text.CompareLines([]byte(old), []byte(new))
+	if added != 2 || deleted != 1 {
+		t.Error(added, deleted)
+	}
+	var got []string
+	for _, h := range Hunks(hunks, Plain(old), Plain(new)) {
+		got = append(got, h.Head)
+		for _, l := range h.Lines {
+			got = append(got, l.Sign+strings.TrimSuffix(textOf([]Line{l.Spans}), "\n"))
+		}
+	}
+	want := "@@ -1,8 +1,9 @@| a| b| c|-d|+X| e| f| g| h|+i|No newline at end of file"
+	if all := strings.Join(got, "|"); all != want {
+		t.Errorf("%s\n%s", all, want)
+	}
+}
