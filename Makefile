@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build install man packages demo test torture bench bench-quick fuzz lint vuln clean
+.PHONY: help build install man packages packagetest demo screenshots test torture bench bench-quick fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -39,6 +39,9 @@ man: ## write contrib/man, the manual pages, out of the program's grammar
 packages: $(TOOLS)/nfpm ## build a deb, an rpm and an SBOM of the commit that is checked out into bin/packages
 	contrib/packages/build.sh $(TOOLS) bin/packages
 
+packagetest: $(TOOLS)/nfpm ## build the packages of the work tree, twice; install, upgrade and remove them; run the container image
+	contrib/packages/check.sh $(TOOLS)
+
 demo: build ## push this repository into a server of its own and read it back
 	contrib/demo.sh
 
@@ -51,6 +54,11 @@ RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 test: ## run all tests, unit and end-to-end, with the race detector; name those that were skipped
 	$(if $(RACE),,@echo 'no C compiler: testing without the race detector')
 	CGO_ENABLED=$(if $(RACE),1,0) go run ./contrib/gotest $(RACE) -vet=off -ldflags=-w -count=1 -timeout=$(TEST_TIMEOUT) ./...
+
+# Needs Chromium, such as the one that .ci/run unpacks: with its fonts the pictures are the same everywhere.
+screenshots: ## make the pictures of the page in contrib/screenshots anew
+	PATH="$(CURDIR)/.ci/bin/chromium/bin:$$PATH" REFSHIP_REQUIRE_TOOLS=1 \
+		go test ./cmd/refship -run='^TestPage$$/^all$$' -count=1 -v -screenshots
 
 # What only runs when it is asked for, because it is long; ends with a summary. contrib/torture.sh NAME... runs some of it.
 torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: an hour
@@ -98,10 +106,10 @@ $(TOOLS)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 $(TOOLS)/govulncheck: .ci/tools/go.mod .ci/tools/go.sum
 	CGO_ENABLED=0 go -C .ci/tools build -trimpath -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
 
-# nfpm makes the packages, cyclonedx-gomod lists what is in them, dockerlint looks at the Dockerfile. GOARCH is for what is packaged.
+# nfpm makes the packages, cyclonedx-gomod lists what is in them, packagelint looks at the Dockerfile and at .goreleaser.yaml. GOARCH is for what is packaged.
 $(TOOLS)/nfpm: $(wildcard .ci/tools/packages/go.* .ci/tools/packages/*/*.go)
 	mkdir -p $(TOOLS)
-	GOARCH= CGO_ENABLED=0 go -C .ci/tools/packages build -trimpath -o $(CURDIR)/$(TOOLS)/ ./dockerlint \
+	GOARCH= CGO_ENABLED=0 go -C .ci/tools/packages build -trimpath -o $(CURDIR)/$(TOOLS)/ ./packagelint \
 		github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 clean: ## remove what was built

@@ -11,6 +11,10 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
 	github.com/anishathalye/porcupine v1.3.1
+	// tests: the requests and events of a browser's own protocol, by type
+	github.com/chromedp/cdproto v0.160.1
+	// tests: drives a real browser, Chromium, over that protocol, and looks at what it shows
+	github.com/chromedp/chromedp v0.23.1
 	// tells systemd that the server is ready and that it stops
 	github.com/coreos/go-systemd/v22 v22.7.0
 	// tests: ends the clock of chroma's regular expressions, which is no goroutine that was left behind
@@ -89,6 +93,7 @@ require (
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/go-git/go-billy/v5 v5.9.2 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect

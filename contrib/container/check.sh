@@ -54,10 +54,11 @@ start() {
 		--mount-proc=/proc --setgid="$user" --setuid="$user" /usr/bin/refship serve >"$work/log" 2>&1 &
 	outer=$!
 	local tries=0
-	until port=$(sed -n 's/.*listening on ssh:\/\/127.0.0.1:\([0-9]*\),.*/\1/p' "$work/log") && [ -n "$port" ]; do
+	until grep -q '^refship: .* repositor' "$work/log"; do # the last line of the start
 		[ $((tries += 1)) -lt 600 ] && kill -0 "$outer" || fail "it did not start: $(cat "$work/log")"
 		sleep 0.1
 	done
+	port=$(sed -n 's/.*listening on ssh:\/\/127.0.0.1:\([0-9]*\),.*/\1/p' "$work/log")
 	init=$(cat "/proc/$outer/task/$outer/children") && init=${init% }
 	echo "[127.0.0.1]:$port $(cat "$work/volume/keys/host_ed25519.pub")" >"$work/known_hosts"
 }
@@ -74,16 +75,21 @@ inside() {
 	env -i "${settings[@]}" nsenter --target "$init" --mount --pid --root --wd --setgid="$user" --setuid="$user" "$@"
 }
 
+# must runs a command, and shows what it said only if it fails.
+must() {
+	"$@" >"$work/said" 2>&1 || fail "$*: $(cat "$work/said")"
+}
+
 start
 ssh-keygen -q -t ed25519 -N '' -f "$work/key"
-inside /usr/bin/refship key add laptop --key - --allow 'deploy:*' <"$work/key.pub"
-inside /usr/bin/refship repo create site
+must inside /usr/bin/refship key add laptop --key - --allow 'deploy:*' <"$work/key.pub"
+must inside /usr/bin/refship repo create site
 git -c init.defaultBranch=main init -q "$work/site"
 for text in first second; do
 	echo "$text" >"$work/site/index.html"
 	git -C "$work/site" add index.html
 	git -C "$work/site" -c user.name=ada -c user.email=ada@localhost commit -qm "$text"
-	GIT_SSH_COMMAND="ssh -F /dev/null -i $work/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts" \
+	must env GIT_SSH_COMMAND="ssh -F /dev/null -i $work/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts" \
 		git -C "$work/site" push "ssh://git@127.0.0.1:$port/site" main
 done
 [ "$(inside /usr/bin/refship cat site@2 index.html 2>/dev/null)" = second ] || fail "the second push was not deployed"
@@ -93,6 +99,6 @@ done
 stop
 
 start
-[ "$(inside /usr/bin/refship log site | wc -l)" = 2 ] || fail "the volume does not have the deploys: $(cat "$work/log")"
+[ "$(inside /usr/bin/refship log site 2>/dev/null | wc -l)" = 2 ] || fail "the volume does not have the deploys: $(cat "$work/log")"
 stop
 echo "container: started, pushed to twice, stopped, started again: $size, git $(git --version | cut -d' ' -f3)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The life of a deb: installed, used, upgraded, removed, purged, in a root of its own. It leaves nothing behind.
+# The life of a package: installed, used, upgraded, removed, and a deb purged, in a root of its own. It leaves nothing behind.
 #
-#   contrib/packages/lifecycle.sh OLD.deb NEW.deb
+#   contrib/packages/lifecycle.sh OLD NEW     two debs, or two rpms
 #
 # As root, that root is this machine's with all changes in memory, and a systemd is started in it, with a network of its own: a push
 # goes to the service, and a node runs it. Otherwise it is an empty one into which dpkg installs without chroot(2), and nothing is started.
@@ -12,7 +12,8 @@ fail() {
 	exit 1
 }
 
-[ $# -eq 2 ] || fail "usage: contrib/packages/lifecycle.sh OLD.deb NEW.deb"
+[ $# -eq 2 ] || fail "usage: contrib/packages/lifecycle.sh OLD NEW"
+top=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "$(id -u)" -eq 0 ] && [ -z "${LIFECYCLE_INSIDE:-}" ] && unshare --mount true; then
 	LIFECYCLE_INSIDE=1 exec unshare --mount --propagation private "$0" "$@"
 fi
@@ -44,8 +45,12 @@ machine_root() {
 	done
 	ln -s /proc/self/fd "$root/dev/fd"
 	ln -s pts/ptmx "$root/dev/ptmx"
-	mkdir "$root/debs"
-	cp "$@" "$root/debs/"
+	mkdir "$root/packages" "$root/old"
+	cp "$@" "$root/packages/"
+	# The checkout, which may have an rpm, may be on another file system.
+	mkdir -p "$root$top"
+	mount --bind "$top" "$root$top"
+	rm -f "$root/var/lib/man-db/auto-update" # an index of all manual pages takes most of the time
 	# Of this machine's services systemd starts none.
 	rm -rf "$root"/{etc,usr/lib,lib}/systemd/system/*.target.wants
 	ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
@@ -77,9 +82,8 @@ start_systemd() {
 			mount -t sysfs -o ro sysfs "$1/sys"
 			mount -t cgroup2 cgroup2 "$1/sys/fs/cgroup"
 			cd "$1"
-			mkdir debs/old
-			pivot_root . debs/old
-			umount --lazy /debs/old
+			pivot_root . old
+			umount --lazy /old
 			exec env -i container=lifecycle /lib/systemd/systemd --log-target=journal
 		' sh "$root"
 	) >"$boot" 2>&1 &
@@ -92,21 +96,35 @@ started() {
 	init=$(cat "/proc/$1/task/$1/children") && init=${init% } && [ -n "$init" ] && inside test -S /run/systemd/private
 }
 
-# inside runs a command in the root, or on it; package runs dpkg.
+# inside runs a command in the root; add installs a package, and take removes it.
 if [ -n "${LIFECYCLE_INSIDE:-}" ] && machine_root "$@"; then
 	inside() {
 		nsenter --target "$init" --all --root --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@"
 	}
 	start_systemd || fail "systemd does not start: $(cat "$boot")"
-	package() { inside dpkg "$@"; }
-	old=/debs/${1##*/} new=/debs/${2##*/}
+	deb=(inside dpkg)
+	old=/packages/${1##*/} new=/packages/${2##*/}
 else
-	echo "packages: warning: no root of this machine's can be made: nothing is started" >&2
+	echo "packages: warning: without root and mounts nothing is started" >&2
 	mkdir -p "$root"/{etc,var/lib/dpkg/{info,updates,triggers}}
 	cp /var/lib/dpkg/status "$root/var/lib/dpkg/status" # for what the package depends on
-	package() { fakeroot dpkg --root="$root" --force-script-chrootless --log=/dev/null "$@"; }
+	deb=(fakeroot dpkg --root="$root" --force-script-chrootless --log=/dev/null)
 	old=$1 new=$2
 fi
+case $1 in
+*.deb)
+	add() { "${deb[@]}" --force-unsafe-io --force-confold --install "$1"; }
+	take() { "${deb[@]}" --remove refship; }
+	theirs=.dpkg-dist kept=
+	;;
+*.rpm)
+	[ -n "$init" ] || exit 0
+	rpm=$(command -v rpm) || fail "there is no rpm"
+	add() { inside "$rpm" --upgrade --replacepkgs --nodeps "$1"; }
+	take() { inside "$rpm" --erase refship; }
+	theirs=.rpmnew kept=.rpmsave
+	;;
+esac
 
 step() {
 	echo "packages: $* (${SECONDS} s)"
@@ -181,7 +199,7 @@ programs=(/usr/bin/refship /usr/bin/refship-hook /usr/lib/systemd/system/refship
 links=("$wants/refship.service" "$wants/refship-agent@site.service")
 
 step "install"
-must package --install "$old"
+must add "$old"
 says 'installed, not started'
 has "${programs[@]}" "$settings" /var/lib/refship /var/lib/refship-agent
 lacks "${links[@]}"
@@ -208,8 +226,8 @@ fi
 has "${links[@]}"
 
 step "upgrade"
-must package --force-confold --install "$new"
-has "${programs[@]}" "${links[@]}" "$settings.dpkg-dist"
+must add "$new"
+has "${programs[@]}" "${links[@]}" "$settings$theirs"
 [ "$(tail -n 1 "$root$settings")" = REFSHIP_LOG_LEVEL=debug ] || fail "the settings were not kept"
 version 1.1.0
 if [ -n "$init" ]; then
@@ -220,18 +238,22 @@ if [ -n "$init" ]; then
 fi
 
 step "install it once more, and remove it"
-must package --force-confold --install "$new"
-must package --remove refship
+must add "$new"
+must take
 lacks "${programs[@]}" "${links[@]}"
-has "$settings" /etc/refship/agent-site.env
+has "$settings$kept" /etc/refship/agent-site.env
 if [ -n "$init" ]; then
 	state refship inactive
 	state refship-agent@site inactive
 fi
 
-step "purge"
-must package --purge refship
-says '/var/lib/refship stays'
-lacks /etc/refship
 [ -n "$(ls "$root/var/lib/refship")" ] || fail "the data is gone"
-step "purged"
+
+if [[ $1 == *.deb ]]; then
+	step "purge"
+	must "${deb[@]}" --purge refship
+	lacks /etc/refship
+	[ -n "$(ls "$root/var/lib/refship")" ] || fail "the data is gone"
+fi
+says '/var/lib/refship stays'
+step "done"

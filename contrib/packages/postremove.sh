@@ -14,7 +14,8 @@ if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 fi
 
 [ "$1" != remove ] || exit 0
-rm -f "$root"/etc/refship/agent-*.env # they belong to no package, and may hold passwords
+# They belong to no package, and may hold passwords. rpm has no purge, and leaves what was changed.
+[ "$1" != purge ] || rm -f "$root"/etc/refship/agent-*.env
 # Deploys, repositories and keys are never deleted by a package.
 for data in /var/lib/refship /var/lib/refship-agent; do
 	if [ -n "$(ls -A "$root$data" 2>/dev/null)" ]; then

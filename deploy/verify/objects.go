@@ -206,8 +206,8 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 	if err != nil {
 		return err
 	}
-	if pusher := d.Record.Pusher; is.Answer == UnknownKey && is.key == pusher.Key { // the server let it in
-		is.Answer, is.by = Holds, pusher.Name
+	if is.Answer == UnknownKey && is.key == d.Record.Pusher.Key { // whose key that is, only the server's word says
+		is.Answer, is.by = Holds, "the key that logged in, "+is.key
 	}
 	c, err := record.ParseCertificate(data)
 	writing.Lock()

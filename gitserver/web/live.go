@@ -126,14 +126,22 @@ func (h *hub) forget() {
 	})
 }
 
-// underWay are the pushes to chains, the newest first.
+// underWay are the pushes to chains, the newest first. Of those to one chain that have ended in the same way only the
+// newest is among them: the timeline has the others.
 func (h *hub) underWay(of func(Push) bool) (all []Push) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget()
+	type end struct {
+		ns record.Namespace
+		as Phase
+	}
+	ended := map[end]bool{}
 	for _, p := range slices.Backward(h.pushes) {
-		if of(p) {
+		is := end{p.Namespace, p.Phase}
+		if of(p) && !ended[is] {
 			all = append(all, p)
+			ended[is] = p.IsOver()
 		}
 	}
 	return all
