@@ -145,14 +145,14 @@ func TestHeaders(t *testing.T) {
 		s.request("GET", "/login"), s.request("GET", "/"), s.request("GET", "/", with(cookie)),
 		s.request("GET", "/login/script.js"),
 	} {
-		h := s.do(r).Header
+		h := s.do(r).header
 		if !strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; ") ||
 			h.Get("Cache-Control") != "no-store" || h.Get("Cross-Origin-Resource-Policy") != "same-origin" ||
 			h.Get("Referrer-Policy") != "same-origin" || h.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", r.URL, h)
 		}
 	}
-	if kind := s.do(s.request("GET", "/login/script.js")).Header.Get("Content-Type"); !strings.HasPrefix(kind,
+	if kind := s.do(s.request("GET", "/login/script.js")).header.Get("Content-Type"); !strings.HasPrefix(kind,
 		"text/javascript") {
 		t.Errorf("script.js is %s", kind)
 	}
