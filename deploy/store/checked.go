@@ -157,7 +157,7 @@ func (c *Chain) checkSmall(ctx context.Context, entries []tree.Entry, b batch, t
 	for i, e := range entries {
 		value, err := valueOf(keys[i], e.Size, found[i])
 		if err == nil {
-			sum := tree.NewContentHash(e.Size)
+			sum := tree.NewContentHash(e.OID.Format(), e.Size)
 			_, _ = sum.Write(value) // a hash never fails
 			err = c.checkContent(e, sum)
 		}

@@ -59,7 +59,7 @@ const chunksAtOnce = 6
 
 // content writes a file's content and checks it.
 func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
-	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
+	sum, count := tree.NewContentHash(e.OID.Format(), e.Size), chunkCount(e.Size)
 	reads := (count + chunksAtOnce - 1) / chunksAtOnce // of about the same size: a small one costs as much as a large one
 	for i := range reads {
 		first, last := count*i/reads, count*(i+1)/reads

@@ -250,7 +250,7 @@ func TestCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw := signed + string(signature)
-		oid := tree.HashObject("blob", []byte(raw))
+		oid := tree.HashObject(tree.FormatSHA1, "blob", []byte(raw))
 		h[f.chain().ObjectKey(oid)] = fmt.Sprintf("blob %d\x00%s", len(raw), raw)
 		f.resign(h, func(r *record.Record) {
 			if r.PushCertificate = oid.String(); c.change != nil {

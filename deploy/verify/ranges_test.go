@@ -37,7 +37,7 @@ func manyContents(n int) (entries []tree.Entry, h held) {
 	h = held{}
 	for i := range n {
 		text := fmt.Sprint("content ", i)
-		sum := tree.NewContentHash(int64(len(text)))
+		sum := tree.NewContentHash(tree.FormatSHA1, int64(len(text)))
 		_, _ = sum.Write([]byte(text))
 		e := tree.Entry{Mode: filemode.Regular, OID: sum.OID(), Size: int64(len(text)), SHA256: sum.SHA256()}
 		entries = append(entries, e)

@@ -85,7 +85,7 @@ func median(all []float64) float64 {
 
 // hashAll takes the hashes of so many bytes, 1 MiB after the other.
 func hashAll(bytes int) {
-	part, sum := make([]byte, 1<<20), tree.NewContentHash(int64(bytes))
+	part, sum := make([]byte, 1<<20), tree.NewContentHash(tree.FormatSHA1, int64(bytes))
 	for ; bytes > 0; bytes -= len(part) {
 		_, _ = sum.Write(part[:min(bytes, len(part))])
 	}

@@ -35,8 +35,8 @@
 // # Invariants
 //
 //   - What a Viewer may not read is answered as what is not there, byte for byte: 404.
-//   - The rules are looked up at each request, and before each event and every 15 seconds of a stream, which ends when
-//     they have changed.
+//   - The rules are looked up at each request, and before each event of a stream, which ends when they have changed.
+//     Every 15 seconds it is looked whether there is more to read, or a target has another chain.
 //   - Only GET and HEAD are answered, and nothing is written anywhere.
 //   - Text from outside (names, subjects, paths, contents, values of etcd) is data in a template, and what is not
 //     printable in it is escaped visibly. No template.HTML, .JS or .URL is ever made.
