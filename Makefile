@@ -9,7 +9,7 @@ TEST_TIMEOUT := 20m
 # How long each fuzz target runs: make fuzz FUZZTIME=10s
 FUZZTIME ?= 1m
 
-.PHONY: help build install man packages packagetest demo test torture bench bench-quick fuzz lint vuln clean
+.PHONY: help build install man packages packagetest demo screenshots test torture bench bench-quick fuzz lint vuln clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is (the default)
@@ -54,6 +54,11 @@ RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 test: ## run all tests, unit and end-to-end, with the race detector; name those that were skipped
 	$(if $(RACE),,@echo 'no C compiler: testing without the race detector')
 	CGO_ENABLED=$(if $(RACE),1,0) go run ./contrib/gotest $(RACE) -vet=off -ldflags=-w -count=1 -timeout=$(TEST_TIMEOUT) ./...
+
+# Needs Chromium, such as the one that .ci/run unpacks: with its fonts the pictures are the same everywhere.
+screenshots: ## make the pictures of the page in contrib/screenshots anew
+	PATH="$(CURDIR)/.ci/bin/chromium/bin:$$PATH" REFSHIP_REQUIRE_TOOLS=1 \
+		go test ./cmd/refship -run='^TestPage$$/^all$$' -count=1 -v -screenshots
 
 # What only runs when it is asked for, because it is long; ends with a summary. contrib/torture.sh NAME... runs some of it.
 torture: ## loads of enemies, kills, full disks, large files, long histories and random ones: an hour

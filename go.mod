@@ -5,12 +5,20 @@ go 1.26.0
 require (
 	// secrets in a deploy, decrypted on its nodes only: the format and tools that people have
 	filippo.io/age v1.3.2
+	// the page: colors pieces of code; what a language's words are is never our own
+	github.com/alecthomas/chroma/v2 v2.27.0
 	// the command line: commands, flags and help from one grammar, so that they cannot contradict each other
 	github.com/alecthomas/kong v1.17.0
 	// tests: finds out whether concurrent answers were linearizable, a search that is easy to get wrong
 	github.com/anishathalye/porcupine v1.3.1
+	// tests: the requests and events of a browser's own protocol, by type
+	github.com/chromedp/cdproto v0.160.1
+	// tests: drives a real browser, Chromium, over that protocol, and looks at what it shows
+	github.com/chromedp/chromedp v0.23.1
 	// tells systemd that the server is ready and that it stops
 	github.com/coreos/go-systemd/v22 v22.7.0
+	// tests: ends the clock of chroma's regular expressions, which is no goroutine that was left behind
+	github.com/dlclark/regexp2/v2 v2.2.1
 	// reads and prints sizes such as 1GiB; units and rounding are easy to get wrong
 	github.com/dustin/go-humanize v1.0.1
 	// the SSH server: sessions, channels and requests above x/crypto, which stops at the bare protocol
@@ -70,11 +78,6 @@ require (
 )
 
 require (
-	github.com/alecthomas/chroma/v2 v2.27.0
-	github.com/dlclark/regexp2/v2 v2.2.1
-)
-
-require (
 	dario.cat/mergo v1.0.0 // indirect
 	filippo.io/edwards25519 v1.2.0 // indirect
 	filippo.io/hpke v0.4.0 // indirect
@@ -90,6 +93,7 @@ require (
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/go-git/go-billy/v5 v5.9.2 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect

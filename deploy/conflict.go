@@ -24,7 +24,10 @@ const (
 	// and the job has a commit; About kind, head's id, namespace
 	ReasonHeadDirectory fault.Reason = "head-is-directory"
 	// mgmt's, it seems, and the job's is not; About kind, head's id, namespace
-	ReasonHeadForeign   fault.Reason = "head-foreign"
+	ReasonHeadForeign fault.Reason = "head-foreign"
+	// names its objects by another format than the job; About kind, head's id, namespace, the head's format, and "dir" if
+	// the job is a plain directory
+	ReasonHeadFormat    fault.Reason = "head-of-other-format"
 	ReasonHeadNewer     fault.Reason = "head-newer"         // a later refship's; About kind, head's id
 	ReasonHeadUnhashed  fault.Reason = "head-without-hash"  // About kind, head's id, namespace
 	ReasonHeadUntrusted fault.Reason = "head-untrusted"     // About kind, head's id and signer, or ""
@@ -81,6 +84,20 @@ func (c *Chain) conflict(job *Job, head *record.Deploy, why, remedy string, reas
 		e.About = []string{string(job.Kind), head.ID.String(), string(c.ns)}
 	}
 	return e
+}
+
+// formatConflict says that the job's objects have names of another format than the head's.
+func (c *Chain) formatConflict(job *Job, head *record.Deploy) error {
+	is, what := head.Hash.OID().Format().String(), ""
+	if job.Dir != nil {
+		what = "dir"
+	}
+	return &ConflictError{
+		Namespace: c.ns, Head: head, Reason: ReasonHeadFormat,
+		Why: fmt.Sprintf("it has %s object names, and your %s has %s: that is another line of history", is,
+			job.Hash().Short(), job.Hash().OID().Format()),
+		About: []string{string(job.Kind), head.ID.String(), string(c.ns), is, what},
+	}
 }
 
 // distrust says that the job may not replace the head, since that cannot be believed.

@@ -45,7 +45,7 @@ func (f *setup) write(dir string, all files) {
 // dirJob is the job that deploys a directory as it is now.
 func (f *setup) dirJob(dir string, exclude ...string) *deploy.Job {
 	f.Helper()
-	d, err := tree.ReadDirectory(f.Context(), dir, exclude, func(int, int64) {})
+	d, err := tree.ReadDirectory(f.Context(), tree.FormatSHA1, dir, exclude, func(int, int64) {})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (f *setup) sameAsDirectory(d *record.Deploy, dir string) {
 	if diff := cmp.Diff(manifest(f, dir), manifest(f, out)); diff != "" {
 		f.Errorf("checkout of deploy %d (-directory +checkout):\n%s", d.ID, diff)
 	}
-	again, err := tree.ReadDirectory(f.Context(), out, nil, func(int, int64) {})
+	again, err := tree.ReadDirectory(f.Context(), tree.FormatSHA1, out, nil, func(int, int64) {})
 	if err != nil || again.Root() != d.Record.Tree || again.Files != d.Record.Files {
 		f.Errorf("checkout of deploy %d: tree %s, %v; record %s", d.ID, again.Root(), err, d.RecordBytes)
 	}
@@ -179,7 +179,7 @@ func TestEmptyDirectoryIsDeployed(t *testing.T) {
 	f.sameAsDirectory(d, dir)
 	f.write(dir, files{"a": regular("a")})
 	f.sameAsDirectory(f.deployDir(dir), dir)
-	if d.Record.Files != 0 || d.Record.Tree != tree.HashObject("tree", nil) {
+	if d.Record.Files != 0 || d.Record.Tree != tree.HashObject(tree.FormatSHA1, "tree", nil) {
 		t.Errorf("record %s", d.RecordBytes)
 	}
 }
@@ -374,7 +374,7 @@ func TestDirectoryIsRefused(t *testing.T) {
 	f := newSetup(t)
 	dir := t.TempDir()
 	f.write(dir, files{".git/config": regular("x"), "large": regular("0123456789")})
-	_, err := tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
+	_, err := tree.ReadDirectory(t.Context(), tree.FormatSHA1, dir, nil, func(int, int64) {})
 	fixture.WantFault(t, fault.Refused, err, `".git" is git's own name`, "leave it out, or deploy the commit instead")
 	job := f.dirJob(dir, ".git")
 	job.MaxFile = 9

@@ -246,7 +246,7 @@ func (f *setup) sameAsGit(d *record.Deploy) {
 		if kind == "commit" {
 			return nil
 		}
-		h := tree.HashBlob(e.Size)
+		h := tree.HashBlob(e.OID.Format(), e.Size)
 		sum := sha256.New()
 		if err := f.chain.Cat(f.Context(), d, writers{h, sum}, path); err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"refship/deploy/fixture"
 	"refship/deploy/record"
 	"refship/deploy/transparency"
+	"refship/deploy/tree"
 	"refship/keys"
 )
 
@@ -40,7 +41,16 @@ func between(t *testing.T, marker string) (before, inside, after string) {
 	return before + begin, inside, end + after
 }
 
-// example makes the deploy of FORMAT.md. Its record gets a fixed time, and is signed again: with the fixed key of
+// examples are the markers of FORMAT.md's examples, one of each object format.
+var examples = map[tree.Format]string{tree.FormatSHA1: "example", tree.FormatSHA256: "example of SHA-256"}
+
+// of is the setup with a repository of an object format.
+func (f *setup) of(format tree.Format) *setup {
+	f.repo = gitRepo{fixture.NewRepository(f, "--object-format="+format.String())}
+	return f
+}
+
+// example makes a deploy of FORMAT.md. Its record gets a fixed time, and is signed again: with the fixed key of
 // the fixture every byte is always the same.
 func (f *setup) example() *record.Deploy {
 	f.Helper()
@@ -83,8 +93,14 @@ func (f *setup) logged(chain record.ChainID, text []byte) {
 	f.put(own+"checkpoint", string(signed))
 }
 
-func TestFormatDocumentHasARealDeploy(t *testing.T) {
-	f := newSetup(t)
+// The examples of FORMAT.md are deploys of the same files, each named in its object format.
+func TestFormatDocumentHasRealDeploys(t *testing.T) {
+	for format, marker := range examples {
+		t.Run(format.String(), func(t *testing.T) { newSetup(t).of(format).isInFormatDocument(t, marker) })
+	}
+}
+
+func (f *setup) isInFormatDocument(t *testing.T, marker string) {
 	f.sameAsGit(f.example())
 	var b strings.Builder
 	b.WriteString("```text\n")
@@ -98,7 +114,7 @@ func TestFormatDocumentHasARealDeploy(t *testing.T) {
 		}
 	}
 	fmt.Fprintf(&b, "\ntrusted: refship %s```\n", authorized(f.signer))
-	before, inside, after := between(t, "example")
+	before, inside, after := between(t, marker)
 	if *update {
 		if err := os.WriteFile("FORMAT.md", []byte(before+b.String()+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -124,22 +140,29 @@ func lineEnd(key string) string {
 // The commands of FORMAT.md, with the stock programs, on a deploy and on damaged ones.
 func TestFormatDocumentVerifiesByHand(t *testing.T) {
 	fixture.Need(t, "etcdctl")
-	e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
-	f := newSetupOn(t, e.Client())
+	for format := range examples {
+		t.Run(format.String(), func(t *testing.T) {
+			e := fixture.StartEtcd(t, embedded.Config{Listen: "127.0.0.1:0"})
+			newSetupOn(t, e.Client()).of(format).verifiesByHand(t, e.Addr())
+		})
+	}
+}
+
+func (f *setup) verifiesByHand(t *testing.T, addr string) {
 	f.example()
 	_, script, _ := between(t, "by hand")
 	first := f.dump()
 	f.deploy(f.repo.commit("second", files{"motd": regular("hello\n")}, f.get(1).Hash.OID()))
 	script = strings.TrimSuffix(strings.TrimPrefix(script, "```sh\n"), "```\n")
 	for n, good := range map[int]int{1: 2 + 4, 2: 1 + 1 + 1} { // nodes, contents, the record below
-		if out, err := f.byHand(script, e.Addr(), n); err != nil || strings.Count(out, ": OK") != good ||
+		if out, err := f.byHand(script, addr, n); err != nil || strings.Count(out, ": OK") != good ||
 			!strings.Contains(out, "Good \"refship\" signature") {
 			t.Fatalf("deploy %d: %v\n%s", n, err, out)
 		}
 	}
 	below := f.dump()[namespace+"/deploy/1/record"]
 	f.put(namespace+"/deploy/1/record", strings.Replace(below, "c0ffee", "decade", 1))
-	if out, err := f.byHand(script, e.Addr(), 2); err == nil {
+	if out, err := f.byHand(script, addr, 2); err == nil {
 		t.Errorf("the record below is another, and the commands did not notice:\n%s", out)
 	}
 	f.put(namespace+"/deploy/1/record", below)
@@ -153,7 +176,7 @@ func TestFormatDocumentVerifiesByHand(t *testing.T) {
 			damaged[len(damaged)/2] ^= 1
 		}
 		f.put(key, string(damaged))
-		if out, err := f.byHand(script, e.Addr(), 1); err == nil {
+		if out, err := f.byHand(script, addr, 1); err == nil {
 			t.Errorf("%s is damaged, and the commands did not notice:\n%s", key, out)
 		}
 		f.put(key, value)

@@ -117,6 +117,12 @@ func (j *Job) Source() plan.Source {
 // Is tells whether d is this very deploy.
 func (j *Job) Is(d *record.Deploy) bool { return d.Hash == j.Hash() && j.sameSettings(d) }
 
+// otherFormat tells whether the job's objects have names of another format than those of d, which has a hash: it
+// follows d by force alone.
+func (j *Job) otherFormat(d *record.Deploy) bool {
+	return d.Hash.OID().Format() != j.Hash().OID().Format()
+}
+
 // mgmtHas tells whether d, which may be nil, is mgmt's own deploy of the job's hash.
 func (j *Job) mgmtHas(d *record.Deploy) bool {
 	return d != nil && d.Record == nil && d.Damage == nil && j.Frontend.IsMgmt() && d.Hash == j.Hash()

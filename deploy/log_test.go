@@ -151,7 +151,7 @@ func (f *setup) older(n int) []tree.OID {
 			id := record.ID(i + 1)
 			r := &record.Record{
 				Format: 1, Namespace: namespace, Chain: "00112233445566778899aabbccddeeff", ID: id, Kind: record.KindPush,
-				Hash: record.CommitHash(line[i]), Tree: tree.HashObject("tree", nil), Commits: 1, Frontend: record.Files,
+				Hash: record.CommitHash(line[i]), Tree: tree.HashObject(tree.FormatSHA1, "tree", nil), Commits: 1, Frontend: record.Files,
 				PreviousHash: previous, PreviousRecord: below, Undone: []record.Undone{}, Time: time.Unix(1700000000, 0).UTC(),
 			}
 			r.TreeSHA256 = sha256.Sum256(nil)

@@ -35,7 +35,7 @@ func (f *setup) handwritten(r record.Record) {
 	case r.Hash.IsTree():
 		r.Tree, r.TreeSHA256 = r.Hash.OID(), empty
 	case r.Tree.IsZero():
-		r.Tree, r.TreeSHA256 = tree.HashObject("tree", nil), empty
+		r.Tree, r.TreeSHA256 = tree.HashObject(tree.FormatSHA1, "tree", nil), empty
 	}
 	b, err := json.Marshal(r)
 	if err != nil {

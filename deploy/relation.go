@@ -22,7 +22,7 @@ const (
 	// directory differs from the head's.
 	RelationAhead    Relation = "ahead"
 	RelationBehind   Relation = "behind"   // the head deployed a commit that contains this one
-	RelationDiverged Relation = "diverged" // neither contains the other, or only one is a commit
+	RelationDiverged Relation = "diverged" // neither contains the other, only one is a commit, or their formats differ
 	RelationUnknown  Relation = "unknown"  // the repository does not have the commit that the head deployed
 )
 
@@ -34,6 +34,8 @@ func (j *Job) Relation(ctx context.Context, head *record.Deploy) (r Relation, ah
 		return RelationEmpty, 0, nil
 	case j.Is(head), j.mgmtHas(head):
 		return RelationEqual, 0, nil
+	case head.Hash != "" && j.otherFormat(head):
+		return RelationDiverged, 0, nil
 	case j.Dir != nil && head.Hash.IsTree():
 		return RelationAhead, 0, nil
 	case head.Hash == "" || head.Hash.IsTree() || j.Dir != nil:

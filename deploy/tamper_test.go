@@ -169,9 +169,9 @@ func TestForgedSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.put(own+"tree/"+parsed.OID().String(), node)
+	f.put(own+"tree/"+parsed.OID(tree.FormatSHA1).String(), node)
 	f.handwritten(record.Record{
-		ID: 1, Hash: oid160, Tree: parsed.OID(), TreeSHA256: sha256.Sum256([]byte(node)), TreeSize: int64(len(node)),
+		ID: 1, Hash: oid160, Tree: parsed.OID(tree.FormatSHA1), TreeSHA256: sha256.Sum256([]byte(node)), TreeSize: int64(len(node)),
 	})
 	d := f.get(1)
 	fixture.WantFault(t, fault.Corrupt, f.chain.Cat(t.Context(), d, &bytes.Buffer{}, "f"), "is missing", "")

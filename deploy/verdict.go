@@ -78,7 +78,8 @@ func (v *Verdict) previous() record.Hash {
 //
 // No deploy yet: the first deploy. The same commit or directory, path, frontend and settings: nothing to do. An
 // ancestor of the commit: the next deploy, or nothing to do if the job has a path below which nothing differs. A
-// directory after a directory: the next deploy. Anything else: refused, unless the job says Force.
+// directory after a directory: the next deploy. Anything else, such as another object format: refused, unless the job
+// says Force.
 func (c *Chain) Check(ctx context.Context, job *Job) (*Verdict, error) {
 	for {
 		v, err := c.check(ctx, job)
@@ -350,6 +351,8 @@ func (c *Chain) checkPrevious(ctx context.Context, job *Job, v *Verdict) error {
 	switch {
 	case head.Hash == "":
 		return c.conflict(job, head, "that deploy has no hash, so nothing can be checked against it", "", ReasonHeadUnhashed)
+	case job.otherFormat(head):
+		return c.formatConflict(job, head)
 	case job.Dir != nil && !head.Hash.IsTree():
 		what := "commit " + head.Hash.Short()
 		if head.Record != nil && head.Record.Path != "" {

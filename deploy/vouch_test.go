@@ -74,7 +74,7 @@ func TestWhatTheHeadDoesNotVouchForIsPutRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.sameAsGit(d)
-			if got := f.dump()[own+"object/"+string(first.Hash)]; tree.HashObject("commit",
+			if got := f.dump()[own+"object/"+string(first.Hash)]; tree.HashObject(tree.FormatSHA1, "commit",
 				[]byte(got[strings.IndexByte(got, 0)+1:])) !=
 				first.Hash.OID() {
 				t.Errorf("the commit is not what its key names: %q", got)

@@ -9,6 +9,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/gitserver/command"
 	"refship/hooks/target"
@@ -28,7 +29,7 @@ func TestReposCommand(t *testing.T) {
 		Name: "docs", Ref: "refs/heads/main", Path: "doc/user", Namespace: e.namespace("docs"), Frontend: record.Files,
 	}}
 	for name, targets := range map[string][]target.Target{"site": site, "notes": nil, "secret": {e.target("secret")}} {
-		if _, err := e.repos.Create(t.Context(), name, "refs/heads/main", targets); err != nil {
+		if _, err := e.repos.Create(t.Context(), name, git.FormatSHA1, "refs/heads/main", targets); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"refship/deploy/etcd/gate"
 	"refship/deploy/fault"
 	"refship/deploy/fixture"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -185,7 +186,7 @@ func (e *env) target(name string) target.Target {
 // repo creates a repository with a target for main.
 func (e *env) repo(name string) *repos.Repository {
 	e.t.Helper()
-	r, err := e.repos.Create(e.t.Context(), name, "refs/heads/main", []target.Target{e.target(name)})
+	r, err := e.repos.Create(e.t.Context(), name, git.FormatSHA1, "refs/heads/main", []target.Target{e.target(name)})
 	if err != nil {
 		e.t.Fatal(err)
 	}

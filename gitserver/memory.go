@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -62,7 +61,7 @@ const (
 	fetchMemory = 24 << 20
 	// fetchPerObject is what pack-objects keeps for each object of the repository, in bytes.
 	fetchPerObject = 300
-	// refFactor is what a ref takes in git's memory, as a multiple of its line in packed-refs.
+	// refFactor is what a ref takes in git's memory, as a multiple of what it has in packed-refs or a reftable.
 	refFactor = 4
 	// MinGitMemory is the least that a server can work with.
 	MinGitMemory = 6 * runMemory
@@ -85,10 +84,7 @@ func (s *Server) shareMemory(all int64) {
 
 // pushNeeds is what a push takes before its pack: each process beside receive-pack as much as that.
 func pushNeeds(dir string) int64 {
-	if info, err := os.Stat(filepath.Join(dir, "packed-refs")); err == nil {
-		return pushMemory + refFactor*info.Size()
-	}
-	return pushMemory
+	return pushMemory + refFactor*git.RefsSize(dir)
 }
 
 // fetchNeeds is what a fetch takes.

@@ -16,14 +16,15 @@ import (
 	"refship/gitserver/reply"
 	"refship/gitserver/upkeep"
 	"refship/hooks"
+	"refship/hooks/target"
 	"refship/keys"
 )
 
 // receiveSettings are git's settings for a push; they win over the repository's own config. Every pack is kept as one
 // and synced before the refs move, and they are synced too: what etcd points to is then on disk. Background work is
 // not a push's business. Hooks are the server's.
-func receiveSettings(hooksPath string, maxPack int64) []string {
-	return append(upkeep.PushSettings(),
+func receiveSettings(dir, hooksPath string, maxPack int64) []string {
+	settings := append(upkeep.PushSettings(),
 		"-c", fmt.Sprintf("receive.maxInputSize=%d", maxPack),
 		"-c", "receive.unpackLimit=1",
 		"-c", "core.fsync=committed,reference",
@@ -37,6 +38,12 @@ func receiveSettings(hooksPath string, maxPack int64) []string {
 		"-c", "receive.hideRefs="+git.OwnRefs,
 		"-c", "core.hooksPath="+hooksPath,
 	)
+	// To see what is new, rev-list looks at the refs of this repository, and then once more, with a for-each-ref, since
+	// the repository is the alternate of the push's quarantine. Where there is no other alternate, the latter can go.
+	if !exists(filepath.Join(dir, "objects", "info", "alternates")) {
+		settings = append(settings, "-c", "core.alternateRefsCommand=true")
+	}
+	return settings
 }
 
 // certificateEnv lets a push be signed (git-config(1), receive.certNonceSeed). The seed is a secret, and command lines
@@ -70,7 +77,13 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
-	p := &receiving{x: x, name: name, dir: v.dir, reply: reply.New(x.out), limit: v.memory - receiveMemory}
+	format, err := target.ReadFormat(v.dir)
+	if err != nil {
+		return x.fail(err)
+	}
+	p := &receiving{
+		x: x, name: name, dir: v.dir, format: format, reply: reply.New(x.out), limit: v.memory - receiveMemory,
+	}
 	p.in = &pushInput{r: x.in, check: func() (*keys.Key, error) { return x.stillMay(name, keys.Push) }}
 	push, err := x.s.cfg.Hooks.Begin(hooks.Push{
 		Repository: name, Dir: v.dir, Key: v.key, Address: x.c.RemoteAddr().String(), Client: x.ctx,
@@ -85,7 +98,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 		dir:    v.dir,
 		nice:   v.nice,
 		memory: p.limit,
-		args: append(receiveSettings(x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options",
+		args: append(receiveSettings(v.dir, x.s.hooksPath, x.s.cfg.Limits.MaxPack), "receive-pack", "--end-of-options",
 			v.dir),
 		env:     append(push.Env(), certificateEnv(x.s.cfg.NonceSeed, x.s.hooksPath)...),
 		feed:    p.feed,

@@ -11,6 +11,7 @@ import (
 
 	"refship/deploy/fault"
 	"refship/deploy/git"
+	"refship/hooks/target"
 )
 
 func TestPushCloneFetch(t *testing.T) {
@@ -165,19 +166,29 @@ func pktLine(s string) string {
 	return string([]byte{hex[n>>12&15], hex[n>>8&15], hex[n>>4&15], hex[n&15]}) + s
 }
 
+// TestSHA256: a repository has one object format, and so have those that push to it.
 func TestSHA256(t *testing.T) {
 	e := start(t)
 	laptop := e.user("laptop", "deploy:*")
-	dir := filepath.Join(e.repos.Path, "new.git")
-	e.mustGit(nil, e.dir, "init", "-q", "--bare", "--object-format=sha256", dir)
-	work := e.work()
-	e.fails(e.git(laptop, work, "push", e.url("new"), "main"), 128, fault.Refused)
-
-	// The other way round the client's git gives up; whether its ssh stays to show our hint is up to chance.
-	repo := e.repo("config")
+	long, err := e.repos.Create(t.Context(), "long", git.FormatSHA256, "refs/heads/main",
+		[]target.Target{e.target("long")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	sha256 := filepath.Join(e.dir, "sha256")
 	e.mustGit(nil, e.dir, "init", "-q", "--object-format=sha256", sha256)
 	e.commit(sha256, "file", "one\n")
+	// git itself says so here.
+	e.git(laptop, e.work(), "push", e.url("long"), "main").want(t, 128, "hash algorithm")
+	e.git(laptop, sha256, "push", e.url("long"), "main").want(t, 0)
+	e.commit(sha256, "file", strings.Repeat("two\n", 1000))
+	e.git(laptop, sha256, "push", e.url("long"), "main").want(t, 0)
+	if d := e.head("long"); d.ID != 2 || string(d.Hash) != e.mustGit(nil, long.Dir, "rev-parse", "refs/heads/main") {
+		t.Errorf("head is %+v", d)
+	}
+
+	// The other way round the client's git gives up; whether its ssh stays to show our hint is up to chance.
+	repo := e.repo("config")
 	e.git(laptop, sha256, "push", e.url("config"), "main").want(t, 128, "fatal: ")
 	e.stop()
 	if !e.logged("client sent nothing") {
@@ -226,7 +237,8 @@ func TestNothingSent(t *testing.T) {
 	if r := e.exec(c, "git-receive-pack '/config'"); r.status == 0 || strings.Contains(r.stderr, "refship:") {
 		t.Errorf("got %+v", r)
 	}
-	e.exec(c, "git-receive-pack '/empty'").want(t, 128, "refship: hint: ", "SHA-256")
+	e.exec(c, "git-receive-pack '/empty'").want(t, 128, `refship: hint: if your git says "unexpected capabilities^{}"`,
+		"it has sha256 object names, and empty has sha1", string(ReasonFormat))
 	if refs := e.mustGit(nil, empty.Dir, "for-each-ref"); refs != "" {
 		t.Errorf("refs moved: %s", refs)
 	}

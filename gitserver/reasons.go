@@ -10,6 +10,7 @@ import (
 // operator does, "raise --max-connections".
 const (
 	ReasonFlaw       fault.Reason = "push-has-flaw" // about the repository and the id of git's message
+	ReasonFormat     fault.Reason = "object-format" // about the repository and the format that it has not
 	ReasonGitMemory  fault.Reason = hooks.ReasonMemory
 	ReasonKeyUnknown fault.Reason = "key-unknown"     // about the key, as a public key file has it
 	ReasonLFS        fault.Reason = command.ReasonLFS // about the repository

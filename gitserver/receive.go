@@ -23,6 +23,7 @@ import (
 type receiving struct {
 	x         *session
 	name, dir string // of the repository
+	format    git.Format
 	in        *pushInput
 	reply     *reply.Reply
 	watch     git.WordWatch
@@ -122,7 +123,7 @@ func (p *receiving) keep(r *bufio.Reader, share *disk.Share) (*os.File, incoming
 	var pack incoming.Pack
 	err = os.Remove(file.Name())
 	if err == nil {
-		pack, err = incoming.ReadPack(r, sharing{file, share}, p.x.s.cfg.Limits.MaxPack)
+		pack, err = incoming.ReadPack(r, p.format, sharing{file, share}, p.x.s.cfg.Limits.MaxPack)
 	}
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
@@ -132,6 +133,17 @@ func (p *receiving) keep(r *bufio.Reader, share *disk.Share) (*os.File, incoming
 		return nil, pack, fmt.Errorf("keep what was pushed: %w", err)
 	}
 	return file, pack, nil
+}
+
+// formatHint is for a client that went away when it saw a repository without refs: some do so where that has another
+// object format than theirs, with words that do not say it.
+func (p *receiving) formatHint() string {
+	other := git.FormatSHA256
+	if p.format == other {
+		other = git.FormatSHA1
+	}
+	return fmt.Sprintf(`hint: if your git says "unexpected capabilities^{}", it has %s object names, and %s has %s; %s`,
+		other, p.name, p.format, p.x.s.words(ReasonFormat, p.name, other.String()))
 }
 
 // end is called when git has ended.
@@ -306,8 +318,7 @@ func (p *receiving) report(received input, gitErr error, outcome hooks.Outcome) 
 	case received.bytes == 0 && status != exitDone:
 		x.log().Info("client sent nothing", "repository", name)
 		if x.hasNoRefs(p.dir) {
-			x.tell(`hint: if your git says "unexpected capabilities^{}", your repository uses SHA-256 object names; ` +
-				"refship works with those where git rev-parse --show-object-format says sha1")
+			x.tell(p.formatHint())
 		}
 	}
 	return status

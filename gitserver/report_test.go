@@ -44,7 +44,7 @@ func TestUndeployedReport(t *testing.T) {
 	} {
 		e := start(t)
 		side := target.Target{Name: "side", Ref: "refs/heads/side", Namespace: e.namespace("side"), Frontend: "files"}
-		if _, err := e.repos.Create(t.Context(), "config", "refs/heads/main", []target.Target{e.target("config"),
+		if _, err := e.repos.Create(t.Context(), "config", git.FormatSHA1, "refs/heads/main", []target.Target{e.target("config"),
 			side}); err != nil {
 			t.Fatal(err)
 		}

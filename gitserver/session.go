@@ -222,7 +222,7 @@ func (x *session) findRepository(key *keys.Key, name string, need keys.Action) (
 			fmt.Sprintf("key %s may read repository %s, but has no permission to %s", key.Name, name, need),
 			fmt.Sprintf("ask the server's operator for the rule %s:%s", need, name))
 	}
-	return dir, repos.CheckFormat(x.ctx, name, dir)
+	return dir, nil
 }
 
 // maxListed is how many repositories a hint names.

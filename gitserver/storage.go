@@ -95,9 +95,9 @@ func (s *shortages) remove(name string) {
 
 // try writes where a push writes, and looks at what is free.
 func (s shortage) try() error {
-	places := []string{filepath.Join(s.dir, "objects", "pack"), filepath.Join(s.dir, "refs")}
+	places := []string{filepath.Join(s.dir, "objects", "pack"), git.RefDir(s.dir, "")}
 	for _, ref := range s.refs {
-		places = append(places, s.refDir(ref))
+		places = append(places, git.RefDir(s.dir, ref))
 	}
 	for _, dir := range places {
 		if err := disk.TryWrite(dir); err != nil { // git takes no file whose name begins with a dot for a ref
@@ -114,17 +114,6 @@ func (s shortage) try() error {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// refDir is the directory of a ref, or the lowest above it that is there.
-func (s shortage) refDir(ref string) string {
-	for dir := filepath.Dir(filepath.Join(s.dir, filepath.FromSlash(ref))); len(dir) > len(s.dir); dir = filepath.Dir(
-		dir) {
-		if _, err := os.Stat(dir); err == nil {
-			return dir
-		}
-	}
-	return filepath.Join(s.dir, "refs")
 }
 
 // leastFree is what a push needs besides the room for what came: refs, an intent.
@@ -256,7 +245,7 @@ func (p *receiving) lockOf(refs []string) *git.Lock {
 	}
 	for _, lock := range loose.Locks {
 		ref := strings.TrimSuffix(filepath.ToSlash(lock.Path), ".lock")
-		if slices.Contains([]string{"packed-refs", "packed-refs.new", "HEAD"}, ref) || slices.Contains(refs, ref) {
+		if slices.Contains([]string{"packed-refs", "packed-refs.new", "HEAD", "reftable/tables.list"}, ref) || slices.Contains(refs, ref) {
 			return &lock
 		}
 	}

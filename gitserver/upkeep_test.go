@@ -96,7 +96,7 @@ func TestPushesDuringUpkeep(t *testing.T) {
 func TestUpkeepAfterTheStart(t *testing.T) {
 	var dir string
 	e := start(t, func(s *Server) {
-		repo, err := s.cfg.Repos.Create(t.Context(), "old", "refs/heads/main", nil)
+		repo, err := s.cfg.Repos.Create(t.Context(), "old", git.FormatSHA1, "refs/heads/main", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

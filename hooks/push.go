@@ -100,7 +100,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err != nil {
 		return err
 	}
-	if err := p.Check(); err != nil {
+	if err := p.Check(ctx); err != nil {
 		return err
 	}
 	if err := p.readCertificate(ctx, vars, quarantine, out); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/gitserver/repos"
 	"refship/keys"
@@ -105,6 +106,17 @@ func (d dataDir) port() string {
 		return defaultPort
 	}
 	return port
+}
+
+// formatFile names the format that the server which started last gives repositories.
+func (d dataDir) formatFile() string { return filepath.Join(d.run(), "object-format") }
+
+// objectFormat is what a repository gets for which none is named: the server's, or git's own default.
+func (d dataDir) objectFormat() git.Format {
+	const longest = 10
+	content, _ := disk.ReadFile(d.formatFile(), longest) // no server has started yet
+	format, _ := git.ParseFormat(strings.TrimSpace(string(content)))
+	return format
 }
 
 // flag is what a suggested command needs to use this data directory: " --data-dir DIR", or "".

@@ -29,19 +29,20 @@ import (
 type deployCmd struct {
 	storeFlags
 	signersFlag
-	Namespace  string    `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
-	Repo       string    `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
-	Rev        string    `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
-	Dir        string    `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`
-	File       string    `placeholder:"FILE" help:"Deploy one file of code, a graph or a manifest, as mgmt itself deploys it. With --frontend lang, yaml or puppet. Git is not needed, and no repository is looked for."`
-	Exclude    []string  `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
-	Target     string    `placeholder:"NAME" help:"With --repo, use the namespace, path, frontend and check of this target of the repository's git config. May be left out if there is only one, or with --namespace."`
-	SigningKey string    `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: refship.signing-key of the repository's git config, or the key of the server whose data directory is used."`
-	Force      bool      `help:"Replace the head even if it is not contained. Needs --reason; the record keeps both."`
-	Reason     string    `placeholder:"TEXT" help:"Why, for the record."`
-	Again      record.ID `placeholder:"ID" help:"Bring back what was undone: this is the head, which was seen."`
-	DryRun     bool      `help:"Check everything, write nothing, and say what would be deployed."`
-	JSON       bool      `help:"Print one JSON object about the deploy."`
+	Namespace    string        `variable:"" placeholder:"NS" help:"The chain's etcd prefix, such as /refship/config."`
+	Repo         string        `placeholder:"DIR" help:"Deploy a commit of the repository that DIR is in."`
+	Rev          string        `placeholder:"REV" help:"The commit, as git names it: HEAD, main, a tag, an oid. With --repo."`
+	Dir          string        `placeholder:"DIR" help:"Deploy the files below DIR as they are. Git is not needed, and no repository is looked for."`
+	File         string        `placeholder:"FILE" help:"Deploy one file of code, a graph or a manifest, as mgmt itself deploys it. With --frontend lang, yaml or puppet. Git is not needed, and no repository is looked for."`
+	Exclude      []string      `sep:"none" placeholder:"GLOB" help:"With --dir, leave out what matches, in the syntax of gitignore: '*.log', 'build/'. May be given several times."`
+	ObjectFormat *objectFormat `placeholder:"FORMAT" help:"With --dir or --file, which hash names objects: sha1 or sha256. That of the chain: another one begins a new line of history, by force. Default: sha1."`
+	Target       string        `placeholder:"NAME" help:"With --repo, use the namespace, path, frontend and check of this target of the repository's git config. May be left out if there is only one, or with --namespace."`
+	SigningKey   string        `placeholder:"FILE" help:"Sign the record with this private key in OpenSSH's format. Default: refship.signing-key of the repository's git config, or the key of the server whose data directory is used."`
+	Force        bool          `help:"Replace the head even if it is not contained. Needs --reason; the record keeps both."`
+	Reason       string        `placeholder:"TEXT" help:"Why, for the record."`
+	Again        record.ID     `placeholder:"ID" help:"Bring back what was undone: this is the head, which was seen."`
+	DryRun       bool          `help:"Check everything, write nothing, and say what would be deployed."`
+	JSON         bool          `help:"Print one JSON object about the deploy."`
 	layoutFlags
 
 	wait time.Duration // of --wait, which goes with --target, too
@@ -173,6 +174,8 @@ func (c *deployCmd) checkSource(ctx context.Context) error {
 	case c.Repo != "" && c.Rev == "":
 		return fault.New(fault.Usage, "--rev is missing: it names the commit to deploy",
 			"name it as git does: --rev HEAD, --rev main, --rev OID")
+	case c.Repo != "" && c.ObjectFormat != nil:
+		return fault.New(fault.Usage, "--object-format belongs to --dir and --file", "a repository has its own format")
 	case c.Repo != "" && len(c.Exclude) > 0:
 		return fault.New(fault.Usage, "--exclude belongs to --dir",
 			"deploy one directory of the commit with --path, or take the files out of the commit")
@@ -321,7 +324,7 @@ func (c *deployCmd) directory(ctx context.Context, tell func(string), progress f
 	if err != nil {
 		return nil, err
 	}
-	dir, err := tree.ReadDirectory(ctx, c.Dir, c.Exclude, func(files int, bytes int64) {
+	dir, err := tree.ReadDirectory(ctx, c.ObjectFormat.orDefault(), c.Dir, c.Exclude, func(files int, bytes int64) {
 		progress(text.Progress{Step: "reading", Files: files, Bytes: bytes})
 	})
 	switch {

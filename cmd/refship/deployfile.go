@@ -55,7 +55,7 @@ func (c *deployCmd) file(tell func(string)) (*source, error) {
 	var dir *tree.Directory
 	if err == nil {
 		target.Entry = entry
-		dir, err = tree.MakeDirectory(name, files)
+		dir, err = tree.MakeDirectory(c.ObjectFormat.orDefault(), name, files)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Refused, fmt.Sprintf("%q cannot be deployed alone: %v", c.File, err), "rename it")

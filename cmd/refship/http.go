@@ -184,7 +184,8 @@ func (s *server) openPage(ctx context.Context, scheme, addr string, watch func()
 	}
 	s.door, s.pageURL = door, at
 	s.page = s.newPage(ctx, watch)
-	lines := []string{"page on " + at.String() + "; a link to it: ssh HOST web"}
+	s.ssh.ListensOn(s.flags.port()) // announce knows what a free one is
+	lines := []string{"page on " + at.String() + "; a link to it: " + s.ssh.SSH() + " web"}
 	for _, proxy := range s.flags.proxies {
 		if s.flags.HTTPUserHeader != "" && proxy.Addr().IsLoopback() {
 			lines = append(lines, "warning: every account of this machine can pass for the proxy at "+proxy.String()+

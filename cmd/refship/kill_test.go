@@ -20,12 +20,15 @@ import (
 	"refship/deploy/fixture"
 )
 
-// killSteps are the failure points from reception to publish, and what must be true of a push that died there:
-// "before", the ref has not moved; "after", it has, and the restart publishes.
-var killSteps = []struct {
+// killStep is one of killSteps.
+type killStep struct {
 	at    string
 	moved bool
-}{
+}
+
+// killSteps are the failure points from reception to publish, and what must be true of a push that died there:
+// "before", the ref has not moved; "after", it has, and the restart publishes.
+var killSteps = []killStep{
 	{"receive-start", false},
 	{"pre-receive-start", false},
 	{"checked", false},
@@ -44,14 +47,28 @@ var killSteps = []struct {
 
 func TestKillAtEveryStep(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	killAtSteps(t, newWorld(t), killSteps)
+}
+
+// TestKillSHA256: with SHA-256 object names, too. The steps are those between which a push becomes a deploy.
+func TestKillSHA256(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, "sha256")
+	killAtSteps(t, w, slices.DeleteFunc(slices.Clone(killSteps), func(s killStep) bool {
+		return s.at != "uploaded" && s.at != "intent-written" && s.at != "publishing" && s.at != "published"
+	}))
+	w.stop()
+	killAtRandom(t, w, max(1, *killTimes/3))
+}
+
+func killAtSteps(t *testing.T, w *world, steps []killStep) {
 	w.serve("")
 	w.commit("first", 3)
 	if err := w.push(); err != nil {
 		t.Fatal(err)
 	}
 	w.stop()
-	for _, step := range killSteps {
+	for _, step := range steps {
 		before := w.ref()
 		commit := w.commit(step.at, 3)
 		w.serve(step.at)
@@ -86,10 +103,12 @@ var killTimes = flag.Int("kill.times", 5, "how many pushes TestKillAtRandom hits
 
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
+	killAtRandom(t, newWorld(t), *killTimes)
+}
+
+func killAtRandom(t *testing.T, w *world, kills int) {
 	const files = 400
-	kills := *killTimes
 	rounds := 20 * kills // a kill may come too late: the next one is earlier
-	w := newWorld(t)
 	w.serve("")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -148,19 +167,22 @@ func TestKillAtRandom(t *testing.T) {
 type world struct {
 	testing.TB
 	dir    string
+	format string // of its repositories, as git calls it
 	env    []string
 	server *background
 	url    string
 	files  int
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newWorldOf(t, "sha1") }
+
+func newWorldOf(t testing.TB, format string) *world {
 	dir := fixture.ShortDir(t)
-	w := &world{TB: t, dir: dir}
+	w := &world{TB: t, dir: dir, format: format}
 	w.env = fixture.GitEnv(dir, "REFSHIP_DATA_DIR="+w.in("data"), fixture.SSHCommand(w.in("id"), ""))
 	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.in("id"))
 	w.furnish()
-	w.must("git", "init", "-q", "-b", "main", w.in("work"))
+	w.must("git", "init", "-q", "-b", "main", "--object-format="+format, w.in("work"))
 	t.Cleanup(func() {
 		if w.server != nil {
 			w.kill()
@@ -173,7 +195,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) furnish() {
 	w.Helper()
 	w.must("refship", "key", "add", "ada", "--key", w.in("id.pub"), "--allow", "deploy:config")
-	w.must("refship", "repo", "create", "config")
+	w.must("refship", "repo", "create", "config", "--object-format", w.format)
 }
 
 func (w *world) in(name string) string { return filepath.Join(w.dir, name) }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -75,7 +76,7 @@ func anchors(page string) map[string]bool {
 	return all
 }
 
-// linksOf are the targets of a page's links, code left out.
+// linksOf are the targets of a page's links, and its pictures, code left out.
 func linksOf(page string) []string {
 	for _, code := range []*regexp.Regexp{fencedCode, indentedCode, codeSpan} {
 		page = code.ReplaceAllString(page, "")
@@ -140,10 +141,10 @@ func TestLinks(t *testing.T) {
 func TestBrokenLinks(t *testing.T) {
 	t.Parallel()
 	all := map[string]string{
-		"README.md":             "# refship\n\n## One, two: `three`\n\n    ## none\n[a](b) `[c](d)`\n\n    [e](f)\n",
+		"README.md":             "# refship\n\n## One, two: `three`\n\n    ## none\n[a](b) `[c](d)` ![e](f)\n\n    [g](h)\n",
 		"cmd/refship/README.md": "# Page\n",
 	}
-	if got := linksOf(all["README.md"]); len(got) != 1 || got[0] != "b" {
+	if got := linksOf(all["README.md"]); !slices.Equal(got, []string{"b", "f"}) {
 		t.Errorf("links: %q", got)
 	}
 	for target, want := range map[string]string{

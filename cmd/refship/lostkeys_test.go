@@ -37,7 +37,7 @@ func (c chainKeys) publish(t *testing.T, ns record.Namespace, id record.ID, serv
 	chain := store.New(c, ns)
 	r := &record.Record{
 		Format: record.Format, Namespace: ns, Chain: "00112233445566778899aabbccddeeff", ID: id, Kind: record.KindPush,
-		Tree: tree.HashObject("tree", nil), TreeSHA256: tree.SHA256{1}, Frontend: record.Files, Undone: []record.Undone{},
+		Tree: tree.HashObject(tree.FormatSHA1, "tree", nil), TreeSHA256: tree.SHA256{1}, Frontend: record.Files, Undone: []record.Undone{},
 		Server: server, Time: time.Unix(1767225600+int64(id), 0).UTC(),
 	}
 	r.Hash = record.TreeHash(r.Tree)

@@ -36,6 +36,13 @@ func (f *notifyFlags) place(a *app) (notify.Place, []target.Receiver, error) {
 	if err != nil {
 		return at, nil, err
 	}
+	dir, err := f.dir(a)
+	if err == nil {
+		err = dir.checkOwner() // a secret that is made here is for the server to read
+	}
+	if err != nil {
+		return at, nil, err
+	}
 	at = placeOf(found)
 	receivers, err := at.Target.Notify.Receivers()
 	if err == nil && len(receivers) == 0 {
@@ -157,14 +164,22 @@ func readNotify(flag string, stdin io.Reader) (target.Notify, error) {
 
 // beginNotify prepares what a target is told by, if it told nobody before, and says so.
 func beginNotify(a *app, repo *repos.Repository, was, is target.Target) error {
-	if is.Notify == "" || is.Notify == was.Notify {
+	if is.Notify == "" {
 		return nil
 	}
 	at := notify.Place{Repository: repo.Name, GitDir: repo.Dir, Target: is}
-	if was.Notify == "" || was.Namespace != is.Namespace {
-		if err := notify.Begin(at); err != nil {
-			return fmt.Errorf("prepare to notify: %w", err)
-		}
+	var err error
+	if was.Notify == "" {
+		err = notify.Forget(at) // what a target of that name had left
+	}
+	if err == nil && (was.Notify == "" || was.Namespace != is.Namespace) {
+		err = notify.Begin(at)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare to notify: %w", err)
+	}
+	if is.Notify == was.Notify {
+		return nil
 	}
 	a.say("to try whether it arrives: refship notify test %s:%s; its secret: refship notify secret %s:%s", repo.Name,
 		is.Name, repo.Name, is.Name)

@@ -74,6 +74,8 @@ var remedies = map[fault.Reason]string{
 	etcd.ReasonUserMissing:    "give --user NAME, too",
 	gitserver.ReasonFlaw: "git fsck --strict in your repository names all such objects; where they are in old history " +
 		"that cannot be changed, the server's operator lets them in: refship repo set $1 --fsck $2=ignore",
+	gitserver.ReasonFormat: "git rev-parse --show-object-format says which one a repository has; the server's operator " +
+		"makes another one for yours: refship repo create NAME --object-format $2",
 	gitserver.ReasonGitMemory:  "raise --git-memory",
 	gitserver.ReasonKeyUnknown: "echo '$1' | refship key add NAME --key - --allow RULE",
 	gitserver.ReasonLFS: "commit the files themselves (git lfs migrate export); or, to deploy pointers as they are: " +
@@ -149,6 +151,8 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			ownNamespace(about[2], ": give the repository") + "; " + override()
 	case deploy.ReasonHeadForeign:
 		return foreignRemedy(about[2], strings.TrimPrefix(override(), "or "))
+	case deploy.ReasonHeadFormat:
+		return formatRemedy(about, override())
 	case deploy.ReasonHeadNewer:
 		return "a newer refship has written it: use that"
 	case deploy.ReasonHeadUnhashed:
@@ -184,6 +188,16 @@ func deployRemedy(server bool, reason fault.Reason, about []string, conflict *de
 			"the server's operator gives the target another path with: " + targetCommand(server, about) + " --path PATH"
 	}
 	return chainRemedy(server, reason, about)
+}
+
+// formatRemedy is what to do about a chain of another object format; about is that of deploy.ReasonHeadFormat.
+func formatRemedy(about []string, override string) string {
+	goOn := "a chain goes on in its object format: push from a repository with " + about[3] +
+		" (git rev-parse --show-object-format tells)"
+	if about[4] != "" {
+		goOn = "a chain goes on in its object format: --object-format " + about[3]
+	}
+	return goOn + ownNamespace(about[2], ", or give this one") + "; " + override
 }
 
 // damagedForced says what force does about damage.

@@ -33,6 +33,8 @@ type repoCreateCmd struct {
 	notifyFlag
 	Name     string `arg:"" help:"The repository's name, such as config or team/config."`
 	NoTarget bool   `help:"Deploy nothing: only store what is pushed."`
+
+	ObjectFormat *objectFormat `placeholder:"FORMAT" help:"Which hash names objects in it: sha1 or sha256. What is pushed to it must have the same. Default: that of serve --object-format."`
 }
 
 func (*repoCreateCmd) Help() string {
@@ -68,11 +70,15 @@ func (c *repoCreateCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := dir.prepare(a); err != nil {
 		return err
 	}
-	repo, err := dir.repos().Create(ctx, c.Name, headFor(ref), targets)
+	f := dir.objectFormat()
+	if c.ObjectFormat != nil {
+		f = c.ObjectFormat.Format
+	}
+	repo, err := dir.repos().Create(ctx, c.Name, f, headFor(ref), targets)
 	if err != nil {
 		return err
 	}
-	a.say("repository %s made in %s", repo.Name, repo.Dir)
+	a.say("repository %s made in %s%s", repo.Name, repo.Dir, formatWords(f))
 	dir.note(ctx, a, "repo create: repository %s: %s", repo.Name, describeTargets(repo.Targets))
 	for _, t := range repo.Targets {
 		a.say("target %s: %s", t.Name, describeTarget(t))

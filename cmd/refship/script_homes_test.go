@@ -157,10 +157,14 @@ func startSSHD(ts *testscript.TestScript, home string) {
 	ts.Check(os.Mkdir(dir, 0o700))
 	ts.Check(ts.Exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "host")))
 	config := filepath.Join(dir, "config")
+	env := "HOME=" + home + " GIT_CONFIG_NOSYSTEM=1"
+	if format := ts.Getenv("GIT_DEFAULT_HASH"); format != "" {
+		env += " GIT_DEFAULT_HASH=" + format
+	}
 	ts.Check(os.WriteFile(config, []byte(strings.Join([]string{
 		"HostKey " + filepath.Join(dir, "host"),
 		"AuthorizedKeysFile " + filepath.Join(home, ".ssh", "authorized_keys"),
-		"SetEnv HOME=" + home + " GIT_CONFIG_NOSYSTEM=1",
+		"SetEnv " + env,
 		"AuthenticationMethods publickey",
 		"PermitRootLogin yes", // a CI job is root's
 		"PermitUserRC no",     // it would be the account's, not the test's

@@ -29,11 +29,15 @@ package main
 //	sshd, gitolite-setup …     see script_homes_test.go
 //	[!] sametree DIR1 DIR2     the trees are the same: names, kinds, modes for execution, contents, link targets
 //
+// With REFSHIP_TEST_OBJECT_FORMAT=sha256 repositories have SHA-256 object names where a script names no format. Some
+// scripts run with both in any case (script_format_test.go). $OBJECT_FORMAT is the format.
+//
 // Each script has a scratch $HOME with a git identity, $DATA, a data directory that REFSHIP_DATA_DIR names, and
 // $PROGRAMS, the directory of refship and refship-hook.
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -135,11 +139,23 @@ func build(dir string, flags ...string) error {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, files, os.Getenv("REFSHIP_TEST_OBJECT_FORMAT"))
+}
+
+// runScripts runs scripts in which git, and refship, make repositories of an object format: "", or as git calls it.
+func runScripts(t *testing.T, files []string, format string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Files:               files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               setupScript,
+		Setup: func(env *testscript.Env) error {
+			return errors.Join(setupScript(env), setupFormat(env, format))
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"keygen": cmdKeygen, "as": cmdAs, "serve": cmdServe, "said": cmdSaid, "background": cmdBackground, "eventually": cmdEventually,
 			"encrypt": cmdEncrypt, "signal": cmdSignal,
@@ -191,6 +207,21 @@ func setupScript(env *testscript.Env) error {
 		env.Setenv(name, value)
 	}
 	return os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[init]\n\tdefaultBranch = main\n"), 0o600)
+}
+
+// setupFormat makes a format git's default, and that of the servers, as of one that ran on $DATA before.
+func setupFormat(env *testscript.Env, format string) error {
+	env.Setenv("OBJECT_FORMAT", cmp.Or(format, "sha1"))
+	if format == "" {
+		return nil
+	}
+	env.Setenv("GIT_DEFAULT_HASH", format)
+	env.Setenv("REFSHIP_OBJECT_FORMAT", format)
+	run := filepath.Join(env.Getenv("DATA"), "run")
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(run, "object-format"), []byte(format+"\n"), 0o600)
 }
 
 func cmdKeygen(ts *testscript.TestScript, neg bool, args []string) {
@@ -319,7 +350,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 // scriptEnv is the script's environment as far as refship looks at it.
 func scriptEnv(ts *testscript.TestScript) []string {
 	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_FAILPOINT", "REFSHIP_FAILPOINT_FIFO", "REFSHIP_LOG_LEVEL",
+	for _, name := range []string{"REFSHIP_DATA_DIR", "REFSHIP_OBJECT_FORMAT", "REFSHIP_FAILPOINT", "REFSHIP_FAILPOINT_FIFO", "REFSHIP_LOG_LEVEL",
 		"REFSHIP_ENDPOINTS", "STATE_DIRECTORY", "XDG_DATA_HOME", raceOptions} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

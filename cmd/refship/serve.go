@@ -53,6 +53,7 @@ type serveCmd struct {
 	EtcdKeyFile       string `variable:"" placeholder:"FILE" help:"Key of that certificate."`
 	EtcdTrustedCAFile string `variable:"" name:"etcd-trusted-ca-file" placeholder:"FILE" help:"CA of the client certificates that --etcd-listen accepts."`
 	httpFlags
+	ObjectFormat objectFormat `variable:"" default:"sha1" placeholder:"FORMAT" help:"Which hash names objects in repositories that refship repo create makes without a format of their own: sha1 or sha256. Default: sha1, git's own default."`
 	limitFlags
 	ScrubEvery interval `variable:"" default:"24h" placeholder:"TIME" help:"How often to read all that the newest deploys need out of etcd, check every byte, and repair it from the repositories; 0 is never. Default: 24h."`
 	GCEvery    interval `variable:"" name:"gc-every" default:"24h" placeholder:"TIME" help:"How often to take content out of etcd that no kept deploy needs, as refship gc does, and then to compact and defragment the embedded etcd; 0 is never. Default: 24h."`

@@ -354,6 +354,9 @@ func (s *server) announce(addr net.Addr, hostKey ssh.Signer, repositories []*rep
 			s.warn(fmt.Errorf("note the port for hints: %w", err))
 		}
 	}
+	if err := disk.WriteFile(s.dir.formatFile(), fmt.Appendln(nil, s.flags.ObjectFormat), 0o600); err != nil {
+		return fmt.Errorf("note the object format for repo create: %w", err)
+	}
 	s.tell(lines...)
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + text.Printable(lines[0]))
 	return nil

@@ -101,11 +101,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if err := r.set(req.Context(), commit, s); err != nil {
-		r.log.Error("set status", "commit", commit, "event", e.Kind, "error", err)
+		r.log.ErrorContext(req.Context(), "set status", "commit", commit, "event", e.Kind, "error", err)
 		http.Error(w, "the status could not be set", http.StatusBadGateway) // refship asks again
 		return
 	}
-	r.log.Info("status", "commit", commit, "event", e.Kind, "state", s.State)
+	r.log.InfoContext(req.Context(), "status", "commit", commit, "event", e.Kind, "state", s.State)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -131,7 +131,8 @@ func (r *receiver) set(ctx context.Context, commit string, s status) error {
 	case http.StatusOK, http.StatusCreated:
 		return nil
 	case http.StatusNotFound, http.StatusUnprocessableEntity:
-		r.log.Warn("the forge does not know the commit, or the repository", "commit", commit, "answer", resp.Status)
+		r.log.WarnContext(ctx, "the forge does not know the commit, or the repository", "commit", commit, "answer",
+			resp.Status)
 		return nil
 	}
 	return fmt.Errorf("the answer is %s", resp.Status)

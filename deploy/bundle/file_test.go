@@ -88,7 +88,7 @@ func checkQuery(t *rapid.T, f *bundle.File, keys map[string]string, sorted []str
 	q := store.Query{Key: anyKey.Draw(t, "key"), NoValue: rapid.Bool().Draw(t, "no value")}
 	in := func(key string) bool { return key == q.Key }
 	most := rapid.IntRange(1, 50).Draw(t, "most")
-	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	switch rapid.IntRange(0, 6).Draw(t, "kind") {
 	case 1:
 		q.First, in = most, func(key string) bool { return strings.HasPrefix(key, q.Key) }
 	case 2:
@@ -101,6 +101,9 @@ func checkQuery(t *rapid.T, f *bundle.File, keys map[string]string, sorted []str
 		q.Last, in = most, func(key string) bool { return strings.HasPrefix(key, q.Key) }
 	case 5:
 		q.Count, in = true, func(key string) bool { return strings.HasPrefix(key, q.Key) }
+	case 6:
+		q.Count, q.End = true, anyKey.Draw(t, "end")
+		in = func(key string) bool { return key >= q.Key && key < q.End }
 	}
 	var want []string
 	for _, key := range sorted {

@@ -297,8 +297,8 @@ func (f *File) query(q store.Query) (found []store.KeyValue, err error) {
 	if q.Count || q.First > 0 || q.Last > 0 {
 		to, most = endOf(q.Key), max(q.First, q.Last)
 	}
-	if q.First > 0 && q.End != "" {
-		to = q.End
+	if q.End != "" {
+		to = max(q.End, from)
 	}
 	if q.After != "" {
 		from = q.After + "\x00"

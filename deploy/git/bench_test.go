@@ -43,7 +43,7 @@ func BenchmarkBlobs(b *testing.B) {
 			h.Reset()
 			h.Write(buf[:size])
 			h.Sum(nil)
-			o := tree.HashBlob(size)
+			o := tree.HashBlob(tree.FormatSHA1, size)
 			_, _ = o.Write(buf[:size])
 			o.OID()
 			return err

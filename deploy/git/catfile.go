@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"refship/deploy/tree"
 )
 
 // readBuffer is the size in bytes of the buffer on git's answers.
@@ -26,8 +29,9 @@ type catFile struct {
 	stdout  *bufio.Reader
 	stderr  *speech
 	greeted bool
-	pending int   // answers that have not been read to their end
-	err     error // the first failure to read an answer: this git is of no more use
+	format  tree.Format // of the repository's objects, when greeted
+	pending int         // answers that have not been read to their end
+	err     error       // the first failure to read an answer: this git is of no more use
 }
 
 // header is the first line of an answer.
@@ -82,11 +86,20 @@ func (p *catFile) ask(what request, oids []OID) {
 	}
 }
 
-// info asks for the types and sizes of objects, which git knows without their bytes.
+// info asks for the types and sizes of objects, which git knows without their bytes. An oid of another format is missing:
+// git would take it for the beginning of an oid, or for a branch's name.
 func (p *catFile) info(oids []OID) ([]header, error) {
-	p.ask(askInfo, oids)
+	own := oids
+	if slices.ContainsFunc(oids, p.isForeign) {
+		own = slices.DeleteFunc(slices.Clone(oids), p.isForeign)
+	}
+	p.ask(askInfo, own)
 	all := make([]header, len(oids))
 	for i, oid := range oids {
+		if p.isForeign(oid) {
+			all[i].missing = true
+			continue
+		}
 		var err error
 		if all[i], err = p.readHeader(oid); err != nil {
 			return nil, err
@@ -97,6 +110,8 @@ func (p *catFile) info(oids []OID) ([]header, error) {
 	}
 	return all, nil
 }
+
+func (p *catFile) isForeign(oid OID) bool { return oid.Format() != p.format }
 
 // contents reads the header of an answer with contents, which must be as info had it, and gives the bytes to be read.
 func (p *catFile) contents(oid OID, info header) (*content, error) {
@@ -110,14 +125,23 @@ func (p *catFile) contents(oid OID, info header) (*content, error) {
 	return &content{p: p, left: h.size}, nil
 }
 
+// readLine reads the next answer's first line, without its line feed.
+func (p *catFile) readLine() (string, error) {
+	line, err := p.stdout.ReadSlice('\n')
+	if err != nil {
+		return "", p.fail(err)
+	}
+	return string(line[:len(line)-1]), nil
+}
+
 // readHeader reads the next answer's first line, which must be about oid. It is the whole answer to info, and if
 // nothing has that oid.
 func (p *catFile) readHeader(oid OID) (header, error) {
-	line, err := p.stdout.ReadSlice('\n')
+	line, err := p.readLine()
 	if err != nil {
-		return header{}, p.fail(err)
+		return header{}, err
 	}
-	digits, rest, _ := strings.Cut(string(line[:len(line)-1]), " ")
+	digits, rest, _ := strings.Cut(line, " ")
 	if digits != oid.String() {
 		return header{}, p.fail(fmt.Errorf("git answers %.100q where %s was asked", line, oid))
 	}

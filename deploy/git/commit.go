@@ -1,5 +1,11 @@
 package git
 
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
 // Commit is a commit of a repository.
 type Commit struct {
 	OID     OID
@@ -11,3 +17,14 @@ type Commit struct {
 
 // Commit reads a commit. The error wraps ErrNotFound if nothing or no commit has this oid.
 func (r *Repository) Commit(oid OID) (*Commit, error) { return r.commit(r.ctx, oid) }
+
+func (r *Repository) commit(ctx context.Context, oid OID) (*Commit, error) {
+	_, data, err := r.read(ctx, "commit", oid)
+	switch {
+	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("read commit %s: %w", oid, err)
+	}
+	return decode(oid, data)
+}

@@ -33,14 +33,10 @@ func (e *NoPathError) Error() string {
 // Unwrap gives the kind.
 func (e *NoPathError) Unwrap() error { return &fault.Error{Kind: fault.Refused, What: e.Error()} }
 
-// CheckFormat refuses a repository whose objects are not named by SHA-1; name says which. format is as git calls it:
-// "sha256".
-func CheckFormat(name, format string) error {
-	if format == "sha1" {
-		return nil
-	}
-	return fault.New(fault.Refused, fmt.Sprintf("repository %s uses %s objects", name, format),
-		"only sha1 repositories can be deployed: make one with git init --object-format=sha1 and push to it")
+// badCommit refuses a commit that git has and that is not as git itself writes commits.
+func badCommit(oid OID, err error) error {
+	return fault.New(fault.Refused, fmt.Sprintf("commit %s: %v", oid, err),
+		"write the commit again with a current git: git commit --amend, or git rebase for one below others")
 }
 
 // badTree refuses a tree that git has and that is not as git itself writes trees; err names the entry.

@@ -8,7 +8,7 @@ import (
 )
 
 // readByAll are the files that git reads whatever it is asked for, in a git directory.
-var readByAll = []string{"HEAD", "config", "packed-refs", "shallow", "objects/info/alternates"}
+var readByAll = []string{"HEAD", "config", "packed-refs", "shallow", "objects/info/alternates", "reftable/tables.list"}
 
 // CheckFiles refuses a repository in which what git reads as a file is none ([disk.Unfit]): for a FIFO git would wait
 // for ever. What is not there is git's to judge.

@@ -12,6 +12,18 @@ import (
 // OID names a git object; see the package documentation for its two names.
 type OID = tree.OID
 
+// Format is a repository's object format; see tree.Format.
+type Format = tree.Format
+
+// The formats.
+const (
+	FormatSHA1   = tree.FormatSHA1
+	FormatSHA256 = tree.FormatSHA256
+)
+
+// ParseFormat reads a format as git calls it; see tree.ParseFormat.
+func ParseFormat(name string) (Format, error) { return tree.ParseFormat(name) }
+
 // ParseOID reads an oid as git prints it; see tree.ParseOID.
 func ParseOID(digits string) (OID, error) { return tree.ParseOID(digits) }
 

@@ -17,14 +17,19 @@ type Notes struct {
 
 // ReadNotes reads how far the notes of the repository at gitDir are.
 func ReadNotes(ctx context.Context, gitDir string) (*Notes, error) {
-	tip, err := ReadRef(ctx, gitDir, NotesRef)
-	n := &Notes{gitDir: gitDir, tip: tip}
-	if err != nil || tip.IsZero() {
-		return n, err
+	out, err := Run(ctx, gitDir, "for-each-ref", "--format=%(objectname)%0a%(contents)", NotesRef)
+	if err != nil {
+		return nil, fmt.Errorf("read notes: %w", err)
 	}
-	message, err := Run(ctx, gitDir, "log", "-1", "--format=%B", tip.String(), "--")
-	n.Message = string(message)
-	return n, err
+	digits, message, there := strings.Cut(string(out), "\n")
+	n := &Notes{gitDir: gitDir, Message: message}
+	if !there {
+		return n, nil
+	}
+	if n.tip, err = ParseOID(digits); err != nil {
+		return nil, fmt.Errorf("read notes: %w", err)
+	}
+	return n, nil
 }
 
 // List gives the blobs of notes by the commits that they are at.

@@ -60,7 +60,7 @@ func (c *content) all(typ string, oid OID) ([]byte, error) {
 	if _, err := io.ReadFull(c, data); err != nil {
 		return nil, err
 	}
-	if got := tree.HashObject(typ, data); got != oid {
+	if got := tree.HashObject(oid.Format(), typ, data); got != oid {
 		return nil, fmt.Errorf("read %s %s: its bytes hash to %s: %w", typ, oid, got, ErrCorrupt)
 	}
 	return data, nil
@@ -69,6 +69,9 @@ func (c *content) all(typ string, oid OID) ([]byte, error) {
 // missing tells an object that is not there from one that cat-file calls missing, too, since it cannot read it:
 // `cat-file -e` only looks whether there is one.
 func (r *Repository) missing(ctx context.Context, want string, oid OID) error {
+	if oid.Format() != r.format {
+		return notFound(want, oid, "")
+	}
 	_, err := r.run(ctx, "cat-file", "-e", "--end-of-options", oid.String())
 	var failed *Error
 	switch {
@@ -104,7 +107,7 @@ func (r *Repository) Tree(oid OID) ([]tree.Entry, error) {
 }
 
 func parseTree(oid OID, data []byte) ([]tree.Entry, error) {
-	entries, err := tree.ParseTree(data, len(oid.Bytes()))
+	entries, err := tree.ParseTree(data, oid.Format())
 	if err != nil {
 		return nil, badTree(oid, err)
 	}

@@ -2,7 +2,6 @@ package git
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -33,19 +32,6 @@ func ReadRefs(ctx context.Context, gitDir string, refs []string) (map[string]OID
 		found[ref] = oid
 	}
 	return found, nil
-}
-
-// Head gives the ref that HEAD of the repository at gitDir names, which need not exist; "" where HEAD names a commit.
-func Head(ctx context.Context, gitDir string) (string, error) {
-	out, err := Run(ctx, gitDir, "symbolic-ref", "--quiet", "HEAD")
-	var failed *Error
-	if errors.As(err, &failed) && failed.exitCode() == 1 {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read HEAD: %w", err)
-	}
-	return strings.TrimSuffix(string(out), "\n"), nil
 }
 
 // PointHead makes HEAD of the repository at gitDir name a ref, which need not exist: the branch that a clone checks

@@ -40,16 +40,56 @@ func EmptyRefError(gitDir, ref string) error {
 // is not there.
 var lockedFiles = []string{
 	"HEAD.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock", "config.lock",
-	"objects/info/commit-graphs/commit-graph-chain.lock",
+	"objects/info/commit-graphs/commit-graph-chain.lock", "reftable/tables.list.lock",
 }
 
-// ReadLoose looks at the loose refs and at the locks of the repository at gitDir.
+// RefDir is where git writes when it changes one of the refs of the repository at gitDir, or any if it is "": the lowest
+// directory that is there. No ref is read so: where they are files, a disk can still be full or read-only there.
+func RefDir(gitDir, ref string) string {
+	if hasReftable(gitDir) {
+		return filepath.Join(gitDir, "reftable")
+	}
+	for dir := filepath.Dir(filepath.Join(gitDir, filepath.FromSlash(ref))); len(dir) > len(gitDir); dir = filepath.Dir(
+		dir) {
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+	}
+	return filepath.Join(gitDir, "refs")
+}
+
+// hasReftable tells whether a repository has its refs in tables (git-init(1), --ref-format): refs/ has none then.
+func hasReftable(gitDir string) bool {
+	info, err := os.Lstat(filepath.Join(gitDir, "reftable"))
+	return err == nil && info.IsDir()
+}
+
+// RefsSize is about how large what git reads to know the refs of the repository at gitDir is, in bytes, without those
+// that are files of their own.
+func RefsSize(gitDir string) (size int64) {
+	if info, err := os.Stat(filepath.Join(gitDir, "packed-refs")); err == nil {
+		size = info.Size()
+	}
+	tables, _ := os.ReadDir(filepath.Join(gitDir, "reftable")) // most repositories have none
+	for _, table := range tables {
+		if info, err := table.Info(); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}
+
+// ReadLoose looks at the loose refs and at the locks of the repository at gitDir: whether they are in order, and not what
+// they say.
 func ReadLoose(gitDir string) (*Loose, error) {
 	found := &Loose{}
 	for _, name := range lockedFiles {
 		if info, err := os.Lstat(filepath.Join(gitDir, name)); err == nil {
 			found.Locks = append(found.Locks, Lock{Path: name, Since: info.ModTime()})
 		}
+	}
+	if hasReftable(gitDir) {
+		return found, nil
 	}
 	err := filepath.WalkDir(filepath.Join(gitDir, "refs"), func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) { // removed since its directory was read

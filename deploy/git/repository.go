@@ -29,14 +29,15 @@ type Repository struct {
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
 
+	format tree.Format // of its objects, from OpenRepository on
+
 	memory atomic.Int64 // what each git may take for itself, in bytes; 0: as much as it likes
 	nice   atomic.Int64 // steps of Lower
 }
 
 // OpenRepository starts reading the repository whose GIT_DIR is dir. env are extra variables, such as those of a
 // push's quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES). The processes live no longer than ctx;
-// Close must be called in any case. A repository with SHA-256 objects is refused (fault.Refused). If dir is no
-// repository, the error is an *Error with git's own words.
+// Close must be called in any case. If dir is no repository, the error is an *Error with git's own words.
 func OpenRepository(ctx context.Context, dir string, env []string) (*Repository, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -50,7 +51,11 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	}
 	r := &Repository{dir: abs, env: Env(abs, slices.Concat(env, asStored)...), turn: make(chan struct{}, 1)}
 	r.ctx, r.close = context.WithCancelCause(ctx)
-	if err := r.use(r.ctx, func(*catFile) error { return nil }); err != nil {
+	err = r.use(r.ctx, func(p *catFile) error {
+		r.format = p.format
+		return nil
+	})
+	if err != nil {
 		_ = r.Close()
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
@@ -59,6 +64,9 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 
 // Dir is the repository's GIT_DIR, as an absolute path.
 func (r *Repository) Dir() string { return r.dir }
+
+// Format is that of the repository's objects. It has none of an oid of another format.
+func (r *Repository) Format() tree.Format { return r.format }
 
 // asStored makes git take history as the commits have it: no grafts and no word about that. A blob that is larger than
 // core.bigFileThreshold, and no delta, is not inflated in memory.
@@ -183,27 +191,38 @@ func (r *Repository) died(ctx context.Context, p *catFile, ended error) error {
 	return &Error{Command: "cat-file", Said: p.stderr.text(r.dir), Err: cause}
 }
 
-// greet asks a new git for the one object that every SHA-1 repository has, even an empty one: the tree without entries.
-// It is the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository,
-// and means SHA-1 by 40 hex digits.
+// greet asks a new git for the one object that every repository has, even an empty one: the tree without entries. It is
+// the cheapest way (no process of its own) to learn that git runs, knows the options, takes dir for a repository, and
+// by which hash that names objects. A branch may have the name that the tree has in the other format: only an answer
+// with the very oid counts.
 func (r *Repository) greet(p *catFile) error {
-	oid := (&tree.Node{}).OID()
-	info, err := p.info([]OID{oid})
-	switch {
-	case err != nil:
-		return err
-	case !info[0].missing:
-		p.greeted = true
+	formats := []tree.Format{tree.FormatSHA1, tree.FormatSHA256}
+	var oids []OID
+	for _, f := range formats {
+		oids = append(oids, (&tree.Node{}).OID(f))
+	}
+	p.ask(askInfo, oids)
+	for i, oid := range oids {
+		line, err := p.readLine()
+		if err != nil {
+			return err
+		}
+		p.pending--
+		if line == oid.String()+" tree 0" && !p.greeted {
+			p.greeted, p.format = true, formats[i]
+		}
+	}
+	if p.greeted {
 		return nil
 	}
 	format, err := r.run(r.ctx, "rev-parse", "--show-object-format")
 	if err != nil {
 		return err
 	}
-	if err := CheckFormat(r.dir, strings.TrimSpace(string(format))); err != nil {
-		return err
+	if _, err = tree.ParseFormat(strings.TrimSpace(string(format))); err == nil {
+		err = notFound("tree", oids[0], "")
 	}
-	return notFound("tree", oid, "")
+	return err
 }
 
 // run runs a git that ends by itself, and gives its standard output.

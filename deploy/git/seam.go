@@ -1,12 +1,14 @@
 package git
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"refship/deploy/tree"
 )
 
 func fromGoGit(hash plumbing.Hash) OID {
@@ -14,34 +16,37 @@ func fromGoGit(hash plumbing.Hash) OID {
 	return oid
 }
 
-// commit reads a commit. go-git makes sense of its text; its oids have 20 bytes, and appear in this file and nowhere
-// else.
-func (r *Repository) commit(ctx context.Context, oid OID) (*Commit, error) {
-	if len(oid.Bytes()) != len(plumbing.Hash{}) {
-		return nil, fmt.Errorf("read commit %s: go-git reads SHA-1 commits only", oid)
+// decode makes sense of a commit's text. go-git, whose oids have 20 bytes and appear in this file and nowhere else, does
+// it where they are SHA-1, and package tree where they are SHA-256. go-git takes a line for a tree or a parent wherever
+// it is, and git does not: a commit that the two read as different ones is refused.
+func decode(oid OID, data []byte) (*Commit, error) {
+	parsed, err := tree.ParseCommit(data, oid.Format())
+	if err != nil {
+		return nil, badCommit(oid, err)
 	}
-	c := &object.Commit{}
-	_, data, err := r.read(ctx, "commit", oid)
-	if err == nil {
+	found := &Commit{OID: oid, Tree: parsed.Tree, Parents: parsed.Parents, Author: tree.Person(parsed.Author),
+		Message: parsed.Message}
+	encoding := parsed.Encoding
+	if oid.Format() == tree.FormatSHA1 {
+		c := &object.Commit{}
 		raw := &plumbing.MemoryObject{}
 		raw.SetType(plumbing.CommitObject)
 		_, _ = raw.Write(data) // to memory
-		err = c.Decode(raw)
+		if err := c.Decode(raw); err != nil {
+			return nil, fmt.Errorf("read commit %s: %w", oid, err)
+		}
+		sameParents := slices.EqualFunc(c.ParentHashes, parsed.Parents, func(a plumbing.Hash, b OID) bool {
+			return fromGoGit(a) == b
+		})
+		if fromGoGit(c.TreeHash) != parsed.Tree || !sameParents {
+			return nil, badCommit(oid, errors.New("its tree or parents are named where git names none"))
+		}
+		found.Message, found.Author, encoding = c.Message, "", string(c.Encoding)
+		if c.Author.Email != "" {
+			found.Author = fmt.Sprintf("%s <%s>", c.Author.Name, c.Author.Email)
+		}
 	}
-	switch {
-	case errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt):
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("read commit %s: %w", oid, err)
-	}
-	found := &Commit{OID: oid, Tree: fromGoGit(c.TreeHash), Message: c.Message}
-	toUTF8(string(c.Encoding), &found.Message)
-	if c.Author.Email != "" {
-		found.Author = fmt.Sprintf("%s <%s>", c.Author.Name, c.Author.Email)
-		toUTF8(string(c.Encoding), &found.Author)
-	}
-	for _, parent := range c.ParentHashes {
-		found.Parents = append(found.Parents, fromGoGit(parent))
-	}
+	toUTF8(encoding, &found.Message)
+	toUTF8(encoding, &found.Author)
 	return found, nil
 }

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -33,11 +32,8 @@ func (r *Repository) Peel(ctx context.Context, oid OID) (tags []Tag, at OID, err
 			return nil, OID{}, err
 		}
 		tags = append(tags, Tag{OID: at, Data: data})
-		// git writes "object <oid>" first, and nothing before it (git-mktag(1)).
-		line, _, _ := bytes.Cut(data, []byte("\n"))
-		digits, ok := bytes.CutPrefix(line, []byte("object "))
-		if at, err = ParseOID(string(digits)); err != nil || !ok {
-			return nil, OID{}, fmt.Errorf("read tag %s: it names no object", oid)
+		if at, err = tree.OfTag(data, at.Format()); err != nil {
+			return nil, OID{}, fmt.Errorf("read tag %s: %w", oid, err)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (f *forest) add(n *tree.Node) tree.Entry {
 	if err := n.Check(); err != nil {
 		panic(err)
 	}
-	oid, text := n.OID(), n.Text()
+	oid, text := n.OID(tree.FormatSHA1), n.Text()
 	f.nodes[oid] = n
 	return tree.Entry{Mode: filemode.Dir, OID: oid, Size: int64(len(text)), SHA256: sha256.Sum256(text)}
 }

@@ -75,7 +75,7 @@ func (p *Plan) readContents(ctx context.Context, progress func(text.Progress)) e
 				Reason: ReasonFileLarge,
 			}
 		}
-		sum := tree.NewContentHash(size)
+		sum := tree.NewContentHash(c.oid.Format(), size)
 		if size <= tree.ChunkSize && kept+size <= keepBytes {
 			c.kept = make([]byte, 0, size)
 			kept += size

@@ -147,7 +147,7 @@ func (w *treeWriter) content(p written, size int64, content io.Reader) error {
 		why := fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", size, tree.MaxLink)
 		return badLink(p.path, why, "then push or deploy again")
 	}
-	sum := tree.HashBlob(size)
+	sum := tree.HashBlob(p.entry.OID.Format(), size)
 	err := store.WriteFile(w.root, p.path, p.entry.Mode, func(f io.Writer) error {
 		_, err := io.CopyBuffer(io.MultiWriter(f, sum), content, w.buf)
 		return err

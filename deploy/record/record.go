@@ -154,7 +154,7 @@ func Decode(encoded []byte) (*Record, error) {
 	return r, nil
 }
 
-// formatOf gives the format of a record whose other fields may be of any kind, as those of a later one; 0 if it has none.
+// formatOf gives the format of a record whose other fields may be of any kind, as those of a later one; 0: it has none.
 func formatOf(encoded []byte) int {
 	var is struct{ Format int }
 	if json.Unmarshal(encoded, &is) != nil {

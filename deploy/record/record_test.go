@@ -26,7 +26,7 @@ func fullRecord() *record.Record {
 	return &record.Record{
 		Format: 1, Namespace: "/refship/config", Chain: "00112233445566778899aabbccddeeff", ID: 7, Kind: record.KindRollback,
 		Forced: true, Hash: someOID, Path: "srv/web",
-		Tree: tree.HashObject("tree", nil), TreeSHA256: sum, TreeSize: 1234, Files: 812,
+		Tree: tree.HashObject(tree.FormatSHA1, "tree", nil), TreeSHA256: sum, TreeSize: 1234, Files: 812,
 		Frontend: record.Files, Settings: map[string]string{"b": "2", "a": "<1>"}, PreviousHash: "tree:" + someOID,
 		PreviousRecord: record.Ref{ID: 6, SHA256: someSHA256}, Repository: "config", Target: "default",
 		Ref: "refs/heads/main", Tag: record.Tag{OID: someOID, Key: "SHA256:t"}, Commits: 3, Subject: `tune <the> & "cache"` +

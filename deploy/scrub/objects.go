@@ -21,7 +21,7 @@ func (s *scrub) objects(ctx context.Context) error {
 	if err != nil || commit == nil {
 		return err
 	}
-	at, err := tree.OfCommit(commit)
+	at, err := tree.OfCommit(commit, s.head.Hash.OID().Format())
 	if err != nil {
 		return s.misled(fmt.Errorf("commit %s names no tree: %w", s.head.Hash.Short(), err))
 	}
@@ -31,7 +31,7 @@ func (s *scrub) objects(ctx context.Context) error {
 			if err != nil || data == nil {
 				return err
 			}
-			entries, err := tree.ParseTree(data, len(at.Bytes()))
+			entries, err := tree.ParseTree(data, at.Format())
 			if err != nil {
 				return s.misled(fmt.Errorf("tree %s: %w", at, err))
 			}

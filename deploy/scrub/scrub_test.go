@@ -191,7 +191,7 @@ func TestTouchesNothing(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "a"), []byte("text"), 0o600); err != nil {
 				f.Fatal(err)
 			}
-			read, err := tree.ReadDirectory(f.Context(), dir, nil, func(int, int64) {})
+			read, err := tree.ReadDirectory(f.Context(), tree.FormatSHA1, dir, nil, func(int, int64) {})
 			if err != nil {
 				f.Fatal(err)
 			}

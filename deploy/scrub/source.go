@@ -81,7 +81,7 @@ func (g *source) learn(ctx context.Context, entries []tree.Entry) error {
 		}
 	}
 	return g.repo.Blobs(ctx, blobs, func(i int, size int64, r io.Reader) error {
-		sum := tree.NewContentHash(size)
+		sum := tree.NewContentHash(blobs[i].Format(), size)
 		if _, err := io.Copy(sum, r); err != nil {
 			return err
 		}

@@ -145,8 +145,8 @@ func (s *scrub) node(ctx context.Context, e tree.Entry) (node *tree.Node, text [
 		return nil, nil, "it holds other bytes", nil
 	}
 	node, err = tree.ParseNode(text)
-	if err == nil && node.OID() != e.OID {
-		err = fmt.Errorf("its tree oid is %s", node.OID())
+	if err == nil && node.OID(e.OID.Format()) != e.OID {
+		err = fmt.Errorf("its tree oid is %s", node.OID(e.OID.Format()))
 	}
 	if err != nil {
 		return nil, nil, "it is what was signed, and wrong: " + err.Error(), nil
@@ -223,7 +223,7 @@ func (s *scrub) together(ctx context.Context, list []file) (whole bool, err erro
 	}
 	whole = true
 	for i, f := range list {
-		sum := tree.NewContentHash(f.entry.Size)
+		sum := tree.NewContentHash(f.entry.OID.Format(), f.entry.Size)
 		_, _ = sum.Write(values[i].Value) // a hash never fails
 		ok, err := s.judge(ctx, f, sum, values[i])
 		if err != nil {
@@ -236,7 +236,7 @@ func (s *scrub) together(ctx context.Context, list []file) (whole bool, err erro
 
 // large checks a content that is cut, a chunk at a time.
 func (s *scrub) large(ctx context.Context, f file) (whole bool, err error) {
-	sum := tree.NewContentHash(f.entry.Size)
+	sum := tree.NewContentHash(f.entry.OID.Format(), f.entry.Size)
 	var last store.KeyValue
 	for key := range f.keys() {
 		values, err := s.read(ctx, key)

@@ -93,7 +93,7 @@ func (b *before) copy(root *os.Root, p place, buffer []byte) bool {
 
 // fill makes the content of a new file, and tells whether it is what was deployed.
 func (b *before) fill(to, from *os.File, e tree.Entry, buffer []byte) bool {
-	sum := tree.NewContentHash(e.Size)
+	sum := tree.NewContentHash(e.OID.Format(), e.Size)
 	if !b.noClone.Load() {
 		if disk.Clone(to, from) == nil {
 			n, err := io.CopyBuffer(sum, struct{ io.Reader }{to}, buffer)
@@ -111,7 +111,7 @@ func (b *before) copyLink(root *os.Root, p place) bool {
 	if err != nil {
 		return false
 	}
-	sum := tree.NewContentHash(int64(len(target)))
+	sum := tree.NewContentHash(p.entry.OID.Format(), int64(len(target)))
 	_, _ = io.Copy(sum, strings.NewReader(target)) // a hash never fails
 	return sum.SHA256() == p.entry.SHA256 && sum.OID() == p.entry.OID && root.Symlink(target, p.path) == nil
 }

@@ -110,9 +110,9 @@ func (b *bundle) put(t testing.TB, chain *store.Chain, d dir) tree.Entry {
 	}
 	slices.SortFunc(node.Entries, gitOrder)
 	nodes := chain.NewNodes()
-	nodes.Add(node.OID(), node, node.Text())
-	b.cut(chain.TreeKey(node.OID()), string(node.Text()))
-	return nodes.Entry(node.OID())
+	nodes.Add(node.OID(tree.FormatSHA1), node, node.Text())
+	b.cut(chain.TreeKey(node.OID(tree.FormatSHA1)), string(node.Text()))
+	return nodes.Entry(node.OID(tree.FormatSHA1))
 }
 
 // gitOrder is git's order of entries: a directory comes as if its name ended with a slash.
@@ -127,7 +127,7 @@ func gitOrder(a, b tree.Entry) int {
 }
 
 func (b *bundle) content(chain *store.Chain, mode filemode.FileMode, content string) tree.Entry {
-	sum := tree.NewContentHash(int64(len(content)))
+	sum := tree.NewContentHash(tree.FormatSHA1, int64(len(content)))
 	_, _ = sum.Write([]byte(content))
 	b.cut(chain.ContentKey(sum.SHA256()), content)
 	return tree.Entry{Mode: mode, OID: sum.OID(), Size: int64(len(content)), SHA256: sum.SHA256()}

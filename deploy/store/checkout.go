@@ -261,7 +261,7 @@ func (w *checkout) small(p place, key string, found []KeyValue) error {
 	if err != nil {
 		return err
 	}
-	sum := tree.NewContentHash(p.entry.Size)
+	sum := tree.NewContentHash(p.entry.OID.Format(), p.entry.Size)
 	_, _ = sum.Write(value) // a hash never fails
 	if err := w.chain.checkContent(p.entry, sum); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -33,7 +32,7 @@ func (c *Commit) Signed() (signed, signature []byte) {
 	if c.signed == nil {
 		return nil, nil
 	}
-	return tree.SignedCommit(c.signed)
+	return tree.SignedCommit(c.signed, c.OID.Format())
 }
 
 // Commits reads a chain's commits and keeps them, each is read once.
@@ -99,23 +98,14 @@ func parseCommit(oid tree.OID, value KeyValue) (*Commit, error) {
 	if data == nil {
 		return nil, record.Corrupt(value.Key, "it is not the commit of that name")
 	}
-	c := &Commit{OID: oid}
-	header, message, _ := bytes.Cut(data, []byte("\n\n"))
-	for line := range strings.Lines(string(header)) {
-		name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		switch name {
-		case "parent":
-			if parent, err := tree.ParseOID(rest); err == nil {
-				c.Parents = append(c.Parents, parent)
-			}
-		case "author":
-			c.Author, c.Time = parseAuthor(rest)
-		case "gpgsig":
-			c.signed = data
-		}
+	parsed, _ := tree.ParseCommit(data, oid.Format()) // a zero tree is told, and so are parents that lead nowhere
+	c := &Commit{OID: oid, Tree: parsed.Tree, Parents: parsed.Parents, Subject: record.SubjectOf(parsed.Message)}
+	if parsed.Author != "" {
+		c.Author, c.Time = parseAuthor(parsed.Author)
 	}
-	c.Subject = record.SubjectOf(string(message))
-	c.Tree, _ = tree.OfCommit(data) // zero is told
+	if _, signature := tree.SignedCommit(data, oid.Format()); signature != nil {
+		c.signed = data
+	}
 	return c, nil
 }
 

@@ -39,7 +39,7 @@ func drawGraph(t *rapid.T) *graph {
 		// Clocks of authors say nothing.
 		text += fmt.Sprintf("author A <a@b> %d +0100\n\nnumber %d\n\nmore\n", rapid.IntRange(0, 3).Draw(t, "time"), i)
 		g.raw, g.over = append(g.raw, text), append(g.over, over)
-		g.oids = append(g.oids, tree.HashObject("commit", []byte(text)))
+		g.oids = append(g.oids, tree.HashObject(tree.FormatSHA1, "commit", []byte(text)))
 	}
 	return g
 }
@@ -161,7 +161,7 @@ func TestCommitsAreReadAsGitReadsThem(t *testing.T) {
 		b := newBundle()
 		chain := store.New(b, namespace)
 		raw := "tree 0000000000000000000000000000000000000000\n" + header
-		want.OID = tree.HashObject("commit", []byte(raw))
+		want.OID = tree.HashObject(tree.FormatSHA1, "commit", []byte(raw))
 		b.keys[chain.ObjectKey(want.OID)] = fmt.Sprintf("commit %d\x00%s", len(raw), raw)
 		d := &record.Deploy{Hash: record.CommitHash(want.OID), Record: &record.Record{Commits: 1}}
 		got, more, err := chain.NewCommits().Brought(t.Context(), d)

@@ -54,14 +54,15 @@ func (c *Chain) contentOf(d *record.Deploy) func(context.Context, tree.Entry, io
 	return c.content
 }
 
-// chunksAtOnce is how many chunks of a content are read together.
-const chunksAtOnce = 4
+// chunksAtOnce is how many chunks of a content are read together at most.
+const chunksAtOnce = 6
 
 // content writes a file's content and checks it.
 func (c *Chain) content(ctx context.Context, e tree.Entry, w io.Writer) error {
-	sum, count := tree.NewContentHash(e.Size), chunkCount(e.Size)
-	for first := int64(0); first < count; first += chunksAtOnce {
-		last := min(first+chunksAtOnce, count)
+	sum, count := tree.NewContentHash(e.OID.Format(), e.Size), chunkCount(e.Size)
+	reads := (count + chunksAtOnce - 1) / chunksAtOnce // of about the same size: a small one costs as much as a large one
+	for i := range reads {
+		first, last := count*i/reads, count*(i+1)/reads
 		keys := make([]string, 0, chunksAtOnce)
 		for i := first; i < last; i++ {
 			keys = append(keys, chunkKey(c.ContentKey(e.SHA256), e.Size, i))

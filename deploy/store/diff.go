@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
 	"refship/deploy/record"
 	"refship/deploy/tree"
 )
@@ -106,8 +108,12 @@ func (p pair) entry() *tree.Entry {
 	return p.old
 }
 
-// same tells whether two entries are one. The sha256 says it: two contents might share an oid.
-func same(a, b *tree.Entry) bool { return a.Mode == b.Mode && a.OID == b.OID && a.SHA256 == b.SHA256 }
+// same tells whether two entries are one. The sha256 says it: two contents might share an oid. It alone does where the
+// trees are of two object formats, and of a submodule nothing does there.
+func same(a, b *tree.Entry) bool {
+	named := a.OID == b.OID || a.OID.Format() != b.OID.Format() && a.Mode != filemode.Submodule
+	return a.Mode == b.Mode && a.SHA256 == b.SHA256 && named
+}
 
 // maxDirs bounds how many directories a comparison looks into: a tree of a few hundred bytes can name itself so often
 // that no disk could hold it checked out.

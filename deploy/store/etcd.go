@@ -30,6 +30,8 @@ func (r etcdReader) Read(ctx context.Context, revision int64, queries []Query) (
 			opts = append(opts, clientv3.WithKeysOnly())
 		}
 		switch {
+		case q.Count && q.End != "":
+			opts = append(opts, clientv3.WithRange(q.End), clientv3.WithCountOnly())
 		case q.Count:
 			opts = append(opts, clientv3.WithPrefix(), clientv3.WithCountOnly())
 		case q.First > 0 && q.End != "":

@@ -56,21 +56,22 @@ func (c *Chain) foreignValue(ctx context.Context, key string) ([]byte, error) {
 	return values[0].Value, nil
 }
 
-// root is a deploy's root. The tree of a foreign deploy is made of its superblock, as git would have it: its nodes are
-// known then, and all of its contents were read once.
+// root is a deploy's root. The tree of a foreign deploy is made of its superblock, as git would have it in the format of
+// the deploy's hash: its nodes are known then, and all of its contents were read once.
 func (n *Nodes) root(ctx context.Context, d *record.Deploy) (tree.Entry, error) {
 	if d.Record != nil {
 		return d.Record.Root(), nil
 	}
+	format := d.Hash.OID().Format()
 	var contents map[tree.SHA256]tree.Entry
 	f, err := n.chain.Foreign(ctx, d)
 	if err == nil {
-		contents, err = n.chain.foreignContents(ctx, f.Root)
+		contents, err = n.chain.foreignContents(ctx, format, f.Root)
 	}
 	if err != nil {
 		return tree.Entry{}, fmt.Errorf("it is foreign: %w", err)
 	}
-	root, err := n.addForeign(ctx, f.Root, contents)
+	root, err := n.addForeign(ctx, format, f.Root, contents)
 	if err != nil {
 		what := fmt.Sprintf("mgmt may run it, and refship makes no tree of it: %v", err)
 		return root, record.Corrupt(string(n.chain.ns)+f.Payload.SuperblockPath(), what)
@@ -82,8 +83,10 @@ func (n *Nodes) root(ctx context.Context, d *record.Deploy) (tree.Entry, error) 
 const foreignAtOnce = 8
 
 // foreignContents reads what a superblock names, each content once, and gives oid and size.
-func (c *Chain) foreignContents(ctx context.Context, root *mgmt.File) (map[tree.SHA256]tree.Entry, error) {
-	nothing := tree.NewContentHash(0)
+func (c *Chain) foreignContents(
+	ctx context.Context, format tree.Format, root *mgmt.File,
+) (map[tree.SHA256]tree.Entry, error) {
+	nothing := tree.NewContentHash(format, 0)
 	known := map[tree.SHA256]tree.Entry{nothing.SHA256(): {OID: nothing.OID()}} // it need not be there
 	var sums []tree.SHA256
 	var collect func(f *mgmt.File)
@@ -116,7 +119,7 @@ func (c *Chain) foreignContents(ctx context.Context, root *mgmt.File) (map[tree.
 			case sha256.Sum256(value) != sum:
 				return nil, record.Corrupt(keys[i], "the content does not match")
 			}
-			hash := tree.NewContentHash(int64(len(value)))
+			hash := tree.NewContentHash(format, int64(len(value)))
 			_, _ = hash.Write(value) // a hash never fails
 			known[sum] = tree.Entry{OID: hash.OID(), Size: int64(len(value))}
 		}
@@ -127,14 +130,14 @@ func (c *Chain) foreignContents(ctx context.Context, root *mgmt.File) (map[tree.
 // addForeign makes nodes of a superblock's directory and of those below known. mgmt writes a link as a file that has a
 // link's mode and the content that it leads to.
 func (n *Nodes) addForeign(
-	ctx context.Context, dir *mgmt.File, contents map[tree.SHA256]tree.Entry,
+	ctx context.Context, format tree.Format, dir *mgmt.File, contents map[tree.SHA256]tree.Entry,
 ) (tree.Entry, error) {
 	node := &tree.Node{}
 	for _, f := range dir.Children {
 		e, err := contents[f.SHA256], error(nil)
 		switch {
 		case f.Mode.IsDir():
-			e, err = n.addForeign(ctx, f, contents)
+			e, err = n.addForeign(ctx, format, f, contents)
 		case f.Mode.IsRegular() && f.Mode&0o100 != 0:
 			e.Mode, e.SHA256 = filemode.Executable, f.SHA256
 		default:
@@ -150,7 +153,7 @@ func (n *Nodes) addForeign(
 	if err := node.Check(); err != nil {
 		return tree.Entry{}, err
 	}
-	text, oid := node.Text(), node.OID()
+	text, oid := node.Text(), node.OID(format)
 	if err := n.take(ctx, nodeMemory+tree.NodeMemory(text)); err != nil {
 		return tree.Entry{}, err
 	}
@@ -168,7 +171,7 @@ func (c *Chain) foreignContent(ctx context.Context, e tree.Entry, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	sum := tree.NewContentHash(int64(len(value)))
+	sum := tree.NewContentHash(e.OID.Format(), int64(len(value)))
 	_, _ = sum.Write(value) // a hash never fails
 	if err := c.checkContent(e, sum); err != nil {
 		return err

@@ -72,7 +72,9 @@ func listed(t testing.TB, chain *store.Chain, d *record.Deploy) (paths []string,
 	return paths, err
 }
 
-func blob(content string) string { return tree.HashObject("blob", []byte(content)).String() }
+func blob(content string) string {
+	return tree.HashObject(tree.FormatSHA1, "blob", []byte(content)).String()
+}
 
 // A deploy that mgmt itself made is read as the files that mgmt reads of it.
 func TestForeign(t *testing.T) {

@@ -81,7 +81,7 @@ func peakHeap(t *testing.T, fn func()) int64 {
 // Of a node no more is read than the size that leads to it, however many chunks there are; where none leads to it, no
 // more than a node can have.
 func TestNodeOfEndlessChunks(t *testing.T) {
-	oid := tree.HashObject("tree", []byte("none"))
+	oid := tree.HashObject(tree.FormatSHA1, "tree", []byte("none"))
 	for _, c := range []struct {
 		size  int64 // that the directory above names; -1: none does
 		chunk bool  // there is no key without a chunk's number
@@ -165,7 +165,7 @@ func largeNode() *tree.Node {
 // A node that is there in another way than it is written, or with another size than it is named with, is not taken.
 func TestNodeInOtherChunks(t *testing.T) {
 	node := largeNode()
-	oid, whole := node.OID(), string(node.Text())
+	oid, whole := node.OID(tree.FormatSHA1), string(node.Text())
 	for name, c := range map[string]struct {
 		key  string // with the whole text, behind the node's own; "-": it is cut as it should be
 		size int    // that the directory above names; 0: none does
@@ -196,7 +196,7 @@ func TestNodeInOtherChunks(t *testing.T) {
 func TestChunksOfANode(t *testing.T) {
 	chain := store.New(newBundle(), namespace)
 	node := largeNode()
-	oid, whole := node.OID(), string(node.Text())
+	oid, whole := node.OID(tree.FormatSHA1), string(node.Text())
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBundle()
 		b.cut(chain.TreeKey(oid), whole)
@@ -240,7 +240,7 @@ func TestChunksOfANode(t *testing.T) {
 
 // large puts a tree in which each of some directories holds the next one many times over, with a file at the bottom.
 func (b *bundle) large(chain *store.Chain, names []string, levels int, size int64) tree.Entry {
-	sum := tree.NewContentHash(size)
+	sum := tree.NewContentHash(tree.FormatSHA1, size)
 	at := tree.Entry{Mode: filemode.Regular, OID: sum.OID(), Size: size, SHA256: tree.SHA256{1}}
 	for range levels {
 		node := new(tree.Node)
@@ -249,9 +249,9 @@ func (b *bundle) large(chain *store.Chain, names []string, levels int, size int6
 			node.Entries = append(node.Entries, at)
 		}
 		nodes := chain.NewNodes()
-		nodes.Add(node.OID(), node, node.Text())
-		b.cut(chain.TreeKey(node.OID()), string(node.Text()))
-		at = nodes.Entry(node.OID())
+		nodes.Add(node.OID(tree.FormatSHA1), node, node.Text())
+		b.cut(chain.TreeKey(node.OID(tree.FormatSHA1)), string(node.Text()))
+		at = nodes.Entry(node.OID(tree.FormatSHA1))
 	}
 	return at
 }

@@ -161,8 +161,8 @@ func (n *Nodes) parse(ctx context.Context, dir *tree.Entry, data []byte) error {
 		return err
 	}
 	node, err := tree.ParseNode(data)
-	if err == nil && node.OID() != dir.OID {
-		err = fmt.Errorf("its tree oid is %s", node.OID())
+	if err == nil && node.OID(dir.OID.Format()) != dir.OID {
+		err = fmt.Errorf("its tree oid is %s", node.OID(dir.OID.Format()))
 	}
 	if err != nil {
 		n.broken[dir.OID] = err.Error() // or chunks of which the last ones were never written

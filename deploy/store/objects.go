@@ -20,7 +20,7 @@ func (c *Chain) Above(ctx context.Context, r *record.Record) (trees []tree.OID, 
 	if err != nil {
 		return nil, err
 	}
-	at, err := tree.OfCommit(commit)
+	at, err := tree.OfCommit(commit, r.Hash.OID().Format())
 	if err != nil {
 		return nil, record.Corrupt(c.ObjectKey(r.Hash.OID()), "it names no tree: "+err.Error())
 	}
@@ -29,7 +29,7 @@ func (c *Chain) Above(ctx context.Context, r *record.Record) (trees []tree.OID, 
 		if err != nil {
 			return nil, err
 		}
-		entries, err := tree.ParseTree(data, len(at.Bytes()))
+		entries, err := tree.ParseTree(data, at.Format())
 		if err != nil {
 			return nil, record.Corrupt(c.ObjectKey(at), err.Error())
 		}

@@ -20,9 +20,9 @@ type Query struct {
 	Key     string
 	NoValue bool   // only for the revision
 	First   int    // 0: for Key itself; else for the first so many of all keys that begin with it, or come before End
-	End     string // with First: from Key on, whatever they begin with, up to this one, which is left out; "": none
+	End     string // with First or Count: from Key on, whatever they begin with, up to this one, left out; "": none
 	After   string // with First, without End: those that come after this key, which begins with Key; "": all of them
-	Count   bool   // only how many keys there are that begin with Key, in one KeyValue
+	Count   bool   // only how many keys there are that begin with Key, or come before End, in one KeyValue
 	Last    int    // as First without End, from the last one down; not below what holds contents
 }
 

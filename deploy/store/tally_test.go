@@ -55,8 +55,8 @@ func flatten(chain *store.Chain, d dir, where string, all map[string]tree.Entry)
 	}
 	slices.SortFunc(node.Entries, gitOrder)
 	nodes := chain.NewNodes()
-	nodes.Add(node.OID(), node, node.Text())
-	return nodes.Entry(node.OID())
+	nodes.Add(node.OID(tree.FormatSHA1), node, node.Text())
+	return nodes.Entry(node.OID(tree.FormatSHA1))
 }
 
 // Counting and listing what differs give what a comparison of all paths gives.

@@ -29,7 +29,8 @@ func TestWithin(t *testing.T) {
 			t.Errorf("read %d: %v", i, err)
 		}
 	}
-	if _, err := all.Within(2500).Values(t.Context(), "/refship/a/x0", "/refship/a/x1", "/refship/a/x2"); !errors.Is(err, store.ErrTooMuch) {
+	_, err := all.Within(2500).Values(t.Context(), "/refship/a/x0", "/refship/a/x1", "/refship/a/x2")
+	if !errors.Is(err, store.ErrTooMuch) {
 		t.Errorf("too much at once: %v", err)
 	}
 	if err := read(all); err != nil {

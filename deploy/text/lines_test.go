@@ -23,7 +23,9 @@ func TestCompareLines(t *testing.T) {
 
 func TestIsBinary(t *testing.T) {
 	long := strings.Repeat("x", 8000)
-	for content, want := range map[string]bool{"": false, "text\xff": false, "a\x00": true, long + "\x00": false, long[1:] + "\x00": true} {
+	for content, want := range map[string]bool{
+		"": false, "text\xff": false, "a\x00": true, long + "\x00": false, long[1:] + "\x00": true,
+	} {
 		if is := text.IsBinary([]byte(content)); is != want {
 			t.Errorf("%.10q…: %v", content, is)
 		}

@@ -29,6 +29,7 @@ type Directory struct {
 	Bytes     int64    // in them
 	Unmatched []string // exclude patterns that matched nothing, in their order
 
+	format Format
 	dir    string // absolute, without links
 	root   OID
 	trees  map[OID][]Entry
@@ -43,14 +44,15 @@ type place struct {
 	link bool // it is the link's target
 }
 
-// ReadDirectory reads all that is below dir, which may itself be a link to a directory; other links are not followed.
+// ReadDirectory reads all that is below dir, with oids of a format. dir may itself be a link to a directory; other
+// links are not followed.
 // exclude are patterns as in a .gitignore in dir; what is below an excluded directory is not looked at. progress is
 // told after each file how many there were so far, and their bytes.
 //
 // A pattern that cannot be understood is a fault.Usage. A fault.Refused names up to ten things that no tree can hold or
 // that cannot be read.
 func ReadDirectory(
-	ctx context.Context, dir string, exclude []string, progress func(files int, bytes int64),
+	ctx context.Context, f Format, dir string, exclude []string, progress func(files int, bytes int64),
 ) (*Directory, error) {
 	rules, err := parseExcludes(exclude)
 	if err != nil {
@@ -60,7 +62,7 @@ func ReadDirectory(
 	if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
-	d := &Directory{Name: filepath.Base(abs), trees: map[OID][]Entry{}, places: map[OID]place{}}
+	d := &Directory{format: f, Name: filepath.Base(abs), trees: map[OID][]Entry{}, places: map[OID]place{}}
 	// The path is resolved once: a link that is moved later, or another working directory, changes nothing.
 	if d.dir, err = filepath.EvalSymlinks(abs); err != nil {
 		return nil, noDirectory(dir, err)
@@ -87,6 +89,9 @@ func ReadDirectory(
 
 // openRoot opens a directory that is not a link.
 func openRoot(dir string) (*os.File, error) { return disk.OpenAt(unix.AT_FDCWD, dir, unix.O_DIRECTORY) }
+
+// Format is that of the directory's oids.
+func (d *Directory) Format() Format { return d.format }
 
 // Root is the tree's oid.
 func (d *Directory) Root() OID { return d.root }
@@ -175,7 +180,7 @@ func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) 
 		}
 		content = f
 	}
-	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: hashNewBlob(at.size)}
+	r := &checkedReader{ctx: ctx, from: content, left: at.size, oid: oid, path: at.path, sum: hashNewBlob(oid.Format(), at.size)}
 	defer func() { r.left, r.from = 0, nil }()
 	return fn(r)
 }

@@ -52,7 +52,7 @@ func fill(tb testing.TB, dir string, all map[string]string) {
 
 func read(tb testing.TB, dir string, exclude ...string) *tree.Directory {
 	tb.Helper()
-	d, err := tree.ReadDirectory(context.Background(), dir, exclude, func(int, int64) {})
+	d, err := tree.ReadDirectory(context.Background(), tree.FormatSHA1, dir, exclude, func(int, int64) {})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func same(tb testing.TB, g *fixture.Repository, d *tree.Directory, want tree.OID
 	next := 0
 	err := d.Blobs(context.Background(), blobs, func(i int, size int64, content io.Reader) error {
 		text, err := io.ReadAll(content)
-		sum := tree.HashBlob(size)
+		sum := tree.HashBlob(tree.FormatSHA1, size)
 		_, _ = sum.Write(text)
 		if i != next || int64(len(text)) != size || sum.OID() != blobs[i] {
 			tb.Errorf("blob %d of %d bytes: %q, %v", i, size, text, err)
@@ -213,7 +213,7 @@ func TestEmptyDirectory(t *testing.T) {
 // refused reads a directory that is refused, and gives its remedy and the error.
 func refused(t *testing.T, dir string) (remedy string, err error) {
 	t.Helper()
-	_, err = tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
+	_, err = tree.ReadDirectory(t.Context(), tree.FormatSHA1, dir, nil, func(int, int64) {})
 	if !fault.Is(err, fault.Refused) {
 		t.Fatalf("error is %T %v", err, err)
 	}
@@ -372,7 +372,7 @@ func TestFileThatGoes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, map[string]string{"a": "x", "b": strings.Repeat("x", 1<<20)})
-	_, err := tree.ReadDirectory(t.Context(), dir, nil, func(files int, _ int64) {
+	_, err := tree.ReadDirectory(t.Context(), tree.FormatSHA1, dir, nil, func(files int, _ int64) {
 		if files == 1 { // b is next
 			if err := os.Remove(filepath.Join(dir, "b")); err != nil {
 				t.Error(err)
@@ -410,7 +410,7 @@ func TestBlobsOfADirectoryEnd(t *testing.T) {
 	if err := d.Blobs(ctx, []tree.OID{a}, nil); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
-	if _, err := tree.ReadDirectory(ctx, dir, nil, nil); !errors.Is(err, stop) {
+	if _, err := tree.ReadDirectory(ctx, tree.FormatSHA1, dir, nil, nil); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
 }
@@ -440,7 +440,7 @@ func TestFewFilesAreOpen(t *testing.T) {
 			most = max(most, open())
 		}
 	}
-	d, err := tree.ReadDirectory(t.Context(), dir, nil, look)
+	d, err := tree.ReadDirectory(t.Context(), tree.FormatSHA1, dir, nil, look)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -558,7 +558,7 @@ func TestMalformedExcludes(t *testing.T) {
 		"[a": "without its ]", "[!]": "without its ]", "[a\\": "without its ]", "a\\": "backslash at the end",
 		"a\x00": "NUL",
 	} {
-		_, err := tree.ReadDirectory(t.Context(), t.TempDir(), []string{"fine", pattern}, nil)
+		_, err := tree.ReadDirectory(t.Context(), tree.FormatSHA1, t.TempDir(), []string{"fine", pattern}, nil)
 		named := fmt.Sprintf("exclude pattern %q ", pattern)
 		if !fault.Is(err, fault.Usage) || fault.RemedyOf(err) == "" || !strings.HasPrefix(err.Error(), named) ||
 			!strings.Contains(err.Error(), says) {

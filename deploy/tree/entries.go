@@ -88,8 +88,16 @@ func byteAfter(name string, n int, dir bool) byte {
 	return 0
 }
 
-// treeOID is the oid of a git tree with these entries.
-func treeOID(entries []Entry) OID { return HashObject("tree", rawTree(entries)) }
+// treeOID is the oid of a git tree of a format with these entries; zero if they are of another one: no repository has
+// such a tree.
+func treeOID(f Format, entries []Entry) OID {
+	for i := range entries {
+		if entries[i].OID.Format() != f {
+			return OID{}
+		}
+	}
+	return HashObject(f, "tree", rawTree(entries))
+}
 
 // rawTree writes a git tree: of each entry mode SP name NUL oid, the mode in octal without leading zeros, the oid as
 // bytes.
@@ -110,10 +118,10 @@ func rawTree(entries []Entry) []byte {
 	return b
 }
 
-// ParseTree reads a git tree as git stores it, with oids of a width in bytes. It refuses what git itself would not
-// have written: an old or zero-padded mode, a bad name, a name twice, a wrong order. Errors name the entry. Sizes and
-// sha256s are not in it.
-func ParseTree(raw []byte, width int) ([]Entry, error) {
+// ParseTree reads a git tree of a format as git stores it. It refuses what git itself would not have written: an old or
+// zero-padded mode, a bad name, a name twice, a wrong order. Errors name the entry. Sizes and sha256s are not in it.
+func ParseTree(raw []byte, f Format) ([]Entry, error) {
+	width := f.Size()
 	rest := string(raw)
 	entries := make([]Entry, 0, countRaw(rest, width))
 	for rest != "" {

@@ -14,7 +14,7 @@ import (
 // file is an entry for content, hashed as git does and with sha256.
 func file(mode filemode.FileMode, name, content string) tree.Entry {
 	return tree.Entry{
-		Mode: mode, Name: name, OID: tree.HashObject("blob", []byte(content)),
+		Mode: mode, Name: name, OID: tree.HashObject(tree.FormatSHA1, "blob", []byte(content)),
 		Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
 	}
 }
@@ -23,7 +23,7 @@ func file(mode filemode.FileMode, name, content string) tree.Entry {
 func directory(name string, n *tree.Node) tree.Entry {
 	text := n.Text()
 	return tree.Entry{
-		Mode: filemode.Dir, Name: name, OID: n.OID(),
+		Mode: filemode.Dir, Name: name, OID: n.OID(tree.FormatSHA1),
 		Size: int64(len(text)), SHA256: sha256.Sum256(text),
 	}
 }
@@ -49,7 +49,7 @@ func ExampleNode_Text() {
 	fmt.Print(show(n.Text()))
 	fmt.Println("bytes:", len(n.Text()))
 	fmt.Println("sha256:", tree.SHA256(sha256.Sum256(n.Text())))
-	fmt.Println("oid:", n.OID())
+	fmt.Println("oid:", n.OID(tree.FormatSHA1))
 	// Output:
 	// 120000 edb9224b4a27bc17bc4553f564f835cdbf1fa43c 8 993a35987598be2d638cb90d8df247c815c83bd30ebcebe69ecaf5ee51354054<TAB>README<NUL>
 	// 40000 411ddf9284c245a2aa1f7087804e39da26b28c15 120 59250463bbfd310e1bd5b90569374f4e0155bed90a86981d74be493ab1817675<TAB>etc<NUL>
@@ -64,7 +64,7 @@ func ExampleNode_Text() {
 func ExampleNode_OID() {
 	n := &tree.Node{Entries: []tree.Entry{file(filemode.Regular, "motd", "hello\n")}}
 	fmt.Print(show(n.Text()))
-	fmt.Println(len(n.Text()), n.OID())
+	fmt.Println(len(n.Text()), n.OID(tree.FormatSHA1))
 	// Output:
 	// 100644 ce013625030ba8dba906f756967f9e9ca394464a 6 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03<TAB>motd<NUL>
 	// 120 411ddf9284c245a2aa1f7087804e39da26b28c15

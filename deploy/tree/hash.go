@@ -39,12 +39,25 @@ func (s *SHA256) UnmarshalText(digits []byte) (err error) {
 // BlobHash takes the oid of a blob whose bytes are written to it. Write never fails.
 type BlobHash struct{ h hash.Hash }
 
-// HashBlob starts a BlobHash for a blob of size bytes. It is the plain SHA-1, without git's collision detection, which
-// `git receive-pack` ran over everything it let in: it finds damage, and the sha256 beside it proves the bytes.
-func HashBlob(size int64) *BlobHash { return startBlob(sha1.New(), size) }
+// HashBlob starts a BlobHash for a blob of size bytes. Of SHA-1 it is the plain one, without git's collision detection,
+// which `git receive-pack` ran over everything it let in: it finds damage, and the sha256 beside it proves the bytes.
+func HashBlob(f Format, size int64) *BlobHash {
+	if f == FormatSHA256 {
+		return startBlob(sha256.New(), size)
+	}
+	return startBlob(sha1.New(), size)
+}
 
-// hashNewBlob is HashBlob with git's collision detection, for what no git has let in.
-func hashNewBlob(size int64) *BlobHash { return startBlob(githash.New(crypto.SHA1), size) }
+// hashNewBlob is HashBlob for what no git has let in.
+func hashNewBlob(f Format, size int64) *BlobHash { return startBlob(f.newHash(), size) }
+
+// newHash is git's own hash of the format: of SHA-1 the one that detects collisions.
+func (f Format) newHash() hash.Hash {
+	if f == FormatSHA256 {
+		return sha256.New()
+	}
+	return githash.New(crypto.SHA1)
+}
 
 func startBlob(h hash.Hash, size int64) *BlobHash {
 	h.Write(objectHeader("blob", size))
@@ -63,7 +76,9 @@ type ContentHash struct {
 }
 
 // NewContentHash starts a ContentHash for a content of size bytes.
-func NewContentHash(size int64) *ContentHash { return &ContentHash{HashBlob(size), sha256.New()} }
+func NewContentHash(f Format, size int64) *ContentHash {
+	return &ContentHash{HashBlob(f, size), sha256.New()}
+}
 
 func (h *ContentHash) Write(b []byte) (int, error) {
 	_, _ = h.sum.Write(b)
@@ -74,8 +89,8 @@ func (h *ContentHash) Write(b []byte) (int, error) {
 func (h *ContentHash) SHA256() SHA256 { return SHA256(h.sum.Sum(nil)) }
 
 // HashObject is the oid of an object of git; typ is "blob", "tree", "commit" or "tag".
-func HashObject(typ string, data []byte) OID {
-	h := githash.New(crypto.SHA1)
+func HashObject(f Format, typ string, data []byte) OID {
+	h := f.newHash()
 	h.Write(objectHeader(typ, int64(len(data))))
 	h.Write(data)
 	return rawOID(h.Sum(nil))

@@ -13,12 +13,12 @@ import (
 
 // MakeDirectory gives a directory with files by name, as if they lay on disk, for what is made to be deployed. from is
 // the name of the file that it is made of. The contents belong to the directory then.
-func MakeDirectory(from string, files map[string][]byte) (*Directory, error) {
-	d := &Directory{Name: from, IsFile: true, Files: len(files), trees: map[OID][]Entry{}, made: map[OID][]byte{}}
+func MakeDirectory(f Format, from string, files map[string][]byte) (*Directory, error) {
+	d := &Directory{format: f, Name: from, IsFile: true, Files: len(files), trees: map[OID][]Entry{}, made: map[OID][]byte{}}
 	var entries []Entry
 	for _, name := range slices.Sorted(maps.Keys(files)) { // git's order, since all of them are files
 		content := files[name]
-		oid := HashObject("blob", content)
+		oid := HashObject(f, "blob", content)
 		entries = append(entries, Entry{Name: name, Mode: filemode.Regular, OID: oid})
 		d.made[oid] = content
 		d.Bytes += int64(len(content))
@@ -26,7 +26,7 @@ func MakeDirectory(from string, files map[string][]byte) (*Directory, error) {
 	if err := checkEntries(entries); err != nil {
 		return nil, err
 	}
-	d.root = treeOID(entries)
+	d.root = treeOID(f, entries)
 	d.trees[d.root] = entries
 	return d, nil
 }

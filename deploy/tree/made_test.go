@@ -20,11 +20,11 @@ func TestMakeDirectory(t *testing.T) {
 		}
 		contents[name] = []byte(content)
 	}
-	want, err := tree.ReadDirectory(t.Context(), dir, nil, func(int, int64) {})
+	want, err := tree.ReadDirectory(t.Context(), tree.FormatSHA1, dir, nil, func(int, int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := tree.MakeDirectory("b.mcl", contents)
+	made, err := tree.MakeDirectory(tree.FormatSHA1, "b.mcl", contents)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestMakeDirectory(t *testing.T) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
 	for _, name := range []string{"", ".", "..", ".git", "a/b", "a\x00b"} {
-		if _, err := tree.MakeDirectory("x", map[string][]byte{name: nil}); err == nil {
+		if _, err := tree.MakeDirectory(tree.FormatSHA1, "x", map[string][]byte{name: nil}); err == nil {
 			t.Errorf("%q is taken", name)
 		}
 	}

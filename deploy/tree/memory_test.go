@@ -27,7 +27,7 @@ func TestParsingNonsenseTakesLittle(t *testing.T) {
 			t.Errorf("%s: %d bytes were allocated for a node of %d", name, got, size)
 		}
 		got = fixture.Allocated(func() {
-			if _, err := tree.ParseTree(text, 20); err == nil {
+			if _, err := tree.ParseTree(text, tree.FormatSHA1); err == nil {
 				t.Errorf("%s: a tree", name)
 			}
 		})

@@ -180,5 +180,6 @@ func (n *Node) Check() error {
 	return checkEntries(n.Entries)
 }
 
-// OID recomputes the git tree's oid from the entries.
-func (n *Node) OID() OID { return treeOID(n.Entries) }
+// OID recomputes the oid of the git tree of a format from the entries; zero if they are of another format, so that it
+// is no tree's. Without an entry a node may be of any format.
+func (n *Node) OID(f Format) OID { return treeOID(f, n.Entries) }

@@ -102,8 +102,8 @@ func TestNodeOIDIsGits(t *testing.T) {
 			}
 			fmt.Fprintf(&in, "%06o %s %s\t%s\x00", uint32(i.Mode), typ, i.OID, i.Name)
 		}
-		if want := fixture.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID() != want {
-			rt.Fatalf("oid %s, git mktree says %s", n.OID(), want)
+		if want := fixture.OID(g.GitInput(in.String(), "mktree", "-z", "--missing")); n.OID(tree.FormatSHA1) != want {
+			rt.Fatalf("oid %s, git mktree says %s", n.OID(tree.FormatSHA1), want)
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestParseSHA256(t *testing.T) {
 // parses must be another node with its own text, and its git oid must differ exactly if what git hashes was touched.
 func TestEveryByte(t *testing.T) {
 	n := exampleNode()
-	text, oid := n.Text(), n.OID()
+	text, oid := n.Text(), n.OID(tree.FormatSHA1)
 	// hashed tells for each byte whether the git oid covers it: mode, oid and name, not size and sha256.
 	hashed := make([]bool, len(text))
 	field := 0
@@ -267,11 +267,11 @@ func TestEveryByte(t *testing.T) {
 			if !bytes.Equal(got.Text(), bad) {
 				t.Fatalf("byte %d = %#x: %q was read as %q", i, v, bad, got.Text())
 			}
-			if (got.OID() != oid) != hashed[i] {
-				t.Fatalf("byte %d = %#x: oid changed: %v, covered by it: %v", i, v, got.OID() != oid, hashed[i])
+			if (got.OID(tree.FormatSHA1) != oid) != hashed[i] {
+				t.Fatalf("byte %d = %#x: oid changed: %v, covered by it: %v", i, v, got.OID(tree.FormatSHA1) != oid, hashed[i])
 			}
 		}
-		if got, err := tree.ParseNode(text[:i]); err == nil && got.OID() == oid {
+		if got, err := tree.ParseNode(text[:i]); err == nil && got.OID(tree.FormatSHA1) == oid {
 			t.Fatalf("cut at %d: accepted as the same tree", i)
 		}
 	}
@@ -314,7 +314,7 @@ func TestEmptyNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := n.OID().String(); got != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(n.Text()) != 0 {
+	if got := n.OID(tree.FormatSHA1).String(); got != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" || len(n.Text()) != 0 {
 		t.Errorf("oid %s, text %q", got, n.Text())
 	}
 }
@@ -351,7 +351,7 @@ func BenchmarkNode(b *testing.B) {
 	})
 	b.Run("OID", func(b *testing.B) {
 		for b.Loop() {
-			n.OID()
+			n.OID(tree.FormatSHA1)
 		}
 	})
 }

@@ -15,16 +15,10 @@ import (
 // ("commit", "tree") and oid, else nil.
 func ParseObject(raw []byte, kind string, oid OID) []byte {
 	header, data, ok := bytes.Cut(raw, []byte{0})
-	if !ok || string(header) != fmt.Sprintf("%s %d", kind, len(data)) || HashObject(kind, data) != oid {
+	if !ok || string(header) != fmt.Sprintf("%s %d", kind, len(data)) || HashObject(oid.Format(), kind, data) != oid {
 		return nil
 	}
 	return data
-}
-
-// OfCommit gives the tree that a commit names, of the commit's bytes without a header.
-func OfCommit(commit []byte) (OID, error) {
-	digits, _, _ := strings.Cut(strings.TrimPrefix(string(commit[:min(len(commit), 100)]), "tree "), "\n")
-	return ParseOID(digits)
 }
 
 // DirectoryIn gives the directory of a name among a tree's entries, the zero OID if there is none.
@@ -55,29 +49,6 @@ func SignedTag(data []byte) (signed, signature []byte) {
 		return data, nil
 	}
 	return data[:last+1], data[last+1:]
-}
-
-// SignedCommit cuts a commit into what is signed and the signature, which may be of any program; nil if it has none.
-// A signature is a header, its further lines begin with a space (gitformat-signature(5)).
-func SignedCommit(data []byte) (signed, signature []byte) {
-	header, message, _ := bytes.Cut(data, []byte("\n\n"))
-	inside, other := false, false // a signature; that of another hash algorithm, which is not signed either
-	for line := range bytes.Lines(append(bytes.Clone(header), '\n')) {
-		rest, begins := bytes.CutPrefix(line, []byte("gpgsig "))
-		further, goesOn := bytes.CutPrefix(line, []byte(" "))
-		if !goesOn {
-			inside, other = begins, !begins && bytes.HasPrefix(line, []byte("gpgsig"))
-		}
-		switch {
-		case begins:
-			signature = append(signature, rest...)
-		case inside && goesOn:
-			signature = append(signature, further...)
-		case !other:
-			signed = append(signed, line...)
-		}
-	}
-	return append(append(signed, '\n'), message...), signature
 }
 
 // SignedAt is the time that a commit or a tag says it was made at, which git holds its signature to:

@@ -34,13 +34,16 @@ func rawOID(sum []byte) OID {
 	return o
 }
 
-// size is the oid's length in bytes.
-func (o OID) size() int {
+// Format is the object format of the repositories that can have the oid; of the zero OID it is SHA-1.
+func (o OID) Format() Format {
 	if o.long {
-		return len(o.sum)
+		return FormatSHA256
 	}
-	return 20
+	return FormatSHA1
 }
+
+// size is the oid's length in bytes.
+func (o OID) size() int { return o.Format().Size() }
 
 // IsZero tells whether the oid names no object.
 func (o OID) IsZero() bool { return o == OID{} }

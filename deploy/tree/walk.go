@@ -74,7 +74,7 @@ func (w *directoryWalk) walk(where string) (oid OID, some bool, err error) {
 		return OID{}, false, nil
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return compareEntries(a.Name, a.Mode, b.Name, b.Mode) })
-	oid = treeOID(entries)
+	oid = treeOID(w.format, entries)
 	w.trees[oid] = slices.Clip(entries)
 	return oid, true, nil
 }
@@ -140,7 +140,7 @@ func (w *directoryWalk) link(dir int, name, where string) (Entry, error) {
 		what := fmt.Sprintf("is a symbolic link with a target of %d bytes; 1 to %d can be made", len(target), MaxLink)
 		return Entry{}, w.refuse(where, what, "remove the link or correct it, or leave it out")
 	}
-	oid := HashObject("blob", target)
+	oid := HashObject(w.format, "blob", target)
 	w.addBlob(oid, place{path: where, size: int64(len(target)), link: true})
 	return Entry{Name: name, Mode: filemode.Symlink, OID: oid}, nil
 }
@@ -156,7 +156,7 @@ func (w *directoryWalk) file(dir int, name, where string) (Entry, error) {
 	}
 	size := info.Size()
 	// Not HashBlob: these files have not been searched for SHA-1 collisions yet.
-	sum := hashNewBlob(size)
+	sum := hashNewBlob(w.format, size)
 	for n := int64(0); ; {
 		got, err := f.Read(w.buf)
 		_, _ = sum.Write(w.buf[:got]) // a hash never fails

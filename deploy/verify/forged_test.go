@@ -250,7 +250,7 @@ func TestCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw := signed + string(signature)
-		oid := tree.HashObject("blob", []byte(raw))
+		oid := tree.HashObject(tree.FormatSHA1, "blob", []byte(raw))
 		h[f.chain().ObjectKey(oid)] = fmt.Sprintf("blob %d\x00%s", len(raw), raw)
 		f.resign(h, func(r *record.Record) {
 			if r.PushCertificate = oid.String(); c.change != nil {
@@ -475,7 +475,17 @@ func (c *counting) Read(ctx context.Context, at int64, queries []store.Query) ([
 		}
 	}
 	c.mutex.Unlock()
-	return c.held.Read(ctx, at, queries)
+	found, at, err := c.held.Read(ctx, at, queries)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for i, q := range queries {
+		for _, kv := range found[i] {
+			if q.First > 0 && !q.NoValue {
+				c.asked[kv.Key]++
+			}
+		}
+	}
+	return found, at, err
 }
 
 // However many deploys have a node, a content or a git object, it is read once.

@@ -46,7 +46,7 @@ func (f *setup) long(n record.ID) {
 			Format: 1, Namespace: f.ns, Chain: "00112233445566778899aabbccddeeff", ID: id, Kind: record.KindDeploy,
 			Hash: record.TreeHash(empty), Tree: empty, Frontend: record.Files, PreviousHash: previous, PreviousRecord: below,
 			Undone: []record.Undone{}, Signer: ssh.FingerprintSHA256(f.signer.PublicKey()),
-			Time: time.Unix(1_700_000_000, 0).UTC(), TreeSHA256: tree.NewContentHash(0).SHA256(),
+			Time: time.Unix(1_700_000_000, 0).UTC(), TreeSHA256: tree.NewContentHash(tree.FormatSHA1, 0).SHA256(),
 		}
 		d, err := record.NewDeploy(r, f.signer)
 		if err != nil {

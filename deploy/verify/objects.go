@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +132,7 @@ func (r *run) inTree(ctx context.Context, at inTree, writing *sync.Mutex) (tree.
 	if err != nil {
 		return found, err
 	}
-	entries, err := tree.ParseTree(data, len(at.tree.Bytes()))
+	entries, err := tree.ParseTree(data, at.tree.Format())
 	if err != nil {
 		return found, record.Corrupt(r.chain.ObjectKey(at.tree), err.Error())
 	}
@@ -176,9 +175,7 @@ func (r *run) tag(ctx context.Context, d *Deploy, writing *sync.Mutex) error {
 		writing.Lock()
 		r.objects[at] = true
 		writing.Unlock()
-		line, _, _ := bytes.Cut(data, []byte("\n"))
-		digits, _ := bytes.CutPrefix(line, []byte("object "))
-		next, err := tree.ParseOID(string(digits))
+		next, err := tree.OfTag(data, at.Format())
 		if err != nil || i == maxTags {
 			return r.failBeside(d, Tag, record.Corrupt(r.chain.ObjectKey(at), "it does not lead to the commit "+
 				string(d.Hash)), writing)
@@ -206,8 +203,8 @@ func (r *run) certificate(ctx context.Context, d *Deploy, writing *sync.Mutex) e
 	if err != nil {
 		return err
 	}
-	if pusher := d.Record.Pusher; is.Answer == UnknownKey && is.key == pusher.Key { // the server let it in
-		is.Answer, is.by = Holds, pusher.Name
+	if is.Answer == UnknownKey && is.key == d.Record.Pusher.Key { // whose key that is, only the server's word says
+		is.Answer, is.by = Holds, "the key that logged in, "+is.key
 	}
 	c, err := record.ParseCertificate(data)
 	writing.Lock()

@@ -237,7 +237,7 @@ func (h held) Read(_ context.Context, _ int64, queries []store.Query) ([][]store
 		if q.Count {
 			found[i] = []store.KeyValue{{Key: q.Key}}
 			for key := range h {
-				if strings.HasPrefix(key, q.Key) {
+				if q.End == "" && strings.HasPrefix(key, q.Key) || key >= q.Key && key < q.End {
 					found[i][0].Count++
 				}
 			}

@@ -41,25 +41,27 @@ type things struct {
 	list     []thing
 	nodes    map[tree.OID]int32
 	contents map[tree.SHA256]int32
+	again    map[tree.SHA256]int32 // of contents, those that deploys of the other object format name, too
 	errs     map[int32]error       // what is wrong with one
 	uncut    map[tree.SHA256]error // contents that mgmt reads at one key, and what is wrong with one
 }
 
 func newThings() things {
 	return things{
-		nodes: map[tree.OID]int32{}, contents: map[tree.SHA256]int32{}, errs: map[int32]error{},
-		uncut: map[tree.SHA256]error{},
+		nodes: map[tree.OID]int32{}, contents: map[tree.SHA256]int32{}, again: map[tree.SHA256]int32{},
+		errs: map[int32]error{}, uncut: map[tree.SHA256]error{},
 	}
 }
 
 // add gives the number of what an entry names, and tells whether it is new. What was named in another way before is
 // a thing of its own, and wrong: a key holds one value.
 func (t *things) add(e *tree.Entry, key func() string) (i int32, isNew bool) {
-	var known bool
+	known, contents := false, t.contents
 	if e.Mode == filemode.Dir {
 		i, known = t.nodes[e.OID]
-	} else {
-		i, known = t.contents[e.SHA256]
+	} else if i, known = contents[e.SHA256]; known && t.list[i].oid.Format() != e.OID.Format() {
+		contents = t.again // the same bytes have a name in each format
+		i, known = contents[e.SHA256]
 	}
 	if known {
 		if of := &t.list[i]; of.oid == e.OID && of.sum == e.SHA256 && of.size == e.Size {
@@ -77,7 +79,7 @@ func (t *things) add(e *tree.Entry, key func() string) (i int32, isNew bool) {
 	case e.Mode == filemode.Dir:
 		t.nodes[e.OID] = next
 	default:
-		t.contents[e.SHA256] = next
+		contents[e.SHA256] = next
 	}
 	return next, !known
 }

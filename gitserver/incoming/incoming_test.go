@@ -17,6 +17,7 @@ import (
 const (
 	one  = "1111111111111111111111111111111111111111"
 	zero = "0000000000000000000000000000000000000000"
+	sha1 = git.FormatSHA1
 	main = " refs/heads/main"
 )
 
@@ -153,10 +154,10 @@ func TestReadListLimits(t *testing.T) {
 	}
 }
 
-// gitPack is a pack that git made, with deltas, and how many objects it has.
-func gitPack(t testing.TB) (pack []byte, objects int64) {
+// gitPack is a pack of a format that git made, with deltas, and how many objects it has.
+func gitPack(t testing.TB, f git.Format) (pack []byte, objects int64) {
 	t.Helper()
-	repo := fixture.NewRepository(t)
+	repo := fixture.NewRepository(t, "--object-format="+f.String())
 	text := strings.Repeat("a line of text, and some more\n", 300)
 	var list strings.Builder
 	for i := range 5 {
@@ -175,42 +176,44 @@ func gitPack(t testing.TB) (pack []byte, objects int64) {
 
 // TestReadPack: a pack of git's is copied byte by byte, and nothing behind it.
 func TestReadPack(t *testing.T) {
-	pack, objects := gitPack(t)
+	for _, f := range []git.Format{sha1, git.FormatSHA256} {
+		t.Run(f.String(), func(t *testing.T) { testReadPack(t, f) })
+	}
+}
+
+func testReadPack(t *testing.T, f git.Format) {
+	pack, objects := gitPack(t, f)
+	read := func(r io.Reader, w io.Writer, limit int) (Pack, error) { return ReadPack(r, f, w, int64(limit)) }
 	var out bytes.Buffer
-	p, err := ReadPack(io.MultiReader(bytes.NewReader(pack), strings.NewReader("more"), failing{io.ErrClosedPipe}), &out,
-		int64(len(pack)))
+	p, err := read(io.MultiReader(bytes.NewReader(pack), strings.NewReader("more"), failing{io.ErrClosedPipe}), &out,
+		len(pack))
 	if err != nil || !bytes.Equal(out.Bytes(), pack) {
 		t.Fatalf("%d of %d bytes copied, %v", out.Len(), len(pack), err)
 	}
 	if p.Objects != objects || p.Bytes != int64(len(pack)) || p.Largest < 18_000 || p.Largest > 36_000 {
 		t.Errorf("got %+v, want %d objects", p, objects)
 	}
-	if _, err := ReadPack(bytes.NewReader(pack), io.Discard, int64(len(pack))-1); !errors.Is(err, ErrTooLarge) {
+	if _, err := read(bytes.NewReader(pack), io.Discard, len(pack)-1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("one byte over the limit: %v", err)
 	}
 	broken := errors.New("broken")
-	if _, err := ReadPack(bytes.NewReader(pack), failingWriter{broken}, 1<<20); !errors.Is(err, broken) {
+	if _, err := read(bytes.NewReader(pack), failingWriter{broken}, 1<<20); !errors.Is(err, broken) {
 		t.Errorf("a full disk: %v", err)
 	}
-	if _, err := ReadPack(io.MultiReader(bytes.NewReader(pack[:40]), failing{broken}), io.Discard, 1<<20); !errors.Is(err,
+	if _, err := read(io.MultiReader(bytes.NewReader(pack[:40]), failing{broken}), io.Discard, 1<<20); !errors.Is(err,
 		broken) {
 		t.Errorf("a broken input: %v", err)
+	}
+	for n := range len(pack) { // a pack that breaks off anywhere is known for that
+		if _, err := read(bytes.NewReader(pack[:n]), io.Discard, 1<<20); !errors.Is(err, ErrEnded) {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
 	}
 }
 
 type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
-
-// TestReadPackCut: a pack that breaks off anywhere is known for that.
-func TestReadPackCut(t *testing.T) {
-	pack, _ := gitPack(t)
-	for n := range len(pack) {
-		if _, err := ReadPack(bytes.NewReader(pack[:n]), io.Discard, 1<<20); !errors.Is(err, ErrEnded) {
-			t.Fatalf("%d bytes: %v", n, err)
-		}
-	}
-}
 
 // TestLargest: what git puts together in memory, in all ways in which a pack can ask for it.
 func TestLargest(t *testing.T) {
@@ -227,7 +230,7 @@ func TestLargest(t *testing.T) {
 		"empty blobs": {packOf(func(p *fixture.Pack) { p.Blob(""); p.Blob("") }), 0},
 	} {
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(c.pack), &out, 1<<30)
+		p, err := ReadPack(bytes.NewReader(c.pack), sha1, &out, 1<<30)
 		if err != nil || p.Largest != c.want || !bytes.Equal(out.Bytes(), c.pack) {
 			t.Errorf("%s: largest is %d, want %d; %d of %d bytes; %v", name, p.Largest, c.want, out.Len(), len(c.pack), err)
 		}
@@ -258,7 +261,7 @@ func TestNoPack(t *testing.T) {
 		"delta":        append(delta[:packHeader+1:packHeader+1], append([]byte{1}, delta[packHeader+1:]...)...),
 	} {
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(input), &out, 1<<20)
+		p, err := ReadPack(bytes.NewReader(input), sha1, &out, 1<<20)
 		if err != nil || p.Objects != 0 || out.Len() == 0 || !bytes.HasPrefix(input, out.Bytes()) {
 			t.Errorf("%s: %+v, %q, %v", name, p, out.Bytes(), err)
 		}
@@ -267,14 +270,20 @@ func TestNoPack(t *testing.T) {
 
 // FuzzReadPack: whatever comes, it ends, and what is copied is what came.
 func FuzzReadPack(f *testing.F) {
-	pack, _ := gitPack(f)
+	pack, _ := gitPack(f, sha1)
+	long, _ := gitPack(f, git.FormatSHA256)
 	bomb, _ := fixture.DeltaBomb(64)
-	f.Add(pack)
-	f.Add(bomb)
-	f.Fuzz(func(t *testing.T, input []byte) {
+	f.Add(pack, false)
+	f.Add(long, true)
+	f.Add(bomb, false)
+	f.Fuzz(func(t *testing.T, input []byte, isLong bool) {
 		const limit = 1 << 20
+		format := sha1
+		if isLong {
+			format = git.FormatSHA256
+		}
 		var out bytes.Buffer
-		p, err := ReadPack(bytes.NewReader(input), &out, limit)
+		p, err := ReadPack(bytes.NewReader(input), format, &out, limit)
 		if err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrTooLarge) {
 			t.Fatalf("got %v", err)
 		}

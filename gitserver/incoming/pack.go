@@ -46,18 +46,14 @@ const (
 	typeRefDelta    = 7
 )
 
-const (
-	packHeader = 12
-	// hashSize is that of SHA-1, of a delta's base and of the pack's checksum. A pack does not say by which hash it
-	// names objects: it is that of the repository, and a server has only those with SHA-1 (git.CheckFormat).
-	hashSize = 20
-)
+const packHeader = 12
 
-// ReadPack copies a pack of at most limit bytes from r to w, and reads off what git will need. It may read what is
+// ReadPack copies a pack of at most limit bytes from r to w, and reads off what git will need. A pack does not say by
+// which hash it names objects: it is that of the repository, of which this is the format. ReadPack may read what is
 // behind the pack, and does not wait for it. A pack that git will not understand is no error: it is copied up to there.
 // Errors are ErrTooLarge, ErrEnded, and those of r and w.
-func ReadPack(r io.Reader, w io.Writer, limit int64) (Pack, error) {
-	p := &packReader{in: &copied{r: r, w: w, limit: limit, buf: make([]byte, 64<<10)}}
+func ReadPack(r io.Reader, f git.Format, w io.Writer, limit int64) (Pack, error) {
+	p := &packReader{hashSize: f.Size(), in: &copied{r: r, w: w, limit: limit, buf: make([]byte, 64<<10)}}
 	err := p.read()
 	if p.in.failed == nil && (err == nil || errors.Is(err, errNoPack)) {
 		err = p.in.copy()
@@ -70,9 +66,10 @@ func ReadPack(r io.Reader, w io.Writer, limit int64) (Pack, error) {
 }
 
 type packReader struct {
-	in      *copied
-	inflate io.ReadCloser // nil before the first object
-	pack    Pack
+	in       *copied
+	hashSize int           // of a delta's base and of the pack's checksum, in bytes
+	inflate  io.ReadCloser // nil before the first object
+	pack     Pack
 }
 
 func (p *packReader) read() error {
@@ -89,8 +86,7 @@ func (p *packReader) read() error {
 		}
 		p.pack.Objects++
 	}
-	var checksum [hashSize]byte
-	_, err := io.ReadFull(p.in, checksum[:])
+	_, err := io.ReadFull(p.in, make([]byte, p.hashSize)) // the checksum
 	return err
 }
 
@@ -105,7 +101,7 @@ func (p *packReader) object() error {
 	case typeOffsetDelta:
 		_, err = readVarint(p.in) // only its end matters here
 	case typeRefDelta:
-		_, err = io.ReadFull(p.in, make([]byte, hashSize))
+		_, err = io.ReadFull(p.in, make([]byte, p.hashSize))
 	}
 	if err != nil {
 		return err

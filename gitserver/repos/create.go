@@ -15,10 +15,12 @@ import (
 	"refship/hooks/target"
 )
 
-// Create makes a bare repository with these targets. HEAD is ref, a full ref name below refs/heads/. The repository
-// appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and
+// Create makes a bare repository of a format with these targets. HEAD is ref, a full ref name below refs/heads/. The
+// repository appears whole or not at all. Errors have a reason where there is a repository of that name (ReasonExists), and
 // where a target's namespace overlaps that of any other target of any repository (ReasonOverlap).
-func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Target) (*Repository, error) {
+func (r Dir) Create(
+	ctx context.Context, name string, f git.Format, ref string, targets []target.Target,
+) (*Repository, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -39,7 +41,7 @@ func (r Dir) Create(ctx context.Context, name, ref string, targets []target.Targ
 	if err := r.checkNamespaces(name, targets, ""); err != nil {
 		return nil, err
 	}
-	if err := r.build(ctx, name, ref, targets); err != nil {
+	if err := r.build(ctx, name, f, ref, targets); err != nil {
 		return nil, fmt.Errorf("create repository %s: %w", name, err)
 	}
 	return r.Find(name)
@@ -65,7 +67,7 @@ func (r Dir) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // build makes the repository beside its place and renames it there. The caller holds the lock.
-func (r Dir) build(ctx context.Context, name, ref string, targets []target.Target) error {
+func (r Dir) build(ctx context.Context, name string, f git.Format, ref string, targets []target.Target) error {
 	dst := r.path(name)
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -92,7 +94,7 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // nothing is there after the rename
-	if err := fill(ctx, tmp, name, ref, targets); err != nil {
+	if err := fill(ctx, tmp, name, f, ref, targets); err != nil {
 		return err
 	}
 	made, err := os.OpenRoot(tmp)
@@ -115,8 +117,8 @@ func (r Dir) build(ctx context.Context, name, ref string, targets []target.Targe
 	}
 }
 
-func fill(ctx context.Context, dir, name, ref string, targets []target.Target) error {
-	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
+func fill(ctx context.Context, dir, name string, f git.Format, ref string, targets []target.Target) error {
+	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format="+f.String(),
 		"--initial-branch=main")
 	if err == nil {
 		err = git.PointHead(ctx, dir, ref) // which git init does not take every name for

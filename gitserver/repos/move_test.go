@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/hooks/target"
 )
 
@@ -22,7 +23,7 @@ func TestRenameAndUse(t *testing.T) {
 	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"team/config", "site"} {
 		ns := "/refship/" + strings.ReplaceAll(name, "/", "-")
-		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget(ns)}); err != nil {
+		if _, err := r.Create(ctx, name, git.FormatSHA1, "refs/heads/main", []target.Target{newTarget(ns)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +97,7 @@ func TestRemove(t *testing.T) {
 	r := Dir{Path: t.TempDir()}
 	create := func(name string) {
 		t.Helper()
-		if _, err := r.Create(ctx, name, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
+		if _, err := r.Create(ctx, name, git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,7 +1,6 @@
 package repos
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/hooks/target"
@@ -154,21 +152,4 @@ func (r Dir) Names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// CheckFormat refuses a repository of that name at dir whose objects are not named by SHA-1.
-func CheckFormat(ctx context.Context, name, dir string) error {
-	config, err := disk.ReadFile(filepath.Join(dir, "config"), target.MaxConfig)
-	if err != nil {
-		return fmt.Errorf("read repository config: %w", err)
-	}
-	// Starting git takes longer than all the rest of a session's beginning, so it is asked only where it can say yes.
-	if !strings.Contains(strings.ToLower(string(config)), "objectformat") {
-		return nil
-	}
-	out, err := git.Run(ctx, dir, "rev-parse", "--show-object-format")
-	if err != nil {
-		return err
-	}
-	return git.CheckFormat(name, strings.TrimSpace(string(out)))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refship/deploy/fault"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/hooks/target"
 )
@@ -51,7 +52,7 @@ func TestCreate(t *testing.T) {
 		{Name: "b", Ref: "refs/heads/live", Path: "sub/dir", Namespace: "/refship/b", Frontend: record.Files},
 		{Name: "a", Ref: "refs/heads/main", Namespace: "/refship/a", Frontend: record.Files},
 	}
-	repo, err := r.Create(ctx, "team/config", "refs/heads/live", targets)
+	repo, err := r.Create(ctx, "team/config", git.FormatSHA1, "refs/heads/live", targets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestCreate(t *testing.T) {
 	}
 	// "team" beside "team/config", and the same name in another case.
 	for _, name := range []string{"team", "Team/config"} {
-		if _, err := r.Create(ctx, name, "refs/heads/main", nil); err != nil {
+		if _, err := r.Create(ctx, name, git.FormatSHA1, "refs/heads/main", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,7 +103,7 @@ func TestCreate(t *testing.T) {
 			t.Errorf("find %s: %v", name, err)
 		}
 	}
-	if _, err := r.Create(ctx, "team/other", "refs/heads/main", nil); err != nil {
+	if _, err := r.Create(ctx, "team/other", git.FormatSHA1, "refs/heads/main", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(r.Path, "team", ".new-123")); !errors.Is(err, os.ErrNotExist) {
@@ -113,7 +114,7 @@ func TestCreate(t *testing.T) {
 func TestCreateRefused(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
-	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
+	if _, err := r.Create(ctx, "config", git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []struct {
@@ -135,7 +136,7 @@ func TestCreateRefused(t *testing.T) {
 		{"x", "refs/heads/main", []target.Target{newTarget("/a"), newTarget("/b")}, refusal{kind: fault.Refused}},
 		{"x", "refs/heads/main", []target.Target{newTarget("bad")}, refusal{kind: fault.Refused}},
 	} {
-		_, err := r.Create(ctx, x.name, x.ref, x.targets)
+		_, err := r.Create(ctx, x.name, git.FormatSHA1, x.ref, x.targets)
 		x.want.check(t, fmt.Sprint(x.name, " ", x.ref, " ", x.targets), err)
 	}
 	names, err := r.Names()
@@ -159,7 +160,7 @@ func TestCreateTogether(t *testing.T) {
 			if i%2 == 0 {
 				name = fmt.Sprint("other", i)
 			}
-			_, errs[i] = r.Create(t.Context(), name, "refs/heads/main", []target.Target{newTarget("/refship/config")})
+			_, errs[i] = r.Create(t.Context(), name, git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/config")})
 		})
 	}
 	wg.Wait()
@@ -175,7 +176,7 @@ func TestBrokenTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
 	for _, name := range []string{"bad", "good"} {
-		if _, err := r.Create(ctx, name, "refs/heads/main",
+		if _, err := r.Create(ctx, name, git.FormatSHA1, "refs/heads/main",
 			[]target.Target{newTarget("/refship/" + name)}); err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +195,7 @@ func TestBrokenTargets(t *testing.T) {
 	if len(all) != 1 || all[0].Name != "good" || err == nil || !strings.Contains(err.Error(), "repository bad") {
 		t.Errorf("got %v, %v", all, err)
 	}
-	if _, err := r.Create(ctx, "new", "refs/heads/main", []target.Target{newTarget("/refship/new")}); err == nil {
+	if _, err := r.Create(ctx, "new", git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/new")}); err == nil {
 		t.Error("created while namespaces are unknown")
 	}
 }
@@ -204,10 +205,10 @@ func TestBrokenTargets(t *testing.T) {
 func TestTargets(t *testing.T) {
 	ctx := t.Context()
 	r := Dir{Path: t.TempDir()}
-	if _, err := r.Create(ctx, "config", "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
+	if _, err := r.Create(ctx, "config", git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/config")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Create(ctx, "site", "refs/heads/main", []target.Target{newTarget("/refship/site")}); err != nil {
+	if _, err := r.Create(ctx, "site", git.FormatSHA1, "refs/heads/main", []target.Target{newTarget("/refship/site")}); err != nil {
 		t.Fatal(err)
 	}
 	targets := func() []target.Target {
@@ -288,7 +289,7 @@ func TestAddTargetRace(t *testing.T) {
 	r := Dir{Path: t.TempDir()}
 	const n = 8
 	for i := range n {
-		if _, err := r.Create(ctx, fmt.Sprintf("r%d", i), "refs/heads/main", nil); err != nil {
+		if _, err := r.Create(ctx, fmt.Sprintf("r%d", i), git.FormatSHA1, "refs/heads/main", nil); err != nil {
 			t.Fatal(err)
 		}
 	}

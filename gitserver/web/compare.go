@@ -50,7 +50,7 @@ func (w *Web) compare(ctx context.Context, q *request) error {
 		return err
 	}
 	work := differ{
-		w: w, chain: chain, links: of, before: both[0], after: both[1], only: at.path, colors: w.newColors(),
+		w: w, chain: chain, links: of, before: both[0], after: both[1], only: at.path, colors: w.colors.NewPage(),
 	}
 	if page.Changes, err = work.changes(ctx); err != nil {
 		return err

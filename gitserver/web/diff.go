@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -16,6 +15,7 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/gitserver/web/code"
 )
 
 const (
@@ -44,23 +44,9 @@ type diffFile struct {
 	Has, Had bool   // there is a file to look at, after or before
 	Added    int
 	Deleted  int
-	Hunks    []hunk
+	Hunks    []code.Hunk
 	Before   record.ID
 	After    record.ID
-}
-
-// hunk is a piece of a diff.
-type hunk struct {
-	Head  string
-	Lines []diffLine
-}
-
-// diffLine is one line of a diff.
-type diffLine struct {
-	Kind     string // ins, del, or ""
-	Sign     string
-	Old, New int // numbers; 0: it is not there
-	Spans    line
 }
 
 // differ compares two deploys for one page.
@@ -71,7 +57,7 @@ type differ struct {
 	before *record.Deploy
 	after  *record.Deploy
 	only   string // the path of the one file that is asked for; "": all
-	colors *colors
+	colors *code.Page
 	diffs  int
 	lines  int
 }
@@ -153,7 +139,7 @@ func (d *differ) file(ctx context.Context, c store.Change) (diffFile, error) {
 		return one, nil
 	}
 	name := path.Base(c.Path)
-	one.Hunks = parseHunks(hunks, d.colors.lines(name, string(old)), d.colors.lines(name, string(new)))
+	one.Hunks = code.Hunks(hunks, d.colors.Lines(name, string(old)), d.colors.Lines(name, string(new)))
 	return one, nil
 }
 
@@ -168,63 +154,6 @@ func (d *differ) content(ctx context.Context, of *record.Deploy, e *tree.Entry) 
 	var b bytes.Buffer
 	err := d.chain.Content(ctx, of, *e, &b)
 	return b.Bytes(), err
-}
-
-// parseHunks reads hunks as text.CompareLines makes them, and takes each line from the text that it is of.
-func parseHunks(hunks []byte, before, after []line) (all []hunk) {
-	old, new := 0, 0
-	take := func(lines []line, number int, raw []byte) line {
-		if number > 0 && number <= len(lines) {
-			return lines[number-1]
-		}
-		return line{{Text: visible(string(raw))}}
-	}
-	for one := range bytes.Lines(hunks) {
-		one = bytes.TrimSuffix(one, []byte("\n"))
-		if len(one) == 0 {
-			continue
-		}
-		sign, rest := one[0], one[1:]
-		if sign == '@' {
-			old, new = hunkStart(string(one))
-			all = append(all, hunk{Head: string(one)})
-			continue
-		}
-		if len(all) == 0 {
-			continue
-		}
-		made := diffLine{Sign: string(sign)}
-		switch sign {
-		case '+':
-			made.Kind, made.New, made.Spans = "ins", new, take(after, new, rest)
-			new++
-		case '-':
-			made.Kind, made.Old, made.Spans = "del", old, take(before, old, rest)
-			old++
-		case ' ':
-			made.Old, made.New, made.Spans = old, new, take(after, new, rest)
-			old, new = old+1, new+1
-		default: // \ No newline at end of file
-			made.Sign, made.Spans = "", line{{Class: "note", Text: visible(string(bytes.TrimSpace(rest)))}}
-		}
-		last := &all[len(all)-1]
-		last.Lines = append(last.Lines, made)
-	}
-	return all
-}
-
-// hunkStart reads the first line numbers of "@@ -1,3 +1,4 @@".
-func hunkStart(head string) (old, new int) {
-	fields := strings.Fields(head)
-	if len(fields) < 3 {
-		return 0, 0
-	}
-	number := func(s string) int {
-		s, _, _ = strings.Cut(s[1:], ",")
-		n, _ := strconv.Atoi(s)
-		return n
-	}
-	return number(fields[1]), number(fields[2])
 }
 
 // sizeOf is a content's size, in bytes.

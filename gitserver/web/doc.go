@@ -29,32 +29,31 @@
 // HTML by html/template, one stylesheet and one script, all embedded. The Content-Security-Policy allows these two and
 // nothing inline; nothing is loaded from elsewhere, no page may be in a frame, and no address leaks by a referrer.
 // Answers are private to the browser. Without the script all can be read; it puts times into the reader's zone, and
-// loads live parts. Colors of code are classes of the stylesheet, light and dark; package chroma finds them.
+// loads live parts. Colors of code are classes of the stylesheet,
+// light and dark, which package code finds.
 //
 // # Invariants
 //
 //   - What a Viewer may not read is answered as what is not there, byte for byte: 404.
-//   - The rules are looked up at each request, and before each event and every 15 seconds of a stream, which ends when
-//     they have changed.
+//   - The rules are looked up at each request, and before each event of a stream, which ends when they have changed.
+//     Every 15 seconds it is looked whether there is more to read, or a target has another chain.
 //   - Only GET and HEAD are answered, and nothing is written anywhere.
 //   - Text from outside (names, subjects, paths, contents, values of etcd) is data in a template, and what is not
 //     printable in it is escaped visibly. No template.HTML, .JS or .URL is ever made.
 //   - A file's bytes come as an attachment of no type, in a sandbox: no browser shows them as a page of this server.
-//   - What is colored is, letter for letter, what was deployed: else it has no colors.
 //   - A content is checked before it is shown. A download that turns out to be damaged is broken off.
 //
 // # Bounds
 //
 // A request reads 64 MiB of etcd at most and takes 10 seconds at most, and 8 are answered at the same time; a slow
-// browser takes no turn. A timeline looks at 2,000 deploys a page, and its next page goes on below. What a page shows of
-// files, lines, nodes, commits and changes is bounded by constants beside the code, and it says what it leaves out.
-// Verifying has 2 seconds and 64 MiB, coloring 0.4 seconds for a page and 256 KiB for a text, downloads half an hour, 16
-// at a time, and half a minute in which the browser takes nothing. 200 streams are open at the same time, 10 of one
-// viewer, each for half an hour. 100 pushes are remembered, a minute after their end.
+// browser takes no turn. A timeline looks at 2,000 deploys a page, and its next page goes on below. What a page shows
+// of files, lines, nodes, commits and changes is bounded by constants beside the code, and it says what it leaves out.
+// Verifying has 2 seconds and 64 MiB, colors 2 seconds, downloads half an hour, 16 at a time, and half a minute in which
+// the browser takes nothing. 200 streams are open at the same time, 10 of one viewer, each for half an hour.
+// 100 pushes are remembered, a minute after their end.
 //
 // # Concurrency
 //
 // A [Web] is for many goroutines. A stream has the goroutine of its request, and one for each chain that a stream waits
-// for; it ends with the last of these streams. A text that is still being colored when its page does without has one,
-// of two at most.
+// for; it ends with the last of these streams.
 package web

@@ -16,6 +16,7 @@ import (
 	"refship/deploy/store"
 	"refship/deploy/text"
 	"refship/deploy/tree"
+	"refship/gitserver/web/code"
 )
 
 const (
@@ -37,7 +38,7 @@ type filePage struct {
 	Size    int64
 	OID     string
 	SHA256  string
-	Lines   []line
+	Lines   []code.Line
 	More    bool   // there are more lines
 	Why     string // it is not shown; "": it is
 	IsDir   bool
@@ -150,12 +151,23 @@ func (w *Web) show(ctx context.Context, chain *store.Chain, d *record.Deploy, e 
 		page.Why = "binary: download it"
 		return nil
 	}
-	content := b.String()
-	page.Lines = w.newColors().lines(path.Base(page.Path), content)
-	if len(page.Lines) > maxLines {
-		page.Lines, page.More = page.Lines[:maxLines], true
-	}
+	var content string
+	content, page.More = firstLines(b.String(), maxLines)
+	page.Lines = w.colors.NewPage().Lines(path.Base(page.Path), content)
 	return nil
+}
+
+// firstLines gives the first lines of a text, and tells whether there are more.
+func firstLines(content string, most int) (first string, more bool) {
+	end := 0
+	for line := range strings.Lines(content) {
+		if most == 0 {
+			return content[:end], true
+		}
+		most--
+		end += len(line)
+	}
+	return content, false
 }
 
 // raw answers with a file's bytes, which no browser shows.

@@ -11,8 +11,8 @@ import (
 func wantInert(t testing.TB, path, page string) {
 	t.Helper()
 	elements := map[string]bool{}
-	for name := range strings.FieldsSeq("html head meta title link script body a header nav p strong main h1 h2 div section " +
-		"ul ol li code span time details summary form label input button dl dt dd table caption tbody tr td") {
+	for name := range strings.FieldsSeq("html head meta title link script body a header nav p strong main h1 h2 div " +
+		"section ul ol li code span time details summary form label input button dl dt dd table caption tbody tr td") {
 		elements[name] = true
 	}
 	z := html.NewTokenizer(strings.NewReader(page))

@@ -69,7 +69,8 @@ func TestLive(t *testing.T) {
 	defer endAll()
 	s.wantEvent(ofChain) // the watch has begun
 	push := web.Push{
-		Key: 1, Namespace: s.Namespace, Repository: "config", Target: "default", By: "bob", Hash: record.Hash(strings.Repeat("a", 40)),
+		Key: 1, Namespace: s.Namespace, Repository: "config", Target: "default", By: "bob",
+		Hash: record.Hash(strings.Repeat("a", 40)),
 	}
 	for _, phase := range []web.Phase{web.Checking, web.Storing, web.Publishing} {
 		push.Phase = phase
@@ -147,6 +148,14 @@ func TestPushesAreForgotten(t *testing.T) {
 		t.Errorf("%d pushes are remembered", n)
 	}
 	s.wantAll(page, "user299", "user200")
+	// Of those that have ended in the same way, the last one is enough.
+	s.web.Push(web.Push{Key: uint64(298), Namespace: s.Namespace, By: "user298", Phase: web.Published, ID: 1})
+	s.web.Push(web.Push{Key: uint64(299), Namespace: s.Namespace, By: "user299", Phase: web.Published, ID: 2})
+	page = s.page(config)
+	if n := strings.Count(page, `class="phase"`); n != 99 {
+		t.Errorf("%d pushes are shown", n)
+	}
+	s.wantAll(page, "user299", "user297")
 	var none *web.Web
 	none.Push(web.Push{}) // a server without pages has none
 }

@@ -55,8 +55,8 @@ func (n nodeRow) Does() string {
 
 // Class is one of the stylesheet's.
 func (n nodeRow) Class() string {
-	switch {
-	case n.Node.State == record.NodeFailed, n.Node.State == record.NodeRefused, n.Node.State == record.NodeDrifted, !n.Alive:
+	switch is := n.Node.State; {
+	case is == record.NodeFailed, is == record.NodeRefused, is == record.NodeDrifted, !n.Alive:
 		return "bad"
 	case n.Behind:
 		return "held"

@@ -28,8 +28,8 @@ func TestAllChains(t *testing.T) {
 	}
 	s.set(func() { s.ahead = true })
 	page := s.page("/")
-	s.wantAll(page, `href="/chain/config:default"`, `href="/chain/config:default/-/deploy/2">2<`, two.Hash.Short(), "second",
-		"by ada, push, <time datetime=", "on hold", "by ops", "look at it", "ref ahead", "1 of 2 nodes",
+	s.wantAll(page, `href="/chain/config:default"`, `href="/chain/config:default/-/deploy/2">2<`, two.Hash.Short(),
+		"second", "by ada, push, <time datetime=", "on hold", "by ops", "look at it", "ref ahead", "1 of 2 nodes",
 		"team/two : a", "No deploy yet.", "team/two : b")
 	if strings.Contains(page, "secret") {
 		t.Errorf("a repository that the viewer may not read is on\n%s", page)
@@ -47,7 +47,8 @@ func TestTimeline(t *testing.T) {
 	if err := s.Chain().Hold(t.Context(), &record.Hold{User: "ops", Reason: "look at it", Since: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Chain().Resume(t.Context(), &record.Event{Kind: record.EventResume, User: "ops", Time: time.Now()}, true); err != nil {
+	resume := &record.Event{Kind: record.EventResume, User: "ops", Time: time.Now()}
+	if _, err := s.Chain().Resume(t.Context(), resume, true); err != nil {
 		t.Fatal(err)
 	}
 	s.last = s.Repo.Commit("other line", map[string]fixture.File{"a": {Content: "3"}})
@@ -72,8 +73,8 @@ func TestTimeline(t *testing.T) {
 	}
 	page := s.page(config)
 	s.wantAll(page, `<li class="rollback">`, "/-/deploy/4", "rollback</span>", "Reason: worse",
-		`<li class="bad">`, "/-/deploy/3", "forced</span>", "signature does not count", "Reason: it must be", "is not an allowed signer",
-		`<li class="event">`, "resume", `<li class="held">`, "hold", "look at it", "by ops", "/-/deploy/2", "/-/deploy/1")
+		`<li class="bad">`, "/-/deploy/3", "forced</span>", "signature does not count", "Reason: it must be",
+		"is not an allowed signer", `<li class="event">`, "resume", `<li class="held">`, "hold", "look at it", "by ops", "/-/deploy/2", "/-/deploy/1")
 	for query, want := range map[string][]int{
 		"?by=bob":                            {2},
 		"?by=eve":                            {},
@@ -102,7 +103,8 @@ func TestTimeline(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"?from=x", "?from=-1", "?path=../a", "?commit=zz", "?since=yesterday", "?by=" + strings.Repeat("x", 65)} {
+	for _, query := range []string{"?from=x", "?from=-1", "?path=../a", "?commit=zz", "?since=yesterday",
+		"?by=" + strings.Repeat("x", 65)} {
 		if status, _, _ := s.do(http.MethodGet, config+query); status != http.StatusBadRequest {
 			t.Errorf("%s: %d", query, status)
 		}
@@ -152,12 +154,13 @@ func TestDeployPage(t *testing.T) {
 		"main.go": "package main\n\nfunc main() { run(7) }\n", "bin": "a\x00c", "new": "y\n"})
 	s.node("n1", "canary", two, record.NodeRunning)
 	page := s.page(config + "/-/deploy/2")
-	s.wantAll(page, "tune it", "1 of 1 node", "n1", `<strong class="good">sound</strong>, signed by server`, "contents", "holds",
-		two.Hash.OID().String(), "4 files", "bin", "binary", "gone", "deleted", "main.go", "changed",
+	s.wantAll(page, "tune it", "1 of 1 node", "n1", `<strong class="good">sound</strong>, signed by server`,
+		"contents", "holds", two.Hash.OID().String(), "4 files", "bin", "binary", "gone", "deleted", "main.go", "changed",
 		`<tr class="del">`, `<span class="kd">func</span>`, `<tr class="ins">`, `<span class="mi">7</span>`, "new", "added",
 		"SHA256:")
 	s.wantAll(s.page(config+"/-/deploy/1"), "Compare with the head, 2", "all its files")
-	if live := s.page(config + "/-/deploy/2?part=live"); strings.Contains(live, "Commits") || !strings.Contains(live, "n1") {
+	live := s.page(config + "/-/deploy/2?part=live")
+	if strings.Contains(live, "Commits") || !strings.Contains(live, "n1") {
 		t.Errorf("the part that changes by itself is\n%s", live)
 	}
 	// A content that was changed in etcd is said to be.
@@ -173,11 +176,13 @@ func TestCompareAndFiles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.push("1", map[string]string{"a": "one\n", "dir/b": "x\n"})
-	s.push("2", map[string]string{"a": "two\n", "dir/b": "x\n", "bin": "a\x00b", "big": strings.Repeat("0123456789abcde\n", 1<<16+1)})
+	big := strings.Repeat("0123456789abcde\n", 1<<16+1)
+	s.push("2", map[string]string{"a": "two\n", "dir/b": "x\n", "bin": "a\x00b", "big": big})
 	s.push("3", map[string]string{"a": "three\n", "dir/b": "y\n", "weird \n<b>&'\"": "z", "empty": ""})
 	page := s.page(config + "/-/compare?from=1&to=3")
 	s.wantAll(page, "From", "/-/deploy/1", "To", "/-/deploy/3", "4 files", "one", "three", "dir/b")
-	if page := s.page(config + "/-/compare?from=1&to=3&path=dir"); strings.Contains(page, "three") || !strings.Contains(page, "dir/b") {
+	page = s.page(config + "/-/compare?from=1&to=3&path=dir")
+	if strings.Contains(page, "three") || !strings.Contains(page, "dir/b") {
 		t.Errorf("only below dir:\n%s", page)
 	}
 	s.wantAll(s.page(config+"/-/compare?to=2"), "/-/deploy/1", "/-/deploy/2")
@@ -193,7 +198,7 @@ func TestCompareAndFiles(t *testing.T) {
 		h.Get("Content-Disposition") != "attachment; filename=bin" || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %q %v", status, body, h)
 	}
-	if status, body, _ := s.do(http.MethodGet, config+"/-/deploy/2/raw/big"); status != http.StatusOK || len(body) != 16*(1<<16+1) {
+	if status, body, _ := s.do(http.MethodGet, config+"/-/deploy/2/raw/big"); status != http.StatusOK || body != big {
 		t.Errorf("%d, %d bytes", status, len(body))
 	}
 	if status, body, h := s.do(http.MethodHead, config+"/-/deploy/2/raw/big"); status != http.StatusOK || body != "" ||
@@ -222,8 +227,8 @@ func TestNodesByRing(t *testing.T) {
 	s.node("zz", "canary", two, record.NodeRunning)
 	s.node("aa", "rest", one, record.NodeWaiting)
 	s.node("none", "", one, record.NodeFailed)
-	s.wantAll(s.page(config+"/-/nodes"), "1 of 3 nodes", "Ring canary", "1 of 1 node", "zz", "running", "Ring rest", "0 of 1 node",
-		"it is not released to them", "aa", "waiting", "Without a ring", "none", "failed")
+	s.wantAll(s.page(config+"/-/nodes"), "1 of 3 nodes", "Ring canary", "1 of 1 node", "zz", "running", "Ring rest",
+		"0 of 1 node", "it is not released to them", "aa", "waiting", "Without a ring", "none", "failed")
 	s.wantAll(s.page("/chain/team/two:a/-/nodes"), "No deploy yet.", "No node has reported.")
 }
 
@@ -233,10 +238,13 @@ func TestStrangers(t *testing.T) {
 	s := newSite(t)
 	s.push("first", map[string]string{"a": "1"})
 	for _, below := range []string{
-		"", "/-/nodes", "/-/compare?from=1&to=1", "/-/deploy/1", "/-/deploy/1/files/", "/-/deploy/1/files/a", "/-/deploy/1/raw/a",
+		"", "/-/nodes", "/-/compare?from=1&to=1", "/-/deploy/1", "/-/deploy/1/files/", "/-/deploy/1/files/a",
+		"/-/deploy/1/raw/a",
 	} {
 		var bodies []string
-		for _, chain := range []string{"/chain/secret:default", "/chain/secret", "/chain/unknown:default", "/chain/config:other"} {
+		for _, chain := range []string{
+			"/chain/secret:default", "/chain/secret", "/chain/unknown:default", "/chain/config:other",
+		} {
 			status, body, _ := s.do(http.MethodGet, chain+below)
 			if status != http.StatusNotFound {
 				t.Errorf("%s: %d", chain+below, status)
@@ -295,20 +303,22 @@ func TestHostileText(t *testing.T) {
 	s.web.Push(web.Push{Namespace: s.Namespace, By: evil, Hash: record.Hash(evil), Phase: web.Checking})
 	escaped := "%3Cimg%20src=x%20onerror=alert%281%29%3E%27%22.html"
 	for _, path := range []string{
-		"/", config, config + "?by=%3Cscript%3E&path=%22%3E%3Cscript%3E&since=2026-01-01", config + "/-/deploy/2", config + "/-/nodes",
-		config + "/-/compare?from=1&to=2", config + "/-/deploy/2/files/", config + "/-/deploy/2/files/" + escaped,
+		"/", config, config + "?by=%3Cscript%3E&path=%22%3E%3Cscript%3E&since=2026-01-01", config + "/-/deploy/2",
+		config + "/-/nodes", config + "/-/compare?from=1&to=2", config + "/-/deploy/2/files/", config + "/-/deploy/2/files/" + escaped,
 		config + "/-/deploy/2/files/x.html", config + "/-/deploy/2/files/x.js", config + "/-/deploy/2/files/x.css",
 		config + "?since=%3Cscript%3E", "/%3Cscript%3E",
 	} {
 		_, body, h := s.do(http.MethodGet, path)
 		wantInert(t, path, body)
-		if csp := h.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'self'; script-src 'self'") ||
+		csp := h.Get("Content-Security-Policy")
+		if !strings.HasPrefix(csp, "default-src 'none'; style-src 'self'; script-src 'self'") ||
 			strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: %s", path, csp)
 		}
 	}
 	_, _, h := s.do(http.MethodGet, config+"/-/deploy/2/raw/x.html")
-	if h.Get("Content-Type") != "application/octet-stream" || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment") ||
+	if h.Get("Content-Type") != "application/octet-stream" ||
+		!strings.HasPrefix(h.Get("Content-Disposition"), "attachment") ||
 		!strings.HasPrefix(h.Get("Content-Security-Policy"), "sandbox") {
 		t.Error(h)
 	}
@@ -317,10 +327,17 @@ func TestHostileText(t *testing.T) {
 func TestOnlyReads(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions} {
+	for _, method := range []string{
+		http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions,
+	} {
 		status, _, h := s.do(method, config)
 		if status != http.StatusMethodNotAllowed || h.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s: %d %v", method, status, h)
+		}
+	}
+	for _, path := range []string{"/", config, "/events", "/static/page.js"} {
+		if status, body, _ := s.do(http.MethodHead, path); status != http.StatusOK || body != "" {
+			t.Errorf("HEAD %s: %d %q", path, status, body)
 		}
 	}
 }

@@ -16,7 +16,8 @@ func FuzzPlace(f *testing.F) {
 	for _, seed := range []string{
 		"/", "/?after=a:b", "/chain/config", "/chain/team/config:default/-/deploy/7/files/a%2Fb/%ff", "/events?chain=a:b",
 		"/chain/c:d?from=7&path=a%20b&by=eve&commit=1234567&since=2026-01-01&until=2026-01-01T10:00:00Z",
-		"/chain/c/-/compare?from=1&to=head&path=x", "/chain/c/-/deploy/7/raw/..", "/chain/../-/nodes", "/chain/c?path=%00&by=%ff",
+		"/chain/c/-/compare?from=1&to=head&path=x", "/chain/c/-/deploy/7/raw/..",
+		"/chain/../-/nodes", "/chain/c?path=%00&by=%ff",
 	} {
 		f.Add(seed)
 	}

@@ -47,7 +47,9 @@ func newSite(t testing.TB) *site {
 		{Name: "config", Targets: []web.Target{{Name: "default", Ref: "refs/heads/main", Namespace: s.Namespace}}},
 		{Name: "secret", Targets: []web.Target{{Name: "default", Ref: "refs/heads/main", Namespace: "/refship/secret"}}},
 		{Name: "team/two", Targets: []web.Target{
-			{Name: "a", Ref: "refs/heads/a", Namespace: "/refship/a"}, {Name: "b", Ref: "refs/heads/b", Namespace: "/refship/b"}}},
+			{Name: "a", Ref: "refs/heads/a", Namespace: "/refship/a"},
+			{Name: "b", Ref: "refs/heads/b", Namespace: "/refship/b"},
+		}},
 	}
 	done := make(chan struct{})
 	s.web = web.New(web.Config{
@@ -81,6 +83,7 @@ func newSite(t testing.TB) *site {
 		},
 		Remedy: fault.RemedyOf, Done: done, Log: slog.New(slog.DiscardHandler),
 	})
+	s.web.Unhurry()
 	server := httptest.NewServer(s.web)
 	t.Cleanup(func() {
 		close(done)

@@ -193,7 +193,9 @@ func (t *teller) tell(ctx context.Context, head record.ID) (err error) {
 	}
 	show, end := t.deploy, func(context.Context) error { return nil }
 	if t.filter.Path != "" {
-		h := t.chain.NewHistory(t.filter.Path, func(d *record.Deploy, touch store.Touch) error { return t.touched(ctx, d, touch) })
+		h := t.chain.NewHistory(t.filter.Path, func(d *record.Deploy, touch store.Touch) error {
+			return t.touched(ctx, d, touch)
+		})
 		show, end = h.Add, h.End
 	}
 	err = t.chain.Down(ctx, from, func(d *record.Deploy) error {

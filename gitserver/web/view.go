@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 	"time"
 
 	"refship/deploy/text"
@@ -29,6 +30,30 @@ var functions = template.FuncMap{
 	"count": text.Count,
 	"utc":   func(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 UTC") },
 	"iso":   func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
+	"timed": timed,
+}
+
+// piece is a part of some words: text, or else a time.
+type piece struct {
+	Text string
+	Time time.Time
+}
+
+var stamps = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+
+// timed splits words at the times in them, which a browser shows in its reader's zone.
+func timed(words string) (all []piece) {
+	words = text.Printable(words)
+	done := 0
+	for _, at := range stamps.FindAllStringIndex(words, -1) {
+		stamp, err := time.Parse(time.RFC3339, words[at[0]:at[1]])
+		if err != nil || stamp.IsZero() {
+			continue // it only looks like one
+		}
+		all = append(all, piece{Text: words[done:at[0]]}, piece{Time: stamp})
+		done = at[1]
+	}
+	return append(all, piece{Text: words[done:]})
 }
 
 // parsePages reads the templates.

@@ -72,13 +72,6 @@ func (r *Repository) read(ctx context.Context) error {
 		return err
 	}
 	r.Owner = int(info.Sys().(*syscall.Stat_t).Uid)
-	format, err := r.git(ctx, "rev-parse", "--show-object-format")
-	if err != nil {
-		return err
-	}
-	if err := git.CheckFormat(r.GitDir, strings.TrimSpace(format)); err != nil {
-		return err
-	}
 	if r.WorkTree == "" {
 		if err := r.findWorkTree(ctx); err != nil {
 			return err

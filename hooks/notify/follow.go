@@ -111,7 +111,8 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// look queues what is new; done: of the nodes there is nothing more to say before the next deploy. It notes that only when it is on disk: what is cut off is queued again, with the same ids.
+// look queues what is new; done: of the nodes there is nothing more to say before the next deploy. It notes that only
+// when it is on disk: what is cut off is queued again, with the same ids.
 func (f *follower) look(ctx context.Context) (done bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

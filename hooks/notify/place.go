@@ -88,15 +88,16 @@ type toldNodes struct {
 
 func (p Place) readTold() (told, error) {
 	var t told
-	content, err := disk.ReadFile(filepath.Join(p.dir(), toldFile), maxSmall)
+	path := filepath.Join(p.dir(), toldFile)
+	content, err := disk.ReadFile(path, maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(content, &t)
-	}
 	if err != nil {
-		return told{}, fmt.Errorf("read what was told of %s: %w", p.Target.Name, err)
+		return t, fmt.Errorf("read what was told: %w", err)
+	}
+	if err := json.Unmarshal(content, &t); err != nil {
+		return told{}, fmt.Errorf("read what was told: %s: %w (without that file, what is told begins anew)", path, err)
 	}
 	return t, nil
 }
@@ -110,16 +111,21 @@ func (p Place) writeTold(t *told) error {
 		err = disk.WriteFile(filepath.Join(p.dir(), toldFile), encoded, 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("note what was told of %s: %w", p.Target.Name, err)
+		return fmt.Errorf("note what was told: %w", err)
 	}
 	return nil
 }
 
-// Begin notes that from now on it is told what becomes of a target. What was waiting for others is dropped.
-func Begin(at Place) error {
+// Forget drops all that waits to be told of a target, and how far it was told of.
+func Forget(at Place) error {
 	if err := disk.RemoveAll(at.dir()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return nil
+}
+
+// Begin notes that from now on it is told what becomes of a target.
+func Begin(at Place) error {
 	return at.writeTold(&told{Since: time.Now().UTC().Truncate(time.Millisecond)})
 }
 

@@ -1,11 +1,11 @@
 package permit
 
 import (
+	"cmp"
+	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
+	"slices"
 
-	"refship/deploy/disk"
 	"refship/deploy/fault"
 	"refship/deploy/git"
 	"refship/deploy/record"
@@ -54,12 +54,12 @@ func (p *Push) Read(vars map[string]string, input []byte) (err error) {
 // TargetsOf gives the targets that deploy a ref.
 func (p *Push) TargetsOf(ref string) []target.Target { return target.OfRef(p.Targets, ref) }
 
-// Check asks for each ref update by itself whether the user may do it. Its error is a *fault.Refusals.
-func (p *Push) Check() error {
+// Check asks for each ref update by itself whether the user may do it. Its error is a *fault.Refusals, or one of git's.
+func (p *Push) Check(ctx context.Context) error {
 	if err := p.authorise(); err != nil {
 		return err
 	}
-	return p.checkSymbolic()
+	return p.checkSymbolic(ctx)
 }
 
 func (p *Push) authorise() error {
@@ -110,33 +110,52 @@ func (p *Push) authoriseUpdate(u git.RefUpdate) error {
 	return nil
 }
 
-const (
-	maxSymbolic = 5       // symbolic refs that git follows (refs.c, SYMREF_MAXDEPTH)
-	maxRef      = 1 << 16 // bytes of a file of a ref
-)
-
-// finalRef is the ref that moves when one is pushed to. A symbolic ref is always a file of its own
-// (git-symbolic-ref(1)).
-func finalRef(gitDir, ref string) string {
-	for range maxSymbolic {
-		content, err := disk.ReadFile(filepath.Join(gitDir, filepath.FromSlash(ref)), maxRef)
-		to, symbolic := strings.CutPrefix(string(content), "ref:")
-		if err != nil || !symbolic || git.CheckRef(strings.TrimSpace(to)) != nil {
-			return ref
-		}
-		ref = strings.TrimSpace(to)
+// finalRefs gives the ref that moves when one of the updates', or of the targets', is pushed to: all of them are in it.
+func (p *Push) finalRefs(ctx context.Context) (map[string]string, error) {
+	refs := target.Refs(p.Targets)
+	for _, u := range p.Updates {
+		refs = append(refs, u.Ref)
 	}
-	return ref
+	slices.Sort(refs)
+	refs = slices.Compact(refs)
+	final, err := git.FinalRefs(ctx, p.GitDir, refs)
+	if err != nil {
+		return nil, err
+	}
+	isMissing := func(t target.Target) bool { return final[t.Ref] == "" }
+	dangling := slices.ContainsFunc(p.Targets, isMissing)
+	for _, ref := range refs {
+		if final[ref] != "" {
+			continue
+		}
+		// A symbolic ref that leads to no object is not listed. It matters only where a target's ref is not there, either,
+		// and git tells of one at a time.
+		to := ""
+		if dangling {
+			if to, err = git.SymbolicRef(ctx, p.GitDir, ref); err != nil {
+				return nil, err
+			}
+		}
+		final[ref] = cmp.Or(to, ref)
+	}
+	return final, nil
 }
 
 // checkSymbolic refuses pushes that move a target's ref by another name, or another's ref by a target's: git tells
 // hooks the name that was pushed and no other.
-func (p *Push) checkSymbolic() error {
+func (p *Push) checkSymbolic(ctx context.Context) error {
+	if len(p.Targets) == 0 {
+		return nil
+	}
+	final, err := p.finalRefs(ctx)
+	if err != nil {
+		return err
+	}
 	var all fault.Refusals
 	for _, u := range p.Updates {
-		moves := finalRef(p.GitDir, u.Ref)
+		moves := final[u.Ref]
 		for _, t := range p.Targets {
-			at := finalRef(p.GitDir, t.Ref)
+			at := final[t.Ref]
 			switch {
 			case moves != at || u.Ref == t.Ref && at == t.Ref:
 			case at != t.Ref:

@@ -112,11 +112,10 @@ func (t *Trust) object(ctx context.Context, repo *git.Repository, oid git.OID) (
 	}
 	header, data, _ := bytes.Cut(raw, []byte{0})
 	kind, _, _ := strings.Cut(string(header), " ")
-	cut := tree.SignedCommit
+	signed, signature := tree.SignedCommit(data, oid.Format())
 	if kind == "tag" {
-		cut = tree.SignedTag
+		signed, signature = tree.SignedTag(data)
 	}
-	signed, signature := cut(data)
 	at, err := tree.SignedAt(data)
 	if err != nil && signature != nil {
 		return Signature{Status: Bad, Why: "says no time at which it was signed"}, nil

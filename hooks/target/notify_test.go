@@ -22,8 +22,7 @@ func TestReceivers(t *testing.T) {
 		"http://localhost/a,http://LOCALHOST/b":  "http://localhost/…, http://LOCALHOST/…",
 		"insecure+http://ci.internal/hidden":     "insecure+http://ci.internal/…",
 		"slack+insecure+http://chat.internal/in": "slack+insecure+http://chat.internal/…",
-		"https://a/1,https://a/2,https://a/3,https://a/4,https://a/5": "https://a/…, https://a/…, https://a/…, https://a/…, " +
-			"https://a/…",
+		"https://a/1,https://a/2,https://b/3":    "https://a/…, https://a/…, https://b/…",
 	} {
 		all, err := target.Notify(notify).Receivers()
 		if err != nil || target.Notify(notify).String() != want {

@@ -42,7 +42,7 @@ func newPlace(t *testing.T) *place {
 		},
 		Progress: func(text.Progress) {}, Say: func(string) {},
 	}
-	r, err := p.Repos.Create(t.Context(), "team/config", "refs/heads/main", nil)
+	r, err := p.Repos.Create(t.Context(), "team/config", git.FormatSHA1, "refs/heads/main", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

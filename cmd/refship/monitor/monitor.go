@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"refship/deploy"
+	"refship/gitserver/conns"
 	"refship/gitserver/repos"
 	"refship/hooks"
 	"refship/hooks/report"
@@ -97,7 +98,7 @@ func New(cfg Config) *Monitor {
 	m.metrics.registry.MustRegister(newSpaceCollector(&m.health.space), m.refs)
 	m.http = &http.Server{
 		Handler:           m.handler(cfg),
-		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(bounded{cfg.Log.Handler(), new(conns.Flood)}, slog.LevelWarn),
 		ReadHeaderTimeout: httpTime, ReadTimeout: httpTime, WriteTimeout: httpTime, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
@@ -105,6 +106,24 @@ func New(cfg Config) *Monitor {
 		m.http.WriteTimeout = profileTime
 	}
 	return m
+}
+
+// bounded keeps clients from filling the log, with handshakes that fail for example.
+type bounded struct {
+	slog.Handler
+	flood *conns.Flood
+}
+
+// Handle implements slog.Handler.
+func (b bounded) Handle(ctx context.Context, r slog.Record) error {
+	more, ok := b.flood.Next()
+	if !ok {
+		return nil
+	}
+	if more > 0 {
+		r.Add("also_not_told", more)
+	}
+	return b.Handler.Handle(ctx, r)
 }
 
 // Start begins to answer. Close ends that.

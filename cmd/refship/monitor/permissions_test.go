@@ -14,6 +14,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fixture"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks/target"
@@ -57,7 +58,7 @@ func (p *permitted) create(name string) {
 	p.Helper()
 	one := target.Target{Name: "main", Ref: "refs/heads/main", Namespace: record.Namespace("/" + name),
 		Frontend: record.Files}
-	if _, err := p.repos.Create(p.Context(), name, "refs/heads/main", []target.Target{one}); err != nil {
+	if _, err := p.repos.Create(p.Context(), name, git.FormatSHA1, "refs/heads/main", []target.Target{one}); err != nil {
 		p.Fatal(err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"refship/deploy"
 	"refship/deploy/etcd"
 	"refship/deploy/fixture"
+	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/gitserver/repos"
 	"refship/hooks"
@@ -76,7 +77,7 @@ func (w *watched) create(name string, targets ...string) *repos.Repository {
 			Name: one, Ref: "refs/heads/" + one, Namespace: record.Namespace("/" + name + "/" + one), Frontend: record.Files,
 		})
 	}
-	repo, err := w.repos.Create(w.Context(), name, "refs/heads/main", all)
+	repo, err := w.repos.Create(w.Context(), name, git.FormatSHA1, "refs/heads/main", all)
 	if err != nil {
 		w.Fatal(err)
 	}

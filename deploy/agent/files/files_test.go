@@ -59,7 +59,7 @@ func newDir(t testing.TB) *dir {
 		entry := files.Entry{Path: e.path, Mode: e.mode}
 		if content, ok := d.contents[e.path]; ok {
 			entry.Size, entry.SHA256 = int64(len(content)), sha256.Sum256([]byte(content))
-			entry.OID = tree.HashObject("blob", []byte(content))
+			entry.OID = tree.HashObject(tree.FormatSHA1, "blob", []byte(content))
 		}
 		d.list = append(d.list, entry)
 	}

@@ -12,7 +12,8 @@
 
   const live = document.getElementById("live");
   if (!live || !window.EventSource) return;
-  let loading = false, again = false;
+  let loading = false, again = false, shown = "";
+  const linksTo = (href) => [...live.querySelectorAll("a")].filter((a) => a.getAttribute("href") === href);
   const load = () => {
     if (loading) {
       again = true;
@@ -27,14 +28,18 @@
     request.onload = () => {
       const part = request.response;
       if (request.status === 200 && part) {
+        if (part.body.innerHTML === shown) return; // what a reader has selected stays so
+        shown = part.body.innerHTML;
         const focused = live.contains(document.activeElement) && document.activeElement.getAttribute("href");
+        const below = linksTo(focused).reverse().indexOf(document.activeElement); // what is new comes above
         localTimes(part);
         const push = part.querySelector(".push");
         const words = push ? push.textContent.trim().replace(/\s+/g, " ") : "";
         const said = document.getElementById("said"); // for who hears the page
         if (said.textContent !== words) said.textContent = words;
         live.replaceChildren(...document.importNode(part.body, true).childNodes);
-        if (focused) live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+        const same = linksTo(focused).reverse();
+        if (focused) (same[below] ?? same[0])?.focus();
       } else if (request.status === 403 || request.status === 404) {
         location.reload(); // it says why
       }

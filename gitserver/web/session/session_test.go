@@ -121,7 +121,8 @@ func TestForeignCookies(t *testing.T) {
 	link := s.door.Link(key)
 	secret := link[strings.LastIndex(link, "#")+1:]
 	cookie := s.signIn(s.door.Link(key))
-	for _, value := range []string{"", "x", newToken().String(), cookie.Value + "A", cookie.Value[1:], "A" + cookie.Value[1:],
+	for _, value := range []string{
+		"", "x", newToken().String(), cookie.Value + "A", cookie.Value[1:], "A" + cookie.Value[1:],
 		secret, // a link is no session
 	} {
 		if value == cookie.Value {

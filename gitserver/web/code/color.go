@@ -1,6 +1,7 @@
-package web
+package code
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,71 +17,83 @@ import (
 const (
 	// maxColored is the size, in bytes, up to which a text is colored.
 	maxColored = 256 << 10
-	// colorTime is how long the coloring of one page may take: then what is left has no colors.
-	colorTime = 400 * time.Millisecond
 	// colorsAtOnce bounds how many texts are colored at the same time, also when nobody waits any more.
 	colorsAtOnce = 2
+	// maxJoined is the size, in bytes, from which on a span is not made longer: a lexer may hand out letter by letter.
+	maxJoined = 128
 )
 
-// span is a piece of a line; Class is one of the stylesheet's, "" for none.
-type span struct{ Class, Text string }
+// Span is a piece of a line; Class is one of the stylesheet's, "" for none.
+type Span struct{ Class, Text string }
 
-// line is a line of a text, without its end.
-type line []span
+// Line is a line of a text, without its end.
+type Line []Span
 
 // add appends a piece of text.
-func (l line) add(class, piece string) line {
+func (l Line) add(class, piece string) Line {
 	if piece == "" {
 		return l
 	}
 	piece = visible(piece)
-	if last := len(l) - 1; last >= 0 && l[last].Class == class {
+	if last := len(l) - 1; last >= 0 && l[last].Class == class && len(l[last].Text) < maxJoined {
 		l[last].Text += piece
 		return l
 	}
-	return append(l, span{class, piece})
+	return append(l, Span{class, piece})
 }
 
-// colors colors the texts of one page.
-type colors struct {
+// Colors colors texts, for many pages at a time.
+type Colors struct {
+	turns *semaphore.Weighted
+	limit time.Duration
+}
+
+// New makes a Colors. limit is how long a page waits for its colors: then what is left has none.
+func New(limit time.Duration) *Colors { return &Colors{semaphore.NewWeighted(colorsAtOnce), limit} }
+
+// Page colors the texts of one page.
+type Page struct {
 	turns *semaphore.Weighted
 	until time.Time
 }
 
-func (w *Web) newColors() *colors { return &colors{w.colors, time.Now().Add(colorTime)} }
+// NewPage begins a page: its time runs.
+func (c *Colors) NewPage() *Page { return &Page{c.turns, time.Now().Add(c.limit)} }
 
-// lines cuts a text into lines, colored by what its file's name says it is. A lexer's regular expressions may take very
+// Lines cuts a text into lines, colored by what its file's name says it is. A lexer's regular expressions may take very
 // long for a text that was made for it. So it works beside, and what is not there in time has no colors.
-func (c *colors) lines(name, content string) []line {
-	left := time.Until(c.until)
-	if left <= 0 || len(content) > maxColored || !utf8.ValidString(content) {
-		return plainLines(content)
+func (p *Page) Lines(name, content string) []Line {
+	if len(content) > maxColored || !utf8.ValidString(content) {
+		return Plain(content)
 	}
 	lexer := lexers.Match(name)
-	if lexer == nil || !c.turns.TryAcquire(1) {
-		return plainLines(content)
+	if lexer == nil {
+		return Plain(content)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), p.until)
+	defer cancel()
+	if err := p.turns.Acquire(ctx, 1); err != nil {
+		return Plain(content)
 	}
 	var over atomic.Bool
-	done := make(chan []line, 1)
+	done := make(chan []Line, 1)
 	go func() {
-		defer c.turns.Release(1)
+		defer p.turns.Release(1)
 		done <- lex(lexer, content, &over)
 	}()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
 	select {
 	case colored := <-done:
 		if colored != nil {
 			return colored
 		}
-	case <-timer.C:
+	case <-ctx.Done():
 		over.Store(true)
 	}
-	return plainLines(content)
+	return Plain(content)
 }
 
 // lex colors a text; nil if that cannot be done, or is over.
-func lex(lexer chroma.Lexer, content string, over *atomic.Bool) (all []line) {
+func lex(lexer chroma.Lexer, content string, over *atomic.Bool) (all []Line) {
 	defer func() {
 		if recover() != nil { // the library's way to give up
 			all = nil
@@ -91,7 +104,7 @@ func lex(lexer chroma.Lexer, content string, over *atomic.Bool) (all []line) {
 		return nil
 	}
 	rest := content
-	var current line
+	var current Line
 	for t := tokens(); t != chroma.EOF; t = tokens() {
 		if over.Load() {
 			return nil
@@ -136,10 +149,10 @@ func classOf(t chroma.TokenType) string {
 	return ""
 }
 
-// plainLines cuts a text into lines.
-func plainLines(content string) (all []line) {
+// Plain cuts a text into lines.
+func Plain(content string) (all []Line) {
 	for one := range strings.Lines(content) {
-		all = append(all, line{{Text: visible(strings.TrimSuffix(one, "\n"))}})
+		all = append(all, Line{{Text: visible(strings.TrimSuffix(one, "\n"))}})
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package web
+package code
 
 import (
 	"strings"
@@ -10,11 +10,11 @@ import (
 	"refship/deploy/text"
 )
 
-func newTestColors(limit time.Duration) *colors {
-	return &colors{semaphore.NewWeighted(1), time.Now().Add(limit)}
+func newTestColors(limit time.Duration) *Page {
+	return &Page{semaphore.NewWeighted(1), time.Now().Add(limit)}
 }
 
-func textOf(lines []line) string {
+func textOf(lines []Line) string {
 	var b strings.Builder
 	for _, l := range lines {
 		for _, s := range l {
@@ -36,33 +36,41 @@ func FuzzColors(f *testing.F) {
 		if len(content) > 10_000 {
 			return
 		}
-		got := textOf(newTestColors(time.Minute).lines(name, content))
-		want := textOf(plainLines(content))
+		got := textOf(newTestColors(time.Minute).Lines(name, content))
+		want := textOf(Plain(content))
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		if strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && r != '\t' && text.Printable(string(r)) != string(r) }) {
-			t.Errorf("%q", got)
+		for _, r := range got {
+			if r != '\n' && r != '\t' && text.Printable(string(r)) != string(r) {
+				t.Errorf("%q has %q", got, r)
+			}
 		}
 	})
 }
 
 func TestColors(t *testing.T) {
-	lines := newTestColors(time.Minute).lines("x.go", "package main\n")
-	if len(lines) != 1 || lines[0][0] != (span{"kn", "package"}) {
+	lines := newTestColors(time.Minute).Lines("x.go", "package main\n")
+	if len(lines) != 1 || lines[0][0] != (Span{"kn", "package"}) {
 		t.Errorf("%q", lines)
 	}
+	// A lexer that hands out letter by letter makes no span that costs more and more.
+	const letters = 1000
+	lines = newTestColors(time.Minute).Lines("x.go", strings.Repeat("$", letters))
+	if textOf(lines) != strings.Repeat("$", letters)+"\n" || len(lines) != 1 || len(lines[0]) != letters/maxJoined+1 {
+		t.Errorf("%d lines, %d spans", len(lines), len(lines[0]))
+	}
 	// Out of time, turns or size, it is the plain text.
-	busy := newTestColors(time.Minute)
+	busy := newTestColors(time.Millisecond)
 	if !busy.turns.TryAcquire(1) {
 		t.Fatal("no turn")
 	}
 	large := "package main\n" + strings.Repeat("// x\n", maxColored/5)
-	for name, lines := range map[string][]line{
-		"late": newTestColors(-1).lines("x.go", "package main\n"), "busy": busy.lines("x.go", "package main\n"),
-		"large": newTestColors(time.Minute).lines("x.go", large),
+	for name, lines := range map[string][]Line{
+		"late": newTestColors(-1).Lines("x.go", "package main\n"), "busy": busy.Lines("x.go", "package main\n"),
+		"large": newTestColors(time.Minute).Lines("x.go", large),
 	} {
-		if lines[0][0] != (span{"", "package main"}) {
+		if lines[0][0] != (Span{"", "package main"}) {
 			t.Errorf("%s: %q", name, lines[0])
 		}
 	}
@@ -75,10 +83,10 @@ func TestHunks(t *testing.T) {
 		t.Error(added, deleted)
 	}
 	var got []string
-	for _, h := range parseHunks(hunks, plainLines(old), plainLines(new)) {
+	for _, h := range Hunks(hunks, Plain(old), Plain(new)) {
 		got = append(got, h.Head)
 		for _, l := range h.Lines {
-			got = append(got, l.Sign+strings.TrimSuffix(textOf([]line{l.Spans}), "\n"))
+			got = append(got, l.Sign+strings.TrimSuffix(textOf([]Line{l.Spans}), "\n"))
 		}
 	}
 	want := "@@ -1,8 +1,9 @@| a| b| c|-d|+X| e| f| g| h|+i|No newline at end of file"
