@@ -66,8 +66,12 @@ type Engine struct {
 	count    atomic.Uint64 // of deliveries so far
 	alone    bool          // no other process takes pushes to the repositories
 	running  sync.Map      // push ids → their repositories' directories
+	looks    chan struct{} // a token for each push that looks at its refs: its git takes memory
 	commands words.Commands
 }
+
+// looksAtOnce is how many pushes look at their refs at once.
+const looksAtOnce = 2
 
 // NewEngine makes an Engine for a process that shares its repositories with others. It asks etcd nothing yet.
 func NewEngine(cfg Config) *Engine { return newEngine(cfg, false) }
@@ -80,6 +84,7 @@ func newEngine(cfg Config, alone bool) *Engine {
 		lockWait: 30 * time.Second,
 		loading:  turns.New(cfg.GitMemory),
 		alone:    alone,
+		looks:    make(chan struct{}, looksAtOnce),
 	}
 	e.commands.Own = cfg.Redeploy
 	if cfg.Remedy == nil {

@@ -100,7 +100,7 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 	if err != nil {
 		return err
 	}
-	if err := p.Check(ctx); err != nil {
+	if err := p.check(ctx); err != nil {
 		return err
 	}
 	if err := p.readCertificate(ctx, vars, quarantine, out); err != nil {
@@ -122,6 +122,17 @@ func (p *push) prepare(ctx context.Context, vars map[string]string, input []byte
 		return err
 	}
 	return p.writeIntent()
+}
+
+// check asks whether the user may do what is pushed, in turns.
+func (p *push) check(ctx context.Context) error {
+	select {
+	case p.engine.looks <- struct{}{}:
+		defer func() { <-p.engine.looks }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return p.Check(ctx)
 }
 
 // deliveries pairs ref updates with targets.
