@@ -98,12 +98,8 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		if c.Since.isSet {
 			cfg.Since = c.Since.begin(a.now())
 		}
-		for _, id := range selected {
-			d, err := c.find(ctx, a, chain, id)
-			if err != nil {
-				return err
-			}
-			cfg.IDs = append(cfg.IDs, d.ID)
+		if cfg.IDs, err = c.ids(ctx, a, chain, selected); err != nil {
+			return err
 		}
 		policy, err := c.policy()
 		if err != nil {
@@ -128,6 +124,18 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		v.signatures.tell(a, cfg.Allowed)
 		return c.prove(ctx, a, chain, result, seen)
 	})
+}
+
+// ids finds the deploys that are named.
+func (c *verifyCmd) ids(ctx context.Context, a *app, chain *store.Chain, selected []record.Selector) (ids []record.ID, err error) {
+	for _, id := range selected {
+		d, err := c.find(ctx, a, chain, id)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, d.ID)
+	}
+	return ids, nil
 }
 
 // openPGP gives what judges OpenPGP signatures, by the keyring beside the allowed signers; nil where these are not known.
