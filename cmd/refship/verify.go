@@ -127,7 +127,9 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 }
 
 // ids finds the deploys that are named.
-func (c *verifyCmd) ids(ctx context.Context, a *app, chain *store.Chain, selected []record.Selector) (ids []record.ID, err error) {
+func (c *verifyCmd) ids(
+	ctx context.Context, a *app, chain *store.Chain, selected []record.Selector,
+) (ids []record.ID, err error) {
 	for _, id := range selected {
 		d, err := c.find(ctx, a, chain, id)
 		if err != nil {
@@ -138,7 +140,8 @@ func (c *verifyCmd) ids(ctx context.Context, a *app, chain *store.Chain, selecte
 	return ids, nil
 }
 
-// openPGP gives what judges OpenPGP signatures, by the keyring beside the allowed signers; nil where these are not known.
+// openPGP gives what judges OpenPGP signatures, by the keyring beside the allowed signers; nil where these are not
+// known.
 func (c *verifyCmd) openPGP(
 	a *app, known bool,
 ) func(ctx context.Context, text, signature []byte) (verify.Answer, string, error) {
