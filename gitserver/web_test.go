@@ -20,7 +20,8 @@ func TestWebCommand(t *testing.T) {
 	laptop := e.user("laptop", "read:config")
 	e.user("other", "admin")
 	r := e.ssh(laptop, "other@127.0.0.1", "web")
-	if r.status != 0 || r.stdout != "https://deploy.example/login#secret-of-laptop\n" || r.stderr != "refship: good once\n" {
+	if r.status != 0 || r.stdout != "https://deploy.example/login#secret-of-laptop\n" ||
+		r.stderr != "refship: good once\n" {
 		t.Errorf("got %+v", r)
 	}
 	if text := e.log.Text(); strings.Contains(text, "secret-of") || !strings.Contains(text, "made a link to the page") {

@@ -224,16 +224,6 @@ func (b *tab) accessible(page string) {
 	}
 }
 
-// screenshot writes what the tab shows into a PNG.
-func (b *tab) screenshot() []byte {
-	b.Helper()
-	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return png
-}
-
 // That a tab sees the faults of a page.
 func TestBrowserSeesFaults(t *testing.T) {
 	t.Parallel()

@@ -126,8 +126,12 @@ func build(dir string, flags ...string) error {
 	args := append([]string{
 		"build", "-ldflags=-w", "-tags", "failpoint", "-o", dir + string(filepath.Separator),
 	}, flags...)
-	out, err := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...).CombinedOutput()
-	if err != nil {
+	cmd := exec.Command("go", append(args, "refship/cmd/refship", "refship/cmd/refship-hook")...)
+	if len(flags) == 0 { // as make build and make packages do, so that Go's cache has most of it for all of them
+		cmd.Args = slices.Insert(cmd.Args, 2, "-trimpath")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return nil

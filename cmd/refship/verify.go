@@ -89,8 +89,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.read(ctx, a, name, func(chain *store.Chain, _ io.Writer) error {
 		bar := newProgressBar(a.stderr, a.now)
-		v := &verifyPrinter{cmd: c, a: a, out: bufio.NewWriterSize(a.stdout, 64<<10), bar: bar,
-			git: map[verify.Answer]int{}}
+		v := newVerifyPrinter(c, a, bar)
 		cfg := verify.Config{Chain: chain, Deploy: v.deploy}
 		if cfg.Allowed, err = c.allowed(a); err != nil {
 			return err
@@ -110,10 +109,9 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if policy != nil {
+		if cfg.Progress = bar.update; policy != nil {
 			cfg.Witnesses = policy.Witnesses
 		}
-		cfg.Progress = bar.update
 		result, err := verify.Run(ctx, cfg)
 		bar.clear()
 		if err != nil {
@@ -347,6 +345,12 @@ type verifyPrinter struct {
 	digits     int // of the first deploy's id, which is the highest
 	signatures unjudged
 	git        map[verify.Answer]int // signatures of git's
+}
+
+func newVerifyPrinter(c *verifyCmd, a *app, bar *progressBar) *verifyPrinter {
+	return &verifyPrinter{
+		cmd: c, a: a, out: bufio.NewWriterSize(a.stdout, 64<<10), bar: bar, git: map[verify.Answer]int{},
+	}
 }
 
 func (v *verifyPrinter) deploy(d *verify.Deploy) error {

@@ -12,7 +12,7 @@ fail() {
 
 [ $# -eq 2 ] || fail "usage: contrib/container/check.sh REFSHIP REFSHIP-HOOK"
 if [ -z "${CONTAINER_INSIDE:-}" ]; then
-	if [ "$(id -u)" -ne 0 ] || ! unshare --mount true; then
+	if [ "$(id -u)" -ne 0 ] || ! unshare --mount true 2>/dev/null; then
 		echo "container: warning: not run: it needs root, and mounts" >&2
 		exit 0
 	fi

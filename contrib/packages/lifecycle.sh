@@ -14,7 +14,7 @@ fail() {
 
 [ $# -eq 2 ] || fail "usage: contrib/packages/lifecycle.sh OLD NEW"
 top=$(cd "$(dirname "$0")/../.." && pwd)
-if [ "$(id -u)" -eq 0 ] && [ -z "${LIFECYCLE_INSIDE:-}" ] && unshare --mount true; then
+if [ "$(id -u)" -eq 0 ] && [ -z "${LIFECYCLE_INSIDE:-}" ] && unshare --mount true 2>/dev/null; then
 	LIFECYCLE_INSIDE=1 exec unshare --mount --propagation private "$0" "$@"
 fi
 
@@ -62,16 +62,16 @@ machine_root() {
 soon() {
 	local tries=0
 	until "$@" 2>/dev/null; do
-		[ $((tries += 1)) -lt 600 ] || fail "not within a minute: $*"
+		[ $((tries += 1)) -lt 600 ] || fail "not within a minute: $*: $(cat "$boot")"
 		sleep 0.1
 	done
 }
 
 # start_systemd starts it in the root, as the first process of namespaces of its own.
 start_systemd() {
-	[ -x "$root/lib/systemd/systemd" ] || return
+	[ -x "$root/lib/systemd/systemd" ] && mountpoint -q /sys/fs/cgroup || return
 	group=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)$(sed -n 's/^0:://p' /proc/self/cgroup)/refship-lifecycle.$$
-	mkdir "$group" || return
+	mkdir "$group" 2>/dev/null || return
 	# shellcheck disable=SC2016 # for the inner shell
 	(
 		echo "$BASHPID" >"$group/cgroup.procs"
@@ -96,21 +96,24 @@ started() {
 	init=$(cat "/proc/$1/task/$1/children") && init=${init% } && [ -n "$init" ] && inside test -S /run/systemd/private
 }
 
-# inside runs a command in the root; add installs a package, and take removes it.
-if [ -n "${LIFECYCLE_INSIDE:-}" ] && machine_root "$@"; then
-	inside() {
-		nsenter --target "$init" --all --root --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@"
-	}
-	start_systemd || fail "systemd does not start: $(cat "$boot")"
+# inside runs a command in the root.
+inside() {
+	nsenter --target "$init" --all --root --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@"
+}
+
+if [ -n "${LIFECYCLE_INSIDE:-}" ] && machine_root "$@" && start_systemd; then
 	deb=(inside dpkg)
 	old=/packages/${1##*/} new=/packages/${2##*/}
 else
-	echo "packages: warning: without root and mounts nothing is started" >&2
+	echo "packages: warning: no systemd can be started here, as root with mounts and control groups: nothing is started" >&2
+	root=$work/empty
 	mkdir -p "$root"/{etc,var/lib/dpkg/{info,updates,triggers}}
 	cp /var/lib/dpkg/status "$root/var/lib/dpkg/status" # for what the package depends on
 	deb=(fakeroot dpkg --root="$root" --force-script-chrootless --log=/dev/null)
 	old=$1 new=$2
 fi
+
+# add installs a package, and take removes it.
 case $1 in
 *.deb)
 	add() { "${deb[@]}" --force-unsafe-io --force-confold --install "$1"; }

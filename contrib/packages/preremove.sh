@@ -12,5 +12,5 @@ command -v systemctl >/dev/null || exit 0
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 	systemctl stop refship.service 'refship-agent@*.service'
 fi
-# The template stands for every node.
-systemctl ${root:+--root="$root"} --no-reload --quiet disable refship.service refship-agent@.service
+# The template stands for every node. What an administrator has masked cannot be disabled.
+systemctl ${root:+--root="$root"} --no-reload --quiet disable refship.service refship-agent@.service || :

@@ -31,6 +31,16 @@ func TestLargeDeploy(t *testing.T) {
 	s.wantAll(s.page(config+"/-/compare?from=1&to=2&path=small/999"), "1 file", "+100", "line")
 }
 
+// What takes too long is left out, and the page says so.
+func TestHurry(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.push("first", map[string]string{"main.go": "package main\n"})
+	s.push("second", map[string]string{"main.go": "package main // x\n"})
+	s.web.Hurry()
+	s.wantAll(s.page(config+"/-/deploy/2"), "Not verified: ", "<code>package main</code>", "<code>package main // x</code>")
+}
+
 // stuck is a browser that takes nothing.
 type stuck struct {
 	*httptest.ResponseRecorder
@@ -71,10 +81,10 @@ func TestSlowReaders(t *testing.T) {
 func TestDamagedDownload(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	large := strings.Repeat("0123456789abcdef", 5<<16) // 5 MiB
+	large := strings.Repeat("0123456789abcdef", 20<<16) // 20 MiB
 	s.push("first", map[string]string{"small": "small", "large": large})
 	for key, value := range s.Dump() {
-		if strings.Contains(key, "/storage/") && (value == "small" || strings.HasSuffix(key, "/4")) {
+		if strings.Contains(key, "/storage/") && (value == "small" || strings.HasSuffix(key, "/19")) {
 			s.Put(key, strings.ToUpper(value))
 		}
 	}
@@ -87,7 +97,11 @@ func TestDamagedDownload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n == int64(len(large)) {
-		t.Errorf("a damaged file is taken for whole: %d bytes, %v", n, err)
+	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if err == nil || len(body) >= len(large) {
+		t.Errorf("a damaged file is taken for whole: %d bytes, %v", len(body), err)
 	}
 }

@@ -203,7 +203,7 @@ func (w *Web) brought(ctx context.Context, chain *store.Chain, d *record.Deploy,
 
 // prove verifies one deploy, within bounds.
 func (w *Web) prove(ctx context.Context, chain *store.Chain, id record.ID, allowed *keys.AllowedSigners) (p proof) {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	ctx, cancel := context.WithTimeout(ctx, w.proofTime)
 	defer cancel()
 	if err := w.proofs.Acquire(ctx, 1); err != nil {
 		p.Unproved = "others are being verified: load this page again"
@@ -227,7 +227,7 @@ func (w *Web) prove(ctx context.Context, chain *store.Chain, id record.ID, allow
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
-		p = proof{Unproved: fmt.Sprintf("that takes longer than %s, which a page does not", proofTime)}
+		p = proof{Unproved: fmt.Sprintf("that takes longer than %s, which a page does not", w.proofTime)}
 	case errors.Is(err, store.ErrTooMuch):
 		p = proof{Unproved: fmt.Sprintf("more than %s would have to be read, which a page does not", text.Size(proofBytes))}
 	case err != nil:

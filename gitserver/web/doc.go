@@ -35,8 +35,8 @@
 // # Invariants
 //
 //   - What a Viewer may not read is answered as what is not there, byte for byte: 404.
-//   - The rules are looked up at each request, and before each event and every 15 seconds of a stream, which ends when
-//     they have changed.
+//   - The rules are looked up at each request, and before each event of a stream, which ends when they have changed.
+//     Every 15 seconds it is looked whether there is more to read, or a target has another chain.
 //   - Only GET and HEAD are answered, and nothing is written anywhere.
 //   - Text from outside (names, subjects, paths, contents, values of etcd) is data in a template, and what is not
 //     printable in it is escaped visibly. No template.HTML, .JS or .URL is ever made.
@@ -48,8 +48,8 @@
 // A request reads 64 MiB of etcd at most and takes 10 seconds at most, and 8 are answered at the same time; a slow
 // browser takes no turn. A timeline looks at 2,000 deploys a page, and its next page goes on below. What a page shows
 // of files, lines, nodes, commits and changes is bounded by constants beside the code, and it says what it leaves out.
-// Verifying has 2 seconds and 64 MiB, downloads half an hour, 16 at a time, and half a minute in which the browser takes
-// nothing; package code bounds colors. 200 streams are open at the same time, 10 of one viewer, each for half an hour.
+// Verifying has 2 seconds and 64 MiB, colors 2 seconds, downloads half an hour, 16 at a time, and half a minute in which
+// the browser takes nothing. 200 streams are open at the same time, 10 of one viewer, each for half an hour.
 // 100 pushes are remembered, a minute after their end.
 //
 // # Concurrency

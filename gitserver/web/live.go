@@ -162,7 +162,7 @@ func (h *hub) tell(ns record.Namespace) {
 var errBusy = errors.New("too many pages wait for news")
 
 // open adds a stream of some chains, until stop is called.
-func (h *hub) open(of string, all []record.Namespace) (s *stream, stop func(), err error) {
+func (h *hub) open(of string, all []readable) (s *stream, stop func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := 0
@@ -175,10 +175,10 @@ func (h *hub) open(of string, all []record.Namespace) (s *stream, stop func(), e
 		return nil, nil, errBusy
 	}
 	s = &stream{of: of, all: map[record.Namespace]bool{}, wake: make(chan struct{}, 1)}
-	for _, ns := range all {
-		if !s.all[ns] {
-			s.all[ns] = true
-			h.watch(ns)
+	for _, one := range all {
+		if !s.all[one.ns] {
+			s.all[one.ns] = true
+			h.watch(one.ns)
 		}
 	}
 	h.streams[s] = struct{}{}
@@ -244,6 +244,10 @@ func (w *Web) stream(q *request) {
 		return
 	}
 	defer stop()
+	if q.Method == http.MethodHead {
+		q.out.Header().Set("Content-Type", "text/event-stream")
+		return
+	}
 	ctx, cancel := context.WithTimeout(q.Context(), streamTime)
 	defer cancel()
 	q.patient()
@@ -256,17 +260,18 @@ func (w *Web) stream(q *request) {
 		if err := w.say(q, said); err != nil {
 			return
 		}
+		anew := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.cfg.Done:
 			return
 		case <-beat.C:
-			said = ": still here\n\n"
+			said, anew = ": still here\n\n", true
 		case <-s.wake:
 			said = "event: changed\ndata:\n\n"
 		}
-		if !w.mayGoOn(q, all) {
+		if !w.mayGoOn(q, all, anew) {
 			return // the browser opens it again, and is told why not
 		}
 	}
@@ -303,30 +308,39 @@ func (w *Web) say(q *request, said string) error {
 }
 
 // mayGoOn tells whether the viewer, as the rules are now, may still have a stream. One of all chains ends when they may
-// read others than before: a new one is of those.
-func (w *Web) mayGoOn(q *request, all []record.Namespace) bool {
+// read others than before, which is looked for where that is anew: a new stream is of those.
+func (w *Web) mayGoOn(q *request, before []readable, anew bool) bool {
 	viewer, err := w.cfg.Viewer(q.Request)
 	if err != nil {
 		return false
 	}
 	q.viewer = viewer
+	if !anew {
+		return !slices.ContainsFunc(before, func(one readable) bool { return !viewer.MayRead(one.repo) })
+	}
 	if q.at.repo != "" {
 		_, is, err := w.find(viewer, q.at.repo, q.at.target)
 		return err == nil && is == q.target
 	}
 	now, err := w.readable(q)
-	return err == nil && slices.Equal(now, all)
+	return err == nil && slices.Equal(now, before)
+}
+
+// readable is a chain that a stream is about, and its repository.
+type readable struct {
+	repo string
+	ns   record.Namespace
 }
 
 // readable are the chains that a stream is about.
-func (w *Web) readable(q *request) (all []record.Namespace, err error) {
+func (w *Web) readable(q *request) (all []readable, err error) {
 	if q.at.repo != "" {
-		return []record.Namespace{q.target.Namespace}, nil
+		return []readable{{q.at.repo, q.target.Namespace}}, nil
 	}
 	listed, err := w.list(q)
 	for _, repo := range listed {
 		for _, t := range repo.Targets {
-			all = append(all, t.Namespace)
+			all = append(all, readable{repo.Name, t.Namespace})
 		}
 	}
 	return all, err

@@ -23,23 +23,28 @@ func (s *site) events(path string) (lines <-chan string, end func()) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(q)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
-		s.Fatalf("%s: %d %v", path, resp.StatusCode, resp.Header)
-	}
-	all := make(chan string, 1000)
+	all, opened := make(chan string, 1000), make(chan error, 1)
 	go func() {
 		defer close(all)
+		resp, err := http.DefaultClient.Do(q)
+		if err != nil {
+			opened <- err
+			return
+		}
 		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+			err = fmt.Errorf("%s: %d %v", path, resp.StatusCode, resp.Header)
+		}
+		opened <- err
 		for scanner := bufio.NewScanner(resp.Body); scanner.Scan(); {
 			if strings.HasPrefix(scanner.Text(), "event: ") {
 				all <- scanner.Text()
 			}
 		}
 	}()
+	if err := <-opened; err != nil {
+		s.Fatal(err)
+	}
 	return all, cancel
 }
 

@@ -335,4 +335,9 @@ func TestOnlyReads(t *testing.T) {
 			t.Errorf("%s: %d %v", method, status, h)
 		}
 	}
+	for _, path := range []string{"/", config, "/events", "/static/page.js"} {
+		if status, body, _ := s.do(http.MethodHead, path); status != http.StatusOK || body != "" {
+			t.Errorf("HEAD %s: %d %q", path, status, body)
+		}
+	}
 }

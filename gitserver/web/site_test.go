@@ -83,6 +83,7 @@ func newSite(t testing.TB) *site {
 		},
 		Remedy: fault.RemedyOf, Done: done, Log: slog.New(slog.DiscardHandler),
 	})
+	s.web.Unhurry()
 	server := httptest.NewServer(s.web)
 	t.Cleanup(func() {
 		close(done)

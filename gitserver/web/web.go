@@ -26,6 +26,8 @@ const (
 	requestTime = 10 * time.Second
 	// requestBytes is how much of etcd one request reads.
 	requestBytes = 64 << 20
+	// colorTime is how long a page waits for colors.
+	colorTime = 2 * time.Second
 	// requestsAtOnce is how many requests are answered at the same time, the others wait for their turn.
 	requestsAtOnce = 8
 	// downloadsAtOnce is how many downloads run at the same time.
@@ -85,6 +87,8 @@ type Web struct {
 	pages  map[string]*template.Template
 	colors *code.Colors
 
+	requestTime, proofTime time.Duration
+
 	turns     *semaphore.Weighted // of pages
 	downloads *semaphore.Weighted
 	proofs    *semaphore.Weighted // of verifying
@@ -97,9 +101,9 @@ var files embed.FS
 // New makes a Web.
 func New(cfg Config) *Web {
 	return &Web{
-		cfg: cfg, hub: newHub(cfg.Changes), static: http.FileServerFS(files), pages: parsePages(),
+		cfg: cfg, requestTime: requestTime, proofTime: proofTime, hub: newHub(cfg.Changes), static: http.FileServerFS(files), pages: parsePages(),
 		turns: semaphore.NewWeighted(requestsAtOnce), downloads: semaphore.NewWeighted(downloadsAtOnce),
-		proofs: semaphore.NewWeighted(proofsAtOnce), colors: code.New(),
+		proofs: semaphore.NewWeighted(proofsAtOnce), colors: code.New(colorTime),
 		comparing: semaphore.NewWeighted(1),
 	}
 }
@@ -162,13 +166,13 @@ func (w *Web) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 
 // answer answers in its turn, and within bounds.
 func (w *Web) answer(q *request) {
-	limit, turns := requestTime, w.turns
+	limit, turns := w.requestTime, w.turns
 	if q.at.page == pageRaw {
 		limit, turns = downloadTime, w.downloads
 	}
 	ctx, cancel := context.WithTimeout(q.Context(), limit)
 	defer cancel()
-	wait, stop := context.WithTimeout(ctx, requestTime)
+	wait, stop := context.WithTimeout(ctx, w.requestTime)
 	defer stop()
 	if err := turns.Acquire(wait, 1); err != nil {
 		w.fail(q, http.StatusServiceUnavailable, errors.New("too much is asked for at once: try again"))
@@ -257,7 +261,7 @@ func (w *Web) answerError(q *request, err error) {
 	case fault.Is(err, fault.Usage):
 		status = http.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):
-		status, err = http.StatusServiceUnavailable, fmt.Errorf("it took longer than %s", requestTime)
+		status, err = http.StatusServiceUnavailable, fmt.Errorf("it took longer than %s", w.requestTime)
 	case errors.Is(err, store.ErrTooMuch):
 		status, err = http.StatusUnprocessableEntity, errors.New("this is more than a page may read: "+
 			"the command line reads all of it")

@@ -61,7 +61,7 @@ func TestColors(t *testing.T) {
 		t.Errorf("%d lines, %d spans", len(lines), len(lines[0]))
 	}
 	// Out of time, turns or size, it is the plain text.
-	busy := newTestColors(time.Minute)
+	busy := newTestColors(time.Millisecond)
 	if !busy.turns.TryAcquire(1) {
 		t.Fatal("no turn")
 	}

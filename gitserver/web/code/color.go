@@ -1,6 +1,7 @@
 package code
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,6 @@ import (
 const (
 	// maxColored is the size, in bytes, up to which a text is colored.
 	maxColored = 256 << 10
-	// colorTime is how long the coloring of one page may take: then what is left has no colors.
-	colorTime = 400 * time.Millisecond
 	// colorsAtOnce bounds how many texts are colored at the same time, also when nobody waits any more.
 	colorsAtOnce = 2
 	// maxJoined is the size, in bytes, from which on a span is not made longer: a lexer may hand out letter by letter.
@@ -44,10 +43,13 @@ func (l Line) add(class, piece string) Line {
 }
 
 // Colors colors texts, for many pages at a time.
-type Colors struct{ turns *semaphore.Weighted }
+type Colors struct {
+	turns *semaphore.Weighted
+	limit time.Duration
+}
 
-// New makes a Colors.
-func New() *Colors { return &Colors{semaphore.NewWeighted(colorsAtOnce)} }
+// New makes a Colors. limit is how long a page waits for its colors: then what is left has none.
+func New(limit time.Duration) *Colors { return &Colors{semaphore.NewWeighted(colorsAtOnce), limit} }
 
 // Page colors the texts of one page.
 type Page struct {
@@ -56,17 +58,21 @@ type Page struct {
 }
 
 // NewPage begins a page: its time runs.
-func (c *Colors) NewPage() *Page { return &Page{c.turns, time.Now().Add(colorTime)} }
+func (c *Colors) NewPage() *Page { return &Page{c.turns, time.Now().Add(c.limit)} }
 
 // Lines cuts a text into lines, colored by what its file's name says it is. A lexer's regular expressions may take very
 // long for a text that was made for it. So it works beside, and what is not there in time has no colors.
 func (p *Page) Lines(name, content string) []Line {
-	left := time.Until(p.until)
-	if left <= 0 || len(content) > maxColored || !utf8.ValidString(content) {
+	if len(content) > maxColored || !utf8.ValidString(content) {
 		return Plain(content)
 	}
 	lexer := lexers.Match(name)
-	if lexer == nil || !p.turns.TryAcquire(1) {
+	if lexer == nil {
+		return Plain(content)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), p.until)
+	defer cancel()
+	if err := p.turns.Acquire(ctx, 1); err != nil {
 		return Plain(content)
 	}
 	var over atomic.Bool
@@ -75,14 +81,12 @@ func (p *Page) Lines(name, content string) []Line {
 		defer p.turns.Release(1)
 		done <- lex(lexer, content, &over)
 	}()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
 	select {
 	case colored := <-done:
 		if colored != nil {
 			return colored
 		}
-	case <-timer.C:
+	case <-ctx.Done():
 		over.Store(true)
 	}
 	return Plain(content)

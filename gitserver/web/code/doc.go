@@ -11,7 +11,7 @@
 //   - What is shown is, letter for letter, the text: where chroma says something else, it has no colors.
 //   - What is not printable, or turns the direction of a text, is escaped visibly; only tabs stay.
 //   - Nothing here is HTML: who shows it escapes it.
-//   - A page waits 0.4 seconds for its colors, however slow a text makes a lexer, and texts over 256 KiB have none.
+//   - A page waits for its colors only so long, however slow a text makes a lexer, and texts over 256 KiB have none.
 //
 // # Concurrency
 //

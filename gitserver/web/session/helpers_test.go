@@ -101,21 +101,30 @@ func (s *site) request(method, path string, change ...func(*http.Request)) *http
 	return r
 }
 
-func (s *site) do(r *http.Request) *http.Response {
+// answer is what a browser gets.
+type answer struct {
+	status  int
+	header  http.Header
+	cookies []*http.Cookie
+	body    string
+}
+
+func (s *site) do(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	s.http.ServeHTTP(w, r)
-	return w.Result()
+	result := w.Result()
+	defer result.Body.Close()
+	return answer{result.StatusCode, result.Header, result.Cookies(), w.Body.String()}
 }
 
 // signIn gives the cookie of a browser that opens a link.
 func (s *site) signIn(link string, change ...func(*http.Request)) *http.Cookie {
 	s.t.Helper()
-	answer := s.do(s.request("POST", "/login link="+url.QueryEscape(link), change...))
-	if cookies := answer.Cookies(); answer.StatusCode == http.StatusSeeOther && len(cookies) == 1 {
-		return cookies[0]
+	got := s.do(s.request("POST", "/login link="+url.QueryEscape(link), change...))
+	if got.status != http.StatusSeeOther || len(got.cookies) != 1 {
+		s.t.Fatalf("sign in: %+v", got)
 	}
-	s.t.Fatalf("sign in: %d, %v", answer.StatusCode, answer.Cookies())
-	return nil
+	return got.cookies[0]
 }
 
 func with(c *http.Cookie) func(*http.Request) {
@@ -137,9 +146,7 @@ func header(name, value string) func(*http.Request) {
 // want checks an answer's status and that its body has a text.
 func (s *site) want(r *http.Request, status int, text string) {
 	s.t.Helper()
-	answer := s.do(r)
-	body, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != status || !strings.Contains(string(body), text) {
-		s.t.Errorf("%s %s: %d, %v, want %d and %q:\n%s", r.Method, r.URL, answer.StatusCode, err, status, text, body)
+	if got := s.do(r); got.status != status || !strings.Contains(got.body, text) {
+		s.t.Errorf("%s %s: %d, want %d and %q:\n%s", r.Method, r.URL, got.status, status, text, got.body)
 	}
 }

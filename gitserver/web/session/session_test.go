@@ -28,9 +28,9 @@ func TestLink(t *testing.T) {
 	s.want(s.request("POST", "/login link="+url.QueryEscape(link)), 403, "this link is not good any more")
 	s.want(s.request("POST", "/login link="+url.QueryEscape(link), with(cookie)), 403, command)
 	s.want(s.request("GET", "/", with(cookie)), 200, "hi laptop")
-	if answer := s.do(s.request("POST", "/logout", with(cookie))); answer.StatusCode != http.StatusSeeOther ||
-		answer.Cookies()[0].MaxAge >= 0 {
-		t.Errorf("sign out: %d, %v", answer.StatusCode, answer.Cookies())
+	if got := s.do(s.request("POST", "/logout", with(cookie))); got.status != http.StatusSeeOther ||
+		got.cookies[0].MaxAge >= 0 {
+		t.Errorf("sign out: %+v", got)
 	}
 	s.want(s.request("GET", "/", with(cookie)), 403, "you are signed in no more")
 }
@@ -121,7 +121,8 @@ func TestForeignCookies(t *testing.T) {
 	link := s.door.Link(key)
 	secret := link[strings.LastIndex(link, "#")+1:]
 	cookie := s.signIn(s.door.Link(key))
-	for _, value := range []string{"", "x", newToken().String(), cookie.Value + "A", cookie.Value[1:], "A" + cookie.Value[1:],
+	for _, value := range []string{
+		"", "x", newToken().String(), cookie.Value + "A", cookie.Value[1:], "A" + cookie.Value[1:],
 		secret, // a link is no session
 	} {
 		if value == cookie.Value {

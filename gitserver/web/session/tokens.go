@@ -75,21 +75,21 @@ func (s *tokens) add(key ssh.PublicKey) token {
 	t, now, whose := newToken(), time.Now(), string(key.Marshal())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var own, any oldest
+	var own, every oldest
 	for hash, h := range s.good {
 		if s.isOver(h, now) {
 			delete(s.good, hash)
 			continue
 		}
-		any.see(hash, h)
+		every.see(hash, h)
 		if string(h.key.Marshal()) == whose {
 			own.see(hash, h)
 		}
 	}
 	if own.seen >= s.perKey {
 		delete(s.good, own.hash)
-	} else if any.seen >= s.all {
-		delete(s.good, any.hash)
+	} else if every.seen >= s.all {
+		delete(s.good, every.hash)
 	}
 	s.good[t.hash()] = &holder{key: key, made: now, used: now}
 	return t

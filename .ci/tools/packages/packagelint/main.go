@@ -1,7 +1,8 @@
-// Packagelint checks what a release is described by, with the code of the programs that will read it: a Dockerfile as "docker build
-// --check" does, with BuildKit's own rules, those called experimental included; and goreleaser's configuration as goreleaser reads it,
-// which refuses what it does not know. Neither needs Docker, a registry, or a git remote. "goreleaser check" also fills in its
-// defaults, for which it needs the remote; and all of goreleaser is far more to build.
+// Packagelint checks what a release is described by, with the code of the programs that will read it: a Dockerfile as
+// "docker build --check" does, with BuildKit's own rules, those called experimental included; and goreleaser's
+// configuration as goreleaser reads it, which refuses what it does not know. Neither needs Docker, a registry, or a git
+// remote. "goreleaser check" also fills in its defaults, for which it needs the remote; and all of goreleaser is far more
+// to build.
 package main
 
 import (
@@ -36,7 +37,9 @@ func main() {
 // named is an image of which nothing is known but its name.
 type named struct{}
 
-func (named) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+func (named) ResolveImageConfig(
+	_ context.Context, ref string, _ sourceresolver.Opt,
+) (string, digest.Digest, []byte, error) {
 	return ref, "", []byte(`{"architecture": "amd64", "os": "linux"}`), nil
 }
 
