@@ -14,9 +14,9 @@ import (
 	"refship/deploy/git"
 	"refship/deploy/text"
 	"refship/gitserver/reply"
+	"refship/gitserver/repos"
 	"refship/gitserver/upkeep"
 	"refship/hooks"
-	"refship/hooks/target"
 	"refship/keys"
 )
 
@@ -77,7 +77,7 @@ func (x *session) receivePack(key *keys.Key, name string) int {
 	if err := checkHooks(x.s.hooksPath); err != nil {
 		return x.fail(err)
 	}
-	format, err := target.ReadFormat(v.dir)
+	format, err := repos.Format(v.dir)
 	if err != nil {
 		return x.fail(err)
 	}

@@ -22,10 +22,17 @@
 // A Repository reads commits, trees and blobs through one long-running `git cat-file`, which sees a push's quarantine
 // and alternates and is the fastest way to content. It asks for type and size first (info of `--batch-command`, since
 // git 2.36): to print a commit, a tree or a tag, git holds all of it in memory. Those over 16 MiB are refused, and so
-// is what is of another type. Files are streamed. Commits are read by go-git (seam.go), whose oids have 20 bytes
-// and appear nowhere else; trees by package tree, which takes only what git itself would have written. An object of
-// another type or oid than was asked for is an error, and whatever is read whole is hashed again. A blob's bytes are
-// hashed by the caller (tree.HashBlob), in the same pass as the sha256.
+// is what is of another type. Files are streamed. Commits with SHA-1 names are decoded by go-git (seam.go), whose oids
+// have 20 bytes and appear nowhere else; all other objects, and those with SHA-256 names, by package tree, which takes
+// only what git itself would have written. An object of another type or oid than was asked for is an error, and whatever
+// is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same pass as the sha256.
+// An oid of another format than the repository's is of no object there: git would take its digits for something else.
+//
+// # Refs
+//
+// git is asked for refs and for what symbolic ones lead to, in whatever form it keeps them ([ReadRefs], [FinalRefs],
+// [SymbolicRef]). [ReadLoose], [RefDir] and [RefsSize] look at files beside git, to mend what a dead git left and to know
+// what a disk takes: never at what they say.
 //
 // # Ancestry
 //
@@ -42,7 +49,7 @@
 //
 // A git that fails is an [Error] with git's own words, in which the path of the repository is cut to its last element:
 // errors are told to pushers. What is in the repository and cannot be deployed (a tree that git itself would not have
-// written, an object that is too large, a path that is not there, SHA-256 objects) is a fault.Refused.
+// written, an object that is too large, a path that is not there) is a fault.Refused.
 //
 // # Concurrency
 //

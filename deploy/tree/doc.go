@@ -11,8 +11,16 @@
 //
 // An [OID] has 20 bytes (SHA-1) or 32 (SHA-256). It is parsed where it comes in, compared with ==, and printed in
 // hex, in JSON, too. All zeros are the zero OID, which prints as 40 zeros. The type stands here because entries have
-// oids: the packages above deploy/git call it git.OID, deploy and what is below it tree.OID. Only hashes that are
-// computed here (HashObject, HashBlob) are SHA-1: repositories with SHA-256 objects are refused so far.
+// oids: the packages above deploy/git call it git.OID, deploy and what is below it tree.OID.
+//
+// An oid's length says its [Format], which is that of its repository: a tree, or a history, has oids of one format. What
+// is computed here is of the format that the caller names. A directory without entries is one node in both formats, and
+// has an oid in each.
+//
+// # Git objects
+//
+// [ParseCommit], [ParseTree], [OfTag] and their like read git's objects of either format, as git does, and refuse what
+// others could read as something else.
 //
 // # Format of a node
 //

@@ -21,7 +21,7 @@
 // an empty line, the updates, a signature, and "push-cert-end". Without push-options there is no second part. A list
 // whose new oids are all zero deletes only, and no pack follows.
 //
-// A pack is "PACK", a version, the number of objects, the objects, and a checksum. An object begins with its type and
+// A pack is "PACK", a version, the number of objects, the objects, and a checksum by the repository's hash. An object begins with its type and
 // size, of a delta with what it builds upon, and goes on as a zlib stream. A delta's stream begins with the sizes of
 // what it builds upon and of what it makes.
 //

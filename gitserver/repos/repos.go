@@ -153,3 +153,6 @@ func (r Dir) Names() ([]string, error) {
 	slices.Sort(names)
 	return names, nil
 }
+
+// Format is the object format of the repository at dir.
+func Format(dir string) (git.Format, error) { return target.ReadFormat(dir) }
