@@ -92,7 +92,7 @@ func (p *pageWorld) openAll(b *tab, look func(path string)) {
 	}
 }
 
-// stopped makes a named pipe and gives a function that lets whoever reads it go on.
+// stopped makes a named pipe, and gives a function that lets its reader go on.
 func (p *pageWorld) stopped(name string) (path string, goOn func()) {
 	path = p.in(name)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -401,7 +401,8 @@ func testSearch(p *pageWorld) {
 	b.untilText(".ins", "gzip_types text/css;")
 }
 
-// Who has no link, or one that was used, sees nothing; whoever has one sees what their key may read, and no more.
+// A person without a link, or with a used one, sees nothing. With a link a person sees what their key may read, and no
+// more.
 func testStrangersAreRefused(p *pageWorld) {
 	stranger := newTab(p, p.browser)
 	stranger.expect(`status of 403`)

@@ -254,7 +254,7 @@ func (w *Web) answerError(q *request, err error) {
 	status := http.StatusInternalServerError
 	switch {
 	case q.Context().Err() != nil:
-		return // nobody is there to read it
+		return // the client is gone
 	case errors.Is(err, errNone), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrEmpty),
 		reason == store.ReasonNoPath, reason == store.ReasonNoCommit:
 		status = http.StatusNotFound

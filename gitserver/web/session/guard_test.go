@@ -74,7 +74,7 @@ func TestHeaderFromElsewhere(t *testing.T) {
 	}
 }
 
-// A header that names nobody is not as if there were none: the session of the same browser does not count then.
+// A header that names no user is refused, also where the browser has a session.
 func TestHeaderBesideASession(t *testing.T) {
 	s := newSite(t, Config{Proxies: mustProxies(t, "10.0.0.7"), UserHeader: userHeader}, behind)
 	cookie := s.signIn(s.door.Link(s.user("alice", "read:config")), from("10.0.0.7:1"))
