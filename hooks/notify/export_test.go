@@ -72,6 +72,19 @@ func (n *Notifier) Hang(at Place, to target.Receiver) (end func()) {
 	return q.mu.Unlock
 }
 
+// Stall makes the looks at a target's chain hang, as they do when etcd does not answer, until the result is called.
+func (n *Notifier) Stall(at Place) (end func()) {
+	f, err := n.newFollower(at)
+	if err != nil {
+		panic(err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.followers[at.dir()] = f
+	f.mu.Lock()
+	return f.mu.Unlock
+}
+
 // Look looks once at the chain of a target.
 func (n *Notifier) Look(ctx context.Context, at Place) error {
 	f, err := n.newFollower(at)

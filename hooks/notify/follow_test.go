@@ -379,3 +379,16 @@ func TestHangingDisk(t *testing.T) {
 	end()
 	fixture.Eventually(t, func() bool { names, _ := f.Waiting(f.at, receivers[0]); return len(names) == 1 })
 }
+
+// An etcd that does not answer, which may be why a push was refused, does not keep that from being queued.
+func TestHangingEtcd(t *testing.T) {
+	t.Parallel()
+	f := newFollowed(t)
+	receivers, err := f.at.Target.Notify.Receivers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Stall(f.at)()
+	f.refuse("etcd unreachable")
+	fixture.Eventually(t, func() bool { names, _ := f.Waiting(f.at, receivers[0]); return len(names) == 1 })
+}

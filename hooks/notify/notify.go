@@ -24,8 +24,9 @@ const (
 	listEvery = 10 * time.Second
 	// sendTogether is how many requests run at once.
 	sendTogether = 16
-	// refusalTime is how long a push that was refused waits until that is on disk.
-	refusalTime = time.Second
+	// refusalTime is how long a push that was refused waits until that is on disk, and lookFirstTime how much of it is
+	// for looking at etcd, which may be why the push was refused.
+	refusalTime, lookFirstTime = time.Second, 400 * time.Millisecond
 )
 
 // Config is what a Notifier needs.
@@ -203,10 +204,13 @@ func (n *Notifier) Refused(ctx context.Context, r *report.Refusal) {
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer close(queued)
+		looking, stop := context.WithTimeout(ctx, lookFirstTime)
+		defer stop()
 		for _, t := range told {
 			at := Place{r.Repository, r.GitDir, t}
-			n.lookFirst(ctx, at)
-			if err := n.add(ctx, at, refused(at, r), false); err != nil {
+			e := refused(at, r)
+			n.lookFirst(looking, at)
+			if err := n.add(ctx, at, e, false); err != nil {
 				n.cfg.Log.WarnContext(ctx, "notify: a refused push is not told", "repository", at.Repository, "target", t.Name,
 					"error", err)
 			}
@@ -216,18 +220,27 @@ func (n *Notifier) Refused(ctx context.Context, r *report.Refusal) {
 	select {
 	case <-queued:
 	case <-time.After(refusalTime):
-		n.cfg.Log.WarnContext(ctx, "notify: the disk is slow: a refused push may not be told", "repository", r.Repository)
+		n.cfg.Log.WarnContext(ctx, "notify: this takes long: a refused push may not be told", "repository", r.Repository)
 	}
 }
 
-// lookFirst queues what became of a target before, so that what comes now is told after it. Where that is not possible
-// now, the order is not kept.
+// lookFirst queues what became of a target before, so that what comes now is told after it. Where that is not done when
+// ctx ends, the order is not kept.
 func (n *Notifier) lookFirst(ctx context.Context, at Place) {
 	n.mu.Lock()
 	f := n.followers[at.dir()]
 	n.mu.Unlock()
-	if f != nil && f.at == at {
+	if f == nil || f.at != at {
+		return
+	}
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
 		_, _ = f.look(ctx) // run tells of the error
+	}()
+	select {
+	case <-looked:
+	case <-ctx.Done(): // another look may be waiting for etcd
 	}
 }
 
