@@ -214,21 +214,24 @@ func (f *filter) parse(query url.Values) (err error) {
 	return err
 }
 
-// parseTime reads a UTC day or minute, or RFC 3339; a day's end, where end is asked for. "" is zero.
+// parseTime reads a UTC day or minute, or RFC 3339; where end is asked for, the end of that day, minute or second. ""
+// is zero.
 func parseTime(s string, end bool) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if at, err := time.Parse(time.DateOnly, s); err == nil {
-		if end {
-			at = at.AddDate(0, 0, 1).Add(-time.Nanosecond)
+	for _, is := range []struct {
+		layout string
+		long   time.Duration
+	}{{time.DateOnly, 24 * time.Hour}, {"2006-01-02T15:04", time.Minute}, {time.RFC3339, time.Second}} {
+		at, err := time.Parse(is.layout, s)
+		if err != nil {
+			continue
+		}
+		if end && at.Nanosecond() == 0 {
+			at = at.Add(is.long - time.Nanosecond)
 		}
 		return at, nil
-	}
-	for _, layout := range []string{"2006-01-02T15:04", time.RFC3339} {
-		if at, err := time.Parse(layout, s); err == nil {
-			return at, nil
-		}
 	}
 	return time.Time{}, bad("%s is no time such as 2026-11-24 or 2026-11-24T14:00:00Z", text.Mention(text.Clip(s)))
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"refship/deploy/fault"
 	"refship/deploy/record"
@@ -63,6 +64,18 @@ func FuzzPlace(f *testing.F) {
 			t.Fatalf("%q leads to %q: %+v, %+v, %v", address, back, at, found, err)
 		}
 	})
+}
+
+// The pages show times without what is below a second: who types one of them finds what happened then.
+func TestTimesAreInclusive(t *testing.T) {
+	for typed, want := range map[string]string{
+		"2026-11-24": "2026-11-24T23:59:59.999999999Z", "2026-11-24T14:00": "2026-11-24T14:00:59.999999999Z",
+		"2026-11-24T14:00:07Z": "2026-11-24T14:00:07.999999999Z", "2026-11-24T14:00:07.5Z": "2026-11-24T14:00:07.5Z",
+	} {
+		if at, err := parseTime(typed, true); err != nil || at.Format(time.RFC3339Nano) != want {
+			t.Errorf("until %s is %s, %v; want %s", typed, at.Format(time.RFC3339Nano), err, want)
+		}
+	}
 }
 
 func TestAddressesAreBounded(t *testing.T) {
