@@ -252,7 +252,6 @@ func (w *Web) stream(q *request) {
 	defer cancel()
 	q.patient()
 	q.out.Header().Set("Content-Type", "text/event-stream")
-	q.out.Header().Set("Cache-Control", "private, no-store")
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	said := ": refship\n\n"

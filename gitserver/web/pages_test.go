@@ -315,6 +315,10 @@ func TestHostileText(t *testing.T) {
 			strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: %s", path, csp)
 		}
+		// Nothing is kept that was read, and forms say where they come from, also to a door that asks.
+		if h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "same-origin" {
+			t.Errorf("%s: %v", path, h)
+		}
 	}
 	_, _, h := s.do(http.MethodGet, config+"/-/deploy/2/raw/x.html")
 	if h.Get("Content-Type") != "application/octet-stream" ||

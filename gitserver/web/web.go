@@ -229,10 +229,10 @@ func harden(h http.Header) {
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // no-referrer would take the Origin of the form that signs out away, too
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Cache-Control", "no-store") // who sits here next must not find it
 }
 
 // serveStatic serves what the pages need. It tells nothing, and needs no viewer.
