@@ -154,6 +154,30 @@ func testPushAppears(p *pageWorld) {
 			p.Errorf("the focus has gone from nodes to %q", at)
 		}
 	}
+	testStreamComesBack(p, timeline)
+	for _, b := range both { // who is let in no more is told so
+		b.expect(`status of 403`)
+	}
+	p.must("refship", "key", "remove", "eve")
+	p.ssh("ada", "resume", "site")
+	for _, b := range both {
+		b.untilText("h1", "Sign in")
+	}
+}
+
+// A page that nobody sees hears nothing, and what it has missed is there when somebody comes back.
+func testStreamComesBack(p *pageWorld, b *tab) {
+	see := func(hidden bool) {
+		eval[bool](b, fmt.Sprintf(`Object.defineProperty(document, "hidden", {configurable: true, value: %v}) &&
+			document.dispatchEvent(new Event("visibilitychange"))`, hidden))
+	}
+	see(true)
+	p.ssh("ada", "hold", "site", "while nobody looks")
+	see(false)
+	b.untilText("main", "while nobody looks")
+	if !eval[bool](b, `window.isTheSame === true`) {
+		p.Error("the page was loaded anew")
+	}
 }
 
 // From all chains to what a deploy changed, by clicks, and to a file as it was.

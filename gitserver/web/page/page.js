@@ -8,11 +8,11 @@
       time.textContent = style.format(new Date(time.dateTime));
     }
   };
-  localTimes(document);
-
   const live = document.getElementById("live");
+  let shown = live ? live.innerHTML.trim() : ""; // as it came
+  localTimes(document);
   if (!live || !window.EventSource) return;
-  let loading = false, again = false, shown = "";
+  let loading = false, again = false;
   const linksTo = (href) => [...live.querySelectorAll("a")].filter((a) => a.getAttribute("href") === href);
   const load = () => {
     if (loading) {
@@ -28,8 +28,9 @@
     request.onload = () => {
       const part = request.response;
       if (request.status === 200 && part) {
-        if (part.body.innerHTML === shown) return; // what a reader has selected stays so
-        shown = part.body.innerHTML;
+        const now = part.body.innerHTML.trim();
+        if (now === shown) return; // what a reader has selected stays so
+        shown = now;
         const focused = live.contains(document.activeElement) && document.activeElement.getAttribute("href");
         const below = linksTo(focused).reverse().indexOf(document.activeElement); // what is new comes above
         localTimes(part);
@@ -53,11 +54,26 @@
     };
     request.send();
   };
-  let opened = false;
-  const events = new EventSource(live.dataset.events);
-  events.addEventListener("changed", load);
-  events.onopen = () => {
-    if (opened) load(); // something may have changed meanwhile
-    opened = true;
+  // A browser has six connections to a server without TLS, and a stream takes one: a page that nobody sees has none.
+  let events = null;
+  const listen = () => {
+    if (events || document.hidden) return;
+    events = new EventSource(live.dataset.events);
+    events.addEventListener("changed", load);
+    events.onopen = load; // something may have changed meanwhile
+    events.onerror = () => {
+      if (events.readyState !== EventSource.CLOSED) return; // the browser opens it again
+      events = null;
+      load(); // which says why, to one who is signed in no more
+      setTimeout(listen, 60000);
+    };
   };
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) listen();
+    else if (events) {
+      events.close();
+      events = null;
+    }
+  });
+  listen();
 })();
