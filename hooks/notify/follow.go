@@ -111,8 +111,8 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// look queues what is new; done: of the nodes there is nothing more to say before the next deploy. It notes that only
-// when it is on disk: what is cut off is queued again, with the same ids.
+// look queues what is new; done: of the nodes nothing more is told before the next deploy. It notes that only when it
+// is on disk: what is cut off is queued again, with the same ids.
 func (f *follower) look(ctx context.Context) (done bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,7 +144,7 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 	if err == nil {
 		err = f.nodes(ctx, state)
 	}
-	return f.told.Nodes.Done, errors.Join(err, f.note())
+	return f.told.Nodes.isOver(), errors.Join(err, f.note())
 }
 
 // note puts on disk what was queued, if that has changed.
@@ -206,7 +206,7 @@ func (f *follower) begin(ctx context.Context, state *record.State, events []*rec
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	f.told.Nodes = toldNodes{Deploy: f.told.Deploy, Done: true}
+	f.told.Nodes = toldNodes{Deploy: f.told.Deploy, Old: true}
 	return nil
 }
 
@@ -249,14 +249,17 @@ func (f *follower) story(ctx context.Context, state *record.State, events []*rec
 	return nil
 }
 
+// isOver tells whether nothing more is told. A node may fail after all have run the deploy, or come late.
+func (t toldNodes) isOver() bool { return t.Old || t.Done && len(t.Failed) >= maxFailed }
+
 // nodes queues that nodes have failed, or that all run the head.
 func (f *follower) nodes(ctx context.Context, state *record.State) error {
 	head := state.Head
-	if head == nil || f.told.Nodes.Deploy == head.ID && f.told.Nodes.Done {
-		return nil
-	}
-	if f.told.Nodes.Deploy != head.ID {
+	if head != nil && f.told.Nodes.Deploy != head.ID {
 		f.told.Nodes = toldNodes{Deploy: head.ID}
+	}
+	if head == nil || f.told.Nodes.isOver() {
+		return nil
 	}
 	all, err := f.chain.Reports(ctx)
 	if err != nil {
@@ -291,7 +294,7 @@ func (f *follower) nodes(ctx context.Context, state *record.State) error {
 			f.told.Nodes.Failed = append(f.told.Nodes.Failed, node.Name)
 		}
 	}
-	if alive == 0 || ready < alive {
+	if f.told.Nodes.Done || alive == 0 || ready < alive {
 		return nil
 	}
 	if err := f.notifier.add(ctx, f.at, nodesDone(f.at, chainOf(head), head, n), true); err != nil {

@@ -257,6 +257,11 @@ func TestNodes(t *testing.T) {
 	f.node("n3", record.NodeReport{Wants: 1, State: record.NodeFailed}, true)
 	f.restart()
 	f.want()
+	f.node("gone", record.NodeReport{Wants: 1, State: record.NodeFailed, Reason: "old disk"}, true) // comes back
+	f.want("nodes-failed config:default: 1 node cannot run deploy 1: gone: old disk; 2 of 4 nodes run deploy 1")
+	f.node("gone", running, true)
+	f.node("n3", running, true)
+	f.want()
 	f.push()
 	f.want("published ")
 }

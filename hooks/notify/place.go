@@ -82,6 +82,7 @@ type told struct {
 // toldNodes is what has been told of the nodes of one deploy.
 type toldNodes struct {
 	Deploy record.ID `json:"deploy"`
+	Old    bool      `json:"old"` // it was there before: of its nodes nothing is told
 	Done   bool      `json:"done"`
 	Failed []string  `json:"failed"` // names
 }
