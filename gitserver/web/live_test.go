@@ -161,6 +161,9 @@ func TestPushesAreForgotten(t *testing.T) {
 		t.Errorf("%d pushes are shown", n)
 	}
 	s.wantAll(page, "user299", "user297")
+	if strings.Contains(page, "at the head") {
+		t.Error("there are no nodes, and it is said where they are")
+	}
 	var none *web.Web
 	none.Push(web.Push{}) // a server without pages has none
 }

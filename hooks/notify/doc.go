@@ -14,8 +14,8 @@
 //
 //	published, rolled-back      a deploy that is new
 //	held, resumed               NS/refship/events
-//	nodes-failed, nodes-done    NS/refship/node of the head's deploy: once for each node that fails, and once when all
-//	                            nodes that are alive run it
+//	nodes-failed, nodes-done    NS/refship/node of the head's deploy: once for each node that fails, and when all nodes
+//	                            that are alive run it: once, and once more after some failed
 //	refused, not-deployed       of no chain: the engine says it (report.Refusal). Lost if the server is killed before it
 //	                            is queued, which the push waits for, a second at most
 //

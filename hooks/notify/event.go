@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -204,9 +205,9 @@ func refused(at Place, r *report.Refusal) *Event {
 	return e
 }
 
-// nodesDone is the event that all nodes run a deploy.
-func nodesDone(at Place, chain record.ChainID, d *record.Deploy, n Nodes) *Event {
-	e := newEvent(at, NodesDone, time.Now(), string(chain), d.ID.String())
+// nodesDone is the event that all nodes run a deploy, of which so many were told that they had failed.
+func nodesDone(at Place, chain record.ChainID, d *record.Deploy, n Nodes, failed int) *Event {
+	e := newEvent(at, NodesDone, time.Now(), string(chain), d.ID.String(), strconv.Itoa(failed))
 	e.Deploy, e.Nodes = &Deploy{ID: d.ID, Hash: d.Hash}, &n
 	e.Text = fmt.Sprintf("%s: %s", e.name(), running(n, d.ID))
 	return e

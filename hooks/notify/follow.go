@@ -293,11 +293,12 @@ func (f *follower) nodes(ctx context.Context, state *record.State) error {
 		for _, node := range failed {
 			f.told.Nodes.Failed = append(f.told.Nodes.Failed, node.Name)
 		}
+		f.told.Nodes.Done = false // that all is well is told anew
 	}
 	if f.told.Nodes.Done || alive == 0 || ready < alive {
 		return nil
 	}
-	if err := f.notifier.add(ctx, f.at, nodesDone(f.at, chainOf(head), head, n), true); err != nil {
+	if err := f.notifier.add(ctx, f.at, nodesDone(f.at, chainOf(head), head, n, len(f.told.Nodes.Failed)), true); err != nil {
 		return err
 	}
 	f.told.Nodes.Done = true

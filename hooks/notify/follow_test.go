@@ -261,7 +261,14 @@ func TestNodes(t *testing.T) {
 	f.want("nodes-failed config:default: 1 node cannot run deploy 1: gone: old disk; 2 of 4 nodes run deploy 1")
 	f.node("gone", running, true)
 	f.node("n3", running, true)
+	f.want("nodes-done config:default: 4 of 4 nodes run deploy 1")
+	f.node("n3", record.NodeReport{Wants: 1, State: record.NodeFailed}, true)
 	f.want()
+	f.node("n3", running, true)
+	f.want()
+	if ids := f.receiver.ids(); len(slices.Compact(slices.Sorted(slices.Values(ids)))) != len(ids) {
+		t.Errorf("not each has an id of its own: %q", ids)
+	}
 	f.push()
 	f.want("published ")
 }
