@@ -298,7 +298,8 @@ func (f *follower) nodes(ctx context.Context, state *record.State) error {
 	if f.told.Nodes.Done || alive == 0 || ready < alive {
 		return nil
 	}
-	if err := f.notifier.add(ctx, f.at, nodesDone(f.at, chainOf(head), head, n, len(f.told.Nodes.Failed)), true); err != nil {
+	e := nodesDone(f.at, chainOf(head), head, n, len(f.told.Nodes.Failed))
+	if err := f.notifier.add(ctx, f.at, e, true); err != nil {
 		return err
 	}
 	f.told.Nodes.Done = true
