@@ -175,6 +175,7 @@ wrong_users() {
 	says 'as its owner: runuser -u refship -- refship'
 	refuse as refship-agent refship log site --data-dir /var/lib/refship
 	says 'belongs to refship, and you are refship-agent'
+	must inside chmod 600 /root/key.pub
 	refuse as refship refship key add other --key /root/key.pub --allow 'read:*' --data-dir /var/lib/refship
 	says '--key - < /root/key.pub'
 }
