@@ -56,7 +56,14 @@ func (f dataFlag) dir(a *app) (dataDir, error) {
 	if err != nil {
 		return dataDir{}, fmt.Errorf("find data directory: %w", err)
 	}
-	return dataDir{path: path, implied: path == home}, nil
+	d := dataDir{path: path, implied: path == home}
+	if d.implied { // a command that does not read it takes it, too
+		return d, nil
+	}
+	if _, err := os.Lstat(d.keysDir()); errors.Is(err, fs.ErrPermission) {
+		return d, d.checkOwner() // it says more than that one of its files cannot be read
+	}
+	return d, nil
 }
 
 // userDataDir is the data directory of a user who says nothing about it (XDG Base Directory Specification).
@@ -177,9 +184,13 @@ func (d dataDir) checkOwner() error {
 		return nil
 	}
 	owner := userName(int(stat.Uid))
+	as := "sudo -u " + owner
+	if os.Geteuid() == 0 { // there may be no sudo
+		as = "runuser -u " + owner + " --"
+	}
 	return fault.New(fault.Failed,
 		fmt.Sprintf("data directory %s belongs to %s, and you are %s", d.path, owner, userName(os.Geteuid())),
-		"run this as its owner: sudo -u "+owner+" refship …")
+		"run this as its owner: "+as+" refship …")
 }
 
 // userName is the name of a user, or the id if there is no name.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"regexp"
 	"strings"
 
@@ -99,6 +100,12 @@ func (c *keyAddCmd) read(a *app) (pub ssh.PublicKey, comment string, err error) 
 	source, name := a.stdin, "standard input"
 	if c.Key != "-" {
 		file, err := disk.Open(c.Key, maxKeyFile)
+		if errors.Is(err, fs.ErrPermission) { // the server's user may not look into the homes of others
+			return nil, "", &fault.Error{
+				What: fmt.Sprintf("read public key: %v", err), Cause: err,
+				Remedy: "let your shell read it: --key - < " + text.Quote(c.Key),
+			}
+		}
 		if err != nil {
 			return nil, "", fmt.Errorf("read public key: %w", err)
 		}

@@ -135,6 +135,9 @@ step() {
 must() {
 	"$@" >"$said" 2>&1 </dev/null || fail "$*: $(cat "$said")"
 }
+refuse() {
+	! "$@" >"$said" 2>&1 </dev/null || fail "$*: it succeeded: $(cat "$said")"
+}
 has() {
 	local path
 	for path in "$@"; do [ -e "$root$path" ] || [ -L "$root$path" ] || fail "there is no $path"; done
@@ -166,18 +169,34 @@ make_pusher() {
 	must inside git init -q -b main /root/site
 }
 
+# wrong_users checks what a user is told who may not read what a command needs.
+wrong_users() {
+	refuse inside refship repo create other --data-dir /var/lib/refship
+	says 'as its owner: runuser -u refship -- refship'
+	refuse as refship-agent refship log site --data-dir /var/lib/refship
+	says 'belongs to refship, and you are refship-agent'
+	must inside chmod 600 /root/key.pub
+	refuse as refship refship key add other --key /root/key.pub --allow 'read:*' --data-dir /var/lib/refship
+	says '--key - < /root/key.pub'
+}
+
 # make_node makes a key for the node, and says where the chain is.
 make_node() {
 	must as refship-agent mkdir -m 700 /var/lib/refship-agent/.ssh
 	must as refship-agent ssh-keygen -q -t ed25519 -N '' -f /var/lib/refship-agent/.ssh/id_ed25519
-	as refship refship key add node --key - --allow node:site --data-dir /var/lib/refship \
+	as refship refship key add n1 --key - --allow node:site --data-dir /var/lib/refship \
 		<"$root/var/lib/refship-agent/.ssh/id_ed25519.pub" 2>/dev/null
 	echo "[localhost]:2222 $(cat "$root/var/lib/refship/keys/host_ed25519.pub")" >"$root/var/lib/refship-agent/.ssh/known_hosts"
 	cp "$root/var/lib/refship-agent/.ssh/known_hosts" "$root/root/known_hosts"
-	echo REFSHIP_CHAIN=ssh://git@localhost:2222/site >"$root/etc/refship/agent-site.env"
+	printf '%s\n' REFSHIP_CHAIN=ssh://git@localhost:2222/site REFSHIP_NAME=n1 >"$root/etc/refship/agent-site.env"
 }
 
-# push TEXT pushes a file with it, and looks whether the node runs it.
+# reports says whether the node has told that it runs the head.
+reports() {
+	as refship refship nodes site --data-dir /var/lib/refship | grep -q '^n1 .* running$'
+}
+
+# push TEXT pushes a file with it, and looks whether the node runs it, and says so.
 push() {
 	echo "$1" >"$root/root/site/index.html"
 	must inside git -C /root/site add index.html
@@ -186,6 +205,7 @@ push() {
 		git -C /root/site push ssh://git@localhost:2222/site main
 	says 'published'
 	soon grep -qx "$1" "$root/var/lib/refship-agent/site/current/index.html"
+	soon reports
 }
 
 # state UNIT STATE checks the state of a unit.
@@ -217,6 +237,7 @@ echo REFSHIP_LOG_LEVEL=debug >>"$root$settings"
 if [ -n "$init" ]; then
 	state refship inactive
 	make_pusher
+	wrong_users
 	must inside systemctl enable --now refship
 	make_node
 	must inside systemctl enable --now refship-agent@site

@@ -160,7 +160,7 @@ func (a Address) explain(p *process, cfg Config, err error) error {
 	switch {
 	case p.status == ownStatus:
 		return fault.New(fault.Unavailable, fmt.Sprintf("ssh could not reach %s", text.Mention(a.Host)),
-			"try it by itself: "+a.Command("help"))
+			"try it by itself, as the same user: "+a.Command("help"))
 	case p.status >= int(fault.Failed) && p.status <= int(fault.Unavailable):
 		return fault.New(fault.Kind(p.status), fmt.Sprintf("%s did not open %s", text.Mention(a.Host), a.Chain), "")
 	case cfg.Command != "" && (p.status == notFound || p.status == notRun):
