@@ -31,7 +31,13 @@ trap cleanup EXIT
 mount -t tmpfs tmpfs "$work"
 image=$work/image
 
-"$here/root.sh" "$image"
+export SOURCE_DATE_EPOCH=1700000000
+for root in "$image" "$work/again"; do
+	"$here/root.sh" "$root"
+	tar --create --sort=name --directory "$root" . | sha256sum >>"$work/sums"
+done
+[ "$(sort -u "$work/sums" | wc -l)" -eq 1 ] || fail "two roots differ: $(diff -r --no-dereference "$image" "$work/again" || true)"
+rm -r "$work/again"
 install "$1" "$2" "$image/usr/bin/"
 size=$(du -sh "$image" | cut -f1)
 # What Docker mounts, and nobody may write to the rest.

@@ -40,3 +40,6 @@ while read -r package; do
 	dpkg -s "$package" >"$root/var/lib/dpkg/status.d/$package"
 done <"$root/packages"
 rm "$root/packages"
+
+# Two runs with one SOURCE_DATE_EPOCH, seconds since 1970, give the same root.
+[ -z "${SOURCE_DATE_EPOCH:-}" ] || find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
