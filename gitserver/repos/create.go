@@ -118,9 +118,8 @@ func (r Dir) build(ctx context.Context, name string, f git.Format, ref string, t
 }
 
 func fill(ctx context.Context, dir, name string, f git.Format, ref string, targets []target.Target) error {
-	// A later git would keep refs in tables, which refship backup does not take; this one may not know the setting.
-	_, err := git.Run(ctx, dir, "-c", "init.defaultRefFormat=files", "init", "--quiet", "--bare", "--template=",
-		"--object-format="+f.String(), "--initial-branch=main")
+	_, err := git.Run(ctx, dir, "init", "--quiet", "--bare", "--template=", "--object-format="+f.String(),
+		"--initial-branch=main")
 	if err == nil {
 		err = git.PointHead(ctx, dir, ref) // which git init does not take every name for
 	}

@@ -172,6 +172,35 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
+// Refs that git keeps in tables are there after a restore, too, with the branch that HEAD names.
+func TestReftable(t *testing.T) {
+	fixture.NeedGit(t, "init", "-q", "--bare", "--ref-format=reftable")
+	p := newPlace(t)
+	g := fixture.NewRepository(t, "--ref-format=reftable")
+	commit := g.CommitTree(g.Tree(), "one").String()
+	for _, ref := range []string{"refs/heads/main", "refs/heads/team/x", "refs/tags/v1"} {
+		g.Git("update-ref", ref, commit)
+	}
+	g.Git("symbolic-ref", "HEAD", "refs/heads/team/x")
+	if err := os.RemoveAll(p.g.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(g.Dir, p.g.Dir); err != nil {
+		t.Fatal(err)
+	}
+	want := p.g.Git("for-each-ref") + p.g.Git("symbolic-ref", "HEAD")
+	file := filepath.Join(t.TempDir(), "backup")
+	if _, err := Write(t.Context(), file, p.Source); err != nil {
+		t.Fatal(err)
+	}
+	restored := &fixture.Repository{TB: t, Dir: filepath.Join(p.restore(file), "repos/team/config.git")}
+	restored.Env = fixture.GitEnv(t.TempDir(), "GIT_DIR="+restored.Dir)
+	if got := restored.Git("for-each-ref") + restored.Git("symbolic-ref", "HEAD"); got != want || !strings.Contains(got, commit) {
+		t.Errorf("restored:\n%s\nwant:\n%s", got, want)
+	}
+	restored.Git("fsck", "--strict")
+}
+
 // TestRefusedSources: what a backup would not have all of is refused, and no file is left.
 func TestRefusedSources(t *testing.T) {
 	errSnapshot := errors.New("no snapshot")
@@ -182,7 +211,9 @@ func TestRefusedSources(t *testing.T) {
 		"alternates": {func(p *place) {
 			p.put("repos/team/config.git/objects/info/alternates", "/elsewhere\n")
 		}, "alternates"},
-		"reftable": {func(p *place) { p.put("repos/team/config.git/reftable/tables.list", "") }, "reftable"},
+		"a reftable that lacks a table": {func(p *place) {
+			p.put("repos/team/config.git/reftable/tables.list", "0x01-0x02-a.ref\n")
+		}, "0x01-0x02-a.ref"},
 		"a directory elsewhere": {func(p *place) {
 			p.put("elsewhere/x", "")
 			if err := os.Symlink(filepath.Join(p.dir, "elsewhere"), filepath.Join(p.g.Dir, "info")); err != nil {

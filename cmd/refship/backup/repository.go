@@ -34,18 +34,9 @@ func (s *Source) writeRepository(a *archive, name string) error {
 	if err := refuseElsewhere(dir); err != nil {
 		return err
 	}
-	refs, err := git.ReadPackedRefs(a.ctx, dir)
-	if err != nil {
-		return err
-	}
 	prefix := "repos/" + name + gitSuffix + "/"
-	if err := a.addText(prefix+"packed-refs", refs.Packed); err != nil {
+	if err := writeRefs(a, prefix, dir); err != nil {
 		return err
-	}
-	for _, ref := range sortedKeys(refs.Symbolic) {
-		if err := a.addText(prefix+ref, []byte("ref: "+refs.Symbolic[ref]+"\n")); err != nil {
-			return err
-		}
 	}
 	files, err := list(dir)
 	if err != nil {
@@ -66,6 +57,38 @@ func (s *Source) writeRepository(a *archive, name string) error {
 	return nil
 }
 
+// writeRefs takes the refs, in the form in which the repository has them.
+func writeRefs(a *archive, prefix, dir string) error {
+	tables, err := git.ReadReftable(a.ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, table := range sortedKeys(tables) {
+		if err := a.addText(prefix+reftable+"/"+table, tables[table]); err != nil {
+			return err
+		}
+	}
+	if tables != nil {
+		return nil
+	}
+	refs, err := git.ReadPackedRefs(a.ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := a.addText(prefix+"packed-refs", refs.Packed); err != nil {
+		return err
+	}
+	for _, ref := range sortedKeys(refs.Symbolic) {
+		if err := a.addText(prefix+ref, []byte("ref: "+refs.Symbolic[ref]+"\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reftable is the directory of the tables that hold refs where these are not files.
+const reftable = "reftable"
+
 // pause stops the upkeep of a repository, and says what it waits for.
 func (s *Source) pause(ctx context.Context, name, dir string) (resume func(), err error) {
 	told := time.AfterFunc(waitTold, func() { s.Say("waiting for the upkeep of " + name + " to end") })
@@ -73,11 +96,10 @@ func (s *Source) pause(ctx context.Context, name, dir string) (resume func(), er
 	return upkeep.Pause(ctx, dir)
 }
 
-// refuseElsewhere refuses a repository a part of which is at another place, or in another form than files.
+// refuseElsewhere refuses a repository a part of which is at another place.
 func refuseElsewhere(dir string) error {
 	for name, remedy := range map[string]string{
 		"objects/info/alternates": "take them in: git repack -a -d, then remove that file",
-		"reftable":                "keep refs in files: git refs migrate --ref-format=files",
 		"commondir":               "keep it in one directory",
 	} {
 		if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(name))); err == nil {
@@ -145,8 +167,8 @@ var pending = filepath.ToSlash(intent.Dir("."))
 func isLeftOut(name string) bool {
 	base := path.Base(name)
 	switch {
-	case name == "refs", name == "packed-refs", name == "packed-refs.new", name == pending, name == target.ConfigEdit,
-		name == "gc.pid", isPassing(base):
+	case name == "refs", name == "packed-refs", name == "packed-refs.new", name == reftable, name == pending,
+		name == target.ConfigEdit, name == "gc.pid", isPassing(base):
 		return true
 	case !strings.HasPrefix(name, "objects/"):
 		return false
