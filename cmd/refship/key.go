@@ -81,10 +81,12 @@ func parseRules(allow []string) ([]keys.Rule, error) {
 
 // warnOfUnknown warns of rules for repositories that do not exist: they may be made later, or be typing errors.
 func warnOfUnknown(a *app, dir dataDir, rules []keys.Rule) error {
+	told := make(map[string]bool)
 	for _, rule := range rules {
-		if rule.Repository == "" || rule.Repository == "*" {
+		if rule.Repository == "" || rule.Repository == "*" || told[rule.Repository] {
 			continue
 		}
+		told[rule.Repository] = true
 		if _, err := dir.repos().Find(rule.Repository); errors.Is(err, repos.ErrUnknown) {
 			a.say("warning: there is no repository %s yet; to make it: refship repo create %s%s",
 				rule.Repository, rule.Repository, dir.flag())
