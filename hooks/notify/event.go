@@ -168,7 +168,7 @@ func deployed(at Place, chain record.ChainID, d *record.Deploy) *Event {
 	return e
 }
 
-// happened is the event of what happened to a chain beside its deploys; nil if nobody is told of that.
+// happened is the event of what happened to a chain beside its deploys; nil if receivers are not told of that.
 func happened(at Place, ev *record.Event) *Event {
 	kind, words := Held, "is on hold"
 	switch ev.Kind {

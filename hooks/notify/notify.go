@@ -117,7 +117,7 @@ func (n *Notifier) follow(ctx context.Context, all *sync.WaitGroup, places []Pla
 		}
 		f, err := n.newFollower(at)
 		if err != nil {
-			n.cfg.Log.WarnContext(ctx, "notify: nobody is told", "repository", at.Repository, "target", at.Target.Name,
+			n.cfg.Log.WarnContext(ctx, "notify: no receiver is told", "repository", at.Repository, "target", at.Target.Name,
 				"error", err)
 			continue
 		}

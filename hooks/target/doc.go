@@ -32,7 +32,7 @@
 //		rings = canary,rest                     # default: all nodes may run a deploy at once
 //		ring-pause = 10m0s                      # between two rings; default: none
 //		on-failure = rollback                   # default: stop
-//		notify = https://ci.example.com/hook    # default: nobody is told
+//		notify = https://ci.example.com/hook    # default: no receiver
 //		lfs = deploy-pointers                   # default: Git LFS pointers are refused
 //		entry = site.mcl                        # this and the others below: only of mgmt's frontends
 //		puppet-conf = puppet.conf               # only of puppet
