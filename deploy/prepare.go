@@ -23,6 +23,7 @@ type Prepared struct {
 	job      *Job
 	plan     *plan.Plan     // nil if the verdict is Idle
 	stored   *record.Stored // what the namespace holds before the upload; nil: not counted
+	counted  bool           // the upload is, in etcd
 	uploaded bool
 	dropped  bool
 }
@@ -83,6 +84,7 @@ func (p *Prepared) task() plan.Task {
 		Chain: c.Chain, KV: c.kv, Memory: c.memory, Log: c.log,
 		ID: p.nextID(), Hash: job.Hash(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
 		Frontend: job.Frontend, Settings: job.Settings, MaxFile: job.MaxFile, Then: job.afterChange(),
+		MayWait: p.lock != nil,
 	}
 	if v.Head != nil {
 		task.Head = v.Head.Record
