@@ -16,7 +16,7 @@ const (
 	lateContents = etcd.MaxOps
 	// lateWhole is how large a content may be to be held in memory while etcd is asked for it. What is larger is read a
 	// second time when it is put: its key is known only at its end.
-	lateWhole = 8 << 20
+	lateWhole = 4 << 20
 )
 
 // postpone takes from what is planned what waits to be read until it is put: of a tree that does not fit into memory,
