@@ -203,7 +203,7 @@ func TestALargeTreeIsCutOff(t *testing.T) {
 	t.Parallel()
 	f := newSetup(t)
 	commit := f.repo.commit("large", largeTree(""))
-	for n := 0; ; n += 7 {
+	for n := 0; ; n += 13 {
 		f.clear()
 		f.put(namespace+"/storage/{sha256}other", "not alone")
 		p, lock := f.prepareChecked(f.job(commit))
@@ -211,7 +211,7 @@ func TestALargeTreeIsCutOff(t *testing.T) {
 		err := p.Upload(t.Context(), quiet)
 		f.tap.on(nil)
 		if !reached() {
-			if err != nil || n < 4*7 {
+			if err != nil || n < 39 {
 				t.Errorf("%d txns: %v", n, err)
 			}
 			break
