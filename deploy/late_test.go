@@ -152,7 +152,7 @@ func TestALargeTreeThatEtcdHas(t *testing.T) {
 	}
 	rehearsed := p.NewBytes
 	p, lock := f.prepareChecked(f.job(moved))
-	if !p.AtMost || p.NewBytes < 45<<20 {
+	if !p.AtMost || p.NewBytes < 36<<20 {
 		t.Errorf("at most: %t, %d bytes", p.AtMost, p.NewBytes)
 	}
 	if err := p.Upload(t.Context(), quiet); err != nil {

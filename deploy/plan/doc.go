@@ -27,11 +27,11 @@
 // # Late contents
 //
 // A tree whose new contents fit into memory is read by Make. Of a larger one that is to be stored, most contents are
-// late: Make learns their sizes, and reads only what a tree can be refused for, which are links and what may be a
-// Git LFS pointer. Put reads what is late and stores it at the same time, so that it is read once. Until then the nodes
-// above are open: they have their size and no sha256, and the Summary has upper bounds. [Plan.Settle] reads what is late
-// before Put does, for who must know exactly. With mgmt's frontends nothing is late: payload and superblock name all
-// contents.
+// late: Make learns their sizes, and reads only what a tree can be refused for, which are links and what may be a Git
+// LFS pointer, and what is so large that it has to be read twice. Put reads what is late and stores it at the same time,
+// so that it is read once. Until then the nodes above are open: they have their size and no sha256, and the Summary has
+// upper bounds. [Plan.Settle] reads what is late before Put does, for who must know exactly. With mgmt's frontends
+// nothing is late: payload and superblock name all contents.
 //
 // # Invariants
 //

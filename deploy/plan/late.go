@@ -14,30 +14,30 @@ const (
 	// lateBytes and lateContents are how much late content is handed on together, unless one content has more.
 	lateBytes    = etcd.BatchBytes
 	lateContents = etcd.MaxOps
-	// lateWhole is how large a content may be to be held in memory while etcd is asked for it. What is larger is read a
-	// second time when it is put: its key is known only at its end.
-	lateWhole = 4 << 20
+	// maxLate is how large a late content may be: it is held in memory, since its key is known only at its end. What is
+	// larger is read a second time when it is put, so it may as well be read early.
+	maxLate = 4 << 20
 )
 
 // postpone takes from what is planned what waits to be read until it is put: of a tree that does not fit into memory,
 // all that cannot be refused for what is in it.
 func (p *Plan) postpone() {
-	total := int64(0)
-	for _, c := range p.planned {
-		total += c.size
-	}
-	if !p.task.MayWait || p.Frontend.IsMgmt() || total <= keepBytes {
+	if !p.task.MayWait || p.Frontend.IsMgmt() {
 		return
 	}
-	var early []*content
+	var early, late []*content
+	bytes := int64(0)
 	for _, c := range p.planned {
-		if c.link || c.size < maxPointer {
+		if c.link || c.size < maxPointer || c.size > maxLate {
 			early = append(early, c)
 		} else {
-			p.late = append(p.late, c)
+			late = append(late, c)
+			bytes += c.size
 		}
 	}
-	p.planned, p.AtMost = early, p.late != nil
+	if bytes > keepBytes {
+		p.planned, p.late, p.AtMost = early, late, true
+	}
 }
 
 // Settle reads what is late now, so that the Summary is exact.
@@ -73,10 +73,9 @@ func (p *Plan) putLate(ctx context.Context, w *etcd.Writer, tell func()) error {
 	batches := make(chan []*content)
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.readLate(both, batches) })
-	var large []*content
-	group.Go(func() (err error) {
+	group.Go(func() error {
 		for batch := range batches {
-			if large, err = p.putBatch(both, w, batch, large); err != nil {
+			if err := p.putBatch(both, w, batch); err != nil {
 				return err
 			}
 			tell()
@@ -84,9 +83,6 @@ func (p *Plan) putLate(ctx context.Context, w *etcd.Writer, tell func()) error {
 		return nil
 	})
 	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := p.putAgain(ctx, w, large, tell); err != nil {
 		return err
 	}
 	for _, c := range p.late {
@@ -113,18 +109,16 @@ func (p *Plan) readLate(ctx context.Context, batches chan<- []*content) error {
 	}
 	err := p.task.Source.Blobs(ctx, oidsOf(p.late), func(i int, size int64, r io.Reader) error {
 		c := p.late[i]
-		if c.size <= lateWhole {
-			c.kept = make([]byte, c.size)
-		}
+		c.kept = make([]byte, c.size)
 		if err := p.readContent(c, size, r); err != nil {
 			return err
 		}
-		if len(batch) == lateContents || len(batch) > 0 && bytes+int64(len(c.kept)) > lateBytes {
+		if len(batch) == lateContents || len(batch) > 0 && bytes+c.size > lateBytes {
 			if err := send(); err != nil {
 				return err
 			}
 		}
-		batch, bytes = append(batch, c), bytes+int64(len(c.kept))
+		batch, bytes = append(batch, c), bytes+c.size
 		return nil
 	})
 	if err == nil && len(batch) > 0 {
@@ -133,25 +127,20 @@ func (p *Plan) readLate(ctx context.Context, batches chan<- []*content) error {
 	return err
 }
 
-// putBatch puts what etcd lacks of some contents that were read; those that have to be read again go into large.
-func (p *Plan) putBatch(ctx context.Context, w *etcd.Writer, batch, large []*content) ([]*content, error) {
+// putBatch puts what etcd lacks of some contents that were read.
+func (p *Plan) putBatch(ctx context.Context, w *etcd.Writer, batch []*content) error {
 	if err := p.ask(ctx, batch); err != nil {
-		return nil, err
+		return err
 	}
 	for _, c := range batch {
-		kept := c.kept
-		c.kept = nil
-		switch {
-		case c.found == isThere:
-		case kept == nil:
-			large = append(large, c)
-		default:
-			if err := putChunks(w, c.keys(p.task.Chain), kept); err != nil {
-				return nil, err
+		if c.found == isLacking {
+			if err := putChunks(w, c.keys(p.task.Chain), c.kept); err != nil {
+				return err
 			}
 		}
+		c.kept = nil
 	}
-	return large, nil
+	return nil
 }
 
 // ask asks etcd which contents it has, those that were not asked for yet: what an earlier try has put is counted.
