@@ -3,12 +3,14 @@ package deploy_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy"
@@ -180,6 +182,41 @@ func TestALargeTreeThatEtcdHas(t *testing.T) {
 	}
 	f.sameAsGit(d)
 	f.exactlyStored()
+}
+
+// What changes is known before the contents are: it is what a dry run says, which reads all of them.
+func TestWhatChangesInALargeTree(t *testing.T) {
+	f := newSetup(t)
+	all := largeTree("p/x/")
+	first := f.deploy(f.repo.commit("first", all))
+	cases := map[string]files{"moved": largeTree("b/c/"), "higher": largeTree("z/"), "beside": largeTree("q/x/")}
+	cases["moved"]["b/c/files/3"] = regular("changed")
+	cases["beside"]["q/more"] = regular("more")
+	for _, name := range []string{"higher", "beside"} {
+		maps.Copy(cases[name], all)
+	}
+	maps.Copy(cases["beside"], largeTree("p/y/"))
+	cases["higher"]["p/x/files/4"] = padded("changed", 1<<20)
+	for name, all := range cases {
+		job := f.job(f.repo.commit(name, all, first.Hash.OID()))
+		want, err := f.chain.Prepare(t.Context(), nil, job, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, lock := f.prepare(job)
+		if !got.AtMost || want.AtMost || got.NewBytes <= want.NewBytes {
+			t.Errorf("%s: %d and %d bytes", name, got.NewBytes, want.NewBytes)
+		}
+		was, is := want.Summary, got.Summary
+		if diff := cmp.Diff(listed(was.Listed), listed(is.Listed)); diff != "" || was.Files != is.Files ||
+			was.Added != is.Added || was.Modified != is.Modified || was.Deleted != is.Deleted {
+			t.Errorf("%s: %d files, %d added, %d modified, %d deleted (-dry run +late):\n%s", name, is.Files, is.Added,
+				is.Modified, is.Deleted, diff)
+		}
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // wantPutOnce wants no content to have been put twice. One of several chunks may lack some of them.

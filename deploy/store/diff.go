@@ -115,6 +115,11 @@ func same(a, b *tree.Entry) bool {
 	return a.Mode == b.Mode && a.SHA256 == b.SHA256 && named
 }
 
+// sameSoFar is same where an open node is one of the two: as long as a sha256 is not known, the oid says it.
+func sameSoFar(a, b *tree.Entry) bool {
+	return same(a, b) || (!named(a) || !named(b)) && a.Mode == b.Mode && a.OID == b.OID
+}
+
 // maxDirs bounds how many directories a comparison looks into: a tree of a few hundred bytes can name itself so often
 // that no disk could hold it checked out.
 const maxDirs = 1_000_000
@@ -167,6 +172,10 @@ func (n *Nodes) differing(p pair) (iter.Seq[pair], error) {
 	new, err := n.Entries(p.new)
 	if err != nil {
 		return nil, err
+	}
+	same := same
+	if p.old != nil && n.isOpen(p.old.OID) || p.new != nil && n.isOpen(p.new.OID) {
+		same = sameSoFar
 	}
 	return func(yield func(pair) bool) {
 		old, new := old, new

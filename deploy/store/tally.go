@@ -237,7 +237,7 @@ func (t *tally) below(p *tallied, at pair) error {
 		t.next, t.index[key] = append(t.next, d), d
 	}
 	for _, e := range [][2]*tree.Entry{{d.old, at.old}, {d.new, at.new}} {
-		if e[0] != nil && !sameText(e[0], e[1]) {
+		if e[0] != nil && !sameText(e[0], e[1]) && !t.nodes.isOpen(e[0].OID) {
 			what := fmt.Sprintf("it is named with two sha256s, %s and %s", e[0].SHA256, e[1].SHA256)
 			return record.Corrupt(t.nodes.chain.TreeKey(e[0].OID), what)
 		}
