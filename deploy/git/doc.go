@@ -32,7 +32,8 @@
 //
 // git is asked for refs and for what symbolic ones lead to, in whatever form it keeps them ([ReadRefs], [FinalRefs],
 // [SymbolicRef]). [ReadLoose], [RefDir] and [RefsSize] look at files beside git, to mend what a dead git left and to know
-// what a disk takes: never at what they say.
+// what a disk takes: never at what they say. Only [NoneIsSymbolic] reads the file of a ref, and asks git where that is
+// anything but an oid.
 //
 // # Ancestry
 //
