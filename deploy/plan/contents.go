@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/store"
 	"refship/deploy/text"
@@ -51,7 +52,9 @@ func (p *Plan) planContent(ctx context.Context, oid tree.OID, at place, link boo
 		}
 		c = &content{oid: oid, at: at}
 		p.contents[oid] = c
-		p.planned = append(p.planned, c)
+		if p.planned = append(p.planned, c); p.task.Small && len(p.planned) > etcd.MaxOps {
+			return ErrNotSmall
+		}
 	}
 	if link && !c.link {
 		c.link, c.at = true, at
@@ -74,6 +77,9 @@ func (p *Plan) readContents(ctx context.Context, progress func(text.Progress)) e
 				What:   fmt.Sprintf("%q is %s; the limit is %s", &c.at, text.ExactSize(size), text.ExactSize(p.task.MaxFile)),
 				Reason: ReasonFileLarge,
 			}
+		}
+		if p.task.Small && told.Bytes+size > etcd.BatchBytes {
+			return ErrNotSmall
 		}
 		sum := tree.NewContentHash(c.oid.Format(), size)
 		if size <= tree.ChunkSize && kept+size <= keepBytes {
@@ -147,7 +153,7 @@ func (p *Plan) findMissing(ctx context.Context) error {
 	}
 	for i, c := range p.planned {
 		if stored[i] {
-			c.kept = nil
+			c.kept, p.found = nil, true
 			continue
 		}
 		p.missing = append(p.missing, c)

@@ -309,11 +309,13 @@ func (p *Plan) findNodes(ctx context.Context) error {
 				return err
 			}
 			for _, e := range dirs {
-				if there.Entry(e.OID) != *e {
-					lacking = append(lacking, e.OID)
-					p.NewBytes += e.Size
-					p.Keys += len(store.ChunkKeys("", e.Size))
+				if there.Entry(e.OID) == *e {
+					p.found = true
+					continue
 				}
+				lacking = append(lacking, e.OID)
+				p.NewBytes += e.Size
+				p.Keys += len(store.ChunkKeys("", e.Size))
 			}
 		}
 		p.levels[i] = lacking

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 
@@ -45,7 +46,12 @@ type Task struct {
 	// AllowPointers lets Git LFS pointers be deployed as they are.
 	AllowPointers bool
 	Then          string // what to do when the tree is corrected: "commit, push again"
+	// Small asks for a plan that Put puts in one txn, and no part of which etcd has: else there is ErrNotSmall, soon.
+	Small bool
 }
+
+// ErrNotSmall: the plan is not as Task.Small asks for.
+var ErrNotSmall = errors.New("not a small deploy")
 
 // Summary is what a deploy of the tree changes, and what it stores.
 type Summary struct {
@@ -71,6 +77,7 @@ type Plan struct {
 	Payload []byte     // what mgmt reads of the deploy, with mgmt's frontends; for the publishing txn
 
 	fromNothing bool // the head's tree cannot be compared with
+	found       bool // etcd has a part already that the head does not vouch for
 
 	task     Task
 	share    share
@@ -112,6 +119,9 @@ func (p *Plan) make(ctx context.Context, progress func(text.Progress)) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+	}
+	if p.task.Small && (p.found || !p.isOne()) {
+		return ErrNotSmall
 	}
 	return nil
 }
