@@ -29,7 +29,8 @@ type Repository struct {
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
 
-	format tree.Format // of its objects, from OpenRepository on
+	format tree.Format          // of its objects, from OpenRepository on
+	pushed map[OID]pushedObject // read already; nil: git is asked for all
 
 	memory atomic.Int64 // what each git may take for itself, in bytes; 0: as much as it likes
 	nice   atomic.Int64 // steps of Lower
@@ -51,6 +52,9 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	}
 	r := &Repository{dir: abs, env: Env(abs, slices.Concat(env, asStored)...), turn: make(chan struct{}, 1)}
 	r.ctx, r.close = context.WithCancelCause(ctx)
+	if r.pushed = readPushed(env); r.pushed != nil {
+		return r, nil // its objects have SHA-1 names
+	}
 	err = r.use(r.ctx, func(p *catFile) error {
 		r.format = p.format
 		return nil
