@@ -18,8 +18,8 @@ import (
 // PrepareSmall prepares what LockAndUpload stores in one txn, before the lock is taken. v is the job's verdict. nil: the
 // lock has to come first, and Prepare. Of what was read nothing is kept then.
 //
-// Without the lock gc may delete what no deploy needs. So no more is taken from etcd than what the head vouches for, which
-// gc keeps, and the head is compared in the txn: where etcd has anything else of the deploy already, nil is given.
+// Without the lock gc may delete what no deploy needs. So the txn compares that the head is the same, whose contents gc
+// keeps, and that whatever else etcd has of the deploy is still there.
 func (c *Chain) PrepareSmall(
 	ctx context.Context, v *Verdict, job *Job, progress func(text.Progress),
 ) (*Prepared, error) {
@@ -78,6 +78,9 @@ func (p *Prepared) LockAndUpload(ctx context.Context, who record.Holder) (*Lock,
 func (p *Prepared) uploadWith(ctx context.Context, l *Lock) error {
 	ifs := append(p.Verdict.unchanged(p.chain),
 		clientv3.Compare(clientv3.ModRevision(p.chain.Key("stored")), "=", p.Verdict.storedAt))
+	for _, key := range p.plan.There {
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), ">", 0))
+	}
 	// Breaking it off would not tell whether the lock was taken: it is bounded by itself.
 	w := etcd.NewWriterBy(context.WithoutCancel(ctx), func(ctx context.Context, puts []clientv3.Op) error {
 		_, err := l.put(ctx, &change{ifs, puts})

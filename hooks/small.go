@@ -9,10 +9,10 @@ import (
 )
 
 // small prepares a single small delivery, whose lock is taken by the txn that stores it. false: nothing was written, and
-// the lock comes first.
+// the lock comes first: as it does where others have all turns, since who waits for a turn waits with the lock.
 func (r *run) small(ctx context.Context) (done bool, err error) {
 	open := r.open()
-	if len(open) != 1 {
+	if len(open) != 1 || r.engine.loading.IsFull() {
 		return false, nil
 	}
 	err = r.inTurn(ctx, func(ctx context.Context) error {

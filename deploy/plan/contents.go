@@ -153,7 +153,7 @@ func (p *Plan) findMissing(ctx context.Context) error {
 	}
 	for i, c := range p.planned {
 		if stored[i] {
-			c.kept, p.found = nil, true
+			c.kept, p.There = nil, append(p.There, asked[i].Keys...)
 			continue
 		}
 		p.missing = append(p.missing, c)

@@ -43,7 +43,7 @@ func (p *Plan) readObjects(ctx context.Context) error {
 				return err
 			}
 			if same {
-				p.found = true
+				p.There = append(p.There, keys[i])
 				continue
 			}
 		}

@@ -310,7 +310,7 @@ func (p *Plan) findNodes(ctx context.Context) error {
 			}
 			for _, e := range dirs {
 				if there.Entry(e.OID) == *e {
-					p.found = true
+					p.There = append(p.There, store.ChunkKeys(p.task.Chain.TreeKey(e.OID), e.Size)...)
 					continue
 				}
 				lacking = append(lacking, e.OID)
