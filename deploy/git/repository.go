@@ -15,7 +15,7 @@ import (
 )
 
 // Repository reads one git repository through one long-running `git cat-file --batch-command --buffer` (git 2.36 or
-// newer).
+// newer). What a small push has brought is read without it (readPushed).
 //
 // It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git
 // dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is
