@@ -81,13 +81,18 @@ func (p *Prepared) uploadWith(ctx context.Context, l *Lock) error {
 	for _, key := range p.plan.There {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), ">", 0))
 	}
-	// Breaking it off would not tell whether the lock was taken: it is bounded by itself.
-	w := etcd.NewWriterBy(context.WithoutCancel(ctx), func(ctx context.Context, puts []clientv3.Op) error {
+	commit := func(ctx context.Context, puts []clientv3.Op) error {
 		_, err := l.put(ctx, &change{ifs, puts})
 		if err == nil && l.revision == 0 {
 			err = etcd.ErrCompare
 		}
 		return err
-	})
+	}
+	// Breaking it off would not tell whether the lock was taken: it is bounded by itself.
+	ctx = context.WithoutCancel(ctx)
+	if p.Keys == 0 {
+		return commit(ctx, nil) // a Writer commits nothing of nothing
+	}
+	w := etcd.NewWriterBy(ctx, commit)
 	return p.plan.Put(ctx, w, func(unsure bool) error { return p.countUpload(w, unsure) }, func(text.Progress) {})
 }

@@ -52,6 +52,30 @@ func TestSmall(t *testing.T) {
 	}
 }
 
+// TestSmallIsThereAlready: a deploy of which etcd has everything takes the lock, and stores nothing.
+func TestSmallIsThereAlready(t *testing.T) {
+	f := newSetup(t)
+	first := f.deploy(f.repo.commit("first", files{"a": regular("one")}))
+	second := f.job(f.repo.commit("second", files{"a": regular("two")}, first.Hash.OID()))
+	lock, err := f.small(second).LockAndUpload(t.Context(), record.Holder{User: "me"})
+	if err == nil {
+		err = lock.Unlock(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.small(second)
+	if p == nil || p.Keys != 0 {
+		t.Fatalf("got %+v", p)
+	}
+	if lock, err := p.LockAndUpload(t.Context(), record.Holder{User: "me"}); lock == nil || err != nil {
+		t.Fatalf("lock %v, %v", lock, err)
+	}
+	if d, err := p.Publish(t.Context()); err != nil || d.ID != 2 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 // TestNotSmall: what takes several txns, or needs the lock before it is read, is left to Prepare, and costs little.
 func TestNotSmall(t *testing.T) {
 	f := newSetup(t)
