@@ -14,7 +14,7 @@
 //	chain.go    store.Chain(namespace)     the chain of one namespace in a Store: one etcd, one lease for all locks
 //	verdict.go  chain.Check(job)           may the job replace the head? is there anything to do?
 //	lock.go     chain.Lock(holder)         one writer at a time
-//	prepare.go  chain.Prepare(lock, job)   the verdict again, under the lock; what does etcd lack?
+//	prepare.go  chain.Prepare(lock, job)   the verdict again, under the lock; what does etcd lack, at most?
 //	room.go     store.TakeRoom(prepared)   does it fit into etcd, and below the namespace's limit?
 //	upload.go   prepared.Upload()          contents, then nodes, bottom-up; they are not visible yet
 //	publish.go  prepared.Publish()         one txn: all of it or nothing; it gives the lock back
@@ -42,7 +42,7 @@
 // that names the head. A job with a path below which nothing differs from the head makes no deploy. After either, the
 // head may be any number of commits behind the next job's.
 //
-// The files of a directory are read again while it is prepared and uploaded. One that has changed since the directory
+// The files of a directory are read again while it is prepared or uploaded. One that has changed since the directory
 // was read ends the deploy.
 //
 // # Format

@@ -23,14 +23,16 @@ type Prepared struct {
 	job      *Job
 	plan     *plan.Plan     // nil if the verdict is Idle
 	stored   *record.Stored // what the namespace holds before the upload; nil: not counted
+	counted  bool           // the upload is, in etcd
 	uploaded bool
 	dropped  bool
 }
 
-// Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks. What cannot be
+// Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks; most of a large
+// tree is read only when it is uploaded, and until then the Summary says how much there is at most. What cannot be
 // deployed is refused here, before anything is written. If the verdict is Idle, nothing was read, or mgmt itself has
-// deployed just that. Without a lock
-// (nil) it tells what a deploy would do, and the Prepared can neither be uploaded nor published.
+// deployed just that. Without a lock (nil) it tells what a deploy would do, and the Prepared can neither be uploaded nor
+// published.
 func (c *Chain) Prepare(
 	ctx context.Context, lock *Lock, job *Job, progress func(text.Progress),
 ) (*Prepared, error) {
@@ -86,6 +88,7 @@ func (p *Prepared) task() plan.Task {
 		Chain: c.Chain, KV: c.kv, Memory: c.memory, Log: c.log,
 		ID: p.nextID(), Hash: job.Hash(), Root: v.tree, Source: job.Source(), Repo: job.Repo, Since: v.previous(), Distrust: job.Force,
 		Frontend: job.Frontend, Settings: job.Settings, MaxFile: job.MaxFile, Then: job.afterChange(),
+		MayWait: p.lock != nil,
 	}
 	if v.Head != nil {
 		task.Head = v.Head.Record

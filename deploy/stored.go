@@ -57,6 +57,8 @@ func (p *Prepared) count(ctx context.Context) error {
 	}
 	p.stored = &record.Stored{Bytes: held, Deploy: p.nextID() - 1}
 	if held == 0 {
+		p.plan.IsAlone()
+		p.Summary = p.plan.Summary
 		return nil
 	}
 	p.chain.log.InfoContext(ctx, "counted what is stored", "bytes", held)
@@ -108,9 +110,11 @@ func (p *Prepared) newWriter(ctx context.Context) (*etcd.Writer, error) {
 // countUpload counts what the upload brings, before it does: whatever becomes of the push, no less is counted than is
 // there. unsure says that some of it may not come to be there.
 func (p *Prepared) countUpload(w *etcd.Writer, unsure bool) error {
-	if p.stored == nil || p.Keys == 0 {
+	p.Summary = p.plan.Summary // it is exact, once all was read
+	if p.stored == nil || p.Keys == 0 && !p.counted {
 		return nil
 	}
+	p.counted = true
 	s := *p.stored
 	s.Bytes += p.need()
 	if unsure {

@@ -26,6 +26,7 @@ func (p *Prepared) Upload(ctx context.Context, progress func(text.Progress)) err
 	if err == nil {
 		err = p.plan.Put(ctx, w, func(unsure bool) error { return p.countUpload(w, unsure) }, progress)
 	}
+	p.Summary = p.plan.Summary
 	if err == nil {
 		err = p.appendLog(ctx)
 	}

@@ -359,13 +359,16 @@ func (r *run) tellAmounts(d *delivery) {
 
 // upload stores one delivery, and counts what was stored.
 func (r *run) upload(ctx context.Context, d *delivery, progress func(text.Progress)) error {
-	written := int64(0)
+	written, wasAtMost := int64(0), d.prepared.AtMost
 	err := d.prepared.Upload(ctx, func(p text.Progress) {
 		written = p.Bytes
 		progress(p)
 	})
 	if err == nil {
 		written = d.prepared.NewBytes
+		if wasAtMost && r.announce && !r.told {
+			r.tell(d, words.Uploaded(d.prepared))
+		}
 	}
 	r.cost.stored += written
 	if errors.Is(err, deploy.ErrLockLost) {

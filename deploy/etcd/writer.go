@@ -92,7 +92,9 @@ func (w *Writer) Put(key string, value []byte) error {
 	if size := len(key) + len(value); w.size+size > BatchBytes || len(w.batch) == MaxOps {
 		w.send()
 	}
-	w.batch = append(w.batch, clientv3.OpPut(key, string(value)))
+	put := clientv3.OpPut(key, "")
+	put.WithValueBytes(value) // as a string it would be copied twice
+	w.batch = append(w.batch, put)
 	w.size += len(key) + len(value)
 	return nil
 }

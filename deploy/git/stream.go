@@ -28,6 +28,35 @@ func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size 
 	return r.stream(ctx, "blob", oids, func(i int, c *content) error { return fn(i, c.left, c) })
 }
 
+// Sizes gives the sizes of blobs in bytes, without reading them. Of the error and the Repository the same is true as
+// with Blobs.
+func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
+	sizes := make([]int64, 0, len(oids))
+	if r.arePushed(oids) {
+		err := r.eachPushed(ctx, "blob", oids, func(_ int, data []byte) error {
+			sizes = append(sizes, int64(len(data)))
+			return nil
+		})
+		return sizes, err
+	}
+	err := r.use(ctx, func(p *catFile) error {
+		for part := range slices.Chunk(oids, askedAtOnce) {
+			infos, err := r.infos(ctx, p, "blob", part)
+			if err != nil {
+				return err
+			}
+			for _, info := range infos {
+				sizes = append(sizes, info.size)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sizes, nil
+}
+
 // Trees gives the entries of trees in order, pipelined, as Tree gives those of one. Of fn and the Repository the same
 // is true as with Blobs.
 func (r *Repository) Trees(ctx context.Context, oids []OID, fn func(i int, entries []tree.Entry) error) error {
@@ -97,17 +126,9 @@ func (r *Repository) stream(ctx context.Context, want string, oids []OID, fn fun
 func (r *Repository) streamPart(
 	ctx context.Context, p *catFile, want string, oids []OID, fn func(int, *content) error,
 ) error {
-	if err := r.stopped(ctx); err != nil {
-		return err
-	}
-	infos, err := p.info(oids)
+	infos, err := r.infos(ctx, p, want, oids)
 	if err != nil {
 		return err
-	}
-	for i, info := range infos {
-		if err := r.fits(ctx, want, oids[i], info, want != "blob"); err != nil {
-			return err
-		}
 	}
 	p.ask(askContents, oids)
 	for i, oid := range oids {
@@ -119,6 +140,23 @@ func (r *Repository) streamPart(
 		}
 	}
 	return nil
+}
+
+// infos asks what objects of a type are, and refuses what cannot be streamed.
+func (r *Repository) infos(ctx context.Context, p *catFile, want string, oids []OID) ([]header, error) {
+	if err := r.stopped(ctx); err != nil {
+		return nil, err
+	}
+	infos, err := p.info(oids)
+	if err != nil {
+		return nil, err
+	}
+	for i, info := range infos {
+		if err := r.fits(ctx, want, oids[i], info, want != "blob"); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
 }
 
 // lend lends fn the bytes of one answer.

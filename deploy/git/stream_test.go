@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,33 @@ func TestBlobsOfNothing(t *testing.T) {
 	if err := r.Blobs(t.Context(), nil, readNothing); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSizes learns the sizes of more blobs than are asked for together, and reads none.
+func TestSizes(t *testing.T) {
+	g := fixture.NewRepository(t)
+	want, oids := []int64{}, []git.OID{}
+	for i := range 5 {
+		want, oids = append(want, int64(i*i)), append(oids, g.Blob(strings.Repeat("x", i*i)))
+	}
+	_, many := g.ManyFiles(600, 700)
+	for range many {
+		want = append(want, 700)
+	}
+	r := open(g)
+	got, err := r.Sizes(t.Context(), slices.Concat(oids, many))
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, oid := range []git.OID{g.OID("mktree"), fixture.OID(strings.Repeat("ab", 20))} {
+		if _, err := r.Sizes(t.Context(), []git.OID{oids[0], oid}); !errors.Is(err, git.ErrNotFound) {
+			t.Errorf("%s: %v", oid, err)
+		}
+	}
+	if got, err := r.Sizes(t.Context(), nil); len(got) != 0 || err != nil {
+		t.Errorf("of nothing: %v, %v", got, err)
+	}
+	works(t, r, many)
 }
 
 // TestFullPipes asks for far more than fits the pipe to git, of which each answer is larger than the pipe from git:

@@ -31,9 +31,19 @@ type content struct {
 	// pointer: it looks like a Git LFS pointer.
 	pointer bool
 	kept    []byte // nil: to be read again
+	found   found
 	// uncut: the content is at one key whatever its size, beside the chunks that refship reads. mgmt reads no chunks.
 	uncut bool
 }
+
+// found is what etcd said of a content.
+type found byte
+
+const (
+	unasked found = iota
+	isThere
+	isLacking
+)
 
 // keys are the keys that hold the content.
 func (c *content) keys(chain *store.Chain) []string {
@@ -62,34 +72,48 @@ func (p *Plan) planContent(ctx context.Context, oid tree.OID, at place, link boo
 	return nil
 }
 
-// readContents learns size and sha256 of every planned content, in one stream out of git or the directory.
-func (p *Plan) readContents(ctx context.Context, progress func(text.Progress)) error {
-	list, oids := p.planned, make([]tree.OID, len(p.planned))
-	for i, c := range list {
-		oids[i] = c.oid
+// learnSizes asks how large the planned contents are, and refuses what is too large.
+func (p *Plan) learnSizes(ctx context.Context) error {
+	sizes, err := p.task.Source.Sizes(ctx, oidsOf(p.planned))
+	if err != nil {
+		return err
 	}
-	told, kept := text.Progress{Step: "reading", FilesTotal: len(list)}, int64(0)
-	return p.task.Source.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
-		c := list[i]
-		if c.size = size; p.task.MaxFile > 0 && size > p.task.MaxFile {
+	total := int64(0)
+	for i, c := range p.planned {
+		if c.size = sizes[i]; p.task.MaxFile > 0 && c.size > p.task.MaxFile {
 			return &fault.Error{
 				Kind:   fault.Refused,
-				What:   fmt.Sprintf("%q is %s; the limit is %s", &c.at, text.ExactSize(size), text.ExactSize(p.task.MaxFile)),
+				What:   fmt.Sprintf("%q is %s; the limit is %s", &c.at, text.ExactSize(c.size), text.ExactSize(p.task.MaxFile)),
 				Reason: ReasonFileLarge,
 			}
 		}
-		if p.task.Small && told.Bytes+size > etcd.BatchBytes {
+		if total += c.size; p.task.Small && total > etcd.BatchBytes {
 			return ErrNotSmall
 		}
-		sum := tree.NewContentHash(c.oid.Format(), size)
-		if size <= tree.ChunkSize && kept+size <= keepBytes {
-			c.kept = make([]byte, 0, size)
-			kept += size
+	}
+	return nil
+}
+
+func oidsOf(list []*content) []tree.OID {
+	oids := make([]tree.OID, len(list))
+	for i, c := range list {
+		oids[i] = c.oid
+	}
+	return oids
+}
+
+// readContents learns the sha256 of contents, in one stream out of git or the directory, and keeps the first.
+func (p *Plan) readContents(ctx context.Context, list []*content, progress func(text.Progress)) error {
+	told := text.Progress{Step: "reading", FilesTotal: len(list)}
+	return p.task.Source.Blobs(ctx, oidsOf(list), func(i int, size int64, r io.Reader) error {
+		c := list[i]
+		if c.size <= tree.ChunkSize && p.keeps+c.size <= keepBytes {
+			c.kept = make([]byte, c.size)
+			p.keeps += c.size
 		}
-		if err := c.read(r, sum, p.task.Then); err != nil {
-			return p.unread(&c.at, err)
+		if err := p.readContent(c, size, r); err != nil {
+			return err
 		}
-		c.sum = sum.SHA256()
 		told.Files++
 		told.Bytes += size
 		progress(told)
@@ -105,28 +129,40 @@ func (p *Plan) unread(where fmt.Stringer, err error) error {
 	return fmt.Errorf("read %q: %w", where, err)
 }
 
-// read takes a content in and checks that it is what its oid names.
-func (c *content) read(r io.Reader, sum *tree.ContentHash, then string) error {
+// readContent takes a content in, into what is to be kept of it, and checks that it is what its oid names.
+func (p *Plan) readContent(c *content, size int64, r io.Reader) error {
+	err := c.read(size, r, p.task.Then)
+	if err != nil {
+		return p.unread(&c.at, err)
+	}
+	return nil
+}
+
+func (c *content) read(size int64, r io.Reader, then string) error {
 	if c.link && (c.size == 0 || c.size > tree.MaxLink) {
 		why := fmt.Sprintf("has a target of %d bytes; 1 to %d can be made", c.size, tree.MaxLink)
 		return badLink(c.at.String(), why, then)
 	}
-	whole, to := bytes.NewBuffer(c.kept), io.Writer(sum)
-	if c.kept != nil || c.link || c.size < maxPointer {
-		to = io.MultiWriter(sum, whole)
+	if size != c.size {
+		return wrongBlob(c.oid)
 	}
-	n, err := io.Copy(to, io.LimitReader(r, c.size+1))
+	sum, whole, err := tree.NewContentHash(c.oid.Format(), size), c.kept, error(nil)
+	if whole == nil && (c.link || size < maxPointer) {
+		whole = make([]byte, size)
+	}
+	if whole == nil {
+		_, err = io.CopyN(sum, r, size)
+	} else if _, err = io.ReadFull(r, whole); err == nil {
+		_, _ = sum.Write(whole) // a hash never fails
+	}
 	if err != nil {
 		return err
 	}
-	if n != c.size || sum.OID() != c.oid {
+	if sum.OID() != c.oid {
 		return wrongBlob(c.oid)
 	}
-	c.pointer = isPointer(whole.Bytes())
-	if c.kept != nil {
-		c.kept = whole.Bytes()
-	}
-	if c.link && bytes.IndexByte(whole.Bytes(), 0) >= 0 {
+	c.sum, c.pointer = sum.SHA256(), whole != nil && isPointer(whole)
+	if c.link && bytes.IndexByte(whole, 0) >= 0 {
 		return badLink(c.at.String(), "has a NUL byte in its target", then)
 	}
 	return nil
@@ -141,27 +177,49 @@ func badLink(path, why, then string) error {
 	return fault.New(fault.Refused, fmt.Sprintf("symbolic link %q %s", path, why), "remove the link or correct it, "+then)
 }
 
-// findMissing asks etcd which of the planned contents it has, byte by byte: the head does not vouch for them.
-func (p *Plan) findMissing(ctx context.Context) error {
-	asked := make([]store.Content, len(p.planned))
-	for i, c := range p.planned {
+// areStored asks etcd which contents it has, byte by byte: the head does not vouch for them.
+func (p *Plan) areStored(ctx context.Context, list []*content) ([]bool, error) {
+	asked := make([]store.Content, len(list))
+	for i, c := range list {
 		asked[i] = store.Content{Keys: c.keys(p.task.Chain), Size: c.size, SHA256: c.sum}
 	}
 	stored, err := p.task.Chain.AreStored(ctx, asked)
 	if err != nil {
-		return fmt.Errorf("look up contents in %s: %w", p.task.Chain.Namespace(), err)
+		return nil, fmt.Errorf("look up contents in %s: %w", p.task.Chain.Namespace(), err)
 	}
-	for i, c := range p.planned {
+	return stored, nil
+}
+
+// findMissing asks which of some contents etcd lacks, and counts those.
+func (p *Plan) findMissing(ctx context.Context, list []*content) error {
+	stored, err := p.areStored(ctx, list)
+	if err != nil {
+		return err
+	}
+	for i, c := range list {
 		if stored[i] {
-			c.kept, p.There = nil, append(p.There, asked[i].Keys...)
+			c.kept, p.There = nil, append(p.There, c.keys(p.task.Chain)...)
 			continue
 		}
 		p.missing = append(p.missing, c)
-		if !c.uncut { // it is counted with its chunks
-			p.NewContents++
-		}
-		p.NewBytes += c.size
-		p.Keys += len(asked[i].Keys)
+		p.countContent(c, 1)
 	}
 	return nil
+}
+
+// findPlanned is findMissing of what was read. What is late is counted as if etcd lacked it.
+func (p *Plan) findPlanned(ctx context.Context) error {
+	for _, c := range p.late {
+		p.countContent(c, 1)
+	}
+	return p.findMissing(ctx, p.planned)
+}
+
+// countContent counts a content that is to be stored; times is -1 if it is not, after all.
+func (p *Plan) countContent(c *content, times int) {
+	if !c.uncut { // it is counted with its chunks
+		p.NewContents += times
+	}
+	p.NewBytes += int64(times) * c.size
+	p.Keys += times * len(c.keys(p.task.Chain))
 }

@@ -252,73 +252,119 @@ func sameKind(known, mode filemode.FileMode) bool {
 	return known == mode || file(known) && file(mode)
 }
 
-// finishNodes fills in sizes and sha256s from the bottom up and sorts the planned nodes by height.
-func (p *Plan) finishNodes(plans []*dirPlan) {
+// layLevels sorts the planned nodes by height.
+func (p *Plan) layLevels(plans []*dirPlan) {
 	byOID := make(map[tree.OID]*dirPlan, len(plans))
 	for _, d := range plans {
 		byOID[d.oid] = d
 	}
 	for _, d := range plans {
-		p.finishNode(d, byOID)
+		p.layLevel(d, byOID)
 	}
-	p.Root = p.nodes.Entry(p.task.Root)
 }
 
-// finishNode finishes the planned directories below d, then d; the same directory may lie in many.
-func (p *Plan) finishNode(d *dirPlan, plans map[tree.OID]*dirPlan) {
+// layLevel sorts the planned directories below d in, then d; the same directory may lie in many.
+func (p *Plan) layLevel(d *dirPlan, plans map[tree.OID]*dirPlan) {
 	if d.height > 0 {
 		return
 	}
 	d.height = 1
 	for i := range d.node.Entries {
 		e := &d.node.Entries[i]
-		switch {
-		case e.Mode == filemode.Submodule, e.SHA256 != tree.SHA256{}: // nothing to know, or known
-		case e.Mode == filemode.Dir:
-			if below := plans[e.OID]; below != nil {
-				p.finishNode(below, plans)
-				d.height = max(d.height, below.height+1)
-			}
-			known := p.nodes.Entry(e.OID)
-			e.Size, e.SHA256 = known.Size, known.SHA256
-		default:
-			c := p.contents[e.OID]
-			e.Size, e.SHA256 = c.size, c.sum
+		if below := plans[e.OID]; e.Mode == filemode.Dir && below != nil && isUnknown(e) {
+			p.layLevel(below, plans)
+			d.height = max(d.height, below.height+1)
 		}
 	}
-	data := d.node.Text()
-	p.nodes.Add(d.oid, d.node, data)
 	for len(p.levels) < d.height {
 		p.levels = append(p.levels, nil)
 	}
-	p.levels[d.height-1] = append(p.levels[d.height-1], d.oid)
+	p.levels[d.height-1] = append(p.levels[d.height-1], plannedNode{d.oid, d.node})
 }
 
-// findNodes leaves out the planned nodes that etcd has, byte by byte.
+// plannedNode is a directory to be written.
+type plannedNode struct {
+	oid  tree.OID
+	node *tree.Node
+}
+
+func isUnknown(e *tree.Entry) bool { return e.Mode != filemode.Submodule && e.SHA256 == tree.SHA256{} }
+
+// fillNodes fills in sizes and sha256s from the bottom up. A node stays open as long as a content below it was not
+// read: fillNodes is called again when it was.
+func (p *Plan) fillNodes() {
+	for _, level := range p.levels {
+		for _, d := range level {
+			p.fillNode(d)
+		}
+	}
+	p.Root = p.nodes.Entry(p.task.Root)
+}
+
+func (p *Plan) fillNode(d plannedNode) {
+	isOpen := false
+	for i := range d.node.Entries {
+		e := &d.node.Entries[i]
+		if !isUnknown(e) {
+			continue
+		}
+		if e.Mode == filemode.Dir {
+			known := p.nodes.Entry(e.OID)
+			e.Size, e.SHA256 = known.Size, known.SHA256
+		} else {
+			c := p.contents[e.OID]
+			e.Size, e.SHA256 = c.size, c.sum
+		}
+		isOpen = isOpen || isUnknown(e)
+	}
+	text := d.node.Text()
+	if isOpen {
+		p.nodes.AddOpen(d.oid, d.node, int64(len(text)))
+	} else {
+		p.nodes.Add(d.oid, d.node, text)
+	}
+}
+
+// findNodes leaves out the planned nodes that etcd has, byte by byte, and counts the others. As long as some are open it
+// counts them all.
 func (p *Plan) findNodes(ctx context.Context) error {
+	if p.late != nil || p.isAlone {
+		p.countNodes(1)
+		return nil
+	}
 	for i, level := range p.levels {
-		var lacking []tree.OID
-		for oids := range slices.Chunk(level, dirsAtOnce) {
+		var lacking []plannedNode
+		for some := range slices.Chunk(level, dirsAtOnce) {
 			var dirs []*tree.Entry
-			for _, oid := range oids {
-				e := p.nodes.Entry(oid)
+			for _, d := range some {
+				e := p.nodes.Entry(d.oid)
 				dirs = append(dirs, &e)
 			}
 			there := p.task.Chain.NewNodes()
 			if err := there.Load(ctx, dirs); err != nil {
 				return err
 			}
-			for _, e := range dirs {
+			for j, e := range dirs {
 				if there.Entry(e.OID) == *e {
 					p.There = append(p.There, store.ChunkKeys(p.task.Chain.TreeKey(e.OID), e.Size)...)
 					continue
 				}
-				lacking = append(lacking, e.OID)
-				p.NewBytes += e.Size
-				p.Keys += len(store.ChunkKeys("", e.Size))
+				lacking = append(lacking, some[j])
 			}
 		}
 		p.levels[i] = lacking
 	}
+	p.countNodes(1)
 	return nil
+}
+
+// countNodes counts the nodes to be stored; times is -1 if they are to be counted anew.
+func (p *Plan) countNodes(times int) {
+	for _, level := range p.levels {
+		for _, d := range level {
+			size := p.nodes.Entry(d.oid).Size
+			p.NewBytes += int64(times) * size
+			p.Keys += times * len(store.ChunkKeys("", size))
+		}
+	}
 }

@@ -33,7 +33,8 @@ func (p *Plan) Put(
 // Drop forgets what was read, so that others have the memory. It must be called if Put is not, or fails for good, and
 // may be called at any time.
 func (p *Plan) Drop() {
-	p.nodes, p.levels, p.contents, p.planned, p.missing, p.objects, p.block = nil, nil, nil, nil, nil, nil, superblock{}
+	p.nodes, p.levels, p.contents, p.planned, p.late, p.missing = nil, nil, nil, nil, nil, nil
+	p.objects, p.block = nil, superblock{}
 	p.share.giveBack()
 }
 
@@ -59,6 +60,11 @@ func (p *Plan) put(
 	if err := p.putContents(ctx, w, tell); err != nil {
 		return err
 	}
+	if p.late != nil {
+		if err := p.putLate(ctx, w, tell); err != nil {
+			return err
+		}
+	}
 	if err := barrier(); err != nil {
 		return err
 	}
@@ -69,8 +75,9 @@ func (p *Plan) put(
 				return err
 			}
 		}
-		for _, oid := range level {
-			if err := putNode(w, p.task.Chain.TreeKey(oid), p.nodes.Node(oid).Text()); err != nil {
+		for _, d := range level {
+			text := d.node.Text()
+			if err := putChunks(w, store.ChunkKeys(p.task.Chain.TreeKey(d.oid), int64(len(text))), text); err != nil {
 				return err
 			}
 		}
@@ -95,11 +102,11 @@ func (p *Plan) isOne() bool {
 	return p.Keys < etcd.MaxOps-1 && p.NewBytes+int64(p.Keys+2)*maxKey <= etcd.BatchBytes
 }
 
-// putNode puts a node's text, cut into chunks.
-func putNode(w *etcd.Writer, key string, text []byte) error {
-	for i, k := range store.ChunkKeys(key, int64(len(text))) {
+// putChunks puts a text, cut into chunks.
+func putChunks(w *etcd.Writer, keys []string, text []byte) error {
+	for i, key := range keys {
 		start := i * tree.ChunkSize
-		if err := w.Put(k, text[start:min(start+tree.ChunkSize, len(text))]); err != nil {
+		if err := w.Put(key, text[start:min(start+tree.ChunkSize, len(text))]); err != nil {
 			return err
 		}
 	}
@@ -132,11 +139,7 @@ func (p *Plan) putAgain(ctx context.Context, w *etcd.Writer, list []*content, te
 	if len(list) == 0 {
 		return nil // of a rollback there is no source
 	}
-	oids := make([]tree.OID, len(list))
-	for i, c := range list {
-		oids[i] = c.oid
-	}
-	return p.task.Source.Blobs(ctx, oids, func(i int, size int64, r io.Reader) error {
+	return p.task.Source.Blobs(ctx, oidsOf(list), func(i int, size int64, r io.Reader) error {
 		c, sum := list[i], sha256.New()
 		keys := c.keys(p.task.Chain)
 		for k, key := range keys {

@@ -20,6 +20,7 @@ import (
 type Source interface {
 	Tree(oid tree.OID) ([]tree.Entry, error)
 	Trees(ctx context.Context, oids []tree.OID, fn func(i int, entries []tree.Entry) error) error
+	Sizes(ctx context.Context, oids []tree.OID) ([]int64, error)
 	Blobs(ctx context.Context, oids []tree.OID, fn func(i int, size int64, content io.Reader) error) error
 }
 
@@ -49,6 +50,8 @@ type Task struct {
 	Then          string // what to do when the tree is corrected: "commit, push again"
 	// Small asks for a plan that Put puts in one txn, with a compare for each key of There: else there is ErrNotSmall, soon.
 	Small bool
+	// MayWait lets most of a large tree be read only when it is put, so that it is read once.
+	MayWait bool
 }
 
 // maxThere leaves room for the compares of who puts a small plan.
@@ -68,6 +71,7 @@ type Summary struct {
 	NewContents int             // contents that etcd lacks
 	NewBytes    int64           // bytes to store: contents, nodes, commits
 	Keys        int             // how many keys have them
+	AtMost      bool            // NewContents, NewBytes and Keys count contents that etcd perhaps has
 	Submodules  []string        // paths of changed submodules, the first 1,000: recorded, and not deployed
 	Frontend    record.Frontend // the task's, or what Auto has picked
 	Entry       string          // the file that mgmt starts with; "" if it is not mgmt's
@@ -87,12 +91,15 @@ type Plan struct {
 	task     Task
 	share    share
 	nodes    *store.Nodes
-	levels   [][]tree.OID // planned nodes, the lowest level first
+	levels   [][]plannedNode // the lowest level first
 	contents map[tree.OID]*content
 	planned  []*content        // the same in the order of the walk, in which git has packed them
 	missing  []*content        // that etcd lacks
 	objects  map[string][]byte // raw git objects that etcd lacks, by key
 	block    superblock
+	keeps    int64      // bytes of contents in memory
+	late     []*content // that wait to be read until they are put
+	isAlone  bool       // etcd has nothing in the namespace
 }
 
 // Make reads what changed, and finds out what etcd lacks. What cannot be deployed is refused here.
@@ -114,12 +121,17 @@ func (p *Plan) make(ctx context.Context, progress func(text.Progress)) error {
 	if err != nil {
 		return err
 	}
-	if err := p.readContents(ctx, progress); err != nil {
+	p.layLevels(plans)
+	if err := p.learnSizes(ctx); err != nil {
 		return err
 	}
-	p.finishNodes(plans)
+	p.postpone()
+	if err := p.readContents(ctx, p.planned, progress); err != nil {
+		return err
+	}
+	p.fillNodes()
 	for _, step := range []func(context.Context) error{
-		p.findNodes, p.countFiles, p.refusePointers, p.layForMgmt, p.findMissing, p.readObjects,
+		p.findNodes, p.countFiles, p.refusePointers, p.layForMgmt, p.findPlanned, p.readObjects,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -178,6 +178,11 @@ func (n *Nodes) Add(oid tree.OID, node *tree.Node, text []byte) {
 	n.known[oid] = knownNode{node, entry}
 }
 
+// AddOpen makes a node known that lacks a sha256 somewhere below it: its entry has a size, and no sha256 either.
+func (n *Nodes) AddOpen(oid tree.OID, node *tree.Node, size int64) {
+	n.known[oid] = knownNode{node, tree.Entry{Mode: dirMode, OID: oid, Size: size}}
+}
+
 // Distrust forgets a node that is not the one that was deployed: what it says of its entries would be signed again.
 func (n *Nodes) Distrust(deployed tree.Entry) {
 	if known, ok := n.known[deployed.OID]; ok && !sameText(&known.entry, &deployed) {

@@ -155,6 +155,22 @@ func (d *Directory) Blobs(ctx context.Context, oids []OID, fn func(i int, size i
 	return nil
 }
 
+// Sizes gives the sizes of files in bytes, as they were. An oid of no file is an error that wraps ErrNotFound.
+func (d *Directory) Sizes(_ context.Context, oids []OID) ([]int64, error) {
+	sizes := make([]int64, len(oids))
+	for i, oid := range oids {
+		at, ok := d.places[oid]
+		if content, isMade := d.made[oid]; isMade {
+			at, ok = place{size: int64(len(content))}, true
+		}
+		if !ok {
+			return nil, fmt.Errorf("read blob %s: %w", oid, ErrNotFound)
+		}
+		sizes[i] = at.size
+	}
+	return sizes, nil
+}
+
 // again reads a file or link a second time.
 func again(ctx context.Context, root int, at place, oid OID, fn func(io.Reader) error) error {
 	dir, err := disk.OpenBelow(root, path.Dir(at.path))

@@ -107,12 +107,16 @@ func same(tb testing.TB, g *fixture.Repository, d *tree.Directory, want tree.OID
 	if len(blobs) != d.Files {
 		tb.Errorf("%d files, git has %d", d.Files, len(blobs))
 	}
+	sizes, err := d.Sizes(context.Background(), blobs)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	next := 0
-	err := d.Blobs(context.Background(), blobs, func(i int, size int64, content io.Reader) error {
+	err = d.Blobs(context.Background(), blobs, func(i int, size int64, content io.Reader) error {
 		text, err := io.ReadAll(content)
 		sum := tree.HashBlob(tree.FormatSHA1, size)
 		_, _ = sum.Write(text)
-		if i != next || int64(len(text)) != size || sum.OID() != blobs[i] {
+		if i != next || int64(len(text)) != size || size != sizes[i] || sum.OID() != blobs[i] {
 			tb.Errorf("blob %d of %d bytes: %q, %v", i, size, text, err)
 		}
 		next++
@@ -207,6 +211,9 @@ func TestEmptyDirectory(t *testing.T) {
 	err = d.Blobs(t.Context(), []tree.OID{fixture.OID(strings.Repeat("ab", 20))}, nil)
 	if !errors.Is(err, tree.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
+	}
+	if _, err := d.Sizes(t.Context(), []tree.OID{fixture.OID(strings.Repeat("ab", 20))}); !errors.Is(err, tree.ErrNotFound) {
+		t.Errorf("the size of a blob that is not there: %v", err)
 	}
 }
 

@@ -40,9 +40,13 @@ func TestMakeDirectory(t *testing.T) {
 	for i, e := range entries {
 		oids[i] = e.OID
 	}
+	sizes, err := made.Sizes(t.Context(), oids)
+	if err != nil {
+		t.Fatal(err)
+	}
 	err = made.Blobs(t.Context(), oids, func(i int, size int64, r io.Reader) error {
 		content, err := io.ReadAll(r)
-		if want := files[entries[i].Name]; string(content) != want || size != int64(len(want)) {
+		if want := files[entries[i].Name]; string(content) != want || size != int64(len(want)) || sizes[i] != size {
 			t.Errorf("%s: %q of %d bytes", entries[i].Name, content, size)
 		}
 		return err

@@ -80,14 +80,23 @@ func Amounts(job *deploy.Job, p *deploy.Prepared) []string {
 	if n > 0 { // a submodule's commit is in the tree that is recorded: another one makes another deploy
 		changed += " and " + text.Count(n, "submodule")
 	}
-	lines := []string{fmt.Sprintf("%s changed, %s new, %s to store", changed, text.Count(p.NewContents, "content"),
-		text.Size(p.NewBytes))}
+	atMost := ""
+	if p.AtMost {
+		atMost = "at most "
+	}
+	lines := []string{fmt.Sprintf("%s changed, %s%s new, %s to store", changed, atMost,
+		text.Count(p.NewContents, "content"), text.Size(p.NewBytes))}
 	lines = append(lines, Picked(job, p)...)
 	if n > 0 {
 		lines = append(lines, fmt.Sprintf("warning: %s recorded only, without content: %s",
 			text.Plural(n, "submodule is", "submodules are"), text.FirstFew(p.Submodules)))
 	}
 	return lines
+}
+
+// Uploaded says what was new of what Amounts said at most.
+func Uploaded(p *deploy.Prepared) string {
+	return fmt.Sprintf("%s new, %s stored", text.Count(p.NewContents, "content"), text.Size(p.NewBytes))
 }
 
 // Picked says what the frontend auto has picked; of another frontend there is nothing to say.
