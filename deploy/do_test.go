@@ -33,6 +33,9 @@ func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.D
 	if v.Idle() {
 		return v.Head, true, nil
 	}
+	if d, err := c.doSmall(ctx, who, v, job, progress); d != nil || err != nil {
+		return d, false, err
+	}
 	lock, err := c.Lock(ctx, who, wait, func(record.Holder, time.Duration) {})
 	if err != nil {
 		return nil, false, err
@@ -56,4 +59,25 @@ func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.D
 	}
 	d, err := p.Publish(ctx)
 	return d, false, err
+}
+
+// doSmall is do of a small deploy; nil: it is none.
+func (c *Chain) doSmall(ctx context.Context, who record.Holder, v *Verdict, job *Job, progress func(text.Progress)) (
+	*record.Deploy, error) {
+	p, err := c.PrepareSmall(ctx, v, job, progress)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	defer p.Drop()
+	give, err := (&Store{client: c.client}).TakeRoom(ctx, []*Prepared{p})
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	lock, err := p.LockAndUpload(ctx, who)
+	if err != nil || lock == nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Unlock(context.WithoutCancel(ctx)) }()
+	return p.Publish(ctx)
 }

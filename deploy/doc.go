@@ -19,6 +19,9 @@
 //	upload.go   prepared.Upload()          contents, then nodes, bottom-up; they are not visible yet
 //	publish.go  prepared.Publish()         one txn: all of it or nothing; it gives the lock back
 //
+// What is small is read before the lock is taken, and stored by the txn that takes it (small.go): a round trip and a
+// verdict fewer. That txn compares that the chain is as the verdict found it.
+//
 // Prepare without a lock tells what a deploy would do, and writes nothing. Package plan is what it and Upload do: the
 // tree, what etcd lacks of it, and the order in which that is put. hold.go holds chains and resumes them;
 // rollout.go says which nodes may run what is published; rollback.go publishes an earlier deploy again; undone.go keeps

@@ -170,10 +170,20 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 	}
 }
 
-// The whole of Do, on top of an earlier deploy, with a txn failing anywhere: lock, upload, publish, unlock.
-// (There are three: lock, upload, publish.)
+// The whole of Do, on top of an earlier deploy, with a txn failing anywhere: lock, upload, publish. Of a small deploy the
+// first two are one, and what is forced takes its lock first.
 func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
+	for _, forced := range []bool{false, true} {
+		t.Run(fmt.Sprintf("forced %t", forced), func(t *testing.T) { doFailsAtEveryTxn(t, forced) })
+	}
+}
+
+func doFailsAtEveryTxn(t *testing.T, forced bool) {
 	f := newSetup(t)
+	txns := 2
+	if forced {
+		txns = 3
+	}
 	all := files{"a": regular("a"), "d/b": regular("b"), "d/e/c": regular("c")}
 	first := f.deploy(f.repo.commit("first", all))
 	before := f.dump()
@@ -186,10 +196,14 @@ func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 		}
 		failed := 0
 		reached := f.failOnce(n, &failed)
-		_, _, err := f.do(f.job(commit))
+		job := f.job(commit)
+		if job.Force = forced; forced {
+			job.Reason = "to take the lock first"
+		}
+		_, _, err := f.do(job)
 		f.tap.on(nil)
 		if !reached() {
-			if n != 3 || err != nil {
+			if n != txns || err != nil {
 				t.Errorf("%d txns, %v", n, err)
 			}
 			break

@@ -32,18 +32,26 @@ func (c *Chain) Lock(
 	ctx context.Context, who record.Holder, wait time.Duration, waiting func(record.Holder, time.Duration),
 ) (*Lock, error) {
 	start := time.Now()
-	who.Since = start.UTC()
-	value, err := json.Marshal(who)
+	l, err := c.newLock(who, start)
 	if err != nil {
-		return nil, fmt.Errorf("encode lock: %w", err)
+		return nil, err
 	}
-	l := &Lock{chain: c, value: value}
-	c.locker.own(c.ns, value)
 	if err := l.acquire(ctx, start, wait, waiting); err != nil {
 		l.markFree()
 		return nil, err
 	}
 	return l, nil
+}
+
+// newLock makes a lock that is not held yet, but owned: markFree gives it up.
+func (c *Chain) newLock(who record.Holder, since time.Time) (*Lock, error) {
+	who.Since = since.UTC()
+	value, err := json.Marshal(who)
+	if err != nil {
+		return nil, fmt.Errorf("encode lock: %w", err)
+	}
+	c.locker.own(c.ns, value)
+	return &Lock{chain: c, value: value}, nil
 }
 
 // Held compares that the lock is held, for txns of others than the chain.
@@ -96,7 +104,7 @@ func (l *Lock) acquire(
 			return err
 		}
 		// Breaking a put off would not tell whether the lock was taken: it is bounded by itself.
-		held, err := l.put(context.WithoutCancel(ctx))
+		held, err := l.put(context.WithoutCancel(ctx), new(change))
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			c.locker.abandon(l.lease)
 			continue
@@ -104,7 +112,7 @@ func (l *Lock) acquire(
 		if err != nil {
 			return fmt.Errorf("lock %s: %w", c.ns, err)
 		}
-		if held == nil {
+		if l.revision != 0 {
 			return nil
 		}
 		if c.locker.isLeftOver(c.ns, held) {
@@ -131,13 +139,13 @@ func lockedError(ns record.Namespace, holder record.Holder, waited time.Duration
 		"try again when that deploy is done; the lock of a server that died goes away by itself within a minute")
 }
 
-// put puts the lock if it is free, else gives the key as another holds it.
-func (l *Lock) put(ctx context.Context) (*mvccpb.KeyValue, error) {
+// put puts the lock if it is free, and makes a change in the same txn. If it is not, the key as another holds it is
+// given; if it is free and not put, the change's compares have failed.
+func (l *Lock) put(ctx context.Context, with *change) (held *mvccpb.KeyValue, err error) {
 	key, tries := l.chain.Key("lock"), 0
-	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).
-		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, string(l.value), clientv3.WithLease(l.lease))).
-		Else(clientv3.OpGet(key)).Commit()
+	ifs := append([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)}, with.ifs...)
+	puts := append([]clientv3.Op{clientv3.OpPut(key, string(l.value), clientv3.WithLease(l.lease))}, with.puts...)
+	resp, err := l.chain.kv.Txn(etcd.CountTries(ctx, &tries)).If(ifs...).Then(puts...).Else(clientv3.OpGet(key)).Commit()
 	l.stray = l.stray || tries > 1
 	if err != nil {
 		l.stray = l.stray || !l.isNeverPut(ctx, err)
@@ -147,7 +155,11 @@ func (l *Lock) put(ctx context.Context) (*mvccpb.KeyValue, error) {
 		l.revision = resp.Header.Revision
 		return nil, nil
 	}
-	held := resp.Responses[0].GetResponseRange().Kvs[0]
+	found := resp.Responses[0].GetResponseRange().Kvs
+	if len(found) == 0 {
+		return nil, nil
+	}
+	held = found[0]
 	if held.Lease == int64(l.lease) && bytes.Equal(held.Value, l.value) {
 		l.revision = held.CreateRevision // an earlier try of this very call, whose answer was lost
 		return nil, nil

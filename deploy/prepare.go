@@ -40,9 +40,8 @@ func (c *Chain) Prepare(
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{
-		Verdict: v, Summary: plan.Summary{Frontend: job.Frontend}, chain: c, lock: lock, job: job, stored: v.stored,
-	}
+	p := c.newPrepared(v, job)
+	p.lock = lock
 	if v.Idle() {
 		return p, nil
 	}
@@ -63,6 +62,10 @@ func (c *Chain) Prepare(
 	}
 	p.Summary = p.plan.Summary
 	return p, nil
+}
+
+func (c *Chain) newPrepared(v *Verdict, job *Job) *Prepared {
+	return &Prepared{Verdict: v, Summary: plan.Summary{Frontend: job.Frontend}, chain: c, job: job, stored: v.stored}
 }
 
 // isForeign tells whether the head, which mgmt itself has made of the same commit, has all that the job would publish.
@@ -120,8 +123,5 @@ func (j *Job) explain(err error) error {
 
 // nextID is the id that the deploy will have.
 func (p *Prepared) nextID() record.ID {
-	if p.Verdict.Head == nil {
-		return 1
-	}
-	return p.Verdict.Head.ID + 1
+	return p.Verdict.nextID()
 }

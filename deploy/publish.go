@@ -95,18 +95,7 @@ func (p *Prepared) composeDeploy(at time.Time, next string) (*record.Deploy, err
 // publishTxn compares all that the deploy was prepared against and puts all of its keys.
 func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change) (*clientv3.TxnResponse, error) {
 	c := p.chain
-	ifs := []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision),
-		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", p.Verdict.holdAt), // 0, but of a rollback
-		clientv3.Compare(clientv3.ModRevision(c.Key(record.RolloutKey)), "=", p.Verdict.rolloutAt),
-	}
-	for which := range record.KeyNames {
-		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(d.ID, which)), "=", 0))
-		if head := p.Verdict.Head; head != nil {
-			key := c.DeployKey(head.ID, which)
-			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(key), "=", head.Revisions[which]))
-		}
-	}
+	ifs := append(p.Verdict.unchanged(c), clientv3.Compare(clientv3.CreateRevision(c.Key("lock")), "=", p.lock.revision))
 	puts := []clientv3.Op{
 		clientv3.OpPut(c.DeployKey(d.ID, record.KeyHash), string(d.Hash)),
 		clientv3.OpPut(c.DeployKey(d.ID, record.KeyRecord), string(d.RecordBytes)),
@@ -127,6 +116,21 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 	ifs, puts = append(ifs, log.ifs...), append(puts, log.puts...)
 	return c.kv.Txn(ctx).If(ifs...).Then(puts...).
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
+}
+
+// unchanged compares that the chain is as the verdict found it: the head's keys, and no deploy after it; hold and rollout.
+func (v *Verdict) unchanged(c *Chain) []clientv3.Cmp {
+	ifs := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", v.holdAt), // 0, but of a rollback
+		clientv3.Compare(clientv3.ModRevision(c.Key(record.RolloutKey)), "=", v.rolloutAt),
+	}
+	for which := range record.KeyNames {
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(v.nextID(), which)), "=", 0))
+		if v.Head != nil {
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.DeployKey(v.Head.ID, which)), "=", v.Head.Revisions[which]))
+		}
+	}
+	return ifs
 }
 
 // explainRefusal says why the compares failed.

@@ -49,6 +49,8 @@ type Verdict struct {
 	above   []tree.OID     // the trees from the commit's down to tree, without it
 	stored  *record.Stored // what the namespace holds; nil: not counted
 	log     *chainLog      // nil if the verdict is Idle
+
+	storedAt int64 // its mod revision; 0: none
 }
 
 // Counted is how many commits there are, as a record counts them: record.CountCommits.
@@ -64,6 +66,14 @@ func (v *Verdict) Idle() bool { return v.Already || v.Same }
 
 // Restarts tells whether the deploy will begin the chain anew, above records none of which is sound.
 func (v *Verdict) Restarts() bool { return v.newest == nil && v.Head != nil && v.Head.Damage != nil }
+
+// nextID is the id that the deploy will have.
+func (v *Verdict) nextID() record.ID {
+	if v.Head == nil {
+		return 1
+	}
+	return v.Head.ID + 1
+}
 
 // previous is the head's deploy hash, "" if there is none.
 func (v *Verdict) previous() record.Hash {
@@ -104,7 +114,7 @@ func (c *Chain) check(ctx context.Context, job *Job) (*Verdict, error) {
 		return nil, c.heldError(state.Hold)
 	}
 	v := &Verdict{
-		Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored,
+		Head: state.Head, Held: state.Hold, holdAt: state.HoldAt, stored: state.Stored, storedAt: state.StoredAt,
 		rollout: state.Rollout, rolloutAt: state.RolloutAt,
 	}
 	if err := v.readSource(job); err != nil {

@@ -16,6 +16,8 @@
 //	          verdict, read  again, under the lock; what cannot be deployed is refused (read)
 //	          room           what etcd has no room for is refused
 //	          upload         contents and nodes, which no reader sees yet
+//	          A single small delivery is read before its lock is taken, and the txn that stores it takes the lock
+//	          (small.go).
 //	finish    publish        one etcd txn for each delivery; a lost lock begins anew (publish)
 //	          tell           "deploy 7 published …" (words.Published)
 //
@@ -52,7 +54,8 @@
 //  3. run.go: prepare. judge asks each chain, which is deploy's Chain.Check, and checkSigned whether what it brings is
 //     signed as the target wants. check runs the targets' checks. lock
 //     takes the chains' locks (Chain.Lock). load, in its turn: readAll prepares (Chain.Prepare) and takes room
-//     (Store.TakeRoom); upload stores (Prepared.Upload).
+//     (Store.TakeRoom); upload stores (Prepared.Upload). Of a small push all of that is done by small, without waiting
+//     for the lock (Chain.PrepareSmall, Prepared.LockAndUpload).
 //  4. push.go: writeIntent writes the intent, synced. refship-hook ends with 0, and git moves the refs.
 //  5. git runs post-receive. session.go: postReceive calls push.go: finish for each delivery whose ref moved, and
 //     abandon for the others. run.go: finish calls publish, which is deploy's Prepared.Publish: the one etcd txn that

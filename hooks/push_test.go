@@ -48,13 +48,15 @@ func TestPushDeploys(t *testing.T) {
 	}
 	steps := []string{"pre-receive-start", "checked", "locked", "prepared", "uploaded", "intent-written",
 		"post-receive-start", "published", "intent-removed"}
+	small := slices.Clone(steps) // a small deploy on top of another: the txn that stores it takes the lock
+	small[2], small[3] = small[3], small[2]
 	var mine []string
 	for _, step := range s.journal.Steps() {
 		if strings.Contains(strings.Join(steps, " "), step) && step != "publishing" {
 			mine = append(mine, step)
 		}
 	}
-	if diff := cmp.Diff(append(steps, steps...), mine); diff != "" {
+	if diff := cmp.Diff(append(steps, small...), mine); diff != "" {
 		t.Errorf("failure points (-want +got):\n%s", diff)
 	}
 	line := s.journal.About("push")[1]

@@ -28,7 +28,8 @@ type cost struct {
 
 // run takes deliveries into their chains, in two halves:
 //
-//	prepare   verdict → check → lock → verdict → read → room → upload
+//	prepare   verdict → check → lock → verdict → read → room → upload,
+//	          or, of one small delivery: verdict → check → read → room → lock and upload in one txn
 //	finish    publish → tell, one delivery after the other
 //
 // A push writes its intent between the halves, and git moves the refs. All others call deliver, which does both. One
@@ -150,6 +151,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	}
 	if len(r.open()) == 0 {
 		return nil
+	}
+	if done, err := r.small(ctx); err != nil || done {
+		return err
 	}
 	if err := r.lock(ctx); err != nil {
 		if deploy.IsFull(err) { // even for a lock: say how much the run needs, and what etcd has

@@ -69,37 +69,41 @@ type trouble struct {
 	ends  ending
 	cause error  // if it is not deployed
 	first string // what comes next without a restart: "push", "deploy" or, each in its turn, "both"
+	large bool   // what is pushed takes several txns: a small deploy is stored by that which takes the lock
 }
 
 func troubles() []trouble {
 	down, full, denied := etcd.ErrUnreachable, etcd.ErrFull, etcd.ErrDenied
 	return []trouble{ // the longest first
-		{"no leader before", "pre-receive-start", always(errNoLeader), unmoved, down, "push"},
-		{"down under the lock", "locked", always(errDown), unmoved, down, "push"},
-		{"down from the upload to the end", "uploaded", always(errDown), undeployed, down, "push"},
-		{"answer lost and down", "post-receive-start", answerLostAndDown, undeployed, down, "deploy"},
-		{"down before", "pre-receive-start", always(errDown), unmoved, down, "push"},
-		{"denied before", "pre-receive-start", always(errDenied), unmoved, denied, "both"},
-		{"down at the lock", "checked", always(errDown), unmoved, down, "push"},
-		{"lock's answer lost", "checked", once("lock", outage{after: errDown}), deployed, nil, "both"},
-		{"down during the upload", "prepared", always(errDown), unmoved, down, "deploy"},
-		{"upload's answer lost", "prepared", once("upload", outage{after: errDown}), deployed, nil, "both"},
-		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, full, "both"},
-		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, denied, "both"},
+		{"no leader before", "pre-receive-start", always(errNoLeader), unmoved, down, "push", false},
+		{"down under the lock", "locked", always(errDown), unmoved, down, "push", true},
+		{"down from the upload to the end", "uploaded", always(errDown), undeployed, down, "push", false},
+		{"answer lost and down", "post-receive-start", answerLostAndDown, undeployed, down, "deploy", false},
+		{"down before", "pre-receive-start", always(errDown), unmoved, down, "push", false},
+		{"denied before", "pre-receive-start", always(errDenied), unmoved, denied, "both", false},
+		{"down at the lock", "checked", always(errDown), unmoved, down, "push", false},
+		{"lock's answer lost", "checked", once("lock", outage{after: errDown}), deployed, nil, "both", false},
+		{"full at the lock", "prepared", always(errFull, "lock"), unmoved, full, "both", false},
+		{"denied at the lock", "prepared", always(errDenied, "lock"), unmoved, denied, "both", false},
+		{"stored, and the answer lost", "prepared", once("lock", outage{after: errDown}), deployed, nil, "both", false},
+		{"down during the upload", "prepared", always(errDown), unmoved, down, "deploy", true},
+		{"upload's answer lost", "prepared", once("upload", outage{after: errDown}), deployed, nil, "both", true},
+		{"full during the upload", "prepared", always(errFull, "upload"), unmoved, full, "both", true},
+		{"denied during the upload", "prepared", always(errDenied, "upload"), unmoved, denied, "both", true},
 		{"slow", "pre-receive-start", func(string) outage { return outage{delay: 300 * time.Millisecond} }, deployed, nil,
-			"push"},
-		{"very slow upload", "prepared", once("upload", outage{delay: 2200 * time.Millisecond}), deployed, nil, "deploy"},
-		{"down after the upload", "uploaded", once("publish", outage{before: errDown}), deployed, nil, "both"},
-		{"lock lost before the upload", "prepared", func(string) outage { return outage{} }, deployed, nil, "both"},
-		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, down, "deploy"},
-		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, full, "both"},
-		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, denied, "both"},
+			"push", false},
+		{"very slow upload", "prepared", once("upload", outage{delay: 2200 * time.Millisecond}), deployed, nil, "deploy", true},
+		{"down after the upload", "uploaded", once("publish", outage{before: errDown}), deployed, nil, "both", false},
+		{"lock lost before the upload", "prepared", func(string) outage { return outage{} }, deployed, nil, "both", true},
+		{"lock lost, down at the publish", "uploaded", always(errDown, "publish", "lock"), undeployed, down, "deploy", false},
+		{"full at the publish", "post-receive-start", always(errFull, "publish"), undeployed, full, "both", false},
+		{"denied at the publish", "post-receive-start", always(errDenied, "publish"), undeployed, denied, "both", false},
 		{"leader lost at the publish", "post-receive-start", once("publish", outage{before: errNoLeader}), deployed, nil,
-			"both"},
-		{"publish's answer lost", "post-receive-start", once("publish", outage{after: errDown}), deployed, nil, "both"},
+			"both", false},
+		{"publish's answer lost", "post-receive-start", once("publish", outage{after: errDown}), deployed, nil, "both", false},
 		{"full, it says, but published", "post-receive-start", once("publish", outage{after: errFull}), deployed, nil,
-			"both"},
-		{"down after the publish", "published", always(errDown), deployed, nil, "push"},
+			"both", false},
+		{"down after the publish", "published", always(errDown), deployed, nil, "push", false},
 	}
 }
 
@@ -148,7 +152,11 @@ func (s *site) suffer(c trouble) []string {
 	s.Helper()
 	laptop := s.user("laptop")
 	before := s.ref("refs/heads/main")
-	next := s.commit("a.txt", fmt.Sprintf("%s after %s\n", c.name, s.git(s.work, "rev-parse", "HEAD")))
+	content := fmt.Sprintf("%s after %s\n", c.name, s.git(s.work, "rev-parse", "HEAD"))
+	if c.large {
+		content = strings.Repeat(content, etcd.BatchBytes/len(content)+1)
+	}
+	next := s.commit("a.txt", content)
 	s.journal.When(c.at, func() {
 		if strings.HasPrefix(c.name, "lock lost") {
 			s.del("/refship/config/refship/lock")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -26,29 +27,30 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 	if err != nil {
 		return err
 	}
-	dir := b.in("checked-out")
 	tools := []struct {
 		name string
-		cmd  func() *exec.Cmd
+		cmd  func(dir string) *exec.Cmd
 	}{
-		{"refship checkout", func() *exec.Cmd { return b.embedded.refship(ctx, "checkout", name, dir) }},
-		{"git clone --depth 1", func() *exec.Cmd {
+		{"refship checkout", func(dir string) *exec.Cmd { return b.embedded.refship(ctx, "checkout", name, dir) }},
+		{"git clone --depth 1", func(dir string) *exec.Cmd {
 			return b.command(ctx, b.peers[0].env, "git", "clone", "--quiet", "--depth", "1", r.urls[0], dir)
 		}},
 	}
+	// All stay until the end: where files were just removed, ext4 may look at each of their inodes for each new one.
+	top := b.in("checked-out")
+	if err := os.Mkdir(top, 0o755); err != nil {
+		return err
+	}
 	for round := range b.times(size) {
 		for _, i := range rotated(len(tools), round) {
-			out, err := run(tools[i].cmd())
+			out, err := run(tools[i].cmd(filepath.Join(top, fmt.Sprint(round, "-", i))))
 			if err != nil {
 				return err
 			}
 			b.ms("checkout", size, tools[i].name, out.took)
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
 		}
 	}
-	return nil
+	return os.RemoveAll(top)
 }
 
 // deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd.

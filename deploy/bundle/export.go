@@ -133,7 +133,7 @@ func (x *exporter) export(ctx context.Context, f *os.File) (counts Counts, err e
 			return counts, err
 		}
 	}
-	for _, p := range places {
+	for _, p := range places() {
 		if err := x.place(ctx, p); err != nil {
 			if errors.Is(err, store.ErrCompacted) {
 				err = fault.New(fault.Failed, "etcd has compacted its history meanwhile: "+

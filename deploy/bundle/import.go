@@ -131,7 +131,7 @@ func (i *importer) end(ctx context.Context) error {
 
 // others are the places that are neither deploys nor what these have; head and hold come after the deploys.
 func (i *importer) others() (prefixes []string) {
-	for _, p := range places {
+	for _, p := range places() {
 		if !slices.Contains([]string{deploysAt, headAt, holdAt, contentsAt, objectsAt, blocksAt, treesAt}, p.prefix) {
 			prefixes = append(prefixes, p.prefix)
 		}

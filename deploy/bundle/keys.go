@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"refship/deploy/record"
 )
@@ -14,27 +15,27 @@ type place struct {
 	rest   *regexp.Regexp
 }
 
-var (
-	number = regexp.MustCompile(`^[1-9][0-9]{0,19}$`)
-	chunk  = `(/(0|[1-9][0-9]{0,9}))?$`
-)
-
-// places are those of all keys that a bundle has; rest is what follows the prefix, nil: nothing.
-var places = []place{
-	{"/deploy/", regexp.MustCompile(`^[1-9][0-9]{0,19}/(` + strings.Join(record.KeyNames[:], "|") + `)$`)},
-	{"/fs/deploy/", regexp.MustCompile(`^[0-9]{1,20}-[0-9A-Za-z-]{1,64}$`)},
-	{"/refship/checkpoint", nil},
-	{"/refship/cosignature/", regexp.MustCompile(`^(0|[1-9][0-9]{0,19})/[!-~]{1,200}$`)},
-	{eventsAt, regexp.MustCompile(`^[0-9]{1,20}$`)},
-	{"/refship/expired", nil},
-	{"/refship/head", nil},
-	{"/refship/hold", nil},
-	{"/refship/keep/", number},
-	{"/refship/log/", number},
-	{objectsAt, regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)},
-	{treesAt, regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})` + chunk)},
-	{contentsAt, regexp.MustCompile(`^[0-9a-f]{64}` + chunk)},
-}
+// places are those of all keys that a bundle has; rest is what follows the prefix, nil: nothing. They are made when a
+// bundle is read or written: most runs of the program need none.
+var places = sync.OnceValue(func() []place {
+	const chunk = `(/(0|[1-9][0-9]{0,9}))?$`
+	number := regexp.MustCompile(`^[1-9][0-9]{0,19}$`)
+	return []place{
+		{"/deploy/", regexp.MustCompile(`^[1-9][0-9]{0,19}/(` + strings.Join(record.KeyNames[:], "|") + `)$`)},
+		{"/fs/deploy/", regexp.MustCompile(`^[0-9]{1,20}-[0-9A-Za-z-]{1,64}$`)},
+		{"/refship/checkpoint", nil},
+		{"/refship/cosignature/", regexp.MustCompile(`^(0|[1-9][0-9]{0,19})/[!-~]{1,200}$`)},
+		{eventsAt, regexp.MustCompile(`^[0-9]{1,20}$`)},
+		{"/refship/expired", nil},
+		{"/refship/head", nil},
+		{"/refship/hold", nil},
+		{"/refship/keep/", number},
+		{"/refship/log/", number},
+		{objectsAt, regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)},
+		{treesAt, regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})` + chunk)},
+		{contentsAt, regexp.MustCompile(`^[0-9a-f]{64}` + chunk)},
+	}
+})
 
 // Some of these places.
 const (
@@ -58,7 +59,7 @@ var live = []string{
 // belongs tells whether a key is one that a bundle of a namespace may have.
 func belongs(ns record.Namespace, key string) bool {
 	name, ok := strings.CutPrefix(key, string(ns))
-	return ok && slices.ContainsFunc(places, func(p place) bool {
+	return ok && slices.ContainsFunc(places(), func(p place) bool {
 		rest, ok := strings.CutPrefix(name, p.prefix)
 		return ok && (p.rest == nil && rest == "" || p.rest != nil && p.rest.MatchString(rest))
 	})

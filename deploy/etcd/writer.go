@@ -29,10 +29,9 @@ const (
 // After the first error of a txn, and after the end of ctx, every Put and Barrier returns that error. Some of the
 // layer's keys may have been written then, even by the txn that failed. Not safe for concurrent use.
 type Writer struct {
-	ctx context.Context
-	kv  clientv3.KV
-	ifs []clientv3.Cmp
-	err error
+	ctx    context.Context
+	commit func(ctx context.Context, puts []clientv3.Op) error
+	err    error
 
 	layer    *errgroup.Group
 	layerCtx context.Context // ends with the layer's first error
@@ -49,7 +48,18 @@ var ErrCompare = errors.New("compare failed")
 // NewWriter makes a writer whose txns all end with ctx, and all make the compares. It needs no closing. Puts without a
 // later Barrier may get lost.
 func NewWriter(ctx context.Context, kv clientv3.KV, ifs ...clientv3.Cmp) *Writer {
-	w := &Writer{ctx: ctx, kv: kv, ifs: ifs}
+	return NewWriterBy(ctx, func(ctx context.Context, puts []clientv3.Op) error {
+		resp, err := kv.Txn(ctx).If(slices.Clone(ifs)...).Then(puts...).Commit()
+		if err == nil && !resp.Succeeded {
+			err = ErrCompare
+		}
+		return err
+	})
+}
+
+// NewWriterBy is NewWriter with txns that the caller commits: those that do more than put, or compare for themselves.
+func NewWriterBy(ctx context.Context, commit func(ctx context.Context, puts []clientv3.Op) error) *Writer {
+	w := &Writer{ctx: ctx, commit: commit}
 	w.begin()
 	return w
 }
@@ -136,11 +146,7 @@ func (w *Writer) send() {
 
 // write commits one txn.
 func (w *Writer) write(ctx context.Context, ops []clientv3.Op) error {
-	resp, err := w.kv.Txn(ctx).If(slices.Clone(w.ifs)...).Then(ops...).Commit()
-	if err == nil && !resp.Succeeded {
-		err = ErrCompare
-	}
-	if err != nil {
+	if err := w.commit(ctx, ops); err != nil {
 		return fmt.Errorf("write %d keys from %q on: %w", len(ops), ops[0].KeyBytes(), Classify(err))
 	}
 	for _, op := range ops {

@@ -22,17 +22,19 @@
 // A Repository reads commits, trees and blobs through one long-running `git cat-file`, which sees a push's quarantine
 // and alternates and is the fastest way to content. It asks for type and size first (info of `--batch-command`, since
 // git 2.36): to print a commit, a tree or a tag, git holds all of it in memory. Those over 16 MiB are refused, and so
-// is what is of another type. Files are streamed. Commits with SHA-1 names are decoded by go-git (seam.go), whose oids
-// have 20 bytes and appear nowhere else; all other objects, and those with SHA-256 names, by package tree, which takes
-// only what git itself would have written. An object of another type or oid than was asked for is an error, and whatever
-// is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same pass as the sha256.
+// is what is of another type. Files are streamed. A small push is read from the one pack that git has put it into, by
+// go-git's scanner and up to 2 MiB in all (pushed.go); git is started for what is not in it. Commits with SHA-1 names
+// are decoded by go-git, too (seam.go), whose oids have 20 bytes and appear nowhere else; all other objects, and those
+// with SHA-256 names, by package tree, which takes only what git itself would have written. An object of another type or
+// oid than was asked for is an error, and whatever is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same pass as the sha256.
 // An oid of another format than the repository's is of no object there: git would take its digits for something else.
 //
 // # Refs
 //
 // git is asked for refs and for what symbolic ones lead to, in whatever form it keeps them ([ReadRefs], [FinalRefs],
 // [SymbolicRef]). [ReadLoose], [RefDir] and [RefsSize] look at files beside git, to mend what a dead git left and to know
-// what a disk takes: never at what they say.
+// what a disk takes: never at what they say. Only [NoneIsSymbolic] reads the file of a ref, and asks git where that is
+// anything but an oid.
 //
 // # Ancestry
 //

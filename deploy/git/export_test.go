@@ -9,3 +9,12 @@ func (r *Repository) GitPID() int {
 	}
 	return r.git.cmd.Process.Pid
 }
+
+// ParsePack gives how many bytes the objects of a pack have that is read without git.
+func ParsePack(pack []byte) (size int, err error) {
+	found, err := parsePack(pack)
+	for _, o := range found {
+		size += len(o.data)
+	}
+	return size, err
+}

@@ -26,6 +26,9 @@ func (r *Repository) Between(ctx context.Context, ancestor, descendant OID, limi
 	if limit < 0 {
 		return Range{}, fmt.Errorf("list commits: negative limit %d", limit)
 	}
+	if commits := r.walkPushed(ancestor, descendant); len(commits) > 0 {
+		return Range{Related: true, Commits: commits[:min(limit, len(commits))], More: len(commits) > limit}, nil
+	}
 	if _, _, err := r.read(ctx, "commit", ancestor); errors.Is(err, ErrNotFound) {
 		return Range{}, fmt.Errorf("%w: %s", ErrUnknownCommit, ancestor)
 	} else if err != nil {
@@ -52,6 +55,23 @@ const (
 	walkFound                       // the commits are all there are
 	walkNotThere                    // the whole history was seen
 )
+
+// walkPushed follows descendant's single parents down to ancestor, through commits that were read already; none: it does
+// not lead there. A commit that names ancestor proves that there is one: git has looked for it when it took the push.
+func (r *Repository) walkPushed(ancestor, descendant OID) (commits []OID) {
+	for at := descendant; at != ancestor; {
+		o := r.pushed[at]
+		if o.typ != "commit" || len(commits) == walkLimit {
+			return nil
+		}
+		c, err := decode(at, o.data)
+		if err != nil || len(c.Parents) != 1 {
+			return nil
+		}
+		commits, at = append(commits, at), c.Parents[0]
+	}
+	return commits
+}
 
 // walk follows descendant's single parents down to ancestor.
 func (r *Repository) walk(ctx context.Context, ancestor, descendant OID) ([]OID, walkVerdict, error) {

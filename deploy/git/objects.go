@@ -20,6 +20,9 @@ const maxObjectSize = tree.MaxTree
 
 // read reads one object whole and checks that its bytes hash to oid. want is its type, or "" for any.
 func (r *Repository) read(ctx context.Context, want string, oid OID) (typ string, data []byte, err error) {
+	if o, is := r.pushed[oid]; is {
+		return o.typ, o.data, r.fits(ctx, want, oid, header{typ: o.typ, size: int64(len(o.data))}, true)
+	}
 	err = r.use(ctx, func(p *catFile) error {
 		infos, err := p.info([]OID{oid})
 		if err != nil {

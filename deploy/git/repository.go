@@ -15,7 +15,7 @@ import (
 )
 
 // Repository reads one git repository through one long-running `git cat-file --batch-command --buffer` (git 2.36 or
-// newer).
+// newer). What a small push has brought is read without it (readPushed).
 //
 // It is safe for concurrent use. Calls take turns, so a callback of Blobs must not call its own Repository. When git
 // dies, or a call stops half-way (its context ended, a callback returned an error), that call's error says so, git is
@@ -29,7 +29,8 @@ type Repository struct {
 	turn  chan struct{} // holds one token while a call uses git: a mutex that a context can leave
 	git   *catFile      // nil: to be started; guarded by turn
 
-	format tree.Format // of its objects, from OpenRepository on
+	format tree.Format          // of its objects, from OpenRepository on
+	pushed map[OID]pushedObject // read already; nil: git is asked for all
 
 	memory atomic.Int64 // what each git may take for itself, in bytes; 0: as much as it likes
 	nice   atomic.Int64 // steps of Lower
@@ -51,6 +52,9 @@ func OpenRepository(ctx context.Context, dir string, env []string) (*Repository,
 	}
 	r := &Repository{dir: abs, env: Env(abs, slices.Concat(env, asStored)...), turn: make(chan struct{}, 1)}
 	r.ctx, r.close = context.WithCancelCause(ctx)
+	if r.pushed = readPushed(env); r.pushed != nil {
+		return r, nil // its objects have SHA-1 names
+	}
 	err = r.use(r.ctx, func(p *catFile) error {
 		r.format = p.format
 		return nil

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"slices"
@@ -19,6 +20,11 @@ const askedAtOnce = 500
 // ErrNotFound), perhaps before fn saw the blobs ahead of it. The Repository stays usable, perhaps at the cost of a new
 // git process. fn must not call the same Repository: it would wait for itself.
 func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64, content io.Reader) error) error {
+	if r.arePushed(oids) {
+		return r.eachPushed(ctx, "blob", oids, func(i int, data []byte) error {
+			return fn(i, int64(len(data)), bytes.NewReader(data))
+		})
+	}
 	return r.stream(ctx, "blob", oids, func(i int, c *content) error { return fn(i, c.left, c) })
 }
 
@@ -26,8 +32,12 @@ func (r *Repository) Blobs(ctx context.Context, oids []OID, fn func(i int, size 
 // with Blobs.
 func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
 	sizes := make([]int64, 0, len(oids))
-	if len(oids) == 0 {
-		return sizes, r.stopped(ctx)
+	if r.arePushed(oids) {
+		err := r.eachPushed(ctx, "blob", oids, func(_ int, data []byte) error {
+			sizes = append(sizes, int64(len(data)))
+			return nil
+		})
+		return sizes, err
 	}
 	err := r.use(ctx, func(p *catFile) error {
 		for part := range slices.Chunk(oids, askedAtOnce) {
@@ -50,24 +60,54 @@ func (r *Repository) Sizes(ctx context.Context, oids []OID) ([]int64, error) {
 // Trees gives the entries of trees in order, pipelined, as Tree gives those of one. Of fn and the Repository the same
 // is true as with Blobs.
 func (r *Repository) Trees(ctx context.Context, oids []OID, fn func(i int, entries []tree.Entry) error) error {
-	return r.stream(ctx, "tree", oids, func(i int, c *content) error {
-		data, err := c.all("tree", oids[i])
-		if err != nil {
-			return err
-		}
+	parsed := func(i int, data []byte) error {
 		entries, err := parseTree(oids[i], data)
 		if err != nil {
 			return err
 		}
 		return fn(i, entries)
+	}
+	if r.arePushed(oids) {
+		return r.eachPushed(ctx, "tree", oids, parsed)
+	}
+	return r.stream(ctx, "tree", oids, func(i int, c *content) error {
+		data, err := c.all("tree", oids[i])
+		if err != nil {
+			return err
+		}
+		return parsed(i, data)
 	})
+}
+
+// arePushed tells whether all of some objects were read already.
+func (r *Repository) arePushed(oids []OID) bool {
+	for _, oid := range oids {
+		if _, is := r.pushed[oid]; !is {
+			return false
+		}
+	}
+	return true
+}
+
+// eachPushed is stream of objects that were read already.
+func (r *Repository) eachPushed(ctx context.Context, want string, oids []OID, fn func(i int, data []byte) error) error {
+	for i, oid := range oids {
+		if err := r.stopped(ctx); err != nil {
+			return err
+		}
+		_, data, err := r.read(ctx, want, oid)
+		if err != nil {
+			return err
+		}
+		if err := fn(i, data); err != nil {
+			return err
+		}
+	}
+	return r.stopped(ctx)
 }
 
 // stream asks for objects of a type, and lends fn the bytes of each.
 func (r *Repository) stream(ctx context.Context, want string, oids []OID, fn func(i int, c *content) error) error {
-	if len(oids) == 0 {
-		return r.stopped(ctx)
-	}
 	return r.use(ctx, func(p *catFile) error {
 		first := 0
 		for part := range slices.Chunk(oids, askedAtOnce) {

@@ -4,11 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"refship/deploy/disk"
 )
 
 // maxPatterns is how many refs git is asked for by name. It compares each ref that it has with each name.
 const maxPatterns = 100
+
+// NoneIsSymbolic tells that none of some refs is symbolic, where their files say so: it spares a push a git. false: git
+// has to be asked.
+func NoneIsSymbolic(gitDir string, refs []string) bool {
+	if hasReftable(gitDir) || len(refs) > maxPatterns {
+		return false
+	}
+	for _, ref := range refs {
+		path := filepath.Join(gitDir, filepath.FromSlash(ref))
+		switch info, err := os.Lstat(path); {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR): // packed, which no symbolic ref is, or not there
+			continue
+		case err != nil || !info.Mode().IsRegular(): // a link is a symbolic ref, too
+			return false
+		}
+		// What git takes for an oid, it does not take for the name of a ref.
+		content, err := disk.ReadFile(path, maxLoose)
+		if err != nil {
+			return false
+		}
+		if _, err := ParseOID(strings.TrimSuffix(string(content), "\n")); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// maxLoose is more than the file of a ref that is not symbolic has, in bytes.
+const maxLoose = 100
 
 // FinalRefs gives, for those refs that lead to an object, the ref that moves when one is pushed to: itself, or what a
 // symbolic ref leads to at last.

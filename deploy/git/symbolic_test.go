@@ -48,6 +48,18 @@ func TestRefs(t *testing.T) {
 		if err != nil || len(read) != 5 || read["refs/heads/a"] != one || read["refs/heads/loose"] != one {
 			t.Errorf("read %v, %v", read, err)
 		}
+		for _, c := range []struct {
+			refs []string
+			want bool
+		}{
+			{[]string{"refs/heads/main", "refs/heads/packed", "refs/heads/loose", "refs/heads/none", "refs/heads/main/below"}, true},
+			{[]string{"refs/heads/loose", "refs/heads/b"}, false},
+			{[]string{"refs/heads/x"}, false},
+		} {
+			if got := git.NoneIsSymbolic(g.Dir, c.refs); got != c.want && !(c.want && isReftable(g)) {
+				t.Errorf("none of %q is symbolic: %t", c.refs, got)
+			}
+		}
 		for range 2 { // asked for by name, and where there are many
 			final, err := git.FinalRefs(t.Context(), g.Dir, refs)
 			want := map[string]string{
@@ -83,6 +95,24 @@ func TestRefs(t *testing.T) {
 			t.Errorf("%d bytes, in %s", git.RefsSize(g.Dir), git.RefDir(g.Dir, "refs/heads/new"))
 		}
 	})
+}
+
+// isReftable tells whether git has to be asked for each ref.
+func isReftable(g *fixture.Repository) bool {
+	_, err := os.Stat(filepath.Join(g.Dir, "reftable"))
+	return err == nil
+}
+
+// TestLinkAsRef: a link in the place of a ref's file, as old versions of git made them, is a symbolic ref.
+func TestLinkAsRef(t *testing.T) {
+	g := fixture.NewRepository(t)
+	g.Git("update-ref", "refs/heads/main", g.CommitTree(g.Tree(), "one").String())
+	if err := os.Symlink("main", filepath.Join(g.Dir, "refs", "heads", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if git.NoneIsSymbolic(g.Dir, []string{"refs/heads/link"}) || !git.NoneIsSymbolic(g.Dir, []string{"refs/heads/main"}) {
+		t.Error("a link is taken for no symbolic ref, or a ref for one")
+	}
 }
 
 // TestBrokenRef: an empty file leads nowhere.

@@ -40,6 +40,9 @@ func (r *Repository) Peel(ctx context.Context, oid OID) (tags []Tag, at OID, err
 
 // kind is the type of an object.
 func (r *Repository) kind(ctx context.Context, oid OID) (kind string, err error) {
+	if o, is := r.pushed[oid]; is {
+		return o.typ, nil
+	}
 	err = r.use(ctx, func(p *catFile) error {
 		infos, err := p.info([]OID{oid})
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"refship/deploy/etcd"
 	"refship/deploy/fault"
 	"refship/deploy/store"
 	"refship/deploy/text"
@@ -61,7 +62,9 @@ func (p *Plan) planContent(ctx context.Context, oid tree.OID, at place, link boo
 		}
 		c = &content{oid: oid, at: at}
 		p.contents[oid] = c
-		p.planned = append(p.planned, c)
+		if p.planned = append(p.planned, c); p.task.Small && len(p.planned) > etcd.MaxOps {
+			return ErrNotSmall
+		}
 	}
 	if link && !c.link {
 		c.link, c.at = true, at
@@ -75,6 +78,7 @@ func (p *Plan) learnSizes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	total := int64(0)
 	for i, c := range p.planned {
 		if c.size = sizes[i]; p.task.MaxFile > 0 && c.size > p.task.MaxFile {
 			return &fault.Error{
@@ -82,6 +86,9 @@ func (p *Plan) learnSizes(ctx context.Context) error {
 				What:   fmt.Sprintf("%q is %s; the limit is %s", &c.at, text.ExactSize(c.size), text.ExactSize(p.task.MaxFile)),
 				Reason: ReasonFileLarge,
 			}
+		}
+		if total += c.size; p.task.Small && total > etcd.BatchBytes {
+			return ErrNotSmall
 		}
 	}
 	return nil
@@ -191,7 +198,7 @@ func (p *Plan) findMissing(ctx context.Context, list []*content) error {
 	}
 	for i, c := range list {
 		if stored[i] {
-			c.kept = nil
+			c.kept, p.There = nil, append(p.There, c.keys(p.task.Chain)...)
 			continue
 		}
 		p.missing = append(p.missing, c)

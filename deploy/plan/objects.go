@@ -43,6 +43,7 @@ func (p *Plan) readObjects(ctx context.Context) error {
 				return err
 			}
 			if same {
+				p.There = append(p.There, keys[i])
 				continue
 			}
 		}

@@ -345,9 +345,11 @@ func (p *Plan) findNodes(ctx context.Context) error {
 				return err
 			}
 			for j, e := range dirs {
-				if there.Entry(e.OID) != *e {
-					lacking = append(lacking, some[j])
+				if there.Entry(e.OID) == *e {
+					p.There = append(p.There, store.ChunkKeys(p.task.Chain.TreeKey(e.OID), e.Size)...)
+					continue
 				}
+				lacking = append(lacking, some[j])
 			}
 		}
 		p.levels[i] = lacking

@@ -46,7 +46,7 @@ func (p *Plan) put(
 		progress(text.Progress{Step: "storing", Bytes: min(bytes, p.NewBytes), BytesTotal: p.NewBytes})
 	}
 	barrier := w.Barrier
-	isOne := p.Keys < etcd.MaxOps && p.NewBytes+int64(p.Keys+1)*maxKey <= etcd.BatchBytes // with what counts it
+	isOne := p.isOne()
 	if isOne {
 		// What is one txn anyhow needs no order, and no wait for etcd's disk at each level.
 		barrier = func() error { return nil }
@@ -95,6 +95,11 @@ func (p *Plan) put(
 	err := w.Barrier()
 	tell()
 	return err
+}
+
+// isOne tells whether all of the plan fits into one txn, with the key that counts it and the chain's lock.
+func (p *Plan) isOne() bool {
+	return p.Keys < etcd.MaxOps-1 && p.NewBytes+int64(p.Keys+2)*maxKey <= etcd.BatchBytes
 }
 
 // putChunks puts a text, cut into chunks.

@@ -2,11 +2,13 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"refship/deploy/etcd"
 	"refship/deploy/git"
 	"refship/deploy/record"
 	"refship/deploy/store"
@@ -46,9 +48,17 @@ type Task struct {
 	// AllowPointers lets Git LFS pointers be deployed as they are.
 	AllowPointers bool
 	Then          string // what to do when the tree is corrected: "commit, push again"
+	// Small asks for a plan that Put puts in one txn, with a compare for each key of There: else there is ErrNotSmall, soon.
+	Small bool
 	// MayWait lets most of a large tree be read only when it is put, so that it is read once.
 	MayWait bool
 }
+
+// maxThere leaves room for the compares of who puts a small plan.
+const maxThere = etcd.MaxOps / 2
+
+// ErrNotSmall: the plan is not as Task.Small asks for.
+var ErrNotSmall = errors.New("not a small deploy")
 
 // Summary is what a deploy of the tree changes, and what it stores.
 type Summary struct {
@@ -75,6 +85,8 @@ type Plan struct {
 	Payload []byte     // what mgmt reads of the deploy, with mgmt's frontends; for the publishing txn
 
 	fromNothing bool // the head's tree cannot be compared with
+	// There are the keys that etcd has already and that the head does not vouch for: gc may delete them, but under the lock.
+	There []string
 
 	task     Task
 	share    share
@@ -124,6 +136,9 @@ func (p *Plan) make(ctx context.Context, progress func(text.Progress)) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+	}
+	if p.task.Small && (len(p.There) > maxThere || !p.isOne()) {
+		return ErrNotSmall
 	}
 	return nil
 }

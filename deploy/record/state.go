@@ -112,6 +112,7 @@ type State struct {
 	Rollout   *Rollout
 	RolloutAt int64
 	Stored    *Stored // nil: what the namespace holds was not counted, or not up to the head
+	StoredAt  int64   // its mod revision; 0: there is none
 }
 
 // aheadWarned is how far a record's time must be ahead to be told: the clocks of servers differ a little.

@@ -11,8 +11,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"golang.org/x/sync/errgroup"
 
 	"refship/deploy/disk"
 	"refship/deploy/fault"
@@ -30,6 +32,7 @@ type checkout struct {
 	chain *Chain
 	nodes *Nodes
 	root  *os.Root
+	top   *os.File // root's directory
 	told  text.Progress
 	tell  func(text.Progress)
 	// content writes one content and checks it.
@@ -38,8 +41,10 @@ type checkout struct {
 	before  *before // nil: there is none
 	each    func(path string, e *tree.Entry) error
 
-	batch []place
-	held  int64 // bytes of the contents in batch
+	telling sync.Mutex // guards told, and calls of tell
+	batch   []place
+	held    int64           // bytes of the contents in batch
+	writes  *errgroup.Group // of batches
 }
 
 type place struct {
@@ -101,8 +106,13 @@ func (c *Chain) CheckoutAfter(
 		}
 	}()
 	defer root.Close()
+	opened, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
 	w := &checkout{
-		chain: c, nodes: nodes, root: root, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
+		chain: c, nodes: nodes, root: root, top: opened, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
 	}
 	if earlier.Root != nil {
 		w.before = &before{root: earlier.Root}
@@ -165,8 +175,20 @@ func makeDir(parent *os.Root, name string) (*os.Root, error) {
 	return root, nil
 }
 
-// tree writes everything below the root, a level at a time, so that the nodes of a level are read together.
+// tree writes everything below the root. Small files are written while others are read.
 func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
+	var batches context.Context
+	w.writes, batches = errgroup.WithContext(ctx)
+	w.writes.SetLimit(readsAtOnce)
+	err := w.levels(batches, root)
+	if failed := w.writes.Wait(); failed != nil { // it has ended the levels, too
+		return failed
+	}
+	return err
+}
+
+// levels goes down a level at a time, so that the nodes of a level are read together.
+func (w *checkout) levels(ctx context.Context, root tree.Entry) error {
 	for level := []place{{"", root}}; len(level) > 0; {
 		dirs := make([]*tree.Entry, len(level))
 		for i := range level {
@@ -189,7 +211,8 @@ func (w *checkout) tree(ctx context.Context, root tree.Entry) error {
 		}
 		level = dirsBelow
 	}
-	return w.flush(ctx)
+	w.flush(ctx)
+	return nil
 }
 
 // level makes the directories of a level, and gives them and its files.
@@ -230,33 +253,70 @@ func (w *checkout) file(ctx context.Context, p place) error {
 		return nil
 	}
 	w.batch = append(w.batch, p)
-	if w.held += p.entry.Size; len(w.batch) < filesAtOnce && w.held < 4*tree.ChunkSize {
-		return nil
+	if w.held += p.entry.Size; len(w.batch) == filesAtOnce || w.held >= tree.ChunkSize {
+		w.flush(ctx)
 	}
-	return w.flush(ctx)
+	return nil
 }
 
-// flush writes the files whose contents are read together.
-func (w *checkout) flush(ctx context.Context) error {
-	keys := make([]string, len(w.batch))
-	for i, p := range w.batch {
+// flush has the files of the batch written, beside what follows, once few enough are.
+func (w *checkout) flush(ctx context.Context) {
+	batch := w.batch
+	w.batch, w.held = nil, 0
+	w.writes.Go(func() error { return w.together(ctx, batch) })
+}
+
+// together writes small files, whose contents are read together.
+func (w *checkout) together(ctx context.Context, batch []place) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	keys := make([]string, len(batch))
+	for i, p := range batch {
 		keys[i] = w.chain.ContentKey(p.entry.SHA256)
 	}
 	found, err := w.chain.readKeys(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("read contents: %w", err)
 	}
-	for i, p := range w.batch {
-		if err := w.small(p, keys[i], found[i]); err != nil {
+	at := directory{top: w.top}
+	defer at.leave()
+	for i, p := range batch {
+		if err := w.small(&at, p, keys[i], found[i]); err != nil {
 			return fmt.Errorf("%q: %w", p.path, err)
 		}
 		w.count(p.entry.Size)
 	}
-	w.batch, w.held = w.batch[:0], 0
 	return nil
 }
 
-func (w *checkout) small(p place, key string, found []KeyValue) error {
+// directory is the one that a batch is in: files that follow each other are mostly in the same.
+type directory struct {
+	top    *os.File // of the checkout
+	path   string   // of opened, below top
+	opened *os.File // nil: none
+}
+
+// enter gives the directory of a file.
+func (d *directory) enter(file string) (fd int, err error) {
+	if dir := path.Dir(file); d.opened == nil || d.path != dir {
+		d.leave()
+		d.path = dir
+		if d.opened, err = disk.OpenBelow(int(d.top.Fd()), dir); err != nil {
+			return 0, err
+		}
+	}
+	return int(d.opened.Fd()), nil
+}
+
+func (d *directory) leave() {
+	if d.opened != nil {
+		_ = d.opened.Close() // nothing is written to it
+		d.opened = nil
+	}
+}
+
+func (w *checkout) small(at *directory, p place, key string, found []KeyValue) error {
 	value, err := valueOf(key, p.entry.Size, found)
 	if err != nil {
 		return err
@@ -266,13 +326,19 @@ func (w *checkout) small(p place, key string, found []KeyValue) error {
 	if err := w.chain.checkContent(p.entry, sum); err != nil {
 		return err
 	}
-	return WriteFile(w.root, p.path, p.entry.Mode, func(f io.Writer) error {
-		_, err := f.Write(value)
+	if p.entry.Mode == filemode.Symlink {
+		return w.root.Symlink(string(value), p.path)
+	}
+	dir, err := at.enter(p.path)
+	if err != nil {
 		return err
-	})
+	}
+	return disk.MakeAt(dir, path.Base(p.path), value, permissions(p.entry.Mode))
 }
 
 func (w *checkout) count(size int64) {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	w.told.Files++
 	w.told.Bytes += size
 	w.tell(w.told)

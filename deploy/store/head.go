@@ -72,7 +72,7 @@ func (c *Chain) marks(ctx context.Context) (state *record.State, hint record.ID,
 		state.Lock = record.ParseHolder(kv[0].Value)
 	}
 	if kv := found[3]; len(kv) > 0 {
-		state.Stored = record.ParseStored(kv[0].Value)
+		state.Stored, state.StoredAt = record.ParseStored(kv[0].Value), kv[0].Revision
 	}
 	if kv := found[4]; len(kv) > 0 {
 		state.Rollout, state.RolloutAt = record.ParseRollout(kv[0].Value), kv[0].Revision

@@ -161,7 +161,8 @@ func (in *Intent) Drop(gitDir, target string) error {
 	if len(in.Deploys) > 0 {
 		return in.Write(gitDir)
 	}
-	if err := disk.Remove(Path(gitDir, in.Push)); err != nil {
+	// Nothing is synced: an intent that a power cut brings back is found published, or its ref elsewhere.
+	if err := os.Remove(Path(gitDir, in.Push)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove intent: %w", disk.WithoutDir(err))
 	}
 	return nil

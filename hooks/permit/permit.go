@@ -110,14 +110,8 @@ func (p *Push) authoriseUpdate(u git.RefUpdate) error {
 	return nil
 }
 
-// finalRefs gives the ref that moves when one of the updates', or of the targets', is pushed to: all of them are in it.
-func (p *Push) finalRefs(ctx context.Context) (map[string]string, error) {
-	refs := target.Refs(p.Targets)
-	for _, u := range p.Updates {
-		refs = append(refs, u.Ref)
-	}
-	slices.Sort(refs)
-	refs = slices.Compact(refs)
+// finalRefs gives the ref that moves when one of refs is pushed to: all of them are in it. The targets' are among them.
+func (p *Push) finalRefs(ctx context.Context, refs []string) (map[string]string, error) {
 	final, err := git.FinalRefs(ctx, p.GitDir, refs)
 	if err != nil {
 		return nil, err
@@ -147,7 +141,16 @@ func (p *Push) checkSymbolic(ctx context.Context) error {
 	if len(p.Targets) == 0 {
 		return nil
 	}
-	final, err := p.finalRefs(ctx)
+	refs := target.Refs(p.Targets)
+	for _, u := range p.Updates {
+		refs = append(refs, u.Ref)
+	}
+	slices.Sort(refs)
+	refs = slices.Compact(refs)
+	if git.NoneIsSymbolic(p.GitDir, refs) {
+		return nil
+	}
+	final, err := p.finalRefs(ctx, refs)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,15 @@ func (t *Turns) Take(ctx context.Context, key string, n int64) (give func(), err
 	}, nil
 }
 
+// IsFull tells whether who takes a turn now has to wait for another's.
+func (t *Turns) IsFull() bool {
+	if !t.all.TryAcquire(1) {
+		return true
+	}
+	t.all.Release(1)
+	return false
+}
+
 func (t *Turns) enter(key string) *keyTurns {
 	t.mu.Lock()
 	defer t.mu.Unlock()

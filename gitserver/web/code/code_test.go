@@ -1,10 +1,14 @@
 package code
 
 import (
+	"io/fs"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alecthomas/chroma/v2"
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy/text"
@@ -72,6 +76,47 @@ func TestColors(t *testing.T) {
 	} {
 		if lines[0][0] != (Span{"", "package main"}) {
 			t.Errorf("%s: %q", name, lines[0])
+		}
+	}
+}
+
+// Each lexer can be used, with those that it names, and what is often deployed has one.
+func TestLexers(t *testing.T) {
+	named := regexp.MustCompile(`lexer="([^"]+)"`)
+	for _, lexer := range lexers().Lexers {
+		if _, err := lexer.(*chroma.RegexLexer).Rules(); err != nil {
+			t.Errorf("%s: %v", lexer.Config().Name, err)
+		}
+		if _, err := lexer.Tokenise(nil, "x"); err != nil { // compiles its patterns
+			t.Errorf("%s: %v", lexer.Config().Name, err)
+		}
+	}
+	files, err := fs.Glob(lexerFiles, "lexers/*.xml")
+	if err != nil || len(files) != len(lexers().Lexers) {
+		t.Errorf("%d files, %d lexers, %v", len(files), len(lexers().Lexers), err)
+	}
+	for _, file := range files {
+		text, err := lexerFiles.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range named.FindAllSubmatch(text, -1) {
+			if lexers().Get(string(name[1])) == nil {
+				t.Errorf("%s names the lexer %s, which is not there", file, name[1])
+			}
+		}
+	}
+	for file, text := range map[string]string{
+		"a.go": "if true {}", "a.py": "if x: pass", "a.sh": "if x; then y; fi", "a.yaml": "# x", "a.toml": "# x", "a.json": `"x"`,
+		"a.ini": "; x", "nginx.conf": "# x", ".htaccess": "# x", "a.tf": "# x", "a.pp": "# x",
+		"Dockerfile": "# x", "Makefile": "# x", "a.service": "# x", "a.sql": "-- x", "a.md": "# x\n", "a.html": "<p>",
+		"a.css": "/* x */", "a.js": "// x", "a.ts": "// x", "a.xml": "<p/>", "a.php": "<?php // x", "a.proto": "// x\n",
+	} {
+		colored := slices.ContainsFunc(newTestColors(time.Minute).Lines(file, text), func(l Line) bool {
+			return slices.ContainsFunc(l, func(s Span) bool { return s.Class != "" })
+		})
+		if !colored {
+			t.Errorf("%s has no colors", file)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/alecthomas/chroma/v2"
-	"github.com/alecthomas/chroma/v2/lexers"
 	"golang.org/x/sync/semaphore"
 
 	"refship/deploy/text"
@@ -66,7 +65,7 @@ func (p *Page) Lines(name, content string) []Line {
 	if len(content) > maxColored || !utf8.ValidString(content) {
 		return Plain(content)
 	}
-	lexer := lexers.Match(name)
+	lexer := lexers().Match(name)
 	if lexer == nil {
 		return Plain(content)
 	}
