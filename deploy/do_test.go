@@ -64,6 +64,9 @@ func (c *Chain) do(ctx context.Context, who record.Holder, job *Job, wait time.D
 // doSmall is do of a small deploy; nil: it is none.
 func (c *Chain) doSmall(ctx context.Context, who record.Holder, v *Verdict, job *Job, progress func(text.Progress)) (
 	*record.Deploy, error) {
+	if !v.MayBeSmall(job) {
+		return nil, nil
+	}
 	p, err := c.PrepareSmall(ctx, v, job, progress)
 	if err != nil || p == nil {
 		return nil, err

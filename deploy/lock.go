@@ -139,7 +139,7 @@ func lockedError(ns record.Namespace, holder record.Holder, waited time.Duration
 		"try again when that deploy is done; the lock of a server that died goes away by itself within a minute")
 }
 
-// put puts the lock if it is free, and makes a change in the same txn. If it is not, the key as another holds it is
+// put puts the lock if it is free, and makes a change in the same txn, which can be made once only. If it is not, the key as another holds it is
 // given; if it is free and not put, the change's compares have failed.
 func (l *Lock) put(ctx context.Context, with *change) (held *mvccpb.KeyValue, err error) {
 	key, tries := l.chain.Key("lock"), 0
@@ -152,7 +152,7 @@ func (l *Lock) put(ctx context.Context, with *change) (held *mvccpb.KeyValue, er
 		return nil, err
 	}
 	if resp.Succeeded {
-		l.revision = resp.Header.Revision
+		l.taken(resp.Header.Revision, with)
 		return nil, nil
 	}
 	found := resp.Responses[0].GetResponseRange().Kvs
@@ -161,10 +161,17 @@ func (l *Lock) put(ctx context.Context, with *change) (held *mvccpb.KeyValue, er
 	}
 	held = found[0]
 	if held.Lease == int64(l.lease) && bytes.Equal(held.Value, l.value) {
-		l.revision = held.CreateRevision // an earlier try of this very call, whose answer was lost
+		l.taken(held.CreateRevision, with) // an earlier try of this very call, whose answer was lost
 		return nil, nil
 	}
 	return held, nil
+}
+
+// taken notes that the lock is held. No other try of the put can be applied later if the change has puts: its compares
+// are of what these change.
+func (l *Lock) taken(revision int64, with *change) {
+	l.revision = revision
+	l.stray = l.stray && len(with.puts) == 0
 }
 
 // isNeverPut tells whether a put that failed did not put the lock, nor ever will: the lease that all of this process's

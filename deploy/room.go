@@ -31,12 +31,17 @@ func (s *Store) TakeRoom(ctx context.Context, all []*Prepared) (give func(), err
 	isExact := true
 	for _, p := range all {
 		isExact = isExact && !p.AtMost
-		if err := p.settle(ctx); err != nil {
-			return nil, err
-		}
 	}
 	if isExact {
 		return nil, err
+	}
+	if space, spaceErr := s.Space(ctx); spaceErr != nil || space.NoSpace { // which has no room for anything
+		return nil, err
+	}
+	for _, p := range all {
+		if err := p.settle(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s.takeRoom(ctx, all)
 }

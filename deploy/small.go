@@ -10,28 +10,32 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"refship/deploy/etcd"
+	"refship/deploy/fault"
 	"refship/deploy/plan"
 	"refship/deploy/record"
 	"refship/deploy/text"
 )
 
-// PrepareSmall prepares what LockAndUpload stores in one txn, before the lock is taken. v is the job's verdict. nil: the
-// lock has to come first, and Prepare. Of what was read nothing is kept then.
+// MayBeSmall tells whether PrepareSmall may be asked. A job's verdict must be new: what is not in etcd, such as whose
+// signatures count, is not compared again.
+func (v *Verdict) MayBeSmall(job *Job) bool {
+	return v.isPlain() && job.To == nil && !job.Force && !job.mgmtHas(v.Head)
+}
+
+// PrepareSmall prepares what LockAndUpload stores in one txn, before the lock is taken. v is the job's verdict, which may
+// be small. nil: the lock has to come first, and Prepare. Of what was read nothing is kept then.
 //
 // Without the lock gc may delete what no deploy needs. So the txn compares that the head is the same, whose contents gc
 // keeps, and that whatever else etcd has of the deploy is still there.
 func (c *Chain) PrepareSmall(
 	ctx context.Context, v *Verdict, job *Job, progress func(text.Progress),
 ) (*Prepared, error) {
-	if !v.isPlain() || job.To != nil || job.Force || job.mgmtHas(v.Head) {
-		return nil, nil
-	}
 	p := c.newPrepared(v, job)
 	task := p.task()
 	task.Small = true
 	var err error
 	switch p.plan, err = plan.Make(ctx, task, progress); {
-	case errors.Is(err, plan.ErrNotSmall):
+	case errors.Is(err, plan.ErrNotSmall), fault.Is(err, fault.Corrupt): // gc may be at what the head had until now
 		return nil, nil
 	case err != nil:
 		return nil, job.explain(err)

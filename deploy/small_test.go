@@ -17,6 +17,9 @@ func (f *setup) small(job *deploy.Job) *deploy.Prepared {
 	if err != nil {
 		f.Fatal(err)
 	}
+	if !v.MayBeSmall(job) {
+		return nil
+	}
 	p, err := f.chain.PrepareSmall(f.Context(), v, job, quiet)
 	if err != nil {
 		f.Fatal(err)

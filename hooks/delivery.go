@@ -41,6 +41,7 @@ type delivery struct {
 	published   bool
 	read        *deploy.Prepared // what was read last, for what tells of it afterwards
 	amountsTold bool
+	uploadTold  bool
 }
 
 // newDelivery makes the delivery of a job.

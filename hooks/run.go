@@ -366,7 +366,8 @@ func (r *run) upload(ctx context.Context, d *delivery, progress func(text.Progre
 	})
 	if err == nil {
 		written = d.prepared.NewBytes
-		if wasAtMost && r.announce && !r.told {
+		if wasAtMost && r.announce && !r.told && !d.uploadTold {
+			d.uploadTold = true
 			r.tell(d, words.Uploaded(d.prepared))
 		}
 	}

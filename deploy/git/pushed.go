@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -60,16 +61,24 @@ func escapeGlob(path string) string {
 
 var errNotSmall = errors.New("pack has too much in it")
 
-// packParser has the objects of a pack that are known so far, and the deltas whose bases are not.
+// packParser has the objects of a pack that are known so far, and the deltas by what they build upon.
 type packParser struct {
 	inflated int64
 	found    map[OID]pushedObject
-	at       map[int64]OID // of found, by where they begin in the pack
-	deltas   []*packDelta
+	made     []madeObject           // what was found, and whose deltas were not applied yet
+	byName   map[OID][]*packDelta   // by the oid of their base
+	byPlace  map[int64][]*packDelta // by where their base begins in the pack
+	deltas   int                    // how many are not applied yet
+}
+
+// madeObject is an object, and where it begins in the pack.
+type madeObject struct {
+	oid OID
+	at  int64
 }
 
 type packDelta struct {
-	packfile.ObjectHeader
+	at   int64 // where it begins in the pack
 	data []byte
 }
 
@@ -79,7 +88,9 @@ func parsePack(pack []byte) (map[OID]pushedObject, error) {
 	if body < 0 || sha1.Sum(pack[:body]) != [sha1.Size]byte(pack[body:]) {
 		return nil, errors.New("pack has another checksum")
 	}
-	p := &packParser{found: map[OID]pushedObject{}, at: map[int64]OID{}}
+	p := &packParser{
+		found: map[OID]pushedObject{}, byName: map[OID][]*packDelta{}, byPlace: map[int64][]*packDelta{},
+	}
 	scanner := packfile.NewScanner(bytes.NewReader(pack))
 	_, count, err := scanner.Header()
 	if err != nil {
@@ -106,11 +117,18 @@ func (p *packParser) scan(scanner *packfile.Scanner) error {
 	if n, _, err := scanner.NextObject(data); err != nil || n != h.Length {
 		return errors.Join(io.ErrUnexpectedEOF, err)
 	}
-	if h.Type.IsDelta() {
-		p.deltas = append(p.deltas, &packDelta{*h, data.Bytes()})
-		return nil
+	d := &packDelta{h.Offset, data.Bytes()}
+	switch h.Type {
+	case plumbing.OFSDeltaObject:
+		p.byPlace[h.OffsetReference] = append(p.byPlace[h.OffsetReference], d)
+		p.deltas++
+	case plumbing.REFDeltaObject:
+		base := fromGoGit(h.Reference)
+		p.byName[base] = append(p.byName[base], d)
+		p.deltas++
+	default:
+		p.add(h.Offset, h.Type.String(), data.Bytes())
 	}
-	p.add(h.Offset, h.Type.String(), data.Bytes())
 	return nil
 }
 
@@ -125,36 +143,31 @@ func (p *packParser) take(bytes int64) error {
 
 func (p *packParser) add(at int64, typ string, data []byte) {
 	oid := tree.HashObject(tree.FormatSHA1, typ, data)
-	p.found[oid], p.at[at] = pushedObject{typ, data}, oid
+	p.found[oid], p.made = pushedObject{typ, data}, append(p.made, madeObject{oid, at})
 }
 
-// resolve makes objects of the deltas, which may build upon each other.
+// resolve makes objects of the deltas, each once its base is known.
 func (p *packParser) resolve() error {
-	for len(p.deltas) > 0 {
-		var later []*packDelta
-		for _, d := range p.deltas {
-			base := p.at[d.OffsetReference]
-			if d.Type == plumbing.REFDeltaObject {
-				base = fromGoGit(d.Reference)
-			}
-			from, known := p.found[base]
-			if !known {
-				later = append(later, d)
-				continue
-			}
+	for len(p.made) > 0 {
+		base := p.made[0]
+		p.made = p.made[1:]
+		from := p.found[base.oid]
+		for _, d := range slices.Concat(p.byName[base.oid], p.byPlace[base.at]) {
 			if err := p.apply(d, from); err != nil {
 				return err
 			}
 		}
-		if len(later) == len(p.deltas) {
-			return errors.New("pack lacks what a delta builds upon")
-		}
-		p.deltas = later
+		delete(p.byName, base.oid) // the same object may be in the pack twice
+		delete(p.byPlace, base.at)
+	}
+	if p.deltas > 0 {
+		return errors.New("pack lacks what a delta builds upon")
 	}
 	return nil
 }
 
 func (p *packParser) apply(d *packDelta, from pushedObject) error {
+	p.deltas--
 	_, n := binary.Uvarint(d.data) // the base's size
 	size, m := binary.Uvarint(d.data[max(0, n):])
 	if n <= 0 || m <= 0 || size > maxInflated {
@@ -167,6 +180,6 @@ func (p *packParser) apply(d *packDelta, from pushedObject) error {
 	if err != nil {
 		return err
 	}
-	p.add(d.Offset, from.typ, data)
+	p.add(d.at, from.typ, data)
 	return nil
 }

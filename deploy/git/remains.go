@@ -60,7 +60,7 @@ func RefDir(gitDir, ref string) string {
 
 // hasReftable tells whether a repository has its refs in tables (git-init(1), --ref-format): refs/ has none then.
 func hasReftable(gitDir string) bool {
-	info, err := os.Lstat(filepath.Join(gitDir, "reftable"))
+	info, err := os.Stat(filepath.Join(gitDir, "reftable"))
 	return err == nil && info.IsDir()
 }
 

@@ -198,7 +198,8 @@ func (p *Plan) findMissing(ctx context.Context, list []*content) error {
 	}
 	for i, c := range list {
 		if stored[i] {
-			c.kept, p.There = nil, append(p.There, c.keys(p.task.Chain)...)
+			c.kept = nil
+			p.isThere(c.keys(p.task.Chain)...)
 			continue
 		}
 		p.missing = append(p.missing, c)

@@ -62,7 +62,11 @@ func (p *Plan) noneLate(ctx context.Context) error {
 	p.countNodes(-1)
 	p.fillNodes()
 	p.late, p.AtMost = nil, false
-	return p.findNodes(ctx)
+	err := p.findNodes(ctx)
+	if err != nil {
+		p.countNodes(1) // Put may be called again, and puts all of them then
+	}
+	return err
 }
 
 // IsAlone says that etcd has nothing in the namespace, so that it need not be asked for what it has.

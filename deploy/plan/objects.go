@@ -43,7 +43,7 @@ func (p *Plan) readObjects(ctx context.Context) error {
 				return err
 			}
 			if same {
-				p.There = append(p.There, keys[i])
+				p.isThere(keys[i])
 				continue
 			}
 		}

@@ -332,8 +332,8 @@ func (p *Plan) findNodes(ctx context.Context) error {
 		p.countNodes(1)
 		return nil
 	}
+	levels := make([][]plannedNode, len(p.levels))
 	for i, level := range p.levels {
-		var lacking []plannedNode
 		for some := range slices.Chunk(level, dirsAtOnce) {
 			var dirs []*tree.Entry
 			for _, d := range some {
@@ -346,14 +346,14 @@ func (p *Plan) findNodes(ctx context.Context) error {
 			}
 			for j, e := range dirs {
 				if there.Entry(e.OID) == *e {
-					p.There = append(p.There, store.ChunkKeys(p.task.Chain.TreeKey(e.OID), e.Size)...)
+					p.isThere(store.ChunkKeys(p.task.Chain.TreeKey(e.OID), e.Size)...)
 					continue
 				}
-				lacking = append(lacking, some[j])
+				levels[i] = append(levels[i], some[j])
 			}
 		}
-		p.levels[i] = lacking
 	}
+	p.levels = levels
 	p.countNodes(1)
 	return nil
 }

@@ -85,7 +85,8 @@ type Plan struct {
 	Payload []byte     // what mgmt reads of the deploy, with mgmt's frontends; for the publishing txn
 
 	fromNothing bool // the head's tree cannot be compared with
-	// There are the keys that etcd has already and that the head does not vouch for: gc may delete them, but under the lock.
+	// There are, of a small plan, the keys that etcd has already and that the head does not vouch for: gc may delete them,
+	// but under the lock.
 	There []string
 
 	task     Task
@@ -100,6 +101,13 @@ type Plan struct {
 	keeps    int64      // bytes of contents in memory
 	late     []*content // that wait to be read until they are put
 	isAlone  bool       // etcd has nothing in the namespace
+}
+
+// isThere notes keys that etcd has.
+func (p *Plan) isThere(keys ...string) {
+	if p.task.Small {
+		p.There = append(p.There, keys...)
+	}
 }
 
 // Make reads what changed, and finds out what etcd lacks. What cannot be deployed is refused here.

@@ -161,8 +161,7 @@ func (in *Intent) Drop(gitDir, target string) error {
 	if len(in.Deploys) > 0 {
 		return in.Write(gitDir)
 	}
-	// Nothing is synced: an intent that a power cut brings back is found published, or its ref elsewhere.
-	if err := os.Remove(Path(gitDir, in.Push)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.Remove(Path(gitDir, in.Push)); err != nil {
 		return fmt.Errorf("remove intent: %w", disk.WithoutDir(err))
 	}
 	return nil

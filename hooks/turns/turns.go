@@ -77,8 +77,16 @@ func (t *Turns) Take(ctx context.Context, key string, n int64) (give func(), err
 	}, nil
 }
 
-// IsFull tells whether who takes a turn now has to wait for another's.
-func (t *Turns) IsFull() bool {
+// IsFull tells whether a key that takes a turn now has to wait for another one's end.
+func (t *Turns) IsFull(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := t.keys[key]; k != nil {
+		if !k.part.TryAcquire(1) {
+			return true
+		}
+		k.part.Release(1)
+	}
 	if !t.all.TryAcquire(1) {
 		return true
 	}
