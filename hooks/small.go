@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"time"
 
 	"refship/deploy"
 	"refship/deploy/fault"
@@ -54,10 +55,12 @@ func (r *run) loadSmall(ctx context.Context, d *delivery) (done bool, err error)
 	}
 	r.engine.step(ctx, "prepared")
 	var lock *deploy.Lock
+	start := time.Now()
 	err = r.out.During(d.label, "storing", func(func(text.Progress)) (err error) {
 		lock, err = p.LockAndUpload(ctx, r.engine.holder(d.job))
 		return err
 	})
+	r.cost.lockWait += time.Since(start)
 	if err != nil || lock == nil {
 		return false, err
 	}
