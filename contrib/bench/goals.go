@@ -42,13 +42,12 @@ func goals() (all []goal) {
 		embedded.Least, external.Least = true, true
 		all = append(all, embedded, external)
 	}
-	for _, one := range []struct {
-		what string
-		most float64
-	}{{"push", 1.2}, {"log -n 20", 1.2}, {"clone", 1.3}} {
-		many := func(name string) key { return key{one.what + " after many", "S", name, "ms"} }
-		all = append(all, ratio(one.what+" after many pushes / after ten", one.most, many("old"), many("young")))
+	many := func(what, name string) key { return key{what + " after many", "S", name, "ms"} }
+	for _, what := range []string{"push", "log -n 20"} {
+		all = append(all, ratio(what+" after many pushes / after ten", 1.2, many(what, "old"), many(what, "young")))
 	}
+	all = append(all, ratio("clone after many pushes / of the same commits in one pack", 1.3, many("clone", "old"),
+		many("clone", "one pack")))
 	for _, one := range []struct {
 		size string
 		most float64

@@ -8,7 +8,8 @@ import (
 // young is how many pushes the young repository has had.
 const young = 10
 
-// history measures a repository that many pushes came to, each a deploy, beside one that had ten.
+// history measures a repository that many pushes came to, each a deploy, beside one that had ten. Its clones are compared
+// with those of the same commits in one pack: however they came, they have to be sent.
 func (b *meter) history(ctx context.Context) error {
 	peers := b.peers[:1]
 	names := []string{"young", "old"}
@@ -26,7 +27,7 @@ func (b *meter) history(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return b.clones(ctx, repos[1])
 }
 
 // filled makes a repository and pushes to it count times.
@@ -59,7 +60,7 @@ func (b *meter) filled(ctx context.Context, name string, count int, peers []peer
 	return r, repack()
 }
 
-// look measures a push, the log and a clone of one repository.
+// look measures a push and the log of one repository.
 func (b *meter) look(ctx context.Context, r *repository, p peer, name string, round int) error {
 	if err := r.change(ctx, b.world, r.dir, b.pushes+round); err != nil {
 		return err
@@ -73,10 +74,32 @@ func (b *meter) look(ctx context.Context, r *repository, p peer, name string, ro
 		return err
 	}
 	b.ms("log -n 20 after many", "S", name, out.took)
-	dir := b.in("cloned")
-	if out, err = run(b.command(ctx, p.env, "git", "clone", "--quiet", r.urls[0], dir)); err != nil {
+	return nil
+}
+
+// clones measures clones of a repository as it is, and of one that got all of its commits with one push.
+func (b *meter) clones(ctx context.Context, r *repository) error {
+	peers := []peer{b.embedded.peer(plainName, false)}
+	one := &repository{corpus: r.corpus, dir: r.dir}
+	if err := one.homesAt(ctx, "one-pack", peers); err != nil {
 		return err
 	}
-	b.ms("clone after many", "S", name, out.took)
-	return os.RemoveAll(dir)
+	if _, err := b.push(ctx, one, 0, peers[0]); err != nil {
+		return err
+	}
+	urls := []string{r.urls[0], one.urls[0]}
+	for round := range b.rounds {
+		for _, i := range rotated(len(urls), round) {
+			dir := b.in("cloned")
+			out, err := run(b.command(ctx, peers[0].env, "git", "clone", "--quiet", urls[i], dir))
+			if err != nil {
+				return err
+			}
+			b.ms("clone after many", "S", []string{"old", "one pack"}[i], out.took)
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

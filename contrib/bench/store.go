@@ -99,12 +99,17 @@ func (s *server) puts(ctx context.Context, c corpus, seed uint64) (took time.Dur
 	return took, err
 }
 
-// growth measures what a deploy of one file of L adds to the database.
+// growth measures what a deploy of one file of L adds to the database, of a server of its own: in one that other parts
+// have used, what is compacted meanwhile would be measured, too.
 func (b *meter) growth(ctx context.Context) error {
 	if !b.reports {
 		return nil
 	}
-	peers := b.peers[:1]
+	s, err := b.serve(ctx, "growth", "")
+	if err != nil {
+		return err
+	}
+	peers := []peer{s.peer(embeddedName, true)}
 	r, err := b.source(ctx, "L", "growth", peers)
 	if err != nil {
 		return err
@@ -112,7 +117,7 @@ func (b *meter) growth(ctx context.Context) error {
 	if _, err := b.push(ctx, r, 0, peers[0]); err != nil {
 		return err
 	}
-	client, err := b.embedded.dial(ctx)
+	client, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
