@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,12 @@ func TestManyPushesOfOneKey(t *testing.T) {
 	until(t, "four pushes", func() bool { return slices.Equal(niceOf("receive-pack"), want) })
 	reached, release := e.halt("checked")
 	ended := make(chan result)
-	cmd := e.gitCommand(laptop, e.work(), "push", e.url("config"), "main")
+	work := e.work()
+	// What a small push has brought is read without a git.
+	noise := make([]byte, 1<<20)
+	_, _ = rand.Read(noise) // it never fails
+	e.commit(work, "large", string(noise))
+	cmd := e.gitCommand(laptop, work, "push", e.url("config"), "main")
 	go func() { ended <- e.run(cmd) }()
 	<-reached
 	if got, want := niceOf("cat-file"), []int{12}; !slices.Equal(got, want) {
