@@ -140,13 +140,21 @@ func (b *meter) growth(ctx context.Context) error {
 	return err
 }
 
-// inUse is how much of the database's file etcd uses.
+// inUse is how much of the database's file etcd uses, once that stays the same: etcd writes every 100 ms what it has
+// acknowledged.
 func inUse(ctx context.Context, client *etcd.Client) (int64, error) {
-	status, err := client.Status(ctx, client.Endpoints()[0])
-	if err != nil {
-		return 0, err
+	for last := int64(-1); ; {
+		status, err := client.Status(ctx, client.Endpoints()[0])
+		if err != nil || status.DbSizeInUse == last {
+			return last, err
+		}
+		last = status.DbSizeInUse
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
-	return status.DbSizeInUse, nil
 }
 
 // memory measures a server of its own: its peak in a first push of L, and what it keeps after pushes that replace every
