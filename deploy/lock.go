@@ -139,8 +139,8 @@ func lockedError(ns record.Namespace, holder record.Holder, waited time.Duration
 		"try again when that deploy is done; the lock of a server that died goes away by itself within a minute")
 }
 
-// put puts the lock if it is free, and makes a change in the same txn, which can be made once only. If it is not, the key as another holds it is
-// given; if it is free and not put, the change's compares have failed.
+// put puts the lock if it is free, and makes a change in the same txn, which can be made once only. If it is not, the
+// key as another holds it is given; if it is free and not put, the change's compares have failed.
 func (l *Lock) put(ctx context.Context, with *change) (held *mvccpb.KeyValue, err error) {
 	key, tries := l.chain.Key("lock"), 0
 	ifs := append([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)}, with.ifs...)

@@ -118,7 +118,8 @@ func (p *Prepared) publishTxn(ctx context.Context, d *record.Deploy, log *change
 		Else(clientv3.OpGet(c.DeployKey(d.ID, record.KeyRecord)), clientv3.OpGet(c.Key("hold"))).Commit()
 }
 
-// unchanged compares that the chain is as the verdict found it: the head's keys, and no deploy after it; hold and rollout.
+// unchanged compares that the chain is as the verdict found it: the head's keys, and no deploy after it; hold and
+// rollout.
 func (v *Verdict) unchanged(c *Chain) []clientv3.Cmp {
 	ifs := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(c.Key("hold")), "=", v.holdAt), // 0, but of a rollback

@@ -22,8 +22,8 @@ func (v *Verdict) MayBeSmall(job *Job) bool {
 	return v.isPlain() && job.To == nil && !job.Force && !job.mgmtHas(v.Head)
 }
 
-// PrepareSmall prepares what LockAndUpload stores in one txn, before the lock is taken. v is the job's verdict, which may
-// be small. nil: the lock has to come first, and Prepare. Of what was read nothing is kept then.
+// PrepareSmall prepares what LockAndUpload stores in one txn, before the lock is taken. v is the job's verdict, which
+// may be small. nil: the lock has to come first, and Prepare. Of what was read nothing is kept then.
 //
 // Without the lock gc may delete what no deploy needs. So the txn compares that the head is the same, whose contents gc
 // keeps, and that whatever else etcd has of the deploy is still there.
@@ -44,15 +44,15 @@ func (c *Chain) PrepareSmall(
 	return p, nil
 }
 
-// isPlain tells whether all that a deploy needs to know of its chain is known, and will be compared: nothing of it is to
-// be counted or made good first.
+// isPlain tells whether all that a deploy needs to know of its chain is known, and will be compared: nothing of it is
+// to be counted or made good first.
 func (v *Verdict) isPlain() bool {
 	return !v.Idle() && v.Head != nil && v.Forced == nil && v.stored != nil && v.stored.Unsure == 0 &&
 		!v.log.isWiped && len(v.log.append) == 0
 }
 
-// LockAndUpload takes the chain's lock and stores what PrepareSmall has read, in one txn, if the chain is as the verdict
-// found it. nil: it is not, or another has the lock; nothing was written, and the lock has to come first.
+// LockAndUpload takes the chain's lock and stores what PrepareSmall has read, in one txn, if the chain is as the
+// verdict found it. nil: it is not, or another has the lock; nothing was written, and the lock has to come first.
 func (p *Prepared) LockAndUpload(ctx context.Context, who record.Holder) (*Lock, error) {
 	c := p.chain
 	l, err := c.newLock(who, time.Now())

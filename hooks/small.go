@@ -10,9 +10,9 @@ import (
 	"refship/hooks/report"
 )
 
-// small prepares a single small delivery, whose lock is taken by the txn that stores it. false: nothing was written, and
-// the lock comes first. So it does after a check, which may have taken minutes since the verdict, and where others have
-// all turns, since who waits for a turn waits with the lock.
+// small prepares a single small delivery, whose lock is taken by the txn that stores it. false: nothing was written,
+// and the lock comes first. So it does after a check, which may have taken minutes since the verdict, and where others
+// have all turns, since who waits for a turn waits with the lock.
 func (r *run) small(ctx context.Context) (done bool, err error) {
 	open := r.open()
 	if len(open) != 1 {

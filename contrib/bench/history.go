@@ -8,8 +8,8 @@ import (
 // young is how many pushes the young repository has had.
 const young = 10
 
-// history measures a repository that many pushes came to, each a deploy, beside one that had ten. Its clones are compared
-// with those of the same commits in one pack: however they came, they have to be sent.
+// history measures a repository that many pushes came to, each a deploy, beside one that had ten. Its clones are
+// compared with those of the same commits in one pack: however they came, they have to be sent.
 func (b *meter) history(ctx context.Context) error {
 	peers := b.peers[:1]
 	names := []string{"young", "old"}

@@ -25,9 +25,10 @@
 // is what is of another type. Files are streamed. A small push is read from the one pack that git has put it into, by
 // go-git's scanner and up to 2 MiB in all (pushed.go); git is started for what is not in it. Commits with SHA-1 names
 // are decoded by go-git, too (seam.go), whose oids have 20 bytes and appear nowhere else; all other objects, and those
-// with SHA-256 names, by package tree, which takes only what git itself would have written. An object of another type or
-// oid than was asked for is an error, and whatever is read whole is hashed again. A blob's bytes are hashed by the caller (tree.HashBlob), in the same pass as the sha256.
-// An oid of another format than the repository's is of no object there: git would take its digits for something else.
+// with SHA-256 names, by package tree, which takes only what git itself would have written. An object of another type
+// or oid than was asked for is an error, and whatever is read whole is hashed again. A blob's bytes are hashed by the
+// caller (tree.HashBlob), in the same pass as the sha256. An oid of another format than the repository's is of no
+// object there: git would take its digits for something else.
 //
 // # Refs
 //

@@ -56,8 +56,9 @@ const (
 	walkNotThere                    // the whole history was seen
 )
 
-// walkPushed follows descendant's single parents down to ancestor, through commits that were read already; none: it does
-// not lead there. A commit that names ancestor proves that there is one: git has looked for it when it took the push.
+// walkPushed follows descendant's single parents down to ancestor, through commits that were read already; none: it
+// does not lead there. A commit that names ancestor proves that there is one: git has looked for it when it took the
+// push.
 func (r *Repository) walkPushed(ancestor, descendant OID) (commits []OID) {
 	for at := descendant; at != ancestor; {
 		o := r.pushed[at]
