@@ -170,8 +170,8 @@ func TestInterruptedAtEveryTxn(t *testing.T) {
 	}
 }
 
-// The whole of Do, on top of an earlier deploy, with a txn failing anywhere: lock, upload, publish. Of a small deploy the
-// first two are one, and what is forced takes its lock first.
+// The whole of Do, on top of an earlier deploy, with a txn failing anywhere: lock, upload, publish. Of a small deploy
+// the first two are one, and what is forced takes its lock first.
 func TestDoFailsAtEveryTxnAndSucceedsAfterwards(t *testing.T) {
 	for _, forced := range []bool{false, true} {
 		t.Run(fmt.Sprintf("forced %t", forced), func(t *testing.T) { doFailsAtEveryTxn(t, forced) })

@@ -31,8 +31,8 @@ type Prepared struct {
 // Prepare checks the job again, now under the lock, reads what changed and finds out what etcd lacks; most of a large
 // tree is read only when it is uploaded, and until then the Summary says how much there is at most. What cannot be
 // deployed is refused here, before anything is written. If the verdict is Idle, nothing was read, or mgmt itself has
-// deployed just that. Without a lock (nil) it tells what a deploy would do, and the Prepared can neither be uploaded nor
-// published.
+// deployed just that. Without a lock (nil) it tells what a deploy would do, and the Prepared can neither be uploaded
+// nor published.
 func (c *Chain) Prepare(
 	ctx context.Context, lock *Lock, job *Job, progress func(text.Progress),
 ) (*Prepared, error) {

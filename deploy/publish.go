@@ -128,7 +128,8 @@ func (v *Verdict) unchanged(c *Chain) []clientv3.Cmp {
 	for which := range record.KeyNames {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(c.DeployKey(v.nextID(), which)), "=", 0))
 		if v.Head != nil {
-			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(c.DeployKey(v.Head.ID, which)), "=", v.Head.Revisions[which]))
+			key := c.DeployKey(v.Head.ID, which)
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(key), "=", v.Head.Revisions[which]))
 		}
 	}
 	return ifs

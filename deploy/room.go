@@ -20,9 +20,9 @@ const KeyOverhead = 400
 func (p *Prepared) need() int64 { return p.NewBytes + int64(p.Keys)*KeyOverhead }
 
 // TakeRoom refuses what etcd's quota or its disk has no room for, all of one push together, and what would take a
-// namespace beyond its limit, before any of it is written. Where it is not known yet what etcd lacks, and all of it would
-// be too much, that is found out. Nobody else gets the room on the disk until give is called: when all is uploaded, or
-// will not be.
+// namespace beyond its limit, before any of it is written. Where it is not known yet what etcd lacks, and all of it
+// would be too much, that is found out. Nobody else gets the room on the disk until give is called: when all is
+// uploaded, or will not be.
 func (s *Store) TakeRoom(ctx context.Context, all []*Prepared) (give func(), err error) {
 	give, err = s.takeRoom(ctx, all)
 	if reason, _ := fault.ReasonOf(err); !IsFull(err) && reason != ReasonMaxStored {

@@ -325,8 +325,8 @@ func (p *Plan) fillNode(d plannedNode) {
 	}
 }
 
-// findNodes leaves out the planned nodes that etcd has, byte by byte, and counts the others. As long as some are open it
-// counts them all.
+// findNodes leaves out the planned nodes that etcd has, byte by byte, and counts the others. As long as some are open
+// it counts them all.
 func (p *Plan) findNodes(ctx context.Context) error {
 	if p.late != nil || p.isAlone {
 		p.countNodes(1)

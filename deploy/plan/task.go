@@ -48,7 +48,8 @@ type Task struct {
 	// AllowPointers lets Git LFS pointers be deployed as they are.
 	AllowPointers bool
 	Then          string // what to do when the tree is corrected: "commit, push again"
-	// Small asks for a plan that Put puts in one txn, with a compare for each key of There: else there is ErrNotSmall, soon.
+	// Small asks for a plan that Put puts in one txn, with a compare for each key of There: else there is ErrNotSmall,
+	// soon.
 	Small bool
 	// MayWait lets most of a large tree be read only when it is put, so that it is read once.
 	MayWait bool

@@ -8,8 +8,8 @@
 //
 // # Lexers
 //
-// The directory lexers has those of chroma 2.27 for what is often deployed, under chroma's license (COPYING). Those of Go
-// and Markdown are code there; chroma.Marshal wrote them as XML, without the templates in Go's raw strings.
+// The directory lexers has those of chroma 2.27 for what is often deployed, under chroma's license (COPYING). Those of
+// Go and Markdown are code there; chroma.Marshal wrote them as XML, without the templates in Go's raw strings.
 //
 // # Invariants
 //
