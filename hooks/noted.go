@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"time"
 
 	"refship/deploy"
 	"refship/hooks/notes"
@@ -20,6 +21,10 @@ func (e *Engine) Note(ctx context.Context, gitDir string, anew bool) (notes.Resu
 	}
 	return notes.Update(ctx, gitDir, chains, anew)
 }
+
+// noteDelay is how long RunNotes waits after it was asked: one commit of notes is for all pushes in that time, and the git
+// that writes it is seldom in the way of the next push.
+const noteDelay = time.Second
 
 // NoteLater has RunNotes bring a repository's notes up to its chains. It is called when the user has the answer:
 // notes are in nobody's way.
@@ -41,6 +46,11 @@ func (s *Server) RunNotes(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.noting:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(noteDelay):
 		}
 		for dir := s.nextUnnoted(); dir != "" && ctx.Err() == nil; dir = s.nextUnnoted() {
 			result, err := s.Note(ctx, dir, false)

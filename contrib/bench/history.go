@@ -22,9 +22,18 @@ func (b *meter) history(ctx context.Context) error {
 	}
 	for round := range b.rounds {
 		for _, i := range rotated(len(names), round) {
-			if err := b.look(ctx, repos[i], peers[0], names[i], round); err != nil {
+			if err := b.more(ctx, repos[i], peers[0], names[i], round); err != nil {
 				return err
 			}
+		}
+	}
+	for round := range b.rounds {
+		for _, i := range rotated(len(names), round) {
+			out, err := run(b.embedded.refship(ctx, "log", "-n", "20", names[i]))
+			if err != nil {
+				return err
+			}
+			b.ms("log -n 20 after many", "S", names[i], out.took)
 		}
 	}
 	return b.clones(ctx, repos[1])
@@ -60,8 +69,8 @@ func (b *meter) filled(ctx context.Context, name string, count int, peers []peer
 	return r, repack()
 }
 
-// look measures a push and the log of one repository.
-func (b *meter) look(ctx context.Context, r *repository, p peer, name string, round int) error {
+// more measures one push more.
+func (b *meter) more(ctx context.Context, r *repository, p peer, name string, round int) error {
 	if err := r.change(ctx, b.world, r.dir, b.pushes+round); err != nil {
 		return err
 	}
@@ -70,10 +79,6 @@ func (b *meter) look(ctx context.Context, r *repository, p peer, name string, ro
 		return err
 	}
 	b.ms("push after many", "S", name, out.took)
-	if out, err = run(b.embedded.refship(ctx, "log", "-n", "20", name)); err != nil {
-		return err
-	}
-	b.ms("log -n 20 after many", "S", name, out.took)
 	return nil
 }
 
