@@ -36,8 +36,8 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 			return b.command(ctx, b.peers[0].env, "git", "clone", "--quiet", "--depth", "1", r.urls[0], dir)
 		}},
 	}
-	// All stay until the end: where files were just removed, ext4 may look at each of their inodes for each new one.
-	top := b.in("checked-out")
+	// All stay until the run ends: where files were just removed, ext4 may look at each of their inodes for each new one.
+	top := b.in(name + "-out")
 	if err := os.Mkdir(top, 0o755); err != nil {
 		return err
 	}
@@ -50,14 +50,18 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 			b.ms("checkout", size, tools[i].name, out.took)
 		}
 	}
-	return os.RemoveAll(top)
+	return nil
 }
 
-// deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd.
+// deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd. When it returns, all
+// that was written so far is on disk, and in the way of nothing that is measured.
 func (b *meter) deployedOnce(ctx context.Context, size, name string) (*repository, error) {
 	r, err := b.source(ctx, size, name, b.peers[:1])
 	if err == nil {
 		_, err = b.push(ctx, r, 0, b.peers[0])
+	}
+	if err == nil {
+		_, err = run(b.command(ctx, nil, "sync"))
 	}
 	return r, err
 }
