@@ -22,8 +22,8 @@ func (e *Engine) Note(ctx context.Context, gitDir string, anew bool) (notes.Resu
 	return notes.Update(ctx, gitDir, chains, anew)
 }
 
-// noteDelay is how long RunNotes waits after it was asked: one commit of notes is for all pushes in that time, and the git
-// that writes it is seldom in the way of the next push.
+// noteDelay is how long RunNotes waits after it was asked: one commit of notes is for all pushes in that time, and the
+// git that writes it is seldom in the way of the next push.
 const noteDelay = time.Second
 
 // NoteLater has RunNotes bring a repository's notes up to its chains. It is called when the user has the answer:

@@ -53,8 +53,8 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 	return nil
 }
 
-// deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd. When it returns, all
-// that was written so far is on disk, and in the way of nothing that is measured.
+// deployedOnce makes a repository whose first commit is pushed to the refship with an embedded etcd. When it returns,
+// all that was written so far is on disk, and in the way of nothing that is measured.
 func (b *meter) deployedOnce(ctx context.Context, size, name string) (*repository, error) {
 	r, err := b.source(ctx, size, name, b.peers[:1])
 	if err == nil {
