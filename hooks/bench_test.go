@@ -1,6 +1,9 @@
 package hooks_test
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 // BenchmarkHook runs the program that git runs as a hook: it starts, hands a ref that nothing is deployed from to the
 // server's socket, and hears that it may move.
@@ -20,5 +23,23 @@ func BenchmarkHook(b *testing.B) {
 		b.StopTimer()
 		session.End(b.Context())
 		b.StartTimer()
+	}
+}
+
+// BenchmarkPush is a whole push of one changed file, without a network: git's two ends, both hooks, the verdict, the
+// intent and the deploy.
+func BenchmarkPush(b *testing.B) {
+	s := newSite(b, defaultTarget)
+	laptop := s.user("laptop")
+	s.commit("a.txt", "one\n")
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		s.commit("a.txt", strconv.Itoa(n))
+		b.StartTimer()
+		if r := laptop.push("main"); !r.ok {
+			b.Fatal(r.said)
+		}
 	}
 }

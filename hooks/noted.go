@@ -52,7 +52,10 @@ func (s *Server) RunNotes(ctx context.Context) error {
 			return nil
 		case <-time.After(noteDelay):
 		}
-		for dir := s.nextUnnoted(); dir != "" && ctx.Err() == nil; dir = s.nextUnnoted() {
+		for dir := range s.takeUnnoted() {
+			if ctx.Err() != nil {
+				return nil
+			}
 			result, err := s.Note(ctx, dir, false)
 			if err != nil && ctx.Err() == nil {
 				s.cfg.Log.WarnContext(ctx, "write notes", "repository", dir, "error", err)
@@ -64,13 +67,11 @@ func (s *Server) RunNotes(ctx context.Context) error {
 	}
 }
 
-// nextUnnoted takes a repository that waits for its notes, "" if none does.
-func (s *Server) nextUnnoted() string {
+// takeUnnoted takes all repositories that wait for their notes.
+func (s *Server) takeUnnoted() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for dir := range s.unnoted {
-		delete(s.unnoted, dir)
-		return dir
-	}
-	return ""
+	all := s.unnoted
+	s.unnoted = map[string]bool{}
+	return all
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"refship/deploy/fixture"
 )
@@ -82,12 +83,16 @@ func TestRunNotes(t *testing.T) {
 	if got := s.notesOn(first); got != "" {
 		t.Errorf("before anybody asked, it is noted: %q", got)
 	}
+	asked := time.Now()
 	s.server.NoteLater(s.bare)
 	s.server.NoteLater(s.bare + "-that-is-not-there")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- s.server.RunNotes(ctx) }()
 	fixture.Eventually(t, func() bool { return s.notesOn(first) != "" })
+	if took := time.Since(asked); took < time.Second { // one commit of notes is for all pushes of a second
+		t.Errorf("noted after %s", took)
+	}
 	fixture.Eventually(t, func() bool { return len(s.journal.About("write notes")) > 0 })
 	stop()
 	if err := <-ended; err != nil {

@@ -61,9 +61,15 @@ func (b *meter) deployedOnce(ctx context.Context, size, name string) (*repositor
 		_, err = b.push(ctx, r, 0, b.peers[0])
 	}
 	if err == nil {
-		_, err = run(b.command(ctx, nil, "sync"))
+		err = b.settle(ctx)
 	}
 	return r, err
+}
+
+// settle waits until all that was written is on disk.
+func (b *meter) settle(ctx context.Context) error {
+	_, err := run(b.command(ctx, nil, "sync"))
+	return err
 }
 
 // smallAndLarge gives the smallest and the largest of the first pushes' corpora that are text.
@@ -79,7 +85,7 @@ func (b *meter) times(size string) int {
 	if size == "S" {
 		return b.rounds
 	}
-	return b.few
+	return 2*b.few + 1
 }
 
 // What comes to a node: refship's, and a copy of the tree that it has.
@@ -115,21 +121,29 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 		if err := r.change(ctx, b.world, r.dir, round); err != nil {
 			return err
 		}
-		if _, err := b.push(ctx, r, 0, b.peers[0]); err != nil {
-			return err
+		ways := []func() (took time.Duration, name string, err error){
+			func() (time.Duration, string, error) {
+				if _, err := b.push(ctx, r, 0, b.peers[0]); err != nil {
+					return 0, "", err
+				}
+				took, err := b.switched(ctx, name, root, round+2)
+				return took, agentName, err
+			},
+			func() (time.Duration, string, error) { // all copies stay until the run ends, as checkouts do
+				to := b.in(fmt.Sprint(name, "-copy-", round))
+				out, err := run(b.command(ctx, nil, "cp", "-a", "--reflink=auto", root+"/current/.", to))
+				return out.took, copyName, err
+			},
 		}
-		took, err := b.switched(ctx, name, root, round+2)
-		if err != nil {
-			return err
-		}
-		b.ms("publish to switched", size, agentName, took)
-		out, err := run(b.command(ctx, nil, "cp", "-a", "--reflink=auto", root+"/current/.", b.in("copied")))
-		if err != nil {
-			return err
-		}
-		b.ms("publish to switched", size, copyName, out.took)
-		if err := os.RemoveAll(b.in("copied")); err != nil {
-			return err
+		for _, i := range rotated(len(ways), round) {
+			if err := b.settle(ctx); err != nil {
+				return err
+			}
+			took, who, err := ways[i]()
+			if err != nil {
+				return err
+			}
+			b.ms("publish to switched", size, who, took)
 		}
 	}
 	return nil
