@@ -104,7 +104,7 @@ func names(f verify.Finding, key string) bool {
 }
 
 // saysTheSame tells of values that are not covered byte by byte whether they say the same: mgmt's are gob, in which
-// names of types mean nothing; a signature's lines may break anywhere.
+// names of types mean nothing; the lines of a signature may break anywhere between its first line and its last.
 func saysTheSame(before, after held, key string) bool {
 	a, b := []byte(before[key]), []byte(after[key])
 	if _, ok := after[key]; !ok { // nothing says that a cosignature should be there
@@ -122,13 +122,24 @@ func saysTheSame(before, after held, key string) bool {
 		y, err2 := mgmt.DecodeSuperblock(b)
 		return err1 == nil && err2 == nil && mgmt.Same(x, y)
 	case strings.HasSuffix(key, "/signature"):
-		return strings.ReplaceAll(string(a), "\n", "") == strings.ReplaceAll(string(b), "\n", "")
+		return withoutBreaks(before[key]) == withoutBreaks(after[key])
 	case strings.HasSuffix(key, "/refship/head"):
 		x, _ := strconv.ParseUint(string(a), 10, 64)
 		y, _ := strconv.ParseUint(string(b), 10, 64)
 		return x == y
 	}
 	return false
+}
+
+// withoutBreaks is a signature in one line, and what is not between the first line and the last of one as it is.
+func withoutBreaks(signature string) string {
+	const first, last = "-----BEGIN SSH SIGNATURE-----\n", "\n-----END SSH SIGNATURE-----\n"
+	body, begins := strings.CutPrefix(signature, first)
+	body, ends := strings.CutSuffix(body, last)
+	if !begins || !ends {
+		return signature
+	}
+	return first + strings.ReplaceAll(body, "\n", "") + last
 }
 
 // isForeign tells whether a key is of the foreign deploy of mgmtDeploys.
@@ -204,6 +215,28 @@ func TestRecordOrSignature(t *testing.T) {
 				t.Errorf("%s was changed, and is not named: %+v", key, first)
 			}
 		}
+	}
+}
+
+// A line break is found anywhere in a signature but between its first line and its last.
+func TestBreaksInASignature(t *testing.T) {
+	t.Parallel()
+	f := threeDeploys(t, "one")
+	base, key := f.held(), f.chain().DeployKey(2, record.KeySignature)
+	same := 0
+	for at := range len(base[key]) + 1 {
+		h := maps.Clone(base)
+		h[key] = base[key][:at] + "\n" + base[key][at:]
+		isSame := saysTheSame(base, h, key)
+		if isSame {
+			same++
+		}
+		if v := h.verify(t, f.ns); isSame != (v.Findings == 0) {
+			t.Errorf("a break at %d: is the same %t, found %v", at, isSame, v.findings())
+		}
+	}
+	if same < 100 || same > len(base[key])-50 {
+		t.Errorf("%d breaks of %d change nothing", same, len(base[key])+1)
 	}
 }
 
