@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // goal is a bound that refship means to keep.
 type goal struct {
 	Name  string
@@ -14,60 +16,100 @@ func ratio(name string, most float64, of, over key) goal {
 	return goal{Name: name, Most: most, Of: of, Over: &over}
 }
 
-// goals are those of "make bench". A goal whose figures were not measured is left out of the table.
-func goals() (all []goal) {
-	for _, size := range []string{"S", "M", "L"} {
-		all = append(all, pushGoals(size)...)
+// oneFileGoals are those of pushes to a repository that holds a corpus.
+func oneFileGoals(p *plan) (all []goal) {
+	for _, size := range p.sizes {
+		one := func(name string) key { return key{"one file", size, name, "ms"} }
+		nothing := func(name string) key { return key{"nothing to push", size, name, "ms"} }
+		if size == "X" { // its deploy phase has a goal, below
+			continue
+		}
+		all = append(all,
+			ratio("one file, "+size+": refship / sshd", 0.20, one(embeddedName), one(sshdName)),
+			ratio("one file, "+size+": refship / sshd with curve25519", 0.30, one(embeddedName), one(curveName)),
+			ratio("one file, "+size+": refship / refship without a target", 1.10, one(embeddedName), one(plainName)),
+			ratio("nothing to push, "+size+": refship / refship without a target", 1.05, nothing(embeddedName),
+				nothing(plainName)))
 	}
 	phase := func(size string) key { return key{"deploy phase of one file", size, embeddedName, "ms"} }
-	first := func(name string) key { return key{"first push", "L", name, "ms"} }
-	own := func(n string) key { return key{ownMemory + n, "L", embeddedName, "MiB"} }
-	node := func(size, name string) key { return key{"publish to switched", size, name, "ms"} }
-	all = append(all,
-		ratio("deploy phase of one file: M / S", 1.2, phase("M"), phase("S")),
-		ratio("deploy phase of one file: L / S", 1.2, phase("L"), phase("S")),
-		ratio("deploy phase of one file: X / S", 1.5, phase("X"), phase("S")),
-		ratio("first push of L: refship / sshd", 1.10, first(embeddedName), first(sshdName)),
-		ratio("first push of L: refship with an external etcd / sshd", 1.15, first(externalName), first(sshdName)),
-		goal{Name: "growth of the database by one file in L, KiB", Most: 48, Of: key{growthOf, "L", embeddedName, "KiB"}},
-		goal{Name: "peak memory of a first push of L, MiB", Most: 450e6 / (1 << 20), Of: key{peakMemory, "L", embeddedName, "MiB"}},
-		ratio("own memory after four pushes of new content / after one", 1.2, own("4"), own("1")),
-		goal{Name: "publish to switched of one file in S, ms", Most: 50, Of: node("S", agentName)},
-		ratio("publish to switched of one file in L / cp -a of the tree", 1.5, node("L", agentName), node("L", copyName)))
-	for _, size := range []string{"L", "R"} {
-		content := func(name string) key { return key{firstContent, size, name, "MB/s"} }
-		puts := func(name string) key { return key{"etcd's own puts", size, name, "MB/s"} }
-		embedded := ratio("content of a first "+size+" in the deploy phase / etcd's own puts", 2, content(embeddedName), puts(embeddedName))
-		external := ratio("the same with an external etcd, "+size, 1.5, content(externalName), puts(externalName))
-		embedded.Least, external.Least = true, true
-		all = append(all, embedded, external)
-	}
-	many := func(what, name string) key { return key{what + " after many", "S", name, "ms"} }
-	for _, what := range []string{"push", "log -n 20"} {
-		all = append(all, ratio(what+" after many pushes / after ten", 1.2, many(what, "old"), many(what, "young")))
-	}
-	all = append(all, ratio("clone after many pushes / of the same commits in one pack", 1.3, many("clone", "old"),
-		many("clone", "one pack")))
-	for _, one := range []struct {
-		size string
-		most float64
-	}{{"S", 1.0}, {"M", 1.0}, {"L", 0.5}} {
-		checkout := func(name string) key { return key{"checkout", one.size, name, "ms"} }
-		all = append(all, ratio("checkout of "+one.size+": refship / git clone --depth 1", one.most,
-			checkout("refship checkout"), checkout("git clone --depth 1")))
+	for _, size := range p.sizes[1:] {
+		most := 1.2
+		if size == "X" {
+			most = 1.5
+		}
+		all = append(all, ratio("deploy phase of one file: "+size+" / S", most, phase(size), phase("S")))
 	}
 	return all
 }
 
-// pushGoals are those for pushes to a repository that holds a corpus.
-func pushGoals(size string) []goal {
-	one := func(name string) key { return key{"one file", size, name, "ms"} }
-	nothing := func(name string) key { return key{"nothing to push", size, name, "ms"} }
+// firstGoals are those of first pushes, and of how fast their contents are stored.
+func firstGoals(p *plan) []goal {
+	first := func(name string) key { return key{"first push", p.large, name, "ms"} }
+	all := []goal{
+		ratio("first push of "+p.large+": refship / sshd", 1.10, first(embeddedName), first(sshdName)),
+		ratio("first push of "+p.large+": refship with an external etcd / sshd", 1.15, first(externalName), first(sshdName)),
+	}
+	for _, size := range []string{p.large, "R"} {
+		if !slices.Contains(p.firsts, size) {
+			continue
+		}
+		content := func(name string) key { return key{firstContent, size, name, "MB/s"} }
+		puts := func(name string) key { return key{ownPuts, size, name, "MB/s"} }
+		embedded := ratio("content of a first "+size+" in the deploy phase / etcd's own puts", 2, content(embeddedName),
+			puts(embeddedName))
+		external := ratio("the same with an external etcd, "+size, 1.5, content(externalName), puts(externalName))
+		embedded.Least, external.Least = true, true
+		all = append(all, embedded, external)
+	}
+	return all
+}
+
+func growthGoals(p *plan) []goal {
+	return []goal{{
+		Name: "growth of the database by one file in " + p.large + ", KiB", Most: 48,
+		Of: key{growthOf, p.large, embeddedName, "KiB"},
+	}}
+}
+
+func memoryGoals(p *plan) []goal {
+	own := func(n string) key { return key{ownMemory + n, p.large, embeddedName, "MiB"} }
 	return []goal{
-		ratio("one file, "+size+": refship / sshd", 0.20, one(embeddedName), one(sshdName)),
-		ratio("one file, "+size+": refship / sshd with curve25519", 0.30, one(embeddedName), one(curveName)),
-		ratio("one file, "+size+": refship / refship without a target", 1.10, one(embeddedName), one(plainName)),
-		ratio("nothing to push, "+size+": refship / refship without a target", 1.05, nothing(embeddedName), nothing(plainName)),
+		{
+			Name: "peak memory of a first push of " + p.large + ", MiB", Most: 450e6 / (1 << 20),
+			Of: key{peakMemory, p.large, embeddedName, "MiB"},
+		},
+		ratio("own memory after four pushes of new content / after one", 1.2, own("4"), own("1")),
+	}
+}
+
+func checkoutGoals(p *plan) (all []goal) {
+	for _, size := range p.smallAndLarge() {
+		most := 1.0
+		if size == "L" {
+			most = 0.5
+		}
+		checkout := func(name string) key { return key{"checkout", size, name, "ms"} }
+		all = append(all, ratio("checkout of "+size+": refship / git clone --depth 1", most, checkout(checkoutName),
+			checkout(cloneName)))
+	}
+	return all
+}
+
+func nodeGoals(p *plan) []goal {
+	node := func(size, name string) key { return key{"publish to switched", size, name, "ms"} }
+	return []goal{
+		{Name: "publish to switched of one file in S, ms", Most: 50, Of: node("S", agentName)},
+		ratio("publish to switched of one file in "+p.large+" / cp -a of the tree", 1.5, node(p.large, agentName),
+			node(p.large, copyName)),
+	}
+}
+
+func historyGoals(*plan) []goal {
+	many := func(what, name string) key { return key{what + " after many", "S", name, "ms"} }
+	return []goal{
+		ratio("push after many pushes / after ten", 1.2, many("push", "old"), many("push", "young")),
+		ratio("log -n 20 after many pushes / after ten", 1.2, many("log -n 20", "old"), many("log -n 20", "young")),
+		ratio("clone after many pushes / of the same commits in one pack", 1.3, many("clone", "old"), many("clone", "one pack")),
 	}
 }
 

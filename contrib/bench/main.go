@@ -26,17 +26,21 @@ func main() {
 
 // plan is how much is measured.
 type plan struct {
-	sizes   []string // corpora of pushes of one file
-	firsts  []string // corpora of first pushes
-	rounds  int      // of what takes milliseconds
-	few     int      // of what takes seconds
-	pushes  int      // of the old repository
-	reports bool     // whether memory and growth, which need four pushes of L, are measured
+	sizes  []string // corpora of pushes of one file
+	firsts []string // corpora of first pushes
+	large  string   // corpus of what is measured of large trees
+	rounds int      // of what takes milliseconds
+	few    int      // of what takes seconds
+	pushes int      // of the old repository
 }
 
 var (
-	quick = plan{sizes: []string{"S", "M"}, firsts: []string{"S", "M"}, rounds: 7, few: 2, pushes: 100}
-	whole = plan{sizes: []string{"S", "L", "X"}, firsts: []string{"S", "M", "L", "R"}, rounds: 21, few: 3, pushes: 10_000, reports: true}
+	quick = plan{
+		sizes: []string{"S", "M"}, firsts: []string{"S", "M"}, large: "M", rounds: 7, few: 2, pushes: 100,
+	}
+	whole = plan{
+		sizes: []string{"S", "L", "X"}, firsts: []string{"S", "M", "L", "R"}, large: "L", rounds: 21, few: 3, pushes: 10_000,
+	}
 )
 
 func bench(ctx context.Context) error {
@@ -79,7 +83,7 @@ func bench(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	r := b.report(ctx, began)
+	r := b.report(ctx, began, chosen)
 	if *file != "" {
 		text, err := json.MarshalIndent(r, "", "  ")
 		if err == nil {
@@ -101,6 +105,7 @@ type meter struct {
 
 	embedded, external *server
 	peers              []peer
+	sshd               string   // what OpenSSH's server says of itself
 	missing            []string // what could not be measured here, and why
 }
 
@@ -108,17 +113,17 @@ type meter struct {
 type part struct {
 	name, what string
 	do         func(*meter, context.Context) error
+	goals      func(*plan) []goal
 }
 
 var parts = []part{
-	{"push", "pushes of one changed file, and of nothing", (*meter).oneFile},
-	{"first", "first pushes", (*meter).firstPushes},
-	{"store", "etcd's own rate of puts", (*meter).storeRate},
-	{"growth", "what one file adds to the database", (*meter).growth},
-	{"memory", "the server's memory", (*meter).memory},
-	{"checkout", "checkouts and clones", (*meter).checkouts},
-	{"node", "from publish to a node's switch", (*meter).node},
-	{"history", "a repository with many pushes", (*meter).history},
+	{"push", "pushes of one changed file, and of nothing", (*meter).oneFile, oneFileGoals},
+	{"first", "first pushes, and etcd's own rate of puts", (*meter).firstPushes, firstGoals},
+	{"growth", "what one file adds to the database", (*meter).growth, growthGoals},
+	{"memory", "the server's memory", (*meter).memory, memoryGoals},
+	{"checkout", "checkouts and clones", (*meter).checkouts, checkoutGoals},
+	{"node", "from publish to a node's switch", (*meter).node, nodeGoals},
+	{"history", "a repository with many pushes", (*meter).history, historyGoals},
 }
 
 func partNames() (names []string) {
@@ -172,6 +177,9 @@ func (b *meter) prepare(ctx context.Context) (err error) {
 	case port == "":
 		b.missing = append(b.missing, "OpenSSH's server: there is no program sshd")
 	default:
+		if b.sshd, err = banner(ctx, port); err != nil {
+			return err
+		}
 		others, err := b.sshPeers(ctx, port)
 		if err != nil {
 			return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -52,11 +54,28 @@ func (r *results) median(k key) (float64, bool) {
 	return s.median(), is
 }
 
-// rotated gives the indexes 0 to n-1, beginning with another one in each round.
-func rotated(n, round int) []int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = (i + round) % n
+// sorted gives the keys of what was measured: in the order in which that began, and then by peer.
+func (r *results) sorted() []key {
+	began := map[key]int{}
+	for i, k := range r.keys {
+		if k.Peer = ""; began[k] == 0 {
+			began[k] = i + 1
+		}
 	}
+	of := func(k key) int {
+		k.Peer = ""
+		return began[k]
+	}
+	return slices.SortedFunc(slices.Values(r.keys), func(k, l key) int {
+		return cmp.Or(cmp.Compare(of(k), of(l)), cmp.Compare(k.Peer, l.Peer))
+	})
+}
+
+// turns gives the indexes 0 to n-1 in the order of a round. Each round begins with another one; the rest is shuffled, so
+// that none always comes after the same one. Two runs have the same orders.
+func turns(n, round int) []int {
+	order := rand.New(rand.NewPCG(1, uint64(round))).Perm(n) //nolint:gosec // an order that can be had again
+	first := slices.Index(order, round%n)
+	order[0], order[first] = order[first], order[0]
 	return order
 }

@@ -7,8 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+)
+
+// How a tree comes to a directory.
+const (
+	checkoutName = "refship checkout"
+	cloneName    = "git clone --depth 1"
 )
 
 // checkouts measures refship checkout beside git clone --depth 1 from the same server.
@@ -31,8 +38,8 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 		name string
 		cmd  func(dir string) *exec.Cmd
 	}{
-		{"refship checkout", func(dir string) *exec.Cmd { return b.embedded.refship(ctx, "checkout", name, dir) }},
-		{"git clone --depth 1", func(dir string) *exec.Cmd {
+		{checkoutName, func(dir string) *exec.Cmd { return b.embedded.refship(ctx, "checkout", name, dir) }},
+		{cloneName, func(dir string) *exec.Cmd {
 			return b.command(ctx, b.peers[0].env, "git", "clone", "--quiet", "--depth", "1", r.urls[0], dir)
 		}},
 	}
@@ -42,7 +49,7 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 		return err
 	}
 	for round := range b.times(size) {
-		for _, i := range rotated(len(tools), round) {
+		for _, i := range turns(len(tools), round) {
 			out, err := run(tools[i].cmd(filepath.Join(top, fmt.Sprint(round, "-", i))))
 			if err != nil {
 				return err
@@ -72,13 +79,8 @@ func (b *meter) settle(ctx context.Context) error {
 	return err
 }
 
-// smallAndLarge gives the smallest and the largest of the first pushes' corpora that are text.
-func (b *meter) smallAndLarge() []string {
-	if b.reports {
-		return []string{"S", "L"}
-	}
-	return []string{"S", "M"}
-}
+// smallAndLarge are the corpora of what a node has of a tree.
+func (p *plan) smallAndLarge() []string { return slices.Compact([]string{"S", p.large}) }
 
 // times is how many rounds a corpus gets.
 func (b *meter) times(size string) int {
@@ -135,7 +137,7 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 				return out.took, copyName, err
 			},
 		}
-		for _, i := range rotated(len(ways), round) {
+		for _, i := range turns(len(ways), round) {
 			if err := b.settle(ctx); err != nil {
 				return err
 			}

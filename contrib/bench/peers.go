@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -146,6 +148,18 @@ func (w *world) startSSHD(ctx context.Context) (port string, err error) {
 	}
 	_, err = w.logged(ctx, "sshd.log", "Server listening")
 	return port, err
+}
+
+// banner gives the first line that a server on this machine sends: SSH-2.0-OpenSSH_9.2p1.
+func banner(ctx context.Context, port string) (string, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
 }
 
 // bare makes bare repositories below a directory, with git's own settings or with those that refship gives to

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,26 +105,33 @@ func (b *meter) oneFile(ctx context.Context) error {
 
 // pushAll pushes once to each peer, and keeps how long that took, and the deploy phase if it has a name.
 func (b *meter) pushAll(ctx context.Context, r *repository, round int, what, phase string) error {
-	for _, i := range rotated(len(b.peers), round) {
-		p := b.peers[i]
-		out, err := b.push(ctx, r, i, p)
-		if err != nil {
+	for _, i := range turns(len(b.peers), round) {
+		if err := b.pushOne(ctx, r, i, what, phase); err != nil {
 			return err
 		}
-		b.ms(what, r.name, p.name, out.took)
-		if phase == "" || p.name != embeddedName && p.name != externalName {
-			continue
-		}
-		took, err := deployed(out.stderr)
-		if err != nil {
-			return err
-		}
-		b.ms(phase, r.name, p.name, took)
 	}
 	return nil
 }
 
-// firstPushes measures pushes to empty repositories.
+// pushOne is the turn of one peer.
+func (b *meter) pushOne(ctx context.Context, r *repository, i int, what, phase string) error {
+	p := b.peers[i]
+	out, err := b.push(ctx, r, i, p)
+	if err != nil {
+		return err
+	}
+	b.ms(what, r.name, p.name, out.took)
+	if phase == "" || p.name != embeddedName && p.name != externalName {
+		return nil
+	}
+	took, err := deployed(out.stderr)
+	if err == nil {
+		b.ms(phase, r.name, p.name, took)
+	}
+	return err
+}
+
+// firstPushes measures pushes to empty repositories, and among them how fast each etcd takes the same contents.
 func (b *meter) firstPushes(ctx context.Context) error {
 	for _, size := range b.firsts {
 		r, err := b.source(ctx, size, "first-"+strings.ToLower(size), nil)
@@ -134,7 +143,7 @@ func (b *meter) firstPushes(ctx context.Context) error {
 			if err := r.homesAt(ctx, fmt.Sprintf("first-%s-%d", strings.ToLower(size), round), b.peers); err != nil {
 				return err
 			}
-			if err := b.pushAll(ctx, r, round, "first push", firstPhase); err != nil {
+			if err := b.firstRound(ctx, r, round); err != nil {
 				return err
 			}
 		}
@@ -142,6 +151,26 @@ func (b *meter) firstPushes(ctx context.Context) error {
 			for _, ms := range b.samples[key{firstPhase, size, name, "ms"}] {
 				b.add(key{firstContent, size, name, "MB/s"}, float64(r.bytes)/1e3/ms)
 			}
+		}
+	}
+	return nil
+}
+
+// firstRound asks each peer and each etcd once. Before each turn, all that was written so far is put on disk.
+func (b *meter) firstRound(ctx context.Context, r *repository, round int) error {
+	etcds := slices.Sorted(maps.Keys(b.withEtcd()))
+	for _, i := range turns(len(b.peers)+len(etcds), round) {
+		if err := b.settle(ctx); err != nil {
+			return err
+		}
+		var err error
+		if i < len(b.peers) {
+			err = b.pushOne(ctx, r, i, "first push", firstPhase)
+		} else {
+			err = b.puts(ctx, r.corpus, etcds[i-len(b.peers)], round)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

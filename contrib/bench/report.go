@@ -34,7 +34,8 @@ type figure struct {
 	Of     int     `json:"of"` // how many samples
 }
 
-func (b *meter) report(ctx context.Context, began time.Time) *report {
+// report tells of the parts that ran. A goal of theirs that has no figures is among what is missing.
+func (b *meter) report(ctx context.Context, began time.Time, ran []part) *report {
 	r := &report{
 		Date: time.Now().UTC().Truncate(time.Second), Minutes: time.Since(began).Minutes(),
 		Machine: machine(), Version: b.versions(ctx), Missing: b.missing,
@@ -44,12 +45,16 @@ func (b *meter) report(ctx context.Context, began time.Time) *report {
 			r.Sizes = append(r.Sizes, size)
 		}
 	}
-	for _, g := range goals() {
-		if one, measured := b.judge(g); measured {
-			r.Goals = append(r.Goals, one)
+	for _, p := range ran {
+		for _, g := range p.goals(&b.plan) {
+			if one, measured := b.judge(g); measured {
+				r.Goals = append(r.Goals, one)
+			} else {
+				r.Missing = append(r.Missing, "goal: "+g.Name)
+			}
 		}
 	}
-	for _, k := range b.keys {
+	for _, k := range b.sorted() {
 		s := b.samples[k]
 		r.Figures = append(r.Figures, figure{k, s.median(), slices.Min(s), slices.Max(s), len(s)})
 	}
@@ -59,10 +64,11 @@ func (b *meter) report(ctx context.Context, began time.Time) *report {
 // machine says what this machine is.
 func machine() []string {
 	said := []string{fmt.Sprintf("%d CPUs", runtime.NumCPU())}
-	for file, word := range map[string]string{"/proc/cpuinfo": "model name", "/proc/meminfo": "MemTotal"} {
-		if value := valueIn(file, word); value != "" {
-			said = append(said, value)
-		}
+	if model := valueIn("/proc/cpuinfo", "model name"); model != "" {
+		said = append(said, model)
+	}
+	if kib, err := strconv.ParseFloat(strings.TrimSuffix(valueIn("/proc/meminfo", "MemTotal"), " kB"), 64); err == nil {
+		said = append(said, fmt.Sprintf("%.0f GiB of memory", kib/(1<<20)))
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		said = append(said, "Linux "+strings.TrimSpace(string(text)))
@@ -89,8 +95,11 @@ func valueIn(file, word string) string {
 	return ""
 }
 
-// versions says what took part.
+// versions says what took part; of refship also the commit that is checked out where this was started, if one is.
 func (b *meter) versions(ctx context.Context) (said []string) {
+	if out, err := run(b.command(ctx, nil, "git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")); err == nil {
+		said = append(said, "commit "+strings.TrimSpace(out.stdout))
+	}
 	for _, args := range [][]string{{"refship", "version"}, {"git", "version"}, {"ssh", "-V"}, {"etcd", "--version"}} {
 		cmd := b.command(ctx, nil, args[0], args[1:]...)
 		if _, err := exec.LookPath(cmd.Path); err != nil {
@@ -102,6 +111,9 @@ func (b *meter) versions(ctx context.Context) (said []string) {
 		}
 		line, _, _ := strings.Cut(strings.TrimSpace(out.stdout+out.stderr), "\n")
 		said = append(said, line)
+	}
+	if b.sshd != "" {
+		said = append(said, b.sshd)
 	}
 	return said
 }
@@ -121,7 +133,7 @@ func number(f float64) string {
 // markdown is the report as tables.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %.0f minutes. %s. %s.\n\n", r.Date.Format("2006-01-02"), r.Minutes,
+	fmt.Fprintf(&b, "%s, %.1f minutes. %s. %s.\n\n", r.Date.Format("2006-01-02"), r.Minutes,
 		strings.Join(r.Machine, ", "), strings.Join(r.Version, ", "))
 	for _, size := range r.Sizes {
 		fmt.Fprintf(&b, "- %s\n", size)

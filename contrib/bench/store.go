@@ -21,6 +21,7 @@ const (
 	growthOf   = "growth of the database by one file"
 	peakMemory = "peak memory of a first push"
 	ownMemory  = "own memory after pushes of new content: "
+	ownPuts    = "etcd's own puts"
 )
 
 // putClients is how many puts etcd gets at once; etcd's own benchmark is often run with as many.
@@ -35,21 +36,13 @@ func (b *meter) withEtcd() map[string]*server {
 	return servers
 }
 
-// storeRate measures how fast etcd takes the same contents as single puts, 128 at once, as its own benchmark does.
-func (b *meter) storeRate(ctx context.Context) error {
-	for _, size := range b.firsts {
-		c := corpora[size]
-		for round := range b.few {
-			for name, s := range b.withEtcd() {
-				took, err := s.puts(ctx, c, uint64(1000+round))
-				if err != nil {
-					return err
-				}
-				b.add(key{"etcd's own puts", size, name, "MB/s"}, float64(c.bytes)/1e6/took.Seconds())
-			}
-		}
+// puts measures how fast an etcd takes the contents of a corpus as single puts, 128 at once, as its own benchmark does.
+func (b *meter) puts(ctx context.Context, c corpus, name string, round int) error {
+	took, err := b.withEtcd()[name].puts(ctx, c, uint64(1000+round))
+	if err == nil {
+		b.add(key{ownPuts, c.name, name, "MB/s"}, float64(c.bytes)/1e6/took.Seconds())
 	}
-	return nil
+	return err
 }
 
 // puts puts the contents of a corpus and removes them again.
@@ -99,18 +92,15 @@ func (s *server) puts(ctx context.Context, c corpus, seed uint64) (took time.Dur
 	return took, err
 }
 
-// growth measures what a deploy of one file of L adds to the database, of a server of its own: in one that other parts
-// have used, what is compacted meanwhile would be measured, too.
+// growth measures what a deploy of one file adds to the database, of a server of its own: in one that other parts have
+// used, what is compacted meanwhile would be measured, too.
 func (b *meter) growth(ctx context.Context) error {
-	if !b.reports {
-		return nil
-	}
 	s, err := b.serve(ctx, "growth", "")
 	if err != nil {
 		return err
 	}
 	peers := []peer{s.peer(embeddedName, true)}
-	r, err := b.source(ctx, "L", "growth", peers)
+	r, err := b.source(ctx, b.large, "growth", peers)
 	if err != nil {
 		return err
 	}
@@ -136,7 +126,7 @@ func (b *meter) growth(ctx context.Context) error {
 		}
 	}
 	after, err := inUse(ctx, client)
-	b.add(key{growthOf, "L", embeddedName, "KiB"}, float64(after-before)/1024/deploys)
+	b.add(key{growthOf, b.large, embeddedName, "KiB"}, float64(after-before)/1024/deploys)
 	return err
 }
 
@@ -157,18 +147,14 @@ func inUse(ctx context.Context, client *etcd.Client) (int64, error) {
 	}
 }
 
-// memory measures a server of its own: its peak in a first push of L, and what it keeps after pushes that replace every
-// file of L.
+// memory measures a server of its own: its peak in a first push, and what it keeps after pushes that replace every file.
 func (b *meter) memory(ctx context.Context) error {
-	if !b.reports {
-		return nil
-	}
 	s, err := b.serve(ctx, "memory", "")
 	if err != nil {
 		return err
 	}
 	peers := []peer{s.peer(embeddedName, true)}
-	r, err := b.source(ctx, "L", "memory", peers)
+	r, err := b.source(ctx, b.large, "memory", peers)
 	if err != nil {
 		return err
 	}
@@ -186,9 +172,9 @@ func (b *meter) memory(ctx context.Context) error {
 			return err
 		}
 		if seed == 0 {
-			b.add(key{peakMemory, "L", embeddedName, "MiB"}, peak)
+			b.add(key{peakMemory, b.large, embeddedName, "MiB"}, peak)
 		}
-		b.add(key{ownMemory + strconv.Itoa(int(seed)+1), "L", embeddedName, "MiB"}, own)
+		b.add(key{ownMemory + strconv.Itoa(int(seed)+1), b.large, embeddedName, "MiB"}, own)
 	}
 	return nil
 }
