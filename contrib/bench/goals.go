@@ -55,11 +55,13 @@ func firstGoals(p *plan) []goal {
 		}
 		content := func(name string) key { return key{firstContent, size, name, "MB/s"} }
 		puts := func(name string) key { return key{ownPuts, size, name, "MB/s"} }
-		embedded := ratio("content of a first "+size+" in the deploy phase / etcd's own puts", 2, content(embeddedName),
+		embedded := ratio("content of a first "+size+" in the deploy phase / the embedded etcd's own puts", 2, content(embeddedName),
 			puts(embeddedName))
-		external := ratio("the same with an external etcd, "+size, 1.5, content(externalName), puts(externalName))
-		embedded.Least, external.Least = true, true
-		all = append(all, embedded, external)
+		// The embedded etcd is set for refship's writes of 1 MiB, and is slow at single puts.
+		usual := ratio("the same / the external etcd's own puts, "+size, 2, content(embeddedName), puts(externalName))
+		external := ratio("the same with an external etcd / its own puts, "+size, 1.5, content(externalName), puts(externalName))
+		embedded.Least, usual.Least, external.Least = true, true, true
+		all = append(all, embedded, usual, external)
 	}
 	return all
 }
@@ -75,7 +77,7 @@ func memoryGoals(p *plan) []goal {
 	own := func(n string) key { return key{ownMemory + n, p.large, embeddedName, "MiB"} }
 	return []goal{
 		{
-			Name: "peak memory of a first push of " + p.large + ", MiB", Most: 450e6 / (1 << 20),
+			Name: "peak memory of the server's process in a first push of " + p.large + ", MiB", Most: 450e6 / (1 << 20),
 			Of: key{peakMemory, p.large, embeddedName, "MiB"},
 		},
 		ratio("own memory after four pushes of new content / after one", 1.2, own("4"), own("1")),
@@ -85,7 +87,7 @@ func memoryGoals(p *plan) []goal {
 func checkoutGoals(p *plan) (all []goal) {
 	for _, size := range p.smallAndLarge() {
 		most := 1.0
-		if size == "L" {
+		if size == p.large && size != "S" {
 			most = 0.5
 		}
 		checkout := func(name string) key { return key{"checkout", size, name, "ms"} }
@@ -96,11 +98,11 @@ func checkoutGoals(p *plan) (all []goal) {
 }
 
 func nodeGoals(p *plan) []goal {
-	node := func(size, name string) key { return key{"publish to switched", size, name, "ms"} }
+	switched := func(size string) key { return key{nodeSwitch, size, agentName, "ms"} }
 	return []goal{
-		{Name: "publish to switched of one file in S, ms", Most: 50, Of: node("S", agentName)},
-		ratio("publish to switched of one file in "+p.large+" / cp -a of the tree", 1.5, node(p.large, agentName),
-			node(p.large, copyName)),
+		{Name: "publish to switched of one file in S, ms", Most: 50, Of: switched("S")},
+		ratio("publish to switched of one file in "+p.large+" / cp -a of the tree", 1.5, switched(p.large),
+			key{nodeCopy, p.large, copyName, "ms"}),
 	}
 }
 

@@ -21,14 +21,14 @@ func (b *meter) history(ctx context.Context) error {
 		}
 	}
 	for round := range b.rounds {
-		for _, i := range turns(len(names), round) {
+		for _, i := range b.turns(len(names), round) {
 			if err := b.more(ctx, repos[i], peers[0], names[i], round); err != nil {
 				return err
 			}
 		}
 	}
 	for round := range b.rounds {
-		for _, i := range turns(len(names), round) {
+		for _, i := range b.turns(len(names), round) {
 			out, err := run(b.embedded.refship(ctx, "log", "-n", "20", names[i]))
 			if err != nil {
 				return err
@@ -94,7 +94,7 @@ func (b *meter) clones(ctx context.Context, r *repository) error {
 	}
 	urls := []string{r.urls[0], one.urls[0]}
 	for round := range b.rounds {
-		for _, i := range turns(len(urls), round) {
+		for _, i := range b.turns(len(urls), round) {
 			dir := b.in("cloned")
 			out, err := run(b.command(ctx, peers[0].env, "git", "clone", "--quiet", urls[i], dir))
 			if err != nil {

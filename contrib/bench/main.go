@@ -36,10 +36,10 @@ type plan struct {
 
 var (
 	quick = plan{
-		sizes: []string{"S", "M"}, firsts: []string{"S", "M"}, large: "M", rounds: 7, few: 2, pushes: 100,
+		sizes: []string{"S", "M"}, firsts: []string{"S", "M"}, large: "M", rounds: 7, few: 3, pushes: 100,
 	}
 	whole = plan{
-		sizes: []string{"S", "L", "X"}, firsts: []string{"S", "M", "L", "R"}, large: "L", rounds: 21, few: 3, pushes: 10_000,
+		sizes: []string{"S", "L", "X"}, firsts: []string{"S", "M", "L", "R"}, large: "L", rounds: 21, few: 5, pushes: 10_000,
 	}
 )
 
@@ -101,6 +101,7 @@ func bench(ctx context.Context) error {
 type meter struct {
 	*world
 	plan
+	order
 	results
 
 	embedded, external *server

@@ -71,10 +71,14 @@ func (r *results) sorted() []key {
 	})
 }
 
-// turns gives the indexes 0 to n-1 in the order of a round. Each round begins with another one; the rest is shuffled, so
-// that none always comes after the same one. Two runs have the same orders.
-func turns(n, round int) []int {
-	order := rand.New(rand.NewPCG(1, uint64(round))).Perm(n) //nolint:gosec // an order that can be had again
+// order gives who takes turns in which order.
+type order struct{ asked uint64 }
+
+// turns gives the indexes 0 to n-1 in the order of a round. Each round begins with another one; the rest is shuffled
+// anew each time, so that none always comes after the same one. Two runs have the same orders.
+func (o *order) turns(n, round int) []int {
+	o.asked++
+	order := rand.New(rand.NewPCG(1, o.asked)).Perm(n) //nolint:gosec // an order that can be had again
 	first := slices.Index(order, round%n)
 	order[0], order[first] = order[first], order[0]
 	return order

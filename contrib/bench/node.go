@@ -42,6 +42,9 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 		{cloneName, func(dir string) *exec.Cmd {
 			return b.command(ctx, b.peers[0].env, "git", "clone", "--quiet", "--depth", "1", r.urls[0], dir)
 		}},
+		{cloneName + ", local path", func(dir string) *exec.Cmd {
+			return b.command(ctx, nil, "git", "clone", "--quiet", "--depth", "1", "file://"+r.homes[0], dir)
+		}},
 	}
 	// All stay until the run ends: where files were just removed, ext4 may look at each of their inodes for each new one.
 	top := b.in(name + "-out")
@@ -49,7 +52,7 @@ func (b *meter) checkoutsOf(ctx context.Context, size string) error {
 		return err
 	}
 	for round := range b.times(size) {
-		for _, i := range turns(len(tools), round) {
+		for _, i := range b.turns(len(tools), round) {
 			out, err := run(tools[i].cmd(filepath.Join(top, fmt.Sprint(round, "-", i))))
 			if err != nil {
 				return err
@@ -87,13 +90,15 @@ func (b *meter) times(size string) int {
 	if size == "S" {
 		return b.rounds
 	}
-	return 2*b.few + 1
+	return b.few + 2
 }
 
-// What comes to a node: refship's, and a copy of the tree that it has.
+// What is told of a node, and of a copy of the tree that it has.
 const (
-	agentName = "refship agent"
-	copyName  = "cp -a --reflink=auto"
+	nodeSwitch = "publish to switched"
+	agentName  = "refship agent"
+	nodeCopy   = "copy of the node's tree"
+	copyName   = "cp -a --reflink=auto"
 )
 
 // node measures how long after a deploy's publish a node's link leads to it, beside cp of the same tree.
@@ -113,9 +118,11 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 		return err
 	}
 	root := b.in(name)
-	if _, err := b.start(b.embedded.refship(ctx, "agent", name, "--root", root, "--link", "current"), name+".log"); err != nil {
+	agent, err := b.start(b.embedded.refship(ctx, "agent", name, "--root", root, "--link", "current"), name+".log")
+	if err != nil {
 		return err
 	}
+	defer agent.stop()
 	if _, err := b.switched(ctx, name, root, 1); err != nil {
 		return err
 	}
@@ -123,29 +130,31 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 		if err := r.change(ctx, b.world, r.dir, round); err != nil {
 			return err
 		}
-		ways := []func() (took time.Duration, name string, err error){
-			func() (time.Duration, string, error) {
+		ways := []struct {
+			what, name string
+			do         func() (time.Duration, error)
+		}{
+			{nodeSwitch, agentName, func() (time.Duration, error) {
 				if _, err := b.push(ctx, r, 0, b.peers[0]); err != nil {
-					return 0, "", err
+					return 0, err
 				}
-				took, err := b.switched(ctx, name, root, round+2)
-				return took, agentName, err
-			},
-			func() (time.Duration, string, error) { // all copies stay until the run ends, as checkouts do
+				return b.switched(ctx, name, root, round+2)
+			}},
+			{nodeCopy, copyName, func() (time.Duration, error) { // all copies stay until the run ends, as checkouts do
 				to := b.in(fmt.Sprint(name, "-copy-", round))
 				out, err := run(b.command(ctx, nil, "cp", "-a", "--reflink=auto", root+"/current/.", to))
-				return out.took, copyName, err
-			},
+				return out.took, err
+			}},
 		}
-		for _, i := range turns(len(ways), round) {
+		for _, i := range b.turns(len(ways), round) {
 			if err := b.settle(ctx); err != nil {
 				return err
 			}
-			took, who, err := ways[i]()
+			took, err := ways[i].do()
 			if err != nil {
 				return err
 			}
-			b.ms("publish to switched", size, who, took)
+			b.ms(ways[i].what, size, ways[i].name, took)
 		}
 	}
 	return nil

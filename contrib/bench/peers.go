@@ -30,26 +30,25 @@ type server struct {
 	name string
 	data string
 	url  string
-	pid  int
+	process
 	etcd string // its endpoint
 	args []string
 }
 
 // serve starts a refship with an embedded etcd, or with one at endpoint.
-func (w *world) serve(ctx context.Context, name, endpoint string) (*server, error) {
-	s := &server{world: w, name: name, data: w.in(name), etcd: endpoint}
+func (w *world) serve(ctx context.Context, name, endpoint string) (s *server, err error) {
+	s = &server{world: w, name: name, data: w.in(name), etcd: endpoint}
 	s.args = []string{"--data-dir", s.data}
 	if endpoint != "" {
 		s.args = append(s.args, "--endpoints", endpoint)
 	} else {
 		s.etcd = "unix://" + filepath.Join(s.data, "etcd/etcd.sock")
 	}
-	pid, err := w.start(s.command(ctx, nil, "refship", append([]string{"serve", "--listen", "127.0.0.1:0"}, s.args...)...),
+	s.process, err = w.start(s.command(ctx, nil, "refship", append([]string{"serve", "--listen", "127.0.0.1:0"}, s.args...)...),
 		name+".log")
 	if err != nil {
 		return nil, err
 	}
-	s.pid = pid
 	line, err := w.logged(ctx, name+".log", "listening on ssh://")
 	if err != nil {
 		return nil, err
@@ -139,7 +138,8 @@ func (w *world) startSSHD(ctx context.Context) (port string, err error) {
 		return "", err
 	}
 	config := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\n"+
-		"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n", port, w.in("host"), w.in("id.pub"))
+		"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"+
+		"SetEnv HOME=%s GIT_CONFIG_NOSYSTEM=1\n", port, w.in("host"), w.in("id.pub"), w.dir) // no settings of the user's shell and git
 	if err = os.WriteFile(w.in("sshd_config"), []byte(config), 0o600); err != nil {
 		return "", err
 	}
@@ -209,7 +209,8 @@ func (w *world) sshPeers(ctx context.Context, port string) ([]peer, error) {
 		{sshdName, with(), w.bare(prefix, "sshd", true)},
 		{sshdName + ", curve25519", with("-o", "KexAlgorithms=curve25519-sha256"), w.bare(prefix, "sshd-curve", true)},
 		{sshdName + ", as it comes", with(), w.bare(prefix, "sshd-plain", false)},
-		{sshdName + ", ControlMaster", with(control...), w.bare(prefix, "sshd-master", true)},
+		// Without a master the push fails, instead of making a connection of its own.
+		{sshdName + ", ControlMaster", with(append(control, "-o", "ProxyCommand=false")...), w.bare(prefix, "sshd-master", true)},
 	}, nil
 }
 

@@ -64,7 +64,7 @@ func (b *meter) push(ctx context.Context, r *repository, i int, p peer) (outcome
 	return out, err
 }
 
-var published = regexp.MustCompile(`deploy \d+ published in ([0-9.]+ ?[a-zµ]+)`)
+var published = regexp.MustCompile(`deploy \d+ published in ([^:]+):`)
 
 // deployed gives what refship says that its deploy phase took.
 func deployed(said string) (time.Duration, error) {
@@ -105,7 +105,7 @@ func (b *meter) oneFile(ctx context.Context) error {
 
 // pushAll pushes once to each peer, and keeps how long that took, and the deploy phase if it has a name.
 func (b *meter) pushAll(ctx context.Context, r *repository, round int, what, phase string) error {
-	for _, i := range turns(len(b.peers), round) {
+	for _, i := range b.turns(len(b.peers), round) {
 		if err := b.pushOne(ctx, r, i, what, phase); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (b *meter) firstPushes(ctx context.Context) error {
 // firstRound asks each peer and each etcd once. Before each turn, all that was written so far is put on disk.
 func (b *meter) firstRound(ctx context.Context, r *repository, round int) error {
 	etcds := slices.Sorted(maps.Keys(b.withEtcd()))
-	for _, i := range turns(len(b.peers)+len(etcds), round) {
+	for _, i := range b.turns(len(b.peers)+len(etcds), round) {
 		if err := b.settle(ctx); err != nil {
 			return err
 		}

@@ -38,8 +38,9 @@ type figure struct {
 func (b *meter) report(ctx context.Context, began time.Time, ran []part) *report {
 	r := &report{
 		Date: time.Now().UTC().Truncate(time.Second), Minutes: time.Since(began).Minutes(),
-		Machine: machine(), Version: b.versions(ctx), Missing: b.missing,
+		Machine: machine(), Version: b.versions(ctx),
 	}
+	r.Missing = slices.Clone(b.missing)
 	for _, name := range slices.Sorted(slices.Values(append(slices.Clone(b.sizes), b.firsts...))) {
 		if size := corpora[name].describe(); !slices.Contains(r.Sizes, size) {
 			r.Sizes = append(r.Sizes, size)
@@ -107,6 +108,7 @@ func (b *meter) versions(ctx context.Context) (said []string) {
 		}
 		out, err := run(cmd)
 		if err != nil {
+			b.missing = append(b.missing, "a version: "+err.Error())
 			continue
 		}
 		line, _, _ := strings.Cut(strings.TrimSpace(out.stdout+out.stderr), "\n")

@@ -19,8 +19,8 @@ import (
 // What is told of the server.
 const (
 	growthOf   = "growth of the database by one file"
-	peakMemory = "peak memory of a first push"
-	ownMemory  = "own memory after pushes of new content: "
+	peakMemory = "peak memory of the server's process in a first push"
+	ownMemory  = "own memory of the server's process after pushes of new content: "
 	ownPuts    = "etcd's own puts"
 )
 
@@ -99,6 +99,7 @@ func (b *meter) growth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.stop()
 	peers := []peer{s.peer(embeddedName, true)}
 	r, err := b.source(ctx, b.large, "growth", peers)
 	if err != nil {
@@ -126,7 +127,9 @@ func (b *meter) growth(ctx context.Context) error {
 		}
 	}
 	after, err := inUse(ctx, client)
-	b.add(key{growthOf, b.large, embeddedName, "KiB"}, float64(after-before)/1024/deploys)
+	if err == nil {
+		b.add(key{growthOf, b.large, embeddedName, "KiB"}, float64(after-before)/1024/deploys)
+	}
 	return err
 }
 
@@ -153,6 +156,7 @@ func (b *meter) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.stop()
 	peers := []peer{s.peer(embeddedName, true)}
 	r, err := b.source(ctx, b.large, "memory", peers)
 	if err != nil {
@@ -198,6 +202,9 @@ func memoryOf(pid int) (peak, own float64, err error) {
 		} else {
 			own = kib / 1024
 		}
+	}
+	if peak == 0 || own == 0 {
+		return 0, 0, fmt.Errorf("process %d: the kernel does not tell both VmHWM and RssAnon:\n%s", pid, text)
 	}
 	return peak, own, nil
 }

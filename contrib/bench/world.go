@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -89,23 +90,29 @@ func run(cmd *exec.Cmd) (outcome, error) {
 	return outcome{took, stdout.String(), stderr.String()}, nil
 }
 
-// start starts a server that runs until the world ends, and gives its process id. It is asked to stop by SIGINT.
-func (w *world) start(cmd *exec.Cmd, log string) (pid int, err error) {
+// process is a server that runs until it is stopped, by SIGINT, or the world ends.
+type process struct {
+	pid  int
+	stop func()
+}
+
+// start starts a server.
+func (w *world) start(cmd *exec.Cmd, log string) (process, error) {
 	file, err := os.Create(w.in(log))
 	if err != nil {
-		return 0, err
+		return process{}, err
 	}
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return process{}, err
 	}
 	done := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
 		close(done)
 	}()
-	w.ends = append(w.ends, func() {
+	stop := sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-done:
@@ -114,7 +121,8 @@ func (w *world) start(cmd *exec.Cmd, log string) (pid int, err error) {
 			<-done
 		}
 	})
-	return cmd.Process.Pid, nil
+	w.ends = append(w.ends, stop)
+	return process{cmd.Process.Pid, stop}, nil
 }
 
 // logged waits until a server's log has a line with word, and gives that line.
@@ -132,7 +140,7 @@ func (w *world) logged(ctx context.Context, log, word string) (string, error) {
 
 // await asks again and again until there is an answer.
 func await[T any](ctx context.Context, most time.Duration, what string, ask func() (T, bool)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, most)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("waited %s for %s", most, what))
 	defer cancel()
 	for {
 		if answer, is := ask(); is {
@@ -141,7 +149,7 @@ func await[T any](ctx context.Context, most time.Duration, what string, ask func
 		select {
 		case <-ctx.Done():
 			var none T
-			return none, fmt.Errorf("waited %s for %s", most, what)
+			return none, context.Cause(ctx)
 		case <-time.After(time.Millisecond):
 		}
 	}
