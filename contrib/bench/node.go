@@ -118,7 +118,9 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 		return err
 	}
 	root := b.in(name)
-	agent, err := b.start(b.embedded.refship(ctx, "agent", name, "--root", root, "--link", "current"), name+".log")
+	// All releases and copies stay until the run ends, as checkouts do.
+	agent, err := b.start(b.embedded.refship(ctx, "agent", name, "--root", root, "--link", "current",
+		"--keep-releases", "1000"), name+".log")
 	if err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func (b *meter) nodeOf(ctx context.Context, size string) error {
 				}
 				return b.switched(ctx, name, root, round+2)
 			}},
-			{nodeCopy, copyName, func() (time.Duration, error) { // all copies stay until the run ends, as checkouts do
+			{nodeCopy, copyName, func() (time.Duration, error) {
 				to := b.in(fmt.Sprint(name, "-copy-", round))
 				out, err := run(b.command(ctx, nil, "cp", "-a", "--reflink=auto", root+"/current/.", to))
 				return out.took, err
