@@ -79,7 +79,8 @@ func TestFailuresAreNoFigures(t *testing.T) {
 	if err := os.RemoveAll(r.homes[0]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.push(t.Context(), r, 0, peer{}); err == nil || !strings.Contains(err.Error(), "does not appear to be a git repository") {
+	_, err = b.push(t.Context(), r, 0, peer{})
+	if err == nil || !strings.Contains(err.Error(), "does not appear to be a git repository") {
 		t.Errorf("a push to nowhere: %v", err)
 	}
 	if _, err := deployed("remote: refship: deploy 2 is at work"); err == nil {

@@ -64,8 +64,9 @@ func (c corpus) content(seed uint64, i int) string {
 }
 
 var (
-	syllables = strings.Fields("al an ar con de el en er ex for get in is le ma me ne no of on or out pa per re ro se set st te to un val ver")
-	marks     = []string{" ", " ", " ", ".", ", ", "(", ") ", " = ", " := ", "; "}
+	syllables = strings.Fields("al an ar con de el en er ex for get in is le ma me ne no of on or out pa per re ro se " +
+		"set st te to un val ver")
+	marks = []string{" ", " ", " ", ".", ", ", "(", ") ", " = ", " := ", "; "}
 )
 
 // word gives one of some thousand words; the short ones come often.
@@ -102,7 +103,8 @@ func (c corpus) commit(ctx context.Context, w *world, repo string, seed uint64) 
 	return err
 }
 
-// change commits a new line in one file of a bare repository, without a work tree: round n changes another file each time.
+// change commits a new line in one file of a bare repository, without a work tree: round n changes another file each
+// time.
 func (c corpus) change(ctx context.Context, w *world, repo string, n int) error {
 	i := n * 7919 % c.files
 	text := c.content(1, i) + fmt.Sprintf("changed in round %d\n", n)

@@ -5,7 +5,8 @@
 // one each time. The rest of the order is shuffled, from a seed. So what the machine does meanwhile does not fall on
 // the same one in every round, nor does what a peer leaves to do: the server writes git notes a second after a deploy.
 // Every exit status is checked, and after a push the ref is read back: a push that failed would look fast. Figures are
-// medians; a ratio is that of two medians of one run. Absolute figures change from machine to machine, ratios much less.
+// medians; a ratio is that of two medians of one run. Absolute figures change from machine to machine, ratios much
+// less.
 //
 // Each part of a run has its goals. A goal that a run has no figures for is named among what was not measured.
 //

@@ -55,11 +55,12 @@ func firstGoals(p *plan) []goal {
 		}
 		content := func(name string) key { return key{firstContent, size, name, "MB/s"} }
 		puts := func(name string) key { return key{ownPuts, size, name, "MB/s"} }
-		embedded := ratio("content of a first "+size+" in the deploy phase / the embedded etcd's own puts", 2, content(embeddedName),
-			puts(embeddedName))
+		embedded := ratio("content of a first "+size+" in the deploy phase / the embedded etcd's own puts", 2,
+			content(embeddedName), puts(embeddedName))
 		// The embedded etcd is set for refship's writes of 1 MiB, and is slow at single puts.
 		usual := ratio("the same / the external etcd's own puts, "+size, 2, content(embeddedName), puts(externalName))
-		external := ratio("the same with an external etcd / its own puts, "+size, 1.5, content(externalName), puts(externalName))
+		external := ratio("the same with an external etcd / its own puts, "+size, 1.5, content(externalName),
+			puts(externalName))
 		embedded.Least, usual.Least, external.Least = true, true, true
 		all = append(all, embedded, usual, external)
 	}
@@ -111,7 +112,8 @@ func historyGoals(*plan) []goal {
 	return []goal{
 		ratio("push after many pushes / after ten", 1.2, many("push", "old"), many("push", "young")),
 		ratio("log -n 20 after many pushes / after ten", 1.2, many("log -n 20", "old"), many("log -n 20", "young")),
-		ratio("clone after many pushes / of the same commits in one pack", 1.3, many("clone", "old"), many("clone", "one pack")),
+		ratio("clone after many pushes / of the same commits in one pack", 1.3, many("clone", "old"),
+			many("clone", "one pack")),
 	}
 }
 

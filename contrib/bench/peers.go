@@ -44,8 +44,8 @@ func (w *world) serve(ctx context.Context, name, endpoint string) (s *server, er
 	} else {
 		s.etcd = "unix://" + filepath.Join(s.data, "etcd/etcd.sock")
 	}
-	s.process, err = w.start(s.command(ctx, nil, "refship", append([]string{"serve", "--listen", "127.0.0.1:0"}, s.args...)...),
-		name+".log")
+	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, s.args...)
+	s.process, err = w.start(s.command(ctx, nil, "refship", args...), name+".log")
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,8 @@ func (s *server) refship(ctx context.Context, args ...string) *exec.Cmd {
 
 // peer gives a way to push to this server.
 func (s *server) peer(name string, hasTarget bool) peer {
-	return peer{name, []string{"GIT_SSH_COMMAND=" + s.ssh()}, func(ctx context.Context, repo string) (string, string, error) {
+	env := []string{"GIT_SSH_COMMAND=" + s.ssh()}
+	return peer{name, env, func(ctx context.Context, repo string) (string, string, error) {
 		args := []string{"repo", "create", repo}
 		if !hasTarget {
 			repo += "-plain"
@@ -137,9 +138,10 @@ func (w *world) startSSHD(ctx context.Context) (port string, err error) {
 	if port, err = freePort(ctx); err != nil {
 		return "", err
 	}
+	// SetEnv: no settings of the account's shell and git.
 	config := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\n"+
 		"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"+
-		"SetEnv HOME=%s GIT_CONFIG_NOSYSTEM=1\n", port, w.in("host"), w.in("id.pub"), w.dir) // no settings of the user's shell and git
+		"SetEnv HOME=%s GIT_CONFIG_NOSYSTEM=1\n", port, w.in("host"), w.in("id.pub"), w.dir)
 	if err = os.WriteFile(w.in("sshd_config"), []byte(config), 0o600); err != nil {
 		return "", err
 	}
@@ -210,7 +212,10 @@ func (w *world) sshPeers(ctx context.Context, port string) ([]peer, error) {
 		{sshdName + ", curve25519", with("-o", "KexAlgorithms=curve25519-sha256"), w.bare(prefix, "sshd-curve", true)},
 		{sshdName + ", as it comes", with(), w.bare(prefix, "sshd-plain", false)},
 		// Without a master the push fails, instead of making a connection of its own.
-		{sshdName + ", ControlMaster", with(append(control, "-o", "ProxyCommand=false")...), w.bare(prefix, "sshd-master", true)},
+		{
+			sshdName + ", ControlMaster", with(append(control, "-o", "ProxyCommand=false")...),
+			w.bare(prefix, "sshd-master", true),
+		},
 	}, nil
 }
 

@@ -98,7 +98,8 @@ func valueIn(file, word string) string {
 
 // versions says what took part; of refship also the commit that is checked out where this was started, if one is.
 func (b *meter) versions(ctx context.Context) (said []string) {
-	if out, err := run(b.command(ctx, nil, "git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")); err == nil {
+	describe := []string{"describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"}
+	if out, err := run(b.command(ctx, nil, "git", describe...)); err == nil {
 		said = append(said, "commit "+strings.TrimSpace(out.stdout))
 	}
 	for _, args := range [][]string{{"refship", "version"}, {"git", "version"}, {"ssh", "-V"}, {"etcd", "--version"}} {

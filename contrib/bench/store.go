@@ -150,7 +150,8 @@ func inUse(ctx context.Context, client *etcd.Client) (int64, error) {
 	}
 }
 
-// memory measures a server of its own: its peak in a first push, and what it keeps after pushes that replace every file.
+// memory measures a server of its own: its peak in a first push, and what it keeps after pushes that replace every
+// file.
 func (b *meter) memory(ctx context.Context) error {
 	s, err := b.serve(ctx, "memory", "")
 	if err != nil {
@@ -185,8 +186,8 @@ func (b *meter) memory(ctx context.Context) error {
 
 var memoryLine = regexp.MustCompile(`(?m)^(VmHWM|RssAnon):\s+(\d+) kB$`)
 
-// memoryOf gives a process's peak of resident memory, and what it has of its own now, in MiB: what it maps of files, such
-// as etcd's database, is in the first and not in the second.
+// memoryOf gives a process's peak of resident memory, and what it has of its own now, in MiB: what it maps of files,
+// such as etcd's database, is in the first and not in the second.
 func memoryOf(pid int) (peak, own float64, err error) {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
