@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkVersion is what each command takes before it does anything: it runs "refship version", built as users have it.
+// BenchmarkVersion is what each command takes before it does anything: it runs "refship version", without the race
+// detector.
 func BenchmarkVersion(b *testing.B) {
 	found, err := exec.LookPath("refship")
 	if err != nil {
