@@ -149,7 +149,9 @@ func TestScripts(t *testing.T) {
 // runScripts runs scripts in which git, and refship, make repositories of an object format: "", or as git calls it.
 func runScripts(t *testing.T, files []string, format string) {
 	t.Helper()
-	testscript.Run(t, testscript.Params{
+	deadline, _ := t.Deadline()
+	testscript.RunT(failureLast{t}, testscript.Params{
+		Deadline:            deadline,
 		Files:               files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -173,6 +175,34 @@ func runScripts(t *testing.T, files []string, format string) {
 		},
 		Condition: homesCondition,
 	})
+}
+
+// failureLast is a test whose log ends with the command that failed. testscript writes what the servers wrote after it,
+// and a CI that shows the end of a long log would show only that.
+type failureLast struct{ *testing.T }
+
+func (t failureLast) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(failureLast{t}) })
+}
+
+func (t failureLast) Verbose() bool { return testing.Verbose() }
+
+func (t failureLast) Log(args ...any) {
+	t.T.Log(args...)
+	if failure := failureOf(fmt.Sprint(args...)); failure != "" {
+		t.T.Log("what failed, once more:\n" + failure)
+	}
+}
+
+var failed = regexp.MustCompile(`(?m)^FAIL: .*$`)
+
+// failureOf is the part of a script's log from its last command to why that failed; "" if none did.
+func failureOf(log string) string {
+	at := failed.FindStringIndex(log)
+	if at == nil {
+		return ""
+	}
+	return log[strings.LastIndex(log[:at[0]], "\n> ")+1 : at[1]]
 }
 
 // serversKey is where a script's servers are.

@@ -45,6 +45,45 @@ func OpenBelow(root int, path string) (*os.File, error) {
 	return at, nil
 }
 
+// ReadFileAt reads a regular file in an open directory, which must have as many bytes as content, into that. What is no
+// file of that size is ErrOther. It is to reading what [MakeAt] is to writing.
+func ReadFileAt(dir int, name string, content []byte) error {
+	fd, err := unix.Openat(dir, name, readOnly, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Openat(dir, name, readOnly, 0)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(readAll(fd, content), unix.Close(fd))
+}
+
+// ErrOther is the error of ReadFileAt for what is not what it was to be.
+var ErrOther = errors.New("is no file of that size")
+
+func readAll(fd int, content []byte) error {
+	var s unix.Stat_t
+	if err := unix.Fstat(fd, &s); err != nil {
+		return err
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFREG || s.Size != int64(len(content)) {
+		return ErrOther
+	}
+	for len(content) > 0 {
+		n, err := unix.Read(fd, content)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		case n == 0: // it was cut off meanwhile
+			return ErrOther
+		default:
+			content = content[n:]
+		}
+	}
+	return nil
+}
+
 // MakeAt makes a file of that content in an open directory; the umask takes its share of the mode. Where the name is
 // taken, by a link, too, it is EEXIST. An error may leave a part of the file. It takes a third of the system calls of
 // an os.File, which asks whether it can be waited for. Errors are the system's numbers.

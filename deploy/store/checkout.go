@@ -115,7 +115,12 @@ func (c *Chain) CheckoutAfter(
 		chain: c, nodes: nodes, root: root, top: opened, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
 	}
 	if earlier.Root != nil {
-		w.before = &before{root: earlier.Root}
+		before, err := openBefore(earlier.Root)
+		if err != nil {
+			return err
+		}
+		defer before.top.Close()
+		w.before = before
 	}
 	if w.each = earlier.Each; w.each == nil {
 		w.each = func(string, *tree.Entry) error { return nil }
