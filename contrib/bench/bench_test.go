@@ -29,7 +29,7 @@ func TestBench(t *testing.T) {
 	}
 	defer w.end()
 	b := &meter{world: w, plan: plan{
-		sizes: []string{"S"}, firsts: []string{"S"}, large: "S", rounds: 1, few: 1, pushes: 12,
+		sizes: []string{"S"}, firsts: []string{"S", "S-loose"}, large: "S", rounds: 1, few: 1, pushes: 12,
 	}}
 	if err := b.prepare(t.Context()); err != nil {
 		t.Fatal(err)

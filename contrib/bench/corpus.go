@@ -15,21 +15,36 @@ type corpus struct {
 	files int
 	bytes int  // of all files together
 	noise bool // random bytes, which nothing compresses; else text that compresses as source does, to a fifth or so
+	loose bool // each object is a file, as git add leaves it, and every push compresses them; else they are in a pack
 }
 
 var corpora = map[string]corpus{
-	"S": {"S", 50, 177 << 10, false},
-	"M": {"M", 2_000, 20 << 20, false},
-	"L": {"L", 20_000, 200 << 20, false},
-	"X": {"X", 100_000, 100_000 * 400, false},
-	"R": {"R", 20_000, 200 << 20, true}, // L, incompressible
+	"S": {name: "S", files: 50, bytes: 177 << 10},
+	"M": {name: "M", files: 2_000, bytes: 20 << 20},
+	"L": {name: "L", files: 20_000, bytes: 200 << 20},
+	"X": {name: "X", files: 100_000, bytes: 100_000 * 400},
+	"R": {name: "R", files: 20_000, bytes: 200 << 20, noise: true}, // L, incompressible
 }
+
+func init() {
+	for _, size := range []string{"S", "M", "L"} {
+		c := corpora[size]
+		c.name, c.loose = size+looseName, true
+		corpora[c.name] = c
+	}
+}
+
+// looseName follows the name of a corpus whose objects are loose.
+const looseName = "-loose"
 
 // describe is for the table's legend.
 func (c corpus) describe() string {
 	kind := "text"
 	if c.noise {
 		kind = "random bytes"
+	}
+	if c.loose {
+		kind += ", each object a file, as git add leaves it"
 	}
 	return fmt.Sprintf("%s: %d files, %.1f MiB of %s", c.name, c.files, float64(c.bytes)/(1<<20), kind)
 }
@@ -97,7 +112,11 @@ func (c corpus) commit(ctx context.Context, w *world, repo string, seed uint64) 
 		}
 		write.CloseWithError(out.Flush())
 	}()
-	cmd := w.command(ctx, nil, "git", "-C", repo, "fast-import", "--quiet", "--date-format=raw")
+	var env []string
+	if c.loose {
+		env = []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=fastimport.unpackLimit", "GIT_CONFIG_VALUE_0=1000000"}
+	}
+	cmd := w.command(ctx, env, "git", "-C", repo, "fast-import", "--quiet", "--date-format=raw")
 	cmd.Stdin = read
 	_, err := run(cmd)
 	return err

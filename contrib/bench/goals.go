@@ -44,10 +44,12 @@ func oneFileGoals(p *plan) (all []goal) {
 
 // firstGoals are those of first pushes, and of how fast their contents are stored.
 func firstGoals(p *plan) []goal {
-	first := func(name string) key { return key{"first push", p.large, name, "ms"} }
-	all := []goal{
-		ratio("first push of "+p.large+": refship / sshd", 1.10, first(embeddedName), first(sshdName)),
-		ratio("first push of "+p.large+": refship with an external etcd / sshd", 1.15, first(externalName), first(sshdName)),
+	var all []goal
+	for _, size := range []string{p.large + looseName, p.large} {
+		first := func(name string) key { return key{"first push", size, name, "ms"} }
+		all = append(all,
+			ratio("first push of "+size+": refship / sshd", 1.10, first(embeddedName), first(sshdName)),
+			ratio("first push of "+size+": refship with an external etcd / sshd", 1.15, first(externalName), first(sshdName)))
 	}
 	for _, size := range []string{p.large, "R"} {
 		if !slices.Contains(p.firsts, size) {
