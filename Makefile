@@ -65,7 +65,7 @@ torture: ## loads of enemies, kills, full disks, large files, long histories and
 	TEST_TIMEOUT=$(TEST_TIMEOUT) contrib/torture.sh
 
 # What the table means, and what else it measures: contrib/bench/README.md.
-bench: build ## measure refship beside OpenSSH, git and etcd, as tables, and in bin/bench.json: half an hour
+bench: build ## measure refship beside OpenSSH, git and etcd, as tables, and in bin/bench.json: some 40 minutes
 	go run ./contrib/bench -json bin/bench.json
 
 bench-quick: build ## the same with small repositories and few rounds: under two minutes

@@ -27,7 +27,7 @@ var corpora = map[string]corpus{
 }
 
 func init() {
-	for _, size := range []string{"S", "M", "L"} {
+	for _, size := range []string{"S", "L"} {
 		c := corpora[size]
 		c.name, c.loose = size+looseName, true
 		corpora[c.name] = c

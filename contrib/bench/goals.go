@@ -46,6 +46,9 @@ func oneFileGoals(p *plan) (all []goal) {
 func firstGoals(p *plan) []goal {
 	var all []goal
 	for _, size := range []string{p.large + looseName, p.large} {
+		if !slices.Contains(p.firsts, size) {
+			continue
+		}
 		first := func(name string) key { return key{"first push", size, name, "ms"} }
 		all = append(all,
 			ratio("first push of "+size+": refship / sshd", 1.10, first(embeddedName), first(sshdName)),

@@ -36,7 +36,7 @@ type plan struct {
 
 var (
 	quick = plan{
-		sizes: []string{"S", "M"}, firsts: []string{"S", "M", "M-loose"}, large: "M", rounds: 7, few: 3, pushes: 100,
+		sizes: []string{"S", "M"}, firsts: []string{"S", "M"}, large: "M", rounds: 5, few: 2, pushes: 100,
 	}
 	whole = plan{
 		sizes: []string{"S", "L", "X"}, firsts: []string{"S", "M", "L", "R", "L-loose"}, large: "L",
