@@ -15,7 +15,7 @@ type corpus struct {
 	files int
 	bytes int  // of all files together
 	noise bool // random bytes, which nothing compresses; else text that compresses as source does, to a fifth or so
-	loose bool // each object is a file, as git add leaves it, and every push compresses them; else they are in a pack
+	loose bool // each object is a file, as git add leaves it, and every push compresses them
 }
 
 var corpora = map[string]corpus{

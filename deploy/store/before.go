@@ -34,11 +34,6 @@ type before struct {
 	noClone atomic.Bool // the file system cannot share blocks between two files
 }
 
-func openBefore(root *os.Root) (*before, error) {
-	top, err := root.Open(".")
-	return &before{root: root, top: top}, err
-}
-
 // copy makes those of the files that the earlier checkout has at the same path, and gives the others.
 func (w *checkout) copy(ctx context.Context, files []place) (others []place, err error) {
 	if w.before == nil {

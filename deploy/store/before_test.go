@@ -133,6 +133,33 @@ func TestCheckoutAfter(t *testing.T) {
 	}
 }
 
+// An earlier checkout that cannot be opened any more is no reason to fail: all comes from etcd then.
+func TestCheckoutAfterOneThatCannotBeOpened(t *testing.T) {
+	b := newBundle()
+	chain := store.New(b, namespace)
+	b.deploy(t, chain, 1, 2, dir{"a": dir{"x": "1"}, "y": "2"})
+	d, err := chain.Get(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	if err := chain.CheckoutAfter(t.Context(), d, to, store.Earlier{Root: gone}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"a/x": "1", "y": "2"} {
+		if got, err := os.ReadFile(filepath.Join(to, path)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
 // Directories that are known are not read again, over another connection, and others are.
 func TestCheckoutWithKnownNodes(t *testing.T) {
 	b := newBundle()

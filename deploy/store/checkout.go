@@ -115,12 +115,10 @@ func (c *Chain) CheckoutAfter(
 		chain: c, nodes: nodes, root: root, top: opened, tell: progress, content: c.contentOf(d), singly: d.Record == nil,
 	}
 	if earlier.Root != nil {
-		before, err := openBefore(earlier.Root)
-		if err != nil {
-			return err
+		if top, err := earlier.Root.Open("."); err == nil { // else all is read from etcd
+			defer top.Close()
+			w.before = &before{root: earlier.Root, top: top}
 		}
-		defer before.top.Close()
-		w.before = before
 	}
 	if w.each = earlier.Each; w.each == nil {
 		w.each = func(string, *tree.Entry) error { return nil }
